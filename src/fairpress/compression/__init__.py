@@ -1,0 +1,1 @@
+"""A recipe, made of typed steps, turns a model into a smaller one."""

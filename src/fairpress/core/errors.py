@@ -1,0 +1,42 @@
+"""Errors that a user reads: one sentence saying what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FairpressError(Exception):
+    """Base of every error fairpress raises on purpose. The message is for the user."""
+
+
+class UserError(FairpressError):
+    """The user's input is wrong; the command line exits with 2 and prints only the message."""
+
+
+class MissingExtra(UserError):
+    """A command needs an optional dependency that is not installed.
+
+    Parameters
+    ----------
+    what
+        What was asked for, as the subject of a sentence (``"Training a network"``).
+    extra
+        The name of the extra that brings it (``"torch"``).
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f"{what} needs an optional part: python -m pip install 'fairpress[{extra}]'")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" or a list of what there is, to end a sentence about an unknown name."""
+    options = sorted(set(known))
+    close = difflib.get_close_matches(str(name).lower(), [o.lower() for o in options], n=1, cutoff=0.6)
+    if close:
+        return f" Did you mean {next(o for o in options if o.lower() == close[0])!r}?"
+    if not options:
+        return ""
+    shown = ", ".join(options[:12]) + (", …" if len(options) > 12 else "")
+    return f" There is: {shown}."

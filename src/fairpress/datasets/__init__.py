@@ -1,0 +1,1 @@
+"""Datasets: a file per dataset; each knows its task, its sensitive attributes, its subjects and its parts."""

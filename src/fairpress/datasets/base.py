@@ -1,0 +1,121 @@
+"""What a dataset is: inputs, labels, sensitive attributes, subjects, and four parts that never mix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from fairpress.core.errors import UserError, did_you_mean
+
+Part = Literal["train", "calibration", "validation", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is predicted.
+
+    Attributes
+    ----------
+    target
+        Name of the label, such as ``"two_year_recid"``.
+    classes
+        Class names in the order of the network's outputs; labels are indices into it.
+    positive
+        The class whose prediction the rates (TPR, FPR, selection rate) speak of;
+        ``None`` for a multi-class task in which no class is singled out.
+    """
+
+    target: str
+    classes: tuple[str, ...]
+    positive: str | None
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise UserError(f"the label {self.target!r} has one class only ({', '.join(self.classes)}); two are needed.")
+        if self.positive is not None and self.positive not in self.classes:
+            raise UserError(f"{self.positive!r} is no class of {self.target!r}." + did_you_mean(self.positive, self.classes))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one part: ``inputs`` [rows, …], ``labels`` [rows] int64, ``attributes`` name → [rows] str."""
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    attributes: Mapping[str, np.ndarray]
+    subjects: np.ndarray
+    row_ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A task with its rows, who they are about, and the four parts they fall into.
+
+    Attributes
+    ----------
+    name
+        The name it is loaded by.
+    task
+        What is predicted.
+    inputs
+        What a network reads, ``float32`` [rows, columns] for a table. Raw values: scaling belongs to
+        the network, so that the shipped file takes what the user has.
+    input_names
+        Column names of a table's inputs; empty for images.
+    labels
+        ``int64`` [rows], indices into ``task.classes``.
+    attributes
+        Sensitive attributes: name → ``str`` array [rows]. Never inputs by themselves.
+    subjects
+        [rows] who a row is about; rows of one subject always fall into one part.
+    row_ids
+        [rows] unique names of the rows, stable over runs.
+    parts
+        Part → ``int64`` row indices, disjoint by subject.
+    fingerprint
+        sha256 over everything a result can depend on: content, options and parts.
+    config
+        The options it was loaded with, so that it can be loaded again.
+    notes
+        Sentences about the data that belong into a report (source, filter, limits).
+    """
+
+    name: str
+    task: Task
+    inputs: np.ndarray
+    input_names: tuple[str, ...]
+    labels: np.ndarray
+    attributes: Mapping[str, np.ndarray]
+    subjects: np.ndarray
+    row_ids: np.ndarray
+    parts: Mapping[Part, np.ndarray]
+    fingerprint: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def part(self, name: Part) -> Rows:
+        """Return the rows of one part. Raises UserError where this dataset has no such part."""
+        if name not in self.parts:
+            raise UserError(f"the {name} rows of {self.name!r} are not at hand here: tuning never sees test rows.")
+        index = self.parts[name]
+        return Rows(
+            inputs=self.inputs[index],
+            labels=self.labels[index],
+            attributes={k: v[index] for k, v in self.attributes.items()},
+            subjects=self.subjects[index],
+            row_ids=self.row_ids[index],
+        )
+
+    def development(self) -> Dataset:
+        """Return the dataset as training, compression and tuning receive it: without its test rows."""
+        return replace(self, parts={k: v for k, v in self.parts.items() if k != "test"})

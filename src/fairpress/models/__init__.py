@@ -1,0 +1,1 @@
+"""Architectures by name, built from a card or a config."""

@@ -1,0 +1,91 @@
+"""A model as it is shipped: the bytes of one ONNX file, its card, and weights to go on from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairpress.core.card import ModelCard
+from fairpress.core.errors import UserError
+
+ONNX_FILE = "model.onnx"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "card.json"
+PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An ONNX file in memory with its card.
+
+    Attributes
+    ----------
+    card
+        What the file does not say itself.
+    onnx
+        The bytes of ``model.onnx``; their number is "the size".
+    weights
+        The bytes of ``model.safetensors``; ``None`` when there is nothing to train on from.
+    """
+
+    card: ModelCard
+    onnx: bytes
+    weights: bytes | None = None
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the ONNX bytes."""
+        return hashlib.sha256(self.onnx).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file a user ships."""
+        return len(self.onnx)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the model folder, whole or not at all. Raises UserError when the place cannot be written."""
+        target = Path(folder)
+        if target.exists() and not (target / CARD_FILE).exists() and (target.is_file() or any(target.iterdir())):
+            raise UserError(f"{target} exists and is no model folder; choose another --out.")
+        temporary = None
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            temporary.chmod(0o755)
+            (temporary / ONNX_FILE).write_bytes(self.onnx)
+            if self.weights is not None:
+                (temporary / WEIGHTS_FILE).write_bytes(self.weights)
+            (temporary / CARD_FILE).write_text(self.card.to_json(), encoding="utf-8")
+            if target.exists():
+                shutil.rmtree(target)
+            temporary.rename(target)
+        except OSError as error:
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise UserError(f"cannot write {target} ({error.strerror or error}); choose a folder you may write to.") from None
+        return target
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Artifact:
+        """Read a model folder. Raises UserError with the remedy for anything else, pickles included."""
+        place = Path(folder)
+        if place.suffix.lower() in PICKLES:
+            raise UserError(
+                f"{place} is a pickle, which can run any code when it is opened; fairpress reads ONNX and "
+                "safetensors only. Export the network with torch.onnx.export(..., dynamo=True)."
+            )
+        if not place.exists():
+            raise UserError(f"there is no model folder {place}; `fairpress train` makes one.")
+        card, onnx = place / CARD_FILE, place / ONNX_FILE
+        if not place.is_dir() or not card.is_file() or not onnx.is_file():
+            raise UserError(f"{place} is no model folder: it needs {ONNX_FILE} and {CARD_FILE}.")
+        weights = place / WEIGHTS_FILE
+        return cls(
+            ModelCard.from_json(card.read_text(encoding="utf-8"), str(card)),
+            onnx.read_bytes(),
+            weights.read_bytes() if weights.is_file() else None,
+        )

@@ -1,0 +1,1 @@
+"""Content-addressed results: an entry exists only when it is complete."""

@@ -1,0 +1,1 @@
+"""A study: a matrix of dataset × model × recipe × seed, run once and remembered."""

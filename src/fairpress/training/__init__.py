@@ -1,0 +1,1 @@
+"""Fit a model: one network or many at once."""
