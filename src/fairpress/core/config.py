@@ -111,7 +111,13 @@ def _place(document: Any, path: Sequence[Any], where: str) -> str:
     for step in path:
         marks = getattr(node, "lc", None)
         try:
-            position = marks.key(step) if isinstance(node, Mapping) and marks else marks.item(step) if marks else None
+            position = (
+                marks.key(step)
+                if isinstance(node, Mapping) and marks
+                else marks.item(step)
+                if marks
+                else None
+            )
             node = node[step]
         except (KeyError, IndexError, TypeError):
             break

@@ -73,7 +73,9 @@ class Store:
         except (ValueError, KeyError, TypeError, AttributeError, OSError):
             good = False
         if not good:
-            warnings.warn(f"the stored result {key[:12]} is damaged; it is made again.", DamagedEntry, stacklevel=2)
+            warnings.warn(
+                f"the stored result {key[:12]} is damaged; it is made again.", DamagedEntry, stacklevel=2
+            )
             self.remove(key)
             return None
         return Entry(key, files, manifest["meta"])

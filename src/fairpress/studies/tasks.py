@@ -1,0 +1,144 @@
+"""What a worker does for each kind of task: read inputs from the store, compute, put the result back."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from fairpress.core.canonical import canonical_json
+from fairpress.core.card import ModelCard
+from fairpress.core.errors import FairpressError
+from fairpress.datasets.base import Dataset
+from fairpress.runtime.artifact import Artifact
+from fairpress.store.content import Entry, Store
+from fairpress.studies.plan import Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PREDICTIONS = "predictions.parquet"
+
+
+def perform(root: str, task: Task) -> float:
+    """Make the task's entry in the store at `root`, unless it is there; return the seconds it took.
+
+    Raises
+    ------
+    FairpressError
+        An input is missing, or the work itself refuses with a sentence.
+    """
+    started = time.perf_counter()
+    store = Store(root)
+    with store.lock(task.key):
+        if store.get(task.key) is None:
+            files = _WORK[task.kind](store, task)
+            seconds = time.perf_counter() - started
+            store.put(
+                task.key,
+                files,
+                {"title": task.title, "kind": task.kind, "recipe": task.recipe, "seconds": seconds},
+            )
+    return time.perf_counter() - started
+
+
+def load_folds(task: Task) -> list[Dataset]:
+    """Return the dataset of each network of the task, in order; a fold is read once per process."""
+    dataset = task.params["dataset"]
+    return [_fold(canonical_json(dataset), fold) for _, fold in task.networks]
+
+
+def read_predictions(store: Store, task: Task) -> pa.Table:
+    """Return the table a finished predict task left: seed, row_id, label, attributes, and the model's columns."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(io.BytesIO(_entry(store, task.key).files[PREDICTIONS]))
+
+
+def read_artifacts(store: Store, key: str) -> list[Artifact]:
+    """Return the artifacts of a finished train or compress task, in the order of its networks."""
+    files = _entry(store, key).files
+    names = sorted({name.partition(".")[0] for name in files})
+    return [
+        Artifact(
+            ModelCard.from_json(files[f"{name}.card.json"].decode()),
+            files[f"{name}.onnx"],
+            files[f"{name}.safetensors"] if f"{name}.safetensors" in files else None,
+        )
+        for name in names
+    ]
+
+
+@lru_cache(maxsize=64)
+def _fold(dataset: str, fold: int) -> Dataset:
+    import json
+
+    from fairpress import datasets
+
+    spec = json.loads(dataset)
+    split = {"folds": spec["folds"], "fold": fold} if spec["folds"] > 1 else {}
+    return datasets.load(spec["name"], **spec["options"], **split)
+
+
+def _entry(store: Store, key: str) -> Entry:
+    entry = store.get(key)
+    if entry is None:
+        raise FairpressError(f"the result {key[:12]} that this step reads is gone; run the study again.")
+    return entry
+
+
+def _pack(artifacts: Sequence[Artifact]) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for i, artifact in enumerate(artifacts):
+        files[f"{i:04d}.onnx"] = artifact.onnx
+        files[f"{i:04d}.card.json"] = artifact.card.to_json().encode()
+        if artifact.weights is not None:
+            files[f"{i:04d}.safetensors"] = artifact.weights
+    return files
+
+
+def _train(store: Store, task: Task) -> dict[str, bytes]:
+    from fairpress.models import registry
+    from fairpress.training.fit import FitConfig, fit
+
+    model = task.params["model"]
+    data = [d.development() for d in load_folds(task)]
+    config = FitConfig.model_validate(task.params["training"])
+    architecture = registry.get(model["name"], **model["options"])
+    return _pack(
+        fit(architecture, data, [seed for seed, _ in task.networks], config, device=task.params["device"])
+    )
+
+
+def _compress(store: Store, task: Task) -> dict[str, bytes]:
+    from fairpress.compression.apply import compress
+    from fairpress.compression.recipes import parse
+
+    bases = read_artifacts(store, task.inputs[0])
+    data = [d.development() for d in load_folds(task)]
+    seeds = [seed for seed, _ in task.networks]
+    return _pack(compress(bases, parse(task.recipe), data, seeds))
+
+
+def _predict(store: Store, task: Task) -> dict[str, bytes]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from fairpress.runtime.predict import predictions
+
+    tables = []
+    for artifact, (seed, fold), data in zip(
+        read_artifacts(store, task.inputs[0]), task.networks, load_folds(task), strict=True
+    ):
+        table = predictions({task.recipe: artifact}, data, part="test", threads=1)
+        for name, value in (("seed", seed), ("fold", fold)):
+            table = table.append_column(name, pa.array([value] * table.num_rows, pa.int64()))
+        tables.append(table)
+    sink = io.BytesIO()
+    pq.write_table(pa.concat_tables(tables), sink)
+    return {PREDICTIONS: sink.getvalue()}
+
+
+_WORK: dict[str, Any] = {"train": _train, "compress": _compress, "predict": _predict}
