@@ -8,7 +8,7 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """Return JSON with sorted keys and no white space. Raises TypeError/ValueError for what JSON cannot say."""
+    """Return JSON with sorted keys and no white space; TypeError or ValueError for what JSON cannot say."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 

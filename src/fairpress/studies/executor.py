@@ -1,4 +1,4 @@
-"""Run a graph of tasks on local processes: what is finished stays, what fails is reported, the rest goes on."""
+"""Run a graph of tasks on local processes: finished work stays, failures are reported, the rest goes on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS
 
 @dataclass
 class Outcome:
-    """What came of a graph: which tasks were found finished, ran, failed (with the reason) or were skipped."""
+    """What came of a graph: tasks found finished, run, failed (with the reason) and skipped."""
 
     reused: list[Task] = field(default_factory=list)
     ran: dict[str, float] = field(default_factory=dict)
@@ -89,7 +89,7 @@ def execute(
                     on_event("skipped", task)
                     sorter.done(task.key)
                     continue
-                if crashes[task.key] and running:
+                if running and (crashes[task.key] or any(crashes[t.key] for t in running.values())):
                     ready.insert(0, task)  # a task that lost its worker runs alone, so that blame is certain
                     break
                 on_event("started", task)

@@ -53,7 +53,8 @@ class Task:
     @property
     def title(self) -> str:
         """Name the task for people: ``train fp32, 10 networks``."""
-        return f"{self.kind} {self.recipe} (seeds {_span(s for s, _ in self.networks)}, folds {_span(f for _, f in self.networks)})"
+        seeds, folds = _span(s for s, _ in self.networks), _span(f for _, f in self.networks)
+        return f"{self.kind} {self.recipe} (seeds {seeds}, folds {folds})"
 
 
 @dataclass(frozen=True)

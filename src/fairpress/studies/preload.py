@@ -5,6 +5,6 @@ from __future__ import annotations
 import contextlib
 
 with contextlib.suppress(ImportError):
-    import onnxruntime
-    import torch
+    import onnxruntime  # noqa: F401
+    import torch  # noqa: F401
     import torchao.quantization.pt2e.quantize_pt2e  # noqa: F401

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PREDICTIONS = "predictions.parquet"
+FACTS = "facts.json"
 
 
 def perform(root: str, task: Task) -> float:
@@ -51,10 +54,16 @@ def load_folds(task: Task) -> list[Dataset]:
 
 
 def read_predictions(store: Store, task: Task) -> pa.Table:
-    """Return the table a finished predict task left: seed, row_id, label, attributes, and the model's columns."""
+    """Return what a finished predict task left: seed, fold, row, label, attributes, model columns."""
     import pyarrow.parquet as pq
 
     return pq.read_table(io.BytesIO(_entry(store, task.key).files[PREDICTIONS]))
+
+
+def read_facts(store: Store, task: Task) -> list[dict[str, Any]]:
+    """Return size, digest, threshold and provenance of each network of a finished predict task."""
+    facts: list[dict[str, Any]] = json.loads(_entry(store, task.key).files[FACTS])
+    return facts
 
 
 def read_artifacts(store: Store, key: str) -> list[Artifact]:
@@ -65,7 +74,7 @@ def read_artifacts(store: Store, key: str) -> list[Artifact]:
         Artifact(
             ModelCard.from_json(files[f"{name}.card.json"].decode()),
             files[f"{name}.onnx"],
-            files[f"{name}.safetensors"] if f"{name}.safetensors" in files else None,
+            files.get(f"{name}.safetensors"),
         )
         for name in names
     ]
@@ -73,8 +82,6 @@ def read_artifacts(store: Store, key: str) -> list[Artifact]:
 
 @lru_cache(maxsize=64)
 def _fold(dataset: str, fold: int) -> Dataset:
-    import json
-
     from fairpress import datasets
 
     spec = json.loads(dataset)
@@ -128,7 +135,7 @@ def _predict(store: Store, task: Task) -> dict[str, bytes]:
 
     from fairpress.runtime.predict import predictions
 
-    tables = []
+    tables, facts = [], []
     for artifact, (seed, fold), data in zip(
         read_artifacts(store, task.inputs[0]), task.networks, load_folds(task), strict=True
     ):
@@ -136,9 +143,21 @@ def _predict(store: Store, task: Task) -> dict[str, bytes]:
         for name, value in (("seed", seed), ("fold", fold)):
             table = table.append_column(name, pa.array([value] * table.num_rows, pa.int64()))
         tables.append(table)
+        facts.append(
+            {
+                "recipe": task.recipe,
+                "seed": seed,
+                "fold": fold,
+                "bytes": artifact.size,
+                "gzip_bytes": len(gzip.compress(artifact.onnx, 6, mtime=0)),
+                "sha256": artifact.digest,
+                "threshold": artifact.card.threshold,
+                "provenance": dict(artifact.card.provenance),
+            }
+        )
     sink = io.BytesIO()
     pq.write_table(pa.concat_tables(tables), sink)
-    return {PREDICTIONS: sink.getvalue()}
+    return {PREDICTIONS: sink.getvalue(), FACTS: json.dumps(facts, indent=1).encode()}
 
 
 _WORK: dict[str, Any] = {"train": _train, "compress": _compress, "predict": _predict}
