@@ -52,7 +52,7 @@ def cluster_sums(
     g = np.asarray(groups, int)
 
     def by_group(x: Floats) -> Floats:
-        return np.bincount(g, weights=x, minlength=count)
+        return np.asarray(np.bincount(g, weights=x, minlength=count), float)
 
     return ClusterSums(
         by_group((m > 0).astype(float)),

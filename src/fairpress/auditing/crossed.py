@@ -74,7 +74,7 @@ def crossed_sums(values: ArrayLike, groups: ArrayLike, count: int) -> CrossedSum
     t, m = d.sum(axis=0), seen.sum(axis=0)
 
     def by_group(x: Floats) -> Floats:
-        return np.bincount(g, weights=x, minlength=count)
+        return np.asarray(np.bincount(g, weights=x, minlength=count), float)
 
     return CrossedSums(
         seed_sums=np.stack([by_group(row) for row in d], axis=-1),

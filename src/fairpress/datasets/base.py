@@ -35,9 +35,14 @@ class Task:
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
-            raise UserError(f"the label {self.target!r} has one class only ({', '.join(self.classes)}); two are needed.")
+            raise UserError(
+                f"the label {self.target!r} has one class only ({', '.join(self.classes)}); two are needed."
+            )
         if self.positive is not None and self.positive not in self.classes:
-            raise UserError(f"{self.positive!r} is no class of {self.target!r}." + did_you_mean(self.positive, self.classes))
+            raise UserError(
+                f"{self.positive!r} is no class of {self.target!r}."
+                + did_you_mean(self.positive, self.classes)
+            )
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,9 @@ class Dataset:
         The options it was loaded with, so that it can be loaded again.
     notes
         Sentences about the data that belong into a report (source, filter, limits).
+    input_columns
+        The table's column behind each input, so that the one-hot columns of one category are known to
+        belong together; empty for images.
     """
 
     name: str
@@ -99,6 +107,7 @@ class Dataset:
     fingerprint: str
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    input_columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -106,7 +115,9 @@ class Dataset:
     def part(self, name: Part) -> Rows:
         """Return the rows of one part. Raises UserError where this dataset has no such part."""
         if name not in self.parts:
-            raise UserError(f"the {name} rows of {self.name!r} are not at hand here: tuning never sees test rows.")
+            raise UserError(
+                f"the {name} rows of {self.name!r} are not at hand here: tuning never sees test rows."
+            )
         index = self.parts[name]
         return Rows(
             inputs=self.inputs[index],

@@ -1,0 +1,72 @@
+"""The last step of every loader: columns in, a split and fingerprinted Dataset out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from fairpress.datasets.base import Dataset, Part, Task
+from fairpress.datasets.encode import Encoder
+from fairpress.datasets.fingerprint import fingerprint
+from fairpress.datasets.splits import SplitOptions, split
+
+
+def build(
+    *,
+    name: str,
+    task: Task,
+    inputs: Encoder,
+    labels: np.ndarray,
+    attributes: Mapping[str, np.ndarray],
+    subjects: np.ndarray,
+    row_ids: np.ndarray,
+    options: SplitOptions,
+    official: Mapping[Part, np.ndarray] | None = None,
+    notes: tuple[str, ...] = (),
+    unprinted: Collection[str] = (),
+) -> Dataset:
+    """Return the dataset of these rows, split by `options`.
+
+    Parameters
+    ----------
+    name, task, labels, attributes, subjects, row_ids, notes
+        As in `Dataset`.
+    inputs
+        The encoded columns.
+    options
+        The loader's config; becomes `Dataset.config`.
+    official
+        Parts that the dataset's makers fixed, row indices.
+    unprinted
+        Options that say where the content is, not what it is; the fingerprint leaves them out.
+    """
+    matrix = inputs.matrix()
+    parts = split(labels, attributes, subjects, options, official)
+    config = options.model_dump(mode="json")
+    names = tuple(inputs.names)
+    return Dataset(
+        name=name,
+        task=task,
+        inputs=matrix,
+        input_names=names,
+        input_columns=tuple(inputs.columns),
+        labels=labels,
+        attributes=dict(attributes),
+        subjects=subjects,
+        row_ids=row_ids,
+        parts=parts,
+        fingerprint=fingerprint(
+            task=task,
+            inputs=matrix,
+            input_names=names,
+            labels=labels,
+            attributes=attributes,
+            subjects=subjects,
+            row_ids=row_ids,
+            parts=parts,
+            config={k: v for k, v in config.items() if k not in unprinted},
+        ),
+        config=config,
+        notes=notes,
+    )

@@ -1,0 +1,72 @@
+"""Datasets by name. A name's config class is its key: what it can be asked is what `load` accepts."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from fairpress.core.config import parse
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.datasets.base import Dataset
+from fairpress.datasets.sources import Say, SourceFile, find, tell
+from fairpress.datasets.splits import SplitOptions
+
+_CONFIGS = {
+    "adult": "fairpress.datasets.adult:Adult",
+    "compas": "fairpress.datasets.compas:Compas",
+}
+
+
+class _Readable(Protocol):
+    files: tuple[SourceFile, ...]
+
+    def read(self, say: Say) -> Dataset: ...
+
+
+def names() -> list[str]:
+    """Return the names of the datasets that ship with fairpress; imports none of them."""
+    return sorted(_CONFIGS)
+
+
+def config_class(name: str) -> type[SplitOptions]:
+    """Return the config class of a shipped dataset. Raises UserError with what was probably meant."""
+    if name not in _CONFIGS:
+        raise UserError(
+            f"there is no dataset {name!r}; give a shipped one, or a YAML file that describes a table."
+            + did_you_mean(name, _CONFIGS)
+        )
+    module, _, attribute = _CONFIGS[name].partition(":")
+    return cast("type[SplitOptions]", getattr(import_module(module), attribute))
+
+
+def load(name: str | os.PathLike[str], *, say: Say = tell, **config: Any) -> Dataset:
+    """Return a dataset: a shipped one by its name, or the table that a YAML file describes.
+
+    Parameters
+    ----------
+    name
+        ``"compas"``, ``"adult"``, or the path of a ``.yaml`` file (see `fairpress.datasets.table`).
+    say
+        Receives a sentence before each slow step, such as a download.
+    **config
+        The dataset's options; every dataset takes ``folds``, ``fold`` and ``split_seed``.
+
+    Raises
+    ------
+    UserError
+        Unknown name or option (with what was probably meant), or the data is nowhere or unusable.
+    """
+    text = os.fspath(name)
+    if Path(text).suffix.lower() in (".yaml", ".yml"):
+        from fairpress.datasets.table import load_yaml
+
+        return load_yaml(text, config)
+    chosen = parse(config_class(text), config, text)
+    return cast("_Readable", chosen).read(say)
+
+
+def fetch(name: str, say: Say = tell) -> list[Path]:
+    """Bring a shipped dataset's files onto this machine and return where they are."""
+    return find(cast("_Readable", config_class(name)).files, say)

@@ -1,0 +1,207 @@
+"""By-subject parts, stratified by label × group: the same on every machine, whatever the training seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fairpress.core.errors import UserError
+from fairpress.datasets.base import PARTS, Part
+
+TEST_SHARE = 0.30
+VALIDATION_SHARE = 0.15
+CALIBRATION_SHARE = 0.10
+CALIBRATION_FLOOR, CALIBRATION_CEILING = 256, 2048
+
+
+class SplitOptions(BaseModel):
+    """The options that every dataset takes.
+
+    Attributes
+    ----------
+    folds
+        1: the dataset's own test rows, or a share of 30 % where it names none. K > 1: K subject-wise folds;
+        every subject is tested in exactly one of them, which replaces an official test split.
+    fold
+        Which of the folds, 0 … K−1, is the test part here.
+    split_seed
+        Moves people between the parts. It is no training seed: those move nobody.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folds: int = Field(default=1, ge=1, le=50)
+    fold: int = Field(default=0, ge=0)
+    split_seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_the_folds(self) -> SplitOptions:
+        if self.fold >= self.folds:
+            one = "fold 0" if self.folds == 1 else f"folds 0 to {self.folds - 1}"
+            raise ValueError(f"fold {self.fold} does not exist: folds = {self.folds} has {one}")
+        return self
+
+
+def split(
+    labels: np.ndarray,
+    attributes: Mapping[str, np.ndarray],
+    subjects: np.ndarray,
+    options: SplitOptions,
+    official: Mapping[Part, np.ndarray] | None = None,
+) -> dict[Part, np.ndarray]:
+    """Return part → ascending row indices (int64), disjoint by subject, together all rows.
+
+    Without folds, test is 30 % of the rows unless `official` names it. Of the rest, validation is 15 %:
+    some 650 rows of COMPAS, on which two epochs of one network differ by flips of a few rows, so that early
+    stopping sees differences of about one point. Calibration is 10 % but 256 to 2,048 rows (at most 20 %
+    of the rest): ranges of activations need hundreds of rows and gain nothing from more.
+
+    Subjects are sorted by stratum (label, then the attributes, the one with the smallest group first),
+    within a stratum by a hash of seed and subject, and dealt in that order to the part that lags furthest
+    behind its share: systematic sampling, so that each label × group is spread as evenly as its size allows.
+
+    Parameters
+    ----------
+    labels, attributes, subjects
+        [rows] each.
+    options
+        Folds and split seed.
+    official
+        Parts that the dataset's makers fixed; a missing one is carved from its train rows. Ignored when
+        folds rotate.
+
+    Raises
+    ------
+    UserError
+        A subject has rows in two official parts, or there are too few subjects for the parts asked for.
+    """
+    unit, first = _units(subjects)
+    strata = _strata(labels, attributes)[first]
+    weights = np.bincount(unit, minlength=len(first)).astype(np.float64)
+    names = [str(s) for s in subjects[first]]
+    everybody = np.arange(len(first))
+    parts: dict[Part, np.ndarray] = {}
+    if options.folds > 1:
+        order = _order(everybody, names, strata, f"folds/{options.split_seed}")
+        shares = np.full(options.folds, 1 / options.folds)
+        dealt = _deal(order, weights, shares, f"folds/{options.split_seed}")
+        parts["test"] = order[dealt == options.fold]
+        rest = np.setdiff1d(everybody, parts["test"])
+    elif official:
+        parts = {part: np.unique(unit[rows]) for part, rows in official.items() if part != "train"}
+        rest = np.unique(unit[official["train"]]) if "train" in official else np.array([], dtype=np.int64)
+        _refuse_shared({**parts, "train": rest}, names)
+    else:
+        rest = everybody
+    parts = _carve(parts, rest, names, strata, weights, options)
+    rows_of = {part: np.flatnonzero(np.isin(unit, parts[part])).astype(np.int64) for part in PARTS}
+    for part, rows in rows_of.items():
+        if not len(rows):
+            raise UserError(
+                f"{len(names)} subjects are too few for the parts train, calibration, validation and test: "
+                f"{part} would be empty; bring more rows"
+                + (", or fewer folds." if options.folds > 2 else ".")
+            )
+    return rows_of
+
+
+def _carve(
+    parts: dict[Part, np.ndarray],
+    rest: np.ndarray,
+    names: Sequence[str],
+    strata: np.ndarray,
+    weights: np.ndarray,
+    options: SplitOptions,
+) -> dict[Part, np.ndarray]:
+    """Return all four parts: those given, the missing ones carved from `rest`."""
+    parts = dict(parts)
+    if "test" not in parts:
+        parts["test"], rest = _take(rest, TEST_SHARE, names, strata, weights, f"test/{options.split_seed}")
+    total = float(weights[rest].sum())
+    key = f"carve/{options.split_seed}/{options.folds}/{options.fold}"
+    shares: dict[Part, float] = {"validation": VALIDATION_SHARE, "calibration": calibration_share(total)}
+    left = 1.0
+    for part, share in shares.items():
+        if part not in parts:
+            parts[part], rest = _take(rest, share / left, names, strata, weights, f"{key}/{part}")
+            left -= share
+    parts["train"] = rest
+    return parts
+
+
+def calibration_share(rows: float) -> float:
+    """Return the share of the development rows that calibrates quantization."""
+    if rows <= 0:
+        return CALIBRATION_SHARE
+    wanted = min(max(CALIBRATION_SHARE * rows, CALIBRATION_FLOOR), CALIBRATION_CEILING)
+    return min(wanted / rows, 0.20)
+
+
+def _take(
+    pool: np.ndarray,
+    share: float,
+    names: Sequence[str],
+    strata: np.ndarray,
+    weights: np.ndarray,
+    key: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    order = _order(pool, names, strata, key)
+    dealt = _deal(order, weights, np.array([1 - share, share]), key)
+    return order[dealt == 1], np.sort(order[dealt == 0])
+
+
+def _units(subjects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each row the number of its subject, and for each subject its first row."""
+    _, first, unit = np.unique(subjects, return_index=True, return_inverse=True)
+    return unit.reshape(-1), first
+
+
+def _strata(labels: np.ndarray, attributes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the rank of each row's label × group, sorted so that neighbours share label and small groups."""
+    keys = [labels.astype(np.int64)]
+    coded = [np.unique(v, return_inverse=True, return_counts=True) for v in attributes.values()]
+    coded.sort(key=lambda c: int(c[2].min()))
+    keys += [c[1].reshape(-1) for c in coded]
+    _, rank = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
+    return rank.reshape(-1)
+
+
+def _order(pool: np.ndarray, names: Sequence[str], strata: np.ndarray, key: str) -> np.ndarray:
+    draws = [_draw(f"{key}/{names[i]}") for i in pool]
+    return pool[np.lexsort((np.array(draws, dtype=np.uint64), strata[pool]))]
+
+
+def _deal(order: np.ndarray, weights: np.ndarray, shares: np.ndarray, key: str) -> np.ndarray:
+    """Return for each subject in `order` the part that lags furthest behind its share of the rows."""
+    # A start drawn from the seed: without it the first subject of all would always fall into the first part.
+    lag = [(_draw(f"start/{key}/{part}") / 2**64 - 0.5) / len(shares) for part in range(len(shares))]
+    share = shares.tolist()
+    dealt = np.empty(len(order), dtype=np.int64)
+    for position, weight in enumerate(weights[order].tolist()):
+        lag = [have + weight * want for have, want in zip(lag, share, strict=True)]
+        chosen = max(range(len(lag)), key=lag.__getitem__)
+        lag[chosen] -= weight
+        dealt[position] = chosen
+    return dealt
+
+
+def _draw(text: str) -> int:
+    """Return 64 bits that depend on the text alone: numpy's generators may change between versions."""
+    return int.from_bytes(
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+    )
+
+
+def _refuse_shared(parts: Mapping[Part, np.ndarray], names: Sequence[str]) -> None:
+    for i, one in enumerate(parts):
+        for other in list(parts)[i + 1 :]:
+            shared = np.intersect1d(parts[one], parts[other])
+            if len(shared):
+                raise UserError(
+                    f"{len(shared)} subjects, such as {names[shared[0]]!r}, have rows in both {one} and "
+                    f"{other}: the test would reward recognising them; keep each subject's rows in one part, "
+                    "or leave the split out and fairpress makes one."
+                )

@@ -1,0 +1,104 @@
+"""What is installed and what this machine can do, for `fairpress doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from fairpress import __version__
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis: what was looked at, whether it works, what there is or what to do."""
+
+    what: str
+    ok: bool | None
+    detail: str
+
+
+def diagnose() -> list[Finding]:
+    """Look at Python, the packages, the runtimes, the machine and the places data is read from.
+
+    torch itself is not imported (that takes seconds); its presence and version are read from its metadata.
+    """
+    findings = [
+        Finding("fairpress", True, __version__),
+        Finding("Python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"),
+        _runtime(),
+        _packages("audit", ("duckdb", "pyarrow", "numpy", "scipy"), None),
+        _packages("report", ("altair", "vl-convert-python", "jinja2"), None),
+        _packages("train and compress", ("torch", "torchao", "onnxscript", "safetensors"), "torch"),
+        _packages("read pandas frames", ("pandas",), "", install="pandas"),
+        _packages("read polars frames", ("polars",), "", install="polars"),
+        Finding("processor", True, _processor()),
+        _accelerator(),
+    ]
+    folder = os.environ.get("FAIRPRESS_DATA")
+    if folder is None:
+        findings.append(Finding("FAIRPRESS_DATA", None, "not set; data sets are fetched when they are needed"))
+    else:
+        there = Path(folder).is_dir()
+        findings.append(Finding("FAIRPRESS_DATA", there, folder if there else f"{folder} is no folder"))
+    return findings
+
+
+def healthy(findings: Sequence[Finding]) -> bool:
+    """Tell whether nothing needed is broken; what is optional and absent does not count."""
+    return all(finding.ok is not False for finding in findings)
+
+
+def _packages(what: str, names: Sequence[str], extra: str | None, install: str | None = None) -> Finding:
+    present = {}
+    for name in names:
+        try:
+            present[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            remedy = f"python -m pip install {install or f"'fairpress[{extra}]'"}" if extra is not None else "reinstall fairpress"
+            return Finding(what, None if extra is not None else False, f"{name} is not installed: {remedy}")
+    return Finding(what, True, ", ".join(f"{k} {v}" for k, v in present.items()))
+
+
+def _runtime() -> Finding:
+    """Run a one-node network, which is the only proof that the runtime works."""
+    try:
+        import numpy as np
+        import onnx
+        import onnxruntime
+        from onnx import TensorProto, helper
+
+        x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+        graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "doctor", [x], [y])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        (value,) = session.run(None, {"x": np.ones(1, np.float32)})
+        works = value[0] == -1.0
+    except Exception as error:
+        return Finding("ONNX Runtime", False, f"does not run ({type(error).__name__}: {error}); reinstall onnxruntime")
+    providers = ", ".join(p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers())
+    return Finding("ONNX Runtime", bool(works), f"{onnxruntime.__version__} ({providers}), onnx {onnx.__version__}")
+
+
+def _processor() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parts = [f"{cores} core{'s' if cores != 1 else ''}"]
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "").split()
+        fast = [name for flag, name in (("avx512_vnni", "AVX512-VNNI"), ("amx_int8", "AMX")) if flag in flags]
+        parts.append("fast 8-bit integers: " + (", ".join(fast) if fast else "none found"))
+    memory = Path("/proc/meminfo")
+    if memory.is_file():
+        parts.append(f"{int(memory.read_text().split()[1]) / 2**20:.0f} GiB memory")
+    return "; ".join(parts)
+
+
+def _accelerator() -> Finding:
+    if util.find_spec("torch") is None:
+        return Finding("GPU", None, "unknown without torch; everything runs on the CPU")
+    return Finding("GPU", None, "used for training where torch finds one (--device cuda)")
