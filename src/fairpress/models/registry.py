@@ -1,0 +1,39 @@
+"""Architectures by name; the frozen config class is the key. Imports no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fairpress.core.config import parse
+from fairpress.core.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_CONFIGS = {"mlp": "fairpress.models.mlp:Mlp"}
+
+
+class Architecture(Protocol):
+    """A frozen pydantic config that builds its network."""
+
+    @property
+    def name(self) -> str: ...
+
+    def build(self, n_inputs: int, n_classes: int) -> nn.Module: ...
+
+    def model_dump(self, *, mode: str = "json") -> dict[str, Any]: ...
+
+
+def names() -> list[str]:
+    """Return the architectures there are."""
+    return sorted(_CONFIGS)
+
+
+def get(name: str, **params: Any) -> Architecture:
+    """Return an architecture's config. Raises UserError for an unknown name or parameter."""
+    if name not in _CONFIGS:
+        raise UserError(f"there is no model {name!r}." + did_you_mean(name, _CONFIGS))
+    module, _, attribute = _CONFIGS[name].partition(":")
+    config: Architecture = parse(getattr(import_module(module), attribute), params, f"model {name}")
+    return config

@@ -1,0 +1,110 @@
+"""Make an exported ONNX file small and honest: strip what is not the network, pack 4- and 2-bit weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+# INT4 came with opset 21, INT2 with opset 25; Cast from them is folded when the file is loaded, so that the
+# integer kernels see 8-bit weights while the disk holds packed ones.
+FORMATS = {4: (TensorProto.INT4, 21, 10), 2: (TensorProto.INT2, 25, 13)}
+
+
+def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
+    """Store int8 initializers at the asked widths, in place.
+
+    Parameters
+    ----------
+    model
+        A graph whose quantized weights are INT8 initializers.
+    bits
+        Initializer → width; widths of 8 are left alone.
+
+    Raises
+    ------
+    ValueError
+        A weight does not fit its width: the file would not be what it says.
+    """
+    initializers = {t.name: t for t in model.graph.initializer}
+    for name, width in bits.items():
+        if width == 8:
+            continue
+        tensor = initializers[name]
+        values = numpy_helper.to_array(tensor)
+        top = 2 ** (width - 1) - 1
+        if np.abs(values.astype(np.int16)).max(initial=0) > top:
+            raise ValueError(f"{name} does not fit {width} bits")
+        kind, opset, ir = FORMATS[width]
+        per_byte = 8 // width
+        fields = (values.astype(np.uint8) & (2**width - 1)).ravel()
+        fields = np.pad(fields, (0, -len(fields) % per_byte)).reshape(-1, per_byte)
+        shifts = np.arange(per_byte, dtype=np.uint8) * width
+        packed = np.bitwise_or.reduce(fields << shifts, axis=1).astype(np.uint8)
+        del tensor.int32_data[:]
+        tensor.name, tensor.data_type, tensor.raw_data = f"{name}_packed", kind, packed.tobytes()
+        model.graph.node.insert(0, helper.make_node("Cast", [tensor.name], [name], to=TensorProto.INT8))
+        model.opset_import[0].version = max(model.opset_import[0].version, opset)
+        model.ir_version = max(model.ir_version, ir)
+
+
+def weight_bits(data: bytes) -> dict[str, int]:
+    """Return the width of every stored weight matrix (initializers of two or more dimensions), in bits."""
+    widths = {TensorProto.FLOAT: 32, TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}
+    graph = onnx.load_from_string(data).graph
+    return {t.name: widths[t.data_type] for t in graph.initializer if len(t.dims) >= 2}
+
+
+def finish(model: onnx.ModelProto) -> bytes:
+    """Return the file's bytes: equal constants stored once, metadata and long names gone, deterministic."""
+    graph = model.graph
+    del graph.value_info[:], model.metadata_props[:], model.functions[:], graph.metadata_props[:]
+    model.doc_string = graph.doc_string = ""
+    model.producer_name, model.producer_version, graph.name = "fairpress", "", "g"
+    _share_equal_initializers(graph)
+    keep = {v.name for v in (*graph.input, *graph.output)}
+    short: dict[str, str] = {"": ""}
+
+    def rename(name: str) -> str:
+        return short.setdefault(name, name if name in keep else f"v{len(short)}")
+
+    for tensor in graph.initializer:
+        tensor.name, tensor.doc_string = rename(tensor.name), ""
+        del tensor.metadata_props[:]
+    for node in graph.node:
+        node.name = node.doc_string = ""
+        del node.metadata_props[:]
+        inputs, outputs = [rename(i) for i in node.input], [rename(o) for o in node.output]
+        del node.input[:], node.output[:]
+        node.input.extend(inputs)
+        node.output.extend(outputs)
+    for value in (*graph.input, *graph.output):
+        del value.metadata_props[:]
+    onnx.checker.check_model(model)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _share_equal_initializers(graph: onnx.GraphProto) -> None:
+    """Let equal initializers be one, and drop those that nothing reads."""
+    first: dict[tuple[object, ...], str] = {}
+    alias: dict[str, str] = {}
+    for tensor in graph.initializer:
+        content = (tensor.data_type, tuple(tensor.dims), _raw(tensor))
+        alias[tensor.name] = first.setdefault(content, tensor.name)
+    for node in graph.node:
+        inputs = [alias.get(i, i) for i in node.input]
+        del node.input[:]
+        node.input.extend(inputs)
+    read = {i for node in graph.node for i in node.input}
+    kept = [t for t in graph.initializer if t.name in read and alias[t.name] == t.name]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _raw(tensor: onnx.TensorProto) -> bytes:
+    if tensor.HasField("raw_data"):
+        return bytes(tensor.raw_data)
+    return numpy_helper.to_array(tensor).tobytes()

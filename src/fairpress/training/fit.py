@@ -1,0 +1,174 @@
+"""Train networks from scratch, many seeds and folds at once, each stopped early on its own validation rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from fairpress.core.card import ModelCard
+from fairpress.core.errors import MissingExtra, UserError
+from fairpress.datasets.base import Dataset, Part
+from fairpress.runtime.artifact import Artifact
+
+if TYPE_CHECKING:
+    from fairpress.models.registry import Architecture
+    from fairpress.training.loop import Data
+
+
+class FitConfig(BaseModel):
+    """How long and how fast to learn. Early stopping looks at the validation loss."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_epochs: int = Field(default=40, ge=1)
+    batch_size: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    patience: int = Field(default=8, ge=1)
+
+
+def fit(
+    architecture: Architecture,
+    datasets: Sequence[Dataset],
+    seeds: Sequence[int],
+    config: FitConfig | None = None,
+    progress: Callable[[str], None] | None = None,
+    device: str = "cpu",
+) -> list[Artifact]:
+    """Train network i on datasets[i] with seeds[i], all as one batch.
+
+    Each keeps the state of its own epoch of lowest validation loss, among the epochs before its patience
+    ran out; networks do not influence one another. Equal arguments give equal artifacts.
+
+    Raises
+    ------
+    UserError
+        NaN in inputs, a training part with one class, or datasets of different shapes.
+    MissingExtra
+        torch is not installed.
+    """
+    require_torch("Training a network")
+    import torch
+
+    from fairpress.models.checkpoint import to_bytes
+    from fairpress.models.export import export_many
+    from fairpress.models.standardize import fit_standardize
+    from fairpress.training.loop import Batches, Stack, evaluate, train_epoch
+
+    config = config or FitConfig()
+    where = resolve_device(device)
+    for dataset in datasets:
+        check_trainable(dataset)
+    train = [tensors(d, "train") for d in datasets]
+    validation = [tensors(d, "validation") for d in datasets]
+    task, columns = datasets[0].task, train[0].inputs.shape[1]
+    states, module = [], None
+    for data, seed in zip(train, seeds, strict=True):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = architecture.build(columns, len(task.classes))
+        state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+        state["0.mean"], state["0.scale"] = fit_standardize(data.inputs)
+        states.append(state)
+    assert module is not None
+    blank = architecture.build(columns, len(task.classes))
+    stack = Stack.of(module, states, where)
+    optimizer = torch.optim.AdamW(
+        stack.parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    batches = Batches(train, seeds, config.batch_size)
+    count = len(seeds)
+    best_loss, best_epoch, best_accuracy = np.full(count, np.inf), np.zeros(count, int), np.zeros(count)
+    stopped, best = np.full(count, 0), stack.states()
+    for epoch in range(1, config.max_epochs + 1):
+        train_epoch(stack, optimizer, batches, where)
+        loss, accuracy = (v.cpu().numpy() for v in evaluate(stack, validation, where))
+        better = (stopped == 0) & (loss < best_loss)
+        now = stack.states() if better.any() else []
+        for i in np.flatnonzero(better):
+            best[i], best_loss[i], best_epoch[i], best_accuracy[i] = now[i], loss[i], epoch, accuracy[i]
+        stopped = np.where((stopped == 0) & (epoch - best_epoch >= config.patience), epoch, stopped)
+        if progress is not None:
+            progress(f"epoch {epoch} of at most {config.max_epochs}, {int((stopped > 0).sum())} of {count} stopped")
+        if (stopped > 0).all():
+            break
+    files = export_many(blank, best, train[0].inputs[:2])
+    out = []
+    for i, (dataset, seed) in enumerate(zip(datasets, seeds, strict=True)):
+        card = ModelCard(
+            target=task.target,
+            classes=task.classes,
+            positive=task.positive,
+            architecture={"name": architecture.name, **architecture.model_dump(mode="json")},
+            inputs={"name": "x", "shape": [columns], "columns": list(dataset.input_names)},
+            data=data_of(dataset),
+            seed=seed,
+            provenance={
+                "training": config.model_dump(mode="json"),
+                "networks_in_batch": count,
+                "device": str(where),
+                "epochs": int(stopped[i] or epoch),
+                "best_epoch": int(best_epoch[i]),
+                "validation_loss": float(best_loss[i]),
+                "validation_accuracy": float(best_accuracy[i]),
+                "parameters": int(sum(p.numel() for p in blank.parameters())),
+                "versions": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
+            },
+        )
+        out.append(Artifact(card, files[i], to_bytes(best[i])))
+    return out
+
+
+def data_of(dataset: Dataset) -> dict[str, Any]:
+    """Return what a card says about its data."""
+    return {"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint}
+
+
+def tensors(dataset: Dataset, part: Part) -> Data:
+    """Return one part's inputs and labels as tensors."""
+    import torch
+
+    from fairpress.training.loop import Data
+
+    rows = dataset.part(part)
+    return Data(torch.from_numpy(np.ascontiguousarray(rows.inputs)).float(), torch.from_numpy(rows.labels))
+
+
+def check_trainable(dataset: Dataset) -> None:
+    """Refuse what training would turn into nonsense, before any time is spent."""
+    bad = ~np.isfinite(dataset.inputs).reshape(len(dataset), -1)
+    if bad.any():
+        column = int(bad.sum(0).argmax())
+        name = dataset.input_names[column] if dataset.input_names else f"input {column}"
+        raise UserError(
+            f"{dataset.name}: column {name!r} has {int(bad[:, column].sum())} missing or infinite values; "
+            "fill them or drop those rows."
+        )
+    present = np.unique(dataset.part("train").labels)
+    if len(present) < 2:
+        raise UserError(f"{dataset.name}: all training rows have one class of {dataset.task.target!r}; two are needed.")
+
+
+def resolve_device(name: str) -> Any:
+    """Return the torch device; ``"auto"`` takes an accelerator where there is one."""
+    import torch
+
+    if name == "auto":
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return found or torch.device("cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} does not work here ({str(error).splitlines()[0]}); try --device cpu.") from None
+
+
+def require_torch(what: str) -> None:
+    """Raise MissingExtra unless the packages of the torch extra are there."""
+    from importlib.util import find_spec
+
+    if any(find_spec(name) is None for name in ("torch", "torchao", "onnxscript", "safetensors")):
+        raise MissingExtra(what, "torch")

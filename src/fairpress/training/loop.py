@@ -1,0 +1,125 @@
+"""Many networks of one architecture trained as one batch: weights stacked, each on its own rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+State = dict[str, Tensor]
+AfterStep = Callable[[float, State], None]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows of one network: inputs [rows, …] float32 and labels [rows] int64."""
+
+    inputs: Tensor
+    labels: Tensor
+
+
+@dataclass
+class Stack:
+    """Networks side by side: every parameter and buffer has a leading axis over networks.
+
+    `forward` maps stacked states and inputs [networks, rows, …] to logits [networks, rows, classes].
+    """
+
+    module: nn.Module
+    parameters: State
+    buffers: State
+
+    @classmethod
+    def of(cls, module: nn.Module, states: Sequence[State], device: torch.device) -> Stack:
+        module = module.to("meta")
+        names = {name for name, _ in module.named_parameters()}
+        stacked = {k: torch.stack([s[k] for s in states]).to(device) for k in states[0]}
+        return cls(
+            module,
+            {k: v.requires_grad_() for k, v in stacked.items() if k in names},
+            {k: v for k, v in stacked.items() if k not in names},
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        def one(parameters: State, buffers: State, x: Tensor) -> Tensor:
+            logits: Tensor = functional_call(self.module, {**parameters, **buffers}, (x,))
+            return logits
+
+        return vmap(one)(self.parameters, self.buffers, inputs)
+
+    def states(self) -> list[State]:
+        """Return each network's state, copied."""
+        both = {**self.parameters, **self.buffers}
+        count = len(next(iter(both.values())))
+        return [{k: v[i].detach().cpu().clone() for k, v in both.items()} for i in range(count)]
+
+
+class Batches:
+    """Minibatches for all networks at once, each network's rows shuffled by its own generator."""
+
+    def __init__(self, data: Sequence[Data], seeds: Sequence[int], size: int) -> None:
+        rows = min(len(d.labels) for d in data)
+        self.size = min(size, rows)
+        self.steps = rows // self.size
+        self.data = data
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def epoch(self) -> list[tuple[Tensor, Tensor]]:
+        """Return one epoch's batches: inputs [networks, batch, …], labels [networks, batch].
+
+        Folds differ by a few rows; the last rows of a permutation that fill no batch sit this epoch out.
+        """
+        used = self.steps * self.size
+        inputs, labels = [], []
+        for data, generator in zip(self.data, self.generators, strict=True):
+            order = torch.randperm(len(data.labels), generator=generator)[:used]
+            inputs.append(data.inputs[order])
+            labels.append(data.labels[order])
+        x, y = torch.stack(inputs), torch.stack(labels)
+        return list(zip(x.split(self.size, dim=1), y.split(self.size, dim=1), strict=True))
+
+
+def train_epoch(
+    stack: Stack,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    device: torch.device,
+    progress: float = 0.0,
+    share: float = 1.0,
+    after_step: AfterStep | None = None,
+) -> None:
+    """Take one epoch of steps on the summed cross-entropy; summing keeps the networks' gradients apart.
+
+    `after_step` receives the share of all training done (progress … progress + share) and the parameters.
+    """
+    steps = batches.epoch()
+    for i, (x, y) in enumerate(steps):
+        logits = stack.forward(x.to(device))
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.to(device).flatten(), reduction="sum")
+        optimizer.zero_grad(set_to_none=True)
+        (loss / batches.size).backward()
+        optimizer.step()
+        if after_step is not None:
+            with torch.no_grad():
+                after_step(progress + share * (i + 1) / len(steps), stack.parameters)
+
+
+@torch.no_grad()
+def evaluate(stack: Stack, data: Sequence[Data], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return each network's mean cross-entropy and accuracy on its own rows, both [networks]."""
+    rows = max(len(d.labels) for d in data)
+    x = torch.stack([_pad(d.inputs, rows) for d in data]).to(device)
+    y = torch.stack([_pad(d.labels, rows) for d in data]).to(device)
+    seen = torch.stack([torch.arange(rows) < len(d.labels) for d in data]).to(device)
+    logits = stack.forward(x)
+    loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
+    right = (logits.argmax(-1) == y).float()
+    n = seen.sum(1)
+    return (loss * seen).sum(1) / n, (right * seen).sum(1) / n
+
+
+def _pad(x: Tensor, rows: int) -> Tensor:
+    return torch.cat([x, x[:1].expand(rows - len(x), *x.shape[1:])]) if len(x) < rows else x
