@@ -1,0 +1,63 @@
+"""What a recipe's steps work on, and what a step promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from fairpress.datasets.base import Dataset
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fairpress.models.registry import Architecture
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network between two steps.
+
+    Attributes
+    ----------
+    architecture
+        Builds the module.
+    state
+        Its float weights.
+    onnx
+        The finished file, once it is quantized; nothing follows after that.
+    details
+        What the steps did, for the card.
+    """
+
+    architecture: Architecture
+    state: Mapping[str, Tensor]
+    onnx: bytes | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Step(BaseModel):
+    """A step of a recipe: its parameters, and how it changes a batch of networks of one architecture."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trains: ClassVar[bool] = False
+    final: ClassVar[bool] = False
+
+    def apply(
+        self,
+        networks: Sequence[Network],
+        datasets: Sequence[Dataset],
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[Network]:
+        """Return the changed networks, in order; inputs are not changed. Test rows are not at hand."""
+        raise TypeError(f"{type(self).__name__} does not say what it does")
+
+    def placebo(self) -> Step:
+        """Return the step that trains in the same way without compressing."""
+        raise TypeError(f"{type(self).__name__} does not train, so it has no placebo")

@@ -1,0 +1,1 @@
+"""Steps of recipes, an algorithm a file."""
