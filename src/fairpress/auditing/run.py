@@ -482,8 +482,8 @@ def _gap(gap: Gap, groups: int) -> Estimate:
 
 
 def group_name(values: Values) -> str:
-    """Return a group as people read it: ``sex = Female, race = Asian``."""
-    return ", ".join(f"{k} = {v}" for k, v in values.items()) if values else "everybody"
+    """Return a group as people read it: ``sex = Female and race = Asian``."""
+    return " and ".join(f"{k} = {v}" for k, v in values.items()) if values else "everybody"
 
 
 def sentence(values: Values, flips: Flips) -> str:

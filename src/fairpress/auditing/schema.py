@@ -1,0 +1,97 @@
+"""The audit as JSON, "fairpress.audit/1"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from fairpress.auditing.result import Audit, GroupComparison, GroupRates
+from fairpress.core.estimate import Estimate
+
+SCHEMA = "fairpress.audit/1"
+
+
+def to_dict(audit: Audit) -> dict[str, Any]:
+    """Return the audit as audit.json holds it; numbers are plain, unknown ones are null with their reason."""
+    return {
+        "schema": SCHEMA,
+        "rows": audit.rows,
+        "subjects": audit.subjects,
+        "seeds": audit.seeds,
+        "label": audit.label,
+        "positive": audit.positive,
+        "baseline": audit.baseline,
+        "attributes": list(audit.attributes),
+        "margin": audit.margin,
+        "confidence": audit.confidence,
+        "metrics": list(audit.metrics),
+        "models": {
+            m.name: {
+                "runtime": m.runtime,
+                "threshold": m.threshold,
+                "degenerate": m.degenerate,
+                "overall": _rates(m.overall),
+                "groups": [_rates(g) for g in m.groups],
+            }
+            for m in audit.models
+        },
+        "fairness": [
+            {"model": f.model, "attribute": f.attribute, "metric": f.metric, "estimate": f.estimate.to_dict()}
+            for f in audit.fairness
+        ],
+        "comparisons": {
+            c.compressed: {
+                "verdict": c.verdict,
+                "disparate": c.disparate,
+                "headline": c.headline,
+                "overall": _group(c.overall),
+                "attributes": [
+                    {
+                        "attribute": a.attribute,
+                        "verdict": a.verdict,
+                        "worst_group": None if a.worst_group is None else dict(a.worst_group),
+                        "groups": [_group(g) for g in a.groups],
+                        "gap_changes": _estimates(a.gap_changes),
+                    }
+                    for a in c.attributes
+                ],
+            }
+            for c in audit.comparisons
+        },
+        "notes": list(audit.notes),
+        "provenance": dict(audit.provenance),
+    }
+
+
+def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: e.to_dict() for name, e in estimates.items()}
+
+
+def _rates(group: GroupRates) -> dict[str, Any]:
+    counts = {k: getattr(group, k) for k in ("n", "tp", "fp", "tn", "fn")}
+    return {"values": dict(group.values), **counts, "rates": _estimates(group.rates)}
+
+
+def _group(group: GroupComparison) -> dict[str, Any]:
+    return {
+        "values": dict(group.values),
+        "n": group.n,
+        "verdict": group.verdict,
+        "sentence": group.sentence,
+        "rows_needed": group.rows_needed,
+        "flips": asdict(group.flips),
+        "changes": _estimates(group.changes),
+        "losses": [
+            {
+                "metric": x.metric,
+                "estimate": x.estimate.to_dict(),
+                "upper": x.upper,
+                "p_harm_adjusted": x.p_harm_adjusted,
+                "verdict": x.verdict,
+                "excess": None if x.excess is None else x.excess.to_dict(),
+                "rows_needed": x.rows_needed,
+            }
+            for x in group.losses
+        ],
+    }

@@ -1,0 +1,66 @@
+"""Charts as SVG, drawn without a browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fairpress.auditing.result import Comparison
+from fairpress.auditing.run import group_name
+from fairpress.reporting.words import METRIC, SYMBOL, WORD
+
+MOST_GROUPS = 60
+
+
+def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> str:
+    """Return the losses of all groups in one metric as SVG: estimate, interval, zero and margin lines.
+
+    At most 60 groups, those with the largest losses; the table has all.
+    """
+    import altair as alt
+    import vl_convert as vlc
+
+    order, rows = [], []
+    groups = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
+    found = [(g, next(x for x in g.losses if x.metric == metric)) for g in groups]
+    shown = [(g, x) for g, x in found if x.estimate.value is not None]
+    if len(shown) > MOST_GROUPS:
+        shown = shown[:1] + sorted(shown[1:], key=lambda p: -(p[1].estimate.value or 0))[: MOST_GROUPS - 1]
+    for group, loss in shown:
+        name = _short(f"{group_name(group.values)} (n = {group.n:,.0f})")
+        order.append(name)
+        rows.append(
+            {
+                "group": name,
+                "loss": 100 * (loss.estimate.value or 0.0),
+                "low": 100 * (loss.estimate.low or 0.0),
+                "high": 100 * (loss.estimate.high or 0.0),
+                "verdict": f"{SYMBOL[loss.verdict]} {WORD[loss.verdict]}",
+            }
+        )
+    verdicts = [f"{SYMBOL[v]} {WORD[v]}" for v in ("harm", "loss", "inconclusive", "not_estimable", "no_harm")]
+    colours = ["#b42318", "#d9480f", "#946200", "#667085", "#067647"]
+    shapes = ["cross", "triangle-down", "diamond", "stroke", "circle"]
+    y = alt.Y("group:N", sort=order, title=None, axis=alt.Axis(labelLimit=330))
+    base = alt.Chart(alt.Data(values=rows))
+    rules = base.mark_rule(size=2).encode(y=y, x=alt.X("low:Q", title=f"{METRIC[metric]}: points lost"), x2="high:Q")
+    dots = base.mark_point(filled=True, size=85, opacity=1).encode(
+        y=y,
+        x="loss:Q",
+        color=alt.Color("verdict:N", scale=alt.Scale(domain=verdicts, range=colours), title=None),
+        shape=alt.Shape("verdict:N", scale=alt.Scale(domain=verdicts, range=shapes), title=None),
+    )
+    lines = alt.Chart(alt.Data(values=[{"x": 0, "t": "no change"}, {"x": 100 * margin, "t": "margin"}])).mark_rule(
+        color="#475467", strokeDash=[4, 3]
+    ).encode(x="x:Q")
+    chart = (lines + rules + dots).properties(
+        width=460, height={"step": 24}, description=f"Loss of {METRIC[metric]} per group with intervals"
+    ).configure(font="sans-serif", background="#ffffff").configure_legend(orient="top")
+    spec: dict[str, Any] = chart.to_dict()
+    svg: str = vlc.vegalite_to_svg(spec)
+    label = f"Forest plot: {METRIC[metric]} lost per group; the table below has the same numbers."
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+def _short(text: str) -> str:
+    text = "".join(c if c.isprintable() else "�" for c in text)
+    return text if len(text) <= 70 else text[:69] + "…"

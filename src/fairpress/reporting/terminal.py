@@ -1,0 +1,92 @@
+"""An audit on the terminal, within 100 columns, legible without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from fairpress.auditing.result import Audit, Comparison, GroupRates, Verdict
+from fairpress.auditing.run import group_name
+from fairpress.reporting.words import SYMBOL, WORD, degenerate, meaning, points, share, who_pays
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_STYLE: dict[Verdict, str] = {
+    "harm": "bold red",
+    "loss": "red",
+    "inconclusive": "yellow",
+    "not_estimable": "dim",
+    "no_harm": "green",
+}
+_TITLE = {"accuracy": "accuracy lost", "tpr": "TPR lost", "fpr": "FPR gained"}
+
+
+def render(audit: Audit) -> Iterator[RenderableType]:
+    """Yield what to print, verdict first."""
+    from rich.text import Text
+
+    size = f"{audit.rows:,} rows" + (f" × {audit.seeds} seeds" if audit.seeds else "")
+    yield Text(f"{size}; margin {100 * audit.margin:g} points; {audit.confidence:.0%} intervals", style="dim")
+    for line in degenerate(audit):
+        yield Text(f"! {clean(line)}", style="bold yellow")
+    if not audit.comparisons:
+        yield _rates(audit)
+    for comparison in audit.comparisons:
+        yield Text("")
+        yield from _comparison(audit, comparison)
+
+
+def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
+    from rich.table import Table
+    from rich.text import Text
+
+    v = comparison.verdict
+    disparate = {True: ", unevenly", False: "", None: ""}[comparison.disparate]
+    title = f"{clean(comparison.compressed)} against {clean(audit.baseline)}: "
+    yield Text.assemble((title, "bold"), (f"{SYMBOL[v]} {WORD[v]}{disparate}", _STYLE[v]))
+    yield Text(f"Who pays: {clean(who_pays(comparison))}")
+    yield Text(f"{clean(comparison.headline)}. {meaning(v, audit.margin)}")
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    table.add_column("group", ratio=1, overflow="fold")
+    table.add_column("n", justify="right")
+    for metric in audit.metrics:
+        table.add_column(_TITLE[metric], justify="right")
+    table.add_column("of 1,000 lose/gain", justify="right", max_width=9)
+    table.add_column("verdict")
+    table.add_column("n needed", justify="right", max_width=7)
+    for group in [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]:
+        per = 1000 / group.n
+        table.add_row(
+            Text(clean(group_name(group.values))),
+            f"{group.n:,.0f}",
+            *("–" if loss.estimate.value is None else points(loss.estimate) for loss in group.losses),
+            f"{group.flips.right_to_wrong * per:.0f}/{group.flips.wrong_to_right * per:.0f}",
+            Text(f"{SYMBOL[group.verdict]} {WORD[group.verdict]}", style=_STYLE[group.verdict]),
+            f"{group.rows_needed:,}" if group.rows_needed else "",
+        )
+    yield table
+
+
+def _rates(audit: Audit) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    for name in ("group", "n", "accuracy", "FPR", "FNR"):
+        table.add_column(name, justify="left" if name == "group" else "right")
+
+    def row(group: GroupRates) -> None:
+        cells = [share(group.rates[r]) if group.rates[r].estimable else "–" for r in ("accuracy", "fpr", "fnr")]
+        table.add_row(Text(clean(group_name(group.values))), f"{group.n:,.0f}", *cells)
+
+    for model in audit.models:
+        row(model.overall)
+        for group in model.groups:
+            row(group)
+    return table
+
+
+def clean(text: str) -> str:
+    """Replace control characters, which could move the cursor or fake lines."""
+    return "".join(c if c.isprintable() else "�" for c in text)

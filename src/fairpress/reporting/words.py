@@ -1,0 +1,101 @@
+"""The words and number formats of every report: one place, so that all say the same."""
+
+from __future__ import annotations
+
+from fairpress.auditing.result import Audit, Comparison, GroupComparison, Loss, Verdict
+from fairpress.auditing.run import group_name
+from fairpress.core.estimate import Estimate
+
+WORD: dict[Verdict, str] = {
+    "harm": "harm",
+    "loss": "loss",
+    "inconclusive": "inconclusive",
+    "not_estimable": "too few rows",
+    "no_harm": "no harm",
+}
+SYMBOL: dict[Verdict, str] = {"harm": "✖", "loss": "▼", "inconclusive": "?", "not_estimable": "–", "no_harm": "✔"}
+METRIC = {
+    "accuracy": "accuracy",
+    "tpr": "true positive rate",
+    "fpr": "false positive rate",
+    "selection_rate": "selection rate",
+    "demographic_parity_difference": "demographic parity difference",
+    "disparate_impact": "disparate impact (min/max)",
+    "equal_opportunity_difference": "equal opportunity difference (TPR gap)",
+    "predictive_equality_difference": "predictive equality difference (FPR gap)",
+    "equalized_odds_difference": "equalized odds difference",
+    "average_odds_difference": "average odds difference",
+    "accuracy_gap": "accuracy gap",
+    "worst_group_accuracy": "worst-group accuracy",
+    "pairwise_bias": "pairwise bias (sum over pairs)",
+    "pairwise_bias_mean": "pairwise bias (mean per pair)",
+}
+
+
+def meaning(verdict: Verdict, margin: float) -> str:
+    """Say what a verdict means and what to do."""
+    points = f"{100 * margin:g} points"
+    return {
+        "harm": f"Some group loses more than {points}. Do not ship this model as it is: compress less, or mitigate.",
+        "loss": f"Some group loses for certain; whether more than {points} is open. Gather rows, or compress less.",
+        "inconclusive": f"A loss of more than {points} is neither shown nor ruled out. Gather the rows named below.",
+        "not_estimable": "No group has the rows to be judged. Nothing is known of fairness here.",
+        "no_harm": f"In every group with enough rows, a loss of more than {points} is ruled out.",
+    }[verdict]
+
+
+def points(estimate: Estimate) -> str:
+    """Write a loss in points with its interval: ``+1.2 [−0.4, 2.8]``."""
+    if estimate.value is None:
+        return f"not estimable: {estimate.reason}"
+    out = f"{100 * estimate.value:+.1f}"
+    if estimate.low is not None and estimate.high is not None:
+        out += f" [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    return out.replace("-", "−")
+
+
+def share(estimate: Estimate) -> str:
+    """Write a rate or gap with its interval: ``0.903 [0.897, 0.908]``."""
+    if estimate.value is None:
+        return f"not estimable: {estimate.reason}"
+    out = f"{estimate.value:.3f}"
+    if estimate.low is not None and estimate.high is not None:
+        out += f" [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return out.replace("-", "−")
+
+
+def size(bytes_: float) -> str:
+    """Write a file's size in KB or MB (powers of ten)."""
+    return f"{bytes_ / 1e6:.2f} MB" if bytes_ >= 1e6 else f"{bytes_ / 1e3:.1f} KB"
+
+
+def who_pays(comparison: Comparison) -> str:
+    """Say who pays, in one or two sentences for somebody who reads nothing else."""
+    groups = [g for a in comparison.attributes for g in a.groups]
+    for verdict in ("harm", "loss"):
+        hit = [g for g in groups if g.verdict == verdict]
+        if hit:
+            worst = max(hit, key=_judged_loss)
+            loss = worst_loss(worst)
+            return (
+                f"{group_name(worst.values)}: {METRIC[loss.metric]} worse by {points(loss.estimate)} points. "
+                f"{worst.sentence}"
+            )
+    if comparison.verdict == "no_harm":
+        return f"Nobody, in the groups with enough rows. {comparison.overall.sentence}"
+    return f"Nobody is shown to pay, nor is it ruled out. {comparison.overall.sentence}"
+
+
+def worst_loss(group: GroupComparison) -> Loss:
+    """Return the group's loss that made its verdict: the largest among those with that verdict."""
+    same = [loss for loss in group.losses if loss.verdict == group.verdict and loss.estimate.value is not None]
+    return max(same or group.losses, key=lambda loss: loss.estimate.value or 0.0)
+
+
+def _judged_loss(group: GroupComparison) -> float:
+    return worst_loss(group).estimate.value or 0.0
+
+
+def degenerate(audit: Audit) -> list[str]:
+    """Return a sentence for each model that predicts one class only."""
+    return [m.degenerate for m in audit.models if m.degenerate]
