@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fairpress.api import Artifact, AuditReport, Dataset, audit, compress, load_dataset, predict, train
 
 __version__ = "0.1.0"
 
-_PUBLIC: dict[str, str] = {}
-
-__all__ = ["__version__"]
+__all__ = ["Artifact", "AuditReport", "Dataset", "audit", "compress", "load_dataset", "predict", "train"]
 
 
 def __getattr__(name: str) -> Any:
     """Import public names on first use, so that `import fairpress` costs nothing."""
-    raise AttributeError(f"module 'fairpress' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'fairpress' has no attribute {name!r}")
+    return getattr(import_module("fairpress.api"), name)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fairpress.auditing.result import Audit, Comparison, GroupRates, Verdict
 from fairpress.auditing.run import group_name
+from fairpress.core.estimate import Estimate
 from fairpress.reporting.words import SYMBOL, WORD, degenerate, meaning, points, share, who_pays
 
 if TYPE_CHECKING:
@@ -50,22 +52,35 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("group", ratio=1, overflow="fold")
     table.add_column("n", justify="right")
-    for metric in audit.metrics:
-        table.add_column(_TITLE[metric], justify="right")
+    for i, metric in enumerate(audit.metrics):
+        table.add_column(_TITLE[metric], justify="right", no_wrap=i == 0)
     table.add_column("of 1,000 lose/gain", justify="right", max_width=9)
-    table.add_column("verdict")
+    table.add_column("verdict", no_wrap=True)
     table.add_column("n needed", justify="right", max_width=7)
-    for group in [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]:
-        per = 1000 / group.n
-        table.add_row(
-            Text(clean(group_name(group.values))),
-            f"{group.n:,.0f}",
-            *("–" if loss.estimate.value is None else points(loss.estimate) for loss in group.losses),
-            f"{group.flips.right_to_wrong * per:.0f}/{group.flips.wrong_to_right * per:.0f}",
-            Text(f"{SYMBOL[group.verdict]} {WORD[group.verdict]}", style=_STYLE[group.verdict]),
-            f"{group.rows_needed:,}" if group.rows_needed else "",
-        )
+    for heading, groups in [("", (comparison.overall,)), *((a.attribute, a.groups) for a in comparison.attributes)]:
+        if heading:
+            table.add_row(Text(clean(heading), style="bold"))
+        for group in groups:
+            per = 1000 / group.n
+            # The interval of the first metric only: a terminal is narrow, the report has them all.
+            losses = [
+                "–" if x.estimate.value is None else points(x.estimate if i == 0 else _bare(x.estimate))
+                for i, x in enumerate(group.losses)
+            ]
+            table.add_row(
+                Text(clean(" · ".join(group.values.values()) or "everybody")),
+                f"{group.n:,.0f}",
+                *losses,
+                f"{group.flips.right_to_wrong * per:.0f}/{group.flips.wrong_to_right * per:.0f}",
+                Text(f"{SYMBOL[group.verdict]} {WORD[group.verdict]}", style=_STYLE[group.verdict]),
+                f"{group.rows_needed:,}" if group.rows_needed else "",
+            )
     yield table
+
+
+def _bare(estimate: Estimate) -> Estimate:
+    """Return the estimate without its interval."""
+    return replace(estimate, low=None, high=None)
 
 
 def _rates(audit: Audit) -> RenderableType:

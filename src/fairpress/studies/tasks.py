@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +49,13 @@ def perform(root: str, task: Task) -> float:
 
 def load_folds(task: Task) -> list[Dataset]:
     """Return the dataset of each network of the task, in order; a fold is read once per process."""
-    dataset = task.params["dataset"]
-    return [_fold(canonical_json(dataset), fold) for _, fold in task.networks]
+    data = task.params["dataset"]
+    return [load_fold(data["name"], data["options"], data["folds"], fold) for _, fold in task.networks]
+
+
+def load_fold(name: str, options: Mapping[str, Any], folds: int, fold: int) -> Dataset:
+    """Return a dataset with one of its folds as the test part (its own split when there is one fold)."""
+    return _fold(name, canonical_json(options), folds, fold)
 
 
 def read_predictions(store: Store, task: Task) -> pa.Table:
@@ -81,12 +86,11 @@ def read_artifacts(store: Store, key: str) -> list[Artifact]:
 
 
 @lru_cache(maxsize=64)
-def _fold(dataset: str, fold: int) -> Dataset:
+def _fold(name: str, options: str, folds: int, fold: int) -> Dataset:
     from fairpress import datasets
 
-    spec = json.loads(dataset)
-    split = {"folds": spec["folds"], "fold": fold} if spec["folds"] > 1 else {}
-    return datasets.load(spec["name"], **spec["options"], **split)
+    split = {"folds": folds, "fold": fold} if folds > 1 else {}
+    return datasets.load(name, **json.loads(options), **split)
 
 
 def _entry(store: Store, key: str) -> Entry:

@@ -1,0 +1,172 @@
+"""The public functions: what a notebook imports as ``fairpress``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairpress.auditing.result import Audit, Verdict
+from fairpress.auditing.verdict import JUDGED_BINARY, WORST_FIRST
+from fairpress.core.errors import UserError
+from fairpress.datasets import load as load_dataset
+from fairpress.datasets.base import Dataset, Part
+from fairpress.runtime.artifact import Artifact
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Artifact", "AuditReport", "Dataset", "audit", "compress", "load_dataset", "predict", "train"]
+
+Model = Artifact | str | os.PathLike[str]
+
+
+class AuditReport(Audit):
+    """An audit that can be judged at a glance, written and read."""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The worst verdict over all compressed models; None when there is none."""
+        found = {c.verdict for c in self.comparisons}
+        return next((v for v in WORST_FIRST if v in found), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the audit as audit.json holds it."""
+        from fairpress.auditing.schema import to_dict
+
+        return to_dict(self)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, title: str = "Audit", banner: str = "") -> str:
+        """Return the one-file report, and write it where a path is given."""
+        from fairpress.reporting.html import Section, render
+
+        made_by = {k: str(v) for k, v in self.provenance.items()}
+        page = render([Section(title, self)], title=title, banner=banner, made_by=made_by)
+        if path is not None:
+            write_text(path, page)
+        return page
+
+
+def audit(
+    table: Any,
+    *,
+    label: str = "label",
+    baseline: str | None = None,
+    compressed: Sequence[str] | None = None,
+    by: Sequence[str],
+    positive: str | None = None,
+    decide: Mapping[str, str] | None = None,
+    margin: float = 0.02,
+    confidence: float = 0.95,
+    metrics: Sequence[str] = JUDGED_BINARY,
+    seed_column: str | None = None,
+    row_id: str = "row_id",
+) -> AuditReport:
+    """Audit a predictions table; see `fairpress.auditing.run.audit`.
+
+    A table made by `predict` names its models itself: the first is the baseline unless told otherwise.
+    """
+    from fairpress.auditing.run import audit as run
+
+    named = _models_of(table)
+    if baseline is None:
+        if not named:
+            raise UserError("name the baseline's column: baseline='fp32'.")
+        baseline = named[0]
+    if compressed is None:
+        compressed = [n for n in named if n != baseline]
+    found = run(
+        table,
+        label=label,
+        baseline=baseline,
+        compressed=compressed,
+        by=by,
+        positive=positive,
+        decide=decide,
+        margin=margin,
+        confidence=confidence,
+        metrics=metrics,
+        seed_column=seed_column,
+        row_id=row_id,
+    )
+    return AuditReport(**{name: getattr(found, name) for name in Audit.__dataclass_fields__})
+
+
+def train(
+    model: str,
+    data: Dataset | str,
+    *,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+) -> Artifact:
+    """Train one network, ``"mlp"``, on a dataset or its name; `options` are the architecture's."""
+    from fairpress.models import registry
+    from fairpress.training.fit import FitConfig, fit
+
+    dataset = load_dataset(data) if isinstance(data, str) else data
+    architecture = registry.get(model, **(options or {}))
+    config = FitConfig.model_validate(dict(training or {}))
+    return fit(architecture, [dataset.development()], [seed], config, device=device)[0]
+
+
+def compress(base: Model, recipe: str, *, data: Dataset | str | None = None) -> Artifact:
+    """Compress a trained model by a recipe such as ``"int8"``; the data is found from the card if not given."""
+    from fairpress.compression.apply import compress as apply
+    from fairpress.compression.recipes import parse
+
+    artifact = open_model(base)
+    chosen = parse(recipe)
+    dataset = data_of(artifact) if data is None else load_dataset(data) if isinstance(data, str) else data
+    return apply([artifact], chosen, [dataset], [artifact.card.seed or 0])[0]
+
+
+def predict(models: Mapping[str, Model], data: Dataset | str | None = None, *, part: Part = "test") -> pa.Table:
+    """Return the predictions table of models on a dataset's test rows; models run on ONNX Runtime."""
+    from fairpress.runtime.predict import predictions
+
+    opened = {name: open_model(model) for name, model in models.items()}
+    if not opened:
+        raise UserError("name at least one model, such as fp32=base/.")
+    first = next(iter(opened.values()))
+    dataset = data_of(first) if data is None else load_dataset(data) if isinstance(data, str) else data
+    table = predictions(opened, dataset, part)
+    return table.replace_schema_metadata({"fairpress.models": "\n".join(opened)})
+
+
+def open_model(model: Model) -> Artifact:
+    """Return the artifact of a model folder, or the artifact itself."""
+    return model if isinstance(model, Artifact) else Artifact.load(model)
+
+
+def data_of(artifact: Artifact) -> Dataset:
+    """Load the dataset a card names; raise UserError when it is not the data the model was trained on."""
+    spec = artifact.card.data
+    dataset = load_dataset(str(spec["name"]), **dict(spec["config"]))
+    if dataset.fingerprint != spec["fingerprint"]:
+        raise UserError(
+            f"{spec['name']!r} is not what this model was trained on (the content or the split differs): its test rows "
+            "may have been trained on. Train again, or restore the data."
+        )
+    return dataset
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file, whole or not at all. Raises UserError when the place cannot be written."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True) if target.parent.is_dir() else None
+        raise UserError(f"cannot write {target} ({error.strerror or error}); choose another place.") from None
+
+
+def _models_of(table: Any) -> list[str]:
+    metadata = getattr(getattr(table, "schema", None), "metadata", None) or {}
+    text = metadata.get(b"fairpress.models", b"").decode()
+    return text.split("\n") if text else []

@@ -1,0 +1,49 @@
+"""Show what a study is doing: a bar on a terminal, a line a task elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from fairpress.studies.plan import Plan, Task
+
+
+class Progress:
+    """A context manager whose methods are the callbacks of `run_study`; writes to the error stream."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._line: Any = None
+        self._total = self._done = 0
+
+    def plan(self, layout: Plan) -> None:
+        """Learn how many tasks there are."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        self._total = len(layout.tasks)
+        if sys.stderr.isatty():
+            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._line = self._bar.add_task("", total=self._total)
+            self._bar.start()
+
+    def event(self, event: str, task: Task) -> None:
+        """Show one event."""
+        if event != "started":
+            self._done += 1
+        if self._bar is not None:
+            self._bar.update(self._line, completed=self._done, description=f"{event} {task.title}")
+        elif event not in ("started", "reused"):
+            sys.stderr.write(f"[{self._done}/{self._total}] {event} {task.title}\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
