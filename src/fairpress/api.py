@@ -37,7 +37,9 @@ class AuditReport(Audit):
 
         return to_dict(self)
 
-    def to_html(self, path: str | os.PathLike[str] | None = None, *, title: str = "Audit", banner: str = "") -> str:
+    def to_html(
+        self, path: str | os.PathLike[str] | None = None, *, title: str = "Audit", banner: str = ""
+    ) -> str:
         """Return the one-file report, and write it where a path is given."""
         from fairpress.reporting.html import Section, render
 
@@ -123,7 +125,9 @@ def compress(base: Model, recipe: str, *, data: Dataset | str | None = None) -> 
     return apply([artifact], chosen, [dataset], [artifact.card.seed or 0])[0]
 
 
-def predict(models: Mapping[str, Model], data: Dataset | str | None = None, *, part: Part = "test") -> pa.Table:
+def predict(
+    models: Mapping[str, Model], data: Dataset | str | None = None, *, part: Part = "test"
+) -> pa.Table:
     """Return the predictions table of models on a dataset's test rows; models run on ONNX Runtime."""
     from fairpress.runtime.predict import predictions
 

@@ -22,6 +22,7 @@ FAILED_GATE, WRONG_INPUT, FAILED_TRIALS = 1, 2, 3
 app = App(
     name="fairpress",
     version=__version__,
+    help_format="plaintext",
     help="Which people pay for the compression of a neural network, is that real or noise, "
     "and how to compress so that nobody does.\n\nFirst steps: `fairpress demo`, `fairpress study run compas`.",
 )
@@ -149,7 +150,9 @@ def audit(
         decisions[model] = rule
     gates = set(filter(None, fail_on.split(",")))
     if gates - {"harm", "inconclusive"}:
-        raise UserError(f"--fail-on takes harm and inconclusive, not {sorted(gates - {'harm', 'inconclusive'})[0]!r}.")
+        raise UserError(
+            f"--fail-on takes harm and inconclusive, not {sorted(gates - {'harm', 'inconclusive'})[0]!r}."
+        )
     if baseline is None and len(decisions) == 1:
         baseline = next(iter(decisions))
     if baseline is None:
@@ -350,7 +353,9 @@ def study_run(
     _print("")
     for m in done.models:
         ratio = done.models[0].bytes / m.bytes
-        _print(f"{m.name:>20}  {m.bytes / 1e3:7.1f} KB  {ratio:5.2f}× smaller  {m.gzip_bytes / 1e3:7.1f} KB gzipped")
+        _print(
+            f"{m.name:>20}  {m.bytes / 1e3:7.1f} KB  {ratio:5.2f}× smaller  {m.gzip_bytes / 1e3:7.1f} KB gzipped"
+        )
     _print(f"\nReport: {done.folder / 'report.html'}  ({time.monotonic() - started:.0f} s)", markup=False)
     titles = {}
     for key, reason in done.outcome.failed.items():
@@ -387,7 +392,9 @@ def study_check(name: str, /, *overrides: str) -> int:
 
     _, config = load(name, overrides)
     layout = plan(config, dict.fromkeys(range(config.folds), ""))
-    _print(f"{name}: {len(config.seeds)} seeds × {config.folds} folds, {len(layout.tasks)} tasks", markup=False)
+    _print(
+        f"{name}: {len(config.seeds)} seeds × {config.folds} folds, {len(layout.tasks)} tasks", markup=False
+    )
     return 0
 
 
@@ -463,6 +470,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"fairpress: {error}\n")
         code = FAILED_TRIALS
     except KeyboardInterrupt:
-        sys.stderr.write("fairpress: interrupted; finished work is kept, the same command goes on from there.\n")
+        sys.stderr.write(
+            "fairpress: interrupted; finished work is kept, the same command goes on from there.\n"
+        )
         code = 130
     sys.exit(code if isinstance(code, int) else 0)

@@ -29,7 +29,9 @@ def diagnose() -> list[Finding]:
     """
     findings = [
         Finding("fairpress", True, __version__),
-        Finding("Python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"),
+        Finding(
+            "Python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"
+        ),
         _runtime(),
         _packages("audit", ("duckdb", "pyarrow", "numpy", "scipy"), None),
         _packages("report", ("altair", "vl-convert-python", "jinja2"), None),
@@ -41,7 +43,9 @@ def diagnose() -> list[Finding]:
     ]
     folder = os.environ.get("FAIRPRESS_DATA")
     if folder is None:
-        findings.append(Finding("FAIRPRESS_DATA", None, "not set; data sets are fetched when they are needed"))
+        findings.append(
+            Finding("FAIRPRESS_DATA", None, "not set; data sets are fetched when they are needed")
+        )
     else:
         there = Path(folder).is_dir()
         findings.append(Finding("FAIRPRESS_DATA", there, folder if there else f"{folder} is no folder"))
@@ -59,7 +63,8 @@ def _packages(what: str, names: Sequence[str], extra: str | None, install: str |
         try:
             present[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            remedy = f"python -m pip install {install or f"'fairpress[{extra}]'"}" if extra is not None else "reinstall fairpress"
+            wanted = install or f"'fairpress[{extra}]'"
+            remedy = f"python -m pip install {wanted}" if extra is not None else "reinstall fairpress"
             return Finding(what, None if extra is not None else False, f"{name} is not installed: {remedy}")
     return Finding(what, True, ", ".join(f"{k} {v}" for k, v in present.items()))
 
@@ -79,9 +84,13 @@ def _runtime() -> Finding:
         (value,) = session.run(None, {"x": np.ones(1, np.float32)})
         works = value[0] == -1.0
     except Exception as error:
-        return Finding("ONNX Runtime", False, f"does not run ({type(error).__name__}: {error}); reinstall onnxruntime")
+        return Finding(
+            "ONNX Runtime", False, f"does not run ({type(error).__name__}: {error}); reinstall onnxruntime"
+        )
     providers = ", ".join(p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers())
-    return Finding("ONNX Runtime", bool(works), f"{onnxruntime.__version__} ({providers}), onnx {onnx.__version__}")
+    return Finding(
+        "ONNX Runtime", bool(works), f"{onnxruntime.__version__} ({providers}), onnx {onnx.__version__}"
+    )
 
 
 def _processor() -> str:
@@ -89,7 +98,9 @@ def _processor() -> str:
     parts = [f"{cores} core{'s' if cores != 1 else ''}"]
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "").split()
+        flags = next(
+            (line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), ""
+        ).split()
         fast = [name for flag, name in (("avx512_vnni", "AVX512-VNNI"), ("amx_int8", "AMX")) if flag in flags]
         parts.append("fast 8-bit integers: " + (", ".join(fast) if fast else "none found"))
     memory = Path("/proc/meminfo")

@@ -123,9 +123,13 @@ def code(
                 f"{where}: the sensitive attribute {name!r} is a number with {len(numbers)} values; "
                 "make a column of groups from it first, such as age_group."
             )
-        coded[name] = np.array([MISSING if (t := text_of(v)) is None else t for v in column.tolist()], dtype=object)
+        coded[name] = np.array(
+            [MISSING if (t := text_of(v)) is None else t for v in column.tolist()], dtype=object
+        )
         if np.array_equal(_codes(coded[name]), _codes(labels)):
-            raise UserError(f"{where}: the sensitive attribute {name!r} is the label {label!r}; audit by another one.")
+            raise UserError(
+                f"{where}: the sensitive attribute {name!r} is the label {label!r}; audit by another one."
+            )
     return Cells(coded, (labels == chosen).astype(np.int64), predicted, counts, chosen, classes)
 
 
@@ -144,7 +148,9 @@ def _positive(classes: tuple[str, ...], positive: str | None, label: str, where:
     if positive is not None:
         wanted = text_of(positive)
         if wanted not in classes:
-            raise UserError(f"{where}: {positive!r} is no value of {label!r}." + did_you_mean(str(positive), classes))
+            raise UserError(
+                f"{where}: {positive!r} is no value of {label!r}." + did_you_mean(str(positive), classes)
+            )
         return str(wanted)
     if len(classes) > 2:
         raise UserError(

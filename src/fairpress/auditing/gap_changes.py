@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpress.auditing.gaps import NEEDS, Gap, metric_bounds, metric_value, log_rate, usable
+from fairpress.auditing.gaps import NEEDS, Gap, log_rate, metric_bounds, metric_value, usable
 from fairpress.auditing.ranges import Bounds, Candidates, candidates, difference_bound, largest_low
 from fairpress.auditing.seminorm import pair_sum_change_bounds
 from fairpress.auditing.studentized import Studentized, t_quantile

@@ -79,7 +79,7 @@ def metric_value(metric: str, x: Floats) -> float:
         case "pairwise_bias":
             return float(pair_sum(x).sum())
         case "pairwise_bias_mean":
-            return float(pair_sum(x).sum()) / (k * (k - 1) / 2)
+            return float(pair_sum(x).sum() / (k * (k - 1) / 2))
         case "average_odds_difference":
             return float(spread.mean())
     return float(spread.max())

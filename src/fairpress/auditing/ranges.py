@@ -10,7 +10,6 @@ from scipy import special
 
 from fairpress.auditing.studentized import Floats, Studentized, t_quantile
 
-
 _EXACT_PAIRS_UP_TO = 1000
 
 
@@ -48,7 +47,7 @@ def pair_quantile(x: Studentized, alpha: float, dependent: bool, families: int =
     k = x.value.size
     if dependent:
         return float(t_quantile(x.df.min(), 1 - alpha / (2 * k * families)))
-    return range_quantile(k, (1 - alpha) ** (1 / families)) / np.sqrt(2)
+    return float(range_quantile(k, (1 - alpha) ** (1 / families)) / np.sqrt(2))
 
 
 def range_bounds(x: Studentized, alpha: float = 0.05, dependent: bool = False, families: int = 1) -> Bounds:
@@ -95,7 +94,7 @@ def _frontier(value: Floats, spread: Floats) -> NDArray[np.intp]:
     """Return the groups not beaten in both value and spread by *two* others (i = j is excluded later)."""
     order = np.lexsort((-spread, -value))
     best = second = -np.inf
-    keep = []
+    keep: list[int] = []
     for index, s in zip(order, spread[order], strict=True):
         if s > second or len(keep) < 2:
             keep.append(index)

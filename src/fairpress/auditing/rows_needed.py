@@ -9,6 +9,20 @@ from scipy import special
 from fairpress.auditing.verdict import floor_rows
 
 
+def rows_to_decide(
+    loss: float, se: float, rows: float, margin: float = 0.02, confidence: float = 0.95, power: float = 0.9
+) -> int:
+    """Return the rows at which a loss that stays as estimated would be told from the margin.
+
+    rows · ((z_conf + z_power)·se/|δ − ℓ|)²: the standard error shrinks with the root of the rows (over seeds:
+    of rows and seeds alike). Capped at 10⁹, where the loss sits on the margin.
+    """
+    z, w = float(special.ndtri(confidence)), float(special.ndtri(power))
+    distance = abs(margin - loss)
+    wanted = rows * ((z + w) * se / distance) ** 2 if distance > 0 else math.inf
+    return math.ceil(min(wanted, 1e9))
+
+
 def rows_needed(flips: float, margin: float = 0.02, confidence: float = 0.95, power: float = 0.9) -> int:
     """Return the rows (of the metric's denominator) at which "no harm" is shown if nothing truly changed.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +28,9 @@ from fairpress.auditing.result import (
     Values,
     Verdict,
 )
-from fairpress.auditing.rows_needed import rows_needed
+from fairpress.auditing.rows_needed import rows_needed, rows_to_decide
 from fairpress.auditing.source import Decision, Source, parse_decision
-from fairpress.auditing.studentized import Studentized
+from fairpress.auditing.studentized import Floats, Studentized
 from fairpress.auditing.verdict import (
     JUDGED_BINARY,
     WORST_FIRST,
@@ -103,7 +104,9 @@ def audit(
         raise UserError(f"the margin {margin} is no share between 0 and 1; 0.02 means two points.")
     strange = [m for m in metrics if m not in JUDGED_BINARY]
     if strange or not metrics:
-        raise UserError(f"losses can be judged in accuracy, tpr and fpr, not in {', '.join(strange) or 'nothing'}.")
+        raise UserError(
+            f"losses can be judged in accuracy, tpr and fpr, not in {', '.join(strange) or 'nothing'}."
+        )
     names = [baseline, *compressed]
     if len(set(names)) < len(names):
         raise UserError("a model is named twice; compare the baseline with other columns.")
@@ -116,7 +119,13 @@ def audit(
         raise UserError(f"the label {label!r} cannot be a sensitive attribute too.")
     decisions, decided = _decisions(source, names, decide or {})
     columns = [label, *attributes]
-    coding = {"label": label, "attributes": attributes, "models": names, "decided": decided, "positive": positive}
+    coding = {
+        "label": label,
+        "attributes": attributes,
+        "models": names,
+        "decided": decided,
+        "positive": positive,
+    }
     if seed_column is None:
         cells = code(source.distinct(columns, decisions), **coding, where=source.name)  # type: ignore[arg-type]
         evidence: _Evidence = _Rows(cells)
@@ -152,7 +161,9 @@ def _decisions(
 ) -> tuple[dict[str, Decision], list[str]]:
     unknown = [m for m in decide if m not in names]
     if unknown:
-        raise UserError(f"--decide names {unknown[0]!r}, which is neither the baseline nor a compressed model.")
+        raise UserError(
+            f"--decide names {unknown[0]!r}, which is neither the baseline nor a compressed model."
+        )
     found, decided = {}, []
     for name in names:
         if name in decide:
@@ -169,9 +180,13 @@ def _decisions(
 def _notes(cells: Cells, seeds: int | None) -> list[str]:
     out = []
     if len(cells.classes) > 2:
-        out.append(f"The label has {len(cells.classes)} classes; everything here is {cells.positive!r} against the rest.")
+        out.append(
+            f"The label has {len(cells.classes)} classes; everything here is {cells.positive!r} against the rest."
+        )
     if seeds is not None:
-        out.append(f"Intervals take both the {seeds} training seeds and the rows as random: they speak of the recipe.")
+        out.append(
+            f"Intervals take both the {seeds} training seeds and the rows as random: they speak of the recipe."
+        )
     return out
 
 
@@ -231,7 +246,9 @@ class _Crossed(_Evidence):
         self._order = order
         self.label = self._matrix(cells.label)
         if (self.label != self.label[0]).any():
-            raise UserError(f"{where}: a row has different labels under different seeds; are the row ids right?")
+            raise UserError(
+                f"{where}: a row has different labels under different seeds; are the row ids right?"
+            )
         self.models = {k: self._matrix(v) for k, v in cells.models.items()}
 
     def divisor(self) -> float:
@@ -240,17 +257,17 @@ class _Crossed(_Evidence):
     def _matrix(self, values: np.ndarray) -> np.ndarray:
         return np.asarray(values[self._order].reshape(self._shape))
 
-    def _indicator(self, model: str, name: str) -> np.ndarray:
+    def _indicator(self, model: str, name: str) -> Floats:
         """Return 0/1 [seeds, rows], NaN outside the rate's denominator."""
         y, p = self.label, self.models[model]
         match name:
             case "accuracy":
-                return (y == p).astype(float)
+                return np.asarray(y == p, float)
             case "selection_rate":
-                return p.astype(float)
+                return np.asarray(p, float)
         positive = name in ("tpr", "fnr")
         hit = p if name in ("tpr", "fpr") else 1 - p
-        return np.where(y == (1 if positive else 0), hit, np.nan)
+        return np.asarray(np.where(y == (1 if positive else 0), hit, np.nan))
 
     def _sums(self, values: np.ndarray, index: np.ndarray, groups: int) -> Any:
         group = self._matrix(index)[0]
@@ -260,8 +277,8 @@ class _Crossed(_Evidence):
     def rate(self, model: str, name: str, index: np.ndarray, groups: int) -> Studentized:
         return crossed_rate(self._sums(self._indicator(model, name), index, groups))
 
-    def _difference(self, model: str, baseline: str, name: str) -> np.ndarray:
-        return self._indicator(model, name) - self._indicator(baseline, name)
+    def _difference(self, model: str, baseline: str, name: str) -> Floats:
+        return np.asarray(self._indicator(model, name) - self._indicator(baseline, name))
 
     def change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Studentized:
         return crossed_change(self._sums(self._difference(model, baseline, name), index, groups))
@@ -333,7 +350,9 @@ class _Auditor:
                 self.confidence,
                 self.evidence.dependent,
             )
-            out += [Fairness(name, attribute, metric, _gap(gap, len(values))) for metric, gap in found.items()]
+            out += [
+                Fairness(name, attribute, metric, _gap(gap, len(values))) for metric, gap in found.items()
+            ]
         return out
 
     def compare(self, name: str) -> Comparison:
@@ -379,19 +398,33 @@ class _Auditor:
         groups = []
         for g, group in enumerate(values):
             found = tuple(
-                self._loss(m, g, losses[attribute, m], judged[attribute, m], excess.get((attribute, m)),
-                           adjusted.get((attribute, m)), cells[g])
+                self._loss(
+                    m,
+                    g,
+                    losses[attribute, m],
+                    judged[attribute, m],
+                    excess.get((attribute, m)),
+                    adjusted.get((attribute, m)),
+                    cells[g],
+                )
                 for m in self.metrics
             )
             flips = Flips(float(n[g]) / share, float(lost[g]) / share, float(gained[g]) / share)
             verdict: Verdict = verdicts[g]
-            needed = [loss.rows_needed for loss in found if loss.rows_needed is not None]
+            # From rows of the metric's denominator (positives, for a TPR) to rows of the group.
+            needed = [
+                math.ceil(loss.rows_needed * flips.n / loss.estimate.n)
+                for loss in found
+                if loss.rows_needed is not None and loss.estimate.n > 0
+            ]
             groups.append(
                 GroupComparison(
                     values=group,
                     n=flips.n,
                     verdict=verdict,
-                    changes={r: _estimate(s, g, self.confidence, r, two_sided=True) for r, s in changes.items()},
+                    changes={
+                        r: _estimate(s, g, self.confidence, r, two_sided=True) for r, s in changes.items()
+                    },
                     losses=found,
                     flips=flips,
                     rows_needed=max(needed) if needed else None,
@@ -434,20 +467,50 @@ class _Auditor:
             beyond = _estimate(excess, g, self.confidence, metric)
             if beyond.estimable and adjusted is not None:
                 beyond = Estimate(
-                    beyond.value, beyond.low, beyond.high, beyond.n, beyond.method,
-                    p=float(excess.p_above(0.0)[g]), p_adjusted=float(adjusted[g]),
+                    beyond.value,
+                    beyond.low,
+                    beyond.high,
+                    beyond.n,
+                    beyond.method,
+                    p=float(excess.p_above(0.0)[g]),
+                    p_adjusted=float(adjusted[g]),
                 )
         if not estimate.estimable:
-            return Loss(metric, estimate, None, None, verdict, beyond, floor_rows(self.margin, self.confidence))
+            return Loss(
+                metric, estimate, None, None, verdict, beyond, floor_rows(self.margin, self.confidence)
+            )
         estimate = Estimate(
-            estimate.value, estimate.low, estimate.high, estimate.n, estimate.method,
-            p=float(judged.p_loss[g]), p_adjusted=float(judged.p_loss_adjusted[g]),
+            estimate.value,
+            estimate.low,
+            estimate.high,
+            estimate.n,
+            estimate.method,
+            p=float(judged.p_loss[g]),
+            p_adjusted=float(judged.p_loss_adjusted[g]),
         )
         needed = None
         if verdict in ("inconclusive", "not_estimable"):
             up, down, n = rates_.flipped(cells, metric)
-            needed = rows_needed(float((up + down) / n) if n > 0 else 0.0, self.margin, self.confidence)
-        return Loss(metric, estimate, float(judged.upper[g]), float(judged.p_harm_adjusted[g]), verdict, beyond, needed)
+            flips = float((up + down) / n)
+            needed = rows_needed(flips, self.margin, self.confidence)
+            if losses.effective_n[g] >= needed:
+                # The rows would do if nothing had changed; what keeps it open is the loss itself.
+                needed = rows_to_decide(
+                    float(losses.value[g]),
+                    float(losses.se[g]),
+                    float(losses.n[g]),
+                    self.margin,
+                    self.confidence,
+                )
+        return Loss(
+            metric,
+            estimate,
+            float(judged.upper[g]),
+            float(judged.p_harm_adjusted[g]),
+            verdict,
+            beyond,
+            needed,
+        )
 
 
 _WHY_EMPTY = {
@@ -477,7 +540,9 @@ def _estimate(s: Studentized, g: int, confidence: float, rate: str, two_sided: b
 
 def _gap(gap: Gap, groups: int) -> Estimate:
     if np.isnan(gap.value):
-        return Estimate.not_estimable(f"only {gap.groups} of {groups} groups have the rows this needs", gap.groups)
+        return Estimate.not_estimable(
+            f"only {gap.groups} of {groups} groups have the rows this needs", gap.groups
+        )
     return Estimate(float(gap.value), float(gap.low), float(gap.high), gap.groups, gap.method)
 
 

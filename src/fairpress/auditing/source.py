@@ -13,7 +13,9 @@ import numpy as np
 
 from fairpress.core.errors import UserError, did_you_mean
 
-_DECIDE = re.compile(r"\s*(?P<column>.+?)\s*(?P<sign>>=|<=|>|<|==)\s*(?P<number>[-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*")
+_DECIDE = re.compile(
+    r"\s*(?P<column>.+?)\s*(?P<sign>>=|<=|>|<|==)\s*(?P<number>[-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*"
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ def parse_decision(text: str, model: str) -> Decision:
             return Decision(match["column"], match["sign"], float(match["number"]))
     except ValueError:
         match = None
-    raise UserError(f"cannot read the decision {text!r} for {model!r}; write column>=number, such as decile_score>=5.")
+    raise UserError(
+        f"cannot read the decision {text!r} for {model!r}; write column>=number, such as decile_score>=5."
+    )
 
 
 class Source:
@@ -75,13 +79,17 @@ class Source:
     def require(self, name: str, role: str) -> None:
         """Raise UserError unless the column is there."""
         if name not in self.columns:
-            raise UserError(f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns))
+            raise UserError(
+                f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns)
+            )
 
     def distinct(self, columns: Sequence[str], decisions: Mapping[str, Decision]) -> Columns:
         """Count every combination of the columns and decisions in one pass over the table."""
         wanted = [self._alias(c, quote(c)) for c in columns]
         wanted += [self._alias(m, self._decided(m, d)) for m, d in decisions.items()]
-        table = self._fetch(f"SELECT {', '.join(wanted)}, count(*) AS \"#n\" FROM {self._relation} GROUP BY ALL")
+        table = self._fetch(
+            f'SELECT {", ".join(wanted)}, count(*) AS "#n" FROM {self._relation} GROUP BY ALL'
+        )
         counts = table.pop("#n")
         if not len(counts):
             raise UserError(f"{self.name} has no rows; bring predictions to audit.")
@@ -104,7 +112,9 @@ class Source:
         sign = "=" if decision.sign == "==" else decision.sign
         kind = self.columns[decision.column]
         if not re.match(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL)", kind):
-            raise UserError(f"column {decision.column!r} is no number ({kind.lower()}), so it cannot be held against one.")
+            raise UserError(
+                f"column {decision.column!r} is no number ({kind.lower()}), so it cannot be held against one."
+            )
         # NaN compares as the largest number in SQL: it would silently become a positive prediction.
         return f"CASE WHEN isnan({column}::DOUBLE) THEN NULL ELSE ({column} {sign} {decision.number!r}) END"
 
@@ -124,7 +134,10 @@ class Source:
         try:
             table = self._connection.sql(query).fetchall() if query.startswith("DESCRIBE") else None
             if table is not None:
-                return {"column_name": np.array([r[0] for r in table]), "column_type": np.array([r[1] for r in table])}
+                return {
+                    "column_name": np.array([r[0] for r in table]),
+                    "column_type": np.array([r[1] for r in table]),
+                }
             arrow = self._connection.sql(query).to_arrow_table()
         except duckdb.Error as error:
             line = re.search(r"[Ll]ine:? (\d+)", str(error))
@@ -134,7 +147,8 @@ class Source:
                 f"cannot read {self.name}{place}: {first[:200]} Is it complete, UTF-8, and CSV or Parquet?"
             ) from None
         return {
-            name: np.array(column.to_pylist(), dtype=object) if str(column.type) not in ("int64",)
+            name: np.array(column.to_pylist(), dtype=object)
+            if str(column.type) not in ("int64",)
             else column.to_numpy()
             for name, column in zip(arrow.column_names, arrow.columns, strict=True)
         }
@@ -154,4 +168,6 @@ def _frame(table: Any) -> Any:
         import pyarrow as pa
 
         return pa.table(dict(table))
-    raise UserError(f"cannot audit a {kind}; bring a pandas, polars or pyarrow frame, or a path to Parquet or CSV.")
+    raise UserError(
+        f"cannot audit a {kind}; bring a pandas, polars or pyarrow frame, or a path to Parquet or CSV."
+    )

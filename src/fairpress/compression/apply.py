@@ -69,7 +69,9 @@ def compress(
             provenance={
                 "steps": recipe.to_dict(),
                 "details": dict(network.details),
-                "versions": {n: version(n) for n in ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")},
+                "versions": {
+                    n: version(n) for n in ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")
+                },
             },
         )
         out.append(Artifact(card, network.onnx, None if quantized else to_bytes(network.state)))

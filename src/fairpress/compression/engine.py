@@ -25,7 +25,14 @@ from fairpress.runtime.pack import finish, pack_weights
 
 decomposed = torch.ops.quantized_decomposed
 LEAST_AGREEMENT = {8: 0.98, 4: 0.95}
-RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+RANDOM = {
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Bernoulli",
+    "Multinomial",
+}
 
 
 class NotAsAsked(RuntimeError):
@@ -77,7 +84,7 @@ def quantize_many(
     module = copy.deepcopy(module).cpu().eval()
     for child in module.modules():
         if type(child).__name__ in ("StochasticDepth", "DropPath"):
-            child.p = child.drop_prob = 0.0  # type: ignore[assignment]
+            child.p = child.drop_prob = 0.0
     quantizer = BitQuantizer(weight_bits, dict(overrides or {}), ranges)
     batch = torch.export.Dim("batch", min=1, max=2**20)
     with quiet():
@@ -95,13 +102,13 @@ def quantize_many(
         pack_weights(model, widths)
         data = finish(model)
         kernels = _check(data, graph, rows, layers, weight_bits)
-        out.append(
-            Quantized(data, graph, {"bits": dict(layers), "ranges": ranges, **kernels})
-        )
+        out.append(Quantized(data, graph, {"bits": dict(layers), "ranges": ranges, **kernels}))
     return out
 
 
-def _convert(prepared: torch.fx.GraphModule, state: Mapping[str, Tensor], rows: Tensor) -> torch.fx.GraphModule:
+def _convert(
+    prepared: torch.fx.GraphModule, state: Mapping[str, Tensor], rows: Tensor
+) -> torch.fx.GraphModule:
     own = copy.deepcopy(prepared)
     targets = {**dict(own.named_parameters()), **dict(own.named_buffers())}
     with torch.no_grad():
@@ -158,7 +165,9 @@ def _refill(template: onnx.ModelProto, before: _Constants, after: _Constants) ->
         else:
             (scale_was, zero_was), (scale, zero) = next(pairs)
             node.input[2] = _replace(graph, stored, node.input[2], zero_was, zero, i)
-            node.input[1] = _replace(graph, stored, node.input[1], np.float32(scale_was), np.float32(scale), i)
+            node.input[1] = _replace(
+                graph, stored, node.input[1], np.float32(scale_was), np.float32(scale), i
+            )
     if next(pairs, None) or next(channels, None):
         raise NotAsAsked("the file has fewer quantized values than the graph")
     return model
@@ -204,7 +213,9 @@ def _integer_biases(model: onnx.ModelProto) -> None:
         limit = 2**31 - 1
         integers = np.clip(np.round(bias.astype(np.float64) / scale), -limit, limit).astype(np.int32)
         names = [f"bias{i}", f"bias{i}_scale", f"bias{i}_zero", f"bias{i}_float"]
-        for name, value in zip(names, (integers, scale.astype(np.float32), np.zeros_like(integers)), strict=False):
+        for name, value in zip(
+            names, (integers, scale.astype(np.float32), np.zeros_like(integers)), strict=False
+        ):
             graph.initializer.append(numpy_helper.from_array(value, name))
         position = list(graph.node).index(node)
         graph.node.insert(position, helper.make_node("DequantizeLinear", names[:3], names[3:], axis=0))
@@ -225,7 +236,11 @@ def _check(
     random = RANDOM & set(counts)
     if random:
         raise NotAsAsked(f"the file draws random numbers ({', '.join(random)})")
-    integer = sum(v for k, v in counts.items() if k.startswith("QLinear") or k in ("QGemm", "MatMulInteger", "ConvInteger"))
+    integer = sum(
+        v
+        for k, v in counts.items()
+        if k.startswith("QLinear") or k in ("QGemm", "MatMulInteger", "ConvInteger")
+    )
     if integer < len(layers):
         raise NotAsAsked(f"only {integer} of {len(layers)} layers run on integer kernels ({counts})")
     with torch.no_grad():

@@ -29,7 +29,9 @@ class MseObserver(PerChannelMinMaxObserver):
         top = rows.abs().amax(1).clamp_min(1e-8) / self.quant_max
         scales = top[:, None] * CLIPPING.to(top)
         grid = scales[:, :, None]
-        error = (rows[:, None] - (rows[:, None] / grid).round().clamp(self.quant_min, self.quant_max) * grid).square()
+        error = (
+            rows[:, None] - (rows[:, None] / grid).round().clamp(self.quant_min, self.quant_max) * grid
+        ).square()
         self.best = scales.gather(1, error.sum(-1).argmin(1, keepdim=True)).squeeze(1)
         return w
 
@@ -60,7 +62,9 @@ class BitQuantizer(Quantizer):
                 _annotate(node, {node.args[0]: _activation()})
         unknown = sorted(set(self.overrides) - set(self.layers))
         if unknown:
-            raise UserError(f"there is no layer {unknown[0]!r} to quantize." + did_you_mean(unknown[0], self.layers))
+            raise UserError(
+                f"there is no layer {unknown[0]!r} to quantize." + did_you_mean(unknown[0], self.layers)
+            )
         return model
 
     def validate(self, model: torch.fx.GraphModule) -> None:

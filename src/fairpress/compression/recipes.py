@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fairpress.core.config import parse as validate
-from fairpress.core.errors import UserError, did_you_mean
 from fairpress.compression.step import Step
 from fairpress.compression.steps.finetune import FineTune
 from fairpress.compression.steps.prune import Prune
 from fairpress.compression.steps.quantize import Quantize
+from fairpress.core.config import parse as validate
+from fairpress.core.errors import UserError, did_you_mean
 
 # Name → config class and the parameters the name stands for; {n} names take a number: prune-80.
 _NAMED: dict[str, tuple[type[Step], Callable[[int], dict[str, Any]]]] = {

@@ -14,7 +14,6 @@ from fairpress.datasets.sources import Say, SourceFile, find, tell
 from fairpress.datasets.splits import SplitOptions
 
 _CONFIGS = {
-    "adult": "fairpress.datasets.adult:Adult",
     "compas": "fairpress.datasets.compas:Compas",
 }
 
@@ -33,21 +32,18 @@ def names() -> list[str]:
 def config_class(name: str) -> type[SplitOptions]:
     """Return the config class of a shipped dataset. Raises UserError with what was probably meant."""
     if name not in _CONFIGS:
-        raise UserError(
-            f"there is no dataset {name!r}; give a shipped one, or a YAML file that describes a table."
-            + did_you_mean(name, _CONFIGS)
-        )
+        raise UserError(f"there is no dataset {name!r}." + did_you_mean(name, _CONFIGS))
     module, _, attribute = _CONFIGS[name].partition(":")
     return cast("type[SplitOptions]", getattr(import_module(module), attribute))
 
 
 def load(name: str | os.PathLike[str], *, say: Say = tell, **config: Any) -> Dataset:
-    """Return a dataset: a shipped one by its name, or the table that a YAML file describes.
+    """Return a dataset by its name.
 
     Parameters
     ----------
     name
-        ``"compas"``, ``"adult"``, or the path of a ``.yaml`` file (see `fairpress.datasets.table`).
+        ``"compas"``; `names` lists them.
     say
         Receives a sentence before each slow step, such as a download.
     **config
@@ -59,10 +55,6 @@ def load(name: str | os.PathLike[str], *, say: Say = tell, **config: Any) -> Dat
         Unknown name or option (with what was probably meant), or the data is nowhere or unusable.
     """
     text = os.fspath(name)
-    if Path(text).suffix.lower() in (".yaml", ".yml"):
-        from fairpress.datasets.table import load_yaml
-
-        return load_yaml(text, config)
     chosen = parse(config_class(text), config, text)
     return cast("_Readable", chosen).read(say)
 

@@ -37,24 +37,35 @@ def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> s
                 "verdict": f"{SYMBOL[loss.verdict]} {WORD[loss.verdict]}",
             }
         )
-    verdicts = [f"{SYMBOL[v]} {WORD[v]}" for v in ("harm", "loss", "inconclusive", "not_estimable", "no_harm")]
+    verdicts = [
+        f"{SYMBOL[v]} {WORD[v]}" for v in ("harm", "loss", "inconclusive", "not_estimable", "no_harm")
+    ]
     colours = ["#b42318", "#d9480f", "#946200", "#667085", "#067647"]
     shapes = ["cross", "triangle-down", "diamond", "stroke", "circle"]
     y = alt.Y("group:N", sort=order, title=None, axis=alt.Axis(labelLimit=330))
     base = alt.Chart(alt.Data(values=rows))
-    rules = base.mark_rule(size=2).encode(y=y, x=alt.X("low:Q", title=f"{METRIC[metric]}: points lost"), x2="high:Q")
+    rules = base.mark_rule(size=2).encode(
+        y=y, x=alt.X("low:Q", title=f"{METRIC[metric]}: points lost"), x2="high:Q"
+    )
     dots = base.mark_point(filled=True, size=85, opacity=1).encode(
         y=y,
         x="loss:Q",
         color=alt.Color("verdict:N", scale=alt.Scale(domain=verdicts, range=colours), title=None),
         shape=alt.Shape("verdict:N", scale=alt.Scale(domain=verdicts, range=shapes), title=None),
     )
-    lines = alt.Chart(alt.Data(values=[{"x": 0, "t": "no change"}, {"x": 100 * margin, "t": "margin"}])).mark_rule(
-        color="#475467", strokeDash=[4, 3]
-    ).encode(x="x:Q")
-    chart = (lines + rules + dots).properties(
-        width=460, height={"step": 24}, description=f"Loss of {METRIC[metric]} per group with intervals"
-    ).configure(font="sans-serif", background="#ffffff").configure_legend(orient="top")
+    lines = (
+        alt.Chart(alt.Data(values=[{"x": 0, "t": "no change"}, {"x": 100 * margin, "t": "margin"}]))
+        .mark_rule(color="#475467", strokeDash=[4, 3])
+        .encode(x="x:Q")
+    )
+    chart = (
+        (lines + rules + dots)
+        .properties(
+            width=460, height={"step": 24}, description=f"Loss of {METRIC[metric]} per group with intervals"
+        )
+        .configure(font="sans-serif", background="#ffffff")
+        .configure_legend(orient="top")
+    )
     spec: dict[str, Any] = chart.to_dict()
     svg: str = vlc.vegalite_to_svg(spec)
     label = f"Forest plot: {METRIC[metric]} lost per group; the table below has the same numbers."

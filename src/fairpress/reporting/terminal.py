@@ -56,8 +56,11 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
         table.add_column(_TITLE[metric], justify="right", no_wrap=i == 0)
     table.add_column("of 1,000 lose/gain", justify="right", max_width=9)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("n needed", justify="right", max_width=7)
-    for heading, groups in [("", (comparison.overall,)), *((a.attribute, a.groups) for a in comparison.attributes)]:
+    table.add_column("n needed", justify="right", max_width=9)
+    for heading, groups in [
+        ("", (comparison.overall,)),
+        *((a.attribute, a.groups) for a in comparison.attributes),
+    ]:
         if heading:
             table.add_row(Text(clean(heading), style="bold"))
         for group in groups:
@@ -92,7 +95,9 @@ def _rates(audit: Audit) -> RenderableType:
         table.add_column(name, justify="left" if name == "group" else "right")
 
     def row(group: GroupRates) -> None:
-        cells = [share(group.rates[r]) if group.rates[r].estimable else "–" for r in ("accuracy", "fpr", "fnr")]
+        cells = [
+            share(group.rates[r]) if group.rates[r].estimable else "–" for r in ("accuracy", "fpr", "fnr")
+        ]
         table.add_row(Text(clean(group_name(group.values))), f"{group.n:,.0f}", *cells)
 
     for model in audit.models:

@@ -13,7 +13,13 @@ WORD: dict[Verdict, str] = {
     "not_estimable": "too few rows",
     "no_harm": "no harm",
 }
-SYMBOL: dict[Verdict, str] = {"harm": "✖", "loss": "▼", "inconclusive": "?", "not_estimable": "–", "no_harm": "✔"}
+SYMBOL: dict[Verdict, str] = {
+    "harm": "✖",
+    "loss": "▼",
+    "inconclusive": "?",
+    "not_estimable": "–",
+    "no_harm": "✔",
+}
 METRIC = {
     "accuracy": "accuracy",
     "tpr": "true positive rate",
@@ -48,10 +54,17 @@ def points(estimate: Estimate) -> str:
     """Write a loss in points with its interval: ``+1.2 [−0.4, 2.8]``."""
     if estimate.value is None:
         return f"not estimable: {estimate.reason}"
-    out = f"{100 * estimate.value:+.1f}"
+    out = _signed(100 * estimate.value, "+.1f")
     if estimate.low is not None and estimate.high is not None:
-        out += f" [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-    return out.replace("-", "−")
+        out += f" [{_signed(100 * estimate.low, '.1f')}, {_signed(100 * estimate.high, '.1f')}]"
+    return out
+
+
+def _signed(value: float, form: str) -> str:
+    """Format with a true minus sign; what rounds to nothing has no sign."""
+    return format(value if abs(value) >= 0.05 else 0.0, form if abs(value) >= 0.05 else ".1f").replace(
+        "-", "−"
+    )
 
 
 def share(estimate: Estimate) -> str:
@@ -78,17 +91,23 @@ def who_pays(comparison: Comparison) -> str:
             worst = max(hit, key=_judged_loss)
             loss = worst_loss(worst)
             return (
-                f"{group_name(worst.values)}: {METRIC[loss.metric]} worse by {points(loss.estimate)} points. "
+                f"{group_name(worst.values)}: {METRIC[loss.metric]} worse by {points(loss.estimate).lstrip('+')} points. "
                 f"{worst.sentence}"
             )
     if comparison.verdict == "no_harm":
         return f"Nobody, in the groups with enough rows. {comparison.overall.sentence}"
-    return f"Nobody is shown to pay, nor is it ruled out. {comparison.overall.sentence}"
+    loss = comparison.overall.losses[0]
+    together = ""
+    if loss.estimate.low is not None and loss.estimate.low > 0:
+        together = f"All together lose {points(loss.estimate).lstrip('+')} points of {METRIC[loss.metric]}. "
+    return f"{together}No single group is shown to pay, nor is it ruled out. {comparison.overall.sentence}"
 
 
 def worst_loss(group: GroupComparison) -> Loss:
     """Return the group's loss that made its verdict: the largest among those with that verdict."""
-    same = [loss for loss in group.losses if loss.verdict == group.verdict and loss.estimate.value is not None]
+    same = [
+        loss for loss in group.losses if loss.verdict == group.verdict and loss.estimate.value is not None
+    ]
     return max(same or group.losses, key=lambda loss: loss.estimate.value or 0.0)
 
 

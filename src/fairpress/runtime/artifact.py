@@ -49,7 +49,11 @@ class Artifact:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model folder, whole or not at all. Raises UserError when the place cannot be written."""
         target = Path(folder)
-        if target.exists() and not (target / CARD_FILE).exists() and (target.is_file() or any(target.iterdir())):
+        if (
+            target.exists()
+            and not (target / CARD_FILE).exists()
+            and (target.is_file() or any(target.iterdir()))
+        ):
             raise UserError(f"{target} exists and is no model folder; choose another --out.")
         temporary = None
         try:
@@ -66,7 +70,9 @@ class Artifact:
         except OSError as error:
             if temporary is not None:
                 shutil.rmtree(temporary, ignore_errors=True)
-            raise UserError(f"cannot write {target} ({error.strerror or error}); choose a folder you may write to.") from None
+            raise UserError(
+                f"cannot write {target} ({error.strerror or error}); choose a folder you may write to."
+            ) from None
         return target
 
     @classmethod

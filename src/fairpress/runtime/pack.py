@@ -83,8 +83,7 @@ def finish(model: onnx.ModelProto) -> bytes:
     for value in (*graph.input, *graph.output):
         del value.metadata_props[:]
     onnx.checker.check_model(model)
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _share_equal_initializers(graph: onnx.GraphProto) -> None:

@@ -34,14 +34,18 @@ def session(data: bytes, *, threads: int = 1, dump: str | None = None) -> Any:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"this is no ONNX model that ONNX Runtime can load ({first}); export it again.") from None
+        raise UserError(
+            f"this is no ONNX model that ONNX Runtime can load ({first}); export it again."
+        ) from None
 
 
 def run(data: bytes, inputs: np.ndarray, *, threads: int = 1, batch: int = 8192) -> np.ndarray:
     """Return the file's first output [rows, …] for inputs [rows, …]."""
     s = session(data, threads=threads)
     name = s.get_inputs()[0].name
-    return np.concatenate([s.run(None, {name: inputs[i : i + batch]})[0] for i in range(0, len(inputs), batch)])
+    return np.concatenate(
+        [s.run(None, {name: inputs[i : i + batch]})[0] for i in range(0, len(inputs), batch)]
+    )
 
 
 def scores(artifact: Artifact, inputs: np.ndarray, *, threads: int = 1) -> np.ndarray:

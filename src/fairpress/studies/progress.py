@@ -25,7 +25,12 @@ class Progress:
 
         self._total = len(layout.tasks)
         if sys.stderr.isatty():
-            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.description}"),
+            )
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self._line = self._bar.add_task("", total=self._total)
             self._bar.start()

@@ -71,7 +71,8 @@ def run_study(
         from fairpress.core.errors import did_you_mean
 
         raise UserError(
-            f"{config.dataset.name!r} has no sensitive attribute {unknown[0]!r}." + did_you_mean(unknown[0], data.attributes)
+            f"{config.dataset.name!r} has no sensitive attribute {unknown[0]!r}."
+            + did_you_mean(unknown[0], data.attributes)
         )
     layout = plan(config, {fold: d.fingerprint for fold, d in folds.items()})
     on_plan(layout)
@@ -102,10 +103,13 @@ def run_study(
         out,
         {
             "report.html": page.encode(),
-            "audit.json": json.dumps({s.title: to_dict(s.audit) for s in sections}, indent=1, allow_nan=False).encode(),
+            "audit.json": json.dumps(
+                {s.title: to_dict(s.audit) for s in sections}, indent=1, allow_nan=False
+            ).encode(),
             "study.json": json.dumps({"name": name, **made_by}, indent=1).encode(),
             "models.json": json.dumps(
-                [fact for r in present for task in layout.predictions(r) for fact in read_facts(place, task)], indent=1
+                [fact for r in present for task in layout.predictions(r) for fact in read_facts(place, task)],
+                indent=1,
             ).encode(),
             "predictions.parquet": _parquet(joined),
         },
@@ -181,7 +185,11 @@ def _sections(
 
 def _facts(store: Store, layout: Plan, recipe: str) -> ModelFacts:
     facts = [fact for task in layout.predictions(recipe) for fact in read_facts(store, task)]
-    sparsity = [f["provenance"]["details"]["sparsity"] for f in facts if "sparsity" in f["provenance"].get("details", {})]
+    sparsity = [
+        f["provenance"]["details"]["sparsity"]
+        for f in facts
+        if "sparsity" in f["provenance"].get("details", {})
+    ]
     note = ""
     if sparsity:
         note = f"{np.mean(sparsity):.1%} of weights are zero: a dense file shrinks only when gzipped"
@@ -225,7 +233,9 @@ def _writable(out: Path) -> None:
     while not place.exists():
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK):
-        raise UserError(f"cannot write {out}: {place} is not a folder you may write to; choose another --out.")
+        raise UserError(
+            f"cannot write {out}: {place} is not a folder you may write to; choose another --out."
+        )
 
 
 def _write(out: Path, files: dict[str, bytes]) -> None:
@@ -238,4 +248,6 @@ def _write(out: Path, files: dict[str, bytes]) -> None:
     except OSError as error:
         for name in files:
             (out / f".{name}").unlink(missing_ok=True)
-        raise UserError(f"cannot write {out} ({error.strerror or error}); finished work stays in the store.") from None
+        raise UserError(
+            f"cannot write {out} ({error.strerror or error}); finished work stays in the store."
+        ) from None

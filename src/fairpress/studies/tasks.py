@@ -89,7 +89,7 @@ def read_artifacts(store: Store, key: str) -> list[Artifact]:
 def _fold(name: str, options: str, folds: int, fold: int) -> Dataset:
     from fairpress import datasets
 
-    split = {"folds": folds, "fold": fold} if folds > 1 else {}
+    split: dict[str, Any] = {"folds": folds, "fold": fold} if folds > 1 else {}
     return datasets.load(name, **json.loads(options), **split)
 
 

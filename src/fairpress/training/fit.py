@@ -93,7 +93,9 @@ def fit(
             best[i], best_loss[i], best_epoch[i], best_accuracy[i] = now[i], loss[i], epoch, accuracy[i]
         stopped = np.where((stopped == 0) & (epoch - best_epoch >= config.patience), epoch, stopped)
         if progress is not None:
-            progress(f"epoch {epoch} of at most {config.max_epochs}, {int((stopped > 0).sum())} of {count} stopped")
+            progress(
+                f"epoch {epoch} of at most {config.max_epochs}, {int((stopped > 0).sum())} of {count} stopped"
+            )
         if (stopped > 0).all():
             break
     files = export_many(blank, best, train[0].inputs[:2])
@@ -150,7 +152,9 @@ def check_trainable(dataset: Dataset) -> None:
         )
     present = np.unique(dataset.part("train").labels)
     if len(present) < 2:
-        raise UserError(f"{dataset.name}: all training rows have one class of {dataset.task.target!r}; two are needed.")
+        raise UserError(
+            f"{dataset.name}: all training rows have one class of {dataset.task.target!r}; two are needed."
+        )
 
 
 def resolve_device(name: str) -> Any:
@@ -163,7 +167,9 @@ def resolve_device(name: str) -> Any:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {name!r} does not work here ({str(error).splitlines()[0]}); try --device cpu.") from None
+        raise UserError(
+            f"device {name!r} does not work here ({str(error).splitlines()[0]}); try --device cpu."
+        ) from None
 
 
 def require_torch(what: str) -> None:
