@@ -74,7 +74,8 @@ class Source:
             self._connection.register("predictions", _frame(table))
             self._relation = "predictions"
         described = self._fetch(f"DESCRIBE SELECT * FROM {self._relation}")
-        self.columns = dict(zip(described["column_name"], described["column_type"], strict=True))
+        names, kinds = described["column_name"].tolist(), described["column_type"].tolist()
+        self.columns: dict[str, str] = dict(zip(names, kinds, strict=True))
 
     def require(self, name: str, role: str) -> None:
         """Raise UserError unless the column is there."""
@@ -126,7 +127,10 @@ class Source:
         text = "'" + path.replace("'", "''") + "'"
         if Path(path).suffix.lower() in (".parquet", ".pq"):
             return f"SELECT * FROM read_parquet({text})"
-        return f"SELECT * FROM read_csv({text}, header=true, sample_size=-1, null_padding=false, strict_mode=true)"
+        # A column of yes and no holds classes, not truth values; dates are groups as they are written.
+        types = "auto_type_candidates=['BIGINT', 'DOUBLE', 'VARCHAR']"
+        strict = "header=true, sample_size=-1, null_padding=false, strict_mode=true"
+        return f"SELECT * FROM read_csv({text}, {strict}, {types})"
 
     def _fetch(self, query: str) -> dict[str, np.ndarray]:
         import duckdb

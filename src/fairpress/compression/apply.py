@@ -54,7 +54,7 @@ def compress(
     unfinished = [n for n in networks if n.onnx is None]
     if unfinished:
         example = tensors(data[0], "train").inputs[:2]
-        module = networks[0].architecture.build(example.shape[1], len(data[0].task.classes))
+        module = registry.build(networks[0].architecture, example.shape[1], len(data[0].task.classes))
         files = export_many(module, [n.state for n in networks], example)
         networks = [replace(n, onnx=file) for n, file in zip(networks, files, strict=True)]
     out = []

@@ -25,6 +25,15 @@ class Architecture(Protocol):
     def model_dump(self, *, mode: str = "json") -> dict[str, Any]: ...
 
 
+def build(architecture: Architecture, n_inputs: int, n_classes: int, seed: int = 0) -> nn.Module:
+    """Return an architecture's network with weights drawn from `seed`; torch's global generator stays put."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return architecture.build(n_inputs, n_classes)
+
+
 def names() -> list[str]:
     """Return the architectures there are."""
     return sorted(_CONFIGS)

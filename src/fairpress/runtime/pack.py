@@ -87,18 +87,23 @@ def finish(model: onnx.ModelProto) -> bytes:
 
 
 def _share_equal_initializers(graph: onnx.GraphProto) -> None:
-    """Let equal initializers be one, and drop those that nothing reads."""
+    """Let equal initializers be one, drop those that nothing reads, and order them by their first reader.
+
+    The order must not depend on what the exporter happened to share, or equal networks differ in bytes.
+    """
+    used = {i for node in graph.node for i in node.input}
     first: dict[tuple[object, ...], str] = {}
     alias: dict[str, str] = {}
-    for tensor in graph.initializer:
+    for tensor in (t for t in graph.initializer if t.name in used):
         content = (tensor.data_type, tuple(tensor.dims), _raw(tensor))
         alias[tensor.name] = first.setdefault(content, tensor.name)
     for node in graph.node:
         inputs = [alias.get(i, i) for i in node.input]
         del node.input[:]
         node.input.extend(inputs)
-    read = {i for node in graph.node for i in node.input}
-    kept = [t for t in graph.initializer if t.name in read and alias[t.name] == t.name]
+    stored = {t.name: t for t in graph.initializer}
+    read = dict.fromkeys(i for node in graph.node for i in node.input if i in stored)
+    kept = [stored[name] for name in read]
     del graph.initializer[:]
     graph.initializer.extend(kept)
 

@@ -56,6 +56,7 @@ def fit(
 
     from fairpress.models.checkpoint import to_bytes
     from fairpress.models.export import export_many
+    from fairpress.models.registry import build
     from fairpress.models.standardize import fit_standardize
     from fairpress.training.loop import Batches, Stack, evaluate, train_epoch
 
@@ -66,17 +67,14 @@ def fit(
     train = [tensors(d, "train") for d in datasets]
     validation = [tensors(d, "validation") for d in datasets]
     task, columns = datasets[0].task, train[0].inputs.shape[1]
-    states, module = [], None
+    states = []
     for data, seed in zip(train, seeds, strict=True):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            module = architecture.build(columns, len(task.classes))
+        module = build(architecture, columns, len(task.classes), seed)
         state = {k: v.detach().clone() for k, v in module.state_dict().items()}
         state["0.mean"], state["0.scale"] = fit_standardize(data.inputs)
         states.append(state)
-    assert module is not None
-    blank = architecture.build(columns, len(task.classes))
-    stack = Stack.of(module, states, where)
+    blank = build(architecture, columns, len(task.classes))
+    stack = Stack.of(blank, states, where)
     optimizer = torch.optim.AdamW(
         stack.parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay
     )

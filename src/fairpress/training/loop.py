@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ class Stack:
 
     @classmethod
     def of(cls, module: nn.Module, states: Sequence[State], device: torch.device) -> Stack:
-        module = module.to("meta")
+        module = copy.deepcopy(module).to("meta")
         names = {name for name, _ in module.named_parameters()}
         stacked = {k: torch.stack([s[k] for s in states]).to(device) for k in states[0]}
         return cls(

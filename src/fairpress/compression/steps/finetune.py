@@ -51,13 +51,14 @@ class FineTune(Step):
 
         import torch
 
+        from fairpress.models.registry import build
         from fairpress.training.fit import tensors
         from fairpress.training.loop import Batches, Stack, train_epoch
 
         data = [tensors(d, "train") for d in datasets]
         device = torch.device("cpu")
         classes = len(datasets[0].task.classes)
-        module = networks[0].architecture.build(data[0].inputs.shape[1], classes)
+        module = build(networks[0].architecture, data[0].inputs.shape[1], classes)
         stack = Stack.of(module, [dict(n.state) for n in networks], device)
         optimizer = torch.optim.AdamW(
             stack.parameters.values(), lr=self.learning_rate, weight_decay=self.weight_decay

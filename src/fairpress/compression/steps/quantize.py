@@ -40,10 +40,11 @@ class Quantize(Step):
     ) -> list[Network]:
         """Quantize each network on its own calibration rows; the graph is exported once for all."""
         from fairpress.compression.engine import quantize_many
+        from fairpress.models.registry import build
         from fairpress.training.fit import tensors
 
         calibration = [tensors(d, "calibration").inputs[: self.rows] for d in datasets]
-        module = networks[0].architecture.build(calibration[0].shape[1], len(datasets[0].task.classes))
+        module = build(networks[0].architecture, calibration[0].shape[1], len(datasets[0].task.classes))
         made = quantize_many(
             module, [n.state for n in networks], calibration, weight_bits=self.weight_bits, ranges=self.ranges
         )

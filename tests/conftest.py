@@ -1,0 +1,49 @@
+"""Fixtures for the whole tree."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fairpress.datasets.base import Dataset, Task
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The folder with real data; tests that need it are skipped where it is not set."""
+    folder = os.environ.get("FAIRPRESS_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("FAIRPRESS_DATA is not set to a folder with the real data")
+    return Path(folder)
+
+
+def make_dataset(rows: int = 600, seed: int = 0, fold: int = 0) -> Dataset:
+    """A separable two-class table with four parts; `fold` moves the parts, not the rows."""
+    rng = np.random.default_rng(seed)
+    inputs = rng.normal(size=(rows, 4)).astype(np.float32)
+    labels = (inputs[:, 0] + inputs[:, 1] + 0.3 * rng.normal(size=rows) > 0).astype(np.int64)
+    order = np.roll(np.random.default_rng(1).permutation(rows), fold * rows // 5)
+    cuts = np.split(order, [rows // 2, rows // 2 + rows // 10, rows // 2 + rows // 5])
+    parts = dict(zip(("train", "calibration", "validation", "test"), cuts, strict=True))
+    ids = np.array([f"p{i}" for i in range(rows)])
+    sex = np.where(rng.random(rows) < 0.5, "Female", "Male")
+    return Dataset(
+        "made",
+        Task("y", ("no", "yes"), "yes"),
+        inputs,
+        ("a", "b", "c", "d"),
+        labels,
+        {"sex": sex},
+        ids,
+        ids,
+        parts,
+        f"made-{seed}-{fold}",
+    )
+
+
+@pytest.fixture(scope="session")
+def small() -> Dataset:
+    return make_dataset()

