@@ -47,7 +47,7 @@ def test_what_is_no_model_folder_is_one_sentence(tmp_path, name, content, senten
 def test_damaged_parts_are_one_sentence(tmp_path):
     Artifact(CARD, b"onnx").save(tmp_path / "m")
     (tmp_path / "m" / "card.json").write_text("{}")
-    with pytest.raises(UserError, match="is not a fairpress.card/1 card"):
+    with pytest.raises(UserError, match=r"is not a fairpress\.card/1 card"):
         Artifact.load(tmp_path / "m")
     with pytest.raises(UserError, match="no ONNX model"):
         run(b"not onnx", None)

@@ -11,6 +11,7 @@ from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset, Part, Task
 from fairpress.datasets.build import build
 from fairpress.datasets.encode import Encoder
+from fairpress.datasets.groups import age_groups
 from fairpress.datasets.sources import Say, SourceFile, find
 from fairpress.datasets.splits import SplitOptions
 
@@ -40,7 +41,6 @@ COLUMNS = (
 )
 NUMBERS = ("age", "education-num", "capital-gain", "capital-loss", "hours-per-week")
 CATEGORIES = ("workclass", "marital-status", "occupation", "relationship", "native-country", "sex")
-AGE_GROUPS = ("<25", "25-45", ">45")
 NOTES = (
     "Source: UCI Machine Learning Repository, Adult (Becker and Kohavi 1996, doi:10.24432/C5XW20), CC BY 4.0: "
     "rows of the 1994 Current Population Survey of the United States.",
@@ -97,7 +97,7 @@ class Adult(SplitOptions):
             attributes={
                 "sex": columns["sex"],
                 "race": columns["race"],
-                "age_group": np.array(AGE_GROUPS)[np.digitize(age, [25, 46])],
+                "age_group": age_groups(age),
             },
             subjects=ids,
             row_ids=ids,

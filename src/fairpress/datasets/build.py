@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ def build(
     options: SplitOptions,
     official: Mapping[Part, np.ndarray] | None = None,
     notes: tuple[str, ...] = (),
+    config: Mapping[str, Any] | None = None,
     unprinted: Collection[str] = (),
 ) -> Dataset:
     """Return the dataset of these rows, split by `options`.
@@ -35,7 +37,9 @@ def build(
     inputs
         The encoded columns.
     options
-        The loader's config; becomes `Dataset.config`.
+        The loader's config.
+    config
+        `Dataset.config`: what loads it again beside its name; all options when not given.
     official
         Parts that the dataset's makers fixed, row indices.
     unprinted
@@ -43,7 +47,7 @@ def build(
     """
     matrix = inputs.matrix()
     parts = split(labels, attributes, subjects, options, official)
-    config = options.model_dump(mode="json")
+    printed = options.model_dump(mode="json")
     names = tuple(inputs.names)
     return Dataset(
         name=name,
@@ -65,8 +69,8 @@ def build(
             subjects=subjects,
             row_ids=row_ids,
             parts=parts,
-            config={k: v for k, v in config.items() if k not in unprinted},
+            config={k: v for k, v in printed.items() if k not in unprinted},
         ),
-        config=config,
+        config=printed if config is None else config,
         notes=notes,
     )

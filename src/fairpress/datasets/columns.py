@@ -12,6 +12,7 @@ from fairpress.core.errors import UserError
 from fairpress.datasets.table_config import value_text
 
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
+LONGEST = 1000
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
 
@@ -20,7 +21,7 @@ class Column:
     """One column: `text` [rows] always, `numbers` [rows] float64 where all of it is numeric.
 
     `missing` [rows] marks values that are not there; `odd` is the first row that keeps a mostly numeric
-    column from being numeric, None when there is none.
+    column from being numeric and `odd_text` what stands there; None when there is none.
     """
 
     name: str
@@ -28,11 +29,12 @@ class Column:
     missing: np.ndarray
     numbers: np.ndarray | None = None
     odd: int | None = None
+    odd_text: str = ""
 
     def at(self, rows: np.ndarray) -> Column:
         """Return the column with these rows only."""
         numbers = None if self.numbers is None else self.numbers[rows]
-        return Column(self.name, self.text[rows], self.missing[rows], numbers, self.odd)
+        return Column(self.name, self.text[rows], self.missing[rows], numbers, self.odd, self.odd_text)
 
 
 def read_table(path: Path, separator: str = ",") -> Any:
@@ -64,7 +66,9 @@ def read_table(path: Path, separator: str = ",") -> Any:
         if "UTF8" in reason:
             raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
         what = "CSV" if kind == ".csv" else "Parquet"
-        raise UserError(f"{path} is damaged or cut short as {what} ({reason[:160]}); mend it there.") from None
+        raise UserError(
+            f"{path} is damaged or cut short as {what} ({reason[:160]}); mend it there."
+        ) from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from None
     if not table.num_rows:
@@ -83,7 +87,9 @@ def _csv(path: Path, separator: str) -> Any:
         names = stream.schema.names
     other = next((s for s in ";\t|" if len(names) == 1 and s in names[0]), None)
     if other:
-        raise UserError(f"{path} has one column only, {names[0]!r}; write `separator: {other!r}` if that is meant.")
+        raise UserError(
+            f"{path} has one column only, {names[0]!r}; write `separator: {other!r}` if that is meant."
+        )
     convert = csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()),
         strings_can_be_null=True,
@@ -117,11 +123,20 @@ def column(table: Any, name: str, where: str) -> Column:
         text = _text(pc.if_else(values, "true", "false"))
         return Column(name, text, missing, _numbers(values.cast(pa.int8()), missing))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        text = np.array([value_text(_plain(v)) if v is not None else "" for v in values.to_pylist()], dtype=np.str_)
+        text = np.array(
+            [value_text(_plain(v)) if v is not None else "" for v in values.to_pylist()], dtype=np.str_
+        )
         return Column(name, text, missing, _numbers(values, missing))
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        longest = pc.max(pc.utf8_length(values)).as_py() or 0
+        if longest > LONGEST:
+            raise UserError(
+                f"{where}: column {name!r} holds texts of up to {longest:,} characters, no categories; leave it out."
+            )
         return _textual(name, values, missing)
-    raise UserError(f"{where}: column {name!r} holds {kind}, neither numbers nor text; convert or leave it out.")
+    raise UserError(
+        f"{where}: column {name!r} holds {kind}, neither numbers nor text; convert or leave it out."
+    )
 
 
 def _textual(name: str, values: Any, missing: np.ndarray) -> Column:
@@ -133,15 +148,19 @@ def _textual(name: str, values: Any, missing: np.ndarray) -> Column:
     numeric = np.asarray(pc.fill_null(pc.match_substring_regex(values, NUMBER), False), dtype=bool)
     there = int((~missing).sum())
     if there and numeric.sum() == there:
-        return Column(name, text, missing, _numbers(pc.cast(pc.utf8_trim_whitespace(values), pa.float64()), missing))
+        return Column(
+            name, text, missing, _numbers(pc.cast(pc.utf8_trim_whitespace(values), pa.float64()), missing)
+        )
     odd = int(np.flatnonzero(~numeric & ~missing)[0]) if numeric.sum() * 2 > there else None
-    return Column(name, text, missing, None, odd)
+    return Column(name, text, missing, None, odd, "" if odd is None else str(text[odd]))
 
 
 def _numbers(values: Any, missing: np.ndarray) -> np.ndarray:
     import pyarrow as pa
 
-    numbers = np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+    numbers = np.asarray(
+        values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64
+    )
     return np.where(missing, np.nan, numbers)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from fairpress.datasets.base import Dataset, Task
 from fairpress.datasets.build import build
 from fairpress.datasets.encode import Encoder
+from fairpress.datasets.groups import age_groups
 from fairpress.datasets.sources import Say, SourceFile, find
 from fairpress.datasets.splits import SplitOptions
 
@@ -29,7 +30,6 @@ USED = (
 SEXES = ("Female", "Male")
 CHARGES = ("F", "M")
 RACES = ("African-American", "Asian", "Caucasian", "Hispanic", "Native American", "Other")
-AGE_GROUPS = ("<25", "25-45", ">45")
 NOTES = (
     "Source: ProPublica, compas-scores-two-years.csv at commit bafff5da; public court records of Broward "
     "County, Florida, screenings of 2013 and 2014.",
@@ -98,12 +98,6 @@ class Compas(SplitOptions):
             options=self,
             notes=(*NOTES, FILTER_NOTE) if self.filter == "published" else NOTES,
         )
-
-
-def age_groups(age: np.ndarray) -> np.ndarray:
-    """Return <25, 25-45 or >45 for ages in years [rows]."""
-    groups: np.ndarray = np.array(AGE_GROUPS)[np.digitize(age, [25, 46])]
-    return groups
 
 
 def _columns(path: Any) -> dict[str, np.ndarray]:

@@ -14,8 +14,11 @@ from fairpress.datasets.sources import Say, SourceFile, find, tell
 from fairpress.datasets.splits import SplitOptions
 
 _CONFIGS = {
+    "adult": "fairpress.datasets.adult:Adult",
     "compas": "fairpress.datasets.compas:Compas",
 }
+# Not among the names that ship: a table is the user's own.
+_TABLE = {"table": "fairpress.datasets.table_config:Table"}
 
 
 class _Readable(Protocol):
@@ -30,20 +33,25 @@ def names() -> list[str]:
 
 
 def config_class(name: str) -> type[SplitOptions]:
-    """Return the config class of a shipped dataset. Raises UserError with what was probably meant."""
-    if name not in _CONFIGS:
-        raise UserError(f"there is no dataset {name!r}." + did_you_mean(name, _CONFIGS))
-    module, _, attribute = _CONFIGS[name].partition(":")
+    """Return the config class of a dataset. Raises UserError with what was probably meant."""
+    known = _CONFIGS | _TABLE
+    if name not in known:
+        raise UserError(
+            f"there is no dataset {name!r}; give the name of a shipped one, or a YAML file that describes a "
+            "table." + did_you_mean(name, _CONFIGS)
+        )
+    module, _, attribute = known[name].partition(":")
     return cast("type[SplitOptions]", getattr(import_module(module), attribute))
 
 
 def load(name: str | os.PathLike[str], *, say: Say = tell, **config: Any) -> Dataset:
-    """Return a dataset by its name.
+    """Return a dataset: a shipped one by its name, or the table that a YAML file describes.
 
     Parameters
     ----------
     name
-        ``"compas"``; `names` lists them.
+        ``"compas"``, ``"adult"`` (`names` lists them), the path of a ``.yaml`` file that describes a table,
+        or ``"table"`` with the keys of such a file as options.
     say
         Receives a sentence before each slow step, such as a download.
     **config
@@ -55,6 +63,10 @@ def load(name: str | os.PathLike[str], *, say: Say = tell, **config: Any) -> Dat
         Unknown name or option (with what was probably meant), or the data is nowhere or unusable.
     """
     text = os.fspath(name)
+    if Path(text).suffix.lower() in (".yaml", ".yml"):
+        from fairpress.datasets.table import load_yaml
+
+        return load_yaml(text, config)
     chosen = parse(config_class(text), config, text)
     return cast("_Readable", chosen).read(say)
 

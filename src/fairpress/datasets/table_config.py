@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from fairpress.datasets.base import Dataset
 from fairpress.datasets.groups import bin_names
-from fairpress.datasets.sources import SourceFile
+from fairpress.datasets.sources import Say, SourceFile
 from fairpress.datasets.splits import SplitOptions
 
 # Columns that the predictions table has of its own.
@@ -51,7 +52,9 @@ class Attribute(BaseModel):
         if list(self.bins) != sorted(set(self.bins)):
             raise ValueError("bins must ascend, each edge once")
         if self.names and len(self.names) != len(self.bins) + 1:
-            raise ValueError(f"{len(self.bins)} edges make {len(self.bins) + 1} groups, not {len(self.names)}")
+            raise ValueError(
+                f"{len(self.bins)} edges make {len(self.bins) + 1} groups, not {len(self.names)}"
+            )
         if len(set(self.names)) < len(self.names):
             raise ValueError("two groups have the same name")
         return self
@@ -129,7 +132,9 @@ class Table(SplitOptions):
                     raise ValueError(f"the {role} {column!r} is listed among the features; take it out")
         for name, attribute in self.sensitive.items():
             if (attribute.column or name) == self.label:
-                raise ValueError(f"the sensitive attribute {name!r} is the label; an audit by it says nothing")
+                raise ValueError(
+                    f"the sensitive attribute {name!r} is the label; an audit by it says nothing"
+                )
             if name in RESERVED:
                 raise ValueError(
                     f"a sensitive attribute cannot be called {name!r}, which the predictions table uses; give it "
@@ -138,6 +143,12 @@ class Table(SplitOptions):
         if self.positive is not None and self.classes and self.positive not in self.classes:
             raise ValueError(f"positive {self.positive!r} is not among the classes {', '.join(self.classes)}")
         return self
+
+    def read(self, say: Say) -> Dataset:
+        """Read the file and return the dataset; raises UserError saying what is wrong in it."""
+        from fairpress.datasets.table import load_options
+
+        return load_options(self)
 
     def read_as_features(self, columns: list[str]) -> list[str]:
         """Return the columns a network reads, of those the file has, in order."""

@@ -1,0 +1,27 @@
+"""Where in a YAML file something stands, for messages about what only the data can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def place(document: Any, path: Sequence[str | int], where: str) -> str:
+    """Return ``file:line:column`` of the deepest part of `path` that ruamel's document has; else `where`."""
+    node, position = document, None
+    for step in path:
+        marks = getattr(node, "lc", None)
+        if marks is None:
+            break
+        if isinstance(node, Mapping):
+            if step not in node or step not in (marks.data or {}):
+                break
+            position = marks.key(step)
+        elif isinstance(step, int) and step < len(node):
+            position = marks.item(step)
+        elif step in node:
+            position = marks.item(list(node).index(step))
+        else:
+            break
+        node = node[step] if isinstance(node, Mapping) or isinstance(step, int) else None
+    return where if position is None else f"{where}:{position[0] + 1}:{position[1] + 1}"
