@@ -91,12 +91,17 @@ class Residual(nn.Module):
 
 @pytest.mark.slow
 def test_the_same_engine_quantizes_convolutions_with_batch_norm_and_a_residual_sum():
-    torch.manual_seed(1)
-    module = Residual().train()
-    for _ in range(5):
-        module(torch.randn(16, 3, 8, 8))
-    x = torch.randn(64, 3, 8, 8)
-    (made,) = quantize_many(module.eval(), [module.state_dict()], [x])
-    counts = operators(made.onnx)
+    modules = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        modules.append(Residual().train())
+        for _ in range(5):
+            modules[-1](torch.randn(16, 3, 8, 8))
+        modules[-1].eval()
+    states, x = [m.state_dict() for m in modules], torch.randn(64, 3, 8, 8)
+    together = quantize_many(modules[0], states, [x, x])
+    counts = operators(together[0].onnx)
     assert counts["QLinearConv"] == 2
     assert counts["QLinearAdd"] == 1
+    (alone,) = quantize_many(modules[1], states[1:], [x])
+    assert together[1].onnx == alone.onnx

@@ -128,7 +128,11 @@ def _convert(
 
 @dataclass(frozen=True)
 class _Constants:
-    """What differs between two networks of one graph: named tensors, and (scale, zero point) per Q/DQ node."""
+    """What differs between two networks of one graph.
+
+    Named tensors, (scale, zero point) of each value that is quantized, scales of each weight; the latter two
+    in the order of the graph. A value that is dequantized twice counts once: the exporter joins equal nodes.
+    """
 
     tensors: Mapping[str, np.ndarray]
     activations: Sequence[tuple[float, int]]
@@ -140,7 +144,7 @@ def _constants(graph: nn.Module) -> _Constants:
     values = {k: v.detach().cpu().numpy() for k, v in graph.state_dict().items()}
     activations, channels = [], []
     for node in graph.graph.nodes:
-        if node.target in (decomposed.quantize_per_tensor.default, decomposed.dequantize_per_tensor.default):
+        if node.target is decomposed.quantize_per_tensor.default:
             activations.append((float(node.args[1]), int(node.args[2])))
         elif node.target is decomposed.dequantize_per_channel.default:
             channels.append(values[str(node.args[1].target)])
@@ -161,20 +165,26 @@ def _refill(template: onnx.ModelProto, before: _Constants, after: _Constants) ->
             tensor.CopyFrom(numpy_helper.from_array(after.tensors[name].astype(old.dtype), name))
     pairs = iter(zip(before.activations, after.activations, strict=True))
     channels = iter(zip(before.channels, after.channels, strict=True))
-    for i, node in enumerate(graph.node):
-        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
-            continue
-        if node.input[0] in stored:
-            was, now = next(channels)
-            node.input[1] = _replace(graph, stored, node.input[1], was, now, i)
-        else:
-            (scale_was, zero_was), (scale, zero) = next(pairs)
-            node.input[2] = _replace(graph, stored, node.input[2], zero_was, zero, i)
-            node.input[1] = _replace(
-                graph, stored, node.input[1], np.float32(scale_was), np.float32(scale), i
-            )
-    if next(pairs, None) or next(channels, None):
-        raise NotAsAsked("the file has fewer quantized values than the graph")
+    quantized = {}  # value → the node that quantizes it, from which its dequantizers take their numbers
+    try:
+        for i, node in enumerate(graph.node):
+            if node.op_type == "QuantizeLinear":
+                (scale_was, zero_was), (scale, zero) = next(pairs)
+                node.input[2] = _replace(graph, stored, node.input[2], zero_was, zero, i)
+                node.input[1] = _replace(
+                    graph, stored, node.input[1], np.float32(scale_was), np.float32(scale), i
+                )
+                quantized[node.output[0]] = node
+            elif node.op_type == "DequantizeLinear" and node.input[0] in stored:
+                was, now = next(channels)
+                node.input[1] = _replace(graph, stored, node.input[1], was, now, i)
+            elif node.op_type == "DequantizeLinear":
+                node.input[1:] = quantized[node.input[0]].input[1:]
+        left = next(pairs, None) or next(channels, None)
+    except (StopIteration, KeyError):
+        left = True
+    if left:
+        raise NotAsAsked("the file does not quantize the same values as the graph it came from")
     return model
 
 

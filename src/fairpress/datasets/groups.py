@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def age_groups(age: np.ndarray) -> np.ndarray:
 def bin_names(edges: Sequence[float]) -> list[str]:
     """Return the names of the groups that edges e₁ < e₂ < … make; a value equal to an edge is above it."""
     text = [f"{edge:g}" for edge in edges]
-    inner = [f"{low} to below {high}" for low, high in zip(text, text[1:], strict=False)]
+    inner = [f"{low} to below {high}" for low, high in pairwise(text)]
     return [f"below {text[0]}", *inner, f"{text[-1]} and above"]
 
 

@@ -111,4 +111,4 @@ def _share_equal_initializers(graph: onnx.GraphProto) -> None:
 def _raw(tensor: onnx.TensorProto) -> bytes:
     if tensor.HasField("raw_data"):
         return bytes(tensor.raw_data)
-    return numpy_helper.to_array(tensor).tobytes()
+    return bytes(numpy_helper.to_array(tensor).tobytes())

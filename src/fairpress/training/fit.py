@@ -87,7 +87,7 @@ def fit(
         loss, accuracy = (v.cpu().numpy() for v in evaluate(stack, validation, where))
         better = (stopped == 0) & (loss < best_loss)
         now = stack.states() if better.any() else []
-        for i in np.flatnonzero(better):
+        for i in np.flatnonzero(better).tolist():
             best[i], best_loss[i], best_epoch[i], best_accuracy[i] = now[i], loss[i], epoch, accuracy[i]
         stopped = np.where((stopped == 0) & (epoch - best_epoch >= config.patience), epoch, stopped)
         if progress is not None:
