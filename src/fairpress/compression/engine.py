@@ -180,7 +180,7 @@ def _refill(template: onnx.ModelProto, before: _Constants, after: _Constants) ->
                 node.input[1] = _replace(graph, stored, node.input[1], was, now, i)
             elif node.op_type == "DequantizeLinear":
                 node.input[1:] = quantized[node.input[0]].input[1:]
-        left = next(pairs, None) or next(channels, None)
+        left = next(pairs, None) is not None or next(channels, None) is not None
     except (StopIteration, KeyError):
         left = True
     if left:
