@@ -1,0 +1,35 @@
+"""What a user types: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts.exceptions import CycloptsError
+
+from fairpress.cli import auditing, datasets, demonstrate, models, studies  # noqa: F401  each adds its commands
+from fairpress.cli.program import FAILED_TRIALS, WRONG_INPUT, app
+from fairpress.core.errors import FairpressError, UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 a gate failed, 2 wrong input, 3 some trials failed."""
+    try:
+        code = app(
+            sys.argv[1:] if arguments is None else list(arguments),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except (UserError, CycloptsError) as error:
+        sys.stderr.write(f"fairpress: {error}\n")
+        code = WRONG_INPUT
+    except FairpressError as error:
+        sys.stderr.write(f"fairpress: {error}\n")
+        code = FAILED_TRIALS
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            "fairpress: interrupted; finished work is kept, the same command goes on from there.\n"
+        )
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)

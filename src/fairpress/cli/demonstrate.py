@@ -1,0 +1,62 @@
+"""`fairpress demo` and `fairpress doctor`: the first minute."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from fairpress.cli.program import FAILED_GATE, app, csv_text, say, show_audit
+
+
+@app.command
+def demo(*, out: Path = Path("fairpress-demo")) -> int:
+    """Audit a synthetic table in which one group pays; no network, no torch, no real person.
+
+    Example: fairpress demo
+
+    Parameters
+    ----------
+    out
+        Folder for the table and its report.
+    """
+    from fairpress import api, demonstration
+
+    table = demonstration.table()
+    report = api.audit(table, baseline="fp32", compressed=list(demonstration.COMPRESSED), by=demonstration.BY)
+    csv = out / "predictions.csv"
+    api.write_text(csv, csv_text(table))
+    report.to_html(out / "report.html", title="Demonstration: one group pays", banner=demonstration.BANNER)
+    say(f"[bold yellow]{demonstration.BANNER}[/]")
+    show_audit(report)
+    by = ",".join(demonstration.BY)
+    say(f"\nReport: {out / 'report.html'}\nThe same by hand:", markup=False)
+    say(f"  fairpress audit {csv} --baseline fp32 --compressed int8,int4 --by '{by}'", markup=False)
+    return 0
+
+
+@app.command
+def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
+    """Show what is installed, which runtimes and extras work, and what this machine can do.
+
+    Example: fairpress doctor
+
+    Parameters
+    ----------
+    json_
+        Print JSON.
+    """
+    from dataclasses import asdict
+
+    from fairpress.diagnosis import diagnose, healthy
+
+    findings = diagnose()
+    if json_:
+        print(json.dumps([asdict(f) for f in findings], indent=1))  # noqa: T201
+    else:
+        for f in findings:
+            sign = {True: "ok     ", None: "absent ", False: "BROKEN "}[f.ok]
+            say(f"{sign} {f.what}: {f.detail}", markup=False)
+    return 0 if healthy(findings) else FAILED_GATE

@@ -1,0 +1,51 @@
+"""What every command shares: the program, its exit codes, and how it prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from cyclopts import App
+
+from fairpress import __version__
+
+if TYPE_CHECKING:
+    from fairpress.auditing.result import Audit
+
+FAILED_GATE, WRONG_INPUT, FAILED_TRIALS = 1, 2, 3
+
+app = App(
+    name="fairpress",
+    version=__version__,
+    help_format="plaintext",
+    help="Which people pay for the compression of a neural network, is that real or noise, "
+    "and how to compress so that nobody does.\n\nFirst steps: `fairpress demo`, `fairpress study run compas`.",
+)
+
+
+def listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def csv_text(table: Any) -> str:
+    import io
+
+    from pyarrow import csv
+
+    sink = io.BytesIO()
+    csv.write_csv(table, sink)
+    return sink.getvalue().decode()
+
+
+def show_audit(report: Audit) -> None:
+    from fairpress.reporting import terminal
+
+    for part in terminal.render(report):
+        say(part)
+
+
+def say(what: Any, **options: Any) -> None:
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False, soft_wrap=False)
+    console.print(what, **options)
