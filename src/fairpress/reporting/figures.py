@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from fairpress.auditing.result import Comparison
 from fairpress.auditing.run import group_name
@@ -19,7 +22,8 @@ def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> s
     import altair as alt
     import vl_convert as vlc
 
-    order, rows = [], []
+    order: list[str] = []
+    rows: list[dict[str, Any]] = []
     groups = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
     found = [(g, next(x for x in g.losses if x.metric == metric)) for g in groups]
     shown = [(g, x) for g, x in found if x.estimate.value is not None]
@@ -37,15 +41,20 @@ def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> s
                 "verdict": f"{SYMBOL[loss.verdict]} {WORD[loss.verdict]}",
             }
         )
+    frame = _frame(rows, 100 * margin)
+    for row in rows:
+        row["low"], row["high"] = (float(np.clip(row[k], *frame)) for k in ("low", "high"))
+    rows = [{**row, "loss": row["loss"] if frame[0] <= row["loss"] <= frame[1] else None} for row in rows]
     verdicts = [
         f"{SYMBOL[v]} {WORD[v]}" for v in ("harm", "loss", "inconclusive", "not_estimable", "no_harm")
     ]
     colours = ["#b42318", "#d9480f", "#946200", "#667085", "#067647"]
     shapes = ["cross", "triangle-down", "diamond", "stroke", "circle"]
     y = alt.Y("group:N", sort=order, title=None, axis=alt.Axis(labelLimit=330))
+    scale = alt.Scale(domain=list(frame), nice=False)
     base = alt.Chart(alt.Data(values=rows))
     rules = base.mark_rule(size=2).encode(
-        y=y, x=alt.X("low:Q", title=f"{METRIC[metric]}: points lost"), x2="high:Q"
+        y=y, x=alt.X("low:Q", title=f"{METRIC[metric]}: points lost", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=85, opacity=1).encode(
         y=y,
@@ -70,6 +79,18 @@ def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> s
     svg: str = vlc.vegalite_to_svg(spec)
     label = f"Forest plot: {METRIC[metric]} lost per group; the table below has the same numbers."
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+def _frame(rows: Sequence[Mapping[str, Any]], margin: float) -> tuple[float, float]:
+    """Return the axis: what groups with enough rows need, at least the margin on both sides.
+
+    Intervals of groups with too few rows are so wide that nothing else could be read beside them.
+    """
+    few = f"{SYMBOL['not_estimable']} {WORD['not_estimable']}"
+    known = [r for r in rows if r["verdict"] != few] or rows
+    low, high = min(r["low"] for r in known), max(r["high"] for r in known)
+    pad = 0.05 * max(high - low, margin)
+    return min(low, -margin) - pad, max(high, 1.5 * margin) + pad
 
 
 def _short(text: str) -> str:

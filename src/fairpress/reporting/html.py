@@ -35,6 +35,19 @@ class ModelFacts:
     note: str = ""
 
 
+Figures = Mapping[tuple[int, str, str], str]
+
+
+def draw(sections: Sequence[Section]) -> Figures:
+    """Return (index of the section, compressed model, metric) → forest plot as SVG."""
+    return {
+        (i, c.compressed, m): forest(c, s.audit.margin, m)
+        for i, s in enumerate(sections)
+        for c in s.audit.comparisons
+        for m in s.audit.metrics
+    }
+
+
 def render(
     sections: Sequence[Section],
     *,
@@ -43,6 +56,7 @@ def render(
     made_by: Mapping[str, str] | None = None,
     banner: str = "",
     notes: Sequence[str] = (),
+    figures: Figures | None = None,
 ) -> str:
     """Return the report.
 
@@ -58,12 +72,9 @@ def render(
         A sentence that stands above everything, such as that the data are synthetic.
     notes
         Limits and sources, beside the audits' own.
+    figures
+        What `draw` returned, where it has been called already.
     """
-    figures = {
-        (i, c.compressed): [forest(c, s.audit.margin, m) for m in s.audit.metrics]
-        for i, s in enumerate(sections)
-        for c in s.audit.comparisons
-    }
     return _template().render(
         sections=sections,
         title=title,
@@ -71,7 +82,7 @@ def render(
         made_by=made_by or {},
         banner=banner,
         notes=list(dict.fromkeys([*notes, *(n for s in sections for n in s.audit.notes)])),
-        figures=figures,
+        figures=draw(sections) if figures is None else figures,
         words=words,
         group_name=group_name,
     )

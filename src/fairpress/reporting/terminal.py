@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fairpress.auditing.result import Audit, Comparison, GroupRates, Verdict
 from fairpress.auditing.run import group_name
 from fairpress.core.estimate import Estimate
-from fairpress.reporting.words import SYMBOL, WORD, degenerate, meaning, points, share, who_pays
+from fairpress.reporting.words import SYMBOL, WORD, degenerate, meaning, points, rows_needed, share, who_pays
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -76,7 +76,7 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
                 *losses,
                 f"{group.flips.right_to_wrong * per:.0f}/{group.flips.wrong_to_right * per:.0f}",
                 Text(f"{SYMBOL[group.verdict]} {WORD[group.verdict]}", style=_STYLE[group.verdict]),
-                f"{group.rows_needed:,}" if group.rows_needed else "",
+                rows_needed(group),
             )
     yield table
 

@@ -20,6 +20,7 @@ SYMBOL: dict[Verdict, str] = {
     "not_estimable": "–",
     "no_harm": "✔",
 }
+CLIPPED = "An interval that goes on beyond the frame belongs to a group with too few rows."
 METRIC = {
     "accuracy": "accuracy",
     "tpr": "true positive rate",
@@ -43,7 +44,7 @@ def meaning(verdict: Verdict, margin: float) -> str:
     points = f"{100 * margin:g} points"
     return {
         "harm": f"Some group loses more than {points}. Do not ship this model as it is: compress less, or mitigate.",
-        "loss": f"Some group loses for certain; whether more than {points} is open. Gather rows, or compress less.",
+        "loss": f"Some group is shown to lose; whether more than {points} is open. Gather rows, or compress less.",
         "inconclusive": f"A loss of more than {points} is neither shown nor ruled out. Gather the rows named below.",
         "not_estimable": "No group has the rows to be judged. Nothing is known of fairness here.",
         "no_harm": f"In every group with enough rows, a loss of more than {points} is ruled out.",
@@ -75,6 +76,13 @@ def share(estimate: Estimate) -> str:
     if estimate.low is not None and estimate.high is not None:
         out += f" [{estimate.low:.3f}, {estimate.high:.3f}]"
     return out.replace("-", "−")
+
+
+def rows_needed(group: GroupComparison) -> str:
+    """Write how many rows of a group would decide; beyond 100,000 no one gathers them to a row."""
+    if not group.rows_needed:
+        return ""
+    return f"{group.rows_needed:,}" if group.rows_needed <= 100_000 else "> 100,000"
 
 
 def size(bytes_: float) -> str:

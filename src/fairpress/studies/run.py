@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from fairpress.auditing.schema import to_dict
 from fairpress.core.canonical import canonical_json
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.datasets.base import Dataset
-from fairpress.reporting.html import ModelFacts, Section, render
+from fairpress.reporting.html import ModelFacts, Section, draw, render
 from fairpress.store.content import Store
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.executor import Outcome, execute
@@ -53,8 +54,8 @@ def run_study(
 ) -> Finished:
     """Run what is not in the store yet, audit all predictions, and write the report to `out`.
 
-    The folder receives report.html, audit.json (one audit per section), predictions.parquet, models.json
-    and study.json. Nothing is written there before all of it is made.
+    The folder receives report.html, audit.json (one audit per section), predictions.parquet, models.json,
+    study.json and figures/*.svg. Nothing is written there before all of it is made.
 
     Raises
     ------
@@ -96,13 +97,23 @@ def run_study(
         "seeds": ", ".join(map(str, config.seeds)) + f"; {config.folds} fold(s), split by subject",
         "versions": canonical_json(_versions()),
     }
+    figures = draw(sections)
     page = render(
-        sections, title=config.title or f"Study {name}", models=models, made_by=made_by, notes=data.notes
+        sections,
+        title=config.title or f"Study {name}",
+        models=models,
+        made_by=made_by,
+        notes=data.notes,
+        figures=figures,
     )
     _write(
         out,
         {
             "report.html": page.encode(),
+            **{
+                f"figures/{_slug(f'{compressed} against {sections[i].audit.baseline} {metric}')}.svg": svg.encode()
+                for (i, compressed, metric), svg in figures.items()
+            },
             "audit.json": json.dumps(
                 {s.title: to_dict(s.audit) for s in sections}, indent=1, allow_nan=False
             ).encode(),
@@ -238,16 +249,26 @@ def _writable(out: Path) -> None:
         )
 
 
+def _slug(text: str) -> str:
+    """Return a file name: letters, digits, dots and single dashes."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
+
+
 def _write(out: Path, files: dict[str, bytes]) -> None:
     try:
-        out.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
-            (out / f".{name}").write_bytes(data)
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            _hidden(out / name).write_bytes(data)
         for name in files:
-            (out / f".{name}").replace(out / name)
+            _hidden(out / name).replace(out / name)
     except OSError as error:
         for name in files:
-            (out / f".{name}").unlink(missing_ok=True)
+            _hidden(out / name).unlink(missing_ok=True)
         raise UserError(
             f"cannot write {out} ({error.strerror or error}); finished work stays in the store."
         ) from None
+
+
+def _hidden(path: Path) -> Path:
+    """Return where a file is written before it takes its place."""
+    return path.with_name(f".{path.name}")
