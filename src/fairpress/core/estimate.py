@@ -38,6 +38,8 @@ class Estimate:
     def __post_init__(self) -> None:
         if (self.value is None) != (self.reason is not None):
             raise ValueError("an estimate has either a value or a reason why there is none")
+        if self.value == 0:
+            object.__setattr__(self, "value", 0.0)  # a change of -0.0 is none
 
     @classmethod
     def not_estimable(cls, reason: str, n: float = 0) -> Estimate:

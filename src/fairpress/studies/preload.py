@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+
+# torchao registers its enums in a way that torch says it will not need in future.
+logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 with contextlib.suppress(ImportError):
     import onnxruntime  # noqa: F401

@@ -1,0 +1,107 @@
+"""The documentation tells the truth: its commands run, its Python runs, its pages build, its links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SET_UP = ("python -m pip", "python -m venv", ". .venv", "pytest")  # what made this environment, and this test
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def commands(page: str) -> list[tuple[str, list[str]]]:
+    """Return every command of a page with the lines that it must print."""
+    found: list[tuple[str, list[str]]] = []
+    for block in blocks(page, "console"):
+        for line in block.splitlines():
+            if not line.startswith("$ "):
+                found[-1][1].append(line)
+                continue
+            parts = [p.strip() for p in line[2:].split("&&")]
+            found += [(p, []) for p in parts if not p.startswith(SET_UP)]
+    return found
+
+
+def run(command: str, folder: Path) -> str:
+    program, *arguments = shlex.split(command)
+    assert program == "fairpress", command
+    environment = {**os.environ, "COLUMNS": "100"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("fairpress"), *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md", "docs/study.md"])
+def test_every_command_of_a_page_runs_in_its_order(page, tmp_path, data_folder):
+    for command, expected in commands(page):
+        shown = run(command, tmp_path)
+        for line in expected:
+            assert line in shown, f"{command} does not print {line!r}"
+    for code in blocks(page, "python"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_what_the_readme_shows_of_the_demo_is_what_it_prints(tmp_path):
+    shown = "".join(run("fairpress demo", tmp_path).split())
+    (excerpt,) = blocks("README.md", "text")
+    assert "".join(excerpt.split()) in shown
+
+
+def test_every_command_of_the_program_is_in_the_reference():
+    from fairpress.cli.program import app
+
+    reference = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    names = [n for n in app if not n.startswith("-")]
+    assert names
+    assert not [n for n in names if n not in reference]
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.slow
+def test_the_documentation_builds_without_a_warning(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-W",
+            "--keep-going",
+            "-q",
+            "-b",
+            "html",
+            "docs",
+            str(tmp_path / "html"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
