@@ -17,11 +17,14 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
-from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from fairpress.compression.quantizer import BitQuantizer
 from fairpress.models.export import export_graph, quiet
 from fairpress.runtime.pack import finish, pack_weights
+
+with quiet():  # torchao registers its enums in a way that torch will not need in future, and says so
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    from fairpress.compression.quantizer import BitQuantizer
 
 decomposed = torch.ops.quantized_decomposed
 LEAST_AGREEMENT = 0.95
