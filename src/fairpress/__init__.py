@@ -6,11 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fairpress.api import Artifact, AuditReport, Dataset, audit, compress, load_dataset, predict, train
+    from fairpress.api import (
+        Artifact,
+        AuditReport,
+        Dataset,
+        audit,
+        compress,
+        export_cells,
+        load_dataset,
+        predict,
+        train,
+    )
 
 __version__ = "0.1.0"
 
-__all__ = ["Artifact", "AuditReport", "Dataset", "audit", "compress", "load_dataset", "predict", "train"]
+__all__ = ["Artifact", "AuditReport", "Dataset", "audit", "compress", "export_cells", "load_dataset", "predict", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit, Verdict
-from fairpress.auditing.verdict import JUDGED_BINARY, WORST_FIRST
+from fairpress.auditing.verdict import WORST_FIRST
 from fairpress.core.errors import UserError
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.base import Dataset, Part
@@ -17,7 +17,17 @@ from fairpress.runtime.artifact import Artifact
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Artifact", "AuditReport", "Dataset", "audit", "compress", "load_dataset", "predict", "train"]
+__all__ = [
+    "Artifact",
+    "AuditReport",
+    "Dataset",
+    "audit",
+    "compress",
+    "export_cells",
+    "load_dataset",
+    "predict",
+    "train",
+]
 
 Model = Artifact | str | os.PathLike[str]
 
@@ -61,9 +71,13 @@ def audit(
     decide: Mapping[str, str] | None = None,
     margin: float = 0.02,
     confidence: float = 0.95,
-    metrics: Sequence[str] = JUDGED_BINARY,
+    metrics: Sequence[str] | None = None,
+    weight: str | None = None,
+    subject: str | None = None,
     seed_column: str | None = None,
     row_id: str = "row_id",
+    bins: Mapping[str, Sequence[float]] | None = None,
+    missing: str = "group",
 ) -> AuditReport:
     """Audit a predictions table; see `fairpress.auditing.run.audit`.
 
@@ -89,10 +103,54 @@ def audit(
         margin=margin,
         confidence=confidence,
         metrics=metrics,
+        weight=weight,
+        subject=subject,
         seed_column=seed_column,
         row_id=row_id,
+        bins=bins,
+        missing=missing,
     )
     return AuditReport(**{name: getattr(found, name) for name in Audit.__dataclass_fields__})
+
+
+def export_cells(
+    table: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    label: str = "label",
+    baseline: str,
+    compressed: Sequence[str] = (),
+    by: Sequence[str],
+    positive: str | None = None,
+    decide: Mapping[str, str] | None = None,
+    weight: str | None = None,
+    bins: Mapping[str, Sequence[float]] | None = None,
+    missing: str = "group",
+) -> pa.Table:
+    """Count a predictions table into cells, and write them as Parquet where a path is given.
+
+    The table of cells can be audited in place of the rows, alone or with those of other sites:
+    ``audit([cells_a, cells_b], …)``. Arguments are those of `audit`.
+    """
+    from fairpress.auditing.cells_file import cells_table
+    from fairpress.auditing.run import count
+    from fairpress.auditing.source import Source
+
+    cells = count(
+        Source(table),
+        label=label,
+        models=[baseline, *compressed],
+        by=by,
+        positive=positive,
+        decide=decide,
+        weight=weight,
+        bins=bins,
+        missing=missing,
+    )
+    found = cells_table(cells, label, weight is not None)
+    if path is not None:
+        write_table(path, found)
+    return found
 
 
 def train(
@@ -155,6 +213,21 @@ def data_of(artifact: Artifact) -> Dataset:
             "may have been trained on. Train again, or restore the data."
         )
     return dataset
+
+
+def write_table(path: str | os.PathLike[str], table: pa.Table) -> None:
+    """Write a table as Parquet, whole or not at all; raise UserError when the place cannot be written."""
+    import pyarrow.parquet as pq
+
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, temporary)
+        temporary.replace(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True) if target.parent.is_dir() else None
+        raise UserError(f"cannot write {target} ({error.strerror or error}); choose another place.") from None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -1,56 +1,120 @@
-"""Cells: how often each (group, label, ŷ of every model) occurs. Everything an audit says follows from them."""
+"""Cells: how often each (group, label, prediction of every model) occurs. All that an audit says follows from them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.source import Columns
+from fairpress.auditing.source import Counted, Encoded
+from fairpress.auditing.studentized import Floats
 from fairpress.core.errors import UserError, did_you_mean
 
 MISSING = "(missing)"
 MOST_NUMBERS = 20
+MOST_GROUPS = 1000
+
+POSITIVE_ONLY = ("selection_rate", "tpr", "fpr", "tnr", "fnr", "ppv", "npv")
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A column as sorted names and, per cell, the index of its name."""
+
+    names: tuple[str, ...]
+    codes: np.ndarray
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Counts of combinations, coded.
+    """Counts of combinations, coded; every array has one entry per combination.
 
     Attributes
     ----------
     attributes
-        Name → group names [combinations] (str); a missing value is its own group, ``"(missing)"``.
-    label, models
-        1 where the label, or the model's prediction, is the positive class, else 0; [combinations].
-    counts
+        Name → groups; a missing value is its own group, ``"(missing)"``.
+    label, predicted
+        Index of the class in `classes`, of the label and of each model.
+    rows
         Rows of each combination.
-    positive
-        The positive class as text.
-    classes
-        All label values as text.
+    weight, weight_squares
+        Σw and Σw² over those rows, scaled so that weights have mean one; equal to `rows` without weights.
+    weight_scale
+        What the weights were multiplied by.
+    classes, positive
+        All classes as text, and the positive one; None when there are more than two and none was named.
+    keys
+        Subject, seed and row, where they were asked for: index per combination.
     """
 
-    attributes: Mapping[str, np.ndarray]
+    attributes: Mapping[str, Coded]
     label: np.ndarray
-    models: Mapping[str, np.ndarray]
-    counts: np.ndarray
-    positive: str
+    predicted: Mapping[str, np.ndarray]
+    rows: Floats
+    weight: Floats
+    weight_squares: Floats
     classes: tuple[str, ...]
+    positive: str | None
+    keys: Mapping[str, np.ndarray] = field(default_factory=dict)
+    weight_scale: float = 1.0
 
     def groups(self, attribute: str) -> tuple[list[dict[str, str]], np.ndarray]:
-        """Return the groups of ``"sex"`` or ``"sex*race"`` in sorted order, and each combination's index."""
-        names = attribute.split("*")
-        stacked = np.stack([self.attributes[n] for n in names], axis=1).astype(str)
-        found, index = np.unique(stacked, axis=0, return_inverse=True)
-        return [dict(zip(names, map(str, row), strict=True)) for row in found], index.reshape(-1)
+        """Return the groups of ``"sex"`` or ``"sex*race"`` in sorted order, and each combination's index.
 
-    def pair(self, baseline: str, compressed: str, index: np.ndarray, groups: int) -> np.ndarray:
-        """Return cells [groups, label, ŷ baseline, ŷ compressed]."""
+        ``""`` is everybody.
+        """
+        if not attribute:
+            return [{}], np.zeros(len(self.label), dtype=np.int64)
+        parts = [self.attributes[n] for n in attribute.split("*")]
+        shape = tuple(len(p.names) for p in parts)
+        flat = np.ravel_multi_index(tuple(p.codes for p in parts), shape)
+        found, index = np.unique(flat, return_inverse=True)
+        coordinates = np.unravel_index(found, shape)
+        names = attribute.split("*")
+        groups = [
+            {n: p.names[int(c)] for n, p, c in zip(names, parts, at, strict=True)}
+            for at in zip(*coordinates, strict=True)
+        ]
+        return groups, index.reshape(-1)
+
+    def correct(self, model: str) -> np.ndarray:
+        """Return whether the model's class is the label's."""
+        return np.asarray(self.predicted[model] == self.label)
+
+    def binary(self, codes: np.ndarray) -> np.ndarray:
+        """Return 1 where a class index is the positive class, else 0."""
+        if self.positive is None:
+            raise ValueError("there is no positive class")
+        return np.asarray(codes == self.classes.index(self.positive), dtype=np.int64)
+
+    def indicator(self, model: str, rate: str) -> Floats:
+        """Return what a rate is the mean of: 0 or 1, and NaN outside the rate's denominator.
+
+        Accuracy is over all classes; the others are the positive class against the rest.
+        """
+        if rate == "accuracy":
+            return np.asarray(self.correct(model), dtype=float)
+        y, p = self.binary(self.label), self.binary(self.predicted[model])
+        match rate:
+            case "selection_rate":
+                return np.asarray(p, dtype=float)
+            case "tpr" | "fnr":
+                return np.where(y == 1, p if rate == "tpr" else 1 - p, np.nan)
+            case "fpr" | "tnr":
+                return np.where(y == 0, p if rate == "fpr" else 1 - p, np.nan)
+            case "ppv":
+                return np.where(p == 1, y, np.nan)
+            case "npv":
+                return np.where(p == 0, 1 - y, np.nan)
+        raise ValueError(f"there is no rate {rate!r}")
+
+    def pair(self, baseline: str, compressed: str, index: np.ndarray, groups: int) -> Floats:
+        """Return weighted cells [groups, label, ŷ baseline, ŷ compressed] of the positive class against the rest."""
         out = np.zeros((groups, 2, 2, 2))
-        np.add.at(out, (index, self.label, self.models[baseline], self.models[compressed]), self.counts)
+        y, a, b = (self.binary(v) for v in (self.label, self.predicted[baseline], self.predicted[compressed]))
+        np.add.at(out, (index, y, a, b), self.weight)
         return out
 
 
@@ -68,100 +132,173 @@ def text_of(value: Any) -> str | None:
     return str(int(number)) if number.is_integer() and abs(number) < 2**53 else text
 
 
-def code(
-    columns: Columns | Mapping[str, np.ndarray],
+def build(
+    counted: Counted,
     *,
     label: str,
     attributes: Sequence[str],
-    models: Sequence[str],
     decided: Sequence[str],
     positive: str | None,
+    keys: Mapping[str, str],
+    missing: str,
     where: str,
 ) -> Cells:
     """Check and code the counted columns.
 
     Parameters
     ----------
-    columns
-        The combinations with counts, or plain rows.
     decided
         Models whose column is a decision (true/false) and not a class.
+    keys
+        Role (``"subject"``, ``"seed"``, ``"row"``) → column.
+    missing
+        ``"group"``: a missing attribute value is a group; ``"refuse"``: an error.
 
     Raises
     ------
     UserError
-        Missing labels or predictions, one class, a class no label has, more than two classes without
-        `positive`, a numeric attribute with many values, or an attribute that equals the label.
+        Missing labels, predictions or keys, one class, a class no label has, scores instead of classes, a numeric
+        attribute with many values, too many groups, or an attribute that equals the label.
     """
-    values = columns.values if isinstance(columns, Columns) else columns
-    size = len(values[label])
-    counts = columns.counts if isinstance(columns, Columns) else np.ones(size)
-    labels = _texts(values[label], counts, f"the label column {label!r}", where)
-    classes = tuple(sorted(set(labels)))
-    if len(classes) < 2:
-        raise UserError(f"{where}: the label {label!r} has one class only ({classes[0]}); rates need two.")
-    chosen = _positive(classes, positive, label, where)
-    predicted = {}
-    for name in models:
-        texts = _texts(values[name], counts, f"the predictions of {name!r}", where)
-        if name in decided:
-            predicted[name] = (texts == "1").astype(np.int64)
-            continue
-        strange = sorted(set(texts) - set(classes))
-        if strange:
-            raise UserError(
-                f"{where}: model {name!r} predicts {strange[0]!r}, which is no label ({', '.join(classes[:5])}). "
-                f"If it holds scores, call the column '{name}.score' or use --decide '{name}=column>=number'."
-            )
-        predicted[name] = (texts == chosen).astype(np.int64)
-    coded = {}
-    for name in attributes:
-        column = values[name]
-        numbers = {v for v in column.tolist() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-        if len(numbers) > MOST_NUMBERS:
-            raise UserError(
-                f"{where}: the sensitive attribute {name!r} is a number with {len(numbers)} values; "
-                "make a column of groups from it first, such as age_group."
-            )
-        coded[name] = np.array(
-            [MISSING if (t := text_of(v)) is None else t for v in column.tolist()], dtype=object
+    rows = counted.rows
+    labels = _complete(counted.columns[label], rows, f"the label column {label!r}", where)
+    if len(labels.names) < 2:
+        raise UserError(
+            f"{where}: the label {label!r} has one class only ({labels.names[0]}); rates need two."
         )
-        if np.array_equal(_codes(coded[name]), _codes(labels)):
+    raw = {
+        m: _complete(column, rows, f"the column of model {m!r}", where)
+        for m, column in counted.models.items()
+    }
+    classes = _classes(labels, {m: c for m, c in raw.items() if m not in decided}, where)
+    chosen = _positive(labels.names, positive, label, where)
+    if decided and len(classes) > 2:
+        raise UserError(
+            f"{where}: the label {label!r} has {len(classes)} classes, and a threshold decides between two; bring "
+            f"columns of classes instead of {decided[0]!r}."
+        )
+    if len(classes) > 2 and chosen is None:
+        _refuse_stray(labels.names, raw, label, where)
+    at = {name: i for i, name in enumerate(classes)}
+    predicted = {}
+    for name, column in raw.items():
+        if name in decided:
+            # Decisions are true and false: true is the positive class.
+            hit = np.array([n == "1" for n in column.names])[column.codes]
+            yes = at[str(chosen)]
+            predicted[name] = np.where(hit, yes, 1 - yes)
+        else:
+            predicted[name] = np.array([at[n] for n in column.names], dtype=np.int64)[column.codes]
+    coded = {n: _attribute(counted.columns[n], rows, n, missing, where) for n in attributes}
+    for name, column in coded.items():
+        if _same(column.codes, labels.codes):
             raise UserError(
                 f"{where}: the sensitive attribute {name!r} is the label {label!r}; audit by another one."
             )
-    return Cells(coded, (labels == chosen).astype(np.int64), predicted, counts, chosen, classes)
+    scale = rows.sum() / counted.weight.sum()
+    return Cells(
+        coded,
+        np.array([at[n] for n in labels.names], dtype=np.int64)[labels.codes],
+        predicted,
+        rows,
+        counted.weight * scale,
+        counted.weight_squares * scale**2,
+        classes,
+        chosen,
+        {
+            role: _complete(counted.columns[c], rows, f"the {role} column {c!r}", where).codes
+            for role, c in keys.items()
+        },
+        float(scale),
+    )
 
 
-def _texts(column: np.ndarray, counts: np.ndarray, what: str, where: str) -> np.ndarray:
-    texts = [text_of(v) for v in column.tolist()]
-    missing = np.array([t is None for t in texts])
-    if missing.any():
+def _coded(column: Encoded) -> Coded:
+    """Name the values as text; values that are the same as text become one."""
+    texts = [text_of(v) for v in column.values]
+    names = sorted({t for t in texts if t is not None})
+    at = {name: i for i, name in enumerate(names)}
+    lookup = np.array([-1 if t is None else at[t] for t in texts], dtype=np.int64)
+    return Coded(tuple(names), lookup[column.codes])
+
+
+def _complete(column: Encoded, rows: Floats, what: str, where: str) -> Coded:
+    coded = _coded(column)
+    absent = coded.codes < 0
+    if absent.any():
         raise UserError(
-            f"{where}: {what} is missing in {int(counts[missing].sum()):,} of {int(counts.sum()):,} rows; "
+            f"{where}: {what} is missing in {int(rows[absent].sum()):,} of {int(rows.sum()):,} rows; "
             "drop those rows or fill them, knowing that this changes the audit."
         )
-    return np.array(texts, dtype=object)
+    return coded
 
 
-def _positive(classes: tuple[str, ...], positive: str | None, label: str, where: str) -> str:
+def _classes(labels: Coded, models: Mapping[str, Coded], where: str) -> tuple[str, ...]:
+    """Return all classes. Of more than two a model may predict one that no row of the table has."""
+    known = set(labels.names)
+    for name, column in models.items():
+        strange = [n for n in column.names if n not in known]
+        if strange and (len(known) == 2 or len(strange) > len(known)):
+            raise UserError(
+                f"{where}: model {name!r} predicts {strange[0]!r}, which is no label ({', '.join(labels.names[:5])}). "
+                f"If it holds scores, call the column '{name}.score' or use --decide '{name}=column>=number'."
+            )
+    found = known.union(*(c.names for c in models.values())) if len(known) > 2 else known
+    return tuple(sorted(found))
+
+
+def _refuse_stray(labels: Sequence[str], models: Mapping[str, Coded], label: str, where: str) -> None:
+    """Refuse a third label that no model ever predicts: a stray value, and no task of three classes."""
+    predicted = set().union(*(c.names for c in models.values()))
+    if len(predicted) <= 2:
+        strange = sorted(set(labels) - predicted)
+        raise UserError(
+            f"{where}: the label {label!r} has {len(labels)} values ({', '.join(labels[:5])}), of which no model "
+            f"predicts {strange[0]!r}; mend those rows, or name the class to hold against the rest with --positive."
+        )
+
+
+def _attribute(column: Encoded, rows: Floats, name: str, missing: str, where: str) -> Coded:
+    numbers = sum(isinstance(v, (int, float)) and not isinstance(v, bool) for v in column.values)
+    if numbers > MOST_NUMBERS:
+        raise UserError(
+            f"{where}: the sensitive attribute {name!r} is a number with {numbers:,} values; cut it into groups "
+            f"with --bins '{name}=25,45'."
+        )
+    coded = _coded(column)
+    if len(coded.names) > MOST_GROUPS:
+        raise UserError(
+            f"{where}: the sensitive attribute {name!r} has {len(coded.names):,} groups (at most {MOST_GROUPS:,}); "
+            "name a coarser column."
+        )
+    absent = coded.codes < 0
+    if not absent.any():
+        return coded
+    if missing == "refuse":
+        raise UserError(
+            f"{where}: the sensitive attribute {name!r} is missing in {int(rows[absent].sum()):,} of "
+            f"{int(rows.sum()):,} rows; fill it in, or leave --missing refuse out to see them as a group of their own."
+        )
+    names = tuple(sorted({*coded.names, MISSING}))
+    lookup = np.array([names.index(n) for n in coded.names] + [names.index(MISSING)], dtype=np.int64)
+    return Coded(names, lookup[coded.codes])  # −1 is the last entry
+
+
+def _positive(classes: tuple[str, ...], positive: str | None, label: str, where: str) -> str | None:
     if positive is not None:
         wanted = text_of(positive)
         if wanted not in classes:
             raise UserError(
                 f"{where}: {positive!r} is no value of {label!r}." + did_you_mean(str(positive), classes)
             )
-        return str(wanted)
+        return wanted
     if len(classes) > 2:
-        raise UserError(
-            f"{where}: the label {label!r} has {len(classes)} values ({', '.join(classes[:5])}); "
-            "name the one to audit with --positive, the others count as not that."
-        )
+        return None
     known = [c for c in classes if c.lower() in ("1", "yes", "true", "positive")]
     return known[0] if known else classes[1]
 
 
-def _codes(values: np.ndarray) -> np.ndarray:
-    """Number values by first appearance: columns that say the same in other words get equal numbers."""
-    seen: dict[str, int] = {}
-    return np.array([seen.setdefault(v, len(seen)) for v in values.tolist()])
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two columns say the same in other words."""
+    pairs = np.unique(np.stack([a, b]), axis=1).shape[1]
+    return bool(pairs == len(np.unique(a)) == len(np.unique(b)))

@@ -55,12 +55,17 @@ class Fairness:
 
 @dataclass(frozen=True)
 class Flips:
-    """Rows of a group whose prediction changed. Rates are per row of the group (and seed)."""
+    """Rows of a group whose prediction changed (a mean over seeds where there are several).
+
+    `p_mcnemar` is the exact two-sided test of right→wrong against wrong→right; the interval decides, not it.
+    None where rows are weighted, repeated or predicted by several seeds.
+    """
 
     n: float
     right_to_wrong: float
     wrong_to_right: float
     wrong_to_wrong: float = 0.0
+    p_mcnemar: float | None = None
 
 
 @dataclass(frozen=True)
@@ -157,5 +162,7 @@ class Audit:
     models: tuple[ModelResult, ...]
     fairness: tuple[Fairness, ...]
     comparisons: tuple[Comparison, ...]
+    classes: tuple[str, ...] = ()
+    weight: str | None = None
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)

@@ -21,6 +21,8 @@ def to_dict(audit: Audit) -> dict[str, Any]:
         "seeds": audit.seeds,
         "label": audit.label,
         "positive": audit.positive,
+        "classes": list(audit.classes),
+        "weight": audit.weight,
         "baseline": audit.baseline,
         "attributes": list(audit.attributes),
         "margin": audit.margin,

@@ -1,4 +1,4 @@
-"""Open a predictions table, whatever it is in, and read the columns an audit asks for."""
+"""Open a predictions table, whatever it is in, and count the columns an audit asks for."""
 
 from __future__ import annotations
 
@@ -12,18 +12,35 @@ from typing import Any
 import numpy as np
 
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.datasets.groups import bin_names
+
+ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.weight_squares"
+"""Columns of a table of cells: how many rows each line stands for, their weights and squared weights summed."""
 
 _DECIDE = re.compile(
     r"\s*(?P<column>.+?)\s*(?P<sign>>=|<=|>|<|==)\s*(?P<number>[-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*"
 )
+_NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$")
+_NO_CLASS = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT)|.*\]$")
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Distinct combinations of the asked columns: name → values [combinations], and how often each occurs."""
+class Encoded:
+    """A column as its distinct values and, per line, the index of its value."""
 
-    values: Mapping[str, np.ndarray]
-    counts: np.ndarray
+    values: list[Any]
+    codes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Distinct combinations of the asked columns, with how many rows (and weights) each stands for."""
+
+    columns: Mapping[str, Encoded]
+    models: Mapping[str, Encoded]
+    rows: np.ndarray
+    weight: np.ndarray
+    weight_squares: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -54,7 +71,7 @@ class Source:
     Parameters
     ----------
     table
-        A pandas, polars or pyarrow frame, or the path or glob of Parquet or CSV files.
+        A pandas, polars or pyarrow frame, the path or glob of Parquet or CSV files, or a list of paths.
 
     Raises
     ------
@@ -67,43 +84,119 @@ class Source:
 
         self._connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
         self.name = "the table"
-        if isinstance(table, (str, os.PathLike)):
+        if (
+            isinstance(table, (list, tuple))
+            and table
+            and all(isinstance(t, (str, os.PathLike)) for t in table)
+        ):
+            paths = [os.fspath(t) for t in table]
+            self.name = " + ".join(paths)
+            self._relation = "(" + " UNION ALL BY NAME ".join(f"({self._reader(p)})" for p in paths) + ")"
+        elif isinstance(table, (str, os.PathLike)):
             self.name = os.fspath(table)
             self._relation = f"({self._reader(self.name)})"
         else:
             self._connection.register("predictions", _frame(table))
             self._relation = "predictions"
-        described = self._fetch(f"DESCRIBE SELECT * FROM {self._relation}")
-        names, kinds = described["column_name"].tolist(), described["column_type"].tolist()
+        described = self._read(f"DESCRIBE SELECT * FROM {self._relation}")
+        names, kinds = (described[c].to_pylist() for c in ("column_name", "column_type"))
         self.columns: dict[str, str] = dict(zip(names, kinds, strict=True))
 
+    @property
+    def counted_already(self) -> bool:
+        """Whether the table holds cells, each line standing for several rows."""
+        return ROWS in self.columns
+
     def require(self, name: str, role: str) -> None:
-        """Raise UserError unless the column is there."""
+        """Raise UserError unless the column is there and holds values that can be counted."""
         if name not in self.columns:
             raise UserError(
                 f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns)
             )
+        if _NO_CLASS.match(self.columns[name]):
+            raise UserError(
+                f"{self.name}: the column {name!r} ({role}) holds {self.columns[name].lower()}, no plain values."
+            )
 
-    def distinct(self, columns: Sequence[str], decisions: Mapping[str, Decision]) -> Columns:
-        """Count every combination of the columns and decisions in one pass over the table."""
-        wanted = [self._alias(c, quote(c)) for c in columns]
-        wanted += [self._alias(m, self._decided(m, d)) for m, d in decisions.items()]
-        table = self._fetch(
-            f'SELECT {", ".join(wanted)}, count(*) AS "#n" FROM {self._relation} GROUP BY ALL'
-        )
-        counts = table.pop("#n")
-        if not len(counts):
+    def number(self, name: str, role: str) -> None:
+        """Raise UserError unless the column is there and holds numbers."""
+        self.require(name, role)
+        if not _NUMBER.match(self.columns[name]):
+            raise UserError(
+                f"{self.name}: the column {name!r} ({role}) is no number ({self.columns[name].lower()})."
+            )
+
+    def count(
+        self,
+        columns: Sequence[str],
+        decisions: Mapping[str, Decision],
+        *,
+        weight: str | None = None,
+        bins: Mapping[str, Sequence[float]] | None = None,
+    ) -> Counted:
+        """Count every combination of the columns and decisions in one pass over the table.
+
+        Parameters
+        ----------
+        weight
+            Column of row weights.
+        bins
+            Column → edges that cut its numbers into groups; a value equal to an edge is above it.
+        """
+        wanted = [self._binned(c, bins[c]) if bins and c in bins else quote(c) for c in columns]
+        wanted += [self._decided(m, d) for m, d in decisions.items()]
+        select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(wanted))
+        query = f"SELECT {select}, {self._measures(weight)} FROM {self._relation} GROUP BY ALL"
+        table = self._read(query)
+        if not table.num_rows or not float(np.sum(table["n"].to_numpy())):
             raise UserError(f"{self.name} has no rows; bring predictions to audit.")
-        return Columns(table, counts.astype(float))
+        if weight is not None:
+            bad = int(np.sum(table["bad"].to_numpy()))
+            if bad:
+                raise UserError(
+                    f"{self.name}: the weight {weight!r} is missing, negative or no number in {bad:,} rows; mend them."
+                )
+        found = [_encode(table[f"k{i}"]) for i in range(len(wanted))]
+        rows, w, ww = (np.asarray(table[k].to_numpy(), dtype=float) for k in ("n", "w", "ww"))
+        if not w.sum() > 0:
+            raise UserError(f"{self.name}: the weights {weight!r} sum to nothing; leave --weight out.")
+        return Counted(
+            dict(zip(columns, found[: len(columns)], strict=True)),
+            dict(zip(decisions, found[len(columns) :], strict=True)),
+            rows,
+            w,
+            ww,
+        )
 
-    def rows(self, columns: Sequence[str], decisions: Mapping[str, Decision]) -> dict[str, np.ndarray]:
-        """Return the columns and decisions row by row."""
-        wanted = [self._alias(c, quote(c)) for c in columns]
-        wanted += [self._alias(m, self._decided(m, d)) for m, d in decisions.items()]
-        return self._fetch(f"SELECT {', '.join(wanted)} FROM {self._relation}")
+    def _measures(self, weight: str | None) -> str:
+        if self.counted_already:
+            missing = [c for c in (WEIGHT, WEIGHT_SQUARES) if weight is not None and c not in self.columns]
+            if missing:
+                raise UserError(f"{self.name} holds cells without weights; export them with --weight.")
+            for name in (ROWS, WEIGHT, WEIGHT_SQUARES)[: 3 if weight is not None else 1]:
+                self.number(name, "of a table of cells")
+            n = f"sum({quote(ROWS)})::DOUBLE"
+            if weight is not None:
+                w, ww = (f"sum({quote(c)})::DOUBLE" for c in (WEIGHT, WEIGHT_SQUARES))
+                return f"{n} AS n, {w} AS w, {ww} AS ww, 0 AS bad"
+            return f"{n} AS n, {n} AS w, {n} AS ww"
+        if weight is None:
+            return "count(*)::DOUBLE AS n, count(*)::DOUBLE AS w, count(*)::DOUBLE AS ww"
+        self.number(weight, "the weight")
+        c = f"{quote(weight)}::DOUBLE"
+        bad = f"{c} IS NULL OR isnan({c}) OR isinf({c}) OR {c} < 0"
+        return (
+            f"count(*)::DOUBLE AS n, sum({c}) AS w, sum({c} * {c}) AS ww, "
+            f"count(*) FILTER (WHERE {bad})::DOUBLE AS bad"
+        )
 
-    def _alias(self, name: str, expression: str) -> str:
-        return f"{expression} AS {quote(name)}"
+    def _binned(self, name: str, edges: Sequence[float]) -> str:
+        self.number(name, "cut into bins")
+        column, names = f"{quote(name)}::DOUBLE", bin_names(edges)
+        below = " ".join(
+            f"WHEN {column} < {float(e)!r} THEN {_text(n)}" for e, n in zip(edges, names, strict=False)
+        )
+        return f"CASE WHEN {column} IS NULL OR isnan({column}) THEN NULL {below} ELSE {_text(names[-1])} END"
 
     def _decided(self, model: str, decision: Decision) -> str:
         self.require(decision.column, f"model {model!r}")
@@ -112,7 +205,7 @@ class Source:
             return column
         sign = "=" if decision.sign == "==" else decision.sign
         kind = self.columns[decision.column]
-        if not re.match(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL)", kind):
+        if not _NUMBER.match(kind):
             raise UserError(
                 f"column {decision.column!r} is no number ({kind.lower()}), so it cannot be held against one."
             )
@@ -124,25 +217,20 @@ class Source:
             raise UserError(f"there is no file {path}.")
         if Path(path).suffix.lower() in (".pkl", ".pickle", ".pt", ".joblib"):
             raise UserError(f"{path} is a pickle, which can run any code when opened; bring Parquet or CSV.")
-        text = "'" + path.replace("'", "''") + "'"
+        text = _text(path)
         if Path(path).suffix.lower() in (".parquet", ".pq"):
-            return f"SELECT * FROM read_parquet({text})"
+            return f"SELECT * FROM read_parquet({text}, union_by_name=true)"
         # A column of yes and no holds classes, not truth values; dates are groups as they are written.
         types = "auto_type_candidates=['BIGINT', 'DOUBLE', 'VARCHAR']"
-        strict = "header=true, sample_size=-1, null_padding=false, strict_mode=true"
+        strict = "header=true, sample_size=-1, null_padding=false, strict_mode=true, union_by_name=true"
         return f"SELECT * FROM read_csv({text}, {strict}, {types})"
 
-    def _fetch(self, query: str) -> dict[str, np.ndarray]:
+    def _read(self, query: str) -> Any:
+        """Return the answer as an Arrow table."""
         import duckdb
 
         try:
-            table = self._connection.sql(query).fetchall() if query.startswith("DESCRIBE") else None
-            if table is not None:
-                return {
-                    "column_name": np.array([r[0] for r in table]),
-                    "column_type": np.array([r[1] for r in table]),
-                }
-            arrow = self._connection.sql(query).to_arrow_table()
+            return self._connection.sql(query).to_arrow_table()
         except duckdb.Error as error:
             line = re.search(r"[Ll]ine:? (\d+)", str(error))
             place = f", line {line[1]}" if line else ""
@@ -150,17 +238,29 @@ class Source:
             raise UserError(
                 f"cannot read {self.name}{place}: {first[:200]} Is it complete, UTF-8, and CSV or Parquet?"
             ) from None
-        return {
-            name: np.array(column.to_pylist(), dtype=object)
-            if str(column.type) not in ("int64",)
-            else column.to_numpy()
-            for name, column in zip(arrow.column_names, arrow.columns, strict=True)
-        }
 
 
 def quote(name: str) -> str:
     """Return a name as an SQL identifier; whatever it holds, it stays a name."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    """Return an SQL text literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _encode(column: Any) -> Encoded:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    coded = pc.dictionary_encode(array, null_encoding="encode")
+    return Encoded(coded.dictionary.to_pylist(), np.asarray(coded.indices.to_numpy(), dtype=np.int64))
 
 
 def _frame(table: Any) -> Any:

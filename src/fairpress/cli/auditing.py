@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from fairpress.cli.program import FAILED_GATE, app, listed, show_audit
+from fairpress.cli.program import FAILED_GATE, app, listed, say, show_audit
 from fairpress.core.errors import UserError
+
+GATES = ("harm", "inconclusive")
+FEW = 5
+
+Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
 
 
 @app.command
@@ -21,13 +27,19 @@ def audit(
     label: str = "label",
     baseline: str | None = None,
     compressed: str = "",
-    decide: Annotated[tuple[str, ...], Parameter(consume_multiple=False)] = (),
+    decide: Repeated = (),
     positive: str | None = None,
     margin: float = 0.02,
     confidence: float = 0.95,
-    metrics: str = "accuracy,tpr,fpr",
+    metrics: str | None = None,
+    weight: str | None = None,
+    subject: str | None = None,
     seed_column: str | None = None,
     row_id: str = "row_id",
+    bins: Repeated = (),
+    missing: str = "group",
+    merge: Annotated[tuple[Path, ...], Parameter(consume_multiple=False)] = (),
+    export_cells: Path | None = None,
     html: Path | None = None,
     fail_on: str = "",
     json_: Annotated[bool, Parameter("--json")] = False,
@@ -39,7 +51,7 @@ def audit(
     Parameters
     ----------
     table
-        One row per example: label, sensitive attributes, and a column of classes per model.
+        One row per example: label, sensitive attributes, and a column of classes per model. Globs are allowed.
     by
         Sensitive attributes, comma-separated; sex*race is the intersection.
     label
@@ -51,17 +63,30 @@ def audit(
     decide
         Make a model from a numeric score: 'base=decile_score>=5'. May be repeated.
     positive
-        The class that rates speak of; by default 1, yes or true.
+        The class that rates speak of; by default 1, yes or true. With more than two classes and none named,
+        accuracy and flips only.
     margin
         A loss above this is harm; 0.02 is two points.
     confidence
         Of all intervals.
     metrics
-        The losses that are judged: accuracy, tpr, fpr.
+        The losses that are judged, of accuracy,tpr,fpr; all by default.
+    weight
+        Column of row weights.
+    subject
+        Column that says who a row is about, where people have several rows.
     seed_column
         Column of training seeds, where runs are stacked.
     row_id
         Column of row ids, needed with --seed-column.
+    bins
+        Cut a numeric attribute into groups: 'age=25,45'. May be repeated.
+    missing
+        Missing attribute values: group (a group of their own) or refuse.
+    merge
+        Another table of the same columns, or of cells, to be added. May be repeated.
+    export_cells
+        Write the counts here (Parquet): what another site can merge without seeing a row.
     html
         Write the one-file report here.
     fail_on
@@ -71,32 +96,50 @@ def audit(
     """
     from fairpress import api
 
-    decisions = {}
-    for text in decide:
-        model, equals, rule = text.partition("=")
-        if not equals:
-            raise UserError(f"--decide {text!r}: write model=column>=number, such as base=decile_score>=5.")
-        decisions[model] = rule
-    gates = set(filter(None, fail_on.split(",")))
-    if gates - {"harm", "inconclusive"}:
-        raise UserError(
-            f"--fail-on takes harm and inconclusive, not {sorted(gates - {'harm', 'inconclusive'})[0]!r}."
-        )
+    decisions = dict(
+        _assigned(text, "--decide", "model=column>=number, such as base=decile_score>=5") for text in decide
+    )
+    edges = {
+        name: _numbers(name, text) for name, text in (_assigned(b, "--bins", "attribute=25,45") for b in bins)
+    }
+    gates = set(listed(fail_on))
+    strange = sorted(gates - set(GATES))
+    if strange:
+        raise UserError(f"--fail-on takes harm and inconclusive, not {strange[0]!r}.")
     if baseline is None and len(decisions) == 1:
         baseline = next(iter(decisions))
     if baseline is None:
         raise UserError("name the baseline's column with --baseline.")
+    source: Any = [table, *map(str, merge)] if merge else table
+    asked = {
+        "label": label,
+        "baseline": baseline,
+        "compressed": listed(compressed),
+        "by": listed(by),
+        "positive": positive,
+        "weight": weight,
+    }
+    rows = {"decide": decisions, "bins": edges, "missing": missing}
+    if export_cells is not None:
+        if subject is not None or seed_column is not None:
+            raise UserError(
+                "cells know no people and no seeds; leave --export-cells out with --subject or --seed-column."
+            )
+        source, rows = api.export_cells(source, export_cells, **asked, **rows), {}  # type: ignore[arg-type]
+        few = sum(n < FEW for n in source["fairpress.rows"].to_pylist())
+        if not json_:
+            say(
+                f"{export_cells}: {source.num_rows:,} cells; {few:,} stand for fewer than {FEW} rows.",
+                markup=False,
+            )
     report = api.audit(
-        table,
-        label=label,
-        baseline=baseline,
-        compressed=listed(compressed),
-        by=listed(by),
-        positive=positive,
-        decide=decisions,
+        source,
+        **asked,  # type: ignore[arg-type]
+        **rows,  # type: ignore[arg-type]
         margin=margin,
         confidence=confidence,
-        metrics=listed(metrics),
+        metrics=None if metrics is None else listed(metrics),
+        subject=subject,
         seed_column=seed_column,
         row_id=row_id,
     )
@@ -109,3 +152,17 @@ def audit(
     failing = {"harm", "loss"} if "harm" in gates else set()
     failing |= gates & {"inconclusive"}
     return FAILED_GATE if any(c.verdict in failing for c in report.comparisons) else 0
+
+
+def _assigned(text: str, option: str, form: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise UserError(f"{option} {text!r}: write {form}.")
+    return name.strip(), value.strip()
+
+
+def _numbers(name: str, text: str) -> Sequence[float]:
+    try:
+        return [float(part) for part in listed(text)]
+    except ValueError:
+        raise UserError(f"--bins {name}={text}: edges are numbers, such as {name}=25,45.") from None
