@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ class Bounds(NamedTuple):
     high: float
 
 
+@lru_cache(maxsize=1024)
 def range_quantile(k: int, probability: float) -> float:
     """Return the quantile of the range of k independent standard normals (the studentized range with df = ∞).
 
