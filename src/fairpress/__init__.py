@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Artifact", "AuditReport", "Dataset", "audit", "compress", "export_cells", "load_dataset", "predict", "train"]
+__all__ = [
+    "Artifact",
+    "AuditReport",
+    "Dataset",
+    "audit",
+    "compress",
+    "export_cells",
+    "load_dataset",
+    "predict",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

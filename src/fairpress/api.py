@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,36 @@ class AuditReport(Audit):
         if path is not None:
             write_text(path, page)
         return page
+
+    def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the audit as Markdown for a pull request, and write it where a path is given."""
+        from fairpress.reporting.markdown import render
+
+        return _written(path, render(self))
+
+    def to_latex(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the audit as LaTeX tables (booktabs), and write them where a path is given."""
+        from fairpress.reporting.latex import render
+
+        return _written(path, render(self))
+
+    def four_fifths(self, model: str) -> str:
+        """Return the impact ratios of a model as Markdown tables; `auditing.four_fifths` has the numbers."""
+        from fairpress.auditing.four_fifths import impact_ratios
+        from fairpress.reporting.markdown import four_fifths
+
+        return four_fifths(impact_ratios(self, model))
+
+
+def embed_audit(model: str | os.PathLike[str], report: Audit, name: str) -> Artifact:
+    """Put the summary of what an audit says of model `name` into a model folder's ONNX file, and return it."""
+    from fairpress.auditing.summary import summary
+    from fairpress.runtime.embed import embed
+
+    artifact = Artifact.load(model)
+    artifact = replace(artifact, onnx=embed(artifact.onnx, summary(report, name)))
+    artifact.save(model)
+    return artifact
 
 
 def audit(
@@ -241,6 +272,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True) if target.parent.is_dir() else None
         raise UserError(f"cannot write {target} ({error.strerror or error}); choose another place.") from None
+
+
+def _written(path: str | os.PathLike[str] | None, text: str) -> str:
+    if path is not None:
+        write_text(path, text)
+    return text
 
 
 def _models_of(table: Any) -> list[str]:

@@ -41,6 +41,10 @@ def audit(
     merge: Annotated[tuple[Path, ...], Parameter(consume_multiple=False)] = (),
     export_cells: Path | None = None,
     html: Path | None = None,
+    markdown: Path | None = None,
+    latex: Path | None = None,
+    four_fifths: bool = False,
+    embed: Repeated = (),
     fail_on: str = "",
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> int:
@@ -89,6 +93,14 @@ def audit(
         Write the counts here (Parquet): what another site can merge without seeing a row.
     html
         Write the one-file report here.
+    markdown
+        Write the audit as Markdown here, for a pull request.
+    latex
+        Write the audit as LaTeX tables here.
+    four_fifths
+        Print impact ratios of every model (four-fifths rule; selection rates).
+    embed
+        Put a summary of the audit into a model's ONNX file: 'int8=int8/'. May be repeated.
     fail_on
         Exit with 1 on these verdicts: harm (which includes a shown loss), inconclusive; comma-separated.
     json_
@@ -145,10 +157,19 @@ def audit(
     )
     if html is not None:
         report.to_html(html, title=f"Audit of {Path(table).name}")
+    if markdown is not None:
+        report.to_markdown(markdown)
+    if latex is not None:
+        report.to_latex(latex)
+    for name, folder in (_assigned(text, "--embed", "model=folder, such as int8=int8/") for text in embed):
+        api.embed_audit(folder, report, name)
     if json_:
         print(json.dumps(report.to_dict(), indent=1, allow_nan=False))  # noqa: T201
     else:
         show_audit(report)
+        if four_fifths:
+            for model in report.models:
+                say(report.four_fifths(model.name), markup=False)
     failing = {"harm", "loss"} if "harm" in gates else set()
     failing |= gates & {"inconclusive"}
     return FAILED_GATE if any(c.verdict in failing for c in report.comparisons) else 0

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from fairpress.cli.program import app, csv_text, say
 from fairpress.core.errors import UserError
@@ -108,17 +112,37 @@ def predict(*models: str, out: Path, data: str | None = None) -> int:
 
 
 @app.command
-def show(model: Path, /) -> int:
-    """Show the card of a model folder.
+def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False) -> int:
+    """Show the card of a model folder, and the audit that its ONNX file carries.
 
     Example: fairpress show int8/
 
     Parameters
     ----------
     model
-        A model folder.
+        A model folder, or an ONNX file.
+    json_
+        Print JSON: {"card": …, "audit": …}.
     """
+    from fairpress.auditing.summary import in_words
     from fairpress.runtime.artifact import Artifact
+    from fairpress.runtime.embed import embedded
 
-    print(Artifact.load(model).card.to_json())  # noqa: T201
+    if model.is_file() and model.suffix == ".onnx":
+        card, data = None, model.read_bytes()
+    else:
+        artifact = Artifact.load(model)
+        card, data = artifact.card.to_json(), artifact.onnx
+    found = embedded(data)
+    if json_:
+        print(json.dumps({"card": None if card is None else json.loads(card), "audit": found}, indent=1))  # noqa: T201
+        return 0
+    if card is not None:
+        print(card)  # noqa: T201
+    for line in (
+        ["it carries no audit; `fairpress audit --embed` puts one there"]
+        if found is None
+        else in_words(found)
+    ):
+        say(line, markup=False)
     return 0

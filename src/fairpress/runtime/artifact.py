@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -38,8 +37,10 @@ class Artifact:
 
     @property
     def digest(self) -> str:
-        """sha256 of the ONNX bytes."""
-        return hashlib.sha256(self.onnx).hexdigest()
+        """sha256 of the ONNX graph; an audit that is embedded later does not change it."""
+        from fairpress.runtime.embed import graph_digest
+
+        return graph_digest(self.onnx)
 
     @property
     def size(self) -> int:

@@ -1,0 +1,68 @@
+"""The few lines of an audit that travel with a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fairpress.auditing.result import Audit, Comparison
+from fairpress.auditing.sentences import group_name
+from fairpress.core.errors import UserError, did_you_mean
+
+SUMMARY = "fairpress.summary/1"
+
+
+def summary(audit: Audit, model: str) -> dict[str, Any]:
+    """Return what an audit says of one compressed model, as plain JSON.
+
+    Raises UserError when the audit does not compare that model with the baseline.
+    """
+    names = [c.compressed for c in audit.comparisons]
+    if model not in names:
+        raise UserError(f"the audit compares no model {model!r}." + did_you_mean(model, names))
+    found: Comparison = next(c for c in audit.comparisons if c.compressed == model)
+    return {
+        "schema": SUMMARY,
+        "baseline": audit.baseline,
+        "compressed": model,
+        "verdict": found.verdict,
+        "disparate": found.disparate,
+        "headline": found.headline,
+        "margin": audit.margin,
+        "confidence": audit.confidence,
+        "rows": audit.rows,
+        "subjects": audit.subjects,
+        "seeds": audit.seeds,
+        "label": audit.label,
+        "positive": audit.positive,
+        "attributes": list(audit.attributes),
+        "groups": [
+            {
+                "values": dict(g.values),
+                "n": g.n,
+                "verdict": g.verdict,
+                "losses": {x.metric: x.estimate.to_dict() for x in g.losses},
+            }
+            for a in found.attributes
+            for g in a.groups
+        ],
+        "provenance": dict(audit.provenance),
+    }
+
+
+def in_words(found: dict[str, Any]) -> list[str]:
+    """Return the lines that `fairpress show` prints of an embedded summary."""
+    lines = [
+        f"audited against {found['baseline']}: {found['verdict']}"
+        + (", and some groups pay more than others" if found["disparate"] else ""),
+        f"  {found['headline']}",
+        f"  {found['rows']:,} rows, by {', '.join(found['attributes'])}; margin {100 * found['margin']:g} points",
+    ]
+    for group in found["groups"]:
+        if group["verdict"] in ("harm", "loss"):
+            parts = [
+                f"{m} {100 * e['value']:+.1f}" for m, e in group["losses"].items() if e["value"] is not None
+            ]
+            lines.append(
+                f"  {group_name(group['values'])}: {group['verdict']}; points lost: {', '.join(parts)}"
+            )
+    return lines

@@ -1,0 +1,63 @@
+"""An audit as LaTeX tables (booktabs) for a paper."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from fairpress.auditing.result import Audit
+from fairpress.auditing.sentences import group_name
+from fairpress.core.estimate import Estimate
+from fairpress.reporting.words import METRIC, WORD, points
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "−": "$-$",
+    "–": "--",
+    "×": r"$\times$",
+    **{c: "\\" + c for c in "&%$#_{}"},
+}
+
+
+def render(audit: Audit) -> str:
+    """Return a table per compressed model, ready for ``\\input``; it needs the package booktabs."""
+    return _template().render(audit=audit, tex=escape, name=group_name, cell=cell, WORD=WORD, METRIC=METRIC)
+
+
+def escape(text: str) -> str:
+    """Return text that LaTeX prints as it is."""
+    return "".join(_SPECIAL.get(c, c if c.isprintable() else "?") for c in text)
+
+
+def cell(estimate: Estimate) -> str:
+    """Return a loss in points with its interval; a dash where there is none."""
+    return escape(points(estimate)) if estimate.estimable else "--"
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("fairpress.reporting"),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+    )
+    return environment.get_template("audit.tex.j2")

@@ -1,0 +1,46 @@
+"""The pytest fixture passes, fails and says why."""
+
+from __future__ import annotations
+
+import pytest
+
+from fairpress import api, demonstration
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def table(pytester):
+    api.write_table(pytester.path / "preds.parquet", demonstration.table())
+
+
+def run(pytester, body, *options):
+    pytester.makepyfile(f"def test_model(fairpress_audit):\n    {body}\n")
+    return pytester.runpytest_subprocess(*options, "-p", "no:cacheprovider")
+
+
+OPTIONS = "'preds.parquet', baseline='fp32', by=['sex', 'sex*age_group']"
+
+
+def test_a_model_that_harms_nobody_passes_and_returns_its_report(pytester, table):
+    result = run(
+        pytester, f"assert fairpress_audit({OPTIONS}, compressed=['int8']).verdict == 'no_harm'", "-v"
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*fairpress audits*", "*Who pays*"])
+
+
+def test_a_model_that_harms_somebody_fails_and_names_who_pays(pytester, table):
+    result = run(pytester, f"fairpress_audit({OPTIONS}, compressed=['int4'])")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*int4: harm. sex = Female and age_group = 65+*"])
+
+
+def test_looking_only_never_fails(pytester, table):
+    run(pytester, f"fairpress_audit({OPTIONS}, compressed=['int4'], fail_on='')").assert_outcomes(passed=1)
+
+
+def test_wrong_input_is_one_sentence(pytester, table):
+    result = run(pytester, f"fairpress_audit({OPTIONS}, compressed=['int9'])")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*has no column 'int9'*Did you mean 'int8'*"])
