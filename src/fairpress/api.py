@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fairpress.auditing.result import Audit, Verdict
 from fairpress.auditing.verdict import WORST_FIRST
@@ -17,6 +17,8 @@ from fairpress.runtime.artifact import Artifact
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from fairpress.runtime.foreign import Foreign
 
 __all__ = [
     "Artifact",
@@ -215,18 +217,48 @@ def compress(base: Model, recipe: str, *, data: Dataset | str | None = None) -> 
 
 
 def predict(
-    models: Mapping[str, Model], data: Dataset | str | None = None, *, part: Part = "test"
+    models: Mapping[str, Model],
+    data: Dataset | str | None = None,
+    *,
+    part: Part | Literal["all"] = "test",
+    model_config: str | os.PathLike[str] | None = None,
 ) -> pa.Table:
-    """Return the predictions table of models on a dataset's test rows; models run on ONNX Runtime."""
+    """Return the predictions table of models on a dataset's test rows (or another part); they run on ONNX Runtime.
+
+    A model is an artifact, a model folder, or an ``.onnx`` file made elsewhere; for the latter `data` must be given, and
+    `model_config` may name the YAML that says what the file does not (`runtime.foreign_config`).
+    """
     from fairpress.runtime.predict import predictions
 
-    opened = {name: open_model(model) for name, model in models.items()}
-    if not opened:
+    if not models:
         raise UserError("name at least one model, such as fp32=base/.")
-    first = next(iter(opened.values()))
-    dataset = data_of(first) if data is None else load_dataset(data) if isinstance(data, str) else data
+    dataset = load_dataset(data) if isinstance(data, str) else data
+    if dataset is None:
+        first = next(iter(models.values()))
+        if is_foreign(first):
+            raise UserError(
+                f"{first} was made elsewhere and does not say what data it reads; name them with --data."
+            )
+        dataset = data_of(open_model(first))
+    opened = {name: open_any(model, dataset, model_config) for name, model in models.items()}
     table = predictions(opened, dataset, part)
     return table.replace_schema_metadata({"fairpress.models": "\n".join(opened)})
+
+
+def is_foreign(model: Model) -> bool:
+    """Return whether this is an ONNX file and no model folder."""
+    return not isinstance(model, Artifact) and Path(model).suffix.lower() == ".onnx"
+
+
+def open_any(
+    model: Model, dataset: Dataset, model_config: str | os.PathLike[str] | None = None
+) -> Artifact | Foreign:
+    """Return what a model is run by: its artifact, or an ONNX file made elsewhere, opened for this dataset."""
+    from fairpress.runtime.foreign import open_foreign
+
+    if isinstance(model, Artifact) or not is_foreign(model):
+        return open_model(model)
+    return open_foreign(model, dataset, model_config)
 
 
 def open_model(model: Model) -> Artifact:

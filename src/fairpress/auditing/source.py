@@ -83,6 +83,8 @@ class Source:
         import duckdb
 
         self._connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
+        # Progress goes to standard output, where --json has the audit.
+        self._connection.execute("SET enable_progress_bar = false")
         self.name = "the table"
         if (
             isinstance(table, (list, tuple))
@@ -157,7 +159,8 @@ class Source:
                     f"{self.name}: the weight {weight!r} is missing, negative or no number in {bad:,} rows; mend them."
                 )
         found = [_encode(table[f"k{i}"]) for i in range(len(wanted))]
-        rows, w, ww = (np.asarray(table[k].to_numpy(), dtype=float) for k in ("n", "w", "ww"))
+        measures = ("n", "n", "n") if weight is None else ("n", "w", "ww")
+        rows, w, ww = (np.asarray(table[k].to_numpy(), dtype=float) for k in measures)
         if not w.sum() > 0:
             raise UserError(f"{self.name}: the weights {weight!r} sum to nothing; leave --weight out.")
         return Counted(
@@ -179,9 +182,9 @@ class Source:
             if weight is not None:
                 w, ww = (f"sum({quote(c)})::DOUBLE" for c in (WEIGHT, WEIGHT_SQUARES))
                 return f"{n} AS n, {w} AS w, {ww} AS ww, 0 AS bad"
-            return f"{n} AS n, {n} AS w, {n} AS ww"
+            return f"{n} AS n"
         if weight is None:
-            return "count(*)::DOUBLE AS n, count(*)::DOUBLE AS w, count(*)::DOUBLE AS ww"
+            return "count(*)::DOUBLE AS n"
         self.number(weight, "the weight")
         c = f"{quote(weight)}::DOUBLE"
         bad = f"{c} IS NULL OR isnan({c}) OR isinf({c}) OR {c} < 0"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from cyclopts import App
+import json
+from dataclasses import asdict
+from typing import Annotated
 
-from fairpress.cli.program import app, say
+from cyclopts import App, Parameter
+
+from fairpress.cli.program import FAILED_GATE, app, say
 
 data = App(name="data", help="Look at the datasets that ship with fairpress.")
 app.command(data)
@@ -36,3 +40,42 @@ def data_fetch(name: str, /) -> int:
     for path in datasets.fetch(name):
         say(str(path), markup=False)
     return 0
+
+
+@data.command(name="check")
+def data_check(
+    name: str, /, *, strict: bool = False, json_: Annotated[bool, Parameter("--json")] = False
+) -> int:
+    """Look for what would make an audit on this data misleading: leaks, duplicates, tiny groups.
+
+    Example: fairpress data check my.yaml
+
+    Parameters
+    ----------
+    name
+        A dataset's name, or a YAML file that describes a table.
+    strict
+        Exit with 1 when there is a warning.
+    json_
+        Print JSON.
+    """
+    from fairpress import datasets
+    from fairpress.auditing.verdict import floor_rows
+    from fairpress.datasets.check import check
+
+    dataset = datasets.load(name)
+    found = check(dataset, floor_rows())
+    if json_:
+        print(json.dumps([asdict(f) for f in found], indent=1))  # noqa: T201
+    else:
+        parts = ", ".join(f"{part} {len(index):,}" for part, index in dataset.parts.items())
+        task = dataset.task
+        say(
+            f"{name}: {len(dataset):,} rows ({parts}), label {task.target!r}: {', '.join(task.classes)}",
+            markup=False,
+        )
+        for f in found:
+            say(f"warning: {f.sentence}", markup=False, soft_wrap=True)
+        if not found:
+            say("nothing to warn of", markup=False)
+    return FAILED_GATE if strict and found else 0

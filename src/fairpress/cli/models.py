@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -67,7 +68,14 @@ def compress(base: Path, /, *, recipe: str, out: Path) -> int:
 
 
 @app.command
-def predict(*models: str, out: Path, data: str | None = None) -> int:
+def predict(
+    *models: str,
+    out: Path | None = None,
+    data: str | None = None,
+    part: Literal["test", "all"] = "test",
+    model_config: Path | None = None,
+    dry_run: bool = False,
+) -> int:
     """Run models on a dataset's test rows and write the predictions table.
 
     Example: fairpress predict fp32=base/ int8=int8/ --out preds.parquet
@@ -75,14 +83,18 @@ def predict(*models: str, out: Path, data: str | None = None) -> int:
     Parameters
     ----------
     models
-        name=folder, the baseline first.
+        name=folder or name=file.onnx, the baseline first. An ONNX file may come from anywhere.
     out
         A .parquet or .csv file.
     data
-        A dataset's name; by default the one the first model was trained on.
+        A dataset's name, or a YAML file that describes a table; by default what the first model was trained on.
+    part
+        Which rows: test, or all (for a model that never saw any of them).
+    model_config
+        YAML that says what an ONNX file does not; by default NAME.model.yaml or model.yaml beside it.
+    dry_run
+        Print how ONNX files made elsewhere would be run, as a model.yaml, and run nothing more.
     """
-    import pyarrow.parquet as pq
-
     from fairpress import api
 
     named = {}
@@ -90,25 +102,62 @@ def predict(*models: str, out: Path, data: str | None = None) -> int:
         name, equals, folder = text.partition("=")
         if not equals:
             raise UserError(f"{text!r}: write name=folder, such as fp32=base/.")
+        if name in named:
+            raise UserError(f"two models are called {name!r}; give each a name of its own.")
         named[name] = folder
+    if dry_run:
+        return _dry_run(named, data, model_config)
+    if out is None:
+        raise UserError("say where the table goes: --out preds.parquet.")
     if out.suffix not in (".parquet", ".csv"):
         raise UserError(f"{out}: the table is written as .parquet or .csv.")
-    table = api.predict(named, data)
+    table = api.predict(named, data, part=part, model_config=model_config)
     if out.suffix == ".csv":
         api.write_text(out, csv_text(table))
     else:
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table, out)
-        except OSError as error:
-            raise UserError(f"cannot write {out} ({error.strerror or error}).") from None
+        api.write_table(out, table)
     attributes = [c for c in table.column_names if c not in ("row_id", "subject", "label")]
-    attributes = [c for c in attributes if c.removesuffix(".score") not in named]
+    attributes = [
+        c for c in attributes if c not in named and not any(c.startswith(f"{n}.score") for n in named)
+    ]
     first, *rest = named
+    _warn(table, [n for n in named if api.is_foreign(named[n])])
     say(f"{out}: {table.num_rows:,} rows. Next:", markup=False)
     compared = f" --compressed {','.join(rest)}" if rest else ""
     say(f"  fairpress audit {out} --baseline {first}{compared} --by {','.join(attributes)}", markup=False)
     return 0
+
+
+def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> int:
+    from fairpress import api
+    from fairpress.runtime.foreign import open_foreign
+
+    made_elsewhere = {n: m for n, m in models.items() if api.is_foreign(m)}
+    if not made_elsewhere or data is None:
+        raise UserError("--dry-run shows how ONNX files are run on --data; name a .onnx file and the data.")
+    dataset = api.load_dataset(data)
+    for name, path in made_elsewhere.items():
+        say(
+            f"# {name}={path}: save this as {Path(path).with_suffix('.model.yaml')} to keep or change it.",
+            markup=False,
+        )
+        say(open_foreign(path, dataset, config).as_yaml(), markup=False, soft_wrap=True)
+    return 0
+
+
+def _warn(table: Any, made_elsewhere: list[str]) -> None:
+    """Say on standard error what should make a user look twice at a model that was made elsewhere."""
+    import numpy as np
+
+    labels = np.array(table["label"].to_pylist())
+    commonest = np.unique(labels, return_counts=True)[1].max() / len(labels)
+    for name in made_elsewhere:
+        right = float(np.mean(np.array(table[name].to_pylist()) == labels))
+        if right < commonest:
+            sys.stderr.write(
+                f"fairpress: {name!r} is right in {right:.1%} of the rows, less than one class for everybody "
+                f"({commonest:.1%}); are its columns and classes in this order (--dry-run)?\n"
+            )
 
 
 @app.command

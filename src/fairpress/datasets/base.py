@@ -93,6 +93,8 @@ class Dataset:
     input_columns
         The table's column behind each input, so that the one-hot columns of one category are known to
         belong together; empty for images.
+    features
+        A table's columns as they are, numbers or text [rows]: what a model made elsewhere may read.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Dataset:
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     input_columns: tuple[str, ...] = ()
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)

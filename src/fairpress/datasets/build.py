@@ -54,6 +54,7 @@ def build(
         task=task,
         inputs=matrix,
         input_names=names,
+        features=dict(inputs.raw),
         input_columns=tuple(inputs.columns),
         labels=labels,
         attributes=dict(attributes),

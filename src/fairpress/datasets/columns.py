@@ -80,6 +80,9 @@ def _csv(path: Path, separator: str) -> Any:
     import pyarrow as pa
     from pyarrow import csv
 
+    with path.open("rb") as file:
+        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise UserError(f"{path} is UTF-16 text; save it as UTF-8.")
     parse = csv.ParseOptions(delimiter=separator, newlines_in_values=True)
     # use_threads=False: threads report a wrong row number, or none, where a line is cut short.
     read = csv.ReadOptions(use_threads=False)

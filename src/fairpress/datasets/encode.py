@@ -18,20 +18,25 @@ class Encoder:
         Name of each input column: ``"age"``, ``"race=Asian"``.
     columns
         The table's column each input column comes from.
+    raw
+        Each column as it is in the table, numbers or text.
     """
 
     names: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
     values: list[np.ndarray] = field(default_factory=list)
+    raw: dict[str, np.ndarray] = field(default_factory=dict)
 
     def number(self, column: str, values: np.ndarray) -> None:
         """Add a numeric column [rows] as it is."""
+        self.raw[column] = values
         self.names.append(column)
         self.columns.append(column)
         self.values.append(values.astype(np.float32))
 
     def category(self, column: str, values: np.ndarray, categories: Sequence[str]) -> None:
         """Add a column of text [rows]: one 0/1 column for the second of two categories, else one for each."""
+        self.raw[column] = values
         for category in categories[1:] if len(categories) == 2 else categories:
             self.names.append(f"{column}={category}")
             self.columns.append(column)

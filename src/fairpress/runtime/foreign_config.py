@@ -1,0 +1,53 @@
+"""What a ``model.yaml`` may say of an ONNX file that was made elsewhere."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Activation = Literal["none", "softmax", "sigmoid"]
+
+
+class ForeignConfig(BaseModel):
+    """What the file does not say itself. Whatever is left out is guessed where there is one answer only.
+
+    Attributes
+    ----------
+    columns
+        What the model's one input reads: ``"encoded"`` (the dataset's numbers, categories one-hot), or the columns in
+        their order. Encoded columns are called ``race=Asian``.
+    inputs
+        For a model with an input per column: its input → the dataset's column.
+    mean, std
+        Subtracted from and divided into the columns, where the model expects scaled inputs.
+    output
+        The output that holds scores.
+    activation
+        What turns it into probabilities: ``none`` when it holds probabilities already.
+    classes
+        The classes in the order of the output.
+    threshold
+        Two classes: the positive one is decided when its probability is at least this.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: Literal["encoded"] | tuple[str, ...] | None = None
+    inputs: dict[str, str] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    output: str | None = None
+    activation: Activation | None = None
+    classes: tuple[str, ...] | None = None
+    threshold: float = Field(default=0.5, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ForeignConfig:
+        if self.columns is not None and self.inputs is not None:
+            raise ValueError("say `columns` for a model with one input, or `inputs` for one with many")
+        if self.inputs is not None and (self.mean or self.std):
+            raise ValueError("`mean` and `std` are for a model with one input")
+        if self.std is not None and any(s <= 0 for s in self.std):
+            raise ValueError("every `std` must be above 0")
+        return self
