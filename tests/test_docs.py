@@ -12,6 +12,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PAGES = (
+    "README.md",
+    "docs/getting-started.md",
+    "docs/your-own-data.md",
+    "docs/foreign-models.md",
+    "docs/gate.md",
+    "docs/study.md",
+)
 SET_UP = ("python -m pip", "python -m venv", ". .venv", "pytest")  # what made this environment, and this test
 
 
@@ -20,17 +28,22 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def commands(page: str) -> list[tuple[str, list[str]]]:
-    """Return every command of a page with the lines that it must print."""
+def commands(block: str) -> list[tuple[str, list[str]]]:
+    """Return every command of a block with the lines that it must print."""
     found: list[tuple[str, list[str]]] = []
-    for block in blocks(page, "console"):
-        for line in block.splitlines():
-            if not line.startswith("$ "):
-                found[-1][1].append(line)
-                continue
-            parts = [p.strip() for p in line[2:].split("&&")]
-            found += [(p, []) for p in parts if not p.startswith(SET_UP)]
+    for line in block.splitlines():
+        if not line.startswith("$ "):
+            found[-1][1].append(line)
+            continue
+        parts = [p.strip() for p in line[2:].split("&&")]
+        found += [(p, []) for p in parts if not p.startswith(SET_UP)]
     return found
+
+
+def steps(page: str) -> list[tuple[str, str]]:
+    """Return what a reader does on a page, in its order: (console, python or yaml, the block)."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(r"^```(console|python|yaml)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def run(command: str, folder: Path) -> str:
@@ -50,17 +63,24 @@ def run(command: str, folder: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md", "docs/study.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_a_page_runs_in_its_order(page, tmp_path, data_folder):
-    for command, expected in commands(page):
-        shown = run(command, tmp_path)
-        for line in expected:
-            assert line in shown, f"{command} does not print {line!r}"
-    for code in blocks(page, "python"):
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    ran = 0
+    for kind, block in steps(page):
+        if kind == "console":
+            for command, expected in commands(block):
+                shown = run(command, tmp_path)
+                ran += 1
+                for line in expected:
+                    assert line in shown, f"{command} does not print {line!r}"
+        elif kind == "python":
+            done = subprocess.run(
+                [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+        elif name := re.match(r"# (\S+\.yaml)\n", block):
+            (tmp_path / name[1]).write_text(block, encoding="utf-8")
+    assert ran, f"{page} has no command"
 
 
 def test_what_the_readme_shows_of_the_demo_is_what_it_prints(tmp_path):
