@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -193,16 +193,40 @@ def train(
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
-    device: str = "cpu",
+    device: str | None = None,
+    checkpoints: str | os.PathLike[str] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Artifact:
-    """Train one network, ``"mlp"``, on a dataset or its name; `options` are the architecture's."""
-    from fairpress.models import registry
-    from fairpress.training.fit import FitConfig, fit
+    """Train one network, ``"mlp"`` on a table or ``"resnet18"`` on images, and return its artifact.
 
-    dataset = load_dataset(data) if isinstance(data, str) else data
+    Parameters
+    ----------
+    data
+        A dataset, or what `load_dataset` finds by name.
+    options, training
+        The architecture's options, and those of its training (`training.fit.FitConfig`, `ImageFitConfig`).
+    device
+        ``"cpu"``, ``"cuda"`` and so on, or ``"auto"``; by default a GPU, where there is one, for images.
+    checkpoints
+        A folder where the training of images keeps its state after each epoch; the same call goes on from it.
+    say
+        Receives a sentence about progress now and then.
+    """
+    from fairpress.models import registry
+    from fairpress.training.fit import fit, training_config
+
     architecture = registry.get(model, **(options or {}))
-    config = FitConfig.model_validate(dict(training or {}))
-    return fit(architecture, [dataset.development()], [seed], config, device=device)[0]
+    config = training_config(architecture, training)
+    dataset = load_dataset(data) if isinstance(data, str) else data
+    return fit(
+        architecture,
+        [dataset.development()],
+        [seed],
+        config,
+        progress=say,
+        device=device or ("auto" if architecture.reads == "images" else "cpu"),
+        checkpoints=None if checkpoints is None else Path(checkpoints),
+    )[0]
 
 
 def compress(base: Model, recipe: str, *, data: Dataset | str | None = None) -> Artifact:

@@ -70,8 +70,9 @@ class Dataset:
     task
         What is predicted.
     inputs
-        What a network reads, ``float32`` [rows, columns] for a table. Raw values: scaling belongs to
-        the network, so that the shipped file takes what the user has.
+        What a network reads: ``float32`` [rows, columns] of a table, or memory-mapped ``uint8``
+        [rows, 3, height, width] of images. Raw values: scaling belongs to the network, so that the
+        shipped file takes what the user has.
     input_names
         Column names of a table's inputs; empty for images.
     labels
@@ -115,13 +116,17 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def part(self, name: Part) -> Rows:
-        """Return the rows of one part. Raises UserError where this dataset has no such part."""
+    def index(self, name: Part) -> np.ndarray:
+        """Return the row indices of one part. Raises UserError where this dataset has no such part."""
         if name not in self.parts:
             raise UserError(
                 f"the {name} rows of {self.name!r} are not at hand here: tuning never sees test rows."
             )
-        index = self.parts[name]
+        return self.parts[name]
+
+    def part(self, name: Part) -> Rows:
+        """Return a copy of the rows of one part. Raises UserError where this dataset has no such part."""
+        index = self.index(name)
         return Rows(
             inputs=self.inputs[index],
             labels=self.labels[index],

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from fairpress.datasets.base import Dataset, Part, Task
-from fairpress.datasets.encode import Encoder
 from fairpress.datasets.fingerprint import fingerprint
 from fairpress.datasets.splits import SplitOptions, split
+
+
+class Inputs(Protocol):
+    """What a network reads: the encoded columns of a table (`encode.Encoder`), or pixels (`image_cache.Pixels`).
+
+    `content` stands for the inputs in the fingerprint where they are too many to be read; None: they are read.
+    """
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def columns(self) -> Sequence[str]: ...
+
+    @property
+    def raw(self) -> Mapping[str, np.ndarray]: ...
+
+    @property
+    def content(self) -> bytes | None: ...
+
+    def matrix(self) -> np.ndarray: ...
 
 
 def build(
     *,
     name: str,
     task: Task,
-    inputs: Encoder,
+    inputs: Inputs,
     labels: np.ndarray,
     attributes: Mapping[str, np.ndarray],
     subjects: np.ndarray,
@@ -35,7 +55,7 @@ def build(
     name, task, labels, attributes, subjects, row_ids, notes
         As in `Dataset`.
     inputs
-        The encoded columns.
+        The encoded columns, or the pixels.
     options
         The loader's config.
     config
@@ -64,13 +84,15 @@ def build(
         fingerprint=fingerprint(
             task=task,
             inputs=matrix,
+            content=inputs.content,
             input_names=names,
             labels=labels,
             attributes=attributes,
             subjects=subjects,
             row_ids=row_ids,
             parts=parts,
-            config={k: v for k, v in printed.items() if k not in unprinted},
+            # An option that came later leaves the fingerprints alone of those who do not use it.
+            config={k: v for k, v in printed.items() if k not in unprinted and (k, v) != ("test_share", None)},
         ),
         config=printed if config is None else config,
         notes=notes,

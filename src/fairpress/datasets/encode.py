@@ -42,6 +42,10 @@ class Encoder:
             self.columns.append(column)
             self.values.append((values == category).astype(np.float32))
 
+    @property
+    def content(self) -> None:
+        """Nothing stands for the inputs in a fingerprint: they are read themselves."""
+
     def matrix(self) -> np.ndarray:
         """Return the inputs, float32 [rows, columns], C-contiguous."""
         return np.ascontiguousarray(np.stack(self.values, axis=1), dtype=np.float32)

@@ -23,8 +23,12 @@ def fingerprint(
     row_ids: np.ndarray,
     parts: Mapping[Part, np.ndarray],
     config: Mapping[str, Any],
+    content: bytes | None = None,
 ) -> str:
-    """Return the sha256 of content, options and parts: 64 hexadecimal digits, equal on every machine."""
+    """Return the sha256 of content, options and parts: 64 hexadecimal digits, equal on every machine.
+
+    `content` is taken in place of the inputs where it is given: the digests of image files, say.
+    """
     digest = hashlib.sha256(b"fairpress.dataset/1")
     head = {
         "task": [task.target, list(task.classes), task.positive],
@@ -32,7 +36,9 @@ def fingerprint(
         "config": dict(config),
     }
     pieces = [canonical_json(head).encode()]
-    pieces.append(np.ascontiguousarray(inputs).astype(inputs.dtype.newbyteorder("<"), copy=False).tobytes())
+    if content is None:
+        content = np.ascontiguousarray(inputs).astype(inputs.dtype.newbyteorder("<"), copy=False).tobytes()
+    pieces.append(content)
     pieces.append(labels.astype("<i8").tobytes())
     texts = {**{f"attribute {k}": v for k, v in attributes.items()}, "subjects": subjects, "row_ids": row_ids}
     pieces += [canonical_json([name, [str(v) for v in values]]).encode() for name, values in texts.items()]

@@ -16,6 +16,7 @@ from fairpress.datasets.splits import SplitOptions
 _CONFIGS = {
     "adult": "fairpress.datasets.adult:Adult",
     "compas": "fairpress.datasets.compas:Compas",
+    "utkface": "fairpress.datasets.utkface:Utkface",
 }
 # Not among the names that ship: a table is the user's own.
 _TABLE = {"table": "fairpress.datasets.table_config:Table"}

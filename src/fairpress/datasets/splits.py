@@ -29,6 +29,9 @@ class SplitOptions(BaseModel):
         Which of the folds, 0 … K−1, is the test part here.
     split_seed
         Moves people between the parts. It is no training seed: those move nobody.
+    test_share
+        Share of the rows that is tested, in place of the dataset's own test rows or the 30 %. Small groups need
+        many test rows before anything can be said of them. Not together with folds, which test every row.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,9 +39,12 @@ class SplitOptions(BaseModel):
     folds: int = Field(default=1, ge=1, le=50)
     fold: int = Field(default=0, ge=0)
     split_seed: int = Field(default=0, ge=0)
+    test_share: float | None = Field(default=None, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _fold_is_one_of_the_folds(self) -> SplitOptions:
+        if self.folds > 1 and self.test_share is not None:
+            raise ValueError("say either `folds`, which test every row, or `test_share`")
         if self.fold >= self.folds:
             one = "fold 0" if self.folds == 1 else f"folds 0 to {self.folds - 1}"
             raise ValueError(f"fold {self.fold} does not exist: folds = {self.folds} has {one}")
@@ -54,7 +60,7 @@ def split(
 ) -> dict[Part, np.ndarray]:
     """Return part → ascending row indices (int64), disjoint by subject, together all rows.
 
-    Without folds, test is 30 % of the rows unless `official` names it. Of the rest, validation is 15 %:
+    Without folds, test is 30 % of the rows unless `official` names it or `test_share` says another. Of the rest, validation is 15 %:
     some 650 rows of COMPAS, on which two epochs of one network differ by flips of a few rows, so that early
     stopping sees differences of about one point. Calibration is 10 % but 256 to 2,048 rows (at most 20 %
     of the rest): ranges of activations need hundreds of rows and gain nothing from more.
@@ -68,10 +74,10 @@ def split(
     labels, attributes, subjects
         [rows] each.
     options
-        Folds and split seed.
+        Folds, split seed and share of test rows.
     official
         Parts that the dataset's makers fixed; a missing one is carved from its train rows. Ignored when
-        folds rotate.
+        folds rotate or a share of test rows is asked for.
 
     Raises
     ------
@@ -90,7 +96,7 @@ def split(
         dealt = _deal(order, weights, shares, f"folds/{options.split_seed}")
         parts["test"] = order[dealt == options.fold]
         rest = np.setdiff1d(everybody, parts["test"])
-    elif official:
+    elif official and options.test_share is None:
         parts = {part: np.unique(unit[rows]) for part, rows in official.items() if part != "train"}
         rest = np.unique(unit[official["train"]]) if "train" in official else np.array([], dtype=np.int64)
         _refuse_shared({**parts, "train": rest}, names)
@@ -119,12 +125,13 @@ def _carve(
     """Return all four parts: those given, the missing ones carved from `rest`."""
     parts = dict(parts)
     if "test" not in parts:
-        parts["test"], rest = _take(rest, TEST_SHARE, names, strata, weights, f"test/{options.split_seed}")
+        share = TEST_SHARE if options.test_share is None else options.test_share
+        parts["test"], rest = _take(rest, share, names, strata, weights, f"test/{options.split_seed}")
     total = float(weights[rest].sum())
     key = f"carve/{options.split_seed}/{options.folds}/{options.fold}"
-    shares: dict[Part, float] = {"validation": VALIDATION_SHARE, "calibration": calibration_share(total)}
+    wanted: dict[Part, float] = {"validation": VALIDATION_SHARE, "calibration": calibration_share(total)}
     left = 1.0
-    for part, share in shares.items():
+    for part, share in wanted.items():
         if part not in parts:
             parts[part], rest = _take(rest, share / left, names, strata, weights, f"{key}/{part}")
             left -= share

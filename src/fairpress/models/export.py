@@ -19,6 +19,10 @@ from fairpress.runtime.pack import finish
 INPUT, OUTPUT = "x", "y"
 
 
+class Folded(ValueError):
+    """The exporter made one constant of several weights, so that a file cannot be refilled."""
+
+
 def export_many(module: nn.Module, states: Sequence[Mapping[str, Tensor]], example: Tensor) -> list[bytes]:
     """Return one ONNX file (logits out) for each state of a network.
 
@@ -34,7 +38,14 @@ def export_many(module: nn.Module, states: Sequence[Mapping[str, Tensor]], examp
     module = copy.deepcopy(module).cpu().eval()
     module.load_state_dict(dict(states[0]))
     template = export_graph(module, example)
-    return [finish(refill(template, states[0], state)) for state in states]
+    try:
+        return [finish(refill(template, states[0], state)) for state in states]
+    except Folded:  # batch norm becomes part of a convolution: such a network is exported by itself
+        files = [finish(template)]
+    for state in states[1:]:
+        module.load_state_dict(dict(state))
+        files.append(finish(export_graph(module, example)))
+    return files
 
 
 def export_graph(module: nn.Module, example: Tensor) -> onnx.ModelProto:
@@ -61,7 +72,7 @@ def refill(
 
     Raises
     ------
-    ValueError
+    Folded
         A tensor of the state is not stored under its name and with its value: the exporter folded it,
         and a refilled file would keep the first network's value.
     """
@@ -72,7 +83,7 @@ def refill(
         old = value.detach().cpu().numpy()
         tensor = initializers.get(name)
         if tensor is None or not np.array_equal(numpy_helper.to_array(tensor), old):
-            raise ValueError(f"the exporter did not keep {name!r} as a weight of its own")
+            raise Folded(f"the exporter did not keep {name!r} as a weight of its own")
         tensor.CopyFrom(numpy_helper.from_array(after[name].detach().cpu().numpy().astype(old.dtype), name))
     return model
 

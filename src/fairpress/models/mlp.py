@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,11 +16,14 @@ class Mlp(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str] = "mlp"
+    reads: ClassVar[Literal["table", "images"]] = "table"
 
     widths: tuple[int, ...] = Field(default=(68,) * 8, min_length=1)
 
-    def build(self, n_inputs: int, n_classes: int) -> nn.Module:
-        """Return the network; raw inputs [rows, n_inputs] in, logits [rows, n_classes] out.
+    def build(self, shape: int | Sequence[int], n_classes: int) -> nn.Module:
+        """Return the network; raw inputs [rows, columns] in, logits [rows, n_classes] out.
+
+        `shape` is the number of columns, or (columns,).
 
         Weights are drawn from torch's global generator (He et al. 2015); the caller seeds it.
         """
@@ -27,8 +31,8 @@ class Mlp(BaseModel):
 
         from fairpress.models.standardize import Standardize
 
-        layers: list[nn.Module] = [Standardize(n_inputs)]
-        before = n_inputs
+        before = shape if isinstance(shape, int) else shape[0]
+        layers: list[nn.Module] = [Standardize(before)]
         for width in self.widths:
             linear = nn.Linear(before, width)
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from fairpress.core.config import parse
 from fairpress.core.errors import UserError, did_you_mean
@@ -11,27 +12,42 @@ from fairpress.core.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from torch import nn
 
-_CONFIGS = {"mlp": "fairpress.models.mlp:Mlp"}
+_CONFIGS = {
+    "mlp": "fairpress.models.mlp:Mlp",
+    "resnet18": "fairpress.models.vision:ResNet18",
+}
 
 
 class Architecture(Protocol):
-    """A frozen pydantic config that builds its network."""
+    """A frozen pydantic config that builds its network.
+
+    `reads` says what one row is: numbers of a table, or an image of uint8 pixels [3, height, width].
+    """
+
+    reads: ClassVar[Literal["table", "images"]]
 
     @property
     def name(self) -> str: ...
 
-    def build(self, n_inputs: int, n_classes: int) -> nn.Module: ...
+    def build(self, shape: Sequence[int], n_classes: int) -> nn.Module: ...
 
     def model_dump(self, *, mode: str = "json") -> dict[str, Any]: ...
 
 
-def build(architecture: Architecture, n_inputs: int, n_classes: int, seed: int = 0) -> nn.Module:
-    """Return an architecture's network with weights drawn from `seed`; torch's global generator stays put."""
+def build(architecture: Architecture, shape: int | Sequence[int], n_classes: int, seed: int = 0) -> nn.Module:
+    """Return an architecture's network with weights drawn from `seed`; torch's global generator stays put.
+
+    Parameters
+    ----------
+    shape
+        What one row looks like: (columns,) or (3, height, width); a number stands for (columns,).
+    """
     import torch
 
+    row = (shape,) if isinstance(shape, int) else tuple(shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return architecture.build(n_inputs, n_classes)
+        return architecture.build(row, n_classes)
 
 
 def names() -> list[str]:
@@ -39,10 +55,19 @@ def names() -> list[str]:
     return sorted(_CONFIGS)
 
 
+def reading(what: Literal["table", "images"]) -> list[str]:
+    """Return the architectures that read tables, or images."""
+    return [name for name in names() if _config(name).reads == what]
+
+
 def get(name: str, **params: Any) -> Architecture:
     """Return an architecture's config. Raises UserError for an unknown name or parameter."""
     if name not in _CONFIGS:
         raise UserError(f"there is no model {name!r}." + did_you_mean(name, _CONFIGS))
-    module, _, attribute = _CONFIGS[name].partition(":")
-    config: Architecture = parse(getattr(import_module(module), attribute), params, f"model {name}")
+    config: Architecture = parse(_config(name), params, f"model {name}")
     return config
+
+
+def _config(name: str) -> Any:
+    module, _, attribute = _CONFIGS[name].partition(":")
+    return getattr(import_module(module), attribute)

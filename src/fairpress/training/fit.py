@@ -1,15 +1,17 @@
-"""Train networks from scratch, many seeds and folds at once, each stopped early on its own validation rows."""
+"""Train networks from scratch, each stopped early on its own validation rows; small ones for tables many at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from fairpress.core.card import ModelCard
+from fairpress.core.config import parse
 from fairpress.core.errors import MissingExtra, UserError
 from fairpress.datasets.base import Dataset, Part
 from fairpress.runtime.artifact import Artifact
@@ -31,6 +33,36 @@ class FitConfig(BaseModel):
     patience: int = Field(default=8, ge=1)
 
 
+class ImageFitConfig(FitConfig):
+    """The same for networks that read images.
+
+    Attributes
+    ----------
+    schedule
+        Course of the learning rate (`single.Schedule`).
+    flip, shift
+        Mirror half of the images; move each by up to this share of its side.
+    way
+        Precision and memory order, by name (`ways.WAYS`). ``"auto"`` times a few steps of each and takes the
+        fastest, so that two machines may come to slightly different weights; a name repeats.
+    """
+
+    max_epochs: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=64, ge=2)
+    weight_decay: float = Field(default=0.05, ge=0)
+    patience: int = Field(default=6, ge=1)
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    flip: bool = True
+    shift: float = Field(default=0.0625, ge=0, le=0.5)
+    way: Literal["auto", "fp32", "fp32-channels-last", "bf16", "bf16-channels-last"] = "auto"
+
+
+def training_config(architecture: Architecture, options: Mapping[str, Any] | None = None) -> FitConfig:
+    """Return how an architecture is trained. Raises UserError for an unknown option or a wrong value."""
+    kind = ImageFitConfig if architecture.reads == "images" else FitConfig
+    return parse(kind, dict(options or {}), "training")
+
+
 def fit(
     architecture: Architecture,
     datasets: Sequence[Dataset],
@@ -38,16 +70,26 @@ def fit(
     config: FitConfig | None = None,
     progress: Callable[[str], None] | None = None,
     device: str = "cpu",
+    checkpoints: Path | None = None,
 ) -> list[Artifact]:
-    """Train network i on datasets[i] with seeds[i], all as one batch.
+    """Train network i on datasets[i] with seeds[i]: those that read tables as one batch, those that read images in turn.
 
     Each keeps the state of its own epoch of lowest validation loss, among the epochs before its patience
-    ran out; networks do not influence one another. Equal arguments give equal artifacts.
+    ran out; networks do not influence one another. Equal arguments give equal artifacts (on images: with a `way`
+    that is named).
+
+    Parameters
+    ----------
+    config
+        As `training_config` makes it; for images, a plain FitConfig says what differs from its defaults.
+    checkpoints
+        A folder where the training of images keeps the state after each epoch, and goes on from it.
 
     Raises
     ------
     UserError
-        NaN in inputs, a training part with one class, or datasets of different shapes.
+        NaN in inputs, a training part with one class, datasets of different shapes, or a network that does not read
+        such data.
     MissingExtra
         torch is not installed.
     """
@@ -60,10 +102,13 @@ def fit(
     from fairpress.models.standardize import fit_standardize
     from fairpress.training.loop import Batches, Stack, evaluate, train_epoch
 
-    config = config or FitConfig()
     where = resolve_device(device)
     for dataset in datasets:
         check_trainable(dataset)
+        check_readable(architecture, dataset)
+    if architecture.reads == "images":
+        return _fit_images(architecture, datasets, seeds, config, progress, where, checkpoints)
+    config = config or FitConfig()
     train = [tensors(d, "train") for d in datasets]
     validation = [tensors(d, "validation") for d in datasets]
     task, columns = datasets[0].task, train[0].inputs.shape[1]
@@ -123,36 +168,81 @@ def fit(
     return out
 
 
+def _fit_images(
+    architecture: Architecture,
+    datasets: Sequence[Dataset],
+    seeds: Sequence[int],
+    config: FitConfig | None,
+    progress: Callable[[str], None] | None,
+    device: Any,
+    checkpoints: Path | None,
+) -> list[Artifact]:
+    from fairpress.models.vision import TorchvisionNetwork
+    from fairpress.training.fit_images import fit_image_network
+
+    assert isinstance(architecture, TorchvisionNetwork)
+    if not isinstance(config, ImageFitConfig):
+        config = ImageFitConfig(**({} if config is None else config.model_dump(exclude_defaults=True)))
+    return [
+        fit_image_network(
+            architecture,
+            dataset,
+            seed,
+            config,
+            device,
+            progress,
+            None if checkpoints is None else checkpoints / str(i),
+        )
+        for i, (dataset, seed) in enumerate(zip(datasets, seeds, strict=True))
+    ]
+
+
 def data_of(dataset: Dataset) -> dict[str, Any]:
     """Return what a card says about its data."""
     return {"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint}
 
 
 def tensors(dataset: Dataset, part: Part) -> Data:
-    """Return one part's inputs and labels as tensors."""
+    """Return one part's inputs and labels as tensors: numbers as float32; pixels as uint8, read when asked for."""
     import torch
 
     from fairpress.training.loop import Data
+    from fairpress.training.rows import Selected
 
+    if dataset.inputs.dtype == np.uint8:
+        index = dataset.index(part)
+        return Data(Selected(dataset.inputs, index), torch.from_numpy(dataset.labels[index]))
     rows = dataset.part(part)
     return Data(torch.from_numpy(np.ascontiguousarray(rows.inputs)).float(), torch.from_numpy(rows.labels))
 
 
 def check_trainable(dataset: Dataset) -> None:
     """Refuse what training would turn into nonsense, before any time is spent."""
-    bad = ~np.isfinite(dataset.inputs).reshape(len(dataset), -1)
-    if bad.any():
-        column = int(bad.sum(0).argmax())
-        name = dataset.input_names[column] if dataset.input_names else f"input {column}"
-        raise UserError(
-            f"{dataset.name}: column {name!r} has {int(bad[:, column].sum())} missing or infinite values; "
-            "fill them or drop those rows."
-        )
-    present = np.unique(dataset.part("train").labels)
+    if dataset.inputs.dtype.kind == "f":  # whole numbers are neither missing nor infinite
+        bad = ~np.isfinite(dataset.inputs).reshape(len(dataset), -1)
+        if bad.any():
+            column = int(bad.sum(0).argmax())
+            name = dataset.input_names[column] if dataset.input_names else f"input {column}"
+            raise UserError(
+                f"{dataset.name}: column {name!r} has {int(bad[:, column].sum())} missing or infinite values; "
+                "fill them or drop those rows."
+            )
+    present = np.unique(dataset.labels[dataset.index("train")])
     if len(present) < 2:
         raise UserError(
             f"{dataset.name}: all training rows have one class of {dataset.task.target!r}; two are needed."
         )
+
+
+def check_readable(architecture: Architecture, dataset: Dataset) -> None:
+    """Refuse a network for tables on images, and the other way round."""
+    from fairpress.models.registry import reading
+
+    images = dataset.inputs.ndim == 4
+    if images != (architecture.reads == "images"):
+        what, other = ("images", "tables") if images else ("a table", "images")
+        fitting = ", ".join(reading("images" if images else "table"))
+        raise UserError(f"{architecture.name} reads {other} and {dataset.name!r} is {what}; take {fitting}.")
 
 
 def resolve_device(name: str) -> Any:

@@ -1,0 +1,90 @@
+"""A training that was interrupted goes on: its state after each epoch, in one file that is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fairpress.core.errors import UserError
+
+FILE = "epoch.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where an unfinished training is kept.
+
+    Attributes
+    ----------
+    folder
+        Holds this checkpoint and nothing else.
+    key
+        Digest of everything the training depends on; what another training left is not gone on from.
+    remember
+        What else is to be known when the training goes on.
+    """
+
+    folder: Path
+    key: str
+    remember: Mapping[str, Any] = field(default_factory=dict)
+
+    def of_another(self) -> bool:
+        """Tell whether another training's state lies here; the first epoch replaces it."""
+        return (self.folder / FILE).exists() and self._facts() is None
+
+    def remembered(self) -> dict[str, Any] | None:
+        """Return what was to be known; None where there is no state of this training."""
+        facts = self._facts()
+        return None if facts is None else dict(facts["remember"])
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return tensors and facts of the last finished epoch; None where there is none of this training."""
+        from safetensors import safe_open
+
+        facts = self._facts()
+        if facts is None:
+            return None
+        with safe_open(self.folder / FILE, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118  no dict
+
+    def _facts(self) -> dict[str, Any] | None:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.folder / FILE, framework="pt") as file:
+                facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
+        return facts if facts["key"] == self.key else None
+
+    def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace the checkpoint. Raises UserError when the place cannot be written."""
+        from safetensors.torch import save_file
+
+        target, temporary = self.folder / FILE, self.folder / f"{FILE}.part"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_file(
+                {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
+                temporary,
+                {"facts": json.dumps({**facts, "key": self.key, "remember": dict(self.remember)})},
+            )
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the state of the training into {self.folder} ({error.strerror or error}); free some "
+                "space, or choose another --out."
+            ) from None
+
+    def remove(self) -> None:
+        """Delete it: the training is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,180 @@
+"""Train networks on images, one after another: the fastest way found by trying, best epoch kept, file checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fairpress.core.canonical import digest
+from fairpress.core.card import ModelCard
+from fairpress.core.errors import FairpressError
+from fairpress.datasets.base import Dataset
+from fairpress.datasets.image_decode import PREPARATION
+from fairpress.models.checkpoint import to_bytes
+from fairpress.models.export import INPUT, export_many
+from fairpress.models.registry import build
+from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.session import run
+from fairpress.training.augment import Augment
+from fairpress.training.checkpoints import Checkpoint
+from fairpress.training.fit import ImageFitConfig, data_of, tensors
+from fairpress.training.loop import Data
+from fairpress.training.single import Schedule, Trained, train_module
+from fairpress.training.ways import WAYS, Way, fastest
+
+if TYPE_CHECKING:
+    from fairpress.models.vision import TorchvisionNetwork
+
+CHECKED_ROWS = 32
+TOLERANCE = 1e-3
+
+
+def fit_image_network(
+    architecture: TorchvisionNetwork,
+    dataset: Dataset,
+    seed: int,
+    config: ImageFitConfig,
+    device: torch.device,
+    say: Callable[[str], None] | None = None,
+    checkpoints: Path | None = None,
+) -> Artifact:
+    """Train one network on uint8 images [rows, 3, height, width] and return its artifact.
+
+    Parameters
+    ----------
+    say
+        Receives a sentence when something is decided or done.
+    checkpoints
+        A folder for the state after each epoch; the same call goes on from what it finds there, and removes it when
+        it is done.
+
+    Raises
+    ------
+    UserError
+        Weights to start from do not fit, the training diverges, or the checkpoint cannot be written.
+    FairpressError
+        The exported file does not compute what the network computes.
+    """
+    tell = say or (lambda _: None)
+    shape, classes = dataset.inputs.shape[1:], dataset.task.classes
+    module = build(architecture, shape, len(classes), seed)
+    started_from = architecture.start(module)
+    described = {"name": architecture.name, **architecture.model_dump(mode="json")}
+    data, validation = tensors(dataset, "train"), tensors(dataset, "validation")
+    checkpoint = None
+    if checkpoints is not None:
+        depends_on = {
+            "architecture": described,
+            "started_from": started_from,
+            "training": config.model_dump(mode="json"),
+            "data": dataset.fingerprint,
+            "seed": seed,
+            "device": device.type,
+            "torch": version("torch"),
+        }
+        checkpoint = Checkpoint(checkpoints, digest(depends_on))
+        if checkpoint.of_another():
+            tell(f"the unfinished training in {checkpoints} had other data or options; starting anew")
+    way, tried = _choose(module, data, config, device, checkpoint)
+    tell(_chosen(way, tried, device))
+    trained = train_module(
+        module,
+        data,
+        Schedule(config.max_epochs, config.batch_size, config.learning_rate, config.weight_decay, config.schedule),
+        seed=seed,
+        device=device,
+        way=way,
+        augment=Augment(config.flip, config.shift),
+        validation=validation,
+        patience=config.patience,
+        checkpoint=None if checkpoint is None else replace(checkpoint, remember={"way": way.name, "tried": tried}),
+        say=say,
+    )
+    (file,) = export_many(module, [trained.state], data.inputs[:2])
+    _refuse_another(file, module, validation, device)
+    card = ModelCard(
+        target=dataset.task.target,
+        classes=classes,
+        positive=dataset.task.positive,
+        architecture=described,
+        inputs={
+            "name": INPUT,
+            "shape": list(shape),
+            "dtype": str(dataset.inputs.dtype),
+            "columns": [],
+            "preparation": f"RGB, {PREPARATION}",
+        },
+        data=data_of(dataset),
+        seed=seed,
+        provenance=_provenance(trained, config, device, way, tried, module, started_from),
+    )
+    return Artifact(card, file, to_bytes(trained.state))
+
+
+def _choose(
+    module: nn.Module, data: Data, config: ImageFitConfig, device: torch.device, checkpoint: Checkpoint | None
+) -> tuple[Way, Mapping[str, float]]:
+    """Return the way to train, and rows a second of each that was tried; an interrupted training keeps its way."""
+    remembered = None if checkpoint is None else checkpoint.remembered()
+    if remembered is not None:
+        return WAYS[remembered["way"]], remembered["tried"]
+    if config.way != "auto":
+        return WAYS[config.way], {}
+    batch = torch.arange(min(config.batch_size, len(data.labels)))
+    with torch.random.fork_rng(devices=[]):
+        return fastest(module, data.inputs[batch], data.labels[batch], device)
+
+
+def _chosen(way: Way, tried: Mapping[str, float], device: torch.device) -> str:
+    speeds = ", ".join(f"{name} {rate:.0f}" for name, rate in tried.items())
+    found = f" (tried, images/s: {speeds})" if speeds else ""
+    return f"training on {device.type} in {way.name}{found}"
+
+
+def _refuse_another(file: bytes, module: nn.Module, rows: Data, device: torch.device) -> None:
+    """Raise FairpressError unless ONNX Runtime gets from the file what torch gets from the network."""
+    x = rows.inputs[:CHECKED_ROWS]
+    with torch.no_grad():
+        wanted = module(x.to(device)).float().cpu().numpy()
+    apart = float(np.abs(run(file, x.numpy()) - wanted).max())
+    if apart > TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+        raise FairpressError(
+            f"the exported file does not compute what the network computes (scores differ by {apart:.2g}); it is not "
+            "written. Train on another device, and report this."
+        )
+
+
+def _provenance(
+    trained: Trained,
+    config: ImageFitConfig,
+    device: torch.device,
+    way: Way,
+    tried: Mapping[str, float],
+    module: nn.Module,
+    started_from: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        "training": config.model_dump(mode="json"),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "way": way.name,
+        "images_per_second": round(trained.rows_per_second, 1),
+        "images_per_second_tried": {name: round(rate, 1) for name, rate in tried.items()},
+        "seconds": round(trained.seconds, 1),
+        "epochs": len(trained.epochs),
+        "resumed_after": trained.resumed_after,
+        "best_epoch": trained.best_epoch,
+        "validation_loss": trained.best.validation_loss,
+        "validation_accuracy": trained.best.validation_accuracy,
+        "curve": [[e.loss, e.validation_loss, e.validation_accuracy] for e in trained.epochs],
+        "parameters": int(sum(p.numel() for p in module.parameters())),
+        **({"started_from": dict(started_from)} if started_from else {}),
+        "versions": {name: version(name) for name in ("torch", "torchvision", "onnx", "onnxscript", "pillow")},
+    }
