@@ -92,7 +92,9 @@ def build(
             row_ids=row_ids,
             parts=parts,
             # An option that came later leaves the fingerprints alone of those who do not use it.
-            config={k: v for k, v in printed.items() if k not in unprinted and (k, v) != ("test_share", None)},
+            config={
+                k: v for k, v in printed.items() if k not in unprinted and (k, v) != ("test_share", None)
+            },
         ),
         config=printed if config is None else config,
         notes=notes,

@@ -103,7 +103,9 @@ def decoded(folder: Path, names: Sequence[str], size: int, say: Say) -> Pixels:
     reasons |= {names[i]: reason for i, reason in broken.items()}
     shape = (len(rows), 3, size, size)
     array = (
-        np.memmap(place / PIXELS, dtype=np.uint8, mode="c", shape=shape) if len(rows) else np.empty(shape, np.uint8)
+        np.memmap(place / PIXELS, dtype=np.uint8, mode="c", shape=shape)
+        if len(rows)
+        else np.empty(shape, np.uint8)
     )
     return Pixels(
         array,
@@ -153,7 +155,11 @@ def _decode(
         return [_one(files[i], content[i], size) for i in indices]
 
     chunks = [range(i, min(i + CHUNK, len(files))) for i in range(0, len(files), CHUNK)]
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers()) as pool, (scratch / PIXELS).open("wb") as out:
+    with (
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(workers()) as pool,
+        (scratch / PIXELS).open("wb") as out,
+    ):
         # Pillow remarks on EXIF data and palettes; whether an image is readable must not depend on filters.
         warnings.filterwarnings("ignore", module=r"PIL\b")
         for chunk, images in zip(chunks, in_order(pool, work, chunks), strict=True):
@@ -232,7 +238,9 @@ def _entry(place: Path, key: str) -> Mapping[str, Any] | None:
         good = False
     if good:
         return entry
-    warnings.warn(f"the decoded images in {place} are damaged; they are made again.", DamagedFile, stacklevel=3)
+    warnings.warn(
+        f"the decoded images in {place} are damaged; they are made again.", DamagedFile, stacklevel=3
+    )
     return None
 
 

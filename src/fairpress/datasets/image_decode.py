@@ -52,7 +52,5 @@ def decode(data: bytes, size: int) -> np.ndarray:
         raise Unreadable("truncated" if "truncated" in said.lower() else said[:100]) from None
     side = min(picture.size)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
-    square = picture.resize(
-        (size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
-    )
+    square = picture.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))

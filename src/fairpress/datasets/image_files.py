@@ -38,7 +38,9 @@ def digests(folder: Path, names: Sequence[str], say: Say) -> tuple[list[str | No
     reasons: dict[str, str] = {}
     unknown: list[int] = []
     seen: list[Seen | None] = []
-    prefix = str(folder)  # joined as text: a Path for each of many files takes longer than asking for its size
+    prefix = str(
+        folder
+    )  # joined as text: a Path for each of many files takes longer than asking for its size
     for i, name in enumerate(names):
         try:
             stat = os.stat(os.path.join(prefix, name))

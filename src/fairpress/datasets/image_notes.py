@@ -29,5 +29,7 @@ def refuse_unreadable(where: str, files: Mapping[str, str], total: int, remedy: 
 
 
 def _listed(files: Mapping[str, str | None]) -> str:
-    named = [name if reason is None else f"{name} ({reason})" for name, reason in list(files.items())[:MOST_NAMED]]
+    named = [
+        name if reason is None else f"{name} ({reason})" for name, reason in list(files.items())[:MOST_NAMED]
+    ]
     return ", ".join(named) + (f" and {len(files) - MOST_NAMED:,} more" if len(files) > MOST_NAMED else "")

@@ -18,8 +18,11 @@ _CONFIGS = {
     "compas": "fairpress.datasets.compas:Compas",
     "utkface": "fairpress.datasets.utkface:Utkface",
 }
-# Not among the names that ship: a table is the user's own.
-_TABLE = {"table": "fairpress.datasets.table_config:Table"}
+# Not among the names that ship: these are the user's own.
+_OWN = {
+    "table": "fairpress.datasets.table_config:Table",
+    "images": "fairpress.datasets.images_config:Images",
+}
 
 
 class _Readable(Protocol):
@@ -35,28 +38,28 @@ def names() -> list[str]:
 
 def config_class(name: str) -> type[SplitOptions]:
     """Return the config class of a dataset. Raises UserError with what was probably meant."""
-    known = _CONFIGS | _TABLE
+    known = _CONFIGS | _OWN
     if name not in known:
         raise UserError(
             f"there is no dataset {name!r}; give the name of a shipped one, or a YAML file that describes a "
-            "table." + did_you_mean(name, _CONFIGS)
+            "table or images." + did_you_mean(name, _CONFIGS)
         )
     module, _, attribute = known[name].partition(":")
     return cast("type[SplitOptions]", getattr(import_module(module), attribute))
 
 
 def load(name: str | os.PathLike[str], *, say: Say = tell, **config: Any) -> Dataset:
-    """Return a dataset: a shipped one by its name, or the table that a YAML file describes.
+    """Return a dataset: a shipped one by its name, or the table or the images that a YAML file describes.
 
     Parameters
     ----------
     name
-        ``"compas"``, ``"adult"`` (`names` lists them), the path of a ``.yaml`` file that describes a table,
-        or ``"table"`` with the keys of such a file as options.
+        ``"compas"``, ``"adult"`` (`names` lists them), the path of a ``.yaml`` file that describes a table or
+        images, or ``"table"`` or ``"images"`` with the keys of such a file as options.
     say
         Receives a sentence before each slow step, such as a download.
     **config
-        The dataset's options; every dataset takes ``folds``, ``fold`` and ``split_seed``.
+        The dataset's options; every dataset takes ``folds``, ``fold``, ``split_seed`` and ``test_share``.
 
     Raises
     ------
@@ -65,13 +68,20 @@ def load(name: str | os.PathLike[str], *, say: Say = tell, **config: Any) -> Dat
     """
     text = os.fspath(name)
     if Path(text).suffix.lower() in (".yaml", ".yml"):
-        from fairpress.datasets.table import load_yaml
+        from fairpress.datasets.described import load_yaml
 
-        return load_yaml(text, config)
+        return load_yaml(text, config, say)
     chosen = parse(config_class(text), config, text)
     return cast("_Readable", chosen).read(say)
 
 
 def fetch(name: str, say: Say = tell) -> list[Path]:
-    """Bring a shipped dataset's files onto this machine and return where they are."""
+    """Bring a shipped dataset's files onto this machine and return where they are.
+
+    Raises UserError where that fails, or saying how to get a dataset that may not be passed on.
+    """
+    if name == "utkface":
+        from fairpress.datasets.utkface import Utkface
+
+        return [Utkface().place()]
     return find(cast("_Readable", config_class(name)).files, say)

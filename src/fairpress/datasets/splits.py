@@ -60,10 +60,10 @@ def split(
 ) -> dict[Part, np.ndarray]:
     """Return part → ascending row indices (int64), disjoint by subject, together all rows.
 
-    Without folds, test is 30 % of the rows unless `official` names it or `test_share` says another. Of the rest, validation is 15 %:
-    some 650 rows of COMPAS, on which two epochs of one network differ by flips of a few rows, so that early
-    stopping sees differences of about one point. Calibration is 10 % but 256 to 2,048 rows (at most 20 %
-    of the rest): ranges of activations need hundreds of rows and gain nothing from more.
+    Without folds, test is 30 % of the rows unless `official` names it or `test_share` says another. Of the
+    rest, validation is 15 %: some 650 rows of COMPAS, on which two epochs of one network differ by flips of a
+    few rows, so that early stopping sees differences of about one point. Calibration is 10 % but 256 to 2,048
+    rows (at most 20 % of the rest): ranges of activations need hundreds of rows and gain nothing from more.
 
     Subjects are sorted by stratum (label, then the attributes, the one with the smallest group first),
     within a stratum by a hash of seed and subject, and dealt in that order to the part that lags furthest

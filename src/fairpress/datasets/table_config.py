@@ -1,8 +1,10 @@
-"""What the YAML of a user's own table may say."""
+"""What the YAML of a user's own data may say: what every file has, and what a table has beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -73,8 +75,30 @@ def _attributes(value: Any) -> Any:
     return value
 
 
-class Table(SplitOptions):
-    """A CSV or Parquet file described by a few lines.
+@dataclass(frozen=True)
+class Place:
+    """Where options came from.
+
+    Attributes
+    ----------
+    name
+        What the dataset is loaded by: the YAML file, or the name of the kind of data.
+    folder
+        What relative paths start from.
+    config
+        What loads the dataset again beside the name.
+    document
+        The YAML's nodes, which know their lines; None for options given in Python.
+    """
+
+    name: str
+    folder: Path
+    config: Mapping[str, Any]
+    document: Mapping[str, Any] | None = None
+
+
+class Described(SplitOptions):
+    """What tables and images have in common: a CSV or Parquet file that says what is predicted, and of whom.
 
     Attributes
     ----------
@@ -85,21 +109,13 @@ class Table(SplitOptions):
         said which; with more it may be left out.
     classes
         The values the label may have; another one is an error. By default all that occur.
-    features, all_but
-        Either the columns a network reads, or those it does not read. The label, the subject, the split and
-        the columns of sensitive attributes are read only where `features` lists them (never the first three).
-    categorical
-        Columns that hold numbers and are categories nevertheless, such as codes.
     sensitive
         Names of columns, or name → ``{column, bins, names}``.
     subject
-        The column that says who a row is about; without it every row is somebody else.
+        The column that says who a row is about.
     split
         A column with ``train``, ``calibration``, ``validation`` or ``test`` in each row; parts that do not
         occur are carved from train.
-    missing
-        ``"refuse"``: a missing feature or label is an error; ``"drop"``: its row is left out and counted. A
-        missing sensitive attribute is a group of its own in either case.
     separator
         What separates the columns of a CSV file.
     """
@@ -110,26 +126,13 @@ class Table(SplitOptions):
     label: str
     positive: Value | None = None
     classes: tuple[Value, ...] = ()
-    features: tuple[str, ...] | None = None
-    all_but: tuple[str, ...] | None = None
-    categorical: tuple[str, ...] = ()
     sensitive: Annotated[dict[str, Attribute], BeforeValidator(_attributes)] = Field(min_length=1)
     subject: str | None = None
     split: str | None = None
-    missing: Literal["refuse", "drop"] = "refuse"
     separator: str = Field(default=",", min_length=1, max_length=1)
 
     @model_validator(mode="after")
-    def _consistent(self) -> Table:
-        if (self.features is None) == (self.all_but is None):
-            raise ValueError("say either `features` or `all_but`")
-        if self.features is not None:
-            if not self.features:
-                raise ValueError("`features` lists no column")
-            for role in ("label", "subject", "split"):
-                column = getattr(self, role)
-                if column is not None and column in self.features:
-                    raise ValueError(f"the {role} {column!r} is listed among the features; take it out")
+    def _roles_are_consistent(self) -> Described:
         for name, attribute in self.sensitive.items():
             if (attribute.column or name) == self.label:
                 raise ValueError(
@@ -144,11 +147,64 @@ class Table(SplitOptions):
             raise ValueError(f"positive {self.positive!r} is not among the classes {', '.join(self.classes)}")
         return self
 
-    def read(self, say: Say) -> Dataset:
-        """Read the file and return the dataset; raises UserError saying what is wrong in it."""
-        from fairpress.datasets.table import load_options
+    def attribute_names(self) -> tuple[str, ...]:
+        """Return the sensitive attributes, without reading the data."""
+        return tuple(self.sensitive)
 
-        return load_options(self)
+    def mentioned(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Yield where the options name a column, and which."""
+        for role in ("label", "subject", "split"):
+            if getattr(self, role) is not None:
+                yield (role,), getattr(self, role)
+        for i, (name, attribute) in enumerate(self.sensitive.items()):
+            path = ("sensitive", name, "column") if attribute.column else ("sensitive", name, i)
+            yield path, attribute.column or name
+
+
+class Table(Described):
+    """A CSV or Parquet file described by a few lines; what it has in common with images, see `Described`.
+
+    Without a `subject` every row is somebody else.
+
+    Attributes
+    ----------
+    features, all_but
+        Either the columns a network reads, or those it does not read. The label, the subject, the split and
+        the columns of sensitive attributes are read only where `features` lists them (never the first three).
+    categorical
+        Columns that hold numbers and are categories nevertheless, such as codes.
+    missing
+        ``"refuse"``: a missing feature or label is an error; ``"drop"``: its row is left out and counted. A
+        missing sensitive attribute is a group of its own in either case.
+    """
+
+    features: tuple[str, ...] | None = None
+    all_but: tuple[str, ...] | None = None
+    categorical: tuple[str, ...] = ()
+    missing: Literal["refuse", "drop"] = "refuse"
+
+    @model_validator(mode="after")
+    def _features_are_consistent(self) -> Table:
+        if (self.features is None) == (self.all_but is None):
+            raise ValueError("say either `features` or `all_but`")
+        if self.features is not None:
+            if not self.features:
+                raise ValueError("`features` lists no column")
+            for role in ("label", "subject", "split"):
+                column = getattr(self, role)
+                if column is not None and column in self.features:
+                    raise ValueError(f"the {role} {column!r} is listed among the features; take it out")
+        return self
+
+    def read(self, say: Say) -> Dataset:
+        """Read the file, relative to the working directory; raises UserError saying what is wrong in it."""
+        return self.read_at(Place("table", Path(), self.model_dump(mode="json")), say)
+
+    def read_at(self, place: Place, say: Say) -> Dataset:
+        """Read the file; raises UserError saying what is wrong in it."""
+        from fairpress.datasets.table import load
+
+        return load(self, place)
 
     def read_as_features(self, columns: list[str]) -> list[str]:
         """Return the columns a network reads, of those the file has, in order."""

@@ -64,6 +64,10 @@ class Utkface(SplitOptions):
     missing: Literal["refuse", "skip"] = "refuse"
     folder: str | None = None
 
+    def attribute_names(self) -> tuple[str, ...]:
+        """Return the sensitive attributes, without reading the data."""
+        return tuple(name for name in ("sex", "race", "age_group") if name != self.target)
+
     def place(self) -> Path:
         """Return the folder that holds the pictures. Raises UserError saying how to get them."""
         places = [Path(self.folder).expanduser()] if self.folder else default_places()
@@ -95,7 +99,11 @@ class Utkface(SplitOptions):
         number = {name: i for i, name in enumerate(task.classes)}
         notes = [*NOTES, prepared(self.size)]
         if odd:
-            notes.append(left_out(dict.fromkeys(odd), len(odd) + len(names), "have names that do not say age, sex and race"))
+            notes.append(
+                left_out(
+                    dict.fromkeys(odd), len(odd) + len(names), "have names that do not say age, sex and race"
+                )
+            )
         if pixels.unreadable:
             notes.append(left_out(pixels.unreadable, len(odd) + len(names), "cannot be read"))
         return build(

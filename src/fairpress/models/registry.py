@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
+
+from pydantic import BaseModel
 
 from fairpress.core.config import parse
 from fairpress.core.errors import UserError, did_you_mean
@@ -55,19 +57,19 @@ def names() -> list[str]:
     return sorted(_CONFIGS)
 
 
-def reading(what: Literal["table", "images"]) -> list[str]:
-    """Return the architectures that read tables, or images."""
-    return [name for name in names() if _config(name).reads == what]
+def config_class(name: str) -> type[BaseModel]:
+    """Return the config class of an architecture. Raises UserError with what was probably meant."""
+    if name not in _CONFIGS:
+        raise UserError(f"there is no model {name!r}." + did_you_mean(name, _CONFIGS))
+    module, _, attribute = _CONFIGS[name].partition(":")
+    return cast("type[BaseModel]", getattr(import_module(module), attribute))
 
 
 def get(name: str, **params: Any) -> Architecture:
     """Return an architecture's config. Raises UserError for an unknown name or parameter."""
-    if name not in _CONFIGS:
-        raise UserError(f"there is no model {name!r}." + did_you_mean(name, _CONFIGS))
-    config: Architecture = parse(_config(name), params, f"model {name}")
-    return config
+    return cast("Architecture", parse(config_class(name), params, f"model {name}"))
 
 
-def _config(name: str) -> Any:
-    module, _, attribute = _CONFIGS[name].partition(":")
-    return getattr(import_module(module), attribute)
+def reading(what: Literal["table", "images"]) -> list[str]:
+    """Return the architectures that read tables, or images."""
+    return [name for name in names() if cast("Architecture", config_class(name)).reads == what]

@@ -17,6 +17,12 @@ CARD_FILE = "card.json"
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
 
 
+def refuse_taken(target: Path) -> None:
+    """Raise UserError where something stands that a model folder would replace and that is none."""
+    if target.exists() and not (target / CARD_FILE).exists() and (target.is_file() or any(target.iterdir())):
+        raise UserError(f"{target} exists and is no model folder; choose another --out.")
+
+
 @dataclass(frozen=True)
 class Artifact:
     """An ONNX file in memory with its card.
@@ -50,12 +56,7 @@ class Artifact:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model folder, whole or not at all. Raises UserError when the place cannot be written."""
         target = Path(folder)
-        if (
-            target.exists()
-            and not (target / CARD_FILE).exists()
-            and (target.is_file() or any(target.iterdir()))
-        ):
-            raise UserError(f"{target} exists and is no model folder; choose another --out.")
+        refuse_taken(target)
         temporary = None
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

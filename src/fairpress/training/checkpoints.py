@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +33,13 @@ class Checkpoint:
     folder: Path
     key: str
     remember: Mapping[str, Any] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Make the folder. Raises UserError when that is impossible, before any time is spent."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def of_another(self) -> bool:
         """Tell whether another training's state lies here; the first epoch replaces it."""
@@ -70,7 +76,6 @@ class Checkpoint:
 
         target, temporary = self.folder / FILE, self.folder / f"{FILE}.part"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             save_file(
                 {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
                 temporary,
@@ -80,11 +85,10 @@ class Checkpoint:
                 os.fsync(file.fileno())
             temporary.replace(target)
         except OSError as error:
-            raise UserError(
-                f"cannot write the state of the training into {self.folder} ({error.strerror or error}); free some "
-                "space, or choose another --out."
-            ) from None
+            raise self._unwritable(error) from None
 
-    def remove(self) -> None:
-        """Delete it: the training is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"cannot write the state of the training into {self.folder} ({error.strerror or error}); free some space, "
+            "or choose another --out."
+        )

@@ -32,7 +32,7 @@ from fairpress.training.ways import WAYS, Way, fastest
 if TYPE_CHECKING:
     from fairpress.models.vision import TorchvisionNetwork
 
-CHECKED_ROWS = 32
+TRIED_ROWS, CHECKED_ROWS = 32, 32
 TOLERANCE = 1e-3
 
 
@@ -52,8 +52,8 @@ def fit_image_network(
     say
         Receives a sentence when something is decided or done.
     checkpoints
-        A folder for the state after each epoch; the same call goes on from what it finds there, and removes it when
-        it is done.
+        A folder for the state after each epoch; the same call goes on from what it finds there. Whoever saved the
+        artifact removes it.
 
     Raises
     ------
@@ -80,6 +80,7 @@ def fit_image_network(
             "torch": version("torch"),
         }
         checkpoint = Checkpoint(checkpoints, digest(depends_on))
+        checkpoint.prepare()
         if checkpoint.of_another():
             tell(f"the unfinished training in {checkpoints} had other data or options; starting anew")
     way, tried = _choose(module, data, config, device, checkpoint)
@@ -87,14 +88,18 @@ def fit_image_network(
     trained = train_module(
         module,
         data,
-        Schedule(config.max_epochs, config.batch_size, config.learning_rate, config.weight_decay, config.schedule),
+        Schedule(
+            config.max_epochs, config.batch_size, config.learning_rate, config.weight_decay, config.schedule
+        ),
         seed=seed,
         device=device,
         way=way,
         augment=Augment(config.flip, config.shift),
         validation=validation,
         patience=config.patience,
-        checkpoint=None if checkpoint is None else replace(checkpoint, remember={"way": way.name, "tried": tried}),
+        checkpoint=None
+        if checkpoint is None
+        else replace(checkpoint, remember={"way": way.name, "tried": tried}),
         say=say,
     )
     (file,) = export_many(module, [trained.state], data.inputs[:2])
@@ -127,7 +132,7 @@ def _choose(
         return WAYS[remembered["way"]], remembered["tried"]
     if config.way != "auto":
         return WAYS[config.way], {}
-    batch = torch.arange(min(config.batch_size, len(data.labels)))
+    batch = torch.arange(min(config.batch_size, TRIED_ROWS, len(data.labels)))
     with torch.random.fork_rng(devices=[]):
         return fastest(module, data.inputs[batch], data.labels[batch], device)
 
@@ -176,5 +181,7 @@ def _provenance(
         "curve": [[e.loss, e.validation_loss, e.validation_accuracy] for e in trained.epochs],
         "parameters": int(sum(p.numel() for p in module.parameters())),
         **({"started_from": dict(started_from)} if started_from else {}),
-        "versions": {name: version(name) for name in ("torch", "torchvision", "onnx", "onnxscript", "pillow")},
+        "versions": {
+            name: version(name) for name in ("torch", "torchvision", "onnx", "onnxscript", "pillow")
+        },
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -169,7 +169,9 @@ def train_module(
         _go_on(checkpoint, run, progress)
     resumed_after = len(progress.epochs)
     if resumed_after and say is not None:
-        say(f"goes on after epoch {resumed_after} of {schedule.epochs}, which an interrupted training had finished")
+        say(
+            f"goes on after epoch {resumed_after} of {schedule.epochs}, which an interrupted training had finished"
+        )
     while len(progress.epochs) < schedule.epochs and not progress.ran_out(patience):
         number = len(progress.epochs) + 1
         started = time.perf_counter()
@@ -216,7 +218,10 @@ class _Run:
         decayed = [p for p in self.parameters.values() if p.dim() >= 2]
         plain = [p for p in self.parameters.values() if p.dim() < 2]
         self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            [
+                {"params": decayed, "weight_decay": schedule.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
             lr=schedule.learning_rate,
         )
 
@@ -241,7 +246,7 @@ class _Run:
                 told, speed = now, (step + 1) * size / (now - started)
                 share = (step + 1) / len(batches)
                 self.say(f"epoch {number} of {self.schedule.epochs}, {share:.0%}: {speed:.0f} rows/s")
-        mean = float(total) / len(batches)  # waits for the device
+        mean = total.item() / len(batches)  # waits for the device
         return mean, len(batches) * size / (time.perf_counter() - started)
 
     def step(self, batch: Tensor, generator: torch.Generator) -> Tensor:
@@ -265,8 +270,8 @@ def evaluate(module: nn.Module, data: Data, device: torch.device) -> tuple[float
     for start in range(0, len(data.labels), EVALUATION_BATCH):
         y = data.labels[start : start + EVALUATION_BATCH].to(device)
         logits = module(data.inputs[start : start + EVALUATION_BATCH].to(device))
-        loss += float(nn.functional.cross_entropy(logits, y, reduction="sum"))
-        right += float((logits.argmax(1) == y).sum())
+        loss += nn.functional.cross_entropy(logits, y, reduction="sum").item()
+        right += (logits.argmax(1) == y).sum().item()
     return loss / len(data.labels), right / len(data.labels)
 
 

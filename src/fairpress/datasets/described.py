@@ -1,0 +1,41 @@
+"""A dataset that a YAML file describes: a table, or images where it says `image`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fairpress.core.config import parse, read_yaml
+from fairpress.datasets.base import Dataset
+from fairpress.datasets.images_config import Images
+from fairpress.datasets.sources import Say
+from fairpress.datasets.table_config import Place, Table
+
+
+def load_yaml(path: str, overrides: Mapping[str, Any], say: Say) -> Dataset:
+    """Return the dataset that a YAML file describes; see `Table` and `Images` for its keys.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    overrides
+        Options that replace or add to those in the file, such as ``folds``.
+    say
+        Receives a sentence before each slow step.
+
+    Raises
+    ------
+    UserError
+        Every error of the YAML at once, with line and column; or what is wrong in the data.
+    """
+    document = read_yaml(path)
+    kind: type[Table | Images] = Table
+    if isinstance(document, dict):
+        document.update(overrides)
+        kind = Images if "image" in document else Table
+    options = parse(kind, document, path)
+    dumped = options.model_dump(mode="json")
+    config = {key: dumped[key] for key in overrides}
+    return options.read_at(Place(path, Path(path).parent, config, document), say)

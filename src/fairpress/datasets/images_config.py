@@ -1,0 +1,53 @@
+"""What the YAML of a user's own images may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from fairpress.datasets.base import Dataset
+from fairpress.datasets.sources import Say
+from fairpress.datasets.table_config import Described, Place
+
+
+class Images(Described):
+    """Image files and a CSV or Parquet file with a row for each; what it has in common with tables, see `Described`.
+
+    Without a `subject` every image is somebody else, files that are equal byte for byte excepted.
+
+    Attributes
+    ----------
+    image
+        The column that holds each image's path, relative to `folder`. Each image stands in one row.
+    folder
+        Where the images are, relative to the YAML file; by default the folder of the table.
+    size
+        Side of the square of pixels that a network reads.
+    missing
+        ``"refuse"``: an image that is absent, truncated or no image, or a missing label, is an error; ``"skip"``: its
+        row is left out and counted. A missing sensitive attribute is a group of its own in either case.
+    """
+
+    image: str
+    folder: str | None = None
+    size: int = Field(default=64, ge=8, le=1024)
+    missing: Literal["refuse", "skip"] = "refuse"
+
+    @model_validator(mode="after")
+    def _image_is_a_column_of_its_own(self) -> Images:
+        for role in ("label", "subject", "split"):
+            if getattr(self, role) == self.image:
+                raise ValueError(f"`image` and `{role}` name the same column {self.image!r}")
+        return self
+
+    def read(self, say: Say) -> Dataset:
+        """Read table and images, relative to the working directory; raises UserError saying what is wrong in them."""
+        return self.read_at(Place("images", Path(), self.model_dump(mode="json")), say)
+
+    def read_at(self, place: Place, say: Say) -> Dataset:
+        """Read table and images; raises UserError saying what is wrong in them."""
+        from fairpress.datasets.images import load
+
+        return load(self, place, say)
