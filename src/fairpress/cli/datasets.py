@@ -53,7 +53,7 @@ def data_check(
     Parameters
     ----------
     name
-        A dataset's name, or a YAML file that describes a table.
+        A dataset's name, or a YAML file that describes a table or images.
     strict
         Exit with 1 when there is a warning.
     json_
@@ -74,6 +74,8 @@ def data_check(
             f"{name}: {len(dataset):,} rows ({parts}), label {task.target!r}: {', '.join(task.classes)}",
             markup=False,
         )
+        for note in dataset.notes:
+            say(f"note: {note}", markup=False, soft_wrap=True)
         for f in found:
             say(f"warning: {f.sentence}", markup=False, soft_wrap=True)
         if not found:

@@ -182,7 +182,7 @@ def predict(
     out
         A .parquet or .csv file.
     data
-        A dataset's name, or a YAML file that describes a table; by default what the first model was trained on.
+        A dataset's name, or a YAML file that describes a table or images; by default what the first model was trained on.
     part
         Which rows: test, or all (for a model that never saw any of them).
     model_config

@@ -33,9 +33,14 @@ def check(dataset: Dataset, floor: int) -> list[Warned]:
         Rows a group needs for any verdict (`auditing.verdict.floor_rows`).
 
     What is looked for: a column from which the label can be read off; an
-    attribute that is nearly the label; people with many rows, equal rows, columns of one value, groups too small.
+    attribute that is nearly the label; people with many rows, equal rows, columns of one value, groups too small. Of
+    images: brightness from which the label can be read off, copies, images of one colour.
     People in two parts are no warning: such a split is refused when the data are loaded.
     """
+    if dataset.inputs.ndim == 4:
+        from fairpress.datasets.check_images import check_images
+
+        return [*_attribute_is_label(dataset), *check_images(dataset), *_tiny_groups(dataset, floor)]
     finders = (
         _giveaways,
         _attribute_is_label,
@@ -52,7 +57,7 @@ def _giveaways(data: Dataset) -> Iterator[Warned]:
     y = data.labels
     commonest = float(np.bincount(y[test]).max() / len(test)) if len(test) else 1.0
     for name, values in data.features.items():
-        right = _read_off(values[train], y[train], values[test], y[test])
+        right = read_off(values[train], y[train], values[test], y[test])
         if right >= GIVES_AWAY and right > (1 + commonest) / 2:
             yield Warned(
                 "gives_away",
@@ -63,7 +68,7 @@ def _giveaways(data: Dataset) -> Iterator[Warned]:
             )
 
 
-def _read_off(seen: np.ndarray, y_seen: np.ndarray, new: np.ndarray, y_new: np.ndarray) -> float:
+def read_off(seen: np.ndarray, y_seen: np.ndarray, new: np.ndarray, y_new: np.ndarray) -> float:
     """Return the share of new rows right by the majority label of the value (numbers: of one of 50 ranges)."""
     if not len(new) or not len(seen):
         return 0.0

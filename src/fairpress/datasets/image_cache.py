@@ -224,16 +224,14 @@ class _Checksums:
 
 def _entry(place: Path, key: str) -> Mapping[str, Any] | None:
     """Return what an entry says of itself, None where there is none; warn where it is damaged."""
+    if not place.exists():
+        return None
     try:
         entry: Mapping[str, Any] = json.loads((place / ENTRY).read_text(encoding="utf-8"))
         stat = (place / PIXELS).stat()
         good = entry["key"] == key and entry["bytes"] == stat.st_size
         if good and (stat.st_size <= CHECKED or entry["modified_ns"] != stat.st_mtime_ns):
             good = entry["crc32"] == _checksums(place / PIXELS)
-    except FileNotFoundError:
-        if not place.exists():
-            return None
-        good = False
     except (ValueError, KeyError, TypeError, OSError):
         good = False
     if good:

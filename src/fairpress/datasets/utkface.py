@@ -28,8 +28,8 @@ AGE_EDGES = (18, 30, 45, 60)
 AGE_GROUPS = ("0-17", "18-29", "30-44", "45-59", "60+")
 NOTES = (
     f"Source: UTKFace, aligned and cropped faces, {HOME}; for non-commercial research only.",
-    "Sex and race are what annotators and an algorithm said of a picture, age what an algorithm estimated and "
-    "annotators checked; none is what people say of themselves.",
+    "Age, sex and race were estimated by an algorithm from the picture and checked by an annotator; they are not what "
+    "people say of themselves.",
     "Who is pictured is not known: one person may be in several pictures, on both sides of the split. Files that "
     "are equal byte for byte are one subject.",
 )
@@ -77,7 +77,7 @@ class Utkface(SplitOptions):
         looked = ", ".join(str(p) for p in places)
         raise UserError(
             f"UTKFace is not on this machine (looked for {looked}). It may not be passed on, so fairpress does not "
-            f"fetch it: ask for it at {HOME} (“Aligned & Cropped Faces”), unpack the .jpg files into a folder named "
+            f"fetch it: get it at {HOME} (“Aligned & Cropped Faces”), unpack the .jpg files into a folder named "
             "utkface, and set FAIRPRESS_DATA to the folder that holds utkface."
         )
 
