@@ -55,6 +55,10 @@ def test_doctor_looks_and_answers(capsys):
         (["study", "check", "compas", "audit.margn=1"], "Did you mean 'margin'"),
         (["train", "mlpp", "--data", "compas", "--out", "x"], "Did you mean 'mlp'|could not be found"),
         (["train", "mlp", "--data", "compass", "--out", "x"], "Did you mean 'compas'"),
+        (
+            ["train", "mlp", "--data", "compas", "--by", "height", "--out", "x"],
+            "no such sensitive|could not be found",
+        ),
         (["compress", "model.pt", "--recipe", "int8", "--out", "x"], "pickle"),
         (["predict", "base", "--out", "x.parquet"], "name=folder"),
         (["show", "absent"], "no model folder"),

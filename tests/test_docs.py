@@ -16,6 +16,7 @@ PAGES = (
     "README.md",
     "docs/getting-started.md",
     "docs/your-own-data.md",
+    "docs/images.md",
     "docs/foreign-models.md",
     "docs/gate.md",
     "docs/study.md",

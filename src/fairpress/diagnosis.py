@@ -35,7 +35,9 @@ def diagnose() -> list[Finding]:
         _runtime(),
         _packages("audit", ("duckdb", "pyarrow", "numpy", "scipy"), None),
         _packages("report", ("altair", "vl-convert-python", "jinja2"), None),
-        _packages("train and compress", ("torch", "torchao", "onnxscript", "safetensors"), "torch"),
+        _packages(
+            "train and compress", ("torch", "torchvision", "torchao", "onnxscript", "safetensors"), "torch"
+        ),
         _packages("read pandas frames", ("pandas",), "", install="pandas"),
         _packages("read polars frames", ("polars",), "", install="polars"),
         Finding("processor", True, _processor()),
@@ -112,4 +114,4 @@ def _processor() -> str:
 def _accelerator() -> Finding:
     if util.find_spec("torch") is None:
         return Finding("GPU", None, "unknown without torch; everything runs on the CPU")
-    return Finding("GPU", None, "used for training where torch finds one (--device cuda)")
+    return Finding("GPU", None, "images train on it where torch finds one; tables with --device cuda")

@@ -110,9 +110,11 @@ def test_networks_for_tables_and_images_do_not_mix(faces):
         fit(ResNet18(), [one], [0])
 
 
-def test_training_options_are_those_of_the_architecture():
+def test_training_options_are_those_of_the_architecture(places):
     assert isinstance(training_config(ResNet18()), ImageFitConfig)
     assert type(training_config(Mlp())) is FitConfig
+    with pytest.raises(TypeError, match="training_config makes it"):
+        fit(ResNet18(), [datasets.load("utkface", say=lambda _: None, size=16)], [0], FitConfig())
     with pytest.raises(UserError, match="unknown key 'flip'"):
         training_config(Mlp(), {"flip": True})
     with pytest.raises(UserError, match="Did you mean 'shift'"):

@@ -58,8 +58,8 @@ def _brightness(data: Dataset, seen: _Seen) -> Iterator[Warned]:
             "gives_away",
             "brightness",
             right,
-            f"the brightness of an image alone tells the label of {right:.1%} of the test rows: the classes were "
-            "photographed or processed differently, and that is what a network learns.",
+            f"the brightness of an image alone tells the label of {right:.1%} of the test rows: if the classes "
+            "were photographed or processed differently, that is what a network learns.",
         )
 
 

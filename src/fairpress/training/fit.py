@@ -81,7 +81,7 @@ def fit(
     Parameters
     ----------
     config
-        As `training_config` makes it; for images, a plain FitConfig says what differs from its defaults.
+        As `training_config` makes it.
     checkpoints
         A folder where the training of images keeps the state after each epoch, and goes on from it.
 
@@ -181,8 +181,10 @@ def _fit_images(
     from fairpress.training.fit_images import fit_image_network
 
     assert isinstance(architecture, TorchvisionNetwork)
+    config = ImageFitConfig() if config is None else config
     if not isinstance(config, ImageFitConfig):
-        config = ImageFitConfig(**({} if config is None else config.model_dump(exclude_defaults=True)))
+        # Its defaults are those for tables; which of its values somebody chose can no longer be told.
+        raise TypeError("networks that read images take an ImageFitConfig; training_config makes it")
     return [
         fit_image_network(
             architecture,
