@@ -131,6 +131,8 @@ def test_training_can_start_from_weights_with_another_last_layer(tmp_path):
     assert torch.equal(network.body.conv1.weight, donor.body.conv1.weight)
     assert network.body.fc.weight.shape == (2, 512)
     assert told["drawn_anew"] == ["fc.bias", "fc.weight"]
+    save_file(dict(donor.state_dict()), tmp_path / "model.safetensors")  # as a model folder has it
+    registry.get("resnet18", weights=str(tmp_path / "model.safetensors")).start(network)
     assert "weights" not in architecture.model_dump()  # a card that can be opened where the file is not
     del state["layer1.0.conv1.weight"]
     save_file(state, tmp_path / "part.safetensors")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -66,7 +67,7 @@ def train(
     learning_rate
         The highest learning rate (0.001).
     weights
-        A safetensors file of weights to start from, with torchvision's names.
+        A safetensors file of weights to start from: a model folder's, or one with torchvision's names.
     seed
         Training seed.
     device
@@ -96,7 +97,7 @@ def train(
         training=training,
         device=device,
         checkpoints=unfinished,
-        say=_say_progress,
+        say=_progress(),
     )
     folder = artifact.save(out)
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -132,9 +133,21 @@ def _attribute(dataset: Dataset, name: str) -> str:
     )
 
 
-def _say_progress(sentence: str) -> None:
-    sys.stderr.write(f"{sentence}\n")
-    sys.stderr.flush()
+def _progress() -> Callable[[str], None]:
+    """Return what prints sentences on standard error; of epochs that fly by, not more than one a second."""
+    import time
+
+    told = 0.0
+
+    def tell(sentence: str) -> None:
+        nonlocal told
+        if sentence.startswith("epoch") and time.monotonic() - told < 1:
+            return
+        told = time.monotonic()
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
+
+    return tell
 
 
 @app.command

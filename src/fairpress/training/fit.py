@@ -177,10 +177,10 @@ def _fit_images(
     device: Any,
     checkpoints: Path | None,
 ) -> list[Artifact]:
-    from fairpress.models.vision import TorchvisionNetwork
+    from fairpress.models.image_network import ImageNetwork
     from fairpress.training.fit_images import fit_image_network
 
-    assert isinstance(architecture, TorchvisionNetwork)
+    assert isinstance(architecture, ImageNetwork)
     config = ImageFitConfig() if config is None else config
     if not isinstance(config, ImageFitConfig):
         # Its defaults are those for tables; which of its values somebody chose can no longer be told.

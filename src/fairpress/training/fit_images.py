@@ -30,14 +30,14 @@ from fairpress.training.single import Schedule, Trained, train_module
 from fairpress.training.ways import WAYS, Way, fastest
 
 if TYPE_CHECKING:
-    from fairpress.models.vision import TorchvisionNetwork
+    from fairpress.models.image_network import ImageNetwork
 
 TRIED_ROWS, CHECKED_ROWS = 32, 32
 TOLERANCE = 1e-3
 
 
 def fit_image_network(
-    architecture: TorchvisionNetwork,
+    architecture: ImageNetwork,
     dataset: Dataset,
     seed: int,
     config: ImageFitConfig,

@@ -1,0 +1,82 @@
+"""What networks for images have in common: uint8 pixels in, scaled inside, weights to start from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fairpress.core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ImageNetwork(BaseModel):
+    """A network by its `name`; a subclass says what its `body` is.
+
+    Attributes
+    ----------
+    weights
+        A local safetensors file to start training from: a model folder's, or one with the names the body gives its
+        tensors. Its last layer is left out where it has another number of classes. Weights stand in the model
+        folder afterwards, so that the file is needed no more.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: ClassVar[str]
+    reads: ClassVar[Literal["table", "images"]] = "images"
+
+    weights: str | None = Field(default=None, exclude=True)
+
+    def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
+        """Return the network behind the scaling: float pixels [rows, 3, height, width] in, logits out."""
+        raise TypeError(f"{type(self).__name__} does not say what its body is")
+
+    def build(self, shape: Sequence[int], n_classes: int) -> nn.Module:
+        """Return the network: uint8 pixels [rows, 3, height, width] in, logits [rows, n_classes] out.
+
+        Weights are drawn from torch's global generator, as the body's makers draw them; the caller seeds it.
+        """
+        from torch import nn
+
+        from fairpress.models.pixels import ScalePixels
+
+        return nn.Sequential(OrderedDict(pixels=ScalePixels(), body=self.body(shape, n_classes)))
+
+    def start(self, network: nn.Module) -> dict[str, Any]:
+        """Load `weights` into a network that `build` made, and return what a card says of them.
+
+        Raises
+        ------
+        UserError
+            There is no such file, it is no safetensors file, or it belongs to another network.
+        """
+        if self.weights is None:
+            return {}
+        from fairpress.models.checkpoint import from_bytes
+
+        path = Path(self.weights).expanduser()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read the weights {path}: {error.strerror or error}.") from None
+        given = {k.removeprefix("body."): v for k, v in from_bytes(data, str(path)).items()}
+        body = network.get_submodule("body")
+        own = body.state_dict()
+        # The last layer's weight and bias are the last tensors of every classifier of torchvision and timm.
+        head = set(list(own)[-2:])
+        fitting = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
+        lacking = [k for k in own if k not in fitting and k not in head and "num_batches" not in k]
+        if lacking:
+            raise UserError(
+                f"{path} holds no weights of {self.name}: {lacking[0]!r} is absent or of another shape "
+                f"({len(lacking)} of {len(own)} tensors)."
+            )
+        body.load_state_dict({**own, **fitting})
+        kept_head = sorted(head - set(fitting))
+        return {"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "drawn_anew": kept_head}
