@@ -15,7 +15,8 @@ from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import FILE, Checkpoint
 from fairpress.training.loop import Data
 from fairpress.training.rows import Selected
-from fairpress.training.single import Schedule, train_module
+from fairpress.training.schedule import Schedule
+from fairpress.training.single import train_module
 from fairpress.training.ways import WAYS, Way, fastest
 
 FOUR = Schedule(epochs=4, batch_size=16, learning_rate=3e-3, weight_decay=0.01, shape="one_cycle")

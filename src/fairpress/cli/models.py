@@ -1,153 +1,16 @@
-"""`fairpress train`, `compress`, `predict` and `show`: models, a step at a time."""
+"""`fairpress compress`, `predict` and `show`: models, a step at a time."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.program import app, csv_text, listed, say, show_audit
+from fairpress.cli.program import app, csv_text, say
 from fairpress.core.errors import UserError
-
-if TYPE_CHECKING:
-    from fairpress.datasets.base import Dataset
-
-
-@app.command
-def train(
-    model: str,
-    /,
-    *,
-    data: str,
-    out: Path,
-    by: str = "",
-    target: str | None = None,
-    image_size: int | None = None,
-    test_share: float | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    weights: Path | None = None,
-    seed: int = 0,
-    device: str | None = None,
-) -> int:
-    """Train a network and write its model folder. An interrupted training of images goes on by the same command.
-
-    Examples:
-
-    fairpress train mlp --data compas --out base/
-
-    fairpress train resnet18 --data utkface --target sex --by race,age --image-size 64 --out base/
-
-    Parameters
-    ----------
-    model
-        An architecture: mlp for tables, resnet18 for images.
-    data
-        A dataset's name, or a YAML file that describes a table or images.
-    out
-        The model folder.
-    by
-        Sensitive attributes, by commas: show the accuracy of each of their groups, on validation rows.
-    target
-        What is predicted, where the dataset has a choice: utkface has sex, race, age_group.
-    image_size
-        Side of the square, in pixels, to which images are resized (64).
-    test_share
-        Share of the rows that is kept for testing; small groups need many.
-    epochs
-        At most so many rounds through the training rows (mlp 40, resnet18 16); training stops early.
-    batch_size
-        Rows in a step (mlp 128, resnet18 64).
-    learning_rate
-        The highest learning rate (0.001).
-    weights
-        A safetensors file of weights to start from: a model folder's, or one with torchvision's names.
-    seed
-        Training seed.
-    device
-        cpu, cuda, or auto. By default a GPU, where there is one, for images, and else the processor.
-    """
-    from fairpress import api
-    from fairpress.runtime.artifact import refuse_taken
-    from fairpress.training.fit import check_readable, require_torch, training_config
-
-    require_torch("Training a network")
-    from fairpress.models import registry
-
-    refuse_taken(out)
-    options = {} if weights is None else {"weights": str(weights)}
-    training = _given(max_epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    architecture = registry.get(model, **options)
-    training_config(architecture, training)
-    dataset = api.load_dataset(data, **_given(target=target, size=image_size, test_share=test_share))
-    check_readable(architecture, dataset)
-    attributes = [_attribute(dataset, name) for name in listed(by)]
-    unfinished = out.resolve().with_name(f".{out.resolve().name}.training")
-    artifact = api.train(
-        model,
-        dataset,
-        seed=seed,
-        options=options,
-        training=training,
-        device=device,
-        checkpoints=unfinished,
-        say=_progress(),
-    )
-    folder = artifact.save(out)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    made = artifact.card.provenance
-    say(f"{folder}: {artifact.size:,} bytes, {made['epochs']} epochs, ", end="", markup=False)
-    say(f"accuracy on validation rows {made['validation_accuracy']:.3f}", markup=False)
-    if attributes:
-        table = api.predict({out.resolve().name: artifact}, dataset.development(), part="validation")
-        say("on validation rows, which chose the epoch; an audit uses test rows:", markup=False)
-        show_audit(api.audit(table, by=attributes, positive=dataset.task.positive))
-    return 0
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _attribute(dataset: Dataset, name: str) -> str:
-    """Return the sensitive attribute that is meant: age stands for age_group where there is no age."""
-    from fairpress.core.errors import did_you_mean
-
-    if name in dataset.attributes:
-        return name
-    if f"{name}_group" in dataset.attributes:
-        return f"{name}_group"
-    if name == dataset.task.target:
-        raise UserError(
-            f"--by {name}: {name} is what is predicted here; accuracy by it is no question of fairness."
-        )
-    raise UserError(
-        f"--by {name}: {dataset.name!r} has no such sensitive attribute."
-        + did_you_mean(name, dataset.attributes)
-    )
-
-
-def _progress() -> Callable[[str], None]:
-    """Return what prints sentences on standard error; of epochs that fly by, not more than one a second."""
-    import time
-
-    told = 0.0
-
-    def tell(sentence: str) -> None:
-        nonlocal told
-        if sentence.startswith("epoch") and time.monotonic() - told < 1:
-            return
-        told = time.monotonic()
-        sys.stderr.write(f"{sentence}\n")
-        sys.stderr.flush()
-
-    return tell
 
 
 @app.command

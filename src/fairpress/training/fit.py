@@ -39,7 +39,7 @@ class ImageFitConfig(FitConfig):
     Attributes
     ----------
     schedule
-        Course of the learning rate (`single.Schedule`).
+        Course of the learning rate (`schedule.Schedule`).
     flip, shift
         Mirror half of the images; move each by up to this share of its side.
     way

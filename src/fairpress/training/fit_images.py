@@ -26,7 +26,8 @@ from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import Checkpoint
 from fairpress.training.fit import ImageFitConfig, data_of, tensors
 from fairpress.training.loop import Data
-from fairpress.training.single import Schedule, Trained, train_module
+from fairpress.training.schedule import Schedule
+from fairpress.training.single import Trained, train_module
 from fairpress.training.ways import WAYS, Way, fastest
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,39 +17,11 @@ from fairpress.core.errors import UserError
 from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import Checkpoint
 from fairpress.training.loop import AfterStep, Data
+from fairpress.training.schedule import Schedule
 from fairpress.training.ways import WAYS, Way
 
-Shape = Literal["one_cycle", "cosine", "constant"]
-WARM_UP, WARM_START = 0.25, 25
 EVALUATION_BATCH = 256
 SAY_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long to learn, in what steps, and how fast.
-
-    `one_cycle` rises along half a cosine from a 25th of `learning_rate` over the first quarter, then falls along
-    half a cosine to 0 (Smith and Topin 2018, arXiv 1708.07120); `cosine` only falls (Loshchilov and Hutter 2017,
-    arXiv 1608.03983). Weights decay by AdamW; biases and the scales of normalisation layers do not.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float = 0.0
-    shape: Shape = "cosine"
-
-    def rate(self, done: float) -> float:
-        """Return the learning rate when a share `done` of all steps is taken."""
-        if self.shape == "constant":
-            return self.learning_rate
-        if self.shape == "one_cycle":
-            if done < WARM_UP:
-                start = self.learning_rate / WARM_START
-                return start + (self.learning_rate - start) * (1 - math.cos(math.pi * done / WARM_UP)) / 2
-            done = (done - WARM_UP) / (1 - WARM_UP)
-        return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
 @dataclass(frozen=True)
