@@ -92,7 +92,9 @@ def widest_pairs(
             if len(usable) < 2:
                 continue
             top, bottom = (usable[int(pick(rate.value[usable]))] for pick in (np.argmax, np.argmin))
-            found[Pair(attribute, groups.index(there[top]), groups.index(there[bottom]), VALIDATION)] = None
+            first, second = groups.index(there[top]), groups.index(there[bottom])
+            if Pair(attribute, second, first, VALIDATION) not in found:
+                found[Pair(attribute, first, second, VALIDATION)] = None
     return list(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 from fairpress.auditing.auditor import Auditor, Run
@@ -129,6 +130,11 @@ def audit(
     evidence = Evidence(cells) if seed_column is None else SeedEvidence(cells, source.name)
     fixed = fixed_pairs(pairs, cells, by)
     if pairs_from is not None:
+        if pairs_from is table or (isinstance(pairs_from, (str, PathLike)) and pairs_from == table):
+            raise UserError(
+                "a pair chosen on the audited rows themselves regresses to the mean and flatters compression; choose it on "
+                "validation rows (`fairpress predict --part validation`), or fix it by --pair."
+            )
         fixed += _chosen(pairs_from, cells, baseline, judged, margin, asked)
     scored = score_pairs(
         source, cells, baseline, compressed, label=label, bins=bins or {}, keys=keys, weight=weight

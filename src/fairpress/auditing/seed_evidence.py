@@ -132,14 +132,16 @@ class SeedEvidence(Evidence):
         torn = np.bincount(self.by_seed(index)[0][partly], minlength=groups) > 0
         inside = ~np.isnan(values)
         n = per_group(self.cells.weight[inside], index[inside], groups)
+        reached = np.broadcast_to(np.asarray(reach, dtype=float), (groups,))
+        r = np.where(reached > 0, reached, 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = per_group(x.first[inside], index[inside], groups) / n
-            r = np.where(np.asarray(reach) > 0, reach, 1.0)
             sums, n, effective = self._crossed((values - mean[index]) / r[index], index, groups)
-            found = np.where(np.asarray(reach) > 0, crossed_change(sums).se, crossed_mean(sums).se) * r
-            df = np.where(np.asarray(reach) > 0, crossed_change(sums).df, crossed_mean(sums).df)
+            without, pseudo = crossed_mean(sums), crossed_change(sums)
+            se = np.where(reached > 0, pseudo.se, without.se) * r
+            df = np.where(reached > 0, pseudo.df, without.df)
         nothing = torn | ~(n > 0)
-        mean, se = np.where(nothing, np.nan, mean), np.where(nothing, np.nan, found)
+        mean, se = np.where(nothing, np.nan, mean), np.where(nothing, np.nan, se)
         return Studentized(mean, mean, se, n, effective, df, limits, method)
 
     def per_seed(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Floats:
