@@ -48,8 +48,8 @@ def fairness_changes(
     G₁ − G₀ ∈ [min over A₀ of L(D), max over A₁ of U(D)], A_m = pairs whose simultaneous upper bound reaches the
     largest simultaneous lower bound in model m (α/10 each), L and U one-sided bounds at 2α/5 each: pointwise,
     because (a, b) is one pair. Exact at ties, where the bootstrap of the gap is inconsistent. The simultaneous bounds that
-    made A₀ and A₁ also bound G₀ and G₁ themselves, so their difference holds at no further cost: without it, a gap that opens
-    between groups that were equal could not be told from one that closes.
+    made A₀ and A₁ also bound G₀ and G₁ themselves, so their difference holds at no further cost: without it, a gap that
+    opens between groups that were equal could not be told from one that closes.
     """
     out = {}
     for metric, names in NEEDS.items():

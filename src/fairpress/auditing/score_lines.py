@@ -121,7 +121,13 @@ def score_lines(
     }
     return ScoreLines(
         lines,
-        {side: number[f"{side}_score_1"] / number["w"] for side in SIDES[:2]},
+        {
+            # A mean of equal scores can differ from them in the last digit, and fall into another bin of calibration.
+            side: np.asarray(table[b].to_numpy(), dtype=float)
+            if exact
+            else number[f"{side}_score_1"] / number["w"]
+            for side, b in zip(SIDES, ("b0", "b1"), strict=False)
+        },
         {
             side: np.unique(table[b].to_numpy(), return_inverse=True)[1].reshape(-1)
             for side, b in zip(SIDES, ("b0", "b1"), strict=False)

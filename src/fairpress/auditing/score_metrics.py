@@ -88,8 +88,10 @@ class ScorePair:
         x = self.lines.moments[side, "score"]
         if name == "generalized_fpr":
             return Moments(*(np.where(yes, np.nan, v) for v in x))
-        w, ww = (np.zeros_like(v) if side == "change" else v for v in (cells.weight, cells.weight_squares))
-        flipped = (w - x.first, ww - x.crossed, ww - 2 * x.crossed + x.second)
+        flipped = (-x.first, -x.crossed, x.second)  # of 1 − s, whose change is −Δs
+        if side != "change":
+            w, ww = cells.weight, cells.weight_squares
+            flipped = (w - x.first, ww - x.crossed, ww - 2 * x.crossed + x.second)
         return Moments(*(np.where(yes, v, np.nan) for v in flipped))
 
     def _usual(self, x: Moments, index: np.ndarray, k: int) -> Floats:
