@@ -178,7 +178,8 @@ def test_retraining_is_not_counted_as_forgetting_and_forgetting_is_found():
         assert everybody.share.value > 0 < everybody.expected.value
         assert men.excess.low <= 0 <= men.excess.high
         if moved:
-            wrong = (data.b != data.label)[data.sex == "F"].groupby(data.row_id).all()
+            of_women = data[data.sex == "F"]
+            wrong = (of_women.b != of_women.label).groupby(of_women.row_id).all()
             assert 0 < women.excess.low <= wrong.mean() <= women.excess.high
         else:
             assert women.excess.low <= 0 <= women.excess.high
@@ -234,23 +235,10 @@ def test_changes_of_ppv_of_people_and_weights_are_as_wide_as_the_bootstrap_of_ro
 def test_the_command_line_takes_every_choice_and_json_has_all_of_it(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stacked(20, moved=0.1).to_parquet("runs.parquet")
+    text = "--baseline a --compressed b --by sex --seed-column seed --pair sex=F|M --correction by --family study"
+    options = [*text.split(), "--fail-on", "not_estimable", "--html", "a.html"]
     with pytest.raises(SystemExit) as stop:
-        cli.main(
-            [
-                "audit",
-                "runs.parquet",
-                "--baseline",
-                "a",
-                "--compressed",
-                "b",
-                "--by",
-                "sex",
-                "--seed-column",
-                "seed",
-            ]
-            + ["--pair", "sex=F|M", "--correction", "by", "--family", "study", "--fail-on", "not_estimable"]
-            + ["--html", "a.html", "--json"]
-        )
+        cli.main(["audit", "runs.parquet", *options, "--json"])
     assert stop.value.code == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["correction"], found["family"]) == ("by", "study")
