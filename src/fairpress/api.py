@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -111,6 +112,10 @@ def audit(
     row_id: str = "row_id",
     bins: Mapping[str, Sequence[float]] | None = None,
     missing: str = "group",
+    correction: str = "holm",
+    family: str = "artifact",
+    pairs: Sequence[str | tuple[Mapping[str, str], Mapping[str, str]]] = (),
+    pairs_from: Any = None,
 ) -> AuditReport:
     """Audit a predictions table; see `fairpress.auditing.run.audit`.
 
@@ -142,6 +147,10 @@ def audit(
         row_id=row_id,
         bins=bins,
         missing=missing,
+        correction=correction,
+        family=family,
+        pairs=pairs,
+        pairs_from=pairs_from,
     )
     return AuditReport(**{name: getattr(found, name) for name in Audit.__dataclass_fields__})
 
@@ -266,7 +275,9 @@ def predict(
         dataset = data_of(open_model(first))
     opened = {name: open_any(model, dataset, model_config) for name, model in models.items()}
     table = predictions(opened, dataset, part)
-    return table.replace_schema_metadata({"fairpress.models": "\n".join(opened)})
+    return table.replace_schema_metadata(
+        {"fairpress.models": "\n".join(opened), "fairpress.runs": json.dumps(_runs(opened, dataset))}
+    )
 
 
 def is_foreign(model: Model) -> bool:
@@ -328,6 +339,20 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True) if target.parent.is_dir() else None
         raise UserError(f"cannot write {target} ({error.strerror or error}); choose another place.") from None
+
+
+def _runs(opened: Mapping[str, Artifact | Foreign], dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """Return what made each model's predictions; an audit of the table repeats it."""
+    from fairpress.runtime.session import identity
+
+    two = dataset.task.positive is not None and len(dataset.task.classes) == 2
+    return {
+        name: {
+            "runtime": identity(),
+            "threshold": (m.card if isinstance(m, Artifact) else m.config).threshold if two else None,
+        }
+        for name, m in opened.items()
+    }
 
 
 def _written(path: str | os.PathLike[str] | None, text: str) -> str:

@@ -149,6 +149,10 @@ def audits():
     yield api.audit(seeds, seed_column="seed", **both)
     yield api.audit(pd.concat([table, many]), **both)
     yield api.audit(table.assign(w=2, p=1), weight="w", **both)
+    scores = table.assign(**{f"{m}.score": np.linspace(0, 1, len(table)) for m in ("fp32", "int4")})
+    yield api.audit(scores, pairs=["sex*age_group=Female,65+|Male,65+"], **both)
+    runs = pd.concat([table.assign(seed=s, row_id=table.index) for s in range(20)])
+    yield api.audit(runs, seed_column="seed", **both)
 
 
 def test_every_kind_of_audit_keeps_the_published_schema():

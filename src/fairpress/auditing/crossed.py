@@ -114,6 +114,11 @@ def crossed_rate(sums: CrossedSums) -> Studentized:
     return _crossed(sums, up=2.0, down=2.0, low=0.0, limits=(0.0, 1.0))
 
 
+def crossed_mean(sums: CrossedSums) -> Studentized:
+    """Return the mean over seeds and rows of any value, both random; no pseudo-rows, otherwise as `crossed_change`."""
+    return _crossed(sums, up=0.0, down=0.0, low=0.0, limits=(-np.inf, np.inf))
+
+
 def crossed_excess(sums: CrossedSums) -> Studentized:
     """Return each group's change minus the rest's (first axis = groups), seeds and rows random.
 

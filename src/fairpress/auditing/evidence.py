@@ -9,6 +9,7 @@ import numpy as np
 from fairpress.auditing.cells import Cells
 from fairpress.auditing.clusters import ClusterSums, cluster_sums, design_effect
 from fairpress.auditing.intervals import agresti_caffo, bonett_price, excess_loss, wilson
+from fairpress.auditing.linearised import linearise
 from fairpress.auditing.studentized import Floats, Studentized
 
 RATES = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr", "ppv", "npv")
@@ -22,6 +23,14 @@ class Rate(NamedTuple):
     high: Floats
     n: Floats
     method: str
+
+
+class Moments(NamedTuple):
+    """Of a value x of rows, per combination: Σw·x, Σw²·x, Σw²·x². NaN outside the denominator."""
+
+    first: Floats
+    crossed: Floats
+    second: Floats
 
 
 class _Sums(NamedTuple):
@@ -73,6 +82,79 @@ class Evidence:
         s = self._sums(self._difference(model, baseline, name), index, groups)
         lost, gained = (s.up, s.down) if name == "fpr" else (s.down, s.up)
         return excess_loss(lost, gained, s.n, s.deff, s.rest_deff)
+
+    def contrast(
+        self, model: str, baseline: str, name: str, index: np.ndarray, pair: tuple[int, int]
+    ) -> Studentized:
+        """Return the change of a rate in one group minus that in another: a difference in differences [1]."""
+        values, side = self._two_groups(self._difference(model, baseline, name), index, pair)
+        s = self._sums(values, side, 2)
+        change = bonett_price(s.up, s.down, s.n, s.deff, s.df)
+        return change[0:1] - change[1:2]
+
+    def _two_groups(
+        self, values: Floats, index: np.ndarray, pair: tuple[int, int]
+    ) -> tuple[Floats, np.ndarray]:
+        """Return the values without those of other groups, and 0 or 1 for the side of the pair."""
+        return np.where(np.isin(index, pair), values, np.nan), np.where(index == pair[0], 0, 1)
+
+    def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+        """Return a rate of `linearised.LINEARISED` in each group."""
+        found = linearise(self.cells, model, name, index, groups)
+        return self.mean(self.moments(found.values), index, groups, found.reach, (0.0, 1.0), "linearised")
+
+    def ratio_change(
+        self, model: str, baseline: str, name: str, index: np.ndarray, groups: int
+    ) -> Studentized:
+        """Return the paired change of such a rate."""
+        after, before = (linearise(self.cells, m, name, index, groups) for m in (model, baseline))
+        reach = np.maximum(after.reach, before.reach)
+        change = self.moments(after.values - before.values)
+        return self.mean(change, index, groups, reach, (-1.0, 1.0), "linearised")
+
+    def moments(self, values: Floats) -> Moments:
+        """Return the moments of a value that all rows of a combination share."""
+        w, ww = self.cells.weight, self.cells.weight_squares
+        return Moments(w * values, ww * values, ww * values**2)
+
+    def mean(
+        self,
+        x: Moments,
+        index: np.ndarray,
+        groups: int,
+        reach: Floats | float = 0.0,
+        limits: tuple[float, float] = (-np.inf, np.inf),
+        method: str = "mean",
+    ) -> Studentized:
+        """Return the mean of any value in each group, with Student's t over rows, or over people.
+
+        `reach` adds two pseudo-rows (people, of typical size), one that far above the mean and one below: what was not seen
+        is not impossible. NaN where there are no rows, and no standard error where there is one.
+        """
+        inside = ~np.isnan(x.first)
+        g = index[inside]
+        first, crossed, second, w, ww, rows = (
+            v[inside] for v in (*x, self.cells.weight, self.cells.weight_squares, self.cells.rows)
+        )
+        n = per_group(w, g, groups)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = per_group(first, g, groups) / n
+            if self._subjects is None:
+                units, squares = per_group(rows, g, groups), per_group(ww, g, groups)
+                between = per_group(second - 2 * mean[g] * crossed + mean[g] ** 2 * ww, g, groups)
+            else:
+                entry, at = np.unique(self._subjects[inside] * groups + g, return_inverse=True)
+                of = entry % groups
+                size, total = (per_group(v, at, len(entry)) for v in (w, first))
+                units, squares = per_group(np.ones(len(entry)), of, groups), per_group(size**2, of, groups)
+                between = per_group((total - mean[of] * size) ** 2, of, groups)
+            typical = squares / n
+            between = np.maximum(between, 0) * units / (units - 1)
+            pseudo = np.where(np.asarray(reach) > 0, 2 * typical, 0.0)
+            se = np.sqrt(between + pseudo * typical * np.asarray(reach) ** 2) / (n + pseudo)
+            effective = n**2 / squares
+        df = np.maximum(units - 1, 1)
+        return Studentized(mean, mean, se, n, np.nan_to_num(effective), df, limits, method)
 
     def flips(self, model: str, baseline: str, index: np.ndarray, groups: int) -> dict[str, Floats]:
         """Return (weighted) rows per group: n, right to wrong, wrong to right, wrong to another wrong."""

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpress.auditing.gaps import NEEDS, Gap, log_rate, metric_bounds, metric_value, usable
-from fairpress.auditing.ranges import Bounds, Candidates, candidates, difference_bound, largest_low
+from fairpress.auditing.ranges import (
+    Bounds,
+    Candidates,
+    candidates,
+    difference_bound,
+    largest_high,
+    largest_low,
+)
 from fairpress.auditing.seminorm import pair_sum_change_bounds
 from fairpress.auditing.studentized import Studentized, t_quantile
 
@@ -40,7 +47,9 @@ def fairness_changes(
     D_ij = Δ_i − Δ_j, and with the compressed model's extreme pair likewise G₁ − G₀ ≤ D_cd. So
     G₁ − G₀ ∈ [min over A₀ of L(D), max over A₁ of U(D)], A_m = pairs whose simultaneous upper bound reaches the
     largest simultaneous lower bound in model m (α/10 each), L and U one-sided bounds at 2α/5 each: pointwise,
-    because (a, b) is one pair. Exact at ties, where the bootstrap of the gap is inconsistent.
+    because (a, b) is one pair. Exact at ties, where the bootstrap of the gap is inconsistent. The simultaneous bounds that
+    made A₀ and A₁ also bound G₀ and G₁ themselves, so their difference holds at no further cost: without it, a gap that
+    opens between groups that were equal could not be told from one that closes.
     """
     out = {}
     for metric, names in NEEDS.items():
@@ -113,7 +122,18 @@ def range_change_bounds(triples: Sequence[Triple], alpha: float = 0.05, dependen
         low = min(low, difference_bound(change, among, side, dependent).low)
     for (_, _, change), among in zip(triples, _extremes(triples, 1, alpha, dependent), strict=True):
         high = max(high, difference_bound(change, among, side, dependent).high)
+    before, after = (_simultaneous([t[m] for t in triples], alpha, dependent) for m in (0, 1))
+    low, high = max(low, after.low - before.high), min(high, after.high - before.low)
     return Bounds(max(-1.0, low), min(1.0, high))
+
+
+def _simultaneous(x: Sequence[Studentized], alpha: float, dependent: bool) -> Bounds:
+    """Return the bounds of the largest range of some families that hold with those which select pairs."""
+    share = alpha * SELECTION_SHARE / 2
+    return Bounds(
+        max(largest_low(part, share, dependent, len(x)) for part in x),
+        max(largest_high(part, share, dependent, len(x)) for part in x),
+    )
 
 
 def _extremes(triples: Sequence[Triple], model: int, alpha: float, dependent: bool) -> list[Candidates]:
@@ -159,8 +179,12 @@ def _ratio_change(triple: Triple, alpha: float) -> Bounds:
             pairs = among.pairs.T  # [bottom, top]
         found.append(pairs)
     difference = r1 - r0
-    high = (difference + z * se)[found[0]].max()
-    low = (difference - z * se)[found[1]].min()
+    # On the logarithms' scale a range of 0 is a ratio of 1.
+    before, after = (
+        Bounds(*(float(np.exp(-f(m, share, False))) for f in (largest_high, largest_low))) for m in logs
+    )
+    high = min((difference + z * se)[found[0]].max(), after.high - before.low)
+    low = max((difference - z * se)[found[1]].min(), after.low - before.high)
     return Bounds(max(-1.0, float(low)), min(1.0, float(high)))
 
 

@@ -34,6 +34,14 @@ def benjamini_yekutieli(p: ArrayLike) -> Floats:
     return _adjust(p, lambda s: _step_up(s) * (1 / np.arange(1, len(s) + 1)).sum())
 
 
+CORRECTIONS: dict[str, Callable[[ArrayLike], Floats]] = {
+    "holm": holm,
+    "bh": benjamini_hochberg,
+    "by": benjamini_yekutieli,
+}
+"""What ``--correction`` may be. Holm bounds the chance of any false finding; the others bound the share of false ones."""
+
+
 def _step_up(s: Floats) -> Floats:
     m = len(s)
     return np.asarray(np.minimum.accumulate((s * m / np.arange(1, m + 1))[::-1])[::-1])

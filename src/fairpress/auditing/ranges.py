@@ -124,6 +124,11 @@ def largest_low(x: Studentized, alpha: float, dependent: bool, families: int = 1
     return max(0.0, _extreme_pair(x.centre, x.se, -pair_quantile(x, alpha, dependent, families), dependent))
 
 
+def largest_high(x: Studentized, alpha: float, dependent: bool, families: int = 1) -> float:
+    """Return the largest simultaneous upper bound over all ordered pairs, at least 0: the gap's own at this `alpha`."""
+    return max(0.0, _extreme_pair(x.centre, x.se, pair_quantile(x, alpha, dependent, families), dependent))
+
+
 def candidates(x: Studentized, alpha: float, dependent: bool, families: int, reach: float) -> Candidates:
     """Return the ordered pairs that may be the extreme pair: simultaneous upper bound at least `reach`.
 

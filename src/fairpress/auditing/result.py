@@ -17,7 +17,7 @@ Values = Mapping[str, str]
 
 @dataclass(frozen=True)
 class GroupRates:
-    """One model in one group: counts (weighted where there are weights) and rates."""
+    """One model in one group: counts (weighted where there are weights), rates, and score metrics where there are scores."""
 
     values: Values
     n: float
@@ -32,7 +32,8 @@ class GroupRates:
 class ModelResult:
     """One model: everybody, then each group of each audited attribute.
 
-    `degenerate` holds the sentence that says so when the model predicts one class only.
+    `runtime` made the predictions and `threshold` decided them, where that is known. `degenerate` holds the sentence that
+    says so when the model predicts one class only, or when some of the networks of several seeds do.
     """
 
     name: str
@@ -69,6 +70,29 @@ class Flips:
 
 
 @dataclass(frozen=True)
+class SeedNoise:
+    """What the training seeds alone say of a loss: noise of training on these rows, nothing about other people.
+
+    Attributes
+    ----------
+    estimate
+        Mean over seeds with its t interval; ``n`` is the number of seeds, ``p`` the two-sided sign-flip test of 0, and
+        ``p_adjusted`` the same within the family.
+    smallest_p
+        The p that no outcome of so many seeds can undercut, 2/2^S.
+    undecidable
+        Whether even unanimous seeds could not reach 1 − confidence after adjustment.
+    effect
+        Hedges' g_z, the mean over the standard deviation of the seeds.
+    """
+
+    estimate: Estimate
+    smallest_p: float
+    undecidable: bool
+    effect: Estimate
+
+
+@dataclass(frozen=True)
 class Loss:
     """What a group lost in one metric, oriented so that positive = worse.
 
@@ -90,6 +114,8 @@ class Loss:
     rows_needed
         Rows of this group (in the metric's denominator) that would decide, at the flip rate seen and
         90 % power; ``None`` when decided already.
+    seeds
+        The noise of training alone, where runs are stacked.
     """
 
     metric: str
@@ -99,6 +125,7 @@ class Loss:
     verdict: Verdict
     excess: Estimate | None = None
     rows_needed: int | None = None
+    seeds: SeedNoise | None = None
 
 
 @dataclass(frozen=True)
@@ -130,11 +157,62 @@ class AttributeComparison:
 
 
 @dataclass(frozen=True)
+class PairChange:
+    """Two groups fixed beforehand: the difference first − second of each rate, before, after, and its change.
+
+    The change is the difference in differences. `chosen` says who fixed the pair: the user, or validation rows.
+    """
+
+    attribute: str
+    first: Values
+    second: Values
+    chosen: str
+    before: Mapping[str, Estimate]
+    after: Mapping[str, Estimate]
+    changes: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class GroupExemplars:
+    """Compression-identified exemplars of a group: rows whose modal class differs between two populations of models.
+
+    Attributes
+    ----------
+    share
+        Share of rows whose modal class differs between all baselines and all compressed models; its interval is over rows.
+        `tied` is the share whose modal class is a tie in either: no exemplar.
+    expected
+        The share between two halves of the baselines: what retraining alone does.
+    excess
+        The share between a half of the baselines and the other half's compressed models, minus `expected`; its interval is
+        over rows and seeds.
+    """
+
+    values: Values
+    n: float
+    share: Estimate
+    tied: float
+    expected: Estimate
+    excess: Estimate
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """Exemplars of everybody and of each group; `reason` says why there are none (too few models)."""
+
+    models: int
+    half: int
+    groups: tuple[GroupExemplars, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One compressed model against the baseline.
 
     `disparate` is True when some adjusted lower bound of an excess loss is above 0; None when no
-    excess can be estimated. `headline` lists how many groups are where and names those with too few rows.
+    excess can be estimated. `headline` lists how many groups are where and names those with too few rows. `pairs` holds the
+    fixed pairs that were asked for; `exemplars` is None unless runs are stacked.
     """
 
     compressed: str
@@ -143,11 +221,17 @@ class Comparison:
     headline: str
     overall: GroupComparison
     attributes: tuple[AttributeComparison, ...]
+    pairs: tuple[PairChange, ...] = ()
+    exemplars: Exemplars | None = None
 
 
 @dataclass(frozen=True)
 class Audit:
-    """A whole audit. `comparisons` is empty when there is no compressed model."""
+    """A whole audit. `comparisons` is empty when there is no compressed model.
+
+    `correction` (``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics × attributes of each
+    ``"artifact"``, or of all artifacts of the ``"study"``.
+    """
 
     rows: int
     subjects: int | None
@@ -164,5 +248,7 @@ class Audit:
     comparisons: tuple[Comparison, ...]
     classes: tuple[str, ...] = ()
     weight: str | None = None
+    correction: str = "holm"
+    family: str = "artifact"
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, object] = field(default_factory=dict)

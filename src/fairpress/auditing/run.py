@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
-from fairpress.auditing.auditor import Auditor
-from fairpress.auditing.cells import Cells, build
+from fairpress.auditing.auditor import Auditor, Run
+from fairpress.auditing.cells import Cells
+from fairpress.auditing.comparing import Comparer
+from fairpress.auditing.counting import count, decisions
 from fairpress.auditing.evidence import Evidence
-from fairpress.auditing.result import Audit
+from fairpress.auditing.multiplicity import CORRECTIONS
+from fairpress.auditing.notes import notes as noted
+from fairpress.auditing.pairs import Pair, fixed_pairs, widest_pairs
+from fairpress.auditing.result import Audit, Values
+from fairpress.auditing.scored import score_pairs
 from fairpress.auditing.seed_evidence import SeedEvidence
 from fairpress.auditing.sentences import group_name
-from fairpress.auditing.source import Decision, Source, parse_decision
+from fairpress.auditing.source import Source
 from fairpress.auditing.verdict import JUDGED_BINARY, JUDGED_MULTICLASS
 from fairpress.core.errors import UserError
 
-__all__ = ["audit", "group_name"]
+__all__ = ["audit", "count", "group_name"]
+
+FAMILIES = ("artifact", "study")
 
 
 def audit(
@@ -36,6 +45,10 @@ def audit(
     row_id: str = "row_id",
     bins: Mapping[str, Sequence[float]] | None = None,
     missing: str = "group",
+    correction: str = "holm",
+    family: str = "artifact",
+    pairs: Sequence[str | tuple[Values, Values]] = (),
+    pairs_from: Any = None,
     notes: Sequence[str] = (),
 ) -> Audit:
     """Audit compressed models against a baseline on the same rows.
@@ -49,7 +62,8 @@ def audit(
         Column of true classes.
     baseline, compressed
         Models: columns of predicted classes; where there is no column M but ``M.score`` (the probability of
-        the positive class), it is decided at 0.5. No compressed model: rates and gaps only.
+        the positive class), it is decided at 0.5; where there is only ``M.score.<class>``, the largest decides. Models with
+        scores get score metrics too (`score_metrics`). No compressed model: rates and gaps only.
     by
         Sensitive attributes, ``"sex"``, and intersections, ``"sex*race"``.
     positive
@@ -73,6 +87,16 @@ def audit(
         Numeric attribute → edges that cut it into groups.
     missing
         Missing attribute values: ``"group"`` (a group of their own) or ``"refuse"``.
+    correction
+        ``"holm"``: the chance of any false finding is bounded. ``"bh"``, ``"by"``: the share of false findings.
+    family
+        What is corrected together: the groups × metrics × attributes of each ``"artifact"``, or of the whole ``"study"``.
+    pairs
+        Pairs of groups whose difference in differences is wanted: ``"sex=Female|Male"``,
+        ``"sex*race=Female,Black|Male,White"``, or two groups as attribute → value.
+    pairs_from
+        Another table, such as validation rows, on which the pair with the baseline's largest gap is chosen for each
+        attribute and judged metric.
 
     Raises
     ------
@@ -80,36 +104,22 @@ def audit(
         One sentence with the remedy for anything in the table or the arguments that cannot be audited.
     """
     by = tuple(dict.fromkeys("*".join(p.strip() for p in b.split("*")) for b in by if b.strip()))
-    if not by:
-        raise UserError("name at least one sensitive attribute with --by, such as --by sex,race.")
-    if not 0 < margin < 1:
-        raise UserError(f"the margin {margin} is no share between 0 and 1; 0.02 means two points.")
-    if not 0.5 < confidence < 1:
-        raise UserError(f"the confidence {confidence} is no share between 0.5 and 1, such as 0.95.")
-    if missing not in ("group", "refuse"):
-        raise UserError(f"--missing takes group or refuse, not {missing!r}.")
-    strange = [m for m in metrics or () if m not in JUDGED_BINARY]
-    if strange or (metrics is not None and not metrics):
-        raise UserError(
-            f"losses can be judged in accuracy, tpr and fpr, not in {', '.join(strange) or 'nothing'}."
-        )
+    _check(by, margin, confidence, missing, metrics, correction, family)
     source = Source(table)
     names = [baseline, *compressed]
-    cells = count(
-        source,
-        label=label,
-        models=names,
-        by=by,
-        positive=positive,
-        decide=decide,
-        weight=weight,
-        bins=bins,
-        missing=missing,
-        keys={
-            **({"subject": subject} if subject is not None else {}),
-            **({"seed": seed_column, "row": row_id} if seed_column is not None else {}),
-        },
-    )
+    keys = {
+        **({"subject": subject} if subject is not None else {}),
+        **({"seed": seed_column, "row": row_id} if seed_column is not None else {}),
+    }
+    asked: dict[str, Any] = {
+        "label": label,
+        "by": by,
+        "positive": positive,
+        "decide": decide,
+        "bins": bins,
+        "missing": missing,
+    }
+    cells = count(source, models=names, weight=weight, keys=keys, **asked)
     if cells.positive is None and set(metrics or JUDGED_MULTICLASS) - {*JUDGED_MULTICLASS}:
         raise UserError(
             f"the label {label!r} has {len(cells.classes)} classes; name the one that tpr and fpr speak of with "
@@ -118,7 +128,31 @@ def audit(
     default = JUDGED_BINARY if cells.positive is not None else JUDGED_MULTICLASS
     judged = tuple(metrics) if metrics is not None else default
     evidence = Evidence(cells) if seed_column is None else SeedEvidence(cells, source.name)
-    auditor = Auditor(evidence, cells, by, baseline, margin, confidence, judged)
+    fixed = fixed_pairs(pairs, cells, by)
+    if pairs_from is not None:
+        if pairs_from is table or (isinstance(pairs_from, (str, PathLike)) and pairs_from == table):
+            raise UserError(
+                "a pair chosen on the audited rows themselves regresses to the mean and flatters compression; choose it on "
+                "validation rows (`fairpress predict --part validation`), or fix it by --pair."
+            )
+        fixed += _chosen(pairs_from, cells, baseline, judged, margin, asked)
+    scored = score_pairs(
+        source, cells, baseline, compressed, label=label, bins=bins or {}, keys=keys, weight=weight
+    )
+    auditor = Auditor(evidence, cells, by, confidence, scored.sides, _runs(source, names, decide or {}))
+    comparer = Comparer(
+        evidence,
+        cells,
+        by,
+        baseline,
+        margin,
+        confidence,
+        judged,
+        correction,
+        family,
+        scored.pairs,
+        fixed,
+    )
     return Audit(
         rows=evidence.table_rows,
         subjects=evidence.subjects,
@@ -130,114 +164,83 @@ def audit(
         positive=cells.positive,
         classes=cells.classes,
         weight=weight,
+        correction=correction,
+        family=family,
         attributes=by,
         metrics=judged,
         models=tuple(auditor.model(name) for name in names),
         fairness=tuple(f for name in names for f in auditor.fairness(name)),
-        comparisons=tuple(auditor.compare(name) for name in compressed),
-        notes=(*notes, *_notes(cells, evidence, weight, subject)),
+        comparisons=comparer.compare(compressed),
+        notes=(
+            *notes,
+            *noted(
+                cells,
+                evidence,
+                by,
+                weight=weight,
+                subject=subject,
+                correction=correction,
+                family=family,
+                scores=scored.notes,
+            ),
+        ),
     )
 
 
-def count(
-    source: Source,
-    *,
-    label: str,
-    models: Sequence[str],
-    by: Sequence[str],
-    positive: str | None = None,
-    decide: Mapping[str, str] | None = None,
-    weight: str | None = None,
-    bins: Mapping[str, Sequence[float]] | None = None,
-    missing: str = "group",
-    keys: Mapping[str, str] | None = None,
-) -> Cells:
-    """Return the cells of a table; see `audit` for the arguments. `keys` names the columns of subject, seed, row."""
-    keys = keys or {}
-    if len(set(models)) < len(models):
-        raise UserError("a model is named twice; compare the baseline with other columns.")
-    attributes = tuple(dict.fromkeys(part for b in by for part in b.split("*")))
-    source.require(label, "the label")
-    for name in attributes:
-        source.require(name, "a sensitive attribute")
-    roles = {
-        "subject": "the subject",
-        "seed": "the seed column",
-        "row": "the row id, which tells equal rows of different seeds",
-    }
-    for role, name in keys.items():
-        source.require(name, roles[role])
-        if source.counted_already:
-            raise UserError(f"{source.name} holds cells, which know no {role}; audit the rows themselves.")
-    if label in attributes:
-        raise UserError(f"the label {label!r} cannot be a sensitive attribute too.")
-    cut = {name: _edges(name, edges, attributes) for name, edges in (bins or {}).items()}
-    decisions, decided = _decisions(source, models, decide or {})
-    counted = source.count(
-        list(dict.fromkeys([label, *attributes, *keys.values()])), decisions, weight=weight, bins=cut
-    )
-    return build(
-        counted,
-        label=label,
-        attributes=attributes,
-        decided=decided,
-        positive=positive,
-        keys=keys,
-        missing=missing,
-        where=source.name,
-    )
-
-
-def _edges(name: str, edges: Sequence[float], attributes: Sequence[str]) -> list[float]:
-    if name not in attributes:
-        raise UserError(f"--bins names {name!r}, which is not among the sensitive attributes of --by.")
-    if not edges or list(edges) != sorted(set(edges)):
-        raise UserError(f"the bins of {name!r} need ascending edges, such as {name}=25,45.")
-    return [float(e) for e in edges]
-
-
-def _decisions(
-    source: Source, names: Sequence[str], decide: Mapping[str, str]
-) -> tuple[dict[str, Decision], list[str]]:
-    unknown = [m for m in decide if m not in names]
-    if unknown:
+def _check(
+    by: tuple[str, ...],
+    margin: float,
+    confidence: float,
+    missing: str,
+    metrics: Sequence[str] | None,
+    correction: str,
+    family: str,
+) -> None:
+    if not by:
+        raise UserError("name at least one sensitive attribute with --by, such as --by sex,race.")
+    if not 0 < margin < 1:
+        raise UserError(f"the margin {margin} is no share between 0 and 1; 0.02 means two points.")
+    if not 0.5 < confidence < 1:
+        raise UserError(f"the confidence {confidence} is no share between 0.5 and 1, such as 0.95.")
+    if missing not in ("group", "refuse"):
+        raise UserError(f"--missing takes group or refuse, not {missing!r}.")
+    if correction not in CORRECTIONS:
+        raise UserError(f"--correction takes {', '.join(CORRECTIONS)}, not {correction!r}.")
+    if family not in FAMILIES:
+        raise UserError(f"--family takes {' or '.join(FAMILIES)}, not {family!r}.")
+    strange = [m for m in metrics or () if m not in JUDGED_BINARY]
+    if strange or (metrics is not None and not metrics):
         raise UserError(
-            f"--decide names {unknown[0]!r}, which is neither the baseline nor a compressed model."
+            f"losses can be judged in accuracy, tpr and fpr, not in {', '.join(strange) or 'nothing'}."
         )
-    found, decided = {}, []
-    for name in names:
-        if name in decide:
-            found[name] = parse_decision(decide[name], name)
-        elif name not in source.columns and f"{name}.score" in source.columns:
-            found[name] = Decision(f"{name}.score", ">=", 0.5)
-        else:
-            found[name] = Decision(name)
-        if found[name].sign:
-            decided.append(name)
-    return found, decided
 
 
-def _notes(cells: Cells, evidence: Evidence, weight: str | None, subject: str | None) -> list[str]:
-    out = []
-    if len(cells.classes) > 2:
-        rest = (
-            f"the rates are of {cells.positive!r} against the rest, accuracy and flips of all classes."
-            if cells.positive is not None
-            else "accuracy and flips only, for no class was named as the positive one."
+def _chosen(
+    table: Any, cells: Cells, baseline: str, metrics: Sequence[str], margin: float, asked: Mapping[str, Any]
+) -> list[Pair]:
+    """Return the pairs with the baseline's largest gaps on other rows."""
+    source = Source(table)
+    decide = {m: d for m, d in (asked["decide"] or {}).items() if m == baseline}
+    positive = asked["positive"] if asked["positive"] is not None else cells.positive
+    other = count(source, models=[baseline], **{**asked, "decide": decide, "positive": positive})
+    found = widest_pairs(cells, Evidence(other), baseline, asked["by"], metrics, margin)
+    if not found:
+        raise UserError(
+            f"{source.name}: no attribute has two groups with the rows that a pair can be chosen from; fix one by --pair."
         )
-        out.append(f"The label has {len(cells.classes)} classes; {rest}")
-    if weight is not None:
-        out.append(
-            f"Rows are weighted by {weight!r}, scaled to a mean of one; every n is a weighted number of rows."
-        )
-    if subject is not None:
-        out.append(
-            f"{evidence.table_rows:,} rows are about {evidence.subjects:,} people ({subject!r}), who are the unit of "
-            "every interval."
-        )
-    if isinstance(evidence, SeedEvidence):
-        unit = "rows" if subject is None else "people"
-        out.append(
-            f"Intervals take both the {evidence.seeds} training seeds and the {unit} as random: they speak of the recipe."
+    return found
+
+
+def _runs(source: Source, names: Sequence[str], decide: Mapping[str, str]) -> dict[str, Run]:
+    """Return how each model's predictions came about, by the table's own word and by how they are decided here."""
+    said, out = source.runs(), {}
+    for name, decision in decisions(source, names, decide).items():
+        told = said.get(name, {})
+        runtime, threshold = told.get("runtime"), told.get("threshold")
+        if decision.sign:
+            threshold = decision.number
+        out[name] = Run(
+            runtime if isinstance(runtime, str) else None,
+            float(threshold) if isinstance(threshold, (int, float)) else None,
         )
     return out

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from fairpress.auditing.result import Audit, GroupComparison, GroupRates
+from fairpress.auditing.result import Audit, Exemplars, GroupComparison, GroupRates, PairChange, SeedNoise
 from fairpress.core.estimate import Estimate
 
 SCHEMA = "fairpress.audit/1"
@@ -28,6 +28,8 @@ def to_dict(audit: Audit) -> dict[str, Any]:
         "margin": audit.margin,
         "confidence": audit.confidence,
         "metrics": list(audit.metrics),
+        "correction": audit.correction,
+        "family": audit.family,
         "models": {
             m.name: {
                 "runtime": m.runtime,
@@ -58,6 +60,8 @@ def to_dict(audit: Audit) -> dict[str, Any]:
                     }
                     for a in c.attributes
                 ],
+                "pairs": [_pair(p) for p in c.pairs],
+                "exemplars": None if c.exemplars is None else _exemplars(c.exemplars),
             }
             for c in audit.comparisons
         },
@@ -93,7 +97,48 @@ def _group(group: GroupComparison) -> dict[str, Any]:
                 "verdict": x.verdict,
                 "excess": None if x.excess is None else x.excess.to_dict(),
                 "rows_needed": x.rows_needed,
+                "seeds": None if x.seeds is None else _seeds(x.seeds),
             }
             for x in group.losses
+        ],
+    }
+
+
+def _seeds(noise: SeedNoise) -> dict[str, Any]:
+    return {
+        "estimate": noise.estimate.to_dict(),
+        "smallest_p": noise.smallest_p,
+        "undecidable": noise.undecidable,
+        "effect": noise.effect.to_dict(),
+    }
+
+
+def _pair(pair: PairChange) -> dict[str, Any]:
+    return {
+        "attribute": pair.attribute,
+        "first": dict(pair.first),
+        "second": dict(pair.second),
+        "chosen": pair.chosen,
+        "before": _estimates(pair.before),
+        "after": _estimates(pair.after),
+        "changes": _estimates(pair.changes),
+    }
+
+
+def _exemplars(found: Exemplars) -> dict[str, Any]:
+    return {
+        "models": found.models,
+        "half": found.half,
+        "reason": found.reason,
+        "groups": [
+            {
+                "values": dict(g.values),
+                "n": g.n,
+                "share": g.share.to_dict(),
+                "tied": g.tied,
+                "expected": g.expected.to_dict(),
+                "excess": g.excess.to_dict(),
+            }
+            for g in found.groups
         ],
     }

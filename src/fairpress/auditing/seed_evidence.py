@@ -7,8 +7,16 @@ from dataclasses import replace
 import numpy as np
 
 from fairpress.auditing.cells import Cells
-from fairpress.auditing.crossed import CrossedSums, crossed_change, crossed_excess, crossed_rate, crossed_sums
-from fairpress.auditing.evidence import Evidence, Rate, per_group
+from fairpress.auditing.crossed import (
+    CrossedSums,
+    crossed_change,
+    crossed_excess,
+    crossed_mean,
+    crossed_rate,
+    crossed_sums,
+)
+from fairpress.auditing.evidence import Evidence, Moments, Rate, per_group
+from fairpress.auditing.linearised import LINEARISED, linearise
 from fairpress.auditing.studentized import Floats, Studentized
 from fairpress.core.errors import UserError
 
@@ -22,7 +30,6 @@ class SeedEvidence(Evidence):
     """
 
     dependent = True
-    rates: tuple[str, ...] = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr")
 
     def __init__(self, cells: Cells, where: str) -> None:
         super().__init__(cells)
@@ -42,14 +49,14 @@ class SeedEvidence(Evidence):
             ("labels", cells.label),
             *((f"values of {n!r}", c.codes) for n, c in cells.attributes.items()),
         ]:
-            matrix = self._matrix(values)
+            matrix = self.by_seed(values)
             if (matrix != matrix[0]).any():
                 raise UserError(
                     f"{where}: a row has different {what} under different seeds; are the row ids right?"
                 )
-        self._weight = self._matrix(cells.weight)[0]
+        self._weight = self.by_seed(cells.weight)[0]
         if self._subjects is not None:
-            self._unit = self._matrix(self._subjects)[0]
+            self._unit = self.by_seed(self._subjects)[0]
 
     @property
     def repeats(self) -> float:
@@ -61,7 +68,8 @@ class SeedEvidence(Evidence):
 
     def rate(self, model: str, name: str, index: np.ndarray, groups: int, confidence: float) -> Rate:
         """Return a rate of each group, averaged over seeds, with its crossed interval."""
-        found = self.smoothed(model, name, index, groups)
+        ratio = name in LINEARISED
+        found = (self.ratio if ratio else self.smoothed)(model, name, index, groups)
         low, high = found.interval(confidence)
         return Rate(found.value, low, high, found.n, found.method)
 
@@ -86,12 +94,79 @@ class SeedEvidence(Evidence):
             found = _joined(parts)
         return found if name == "fpr" else -found
 
-    def _matrix(self, values: np.ndarray) -> np.ndarray:
+    def contrast(
+        self, model: str, baseline: str, name: str, index: np.ndarray, pair: tuple[int, int]
+    ) -> Studentized:
+        values, side = self._two_groups(self._difference(model, baseline, name), index, pair)
+        sums, n, effective = self._crossed(values, side, 2)
+        return replace(crossed_excess(sums), n=n, effective_n=effective)[0:1]
+
+    def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+        values, reach = self._linearised(model, name, index, groups)
+        return self.mean(self.moments(values), index, groups, reach, (0.0, 1.0), "crossed-linearised")
+
+    def ratio_change(
+        self, model: str, baseline: str, name: str, index: np.ndarray, groups: int
+    ) -> Studentized:
+        after, reach = self._linearised(model, name, index, groups)
+        before, other = self._linearised(baseline, name, index, groups)
+        change = self.moments(after - before)
+        return self.mean(change, index, groups, np.maximum(reach, other), (-1.0, 1.0), "crossed-linearised")
+
+    def mean(
+        self,
+        x: Moments,
+        index: np.ndarray,
+        groups: int,
+        reach: Floats | float = 0.0,
+        limits: tuple[float, float] = (-np.inf, np.inf),
+        method: str = "crossed-mean",
+    ) -> Studentized:
+        """Return the mean of any value over seeds and rows, both random; see `Evidence.mean`.
+
+        A group in which some seed has no value (nobody predicted positive) has no estimate.
+        """
+        values = x.first / self.cells.weight
+        known = self.by_seed(~np.isnan(values))
+        partly = known.any(axis=0) & ~known.all(axis=0)
+        torn = np.bincount(self.by_seed(index)[0][partly], minlength=groups) > 0
+        inside = ~np.isnan(values)
+        n = per_group(self.cells.weight[inside], index[inside], groups)
+        reached = np.broadcast_to(np.asarray(reach, dtype=float), (groups,))
+        r = np.where(reached > 0, reached, 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = per_group(x.first[inside], index[inside], groups) / n
+            sums, n, effective = self._crossed((values - mean[index]) / r[index], index, groups)
+            without, pseudo = crossed_mean(sums), crossed_change(sums)
+            se = np.where(reached > 0, pseudo.se, without.se) * r
+            df = np.where(reached > 0, pseudo.df, without.df)
+        nothing = torn | ~(n > 0)
+        mean, se = np.where(nothing, np.nan, mean), np.where(nothing, np.nan, se)
+        return Studentized(mean, mean, se, n, effective, df, limits, method)
+
+    def per_seed(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Floats:
+        """Return the change of a rate under each seed [groups, seeds]; NaN where a group has no rows."""
+        sums, _, _ = self._crossed(self._difference(model, baseline, name), index, groups)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(sums.seed_sums / sums.seed_counts)
+
+    def _linearised(self, model: str, name: str, index: np.ndarray, groups: int) -> tuple[Floats, Floats]:
+        """Return the values linearised within each seed, and the mean reach of each group."""
+        stratum = index * self.seeds + self.cells.keys["seed"]
+        found = linearise(self.cells, model, name, stratum, groups * self.seeds)
+        return found.values, found.reach.reshape(groups, self.seeds).mean(axis=1)
+
+    def one_seed(self) -> Evidence:
+        """Return the evidence of the rows as if there were one run: for values that are functions of all seeds."""
+        return Evidence(self.cells.at(self._order[: self._rows]))
+
+    def by_seed(self, values: np.ndarray) -> np.ndarray:
+        """Return values of the combinations as a matrix [seeds, rows]."""
         return np.asarray(values[self._order].reshape(self.seeds, self._rows))
 
     def _crossed(self, values: Floats, index: np.ndarray, groups: int) -> tuple[CrossedSums, Floats, Floats]:
         """Return the crossed sums, the (weighted) rows, and the rows they are worth, per group."""
-        d, group = self._matrix(values), self._matrix(index)[0]
+        d, group = self.by_seed(values), self.by_seed(index)[0]
         inside = ~np.isnan(d[0])
         d, group, w = d[:, inside], group[inside], self._weight[inside]
         n = per_group(w, group, groups)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ from fairpress.datasets.groups import bin_names
 
 ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.weight_squares"
 """Columns of a table of cells: how many rows each line stands for, their weights and squared weights summed."""
+
+PARQUET = (".parquet", ".pq")
+RUNS = b"fairpress.runs"
+"""Metadata of a predictions table: JSON, model → ``{"runtime": …, "threshold": …}``."""
 
 _DECIDE = re.compile(
     r"\s*(?P<column>.+?)\s*(?P<sign>>=|<=|>|<|==)\s*(?P<number>[-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*"
@@ -45,11 +51,15 @@ class Counted:
 
 @dataclass(frozen=True)
 class Decision:
-    """How a model's class comes from a column: as it stands, or by ``column sign number``."""
+    """How a model's class comes from a column: as it stands, or by ``column sign number``.
+
+    `among`: columns ``M.score.<class>`` instead, of which the largest decides (the first of equal ones).
+    """
 
     column: str
     sign: str = ""
     number: float = 0.0
+    among: tuple[str, ...] = ()
 
 
 def parse_decision(text: str, model: str) -> Decision:
@@ -86,6 +96,7 @@ class Source:
         # Progress goes to standard output, where --json has the audit.
         self._connection.execute("SET enable_progress_bar = false")
         self.name = "the table"
+        self._table = table[0] if isinstance(table, (list, tuple)) and table else table
         if (
             isinstance(table, (list, tuple))
             and table
@@ -93,16 +104,34 @@ class Source:
         ):
             paths = [os.fspath(t) for t in table]
             self.name = " + ".join(paths)
-            self._relation = "(" + " UNION ALL BY NAME ".join(f"({self._reader(p)})" for p in paths) + ")"
+            self.relation = "(" + " UNION ALL BY NAME ".join(f"({self._reader(p)})" for p in paths) + ")"
         elif isinstance(table, (str, os.PathLike)):
             self.name = os.fspath(table)
-            self._relation = f"({self._reader(self.name)})"
+            self.relation = f"({self._reader(self.name)})"
         else:
             self._connection.register("predictions", _frame(table))
-            self._relation = "predictions"
-        described = self._read(f"DESCRIBE SELECT * FROM {self._relation}")
+            self.relation = "predictions"
+        described = self.read(f"DESCRIBE SELECT * FROM {self.relation}")
         names, kinds = (described[c].to_pylist() for c in ("column_name", "column_type"))
         self.columns: dict[str, str] = dict(zip(names, kinds, strict=True))
+
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """Return what the table's metadata says of each model's run (`predict` writes it): runtime, threshold."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = getattr(self._table, "schema", None)
+        if isinstance(self._table, (str, os.PathLike)):
+            files = sorted(glob(os.fspath(self._table)))
+            try:
+                schema = pq.read_schema(files[0]) if files and files[0].lower().endswith(PARQUET) else None
+            except (OSError, pa.ArrowException):
+                return {}
+        try:
+            found = json.loads((getattr(schema, "metadata", None) or {})[RUNS])
+            return {str(k): dict(v) for k, v in found.items()}
+        except (KeyError, ValueError, TypeError, AttributeError):
+            return {}
 
     @property
     def counted_already(self) -> bool:
@@ -120,10 +149,14 @@ class Source:
                 f"{self.name}: the column {name!r} ({role}) holds {self.columns[name].lower()}, no plain values."
             )
 
+    def holds_numbers(self, name: str) -> bool:
+        """Return whether there is such a column and it is one of numbers."""
+        return name in self.columns and _NUMBER.match(self.columns[name]) is not None
+
     def number(self, name: str, role: str) -> None:
         """Raise UserError unless the column is there and holds numbers."""
         self.require(name, role)
-        if not _NUMBER.match(self.columns[name]):
+        if not self.holds_numbers(name):
             raise UserError(
                 f"{self.name}: the column {name!r} ({role}) is no number ({self.columns[name].lower()})."
             )
@@ -145,11 +178,11 @@ class Source:
         bins
             Column → edges that cut its numbers into groups; a value equal to an edge is above it.
         """
-        wanted = [self._binned(c, bins[c]) if bins and c in bins else quote(c) for c in columns]
+        wanted = [self.binned(c, bins[c]) if bins and c in bins else quote(c) for c in columns]
         wanted += [self._decided(m, d) for m, d in decisions.items()]
         select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(wanted))
-        query = f"SELECT {select}, {self._measures(weight)} FROM {self._relation} GROUP BY ALL"
-        table = self._read(query)
+        query = f"SELECT {select}, {self._measures(weight)} FROM {self.relation} GROUP BY ALL"
+        table = self.read(query)
         if not table.num_rows or not float(np.sum(table["n"].to_numpy())):
             raise UserError(f"{self.name} has no rows; bring predictions to audit.")
         if weight is not None:
@@ -158,7 +191,7 @@ class Source:
                 raise UserError(
                     f"{self.name}: the weight {weight!r} is missing, negative or no number in {bad:,} rows; mend them."
                 )
-        found = [_encode(table[f"k{i}"]) for i in range(len(wanted))]
+        found = [encode(table[f"k{i}"]) for i in range(len(wanted))]
         measures = ("n", "n", "n") if weight is None else ("n", "w", "ww")
         rows, w, ww = (np.asarray(table[k].to_numpy(), dtype=float) for k in measures)
         if not w.sum() > 0:
@@ -193,7 +226,7 @@ class Source:
             f"count(*) FILTER (WHERE {bad})::DOUBLE AS bad"
         )
 
-    def _binned(self, name: str, edges: Sequence[float]) -> str:
+    def binned(self, name: str, edges: Sequence[float]) -> str:
         self.number(name, "cut into bins")
         column, names = f"{quote(name)}::DOUBLE", bin_names(edges)
         below = " ".join(
@@ -202,6 +235,8 @@ class Source:
         return f"CASE WHEN {column} IS NULL OR isnan({column}) THEN NULL {below} ELSE {_text(names[-1])} END"
 
     def _decided(self, model: str, decision: Decision) -> str:
+        if decision.among:
+            return self._largest(model, decision.among)
         self.require(decision.column, f"model {model!r}")
         column = quote(decision.column)
         if not decision.sign:
@@ -215,20 +250,31 @@ class Source:
         # NaN compares as the largest number in SQL: it would silently become a positive prediction.
         return f"CASE WHEN isnan({column}::DOUBLE) THEN NULL ELSE ({column} {sign} {decision.number!r}) END"
 
+    def _largest(self, model: str, columns: Sequence[str]) -> str:
+        for name in columns:
+            self.number(name, f"a score of model {model!r}")
+        scores = [f"{quote(c)}::DOUBLE" for c in columns]
+        unknown = " OR ".join(f"{s} IS NULL OR isnan({s})" for s in scores)
+        names = ", ".join(_text(c.removeprefix(f"{model}.score.")) for c in columns)
+        among = ", ".join(scores)
+        return (
+            f"CASE WHEN {unknown} THEN NULL ELSE [{names}][list_position([{among}], greatest({among}))] END"
+        )
+
     def _reader(self, path: str) -> str:
         if not any(c in path for c in "*?[") and not Path(path).is_file():
             raise UserError(f"there is no file {path}.")
         if Path(path).suffix.lower() in (".pkl", ".pickle", ".pt", ".joblib"):
             raise UserError(f"{path} is a pickle, which can run any code when opened; bring Parquet or CSV.")
         text = _text(path)
-        if Path(path).suffix.lower() in (".parquet", ".pq"):
+        if path.lower().endswith(PARQUET):
             return f"SELECT * FROM read_parquet({text}, union_by_name=true)"
         # A column of yes and no holds classes, not truth values; dates are groups as they are written.
         types = "auto_type_candidates=['BIGINT', 'DOUBLE', 'VARCHAR']"
         strict = "header=true, sample_size=-1, null_padding=false, strict_mode=true, union_by_name=true"
         return f"SELECT * FROM read_csv({text}, {strict}, {types})"
 
-    def _read(self, query: str) -> Any:
+    def read(self, query: str) -> Any:
         """Return the answer as an Arrow table."""
         import duckdb
 
@@ -253,7 +299,8 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _encode(column: Any) -> Encoded:
+def encode(column: Any) -> Encoded:
+    """Return an Arrow column as its distinct values and their indices."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

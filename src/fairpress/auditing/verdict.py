@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,9 @@ from scipy import special
 from fairpress.auditing.multiplicity import holm
 from fairpress.auditing.result import Verdict
 from fairpress.auditing.studentized import Floats, Studentized
+
+Key = TypeVar("Key", bound=tuple[str, ...])
+"""What is judged together: (attribute, metric), or (model, attribute, metric)."""
 
 JUDGED_BINARY: tuple[str, ...] = ("accuracy", "tpr", "fpr")
 JUDGED_MULTICLASS: tuple[str, ...] = ("accuracy",)
@@ -34,8 +38,8 @@ def floor_rows(margin: float = 0.02, confidence: float = 0.95) -> int:
 class Judged:
     """Verdicts of one metric over the groups of one attribute; every array has one entry per group.
 
-    `p_loss`, `p_harm` test ℓ ≤ 0 and ℓ ≤ δ, adjusted over the artifact's family; `upper` is the unadjusted
-    one-sided bound. NaN where there is no estimate.
+    `p_loss`, `p_harm` test ℓ ≤ 0 and ℓ ≤ δ, adjusted over the family; `upper` is the unadjusted one-sided bound.
+    NaN where there is no estimate.
     """
 
     verdict: NDArray[np.object_]
@@ -47,11 +51,14 @@ class Judged:
 
 
 def judge(
-    losses: Mapping[tuple[str, str], Studentized], margin: float = 0.02, confidence: float = 0.95
-) -> dict[tuple[str, str], Judged]:
-    """Judge the losses of one artifact, given by (attribute, metric), each over the attribute's groups.
+    losses: Mapping[Key, Studentized],
+    margin: float = 0.02,
+    confidence: float = 0.95,
+    adjust: Callable[[ArrayLike], Floats] = holm,
+) -> dict[Key, Judged]:
+    """Judge a family of losses, given by (attribute, metric), each over the attribute's groups.
 
-    Holm runs over all groups × metrics × attributes given, once for ℓ ≤ 0 and once for ℓ ≤ δ; entries that
+    `adjust` (`multiplicity.CORRECTIONS`) runs over everything given, once for ℓ ≤ 0 and once for ℓ ≤ δ; entries that
     cannot be estimated do not count in the family. Per entry, first match wins:
 
     1. ``not_estimable``: no estimate
@@ -67,8 +74,8 @@ def judge(
     p_loss = [losses[k].p_above(0.0).ravel() for k in keys]
     p_harm = [losses[k].p_above(margin).ravel() for k in keys]
     splits = np.cumsum(sizes)[:-1]
-    loss_adjusted = np.split(holm(np.concatenate(p_loss)), splits) if keys else []
-    harm_adjusted = np.split(holm(np.concatenate(p_harm)), splits) if keys else []
+    loss_adjusted = np.split(adjust(np.concatenate(p_loss)), splits) if keys else []
+    harm_adjusted = np.split(adjust(np.concatenate(p_harm)), splits) if keys else []
     floor, alpha = floor_rows(margin, confidence), 1 - confidence
     out = {}
     for k, p0, p1, a0, a1 in zip(keys, p_loss, p_harm, loss_adjusted, harm_adjusted, strict=True):
@@ -116,18 +123,20 @@ def overall_verdict(groups: ArrayLike) -> Verdict:
 
 
 def judge_excess(
-    excess: Mapping[tuple[str, str], Studentized], confidence: float = 0.95
-) -> tuple[bool | None, dict[tuple[str, str], Floats]]:
-    """Return `disparate` and the Holm-adjusted p-values of E ≤ 0 by (attribute, metric), one family.
-
-    `disparate` is True when some adjusted p is below 1 − confidence, None when nothing can be estimated.
-    """
+    excess: Mapping[Key, Studentized],
+    confidence: float = 0.95,
+    adjust: Callable[[ArrayLike], Floats] = holm,
+) -> tuple[bool | None, dict[Key, Floats]]:
+    """Return `disparate` and the adjusted p-values of E ≤ 0 by key, one family."""
     keys = list(excess)
     if not keys:
         return None, {}
     p = [excess[k].p_above(0.0).ravel() for k in keys]
-    adjusted = holm(np.concatenate(p))
-    parts = np.split(adjusted, np.cumsum([len(q) for q in p])[:-1])
-    known = adjusted[~np.isnan(adjusted)]
-    disparate = bool((known < 1 - confidence).any()) if len(known) else None
-    return disparate, dict(zip(keys, parts, strict=True))
+    parts = np.split(adjust(np.concatenate(p)), np.cumsum([len(q) for q in p])[:-1])
+    return disparate(parts, confidence), dict(zip(keys, parts, strict=True))
+
+
+def disparate(adjusted: Sequence[Floats], confidence: float = 0.95) -> bool | None:
+    """Return whether some adjusted p of E ≤ 0 is below 1 − confidence; None when nothing can be estimated."""
+    known = np.concatenate([p[~np.isnan(p)] for p in adjusted]) if adjusted else np.array([])
+    return bool((known < 1 - confidence).any()) if len(known) else None

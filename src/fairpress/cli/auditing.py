@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from fairpress.cli.program import FAILED_GATE, app, listed, say, show_audit
 from fairpress.core.errors import UserError
 
-GATES = ("harm", "inconclusive")
+GATES = {"harm": {"harm", "loss"}, "inconclusive": {"inconclusive"}, "not_estimable": {"not_estimable"}}
 FEW = 5
 
 Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
@@ -38,6 +38,10 @@ def audit(
     row_id: str = "row_id",
     bins: Repeated = (),
     missing: str = "group",
+    correction: str = "holm",
+    family: str = "artifact",
+    pair: Repeated = (),
+    pair_from: str | None = None,
     merge: Annotated[tuple[Path, ...], Parameter(consume_multiple=False)] = (),
     export_cells: Path | None = None,
     html: Path | None = None,
@@ -87,6 +91,15 @@ def audit(
         Cut a numeric attribute into groups: 'age=25,45'. May be repeated.
     missing
         Missing attribute values: group (a group of their own) or refuse.
+    correction
+        Of p-values: holm (the chance of any false finding), bh or by (the share of false findings).
+    family
+        What is corrected together: the tests of each artifact, or of the whole study (all --compressed).
+    pair
+        Two groups whose difference in differences is wanted: 'sex=Female|Male', or
+        'sex*race=Female,Black|Male,White'. May be repeated.
+    pair_from
+        Another table, such as validation rows, on which the pair with the baseline's largest gap is chosen.
     merge
         Another table of the same columns, or of cells, to be added. May be repeated.
     export_cells
@@ -102,7 +115,8 @@ def audit(
     embed
         Put a summary of the audit into a model's ONNX file: 'int8=int8/'. May be repeated.
     fail_on
-        Exit with 1 on these verdicts: harm (which includes a shown loss), inconclusive; comma-separated.
+        Exit with 1 on these verdicts, comma-separated: harm (which includes a shown loss), inconclusive,
+        not_estimable (too few rows in every group).
     json_
         Print audit.json instead of tables.
     """
@@ -117,7 +131,7 @@ def audit(
     gates = set(listed(fail_on))
     strange = sorted(gates - set(GATES))
     if strange:
-        raise UserError(f"--fail-on takes harm and inconclusive, not {strange[0]!r}.")
+        raise UserError(f"--fail-on takes {', '.join(GATES)}, not {strange[0]!r}.")
     if baseline is None and len(decisions) == 1:
         baseline = next(iter(decisions))
     if baseline is None:
@@ -154,6 +168,10 @@ def audit(
         subject=subject,
         seed_column=seed_column,
         row_id=row_id,
+        correction=correction,
+        family=family,
+        pairs=pair,
+        pairs_from=pair_from,
     )
     if html is not None:
         report.to_html(html, title=f"Audit of {Path(table).name}")
@@ -170,8 +188,7 @@ def audit(
         if four_fifths:
             for model in report.models:
                 say(report.four_fifths(model.name), markup=False)
-    failing = {"harm", "loss"} if "harm" in gates else set()
-    failing |= gates & {"inconclusive"}
+    failing = set().union(*(GATES[g] for g in gates))
     return FAILED_GATE if any(c.verdict in failing for c in report.comparisons) else 0
 
 

@@ -43,7 +43,7 @@ def predict(
     *models: str,
     out: Path | None = None,
     data: str | None = None,
-    part: Literal["test", "all"] = "test",
+    part: Literal["test", "validation", "all"] = "test",
     model_config: Path | None = None,
     dry_run: bool = False,
 ) -> int:
@@ -60,7 +60,8 @@ def predict(
     data
         A dataset's name, or a YAML file that describes a table or images; by default what the first model was trained on.
     part
-        Which rows: test, or all (for a model that never saw any of them).
+        Which rows: test; validation (to choose something, such as audit --pair-from); or all (for a model that never
+        saw any of them).
     model_config
         YAML that says what an ONNX file does not; by default NAME.model.yaml or model.yaml beside it.
     dry_run
@@ -95,7 +96,13 @@ def predict(
     _warn(table, [n for n in named if api.is_foreign(named[n])])
     say(f"{out}: {table.num_rows:,} rows. Next:", markup=False)
     compared = f" --compressed {','.join(rest)}" if rest else ""
-    say(f"  fairpress audit {out} --baseline {first}{compared} --by {','.join(attributes)}", markup=False)
+    people = " --subject subject" if len(set(table["subject"].to_pylist())) < table.num_rows else ""
+    by = ",".join(attributes)
+    say(
+        f"  fairpress audit {out} --baseline {first}{compared} --by {by}{people}",
+        markup=False,
+        soft_wrap=True,
+    )
     return 0
 
 

@@ -70,7 +70,11 @@ def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> s
     chart = (
         (lines + rules + dots)
         .properties(
-            width=460, height={"step": 24}, description=f"Loss of {METRIC[metric]} per group with intervals"
+            width=460,
+            height={"step": 24},
+            description=f"Loss of {METRIC[metric]} per group with intervals",
+            # The viewer's sans-serif may be wider than the one the labels were measured in.
+            padding={"left": 8 + 1.3 * max(map(len, order), default=0), "right": 10, "top": 5, "bottom": 5},
         )
         .configure(font="sans-serif", background="#ffffff")
         .configure_legend(orient="top")

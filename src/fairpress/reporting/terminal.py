@@ -6,10 +6,24 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fairpress.auditing.result import Audit, Comparison, GroupRates, Verdict
+from fairpress.auditing.result import Audit, Comparison, GroupRates, PairChange, Verdict
 from fairpress.auditing.run import group_name
+from fairpress.auditing.score_metrics import SCORE_METRICS
 from fairpress.core.estimate import Estimate
-from fairpress.reporting.words import SYMBOL, WORD, degenerate, meaning, points, rows_needed, share, who_pays
+from fairpress.reporting.words import (
+    METRIC,
+    SYMBOL,
+    WORD,
+    degenerate,
+    exemplars,
+    meaning,
+    moved,
+    points,
+    rows_needed,
+    seed_tests,
+    share,
+    who_pays,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -79,6 +93,39 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
                 rows_needed(group),
             )
     yield table
+    yield from _beside(audit, comparison)
+
+
+def _beside(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
+    """Yield what stands below the table of groups: scores, fixed pairs, seeds, exemplars."""
+    from rich.text import Text
+
+    scores = {k: e for k, e in comparison.overall.changes.items() if k in SCORE_METRICS and e.estimable}
+    if scores:
+        said = "; ".join(f"{METRIC[k]} {moved(e)}" for k, e in scores.items())
+        yield Text(f"Scores, everybody: {said}. By group: --html, --json.")
+    for pair in comparison.pairs:
+        first, second = (" · ".join(v.values()) for v in (pair.first, pair.second))
+        yield Text(clean(f"{first} minus {second} (pair fixed {pair.chosen}), in points:"))
+        yield _pair(pair)
+    for line in (
+        seed_tests(audit, comparison),
+        None if comparison.exemplars is None else exemplars(comparison.exemplars),
+    ):
+        if line:
+            yield Text(line)
+
+
+def _pair(pair: PairChange) -> RenderableType:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    for name in ("rate", "before", "after", "change"):
+        table.add_column(name, justify="left" if name == "rate" else "right")
+    for rate, change in pair.changes.items():
+        cells = ["–" if e.value is None else points(e) for e in (pair.before[rate], pair.after[rate], change)]
+        table.add_row(METRIC[rate], *cells)
+    return table
 
 
 def _bare(estimate: Estimate) -> Estimate:

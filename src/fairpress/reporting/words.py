@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from fairpress.auditing.result import Audit, Comparison, GroupComparison, Loss, Verdict
+import re
+from collections.abc import Mapping
+
+from fairpress.auditing.result import Audit, Comparison, Exemplars, GroupComparison, Loss, Verdict
 from fairpress.auditing.run import group_name
+from fairpress.auditing.score_metrics import SCORE_METRICS
 from fairpress.core.estimate import Estimate
 
 WORD: dict[Verdict, str] = {
@@ -25,7 +29,17 @@ METRIC = {
     "accuracy": "accuracy",
     "tpr": "true positive rate",
     "fpr": "false positive rate",
+    "tnr": "true negative rate",
+    "fnr": "false negative rate",
+    "ppv": "positive predictive value",
+    "npv": "negative predictive value",
+    "balanced_accuracy": "balanced accuracy",
     "selection_rate": "selection rate",
+    "auc": "area under the ROC curve",
+    "log_loss": "log loss",
+    "calibration_error": "expected calibration error",
+    "generalized_fpr": "generalized false positive rate",
+    "generalized_fnr": "generalized false negative rate",
     "demographic_parity_difference": "demographic parity difference",
     "disparate_impact": "disparate impact (min/max)",
     "equal_opportunity_difference": "equal opportunity difference (TPR gap)",
@@ -76,6 +90,72 @@ def share(estimate: Estimate) -> str:
     if estimate.low is not None and estimate.high is not None:
         out += f" [{estimate.low:.3f}, {estimate.high:.3f}]"
     return out.replace("-", "−")
+
+
+def moved(estimate: Estimate) -> str:
+    """Write a change of a rate or a score with its interval: ``+0.012 [−0.004, 0.028]``."""
+    if estimate.value is None:
+        return f"not estimable: {estimate.reason}"
+    out = f"{estimate.value:+.3f}" if abs(estimate.value) >= 0.0005 else "0.000"
+    if estimate.low is not None and estimate.high is not None:
+        out += f" [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return re.sub(r"-0\.000(?!\d)", "0.000", out).replace("-", "−")
+
+
+def chance(p: float | None) -> str:
+    """Write a p-value."""
+    if p is None:
+        return "–"
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def effect(estimate: Estimate) -> str:
+    """Write a standardised effect with its interval: ``1.25 [0.20, 2.31]``."""
+    if estimate.value is None:
+        return estimate.reason or ""
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]".replace("-", "−")
+
+
+def split(estimates: Mapping[str, Estimate]) -> tuple[list[str], list[str]]:
+    """Return the names of rates, and those of score metrics."""
+    return [n for n in estimates if n not in SCORE_METRICS], [n for n in estimates if n in SCORE_METRICS]
+
+
+def groups(comparison: Comparison) -> list[GroupComparison]:
+    """Return the groups of all attributes."""
+    return [g for a in comparison.attributes for g in a.groups]
+
+
+def exemplars(found: Exemplars) -> str:
+    """Say how many rows are compression-identified exemplars, or why that is not known."""
+    if found.reason is not None:
+        return f"Exemplars are not estimable: {found.reason}."
+    all_ = found.groups[0]
+    return (
+        f"Of 1,000 rows, the commonest answer of {found.models} compressed models differs from that of the baselines in "
+        f"{1000 * (all_.share.value or 0):.0f}. Beyond what retraining does (two halves of the baselines, "
+        f"{1000 * (all_.expected.value or 0):.0f}): {points(all_.excess)} points."
+    )
+
+
+def seed_tests(audit: Audit, comparison: Comparison) -> str | None:
+    """Say when no outcome of the sign-flip tests over seeds could have been significant."""
+    found = [
+        x.seeds for a in comparison.attributes for g in a.groups for x in g.losses if x.seeds is not None
+    ]
+    if not found or not found[0].undecidable:
+        return None
+    return (
+        f"Tests over seeds alone are undecidable with {audit.seeds} seeds: the smallest p they allow, "
+        f"{found[0].smallest_p:.3g}, cannot survive the correction."
+    )
+
+
+def correction(audit: Audit) -> str:
+    """Say how findings are corrected for how much was looked at."""
+    name = {"holm": "Holm", "bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}[audit.correction]
+    over = "of all compressed models together" if audit.family == "study" else "of each compressed model"
+    return f"Harm, loss and disparity are corrected for the number of groups and metrics {over} ({name})."
 
 
 def rows_needed(group: GroupComparison) -> str:

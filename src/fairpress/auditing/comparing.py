@@ -1,0 +1,297 @@
+"""What compression changed: judged losses, excess losses, changes of rates and gaps, flips, verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from fairpress.auditing.auditor import EVERYBODY, GAP_RATES
+from fairpress.auditing.bootstrap import bootstrap_changes
+from fairpress.auditing.cells import Cells
+from fairpress.auditing.estimates import WHY_EMPTY, estimate, of_gap
+from fairpress.auditing.evidence import Evidence
+from fairpress.auditing.exemplars import exemplars
+from fairpress.auditing.gap_changes import fairness_changes
+from fairpress.auditing.intervals import exact_mcnemar
+from fairpress.auditing.linearised import LINEARISED
+from fairpress.auditing.multiplicity import CORRECTIONS
+from fairpress.auditing.pairs import Pair, pair_change
+from fairpress.auditing.result import (
+    AttributeComparison,
+    Comparison,
+    Flips,
+    GroupComparison,
+    Loss,
+    SeedNoise,
+    Verdict,
+)
+from fairpress.auditing.rows_needed import rows_needed, rows_to_decide
+from fairpress.auditing.score_metrics import ScorePair
+from fairpress.auditing.seed_evidence import SeedEvidence
+from fairpress.auditing.seed_noise import seed_noise
+from fairpress.auditing.sentences import headline, sentence
+from fairpress.auditing.studentized import Floats, Studentized
+from fairpress.auditing.verdict import (
+    Judged,
+    disparate,
+    floor_rows,
+    group_verdicts,
+    judge,
+    judge_excess,
+    overall_verdict,
+)
+from fairpress.core.estimate import Estimate
+
+CHANGES = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr")
+
+Key = tuple[str, str, str]
+"""Compressed model, attribute, metric."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Everything that is tested of some artifacts, judged together."""
+
+    losses: Mapping[Key, Studentized]
+    judged: Mapping[Key, Judged]
+    excess: Mapping[Key, Studentized]
+    adjusted: Mapping[Key, Floats]
+    noise: Mapping[Key, list[SeedNoise | None]]
+
+
+@dataclass(frozen=True)
+class Comparer:
+    """Compares models with the baseline by the same evidence, margin and metrics.
+
+    `metrics` are the losses that are judged; `correction` and `family` as in `result.Audit`; `scores` maps a model to its
+    score column beside the baseline's; `pairs` are the fixed pairs of groups.
+    """
+
+    evidence: Evidence
+    cells: Cells
+    by: tuple[str, ...]
+    baseline: str
+    margin: float
+    confidence: float
+    metrics: tuple[str, ...]
+    correction: str = "holm"
+    family: str = "artifact"
+    scores: Mapping[str, ScorePair] = field(default_factory=dict)
+    pairs: Sequence[Pair] = ()
+
+    def compare(self, names: Sequence[str]) -> tuple[Comparison, ...]:
+        """Return every compressed model against the baseline."""
+        if self.family == "study":
+            together = self._family(names, self.by)
+            return tuple(self._comparison(name, together) for name in names)
+        return tuple(self._comparison(name, self._family([name], self.by)) for name in names)
+
+    def _family(self, names: Sequence[str], by: Sequence[str]) -> Family:
+        losses: dict[Key, Studentized] = {}
+        excess: dict[Key, Studentized] = {}
+        seeds: dict[Key, Floats] = {}
+        for name in names:
+            for attribute in by:
+                values, index = self.cells.groups(attribute)
+                for m in self.metrics:
+                    key, asked = (name, attribute, m), (name, self.baseline, m, index, len(values))
+                    losses[key] = _oriented(m, self.evidence.change(*asked))
+                    if attribute != EVERYBODY:
+                        excess[key] = self.evidence.excess(*asked)
+                    if isinstance(self.evidence, SeedEvidence):
+                        seeds[key] = self.evidence.per_seed(*asked) * (1 if m == "fpr" else -1)
+        adjust = CORRECTIONS[self.correction]
+        return Family(
+            losses,
+            judge(losses, self.margin, self.confidence, adjust),
+            excess,
+            judge_excess(excess, self.confidence, adjust)[1],
+            seed_noise(seeds, self.confidence, adjust),
+        )
+
+    def _comparison(self, name: str, family: Family) -> Comparison:
+        attributes = tuple(self._attribute(name, a, family) for a in self.by)
+        everybody = self._attribute(name, EVERYBODY, self._family([name], [EVERYBODY]))
+        groups = [g for a in attributes for g in a.groups]
+        rates = self.cells.rates_of(GAP_RATES)
+        return Comparison(
+            name,
+            overall_verdict(np.array([g.verdict for g in groups], dtype=object)),
+            disparate([p for key, p in family.adjusted.items() if key[0] == name], self.confidence),
+            headline(groups),
+            everybody.groups[0],
+            attributes,
+            tuple(
+                pair_change(p, self.evidence, self.baseline, name, rates, self.confidence, WHY_EMPTY)
+                for p in self.pairs
+            ),
+            exemplars(
+                self.evidence,
+                self.baseline,
+                name,
+                [self.cells.groups(a) for a in (EVERYBODY, *self.by)],
+                self.confidence,
+            )
+            if isinstance(self.evidence, SeedEvidence)
+            else None,
+        )
+
+    def _attribute(self, name: str, attribute: str, family: Family) -> AttributeComparison:
+        values, index = self.cells.groups(attribute)
+        k = len(values)
+        changes = {
+            r: self.evidence.change(name, self.baseline, r, index, k) for r in self.cells.rates_of(CHANGES)
+        }
+        others = self._other_changes(name, attribute, index, k)
+        shares = {m: self.evidence.flip_share(name, self.baseline, m, index, k) for m in self.metrics}
+        flips = self._flips(name, index, k)
+        verdicts = group_verdicts([family.judged[name, attribute, m].verdict for m in self.metrics])
+        groups = []
+        for g, group in enumerate(values):
+            found = tuple(
+                self._loss((name, attribute, m), g, family, float(shares[m][g])) for m in self.metrics
+            )
+            # From rows of the metric's denominator (positives, for a TPR) to rows of the group.
+            needed = [
+                math.ceil(loss.rows_needed * flips[g].n / loss.estimate.n)
+                for loss in found
+                if loss.rows_needed is not None and loss.estimate.n > 0
+            ]
+            groups.append(
+                GroupComparison(
+                    values=group,
+                    n=flips[g].n,
+                    verdict=verdicts[g],
+                    changes={
+                        **{
+                            r: estimate(x, g, self.confidence, WHY_EMPTY[r], True) for r, x in changes.items()
+                        },
+                        **{r: estimates[g] for r, estimates in others.items()},
+                    },
+                    losses=found,
+                    flips=flips[g],
+                    rows_needed=max(needed) if needed else None,
+                    sentence=sentence(group, flips[g]),
+                )
+            )
+        own = family.losses[name, attribute, self.metrics[0]]
+        known = np.flatnonzero(own.effective_n >= floor_rows(self.margin, self.confidence))
+        worst = values[int(known[np.argmax(own.value[known])])] if len(known) else None
+        gaps = self._gap_changes(name, index, k, changes) if k > 1 else {}
+        return AttributeComparison(attribute, overall_verdict(verdicts), worst, tuple(groups), gaps)
+
+    def _flips(self, name: str, index: np.ndarray, k: int) -> list[Flips]:
+        counts = self.evidence.flips(name, self.baseline, index, k)
+        p = None
+        if self.evidence.plain and not self.evidence.dependent:
+            p = exact_mcnemar(counts["wrong_to_right"], counts["right_to_wrong"])
+        return [
+            Flips(
+                **{key: float(count[g]) for key, count in counts.items()},
+                p_mcnemar=None if p is None else float(p[g]),
+            )
+            for g in range(k)
+        ]
+
+    def _other_changes(
+        self, name: str, attribute: str, index: np.ndarray, k: int
+    ) -> dict[str, list[Estimate]]:
+        """Return changes of PPV, NPV and balanced accuracy, and of score metrics where there are scores."""
+        out = {}
+        if self.cells.positive is not None:
+            plain = self.evidence.plain and not self.evidence.dependent
+            out = (self._bootstrapped if plain else self._linearised)(name, index, k)
+        if name in self.scores:
+            out |= self.scores[name].changes(attribute, self.confidence)
+        return out
+
+    def _linearised(self, name: str, index: np.ndarray, k: int) -> dict[str, list[Estimate]]:
+        found = {r: self.evidence.ratio_change(name, self.baseline, r, index, k) for r in LINEARISED}
+        return {
+            r: [
+                estimate(x, g, self.confidence, f"{WHY_EMPTY[r]}, by one of the models", True)
+                for g in range(k)
+            ]
+            for r, x in found.items()
+        }
+
+    def _bootstrapped(self, name: str, index: np.ndarray, k: int) -> dict[str, list[Estimate]]:
+        pair = self.cells.pair(self.baseline, name, index, k)
+        found = bootstrap_changes(pair, np.random.default_rng(0), self.confidence)
+        return {
+            rate: [
+                Estimate(
+                    float(b.change[g]), float(b.low[g]), float(b.high[g]), float(pair[g].sum()), "bootstrap"
+                )
+                if np.isfinite(b.change[g])
+                else Estimate.not_estimable(WHY_EMPTY[rate] + ", by one of the models or in many replicates")
+                for g in range(k)
+            ]
+            for rate, b in found.items()
+        }
+
+    def _gap_changes(
+        self, name: str, index: np.ndarray, k: int, changes: Mapping[str, Studentized]
+    ) -> dict[str, Estimate]:
+        rates = self.cells.rates_of(GAP_RATES)
+        before, after = (
+            {r: self.evidence.smoothed(m, r, index, k) for r in rates} for m in (self.baseline, name)
+        )
+        moved = fairness_changes(
+            before,
+            after,
+            {r: changes[r] for r in rates},
+            np.random.default_rng(0),
+            self.confidence,
+            self.evidence.dependent,
+        )
+        return {metric: of_gap(gap, k) for metric, gap in moved.items()}
+
+    def _loss(self, key: Key, g: int, family: Family, flip_share: float) -> Loss:
+        metric, judged, losses = key[2], family.judged[key], family.losses[key]
+        verdict: Verdict = judged.verdict[g]
+        beyond = None
+        if key in family.excess:
+            excess = family.excess[key]
+            beyond = estimate(excess, g, self.confidence, WHY_EMPTY[metric])
+            if beyond.estimable:
+                beyond = replace(
+                    beyond, p=float(excess.p_above(0.0)[g]), p_adjusted=float(family.adjusted[key][g])
+                )
+        noise = family.noise[key][g] if key in family.noise else None
+        found = estimate(losses, g, self.confidence, WHY_EMPTY[metric])
+        if not found.estimable:
+            floor = floor_rows(self.margin, self.confidence)
+            return Loss(metric, found, None, None, verdict, beyond, floor, noise)
+        found = replace(found, p=float(judged.p_loss[g]), p_adjusted=float(judged.p_loss_adjusted[g]))
+        return Loss(
+            metric,
+            found,
+            float(judged.upper[g]),
+            float(judged.p_harm_adjusted[g]),
+            verdict,
+            beyond,
+            self._needed(losses[g : g + 1], flip_share)
+            if verdict in ("inconclusive", "not_estimable")
+            else None,
+            noise,
+        )
+
+    def _needed(self, loss: Studentized, flip_share: float) -> int:
+        """Return the rows of the metric's denominator that would decide."""
+        rows, worth = float(loss.n[0]), float(loss.effective_n[0])
+        needed = rows_needed(flip_share, self.margin, self.confidence)
+        if worth >= needed:
+            # The rows would do if nothing had changed; what keeps it open is the loss itself.
+            needed = rows_to_decide(
+                float(loss.value[0]), float(loss.se[0]), worth, self.margin, self.confidence
+            )
+        return math.ceil(needed * rows / worth) if worth > 0 else needed
+
+
+def _oriented(metric: str, change: Studentized) -> Studentized:
+    """Orient a change so that positive = worse."""
+    return change if metric == "fpr" else -change

@@ -1,0 +1,94 @@
+"""From a table and what is asked of it to its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fairpress.auditing.cells import Cells
+from fairpress.auditing.coding import build
+from fairpress.auditing.source import Decision, Source, parse_decision
+from fairpress.core.errors import UserError
+
+
+def count(
+    source: Source,
+    *,
+    label: str,
+    models: Sequence[str],
+    by: Sequence[str],
+    positive: str | None = None,
+    decide: Mapping[str, str] | None = None,
+    weight: str | None = None,
+    bins: Mapping[str, Sequence[float]] | None = None,
+    missing: str = "group",
+    keys: Mapping[str, str] | None = None,
+) -> Cells:
+    """Return the cells of a table; see `run.audit` for the arguments. `keys` names the columns of subject, seed, row."""
+    keys = keys or {}
+    if len(set(models)) < len(models):
+        raise UserError("a model is named twice; compare the baseline with other columns.")
+    attributes = tuple(dict.fromkeys(part for b in by for part in b.split("*")))
+    source.require(label, "the label")
+    for name in attributes:
+        source.require(name, "a sensitive attribute")
+    roles = {
+        "subject": "the subject",
+        "seed": "the seed column",
+        "row": "the row id, which tells equal rows of different seeds",
+    }
+    for role, name in keys.items():
+        source.require(name, roles[role])
+        if source.counted_already:
+            raise UserError(f"{source.name} holds cells, which know no {role}; audit the rows themselves.")
+    if label in attributes:
+        raise UserError(f"the label {label!r} cannot be a sensitive attribute too.")
+    cut = {name: _edges(name, edges, attributes) for name, edges in (bins or {}).items()}
+    decided_by = decisions(source, models, decide or {})
+    counted = source.count(
+        list(dict.fromkeys([label, *attributes, *keys.values()])), decided_by, weight=weight, bins=cut
+    )
+    return build(
+        counted,
+        label=label,
+        attributes=attributes,
+        decided=[m for m, d in decided_by.items() if d.sign],
+        positive=positive,
+        keys=keys,
+        missing=missing,
+        where=source.name,
+    )
+
+
+def _edges(name: str, edges: Sequence[float], attributes: Sequence[str]) -> list[float]:
+    if name not in attributes:
+        raise UserError(f"--bins names {name!r}, which is not among the sensitive attributes of --by.")
+    if not edges or list(edges) != sorted(set(edges)):
+        raise UserError(f"the bins of {name!r} need ascending edges, such as {name}=25,45.")
+    return [float(e) for e in edges]
+
+
+def decisions(source: Source, names: Sequence[str], decide: Mapping[str, str]) -> dict[str, Decision]:
+    """Return how the class of each model comes from the table's columns.
+
+    As told by `decide`; else from the column of the model's name; else from ``M.score`` at 0.5; else the class with the
+    largest of ``M.score.<class>``.
+    """
+    unknown = [m for m in decide if m not in names]
+    if unknown:
+        raise UserError(
+            f"--decide names {unknown[0]!r}, which is neither the baseline nor a compressed model."
+        )
+    found = {}
+    for name in names:
+        scores = tuple(c for c in source.columns if c.startswith(f"{name}.score."))
+        if name in decide:
+            found[name] = parse_decision(decide[name], name)
+        elif name in source.columns:
+            found[name] = Decision(name)
+        elif f"{name}.score" in source.columns:
+            found[name] = Decision(f"{name}.score", ">=", 0.5)
+        elif len(scores) > 1:
+            found[name] = Decision(name, among=scores)
+        else:
+            found[name] = Decision(name)
+    return found

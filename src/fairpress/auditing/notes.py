@@ -1,0 +1,85 @@
+"""Sentences that stand beside the numbers of an audit: what was assumed, left out, or could not be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from fairpress.auditing.cells import Cells
+from fairpress.auditing.coding import MISSING
+from fairpress.auditing.evidence import Evidence, per_group
+from fairpress.auditing.seed_evidence import SeedEvidence
+from fairpress.auditing.sentences import group_name
+
+SHOWN = 5
+
+_CORRECTION = {
+    "bh": "Benjamini and Hochberg's correction bounds the share of false findings among all, not the chance of one.",
+    "by": "Benjamini and Yekutieli's correction bounds the share of false findings among all, however they depend.",
+}
+
+
+def notes(
+    cells: Cells,
+    evidence: Evidence,
+    by: Sequence[str],
+    *,
+    weight: str | None,
+    subject: str | None,
+    correction: str,
+    family: str,
+    scores: Sequence[str],
+) -> Iterator[str]:
+    """Yield the notes of an audit; `scores` are those on score columns."""
+    if len(cells.classes) > 2:
+        rest = (
+            f"the rates are of {cells.positive!r} against the rest, accuracy and flips of all classes."
+            if cells.positive is not None
+            else "accuracy and flips only, for no class was named as the positive one."
+        )
+        yield f"The label has {len(cells.classes)} classes; {rest}"
+    if weight is not None:
+        yield f"Rows are weighted by {weight!r}, scaled to a mean of one; every n is a weighted number of rows."
+    if subject is not None:
+        yield (
+            f"{evidence.table_rows:,} rows are about {evidence.subjects:,} people ({subject!r}), who are the unit of "
+            "every interval."
+        )
+    if isinstance(evidence, SeedEvidence):
+        unit = "rows" if subject is None else "people"
+        yield (
+            f"Intervals take both the {evidence.seeds} training seeds and the {unit} as random: they speak of the recipe."
+        )
+    if correction in _CORRECTION:
+        yield _CORRECTION[correction]
+    if family == "study":
+        yield "Findings are corrected over all compressed models together."
+    yield from _missing(cells, evidence)
+    if cells.positive is not None:
+        yield from _left_out(cells, by)
+    yield from scores
+
+
+def _missing(cells: Cells, evidence: Evidence) -> Iterator[str]:
+    for name, column in cells.attributes.items():
+        if MISSING in column.names:
+            rows = cells.rows[column.codes == column.names.index(MISSING)].sum() / evidence.repeats
+            if rows:
+                yield f"{name!r} is missing in {rows:,.0f} rows; they are a group of their own, {MISSING}."
+
+
+def _left_out(cells: Cells, by: Sequence[str]) -> Iterator[str]:
+    """Name the groups without positives or negatives: a group that vanishes must not make a gap look smaller."""
+    y = cells.binary(cells.label)
+    for attribute in by:
+        groups, index = cells.groups(attribute)
+        for value, what, gap in ((1, "positives", "TPR"), (0, "negatives", "FPR")):
+            lacking = np.flatnonzero(per_group(cells.rows * (y == value), index, len(groups)) == 0)
+            if len(lacking):
+                names = ", ".join(group_name(groups[int(g)]) for g in lacking[:SHOWN])
+                more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
+                yield (
+                    f"Gaps of the {gap} by {attribute!r} are over {len(groups) - len(lacking)} of {len(groups)} groups: "
+                    f"{names}{more} {'has' if len(lacking) == 1 else 'have'} no {what}. The gap says nothing of those."
+                )

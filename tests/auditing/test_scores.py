@@ -1,0 +1,207 @@
+"""Score metrics: scikit-learn and a bootstrap row by row as witnesses, for rows, people, weights and seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import rankdata
+from sklearn.metrics import log_loss, roc_auc_score
+
+from fairpress.auditing import calibration, score_lines
+from fairpress.auditing.run import audit
+from fairpress.auditing.score_metrics import SCORE_METRICS
+
+PAIR = {"baseline": "a", "compressed": ["b"]}
+
+
+def scored(rows: int = 1500, seed: int = 0, steps: int | None = None) -> pd.DataFrame:
+    """Two models whose logits differ a little; `steps` makes ties."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=rows)
+    before = 1.5 * z + 0.5 * rng.normal(size=rows)
+    after = before + 0.3 * rng.normal(size=rows)
+    scores = [1 / (1 + np.exp(-t)) for t in (before, after)]
+    if steps:
+        scores = [np.round(s * steps) / steps for s in scores]
+    return pd.DataFrame(
+        {
+            "label": (rng.random(rows) < 1 / (1 + np.exp(-1.5 * z))).astype(int),
+            "sex": rng.choice(["F", "M"], rows),
+            "a.score": scores[0],
+            "b.score": scores[1],
+        }
+    )
+
+
+def women(found, changes=False):
+    if changes:
+        groups = found.comparisons[0].attributes[0].groups
+        return next(g for g in groups if g.values == {"sex": "F"}).changes
+    return next(g for g in found.models[1].groups if g.values == {"sex": "F"}).rates
+
+
+def calibration_error(y, s):
+    """Guo et al. 2017, written out."""
+    bins = np.minimum((s * 15).astype(int), 14)
+    return np.abs(np.bincount(bins, weights=s - y)).sum() / len(y)
+
+
+def area(y, s):
+    """The Mann–Whitney statistic."""
+    positives = y.sum()
+    ranks = rankdata(s)[y == 1].sum()
+    return (ranks - positives * (positives + 1) / 2) / (positives * (len(y) - positives))
+
+
+def surprise(y, s):
+    return -np.where(y == 1, np.log(s), np.log(1 - s))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([None, 3, 10]), st.integers(30, 400))
+def test_every_score_metric_is_scikit_learns_or_its_definition(seed, steps, rows):
+    table = scored(rows, seed, steps)
+    table.loc[:3, "sex"] = "F"
+    table.loc[:3, "label"] = [0, 1, 0, 1]
+    rates, part = women(audit(table, by=["sex"], **PAIR)), table[table.sex == "F"]
+    y, s = part.label.to_numpy(), part["b.score"].to_numpy()
+    assert rates["auc"].value == pytest.approx(roc_auc_score(y, s), abs=1e-12)
+    assert rates["log_loss"].value == pytest.approx(log_loss(y, s), abs=1e-9)
+    assert rates["calibration_error"].value == pytest.approx(calibration_error(y, s), abs=1e-12)
+    assert rates["generalized_fpr"].value == pytest.approx(s[y == 0].mean(), abs=1e-12)
+    assert rates["generalized_fnr"].value == pytest.approx(1 - s[y == 1].mean(), abs=1e-12)
+
+
+def test_bins_of_a_large_table_change_means_not_at_all_and_ranks_hardly(monkeypatch):
+    table = scored(4000)
+    exact = audit(table, by=["sex"], **PAIR)
+    monkeypatch.setattr(score_lines, "EXACT_ROWS", 100)
+    binned = audit(table, by=["sex"], **PAIR)
+    for changes in (False, True):
+        x, y = women(exact, changes), women(binned, changes)
+        for metric in ("log_loss", "generalized_fpr", "generalized_fnr"):
+            for bound in ("value", "low", "high"):
+                assert getattr(x[metric], bound) == pytest.approx(getattr(y[metric], bound), abs=1e-12)
+        assert x["auc"].value == pytest.approx(y["auc"].value, abs=1e-4)
+        assert x["auc"].high == pytest.approx(y["auc"].high, abs=1e-4)
+        assert x["calibration_error"].value == pytest.approx(y["calibration_error"].value, abs=2e-3)
+
+
+def test_scores_that_crowd_in_too_few_bins_are_not_ranked(monkeypatch):
+    """One score far from all others stretches the bins until the rest share a few of them."""
+    monkeypatch.setattr(score_lines, "EXACT_ROWS", 100)
+    table = scored(2000)
+    for model in "ab":
+        table[f"{model}.score"] = 0.5 + 0.001 * (table[f"{model}.score"] - 0.5)
+    table.loc[0, ["a.score", "b.score"]] = 1e-12
+    rates = audit(table, by=["sex"], **PAIR).models[1].overall.rates
+    assert "crowd" in rates["auc"].reason
+    assert rates["generalized_fpr"].value is not None
+
+
+def test_intervals_of_changes_are_those_of_a_bootstrap_row_by_row():
+    table = scored(1200)
+    found = women(audit(table, by=["sex"], **PAIR), changes=True)
+    part = table[table.sex == "F"]
+    y, a, b = (part[c].to_numpy() for c in ("label", "a.score", "b.score"))
+    rng, drawn = np.random.default_rng(1), {m: [] for m in SCORE_METRICS if m != "calibration_error"}
+    by_label = [np.flatnonzero(y == v) for v in (0, 1)]
+    for _ in range(1000):
+        i = np.concatenate([rng.choice(p, len(p)) for p in by_label])
+        drawn["auc"].append(area(y[i], b[i]) - area(y[i], a[i]))
+        drawn["log_loss"].append((surprise(y, b) - surprise(y, a))[i].mean())
+        drawn["generalized_fpr"].append((b - a)[i][y[i] == 0].mean())
+        drawn["generalized_fnr"].append((a - b)[i][y[i] == 1].mean())
+    for metric, values in drawn.items():
+        low, high = np.percentile(values, [2.5, 97.5])
+        width = high - low
+        assert (found[metric].low, found[metric].high) == pytest.approx((low, high), abs=0.15 * width), metric
+
+
+def test_equal_weights_and_copies_of_people_say_what_the_rows_say():
+    table = scored(600)
+    plain = audit(table, by=["sex"], **PAIR)
+    weighted = audit(table.assign(w=7.0), by=["sex"], weight="w", **PAIR)
+    copies = pd.concat([table.assign(person=np.arange(600))] * 3)
+    people = audit(copies, by=["sex"], subject="person", **PAIR)
+    for changes in (False, True):
+        x = women(plain, changes)
+        for other in (women(weighted, changes), women(people, changes)):
+            for metric in SCORE_METRICS:
+                assert other[metric].value == pytest.approx(x[metric].value, abs=1e-9), metric
+                width = x[metric].high - x[metric].low
+                assert other[metric].high - other[metric].low == pytest.approx(width, rel=0.02), metric
+
+
+def test_over_seeds_a_score_metric_is_the_mean_of_the_seeds():
+    seeds = [
+        scored(400, s).assign(label=scored(400).label, sex=scored(400).sex, seed=s, row_id=np.arange(400))
+        for s in range(3)
+    ]
+    found = audit(pd.concat(seeds), by=["sex"], seed_column="seed", **PAIR)
+    alone = [women(audit(t.drop(columns="seed"), by=["sex"], **PAIR)) for t in seeds]
+    for metric in ("auc", "log_loss", "generalized_fpr", "generalized_fnr"):
+        expected = np.mean([x[metric].value for x in alone])
+        assert women(found)[metric].value == pytest.approx(expected, abs=1e-12)
+    assert "one seed's table" in women(found)["calibration_error"].reason
+
+
+def test_a_perfect_ranking_of_few_rows_is_not_certain_and_one_class_is_not_ranked():
+    table = scored(40).assign(sex="F")
+    table["a.score"] = table["b.score"] = np.where(table.label == 1, 0.9, 0.1)
+    auc = audit(table, by=["sex"], **PAIR).models[1].overall.rates["auc"]
+    assert (auc.value, auc.high) == (1.0, 1.0)
+    assert 0.7 < auc.low < 0.95
+    table.loc[20:, "sex"] = "M"
+    table.loc[20:, "label"] = 1
+    found = audit(table, by=["sex"], **PAIR)
+    men = next(g for g in found.models[1].groups if g.values == {"sex": "M"}).rates
+    assert "fewer than two" in men["auc"].reason
+    assert "fewer than two negatives" in men["generalized_fpr"].reason
+    assert men["generalized_fnr"].value is not None
+
+
+def test_what_is_no_probability_has_no_score_metrics_and_a_note_says_so():
+    table = scored(300).assign(a=lambda t: (t["a.score"] > 0.5) * 1, b=lambda t: (t["b.score"] > 0.5) * 1)
+    table.loc[4, "b.score"] = 1.5
+    table.loc[5, "b.score"] = np.nan
+    found = audit(table, by=["sex"], **PAIR)
+    assert "auc" in found.models[0].overall.rates
+    assert "auc" not in found.models[1].overall.rates
+    assert "auc" not in found.comparisons[0].overall.changes
+    assert any("'b': its scores are missing, or no probabilities, in 2 rows" in n for n in found.notes)
+
+
+def test_of_scores_of_many_classes_the_largest_decides_and_the_positive_ones_are_measured():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([1, 1, 1], 500)
+    names = np.array(["ant", "bee", "cat"])
+    table = pd.DataFrame({f"a.score.{n}": p[:, i] for i, n in enumerate(names)})
+    table = table.assign(label=names[rng.integers(0, 3, 500)], sex="F")
+    table["c"] = names[p.argmax(1)]
+    found = audit(table, by=["sex"], baseline="a", compressed=["c"], positive="bee")
+    assert found.comparisons[0].overall.flips.right_to_wrong == 0
+    assert found.models[0].overall.rates["accuracy"] == found.models[1].overall.rates["accuracy"]
+    auc = found.models[0].overall.rates["auc"].value
+    assert auc == pytest.approx(roc_auc_score(table.label == "bee", p[:, 1]), abs=1e-12)
+
+
+def test_the_error_of_a_calibrated_model_covers_zero_where_the_bootstrap_does_not():
+    rng = np.random.default_rng(2)
+    ours, usual, widths = [], [], []
+    for _ in range(150):
+        s = rng.random(600)
+        y = rng.random(600) < s
+        one = np.ones(600)
+        d = calibration.deviations((s, s), (s * s, s * s, s * s), y, one, one, None)
+        _, low, high = calibration.calibration_error(d, 0, calibration.noise(d, rng), 0.05)
+        ours.append(low <= 1e-9)
+        widths.append(high - low)
+        i = rng.integers(0, 600, (100, 600))
+        usual.append(np.percentile([calibration_error(y[k], s[k]) for k in i], 2.5) <= 1e-9)
+    assert np.mean(ours) >= 0.93
+    assert np.mean(usual) < 0.05
+    assert np.mean(widths) < 0.12
