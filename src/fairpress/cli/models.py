@@ -1,4 +1,4 @@
-"""`fairpress train`, `compress`, `predict` and `show`: models, a step at a time."""
+"""`fairpress train`, `compress`, `predict`, `bench` and `show`: models, a step at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.program import app, csv_text, say
+from fairpress.cli.program import app, csv_text, listed, say
+from fairpress.cli.progress import Progress
 from fairpress.core.errors import UserError
 
 
@@ -74,16 +75,21 @@ def predict(
     data: str | None = None,
     part: Literal["test", "all"] = "test",
     model_config: Path | None = None,
+    threads: int = 1,
     dry_run: bool = False,
 ) -> int:
     """Run models on a dataset's test rows and write the predictions table.
 
     Example: fairpress predict fp32=base/ int8=int8/ --out preds.parquet
 
+    One file on two runtimes: fairpress predict ort=int8/@onnxruntime ov=int8/@openvino --out preds.parquet
+
     Parameters
     ----------
     models
-        name=folder or name=file.onnx, the baseline first. An ONNX file may come from anywhere.
+        name=folder or name=file.onnx, the baseline first. An ONNX file may come from anywhere. What runs a folder may
+        be said after an @: onnxruntime (the default), onnxruntime-exact (8-bit sums that never saturate), openvino
+        (floats in 32 bits), openvino-bf16.
     out
         A .parquet or .csv file.
     data
@@ -92,6 +98,8 @@ def predict(
         Which rows: test, or all (for a model that never saw any of them).
     model_config
         YAML that says what an ONNX file does not; by default NAME.model.yaml or model.yaml beside it.
+    threads
+        Threads within an operator.
     dry_run
         Print how ONNX files made elsewhere would be run, as a model.yaml, and run nothing more.
     """
@@ -102,6 +110,10 @@ def predict(
         name, equals, folder = text.partition("=")
         if not equals:
             raise UserError(f"{text!r}: write name=folder, such as fp32=base/.")
+        if not name or not folder:
+            raise UserError(
+                f"{text!r}: the name or the folder is missing; write name=folder, such as fp32=base/."
+            )
         if name in named:
             raise UserError(f"two models are called {name!r}; give each a name of its own.")
         named[name] = folder
@@ -111,7 +123,10 @@ def predict(
         raise UserError("say where the table goes: --out preds.parquet.")
     if out.suffix not in (".parquet", ".csv"):
         raise UserError(f"{out}: the table is written as .parquet or .csv.")
-    table = api.predict(named, data, part=part, model_config=model_config)
+    with Progress("rows") as progress:
+        table = api.predict(
+            named, data, part=part, model_config=model_config, threads=threads, progress=progress
+        )
     if out.suffix == ".csv":
         api.write_text(out, csv_text(table))
     else:
@@ -122,17 +137,35 @@ def predict(
     ]
     first, *rest = named
     _warn(table, [n for n in named if api.is_foreign(named[n])])
-    say(f"{out}: {table.num_rows:,} rows. Next:", markup=False)
+    say(f"{out}: {table.num_rows:,} rows", markup=False)
+    _tell_runtimes(table, out)
+    say("Next:")
     compared = f" --compressed {','.join(rest)}" if rest else ""
     say(f"  fairpress audit {out} --baseline {first}{compared} --by {','.join(attributes)}", markup=False)
     return 0
+
+
+def _tell_runtimes(table: Any, out: Path) -> None:
+    """Say what ran each model where that was not the same for all."""
+    ran = json.loads(table.schema.metadata[b"fairpress.runtimes"])
+    told = {
+        name: ", ".join(
+            [facts["runtime"], *(["bf16"] if facts["precision"] == "bf16" else []), *facts.get("options", {})]
+        )
+        for name, facts in ran.items()
+    }
+    if len(set(told.values())) > 1:
+        for name, words in told.items():
+            say(f"  {name}: {words}", markup=False)
+        if out.suffix == ".csv":
+            say("  A CSV does not keep this; a .parquet file does.", markup=False)
 
 
 def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> int:
     from fairpress import api
     from fairpress.runtime.foreign import open_foreign
 
-    made_elsewhere = {n: m for n, m in models.items() if api.is_foreign(m)}
+    made_elsewhere = {n: str(api.split_model(m)[0]) for n, m in models.items() if api.is_foreign(m)}
     if not made_elsewhere or data is None:
         raise UserError("--dry-run shows how ONNX files are run on --data; name a .onnx file and the data.")
     dataset = api.load_dataset(data)
@@ -158,6 +191,81 @@ def _warn(table: Any, made_elsewhere: list[str]) -> None:
                 f"fairpress: {name!r} is right in {right:.1%} of the rows, less than one class for everybody "
                 f"({commonest:.1%}); are its columns and classes in this order (--dry-run)?\n"
             )
+
+
+@app.command
+def bench(
+    *models: str,
+    runtime: str = "onnxruntime",
+    batch: str | None = None,
+    threads: int = 1,
+    provider: str = "CPU",
+    rounds: int | None = None,
+    seconds: float = 20.0,
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> int:
+    """Measure models side by side: bytes, time per call, memory, and how many times faster than the first.
+
+    Example: fairpress bench base/ int8/ tiny/ --runtime onnxruntime,openvino --threads 2
+
+    Parameters
+    ----------
+    models
+        Model folders, or ONNX files with one input of known shape; name=folder gives a name. The first is what the
+        others are compared with.
+    runtime
+        onnxruntime, onnxruntime-exact, openvino, openvino-bf16; several with commas. base/@openvino names one for
+        a model.
+    batch
+        Rows of a call, several with commas; by default 1,32, and 1,000 for tables.
+    threads
+        Threads within an operator.
+    provider
+        Execution provider of ONNX Runtime, such as CUDA.
+    rounds
+        How often each model is timed; by default as often as --seconds allow, 7 to 101 times.
+    seconds
+        Time for each batch size.
+    json_
+        Print JSON, with every single timing.
+    """
+    from fairpress import api
+    from fairpress.reporting.bench import render
+
+    named = {}
+    for text in models:
+        name, equals, place = text.partition("=")
+        if equals and not Path(text).exists():
+            if name in named:
+                raise UserError(f"two models are called {name!r}; give each a name of its own.")
+            named[name] = place
+    if named and len(named) < len(models):
+        raise UserError("name all models (name=folder), or none.")
+    sizes = None if batch is None else [_whole(part) for part in listed(batch)]
+    with Progress("rounds") as progress:
+        found = api.bench(
+            named or list(models),
+            runtime=listed(runtime),
+            batch=sizes,
+            threads=threads,
+            provider=provider,
+            rounds=rounds,
+            seconds=seconds,
+            progress=progress,
+        )
+    if json_:
+        print(json.dumps(found.to_dict(), indent=1))  # noqa: T201
+        return 0
+    for part in render(found):
+        say(part)
+    return 0
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text.replace("_", ""))
+    except ValueError:
+        raise UserError(f"--batch {text}: numbers of rows with commas between, such as 1,32.") from None
 
 
 @app.command
