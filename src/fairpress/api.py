@@ -313,12 +313,14 @@ def bench(
     """
     from fairpress.runtime.bench_all import bench_all
     from fairpress.runtime.contestants import Entry
-    from fairpress.runtime.runtimes import choose
+    from fairpress.runtime.runtimes import RUNTIMES, choose
 
     named = models if isinstance(models, Mapping) else _named(models)
     if not named:
         raise UserError("name at least one model, such as base/.")
-    everywhere = [runtime] if isinstance(runtime, str) else list(runtime)
+    everywhere = [runtime] if isinstance(runtime, str) else list(dict.fromkeys(runtime))
+    if not everywhere:
+        raise UserError(f"name at least one runtime: {', '.join(RUNTIMES)}.")
     entries = []
     for name, model in named.items():
         place, said = split_model(model)
@@ -335,7 +337,10 @@ def bench(
 def _named(models: Sequence[Model]) -> dict[str, Model]:
     """Name models after their folders, or their whole paths where two folders share a name."""
     places = [split_model(m)[0] for m in models]
-    short = [f"model {i + 1}" if isinstance(p, Artifact) else Path(p).stem for i, p in enumerate(places)]
+    short = [
+        f"model {i + 1}" if isinstance(p, Artifact) else Path(p).name.removesuffix(".onnx")
+        for i, p in enumerate(places)
+    ]
     if len(set(short)) < len(short):
         short = [s if isinstance(m, Artifact) else os.fspath(m) for s, m in zip(short, models, strict=True)]
     named = dict(zip(short, models, strict=True))

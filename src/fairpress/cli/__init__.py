@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cyclopts.exceptions import CycloptsError
 
-from fairpress.cli import auditing, datasets, demonstrate, models, studies  # noqa: F401  each adds its commands
+from fairpress.cli import auditing, benching, datasets, demonstrate, models, studies  # noqa: F401  adding commands
 from fairpress.cli.program import FAILED_TRIALS, WRONG_INPUT, app
 from fairpress.core.errors import FairpressError, UserError
 

@@ -26,7 +26,7 @@ class Progress:
         now = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._line, description=what, completed=done, total=total)
-        elif now >= self._next:
+        elif now >= self._next and done < total:
             self._next = now + INTERVAL
             if sys.stderr.isatty():
                 self._start(what, done, total)

@@ -47,10 +47,18 @@ def render(bench: Bench) -> Iterator[RenderableType]:
     yield Text("")
     yield Text(
         "Quartiles over rounds; faster: than the first model on the same runtime, median of the rounds' ratios with its "
-        "95 % interval. Memory: peak of a process that runs this model alone, and what of it is above the same process "
-        "with a network of one node.",
+        "95 % interval. MB: peak memory of a process that runs this model alone; own: what of it is above the same process "
+        "with a network of one node. Both hold the inputs.",
         style="dim",
     )
+    first = bench.measurements[0]
+    for best, ratio in bench.fastest():
+        yield Text(
+            clean(
+                f"Fastest at batch {best.batch:,}: {best.model} on {best.runtime}, {times(ratio)} faster than "
+                f"{first.model} on {first.runtime}."
+            )
+        )
     for sentence in bench.sentences():
         yield Text(f"! {clean(sentence)}", style="yellow")
 
@@ -58,40 +66,41 @@ def render(bench: Bench) -> Iterator[RenderableType]:
 def _times(bench: Bench, batch: int, several: bool) -> RenderableType:
     from rich.table import Table
 
+    found = [m for m in bench.measurements if m.batch == batch]
+    title = f"batch {batch:,}, {len(found[0].seconds)} rounds"
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    title = f"batch {batch:,}"
     table.add_column(title, overflow="fold", min_width=len(title))
     if several:
         table.add_column("on", no_wrap=True)
-    for name in ("a call", "quartiles", "rows/s", "faster", "peak memory"):
+    for name in ("a call", "quartiles", "rows/s", "faster", "MB", "own"):
         table.add_column(name, justify="right", no_wrap=True)
-    for m in bench.measurements:
-        if m.batch == batch:
-            low, middle, high = quartiles(m.seconds)
-            on = (m.runtime,) if several else ()
-            table.add_row(
-                clean(m.model),
-                *on,
-                duration(middle),
-                f"{duration(low)}–{duration(high)} n={len(m.seconds)}",
-                f"{batch / middle:,.0f}",
-                "–" if m.speedup is None else times(m.speedup),
-                _memory(m),
-            )
+    for m in found:
+        low, middle, high = quartiles(m.seconds)
+        on = (m.runtime,) if several else ()
+        table.add_row(
+            clean(m.model),
+            *on,
+            duration(middle),
+            duration(low, high),
+            f"{batch / middle:,.0f}",
+            "–" if m.speedup is None else times(m.speedup),
+            *_memory(m),
+        )
     return table
 
 
-def duration(seconds: float) -> str:
-    """Write a time with its unit."""
-    if seconds < 1e-3:
-        return f"{1e6 * seconds:.0f} µs"
-    return f"{1e3 * seconds:.{2 if seconds < 0.01 else 1 if seconds < 1 else 0}f} ms"
+def duration(*seconds: float) -> str:
+    """Write times in the unit of the last: ``41–47 µs``."""
+    last = seconds[-1]
+    unit, factor = ("µs", 1e6) if last < 1e-3 else ("ms", 1e3)
+    digits = 2 if 1e-3 <= last < 0.01 else 1 if 0.01 <= last < 0.1 else 0
+    return "–".join(f"{factor * s:,.{digits}f}" for s in seconds) + f" {unit}"
 
 
-def _memory(m: Measurement) -> str:
+def _memory(m: Measurement) -> tuple[str, str]:
     if m.memory_peak is None or m.memory_before is None:
-        return "not told"
-    return f"{m.memory_peak / 1e6:,.0f} MB, {(m.memory_peak - m.memory_before) / 1e6:,.0f} its"
+        return "?", "?"
+    return f"{m.memory_peak / 1e6:,.0f}", f"{(m.memory_peak - m.memory_before) / 1e6:,.0f}"
 
 
 def _inputs(bench: Bench) -> str:

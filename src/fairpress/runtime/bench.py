@@ -133,7 +133,7 @@ def measure(
     rng = np.random.default_rng(seed)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fairpress-bench-")))
-        (folder / PROBE).write_bytes(_probe())
+        (folder / PROBE).write_bytes(one_node())
         workers = []
         for number, contestant in enumerate(contestants):
             workers.append(stack.enter_context(_worker(contestant, batch, folder, number)))
@@ -226,7 +226,8 @@ def _worker(contestant: Contestant, batch: int, folder: Path, number: int) -> It
         process.communicate()
 
 
-def _probe() -> bytes:
+def one_node() -> bytes:
+    """Return a file that negates its input x [n, 1]."""
     from onnx import TensorProto, helper
 
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1]) for name in "xy")

@@ -8,9 +8,11 @@ from typing import Any
 
 from fairpress.core.estimate import Estimate
 from fairpress.runtime.bench import Measurement
+from fairpress.runtime.medians import median_ratio
 from fairpress.runtime.runtimes import Kernels
 
 SCHEMA = "fairpress.bench/1"
+MANY_ROWS = 32
 NO_VNNI = "This processor has no fast 8-bit instructions (VNNI)."
 
 
@@ -59,6 +61,20 @@ class Bench:
             slow.setdefault((m.model, m.runtime), []).append(m)
         return [self._sentence(found) for found in slow.values()]
 
+    def fastest(self) -> list[tuple[Measurement, Estimate]]:
+        """Return, for each batch size, what takes least time a call, and how many times faster it is than the very first.
+
+        Left out where the first itself is fastest, or the difference is not shown.
+        """
+        found = []
+        for batch in dict.fromkeys(m.batch for m in self.measurements):
+            first, *others = (m for m in self.measurements if m.batch == batch)
+            best = min(others, key=lambda m: m.median, default=first)
+            ratio = median_ratio(first.seconds, best.seconds)
+            if best is not first and (ratio.low or 0) > 1:
+                found.append((best, ratio))
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """Return the bench as JSON holds it."""
         return {
@@ -66,6 +82,10 @@ class Bench:
             "processor": self.processor,
             "sizes": [asdict(s) for s in self.sizes],
             "measurements": [m.to_dict() for m in self.measurements],
+            "fastest": [
+                {"model": m.model, "runtime": m.runtime, "batch": m.batch, "speedup": ratio.to_dict()}
+                for m, ratio in self.fastest()
+            ],
             "sentences": self.sentences(),
             "kernels": [
                 {"model": model, "runtime": runtime, **asdict(k)}
@@ -96,6 +116,8 @@ class Bench:
                 f"{said} An integer layer has a price per call, which pays when there is enough to compute: at batch "
                 f"{faster.batch:,} it is {times(faster.speedup)} faster."
             )
+        if slow[-1].batch < MANY_ROWS:
+            return f"{said} An integer layer has a price per call, which may pay at a larger batch (--batch {MANY_ROWS})."
         return f"{said} {NO_VNNI}" if "no VNNI" in self.processor else said
 
     def _faster(self, slow: Measurement) -> Measurement | None:

@@ -50,7 +50,7 @@ def main(commands: TextIO, answers: TextIO) -> None:
         answer(error=str(error).splitlines()[0][:300] if str(error) else type(error).__name__)
         return
     calls = max(1, round(BLOCK_SECONDS / per_call))
-    _rest()
+    rest()
     answer(facts=dict(session.facts), load_seconds=loading, calls=calls, seconds=per_call)
     for line in commands:
         if line.strip() != "time":
@@ -61,7 +61,7 @@ def main(commands: TextIO, answers: TextIO) -> None:
         for _ in range(calls):
             session.run(rows)
         seconds = (time.perf_counter() - started) / calls
-        _rest()
+        rest()
         answer(seconds=seconds)
     answer(memory_before=before, memory_peak=peak_memory())
 
@@ -94,7 +94,7 @@ def _warm_up(call: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def _rest() -> None:
+def rest() -> None:
     """Wait until the threads of the runtime sleep: ONNX Runtime's spin for some 40 ms, on the next model's cores."""
     until = time.perf_counter() + REST_SECONDS
     while time.perf_counter() < until:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib import util
 from pathlib import Path
@@ -37,11 +38,32 @@ def require(*, bf16: bool = False) -> None:
         )
 
 
+def module() -> Any:
+    """Import OpenVINO without its reports of use.
+
+    Importing it writes a client id into the home folder and sends an event, unless its own telemetry package is absent;
+    so it is made absent meanwhile. Whoever imported OpenVINO before keeps it as it is.
+    """
+    if "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules:
+        absent: dict[str, Any] = {"openvino_telemetry": None}
+        sys.modules.update(absent)
+        try:
+            import openvino
+        finally:
+            del sys.modules["openvino_telemetry"]
+    else:
+        import openvino
+    return openvino
+
+
 def capabilities() -> list[str]:
     """Return what OpenVINO computes with on this CPU, such as FP32, INT8, BF16."""
-    import openvino
+    return [str(c) for c in module().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
 
-    return [str(c) for c in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
+
+def version() -> str:
+    """Return OpenVINO's version without its build."""
+    return str(module().__version__).partition("-")[0]
 
 
 class OpenVinoSession:
@@ -71,10 +93,8 @@ class OpenVinoSession:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        import openvino
-
         facts: dict[str, Any] = {
-            "runtime": f"openvino {openvino.__version__.partition('-')[0]}",
+            "runtime": f"openvino {version()}",
             "provider": "CPU",
             "threads": self._runtime.threads,
             "precision": self._precision,
@@ -108,10 +128,8 @@ def kernels(data: bytes) -> Kernels:
 
 def _compile(source: bytes | Path, runtime: Runtime, batch: int | None) -> tuple[Any, Any]:
     """Return the compiled model and its inputs, with a fixed batch where one is given and the file leaves it free."""
-    import openvino
-
     try:
-        core = openvino.Core()
+        core = module().Core()
         model = core.read_model(source)
         found = model.inputs
         if len(found) == 1 and batch is not None and found[0].partial_shape[0].is_dynamic:
@@ -124,8 +142,7 @@ def _compile(source: bytes | Path, runtime: Runtime, batch: int | None) -> tuple
         return core.compile_model(model, "CPU", options), model.inputs
     except RuntimeError as error:
         raise UserError(
-            f"OpenVINO {openvino.__version__.partition('-')[0]} cannot run this model ({_last_line(error)}); take "
-            "@onnxruntime."
+            f"OpenVINO {version()} cannot run this model ({_last_line(error)}); take @onnxruntime."
         ) from None
 
 

@@ -77,8 +77,9 @@ def predictions(
     for name, model in models.items():
         runtime = (runtimes or {}).get(name, Runtime(threads=threads))
         probability, threshold, facts = _scores(name, model, dataset, index, runtime, progress)
-        ran[name] = {**facts, "threshold": threshold}
-        if dataset.task.positive is not None and len(classes) == 2:
+        two = dataset.task.positive is not None and len(classes) == 2
+        ran[name] = {**facts, "threshold": threshold if two else None}
+        if two:
             positive = classes.tolist().index(dataset.task.positive)
             scores = probability[:, positive]
             decided = np.where(scores >= threshold, positive, 1 - positive)
