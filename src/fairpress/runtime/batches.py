@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from fairpress.runtime.onnx_file import parsed
 from fairpress.runtime.runtimes import Session
 
 # A constant, not a share of the free memory: the size of a batch may move the last bits of a score, and equal
@@ -28,7 +29,7 @@ def bytes_per_row(data: bytes) -> int | None:
     """Return the bytes of all values that a graph computes from one row; None where their shapes are not known."""
     import onnx
 
-    model = onnx.load_from_string(data)
+    model = parsed(data)
     graph = model.graph
     stored = {t.name for t in graph.initializer}
     for value in graph.input:

@@ -11,6 +11,7 @@ from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.datasets import load
 from fairpress.datasets.base import Dataset
+from fairpress.runtime.onnx_file import parsed
 from fairpress.runtime.runtimes import Input, Runtime
 
 # Rows a bench draws from; more would only move the same numbers about.
@@ -51,12 +52,8 @@ def input_of(data: bytes, where: str) -> Input:
         No ONNX file, several inputs, or rows whose shape the file leaves open.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
-    try:
-        graph = onnx.load_from_string(data).graph
-    except DecodeError:
-        raise UserError(f"{where} is no ONNX file, or it is cut short; export it again.") from None
+    graph = parsed(data, where).graph
     stored = {t.name for t in graph.initializer}
     inputs = [v for v in graph.input if v.name not in stored]
     if len(inputs) != 1:

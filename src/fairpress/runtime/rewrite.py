@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fairpress.runtime.onnx_file import parsed
+
 if TYPE_CHECKING:
     import onnx
 
@@ -14,11 +16,10 @@ def widen_two_bits(data: bytes) -> bytes:
     OpenVINO 2026.4 reads INT4 and refuses INT2 ("Unsupported data type INT2").
     """
     import numpy as np
-    import onnx
     from onnx import TensorProto, numpy_helper
 
     wide = {TensorProto.INT2: (np.int8, TensorProto.INT8), TensorProto.UINT2: (np.uint8, TensorProto.UINT8)}
-    model = onnx.load_from_string(data)
+    model = parsed(data)
     kinds: dict[str, int] = {}
     for tensor in model.graph.initializer:
         if tensor.data_type in wide:
@@ -45,7 +46,7 @@ def constants_apart(data: bytes) -> bytes:
     """
     import onnx
 
-    model = onnx.load_from_string(data)
+    model = parsed(data)
     stored = {t.name: t for t in model.graph.initializer}
     seen: set[str] = set()
     for node in model.graph.node:
