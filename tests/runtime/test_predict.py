@@ -173,8 +173,15 @@ def test_the_command_line_takes_runtimes_after_an_at(tmp_path, monkeypatch, caps
     shown = fairpress("a=m", "b=m@onnxruntime-exact", "--out", "p.csv").out
     assert "b: onnxruntime" in shown
     assert "session.x64quantprecision" in shown
-    assert "A CSV does not keep this" in shown
+    assert "another class than a in 0 of 100 rows" in shown
+    assert "A CSV does not keep what ran" in shown
     assert "onnxruntime" not in fairpress("a=m", "b=m/", "--out", "p.parquet").out
+    model(threshold=0.99).save("strict")
+    scores = np.array(pq.read_table("p.parquet")["a.score"])
+    changed = int(((scores >= 0.5) != (scores >= 0.99)).sum())
+    assert changed > 0
+    shown = fairpress("a=m", "b=strict", "--out", "p.parquet").out
+    assert f"b: another class than a in {changed} of 100 rows" in shown
     assert "Did you mean 'openvino'" in fairpress("a=m@opnvino", "--out", "q.csv", code=2).err
     assert "there is no model folder n" in fairpress("a=n@onnxruntime", "--out", "q.csv", code=2).err
     assert not (tmp_path / "q.csv").exists()

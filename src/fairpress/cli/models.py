@@ -138,15 +138,17 @@ def predict(
     first, *rest = named
     _warn(table, [n for n in named if api.is_foreign(named[n])])
     say(f"{out}: {table.num_rows:,} rows", markup=False)
-    _tell_runtimes(table, out)
+    _tell_models(table, list(named), out)
     say("Next:")
     compared = f" --compressed {','.join(rest)}" if rest else ""
     say(f"  fairpress audit {out} --baseline {first}{compared} --by {','.join(attributes)}", markup=False)
     return 0
 
 
-def _tell_runtimes(table: Any, out: Path) -> None:
-    """Say what ran each model where that was not the same for all."""
+def _tell_models(table: Any, models: list[str], out: Path) -> None:
+    """Say in how many rows each model decides otherwise than the first, and what ran it where that was not one for all."""
+    import pyarrow.compute as pc
+
     ran = json.loads(table.schema.metadata[b"fairpress.runtimes"])
     told = {
         name: ", ".join(
@@ -154,11 +156,19 @@ def _tell_runtimes(table: Any, out: Path) -> None:
         )
         for name, facts in ran.items()
     }
-    if len(set(told.values())) > 1:
-        for name, words in told.items():
-            say(f"  {name}: {words}", markup=False)
-        if out.suffix == ".csv":
-            say("  A CSV does not keep this; a .parquet file does.", markup=False)
+    several = len(set(told.values())) > 1
+    first, *others = models
+    if several:
+        say(f"  {first}: {told[first]}", markup=False)
+    for name in others:
+        changed = pc.sum(pc.not_equal(table[name], table[first])).as_py() or 0
+        where = f"{told[name]}, " if several else ""
+        say(
+            f"  {name}: {where}another class than {first} in {changed:,} of {table.num_rows:,} rows",
+            markup=False,
+        )
+    if several and out.suffix == ".csv":
+        say("  A CSV does not keep what ran; a .parquet file does.", markup=False)
 
 
 def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> int:
