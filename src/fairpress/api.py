@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fairpress.auditing.result import Audit, Verdict
 from fairpress.auditing.verdict import WORST_FIRST
-from fairpress.core.errors import UserError
+from fairpress.core.errors import UserError, did_you_mean
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.base import Dataset, Part
 from fairpress.runtime.artifact import Artifact
@@ -19,6 +18,7 @@ from fairpress.runtime.artifact import Artifact
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from fairpress.runtime.bench_result import Bench
     from fairpress.runtime.foreign import Foreign
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "AuditReport",
     "Dataset",
     "audit",
+    "bench",
     "compress",
     "export_cells",
     "load_dataset",
@@ -255,34 +256,149 @@ def predict(
     *,
     part: Part | Literal["all"] = "test",
     model_config: str | os.PathLike[str] | None = None,
+    runtime: str | Mapping[str, str] = "onnxruntime",
+    threads: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> pa.Table:
-    """Return the predictions table of models on a dataset's test rows (or another part); they run on ONNX Runtime.
+    """Return the predictions table of models on a dataset's test rows, or another part.
 
     A model is an artifact, a model folder, or an ``.onnx`` file made elsewhere; for the latter `data` must be given, and
     `model_config` may name the YAML that says what the file does not (`runtime.foreign_config`).
+
+    Parameters
+    ----------
+    runtime
+        What runs the models (`runtime.runtimes.RUNTIMES`): one for all, or model → runtime. A path may say it too:
+        ``{"ov": "int8/@openvino"}``. The table's metadata records it.
+    threads
+        Threads within an operator.
+    progress
+        Told the model, the rows done and the rows there are.
     """
     from fairpress.runtime.predict import predictions
+    from fairpress.runtime.runtimes import DEFAULT, choose
 
     if not models:
         raise UserError("name at least one model, such as fp32=base/.")
+    if not isinstance(runtime, str) and (unknown := set(runtime) - set(models)):
+        raise UserError(
+            f"`runtime` speaks of {min(unknown)!r}, which is no model here."
+            + did_you_mean(min(unknown), models)
+        )
+    places, runtimes = {}, {}
+    for name, model in models.items():
+        places[name], said = split_model(model)
+        asked = runtime if isinstance(runtime, str) else runtime.get(name, DEFAULT)
+        runtimes[name] = choose(said or asked, threads=threads)
     dataset = load_dataset(data) if isinstance(data, str) else data
     if dataset is None:
-        first = next(iter(models.values()))
+        first = next(iter(places.values()))
         if is_foreign(first):
             raise UserError(
                 f"{first} was made elsewhere and does not say what data it reads; name them with --data."
             )
         dataset = data_of(open_model(first))
-    opened = {name: open_any(model, dataset, model_config) for name, model in models.items()}
-    table = predictions(opened, dataset, part)
+    opened = {name: open_any(model, dataset, model_config) for name, model in places.items()}
+    table = predictions(opened, dataset, part, runtimes=runtimes, progress=progress)
     return table.replace_schema_metadata(
-        {"fairpress.models": "\n".join(opened), "fairpress.runs": json.dumps(_runs(opened, dataset))}
+        {**(table.schema.metadata or {}), "fairpress.models": "\n".join(opened)}
     )
+
+
+def bench(
+    models: Sequence[Model] | Mapping[str, Model],
+    *,
+    runtime: str | Sequence[str] = "onnxruntime",
+    batch: int | Sequence[int] | None = None,
+    threads: int = 1,
+    provider: str = "CPU",
+    rounds: int | None = None,
+    seconds: float = 20.0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Bench:
+    """Measure size, time and memory of models side by side; the first is what the others are compared with.
+
+    A model is an artifact, a model folder, or an ``.onnx`` file with one input of known shape. They are given validation
+    rows where the data is on this machine, else random numbers.
+
+    Parameters
+    ----------
+    models
+        The models, or name → model.
+    runtime
+        One or several of `runtime.runtimes.RUNTIMES`; each model runs on each, or on the one its path names.
+    batch
+        Rows of a call; by default 1 and 32, and 1,000 for tables.
+    threads
+        Threads within an operator.
+    provider
+        Execution provider of ONNX Runtime.
+    rounds
+        How often each is timed; by default as often as `seconds` (a batch size) allow, 7 … 101 times.
+    progress
+        Told what is timed, the rounds done and the rounds there are.
+
+    Raises
+    ------
+    UserError
+        A model, runtime or number is not what it must be, or a model cannot be run; the sentence names it.
+    """
+    from fairpress.runtime.bench_all import bench_all
+    from fairpress.runtime.contestants import Entry
+    from fairpress.runtime.runtimes import RUNTIMES, choose
+
+    named = models if isinstance(models, Mapping) else _named(models)
+    if not named:
+        raise UserError("name at least one model, such as base/.")
+    everywhere = [runtime] if isinstance(runtime, str) else list(dict.fromkeys(runtime))
+    if not everywhere:
+        raise UserError(f"name at least one runtime: {', '.join(RUNTIMES)}.")
+    entries = []
+    for name, model in named.items():
+        place, said = split_model(model)
+        chosen = [choose(r, threads=threads, provider=provider) for r in ([said] if said else everywhere)]
+        if isinstance(place, Artifact) or not is_foreign(place):
+            artifact = open_model(place)
+            entries.append(Entry(name, artifact.onnx, artifact.card, tuple(chosen)))
+        else:
+            entries.append(Entry(name, _read_onnx(Path(place)), None, tuple(chosen)))
+    sizes = [batch] if isinstance(batch, int) else batch
+    return bench_all(entries, sizes, rounds=rounds, seconds=seconds, progress=progress)
+
+
+def _named(models: Sequence[Model]) -> dict[str, Model]:
+    """Name models after their folders, or their whole paths where two folders share a name."""
+    places = [split_model(m)[0] for m in models]
+    short = [
+        f"model {i + 1}" if isinstance(p, Artifact) else Path(p).name.removesuffix(".onnx")
+        for i, p in enumerate(places)
+    ]
+    if len(set(short)) < len(short):
+        short = [s if isinstance(m, Artifact) else os.fspath(m) for s, m in zip(short, models, strict=True)]
+    named = dict(zip(short, models, strict=True))
+    if len(named) < len(models):
+        raise UserError("a model is named twice; name each once.")
+    return named
+
+
+def _read_onnx(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror or error}).") from None
+
+
+def split_model(model: Model) -> tuple[Model, str | None]:
+    """Return the model and the runtime that its path names, as in ``int8/@openvino``."""
+    from fairpress.runtime.runtimes import split_suffix
+
+    return (model, None) if isinstance(model, Artifact) else split_suffix(os.fspath(model))
 
 
 def is_foreign(model: Model) -> bool:
     """Return whether this is an ONNX file and no model folder."""
-    return not isinstance(model, Artifact) and Path(model).suffix.lower() == ".onnx"
+    place, _ = split_model(model)
+    return not isinstance(place, Artifact) and Path(place).suffix.lower() == ".onnx"
 
 
 def open_any(
@@ -339,20 +455,6 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True) if target.parent.is_dir() else None
         raise UserError(f"cannot write {target} ({error.strerror or error}); choose another place.") from None
-
-
-def _runs(opened: Mapping[str, Artifact | Foreign], dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """Return what made each model's predictions; an audit of the table repeats it."""
-    from fairpress.runtime.session import identity
-
-    two = dataset.task.positive is not None and len(dataset.task.classes) == 2
-    return {
-        name: {
-            "runtime": identity(),
-            "threshold": (m.card if isinstance(m, Artifact) else m.config).threshold if two else None,
-        }
-        for name, m in opened.items()
-    }
 
 
 def _written(path: str | os.PathLike[str] | None, text: str) -> str:

@@ -11,6 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from fairpress import __version__
+from fairpress.runtime.runtimes import Runtime, open_session, processor
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ def diagnose() -> list[Finding]:
             "Python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"
         ),
         _runtime(),
+        _openvino(),
         _packages("audit", ("duckdb", "pyarrow", "numpy", "scipy"), None),
         _packages("report", ("altair", "vl-convert-python", "jinja2"), None),
         _packages(
@@ -74,37 +76,52 @@ def _packages(what: str, names: Sequence[str], extra: str | None, install: str |
 def _runtime() -> Finding:
     """Run a one-node network, which is the only proof that the runtime works."""
     try:
-        import numpy as np
         import onnx
         import onnxruntime
-        from onnx import TensorProto, helper
 
-        x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
-        graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "doctor", [x], [y])
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-        (value,) = session.run(None, {"x": np.ones(1, np.float32)})
-        works = value[0] == -1.0
+        works = _negates(Runtime())
     except Exception as error:
         return Finding(
             "ONNX Runtime", False, f"does not run ({type(error).__name__}: {error}); reinstall onnxruntime"
         )
     providers = ", ".join(p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers())
-    return Finding(
-        "ONNX Runtime", bool(works), f"{onnxruntime.__version__} ({providers}), onnx {onnx.__version__}"
-    )
+    return Finding("ONNX Runtime", works, f"{onnxruntime.__version__} ({providers}), onnx {onnx.__version__}")
+
+
+def _openvino() -> Finding:
+    """The same with OpenVINO, and what it computes with on this processor."""
+    from fairpress.runtime import openvino
+
+    if util.find_spec("openvino") is None:
+        return Finding(
+            "OpenVINO", None, "openvino is not installed: python -m pip install 'fairpress[openvino]'"
+        )
+    try:
+        works = _negates(Runtime("openvino"))
+        can = ", ".join(c for c in openvino.capabilities() if c in ("FP32", "BF16", "FP16", "INT8"))
+        return Finding("OpenVINO", works, f"{openvino.version()}, computes in {can}")
+    except Exception as error:
+        return Finding(
+            "OpenVINO", False, f"does not run ({type(error).__name__}: {error}); reinstall openvino"
+        )
+
+
+def _negates(runtime: Runtime) -> bool:
+    import numpy as np
+
+    from fairpress.runtime.bench import one_node
+
+    return bool(open_session(one_node(), runtime).run(np.ones((1, 1), np.float32))[0, 0] == -1.0)
 
 
 def _processor() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parts = [f"{cores} core{'s' if cores != 1 else ''}"]
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        flags = next(
-            (line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), ""
-        ).split()
-        fast = [name for flag, name in (("avx512_vnni", "AVX512-VNNI"), ("amx_int8", "AMX")) if flag in flags]
-        parts.append("fast 8-bit integers: " + (", ".join(fast) if fast else "none found"))
+    parts = [processor(), f"{cores} core{'s' if cores != 1 else ''}"]
+    if "no VNNI" in parts[0]:
+        parts.append(
+            "no fast 8-bit integers, so INT8 gains less here, and its sums can saturate (@onnxruntime-exact shows whether "
+            "that matters)"
+        )
     memory = Path("/proc/meminfo")
     if memory.is_file():
         parts.append(f"{int(memory.read_text().split()[1]) / 2**20:.0f} GiB memory")

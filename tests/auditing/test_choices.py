@@ -256,13 +256,15 @@ def test_what_made_the_predictions_travels_with_the_table(tmp_path):
     import pyarrow as pa
 
     data = pa.Table.from_pandas(table(300), preserve_index=False)
-    data = data.replace_schema_metadata({"fairpress.runs": json.dumps({k: v for k, v in runs.items() if v})})
+    data = data.replace_schema_metadata(
+        {"fairpress.runtimes": json.dumps({k: v for k, v in runs.items() if v})}
+    )
     api.write_table(tmp_path / "t.parquet", data)
     for source in (data, str(tmp_path / "t.parquet"), str(tmp_path / "*.parquet")):
         a, b = audit(source, by=["sex"], **PAIR).models
         assert (a.runtime, a.threshold) == ("onnxruntime 1.22 CPU", 0.4)
         assert (b.runtime, b.threshold) == (None, None)
-    spoiled = data.replace_schema_metadata({"fairpress.runs": "[1, 2"})
+    spoiled = data.replace_schema_metadata({"fairpress.runtimes": "[1, 2"})
     assert audit(spoiled, by=["sex"], **PAIR).models[0].runtime is None
     decided = audit(
         table(300).assign(risk=np.linspace(0, 9, 300)), by=["sex"], baseline="m", decide={"m": "risk>=5"}

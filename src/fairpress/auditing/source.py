@@ -20,7 +20,7 @@ ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.
 """Columns of a table of cells: how many rows each line stands for, their weights and squared weights summed."""
 
 PARQUET = (".parquet", ".pq")
-RUNS = b"fairpress.runs"
+RUNS = b"fairpress.runtimes"
 """Metadata of a predictions table: JSON, model → ``{"runtime": …, "threshold": …}``."""
 
 _DECIDE = re.compile(

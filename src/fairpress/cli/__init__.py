@@ -9,6 +9,7 @@ from cyclopts.exceptions import CycloptsError
 
 from fairpress.cli import (  # noqa: F401  each adds its commands
     auditing,
+    benching,
     datasets,
     demonstrate,
     models,

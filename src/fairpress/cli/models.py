@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from fairpress.cli.program import app, csv_text, say
+from fairpress.cli.progress import Progress
 from fairpress.core.errors import UserError
 
 
@@ -45,16 +46,21 @@ def predict(
     data: str | None = None,
     part: Literal["test", "validation", "all"] = "test",
     model_config: Path | None = None,
+    threads: int = 1,
     dry_run: bool = False,
 ) -> int:
     """Run models on a dataset's test rows and write the predictions table.
 
     Example: fairpress predict fp32=base/ int8=int8/ --out preds.parquet
 
+    One file on two runtimes: fairpress predict ort=int8/@onnxruntime ov=int8/@openvino --out preds.parquet
+
     Parameters
     ----------
     models
-        name=folder or name=file.onnx, the baseline first. An ONNX file may come from anywhere.
+        name=folder or name=file.onnx, the baseline first. An ONNX file may come from anywhere. What runs a folder may
+        be said after an @: onnxruntime (the default), onnxruntime-exact (8-bit sums that never saturate), openvino
+        (floats in 32 bits), openvino-bf16.
     out
         A .parquet or .csv file.
     data
@@ -64,6 +70,8 @@ def predict(
         saw any of them).
     model_config
         YAML that says what an ONNX file does not; by default NAME.model.yaml or model.yaml beside it.
+    threads
+        Threads within an operator.
     dry_run
         Print how ONNX files made elsewhere would be run, as a model.yaml, and run nothing more.
     """
@@ -74,6 +82,10 @@ def predict(
         name, equals, folder = text.partition("=")
         if not equals:
             raise UserError(f"{text!r}: write name=folder, such as fp32=base/.")
+        if not name or not folder:
+            raise UserError(
+                f"{text!r}: the name or the folder is missing; write name=folder, such as fp32=base/."
+            )
         if name in named:
             raise UserError(f"two models are called {name!r}; give each a name of its own.")
         named[name] = folder
@@ -83,7 +95,10 @@ def predict(
         raise UserError("say where the table goes: --out preds.parquet.")
     if out.suffix not in (".parquet", ".csv"):
         raise UserError(f"{out}: the table is written as .parquet or .csv.")
-    table = api.predict(named, data, part=part, model_config=model_config)
+    with Progress("rows") as progress:
+        table = api.predict(
+            named, data, part=part, model_config=model_config, threads=threads, progress=progress
+        )
     if out.suffix == ".csv":
         api.write_text(out, csv_text(table))
     else:
@@ -94,7 +109,9 @@ def predict(
     ]
     first, *rest = named
     _warn(table, [n for n in named if api.is_foreign(named[n])])
-    say(f"{out}: {table.num_rows:,} rows. Next:", markup=False)
+    say(f"{out}: {table.num_rows:,} rows", markup=False)
+    _tell_models(table, list(named), out)
+    say("Next:")
     compared = f" --compressed {','.join(rest)}" if rest else ""
     people = " --subject subject" if len(set(table["subject"].to_pylist())) < table.num_rows else ""
     by = ",".join(attributes)
@@ -106,11 +123,37 @@ def predict(
     return 0
 
 
+def _tell_models(table: Any, models: list[str], out: Path) -> None:
+    """Say in how many rows each model decides otherwise than the first, and what ran it where that was not one for all."""
+    import pyarrow.compute as pc
+
+    ran = json.loads(table.schema.metadata[b"fairpress.runtimes"])
+    told = {
+        name: ", ".join(
+            [facts["runtime"], *(["bf16"] if facts["precision"] == "bf16" else []), *facts.get("options", {})]
+        )
+        for name, facts in ran.items()
+    }
+    several = len(set(told.values())) > 1
+    first, *others = models
+    if several:
+        say(f"  {first}: {told[first]}", markup=False)
+    for name in others:
+        changed = pc.sum(pc.not_equal(table[name], table[first])).as_py() or 0
+        where = f"{told[name]}, " if several else ""
+        say(
+            f"  {name}: {where}another class than {first} in {changed:,} of {table.num_rows:,} rows",
+            markup=False,
+        )
+    if several and out.suffix == ".csv":
+        say("  A CSV does not keep what ran; a .parquet file does.", markup=False)
+
+
 def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> int:
     from fairpress import api
     from fairpress.runtime.foreign import open_foreign
 
-    made_elsewhere = {n: m for n, m in models.items() if api.is_foreign(m)}
+    made_elsewhere = {n: str(api.split_model(m)[0]) for n, m in models.items() if api.is_foreign(m)}
     if not made_elsewhere or data is None:
         raise UserError("--dry-run shows how ONNX files are run on --data; name a .onnx file and the data.")
     dataset = api.load_dataset(data)

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from fairpress.core.errors import UserError
+from fairpress.runtime.onnx_file import parsed
 
 KEY = "fairpress.audit"
 
 
 def embed(data: bytes, summary: Mapping[str, Any]) -> bytes:
     """Return the file with the summary in its ONNX metadata, in place of an earlier one."""
-    model = _parsed(data)
+    model = parsed(data)
     kept = [p for p in model.metadata_props if p.key != KEY]
     pairs = [(p.key, p.value) for p in kept]
     del model.metadata_props[:]
@@ -25,7 +26,7 @@ def embed(data: bytes, summary: Mapping[str, Any]) -> bytes:
 
 def embedded(data: bytes) -> dict[str, Any] | None:
     """Return the summary that an ONNX file carries, None if there is none. Raises UserError for other bytes."""
-    for prop in _parsed(data).metadata_props:
+    for prop in parsed(data).metadata_props:
         if prop.key == KEY:
             try:
                 found = json.loads(prop.value)
@@ -39,20 +40,6 @@ def embedded(data: bytes) -> dict[str, Any] | None:
 
 def graph_digest(data: bytes) -> str:
     """Return the sha256 of the file without its metadata: embedding an audit does not change it."""
-    model = _parsed(data)
+    model = parsed(data)
     del model.metadata_props[:]
     return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-
-
-def _parsed(data: bytes) -> Any:
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(data)
-    except DecodeError:
-        raise UserError("this is no ONNX file, or it is cut short; export it again.") from None
-    if not model.HasField("graph"):
-        raise UserError("this is no ONNX file: it has no graph.")
-    return model

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -11,12 +12,15 @@ from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset, Part
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.foreign import Foreign
-from fairpress.runtime.session import scores
+from fairpress.runtime.runtimes import Runtime, processor
+from fairpress.runtime.scoring import score
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 RESERVED = {"row_id", "subject", "label", "seed", "fold"}
+RUNTIMES_KEY = "fairpress.runtimes"
+Progress = Callable[[str, int, int], None]
 
 
 def predictions(
@@ -24,15 +28,27 @@ def predictions(
     dataset: Dataset,
     part: Part | Literal["all"] = "test",
     threads: int = 1,
+    runtimes: Mapping[str, Runtime] | None = None,
+    progress: Progress | None = None,
 ) -> pa.Table:
     """Return row_id, subject, label, the sensitive attributes and, per model M, ``M`` and ``M.score``.
+
+    The table's metadata tells under ``fairpress.runtimes`` what ran each model, as JSON:
+    ``{M: {"runtime": "onnxruntime 1.31.0", "threads": 1, "precision": "f32", "threshold": 0.5, …}}``.
 
     Parameters
     ----------
     models
         Name → artifact, or ONNX file made elsewhere; the names become columns.
     dataset
-        Its `part` is predicted, or ``"all"`` its rows. Labels and predictions are class names.
+        Its `part` is predicted, or ``"all"`` its rows. Labels and predictions are class names. Its inputs may be larger
+        than memory.
+    threads
+        Threads within an operator, where `runtimes` does not say.
+    runtimes
+        Model → what runs it; ONNX Runtime where nothing is said.
+    progress
+        Told the model, the rows done and the rows there are.
 
     Raises
     ------
@@ -49,40 +65,98 @@ def predictions(
         "label": pa.array(classes[dataset.labels[index]]),
         **{name: pa.array(values[index]) for name, values in dataset.attributes.items()},
     }
+    ran: dict[str, Mapping[str, Any]] = {}
+    taken = RESERVED | set(columns)
     for name, model in models.items():
-        if name in RESERVED or name in columns:
+        own = {name, f"{name}.score", *(f"{name}.score.{c}" for c in dataset.task.classes)}
+        if own & taken:
             raise UserError(f"a model cannot be called {name!r}: that column is taken; choose another name.")
-        if isinstance(model, Foreign):
-            probability, threshold = model.scores(dataset, index, threads), model.config.threshold
-        else:
-            _fits(name, model, dataset)
-            probability, threshold = (
-                scores(model, dataset.inputs[index], threads=threads),
-                model.card.threshold,
-            )
-        if dataset.task.positive is not None and len(classes) == 2:
+        taken |= own
+        if isinstance(model, Artifact):
+            check_fit(name, model, dataset)
+    for name, model in models.items():
+        runtime = (runtimes or {}).get(name, Runtime(threads=threads))
+        probability, threshold, facts = _scores(name, model, dataset, index, runtime, progress)
+        two = dataset.task.positive is not None and len(classes) == 2
+        ran[name] = {**facts, "threshold": threshold if two else None}
+        if two:
             positive = classes.tolist().index(dataset.task.positive)
-            score = probability[:, positive]
-            decided = np.where(score >= threshold, positive, 1 - positive)
-            columns[f"{name}.score"] = pa.array(score)
+            scores = probability[:, positive]
+            decided = np.where(scores >= threshold, positive, 1 - positive)
+            columns[f"{name}.score"] = pa.array(scores)
         else:
             decided = probability.argmax(1)
             for i, label in enumerate(classes.tolist()):
                 columns[f"{name}.score.{label}"] = pa.array(probability[:, i])
         columns[name] = pa.array(classes[decided])
-    return pa.table(columns)
+    return pa.table(columns).replace_schema_metadata({RUNTIMES_KEY: json.dumps(ran, sort_keys=True)})
 
 
-def _fits(name: str, artifact: Artifact, dataset: Dataset) -> None:
+def _scores(
+    name: str,
+    model: Artifact | Foreign,
+    dataset: Dataset,
+    index: np.ndarray,
+    runtime: Runtime,
+    progress: Progress | None,
+) -> tuple[np.ndarray, float, Mapping[str, Any]]:
+    if isinstance(model, Foreign):
+        if runtime.name != "onnxruntime":
+            raise UserError(
+                f"model {name!r} was made elsewhere; such files run on @onnxruntime so far, not on @{runtime.name}."
+            )
+        from onnxruntime import __version__
+
+        facts: Mapping[str, Any] = {
+            "runtime": f"onnxruntime {__version__}",
+            "provider": "CPU",
+            "threads": runtime.threads,
+            "precision": "f32",
+            "processor": processor(),
+        }
+        return model.scores(dataset, index, runtime.threads), model.config.threshold, facts
+
+    def tell(done: int) -> None:
+        if progress is not None:
+            progress(name, done, len(index))
+
+    try:
+        probability, facts = score(model, dataset.inputs, index, runtime, tell)
+    except UserError as error:
+        raise UserError(f"model {name!r}: {error}") from None
+    return probability, model.card.threshold, facts
+
+
+def check_fit(name: str, artifact: Artifact, dataset: Dataset) -> None:
+    """Raise UserError unless the card's task, columns, shape and dtype are the dataset's."""
     card = artifact.card
     if tuple(card.classes) != dataset.task.classes or card.target != dataset.task.target:
         raise UserError(
             f"model {name!r} predicts {card.target!r} ({', '.join(card.classes)}); {dataset.name!r} has "
             f"{dataset.task.target!r} ({', '.join(dataset.task.classes)})."
         )
-    wanted = list(card.inputs.get("columns", []))
+    wanted = list(card.inputs.get("columns") or [])
     if wanted != list(dataset.input_names):
         raise UserError(
-            f"model {name!r} reads the columns {', '.join(wanted)}; {dataset.name!r} has "
-            f"{', '.join(dataset.input_names)}."
+            f"model {name!r} reads {_columns(wanted)}; {dataset.name!r} has {_columns(dataset.input_names)}."
         )
+    shape = tuple(card.inputs.get("shape") or dataset.inputs.shape[1:])
+    if shape != dataset.inputs.shape[1:]:
+        raise UserError(
+            f"model {name!r} reads rows of {_by(shape)}, {dataset.name!r} has rows of {_by(dataset.inputs.shape[1:])}; "
+            "models of different sizes are predicted each on its own data."
+        )
+    dtype = str(card.inputs.get("dtype") or dataset.inputs.dtype)
+    if dtype != str(dataset.inputs.dtype):
+        raise UserError(
+            f"model {name!r} reads {dtype}, {dataset.name!r} holds {dataset.inputs.dtype}; take the data the model was "
+            "trained on."
+        )
+
+
+def _columns(names: list[str] | tuple[str, ...]) -> str:
+    return f"the columns {', '.join(names)}" if names else "images, not columns"
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))

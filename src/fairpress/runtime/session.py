@@ -4,17 +4,53 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fairpress.core.errors import UserError
-from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.runtimes import Input, Kernels, Runtime, processor, readable
+
+if TYPE_CHECKING:
+    from fairpress.runtime.artifact import Artifact
+
+NUMPY = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(bool)": np.bool_,
+}
+# Without VNNI, products of unsigned and signed 8-bit numbers are summed in 16 bits, which saturate; this
+# option takes the slower kernel that does not. Elsewhere it changes nothing.
+EXACT = ("session.x64quantprecision", "1")
+CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
+FLOAT_LAYERS = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+INTEGER_LAYERS = (
+    "QLinearConv",
+    "QLinearMatMul",
+    "QGemm",
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+    "ConvInteger",
+    "DynamicQuantizeMatMul",
+)
 
 
-def session(data: bytes, *, threads: int = 1, dump: str | None = None) -> Any:
-    """Return an ONNX Runtime session on the CPU. Raises UserError when the bytes are no ONNX model.
+def session(
+    data: bytes | Path,
+    *,
+    threads: int = 1,
+    dump: str | None = None,
+    exact: bool = False,
+    provider: str = "CPU",
+) -> Any:
+    """Return an ONNX Runtime session. Raises UserError when the bytes are no ONNX model.
 
     Parameters
     ----------
@@ -22,21 +58,66 @@ def session(data: bytes, *, threads: int = 1, dump: str | None = None) -> Any:
         Threads within an operator.
     dump
         Where to write the optimised graph.
+    exact
+        8-bit sums that never saturate.
+    provider
+        The execution provider, without its ending.
     """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     if dump is not None:
         options.optimized_model_filepath = dump
+    if exact:
+        options.add_session_config_entry(*EXACT)
     try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        source = data if isinstance(data, bytes) else str(data)
+        return ort.InferenceSession(source, options, providers=[f"{provider}ExecutionProvider"])
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"this is no ONNX model that ONNX Runtime can load ({first}); export it again."
         ) from None
+
+
+class OnnxRuntimeSession:
+    """A file with one input, loaded by ONNX Runtime."""
+
+    def __init__(self, data: bytes | Path, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._session = session(
+            readable(data, runtime) if isinstance(data, bytes) else data,
+            threads=runtime.threads,
+            exact=runtime.variant == "exact",
+            provider=runtime.provider,
+        )
+        found = self._session.get_inputs()
+        if len(found) != 1 or found[0].type not in NUMPY:
+            listed = ", ".join(f"{i.name} {i.type}" for i in found)
+            raise UserError(f"the model has the inputs {listed}; one input of numbers is needed here.")
+        shape = tuple(d if isinstance(d, int) else None for d in found[0].shape)
+        self.input = Input(found[0].name, shape, np.dtype(NUMPY[found[0].type]))
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        import onnxruntime as ort
+
+        facts: dict[str, Any] = {
+            "runtime": f"onnxruntime {ort.__version__}",
+            "provider": self._runtime.provider,
+            "threads": self._runtime.threads,
+            "precision": "f32",
+            "processor": processor(),
+        }
+        if self._runtime.variant == "exact":
+            facts["options"] = {EXACT[0]: EXACT[1]}
+        return facts
+
+    def run(self, rows: np.ndarray) -> np.ndarray:
+        out: np.ndarray = self._session.run(None, {self.input.name: rows})[0]
+        return out
 
 
 def run(data: bytes, inputs: np.ndarray, *, threads: int = 1, batch: int = 8192) -> np.ndarray:
@@ -49,15 +130,10 @@ def run(data: bytes, inputs: np.ndarray, *, threads: int = 1, batch: int = 8192)
 
 
 def scores(artifact: Artifact, inputs: np.ndarray, *, threads: int = 1) -> np.ndarray:
-    """Return class probabilities [rows, classes], float32, by the activation on the card."""
-    out = run(artifact.onnx, inputs, threads=threads)
-    if artifact.card.activation == "softmax":
-        shifted = np.exp(out - out.max(axis=1, keepdims=True))
-        out = shifted / shifted.sum(axis=1, keepdims=True)
-    elif artifact.card.activation == "sigmoid":
-        positive = 1 / (1 + np.exp(-out.reshape(len(out), -1)[:, 0]))
-        out = np.stack([1 - positive, positive], axis=1)
-    return out.astype(np.float32)
+    """Return class probabilities [rows, classes], float32; `scoring.score` does it on other runtimes."""
+    from fairpress.runtime.scoring import score
+
+    return score(artifact, inputs, np.arange(len(inputs)), Runtime(threads=threads))[0]
 
 
 def operators(data: bytes) -> Counter[str]:
@@ -68,6 +144,23 @@ def operators(data: bytes) -> Counter[str]:
         path = Path(folder) / "optimised.onnx"
         session(data, dump=str(path))
         return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+def kernels(data: bytes) -> Kernels:
+    """Count layers in integers and in floats, and conversions, in the optimised graph."""
+    counts = operators(data)
+
+    def total(names: tuple[str, ...]) -> int:
+        return sum(counts[name] for name in names)
+
+    return Kernels(total(INTEGER_LAYERS), total(FLOAT_LAYERS), total(CONVERSIONS))
+
+
+def providers() -> list[str]:
+    """Return the execution providers of this installation, without their ending."""
+    import onnxruntime as ort
+
+    return [p.removesuffix("ExecutionProvider") for p in ort.get_available_providers()]
 
 
 def identity() -> str:

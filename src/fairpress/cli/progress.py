@@ -1,0 +1,53 @@
+"""How far a long command is, on the error stream: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+PATIENCE, INTERVAL = 3.0, 15.0
+
+
+class Progress:
+    """A context manager; calling it with what is being done, how much is done, and how much there is, shows that.
+
+    Work of less than three seconds shows nothing.
+    """
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._next = time.monotonic() + PATIENCE
+        self._bar: Any = None
+        self._line: Any = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._line, description=what, completed=done, total=total)
+        elif now >= self._next and done < total:
+            self._next = now + INTERVAL
+            if sys.stderr.isatty():
+                self._start(what, done, total)
+            else:
+                sys.stderr.write(f"{what}: {done:,} of {total:,} {self._unit}\n")
+
+    def _start(self, what: str, done: int, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+        self._line = self._bar.add_task(what, completed=done, total=total)
+        self._bar.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,44 @@
+"""Medians of repeated timings with their spread, and ratios of medians with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fairpress.core.estimate import Estimate
+
+METHOD = "order statistics of the paired ratios"
+
+
+def median_ratio(first: Sequence[float], other: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """Return the median of first[i] / other[i] over rounds i: how many times faster `other` is.
+
+    Both were timed in round i, one soon after the other, so that whatever slowed the machine then slowed both.
+    The interval is distribution-free: the order statistics whose binomial(n, ½) ranks hold the median with at
+    least `confidence` (Thompson 1936, Annals of Mathematical Statistics 7). Rounds are taken as independent.
+    """
+    ratios = np.sort(np.asarray(first, float) / np.asarray(other, float))
+    rank = rank_of_bound(len(ratios), confidence)
+    value = float(np.median(ratios))
+    if rank is None:
+        return Estimate(value, n=len(ratios), method=f"{METHOD}; too few rounds for an interval")
+    return Estimate(value, float(ratios[rank - 1]), float(ratios[-rank]), len(ratios), METHOD)
+
+
+def rank_of_bound(n: int, confidence: float) -> int | None:
+    """Return the largest r ≥ 1 such that the r-th smallest and r-th largest of n values hold the median.
+
+    P = 1 − 2·P(Binomial(n, ½) < r) must reach `confidence`; None when even the extremes do not (n < 6 at 95 %).
+    """
+    from scipy.stats import binom
+
+    ranks = np.arange(1, n // 2 + 1)
+    enough = ranks[1 - 2 * binom.cdf(ranks - 1, n, 0.5) >= confidence]
+    return int(enough[-1]) if len(enough) else None
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the lower quartile, the median and the upper quartile."""
+    low, middle, high = np.percentile(np.asarray(values, float), [25, 50, 75])
+    return float(low), float(middle), float(high)
