@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairpress.datasets.base import Dataset
+from fairpress.datasets.shared import seen_before
 
 GIVES_AWAY = 0.98
 NEARLY_EQUAL = 0.95
@@ -34,9 +35,10 @@ def check(dataset: Dataset, floor: int) -> list[Warned]:
 
     What is looked for: a column from which the label can be read off; an
     attribute that is nearly the label; people with many rows, equal rows, columns of one value, groups too small.
-    People in two parts are no warning: such a split is refused when the data are loaded.
+    People in two parts are refused when the data are loaded, unless the split by rows was asked for by name.
     """
     finders = (
+        _people_in_two_parts,
         _giveaways,
         _attribute_is_label,
         _people_known,
@@ -44,6 +46,12 @@ def check(dataset: Dataset, floor: int) -> list[Warned]:
         _constants,
     )
     return [w for find in finders for w in find(dataset)] + list(_tiny_groups(dataset, floor))
+
+
+def _people_in_two_parts(data: Dataset) -> Iterator[Warned]:
+    share = seen_before(data.subjects, data.parts).mean() if len(data.parts["test"]) else 0.0
+    for sentence in data.warnings:
+        yield Warned("people_in_two_parts", "subject", float(share), sentence)
 
 
 def _giveaways(data: Dataset) -> Iterator[Warned]:
@@ -119,7 +127,7 @@ def _people_known(data: Dataset) -> Iterator[Warned]:
         "subject",
         repeated,
         f"{repeated:,} of {len(people):,} people have several rows; who knows the person knows the label of {right:.1%} of "
-        "them. Splits are by person; audit with --subject subject.",
+        f"them. {'' if data.warnings else 'Splits are by person; '}audit with --subject subject.",
     )
 
 

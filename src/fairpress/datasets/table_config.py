@@ -144,6 +144,10 @@ class Table(SplitOptions):
             raise ValueError(f"positive {self.positive!r} is not among the classes {', '.join(self.classes)}")
         return self
 
+    def attribute_names(self) -> tuple[str, ...]:
+        """Return the sensitive attributes, without reading the data."""
+        return tuple(self.sensitive)
+
     def read(self, say: Say) -> Dataset:
         """Read the file and return the dataset; raises UserError saying what is wrong in it."""
         from fairpress.datasets.table import load_options

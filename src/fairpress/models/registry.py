@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from pydantic import BaseModel
 
 from fairpress.core.config import parse
 from fairpress.core.errors import UserError, did_you_mean
@@ -39,10 +41,14 @@ def names() -> list[str]:
     return sorted(_CONFIGS)
 
 
-def get(name: str, **params: Any) -> Architecture:
-    """Return an architecture's config. Raises UserError for an unknown name or parameter."""
+def config_class(name: str) -> type[BaseModel]:
+    """Return the config class of an architecture. Raises UserError with what was probably meant."""
     if name not in _CONFIGS:
         raise UserError(f"there is no model {name!r}." + did_you_mean(name, _CONFIGS))
     module, _, attribute = _CONFIGS[name].partition(":")
-    config: Architecture = parse(getattr(import_module(module), attribute), params, f"model {name}")
-    return config
+    return cast("type[BaseModel]", getattr(import_module(module), attribute))
+
+
+def get(name: str, **params: Any) -> Architecture:
+    """Return an architecture's config. Raises UserError for an unknown name or parameter."""
+    return cast("Architecture", parse(config_class(name), params, f"model {name}"))

@@ -125,7 +125,8 @@ def fit(
 
 def data_of(dataset: Dataset) -> dict[str, Any]:
     """Return what a card says about its data."""
-    return {"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint}
+    told = {"warnings": list(dataset.warnings)} if dataset.warnings else {}
+    return {"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint, **told}
 
 
 def tensors(dataset: Dataset, part: Part) -> Data:
