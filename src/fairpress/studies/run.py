@@ -3,42 +3,59 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.result import Audit
-from fairpress.auditing.run import audit
 from fairpress.auditing.schema import to_dict
 from fairpress.core.canonical import canonical_json
-from fairpress.core.errors import FairpressError, UserError
-from fairpress.datasets.base import Dataset
-from fairpress.reporting.html import ModelFacts, Section, draw, render
+from fairpress.core.errors import FairpressError
+from fairpress.reporting.html import ModelFacts, Section, render
 from fairpress.store.content import Store
+from fairpress.studies import reported
 from fairpress.studies.config import StudyConfig
-from fairpress.studies.executor import Outcome, execute
-from fairpress.studies.plan import BASELINE, Plan, Task, plan
-from fairpress.studies.tasks import load_fold, read_facts, read_predictions
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-Event = Callable[[str, Task], None]
+from fairpress.studies.executor import Event, Outcome, execute
+from fairpress.studies.findings import Finding, findings
+from fairpress.studies.output import require_writable, slug, write
+from fairpress.studies.plan import Plan, Task
+from fairpress.studies.pool import Interruptible
+from fairpress.studies.prepare import Prepared, prepare
+from fairpress.studies.sections import Planned, ReportPlan, report_plan
+from fairpress.studies.tasks import read_entry
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A study that ran: where its report is, its audits by heading, and what failed."""
+    """A study that ran.
+
+    Attributes
+    ----------
+    folder
+        Where its report is.
+    sections
+        Its audits with their headings, and `about` what each of them is.
+    models
+        Sizes.
+    bias
+        What compression did to the bias of every part.
+    warnings
+        What must stand above every result.
+    outcome, tasks
+        What was reused, ran, failed and was skipped; key → task.
+    """
 
     folder: Path
     sections: tuple[Section, ...]
+    about: tuple[Planned, ...]
     models: tuple[ModelFacts, ...]
+    bias: tuple[Finding, ...]
+    warnings: tuple[str, ...]
     outcome: Outcome
+    tasks: Mapping[str, Task]
 
 
 def run_study(
@@ -47,171 +64,173 @@ def run_study(
     *,
     out: Path,
     store: Path | None = None,
+    only: Sequence[str] = (),
     workers: int | None = None,
     command: str = "",
-    on_plan: Callable[[Plan], None] = lambda plan: None,
+    on_plan: Callable[[Sequence[Task]], None] = lambda tasks: None,
     on_event: Event = lambda event, task: None,
 ) -> Finished:
     """Run what is not in the store yet, audit all predictions, and write the report to `out`.
 
-    The folder receives report.html, audit.json (one audit per section), predictions.parquet, models.json,
-    study.json and figures/*.svg. Nothing is written there before all of it is made.
+    The folder receives report.html, audit.json (one audit per section), bias.json, predictions.parquet (of several parts:
+    a folder of them), models.json, study.json and figures/*.svg. Nothing is written there before all of it is made.
+
+    Parameters
+    ----------
+    only
+        Filters, such as ``recipe=int8,seed=0..3``; see `filters.parse_filter`.
 
     Raises
     ------
     UserError
-        The config or the data is wrong, or the folder cannot be written.
+        The config, a filter or the data is wrong, or the folder cannot be written.
     FairpressError
         No baseline could be trained, so that there is nothing to report.
     """
-    _writable(out)
-    folds = {fold: _dataset(config, fold) for fold in range(config.folds)}
-    data = folds[0]
-    unknown = [a for by in config.audit.by for a in by.split("*") if a not in data.attributes]
-    if unknown:
-        from fairpress.core.errors import did_you_mean
-
-        raise UserError(
-            f"{config.dataset.name!r} has no sensitive attribute {unknown[0]!r}."
-            + did_you_mean(unknown[0], data.attributes)
-        )
-    layout = plan(config, {fold: d.fingerprint for fold, d in folds.items()})
-    on_plan(layout)
+    require_writable(out)
     place = Store(store if store is not None else out.parent / ".store")
-    outcome = execute(layout.tasks, place, workers=workers, on_event=on_event)
-    tables = {
-        recipe: _predictions(place, layout, recipe, outcome)
-        for recipe in (BASELINE, *layout.recipes, *layout.placebo_of.values())
-    }
-    present = {recipe: table for recipe, table in tables.items() if table is not None}
-    if BASELINE not in present:
+    with Interruptible():
+        ready = prepare(config, place, only)
+        on_plan(ready.tasks)
+        outcome = execute(ready.tasks, place, needed=ready.report.needed, workers=workers, on_event=on_event)
+        report, tasks = ready.report, {task.key: task for task in ready.tasks}
+        if not outcome.complete:
+            # What failed leaves its sections out or with fewer seeds: these are others than those planned.
+            report = report_plan(config, ready.layout, ready.data, ready.only, outcome.undone)
+            more = [task for task in report.tasks if task.key not in tasks]
+            on_plan(more)
+            rest = execute(
+                [*ready.layout.tasks, *report.tasks],
+                place,
+                needed=[k for k in report.needed if k not in outcome.undone],
+                workers=workers,
+                on_event=lambda event, task: on_event(event, task) if task in more else None,
+            )
+            _merge(outcome, rest)
+            tasks |= {task.key: task for task in report.tasks}
+        return _write(name, ready, report, outcome, tasks, place, out, command)
+
+
+def _merge(outcome: Outcome, rest: Outcome) -> None:
+    outcome.ran |= rest.ran
+    outcome.failed |= rest.failed
+    outcome.skipped += [task for task in rest.skipped if task not in outcome.skipped]
+
+
+def _write(
+    name: str,
+    ready: Prepared,
+    report: ReportPlan,
+    outcome: Outcome,
+    tasks: Mapping[str, Task],
+    store: Store,
+    out: Path,
+    command: str,
+) -> Finished:
+    planned = [p for p in report.sections if p.task.key not in outcome.undone]
+    if not planned:
         reasons = "; ".join(dict.fromkeys(outcome.failed.values())) or "nothing ran"
         raise FairpressError(f"no baseline could be trained: {reasons}")
-    joined = _join(present)
-    sections = _sections(config, layout, joined, present, data)
-    models = tuple(_facts(place, layout, recipe) for recipe in present)
-    made_by = {
-        "command": command,
-        "study": canonical_json(config.model_dump(mode="json")),
-        "data": f"{data.name}, sha256 {data.fingerprint}",
-        "seeds": ", ".join(map(str, config.seeds)) + f"; {config.folds} fold(s), split by subject",
-        "versions": canonical_json(_versions()),
+    made = {p.task.key: read_entry(store, p.task.key) for p in planned}
+    audits = [reported.restore(made[p.task.key].files[reported.AUDIT]) for p in planned]
+    sections = tuple(Section(p.title, a, p.intro) for p, a in zip(planned, audits, strict=True))
+    tables = {
+        label: read_entry(store, task.key)
+        for label, task in report.tables.items()
+        if task.key not in outcome.undone
     }
-    figures = draw(sections)
+    facts = {label: json.loads(entry.files[reported.MODELS]) for label, entry in tables.items()}
+    models = tuple(m for label, found in facts.items() for m in _sizes(label, found, ready.layout))
+    bias = tuple(findings(planned, audits))
+    warnings = _warnings(ready)
+    figures = {
+        (i, compressed, metric): svg
+        for i, p in enumerate(planned)
+        for (compressed, metric), svg in reported.read_figures(made[p.task.key]).items()
+    }
+    made_by = _made_by(ready, command)
     page = render(
         sections,
-        title=config.title or f"Study {name}",
+        title=ready.config.title or f"Study {name}",
         models=models,
         made_by=made_by,
-        notes=data.notes,
+        banner=" ".join(warnings),
+        notes=[note for data in ready.data.values() for note in data.notes],
         figures=figures,
     )
-    _write(
+    several = len(tables) > 1 or "" not in tables
+    write(
         out,
         {
             "report.html": page.encode(),
             **{
-                f"figures/{_slug(f'{compressed} against {sections[i].audit.baseline} {metric}')}.svg": svg.encode()
+                f"figures/{slug(f'{planned[i].part} {compressed} against {audits[i].baseline} {metric}')}.svg": svg.encode()
                 for (i, compressed, metric), svg in figures.items()
             },
-            "audit.json": json.dumps(
-                {s.title: to_dict(s.audit) for s in sections}, indent=1, allow_nan=False
-            ).encode(),
-            "study.json": json.dumps({"name": name, **made_by}, indent=1).encode(),
-            "models.json": json.dumps(
-                [fact for r in present for task in layout.predictions(r) for fact in read_facts(place, task)],
-                indent=1,
-            ).encode(),
-            "predictions.parquet": _parquet(joined),
+            "audit.json": _json({s.title: to_dict(s.audit) for s in sections}),
+            "bias.json": _json([f.to_dict() for f in bias]),
+            "study.json": _json({"name": name, **made_by, "warnings": list(warnings)}),
+            "models.json": _json([{"part": label, **f} for label, found in facts.items() for f in found]),
+            **{
+                f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": entry.files[
+                    reported.PREDICTIONS
+                ]
+                for label, entry in tables.items()
+            },
         },
     )
-    return Finished(out, sections, models, outcome)
+    return Finished(out, sections, tuple(planned), models, bias, warnings, outcome, tasks)
 
 
-def _dataset(config: StudyConfig, fold: int) -> Dataset:
-    return load_fold(config.dataset.name, config.dataset.options, config.folds, fold)
+def _made_by(ready: Prepared, command: str) -> dict[str, str]:
+    config = ready.config
+    data = (f"{d.name}, sha256 {d.fingerprint}" for d in ready.data.values())
+    split = "by row" if any(d.warnings for d in ready.data.values()) else "by subject"
+    return {
+        "command": command,
+        "study": canonical_json(config.model_dump(mode="json")),
+        "data": "; ".join(dict.fromkeys(data)),
+        "seeds": ", ".join(map(str, config.seeds)) + f"; {config.folds} fold(s), split {split}",
+        "versions": canonical_json(_versions()),
+    }
 
 
-def _predictions(store: Store, layout: Plan, recipe: str, outcome: Outcome) -> pa.Table | None:
-    """Return the recipe's predictions over all networks; None when some of them failed."""
-    import pyarrow as pa
-
-    tasks = layout.predictions(recipe)
-    undone = {*outcome.failed, *(t.key for t in outcome.skipped)}
-    if any(t.key in undone for t in tasks):
-        return None
-    table = pa.concat_tables([read_predictions(store, t) for t in tasks])
-    return table.sort_by([("seed", "ascending"), ("row_id", "ascending")])
-
-
-def _join(tables: dict[str, pa.Table]) -> pa.Table:
-    """Put the models' columns side by side; all tables hold the same rows in the same order."""
-    base = tables[BASELINE]
-    for recipe, table in tables.items():
-        if recipe == BASELINE:
-            continue
-        if not (base["seed"].equals(table["seed"]) and base["row_id"].equals(table["row_id"])):
-            raise FairpressError(f"the predictions of {recipe} are not on the rows of the baseline.")
-        for column in table.column_names:
-            if column == recipe or column.startswith(f"{recipe}.score"):
-                base = base.append_column(column, table[column])
-    return base
-
-
-def _sections(
-    config: StudyConfig, layout: Plan, joined: pa.Table, present: dict[str, Any], data: Dataset
-) -> tuple[Section, ...]:
-    def one(baseline: str, compressed: Sequence[str]) -> Audit:
-        return audit(
-            joined,
-            baseline=baseline,
-            compressed=compressed,
-            by=config.audit.by,
-            positive=data.task.positive,
-            margin=config.audit.margin,
-            confidence=config.audit.confidence,
-            seed_column="seed" if len(config.seeds) > 1 else None,
-        )
-
-    done = [r for r in layout.recipes if r in present]
-    sections = [
-        Section(
-            "Compressed against the baseline",
-            one(BASELINE, done),
-            f"Each compressed network against the network it was made from ({BASELINE}), on people neither has seen.",
-        )
-    ]
-    for recipe, placebo in layout.placebo_of.items():
-        if recipe in present and placebo in present:
-            sections.append(
-                Section(
-                    f"{recipe} against its placebo",
-                    one(placebo, [recipe]),
-                    f"{recipe} trains on; its placebo had the same extra training and was not compressed. What "
-                    "differs here is due to compression alone.",
-                )
-            )
-    return tuple(sections)
-
-
-def _facts(store: Store, layout: Plan, recipe: str) -> ModelFacts:
-    facts = [fact for task in layout.predictions(recipe) for fact in read_facts(store, task)]
-    sparsity = [
-        f["provenance"]["details"]["sparsity"]
-        for f in facts
-        if "sparsity" in f["provenance"].get("details", {})
-    ]
-    note = ""
-    if sparsity:
-        note = f"{np.mean(sparsity):.1%} of weights are zero: a dense file shrinks only when gzipped"
-    elif recipe in layout.placebo_of.values():
-        note = "control: not compressed"
-    return ModelFacts(
-        recipe,
-        float(np.mean([f["bytes"] for f in facts])),
-        float(np.mean([f["gzip_bytes"] for f in facts])),
-        note,
+def _warnings(ready: Prepared) -> tuple[str, ...]:
+    """Return what must stand above every result; numbers are those of fold 0."""
+    several = len(ready.data) > 1
+    fold = f"fold 0 of {ready.config.folds}: " if ready.config.folds > 1 else ""
+    return tuple(
+        f"{label}: {fold}{sentence}" if several else f"{fold}{sentence}"
+        for label, data in ready.data.items()
+        for sentence in data.warnings
     )
+
+
+def _sizes(label: str, facts: Sequence[Mapping[str, Any]], layout: Plan) -> list[ModelFacts]:
+    """Return the mean size of each model's files, in the order of the facts."""
+    found = []
+    for recipe in dict.fromkeys(f["recipe"] for f in facts):
+        own = [f for f in facts if f["recipe"] == recipe]
+        details = [f["provenance"].get("details", {}) for f in own]
+        sparsity = [d["sparsity"] for d in details if "sparsity" in d]
+        note = ""
+        if sparsity:
+            note = f"{np.mean(sparsity):.1%} of weights are zero: a dense file shrinks only when gzipped"
+        elif recipe in layout.placebo_of.values():
+            note = "control: not compressed"
+        found.append(
+            ModelFacts(
+                ": ".join(filter(None, [label, recipe])),
+                float(np.mean([f["bytes"] for f in own])),
+                float(np.mean([f["gzip_bytes"] for f in own])),
+                note,
+            )
+        )
+    return found
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, allow_nan=False).encode()
 
 
 def _versions() -> dict[str, str]:
@@ -224,51 +243,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return {"python": sys.version.split()[0], **found}
-
-
-def _parquet(table: pa.Table) -> bytes:
-    import io
-
-    import pyarrow.parquet as pq
-
-    sink = io.BytesIO()
-    pq.write_table(table, sink)
-    return sink.getvalue()
-
-
-def _writable(out: Path) -> None:
-    """Refuse a folder that cannot be written before any work is done."""
-    import os
-
-    place = out
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise UserError(
-            f"cannot write {out}: {place} is not a folder you may write to; choose another --out."
-        )
-
-
-def _slug(text: str) -> str:
-    """Return a file name: letters, digits, dots and single dashes."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
-
-
-def _write(out: Path, files: dict[str, bytes]) -> None:
-    try:
-        for name, data in files.items():
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            _hidden(out / name).write_bytes(data)
-        for name in files:
-            _hidden(out / name).replace(out / name)
-    except OSError as error:
-        for name in files:
-            _hidden(out / name).unlink(missing_ok=True)
-        raise UserError(
-            f"cannot write {out} ({error.strerror or error}); finished work stays in the store."
-        ) from None
-
-
-def _hidden(path: Path) -> Path:
-    """Return where a file is written before it takes its place."""
-    return path.with_name(f".{path.name}")
