@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from fairpress.store.content import DamagedEntry, Store
-from fairpress.studies import executor
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.plan import plan
 from fairpress.studies.run import run_study

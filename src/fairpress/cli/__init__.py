@@ -13,7 +13,10 @@ from fairpress.core.errors import FairpressError, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 a gate failed, 2 wrong input, 3 some trials failed, 130 or 143 interrupted."""
+    """Run the command line and exit.
+
+    0 done, 1 a gate failed, 2 wrong input, 3 some trials failed, 130 or 143 interrupted (SIGINT, SIGTERM).
+    """
     try:
         code = app(
             sys.argv[1:] if arguments is None else list(arguments),

@@ -47,9 +47,12 @@ class DatasetChoice(Named):
     ----------
     by
         The sensitive attributes it is audited by, where they are not those of ``audit.by``.
+    training
+        What is trained otherwise on it than ``training`` of the study says.
     """
 
     by: tuple[str, ...] | None = Field(default=None, min_length=1)
+    training: dict[str, Any] = Field(default_factory=dict)
 
 
 Dataset = Annotated[DatasetChoice, BeforeValidator(_by_name)]

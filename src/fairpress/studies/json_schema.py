@@ -20,20 +20,20 @@ def schema() -> dict[str, Any]:
     made = StudyConfig.model_json_schema()
     definitions = {k: v for k, v in made.pop("$defs").items() if k in ("AuditConfig", "Contrast")}
     properties = made["properties"]
-    by = {"by": {"type": "array", "items": {"type": "string"}, "minItems": 1}}
-    dataset = _choice(datasets.names(), datasets.config_class, by, without=("folds", "fold"))
+    training = {**FitConfig.model_json_schema(), "description": "How the baselines are trained."}
+    own = {"by": {"type": "array", "items": {"type": "string"}, "minItems": 1}, "training": training}
+    dataset = _choice(datasets.names(), datasets.config_class, own, without=("folds", "fold"))
     dataset["anyOf"] += [
         {"type": "string", "pattern": r"\.ya?ml$", "description": "A YAML file that describes a table."},
         {
             "type": "object",
-            "properties": {"name": {"type": "string", "pattern": r"\.ya?ml$"}, **by},
+            "properties": {"name": {"type": "string", "pattern": r"\.ya?ml$"}, **own},
             "required": ["name"],
         },
     ]
     definitions["dataset"] = dataset
     definitions["model"] = _choice(models.names(), models.config_class, {})
-    training = FitConfig.model_json_schema()
-    properties["training"] = {**training, "description": "How the baselines are trained."}
+    properties["training"] = training
     for one in ("dataset", "model"):
         reference = {"$ref": f"#/$defs/{one}"}
         properties[one] = reference

@@ -27,7 +27,8 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[str, StudyCo
     name_or_path
         ``"compas"`` or ``"my/study.yaml"``.
     overrides
-        ``key=value`` with dots for inner keys (``audit.margin=0.01``); values are YAML.
+        ``key=value`` with dots for inner keys (``audit.margin=0.01``); values are YAML. A dataset that is a YAML
+        file is looked for beside the study, one in an override from the working folder.
 
     Returns
     -------
@@ -49,11 +50,29 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[str, StudyCo
             f"there is no study {name_or_path!r}; give a bundled one or a YAML file."
             + did_you_mean(name_or_path, bundled())
         )
-    source = _overridden(read_yaml(path), overrides, where)
+    document = read_yaml(path)
+    if not isinstance(document, Mapping):
+        raise UserError(f"{where}: expected `key: value` lines, found {type(document).__name__}.")
+    _resolve(document, path.parent)
+    source = _overridden(document, overrides, where)
     config, problems = validate(StudyConfig, source.document, source)
     raise_all([*problems, *registered(source)])
     assert config is not None
     return path.stem, config
+
+
+def _resolve(document: Any, folder: Path) -> None:
+    """Let the datasets that are YAML files stand beside the study."""
+    several = document.get("datasets")
+    holders: list[tuple[Any, Any]] = [(document, "dataset")]
+    if isinstance(several, (dict, list)):
+        holders += [(several, k) for k in (several if isinstance(several, dict) else range(len(several)))]
+    for holder, key in holders:
+        value = holder.get(key) if isinstance(holder, dict) else holder[key]
+        if isinstance(value, dict):
+            holder, key, value = value, "name", value.get("name")
+        if isinstance(value, str) and value.lower().endswith((".yaml", ".yml")):
+            holder[key] = str(folder / value)
 
 
 def _overridden(document: Any, overrides: Sequence[str], where: str) -> Source:
@@ -61,8 +80,6 @@ def _overridden(document: Any, overrides: Sequence[str], where: str) -> Source:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    if not isinstance(document, Mapping):
-        raise UserError(f"{where}: expected `key: value` lines, found {type(document).__name__}.")
     made: dict[tuple[str, ...], str] = {}
     for text in overrides:
         key, equals, value = text.partition("=")

@@ -174,7 +174,7 @@ def _cell(
     from fairpress.training.fit import FitConfig
 
     architecture = registry.get(cell.model.name, **cell.model.options)
-    training = FitConfig.model_validate(config.training)
+    training = FitConfig.model_validate({**config.training, **cell.dataset.training})
     if cell.group:
         label = f"{label}: {', '.join(cell.group.values())}"
     size = config.networks_per_task

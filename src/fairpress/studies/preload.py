@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-import fairpress.studies.executor  # noqa: F401
+import fairpress.studies.executor
 
 with contextlib.suppress(ImportError):
     import onnxruntime  # noqa: F401

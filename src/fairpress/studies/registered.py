@@ -11,6 +11,7 @@ from typing import Any
 
 from fairpress.core.config import Problem, Source, plain, validate
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.studies.config import DatasetChoice
 
 Path = tuple[Any, ...]
 
@@ -20,7 +21,7 @@ def registered(source: Source) -> list[Problem]:
     document = source.document
     return [
         *_recipes(source, document.get("recipes")),
-        *_training(source, document.get("training")),
+        *_training(source, document.get("training"), ("training",)),
         *_models(source, document),
         *_datasets(source, document),
     ]
@@ -37,11 +38,11 @@ def _recipes(source: Source, recipes: Any) -> Iterator[Problem]:
                 yield Problem.at(source, ("recipes", i), str(error))
 
 
-def _training(source: Source, training: Any) -> Iterator[Problem]:
+def _training(source: Source, training: Any, path: Path) -> Iterator[Problem]:
     from fairpress.training.fit import FitConfig
 
     if isinstance(training, Mapping):
-        yield from validate(FitConfig, training, source, ("training",))[1]
+        yield from validate(FitConfig, training, source, path)[1]
 
 
 def _models(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
@@ -61,7 +62,8 @@ def _datasets(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
     everywhere = audit.get("by") if isinstance(audit, Mapping) else None
     told: set[str] = set()
     for path, name, given in _named(document, "dataset", "datasets"):
-        options = {k: v for k, v in given.items() if k != "by"}
+        options = {k: v for k, v in given.items() if k not in DatasetChoice.model_fields}
+        yield from _training(source, given.get("training"), (*path, "training"))
         for key in ("folds", "fold"):
             if key in options:
                 del options[key]
