@@ -72,3 +72,40 @@ def test_a_study_runs_resumes_after_damage_and_gives_the_same_with_any_number_of
         mended = run_study("s", config, out=tmp_path / "a", workers=1)
     assert set(mended.outcome.ran) == {t.key for t in damaged}
     assert mended.sections == done.sections
+
+
+@pytest.mark.slow
+def test_a_failing_trial_is_named_its_seeds_are_left_out_and_the_command_exits_with_3(
+    data_folder, tmp_path, monkeypatch, capsys
+):
+    import json
+
+    from failing import perform
+
+    from fairpress import cli
+    from fairpress.studies import executor
+
+    monkeypatch.chdir(tmp_path)
+    overrides = ["model.widths=[8]", "training.max_epochs=1", "folds=1", "seeds=2", "networks_per_task=1"]
+    command = ["study", "run", "compas", *overrides, "recipes=[int8,prune-50(epochs=1)]", "audit.by=[sex]"]
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "perform", perform)
+        with pytest.raises(SystemExit) as stop:
+            cli.main(command)
+    said = capsys.readouterr().err
+    assert stop.value.code == 3
+    assert "failed: compress int8 (seeds 1, folds 0): RuntimeError: broken on purpose" in said
+    assert "skipped: predict int8 (seeds 1, folds 0): an input failed" in said
+    audits = json.loads((tmp_path / "runs/compas/audit.json").read_text())
+    assert {title: (a["seeds"], list(a["comparisons"])) for title, a in audits.items()} == {
+        "Compressed against the baseline (seeds 0 only)": (None, ["int8"]),
+        "Compressed against the baseline": (2, ["prune-50(epochs=1)"]),
+        "prune-50(epochs=1) against its placebo": (2, ["prune-50(epochs=1)"]),
+    }
+    # Mended, it does what is missing.
+    with pytest.raises(SystemExit) as stop:
+        cli.main(command)
+    assert stop.value.code == 0
+    assert "finished train" not in capsys.readouterr().err
+    audits = json.loads((tmp_path / "runs/compas/audit.json").read_text())
+    assert list(audits["Compressed against the baseline"]["comparisons"]) == ["int8", "prune-50(epochs=1)"]

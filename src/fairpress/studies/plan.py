@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -242,6 +243,7 @@ def _without_folders(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**params, "dataset": {**data, "name": Path(data["name"]).name}}
 
 
+@lru_cache(maxsize=None)
 def _version(name: str) -> str:
     if name == "fairpress":
         return __version__
