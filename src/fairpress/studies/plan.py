@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -243,7 +243,7 @@ def _without_folders(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**params, "dataset": {**data, "name": Path(data["name"]).name}}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _version(name: str) -> str:
     if name == "fairpress":
         return __version__
