@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from fairpress.cli.program import FAILED_TRIALS, app, say, show_audit
 
 if TYPE_CHECKING:
-    from fairpress.studies.run import Finished
+    from fairpress.studies.report import Finished
 
 study = App(name="study", help="Run a whole study: datasets × models × recipes × seeds × folds.")
 app.command(study)
@@ -85,7 +85,7 @@ def study_run(
 
 
 def _show(done: Finished) -> None:
-    from fairpress.reporting.words import points, share
+    from fairpress.studies.report import accuracies
 
     for warning in done.warnings:
         say(f"[bold red]{warning}[/]", soft_wrap=True)
@@ -95,15 +95,9 @@ def _show(done: Finished) -> None:
         say(f"\n[bold underline]{section.title}[/]")
         if planned.about in ("compressed", "placebo"):
             show_audit(audit)
-        for comparison in audit.comparisons if planned.about in ("naive", "contrast") else ():
-            accuracy = {m.name: m.overall.rates["accuracy"] for m in audit.models}
-            for model in (audit.baseline, comparison.compressed):
-                say(f"accuracy of {model}: {share(accuracy[model])}", markup=False)
-            lost = next(loss for loss in comparison.overall.losses if loss.metric == "accuracy").estimate
-            say(
-                f"points lost by {comparison.compressed} against {audit.baseline}: {points(lost)}",
-                markup=False,
-            )
+        else:
+            for sentence in accuracies(audit):
+                say(sentence, markup=False)
     if several:
         _show_bias(done)
     say("")
@@ -119,15 +113,17 @@ def _show_bias(done: Finished) -> None:
 
     from fairpress.reporting.words import share
 
-    table = Table(title="Bias: sum over pairs of groups of |ΔTPR| + |ΔTNR|", title_justify="left")
-    for column in ("part", "model", "against", "by", "before", "after", "change"):
-        table.add_column(column)
-    table.add_column("")
-    for f in done.bias:
-        values = (f"{e.value:.3f}" if e.value is not None else "–" for e in (f.before, f.after))
-        table.add_row(f.part, f.model, f.against, f.attribute, *values, share(f.change), f.word)
-    say("")
-    say(table)
+    say("\n[bold underline]Bias: the sum over pairs of groups of |ΔTPR| + |ΔTNR|[/]")
+    for part in dict.fromkeys(f.part for f in done.bias):
+        table = Table(title=part, title_justify="left", box=None, pad_edge=False)
+        for column in ("by", "compressed against", "before → after", "change", ""):
+            table.add_column(column, no_wrap=True)
+        for f in done.bias:
+            if f.part == part:
+                against = "its placebo" if f.against == f"placebo({f.model})" else f.against
+                values = " → ".join("–" if e.value is None else f"{e.value:.3f}" for e in (f.before, f.after))
+                table.add_row(f.attribute, f"{f.model} against {against}", values, share(f.change), f.word)
+        say(table)
 
 
 @study.command(name="plan")
