@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import make_dataset
 
+from conftest import make_dataset
 from fairpress.core.errors import UserError
 from fairpress.datasets.restrict import restrict
 
@@ -21,7 +21,7 @@ def test_a_group_keeps_its_rows_and_its_parts():
 
 
 def test_an_unknown_attribute_and_an_absent_group_are_said():
-    with pytest.raises(UserError, match="no sensitive attribute 'sx'. Did you mean 'sex'"):
+    with pytest.raises(UserError, match=r"no sensitive attribute 'sx'\. Did you mean 'sex'"):
         restrict(make_dataset(), {"sx": "Female"})
     with pytest.raises(UserError, match="no train rows of sex = Other"):
         restrict(make_dataset(), {"sex": "Other"})

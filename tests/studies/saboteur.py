@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def perform(root, task):
         with open(Path(root) / "performed", "a") as log:
             log.write(f"{task.key}\n")
         store.put(task.key, {"x": content(task)}, {"seconds": 0.01, "kind": task.kind})
+        if text == "die later":
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGKILL)).start()
     return 0.01
 
 

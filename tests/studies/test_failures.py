@@ -66,6 +66,18 @@ def test_a_task_whose_process_is_killed_once_is_done_by_another(tmp_path):
     assert sorted(performed(tmp_path)) == sorted(t.key for t in tasks)
 
 
+def test_a_worker_that_dies_while_it_has_nothing_to_do_is_replaced(tmp_path):
+    from fairpress.studies.plan import make
+
+    quick = make("naive", "quick", {"number": 0})
+    slow = make("naive", "slow", {"number": 1, "sleep": 0.8})
+    after = [make("join", f"after-{i}", {"number": i}, [slow.key, quick.key]) for i in range(4)]
+    (tmp_path / quick.key).write_text("die later")
+    outcome = execute([quick, slow, *after], Store(tmp_path), workers=2)
+    assert outcome.complete
+    assert len(performed(tmp_path)) == 6
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "manifest", "file"])
 def test_a_damaged_result_is_made_again_and_nothing_else(damage, tmp_path):
     tasks = chains(3)

@@ -115,9 +115,8 @@ class _Run:
                 for key in self.sorter.get_ready():
                     heapq.heappush(self.ready, (-self.urgency[key], self.order[key], self.by_key[key]))
                 while idle and (task := self._next()) is not None:
-                    worker = idle.pop()
                     self.on_event("started", task)
-                    self.running[worker.submit(attempt, perform, str(self.store.root), task)] = (task, worker)
+                    self._start(task, idle.pop())
                 if not self.running:
                     continue
                 done, _ = wait(self.running, return_when=FIRST_COMPLETED)
@@ -132,6 +131,16 @@ class _Run:
             raise
         for worker in idle:
             worker.close()
+
+    def _start(self, task: Task, worker: Worker) -> None:
+        arguments = (attempt, perform, str(self.store.root), task)
+        try:
+            future = worker.submit(*arguments)
+        except BrokenProcessPool:  # it was killed while it had nothing to do
+            worker.kill()
+            worker = self._hire()
+            future = worker.submit(*arguments)
+        self.running[future] = (task, worker)
 
     def _next(self) -> Task | None:
         """Return what may start now; skip what lost an input."""

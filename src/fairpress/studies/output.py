@@ -10,6 +10,9 @@ from pathlib import Path
 from fairpress.core.errors import UserError
 
 
+OURS = ("figures/*.svg", "predictions.parquet", "predictions/*.parquet")
+
+
 def require_writable(out: Path) -> None:
     """Raise UserError for a folder that cannot be written, before any work is done."""
     place = out
@@ -27,7 +30,8 @@ def slug(text: str) -> str:
 
 
 def write(out: Path, files: Mapping[str, bytes]) -> None:
-    """Write files below a folder: all beside their places first, then all into them.
+    """Write files below a folder: all beside their places first, then all into them; figures and predictions of earlier
+    runs that are not among them are removed.
 
     Raises UserError when that fails, such as on a full disk; what stood there before then still does.
     """
@@ -37,6 +41,10 @@ def write(out: Path, files: Mapping[str, bytes]) -> None:
             _hidden(out / name).write_bytes(data)
         for name in files:
             _hidden(out / name).replace(out / name)
+        for pattern in OURS:
+            for path in out.glob(pattern):
+                if path.relative_to(out).as_posix() not in files:
+                    path.unlink()  # of an earlier run with other recipes or datasets
     except OSError as error:
         for name in files:
             _hidden(out / name).unlink(missing_ok=True)

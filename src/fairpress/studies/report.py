@@ -13,7 +13,7 @@ import numpy as np
 
 from fairpress.auditing.result import Audit
 from fairpress.auditing.schema import to_dict
-from fairpress.core.canonical import canonical_json
+from fairpress.core.canonical import canonical_json, digest
 from fairpress.core.errors import FairpressError
 from fairpress.reporting.html import ModelFacts, Section, render
 from fairpress.reporting.words import points, share
@@ -110,26 +110,26 @@ def write_report(
         figures=figures,
     )
     several = len(tables) > 1 or "" not in tables
-    write(
-        out,
-        {
-            "report.html": page.encode(),
-            **{
-                f"figures/{slug(f'{planned[i].part} {compressed} against {audits[i].baseline} {metric}')}.svg": svg.encode()
-                for (i, compressed, metric), svg in figures.items()
-            },
-            "audit.json": _json({s.title: to_dict(s.audit) for s in sections}),
-            "bias.json": _json([f.to_dict() for f in bias]),
-            "study.json": _json({"name": name, **made_by, "warnings": list(warnings)}),
-            "models.json": _json([{"part": label, **f} for label, found in facts.items() for f in found]),
-            **{
-                f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": entry.files[
-                    reported.PREDICTIONS
-                ]
-                for label, entry in tables.items()
-            },
+    files = {
+        "report.html": page.encode(),
+        **{
+            f"figures/{slug(f'{planned[i].part} {compressed} against {audits[i].baseline} {metric}')}.svg": svg.encode()
+            for (i, compressed, metric), svg in figures.items()
         },
-    )
+        "audit.json": _json({s.title: to_dict(s.audit) for s in sections}),
+        "bias.json": _json([f.to_dict() for f in bias]),
+        "study.json": _json({"name": name, **made_by, "warnings": list(warnings)}),
+        "models.json": _json([{"part": label, **f} for label, found in facts.items() for f in found]),
+        **{
+            f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": entry.files[
+                reported.PREDICTIONS
+            ]
+            for label, entry in tables.items()
+        },
+    }
+    # Another command may be writing the same folder.
+    with store.lock(f"report-{digest(str(out.resolve()))}"):
+        write(out, files)
     return Finished(out, sections, tuple(planned), models, bias, warnings, outcome, tasks)
 
 
