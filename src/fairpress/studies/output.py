@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from fairpress.core.errors import UserError
-
 
 OURS = ("figures/*.svg", "predictions.parquet", "predictions/*.parquet")
 
@@ -47,7 +47,8 @@ def write(out: Path, files: Mapping[str, bytes]) -> None:
                     path.unlink()  # of an earlier run with other recipes or datasets
     except OSError as error:
         for name in files:
-            _hidden(out / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                _hidden(out / name).unlink()
         raise UserError(
             f"cannot write {out} ({error.strerror or error}); finished work stays in the store."
         ) from None
