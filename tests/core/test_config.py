@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.studies.config import load
+from fairpress.studies.load import load
 
 
 def test_every_error_is_named_with_its_place(tmp_path):

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
+import random
+import shutil
+import sys
+import threading
+import time
+import warnings
+
 import pytest
 
 from fairpress.core.canonical import digest
@@ -54,3 +63,115 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
 def test_the_order_of_keys_does_not_change_a_digest():
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
+
+
+def _hammer(root: str, seed: int, seconds: float) -> None:
+    """Damage, read, make and remove one entry at random; end with 1 when something wrong was read."""
+    rng = random.Random(seed)
+    store, key, end = Store(root), "e" * 64, time.monotonic() + seconds
+    while time.monotonic() < end:
+        what = rng.random()
+        if what < 0.1:
+            with contextlib.suppress(OSError):
+                (store.path(key) / "x").write_bytes(b"damaged")
+        elif what < 0.2:
+            store.remove(key)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DamagedEntry)
+                entry = store.get(key)
+            if entry is None:
+                with store.lock(key):
+                    store.put(key, {"x": b"right" * 1000, "y": b"1"}, {"by": seed})
+            elif entry.files != {"x": b"right" * 1000, "y": b"1"}:
+                sys.exit(1)
+
+
+def test_processes_that_read_make_damage_and_remove_one_entry_never_read_anything_wrong(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    crowd = [context.Process(target=_hammer, args=(str(tmp_path), seed, 1.5)) for seed in range(3)]
+    for process in crowd:
+        process.start()
+    for process in crowd:
+        process.join(60)
+    assert [process.exitcode for process in crowd] == [0, 0, 0]
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
+def test_who_finds_an_entry_damaged_does_not_remove_what_another_has_made_meanwhile(tmp_path):
+    store = Store(tmp_path)
+    key = "f" * 64
+    store.put(key, {"x": b"hello"}, {})
+    first = store._read
+    calls = []
+
+    def late(key: str):
+        """Another process removes and makes the entry again between the first look and the lock."""
+        found = first(key)
+        calls.append(found)
+        if len(calls) == 1:
+            (store.path(key) / "x").unlink()
+            damaged = first(key)
+            shutil.rmtree(store.path(key))
+            Store(tmp_path).put(key, {"x": b"hello"}, {})
+            return damaged
+        return found
+
+    store._read = late
+    assert store.get(key).files == {"x": b"hello"}
+    assert Store(tmp_path).state(key) == "complete"
+
+
+def test_an_entry_that_somebody_is_making_is_not_there_yet(tmp_path):
+    store = Store(tmp_path)
+    key = "a" * 64
+    store.put(key, {"x": b"hello"}, {})
+    (store.path(key) / "x").write_bytes(b"damaged")
+    held, go = threading.Event(), threading.Event()
+
+    def hold():
+        with Store(tmp_path).lock(key):
+            held.set()
+            go.wait(10)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait(10)
+    assert store.get(key) is None  # without waiting and without removing
+    go.set()
+    other.join()
+    assert store.state(key) == "damaged"
+
+
+def test_what_a_killed_writer_left_is_swept_and_what_is_being_written_stays(tmp_path):
+    store = Store(tmp_path)
+    for key in ("1" * 64, "2" * 64):
+        (tmp_path / "unfinished" / key).mkdir(parents=True)
+        (tmp_path / "unfinished" / key / "x").write_bytes(b"half")
+    held, go = threading.Event(), threading.Event()
+
+    def hold():
+        with Store(tmp_path).lock("2" * 64):
+            held.set()
+            go.wait(10)
+
+    writer = threading.Thread(target=hold)
+    writer.start()
+    held.wait(10)
+    assert store.sweep() == 1
+    assert [p.name for p in (tmp_path / "unfinished").iterdir()] == ["2" * 64]
+    go.set()
+    writer.join()
+    assert store.sweep() == 1
+
+
+def test_an_entry_without_manifest_is_damaged_and_made_again_even_unseen(tmp_path):
+    store = Store(tmp_path)
+    key = "b" * 64
+    store.put(key, {"x": b"1"}, {})
+    (store.path(key) / "entry.json").unlink()
+    assert store.state(key) == "damaged"
+    assert store.meta(key) is None
+    store.put(key, {"x": b"1"}, {"seconds": 1})
+    assert store.state(key) == "complete"
+    assert store.meta(key) == {"seconds": 1}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from fairpress.store.content import DamagedEntry, Store
-from fairpress.studies import executor
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.plan import plan
 from fairpress.studies.run import run_study
@@ -22,8 +21,7 @@ CONFIG = {
 
 
 def layout(**changes):
-    config = StudyConfig.model_validate({**CONFIG, **changes})
-    return plan(config, dict.fromkeys(range(config.folds), "f"))
+    return plan(StudyConfig.model_validate({**CONFIG, **changes}), lambda dataset, fold: f"f{fold}")
 
 
 def test_a_plan_has_inputs_before_readers_and_a_placebo_for_what_trains():
@@ -50,51 +48,64 @@ def test_a_study_runs_resumes_after_damage_and_gives_the_same_with_any_number_of
     config = StudyConfig.model_validate(CONFIG)
     done = run_study("s", config, out=tmp_path / "a", workers=2)
     assert done.outcome.complete
-    assert len(done.outcome.ran) == 8
-    other = run_study("s", config, out=tmp_path / "b", store=tmp_path / "other", workers=1)
-    same = [(tmp_path / f / "predictions.parquet").read_bytes() for f in "ab"]
-    assert same[0] == same[1]
-    assert (tmp_path / "a" / "audit.json").read_bytes() == (tmp_path / "b" / "audit.json").read_bytes()
-    assert other.sections[0].audit.rows == 6172
+    assert len(done.outcome.ran) == 8 + 3  # and the joined predictions and two audits
+    run_study("s", config, out=tmp_path / "b", store=tmp_path / "other", workers=1)
+    written = {p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()}
+    assert {str(p) for p in written} > {"predictions.parquet", "audit.json", "bias.json", "report.html"}
+    for path in written:
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
+    assert done.sections[0].audit.rows == 6172
 
     again = run_study("s", config, out=tmp_path / "a", workers=2)
     assert not again.outcome.ran
+    assert again.sections == done.sections
+    # A damaged result is made again where somebody needs it, with what it needs.
     store = Store(tmp_path / ".store")
-    key = next(t.key for t in plan_of(config).tasks if t.kind == "predict" and t.recipe == "int8")
-    (store.path(key) / "predictions.parquet").write_bytes(b"damaged")
+    damaged = [
+        next(t for t in done.tasks.values() if t.kind == "join"),
+        next(t for t in done.tasks.values() if t.kind == "predict" and t.recipe == "int8"),
+    ]
+    for task in damaged:
+        file = store.path(task.key) / "predictions.parquet"
+        file.write_bytes(file.read_bytes()[:-100])
     with pytest.warns(DamagedEntry):
         mended = run_study("s", config, out=tmp_path / "a", workers=1)
-    assert list(mended.outcome.ran) == [key]
-
-
-def plan_of(config):
-    from fairpress import datasets
-
-    return plan(config, {f: datasets.load("compas", folds=2, fold=f).fingerprint for f in range(2)})
+    assert set(mended.outcome.ran) == {t.key for t in damaged}
+    assert mended.sections == done.sections
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_replaced_and_a_failing_task_does_not_stop_the_others(tmp_path, monkeypatch):
-    from saboteur import perform
+def test_a_failing_trial_is_named_its_seeds_are_left_out_and_the_command_exits_with_3(
+    data_folder, tmp_path, monkeypatch, capsys
+):
+    import json
 
-    monkeypatch.setattr(executor, "perform", perform)
-    tasks = layout(recipes=["int8"]).tasks  # train, predict fp32, compress, predict int8
-    crash_once, fail = tasks[0], tasks[2]
-    (tmp_path / crash_once.key).write_text("kill once")
-    (tmp_path / fail.key).write_text("raise")
-    outcome = executor.execute(tasks, Store(tmp_path), workers=2)
-    assert set(outcome.ran) == {tasks[0].key, tasks[1].key}
-    assert outcome.failed == {fail.key: "ValueError: broken on purpose"}
-    assert [t.key for t in outcome.skipped] == [tasks[3].key]
+    from failing import perform
 
+    from fairpress import cli
+    from fairpress.studies import executor
 
-@pytest.mark.slow
-def test_a_task_that_kills_its_process_twice_is_reported(tmp_path, monkeypatch):
-    from saboteur import perform
-
-    monkeypatch.setattr(executor, "perform", perform)
-    tasks = layout(recipes=["int8"]).tasks
-    (tmp_path / tasks[2].key).write_text("kill always")
-    outcome = executor.execute(tasks, Store(tmp_path), workers=2)
-    assert "killed twice" in outcome.failed[tasks[2].key]
-    assert set(outcome.ran) == {tasks[0].key, tasks[1].key}
+    monkeypatch.chdir(tmp_path)
+    overrides = ["model.widths=[8]", "training.max_epochs=1", "folds=1", "seeds=2", "networks_per_task=1"]
+    command = ["study", "run", "compas", *overrides, "recipes=[int8,prune-50(epochs=1)]", "audit.by=[sex]"]
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "perform", perform)
+        with pytest.raises(SystemExit) as stop:
+            cli.main(command)
+    said = capsys.readouterr().err
+    assert stop.value.code == 3
+    assert "failed: compress int8 (seeds 1, folds 0): RuntimeError: broken on purpose" in said
+    assert "skipped: predict int8 (seeds 1, folds 0): an input failed" in said
+    audits = json.loads((tmp_path / "runs/compas/audit.json").read_text())
+    assert {title: (a["seeds"], list(a["comparisons"])) for title, a in audits.items()} == {
+        "Compressed against the baseline (seeds 0 only)": (None, ["int8"]),
+        "Compressed against the baseline": (2, ["prune-50(epochs=1)"]),
+        "prune-50(epochs=1) against its placebo": (2, ["prune-50(epochs=1)"]),
+    }
+    # Mended, it does what is missing.
+    with pytest.raises(SystemExit) as stop:
+        cli.main(command)
+    assert stop.value.code == 0
+    assert "finished train" not in capsys.readouterr().err
+    audits = json.loads((tmp_path / "runs/compas/audit.json").read_text())
+    assert list(audits["Compressed against the baseline"]["comparisons"]) == ["int8", "prune-50(epochs=1)"]

@@ -21,7 +21,10 @@ from fairpress.core.errors import FairpressError, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 a gate failed, 2 wrong input, 3 some trials failed."""
+    """Run the command line and exit.
+
+    0 done, 1 a gate failed, 2 wrong input, 3 some trials failed, 130 or 143 interrupted (SIGINT, SIGTERM).
+    """
     try:
         code = app(
             sys.argv[1:] if arguments is None else list(arguments),
@@ -35,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except FairpressError as error:
         sys.stderr.write(f"fairpress: {error}\n")
         code = FAILED_TRIALS
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         sys.stderr.write(
             "fairpress: interrupted; finished work is kept, the same command goes on from there.\n"
         )
-        code = 130
+        code = getattr(error, "exit_code", 130)
     sys.exit(code if isinstance(code, int) else 0)

@@ -18,6 +18,7 @@ app = App(
     name="fairpress",
     version=__version__,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # `main` says what becomes of the work
     help="Which people pay for the compression of a neural network, is that real or noise, "
     "and how to compress so that nobody does.\n\nFirst steps: `fairpress demo`, `fairpress study run compas`.",
 )

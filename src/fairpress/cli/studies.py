@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from fairpress.cli.program import FAILED_TRIALS, app, say, show_audit
 
-study = App(name="study", help="Run a whole study: dataset × model × recipes × seeds.")
+if TYPE_CHECKING:
+    from fairpress.studies.report import Finished
+
+study = App(name="study", help="Run a whole study: datasets × models × recipes × seeds × folds.")
 app.command(study)
+
+Only = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 
 
 @study.command(name="run")
@@ -18,20 +25,24 @@ def study_run(
     name: str,
     /,
     *overrides: str,
+    only: Only = None,
     out: Path | None = None,
     store: Path | None = None,
     workers: int | None = None,
 ) -> int:
     """Run a study and write its report; what was done before is not done again.
 
-    Example: fairpress study run compas
+    Example: fairpress study run compas --only recipe=int8,seed=0..3
 
     Parameters
     ----------
     name
         A bundled study (compas) or a YAML file.
     overrides
-        key=value, such as seeds=5 or audit.margin=0.01.
+        key=value, such as seeds=5 or audit.margin=0.01: another study, with results of its own.
+    only
+        Run and report a part: dataset, model, recipe, seed or fold = values, such as
+        recipe=int8,prune-*,seed=0..3.
     out
         The study's folder; runs/NAME by default.
     store
@@ -41,7 +52,7 @@ def study_run(
     """
     import time
 
-    from fairpress.studies.config import load
+    from fairpress.studies.load import load
     from fairpress.studies.progress import Progress
     from fairpress.studies.run import run_study
     from fairpress.training.fit import require_torch
@@ -49,40 +60,128 @@ def study_run(
     started = time.monotonic()
     title, config = load(name, overrides)
     require_torch("Running a study")
-    target = out or Path("runs") / title
-    command = " ".join(["fairpress", "study", "run", name, *overrides])
+    command = " ".join(
+        ["fairpress", "study", "run", name, *overrides, *(f"--only {text}" for text in only or ())]
+    )
     with Progress() as progress:
         done = run_study(
             title,
             config,
-            out=target,
+            out=out or Path("runs") / title,
             store=store,
+            only=only or (),
             workers=workers,
             command=command,
             on_plan=progress.plan,
             on_event=progress.event,
         )
-    for section in done.sections:
+    _show(done)
+    say(f"\nReport: {done.folder / 'report.html'}  ({time.monotonic() - started:.0f} s)", markup=False)
+    for key, reason in done.outcome.failed.items():
+        sys.stderr.write(f"failed: {done.tasks[key].title}: {reason}\n")
+    for task in done.outcome.skipped:
+        sys.stderr.write(f"skipped: {task.title}: an input failed\n")
+    return 0 if done.outcome.complete else FAILED_TRIALS
+
+
+def _show(done: Finished) -> None:
+    from fairpress.studies.report import accuracies
+
+    for warning in done.warnings:
+        say(f"[bold red]{warning}[/]", soft_wrap=True)
+    several = len({p.part for p in done.about}) > 1
+    for planned, section in zip(done.about, done.sections, strict=True):
+        audit = section.audit
         say(f"\n[bold underline]{section.title}[/]")
-        show_audit(section.audit)
+        if planned.about in ("compressed", "placebo"):
+            show_audit(audit)
+        else:
+            for sentence in accuracies(audit):
+                say(sentence, markup=False)
+    if several:
+        _show_bias(done)
     say("")
     for m in done.models:
         ratio = done.models[0].bytes / m.bytes
         say(
             f"{m.name:>20}  {m.bytes / 1e3:7.1f} KB  {ratio:5.2f}× smaller  {m.gzip_bytes / 1e3:7.1f} KB gzipped"
         )
-    say(f"\nReport: {done.folder / 'report.html'}  ({time.monotonic() - started:.0f} s)", markup=False)
-    titles = {}
-    for key, reason in done.outcome.failed.items():
-        titles[key] = reason
-        sys.stderr.write(f"failed: {key[:12]}: {reason}\n")
-    return 0 if done.outcome.complete else FAILED_TRIALS
+
+
+def _show_bias(done: Finished) -> None:
+    from rich.table import Table
+
+    from fairpress.reporting.words import share
+
+    say("\n[bold underline]Bias: the sum over pairs of groups of |ΔTPR| + |ΔTNR|[/]")
+    for part in dict.fromkeys(f.part for f in done.bias):
+        table = Table(title=part, title_justify="left", box=None, pad_edge=False)
+        for column in ("by", "compressed against", "before → after", "change", ""):
+            table.add_column(column, no_wrap=True)
+        for f in done.bias:
+            if f.part == part:
+                against = "its placebo" if f.against == f"placebo({f.model})" else f.against
+                values = " → ".join("–" if e.value is None else f"{e.value:.3f}" for e in (f.before, f.after))
+                table.add_row(f.attribute, f"{f.model} against {against}", values, share(f.change), f.word)
+        say(table)
+
+
+@study.command(name="plan")
+def study_plan(
+    name: str,
+    /,
+    *overrides: str,
+    only: Only = None,
+    out: Path | None = None,
+    store: Path | None = None,
+    workers: int | None = None,
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> int:
+    """Show what a study would do: what is there already, what will run, how long it took last time.
+
+    Example: fairpress study plan compas seeds=5
+
+    Parameters
+    ----------
+    name
+        A bundled study or a YAML file.
+    overrides
+        key=value.
+    only
+        As for study run.
+    out, store, workers
+        As for study run.
+    json_
+        Print JSON.
+    """
+    from fairpress.store.content import Store
+    from fairpress.studies.load import load
+    from fairpress.studies.overview import overview
+    from fairpress.studies.prepare import prepare
+
+    title, config = load(name, overrides)
+    place = Store(store or (out or Path("runs") / title).parent / ".store")
+    found = overview(prepare(config, place, only or (), remember=False), place, workers)
+    if json_:
+        print(json.dumps(found.to_dict(), indent=1))  # noqa: T201
+        return 0
+    for line in found.lines:
+        took = f"{line.seconds:7.1f} s" if line.seconds is not None else ""
+        took = f"~{line.about:6.1f} s" if line.about is not None else took
+        say(f"{line.state:>10} {took:>9}  {'  ' * line.depth}{line.title}", markup=False, soft_wrap=True)
+    total = "" if found.expected is None else f", about {found.expected:.0f} s on {found.workers} workers"
+    to_run = found.count("to run") + found.count("damaged")
+    say(
+        f"{name}: {len(found.lines)} tasks, {found.count('there')} there, {to_run} to run{total}",
+        markup=False,
+    )
+    return 0
 
 
 @study.command(name="list")
 def study_list() -> int:
     """List the studies that ship with fairpress."""
-    from fairpress.studies.config import bundled
+    from fairpress.studies.load import bundled
 
     for name in bundled():
         say(name, markup=False)
@@ -91,7 +190,7 @@ def study_list() -> int:
 
 @study.command(name="check")
 def study_check(name: str, /, *overrides: str) -> int:
-    """Check a study's YAML without running it; every error at once.
+    """Check a study's YAML without data and without running it; every error at once.
 
     Example: fairpress study check my.yaml
 
@@ -102,10 +201,31 @@ def study_check(name: str, /, *overrides: str) -> int:
     overrides
         key=value.
     """
-    from fairpress.studies.config import load
+    from fairpress.studies.load import load
     from fairpress.studies.plan import plan
 
     _, config = load(name, overrides)
-    layout = plan(config, dict.fromkeys(range(config.folds), ""))
-    say(f"{name}: {len(config.seeds)} seeds × {config.folds} folds, {len(layout.tasks)} tasks", markup=False)
+    layout = plan(config, lambda dataset, fold: "")
+    counts = [
+        *([f"{len(config.all_datasets)} datasets"] if len(config.all_datasets) > 1 else []),
+        *([f"{len(config.all_models)} models"] if len(config.all_models) > 1 else []),
+        f"{len(config.seeds)} seeds",
+        f"{config.folds} folds",
+    ]
+    tasks = (
+        "networks for each group, which the data tell" if config.per_group else f"{len(layout.tasks)} tasks"
+    )
+    say(f"{name}: {' × '.join(counts)}, {tasks}", markup=False)
+    return 0
+
+
+@study.command(name="schema")
+def study_schema() -> int:
+    """Print the JSON Schema of a study's YAML, by which editors complete and check it.
+
+    Example: fairpress study schema > study.schema.json
+    """
+    from fairpress.studies.json_schema import schema
+
+    print(json.dumps(schema(), indent=1))  # noqa: T201
     return 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -43,6 +44,76 @@ def read_yaml(path: str | Path) -> Any:
         raise UserError(f"{where} is not YAML ({str(error).splitlines()[0]}).") from None
 
 
+@dataclass(frozen=True)
+class Source:
+    """A YAML document that knows where its parts stand.
+
+    Attributes
+    ----------
+    document
+        What `read_yaml` returned, or plain dictionaries and lists (then places name no line).
+    name
+        The file's name, for the messages.
+    overridden
+        Path of a part → what on the command line set it; such a part stands in no line.
+    """
+
+    document: Any
+    name: str
+    overridden: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+
+    def override(self, path: Sequence[Any]) -> str | None:
+        """Return what on the command line set the part at `path`, None where the file says it."""
+        return next(
+            (t for p, t in reversed(list(self.overridden.items())) if tuple(path[: len(p)]) == p), None
+        )
+
+    def position(self, path: Sequence[Any]) -> tuple[int, int]:
+        """Return line and column, from 1, of the deepest part of `path` that the document has; else (0, 0)."""
+        found, node = (0, 0), self.document
+        for step in path:
+            marks = getattr(node, "lc", None)
+            try:
+                place = (
+                    None if not marks else marks.key(step) if isinstance(node, Mapping) else marks.item(step)
+                )
+                node = node[step]
+            except (KeyError, IndexError, TypeError, AttributeError):
+                break
+            if place:
+                found = (place[0] + 1, place[1] + 1)
+        return found
+
+    def place(self, path: Sequence[Any]) -> str:
+        """Return ``file:line:column`` of a part, or what on the command line set it."""
+        override = self.override(path)
+        if override is not None:
+            return f"override {override!r}"
+        line, column = self.position(path)
+        return f"{self.name}:{line}:{column}" if line else self.name
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """What is wrong in a document, in the order of its lines; what the command line set comes first."""
+
+    position: tuple[int, int]
+    text: str
+
+    @classmethod
+    def at(cls, source: Source, path: Sequence[Any], text: str) -> Problem:
+        """Return the problem of the part at `path`; `text` is a sentence."""
+        position = (0, 0) if source.override(path) is not None else source.position(path)
+        return cls(position, f"{source.place(path)}: {text}")
+
+
+def raise_all(problems: Iterable[Problem]) -> None:
+    """Raise one UserError with a line for each problem; nothing happens where there is none."""
+    lines = dict.fromkeys(p.text for p in sorted(problems))
+    if lines:
+        raise UserError("\n".join(lines))
+
+
 def parse(model: type[Config], document: Any, where: str) -> Config:
     """Validate a document against a pydantic model.
 
@@ -62,11 +133,30 @@ def parse(model: type[Config], document: Any, where: str) -> Config:
     """
     if not isinstance(document, Mapping):
         raise UserError(f"{where}: expected `key: value` lines, found {type(document).__name__}.")
+    found, problems = validate(model, document, Source(document, where))
+    raise_all(problems)
+    assert found is not None
+    return found
+
+
+def validate(
+    model: type[Config], values: Mapping[str, Any], source: Source, at: Sequence[Any] = ()
+) -> tuple[Config | None, list[Problem]]:
+    """Return the validated config, None where there are problems, and the problems.
+
+    Parameters
+    ----------
+    values
+        The keys and values to validate.
+    source
+        The document they stand in, for the places.
+    at
+        Path to `values` within it.
+    """
     try:
-        return model.model_validate(plain(document))
+        return model.model_validate(plain(values)), []
     except ValidationError as error:
-        lines = [_sentence(model, document, detail, where) for detail in error.errors(include_url=False)]
-        raise UserError("\n".join(dict.fromkeys(lines))) from None
+        return None, [_problem(model, source, detail, at) for detail in error.errors(include_url=False)]
 
 
 def plain(node: Any) -> Any:
@@ -81,46 +171,33 @@ def plain(node: Any) -> Any:
     return node
 
 
-def _sentence(model: type[BaseModel], document: Any, detail: ErrorDetails, where: str) -> str:
+def _problem(model: type[BaseModel], source: Source, detail: ErrorDetails, at: Sequence[Any]) -> Problem:
     path = [p for p in detail["loc"] if not (isinstance(p, str) and p.startswith("function-"))]
-    field = ".".join(str(p) for p in path) or "the file"
+    whole = [*at, *path]
+    name = ".".join(str(p) for p in whole) or "the file"
     message = detail["msg"].removeprefix("Value error, ").rstrip(".")
     if detail["type"] == "extra_forbidden":
-        message = f"unknown key {field!r}." + did_you_mean(str(path[-1]), _fields(model, path[:-1]))
-        return f"{_place(document, path, where)}: {message}"
+        known = did_you_mean(str(path[-1]), _fields(model, path[:-1]))
+        return Problem.at(source, whole, f"unknown key {name!r}.{known}")
     if detail["type"] == "missing":
-        return f"{_place(document, path[:-1], where)}: the key {field!r} is missing."
-    return f"{_place(document, path, where)}: {field}: {message}."
+        return Problem.at(source, whole[:-1], f"the key {name!r} is missing.")
+    return Problem.at(source, whole, f"{message}." if name == "the file" else f"{name}: {message}.")
 
 
 def _fields(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
     """Return the keys allowed where `path` leads, as far as the annotations tell."""
     current: Any = model
     for step in path:
-        info = current.model_fields.get(step) if hasattr(current, "model_fields") else None
-        if info is None:
-            return []
-        current = info.annotation
-    return list(current.model_fields) if hasattr(current, "model_fields") else []
+        current = _optional(current)
+        if hasattr(current, "model_fields"):
+            info = current.model_fields.get(step)
+            current = None if info is None else info.annotation
+        else:  # tuple[X, …] or dict[str, X]: `step` is an index or a key
+            current = next((a for a in get_args(current) if hasattr(a, "model_fields")), None)
+    return list(getattr(_optional(current), "model_fields", ()))
 
 
-def _place(document: Any, path: Sequence[Any], where: str) -> str:
-    """Return file:line:column of the deepest part of `path` that the document has."""
-    line = column = None
-    node = document
-    for step in path:
-        marks = getattr(node, "lc", None)
-        try:
-            position = (
-                marks.key(step)
-                if isinstance(node, Mapping) and marks
-                else marks.item(step)
-                if marks
-                else None
-            )
-            node = node[step]
-        except (KeyError, IndexError, TypeError):
-            break
-        if position:
-            line, column = position
-    return where if line is None or column is None else f"{where}:{line + 1}:{column + 1}"
+def _optional(annotation: Any) -> Any:
+    """Return X for X | None, anything else as it is."""
+    inner = [a for a in get_args(annotation) if a is not type(None)]
+    return inner[0] if len(inner) == 1 and type(None) in get_args(annotation) else annotation

@@ -69,6 +69,10 @@ class Adult(SplitOptions):
 
     race_input: bool = False
 
+    def attribute_names(self) -> tuple[str, ...]:
+        """Return the sensitive attributes, without reading the data."""
+        return ("sex", "race", "age_group")
+
     def read(self, say: Say) -> Dataset:
         """Read both files and return the dataset; raises UserError when a file is nowhere."""
         rows = [_rows(path) for path in find(self.files, say)]

@@ -80,7 +80,7 @@ class Dataset:
     attributes
         Sensitive attributes: name → ``str`` array [rows]. Never inputs by themselves.
     subjects
-        [rows] who a row is about; rows of one subject always fall into one part.
+        [rows] who a row is about; rows of one subject fall into one part, unless `warnings` say otherwise.
     row_ids
         [rows] unique names of the rows, stable over runs.
     parts
@@ -94,6 +94,8 @@ class Dataset:
     input_columns
         The table's column behind each input, so that the one-hot columns of one category are known to
         belong together; empty for images.
+    warnings
+        Sentences that must stand above every result, such as that people are on both sides of the split.
     features
         A table's columns as they are, numbers or text [rows]: what a model made elsewhere may read.
     """
@@ -112,6 +114,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     input_columns: tuple[str, ...] = ()
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)

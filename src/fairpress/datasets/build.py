@@ -9,6 +9,7 @@ import numpy as np
 
 from fairpress.datasets.base import Dataset, Part, Task
 from fairpress.datasets.fingerprint import fingerprint
+from fairpress.datasets.shared import shared_subjects
 from fairpress.datasets.splits import SplitOptions, split
 
 
@@ -44,6 +45,7 @@ def build(
     row_ids: np.ndarray,
     options: SplitOptions,
     official: Mapping[Part, np.ndarray] | None = None,
+    split_by: np.ndarray | None = None,
     notes: tuple[str, ...] = (),
     config: Mapping[str, Any] | None = None,
     unprinted: Collection[str] = (),
@@ -58,6 +60,9 @@ def build(
         The encoded columns, or the pixels.
     options
         The loader's config.
+    split_by
+        [rows] what stays in one part together, where that is not the subject. Then people may be on both sides of
+        the split, which the dataset's `warnings` say.
     config
         `Dataset.config`: what loads it again beside its name; all options when not given.
     official
@@ -66,7 +71,7 @@ def build(
         Options that say where the content is, not what it is; the fingerprint leaves them out.
     """
     matrix = inputs.matrix()
-    parts = split(labels, attributes, subjects, options, official)
+    parts = split(labels, attributes, subjects if split_by is None else split_by, options, official)
     printed = options.model_dump(mode="json")
     names = tuple(inputs.names)
     return Dataset(
@@ -98,4 +103,5 @@ def build(
         ),
         config=printed if config is None else config,
         notes=notes,
+        warnings=() if split_by is None else shared_subjects(subjects, parts),
     )

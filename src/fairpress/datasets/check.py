@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairpress.datasets.base import Dataset
+from fairpress.datasets.shared import seen_before
 
 GIVES_AWAY = 0.98
 NEARLY_EQUAL = 0.95
@@ -35,13 +36,14 @@ def check(dataset: Dataset, floor: int) -> list[Warned]:
     What is looked for: a column from which the label can be read off; an
     attribute that is nearly the label; people with many rows, equal rows, columns of one value, groups too small. Of
     images: brightness from which the label can be read off, copies, images of one colour.
-    People in two parts are no warning: such a split is refused when the data are loaded.
+    People in two parts are refused when the data are loaded, unless the split by rows was asked for by name.
     """
     if dataset.inputs.ndim == 4:
         from fairpress.datasets.check_images import check_images
 
         return [*_attribute_is_label(dataset), *check_images(dataset), *_tiny_groups(dataset, floor)]
     finders = (
+        _people_in_two_parts,
         _giveaways,
         _attribute_is_label,
         _people_known,
@@ -49,6 +51,12 @@ def check(dataset: Dataset, floor: int) -> list[Warned]:
         _constants,
     )
     return [w for find in finders for w in find(dataset)] + list(_tiny_groups(dataset, floor))
+
+
+def _people_in_two_parts(data: Dataset) -> Iterator[Warned]:
+    share = seen_before(data.subjects, data.parts).mean() if len(data.parts["test"]) else 0.0
+    for sentence in data.warnings:
+        yield Warned("people_in_two_parts", "subject", float(share), sentence)
 
 
 def _giveaways(data: Dataset) -> Iterator[Warned]:
@@ -124,7 +132,7 @@ def _people_known(data: Dataset) -> Iterator[Warned]:
         "subject",
         repeated,
         f"{repeated:,} of {len(people):,} people have several rows; who knows the person knows the label of {right:.1%} of "
-        "them. Splits are by person; audit with --subject subject.",
+        f"them. {'' if data.warnings else 'Splits are by person; '}audit with --subject subject.",
     )
 
 

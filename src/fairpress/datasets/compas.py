@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from fairpress.datasets.encode import Encoder
 from fairpress.datasets.groups import age_groups
 from fairpress.datasets.sources import Say, SourceFile, find
 from fairpress.datasets.splits import SplitOptions
+from fairpress.datasets.text_columns import text_columns
 
 FILE = SourceFile(
     path="compas/compas-scores-two-years.csv",
@@ -73,9 +74,14 @@ class Compas(SplitOptions):
     filter: Literal["published", "none"] = "published"
     race_input: bool = False
 
+    def attribute_names(self) -> tuple[str, ...]:
+        """Return the sensitive attributes, without reading the data."""
+        return ("sex", "race", "age_group")
+
     def read(self, say: Say) -> Dataset:
         """Read the file and return the dataset; raises UserError when the file is nowhere."""
-        columns = _columns(find(self.files, say)[0])
+        # The header names decile_score and priors_count twice, each with the same values.
+        columns = text_columns(find(self.files, say)[0], USED)
         keep = _published(columns) if self.filter == "published" else np.ones(len(columns["id"]), dtype=bool)
         columns = {name: values[keep] for name, values in columns.items()}
         age = columns["age"].astype(np.float32)
@@ -98,21 +104,6 @@ class Compas(SplitOptions):
             options=self,
             notes=(*NOTES, FILTER_NOTE) if self.filter == "published" else NOTES,
         )
-
-
-def _columns(path: Any) -> dict[str, np.ndarray]:
-    """Return the columns that are used, as text [rows]."""
-    from pyarrow import csv, string
-
-    table = csv.read_csv(
-        path,
-        read_options=csv.ReadOptions(use_threads=False),
-        parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(USED, string())),
-    )
-    # The header names decile_score and priors_count twice, each with the same values: the first is taken.
-    at = {name: table.column_names.index(name) for name in USED}
-    return {name: np.array(table.column(i).to_pylist(), dtype=np.str_) for name, i in at.items()}
 
 
 def _published(columns: dict[str, np.ndarray]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from fairpress.datasets.splits import SplitOptions
 _CONFIGS = {
     "adult": "fairpress.datasets.adult:Adult",
     "compas": "fairpress.datasets.compas:Compas",
+    "compas-intervals": "fairpress.datasets.compas_intervals:CompasIntervals",
     "utkface": "fairpress.datasets.utkface:Utkface",
 }
 # Not among the names that ship: these are the user's own.
@@ -73,6 +75,15 @@ def load(name: str | os.PathLike[str], *, say: Say = tell, **config: Any) -> Dat
         return load_yaml(text, config, say)
     chosen = parse(config_class(text), config, text)
     return cast("_Readable", chosen).read(say)
+
+
+def file_digests(name: str, say: Say = tell) -> dict[str, str]:
+    """Return path → sha256 of the files of a shipped dataset as they are here; empty where it has no fixed files."""
+    files = cast("_Readable", config_class(name)).files
+    return {
+        file.path: hashlib.sha256(place.read_bytes()).hexdigest()
+        for file, place in zip(files, find(files, say), strict=True)
+    }
 
 
 def fetch(name: str, say: Say = tell) -> list[Path]:

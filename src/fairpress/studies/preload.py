@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
+import fairpress.studies.executor
+
 with contextlib.suppress(ImportError):
     import onnxruntime  # noqa: F401
 

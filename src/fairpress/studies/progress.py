@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from fairpress.studies.plan import Plan, Task
+from fairpress.studies.plan import Task
 
 
 class Progress:
@@ -17,14 +18,14 @@ class Progress:
         self._line: Any = None
         self._total = self._done = 0
 
-    def plan(self, layout: Plan) -> None:
-        """Learn how many tasks there are."""
+    def plan(self, tasks: Sequence[Task]) -> None:
+        """Learn of tasks to come; after failures there may be more."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bar
 
-        self._total = len(layout.tasks)
-        if sys.stderr.isatty():
+        self._total += len(tasks)
+        if sys.stderr.isatty() and self._bar is None:
             columns = (
                 BarColumn(),
                 MofNCompleteColumn(),
@@ -34,6 +35,8 @@ class Progress:
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self._line = self._bar.add_task("", total=self._total)
             self._bar.start()
+        elif self._bar is not None:
+            self._bar.update(self._line, total=self._total)
 
     def event(self, event: str, task: Task) -> None:
         """Show one event."""

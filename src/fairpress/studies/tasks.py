@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +14,18 @@ from fairpress.core.canonical import canonical_json
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import FairpressError
 from fairpress.datasets.base import Dataset
+from fairpress.datasets.restrict import restrict
 from fairpress.runtime.artifact import Artifact
 from fairpress.store.content import Entry, Store
-from fairpress.studies.plan import Task
+from fairpress.studies.plan import Kind, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PREDICTIONS = "predictions.parquet"
 FACTS = "facts.json"
+
+Work = Callable[[Store, Task], dict[str, bytes]]
 
 
 def perform(root: str, task: Task) -> float:
@@ -33,47 +36,55 @@ def perform(root: str, task: Task) -> float:
     FairpressError
         An input is missing, or the work itself refuses with a sentence.
     """
-    started = time.perf_counter()
     store = Store(root)
     with store.lock(task.key):
+        started = time.perf_counter()
         if store.get(task.key) is None:
-            files = _WORK[task.kind](store, task)
-            seconds = time.perf_counter() - started
+            files = work_of(task.kind)(store, task)
             store.put(
                 task.key,
                 files,
-                {"title": task.title, "kind": task.kind, "recipe": task.recipe, "seconds": seconds},
+                {
+                    "title": task.title,
+                    "kind": task.kind,
+                    "recipe": task.recipe,
+                    "dataset": task.params.get("dataset", {}).get("name", ""),
+                    "networks": len(task.networks),
+                    "seconds": time.perf_counter() - started,
+                },
             )
     return time.perf_counter() - started
 
 
 def load_folds(task: Task) -> list[Dataset]:
     """Return the dataset of each network of the task, in order; a fold is read once per process."""
-    data = task.params["dataset"]
-    return [load_fold(data["name"], data["options"], data["folds"], fold) for _, fold in task.networks]
+    return [load_fold(task.params["dataset"], fold) for _, fold in task.networks]
 
 
-def load_fold(name: str, options: Mapping[str, Any], folds: int, fold: int) -> Dataset:
-    """Return a dataset with one of its folds as the test part (its own split when there is one fold)."""
-    return _fold(name, canonical_json(options), folds, fold)
+def load_fold(data: Mapping[str, Any], fold: int) -> Dataset:
+    """Return a dataset with one of its folds as the test part (its own split when there is one fold).
+
+    `data` has ``name``, ``options``, ``folds`` and, where only its rows are wanted, ``group``.
+    """
+    whole = _fold(data["name"], canonical_json(data["options"]), data["folds"], fold)
+    return restrict(whole, data["group"]) if data.get("group") else whole
 
 
-def read_predictions(store: Store, task: Task) -> pa.Table:
-    """Return what a finished predict task left: seed, fold, row, label, attributes, model columns."""
-    import pyarrow.parquet as pq
-
-    return pq.read_table(io.BytesIO(_entry(store, task.key).files[PREDICTIONS]))
-
-
-def read_facts(store: Store, task: Task) -> list[dict[str, Any]]:
-    """Return size, digest, threshold and provenance of each network of a finished predict task."""
-    facts: list[dict[str, Any]] = json.loads(_entry(store, task.key).files[FACTS])
-    return facts
+def read_entry(store: Store, key: str) -> Entry:
+    """Return a finished task's entry. Raises FairpressError when it is gone."""
+    entry = store.get(key)
+    if entry is None:
+        # Another process may be making it again just now.
+        with store.lock(key):
+            entry = store.get(key)
+    if entry is None:
+        raise FairpressError(f"the result {key[:12]} that this step reads is gone; run the study again.")
+    return entry
 
 
 def read_artifacts(store: Store, key: str) -> list[Artifact]:
     """Return the artifacts of a finished train or compress task, in the order of its networks."""
-    files = _entry(store, key).files
+    files = read_entry(store, key).files
     names = sorted({name.partition(".")[0] for name in files})
     return [
         Artifact(
@@ -85,19 +96,12 @@ def read_artifacts(store: Store, key: str) -> list[Artifact]:
     ]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _fold(name: str, options: str, folds: int, fold: int) -> Dataset:
     from fairpress import datasets
 
     split: dict[str, Any] = {"folds": folds, "fold": fold} if folds > 1 else {}
     return datasets.load(name, **json.loads(options), **split)
-
-
-def _entry(store: Store, key: str) -> Entry:
-    entry = store.get(key)
-    if entry is None:
-        raise FairpressError(f"the result {key[:12]} that this step reads is gone; run the study again.")
-    return entry
 
 
 def _pack(artifacts: Sequence[Artifact]) -> dict[str, bytes]:
@@ -134,19 +138,15 @@ def _compress(store: Store, task: Task) -> dict[str, bytes]:
 
 
 def _predict(store: Store, task: Task) -> dict[str, bytes]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     from fairpress.runtime.predict import predictions
 
     tables, facts = [], []
     for artifact, (seed, fold), data in zip(
         read_artifacts(store, task.inputs[0]), task.networks, load_folds(task), strict=True
     ):
-        table = predictions({task.recipe: artifact}, data, part="test", threads=1)
-        for name, value in (("seed", seed), ("fold", fold)):
-            table = table.append_column(name, pa.array([value] * table.num_rows, pa.int64()))
-        tables.append(table)
+        tables.append(
+            _numbered(predictions({task.recipe: artifact}, data, part="test", threads=1), seed, fold)
+        )
         facts.append(
             {
                 "recipe": task.recipe,
@@ -159,9 +159,60 @@ def _predict(store: Store, task: Task) -> dict[str, bytes]:
                 "provenance": dict(artifact.card.provenance),
             }
         )
+    return _predicted(tables, facts)
+
+
+def _naive(store: Store, task: Task) -> dict[str, bytes]:
+    import numpy as np
+    import pyarrow as pa
+
+    from fairpress.datasets.naive import PREDICTORS
+    from fairpress.runtime.predict import predictions
+
+    tables = []
+    for (seed, fold), data in zip(task.networks, load_folds(task), strict=True):
+        said = np.array(data.task.classes)[PREDICTORS[task.params["predictor"]](data)]
+        table = predictions({}, data, part="test").append_column(task.recipe, pa.array(said))
+        tables.append(_numbered(table, seed, fold))
+    return _predicted(tables, [])
+
+
+def _numbered(table: pa.Table, seed: int, fold: int) -> pa.Table:
+    import pyarrow as pa
+
+    for name, value in (("seed", seed), ("fold", fold)):
+        table = table.append_column(name, pa.array([value] * table.num_rows, pa.int64()))
+    return table
+
+
+def _predicted(tables: Sequence[pa.Table], facts: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    import pyarrow as pa
+
+    return {
+        PREDICTIONS: parquet_bytes(pa.concat_tables(tables)),
+        FACTS: json.dumps(list(facts), indent=1).encode(),
+    }
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as the bytes of a Parquet file."""
+    import pyarrow.parquet as pq
+
     sink = io.BytesIO()
-    pq.write_table(pa.concat_tables(tables), sink)
-    return {PREDICTIONS: sink.getvalue(), FACTS: json.dumps(facts, indent=1).encode()}
+    pq.write_table(table, sink)
+    return sink.getvalue()
 
 
-_WORK: dict[str, Any] = {"train": _train, "compress": _compress, "predict": _predict}
+def work_of(kind: Kind) -> Work:
+    """Return what makes the files of a kind of task from the store and the task."""
+    from fairpress.studies import reported
+
+    work: Mapping[Kind, Work] = {
+        "train": _train,
+        "compress": _compress,
+        "predict": _predict,
+        "naive": _naive,
+        "join": reported.join,
+        "audit": reported.audit,
+    }
+    return work[kind]

@@ -22,10 +22,18 @@ if TYPE_CHECKING:
 
 
 class FitConfig(BaseModel):
-    """How long and how fast to learn. Early stopping looks at the validation loss."""
+    """How long and how fast to learn. Early stopping looks at the validation loss.
+
+    Attributes
+    ----------
+    keep
+        ``"best"``: the state of the epoch of lowest validation loss; ``"last"``: train for `max_epochs` and keep the
+        last state, as who has no validation rows does.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    keep: Literal["best", "last"] = "best"
     max_epochs: int = Field(default=40, ge=1)
     batch_size: int = Field(default=128, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -127,14 +135,16 @@ def fit(
     count = len(seeds)
     best_loss, best_epoch, best_accuracy = np.full(count, np.inf), np.zeros(count, int), np.zeros(count)
     stopped, best = np.full(count, 0), stack.states()
+    last = config.keep == "last"
     for epoch in range(1, config.max_epochs + 1):
         train_epoch(stack, optimizer, batches, where)
         loss, accuracy = (v.cpu().numpy() for v in evaluate(stack, validation, where))
-        better = (stopped == 0) & (loss < best_loss)
+        better = np.full(count, epoch == config.max_epochs) if last else (stopped == 0) & (loss < best_loss)
         now = stack.states() if better.any() else []
         for i in np.flatnonzero(better).tolist():
             best[i], best_loss[i], best_epoch[i], best_accuracy[i] = now[i], loss[i], epoch, accuracy[i]
-        stopped = np.where((stopped == 0) & (epoch - best_epoch >= config.patience), epoch, stopped)
+        if not last:
+            stopped = np.where((stopped == 0) & (epoch - best_epoch >= config.patience), epoch, stopped)
         if progress is not None:
             progress(
                 f"epoch {epoch} of at most {config.max_epochs}, {int((stopped > 0).sum())} of {count} stopped"
@@ -201,7 +211,8 @@ def _fit_images(
 
 def data_of(dataset: Dataset) -> dict[str, Any]:
     """Return what a card says about its data."""
-    return {"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint}
+    told = {"warnings": list(dataset.warnings)} if dataset.warnings else {}
+    return {"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint, **told}
 
 
 def tensors(dataset: Dataset, part: Part) -> Data:

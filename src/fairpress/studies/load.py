@@ -1,0 +1,107 @@
+"""Read a study: a bundled one by name or a YAML file, with overrides, and everything that is wrong in it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from fairpress.core.config import Source, raise_all, read_yaml, validate
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.studies.config import StudyConfig
+from fairpress.studies.registered import registered
+
+
+def bundled() -> list[str]:
+    """Return the names of the studies that ship with fairpress."""
+    folder = resources.files("fairpress.studies") / "bundled"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[str, StudyConfig]:
+    """Read a bundled study by name or a YAML file by path.
+
+    Parameters
+    ----------
+    name_or_path
+        ``"compas"`` or ``"my/study.yaml"``.
+    overrides
+        ``key=value`` with dots for inner keys (``audit.margin=0.01``); values are YAML. A dataset that is a YAML
+        file is looked for beside the study, one in an override from the working folder.
+
+    Returns
+    -------
+    The study's name (the file's stem) and its config.
+
+    Raises
+    ------
+    UserError
+        Unknown study; or every error of the file at once, with line and column: in its keys and values, and in the
+        names and options of datasets, attributes, models and recipes.
+    """
+    if name_or_path in bundled():
+        path = Path(str(resources.files("fairpress.studies") / "bundled" / f"{name_or_path}.yaml"))
+        where = f"{name_or_path}.yaml"
+    elif name_or_path.endswith((".yaml", ".yml")):
+        path, where = Path(name_or_path), name_or_path
+    else:
+        raise UserError(
+            f"there is no study {name_or_path!r}; give a bundled one or a YAML file."
+            + did_you_mean(name_or_path, bundled())
+        )
+    document = read_yaml(path)
+    if not isinstance(document, Mapping):
+        raise UserError(f"{where}: expected `key: value` lines, found {type(document).__name__}.")
+    _resolve(document, path.parent)
+    source = _overridden(document, overrides, where)
+    config, problems = validate(StudyConfig, source.document, source)
+    raise_all([*problems, *registered(source)])
+    assert config is not None
+    return path.stem, config
+
+
+def _resolve(document: Any, folder: Path) -> None:
+    """Let the datasets that are YAML files stand beside the study."""
+    several = document.get("datasets")
+    holders: list[tuple[Any, Any]] = [(document, "dataset")]
+    if isinstance(several, (dict, list)):
+        holders += [(several, k) for k in (several if isinstance(several, dict) else range(len(several)))]
+    for holder, key in holders:
+        value = holder.get(key) if isinstance(holder, dict) else holder[key]
+        if isinstance(value, dict):
+            holder, key, value = value, "name", value.get("name")
+        if isinstance(value, str) and value.lower().endswith((".yaml", ".yml")):
+            holder[key] = str(folder / value)
+
+
+def _overridden(document: Any, overrides: Sequence[str], where: str) -> Source:
+    """Set every ``key=value`` in the document."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    made: dict[tuple[str, ...], str] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UserError(
+                f"{text!r} is no override; write key=value, such as seeds=5 or audit.margin=0.01."
+            )
+        try:
+            parsed = YAML(typ="safe", pure=True).load(value)
+        except YAMLError:
+            raise UserError(f"{text!r}: the value is not YAML.") from None
+        path = tuple(key.split("."))
+        _set(document, path, parsed, text)
+        made[path] = text
+    return Source(document, where, made)
+
+
+def _set(node: Any, path: Sequence[str], value: Any, text: str) -> None:
+    for step in path[:-1]:
+        if isinstance(node.get(step), str):
+            node[step] = {"name": node[step]}  # dataset: compas, dataset.filter=none
+        node = node.setdefault(step, {})
+        if not isinstance(node, dict):
+            raise UserError(f"{text!r}: {step!r} holds no keys.")
+    node[path[-1]] = value

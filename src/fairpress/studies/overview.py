@@ -1,0 +1,85 @@
+"""What a study would do: which results are there, which will be made, and how long that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from fairpress.store.content import Store
+from fairpress.studies.executor import cores, unfinished
+from fairpress.studies.plan import Kind, Task
+from fairpress.studies.prepare import Prepared
+from fairpress.studies.times import Times
+
+State = Literal["there", "to run", "damaged", "not needed"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One task: `depth` steps below what reads no other; seconds it took, or `about` how many others like it took."""
+
+    title: str
+    kind: Kind
+    key: str
+    depth: int
+    state: State
+    seconds: float | None
+    about: float | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The tasks in reading order, and the seconds expected on so many workers; None when some were never timed."""
+
+    lines: tuple[Line, ...]
+    workers: int
+    expected: float | None
+
+    def count(self, state: State) -> int:
+        """Return the number of tasks in a state."""
+        return sum(line.state == state for line in self.lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the overview as plain values."""
+        return asdict(self)
+
+
+def overview(ready: Prepared, store: Store, workers: int | None = None) -> Overview:
+    """Return what running a prepared study would do. Nothing is changed, damaged results stay where they are."""
+    by_key = {task.key: task for task in ready.tasks}
+    states = {key: store.state(key) for key in by_key}
+    wanted = unfinished(by_key, ready.report.needed, lambda key: states[key] == "complete")
+    times = Times(store)
+    lines = []
+    for task, depth in _tree(ready.tasks):
+        there = states[task.key] == "complete"
+        state: State = "there" if there else "not needed"
+        if task.key in wanted:
+            state = "damaged" if states[task.key] == "damaged" else "to run"
+        seconds = times.last(task) if there else None
+        about = None if there else times.expected(task)
+        lines.append(Line(task.title, task.kind, task.key, depth, state, seconds, about))
+    count = workers or cores()
+    expected = [times.expected(by_key[key]) for key in wanted]
+    known = [e for e in expected if e is not None]
+    longest = times.paths([task for task in ready.tasks if task.key in wanted])
+    total = None
+    if len(known) == len(expected):
+        total = max(sum(known) / count, max(longest.values(), default=0.0))
+    return Overview(tuple(lines), count, total)
+
+
+def _tree(tasks: Sequence[Task]) -> list[tuple[Task, int]]:
+    """Return tasks with their depth, each below the first task that it reads; joins and audits come last."""
+    below: dict[str | None, list[Task]] = {}
+    for task in tasks:
+        first = task.inputs[0] if task.inputs and task.kind != "join" else None
+        below.setdefault(first, []).append(task)
+    found: list[tuple[Task, int]] = []
+    stack = [(task, 0) for task in reversed(below.get(None, []))]
+    while stack:
+        task, depth = stack.pop()
+        found.append((task, depth))
+        stack += [(t, depth + 1) for t in reversed(below.get(task.key, []))]
+    return found

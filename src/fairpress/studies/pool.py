@@ -1,0 +1,140 @@
+"""Worker processes: one task at a time each, replaced when they die, gone when their driver is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
+
+# One thread a process: two processes that each take all cores are slower than one.
+THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+Result = TypeVar("Result")
+
+
+class Worker:
+    """A process that performs what is submitted to it.
+
+    Each is a pool of its own: when a process dies, `ProcessPoolExecutor` gives up the whole pool, so that in a
+    common one the others would lose their work too, and nobody would know whose task it was.
+
+    Parameters
+    ----------
+    preload
+        Modules that the server of processes imports once, before it forks the first worker.
+    """
+
+    def __init__(self, preload: Sequence[str] = ()) -> None:
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        context = multiprocessing.get_context(method)
+        if method == "forkserver":
+            context.set_forkserver_preload(list(preload))
+        self._executor = ProcessPoolExecutor(1, mp_context=context, initializer=_start)
+        self._process: Any = None
+
+    def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Let the process call `work`; the future raises BrokenProcessPool when the process dies meanwhile."""
+        with _environment(THREADS):
+            future = self._executor.submit(work, *arguments)
+        if self._process is None:
+            self._process = next(iter((getattr(self._executor, "_processes", None) or {}).values()), None)
+        return future
+
+    def death(self) -> str:
+        """Say how the process of a broken worker ended."""
+        if self._process is None:
+            return "its process ended"
+        self._process.join(5)
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return f"its process ended with {code}"
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        return f"its process was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+
+    def close(self) -> None:
+        """End the process when it has finished what it does."""
+        self._executor.shutdown(wait=True)
+
+    def kill(self) -> None:
+        """End the process now. What it was writing is not there, what it wrote is."""
+        if self._process is not None and self._process.is_alive():
+            self._process.kill()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def kill_server() -> None:
+    """End the server of processes, which may just be starting a worker that nobody knows of yet.
+
+    It would come up without its driver and fill the terminal with its complaints. The next worker starts another server.
+    """
+    from multiprocessing import forkserver
+
+    pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
+    if isinstance(pid, int):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM."""
+
+    exit_code = 128 + signal.SIGTERM
+
+
+class Interruptible:
+    """While it is entered, SIGTERM ends the program as Ctrl-C does: workers are killed, the store stays whole."""
+
+    def __enter__(self) -> Self:
+        self._before: Any = None
+        # Only the main thread may set handlers; elsewhere, as in a notebook's thread, nothing changes.
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, _terminate)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
+def _start() -> None:
+    """Prepare a worker: leave Ctrl-C to the driver, end with it, compute on one thread."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+def _end_with(parent: Any) -> None:
+    """Wait for the driver to end, then end too: nobody would take the result, and a killed driver kills nobody."""
+    with contextlib.suppress(Exception):
+        parent.join()
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,218 @@
+"""A study's report: read what the tasks left, put it into words, and write the study's folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairpress.auditing.result import Audit
+from fairpress.auditing.schema import to_dict
+from fairpress.core.canonical import canonical_json, digest
+from fairpress.core.errors import FairpressError
+from fairpress.reporting.html import ModelFacts, Section, render
+from fairpress.reporting.words import points, share
+from fairpress.store.content import Store
+from fairpress.studies import reported
+from fairpress.studies.executor import Outcome
+from fairpress.studies.findings import Finding, findings
+from fairpress.studies.output import slug, write
+from fairpress.studies.plan import Plan, Task
+from fairpress.studies.prepare import Prepared
+from fairpress.studies.sections import Planned, ReportPlan
+from fairpress.studies.tasks import read_entry
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A study that ran.
+
+    Attributes
+    ----------
+    folder
+        Where its report is.
+    sections
+        Its audits with their headings, and `about` what each of them is.
+    models
+        Sizes.
+    bias
+        What compression did to the bias of every part.
+    warnings
+        What must stand above every result.
+    outcome, tasks
+        What was reused, ran, failed and was skipped; key → task.
+    """
+
+    folder: Path
+    sections: tuple[Section, ...]
+    about: tuple[Planned, ...]
+    models: tuple[ModelFacts, ...]
+    bias: tuple[Finding, ...]
+    warnings: tuple[str, ...]
+    outcome: Outcome
+    tasks: Mapping[str, Task]
+
+
+def write_report(
+    name: str,
+    ready: Prepared,
+    report: ReportPlan,
+    outcome: Outcome,
+    tasks: Mapping[str, Task],
+    store: Store,
+    out: Path,
+    command: str,
+) -> Finished:
+    """Write the report of what was done, and return it; raise FairpressError when there is nothing to report."""
+    planned = [p for p in report.sections if p.task.key not in outcome.undone]
+    if not planned:
+        reasons = "; ".join(dict.fromkeys(outcome.failed.values())) or "nothing ran"
+        raise FairpressError(f"no baseline could be trained: {reasons}")
+    made = {p.task.key: read_entry(store, p.task.key) for p in planned}
+    audits = [reported.restore(made[p.task.key].files[reported.AUDIT]) for p in planned]
+    sections = tuple(Section(p.title, a, introduction(p, a)) for p, a in zip(planned, audits, strict=True))
+    tables = {
+        label: read_entry(store, task.key)
+        for label, task in report.tables.items()
+        if task.key not in outcome.undone
+    }
+    facts = {label: json.loads(entry.files[reported.MODELS]) for label, entry in tables.items()}
+    # Networks of one attribute and of the next are of one size.
+    sized = {(p.dataset, p.model): p.label for p in reversed(ready.layout.parts) if p.label in facts}
+    models = tuple(
+        m for label in facts if label in sized.values() for m in _sizes(label, facts[label], ready.layout)
+    )
+    bias = tuple(findings(planned, audits))
+    warnings = _warnings(ready)
+    figures = {
+        (i, compressed, metric): svg
+        for i, p in enumerate(planned)
+        if p.about in ("compressed", "placebo")
+        for (compressed, metric), svg in reported.read_figures(made[p.task.key]).items()
+    }
+    made_by = _made_by(ready, command)
+    page = render(
+        [
+            # The words of a verdict are about compression.
+            s if p.about in ("compressed", "placebo") else replace(s, audit=replace(s.audit, comparisons=()))
+            for p, s in zip(planned, sections, strict=True)
+        ],
+        title=ready.config.title or f"Study {name}",
+        models=models,
+        made_by=made_by,
+        banner=" ".join(warnings),
+        notes=[note for data in ready.data.values() for note in data.notes],
+        figures=figures,
+    )
+    several = len(tables) > 1 or "" not in tables
+    files = {
+        "report.html": page.encode(),
+        **{
+            f"figures/{slug(f'{planned[i].part} {compressed} against {audits[i].baseline} {metric}')}.svg": svg.encode()
+            for (i, compressed, metric), svg in figures.items()
+        },
+        "audit.json": _json({s.title: to_dict(s.audit) for s in sections}),
+        "bias.json": _json([f.to_dict() for f in bias]),
+        "study.json": _json({"name": name, **made_by, "warnings": list(warnings)}),
+        "models.json": _json([{"part": label, **f} for label, found in facts.items() for f in found]),
+        **{
+            f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": entry.files[
+                reported.PREDICTIONS
+            ]
+            for label, entry in tables.items()
+        },
+    }
+    # Another command may be writing the same folder.
+    with store.lock(f"report-{digest(str(out.resolve()))}"):
+        write(out, files)
+    return Finished(out, sections, tuple(planned), models, bias, warnings, outcome, tasks)
+
+
+def _made_by(ready: Prepared, command: str) -> dict[str, str]:
+    config = ready.config
+    data = (f"{d.name}, sha256 {d.fingerprint}" for d in ready.data.values())
+    split = "by row" if any(d.warnings for d in ready.data.values()) else "by subject"
+    return {
+        "command": command,
+        "study": canonical_json(config.model_dump(mode="json")),
+        "data": "; ".join(dict.fromkeys(data)),
+        "seeds": ", ".join(map(str, config.seeds)) + f"; {config.folds} fold(s), split {split}",
+        "versions": canonical_json(_versions()),
+    }
+
+
+def introduction(planned: Planned, audit: Audit) -> str:
+    """Return what stands below a section's heading; of two baselines, also what one loses against the other."""
+    if planned.about in ("compressed", "placebo"):
+        return planned.intro
+    return " ".join([planned.intro, *(f"{sentence}." for sentence in accuracies(audit))])
+
+
+def accuracies(audit: Audit) -> list[str]:
+    """Return sentences on the accuracy of the models of an audit, and on what each loses against the first."""
+    rates = [f"Accuracy of {m.name}: {share(m.overall.rates['accuracy'])}" for m in audit.models]
+    lost = [
+        f"Points lost by {c.compressed} against {audit.baseline}: {points(loss.estimate)}"
+        for c in audit.comparisons
+        for loss in c.overall.losses
+        if loss.metric == "accuracy"
+    ]
+    return rates + lost
+
+
+def _warnings(ready: Prepared) -> tuple[str, ...]:
+    """Return what must stand above every result; numbers are those of fold 0."""
+    fold = f"fold 0 of {ready.config.folds}: " if ready.config.folds > 1 else ""
+    labels: dict[str, list[str]] = {}
+    for label, data in ready.data.items():
+        for sentence in data.warnings:
+            labels.setdefault(sentence, []).append(label)
+    several = len(ready.data) > 1
+    return tuple(
+        f"{', '.join(found)}: {fold}{sentence}" if several else f"{fold}{sentence}"
+        for sentence, found in labels.items()
+    )
+
+
+def _sizes(label: str, facts: Sequence[Mapping[str, Any]], layout: Plan) -> list[ModelFacts]:
+    """Return the mean size of each model's files, in the order of the facts."""
+    found = []
+    for recipe in dict.fromkeys(f["recipe"] for f in facts):
+        own = [f for f in facts if f["recipe"] == recipe]
+        details = [f["provenance"].get("details", {}) for f in own]
+        sparsity = [d["sparsity"] for d in details if "sparsity" in d]
+        note = ""
+        if sparsity:
+            note = f"{np.mean(sparsity):.1%} of weights are zero: a dense file shrinks only when gzipped"
+        elif recipe in layout.placebo_of.values():
+            note = "control: not compressed"
+        found.append(
+            ModelFacts(
+                ": ".join(filter(None, [label, recipe])),
+                float(np.mean([f["bytes"] for f in own])),
+                float(np.mean([f["gzip_bytes"] for f in own])),
+                note,
+            )
+        )
+    return found
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, allow_nan=False).encode()
+
+
+def _versions() -> dict[str, str]:
+    from importlib import metadata
+
+    found = {}
+    for name in ("fairpress", "torch", "torchao", "onnx", "onnxruntime", "numpy", "duckdb"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"python": sys.version.split()[0], **found}

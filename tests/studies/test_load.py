@@ -1,0 +1,138 @@
+"""A study's file: what is wrong in it is said at once, with its place, before any data is looked at."""
+
+from __future__ import annotations
+
+import pytest
+from ruamel.yaml import YAML
+
+from fairpress.core.errors import UserError
+from fairpress.studies.json_schema import schema
+from fairpress.studies.load import bundled, load
+
+BAD = """\
+dataset: {name: compas, filtr: none, folds: 3}
+model: {name: mlpp}
+sedes: 4
+recipes: [int8, int9, prune-80(epoch=3), "int8+int4"]
+training: {max_epoch: 3}
+audit:
+  by: [sex, rase, "sex*agegroup"]
+  margin: 3
+contrasts: [{of: a, agains: b}]
+"""
+SAID = """\
+override 'seeds=0': seeds: at least one seed is needed.
+s.yaml:1:25: unknown key 'dataset.filtr'. Did you mean 'filter'?
+s.yaml:1:38: 'folds' is no option of a dataset here; say `folds` of the study.
+s.yaml:2:9: there is no model 'mlpp'. Did you mean 'mlp'?
+s.yaml:3:1: unknown key 'sedes'. Did you mean 'seeds'?
+s.yaml:4:17: there is no recipe 'int9'. Did you mean 'int8'?
+s.yaml:4:23: recipe 'prune-80(epoch=3)': unknown key 'epoch'. Did you mean 'epochs'?
+s.yaml:4:42: recipe 'int8+int4': nothing can follow after quantization; quantize last.
+s.yaml:5:12: unknown key 'training.max_epoch'. Did you mean 'max_epochs'?
+s.yaml:7:13: 'compas' has no sensitive attribute 'rase'. Did you mean 'race'?
+s.yaml:7:19: 'compas' has no sensitive attribute 'agegroup'. Did you mean 'age_group'?
+s.yaml:8:3: audit.margin: Input should be less than 1.
+s.yaml:9:13: the key 'contrasts.0.against' is missing.
+s.yaml:9:21: unknown key 'contrasts.0.agains'. Did you mean 'against'?"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(text, name="s.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+        return name
+
+    return write
+
+
+def study(**keys):
+    base = {"dataset": "compas", "model": "mlp", "recipes": "[int8]", "audit": "{by: [sex]}"}
+    return "".join(f"{k}: {v}\n" for k, v in {**base, **keys}.items() if v is not None)
+
+
+def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_its_lines(write):
+    with pytest.raises(UserError) as error:
+        load(write(BAD), ["seeds=0"])
+    assert str(error.value) == SAID
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (study(datasets="[adult]"), r"s.yaml: give either `dataset` or `datasets`"),
+        (study(model=None), "give either `model` or `models`"),
+        (study(dataset=None, datasets="[compas, adlt]"), r"s.yaml:4:20: there is no dataset 'adlt'.*'adult'"),
+        (study(dataset=None, datasets="{a b: compas}"), "'a b' cannot be a label"),
+        (study(dataset=None, datasets="[compas, compas]"), "the same entry stands here twice"),
+        (study(seeds="two"), "seeds: give how many seeds"),
+        (study(seeds="[1, 1]"), "the same entry stands here twice"),
+        (study(seeds="[-1]"), "a seed is at least 0"),
+        (study(naive="[oracle]"), "naive.0: Input should be 'majority' or 'lookup-by-person'"),
+        (study(contrasts="[{of: compas, against: adult}]"), "names no two datasets and no two models"),
+        (study(per_attribute="true", per_group="true"), "either `per_attribute` or `per_group`"),
+        (
+            study(dataset="{name: compas, training: {epochs: 3}}"),
+            r"s.yaml:1:36: unknown key 'dataset.training.epochs'",
+        ),
+        (study(dataset="{name: compas, by: [rac]}"), r"s.yaml:1:30: .*no sensitive attribute 'rac'"),
+        (study(dataset="absent.yaml"), "there is no file absent.yaml"),
+    ],
+)
+def test_one_clear_sentence_for(text, sentence, write):
+    with pytest.raises(UserError, match=sentence):
+        load(write(text))
+
+
+def test_one_dataset_and_several_are_written_alike(write):
+    _, one = load(write(study(dataset="{name: compas, filter: none}")))
+    assert {k: v.options for k, v in one.all_datasets.items()} == {"compas": {"filter": "none"}}
+    _, several = load(write(study(dataset=None, datasets="{a: compas, b: {name: adult, by: [race]}}")))
+    assert [(k, v.name, v.by) for k, v in several.all_datasets.items()] == [
+        ("a", "compas", None),
+        ("b", "adult", ("race",)),
+    ]
+    _, listed = load(write(study(dataset=None, datasets="[compas, adult]")))
+    assert list(listed.all_datasets) == ["compas", "adult"]
+
+
+def test_a_table_is_looked_for_beside_its_study_and_what_is_wrong_in_it_is_said_in_its_own_lines(write):
+    write("path: t.csv\nlabel: y\npositive: 1\nfeatures: [a]\nsensitive: [sex]\n", "in/table.yaml")
+    place = write(study(dataset="table.yaml"), "in/s.yaml")
+    _, config = load(place)
+    assert config.dataset.name == "in/table.yaml"
+    with pytest.raises(UserError, match=r"in/s.yaml:4:14: 'in/table.yaml' has no sensitive attribute 'race'"):
+        load(write(study(dataset="table.yaml", audit="{by: [race]}"), "in/s.yaml"))
+    write("path: t.csv\nlabl: y\nfeatures: [a]\nsensitive: [sex]\n", "in/table.yaml")
+    with pytest.raises(UserError, match=r"in/table.yaml:2:1: unknown key 'labl'. Did you mean 'label'"):
+        load(place)
+
+
+def test_the_json_schema_takes_what_ships_and_refuses_what_check_refuses():
+    from importlib.resources import files
+
+    import jsonschema
+
+    made = schema()
+    jsonschema.Draft202012Validator.check_schema(made)
+    judge = jsonschema.Draft202012Validator(made)
+    folder = files("fairpress.studies") / "bundled"
+    for name in bundled():
+        assert judge.is_valid(YAML(typ="safe").load((folder / f"{name}.yaml").read_text())), name
+    good = {"dataset": "compas", "model": "mlp", "recipes": ["int8"], "audit": {"by": ["sex"]}}
+    assert judge.is_valid(good)
+    for bad in (
+        {"sedes": 3},
+        {"dataset": "compass"},
+        {"dataset": {"name": "compas", "filtr": "none"}},
+        {"dataset": {"name": "compas", "folds": 3}},
+        {"model": {"name": "mlp", "width": [3]}},
+        {"seeds": 0},
+        {"datasets": ["adult"]},
+        {"training": {"epochs": 3}},
+        {"audit": {"by": []}},
+    ):
+        assert not judge.is_valid({**good, **bad}), bad

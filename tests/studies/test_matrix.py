@@ -1,0 +1,114 @@
+"""Which networks there are, and what of them is reported when some are lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fairpress.studies.config import StudyConfig
+from fairpress.studies.data_facts import DataFacts
+from fairpress.studies.filters import Filter
+from fairpress.studies.matrix import STRIDE
+from fairpress.studies.plan import plan
+from fairpress.studies.sections import report_plan
+
+BASE = {
+    "dataset": "compas",
+    "model": "mlp",
+    "recipes": ["int8", "prune-50"],
+    "seeds": 4,
+    "folds": 2,
+    "networks_per_task": 4,
+    "audit": {"by": ["sex", "race"]},
+}
+FACTS = DataFacts("compas", "f", "yes", {"sex": ["F", "M"], "race": ["a", "b", "c"]}, False, [], [])
+
+
+def made(**changes):
+    config = StudyConfig.model_validate({k: v for k, v in {**BASE, **changes}.items() if v is not None})
+    layout = plan(config, lambda d, fold: f"f{fold}", lambda d, attribute: FACTS.groups[attribute])
+    return config, layout, dict.fromkeys(config.all_datasets, FACTS)
+
+
+def titles(config, layout, data, undone=()):
+    return [s.title for s in report_plan(config, layout, data, Filter(), undone).sections]
+
+
+def test_one_dataset_and_one_model_need_no_label():
+    assert titles(*made()) == ["Compressed against the baseline", "prune-50 against its placebo"]
+
+
+def test_several_datasets_and_models_are_every_pair():
+    config, layout, data = made(
+        dataset=None,
+        datasets=["compas", "adult"],
+        model=None,
+        models={"small": {"name": "mlp", "widths": [4]}, "wide": {"name": "mlp", "widths": [64]}},
+        contrasts=[{"of": "small", "against": "wide"}],
+        naive=["majority"],
+    )
+    assert [p.label for p in layout.parts] == [
+        f"{d}, {m}" for d in ("compas", "adult") for m in ("small", "wide")
+    ]
+    found = titles(config, layout, data)
+    assert found.count("The baseline: small against wide") == 2
+    assert "adult, wide · The baseline against majority" in found
+    assert len({t.key for t in layout.tasks}) == len(layout.tasks)
+
+
+def test_each_attribute_may_have_networks_of_its_own_from_other_seeds_on_the_same_parts():
+    _, layout, _ = made(per_attribute=True)
+    assert [(p.label, p.by, p.offset) for p in layout.parts] == [
+        ("sex", ("sex",), 0),
+        ("race", ("race",), STRIDE),
+    ]
+    seeds = [{s for t in layout.predictions("fp32", p.label) for s, _ in t.networks} for p in layout.parts]
+    assert seeds == [{0, 1, 2, 3}, {STRIDE + s for s in range(4)}]
+    fingerprints = {tuple(t.params["fingerprints"]) for t in layout.tasks}
+    assert len(fingerprints) == 1
+
+
+def test_each_group_may_have_networks_of_its_own_that_are_reported_together():
+    config, layout, data = made(per_group=True)
+    assert [len(p.cells) for p in layout.parts] == [2, 3]
+    groups = {tuple(t.params["dataset"]["group"].items()) for t in layout.tasks}
+    assert groups == {(("sex", g),) for g in "FM"} | {(("race", g),) for g in "abc"}
+    report = report_plan(config, layout, data, Filter())
+    joined = report.tables["race"]
+    assert joined.params["columns"][0][2] == list(range(3 * 2))  # three groups, two batches each
+
+
+def test_a_lost_batch_costs_its_seeds_of_its_recipe_and_nothing_else():
+    config, layout, data = made()
+    lost = layout.predictions("int8")[1]  # seeds 2 and 3
+    found = report_plan(config, layout, data, Filter(), {lost.key})
+    assert [s.title for s in found.sections] == [
+        "Compressed against the baseline (seeds 0, 1 only)",
+        "Compressed against the baseline",
+        "prune-50 against its placebo",
+    ]
+    audits = [s.task.params["audit"]["compressed"] for s in found.sections]
+    assert audits == [["int8"], ["prune-50"], ["prune-50"]]
+    assert lost.key not in {k for t in found.tasks for k in t.inputs}
+
+
+def test_without_a_baseline_there_is_no_section():
+    config, layout, data = made()
+    assert titles(config, layout, data, {t.key for t in layout.predictions("fp32")}) == []
+
+
+def test_people_with_several_rows_are_the_unit_of_the_audit():
+    config, layout, data = made()
+    several = {k: replace(v, repeated=True) for k, v in data.items()}
+    subjects = [
+        report_plan(config, layout, d, Filter()).sections[0].task.params["audit"]["subject"]
+        for d in (data, several)
+    ]
+    assert subjects == [None, "subject"]
+
+
+def test_the_folder_of_a_users_table_is_not_in_the_keys():
+    keys = [
+        {t.key for t in made(dataset={"name": name})[1].tasks} for name in ("here/t.yaml", "/there/t.yaml")
+    ]
+    # What is in it is in the fingerprint.
+    assert keys[0] == keys[1]

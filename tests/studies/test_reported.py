@@ -1,0 +1,176 @@
+"""Joining predictions, auditing them, and remembering what came of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fairpress.auditing.result import Fairness
+from fairpress.auditing.run import audit
+from fairpress.core.errors import FairpressError, UserError
+from fairpress.core.estimate import Estimate
+from fairpress.store.content import Store
+from fairpress.studies import reported
+from fairpress.studies.findings import findings
+from fairpress.studies.plan import make
+from fairpress.studies.sections import Planned
+from fairpress.studies.tasks import FACTS, PREDICTIONS, parquet_bytes, perform
+
+
+def put(store, model, networks, rows, flip=0, labels=None):
+    """Store predictions of a model: networks (seed, fold) → row ids."""
+    tables = []
+    for seed, fold in networks:
+        ids = rows(fold)
+        truth = labels or {i: "yes" if i % 3 else "no" for i in ids}
+        said = [("no" if truth[i] == "yes" else "yes") if (i + seed) % 7 < flip else truth[i] for i in ids]
+        columns = {
+            "row_id": [str(i) for i in ids],
+            "subject": [str(i // 2) for i in ids],
+            "label": [truth[i] for i in ids],
+            "sex": ["F" if i % 2 else "M" for i in ids],
+            f"{model}.score": [0.5] * len(ids),
+            model: said,
+            "seed": [seed] * len(ids),
+            "fold": [fold] * len(ids),
+        }
+        tables.append(pa.table(columns))
+    task = make(
+        "predict", model, {"model": model, "flip": flip, "odd": labels is not None}, (), tuple(networks)
+    )
+    facts = [{"recipe": model, "seed": s, "fold": f} for s, f in networks]
+    files = {PREDICTIONS: parquet_bytes(pa.concat_tables(tables)), FACTS: json.dumps(facts).encode()}
+    store.put(task.key, files, {})
+    return task.key
+
+
+def halves(fold):
+    return range(fold * 100, fold * 100 + 100)
+
+
+def joined(store, columns, inputs, networks, rows="same"):
+    task = make("join", "j", {"columns": columns, "networks": networks, "rows": rows}, inputs)
+    files = reported.join(store, task)
+    return pq.read_table(io.BytesIO(files["predictions.parquet"])), json.loads(files["models.json"])
+
+
+NETWORKS = [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_batches_are_stacked_columns_stand_side_by_side_and_only_what_is_wanted_is_kept(tmp_path):
+    store = Store(tmp_path)
+    inputs = [
+        put(store, "fp32", NETWORKS[:2], halves),
+        put(store, "fp32", NETWORKS[2:], halves),
+        put(store, "int8", NETWORKS, halves, flip=1),
+    ]
+    columns = [["fp32", "fp32", [0, 1]], ["int8", "int8", [2]]]
+    table, facts = joined(store, columns, inputs, [[0, 1], [1, 1]])
+    assert table.num_rows == 200
+    assert set(table["fold"].to_pylist()) == {1}
+    assert {"fp32", "fp32.score", "int8", "int8.score"} < set(table.column_names)
+    assert [(f["recipe"], f["seed"]) for f in facts] == [("fp32", 0), ("fp32", 1), ("int8", 0), ("int8", 1)]
+    wrong = np.array(table["int8"].to_pylist()) != np.array(table["label"].to_pylist())
+    rows, seeds = (np.array(table[c].to_pylist(), dtype=int) for c in ("row_id", "seed"))
+    assert (wrong == ((rows + seeds) % 7 < 1)).all()
+
+
+def test_models_on_other_rows_are_refused_unless_common_rows_are_asked_for(tmp_path):
+    store = Store(tmp_path)
+    inputs = [
+        put(store, "fp32", [(0, 0), (1, 0)], lambda fold: range(100)),
+        put(store, "fp32", [(0, 0), (1, 0)], lambda fold: range(60, 160), flip=2),
+    ]
+    columns = [["b", "fp32", [0]], ["a", "fp32", [1]]]
+    with pytest.raises(FairpressError, match="not on the rows of the baseline"):
+        joined(store, columns, inputs, [[0, 0], [1, 0]])
+    table, _ = joined(store, columns, inputs, [[0, 0], [1, 0]], "common")
+    assert sorted(set(table["row_id"].to_pylist()), key=int) == [str(i) for i in range(60, 100)]
+    assert table.num_rows == 80
+    assert {"a", "b", "a.score", "b.score"} < set(table.column_names)
+    assert "fp32" not in table.column_names
+    # Each stays with its own row.
+    assert table["b"].to_pylist() == table["label"].to_pylist()
+    flipped = [
+        (int(r) + s) % 7 < 2
+        for r, s in zip(table["row_id"].to_pylist(), table["seed"].to_pylist(), strict=True)
+    ]
+    assert [
+        a != y for a, y in zip(table["a"].to_pylist(), table["label"].to_pylist(), strict=True)
+    ] == flipped
+
+
+def test_no_common_row_and_other_labels_are_said(tmp_path):
+    store = Store(tmp_path)
+    first = put(store, "fp32", [(0, 0)], lambda fold: range(50))
+    far = put(store, "fp32", [(0, 0)], lambda fold: range(50, 90), flip=1)
+    odd = put(store, "fp32", [(0, 0)], lambda fold: range(50), 0, dict.fromkeys(range(50), "no"))
+    columns = [["b", "fp32", [0]], ["a", "fp32", [1]]]
+    with pytest.raises(FairpressError, match="use folds"):
+        joined(store, columns, [first, far], [[0, 0]], "common")
+    with pytest.raises(FairpressError, match="other labels on the same rows"):
+        joined(store, columns, [first, odd], [[0, 0]], "common")
+    with pytest.raises(UserError, match="'sex' cannot be a label"):
+        joined(store, [["sex", "fp32", [0]]], [first], [[0, 0]])
+
+
+def test_an_audit_comes_back_as_it_was_infinite_and_unknown_numbers_included(tmp_path):
+    rng = np.random.default_rng(0)
+    n = 400
+    label = rng.random(n) < 0.5
+    table = pa.table(
+        {
+            "row_id": np.arange(n).astype(str),
+            "label": label.astype(int),
+            "group": np.where(np.arange(n) < 3, "tiny", np.where(rng.random(n) < 0.5, "a", "b")),
+            "base": (label ^ (rng.random(n) < 0.2)).astype(int),
+            "constant": np.ones(n, dtype=int),
+        }
+    )
+    found = audit(table, baseline="base", compressed=["constant"], by=["group"])
+    endless = Fairness("base", "group", "disparate_impact", Estimate(2.0, 0.5, math.inf, 3))
+    found = replace(found, fairness=(*found.fairness, endless))
+    back = reported.restore(reported.dump(found))
+    assert back == found
+    assert back.fairness[-1].estimate.high == math.inf
+    assert back.models[1].degenerate
+    values = [e.value for g in back.models[1].groups for e in g.rates.values()]
+    assert None in values
+
+
+def test_the_whole_chain_join_audit_findings(tmp_path):
+    store = Store(tmp_path)
+    inputs = [put(store, "fp32", NETWORKS, halves), put(store, "int8", NETWORKS, halves, flip=2)]
+    columns = [["fp32", "fp32", [0]], ["int8", "int8", [1]]]
+    join = make(
+        "join", "j", {"columns": columns, "networks": [list(n) for n in NETWORKS], "rows": "same"}, inputs
+    )
+    arguments = {
+        "baseline": "fp32",
+        "compressed": ["int8"],
+        "by": ["sex"],
+        "positive": "yes",
+        "seed_column": "seed",
+    }
+    task = make("audit", "a", {"audit": {**arguments, "subject": "subject"}}, [join.key])
+    for each in (join, task):
+        perform(str(tmp_path), each)
+    entry = store.get(task.key)
+    found = reported.restore(entry.files[reported.AUDIT])
+    assert (found.rows, found.seeds, found.subjects) == (200, 2, 100)
+    assert found.models[0].overall.rates["accuracy"].value == 1.0
+    figures = reported.read_figures(entry)
+    assert set(figures) == {("int8", m) for m in ("accuracy", "tpr", "fpr")}
+    assert all(svg.startswith("<svg") for svg in figures.values())
+    (bias,) = findings([Planned("t", "", "compressed", "", task)], [found])
+    assert bias.before.value == 0.0
+    assert bias.change.value == pytest.approx(bias.after.value)
+    assert bias.to_dict()["word"] in ("raised", "not shown to change")
+    assert findings([Planned("t", "", "contrast", "", task)], [found]) == []
