@@ -11,7 +11,7 @@ from fairpress.runtime.runtimes import Session
 
 # A constant, not a share of the free memory: the size of a batch may move the last bits of a score, and equal
 # commands must give equal tables on every day.
-BUDGET = 256 * 2**20
+BUDGET = 128 * 2**20
 MOST, UNKNOWN = 8192, 32
 
 
