@@ -31,19 +31,20 @@ def bench(
     Parameters
     ----------
     models
-        Model folders, or ONNX files with one input of known shape; name=folder gives a name. The first is what the
-        others are compared with.
+        Model folders, or ONNX files with one input of known shape.
+        name=folder gives a name; base/@openvino a runtime of its own.
+        The first is what the others are compared with.
     runtime
-        onnxruntime, onnxruntime-exact, openvino, openvino-bf16; several with commas. base/@openvino names one for
-        a model.
+        onnxruntime, onnxruntime-exact, openvino, openvino-bf16;
+        several with commas.
     batch
-        Rows of a call, several with commas; by default 1,32, and 1,000 for tables.
+        Rows of a call, several with commas; by default 1,32, and for tables 1,32,1000.
     threads
         Threads within an operator.
     provider
         Execution provider of ONNX Runtime, such as CUDA.
     rounds
-        How often each model is timed; by default as often as --seconds allow, 7 to 101 times.
+        How often each model is timed; by default 7 to 101 times, as --seconds allow.
     seconds
         Time for each batch size.
     json_

@@ -53,14 +53,16 @@ def predict(
 
     Example: fairpress predict fp32=base/ int8=int8/ --out preds.parquet
 
-    One file on two runtimes: fairpress predict ort=int8/@onnxruntime ov=int8/@openvino --out preds.parquet
+    Does the runtime change the answers? fairpress predict ort=int8/@onnxruntime ov=int8/@openvino --out p.parquet
 
     Parameters
     ----------
     models
-        name=folder or name=file.onnx, the baseline first. An ONNX file may come from anywhere. What runs a folder may
-        be said after an @: onnxruntime (the default), onnxruntime-exact (8-bit sums that never saturate), openvino
-        (floats in 32 bits), openvino-bf16.
+        name=folder or name=file.onnx, the baseline first.
+        An ONNX file may come from anywhere.
+        What runs a folder is said after an @: onnxruntime (the default),
+        onnxruntime-exact (8-bit sums that never saturate),
+        openvino (floats in 32 bits), openvino-bf16.
     out
         A .parquet or .csv file.
     data

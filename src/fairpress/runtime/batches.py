@@ -11,7 +11,7 @@ from fairpress.runtime.runtimes import Session
 
 # A constant, not a share of the free memory: the size of a batch may move the last bits of a score, and equal
 # commands must give equal tables on every day.
-BUDGET = 256 * 2**20
+BUDGET = 128 * 2**20
 MOST, UNKNOWN = 8192, 32
 
 
@@ -32,6 +32,10 @@ def bytes_per_row(data: bytes) -> int | None:
     model = parsed(data)
     graph = model.graph
     stored = {t.name for t in graph.initializer}
+    for tensor in graph.initializer:
+        # Shapes follow from shapes and from small constants; weights would only be copied.
+        if np.prod(tensor.dims, dtype=np.int64) > 1024:
+            tensor.ClearField("raw_data")
     for value in graph.input:
         if value.name not in stored and value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_value = 1
