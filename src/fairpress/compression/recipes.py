@@ -1,81 +1,175 @@
-"""A recipe as people write it: ``prune-80+int8``, ``int4(ranges=minmax)``, ``placebo(prune-80)``. No torch."""
+"""A recipe as people write it: ``prune-80+int8``, ``int4(ranges=auto)``, ``placebo(prune-80)``. No torch.
+
+A recipe has one name. However it was written, `str` gives the shortest text that reads back as the same steps, so
+that equal steps have equal names: the placebos of ``prune-50`` and ``qat-int8`` are the same training, and both are
+called ``placebo``.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fairpress.compression.step import Step
+from fairpress.compression.steps.checkpoint import Checkpoint
 from fairpress.compression.steps.finetune import FineTune
 from fairpress.compression.steps.prune import Prune
 from fairpress.compression.steps.quantize import Quantize
+from fairpress.compression.steps.train_quantized import TrainQuantized
 from fairpress.core.config import parse as validate
 from fairpress.core.errors import UserError, did_you_mean
 
-# Name → config class and the parameters the name stands for; {n} names take a number: prune-80.
-_NAMED: dict[str, tuple[type[Step], Callable[[int], dict[str, Any]]]] = {
-    "int8": (Quantize, lambda _: {"weight_bits": 8}),
-    "int4": (Quantize, lambda _: {"weight_bits": 4}),
-    "prune-{n}": (Prune, lambda n: {"sparsity": n / 100}),
-    "finetune": (FineTune, lambda _: {}),
+
+@dataclass(frozen=True)
+class _Name:
+    """What a name stands for; ``{n}`` in it takes a number, which sets `field` in units of `unit`."""
+
+    kind: type[Step]
+    fixed: Mapping[str, Any]
+    field: str = ""
+    unit: float = 1.0
+
+
+def _quantizing() -> dict[str, _Name]:
+    found = {}
+    for bits in (8, 4, 2):
+        for head, more in (("", {}), ("-fp32-head", {"keep_head": True})):
+            found[f"int{bits}{head}"] = _Name(Quantize, {"weight_bits": bits, **more})
+            found[f"qat-int{bits}{head}"] = _Name(TrainQuantized, {"weight_bits": bits, **more})
+        found[f"w{bits}"] = _Name(Quantize, {"weight_bits": bits, "activation_bits": 32})
+    return found
+
+
+# The longest fitting name of a step is its name.
+_NAMES: dict[str, _Name] = {
+    **_quantizing(),
+    "prune-{n}": _Name(Prune, {}, "sparsity", 0.01),
+    "checkpoint-{n}": _Name(Checkpoint, {}, "epochs"),
+    "finetune": _Name(FineTune, {}),
 }
-_EXAMPLES = ("fp32", "int8", "int4", "prune-80", "prune-80+int8", "placebo(prune-80)", "finetune")
+_EXAMPLES = (
+    *("fp32", "placebo", "placebo(prune-80)", "prune-80", "prune-80(scope=global)", "prune-80+int8"),
+    *("checkpoint-1", *(n for n in _NAMES if "{n}" not in n)),
+)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Steps that compose left to right; no step is ``fp32``, the baseline itself."""
 
-    text: str
     steps: tuple[Step, ...]
 
     def __str__(self) -> str:
-        return self.text
+        if not self.steps:
+            return "fp32"
+        text = "+".join(map(_written, self.steps))
+        # Training alone is the placebo of something.
+        return text.replace("finetune", "placebo") if all(type(s) is FineTune for s in self.steps) else text
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return every step with all its parameters, defaults included."""
         return [{"step": type(s).__name__, **s.model_dump(mode="json")} for s in self.steps]
 
     def placebo(self) -> Recipe | None:
-        """Return the same training without compression; None for a recipe that does not train."""
-        steps = tuple(step.placebo() for step in self.steps if step.trains and type(step) is not FineTune)
-        return Recipe(f"placebo({self.text})", steps) if steps else None
+        """Return the same training without compression; None for a recipe that does not train, or only trains."""
+        steps = tuple(step.placebo() for step in self.steps if step.trains)
+        return Recipe(steps) if steps and steps != self.steps else None
 
 
 def parse(text: str) -> Recipe:
     """Read a recipe. Raises UserError with what was probably meant for anything that is none."""
     text = re.sub(r"\s+", "", text)
     if text == "fp32":
-        return Recipe(text, ())
+        return Recipe(())
     inner = re.fullmatch(r"placebo\((.+)\)", text)
-    if inner:
+    if inner and _pieces(text, "+") == [text] and not re.fullmatch(r"\w+=.*", inner[1]):
         placebo = parse(inner[1]).placebo()
         if placebo is None:
             raise UserError(f"{inner[1]!r} does not train, so there is no placebo for it.")
         return placebo
-    steps = tuple(_step(part, text) for part in re.split(r"\+(?![^(]*\))", text))
-    for step in steps[:-1]:
-        if step.final:
+    steps = tuple(_step(part, text) for part in _pieces(text, "+"))
+    for i, step in enumerate(steps):
+        if step.final and step is not steps[-1]:
             raise UserError(f"recipe {text!r}: nothing can follow after quantization; quantize last.")
-    return Recipe(text, steps)
+        if step.first and i > 0:
+            raise UserError(f"recipe {text!r}: a checkpoint is of the baseline, so it comes first.")
+    return Recipe(steps)
+
+
+def _pieces(text: str, mark: str) -> list[str]:
+    """Split at a mark that stands outside of parentheses."""
+    return re.split(re.escape(mark) + r"(?![^(]*\))", text)
 
 
 def _step(text: str, recipe: str) -> Step:
     match = re.fullmatch(r"([A-Za-z0-9_-]+)(?:\((.*)\))?", text)
     if not match:
         raise UserError(f"recipe {recipe!r}: {text!r} is no step." + did_you_mean(text, _EXAMPLES))
-    name, number = match[1], 0
-    if name not in _NAMED and (numbered := re.fullmatch(r"(.*-)(\d{1,2})", name)):
-        name, number = numbered[1] + "{n}", int(numbered[2])
-    if name not in _NAMED:
+    name, number = match[1], ""
+    if name == "placebo":
+        name = "finetune"
+    if name == "prune" or name == "checkpoint":
+        name = f"{name}-{{n}}"
+    elif name not in _NAMES and (numbered := re.fullmatch(r"(.*-)(\d{1,3})", name)):
+        name, number = numbered[1] + "{n}", numbered[2]
+    if name not in _NAMES:
+        narrow = re.fullmatch(r"(qat-)?w([248])a(\d+)", match[1])
+        if narrow:  # how papers write widths
+            name = f"{narrow[1] or ''}int{narrow[2]}"
+            return _validated(name, {**_NAMES[name].fixed, "activation_bits": narrow[3]}, recipe)
         raise UserError(f"there is no recipe {match[1]!r}." + did_you_mean(match[1], _EXAMPLES))
-    kind, parameters = _NAMED[name]
-    options: dict[str, Any] = parameters(number)
+    meant = _NAMES[name]
+    options: dict[str, Any] = dict(meant.fixed)
+    if number:
+        options[meant.field] = int(number) * meant.unit
     for pair in filter(None, (match[2] or "").split(",")):
         key, equals, value = pair.partition("=")
         if not equals:
             raise UserError(f"recipe {recipe!r}: write {match[1]}(key=value), not ({pair}).")
         options[key] = value
-    return validate(kind, options, f"recipe {recipe!r}")
+    return _validated(name, options, recipe)
+
+
+def _validated(name: str, options: Mapping[str, Any], recipe: str) -> Step:
+    return validate(_NAMES[name].kind, dict(options), f"recipe {recipe!r}")
+
+
+def _written(step: Step) -> str:
+    """Return the shortest text that reads back as this step: a name, and the options that differ from it."""
+    own = step.model_dump()
+    defaults = {k: f.default for k, f in type(step).model_fields.items() if not f.is_required()}
+    texts = []
+    for name, meant in _NAMES.items():
+        if meant.kind is not type(step):
+            continue
+        said = {**defaults, **meant.fixed}
+        if meant.field:
+            number = round(own[meant.field] / meant.unit, 6)
+            if not number.is_integer():
+                name = name.removesuffix("-{n}")
+            else:
+                name, said = name.replace("{n}", f"{number:.0f}"), {**said, meant.field: own[meant.field]}
+        if any(own[k] != v for k, v in meant.fixed.items()):
+            continue
+        differ = {k: v for k, v in own.items() if k not in said or said[k] != v}
+        if "weights" in differ and differ["weights"] == differ.get("activations"):
+            differ["ranges"] = differ.pop("weights")
+            del differ["activations"]
+        options = [f"{k}={_text(v)}" for k, v in differ.items()]
+        texts.append(name + (f"({','.join(options)})" if options else ""))
+    return min(texts, key=len)
+
+
+def _text(value: Any) -> str:
+    """Return an option's value as `parse` reads it."""
+    if isinstance(value, tuple):
+        return "|".join(":".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in value)
+    return (
+        str(value).lower()
+        if isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

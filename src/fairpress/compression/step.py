@@ -32,12 +32,15 @@ class Network:
         The finished file, once it is quantized; nothing follows after that.
     details
         What the steps did, for the card.
+    origin
+        How the baseline came about: the provenance of its card.
     """
 
     architecture: Architecture
     state: Mapping[str, Tensor]
     onnx: bytes | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Step(BaseModel):
@@ -47,6 +50,7 @@ class Step(BaseModel):
 
     trains: ClassVar[bool] = False
     final: ClassVar[bool] = False
+    first: ClassVar[bool] = False
 
     def apply(
         self,

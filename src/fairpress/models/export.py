@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-import copy
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
+from fairpress.models.graph import ANY_BATCH, Fold, fold_graph, fold_state, folds, trace
+from fairpress.models.quiet import quiet
 from fairpress.runtime.pack import finish
 
 INPUT, OUTPUT = "x", "y"
+_templates: dict[Hashable, Template] = {}
 
 
-class Folded(ValueError):
+class Merged(ValueError):
     """The exporter made one constant of several weights, so that a file cannot be refilled."""
 
 
-def export_many(module: nn.Module, states: Sequence[Mapping[str, Tensor]], example: Tensor) -> list[bytes]:
+@dataclass(frozen=True)
+class Template:
+    """An exported float network: each of its weights is a constant under its own name, batch norms are folded."""
+
+    model: onnx.ModelProto
+    pairs: tuple[Fold, ...]
+
+    def fill(self, state: Mapping[str, Tensor]) -> bytes:
+        """Return the file of the network with this state."""
+        values = fold_state(state, self.pairs)
+        return finish(filled(self.model, {k: v.detach().cpu().numpy() for k, v in values.items()}))
+
+
+def export_many(
+    module: nn.Module, states: Sequence[Mapping[str, Tensor]], example: Tensor, key: Hashable = None
+) -> list[bytes]:
     """Return one ONNX file (logits out) for each state of a network.
 
     Parameters
@@ -34,29 +50,53 @@ def export_many(module: nn.Module, states: Sequence[Mapping[str, Tensor]], examp
         A state dict for each file.
     example
         Inputs [rows, …] with two rows or more (one row would fix the batch size).
+    key
+        Says that this architecture may be kept for the next call in this process with an equal key.
+
+    Raises
+    ------
+    UserError
+        The network cannot be exported; the sentence names the layer.
     """
-    module = copy.deepcopy(module).cpu().eval()
-    module.load_state_dict(dict(states[0]))
-    template = export_graph(module, example)
-    try:
-        return [finish(refill(template, states[0], state)) for state in states]
-    except Folded:  # batch norm becomes part of a convolution: such a network is exported by itself
-        files = [finish(template)]
-    for state in states[1:]:
-        module.load_state_dict(dict(state))
-        files.append(finish(export_graph(module, example)))
-    return files
+    known = (key, tuple(example.shape[1:]), example.dtype)
+    if key is not None and known in _templates:
+        template = _templates[known]
+    else:
+        graph = trace(module, example)
+        pairs, folded = folds(graph), fold_graph(graph)
+        try:
+            template = Template(keeping_names(folded, fold_state(states[0], pairs), example), pairs)
+        except Merged:
+            return [finish(export_graph(holding(folded, fold_state(s, pairs)), example)) for s in states]
+        if key is not None:
+            _templates[known] = template
+    return [template.fill(state) for state in states]
+
+
+def keeping_names(graph: GraphModule, state: Mapping[str, Tensor], example: Tensor) -> onnx.ModelProto:
+    """Export a graph and make sure that each tensor it reads is stored under its own name.
+
+    The stored values are near those of `state`, no two of them equal: the exporter would store them as one.
+    Raises Merged where it did so all the same.
+    """
+    state = distinct(state)
+    model = export_graph(holding(graph, state), example)
+    stored = {t.name: t for t in model.graph.initializer}
+    for node in graph.graph.nodes:
+        name = str(node.target)
+        if node.op == "get_attr" and node.users and not holds(stored.get(name), state[name].numpy()):
+            raise Merged(f"the exporter did not keep {name!r} as a weight of its own")
+    return model
 
 
 def export_graph(module: nn.Module, example: Tensor) -> onnx.ModelProto:
     """Return the exporter's graph of an evaluation-mode module, input ``x``, output ``y``, any batch size."""
-    batch = torch.export.Dim("batch", min=1, max=2**20)
     with quiet():
         program = torch.onnx.export(
             module,
             (example,),
             dynamo=True,
-            dynamic_shapes=({0: batch},),
+            dynamic_shapes=(ANY_BATCH,),
             input_names=[INPUT],
             output_names=[OUTPUT],
             verbose=False,
@@ -65,48 +105,47 @@ def export_graph(module: nn.Module, example: Tensor) -> onnx.ModelProto:
     return program.model_proto
 
 
-def refill(
-    template: onnx.ModelProto, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
-) -> onnx.ModelProto:
-    """Return a copy of the template in which every tensor of `before` holds the value it has in `after`.
+def holding(graph: GraphModule, state: Mapping[str, Tensor]) -> GraphModule:
+    """Put a state into a graph and return it, ready to be exported."""
+    with torch.no_grad():
+        for name, target in (*graph.named_parameters(), *graph.named_buffers()):
+            target.copy_(state[name])
+    return shippable(graph)
 
-    Raises
-    ------
-    Folded
-        A tensor of the state is not stored under its name and with its value: the exporter folded it,
-        and a refilled file would keep the first network's value.
-    """
+
+def shippable(graph: GraphModule) -> GraphModule:
+    """Return the graph, which refuses eval() and train() for being in the one form it has, as one that agrees to them."""
+    graph.eval = graph.train = lambda *_: graph
+    graph.training = False
+    return graph
+
+
+def distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state near this one in which no two tensors are equal."""
+    generator = torch.Generator().manual_seed(0)
+
+    def near(value: Tensor) -> Tensor:
+        if not value.is_floating_point() or value.dim() == 0:
+            return value
+        noise = torch.rand(value.shape, generator=generator)
+        return value * (1 + 1e-3 * noise) + 1e-6 * noise
+
+    return {name: near(value.detach().cpu()) for name, value in state.items()}
+
+
+def filled(template: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    """Return a copy of a model in which every constant of a name in `values` holds that value."""
     model = onnx.ModelProto()
     model.CopyFrom(template)
-    initializers = {t.name: t for t in model.graph.initializer}
-    for name, value in before.items():
-        old = value.detach().cpu().numpy()
-        tensor = initializers.get(name)
-        if tensor is None or not np.array_equal(numpy_helper.to_array(tensor), old):
-            raise Folded(f"the exporter did not keep {name!r} as a weight of its own")
-        tensor.CopyFrom(numpy_helper.from_array(after[name].detach().cpu().numpy().astype(old.dtype), name))
+    for tensor in model.graph.initializer:
+        value = values.get(tensor.name)
+        if value is not None:
+            kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+            own = np.ascontiguousarray(value.astype(kind)).reshape(tuple(tensor.dims))
+            tensor.CopyFrom(numpy_helper.from_array(own, tensor.name))
     return model
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hold back what torch's exporters say about their own future; nothing else."""
-    loggers = [
-        logging.getLogger(n) for n in ("torch.onnx", "torch.export", "torch.utils._pytree", "onnxscript")
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for category in (DeprecationWarning, FutureWarning, PendingDeprecationWarning):
-                warnings.filterwarnings(
-                    "ignore", category=category, module=r"(torch|torchao|onnxscript|onnx_ir|copyreg)\b"
-                )
-            warnings.filterwarnings(
-                "ignore", message=r".*(LeafSpec|isinstance\(treespec|torch\.jit|erase_node).*"
-            )
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def holds(tensor: onnx.TensorProto | None, value: np.ndarray) -> bool:
+    """Tell whether a constant of a model is there and has this value, whatever its shape."""
+    return tensor is not None and np.array_equal(numpy_helper.to_array(tensor).ravel(), np.ravel(value))

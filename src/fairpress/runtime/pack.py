@@ -29,6 +29,7 @@ def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
         A weight does not fit its width: the file would not be what it says.
     """
     initializers = {t.name: t for t in model.graph.initializer}
+    nodes = model.graph.node
     for name, width in bits.items():
         if width == 8:
             continue
@@ -45,7 +46,8 @@ def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
         packed = np.bitwise_or.reduce(fields << shifts, axis=1).astype(np.uint8)
         del tensor.int32_data[:]
         tensor.name, tensor.data_type, tensor.raw_data = f"{name}_packed", kind, packed.tobytes()
-        model.graph.node.insert(0, helper.make_node("Cast", [tensor.name], [name], to=TensorProto.INT8))
+        reader = next(i for i, node in enumerate(nodes) if name in node.input)
+        nodes.insert(reader, helper.make_node("Cast", [tensor.name], [name], to=TensorProto.INT8))
         model.opset_import[0].version = max(model.opset_import[0].version, opset)
         model.ir_version = max(model.ir_version, ir)
 
@@ -95,7 +97,9 @@ def _share_equal_initializers(graph: onnx.GraphProto) -> None:
     first: dict[tuple[object, ...], str] = {}
     alias: dict[str, str] = {}
     for tensor in (t for t in graph.initializer if t.name in used):
-        content = (tensor.data_type, tuple(tensor.dims), _raw(tensor))
+        # Two weights stay two, even when pruning left both of them empty.
+        weight = tensor.name if len(tensor.dims) >= 2 else ""
+        content = (tensor.data_type, tuple(tensor.dims), _raw(tensor), weight)
         alias[tensor.name] = first.setdefault(content, tensor.name)
     for node in graph.node:
         inputs = [alias.get(i, i) for i in node.input]

@@ -102,13 +102,10 @@ def fit(
         torch is not installed.
     """
     require_torch("Training a network")
-    import torch
 
     from fairpress.models.checkpoint import to_bytes
     from fairpress.models.export import export_many
-    from fairpress.models.registry import build
-    from fairpress.models.standardize import fit_standardize
-    from fairpress.training.loop import Batches, Stack, evaluate, train_epoch
+    from fairpress.training.together import train_together
 
     where = resolve_device(device)
     for dataset in datasets:
@@ -120,40 +117,12 @@ def fit(
     train = [tensors(d, "train") for d in datasets]
     validation = [tensors(d, "validation") for d in datasets]
     task, columns = datasets[0].task, train[0].inputs.shape[1]
-    states = []
-    for data, seed in zip(train, seeds, strict=True):
-        module = build(architecture, columns, len(task.classes), seed)
-        state = {k: v.detach().clone() for k, v in module.state_dict().items()}
-        state["0.mean"], state["0.scale"] = fit_standardize(data.inputs)
-        states.append(state)
-    blank = build(architecture, columns, len(task.classes))
-    stack = Stack.of(blank, states, where)
-    optimizer = torch.optim.AdamW(
-        stack.parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    batches = Batches(train, seeds, config.batch_size)
-    count = len(seeds)
-    best_loss, best_epoch, best_accuracy = np.full(count, np.inf), np.zeros(count, int), np.zeros(count)
-    stopped, best = np.full(count, 0), stack.states()
-    last = config.keep == "last"
-    for epoch in range(1, config.max_epochs + 1):
-        train_epoch(stack, optimizer, batches, where)
-        loss, accuracy = (v.cpu().numpy() for v in evaluate(stack, validation, where))
-        better = np.full(count, epoch == config.max_epochs) if last else (stopped == 0) & (loss < best_loss)
-        now = stack.states() if better.any() else []
-        for i in np.flatnonzero(better).tolist():
-            best[i], best_loss[i], best_epoch[i], best_accuracy[i] = now[i], loss[i], epoch, accuracy[i]
-        if not last:
-            stopped = np.where((stopped == 0) & (epoch - best_epoch >= config.patience), epoch, stopped)
-        if progress is not None:
-            progress(
-                f"epoch {epoch} of at most {config.max_epochs}, {int((stopped > 0).sum())} of {count} stopped"
-            )
-        if (stopped > 0).all():
-            break
-    files = export_many(blank, best, train[0].inputs[:2])
+    classes = len(task.classes)
+    made = train_together(architecture, train, validation, classes, seeds, config, where, progress)
+    key = (architecture, classes)
+    files = export_many(made.module, [n.state for n in made.networks], train[0].inputs[:2], key)
     out = []
-    for i, (dataset, seed) in enumerate(zip(datasets, seeds, strict=True)):
+    for dataset, seed, network, file in zip(datasets, seeds, made.networks, files, strict=True):
         card = ModelCard(
             target=task.target,
             classes=task.classes,
@@ -164,17 +133,17 @@ def fit(
             seed=seed,
             provenance={
                 "training": config.model_dump(mode="json"),
-                "networks_in_batch": count,
+                "networks_in_batch": len(seeds),
                 "device": str(where),
-                "epochs": int(stopped[i] or epoch),
-                "best_epoch": int(best_epoch[i]),
-                "validation_loss": float(best_loss[i]),
-                "validation_accuracy": float(best_accuracy[i]),
-                "parameters": int(sum(p.numel() for p in blank.parameters())),
+                "epochs": network.epochs,
+                "best_epoch": network.best_epoch,
+                "validation_loss": network.validation_loss,
+                "validation_accuracy": network.validation_accuracy,
+                "parameters": int(sum(p.numel() for p in made.module.parameters())),
                 "versions": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
             },
         )
-        out.append(Artifact(card, files[i], to_bytes(best[i])))
+        out.append(Artifact(card, file, to_bytes(network.state)))
     return out
 
 

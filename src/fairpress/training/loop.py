@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
+
+from fairpress.models.slots import Slots
 
 State = dict[str, Tensor]
 AfterStep = Callable[[float, State], None]
@@ -29,33 +31,53 @@ class Stack:
     `forward` maps stacked states and inputs [networks, rows, …] to logits [networks, rows, classes].
     """
 
-    module: nn.Module
+    slots: Slots
     parameters: State
     buffers: State
 
     @classmethod
     def of(cls, module: nn.Module, states: Sequence[State], device: torch.device) -> Stack:
-        module = copy.deepcopy(module).to("meta")
+        """Stack the states of a module, or of a graph; the module is not changed."""
+        module = copy.deepcopy(module).to(device)
         names = {name for name, _ in module.named_parameters()}
-        stacked = {k: torch.stack([s[k] for s in states]).to(device) for k in states[0]}
+        slots = Slots(module)
+        stacked = {k: torch.stack([s[k] for s in states]).to(device) for k in slots.names}
         return cls(
-            module,
+            slots,
             {k: v.requires_grad_() for k, v in stacked.items() if k in names},
             {k: v for k, v in stacked.items() if k not in names},
         )
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        def one(parameters: State, buffers: State, x: Tensor) -> Tensor:
-            logits: Tensor = functional_call(self.module, {**parameters, **buffers}, (x,))
-            return logits
+    def __len__(self) -> int:
+        return len(next(iter((*self.parameters.values(), *self.buffers.values()))))
 
-        return vmap(one)(self.parameters, self.buffers, inputs)
+    def forward(self, inputs: Tensor) -> Tensor:
+        both = {**self.parameters, **self.buffers}
+        if len(self) == 1:  # a convolution with a batch of weights is slow
+            alone: Tensor = self.slots.call({k: v.squeeze(0) for k, v in both.items()}, inputs.squeeze(0))
+            return alone[None]
+        logits: Tensor = vmap(self.slots.call)(both, inputs)
+        return logits
 
     def states(self) -> list[State]:
         """Return each network's state, copied."""
-        both = {**self.parameters, **self.buffers}
-        count = len(next(iter(both.values())))
-        return [{k: v[i].detach().cpu().clone() for k, v in both.items()} for i in range(count)]
+        both = {k: v.detach().cpu() for k, v in (*self.parameters.items(), *self.buffers.items())}
+        both |= {alias: both[name] for alias, name in self.slots.aliases.items()}
+        return [{k: v[i].clone() for k, v in both.items()} for i in range(len(self))]
+
+    def only(self, which: Sequence[int], optimizer: torch.optim.Optimizer) -> None:
+        """Keep some of the networks, and of an optimizer's memory what is about them."""
+        rows = torch.as_tensor(which)
+        for group in optimizer.param_groups:
+            for i, parameter in enumerate(group["params"]):
+                name = next(k for k, v in self.parameters.items() if v is parameter)
+                own = parameter.detach()[rows].requires_grad_()
+                memory = optimizer.state.pop(parameter)
+                optimizer.state[own] = {
+                    k: v[rows] if v.shape == parameter.shape else v for k, v in memory.items()
+                }
+                self.parameters[name] = group["params"][i] = own
+        self.buffers = {k: v[rows] for k, v in self.buffers.items()}
 
 
 class Batches:
@@ -67,6 +89,11 @@ class Batches:
         self.steps = rows // self.size
         self.data = data
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def only(self, which: Sequence[int]) -> None:
+        """Go on with some of the networks; each goes on as it would have in company."""
+        self.data = [self.data[i] for i in which]
+        self.generators = [self.generators[i] for i in which]
 
     def epoch(self) -> list[tuple[Tensor, Tensor]]:
         """Return one epoch's batches: inputs [networks, batch, …], labels [networks, batch].
@@ -83,6 +110,13 @@ class Batches:
         return list(zip(x.split(self.size, dim=1), y.split(self.size, dim=1), strict=True))
 
 
+def adamw(stack: Stack, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Return AdamW (Loshchilov and Hutter 2019) over all networks; it is element-wise, so none knows of another."""
+    return torch.optim.AdamW(
+        stack.parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True
+    )
+
+
 def train_epoch(
     stack: Stack,
     optimizer: torch.optim.Optimizer,
@@ -91,13 +125,15 @@ def train_epoch(
     progress: float = 0.0,
     share: float = 1.0,
     after_step: AfterStep | None = None,
+    part: float = 1.0,
 ) -> None:
     """Take one epoch of steps on the summed cross-entropy; summing keeps the networks' gradients apart.
 
-    `after_step` receives the share of all training done (progress … progress + share) and the parameters.
+    `after_step` receives the share of all training done (progress … progress + share) and the parameters. With
+    `part` below 1, only so much of the epoch's steps is taken, at least one.
     """
     steps = batches.epoch()
-    for i, (x, y) in enumerate(steps):
+    for i, (x, y) in enumerate(steps[: max(1, round(part * len(steps)))]):
         logits = stack.forward(x.to(device))
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.to(device).flatten(), reduction="sum")
         optimizer.zero_grad(set_to_none=True)

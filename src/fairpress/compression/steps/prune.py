@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -16,32 +16,92 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+TIMES = (
+    50  # the sparsity is raised so often: ranking the weights after every step would take as long as the step
+)
+
+
 def cubic(progress: float, final: float, until: float) -> float:
     """Return the sparsity at a share `progress` of training: s = s_f − s_f(1 − t/t_end)³, s_f from `until` on."""
     return final * (1 - (1 - min(progress / until, 1.0)) ** 3)
 
 
-def keep_largest(weight: Tensor, sparsity: float) -> Tensor:
-    """Return masks [networks, …] that keep each network's largest |w| and drop round(sparsity·size) others."""
+def keep_largest(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
+    """Return masks that keep each network's largest |w| over all these weights together.
+
+    Parameters
+    ----------
+    weights
+        Tensors [networks, …] that compete with one another.
+    sparsity
+        round(sparsity · size) weights are dropped: those up to the threshold, so that equal ones go together.
+    """
     import torch
 
-    flat = weight.abs().flatten(1)
+    flat = torch.cat([w.abs().flatten(1) for w in weights], dim=1)
     dropped = round(sparsity * flat.shape[1])
-    mask = torch.ones_like(flat)
-    if dropped:
-        mask.scatter_(1, flat.topk(dropped, dim=1, largest=False).indices, 0.0)
-    return mask.view_as(weight)
+    if not dropped:
+        return [torch.ones_like(w) for w in weights]
+    threshold = flat.kthvalue(dropped, dim=1).values
+    return [(w.abs() > threshold.view(-1, *[1] * (w.dim() - 1))).to(w) for w in weights]
+
+
+def prunable(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights [networks, out, in, …] among stacked parameters: not biases, not scales of channels."""
+    return {name: value for name, value in parameters.items() if value.dim() >= 3}
+
+
+def keep_zeros(parameters: Mapping[str, Tensor]) -> Callable[[float, dict[str, Tensor]], None]:
+    """Return what puts back to zero, after every step, the weights that are zero now."""
+    masks = {name: (value.detach() != 0).to(value) for name, value in prunable(parameters).items()}
+
+    def mask(_done: float, now: dict[str, Tensor]) -> None:
+        for name, kept in masks.items():
+            now[name].mul_(kept)
+
+    return mask
+
+
+@dataclass
+class Pruning:
+    """What happens after every step: the weights that are pruned are zero, and now and then they become more."""
+
+    sparsity: float
+    until: float
+    scope: Literal["layer", "global"]
+    raised: int = 0
+    masks: dict[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, done: float, parameters: dict[str, Tensor]) -> None:
+        weights = prunable(parameters)
+        due = int(min(done / self.until, 1.0) * TIMES)
+        if due > self.raised:
+            self.raised = due
+            share = cubic(due / TIMES, self.sparsity, 1.0)
+            for names in [list(weights)] if self.scope == "global" else [[n] for n in weights]:
+                self.masks |= dict(zip(names, keep_largest([weights[n] for n in names], share), strict=True))
+        for name, mask in self.masks.items():
+            weights[name].mul_(mask)
 
 
 class Prune(FineTune):
-    """Set the smallest weights of every layer to zero, a little more with every step.
+    """Set the smallest weights to zero, ever more of them while training goes on.
 
-    Per layer: pruning 80-90 % of a small MLP globally can empty a whole layer, which leaves a constant
-    predictor. Biases and the input scaling are not pruned.
+    Attributes
+    ----------
+    sparsity
+        Share of weights that are zero in the end. Biases, scales of channels and the scaling of inputs are not
+        pruned.
+    until
+        Share of training after which the sparsity is reached and the rest recovers.
+    scope
+        ``"layer"``: each layer loses this share of its weights. ``"global"``: the smallest of the whole network
+        go, which can empty a layer of a small network and leave a constant predictor.
     """
 
     sparsity: float = Field(gt=0, lt=1)
     until: float = Field(default=0.7, gt=0, le=1)
+    scope: Literal["layer", "global"] = "layer"
 
     def apply(
         self,
@@ -51,19 +111,18 @@ class Prune(FineTune):
         progress: Progress | None = None,
     ) -> list[Network]:
         """Prune and fine-tune all networks as one batch; zeros stay zeros."""
+        import torch
 
-        def prune(done: float, parameters: dict[str, Tensor]) -> None:
-            share = cubic(done, self.sparsity, self.until)
-            for value in parameters.values():
-                if value.dim() >= 3:  # [networks, out, in, …]: weights, not biases
-                    value.mul_(keep_largest(value, share))
+        from fairpress.models.blank import blank
+        from fairpress.training.loop import Stack
 
-        trained = self.train(networks, datasets, seeds, progress, prune)
-        return [replace(n, details={**n.details, "sparsity": _sparsity(n)}) for n in trained]
+        module = blank(networks[0].architecture, datasets[0])
+        stack = Stack.of(module, [dict(n.state) for n in networks], torch.device("cpu"))
 
-    def placebo(self) -> FineTune:
-        """Return the same training without pruning."""
-        return FineTune(**{k: getattr(self, k) for k in FineTune.model_fields})
+        self.train(stack, networks, datasets, seeds, progress, Pruning(self.sparsity, self.until, self.scope))
+        return [
+            replace(n, details={**n.details, "sparsity": _sparsity(n)}) for n in self.trained(networks, stack)
+        ]
 
 
 def _sparsity(network: Network) -> float:

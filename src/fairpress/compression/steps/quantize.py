@@ -1,35 +1,103 @@
-"""Static post-training quantization: weights of 8 or 4 bits, activations of 8, ranges from calibration rows."""
+"""Static post-training quantization: weights of 8, 4 or 2 bits, activations of 8 or none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
+from fairpress.compression.scheme import Scheme
 from fairpress.compression.step import Network, Progress, Step
 from fairpress.datasets.base import Dataset
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-class Quantize(Step):
-    """INT8 or INT4 weights, packed on disk; every linear and convolution layer, none excepted.
+    from fairpress.compression.engine import Engine
+
+Bits = Literal[2, 4, 8]
+Choice = Literal["minmax", "percentile", "mse", "auto"]
+
+
+def _listed(value: Any) -> Any:
+    """Let ``conv1|fc`` stand for its parts."""
+    return tuple(filter(None, value.split("|"))) if isinstance(value, str) else value
+
+
+def _paired(value: Any) -> Any:
+    """Let ``conv1:8|fc:4`` stand for pairs of a layer and its width."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.rpartition(":") for part in _listed(value)]
+    if not all(name for name, _, _ in pairs):
+        raise ValueError("write layer:bits, such as bits=conv1:8|fc:4")
+    return tuple((name, int(bits) if bits.isdigit() else bits) for name, _, bits in pairs)
+
+
+class Widths(BaseModel):
+    """What becomes integers, how wide, and how ranges are found: common to quantization with and without training.
 
     Attributes
     ----------
     weight_bits
-        Width of every weight.
-    ranges
-        How a weight's scale is found: ``"mse"`` minimises the squared error, ``"minmax"`` covers max|w|.
+        Width of the weights: 8, 4, or 2 (three levels), stored packed.
+    activation_bits
+        8: layers, sums and pools read unsigned 8-bit integers, and integer kernels run. 32: weights only.
+    bits
+        Layers with a width of their own: ``bits=conv1:8|fc:8``.
+    keep
+        Layers that stay in float: ``keep=conv1|fc``.
+    keep_head
+        Whether the last layer stays in float.
+    weights, activations
+        How ranges are found: ``"minmax"``, ``"percentile"`` (99.9 %), ``"mse"`` (least squared error), or
+        ``"auto"``, which tries all on validation rows. ``ranges=…`` sets both.
     rows
-        At most this many rows of the calibration part set the activations' ranges.
+        At most this many rows of the calibration part (and of the validation part for ``"auto"``).
     """
 
-    final: ClassVar[bool] = True
-
-    weight_bits: Literal[4, 8]
-    ranges: Literal["mse", "minmax"] = "mse"
+    weight_bits: Bits
+    activation_bits: int = 8
+    bits: Annotated[tuple[tuple[str, Bits], ...], BeforeValidator(_paired)] = ()
+    keep: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    keep_head: bool = False
+    weights: Choice = "mse"
+    activations: Choice = "mse"
+    ranges: Choice | None = Field(default=None, exclude=True)
     rows: int = Field(default=512, ge=8)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _both(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("ranges") is not None:
+            rest = {k: v for k, v in data.items() if k != "ranges"}
+            return {"weights": data["ranges"], "activations": data["ranges"], **rest}
+        return data
+
+    @field_validator("activation_bits")
+    @classmethod
+    def _activations(cls, value: int) -> int:
+        if value in (8, 32):
+            return value
+        if value < 8:
+            raise ValueError(
+                f"activations of {value} bits do not survive in an ONNX file: QuantizeLinear knows no upper end but that "
+                "of its 8-bit type, and runtimes drop the clipping that would stand in for it; take 8, or 32 for none"
+            )
+        raise ValueError("activations have 8 bits, or 32 for none")
+
+    @property
+    def scheme(self) -> Scheme:
+        """Return what the engine is asked for."""
+        return Scheme(self.weight_bits, self.activation_bits == 8, self.bits, self.keep, self.keep_head)
+
+
+class Quantize(Widths, Step):
+    """Quantize what was trained, without training further."""
+
+    final: ClassVar[bool] = True
 
     def apply(
         self,
@@ -40,13 +108,17 @@ class Quantize(Step):
     ) -> list[Network]:
         """Quantize each network on its own calibration rows; the graph is exported once for all."""
         from fairpress.compression.engine import quantize_many
-        from fairpress.models.registry import build
-        from fairpress.training.fit import tensors
 
-        calibration = [tensors(d, "calibration").inputs[: self.rows] for d in datasets]
-        module = build(networks[0].architecture, calibration[0].shape[1], len(datasets[0].task.classes))
+        calibration = [inputs(d, "calibration", self.rows) for d in datasets]
+        auto = "auto" in (self.weights, self.activations)
         made = quantize_many(
-            module, [n.state for n in networks], calibration, weight_bits=self.weight_bits, ranges=self.ranges
+            engine_for(networks[0], datasets[0]),
+            [n.state for n in networks],
+            calibration,
+            self.scheme,
+            weights=self.weights,
+            activations=self.activations,
+            validation=[inputs(d, "validation", self.rows) for d in datasets] if auto else None,
         )
         if progress is not None:
             progress(f"{len(made)} networks quantized")
@@ -54,3 +126,18 @@ class Quantize(Step):
             replace(n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **q.details})
             for n, q, rows in zip(networks, made, calibration, strict=True)
         ]
+
+
+def inputs(dataset: Dataset, part: Literal["calibration", "validation"], rows: int) -> Tensor:
+    """Return the first rows of a part, as the network reads them."""
+    from fairpress.training.fit import tensors
+
+    return tensors(dataset, part).inputs[:rows]
+
+
+def engine_for(network: Network, dataset: Dataset) -> Engine:
+    """Return the engine of a network's architecture, kept from an earlier call where there was one."""
+    from fairpress.compression.engine import engine_of
+
+    row = inputs(dataset, "calibration", 2)
+    return engine_of(network.architecture, tuple(row.shape[1:]), row.dtype, len(dataset.task.classes))

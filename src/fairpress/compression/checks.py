@@ -1,0 +1,201 @@
+"""Hold a quantized file against what was asked for. Each check raises `NotAsAsked`: such a file is not shipped."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, numpy_helper
+from torch import Tensor, nn
+
+from fairpress.compression.prepared import Layer
+from fairpress.core.errors import FairpressError
+from fairpress.runtime.session import run, session
+
+WIDTHS = {TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}
+RANDOM = frozenset(
+    {
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Bernoulli",
+        "Multinomial",
+        "Dropout",
+    }
+)
+INTEGER_KERNELS = frozenset(
+    {
+        "QGemm",
+        "QLinearConv",
+        "QLinearMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "ConvInteger",
+        "DynamicQuantizeMatMul",
+    }
+)
+LEAST_AGREEMENT, LARGEST_ERROR = 0.95, 0.15
+
+
+class NotAsAsked(FairpressError):
+    """A quantized file is not what was asked for, and is not shipped."""
+
+
+def check_file(data: bytes, layers: Sequence[Layer], state: Mapping[str, Tensor], *, integer: bool) -> int:
+    """Make every check that needs no rows, and return how many layers run on integer kernels.
+
+    Parameters
+    ----------
+    data
+        The finished file.
+    layers
+        The layers whose weights were to become integers, with their widths.
+    state
+        The network's float weights; where one is 0, its integer must be.
+    integer
+        Whether these layers must run on integer kernels; otherwise on float ones, unpacked when the file is loaded.
+    """
+    model = onnx.load_from_string(data)
+    check_no_randomness(model)
+    weights = integer_weights(model)
+    check_widths(weights, layers)
+    for layer, (bits, values) in zip(layers, weights, strict=True):
+        check_range(layer.name, values, bits)
+        check_zeros(layer.name, values, state[layer.weight])
+    return check_kernels(data, layers, integer)
+
+
+def integer_weights(model: onnx.ModelProto) -> list[tuple[int, np.ndarray]]:
+    """Return stored width and values of every integer weight (two dimensions or more), in the order they are read."""
+    return [
+        (WIDTHS[t.data_type], numpy_helper.to_array(t).astype(np.int8))
+        for t in model.graph.initializer
+        if t.data_type in WIDTHS and len(t.dims) >= 2
+    ]
+
+
+def check_no_randomness(model: onnx.ModelProto) -> None:
+    """Nothing in the file may draw random numbers."""
+    found = sorted(RANDOM & {node.op_type for node in model.graph.node})
+    if found:
+        raise NotAsAsked(
+            f"the file draws random numbers ({', '.join(found)}): export the network in evaluation mode."
+        )
+
+
+def check_widths(weights: Sequence[tuple[int, np.ndarray]], layers: Sequence[Layer]) -> None:
+    """As many weights as asked for are stored as integers, each at its width and of its size."""
+    if len(weights) != len(layers):
+        raise NotAsAsked(f"{len(layers)} layers were to be quantized, the file has {len(weights)}.")
+    for layer, (bits, values) in zip(layers, weights, strict=True):
+        if bits != layer.bits or values.shape != layer.shape:
+            raise NotAsAsked(
+                f"layer {layer.name!r} was to store weights {layer.shape} of {layer.bits} bits, the file stores "
+                f"{values.shape} of {bits}."
+            )
+
+
+def check_range(layer: str, values: np.ndarray, bits: int) -> None:
+    """Integers are symmetric: −(2^(b−1)−1) … 2^(b−1)−1."""
+    top = 2 ** (bits - 1) - 1
+    low, high = int(values.min()), int(values.max())
+    if low < -top or high > top:
+        raise NotAsAsked(f"layer {layer!r} stores integers {low} … {high}, outside of ±{top} ({bits} bits).")
+
+
+def check_zeros(layer: str, values: np.ndarray, weight: Tensor) -> None:
+    """A weight that was pruned to 0 is still 0."""
+    back = int(np.count_nonzero(values[weight.detach().cpu().numpy() == 0]))
+    if back:
+        raise NotAsAsked(f"{back} weights of layer {layer!r} that were 0 are not 0 in the file.")
+
+
+def check_kernels(data: bytes, layers: Sequence[Layer], integer: bool) -> int:
+    """Return how many layers run on integer kernels of ONNX Runtime: all of them, or none for integers at rest only.
+
+    A layer whose integers are dequantized anew in every run is slower than a float one.
+    """
+    model = optimised(data)
+    found = sum(node.op_type in INTEGER_KERNELS for node in model.graph.node)
+    stored = {t.name: t for t in model.graph.initializer if len(t.dims) >= 2}
+    slow = [n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in stored]
+    if slow or found != (len(layers) if integer else 0):
+        ops = Counter(node.op_type for node in model.graph.node)
+        raise NotAsAsked(
+            f"{len(layers)} layers were to run on {'integer' if integer else 'float'} kernels of ONNX Runtime, "
+            f"{found} run on integer ones and {len(slow)} are dequantized in every run ({_text(ops)})."
+            + _keep(slow, stored, layers)
+        )
+    return found
+
+
+def _keep(
+    slow: Sequence[onnx.NodeProto], stored: Mapping[str, onnx.TensorProto], layers: Sequence[Layer]
+) -> str:
+    """Name the layers to keep in float, as far as their shapes tell which they are."""
+    shapes = Counter(layer.shape for layer in layers)
+    found = [tuple(stored[n.input[0]].dims) for n in slow]
+    names = [layer.name for layer in layers if layer.shape in found and shapes[layer.shape] == 1]
+    return f" Keep these in float: keep={'|'.join(names)}." if names else ""
+
+
+def optimised(data: bytes) -> onnx.ModelProto:
+    """Return the graph as ONNX Runtime runs it on this machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimised.onnx"
+        session(data, dump=str(path))
+        return onnx.load(path)
+
+
+def check_agreement(data: bytes, inputs: Tensor, wanted: Tensor) -> dict[str, float]:
+    """Return how well the file agrees with its graph: the share of equal decisions, and the relative error of logits.
+
+    The error is the root mean square of the difference, over the spread of the graph's logits from row to row:
+    0.02-0.1 where only roundings differ, about 1 for the file of another network. Either alone would mislead: a
+    network that is unsure of everybody decides otherwise for a rounding, and one that says the same of everybody
+    has no spread.
+
+    Parameters
+    ----------
+    inputs
+        Rows [rows, …].
+    wanted
+        The graph's logits [rows, classes] for them.
+    """
+    found, logits = run(data, inputs.numpy()), wanted.numpy()
+    agreement = float((found.argmax(1) == logits.argmax(1)).mean())
+    centred = logits - logits.mean(1, keepdims=True)
+    difference = found - found.mean(1, keepdims=True) - centred
+    spread = float(np.sqrt(np.square(centred - centred.mean(0)).mean()))
+    error = float(np.sqrt(np.square(difference).mean())) / max(spread, 1e-12)
+    if agreement < LEAST_AGREEMENT and error > LARGEST_ERROR:
+        raise NotAsAsked(
+            f"the file decides as its graph on {agreement:.1%} of {len(inputs)} rows only, and its logits are off by "
+            f"{error:.0%} of their spread; on processors without VNNI, sums of 8-bit products can saturate."
+        )
+    return {"agreement_with_graph": agreement, "error_against_graph": error}
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Make sure that what happens inside leaves a caller's network as it was: its tensors and its mode."""
+    before = {k: v.detach().clone() for k, v in module.state_dict().items()}
+    modes = [child.training for child in module.modules()]
+    yield
+    after = module.state_dict()
+    changed = [k for k, v in before.items() if k not in after or not torch.equal(v, after[k])]
+    if changed or [child.training for child in module.modules()] != modes:
+        raise NotAsAsked(
+            f"compressing changed the caller's network ({', '.join(changed[:3]) or 'its mode'})."
+        )
+
+
+def _text(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {op}" for op, n in sorted(counts.items()))

@@ -1,0 +1,115 @@
+"""What stands in a graph where a value will be an integer: it rounds to the grid, or watches, or lets pass.
+
+PT2E puts one such module before each weight and activation that `quantizer` marks, and takes scale and zero
+point from it. The modules hold no state but those two numbers, and use element-wise operators only, so that a
+prepared graph runs under `torch.func.vmap` with the scales of many networks side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torchao.quantization.pt2e.observer import ObserverBase
+
+from fairpress.compression.ranges import Histogram
+
+Mode = Literal["pass", "watch", "round"]
+TOP = 255  # activations are unsigned 8-bit
+
+
+class FakeQuantize(ObserverBase):
+    """Base of both kinds: the mode, and what PT2E asks for."""
+
+    scale: Tensor
+
+    def __init__(
+        self, *, dtype: torch.dtype, quant_min: int, quant_max: int, qscheme: torch.qscheme, **_: Any
+    ) -> None:
+        super().__init__(dtype)
+        self.quant_min, self.quant_max, self.qscheme = quant_min, quant_max, qscheme
+        self.mode: Mode = "round"
+
+
+class FakeQuantizeWeight(FakeQuantize):
+    """ŵ = s·clamp(⌊w/s⌉, −q, q) with a scale per output channel; the gradient of ŵ is that of w everywhere.
+
+    Straight-through (Bengio et al. 2013, arXiv 1308.3432). A weight outside the grid keeps its gradient, or it
+    could never come back.
+    """
+
+    ch_axis = 0
+
+    def size(self, weight: Tensor) -> None:
+        """Make room for one scale per output channel."""
+        self.register_buffer("scale", torch.ones(weight.shape[0]))
+
+    def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
+        return self.scale, torch.zeros_like(self.scale, dtype=torch.int64)
+
+    def forward(self, w: Tensor) -> Tensor:
+        if self.mode == "pass":
+            return w
+        scale = self.scale.view(-1, *[1] * (w.dim() - 1))
+        if not torch.is_grad_enabled():
+            return _grid(w, scale, self.quant_min, self.quant_max)
+        with torch.no_grad():
+            step = _grid(w, scale, self.quant_min, self.quant_max) - w
+        return w + step
+
+
+class FakeQuantizeActivation(FakeQuantize):
+    """x̂ = s·(clamp(⌊x/s⌉ + z, 0, 255) − z) for a whole tensor; the gradient is 1 inside the range and 0 outside."""
+
+    zero_point: Tensor
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("zero_point", torch.zeros(()))
+        self.histogram: Histogram | None = None
+
+    def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
+        return self.scale, self.zero_point.to(torch.int64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mode == "pass":
+            return x
+        if self.mode == "watch":
+            self.histogram = self.histogram or Histogram()
+            self.histogram.add(x.detach())
+            return x
+        inverse = self.scale.reciprocal()
+        low, high = self.quant_min - self.zero_point, self.quant_max - self.zero_point
+        if not torch.is_grad_enabled():
+            return (x * inverse).round().clamp(low, high) * self.scale
+        inside = x.clamp(low * self.scale, high * self.scale)
+        with torch.no_grad():
+            step = (inside * inverse).round() * self.scale - inside
+        return inside + step
+
+
+def _grid(w: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+    return (w * scale.reciprocal()).round().clamp(low, high) * scale
+
+
+@contextmanager
+def mode(graph: nn.Module, *, weights: Mode, activations: Mode) -> Iterator[list[FakeQuantizeActivation]]:
+    """Set the modes of a graph's modules for a while; yields those of activations, in the order of the graph."""
+    modules = [m for m in graph.modules() if isinstance(m, FakeQuantize)]
+    before = [m.mode for m in modules]
+    watching = [m for m in modules if isinstance(m, FakeQuantizeActivation)]
+    for m in modules:
+        m.mode = weights if isinstance(m, FakeQuantizeWeight) else activations
+    for m in watching:
+        m.histogram = None
+    try:
+        yield watching
+    finally:
+        for m, was in zip(modules, before, strict=True):
+            m.mode = was
+        for m in watching:
+            m.histogram = None

@@ -1,0 +1,112 @@
+"""What quantization-aware training adds to training: a graph that rounds, its ranges, and the way back to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fairpress.compression.calibrate import (
+    Calibrated,
+    Choice,
+    calibrate,
+    scales_of_activations,
+    scales_of_weights,
+)
+from fairpress.compression.engine import Engine, Quantized
+from fairpress.compression.prepared import Prepared, prepare
+from fairpress.compression.ranges import LEAST, Ranges
+from fairpress.compression.scheme import Scheme
+from fairpress.models.graph import fold_factor, set_training
+
+
+@dataclass(frozen=True)
+class Learning:
+    """One architecture's rounding graph as it trains (batch norms in it) and as it ships (folded).
+
+    Both have the same fake-quantize modules under the same names.
+    """
+
+    engine: Engine
+    training: Prepared
+    shipping: Prepared
+
+    @classmethod
+    def of(cls, engine: Engine, scheme: Scheme) -> Learning:
+        """Prepare both graphs. Raises UserError when the scheme names a layer that there is not."""
+        training, shipping = prepare(engine.graph, scheme), engine.prepare(scheme)
+        assert (training.layers, training.activations) == (shipping.layers, shipping.activations)
+        return cls(engine, training, shipping)
+
+    def first_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a float network's state with room for the numbers of its fake-quantize modules."""
+        own = {k: v.detach().clone() for k, v in self.training.graph.state_dict().items()}
+        return own | {k: v.detach().clone() for k, v in state.items() if k in own}
+
+    def choose(
+        self,
+        states: Sequence[Mapping[str, Tensor]],
+        calibration: Sequence[Tensor],
+        validation: Sequence[Tensor] | None,
+        weights: Choice,
+        activations: Choice,
+    ) -> list[tuple[Ranges, Ranges]]:
+        """Return each network's methods for weights and activations; ``"auto"`` is settled before training."""
+        if weights != "auto" and activations != "auto":
+            return [(weights, activations)] * len(states)
+        assert validation is not None
+        chosen = []
+        for state, rows, held_out in zip(states, calibration, validation, strict=True):
+            made = calibrate(
+                self.shipping,
+                self.engine.fold(state),
+                rows,
+                weights=weights,
+                activations=activations,
+                validation=held_out,
+            )
+            chosen.append((made.weights, made.activations))
+        return chosen
+
+    def update_ranges(
+        self,
+        states: Sequence[dict[str, Tensor]],
+        calibration: Sequence[Tensor],
+        methods: Sequence[tuple[Ranges, Ranges]],
+    ) -> None:
+        """Find the ranges of networks anew, in place, as they train: batch norm by the statistics of the rows."""
+        set_training(self.training.graph, True, dropout=False)
+        for state, rows, (weights, activations) in zip(states, calibration, methods, strict=True):
+            for name, value in scales_of_weights(self.training, state, weights).items():
+                state[name].copy_(value)
+            # Batch norm moves its running statistics when rows pass through: those of a copy.
+            own = {k: v.detach().clone() if "running" in k else v for k, v in state.items()}
+            found = scales_of_activations(self.training, own, rows, (activations,))[activations]
+            for name, value in found.items():
+                state[name].copy_(value)
+
+    def finish(self, state: Mapping[str, Tensor], rows: Tensor, methods: tuple[Ranges, Ranges]) -> Quantized:
+        """Make a trained network's file: its integers as trained, its activations' ranges once more as it ships.
+
+        Folding a batch norm multiplies an output channel's weights by a number, and so its scale: the integers
+        stay (or change their sign).
+        """
+        own = self.engine.fold(state)
+        by_weight = {layer.weight: f"{layer.module}.scale" for layer in self.shipping.layers}
+        for fold in self.engine.pairs:
+            if fold.weight in by_weight:
+                name = by_weight[fold.weight]
+                factor = fold_factor(state, fold).abs()
+                own[name] = (own[name].double() * factor).clamp_min(LEAST).float()
+        weights, activations = methods
+        own |= scales_of_activations(self.shipping, own, rows, (activations,))[activations]
+        return self.engine.finish(self.shipping, Calibrated(own, weights, activations), rows)
+
+
+def states_in(stack_tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Return views of each network's tensors in a stack: what is written into them is in the stack."""
+    count = len(next(iter(stack_tensors.values())))
+    with torch.no_grad():
+        return [{k: v.detach()[i] for k, v in stack_tensors.items()} for i in range(count)]

@@ -1,0 +1,107 @@
+"""A graph that computes with the rounding of a quantization scheme: PT2E's, with our own fake-quantize modules."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from fairpress.compression.quantizer import LayerQuantizer, layers
+from fairpress.compression.scheme import Scheme
+from fairpress.models.graph import hide_batch_norm
+from fairpress.models.quiet import quiet
+from fairpress.models.slots import Slots
+
+with quiet():  # torchao registers its enums in a way that torch will not need in future, and says so
+    from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
+
+    from fairpress.compression.fake import FakeQuantizeActivation, FakeQuantizeWeight, Mode, mode
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose weight becomes integers: names of weight and fake-quantize module, width, shape."""
+
+    name: str
+    weight: str
+    module: str
+    bits: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A graph with fake-quantize modules, and the names to fill it by.
+
+    Attributes
+    ----------
+    graph
+        The prepared graph; its own numbers mean nothing, `run` and `training.loop.Stack` bring a network's.
+    layers, kept
+        Layers with integer weights in the order they run; those that stay in float.
+    activations
+        Names of the modules before each integer activation, in the order of the graph.
+    """
+
+    graph: GraphModule
+    layers: tuple[Layer, ...]
+    kept: tuple[str, ...]
+    activations: tuple[str, ...]
+    slots: Slots
+
+    def run(self, state: Mapping[str, Tensor], inputs: Tensor, *, rounded: bool = True) -> Tensor:
+        """Return the logits of a network [rows, classes] with (or without) the rounding its scales describe."""
+        which: Mode = "round" if rounded else "pass"
+        with torch.no_grad(), mode(self.graph, weights=which, activations=which):
+            out: Tensor = self.slots.call(state, inputs)
+        return out
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Layer → width of its integers."""
+        return {layer.name: layer.bits for layer in self.layers}
+
+
+def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
+    """Put fake-quantize modules into a copy of an exported graph.
+
+    A graph whose batch norms are folded (`models.graph.fold_graph`) is what ships. Batch norms that are still
+    there stay as they are: a graph for training, whose modules have the names and order of the folded one's.
+
+    Raises
+    ------
+    UserError
+        The scheme names a layer that there is not.
+    """
+    widths = scheme.widths(layers(graph))
+    with quiet():
+        own = prepare_pt2e(hide_batch_norm(copy.deepcopy(graph)), LayerQuantizer(widths, scheme.activations))
+    modules = dict(own.named_modules())
+    found: dict[str, Layer] = {}
+    for node in own.graph.nodes:
+        module = modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, FakeQuantizeWeight):
+            reader = next(user for user in node.users)
+            weight = str(node.args[0].target)
+            tensor = own.get_parameter(weight)
+            module.size(tensor)
+            name = weight.removesuffix(".weight")
+            bits = widths[name]
+            assert bits is not None
+            assert reader.args[1] is node
+            found[name] = Layer(name, weight, str(node.target), bits, tuple(tensor.shape))
+    return Prepared(
+        own,
+        tuple(found.values()),
+        tuple(n for n, bits in widths.items() if bits is None),
+        tuple(
+            str(n.target)
+            for n in own.graph.nodes
+            if n.op == "call_module" and isinstance(modules[str(n.target)], FakeQuantizeActivation)
+        ),
+        Slots(own),
+    )

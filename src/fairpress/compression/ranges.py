@@ -1,0 +1,128 @@
+"""Where a grid of integers begins and ends: min-max, a percentile, or the least squared error."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Ranges = Literal["minmax", "percentile", "mse"]
+RANGES: tuple[Ranges, ...] = ("minmax", "percentile", "mse")
+PERCENTILE = 0.999  # of |w| in an output channel, and of each end of an activation's values
+LEAST = 1e-8
+BINS = 8192
+RATIOS = torch.linspace(1.0, 0.08, 24)
+REFINEMENTS = 2
+CLIPPING = torch.linspace(1.0, 0.2, 33)
+
+
+def weight_scales(weight: Tensor, bits: int, how: Ranges) -> Tensor:
+    """Return a scale per output channel for symmetric integers −(2^(b−1)−1) … 2^(b−1)−1.
+
+    Parameters
+    ----------
+    weight
+        […, channels, values per channel]; leading axes are networks.
+    how
+        ``"minmax"`` covers max|w|; ``"percentile"`` the 99.9th percentile of |w|; ``"mse"`` minimises
+        Σ(w − ŵ)² over a grid of clipping ratios, then by s ← Σwq/Σq² with q = ⌊w/s⌉, which never raises it
+        (as in Lloyd's algorithm, 1982).
+    """
+    top = 2 ** (bits - 1) - 1
+    magnitude = weight.abs()
+    largest = magnitude.amax(-1).clamp_min(LEAST)
+    if how == "minmax":
+        return largest / top
+    if how == "percentile":
+        count = magnitude.shape[-1]
+        place = max(1, round(PERCENTILE * count))
+        return magnitude.kthvalue(place, dim=-1).values.clamp_min(LEAST) / top
+    best = largest / top
+    least = _error(weight, best, top)
+    for ratio in RATIOS.tolist()[1:]:
+        best, least = _better(weight, largest * (ratio / top), top, best, least)
+    for _ in range(REFINEMENTS):
+        best, least = _better(weight, _refined(weight, best, top), top, best, least)
+    return best
+
+
+def _better(weight: Tensor, scale: Tensor, top: int, best: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+    error = _error(weight, scale, top)
+    return torch.where(error < least, scale, best), torch.minimum(error, least)
+
+
+def _refined(weight: Tensor, scale: Tensor, top: int) -> Tensor:
+    """Return the scale of least squared error for the integers that `scale` gives; it where all of them are 0."""
+    q = (weight / scale[..., None]).round_().clamp_(-top, top)
+    squares = q.square().sum(-1)
+    return torch.where(squares > 0, (weight * q).sum(-1) / squares.clamp_min(1), scale).clamp_min(LEAST)
+
+
+def _error(weight: Tensor, scale: Tensor, top: int) -> Tensor:
+    rounded = (weight / scale[..., None]).round_().clamp_(-top, top).mul_(scale[..., None])
+    return rounded.sub_(weight).square_().sum(-1)
+
+
+class Histogram:
+    """Counts of a value seen in pieces: equal bins over ±limit, a power of 2 that doubles when it must.
+
+    Doubling joins bins in pairs, so that the counts are what one pass over everything would have given.
+    """
+
+    def __init__(self) -> None:
+        self.counts = torch.zeros(BINS)
+        self.low, self.high, self.limit = float("inf"), float("-inf"), 0.0
+
+    def add(self, x: Tensor) -> None:
+        low, high = (float(v) for v in torch.aminmax(x))
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        reach = max(-low, high, LEAST)
+        if self.limit == 0.0:
+            self.limit = 2.0 ** torch.tensor(reach).log2().ceil().item()
+        while self.limit < reach:
+            pairs = self.counts.view(-1, 2).sum(1)
+            quarter = torch.zeros(BINS // 4)
+            self.counts, self.limit = torch.cat([quarter, pairs, quarter]), 2 * self.limit
+        self.counts += torch.histc(x.float(), BINS, -self.limit, self.limit).to(self.counts)
+
+    def values(self) -> tuple[Tensor, Tensor]:
+        """Return the middles of the bins that hold something, and their counts."""
+        step = 2 * self.limit / BINS
+        middles = torch.arange(BINS, device=self.counts.device) * step - self.limit + step / 2
+        held = self.counts > 0
+        return middles[held].clamp(self.low, self.high), self.counts[held]
+
+
+def activation_scale(seen: Histogram, top: int, how: Ranges) -> tuple[float, float]:
+    """Return scale and zero point of unsigned integers 0 … top that hold 0 exactly.
+
+    ``"percentile"`` leaves out 0.1 % of the values at each end; ``"mse"`` clips each end to the share of its
+    length with the least Σ(x − x̂)², the upper end first.
+    """
+    low, high = min(seen.low, 0.0), max(seen.high, 0.0)
+    if how != "minmax" and high > low:
+        values, counts = seen.values()
+        if how == "percentile":
+            share = counts.double().cumsum(0) / counts.double().sum()
+            low = min(float(values[int((share < 1 - PERCENTILE).sum())]), 0.0)
+            high = max(float(values[int((share < PERCENTILE).sum())]), 0.0)
+        else:
+            if high > 0:
+                high = _least(values, counts, torch.full_like(CLIPPING, low), high * CLIPPING, top)[1]
+            if low < 0:
+                low = _least(values, counts, low * CLIPPING, torch.full_like(CLIPPING, high), top)[0]
+    scale, zero = _grid_of(torch.tensor(low), torch.tensor(high), top)
+    return float(scale), float(zero)
+
+
+def _least(values: Tensor, counts: Tensor, low: Tensor, high: Tensor, top: int) -> tuple[float, float]:
+    scale, zero = (v[:, None] for v in _grid_of(low, high, top))
+    rounded = ((values / scale).round_() + zero).clamp_(0, top).sub_(zero).mul_(scale)
+    best = int((rounded.sub_(values).square_() @ counts).argmin())
+    return float(low[best]), float(high[best])
+
+
+def _grid_of(low: Tensor, high: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    scale = ((high - low) / top).clamp_min(LEAST)
+    return scale, (-low / scale).round().clamp(0, top)

@@ -1,0 +1,56 @@
+"""What is asked of a quantization: the width of every layer's weights, and whether activations become integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fairpress.core.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Widths of a network's weights.
+
+    Attributes
+    ----------
+    weight_bits
+        Width of all weights that nothing else is said of.
+    activations
+        Whether the inputs of layers, sums and pools become unsigned 8-bit integers; False: weights only.
+    bits
+        (layer, width) of single layers.
+    keep
+        Layers that stay in float.
+    keep_head
+        Whether the last layer stays in float.
+    """
+
+    weight_bits: int = 8
+    activations: bool = True
+    bits: tuple[tuple[str, int], ...] = ()
+    keep: tuple[str, ...] = ()
+    keep_head: bool = False
+
+    def widths(self, layers: Iterable[str]) -> Mapping[str, int | None]:
+        """Return layer → width, None for those that stay in float.
+
+        Raises
+        ------
+        UserError
+            A layer is named that there is not, one has two widths, or none is left to quantize.
+        """
+        names = list(layers)
+        for name in (*(n for n, _ in self.bits), *self.keep):
+            if name not in names:
+                raise UserError(f"there is no layer {name!r} to quantize." + did_you_mean(name, names))
+        kept = {*self.keep, *(names[-1:] if self.keep_head else ())}
+        own = dict(self.bits)
+        both = sorted(kept & set(own))
+        if both:
+            raise UserError(
+                f"layer {both[0]!r} is to stay in float and to have {own[both[0]]} bits; say one."
+            )
+        if not set(names) - kept:
+            raise UserError("no layer is left to quantize: all of them are to stay in float.")
+        return {n: None if n in kept else own.get(n, self.weight_bits) for n in names}

@@ -1,0 +1,128 @@
+"""The training of many networks as one batch, from their seeds to the epoch each of them keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from fairpress.models.registry import build
+from fairpress.models.standardize import fit_standardize
+from fairpress.training.loop import Batches, Data, Stack, State, adamw, evaluate, train_epoch
+
+if TYPE_CHECKING:
+    from fairpress.models.registry import Architecture
+    from fairpress.training.fit import FitConfig
+
+
+@dataclass
+class Kept:
+    """What a network keeps of its training: the state of its best epoch, and how many epochs it saw."""
+
+    state: State
+    validation_loss: float = float("inf")
+    validation_accuracy: float = 0.0
+    best_epoch: int = 0
+    epochs: int = 0
+
+
+@dataclass(frozen=True)
+class Together:
+    """An architecture's module (with no weights that mean anything) and what each network keeps."""
+
+    module: nn.Module
+    networks: list[Kept]
+
+
+@dataclass
+class _Run:
+    module: nn.Module
+    stack: Stack
+    optimizer: torch.optim.Optimizer
+    batches: Batches
+
+
+def _start(
+    architecture: Architecture,
+    train: Sequence[Data],
+    classes: int,
+    seeds: Sequence[int],
+    config: FitConfig,
+    device: torch.device,
+) -> _Run:
+    columns = train[0].inputs.shape[1]
+    states = []
+    for data, seed in zip(train, seeds, strict=True):
+        state = {
+            k: v.detach().clone() for k, v in build(architecture, columns, classes, seed).state_dict().items()
+        }
+        state["0.mean"], state["0.scale"] = fit_standardize(data.inputs)
+        states.append(state)
+    module = build(architecture, columns, classes)
+    stack = Stack.of(module, states, device)
+    optimizer = adamw(stack, config.learning_rate, config.weight_decay)
+    return _Run(module, stack, optimizer, Batches(train, seeds, config.batch_size))
+
+
+def train_together(
+    architecture: Architecture,
+    train: Sequence[Data],
+    validation: Sequence[Data],
+    classes: int,
+    seeds: Sequence[int],
+    config: FitConfig,
+    device: torch.device,
+    progress: Callable[[str], None] | None = None,
+) -> Together:
+    """Train each network until its patience has run out; one that is done leaves the batch to the others.
+
+    With ``keep="last"`` in the config all train to the last epoch and keep its state.
+    """
+    run = _start(architecture, train, classes, seeds, config, device)
+    kept = [Kept(state) for state in run.stack.states()]
+    going = list(range(len(seeds)))
+    for epoch in range(1, config.max_epochs + 1):
+        train_epoch(run.stack, run.optimizer, run.batches, device)
+        losses, accuracies = (v.tolist() for v in evaluate(run.stack, [validation[i] for i in going], device))
+        states = run.stack.states()
+        for i, state, loss, accuracy in zip(going, states, losses, accuracies, strict=True):
+            kept[i].epochs = epoch
+            if config.keep == "last" or loss < kept[i].validation_loss:
+                kept[i] = Kept(state, loss, accuracy, epoch, epoch)
+        left = [p for p, i in enumerate(going) if epoch - kept[i].best_epoch < config.patience]
+        if progress is not None:
+            progress(
+                f"epoch {epoch} of at most {config.max_epochs}, {len(seeds) - len(left)} of {len(seeds)} stopped"
+            )
+        if not left:
+            break
+        if len(left) < len(going):
+            run.stack.only(left, run.optimizer)
+            run.batches.only(left)
+            going = [going[p] for p in left]
+    return Together(run.module, kept)
+
+
+def states_after(
+    architecture: Architecture,
+    train: Sequence[Data],
+    classes: int,
+    seeds: Sequence[int],
+    config: FitConfig,
+    epochs: float,
+    device: torch.device,
+) -> list[State]:
+    """Return each network's state after so many epochs of the training that `train_together` gives it.
+
+    A fraction of an epoch is so much of its steps. The same networks in the same batch take the same steps, to
+    the last bit until the first of them leaves the batch there.
+    """
+    run = _start(architecture, train, classes, seeds, config, device)
+    left = epochs
+    while left > 1e-9:
+        train_epoch(run.stack, run.optimizer, run.batches, device, part=min(left, 1.0))
+        left -= 1
+    return run.stack.states()
