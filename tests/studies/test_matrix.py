@@ -73,7 +73,7 @@ def test_each_group_may_have_networks_of_its_own_that_are_reported_together():
     groups = {tuple(t.params["dataset"]["group"].items()) for t in layout.tasks}
     assert groups == {(("sex", g),) for g in "FM"} | {(("race", g),) for g in "abc"}
     report = report_plan(config, layout, data, Filter())
-    joined = report.tables["race"]
+    (joined,) = report.tables["race"]
     assert joined.params["columns"][0][2] == list(range(3 * 2))  # three groups, two batches each
 
 
@@ -89,6 +89,11 @@ def test_a_lost_batch_costs_its_seeds_of_its_recipe_and_nothing_else():
     audits = [s.task.params["audit"]["compressed"] for s in found.sections]
     assert audits == [["int8"], ["prune-50"], ["prune-50"]]
     assert lost.key not in {k for t in found.tasks for k in t.inputs}
+    columns = [[name for name, _, _ in t.params["columns"]] for t in found.tables[""]]
+    assert columns == [
+        ["fp32", "prune-50", "placebo(prune-50)"],
+        ["fp32", "int8", "prune-50", "placebo(prune-50)"],
+    ]
 
 
 def test_without_a_baseline_there_is_no_section():

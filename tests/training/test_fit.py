@@ -105,3 +105,14 @@ def test_one_class_is_refused(small):
 def test_an_unknown_device_is_one_sentence(small):
     with pytest.raises(UserError, match="device 'tpu9'"):
         fit(SMALL, [small], [0], CONFIG, device="tpu9")
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(small):
+    best, last = (
+        fit(SMALL, [small], [0], FitConfig(max_epochs=12, patience=2, learning_rate=0.1, keep=keep))[0]
+        for keep in ("best", "last")
+    )
+    assert last.card.provenance["epochs"] == last.card.provenance["best_epoch"] == 12
+    assert best.card.provenance["epochs"] < 12
+    assert best.card.provenance["validation_loss"] < last.card.provenance["validation_loss"]
+    assert best.weights != last.weights

@@ -17,7 +17,7 @@ from fairpress.core.canonical import canonical_json, digest
 from fairpress.core.errors import FairpressError
 from fairpress.reporting.html import ModelFacts, Section, render
 from fairpress.reporting.words import points, share
-from fairpress.store.content import Store
+from fairpress.store.content import Entry, Store
 from fairpress.studies import reported
 from fairpress.studies.executor import Outcome
 from fairpress.studies.findings import Finding, findings
@@ -77,11 +77,10 @@ def write_report(
     audits = [reported.restore(made[p.task.key].files[reported.AUDIT]) for p in planned]
     sections = tuple(Section(p.title, a, introduction(p, a)) for p, a in zip(planned, audits, strict=True))
     tables = {
-        label: read_entry(store, task.key)
-        for label, task in report.tables.items()
-        if task.key not in outcome.undone
+        label: [read_entry(store, task.key) for task in found if task.key not in outcome.undone]
+        for label, found in report.tables.items()
     }
-    facts = {label: json.loads(entry.files[reported.MODELS]) for label, entry in tables.items()}
+    facts = {label: _facts(found) for label, found in tables.items()}
     # Networks of one attribute and of the next are of one size.
     sized = {(p.dataset, p.model): p.label for p in reversed(ready.layout.parts) if p.label in facts}
     models = tuple(
@@ -121,10 +120,11 @@ def write_report(
         "study.json": _json({"name": name, **made_by, "warnings": list(warnings)}),
         "models.json": _json([{"part": label, **f} for label, found in facts.items() for f in found]),
         **{
-            f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": entry.files[
+            f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": found[0].files[
                 reported.PREDICTIONS
             ]
-            for label, entry in tables.items()
+            for label, found in tables.items()
+            if found
         },
     }
     # Another command may be writing the same folder.
@@ -144,6 +144,16 @@ def _made_by(ready: Prepared, command: str) -> dict[str, str]:
         "seeds": ", ".join(map(str, config.seeds)) + f"; {config.folds} fold(s), split {split}",
         "versions": canonical_json(_versions()),
     }
+
+
+def _facts(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return what is known of each network's file, once."""
+    found = {
+        (fact["recipe"], fact["seed"], fact["fold"], fact["sha256"]): fact
+        for entry in entries
+        for fact in json.loads(entry.files[reported.MODELS])
+    }
+    return list(found.values())
 
 
 def introduction(planned: Planned, audit: Audit) -> str:

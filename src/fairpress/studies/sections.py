@@ -30,16 +30,26 @@ class Planned:
 
 @dataclass(frozen=True)
 class ReportPlan:
-    """The tasks of a report; `tables` are the joined predictions of each part, by its label."""
+    """The tasks of a report.
+
+    Attributes
+    ----------
+    tables
+        Label of a part → tasks that join its predictions: first on the seeds of its baseline, then on fewer, where
+        a model lost some.
+    """
 
     tasks: tuple[Task, ...]
     sections: tuple[Planned, ...]
-    tables: Mapping[str, Task]
+    tables: Mapping[str, Sequence[Task]]
 
     @property
     def needed(self) -> list[str]:
         """Return the keys of the results that the report reads."""
-        return [*(s.task.key for s in self.sections), *(t.key for t in self.tables.values())]
+        return [
+            *(s.task.key for s in self.sections),
+            *(t.key for found in self.tables.values() for t in found),
+        ]
 
 
 def report_plan(
@@ -75,7 +85,7 @@ class _Layout:
     ) -> None:
         self.config, self.plan, self.data, self.only, self.undone = config, layout, data, only, set(undone)
         self.tasks: dict[str, Task] = {}
-        self.tables: dict[str, Task] = {}
+        self.tables: dict[str, list[Task]] = {}
 
     def report(self) -> ReportPlan:
         sections = [section for part in self.plan.parts for section in self._part(part)]
@@ -88,6 +98,7 @@ class _Layout:
         own = self._complete(part, BASELINE)
         if not own:
             return
+        self._table(part, own)
         seeds_of = {r: self._common(own, part, r) for r in self.plan.recipes}
         together: dict[Seeds, list[str]] = {}
         for recipe, seeds in seeds_of.items():
@@ -149,7 +160,9 @@ class _Layout:
         """Return the task that joins all models of a part that are complete on the seeds."""
         models = [m for m in self.plan.models if set(seeds) <= set(self._complete(part, m))]
         task = self._join([(m, m, part) for m in models], seeds, part, "same", part.label)
-        self.tables.setdefault(part.label, task)
+        found = self.tables.setdefault(part.label, [])
+        if task not in found:
+            found.append(task)
         return task
 
     def _contrast(self, of: str, against: str) -> Iterator[Planned]:

@@ -141,6 +141,7 @@ def _predict(store: Store, task: Task) -> dict[str, bytes]:
     from fairpress.runtime.predict import predictions
 
     tables, facts = [], []
+    group = task.params["dataset"].get("group")
     for artifact, (seed, fold), data in zip(
         read_artifacts(store, task.inputs[0]), task.networks, load_folds(task), strict=True
     ):
@@ -152,6 +153,7 @@ def _predict(store: Store, task: Task) -> dict[str, bytes]:
                 "recipe": task.recipe,
                 "seed": seed,
                 "fold": fold,
+                **({"group": group} if group else {}),
                 "bytes": artifact.size,
                 "gzip_bytes": len(gzip.compress(artifact.onnx, 6, mtime=0)),
                 "sha256": artifact.digest,
