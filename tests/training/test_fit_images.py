@@ -27,6 +27,7 @@ from fairpress.models import registry
 from fairpress.models.mlp import Mlp
 from fairpress.models.vision import ResNet18
 from fairpress.runtime.artifact import Artifact
+from fairpress.training import fit_images
 from fairpress.training.fit import FitConfig, ImageFitConfig, fit, tensors, training_config
 from fairpress.training.fit_images import _refuse_another
 
@@ -119,6 +120,42 @@ def test_training_options_are_those_of_the_architecture(places):
         training_config(Mlp(), {"flip": True})
     with pytest.raises(UserError, match="Did you mean 'shift'"):
         training_config(ResNet18(), {"shfit": 0.1})
+
+
+STUDY = """\
+dataset: {name: utkface, size: 16}
+model: resnet18
+training: {max_epochs: 1, flip: false}
+recipes: [int8]
+audit: {by: [race]}
+"""
+
+
+def test_a_study_takes_the_training_options_of_its_networks(places, tmp_path, capsys):
+    file = tmp_path / "faces.yaml"
+    for text, code in (
+        (STUDY, 0),
+        (STUDY.replace("{name: utkface, size: 16}\nmodel: resnet18", "adult\nmodel: mlp"), 2),
+    ):
+        file.write_text(text)
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["study", "check", str(file)])
+        assert stop.value.code == code
+    assert "unknown key 'training.flip'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("keep", "patience"), [("best", 6), ("last", None)])
+def test_without_early_stopping_every_epoch_is_taken(faces, monkeypatch, keep, patience):
+    class Asked(Exception):
+        pass
+
+    def train(*_, patience, **__):
+        raise Asked(patience)
+
+    monkeypatch.setattr(fit_images, "train_module", train)
+    with pytest.raises(Asked) as asked:
+        fp.train("resnet18", faces, training={**QUICK, "keep": keep}, device="cpu")
+    assert asked.value.args == (patience,)
 
 
 def test_training_can_start_from_weights_with_another_last_layer(tmp_path):

@@ -90,7 +90,7 @@ class StudyConfig(_Strict):
     model, models
         One architecture, or several: label → architecture.
     training
-        How the baselines are trained; the words are those of `FitConfig`.
+        How the baselines are trained; the words are those of `FitConfig`, and for images of `ImageFitConfig`.
     recipes
         What the baseline is compressed by.
     placebos

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from fairpress.datasets import registry as datasets
 from fairpress.models import registry as models
 from fairpress.studies.config import StudyConfig
-from fairpress.training.fit import FitConfig
+from fairpress.training.fit import FitConfig, ImageFitConfig
 
 LABELS = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
@@ -20,7 +20,9 @@ def schema() -> dict[str, Any]:
     made = StudyConfig.model_json_schema()
     definitions = {k: v for k, v in made.pop("$defs").items() if k in ("AuditConfig", "Contrast")}
     properties = made["properties"]
-    training = {**FitConfig.model_json_schema(), "description": "How the baselines are trained."}
+    # Some keys are for networks that read images alone; where both have a key, tables say its default.
+    training = {**ImageFitConfig.model_json_schema(), "description": "How the baselines are trained."}
+    training["properties"] |= FitConfig.model_json_schema()["properties"]
     own = {"by": {"type": "array", "items": {"type": "string"}, "minItems": 1}, "training": training}
     dataset = _choice(datasets.names(), datasets.config_class, own, without=("folds", "fold"))
     dataset["anyOf"] += [

@@ -172,10 +172,10 @@ def _cell(
 ) -> Iterable[Task]:
     from fairpress.compression.recipes import parse
     from fairpress.models import registry
-    from fairpress.training.fit import FitConfig
+    from fairpress.training.fit import training_config
 
     architecture = registry.get(cell.model.name, **cell.model.options)
-    training = FitConfig.model_validate({**config.training, **cell.dataset.training})
+    training = training_config(architecture, {**config.training, **cell.dataset.training})
     if cell.group:
         label = f"{label}: {', '.join(cell.group.values())}"
     size = config.networks_per_task

@@ -21,7 +21,7 @@ def registered(source: Source) -> list[Problem]:
     document = source.document
     return [
         *_recipes(source, document.get("recipes")),
-        *_training(source, document.get("training"), ("training",)),
+        *_training(source, document, document.get("training"), ("training",)),
         *_models(source, document),
         *_datasets(source, document),
     ]
@@ -38,11 +38,14 @@ def _recipes(source: Source, recipes: Any) -> Iterator[Problem]:
                 yield Problem.at(source, ("recipes", i), str(error))
 
 
-def _training(source: Source, training: Any, path: Path) -> Iterator[Problem]:
-    from fairpress.training.fit import FitConfig
+def _training(source: Source, document: Mapping[str, Any], training: Any, path: Path) -> Iterator[Problem]:
+    from fairpress.models.registry import reading
+    from fairpress.training.fit import FitConfig, ImageFitConfig
 
     if isinstance(training, Mapping):
-        yield from validate(FitConfig, training, source, path)[1]
+        models = {name for _, name, _ in _named(document, "model", "models")}
+        kind = ImageFitConfig if models & set(reading("images")) else FitConfig
+        yield from validate(kind, training, source, path)[1]
 
 
 def _models(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
@@ -63,7 +66,7 @@ def _datasets(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
     told: set[str] = set()
     for path, name, given in _named(document, "dataset", "datasets"):
         options = {k: v for k, v in given.items() if k not in DatasetChoice.model_fields}
-        yield from _training(source, given.get("training"), (*path, "training"))
+        yield from _training(source, document, given.get("training"), (*path, "training"))
         for key in ("folds", "fold"):
             if key in options:
                 del options[key]

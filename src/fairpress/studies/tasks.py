@@ -116,12 +116,12 @@ def _pack(artifacts: Sequence[Artifact]) -> dict[str, bytes]:
 
 def _train(store: Store, task: Task) -> dict[str, bytes]:
     from fairpress.models import registry
-    from fairpress.training.fit import FitConfig, fit
+    from fairpress.training.fit import fit, training_config
 
     model = task.params["model"]
     data = [d.development() for d in load_folds(task)]
-    config = FitConfig.model_validate(task.params["training"])
     architecture = registry.get(model["name"], **model["options"])
+    config = training_config(architecture, task.params["training"])
     return _pack(
         fit(architecture, data, [seed for seed, _ in task.networks], config, device=task.params["device"])
     )

@@ -97,7 +97,7 @@ def fit_image_network(
         way=way,
         augment=Augment(config.flip, config.shift),
         validation=validation,
-        patience=config.patience,
+        patience=config.patience if config.keep == "best" else None,
         checkpoint=None
         if checkpoint is None
         else replace(checkpoint, remember={"way": way.name, "tried": tried}),
