@@ -33,7 +33,7 @@ class TrainQuantized(FineTune, Widths):
         """Train all networks as one batch, then make each one's file."""
         import torch
 
-        from fairpress.compression.learn import Learning, states_in
+        from fairpress.compression.learn import Learning
         from fairpress.training.loop import Stack
 
         calibration = [inputs(d, "calibration", self.rows) for d in datasets]
@@ -45,7 +45,7 @@ class TrainQuantized(FineTune, Widths):
         stack = Stack.of(learning.training.graph, states, torch.device("cpu"))
 
         def before_epoch(_done: int) -> None:
-            learning.update_ranges(states_in({**stack.parameters, **stack.buffers}), calibration, methods)
+            learning.update_ranges({**stack.parameters, **stack.buffers}, calibration, methods)
 
         self.train(stack, networks, datasets, seeds, progress, before_epoch=before_epoch)
         made = map(learning.finish, stack.states(), calibration, methods)
