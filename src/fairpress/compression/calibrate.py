@@ -96,9 +96,10 @@ def scales_of_activations(
     """Return per method the scale and zero point of every integer activation; each row is run once."""
     if not prepared.activations:
         return {how: {} for how in methods}
+    device = next(iter(state.values())).device
     with mode(prepared.graph, weights="round", activations="watch") as watching:
         for chunk in chunks(rows):
-            prepared.slots.call(state, chunk)
+            prepared.slots.call(state, chunk.to(device))
         seen = [module.histogram for module in watching]
     out: dict[Ranges, dict[str, Tensor]] = {}
     for how in methods:

@@ -84,7 +84,7 @@ class Histogram:
             pairs = self.counts.view(-1, 2).sum(1)
             quarter = torch.zeros(BINS // 4)
             self.counts, self.limit = torch.cat([quarter, pairs, quarter]), 2 * self.limit
-        self.counts += torch.histc(x.float(), BINS, -self.limit, self.limit).to(self.counts)
+        self.counts += torch.histc(x.float(), BINS, -self.limit, self.limit).cpu()
 
     def values(self) -> tuple[Tensor, Tensor]:
         """Return the middles of the bins that hold something, and their counts."""
