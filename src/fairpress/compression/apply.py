@@ -98,20 +98,22 @@ def artifact(
         baseline=digest,
         provenance={
             "steps": recipe.to_dict(),
-            "details": {**network.details, "validation": _validation(network.onnx, dataset)},
+            "details": {**network.details, "validation": _validation(card, network.onnx, dataset)},
             "versions": {n: version(n) for n in ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")},
         },
     )
     return Artifact(own, network.onnx, None if quantized else to_bytes(network.state))
 
 
-def _validation(onnx: bytes, dataset: Dataset) -> dict[str, Any]:
+def _validation(card: ModelCard, onnx: bytes, dataset: Dataset) -> dict[str, Any]:
     """Return the finished file's accuracy on validation rows: what a control of equal accuracy is chosen by."""
-    from fairpress.runtime.session import run
+    from fairpress.runtime.scoring import score
 
-    rows = dataset.part("validation")
-    right = run(onnx, rows.inputs).argmax(1) == rows.labels
-    return {"rows": len(rows), "accuracy": float(right.mean())}
+    index = dataset.index("validation")
+    if not len(index):
+        return {"rows": 0, "accuracy": None}
+    scores, _ = score(Artifact(card, onnx), dataset.inputs, index)
+    return {"rows": len(index), "accuracy": float((scores.argmax(1) == dataset.labels[index]).mean())}
 
 
 def check_fit(base: Artifact, dataset: Dataset) -> None:

@@ -15,7 +15,7 @@ from fairpress.compression.prepared import Prepared
 from fairpress.compression.ranges import RANGES, Ranges, activation_scale, weight_scales
 
 Choice = Literal["minmax", "percentile", "mse", "auto"]
-CHUNK = 128  # rows at once, so that the activations of images stay small
+CHUNK = 2**20  # numbers at once, so that the activations of images stay small
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,10 @@ def scales_of_activations(
     """Return per method the scale and zero point of every integer activation; each row is run once."""
     if not prepared.activations:
         return {how: {} for how in methods}
+    device = next(iter(state.values())).device
     with mode(prepared.graph, weights="round", activations="watch") as watching:
-        for chunk in rows.split(CHUNK):
-            prepared.slots.call(state, chunk)
+        for chunk in chunks(rows):
+            prepared.slots.call(state, chunk.to(device))
         seen = [module.histogram for module in watching]
     out: dict[Ranges, dict[str, Tensor]] = {}
     for how in methods:
@@ -113,4 +114,9 @@ def scales_of_activations(
 
 def in_chunks(prepared: Prepared, state: Mapping[str, Tensor], rows: Tensor, *, rounded: bool) -> Tensor:
     """Return the logits of many rows, some at a time."""
-    return torch.cat([prepared.run(state, chunk, rounded=rounded) for chunk in rows.split(CHUNK)])
+    return torch.cat([prepared.run(state, chunk, rounded=rounded) for chunk in chunks(rows)])
+
+
+def chunks(rows: Tensor) -> tuple[Tensor, ...]:
+    """Split rows into pieces whose activations fit into memory."""
+    return rows.split(max(1, CHUNK // rows[0].numel()))

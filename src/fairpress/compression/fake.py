@@ -82,14 +82,13 @@ class FakeQuantizeActivation(FakeQuantize):
             self.histogram = self.histogram or Histogram()
             self.histogram.add(x.detach())
             return x
-        inverse = self.scale.reciprocal()
-        low, high = self.quant_min - self.zero_point, self.quant_max - self.zero_point
-        if not torch.is_grad_enabled():
-            return (x * inverse).round().clamp(low, high) * self.scale
-        inside = x.clamp(low * self.scale, high * self.scale)
+        # hardtanh is clamp with a cheap gradient; rounding adds what it changes, and has no gradient of its own.
+        exact = nn.functional.hardtanh(
+            x * self.scale.reciprocal() + self.zero_point, float(self.quant_min), float(self.quant_max)
+        )
         with torch.no_grad():
-            step = (inside * inverse).round() * self.scale - inside
-        return inside + step
+            step = exact.round() - exact
+        return (exact + step - self.zero_point) * self.scale
 
 
 def _grid(w: Tensor, scale: Tensor, low: int, high: int) -> Tensor:

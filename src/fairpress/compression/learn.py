@@ -72,20 +72,23 @@ class Learning:
 
     def update_ranges(
         self,
-        states: Sequence[dict[str, Tensor]],
+        stacked: Mapping[str, Tensor],
         calibration: Sequence[Tensor],
         methods: Sequence[tuple[Ranges, Ranges]],
     ) -> None:
-        """Find the ranges of networks anew, in place, as they train: batch norm by the statistics of the rows."""
+        """Find the ranges of a stack of networks anew, in place, as they train: batch norm by the statistics of the rows."""
         set_training(self.training.graph, True, dropout=False)
-        for state, rows, (weights, activations) in zip(states, calibration, methods, strict=True):
-            for name, value in scales_of_weights(self.training, state, weights).items():
-                state[name].copy_(value)
+        tensors = {k: v.detach() for k, v in stacked.items()}
+        for how in dict.fromkeys(weights for weights, _ in methods):
+            which = torch.tensor([i for i, (weights, _) in enumerate(methods) if weights == how])
+            own = {layer.weight: tensors[layer.weight][which] for layer in self.training.layers}
+            for name, value in scales_of_weights(self.training, own, how).items():
+                tensors[name][which] = value
+        for i, (rows, (_, how)) in enumerate(zip(calibration, methods, strict=True)):
             # Batch norm moves its running statistics when rows pass through: those of a copy.
-            own = {k: v.detach().clone() if "running" in k else v for k, v in state.items()}
-            found = scales_of_activations(self.training, own, rows, (activations,))[activations]
-            for name, value in found.items():
-                state[name].copy_(value)
+            state = {k: v[i].clone() if "running" in k else v[i] for k, v in tensors.items()}
+            for name, value in scales_of_activations(self.training, state, rows, (how,))[how].items():
+                tensors[name][i] = value
 
     def finish(self, state: Mapping[str, Tensor], rows: Tensor, methods: tuple[Ranges, Ranges]) -> Quantized:
         """Make a trained network's file: its integers as trained, its activations' ranges once more as it ships.
@@ -103,10 +106,3 @@ class Learning:
         weights, activations = methods
         own |= scales_of_activations(self.shipping, own, rows, (activations,))[activations]
         return self.engine.finish(self.shipping, Calibrated(own, weights, activations), rows)
-
-
-def states_in(stack_tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """Return views of each network's tensors in a stack: what is written into them is in the stack."""
-    count = len(next(iter(stack_tensors.values())))
-    with torch.no_grad():
-        return [{k: v.detach()[i] for k, v in stack_tensors.items()} for i in range(count)]

@@ -11,7 +11,7 @@ Ranges = Literal["minmax", "percentile", "mse"]
 RANGES: tuple[Ranges, ...] = ("minmax", "percentile", "mse")
 PERCENTILE = 0.999  # of |w| in an output channel, and of each end of an activation's values
 LEAST = 1e-8
-BINS = 8192
+BINS = 4096
 RATIOS = torch.linspace(1.0, 0.08, 24)
 REFINEMENTS = 2
 CLIPPING = torch.linspace(1.0, 0.2, 33)
@@ -84,7 +84,7 @@ class Histogram:
             pairs = self.counts.view(-1, 2).sum(1)
             quarter = torch.zeros(BINS // 4)
             self.counts, self.limit = torch.cat([quarter, pairs, quarter]), 2 * self.limit
-        self.counts += torch.histc(x.float(), BINS, -self.limit, self.limit).to(self.counts)
+        self.counts += torch.histc(x.float(), BINS, -self.limit, self.limit).cpu()
 
     def values(self) -> tuple[Tensor, Tensor]:
         """Return the middles of the bins that hold something, and their counts."""

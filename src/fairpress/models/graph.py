@@ -213,6 +213,17 @@ def set_training(graph: GraphModule, training: bool, *, dropout: bool = True) ->
         graph.recompile()
 
 
+def trainable(graph: GraphModule) -> GraphModule:
+    """Return the graph, which refuses train() and eval(), as one that changes its mode by them."""
+
+    def train(mode: bool = True) -> GraphModule:
+        set_training(graph, mode)
+        return graph
+
+    graph.train, graph.eval = train, lambda: train(False)
+    return graph
+
+
 def is_weighted(node: Node) -> bool:
     """Tell whether this is a convolution or linear operator whose weight is stored, not computed."""
     return node.target in WEIGHTED and isinstance(node.args[1], Node) and node.args[1].op == "get_attr"

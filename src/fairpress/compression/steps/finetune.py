@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,22 +12,40 @@ from fairpress.compression.step import Network, Progress, Step
 from fairpress.datasets.base import Dataset
 
 if TYPE_CHECKING:
-    from fairpress.training.loop import AfterStep, Stack
+    from torch import Tensor
+
+    from fairpress.compression.further import Course
+    from fairpress.models.registry import Architecture
+    from fairpress.training.loop import AfterStep
 
 
 class FineTune(Step):
-    """Train `epochs` more with AdamW, the rate falling along a half cosine; no early stopping.
+    """Train on with AdamW, the rate falling along a half cosine; no early stopping.
 
     As a step of its own it is the placebo of every recipe that trains so: the same rows in the same order, the
     same steps, and nothing compressed. What pruning set to zero before stays zero.
+
+    Attributes
+    ----------
+    epochs, learning_rate, weight_decay, batch_size
+        By default 10, 0.001, 0.0001 and 128 for small networks that train as one batch; 3, 0.0003, 0.0001 and 64 for
+        those that train alone.
     """
 
     trains: ClassVar[bool] = True
 
-    epochs: int = Field(default=10, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    batch_size: int = Field(default=128, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0)
+    weight_decay: float | None = Field(default=None, ge=0)
+    batch_size: int | None = Field(default=None, ge=1)
+
+    def course(self, architecture: Architecture) -> Course:
+        """Return the training of an architecture with its defaults filled in."""
+        from fairpress.compression.further import Course, alone
+
+        usual = Course(3, 3e-4, 1e-4, 64) if alone(architecture) else Course(10, 1e-3, 1e-4, 128)
+        said = {name: getattr(self, name) for name in FineTune.model_fields}
+        return replace(usual, **{name: value for name, value in said.items() if value is not None})
 
     def apply(
         self,
@@ -36,71 +54,64 @@ class FineTune(Step):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[Network]:
-        """Fine-tune all networks as one batch."""
-        import torch
-
-        from fairpress.models.blank import blank
-        from fairpress.training.loop import Stack
-
-        module = blank(networks[0].architecture, datasets[0])
-        stack = Stack.of(module, [dict(n.state) for n in networks], torch.device("cpu"))
-        self.train(stack, networks, datasets, seeds, progress)
-        return self.trained(networks, stack)
+        """Train all networks on, small ones as one batch."""
+        return self.train(networks, datasets, seeds, progress, lambda: None)
 
     def train(
         self,
-        stack: Stack,
         networks: Sequence[Network],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None,
-        after_step: AfterStep | None = None,
-        before_epoch: Callable[[int], None] | None = None,
-    ) -> None:
-        """Train a stack in place.
+        after_step: Callable[[], AfterStep | None],
+    ) -> list[Network]:
+        """Return the trained networks.
 
-        Parameters
-        ----------
-        after_step
-            May change the stacked parameters after every step.
-        before_epoch
-            Told the number of epochs done.
+        `after_step` makes what changes the parameters after every step: once for a batch, once for each network alone.
         """
-        import math
-
         import torch
 
-        from fairpress.compression.steps.prune import keep_zeros
+        from fairpress.compression.further import alone, train_alone, train_stack
+        from fairpress.models.blank import blank
         from fairpress.training.fit import tensors
-        from fairpress.training.loop import Batches, adamw, train_epoch
+        from fairpress.training.loop import Stack
 
-        optimizer = adamw(stack, self.learning_rate, self.weight_decay)
-        if after_step is None and any("sparsity" in n.details for n in networks):
-            after_step = keep_zeros(stack.parameters)
-        # Another stream than the first training's, the same for a recipe and its placebo.
+        architecture = networks[0].architecture
+        course, module = self.course(architecture), blank(architecture, datasets[0])
         rows = [tensors(d, "train") for d in datasets]
-        batches = Batches(rows, [seed + 1_000_003 for seed in seeds], self.batch_size)
-        for epoch in range(self.epochs):
-            if before_epoch is not None:
-                before_epoch(epoch)
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
-            done, share = epoch / self.epochs, 1 / self.epochs
-            train_epoch(stack, optimizer, batches, torch.device("cpu"), done, share, after_step)
-            if progress is not None:
-                progress(f"epoch {epoch + 1} of {self.epochs}")
-
-    def trained(self, networks: Sequence[Network], stack: Stack) -> list[Network]:
-        """Return the networks with the states of a stack that was trained."""
-        return [
-            replace(
-                n,
-                state=state,
-                details={**n.details, "extra_epochs": n.details.get("extra_epochs", 0) + self.epochs},
-            )
-            for n, state in zip(networks, stack.states(), strict=True)
-        ]
+        if not alone(architecture):
+            stack = Stack.of(module, [dict(n.state) for n in networks], torch.device("cpu"))
+            masks = after_step() or zeros_stay(networks, stack.parameters)
+            train_stack(stack, rows, seeds, course, progress, masks)
+            return trained(networks, stack.states(), course)
+        states = []
+        for network, own, seed in zip(networks, rows, seeds, strict=True):
+            module.load_state_dict(dict(network.state))
+            masks = after_step() or zeros_stay([network], {k: v[None] for k, v in module.named_parameters()})
+            states.append(train_alone(module, own, seed, course, network.origin, progress, masks))
+        return trained(networks, states, course)
 
     def placebo(self) -> FineTune:
         """Return the same training with nothing compressed."""
         return FineTune(**{k: getattr(self, k) for k in FineTune.model_fields})
+
+
+def zeros_stay(networks: Sequence[Network], parameters: Mapping[str, Tensor]) -> AfterStep | None:
+    """Return what keeps the zeros of networks that were pruned; None where none was."""
+    from fairpress.compression.steps.prune import keep_zeros
+
+    return keep_zeros(parameters) if any("sparsity" in n.details for n in networks) else None
+
+
+def trained(
+    networks: Sequence[Network], states: Sequence[Mapping[str, Tensor]], course: Course
+) -> list[Network]:
+    """Return the networks with their states after a course of training."""
+    return [
+        replace(
+            n,
+            state=state,
+            details={**n.details, "extra_epochs": n.details.get("extra_epochs", 0) + course.epochs},
+        )
+        for n, state in zip(networks, states, strict=True)
+    ]

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-TIMES = (
-    50  # the sparsity is raised so often: ranking the weights after every step would take as long as the step
-)
+# The sparsity is raised so often: ranking the weights after every step would take as long as the step.
+TIMES = 50
 
 
 def cubic(progress: float, final: float, until: float) -> float:
@@ -47,7 +46,7 @@ def keep_largest(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
 
 
 def prunable(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights [networks, out, in, …] among stacked parameters: not biases, not scales of channels."""
+    """Return the weights [networks, out, in, …] among parameters [networks, …]: no biases, no scales of channels."""
     return {name: value for name, value in parameters.items() if value.dim() >= 3}
 
 
@@ -110,19 +109,11 @@ class Prune(FineTune):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[Network]:
-        """Prune and fine-tune all networks as one batch; zeros stay zeros."""
-        import torch
-
-        from fairpress.models.blank import blank
-        from fairpress.training.loop import Stack
-
-        module = blank(networks[0].architecture, datasets[0])
-        stack = Stack.of(module, [dict(n.state) for n in networks], torch.device("cpu"))
-
-        self.train(stack, networks, datasets, seeds, progress, Pruning(self.sparsity, self.until, self.scope))
-        return [
-            replace(n, details={**n.details, "sparsity": _sparsity(n)}) for n in self.trained(networks, stack)
-        ]
+        """Prune all networks while they train on, small ones as one batch; zeros stay zeros."""
+        made = self.train(
+            networks, datasets, seeds, progress, lambda: Pruning(self.sparsity, self.until, self.scope)
+        )
+        return [replace(n, details={**n.details, "sparsity": _sparsity(n)}) for n in made]
 
 
 def _sparsity(network: Network) -> float:
