@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fairpress.auditing.cells import Cells
-from fairpress.auditing.estimates import WHY_EMPTY, estimate, of_gap
+from fairpress.auditing.estimates import WHY_EMPTY, estimates, of_gap
 from fairpress.auditing.evidence import Evidence
 from fairpress.auditing.gaps import fairness_intervals
 from fairpress.auditing.result import Fairness, GroupRates, ModelResult
@@ -132,7 +132,7 @@ class Auditor:
         why = WHY_EMPTY["balanced_accuracy"]
         if self.evidence.dependent or not self.evidence.plain:
             x = self.evidence.ratio(name, "balanced_accuracy", index, k)
-            return [estimate(x, g, self.confidence, why) for g in range(k)]
+            return estimates(x, self.confidence, why)
         tpr, tnr = (self.evidence.smoothed(name, rate, index, k) for rate in ("tpr", "tnr"))
         centre, se = (tpr.centre + tnr.centre) / 2, np.sqrt(tpr.se**2 + tnr.se**2) / 2
         reach = t_quantile(np.fmin(tpr.df, tnr.df), (1 + self.confidence) / 2) * se

@@ -61,9 +61,7 @@ def bootstrap_changes(
         change = after - before
         replicated = np.concatenate(moved[name])
         undefined = np.isnan(replicated).mean(axis=0) > 0.05
-        known = np.where(undefined | np.isnan(change), 0.0, replicated)
-        tail = 50 * (1 - confidence)
-        low, high = np.nanpercentile(known, [tail, 100 - tail], axis=0)
+        low, high = _quantiles(replicated, (1 - confidence) / 2)
         gone = undefined | np.isnan(change)
         # The plain change may lie outside an interval around smoothed cells.
         out[name] = Bootstrapped(
@@ -74,3 +72,22 @@ def bootstrap_changes(
             np.where(gone, np.nan, np.fmax(high, change)),
         )
     return out
+
+
+def _quantiles(x: Floats, tail: float) -> tuple[Floats, Floats]:
+    """Return the quantiles `tail` and 1 − `tail` over the first axis of what is not NaN; NaN where nothing is.
+
+    ``np.nanquantile`` walks through the groups one by one, which takes a minute for ten thousand of them.
+    """
+    ordered = np.sort(x, axis=0)  # NaN is sorted to the end
+    last = (~np.isnan(ordered)).sum(axis=0) - 1
+    found = []
+    for share in (tail, 1 - tail):
+        at = share * np.maximum(last, 0)
+        below = np.floor(at).astype(int)
+        a, b = (
+            np.take_along_axis(ordered, i[None], axis=0)[0]
+            for i in (below, np.minimum(below + 1, np.maximum(last, 0)))
+        )
+        found.append(np.where(last >= 0, a + (at - below) * (b - a), np.nan))
+    return found[0], found[1]

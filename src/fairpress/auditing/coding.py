@@ -173,12 +173,25 @@ def _classes(labels: Coded, models: Mapping[str, Coded], where: str) -> tuple[st
     for name, column in models.items():
         strange = [n for n in column.names if n not in known]
         if strange and (len(known) == 2 or len(strange) > len(known)):
+            hint = did_you_mean(strange[0], labels.names)
+            if _is_number(strange[0]):
+                scores = f"'{name}.score' or use --decide '{name}=column>=number'"
+                hint = f" If it holds scores, call the column {scores}."
+            elif "Did you mean" not in hint:
+                hint = " Give model and label the same names of classes."
             raise UserError(
-                f"{where}: model {name!r} predicts {strange[0]!r}, which is no label ({', '.join(labels.names[:5])}). "
-                f"If it holds scores, call the column '{name}.score' or use --decide '{name}=column>=number'."
+                f"{where}: model {name!r} predicts {strange[0]!r}, which is no label ({', '.join(labels.names[:5])}).{hint}"
             )
     found = known.union(*(c.names for c in models.values())) if len(known) > 2 else known
     return tuple(sorted(found))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _refuse_stray(labels: Sequence[str], models: Mapping[str, Coded], label: str, where: str) -> None:

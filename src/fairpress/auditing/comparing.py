@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from fairpress.auditing.auditor import EVERYBODY, GAP_RATES
 from fairpress.auditing.bootstrap import bootstrap_changes
 from fairpress.auditing.cells import Cells
-from fairpress.auditing.estimates import WHY_EMPTY, estimate, of_gap
+from fairpress.auditing.estimates import WHY_EMPTY, estimates, of_gap
 from fairpress.auditing.evidence import Evidence
 from fairpress.auditing.exemplars import exemplars
 from fairpress.auditing.gap_changes import fairness_changes
@@ -145,15 +145,15 @@ class Comparer:
         changes = {
             r: self.evidence.change(name, self.baseline, r, index, k) for r in self.cells.rates_of(CHANGES)
         }
-        others = self._other_changes(name, attribute, index, k)
-        shares = {m: self.evidence.flip_share(name, self.baseline, m, index, k) for m in self.metrics}
+        moved = {
+            r: estimates(x, self.confidence, WHY_EMPTY[r], x.p_two_sided()) for r, x in changes.items()
+        } | self._other_changes(name, attribute, index, k)
+        losses = {m: self._losses((name, attribute, m), family) for m in self.metrics}
         flips = self._flips(name, index, k)
         verdicts = group_verdicts([family.judged[name, attribute, m].verdict for m in self.metrics])
         groups = []
         for g, group in enumerate(values):
-            found = tuple(
-                self._loss((name, attribute, m), g, family, float(shares[m][g])) for m in self.metrics
-            )
+            found = tuple(losses[m][g] for m in self.metrics)
             # From rows of the metric's denominator (positives, for a TPR) to rows of the group.
             needed = [
                 math.ceil(loss.rows_needed * flips[g].n / loss.estimate.n)
@@ -165,12 +165,7 @@ class Comparer:
                     values=group,
                     n=flips[g].n,
                     verdict=verdicts[g],
-                    changes={
-                        **{
-                            r: estimate(x, g, self.confidence, WHY_EMPTY[r], True) for r, x in changes.items()
-                        },
-                        **{r: estimates[g] for r, estimates in others.items()},
-                    },
+                    changes={r: found_[g] for r, found_ in moved.items()},
                     losses=found,
                     flips=flips[g],
                     rows_needed=max(needed) if needed else None,
@@ -211,10 +206,7 @@ class Comparer:
     def _linearised(self, name: str, index: np.ndarray, k: int) -> dict[str, list[Estimate]]:
         found = {r: self.evidence.ratio_change(name, self.baseline, r, index, k) for r in LINEARISED}
         return {
-            r: [
-                estimate(x, g, self.confidence, f"{WHY_EMPTY[r]}, by one of the models", True)
-                for g in range(k)
-            ]
+            r: estimates(x, self.confidence, f"{WHY_EMPTY[r]}, by one of the models", x.p_two_sided())
             for r, x in found.items()
         }
 
@@ -250,35 +242,31 @@ class Comparer:
         )
         return {metric: of_gap(gap, k) for metric, gap in moved.items()}
 
-    def _loss(self, key: Key, g: int, family: Family, flip_share: float) -> Loss:
-        metric, judged, losses = key[2], family.judged[key], family.losses[key]
-        verdict: Verdict = judged.verdict[g]
-        beyond = None
+    def _losses(self, key: Key, family: Family) -> list[Loss]:
+        """Return the judged loss of every group of an attribute in one metric."""
+        name, attribute, metric = key
+        values, index = self.cells.groups(attribute)
+        judged, losses, why = family.judged[key], family.losses[key], WHY_EMPTY[metric]
+        shares = self.evidence.flip_share(name, self.baseline, metric, index, len(values))
+        found = estimates(losses, self.confidence, why, judged.p_loss, judged.p_loss_adjusted)
+        beyond: Sequence[Estimate | None] = [None] * len(values)
         if key in family.excess:
             excess = family.excess[key]
-            beyond = estimate(excess, g, self.confidence, WHY_EMPTY[metric])
-            if beyond.estimable:
-                beyond = replace(
-                    beyond, p=float(excess.p_above(0.0)[g]), p_adjusted=float(family.adjusted[key][g])
-                )
-        noise = family.noise[key][g] if key in family.noise else None
-        found = estimate(losses, g, self.confidence, WHY_EMPTY[metric])
-        if not found.estimable:
-            floor = floor_rows(self.margin, self.confidence)
-            return Loss(metric, found, None, None, verdict, beyond, floor, noise)
-        found = replace(found, p=float(judged.p_loss[g]), p_adjusted=float(judged.p_loss_adjusted[g]))
-        return Loss(
-            metric,
-            found,
-            float(judged.upper[g]),
-            float(judged.p_harm_adjusted[g]),
-            verdict,
-            beyond,
-            self._needed(losses[g : g + 1], flip_share)
-            if verdict in ("inconclusive", "not_estimable")
-            else None,
-            noise,
-        )
+            beyond = estimates(excess, self.confidence, why, excess.p_above(0.0), family.adjusted[key])
+        noise = family.noise.get(key, [None] * len(values))
+        floor = floor_rows(self.margin, self.confidence)
+        out = []
+        for g, loss in enumerate(found):
+            verdict: Verdict = judged.verdict[g]
+            if not loss.estimable:
+                out.append(Loss(metric, loss, None, None, verdict, beyond[g], floor, noise[g]))
+                continue
+            needed = None
+            if verdict in ("inconclusive", "not_estimable"):
+                needed = self._needed(losses[g : g + 1], float(shares[g]))
+            upper, p_harm = float(judged.upper[g]), float(judged.p_harm_adjusted[g])
+            out.append(Loss(metric, loss, upper, p_harm, verdict, beyond[g], needed, noise[g]))
+        return out
 
     def _needed(self, loss: Studentized, flip_share: float) -> int:
         """Return the rows of the metric's denominator that would decide."""

@@ -27,6 +27,8 @@ def count(
     keys = keys or {}
     if len(set(models)) < len(models):
         raise UserError("a model is named twice; compare the baseline with other columns.")
+    if label in models:
+        raise UserError(f"the label {label!r} is no model; name the column that a model predicted.")
     attributes = tuple(dict.fromkeys(part for b in by for part in b.split("*")))
     source.require(label, "the label")
     for name in attributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fairpress.auditing.gaps import Gap
 from fairpress.auditing.studentized import Studentized
@@ -21,13 +22,27 @@ WHY_EMPTY = {
 }
 
 
-def estimate(x: Studentized, g: int, confidence: float, why: str, two_sided: bool = False) -> Estimate:
-    """Return the estimate of one group with its interval (and the two-sided p-value of 0)."""
-    if not x.estimable[g]:
-        return Estimate.not_estimable(why)
+def estimates(
+    x: Studentized,
+    confidence: float,
+    why: str,
+    p: ArrayLike | None = None,
+    p_adjusted: ArrayLike | None = None,
+) -> list[Estimate]:
+    """Return the estimate of each group with its interval, and with p-values where they are given [groups]."""
     low, high = x.interval(confidence)
-    p = float(x.p_two_sided()[g]) if two_sided else None
-    return Estimate(float(x.value[g]), float(low[g]), float(high[g]), float(x.n[g]), x.method, p)
+    empty = np.full(x.value.shape, np.nan)
+    p, p_adjusted = (empty if v is None else np.asarray(v, float) for v in (p, p_adjusted))
+    return [
+        Estimate(float(v), float(a), float(b), float(n), x.method, _known(q), _known(r))
+        if ok
+        else Estimate.not_estimable(why)
+        for v, a, b, n, q, r, ok in zip(x.value, low, high, x.n, p, p_adjusted, x.estimable, strict=True)
+    ]
+
+
+def _known(p: float) -> float | None:
+    return None if np.isnan(p) else float(p)
 
 
 def of_gap(gap: Gap, groups: int) -> Estimate:

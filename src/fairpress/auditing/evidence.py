@@ -56,7 +56,10 @@ class Evidence:
     def __init__(self, cells: Cells) -> None:
         self.cells = cells
         self._subjects = cells.keys.get("subject")
-        weighted = not np.array_equal(cells.weight, cells.rows)
+        # The squares too: weights of 0.5 and 1.5 in one combination sum to its rows.
+        weighted = not all(
+            np.allclose(w, cells.rows, rtol=1e-9, atol=0) for w in (cells.weight, cells.weight_squares)
+        )
         self.plain = self._subjects is None and not weighted
 
     def rate(self, model: str, name: str, index: np.ndarray, groups: int, confidence: float) -> Rate:

@@ -14,7 +14,8 @@ import numpy as np
 from fairpress.auditing.cells import Cells
 from fairpress.auditing.coding import code_like
 from fairpress.auditing.evidence import Moments
-from fairpress.auditing.source import Source, encode, quote
+from fairpress.auditing.opening import quote
+from fairpress.auditing.source import Source, encode
 from fairpress.auditing.studentized import Floats
 
 EXACT_ROWS = 500_000

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fairpress.auditing.ranges import Bounds, pair_quantile, pair_se
 from fairpress.auditing.studentized import Floats, Studentized, t_quantile
 
-_DRAWS = 4000
+_DRAWS, _FEWER_DRAWS, _MANY_GROUPS = 4000, 1000, 1000
 _AT_ONCE = 2_000_000
 
 
@@ -36,11 +36,13 @@ def pair_sum_bounds(
             c = pair_quantile(x, alpha, True, len(families))
             half += c * (x.value.size - 1) * float(x.se.sum())
     else:
-        noise = np.zeros(_DRAWS)
+        # A sum over thousands of groups hardly varies.
+        draws = _DRAWS if families[0].value.size <= _MANY_GROUPS else _FEWER_DRAWS
+        noise = np.zeros(draws)
         for x in families:
             step = max(1, _AT_ONCE // x.value.size)
-            for start in range(0, _DRAWS, step):
-                size = min(step, _DRAWS - start)
+            for start in range(0, draws, step):
+                size = min(step, draws - start)
                 noise[start : start + size] += pair_sum(
                     rng.standard_normal((size, x.value.size)) * x.se * _scale(x, alpha)
                 )

@@ -14,6 +14,9 @@ _HEADLINE: Mapping[Verdict, str] = {
     "no_harm": "no harm",
 }
 
+_KIND = {"tpr": "positives", "fpr": "negatives"}
+MOST_NAMES = 12
+
 
 def group_name(values: Values) -> str:
     """Return a group as people read it: ``sex = Female and race = Asian``."""
@@ -34,12 +37,26 @@ def headline(groups: Sequence[GroupComparison]) -> str:
         found = [g for g in groups if g.verdict == verdict]
         if not found:
             continue
-        names = ", ".join(f"{group_name(g.values)}" for g in found)
         if verdict == "not_estimable":
-            names = ", ".join(f"{group_name(g.values)} ({g.n:,.0f})" for g in found)
-            parts.append(f"too few rows: {names}")
+            parts.append(f"too few rows: {_named([f'{group_name(g.values)} ({_rows(g)})' for g in found])}")
         elif verdict in ("harm", "loss"):
-            parts.append(f"{_HEADLINE[verdict]} {len(found)} ({names})")
+            parts.append(
+                f"{_HEADLINE[verdict]} {len(found)} ({_named([group_name(g.values) for g in found])})"
+            )
         else:
             parts.append(f"{_HEADLINE[verdict]} {len(found)}")
     return "; ".join(parts)
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
+
+
+def _rows(group: GroupComparison) -> str:
+    """Say how many rows a group has, and of which kind there are too few: ``461, of which 68 negatives``."""
+    lacking = [x for x in group.losses if x.verdict == "not_estimable"]
+    if not lacking or any(x.metric == "accuracy" for x in lacking):
+        return f"{group.n:,.0f}"
+    kinds = [f"{x.estimate.n:,.0f} {_KIND[x.metric]}" for x in lacking]
+    return f"{group.n:,.0f}, of which {' and '.join(kinds)}"

@@ -8,18 +8,25 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fairpress.auditing.opening import (
+    PARQUET,
+    frame,
+    named_twice,
+    quote,
+    reader,
+    refusal,
+    text,
+)
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.datasets.groups import bin_names
 
 ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.weight_squares"
 """Columns of a table of cells: how many rows each line stands for, their weights and squared weights summed."""
 
-PARQUET = (".parquet", ".pq")
 RUNS = b"fairpress.runtimes"
 """Metadata of a predictions table: JSON, model → ``{"runtime": …, "threshold": …}``."""
 
@@ -62,16 +69,16 @@ class Decision:
     among: tuple[str, ...] = ()
 
 
-def parse_decision(text: str, model: str) -> Decision:
+def parse_decision(told: str, model: str) -> Decision:
     """Read ``decile_score>=5``. Raises UserError for anything else; nothing is ever evaluated as code."""
-    match = _DECIDE.fullmatch(text)
+    match = _DECIDE.fullmatch(told)
     try:
         if match:
             return Decision(match["column"], match["sign"], float(match["number"]))
     except ValueError:
         match = None
     raise UserError(
-        f"cannot read the decision {text!r} for {model!r}; write column>=number, such as decile_score>=5."
+        f"cannot read the decision {told!r} for {model!r}; write column>=number, such as decile_score>=5."
     )
 
 
@@ -96,20 +103,22 @@ class Source:
         # Progress goes to standard output, where --json has the audit.
         self._connection.execute("SET enable_progress_bar = false")
         self.name = "the table"
+        self._paths: list[str] = []
         self._table = table[0] if isinstance(table, (list, tuple)) and table else table
         if (
             isinstance(table, (list, tuple))
             and table
             and all(isinstance(t, (str, os.PathLike)) for t in table)
         ):
-            paths = [os.fspath(t) for t in table]
-            self.name = " + ".join(paths)
-            self.relation = "(" + " UNION ALL BY NAME ".join(f"({self._reader(p)})" for p in paths) + ")"
+            self._paths = [os.fspath(t) for t in table]
+            self.name = " + ".join(self._paths)
+            self.relation = "(" + " UNION ALL BY NAME ".join(f"({reader(p)})" for p in self._paths) + ")"
         elif isinstance(table, (str, os.PathLike)):
             self.name = os.fspath(table)
-            self.relation = f"({self._reader(self.name)})"
+            self._paths = [self.name]
+            self.relation = f"({reader(self.name)})"
         else:
-            self._connection.register("predictions", _frame(table))
+            self._connection.register("predictions", frame(table))
             self.relation = "predictions"
         described = self.read(f"DESCRIBE SELECT * FROM {self.relation}")
         names, kinds = (described[c].to_pylist() for c in ("column_name", "column_type"))
@@ -144,6 +153,8 @@ class Source:
             raise UserError(
                 f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns)
             )
+        if f"{name}_1" in self.columns and any(named_twice(p, name) for p in self._paths):
+            raise UserError(f"{self.name} has two columns {name!r} ({role}); rename one of them.")
         if _NO_CLASS.match(self.columns[name]):
             raise UserError(
                 f"{self.name}: the column {name!r} ({role}) holds {self.columns[name].lower()}, no plain values."
@@ -181,7 +192,8 @@ class Source:
         wanted = [self.binned(c, bins[c]) if bins and c in bins else quote(c) for c in columns]
         wanted += [self._decided(m, d) for m, d in decisions.items()]
         select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(wanted))
-        query = f"SELECT {select}, {self._measures(weight)} FROM {self.relation} GROUP BY ALL"
+        # Sorted, so that sums are added in one order and the audit is the same to the last digit for any number of threads.
+        query = f"SELECT {select}, {self._measures(weight)} FROM {self.relation} GROUP BY ALL ORDER BY ALL"
         table = self.read(query)
         if not table.num_rows or not float(np.sum(table["n"].to_numpy())):
             raise UserError(f"{self.name} has no rows; bring predictions to audit.")
@@ -194,6 +206,10 @@ class Source:
         found = [encode(table[f"k{i}"]) for i in range(len(wanted))]
         measures = ("n", "n", "n") if weight is None else ("n", "w", "ww")
         rows, w, ww = (np.asarray(table[k].to_numpy(), dtype=float) for k in measures)
+        if not np.isfinite(ww.sum()):
+            raise UserError(
+                f"{self.name}: the weights {weight!r} are too large to be squared; divide them all by the largest."
+            )
         if not w.sum() > 0:
             raise UserError(f"{self.name}: the weights {weight!r} sum to nothing; leave --weight out.")
         return Counted(
@@ -230,9 +246,9 @@ class Source:
         self.number(name, "cut into bins")
         column, names = f"{quote(name)}::DOUBLE", bin_names(edges)
         below = " ".join(
-            f"WHEN {column} < {float(e)!r} THEN {_text(n)}" for e, n in zip(edges, names, strict=False)
+            f"WHEN {column} < {float(e)!r} THEN {text(n)}" for e, n in zip(edges, names, strict=False)
         )
-        return f"CASE WHEN {column} IS NULL OR isnan({column}) THEN NULL {below} ELSE {_text(names[-1])} END"
+        return f"CASE WHEN {column} IS NULL OR isnan({column}) THEN NULL {below} ELSE {text(names[-1])} END"
 
     def _decided(self, model: str, decision: Decision) -> str:
         if decision.among:
@@ -255,24 +271,11 @@ class Source:
             self.number(name, f"a score of model {model!r}")
         scores = [f"{quote(c)}::DOUBLE" for c in columns]
         unknown = " OR ".join(f"{s} IS NULL OR isnan({s})" for s in scores)
-        names = ", ".join(_text(c.removeprefix(f"{model}.score.")) for c in columns)
+        names = ", ".join(text(c.removeprefix(f"{model}.score.")) for c in columns)
         among = ", ".join(scores)
         return (
             f"CASE WHEN {unknown} THEN NULL ELSE [{names}][list_position([{among}], greatest({among}))] END"
         )
-
-    def _reader(self, path: str) -> str:
-        if not any(c in path for c in "*?[") and not Path(path).is_file():
-            raise UserError(f"there is no file {path}.")
-        if Path(path).suffix.lower() in (".pkl", ".pickle", ".pt", ".joblib"):
-            raise UserError(f"{path} is a pickle, which can run any code when opened; bring Parquet or CSV.")
-        text = _text(path)
-        if path.lower().endswith(PARQUET):
-            return f"SELECT * FROM read_parquet({text}, union_by_name=true)"
-        # A column of yes and no holds classes, not truth values; dates are groups as they are written.
-        types = "auto_type_candidates=['BIGINT', 'DOUBLE', 'VARCHAR']"
-        strict = "header=true, sample_size=-1, null_padding=false, strict_mode=true, union_by_name=true"
-        return f"SELECT * FROM read_csv({text}, {strict}, {types})"
 
     def read(self, query: str) -> Any:
         """Return the answer as an Arrow table."""
@@ -281,22 +284,7 @@ class Source:
         try:
             return self._connection.sql(query).to_arrow_table()
         except duckdb.Error as error:
-            line = re.search(r"[Ll]ine:? (\d+)", str(error))
-            place = f", line {line[1]}" if line else ""
-            first = str(error).splitlines()[0]
-            raise UserError(
-                f"cannot read {self.name}{place}: {first[:200]} Is it complete, UTF-8, and CSV or Parquet?"
-            ) from None
-
-
-def quote(name: str) -> str:
-    """Return a name as an SQL identifier; whatever it holds, it stays a name."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    """Return an SQL text literal."""
-    return "'" + value.replace("'", "''") + "'"
+            raise UserError(refusal(self.name, str(error))) from None
 
 
 def encode(column: Any) -> Encoded:
@@ -311,17 +299,3 @@ def encode(column: Any) -> Encoded:
         array = array.dictionary_decode()
     coded = pc.dictionary_encode(array, null_encoding="encode")
     return Encoded(coded.dictionary.to_pylist(), np.asarray(coded.indices.to_numpy(), dtype=np.int64))
-
-
-def _frame(table: Any) -> Any:
-    """Return what DuckDB can scan. Raises UserError for other types."""
-    kind = f"{type(table).__module__.partition('.')[0]}.{type(table).__name__}"
-    if kind in ("pandas.DataFrame", "polars.DataFrame", "polars.LazyFrame", "pyarrow.Table"):
-        return table
-    if isinstance(table, Mapping):
-        import pyarrow as pa
-
-        return pa.table(dict(table))
-    raise UserError(
-        f"cannot audit a {kind}; bring a pandas, polars or pyarrow frame, or a path to Parquet or CSV."
-    )

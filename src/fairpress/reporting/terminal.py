@@ -16,6 +16,8 @@ from fairpress.reporting.words import (
     WORD,
     degenerate,
     exemplars,
+    gravest,
+    left_out,
     meaning,
     moved,
     points,
@@ -35,6 +37,7 @@ _STYLE: dict[Verdict, str] = {
     "not_estimable": "dim",
     "no_harm": "green",
 }
+MOST_GROUPS = 100
 _TITLE = {"accuracy": "accuracy lost", "tpr": "TPR lost", "fpr": "FPR gained"}
 
 
@@ -51,6 +54,10 @@ def render(audit: Audit) -> Iterator[RenderableType]:
     for comparison in audit.comparisons:
         yield Text("")
         yield from _comparison(audit, comparison)
+    if audit.notes:
+        yield Text("")
+    for note in audit.notes:
+        yield Text(clean(f"* {note}"), style="dim")
 
 
 def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
@@ -77,7 +84,7 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
     ]:
         if heading:
             table.add_row(Text(clean(heading), style="bold"))
-        for group in groups:
+        for group in gravest(groups, MOST_GROUPS):
             per = 1000 / group.n
             # The interval of the first metric only: a terminal is narrow, the report has them all.
             losses = [
@@ -93,6 +100,9 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
                 rows_needed(group),
             )
     yield table
+    for attribute in comparison.attributes:
+        if len(attribute.groups) > MOST_GROUPS:
+            yield Text(clean(f"{attribute.attribute}: {left_out(len(attribute.groups), MOST_GROUPS)}"))
     yield from _beside(audit, comparison)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fairpress.auditing.result import Audit, Comparison, Exemplars, GroupComparison, Loss, Verdict
 from fairpress.auditing.run import group_name
 from fairpress.auditing.score_metrics import SCORE_METRICS
+from fairpress.auditing.verdict import WORST_FIRST
 from fairpress.core.estimate import Estimate
 
 WORD: dict[Verdict, str] = {
@@ -24,6 +25,7 @@ SYMBOL: dict[Verdict, str] = {
     "not_estimable": "–",
     "no_harm": "✔",
 }
+MOST_ROWS = 1000
 CLIPPED = "An interval that goes on beyond the frame belongs to a group with too few rows."
 METRIC = {
     "accuracy": "accuracy",
@@ -121,9 +123,25 @@ def split(estimates: Mapping[str, Estimate]) -> tuple[list[str], list[str]]:
     return [n for n in estimates if n not in SCORE_METRICS], [n for n in estimates if n in SCORE_METRICS]
 
 
-def groups(comparison: Comparison) -> list[GroupComparison]:
-    """Return the groups of all attributes."""
-    return [g for a in comparison.attributes for g in a.groups]
+def groups(comparison: Comparison, most: int = MOST_ROWS) -> list[GroupComparison]:
+    """Return the groups of all attributes; of more than `most`, those with the gravest verdicts and largest losses."""
+    return gravest([g for a in comparison.attributes for g in a.groups], most)
+
+
+def gravest(found: Sequence[GroupComparison], most: int) -> list[GroupComparison]:
+    """Return all groups in their order, or the `most` that matter first."""
+    if len(found) <= most:
+        return list(found)
+    return sorted(found, key=lambda g: (WORST_FIRST.index(g.verdict), -_judged_loss(g)))[:most]
+
+
+def left_out(total: int, most: int) -> str:
+    """Say that a table does not have all groups; nothing where it has."""
+    if total <= most:
+        return ""
+    return (
+        f"Of {total:,} groups, the {most:,} with the gravest verdicts and largest losses; audit.json has all."
+    )
 
 
 def exemplars(found: Exemplars) -> str:
