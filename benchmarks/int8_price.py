@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from fairpress.compression.engine import quantize_many
+from fairpress.compression.engine import Engine, quantize_many
+from fairpress.compression.scheme import Scheme
 from fairpress.models.export import export_graph
 from fairpress.runtime.bench import Contestant, measure
 from fairpress.runtime.medians import rank_of_bound
@@ -37,7 +38,8 @@ def contestants(width: int) -> list[Contestant]:
     for depth in (SHALLOW, DEEP):
         module = network(width, depth)
         # Weights of 4 bits go through the same 8-bit kernels, and no sum saturates where there is no VNNI.
-        (quantized,) = quantize_many(module, [module.state_dict()], [rows], weight_bits=4)
+        engine = Engine.of(module, rows)
+        (quantized,) = quantize_many(engine, [module.state_dict()], [rows], Scheme(4))
         files = {"float": finish(export_graph(module, rows[:2])), "integer": quantized.onnx}
         found += [Contestant(f"{kind} {depth}", data, rows.numpy(), choose()) for kind, data in files.items()]
     return found

@@ -12,7 +12,8 @@ import sys
 import torch
 import torchvision
 
-from fairpress.compression.engine import quantize_many
+from fairpress.compression.engine import Engine, quantize_many
+from fairpress.compression.scheme import Scheme
 from fairpress.models.export import export_graph
 from fairpress.runtime.bench import Contestant, Measurement, measure
 from fairpress.runtime.bench_result import times
@@ -38,8 +39,9 @@ def files(size: int) -> dict[str, bytes]:
             network.train()(torch.rand(8, 3, size, size))  # gives the batch norms their statistics
     network.eval()
     found = {"fp32": finish(export_graph(network, images[:2]))}
+    engine = Engine.of(network, images)
     for bits in (8, 4):
-        (made,) = quantize_many(network, [network.state_dict()], [images], weight_bits=bits)
+        (made,) = quantize_many(engine, [network.state_dict()], [images], Scheme(bits))
         found[f"int{bits}"] = made.onnx
     return found
 
