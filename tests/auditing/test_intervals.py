@@ -8,6 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from fairpress.auditing.all_clear import ruled_out
 from fairpress.auditing.intervals import bonett_price, exact_mcnemar, excess_loss, wilson
 from fairpress.auditing.multiplicity import benjamini_hochberg, benjamini_yekutieli, holm
 from fairpress.auditing.rows_needed import rows_needed
@@ -63,6 +64,27 @@ def test_no_outcome_decides_below_231_rows_at_one_point_and_115_at_two():
     assert (floor_rows(0.01), floor_rows(0.02)) == (231, 115)
 
 
-@pytest.mark.parametrize(("flips", "rows"), [(0.005, 191), (0.01, 300), (0.02, 483), (0.04, 878)])
-def test_rows_needed_are_within_ten_percent_of_exact_enumeration(flips, rows):
-    assert rows_needed(flips) == pytest.approx(rows, rel=0.10)
+def said_no_harm(n, lost, gained):
+    """The probability that a loss of 0.02 is ruled out, by enumeration of all numbers of losses and gains."""
+    b, c = np.meshgrid(*(np.arange(stats.binom.isf(1e-9, n, p) + 2) for p in (lost, gained)), indexing="ij")
+    p = stats.binom.pmf(b, n, lost) * stats.binom.pmf(c, n - b, gained / (1 - lost))
+    loss = bonett_price(b, c, np.full(b.shape, float(n)))
+    return p[ruled_out(loss, (b + c) / n, 0.02, 0.95)].sum(), p[loss.upper(0.95) < 0.02].sum()
+
+
+@pytest.mark.parametrize("gained", [0.0, 0.002, 0.01])
+@pytest.mark.parametrize("n", [116, 191, 300, 1000, 3000])
+def test_no_harm_is_wrong_at_most_once_in_twenty_at_a_loss_of_exactly_the_margin(n, gained):
+    both, _ = said_no_harm(n, 0.02 + gained, gained)
+    assert both <= 0.05
+
+
+def test_the_upper_bound_alone_would_be_wrong_twice_as_often():
+    _, alone = said_no_harm(191, 0.02, 0.0)
+    assert alone > 0.10
+
+
+@pytest.mark.parametrize("flips", [0.005, 0.01, 0.02, 0.04])
+def test_rows_needed_give_no_harm_nine_times_in_ten_if_nothing_changed(flips):
+    both, _ = said_no_harm(rows_needed(flips), flips / 2, flips / 2)
+    assert both == pytest.approx(0.9, abs=0.02)

@@ -57,6 +57,7 @@ class Family:
 
     losses: Mapping[Key, Studentized]
     judged: Mapping[Key, Judged]
+    moved: Mapping[Key, Floats]
     excess: Mapping[Key, Studentized]
     adjusted: Mapping[Key, Floats]
     noise: Mapping[Key, list[SeedNoise | None]]
@@ -93,12 +94,14 @@ class Comparer:
         losses: dict[Key, Studentized] = {}
         excess: dict[Key, Studentized] = {}
         seeds: dict[Key, Floats] = {}
+        moved: dict[Key, Floats] = {}
         for name in names:
             for attribute in by:
                 values, index = self.cells.groups(attribute)
                 for m in self.metrics:
                     key, asked = (name, attribute, m), (name, self.baseline, m, index, len(values))
                     losses[key] = _oriented(m, self.evidence.change(*asked))
+                    moved[key] = self.evidence.flip_share(*asked)
                     if attribute != EVERYBODY:
                         excess[key] = self.evidence.excess(*asked)
                     if isinstance(self.evidence, SeedEvidence):
@@ -106,7 +109,8 @@ class Comparer:
         adjust = CORRECTIONS[self.correction]
         return Family(
             losses,
-            judge(losses, self.margin, self.confidence, adjust),
+            judge(losses, self.margin, self.confidence, adjust, moved),
+            moved,
             excess,
             judge_excess(excess, self.confidence, adjust)[1],
             seed_noise(seeds, self.confidence, adjust),
@@ -244,16 +248,14 @@ class Comparer:
 
     def _losses(self, key: Key, family: Family) -> list[Loss]:
         """Return the judged loss of every group of an attribute in one metric."""
-        name, attribute, metric = key
-        values, index = self.cells.groups(attribute)
+        metric, moved = key[2], family.moved[key]
         judged, losses, why = family.judged[key], family.losses[key], WHY_EMPTY[metric]
-        shares = self.evidence.flip_share(name, self.baseline, metric, index, len(values))
         found = estimates(losses, self.confidence, why, judged.p_loss, judged.p_loss_adjusted)
-        beyond: Sequence[Estimate | None] = [None] * len(values)
+        beyond: Sequence[Estimate | None] = [None] * len(found)
         if key in family.excess:
             excess = family.excess[key]
             beyond = estimates(excess, self.confidence, why, excess.p_above(0.0), family.adjusted[key])
-        noise = family.noise.get(key, [None] * len(values))
+        noise = family.noise.get(key, [None] * len(found))
         floor = floor_rows(self.margin, self.confidence)
         out = []
         for g, loss in enumerate(found):
@@ -263,7 +265,7 @@ class Comparer:
                 continue
             needed = None
             if verdict in ("inconclusive", "not_estimable"):
-                needed = self._needed(losses[g : g + 1], float(shares[g]))
+                needed = self._needed(losses[g : g + 1], float(moved[g]))
             upper, p_harm = float(judged.upper[g]), float(judged.p_harm_adjusted[g])
             out.append(Loss(metric, loss, upper, p_harm, verdict, beyond[g], needed, noise[g]))
         return out

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from fairpress.auditing.all_clear import ruled_out
 from fairpress.auditing.multiplicity import holm
 from fairpress.auditing.result import Verdict
 from fairpress.auditing.studentized import Floats, Studentized
@@ -25,7 +26,8 @@ WORST_FIRST: tuple[Verdict, ...] = ("harm", "loss", "inconclusive", "not_estimab
 def floor_rows(margin: float = 0.02, confidence: float = 0.95) -> int:
     """Return the smallest n at which even zero flips give an upper bound below the margin.
 
-    Bonett–Price at zero flips has centre 0 and se √2/(n+2): n + 2 > z√2/δ. 231 rows at δ = .01, 115 at .02.
+    Bonett–Price at zero flips has centre 0 and se √2/(n+2): n + 2 > z√2/δ. 231 rows at δ = .01, 115 at .02. The score test
+    (`all_clear`) asks for some more before it says no harm; until then such a group is inconclusive.
     """
     z = float(special.ndtri(confidence))
     n = int(np.floor(z * np.sqrt(2) / margin)) - 2
@@ -55,17 +57,20 @@ def judge(
     margin: float = 0.02,
     confidence: float = 0.95,
     adjust: Callable[[ArrayLike], Floats] = holm,
+    moved: Mapping[Key, Floats] | None = None,
 ) -> dict[Key, Judged]:
     """Judge a family of losses, given by (attribute, metric), each over the attribute's groups.
 
     `adjust` (`multiplicity.CORRECTIONS`) runs over everything given, once for ℓ ≤ 0 and once for ℓ ≤ δ; entries that
-    cannot be estimated do not count in the family. Per entry, first match wins:
+    cannot be estimated do not count in the family. `moved` holds the share of rows that flipped, either way, for the score
+    test behind ``no_harm`` (`all_clear`); the loss itself where it is not given, as if all flips were losses. Per entry,
+    first match wins:
 
     1. ``not_estimable``: no estimate
     2. ``harm``: adjusted p of ℓ ≤ δ is below α = 1 − confidence, one-sided
     3. in a group under the zero-flip floor: ``loss`` when the adjusted p of ℓ ≤ 0 is below α, else
        ``not_estimable``. A harm or loss that is shown there stands, because an outcome did decide
-    4. ``no_harm``: the unadjusted upper bound is below δ
+    4. ``no_harm``: the unadjusted upper bound is below δ, and so says the score test
     5. ``loss``: adjusted p of ℓ ≤ 0 below α
     6. ``inconclusive``
     """
@@ -81,6 +86,8 @@ def judge(
     for k, p0, p1, a0, a1 in zip(keys, p_loss, p_harm, loss_adjusted, harm_adjusted, strict=True):
         estimate = losses[k]
         upper = estimate.upper(confidence).ravel()
+        flipped = np.abs(estimate.value) if moved is None else moved[k]
+        clear = ruled_out(estimate, flipped, margin, confidence).ravel()
         with np.errstate(invalid="ignore"):
             verdict = np.select(
                 [
@@ -88,7 +95,7 @@ def judge(
                     a1 < alpha,
                     (estimate.effective_n.ravel() < floor) & (a0 < alpha),
                     estimate.effective_n.ravel() < floor,
-                    upper < margin,
+                    clear,
                     a0 < alpha,
                 ],
                 ["not_estimable", "harm", "loss", "not_estimable", "no_harm", "loss"],

@@ -1,0 +1,115 @@
+"""Score metrics: AUC, log loss, generalized rates, calibration error, and their paired changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.stats import rankdata
+from simulated.found import Found, Rng, found
+
+from fairpress.auditing import calibration
+from fairpress.auditing.cells import Cells
+from fairpress.auditing.evidence import Moments
+from fairpress.auditing.score_lines import SIDES, VARIABLES, ScoreLines
+from fairpress.auditing.score_metrics import ScorePair
+
+LARGE = 4_000_000
+
+
+def draw(rng: Rng, n: int, noise: float, tilt: float, steep: float = 1.0) -> tuple[np.ndarray, ...]:
+    """Return labels and two models' scores: the logit t of the truth, times `steep`; compressed: tilted, and noisier."""
+    t = 1.5 * rng.standard_normal(n)
+    y = (rng.random(n) < 1 / (1 + np.exp(-t))).astype(np.int64)
+    logits = (steep * t, steep * (1 + tilt) * t + noise * rng.standard_normal(n))
+    return y, *(1 / (1 + np.exp(-z)) for z in logits)
+
+
+def values(y: np.ndarray, s: np.ndarray) -> dict[str, float]:
+    """Return the metrics of one model, written out."""
+    ranks, n1 = rankdata(s)[y == 1].sum(), y.sum()
+    bins = np.minimum((s * 15).astype(int), 14)
+    return {
+        "auc": (ranks - n1 * (n1 + 1) / 2) / (n1 * (len(y) - n1)),
+        "log_loss": float(-np.where(y == 1, np.log(s), np.log(1 - s)).mean()),
+        "generalized_fpr": float(s[y == 0].mean()),
+        "calibration_error": float(np.abs(np.bincount(bins, weights=s - y)).sum() / len(y)),
+    }
+
+
+def pair(y: np.ndarray, s: tuple[np.ndarray, np.ndarray]) -> ScorePair:
+    """Return what an audit makes of two score columns."""
+    one = np.ones(len(y))
+    cells = Cells({}, y, {}, one, one, one, ("0", "1"), "1")
+    moments = {}
+    for variable in VARIABLES:
+        x = [{"score": v, "log": np.log(v), "log_rest": np.log(1 - v)}[variable] for v in s]
+        for side, v in zip(SIDES, (*x, x[1] - x[0]), strict=True):
+            moments[side, variable] = Moments(v, v, v**2)
+    bins = {side: np.unique(v, return_inverse=True)[1] for side, v in zip(SIDES, s, strict=False)}
+    lines = ScoreLines(
+        cells, dict(zip(SIDES, s, strict=False)), bins, True, moments, (s[0] ** 2, s[1] ** 2, s[0] * s[1])
+    )
+    return ScorePair.of(lines, cells, "simulated")
+
+
+def score_coverage(rng: Rng, size: int) -> Iterator[Found]:
+    """One model's metrics and their changes, n rows of one group."""
+    names = ("auc", "log_loss", "generalized_fpr")
+    for n in (60, 300, 2000):
+        for noise, tilt in ((0.1, 0.0), (0.8, 0.1)):
+            y, *s = draw(rng, LARGE, noise, tilt)
+            before, after = (values(y, v) for v in s)
+            hits: dict[str, list[bool]] = {}
+            widths: dict[str, list[float]] = {}
+            for _ in range(size):
+                y, *s = draw(rng, n, noise, tilt)
+                both = pair(y, (s[0], s[1]))
+                rate, change = both.rates(1, "", 0.95), both.changes("", 0.95)
+                for name in names:
+                    label = name.replace("auc", "AUC").replace("_", " ").replace("fpr", "FPR")
+                    for kind, e, truth in (
+                        (f"Score metric: {label}", rate[name][0], after[name]),
+                        (f"Change of a score metric: {label}", change[name][0], after[name] - before[name]),
+                    ):
+                        low, high = e.low or 0.0, e.high or 0.0
+                        hits.setdefault(kind, []).append(low <= truth <= high)
+                        widths.setdefault(kind, []).append(high - low)
+            setting = f"n = {n:,}, noise {noise:g}, tilt {tilt:g}"
+            for kind in sorted(hits):
+                yield found(kind, setting, hits[kind], 0.93, width=float(np.mean(widths[kind])))
+
+
+def calibration_coverage(rng: Rng, size: int) -> Iterator[Found]:
+    """Calibration error of a calibrated and of an overconfident model, its change, beside the percentile bootstrap."""
+    for n in (300, 3000):
+        for steep, noise, tilt in ((1.0, 0.05, 0.0), (1.0, 0.2, 0.1), (1.5, 0.2, 0.0), (1.1, 0.05, -0.1)):
+            t = 1.5 * rng.standard_normal(LARGE)
+            p = 1 / (1 + np.exp(-t))
+            z = (steep * t, steep * (1 + tilt) * t + noise * rng.standard_normal(LARGE))
+            # Against the true probabilities, or the noise of the labels would be taken for a truth.
+            truth = [values(p, 1 / (1 + np.exp(-v)))["calibration_error"] for v in z]
+            one, change, usual, widths = [], [], [], [[], []]  # type: ignore[var-annotated]
+            for i in range(size):
+                y, *s = draw(rng, n, noise, tilt, steep)
+                unit = np.ones(n)
+                d = calibration.deviations(
+                    (s[0], s[1]), (s[0] ** 2, s[1] ** 2, s[0] * s[1]), y == 1, unit, unit, None
+                )
+                drawn = calibration.noise(d, rng)
+                _, low, high = calibration.calibration_error(d, 0, drawn, 0.05)
+                # A ten-thousandth, within which the truth of four million rows is known.
+                one.append(low <= truth[0] + 1e-4 and truth[0] - 1e-4 <= high)
+                widths[0].append(high - low)
+                _, low, high = calibration.calibration_change(d, drawn, 0.05)
+                change.append(low <= truth[1] - truth[0] + 1e-4 and truth[1] - truth[0] - 1e-4 <= high)
+                widths[1].append(high - low)
+                if i < size // 4:
+                    at = rng.integers(0, n, (200, n))
+                    again = [values(y[k], s[0][k])["calibration_error"] for k in at]
+                    low, high = np.percentile(again, [2.5, 97.5])
+                    usual.append(bool(low <= truth[0] + 1e-4 and truth[0] - 1e-4 <= high))
+            setting = f"n = {n:,}, error {truth[0]:.3f}, change {truth[1] - truth[0]:+.3f}"
+            yield found("Calibration error", setting, one, 0.93, width=float(np.mean(widths[0])))
+            yield found("… by a percentile bootstrap (for comparison)", setting, usual)
+            yield found("Change of calibration error", setting, change, 0.93, width=float(np.mean(widths[1])))

@@ -1,0 +1,112 @@
+"""Seeds and rows both random: changes, disparities, gaps, exemplars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from simulated.found import Found, Rng, found
+
+from fairpress.auditing.cells import Cells, Coded
+from fairpress.auditing.crossed import crossed_change, crossed_sums
+from fairpress.auditing.exemplars import exemplars
+from fairpress.auditing.gaps import fairness_intervals
+from fairpress.auditing.seed_evidence import SeedEvidence
+from fairpress.auditing.seeds import seed_interval
+
+
+def crossed_coverage(rng: Rng, size: int) -> Iterator[Found]:
+    """Change over seeds and rows: probit row and seed effects, so that the true mean has a closed form."""
+    from scipy.special import ndtr
+
+    for seeds in (2, 3, 5, 8):
+        for rows in (200, 1000):
+            for row_effect, seed_effect in ((0.0, 0.0), (1.0, 0.0), (1.0, 0.2), (2.0, 0.2)):
+                spread = np.sqrt(1 + row_effect**2 + seed_effect**2)
+                truth = float(ndtr(-2.0 / spread) - ndtr(-1.8 / spread))
+                hits, widths, alone = [], [], []
+                for _ in range(size):
+                    parts = []
+                    for mean in (-2.0, -1.8):
+                        latent = (
+                            mean
+                            + row_effect * rng.standard_normal(rows)
+                            + seed_effect * rng.standard_normal((seeds, 1))
+                        )
+                        parts.append(rng.standard_normal((seeds, rows)) < latent)
+                    d = parts[0].astype(float) - parts[1]
+                    x = crossed_change(crossed_sums(d, np.zeros(rows, int), 1))
+                    low, high = x.interval()
+                    hits.append(low[0] <= truth <= high[0])
+                    widths.append(high[0] - low[0])
+                    only = seed_interval(d.mean(axis=1)[None]).interval()
+                    alone.append(only[0][0] <= truth <= only[1][0])
+                setting = (
+                    f"{seeds} seeds × {rows:,} rows, row effect {row_effect:g}, seed effect {seed_effect:g}"
+                )
+                yield found("Crossed seeds × rows", setting, hits, 0.93, width=float(np.mean(widths)))
+                yield found("… by a t interval over seeds (for comparison)", setting, alone)
+
+
+def runs(rng: Rng, seeds: int, group: np.ndarray, wrong: tuple[float, float], lost: np.ndarray) -> Cells:
+    """Return stacked runs of two models: rows and seeds move the chance to err; `lost` [groups] is on the probit scale."""
+    rows = len(group)
+    easy = rng.standard_normal(rows)  # rows that are hard are hard for both models and every seed
+    label = rng.integers(0, 2, rows)
+    predicted = {}
+    for name, mean, extra in (("a", wrong[0], 0.0), ("b", wrong[1], lost[group])):
+        latent = mean + extra + easy + 0.15 * rng.standard_normal((seeds, 1))
+        err = rng.standard_normal((seeds, rows)) < latent
+        predicted[name] = np.where(err, 1 - label, label).reshape(-1)
+    one = np.ones(seeds * rows)
+    names = tuple(f"g{i}" for i in range(int(group.max()) + 1))
+    return Cells(
+        {"g": Coded(names, np.tile(group, seeds))},
+        np.tile(label, seeds),
+        predicted,
+        one,
+        one,
+        one,
+        ("0", "1"),
+        "1",
+        {"seed": np.repeat(np.arange(seeds), rows), "row": np.tile(np.arange(rows), seeds)},
+    )
+
+
+def seed_disparity(rng: Rng, size: int) -> Iterator[Found]:
+    """Equal losses in groups of unequal size: how often a disparity is seen, and a gap of 0 is covered."""
+    for seeds in (2, 3, 8):
+        for sizes in ((150, 850), (150, 250, 600)):
+            group = np.repeat(np.arange(len(sizes)), sizes)
+            alarms, covered, widths = [], [], []
+            for _ in range(size):
+                evidence = SeedEvidence(
+                    runs(rng, seeds, group, (-2.0, -1.8), np.zeros(len(sizes))), "simulated"
+                )
+                loss = -evidence.excess(
+                    "b", "a", "accuracy", evidence.cells.attributes["g"].codes, len(sizes)
+                )
+                alarms.append(bool((loss.p_above(0.0) < 0.05 / len(sizes)).any()))
+                rate = evidence.smoothed("b", "accuracy", evidence.cells.attributes["g"].codes, len(sizes))
+                gap = fairness_intervals({"accuracy": rate}, rng, dependent=True)["accuracy_gap"]
+                covered.append(gap.low <= 0)
+                widths.append(gap.high - gap.low)
+            setting = f"{seeds} seeds, groups of {', '.join(map(str, sizes))} rows, all alike"
+            yield found("False disparity over seeds", setting, alarms, 0.05, at_least=False)
+            yield found("Gap over groups and seeds", setting, covered, 0.93, width=float(np.mean(widths)))
+
+
+def exemplar_coverage(rng: Rng, size: int) -> Iterator[Found]:
+    """Excess of exemplars: compressed models that are another run of the same recipe, so that the truth is 0."""
+    for rows in (300, 1500):
+        group = np.repeat([0, 1], [rows // 3, rows - rows // 3])
+        hits, widths, raw = [], [], []
+        for _ in range(size):
+            cells = runs(rng, 20, group, (-1.2, -1.2), np.zeros(2))
+            x = exemplars(SeedEvidence(cells, "simulated"), "a", "b", [cells.groups("")], 0.95).groups[0]
+            hits.append((x.excess.low or 0) <= 0 <= (x.excess.high or 0))
+            widths.append((x.excess.high or 0) - (x.excess.low or 0))
+            raw.append(x.share.low == 0)
+        setting = f"20 models a side, {rows:,} rows, the same recipe"
+        yield found("Excess of exemplars", setting, hits, 0.93, width=float(np.mean(widths)))
+        yield found("… as counted, not beyond retraining (for comparison)", setting, raw)
