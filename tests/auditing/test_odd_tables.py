@@ -59,7 +59,7 @@ def csv(table, name="t.csv", **options):
         (lambda: csv(base(), encoding="utf-16"), "t.csv is UTF-16 text; save it as UTF-8."),
         (lambda: csv(base().assign(sex="né"), encoding="latin-1"), "t.csv is not UTF-8 text, line 2"),
         (lambda: csv(pd.DataFrame(columns=base().columns)), "has no rows"),
-        (lambda: csv(base().rename(columns={"race": "a"})), "has two columns 'a' (model 'a'); rename one"),
+        (lambda: csv(base().rename(columns={"race": "a"})), "has two columns 'a' (model 'a') that differ"),
         (
             lambda: csv(base().assign(b=base().b.map({0: "Neg", 1: "Pos"}))),
             "Give model and label the same names",

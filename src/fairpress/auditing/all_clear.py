@@ -1,9 +1,10 @@
 """When a loss of the margin is ruled out: by the interval's upper bound, and by a score test.
 
 Bonett–Price's upper bound alone is too sure of itself where answers flip one way only: with a true loss of exactly δ and no
-gains it lies below δ in up to 10 % of the samples (at δ = .02, 115 rows without a flip are seen 9.8 % of the time). The score
-test takes the variance under the hypothesis of a loss of δ (Tango, Statistics in Medicine 17, 1998); with a quarter of a row as
-continuity correction, both together err in at most 5 % by exact enumeration (``benchmarks/all_clear.py``).
+gains it lies below δ in up to 10 % of the samples (at δ = .02, 115 rows without a flip are seen 9.8 % of the time).
+The score test takes the variance under the hypothesis of a loss of δ (Tango, Statistics in Medicine 17, 1998); with a
+quarter of a row as continuity correction, both together err in at most 5 % by exact enumeration
+(``benchmarks/all_clear.py``).
 """
 
 from __future__ import annotations

@@ -154,7 +154,12 @@ class Source:
                 f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns)
             )
         if f"{name}_1" in self.columns and any(named_twice(p, name) for p in self._paths):
-            raise UserError(f"{self.name} has two columns {name!r} ({role}); rename one of them.")
+            second = quote(f"{name}_1")
+            differ = f"SELECT 1 FROM {self.relation} WHERE {quote(name)} IS DISTINCT FROM {second} LIMIT 1"
+            if self.read(differ).num_rows:
+                raise UserError(
+                    f"{self.name} has two columns {name!r} ({role}) that differ; rename one of them."
+                )
         if _NO_CLASS.match(self.columns[name]):
             raise UserError(
                 f"{self.name}: the column {name!r} ({role}) holds {self.columns[name].lower()}, no plain values."
