@@ -30,6 +30,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "ppv": (rates.ppv_coverage, 1000),
     "pair": (gaps.pair_coverage, 1000),
     "seeds": (seeds.seed_disparity, 600),
+    "seeds-all-clear": (seeds.seed_all_clear, 600),
     "exemplars": (seeds.exemplar_coverage, 200),
     "people": (people.people_coverage, 400),
     "weights": (people.weight_coverage, 400),

@@ -28,13 +28,17 @@ def draw(rng: Rng, n: int, noise: float, tilt: float, steep: float = 1.0) -> tup
 def values(y: np.ndarray, s: np.ndarray) -> dict[str, float]:
     """Return the metrics of one model, written out."""
     ranks, n1 = rankdata(s)[y == 1].sum(), y.sum()
-    bins = np.minimum((s * 15).astype(int), 14)
     return {
         "auc": (ranks - n1 * (n1 + 1) / 2) / (n1 * (len(y) - n1)),
         "log_loss": float(-np.where(y == 1, np.log(s), np.log(1 - s)).mean()),
         "generalized_fpr": float(s[y == 0].mean()),
-        "calibration_error": float(np.abs(np.bincount(bins, weights=s - y)).sum() / len(y)),
     }
+
+
+def calibration_error(y: np.ndarray, s: np.ndarray) -> float:
+    """Return the expected calibration error over 15 bins, written out; `y` may be the true probabilities."""
+    bins = np.minimum((s * 15).astype(int), 14)
+    return float(np.abs(np.bincount(bins, weights=s - y)).sum() / len(y))
 
 
 def pair(y: np.ndarray, s: tuple[np.ndarray, np.ndarray]) -> ScorePair:
@@ -88,7 +92,7 @@ def calibration_coverage(rng: Rng, size: int) -> Iterator[Found]:
             p = 1 / (1 + np.exp(-t))
             z = (steep * t, steep * (1 + tilt) * t + noise * rng.standard_normal(LARGE))
             # Against the true probabilities, or the noise of the labels would be taken for a truth.
-            truth = [values(p, 1 / (1 + np.exp(-v)))["calibration_error"] for v in z]
+            truth = [calibration_error(p, 1 / (1 + np.exp(-v))) for v in z]
             one, change, usual, widths = [], [], [], [[], []]  # type: ignore[var-annotated]
             for i in range(size):
                 y, *s = draw(rng, n, noise, tilt, steep)
@@ -106,7 +110,7 @@ def calibration_coverage(rng: Rng, size: int) -> Iterator[Found]:
                 widths[1].append(high - low)
                 if i < size // 4:
                     at = rng.integers(0, n, (200, n))
-                    again = [values(y[k], s[0][k])["calibration_error"] for k in at]
+                    again = [calibration_error(y[k], s[0][k]) for k in at]
                     low, high = np.percentile(again, [2.5, 97.5])
                     usual.append(bool(low <= truth[0] + 1e-4 and truth[0] - 1e-4 <= high))
             setting = f"n = {n:,}, error {truth[0]:.3f}, change {truth[1] - truth[0]:+.3f}"

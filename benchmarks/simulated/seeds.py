@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from simulated.found import Found, Rng, found
+from scipy.special import ndtri
+from simulated.found import DELTA, Found, Rng, found
 
+from fairpress.auditing.all_clear import ruled_out
 from fairpress.auditing.cells import Cells, Coded
 from fairpress.auditing.crossed import crossed_change, crossed_sums
 from fairpress.auditing.exemplars import exemplars
@@ -94,6 +96,31 @@ def seed_disparity(rng: Rng, size: int) -> Iterator[Found]:
             setting = f"{seeds} seeds, groups of {', '.join(map(str, sizes))} rows, all alike"
             yield found("False disparity over seeds", setting, alarms, 0.05, at_least=False)
             yield found("Gap over groups and seeds", setting, covered, 0.93, width=float(np.mean(widths)))
+
+
+def seed_all_clear(rng: Rng, size: int) -> Iterator[Found]:
+    """One group in one metric whose true loss over seeds and people is exactly the margin."""
+    spread = np.sqrt(2 + 0.15**2)
+    means = [float(spread * ndtri(p)) for p in (0.06, 0.06 + DELTA)]
+    for seeds in (2, 3, 8):
+        for rows in (300, 1000, 3000):
+            group = np.zeros(rows, dtype=np.int64)
+            clear = []
+            for _ in range(size):
+                found_ = SeedEvidence(runs(rng, seeds, group, (means[0], means[1]), np.zeros(1)), "simulated")
+                index = found_.cells.attributes["g"].codes
+                moved = found_.flip_share("b", "a", "accuracy", index, 1)
+                clear.append(
+                    bool(ruled_out(-found_.change("b", "a", "accuracy", index, 1), moved, DELTA, 0.95)[0])
+                )
+            setting = f"{seeds} seeds × {rows:,} rows"
+            yield found(
+                "`no_harm` of one group over seeds at a loss of exactly δ",
+                setting,
+                clear,
+                0.05,
+                at_least=False,
+            )
 
 
 def exemplar_coverage(rng: Rng, size: int) -> Iterator[Found]:

@@ -30,6 +30,7 @@ def artifact(rng: Rng, size: int, rows: int, lost: np.ndarray) -> Iterator[tuple
     flips = rng.multinomial(n, p, size=(size, 8, 2)).astype(float)
     losses: dict[tuple[str, str], Studentized] = {}
     excess: dict[tuple[str, str], Studentized] = {}
+    moved: dict[tuple[str, str], np.ndarray] = {}
     for attribute, groups in ATTRIBUTES.items():
         for metric, labels in (("accuracy", [0, 1]), ("tpr", [1]), ("fpr", [0])):
             part = flips[:, :, labels].sum(axis=2)
@@ -37,9 +38,10 @@ def artifact(rng: Rng, size: int, rows: int, lost: np.ndarray) -> Iterator[tuple
             down, up = (np.stack([part[:, g, i].sum(axis=1) for g in groups], axis=1) for i in (0, 1))
             size_of = np.array([total[g].sum() for g in groups])
             losses[attribute, metric] = bonett_price(down, up, size_of)
+            moved[attribute, metric] = (down + up) / size_of
             excess[attribute, metric] = excess_loss(down, up, np.broadcast_to(size_of, down.shape))
     for i in range(size):
-        judged = judge({k: x[i] for k, x in losses.items()}, DELTA)
+        judged = judge({k: x[i] for k, x in losses.items()}, DELTA, moved={k: x[i] for k, x in moved.items()})
         verdicts = [
             v
             for a in ATTRIBUTES
@@ -86,7 +88,8 @@ def all_clear(rng: Rng, size: int) -> Iterator[Found]:
         for up in (0.0, 0.01, 0.05):
             flips = rng.multinomial(n, [DELTA + up, up, 1 - DELTA - 2 * up], size=size)
             losses = {("g", "accuracy"): bonett_price(flips[:, 0], flips[:, 1], n)}
-            verdict = judge(losses, DELTA)["g", "accuracy"].verdict
+            moved = {("g", "accuracy"): flips[:, :2].sum(axis=1) / n}
+            verdict = judge(losses, DELTA, moved=moved)["g", "accuracy"].verdict
             setting = f"n = {n:,}, {DELTA + up:.0%} lose and {up:.0%} gain a right answer"
             yield found(
                 "`no_harm` of one group at a loss of exactly δ",
