@@ -30,16 +30,21 @@ class Planned:
 
 @dataclass(frozen=True)
 class ReportPlan:
-    """The tasks of a report; `tables` are the joined predictions of each part, by its label."""
+    """The tasks of a report; `tables` are the joined predictions of each part, by its label.
+
+    `tradeoff` makes the section "Size, accuracy, bias" (`tradeoff.tradeoff`), where the config asks for it.
+    """
 
     tasks: tuple[Task, ...]
     sections: tuple[Planned, ...]
     tables: Mapping[str, Task]
+    tradeoff: Task | None = None
 
     @property
     def needed(self) -> list[str]:
         """Return the keys of the results that the report reads."""
-        return [*(s.task.key for s in self.sections), *(t.key for t in self.tables.values())]
+        more = [self.tradeoff.key] if self.tradeoff is not None else []
+        return [*(s.task.key for s in self.sections), *(t.key for t in self.tables.values()), *more]
 
 
 def report_plan(
@@ -82,13 +87,35 @@ class _Layout:
         sections += [
             section for pair in self.config.contrasts for section in self._contrast(pair.of, pair.against)
         ]
-        return ReportPlan(tuple(self.tasks.values()), tuple(sections), self.tables)
+        tradeoff = self._tradeoff()
+        return ReportPlan(tuple(self.tasks.values()), tuple(sections), self.tables, tradeoff)
+
+    def _tradeoff(self) -> Task | None:
+        """Return the task that tells size, accuracy and bias, on the seeds that the baseline is complete on."""
+        asked = self.config.size_accuracy_bias
+        if asked is None or "" not in self.tables:
+            return None
+        (part,) = self.plan.parts
+        params = {
+            "by": list(part.by),
+            "groups": {k: list(v) for k, v in asked.groups.items()},
+            "positive": self.data[part.dataset].positive,
+            "confidence": self.config.audit.confidence,
+            "repeated": self.data[part.dataset].repeated,
+            "placebo_of": dict(self.plan.placebo_of),
+            "naive": list(self.plan.naive),
+            "code": [code_digest(f"fairpress.{package}") for package in ("auditing", "studies")],
+        }
+        return self._kept(make("tradeoff", "size, accuracy, bias", params, (self.tables[""].key,)))
 
     def _part(self, part: Part) -> Iterator[Planned]:
         own = self._complete(part, BASELINE)
         if not own:
             return
-        seeds_of = {r: self._common(own, part, r) for r in self.plan.recipes}
+        # Checkpoints are points of a curve, not ways to compress: they stand in "Size, accuracy, bias".
+        curve = self.config.size_accuracy_bias is not None
+        recipes_told = [r for r in self.plan.recipes if not (curve and r.startswith("checkpoint"))]
+        seeds_of = {r: self._common(own, part, r) for r in recipes_told}
         together: dict[Seeds, list[str]] = {}
         for recipe, seeds in seeds_of.items():
             if seeds:
@@ -106,6 +133,8 @@ class _Layout:
                 seeds,
             )
         for recipe, placebo in self.plan.placebo_of.items():
+            if recipe not in seeds_of:
+                continue
             seeds = tuple(s for s in seeds_of[recipe] if s in self._complete(part, placebo))
             if seeds:
                 yield self._section(
