@@ -161,7 +161,8 @@ def _told(estimate: Estimate, params: Mapping[str, Any]) -> dict[str, Any]:
 def _validation(facts: Sequence[Mapping[str, Any]]) -> float | None:
     """Return the mean accuracy of a model's files on validation rows; None where some card does not tell."""
     found = [
-        f["provenance"].get("details", {}).get("validation", f["provenance"].get("validation", {})).get("accuracy")
+        f["provenance"].get("details", {}).get("validation", {}).get("accuracy")
+        or f["provenance"].get("validation_accuracy")
         for f in facts
     ]
     return None if not found or None in found else float(np.mean(found))
