@@ -28,9 +28,9 @@ def bias_change(
     """Return the pairwise bias of a model, or by how much it differs from another's on the same rows and seeds.
 
     Bias is T(x) = Σ over pairs of groups |x_i − x_j|, summed over TPR and TNR (Kamal and Talbert 2024, eq. 1). With w the
-    weights 2k − K + 1 of the k-th smallest rate, T(x) = w·x, and T(x) ≥ v·x for the weights v of any other order. Hence, with
-    w₀ and w₁ of the true orders before and after and Δ the paired changes, w₀·Δ ≤ T(x₁) − T(x₀) ≤ w₁·Δ. Of each model and
-    rate every order is kept that no pair of groups contradicts (one-sided crossed tests, α/10 over all pairs, rates and
+    weights 2k − K + 1 of the k-th smallest rate, T(x) = w·x, and T(x) ≥ v·x for the weights v of any other order. With
+    w₀ and w₁ of the true orders before and after and Δ the paired changes, hence w₀·Δ ≤ T(x₁) − T(x₀) ≤ w₁·Δ. Of each model
+    and rate every order is kept that no pair of groups contradicts (one-sided crossed tests, α/10 over all pairs, rates and
     models together); the bounds are the least lower bound of w·Δ over the orders kept of the model before and the largest
     upper bound over those of the model after (one-sided, 0.45 α each). Where groups are equal every order of them is true.
     Conservative near ties, an ordinary paired interval away from them.
@@ -68,7 +68,9 @@ def bias_change(
     )
     if before is None:
         low, high = max(0.0, low), max(0.0, high)
-    return Estimate(value, min(low, value), max(high, value), n, "crossed-orders" if sums.seeds > 1 else "orders")
+    return Estimate(
+        value, min(low, value), max(high, value), n, "crossed-orders" if sums.seeds > 1 else "orders"
+    )
 
 
 def _spread(x: Floats) -> float:
@@ -77,7 +79,7 @@ def _spread(x: Floats) -> float:
 
 
 def _steps(k: int) -> Floats:
-    return 2.0 * np.arange(k) - k + 1
+    return np.asarray(2.0 * np.arange(k) - k + 1, float)
 
 
 def _orders(sums: CrossedProducts, role: Floats, family: int, k: int, level: float) -> list[Floats]:

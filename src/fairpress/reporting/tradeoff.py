@@ -151,8 +151,10 @@ def _bias_panel(t: Tradeoff, attribute: str, pruned: Sequence[Mapping[str, Any]]
     by_name = {m["model"]: m for m in t.models}
     rows = []
     for m in pruned:
-        x = 100 * (m["sparsity"] or 0)
-        points = [(x, "baseline" if m["model"] == "fp32" else "pruned", m["bias"][attribute])]
+        x = 100.0 * (m["sparsity"] or 0.0)
+        points: list[tuple[float, str, Any]] = [
+            (x, "baseline" if m["model"] == "fp32" else "pruned", m["bias"][attribute])
+        ]
         if m["placebo"] in by_name:
             points.append((x - 1.2, "its placebo", by_name[m["placebo"]]["bias"][attribute]))
         if "bias" in m.get("control", {}):
@@ -160,7 +162,13 @@ def _bias_panel(t: Tradeoff, attribute: str, pruned: Sequence[Mapping[str, Any]]
         if (v := t.theirs("bias", attribute, m["model"])) is not None:
             points.append((x, THEIRS, {"value": v}))
         rows += [
-            {"x": at, "what": what, "y": e["value"], "low": e.get("low", e["value"]), "high": e.get("high", e["value"])}
+            {
+                "x": at,
+                "what": what,
+                "y": e["value"],
+                "low": e.get("low", e["value"]),
+                "high": e.get("high", e["value"]),
+            }
             for at, what, e in points
             if e["value"] is not None
         ]

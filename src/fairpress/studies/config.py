@@ -226,11 +226,13 @@ class StudyConfig(_Strict):
         if self.size_accuracy_bias is not None:
             if self.datasets or self.models or self.per_attribute or self.per_group:
                 raise ValueError(
-                    "`size_accuracy_bias` is for studies of one dataset and one model, with networks that all attributes share"
+                    "`size_accuracy_bias` is for studies of one dataset, one model, and networks that all attributes share"
                 )
             odd = sorted(set(self.size_accuracy_bias.groups) - set(self.audit.by))
             if odd:
-                raise ValueError(f"`size_accuracy_bias.groups` names {odd[0]!r}, which is not among `audit.by`")
+                raise ValueError(
+                    f"`size_accuracy_bias.groups` names {odd[0]!r}, which is not among `audit.by`"
+                )
         known = [set(self.all_datasets), set(self.all_models)]
         for contrast in self.contrasts:
             if contrast.of == contrast.against or not any(

@@ -19,7 +19,9 @@ LATENCY = "latency.json"
 ROUNDS = 15
 
 
-def latency(store: Store, layout: Plan, models: Sequence[str], undone: Collection[str]) -> dict[str, Any] | None:
+def latency(
+    store: Store, layout: Plan, models: Sequence[str], undone: Collection[str]
+) -> dict[str, Any] | None:
     """Return a bench as `Bench.to_dict` makes it, of the first network of each model; None without a baseline.
 
     A model whose first task failed is left out. Placebos and checkpoints have the baseline's graph and are not timed.

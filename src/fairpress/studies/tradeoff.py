@@ -1,9 +1,10 @@
-"""Size, accuracy and pairwise bias of every recipe, against the baseline, its placebo, and dense networks of equal accuracy."""
+"""Size, accuracy and bias of every recipe, against baseline, placebo, and dense networks of equal accuracy."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,9 +41,7 @@ def tradeoff(store: Store, task: Task) -> dict[str, bytes]:
     return {TRADEOFF: json.dumps(found, allow_nan=False, indent=1).encode()}
 
 
-def compare(
-    table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping[str, Any]
-) -> dict[str, Any]:
+def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the comparison of all models of a table of stacked seeds; `facts` are those of every network."""
     models = [m for m in dict.fromkeys(f["recipe"] for f in facts) if m in table.column_names]
     seeds = np.unique(table["seed"].to_numpy())
@@ -63,7 +62,13 @@ def compare(
         for m in models
         if m in validation and m != BASELINE and not m.startswith((CHECKPOINT, "placebo")) and len(curve) > 1
     }
-    out: dict[str, Any] = {"models": [], "groups": {}, "used": {}, "seeds": len(seeds), "rows": right.shape[-1]}
+    out: dict[str, Any] = {
+        "models": [],
+        "groups": {},
+        "used": {},
+        "seeds": len(seeds),
+        "rows": right.shape[-1],
+    }
     unit = {m: np.eye(len(models))[i] for i, m in enumerate(models)}
     mixed = {
         m: (1 - c["weight"]) * unit[c["below"]] + c["weight"] * unit[c["above"]]
@@ -92,7 +97,10 @@ def compare(
 
     def bias(after: np.ndarray, before: np.ndarray | None = None) -> dict[str, Any]:
         return {
-            a: _told(bias_change(sums, after.tolist(), None if before is None else before.tolist(), confidence), params)
+            a: _told(
+                bias_change(sums, after.tolist(), None if before is None else before.tolist(), confidence),
+                params,
+            )
             for a, sums in biased.items()
         }
 
@@ -110,7 +118,9 @@ def compare(
         }
         if m != BASELINE:
             entry["against_baseline"] = bias(unit[m], unit[BASELINE])
-            entry["accuracy_against_baseline"] = _told(_rate(everybody, unit[m] - unit[BASELINE], confidence), params)
+            entry["accuracy_against_baseline"] = _told(
+                _rate(everybody, unit[m] - unit[BASELINE], confidence), params
+            )
         if placebo in unit:
             entry["against_placebo"] = bias(unit[m], unit[placebo])
         if m in controls:
@@ -130,14 +140,20 @@ def match(accuracy: float, curve: Sequence[tuple[float, str]]) -> dict[str, Any]
 
     `curve` holds (mean validation accuracy, model) of checkpoints and the baseline, sorted. One choice for all seeds: a
     single network's accuracy on some hundred validation rows is uncertain by more than whole epochs differ, and choosing per
-    seed would match noise. The control then answers as the upper with probability `weight`, else as the lower: its rates are the
-    mixture of theirs. Outside the curve there is no control: `reason` says which end, and test rows never choose.
+    seed would match noise. The control then answers as the upper with probability `weight`, else as the lower: its rates
+    are the mixture of theirs. Outside the curve there is no control: `reason` says which end, and test rows never choose.
     """
     if accuracy < curve[0][0]:
-        return {"reason": f"less accurate on validation rows than the earliest checkpoint ({curve[0][1]})", "side": "below"}
+        return {
+            "reason": f"less accurate on validation rows than the earliest checkpoint ({curve[0][1]})",
+            "side": "below",
+        }
     if accuracy > curve[-1][0]:
-        return {"reason": "at least as accurate on validation rows as every dense network here", "side": "above"}
-    for (low, below), (high, above) in zip(curve, curve[1:], strict=False):
+        return {
+            "reason": "at least as accurate on validation rows as every dense network here",
+            "side": "above",
+        }
+    for (low, below), (high, above) in pairwise(curve):
         if low <= accuracy <= high:
             weight = (accuracy - low) / (high - low) if high > low else 1.0
             return {"below": below, "above": above, "weight": weight}
