@@ -66,8 +66,8 @@ def bias_change(
         for sign, role in zip((1, -1), roles, strict=False)
         for family in (0, 1)
     )
-    if before is None:
-        low, high = max(0.0, low), max(0.0, high)
+    most = 2.0 * (k // 2) * (k - k // 2)  # half of the groups at 0, half at 1
+    low, high = max(0.0 if before is None else -most, low), min(most, high)
     return Estimate(
         value, min(low, value), max(high, value), n, "crossed-orders" if sums.seeds > 1 else "orders"
     )
