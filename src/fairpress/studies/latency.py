@@ -16,7 +16,7 @@ from fairpress.studies.plan import BASELINE, Plan
 from fairpress.studies.tasks import read_artifacts
 
 LATENCY = "latency.json"
-ROUNDS = 15
+ROUNDS = 7
 
 
 def latency(
