@@ -154,8 +154,8 @@ class Source:
                 f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns)
             )
         if f"{name}_1" in self.columns and any(named_twice(p, name) for p in self._paths):
-            second = quote(f"{name}_1")
-            differ = f"SELECT 1 FROM {self.relation} WHERE {quote(name)} IS DISTINCT FROM {second} LIMIT 1"
+            a, b = (f"{quote(c)}::VARCHAR" for c in (name, f"{name}_1"))
+            differ = f"SELECT 1 FROM {self.relation} WHERE {a} IS DISTINCT FROM {b} LIMIT 1"
             if self.read(differ).num_rows:
                 raise UserError(
                     f"{self.name} has two columns {name!r} ({role}) that differ; rename one of them."

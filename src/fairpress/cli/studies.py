@@ -100,6 +100,13 @@ def _show(done: Finished) -> None:
                 say(sentence, markup=False)
     if several:
         _show_bias(done)
+    if done.tradeoff is not None:
+        from fairpress.reporting.tradeoff import render
+
+        say("\n[bold underline]Size, accuracy, bias[/]")
+        for part in render(done.tradeoff):
+            say(part, markup=False)
+        return
     say("")
     for m in done.models:
         ratio = done.models[0].bytes / m.bytes

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from fairpress.auditing.result import Audit
 from fairpress.auditing.run import group_name
+from fairpress.reporting import tradeoff as tradeoff_words
 from fairpress.reporting import words
 from fairpress.reporting.figures import forest
+from fairpress.reporting.tradeoff import Tradeoff
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -57,6 +59,7 @@ def render(
     banner: str = "",
     notes: Sequence[str] = (),
     figures: Figures | None = None,
+    tradeoff: Tradeoff | None = None,
 ) -> str:
     """Return the report.
 
@@ -74,6 +77,8 @@ def render(
         Limits and sources, beside the audits' own.
     figures
         What `draw` returned, where it has been called already.
+    tradeoff
+        The section "Size, accuracy, bias".
     """
     return _template().render(
         sections=sections,
@@ -83,6 +88,9 @@ def render(
         banner=banner,
         notes=list(dict.fromkeys([*notes, *(n for s in sections for n in s.audit.notes)])),
         figures=draw(sections) if figures is None else figures,
+        tradeoff=tradeoff,
+        tw=tradeoff_words,
+        nothing=None,
         words=words,
         group_name=group_name,
     )

@@ -80,6 +80,51 @@ class Contrast(_Strict):
     against: str
 
 
+class Published(_Strict):
+    """What a paper says of the same: our numbers are put beside these.
+
+    Attributes
+    ----------
+    source
+        Author, year, title.
+    note
+        On what and how it was measured, where that differs from this study.
+    group_sizes
+        Attribute → group → rows.
+    kilobytes
+        Recipe → size of the file.
+    bias
+        Attribute → recipe → pairwise bias.
+    accuracy
+        Attribute → recipe → accuracy between 0 and 1 (of the networks that were trained for that attribute).
+    """
+
+    source: str
+    note: str = ""
+    group_sizes: dict[str, dict[str, int]] = Field(default_factory=dict)
+    kilobytes: dict[str, float] = Field(default_factory=dict)
+    bias: dict[str, dict[str, float]] = Field(default_factory=dict)
+    accuracy: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+
+class SizeAccuracyBias(_Strict):
+    """The section "Size, accuracy, bias" of the report.
+
+    Attributes
+    ----------
+    groups
+        Attribute → the groups whose bias is told; all with at least 30 rows of either label where nothing is said.
+    latency
+        Time one network of every recipe at batch 1, 32 and 1,000, after everything else.
+    published
+        What a paper found.
+    """
+
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    latency: bool = True
+    published: Published | None = None
+
+
 class StudyConfig(_Strict):
     """A matrix of datasets × models × recipes × seeds × folds.
 
@@ -109,6 +154,9 @@ class StudyConfig(_Strict):
         Train networks of their own for each sensitive attribute, on the same parts, from other seeds.
     per_group
         Train networks of their own for each group, on that group's rows alone.
+    size_accuracy_bias
+        Tell size, accuracy, pairwise bias and latency of all recipes in one section, with the control of equal accuracy
+        where there are recipes ``checkpoint-…``. For studies of one dataset and one model.
     networks_per_task
         How many networks are trained as one batch. It belongs to the study, not to the machine, so that
         results do not depend on the number of workers.
@@ -128,6 +176,7 @@ class StudyConfig(_Strict):
     contrasts: tuple[Contrast, ...] = ()
     per_attribute: bool = False
     per_group: bool = False
+    size_accuracy_bias: SizeAccuracyBias | None = None
     audit: AuditConfig
     device: str = "cpu"
     networks_per_task: int = Field(default=10, ge=1)
@@ -174,6 +223,16 @@ class StudyConfig(_Strict):
                 raise ValueError(f"give either `{one}` or `{several}`")
         if self.per_attribute and self.per_group:
             raise ValueError("say either `per_attribute` or `per_group`")
+        if self.size_accuracy_bias is not None:
+            if self.datasets or self.models or self.per_attribute or self.per_group:
+                raise ValueError(
+                    "`size_accuracy_bias` is for studies of one dataset, one model, and networks that all attributes share"
+                )
+            odd = sorted(set(self.size_accuracy_bias.groups) - set(self.audit.by))
+            if odd:
+                raise ValueError(
+                    f"`size_accuracy_bias.groups` names {odd[0]!r}, which is not among `audit.by`"
+                )
         known = [set(self.all_datasets), set(self.all_models)]
         for contrast in self.contrasts:
             if contrast.of == contrast.against or not any(

@@ -18,7 +18,11 @@ LABELS = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 def schema() -> dict[str, Any]:
     """Return the schema. What it cannot say, such as which attributes a dataset has, `fairpress study check` does."""
     made = StudyConfig.model_json_schema()
-    definitions = {k: v for k, v in made.pop("$defs").items() if k in ("AuditConfig", "Contrast")}
+    definitions = {
+        k: v
+        for k, v in made.pop("$defs").items()
+        if k in ("AuditConfig", "Contrast", "SizeAccuracyBias", "Published")
+    }
     properties = made["properties"]
     # Some keys are for networks that read images alone; where both have a key, tables say its default.
     training = {**ImageFitConfig.model_json_schema(), "description": "How the baselines are trained."}

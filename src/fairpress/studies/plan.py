@@ -14,7 +14,7 @@ from fairpress.core.canonical import digest
 from fairpress.studies.config import DatasetChoice, StudyConfig
 from fairpress.studies.matrix import Cell, Groups, Network, Part, parts
 
-Kind = Literal["train", "compress", "predict", "naive", "join", "audit"]
+Kind = Literal["train", "compress", "predict", "naive", "join", "audit", "tradeoff"]
 
 # Raised by hand when a task's meaning changes, so that older results are not taken for newer ones.
 STEP_VERSION: Mapping[Kind, int] = {
@@ -24,6 +24,7 @@ STEP_VERSION: Mapping[Kind, int] = {
     "naive": 1,
     "join": 1,
     "audit": 1,
+    "tradeoff": 1,
 }
 LIBRARIES: Mapping[Kind, tuple[str, ...]] = {
     "train": ("numpy", "torch", "onnx", "onnxscript"),
@@ -32,6 +33,7 @@ LIBRARIES: Mapping[Kind, tuple[str, ...]] = {
     "naive": ("numpy", "pyarrow"),
     "join": ("pyarrow",),
     "audit": ("numpy", "scipy", "duckdb", "pyarrow", "altair", "vl-convert-python"),
+    "tradeoff": ("numpy", "scipy", "pyarrow"),
 }
 BASELINE = "fp32"
 

@@ -16,16 +16,19 @@ from fairpress.auditing.schema import to_dict
 from fairpress.core.canonical import canonical_json, digest
 from fairpress.core.errors import FairpressError
 from fairpress.reporting.html import ModelFacts, Section, render
+from fairpress.reporting.tradeoff import Tradeoff, draw
 from fairpress.reporting.words import points, share
 from fairpress.store.content import Entry, Store
 from fairpress.studies import reported
 from fairpress.studies.executor import Outcome
 from fairpress.studies.findings import Finding, findings
+from fairpress.studies.latency import latency
 from fairpress.studies.output import slug, write
 from fairpress.studies.plan import Plan, Task
 from fairpress.studies.prepare import Prepared
 from fairpress.studies.sections import Planned, ReportPlan
 from fairpress.studies.tasks import read_entry
+from fairpress.studies.tradeoff import TRADEOFF
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Finished:
         What must stand above every result.
     outcome, tasks
         What was reused, ran, failed and was skipped; key → task.
+    tradeoff
+        Size, accuracy and bias of all recipes, where the study asks for it.
     """
 
     folder: Path
@@ -56,6 +61,7 @@ class Finished:
     warnings: tuple[str, ...]
     outcome: Outcome
     tasks: Mapping[str, Task]
+    tradeoff: Tradeoff | None = None
 
 
 def write_report(
@@ -94,6 +100,7 @@ def write_report(
         if p.about in ("compressed", "placebo")
         for (compressed, metric), svg in reported.read_figures(made[p.task.key]).items()
     }
+    tradeoff = _tradeoff(ready, report, outcome, store)
     made_by = _made_by(ready, command)
     page = render(
         [
@@ -107,6 +114,7 @@ def write_report(
         banner=" ".join(warnings),
         notes=[note for data in ready.data.values() for note in data.notes],
         figures=figures,
+        tradeoff=tradeoff,
     )
     several = len(tables) > 1 or "" not in tables
     files = {
@@ -117,6 +125,7 @@ def write_report(
         },
         "audit.json": _json({s.title: to_dict(s.audit) for s in sections}),
         "bias.json": _json([f.to_dict() for f in bias]),
+        **({} if tradeoff is None else _tradeoff_files(tradeoff)),
         "study.json": _json({"name": name, **made_by, "warnings": list(warnings)}),
         "models.json": _json([{"part": label, **f} for label, found in facts.items() for f in found]),
         **{
@@ -130,7 +139,30 @@ def write_report(
     # Another command may be writing the same folder.
     with store.lock(f"report-{digest(str(out.resolve()))}"):
         write(out, files)
-    return Finished(out, sections, tuple(planned), models, bias, warnings, outcome, tasks)
+    return Finished(out, sections, tuple(planned), models, bias, warnings, outcome, tasks, tradeoff)
+
+
+def _tradeoff(ready: Prepared, report: ReportPlan, outcome: Outcome, store: Store) -> Tradeoff | None:
+    """Return size, accuracy and bias of all recipes with charts; networks are timed here, when nothing else runs."""
+    asked, task = ready.config.size_accuracy_bias, report.tradeoff
+    if asked is None or task is None or task.key in outcome.undone:
+        return None
+    found = json.loads(read_entry(store, task.key).files[TRADEOFF])
+    models = [m["model"] for m in found["models"]]
+    made = Tradeoff(
+        found,
+        None if asked.published is None else asked.published.model_dump(),
+        latency(store, ready.layout, models, outcome.undone) if asked.latency else None,
+    )
+    return replace(made, figures=draw(made))
+
+
+def _tradeoff_files(made: Tradeoff) -> dict[str, bytes]:
+    told = {**made.found, "published": made.published, "latency": made.latency}
+    return {
+        "tradeoff.json": _json(told),
+        **{f"figures/{name}.svg": svg.encode() for name, svg in made.figures.items()},
+    }
 
 
 def _made_by(ready: Prepared, command: str) -> dict[str, str]:

@@ -37,18 +37,23 @@ class ReportPlan:
     tables
         Label of a part → tasks that join its predictions: first on the seeds of its baseline, then on fewer, where
         a model lost some.
+    tradeoff
+        Makes the section "Size, accuracy, bias" (`tradeoff.tradeoff`), where the config asks for it.
     """
 
     tasks: tuple[Task, ...]
     sections: tuple[Planned, ...]
     tables: Mapping[str, Sequence[Task]]
+    tradeoff: Task | None = None
 
     @property
     def needed(self) -> list[str]:
         """Return the keys of the results that the report reads."""
+        more = [self.tradeoff.key] if self.tradeoff is not None else []
         return [
             *(s.task.key for s in self.sections),
             *(t.key for found in self.tables.values() for t in found),
+            *more,
         ]
 
 
@@ -92,14 +97,36 @@ class _Layout:
         sections += [
             section for pair in self.config.contrasts for section in self._contrast(pair.of, pair.against)
         ]
-        return ReportPlan(tuple(self.tasks.values()), tuple(sections), self.tables)
+        tradeoff = self._tradeoff()
+        return ReportPlan(tuple(self.tasks.values()), tuple(sections), self.tables, tradeoff)
+
+    def _tradeoff(self) -> Task | None:
+        """Return the task that tells size, accuracy and bias, on the seeds that the baseline is complete on."""
+        asked = self.config.size_accuracy_bias
+        if asked is None or "" not in self.tables:
+            return None
+        (part,) = self.plan.parts
+        params = {
+            "by": list(part.by),
+            "groups": {k: list(v) for k, v in asked.groups.items()},
+            "positive": self.data[part.dataset].positive,
+            "confidence": self.config.audit.confidence,
+            "repeated": self.data[part.dataset].repeated,
+            "placebo_of": dict(self.plan.placebo_of),
+            "naive": list(self.plan.naive),
+            "code": [code_digest(f"fairpress.{package}") for package in ("auditing", "studies")],
+        }
+        return self._kept(make("tradeoff", "size, accuracy, bias", params, (self.tables[""][0].key,)))
 
     def _part(self, part: Part) -> Iterator[Planned]:
         own = self._complete(part, BASELINE)
         if not own:
             return
         self._table(part, own)
-        seeds_of = {r: self._common(own, part, r) for r in self.plan.recipes}
+        # Checkpoints are points of a curve, not ways to compress: they stand in "Size, accuracy, bias".
+        curve = self.config.size_accuracy_bias is not None
+        recipes_told = [r for r in self.plan.recipes if not (curve and r.startswith("checkpoint"))]
+        seeds_of = {r: self._common(own, part, r) for r in recipes_told}
         together: dict[Seeds, list[str]] = {}
         for recipe, seeds in seeds_of.items():
             if seeds:
@@ -117,6 +144,8 @@ class _Layout:
                 seeds,
             )
         for recipe, placebo in self.plan.placebo_of.items():
+            if recipe not in seeds_of:
+                continue
             seeds = tuple(s for s in seeds_of[recipe] if s in self._complete(part, placebo))
             if seeds:
                 yield self._section(

@@ -207,7 +207,7 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 def work_of(kind: Kind) -> Work:
     """Return what makes the files of a kind of task from the store and the task."""
-    from fairpress.studies import reported
+    from fairpress.studies import reported, tradeoff
 
     work: Mapping[Kind, Work] = {
         "train": _train,
@@ -216,5 +216,6 @@ def work_of(kind: Kind) -> Work:
         "naive": _naive,
         "join": reported.join,
         "audit": reported.audit,
+        "tradeoff": tradeoff.tradeoff,
     }
     return work[kind]

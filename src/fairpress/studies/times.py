@@ -17,6 +17,7 @@ GUESS: Mapping[Kind, float] = {
     "naive": 1.0,
     "join": 1.0,
     "audit": 3.0,
+    "tradeoff": 3.0,
 }
 
 

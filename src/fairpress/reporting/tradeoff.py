@@ -1,0 +1,233 @@
+"""The section "Size, accuracy, bias" of a study: tables and charts of all recipes, a paper's numbers beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fairpress.core.estimate import Estimate
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+OURS, THEIRS = "ours", "published"
+SOURCES = ("baseline", "pruned", "its placebo", "dense, equal accuracy", "published")
+COLOURS = ("#475467", "#b42318", "#1570ef", "#946200", "#98a2b3")
+SHAPES = ("square", "circle", "diamond", "triangle-up", "cross")
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """What `studies.tradeoff` found, what a paper found, and a bench.
+
+    Attributes
+    ----------
+    found
+        ``models``, ``groups``, ``used`` …, as tradeoff.json holds them.
+    published
+        ``source``, ``note``, ``group_sizes``, ``kilobytes``, ``bias``, ``accuracy``; None where nothing is published.
+    latency
+        A bench as `runtime.bench_result.Bench.to_dict` gives it.
+    """
+
+    found: Mapping[str, Any]
+    published: Mapping[str, Any] | None = None
+    latency: Mapping[str, Any] | None = None
+    figures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def models(self) -> Sequence[Mapping[str, Any]]:
+        return list(self.found["models"])
+
+    @property
+    def attributes(self) -> list[str]:
+        return list(self.found["used"])
+
+    def theirs(self, what: str, *keys: str) -> float | None:
+        """Return a published number, None where there is none."""
+        node: Any = (self.published or {}).get(what, {})
+        for key in keys:
+            node = node.get(key, {}) if isinstance(node, Mapping) else {}
+        return float(node) if isinstance(node, (int, float)) else None
+
+
+def estimate(value: Mapping[str, Any]) -> Estimate:
+    """Return an estimate from what `Estimate.to_dict` made of it."""
+    return Estimate(**value)
+
+
+def short(value: Mapping[str, Any], digits: int = 3, sign: str = "", factor: float = 1.0) -> str:
+    """Write an estimate with its interval, or a dash: ``0.262 [0.201, 0.322]``."""
+    if value.get("value") is None:
+        return "–"
+    text = f"{factor * value['value']:{sign}.{digits}f}"
+    if value.get("low") is not None:
+        text += f" [{factor * value['low']:.{digits}f}, {factor * value['high']:.{digits}f}]"
+    return text.replace("-", "−")
+
+
+def word(value: Mapping[str, Any]) -> str:
+    """Say what the interval of a change allows to say."""
+    if value.get("low") is None:
+        return "not estimable"
+    return "raised" if value["low"] > 0 else "lowered" if value["high"] < 0 else "undecided"
+
+
+def control_words(model: Mapping[str, Any]) -> str:
+    """Say which dense networks a model was matched with, or why with none."""
+    control = model.get("control")
+    if control is None:
+        return "–"
+    if "reason" in control:
+        return str(control["reason"])
+    between = f"{1 - control['weight']:.0%} {control['below']}, {control['weight']:.0%} {control['above']}"
+    return f"{between}; accuracy {short(control['accuracy_difference'], 1, '+', 100)} points from it"
+
+
+def draw(t: Tradeoff) -> dict[str, str]:
+    """Return name of the chart → SVG: ``size`` (figure 1), ``sparsity-size`` (2), ``sparsity-bias`` (3)."""
+    import altair as alt
+
+    sizes = []
+    for m in t.models:
+        if m["model"].startswith(("placebo", "checkpoint")):
+            continue
+        sizes.append({"model": m["model"], "kb": m["bytes"] / 1e3, "what": "file"})
+        sizes.append({"model": m["model"], "kb": m["gzip_bytes"] / 1e3, "what": "gzipped"})
+        if (theirs := t.theirs("kilobytes", m["model"])) is not None:
+            sizes.append({"model": m["model"], "kb": theirs, "what": THEIRS})
+    order = list(dict.fromkeys(s["model"] for s in sizes))
+    kinds = alt.Scale(domain=["file", "gzipped", THEIRS], range=["#344054", "#1570ef", "#98a2b3"])
+    bars = (
+        alt.Chart(alt.Data(values=sizes))
+        .mark_bar()
+        .encode(
+            x=alt.X("model:N", sort=order, title=None, axis=alt.Axis(labelAngle=-40)),
+            xOffset=alt.XOffset("what:N", sort=["file", "gzipped", THEIRS]),
+            y=alt.Y("kb:Q", title="KB"),
+            color=alt.Color("what:N", scale=kinds, title=None),
+        )
+        .properties(width=620, height=240)
+    )
+    out = {"size": _svg(bars, "Size of every recipe's file, raw and gzipped")}
+    pruned = [m for m in t.models if m["model"] == "fp32" or _pruned(m)]
+    if len(pruned) < 2:
+        return out
+    curve = [
+        {"x": 100 * (m["sparsity"] or 0), "kb": m[b] / 1e3, "what": w}
+        for m in pruned
+        for b, w in (("bytes", "file"), ("gzip_bytes", "gzipped"))
+    ]
+    curve += [
+        {"x": 100 * (m["sparsity"] or 0), "kb": v, "what": THEIRS}
+        for m in pruned
+        if (v := t.theirs("kilobytes", m["model"])) is not None
+    ]
+    lines = (
+        alt.Chart(alt.Data(values=curve))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("x:Q", title="weights that are zero, %"),
+            y=alt.Y("kb:Q", title="KB"),
+            color=alt.Color("what:N", scale=kinds, title=None),
+        )
+        .properties(width=420, height=240)
+    )
+    out["sparsity-size"] = _svg(lines, "Size against sparsity")
+    panels = [_bias_panel(t, a, pruned) for a in t.attributes]
+    chart = alt.hconcat(*panels).resolve_scale(color="shared", shape="shared")
+    out["sparsity-bias"] = _svg(chart, "Pairwise bias against sparsity with intervals")
+    return out
+
+
+def _pruned(model: Mapping[str, Any]) -> bool:
+    return model["sparsity"] is not None and "+" not in model["model"]
+
+
+def _bias_panel(t: Tradeoff, attribute: str, pruned: Sequence[Mapping[str, Any]]) -> Any:
+    import altair as alt
+
+    by_name = {m["model"]: m for m in t.models}
+    rows = []
+    for m in pruned:
+        x = 100.0 * (m["sparsity"] or 0.0)
+        points: list[tuple[float, str, Any]] = [
+            (x, "baseline" if m["model"] == "fp32" else "pruned", m["bias"][attribute])
+        ]
+        if m["placebo"] in by_name:
+            points.append((x - 1.2, "its placebo", by_name[m["placebo"]]["bias"][attribute]))
+        if "bias" in m.get("control", {}):
+            points.append((x + 1.2, "dense, equal accuracy", m["control"]["bias"][attribute]))
+        if (v := t.theirs("bias", attribute, m["model"])) is not None:
+            points.append((x, THEIRS, {"value": v}))
+        rows += [
+            {
+                "x": at,
+                "what": what,
+                "y": e["value"],
+                "low": e.get("low", e["value"]),
+                "high": e.get("high", e["value"]),
+            }
+            for at, what, e in points
+            if e["value"] is not None
+        ]
+    base = alt.Chart(alt.Data(values=rows))
+    x = alt.X("x:Q", title="weights that are zero, %")
+    colour = alt.Color("what:N", scale=alt.Scale(domain=SOURCES, range=COLOURS), title=None)
+    shape = alt.Shape("what:N", scale=alt.Scale(domain=SOURCES, range=SHAPES), title=None)
+    rules = base.mark_rule().encode(x=x, y=alt.Y("low:Q", title="pairwise bias"), y2="high:Q", color=colour)
+    dots = base.mark_point(filled=True, size=50, opacity=1).encode(x=x, y="y:Q", color=colour, shape=shape)
+    return (rules + dots).properties(width=250, height=240, title=attribute)
+
+
+def _svg(chart: Any, label: str) -> str:
+    import vl_convert as vlc
+
+    spec = (
+        chart.configure(font="Arial, Liberation Sans, sans-serif", background="#ffffff")
+        .configure_legend(orient="top")
+        .to_dict()
+    )
+    svg: str = vlc.vegalite_to_svg(spec)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+def render(t: Tradeoff) -> Iterator[RenderableType]:
+    """Yield what to print: a short table, then what is slower."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("recipe", "KB", "accuracy %", *t.attributes, "constant"):
+        table.add_column(column, justify="left" if column == "recipe" else "right", no_wrap=True)
+    for m in t.models:
+        table.add_row(
+            m["model"],
+            f"{m['bytes'] / 1e3:.1f}",
+            "–" if m["accuracy"]["value"] is None else f"{100 * m['accuracy']['value']:.1f}",
+            *(short({**m["bias"][a], "low": None}) + _mark(m, a) for a in t.attributes),
+            f"{m['constant']} of {m['networks']}",
+        )
+    yield table
+    yield (
+        "Bias: the sum over pairs of groups of |ΔTPR| + |ΔTNR|. ↑ ↓: raised, lowered against the baseline; ↑p ↓p: against "
+        "its placebo; ↑a ↓a: against dense networks of equal accuracy. Without a mark: undecided."
+    )
+    for m in t.models:
+        if "change" in m.get("control", {}):
+            changes = ", ".join(f"{a} {short(m['control']['change'][a], 3, '+')}" for a in t.attributes)
+            yield f"{m['model']} against dense networks of equal accuracy: {changes} ({control_words(m)})"
+    for sentence in (t.latency or {}).get("sentences", []):
+        yield f"! {sentence}"
+
+
+def _mark(model: Mapping[str, Any], attribute: str) -> str:
+    out = ""
+    for key, sign in (("against_baseline", ""), ("against_placebo", "p")):
+        out += _arrow(model.get(key, {}).get(attribute), sign)
+    return out + _arrow(model.get("control", {}).get("change", {}).get(attribute), "a")
+
+
+def _arrow(change: Mapping[str, Any] | None, sign: str) -> str:
+    said = word(change) if change is not None else ""
+    return f" ↑{sign}" if said == "raised" else f" ↓{sign}" if said == "lowered" else ""

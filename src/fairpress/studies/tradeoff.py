@@ -1,0 +1,200 @@
+"""Size, accuracy and bias of every recipe, against baseline, placebo, and dense networks of equal accuracy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fairpress.auditing.bias_change import bias_change
+from fairpress.auditing.crossed_contrast import CrossedProducts, crossed_contrasts, crossed_products
+from fairpress.core.estimate import Estimate
+from fairpress.studies.plan import BASELINE, Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fairpress.store.content import Store
+
+TRADEOFF = "tradeoff.json"
+LEAST_ROWS = 30
+CHECKPOINT = "checkpoint"
+
+
+def tradeoff(store: Store, task: Task) -> dict[str, bytes]:
+    """Return what the section "Size, accuracy, bias" tells, as `TRADEOFF`.
+
+    For every model: bytes, gzipped bytes, sparsity, accuracy, networks, how many of them predict one class only, the bias
+    of each attribute's groups, and its change against the baseline, the placebo, and the control of equal accuracy.
+
+    The control of equal accuracy (`match`) is chosen on validation rows and measured on test rows, on the same people and
+    seeds as the model it is compared with.
+    """
+    from fairpress.studies import reported
+    from fairpress.studies.tasks import read_entry
+
+    entry = read_entry(store, task.inputs[0])
+    found = compare(reported.read_table(entry), json.loads(entry.files[reported.MODELS]), task.params)
+    return {TRADEOFF: json.dumps(found, allow_nan=False, indent=1).encode()}
+
+
+def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the comparison of all models of a table of stacked seeds; `facts` are those of every network."""
+    models = [m for m in dict.fromkeys(f["recipe"] for f in facts) if m in table.column_names]
+    seeds = np.unique(table["seed"].to_numpy())
+    order = np.lexsort((np.array(table["row_id"].to_pylist()), table["seed"].to_numpy()))
+    shape = (len(seeds), -1)
+    label = np.array(table["label"].to_pylist())[order]
+    said = np.stack([np.array(table[m].to_pylist())[order] for m in models])
+    fold = table["fold"].to_numpy()[order]
+    right = (said == label).astype(float).reshape(len(models), *shape)
+    positive = (label == params["positive"]).reshape(shape)[0]
+    confidence = params["confidence"]
+    everybody = crossed_products(right, np.zeros(right.shape[-1], int), 1)
+    own = {m: [f for f in facts if f["recipe"] == m] for m in models}
+    validation = {m: v for m in models if (v := _validation(own[m])) is not None}
+    curve = sorted((a, m) for m, a in validation.items() if m == BASELINE or m.startswith(CHECKPOINT))
+    controls = {
+        m: match(validation[m], curve)
+        for m in models
+        if m in validation and m != BASELINE and not m.startswith((CHECKPOINT, "placebo")) and len(curve) > 1
+    }
+    out: dict[str, Any] = {
+        "models": [],
+        "groups": {},
+        "used": {},
+        "seeds": len(seeds),
+        "rows": right.shape[-1],
+    }
+    unit = {m: np.eye(len(models))[i] for i, m in enumerate(models)}
+    mixed = {
+        m: (1 - c["weight"]) * unit[c["below"]] + c["weight"] * unit[c["above"]]
+        for m, c in controls.items()
+        if "below" in c
+    }
+    biased: dict[str, CrossedProducts] = {}
+    for attribute in params["by"]:
+        # A cross of attributes is a column of its own.
+        columns = [np.array(table[a].to_pylist())[order].reshape(shape)[0] for a in attribute.split("*")]
+        group = np.array([", ".join(map(str, v)) for v in zip(*columns, strict=True)])
+        names, index = np.unique(group, return_inverse=True)
+        sizes = np.stack([np.bincount(index[positive == y], minlength=len(names)) for y in (True, False)])
+        wanted = params["groups"].get(attribute)
+        used = [
+            i
+            for i, name in enumerate(names)
+            if (wanted is None and sizes[:, i].min() >= LEAST_ROWS) or (wanted is not None and name in wanted)
+        ]
+        out["groups"][attribute] = {str(n): int(s) for n, s in zip(names, sizes.sum(axis=0), strict=True)}
+        out["used"][attribute] = [str(names[i]) for i in used]
+        place = np.full(len(names), -1)
+        place[used] = np.arange(len(used))
+        cell = np.where(place[index] < 0, -1, place[index] + np.where(positive, 0, len(used)))
+        biased[attribute] = crossed_products(right, cell, 2 * len(used))
+
+    def bias(after: np.ndarray, before: np.ndarray | None = None) -> dict[str, Any]:
+        return {
+            a: _told(
+                bias_change(sums, after.tolist(), None if before is None else before.tolist(), confidence),
+                params,
+            )
+            for a, sums in biased.items()
+        }
+
+    for i, m in enumerate(models):
+        placebo = params["placebo_of"].get(m)
+        entry: dict[str, Any] = {
+            "model": m,
+            "placebo": placebo,
+            **_sizes(own[m]),
+            "validation_accuracy": validation.get(m),
+            "accuracy": _told(_rate(everybody, unit[m], confidence), params),
+            "networks": len(own[m]),
+            "constant": _constant(said[i], np.repeat(seeds, right.shape[-1]), fold),
+            "bias": bias(unit[m]),
+        }
+        if m != BASELINE:
+            entry["against_baseline"] = bias(unit[m], unit[BASELINE])
+            entry["accuracy_against_baseline"] = _told(
+                _rate(everybody, unit[m] - unit[BASELINE], confidence), params
+            )
+        if placebo in unit:
+            entry["against_placebo"] = bias(unit[m], unit[placebo])
+        if m in controls:
+            entry["control"] = controls[m]
+        if m in mixed:
+            entry["control"] |= {
+                "bias": bias(mixed[m]),
+                "change": bias(unit[m], mixed[m]),
+                "accuracy_difference": _told(_rate(everybody, unit[m] - mixed[m], confidence), params),
+            }
+        out["models"].append(entry)
+    return out
+
+
+def match(accuracy: float, curve: Sequence[tuple[float, str]]) -> dict[str, Any]:
+    """Return between which two dense networks a model's mean validation accuracy lies, and how near to the upper.
+
+    `curve` holds (mean validation accuracy, model) of checkpoints and the baseline, sorted. One choice for all seeds: a
+    single network's accuracy on some hundred validation rows is uncertain by more than whole epochs differ, and choosing per
+    seed would match noise. The control then answers as the upper with probability `weight`, else as the lower: its rates
+    are the mixture of theirs. Outside the curve there is no control: `reason` says which end, and test rows never choose.
+    """
+    if accuracy < curve[0][0]:
+        return {
+            "reason": f"less accurate on validation rows than the earliest checkpoint ({curve[0][1]})",
+            "side": "below",
+        }
+    if accuracy > curve[-1][0]:
+        return {
+            "reason": "at least as accurate on validation rows as every dense network here",
+            "side": "above",
+        }
+    for (low, below), (high, above) in pairwise(curve):
+        if low <= accuracy <= high:
+            weight = (accuracy - low) / (high - low) if high > low else 1.0
+            return {"below": below, "above": above, "weight": weight}
+    raise AssertionError("a sorted curve encloses what is between its ends")
+
+
+def _rate(sums: CrossedProducts, weights: np.ndarray, confidence: float) -> Estimate:
+    found = crossed_contrasts(sums, weights[None, None, :])
+    low, high = (float(b[0]) for b in found.interval(confidence))
+    value = float(found.value[0])
+    return Estimate(value, min(low, value), max(high, value), float(found.n[0]), found.method)
+
+
+def _told(estimate: Estimate, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an estimate as JSON; without its interval where people have several rows, which it does not allow for."""
+    if params["repeated"] and estimate.value is not None:
+        estimate = Estimate(estimate.value, n=estimate.n)
+    return estimate.to_dict()
+
+
+def _validation(facts: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the mean accuracy of a model's files on validation rows; None where some card does not tell."""
+    found = [
+        f["provenance"].get("details", {}).get("validation", {}).get("accuracy")
+        or f["provenance"].get("validation_accuracy")
+        for f in facts
+    ]
+    return None if not found or None in found else float(np.mean(found))
+
+
+def _constant(said: np.ndarray, seed: np.ndarray, fold: np.ndarray) -> int:
+    """Return how many networks say the same of everybody."""
+    return sum(
+        len(np.unique(said[(seed == s) & (fold == f)])) == 1 for s in np.unique(seed) for f in np.unique(fold)
+    )
+
+
+def _sizes(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    sparsity = [s for f in facts if (s := f["provenance"].get("details", {}).get("sparsity")) is not None]
+    return {
+        "bytes": float(np.mean([f["bytes"] for f in facts])),
+        "gzip_bytes": float(np.mean([f["gzip_bytes"] for f in facts])),
+        "sparsity": float(np.mean(sparsity)) if sparsity else None,
+    }

@@ -1,0 +1,199 @@
+"""Size, accuracy, bias: controls are chosen by validation rows, constant predictors are counted, words agree."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fairpress.core.errors import UserError
+from fairpress.reporting.html import render
+from fairpress.reporting.tradeoff import Tradeoff, control_words, draw, word
+from fairpress.reporting.tradeoff import render as lines
+from fairpress.studies.load import load
+from fairpress.studies.tradeoff import compare, match
+
+CURVE = [(0.60, "checkpoint-1"), (0.64, "checkpoint-2"), (0.68, "fp32")]
+RIGHT = {
+    "fp32": 0.7,
+    "prune-80": 0.66,
+    "placebo": 0.7,
+    "checkpoint-1": 0.6,
+    "checkpoint-2": 0.64,
+    "prune-90": 0.5,
+}
+PARAMS = {
+    "by": ["sex", "race"],
+    "groups": {"race": ["A", "B"]},
+    "positive": "yes",
+    "confidence": 0.95,
+    "repeated": False,
+    "placebo_of": {"prune-80": "placebo", "prune-90": "placebo"},
+}
+
+
+@pytest.fixture(scope="module")
+def found():
+    rng = np.random.default_rng(0)
+    seeds, folds, n = 3, 2, 900
+    label = np.where(rng.random(n) < 0.5, "yes", "no")
+    columns = {
+        "row_id": np.tile([f"r{i:04d}" for i in range(n)], seeds),
+        "seed": np.repeat(np.arange(seeds), n),
+        "fold": np.tile(np.arange(n) % folds, seeds),
+        "label": np.tile(label, seeds),
+        "sex": np.tile(rng.choice(["F", "M"], n), seeds),
+        "race": np.tile(rng.choice(["A", "B", "C"], n), seeds),
+    }
+    for model, share in RIGHT.items():
+        hit = rng.random(seeds * n) < share
+        said = np.where(hit, columns["label"], np.where(columns["label"] == "yes", "no", "yes"))
+        columns[model] = np.full(seeds * n, "no") if model == "prune-90" else said
+    facts = [
+        {
+            "recipe": m,
+            "seed": s,
+            "fold": f,
+            "bytes": 1000,
+            "gzip_bytes": 400,
+            "provenance": {"validation_accuracy": v}
+            if m == "fp32"
+            else {"details": {"validation": {"accuracy": v}, **({"sparsity": 0.8} if "prune" in m else {})}},
+        }
+        for m, v in RIGHT.items()
+        for s in range(seeds)
+        for f in range(folds)
+    ]
+    order = rng.permutation(seeds * n)  # the table's order must not matter
+    return compare(pa.table({k: v[order] for k, v in columns.items()}), facts, PARAMS)
+
+
+@pytest.fixture(scope="module")
+def told(found):
+    published = {
+        "source": "Somebody <b>(2024)</b>",
+        "note": "",
+        "group_sizes": {"sex": {"F": 12}},
+        "kilobytes": {"fp32": 136.0},
+        "bias": {"race": {"fp32": 0.1351}},
+        "accuracy": {"race": {"fp32": 0.8359}},
+    }
+    made = Tradeoff(found, published)
+    return Tradeoff(found, published, None, draw(made))
+
+
+def test_a_control_lies_between_its_neighbours_and_there_is_none_outside():
+    assert match(0.65, CURVE) == {"below": "checkpoint-2", "above": "fp32", "weight": pytest.approx(0.25)}
+    assert match(0.64, CURVE)["above"] == "checkpoint-2"
+    assert match(0.59, CURVE)["side"] == "below"
+    assert match(0.69, CURVE)["side"] == "above"
+    assert match(0.6, [(0.6, "a"), (0.6, "b")])["weight"] == 1.0
+
+
+def test_every_model_is_compared_with_what_it_can_be_compared_with(found):
+    models = {m["model"]: m for m in found["models"]}
+    assert {m: set(x) & {"against_baseline", "against_placebo", "control"} for m, x in models.items()} == {
+        "fp32": set(),
+        "placebo": {"against_baseline"},
+        "checkpoint-1": {"against_baseline"},
+        "checkpoint-2": {"against_baseline"},
+        "prune-80": {"against_baseline", "against_placebo", "control"},
+        "prune-90": {"against_baseline", "against_placebo", "control"},
+    }
+    pruned = models["prune-80"]
+    assert (pruned["control"]["below"], pruned["control"]["above"]) == ("checkpoint-2", "fp32")
+    assert pruned["accuracy"]["value"] == pytest.approx(0.66, abs=0.03)
+    assert abs(pruned["control"]["accuracy_difference"]["value"]) < 0.05
+    assert "less accurate" in models["prune-90"]["control"]["reason"]
+    assert "change" not in models["prune-90"]["control"]
+    assert found["used"] == {"sex": ["F", "M"], "race": ["A", "B"]}
+    assert sum(found["groups"]["race"].values()) == 900
+
+
+def test_constant_predictors_are_counted_and_have_no_bias(found):
+    models = {m["model"]: m for m in found["models"]}
+    assert {m: x["constant"] for m, x in models.items() if x["constant"]} == {"prune-90": 6}
+    assert models["prune-90"]["networks"] == 6
+    assert models["prune-90"]["bias"]["sex"]["value"] == 0
+
+
+def test_repeated_people_get_no_interval(found):
+    rows = pa.table(
+        {
+            "row_id": ["a", "b", "c", "d"] * 2,
+            "seed": [0] * 4 + [1] * 4,
+            "fold": [0] * 8,
+            "label": ["yes", "no"] * 4,
+            "sex": ["F", "F", "M", "M"] * 2,
+            "fp32": ["yes", "no"] * 4,
+        }
+    )
+    fact = [
+        {"recipe": "fp32", "seed": s, "fold": 0, "bytes": 1, "gzip_bytes": 1, "provenance": {}}
+        for s in (0, 1)
+    ]
+    params = {**PARAMS, "by": ["sex"], "groups": {"sex": ["F", "M"]}, "repeated": True}
+    accuracy = compare(rows, fact, params)["models"][0]["accuracy"]
+    assert accuracy["value"] == 1
+    assert accuracy["low"] is None
+
+
+def test_words_follow_the_interval(found):
+    assert word({"low": 0.1, "high": 0.2}) == "raised"
+    assert word({"low": -0.2, "high": -0.1}) == "lowered"
+    assert word({"low": -0.1, "high": 0.2}) == "undecided"
+    assert word({"value": None}) == "not estimable"
+    models = {m["model"]: m for m in found["models"]}
+    assert "50% checkpoint-2" not in control_words(models["fp32"])
+    assert "checkpoint-2" in control_words(models["prune-80"])
+
+
+def test_the_terminal_and_the_page_tell_the_same(found, told):
+    table, *more = lines(told)
+    assert table.row_count == len(RIGHT)
+    assert any("prune-80 against dense networks of equal accuracy" in str(x) for x in more)
+    page = _page(told)
+    assert "0.135" in page
+    assert "6 of 6" in page
+    assert "Somebody &lt;b&gt;" in page
+    assert set(told.figures) == {"size", "sparsity-size", "sparsity-bias"}
+    assert all(svg in page for svg in told.figures.values())
+
+
+def _page(told):
+    from fairpress import demonstration
+    from fairpress.auditing.run import audit
+    from fairpress.reporting.html import Section
+
+    demo = audit(demonstration.table(rows=1500), by=["sex"], baseline="fp32", compressed=["int8"])
+    return render([Section("Demo", demo)], title="x", tradeoff=told)
+
+
+@pytest.mark.slow
+def test_chromium_shows_the_page_without_an_error(told, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium on this machine")
+    (tmp_path / "x.html").write_text(_page(told))
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --enable-logging=stderr"
+    command = [
+        browser,
+        *flags.split(),
+        f"--user-data-dir={tmp_path}/p",
+        "--dump-dom",
+        (tmp_path / "x.html").as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "Size, accuracy, bias" in done.stdout
+    assert not re.search("CONSOLE", done.stderr)
+
+
+def test_what_the_section_cannot_tell_is_refused():
+    with pytest.raises(UserError, match="not among"):
+        load("compas", ["size_accuracy_bias.groups={height: [tall, small]}"])
+    with pytest.raises(UserError, match="one dataset"):
+        load("compas-leak", ["size_accuracy_bias={}"])
