@@ -219,6 +219,7 @@ def render(t: Tradeoff) -> Iterator[RenderableType]:
             yield f"{m['model']} against dense networks of equal accuracy: {changes} ({control_words(m)})"
     for sentence in (t.latency or {}).get("sentences", []):
         yield f"! {sentence}"
+    yield from (t.latency or {}).get("notes", [])
 
 
 def _mark(model: Mapping[str, Any], attribute: str) -> str:

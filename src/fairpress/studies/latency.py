@@ -9,6 +9,7 @@ from typing import Any
 from fairpress.core.canonical import digest
 from fairpress.runtime.bench_all import TABLE_BATCHES, bench_all
 from fairpress.runtime.contestants import Entry
+from fairpress.runtime.onnx_file import parsed
 from fairpress.runtime.runtimes import Runtime, processor
 from fairpress.store.content import Store
 from fairpress.studies.code import code_digest
@@ -24,13 +25,20 @@ def latency(
 ) -> dict[str, Any] | None:
     """Return a bench as `Bench.to_dict` makes it, of the first network of each model; None without a baseline.
 
-    A model whose first task failed is left out. Placebos and checkpoints have the baseline's graph and are not timed.
+    A model whose first task failed is left out. Models of one graph, that is the same operations on tensors of the same
+    shapes and types, are timed once, and a note says which they are: zeros among dense weights take the time of any
+    number. Each that is timed costs processes of its own.
     """
     entries = []
+    same: dict[tuple[object, ...], list[str]] = {}
     for model in models:
         tasks = [t for t in layout.predictions(model, "") if t.key not in undone]
         if tasks and not model.startswith(("placebo", "checkpoint")):
             artifact = read_artifacts(store, tasks[0].inputs[0])[0]
+            alike = same.setdefault(_graph(artifact.onnx), [])
+            alike.append(model)
+            if len(alike) > 1:
+                continue
             entries.append(Entry(model, artifact.onnx, artifact.card, (Runtime(threads=1),)))
     if not entries or entries[0].name != BASELINE:
         return None
@@ -38,6 +46,7 @@ def latency(
         {
             "kind": "latency",
             "models": [[e.name, digest(e.onnx.hex())] for e in entries],
+            "same": list(same.values()),
             "rounds": ROUNDS,
             "processor": processor(),
             "code": code_digest("fairpress.runtime"),
@@ -47,5 +56,19 @@ def latency(
     if found is not None:
         return dict(json.loads(found.files[LATENCY]))
     bench = bench_all(entries, TABLE_BATCHES, rounds=ROUNDS).to_dict()
+    bench["notes"] += [
+        f"Timed as {first}, of the same graph: {', '.join(others)}."
+        for first, *others in same.values()
+        if others
+    ]
     store.put(key, {LATENCY: json.dumps(bench).encode()}, {"kind": "latency", "seconds": 0.0})
     return bench
+
+
+def _graph(onnx: bytes) -> tuple[object, ...]:
+    """Return the operations of a file, and the types and shapes of its constants."""
+    graph = parsed(onnx).graph
+    return (
+        *(node.op_type for node in graph.node),
+        *((t.data_type, tuple(t.dims)) for t in graph.initializer),
+    )
