@@ -173,7 +173,7 @@ def _bias_panel(t: Tradeoff, attribute: str, pruned: Sequence[Mapping[str, Any]]
             if e["value"] is not None
         ]
     base = alt.Chart(alt.Data(values=rows))
-    x = alt.X("x:Q", title="weights that are zero, %")
+    x = alt.X("x:Q", title="weights that are zero, %", scale=alt.Scale(domain=[-4, 100], nice=False))
     colour = alt.Color("what:N", scale=alt.Scale(domain=SOURCES, range=COLOURS), title=None)
     shape = alt.Shape("what:N", scale=alt.Scale(domain=SOURCES, range=SHAPES), title=None)
     rules = base.mark_rule().encode(x=x, y=alt.Y("low:Q", title="pairwise bias"), y2="high:Q", color=colour)
@@ -185,8 +185,10 @@ def _svg(chart: Any, label: str) -> str:
     import vl_convert as vlc
 
     spec = (
-        chart.configure(font="Arial, Liberation Sans, sans-serif", background="#ffffff")
-        .configure_legend(orient="top")
+        # The viewer's font may be wider than the one the labels were measured in.
+        chart.properties(padding={"left": 12, "right": 12, "top": 5, "bottom": 24})
+        .configure(font="Arial, Liberation Sans, sans-serif", background="#ffffff")
+        .configure_legend(orient="top", columnPadding=30, labelLimit=300)
         .to_dict()
     )
     svg: str = vlc.vegalite_to_svg(spec)
