@@ -236,11 +236,22 @@ def _runs(source: Source, names: Sequence[str], decide: Mapping[str, str]) -> di
     said, out = source.runs(), {}
     for name, decision in decisions(source, names, decide).items():
         told = said.get(name, {})
-        runtime, threshold = told.get("runtime"), told.get("threshold")
-        if decision.sign:
-            threshold = decision.number
+        threshold = decision.number if decision.sign else told.get("threshold")
         out[name] = Run(
-            runtime if isinstance(runtime, str) else None,
+            _runtime(told),
             float(threshold) if isinstance(threshold, (int, float)) else None,
         )
     return out
+
+
+def _runtime(told: Mapping[str, Any]) -> str | None:
+    """Return runtime, version and options, such as ``onnxruntime 1.22.0 (precision f32, provider CPU, threads 1)``."""
+    name = told.get("runtime")
+    if not isinstance(name, str):
+        return None
+    said = {k: v for k, v in sorted(told.items()) if k not in ("runtime", "threshold", "processor")}
+    options = [f"{k} {v}" for k, v in said.items() if isinstance(v, (str, int, float))]
+    options += [
+        f"{k} {v}" for part in said.values() if isinstance(part, Mapping) for k, v in sorted(part.items())
+    ]
+    return f"{name} ({', '.join(options)})" if options else name

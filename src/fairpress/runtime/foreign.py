@@ -14,19 +14,13 @@ import numpy as np
 from fairpress.core.config import parse, read_yaml
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.datasets.base import Dataset, Task
+from fairpress.runtime.foreign_columns import feed_columns, plan_columns
 from fairpress.runtime.foreign_config import Activation, ForeignConfig
+from fairpress.runtime.foreign_images import feed_images, plan_images
 
-NUMPY = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(float16)": np.float16,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(bool)": np.bool_,
-    "tensor(string)": np.object_,
-}
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
-SAMPLE, BATCH = 512, 8192
+SAMPLE = 512
+BATCH, IMAGE_BATCH = 8192, 64
 _ENDING: dict[str, Activation] = {
     "Softmax": "none",
     "Sigmoid": "none",
@@ -92,12 +86,17 @@ def open_foreign(
     said, where = _said(place, config)
     session = _session(place, 1)
     guessed: list[str] = []
-    columns, inputs = _inputs(session, said, dataset, where, guessed)
-    width = len(dataset.input_names) if columns == "encoded" else len(columns or ())
+    if dataset.features:
+        columns, inputs = plan_columns(session, said, dataset, where, guessed)
+        width, what = len(dataset.input_names) if columns == "encoded" else len(columns or ()), "columns"
+        known = said.model_copy(update={"columns": columns, "inputs": inputs})
+    else:
+        layout, scale = plan_images(session, said, dataset, where, guessed)
+        width, what = dataset.inputs.shape[1], "channels"
+        known = said.model_copy(update={"layout": layout, "scale": scale})
     for name, values in (("mean", said.mean), ("std", said.std)):
         if values is not None and len(values) not in (1, width):
-            raise UserError(f"{where}: {name} has {len(values)} numbers for {width} columns.")
-    known = said.model_copy(update={"columns": columns, "inputs": inputs})
+            raise UserError(f"{where}: {name} has {len(values)} numbers for {width} {what}.")
     sample = np.arange(min(SAMPLE, len(dataset)))
     found = _outputs(session, known, dataset, sample, str(place))
     output = _output(session, said, found, dataset.task, where, guessed)
@@ -142,78 +141,17 @@ def _session(path: Path, threads: int) -> Any:
         ) from None
 
 
-def _inputs(
-    session: Any, said: ForeignConfig, dataset: Dataset, where: str, guessed: list[str]
-) -> tuple[Any, dict[str, str] | None]:
-    """Return (columns of the one input, None) or (None, input → column)."""
-    found = session.get_inputs()
-    names = [i.name for i in found]
-    odd = next((i for i in found if i.type not in NUMPY), None)
-    if odd is not None:
-        raise UserError(f"the input {odd.name!r} takes {odd.type}, which no column holds.")
-    if not dataset.features:
-        raise UserError(f"{dataset.name!r} is no table; models made elsewhere run on tables so far.")
-    if said.inputs is not None:
-        for name in names:
-            if name not in said.inputs:
-                raise UserError(f"{where}: `inputs` does not say which column {name!r} is.")
-        for name, column in said.inputs.items():
-            if name not in names:
-                raise UserError(f"{where}: the model has no input {name!r}." + did_you_mean(name, names))
-            _column(dataset, column, where)
-        return None, dict(said.inputs)
-    if len(names) > 1:
-        missing = [n for n in names if n not in dataset.features]
-        if missing:
-            raise UserError(
-                f"the model's input {missing[0]!r} is no column of {dataset.name!r}; say under `inputs` in {where} which "
-                "column each input is." + did_you_mean(missing[0], dataset.features)
-            )
-        guessed.append("inputs")
-        return None, {n: n for n in names}
-    width = found[0].shape[-1] if found[0].shape else None
-    if said.columns is not None:
-        if said.columns != "encoded":
-            for column in said.columns:
-                _column(dataset, column, where)
-        count = len(dataset.input_names) if said.columns == "encoded" else len(said.columns)
-        if isinstance(width, int) and width != count:
-            raise UserError(f"{where}: the model reads {width} columns, `columns` are {count}.")
-        return said.columns, None
-    encoded, raw = len(dataset.input_names), len(dataset.features)
-    if not isinstance(width, int) or width != encoded or (encoded == raw and not _same_columns(dataset)):
-        raise UserError(
-            f"the model reads {width if isinstance(width, int) else 'any number of'} columns, {dataset.name!r} has "
-            f"{raw}, which are {encoded} encoded; say under `columns` in {where} which it reads, in their order."
-        )
-    guessed.append("columns")
-    return "encoded", None
-
-
-def _same_columns(dataset: Dataset) -> bool:
-    return list(dataset.input_names) == list(dataset.features)
-
-
-def _column(dataset: Dataset, name: str, where: str) -> np.ndarray:
-    if name in dataset.features:
-        return dataset.features[name]
-    if name in dataset.input_names:
-        return dataset.inputs[:, dataset.input_names.index(name)]
-    known = [*dataset.features, *dataset.input_names]
-    raise UserError(f"{where}: {dataset.name!r} has no column {name!r}." + did_you_mean(name, known))
-
-
 def _outputs(
     session: Any, config: ForeignConfig, dataset: Dataset, rows: np.ndarray, where: str
 ) -> dict[str, Any]:
     """Run the rows and return every output: an array, or a list of maps."""
-    feeds = _feeds(session, config, dataset, rows, where)
     names = [o.name for o in session.get_outputs()]
+    feed, usual = (feed_columns, BATCH) if dataset.features else (feed_images, IMAGE_BATCH)
     fixed = session.get_inputs()[0].shape[:1]
-    step = fixed[0] if fixed and isinstance(fixed[0], int) else BATCH
+    step = fixed[0] if fixed and isinstance(fixed[0], int) else usual
     parts: list[list[Any]] = []
     for start in range(0, len(rows), step):
-        chunk = {k: v[start : start + step] for k, v in feeds.items()}
+        chunk = feed(session, config, dataset, rows[start : start + step], where)
         short = step - len(next(iter(chunk.values()))) if isinstance(fixed[0], int) else 0
         if short:
             chunk = {k: np.concatenate([v, np.repeat(v[-1:], short, axis=0)]) for k, v in chunk.items()}
@@ -231,44 +169,6 @@ def _outputs(
         if len(out[name]) != len(rows):
             raise UserError(f"{where}: its output {name!r} does not have a line for each row.")
     return out
-
-
-def _feeds(
-    session: Any, config: ForeignConfig, dataset: Dataset, rows: np.ndarray, where: str
-) -> dict[str, np.ndarray]:
-    found = session.get_inputs()
-    if config.inputs is not None:
-        return {
-            i.name: _cast(_column(dataset, config.inputs[i.name], where)[rows][:, None], i, where)
-            for i in found
-        }
-    if config.columns == "encoded":
-        matrix: np.ndarray = dataset.inputs[rows]
-    else:
-        matrix = np.stack([_column(dataset, c, where)[rows] for c in config.columns or ()], axis=1)
-    if config.mean is not None or config.std is not None:
-        mean, std = (np.asarray(v, float) for v in (config.mean or (0.0,), config.std or (1.0,)))
-        matrix = (matrix.astype(float) - mean) / std
-    return {found[0].name: _cast(matrix, found[0], where)}
-
-
-def _cast(values: np.ndarray, spec: Any, where: str) -> np.ndarray:
-    try:
-        return values.astype(NUMPY[spec.type])
-    except ValueError:
-        example = next(str(v) for v in values.ravel() if not _numeric(v))
-        raise UserError(
-            f"{where}: the input {spec.name!r} takes numbers, and a column holds {example!r}; name encoded columns such as "
-            "'race=Asian'."
-        ) from None
-
-
-def _numeric(value: Any) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
 
 
 def _output(

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Activation = Literal["none", "softmax", "sigmoid"]
+Layout = Literal["nchw", "nhwc"]
 
 
 class ForeignConfig(BaseModel):
@@ -19,8 +20,12 @@ class ForeignConfig(BaseModel):
         their order. Encoded columns are called ``race=Asian``.
     inputs
         For a model with an input per column: its input → the dataset's column.
+    layout
+        For images: channels before height and width, or after them.
+    scale
+        For images: what pixel values from 0 to 255 are divided by.
     mean, std
-        Subtracted from and divided into the columns, where the model expects scaled inputs.
+        Subtracted from and divided into the columns, or the channels of (scaled) images.
     output
         The output that holds scores.
     activation
@@ -35,6 +40,8 @@ class ForeignConfig(BaseModel):
 
     columns: Literal["encoded"] | tuple[str, ...] | None = None
     inputs: dict[str, str] | None = None
+    layout: Layout | None = None
+    scale: float | None = Field(default=None, gt=0)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     output: str | None = None
@@ -48,6 +55,8 @@ class ForeignConfig(BaseModel):
             raise ValueError("say `columns` for a model with one input, or `inputs` for one with many")
         if self.inputs is not None and (self.mean or self.std):
             raise ValueError("`mean` and `std` are for a model with one input")
+        if (self.layout or self.scale) and (self.columns or self.inputs):
+            raise ValueError("`layout` and `scale` are for images, `columns` and `inputs` for tables")
         if self.std is not None and any(s <= 0 for s in self.std):
             raise ValueError("every `std` must be above 0")
         return self
