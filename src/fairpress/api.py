@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,7 @@ from fairpress.runtime.artifact import Artifact
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from torch import nn
 
     from fairpress.runtime.bench_result import Bench
     from fairpress.runtime.foreign import Foreign
@@ -239,15 +240,48 @@ def train(
     )[0]
 
 
-def compress(base: Model, recipe: str, *, data: Dataset | str | None = None) -> Artifact:
-    """Compress a trained model by a recipe such as ``"int8"``; the data is found from the card if not given."""
+def compress(
+    base: Model | nn.Module,
+    recipe: str,
+    *,
+    data: Dataset | str | Iterable[Any] | None = None,
+    seed: int | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Artifact:
+    """Compress a trained model by a recipe such as ``"int8"``, and return the checked artifact.
+
+    Parameters
+    ----------
+    base
+        A model folder or artifact, whose float weights are at hand; or any `torch.nn.Module` that maps a tensor to a logit
+        per class. It is not changed.
+    data
+        A dataset or its name, found from the card if not given. For a module also batches (x, y) or (x, y, groups),
+        such as a `DataLoader`: `compression.module.compress_module` says what they are used for.
+    seed
+        Of further training; by default the card's.
+    say
+        Receives a sentence about progress now and then.
+    """
     from fairpress.compression.apply import compress as apply
     from fairpress.compression.recipes import parse
 
-    artifact = open_model(base)
     chosen = parse(recipe)
-    dataset = data_of(artifact) if data is None else load_dataset(data) if isinstance(data, str) else data
-    return apply([artifact], chosen, [dataset], [artifact.card.seed or 0])[0]
+    dataset = load_dataset(data) if isinstance(data, str) else data
+    if not isinstance(base, Artifact | str | os.PathLike):
+        from fairpress.compression.module import compress_module
+
+        if dataset is None:
+            raise UserError(
+                "say which rows to compress the network with: data=…, a dataset or batches (x, y)."
+            )
+        return compress_module(base, chosen, dataset, seed=seed or 0, progress=say)
+    artifact = open_model(base)
+    if dataset is None:
+        dataset = data_of(artifact)
+    if not isinstance(dataset, Dataset):
+        raise UserError("a model folder is compressed with a dataset; batches are for networks of your own.")
+    return apply([artifact], chosen, [dataset], [artifact.card.seed or 0 if seed is None else seed], say)[0]
 
 
 def predict(

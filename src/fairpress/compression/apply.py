@@ -75,11 +75,11 @@ def apply_steps(
         made = step.apply(made, data, seeds, progress)
     if all(n.onnx is not None for n in made):
         return made
-    module = blank(made[0].architecture, data[0])
+    architecture = made[0].architecture
+    # A module of somebody's own is not kept for later.
+    key = None if getattr(architecture, "alone", False) else (architecture, len(data[0].task.classes))
     example = tensors(data[0], "train").inputs[:2]
-    files = export_many(
-        module, [n.state for n in made], example, (made[0].architecture, len(data[0].task.classes))
-    )
+    files = export_many(blank(architecture, data[0]), [n.state for n in made], example, key)
     return [replace(n, onnx=file) for n, file in zip(made, files, strict=True)]
 
 

@@ -22,6 +22,7 @@ from fairpress.compression.checks import check_agreement, check_file, untouched
 from fairpress.compression.prepared import Prepared, prepare
 from fairpress.compression.scheme import Scheme
 from fairpress.compression.template import Template, make_template
+from fairpress.models.export import Merged
 from fairpress.models.graph import Fold, fold_graph, fold_state, folds, trace
 from fairpress.models.registry import build
 
@@ -106,7 +107,10 @@ class Engine:
         """Return the template of all files with these layers: bits change numbers, and not the graph."""
         kind = (prepared.kept, bool(prepared.activations))
         if kind not in self._templates:
-            self._templates[kind] = make_template(prepared, made.state, self.example)
+            try:
+                self._templates[kind] = make_template(prepared, made.state, self.example)
+            except Merged:
+                return make_template(prepared, made.state, self.example, for_all=False)
         return self._templates[kind]
 
 
@@ -115,7 +119,7 @@ def engine_of(
     architecture: Architecture, shape: tuple[int, ...], dtype: torch.dtype, n_classes: int
 ) -> Engine:
     """Return the engine of an architecture by its config, kept for the next call in this process."""
-    return Engine.of(build(architecture, shape[0], n_classes), torch.zeros((2, *shape), dtype=dtype))
+    return Engine.of(build(architecture, shape, n_classes), torch.zeros((2, *shape), dtype=dtype))
 
 
 def quantize_many(

@@ -24,12 +24,13 @@ with quiet():  # torchao registers its enums in a way that torch will not need i
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer whose weight becomes integers: names of weight and fake-quantize module, width, shape."""
+    """A layer whose weight becomes integers: names of weight and fake-quantize module, width, largest integer, shape."""
 
     name: str
     weight: str
     module: str
     bits: int
+    top: int
     shape: tuple[int, ...]
 
 
@@ -78,8 +79,9 @@ def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
         The scheme names a layer that there is not.
     """
     widths = scheme.widths(layers(graph))
+    tops = {name: None if bits is None else scheme.top(bits) for name, bits in widths.items()}
     with quiet():
-        own = prepare_pt2e(hide_batch_norm(copy.deepcopy(graph)), LayerQuantizer(widths, scheme.activations))
+        own = prepare_pt2e(hide_batch_norm(copy.deepcopy(graph)), LayerQuantizer(tops, scheme.activations))
     modules = dict(own.named_modules())
     found: dict[str, Layer] = {}
     for node in own.graph.nodes:
@@ -93,7 +95,7 @@ def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
             bits = widths[name]
             assert bits is not None
             assert reader.args[1] is node
-            found[name] = Layer(name, weight, str(node.target), bits, tuple(tensor.shape))
+            found[name] = Layer(name, weight, str(node.target), bits, scheme.top(bits), tuple(tensor.shape))
     return Prepared(
         own,
         tuple(found.values()),

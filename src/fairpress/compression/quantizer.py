@@ -23,15 +23,15 @@ CURVES = (
 
 
 class LayerQuantizer(Quantizer):
-    """Mark each layer's weight by its width, and with `activations` the inputs of layers, sums and pools.
+    """Mark each layer's weight, and with `activations` the inputs of layers, sums and pools.
 
-    `widths` maps every layer to its width; None leaves it in float. Weights take the symmetric range
-    −(2^(b−1)−1) … 2^(b−1)−1, which keeps every zero point at 0; activations are unsigned 8 bits.
+    `tops` maps every layer to the largest integer of its weight; None leaves it in float. Weights take the symmetric
+    range −top … top, which keeps every zero point at 0; activations are unsigned 8 bits.
     """
 
-    def __init__(self, widths: Mapping[str, int | None], activations: bool) -> None:
+    def __init__(self, tops: Mapping[str, int | None], activations: bool) -> None:
         super().__init__()
-        self.widths, self.activations = widths, activations
+        self.tops, self.activations = tops, activations
 
     def annotate(self, model: torch.fx.GraphModule) -> torch.fx.GraphModule:
         after: set[Any] = set()  # nodes that depend on an integer layer
@@ -40,14 +40,14 @@ class LayerQuantizer(Quantizer):
                 after.add(node)
             read: list[Any] = []
             if is_weighted(node):
-                bits = self.widths[layer_name(node)]
+                top = self.tops[layer_name(node)]
                 # Activation first: PT2E reads this map by position. What a float layer reads of an integer one is
                 # rounded all the same: only then does the layer before it run on integers.
-                if bits is not None or node.args[0] in after:
+                if top is not None or node.args[0] in after:
                     read = [node.args[0]]
-                if bits is not None:
+                if top is not None:
                     after.add(node)
-                    _annotate(node, self._read(read) | {node.args[1]: _weight(bits)})
+                    _annotate(node, self._read(read) | {node.args[1]: _weight(top)})
                     continue
             elif node.target in JOINS:
                 read = list(node.args[:2]) if all(map(_is_images, node.args[:2])) else []
@@ -71,8 +71,7 @@ def layers(graph: torch.fx.GraphModule) -> list[str]:
     return list(dict.fromkeys(map(layer_name, weighted(graph))))
 
 
-def _weight(bits: int) -> QuantizationSpec:
-    top = 2 ** (bits - 1) - 1
+def _weight(top: int) -> QuantizationSpec:
     return QuantizationSpec(
         dtype=torch.int8,
         quant_min=-top,

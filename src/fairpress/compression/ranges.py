@@ -17,8 +17,8 @@ REFINEMENTS = 2
 CLIPPING = torch.linspace(1.0, 0.2, 33)
 
 
-def weight_scales(weight: Tensor, bits: int, how: Ranges) -> Tensor:
-    """Return a scale per output channel for symmetric integers −(2^(b−1)−1) … 2^(b−1)−1.
+def weight_scales(weight: Tensor, top: int, how: Ranges) -> Tensor:
+    """Return a scale per output channel for integers −top … top.
 
     Parameters
     ----------
@@ -29,7 +29,6 @@ def weight_scales(weight: Tensor, bits: int, how: Ranges) -> Tensor:
         Σ(w − ŵ)² over a grid of clipping ratios, then by s ← Σwq/Σq² with q = ⌊w/s⌉, which never raises it
         (as in Lloyd's algorithm, 1982).
     """
-    top = 2 ** (bits - 1) - 1
     magnitude = weight.abs()
     largest = magnitude.amax(-1).clamp_min(LEAST)
     if how == "minmax":

@@ -24,6 +24,9 @@ class Scheme:
         Layers that stay in float.
     keep_head
         Whether the last layer stays in float.
+    reduce_range
+        Whether 8-bit weights use −63 … 63 only. On x86 processors without VNNI, ONNX Runtime adds pairs of 8-bit
+        products in 16 bits; 2 · 255 · 63 fits, 2 · 255 · 127 does not.
     """
 
     weight_bits: int = 8
@@ -31,6 +34,11 @@ class Scheme:
     bits: tuple[tuple[str, int], ...] = ()
     keep: tuple[str, ...] = ()
     keep_head: bool = False
+    reduce_range: bool = False
+
+    def top(self, bits: int) -> int:
+        """Return the largest integer of a weight of this width; the least is its negative."""
+        return 63 if bits == 8 and self.reduce_range else int(2 ** (bits - 1)) - 1
 
     def widths(self, layers: Iterable[str]) -> Mapping[str, int | None]:
         """Return layer → width, None for those that stay in float.

@@ -16,7 +16,7 @@ from torch.fx import GraphModule
 
 from fairpress.compression.checks import NotAsAsked
 from fairpress.compression.prepared import Layer, Prepared
-from fairpress.models.export import distinct, export_graph, filled, holding, holds, shippable
+from fairpress.models.export import Merged, distinct, export_graph, filled, holding, holds, shippable
 from fairpress.models.quiet import quiet
 from fairpress.runtime.pack import finish, pack_weights
 
@@ -85,16 +85,17 @@ def numbers(prepared: Prepared, state: Mapping[str, Tensor]) -> dict[str, np.nda
         out[f"{name}.zero_point"] = state[f"{name}.zero_point"].detach().cpu().numpy().astype(np.uint8)
     for layer in prepared.layers:
         scale, weight = state[f"{layer.module}.scale"].detach(), state[layer.weight].detach()
-        top = 2 ** (layer.bits - 1) - 1
         inverse = scale.reciprocal().view(-1, *[1] * (weight.dim() - 1))
         out[integers_of(layer.name)] = (
-            (weight * inverse).round().clamp(-top, top).to(torch.int8).cpu().numpy()
+            (weight * inverse).round().clamp(-layer.top, layer.top).to(torch.int8).cpu().numpy()
         )
         out[scales_of(layer.name)] = scale.cpu().numpy()
     return out
 
 
-def make_template(prepared: Prepared, state: Mapping[str, Tensor], example: Tensor) -> Template:
+def make_template(
+    prepared: Prepared, state: Mapping[str, Tensor], example: Tensor, *, for_all: bool = True
+) -> Template:
     """Convert and export a prepared graph.
 
     Parameters
@@ -104,20 +105,25 @@ def make_template(prepared: Prepared, state: Mapping[str, Tensor], example: Tens
     state
         Any network's calibrated state. Small noise is added first, so that no two of its tensors are equal: the
         exporter would store them as one.
+    for_all
+        False: the template of this very network, without the noise, and with whatever the exporter made of its
+        floats.
 
     Raises
     ------
+    Merged
+        The exporter made something else of a float tensor, so that the template could not hold another network's.
     NotAsAsked
-        The exported file does not hold the graph's numbers, each in a place of its own.
+        The exported file does not hold the graph's integers, scales and zero points.
     """
-    state = distinct(state)
+    state = distinct(state) if for_all else {k: v.detach().cpu() for k, v in state.items()}
     graph = _convert(prepared, state)
     model = export_graph(graph, example)
     _name_constants(model, prepared, numbers(prepared, state))
     stored = {t.name: t for t in model.graph.initializer}
     for name in (str(n.target) for n in graph.graph.nodes if n.op == "get_attr" and n.users):
-        if name in state and not holds(stored.get(name), state[name].numpy()):
-            raise NotAsAsked(f"the exporter did not keep {name!r} as a weight of its own.")
+        if for_all and name in state and not holds(stored.get(name), state[name].numpy()):
+            raise Merged(f"the exporter did not keep {name!r} as a weight of its own.")
     if not prepared.activations:
         _unpack_at_load(model, prepared.layers)
     _shield_floats(model, stored)

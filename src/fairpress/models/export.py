@@ -12,7 +12,17 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from fairpress.models.graph import ANY_BATCH, Fold, fold_graph, fold_state, folds, trace
+from fairpress.core.errors import UserError
+from fairpress.models.graph import (
+    ANY_BATCH,
+    Fold,
+    cannot_export,
+    fold_graph,
+    fold_state,
+    folds,
+    node_at_fault,
+    trace,
+)
 from fairpress.models.quiet import quiet
 from fairpress.runtime.pack import finish
 
@@ -90,17 +100,29 @@ def keeping_names(graph: GraphModule, state: Mapping[str, Tensor], example: Tens
 
 
 def export_graph(module: nn.Module, example: Tensor) -> onnx.ModelProto:
-    """Return the exporter's graph of an evaluation-mode module, input ``x``, output ``y``, any batch size."""
+    """Return the exporter's graph of an evaluation-mode module, input ``x``, output ``y``, any batch size.
+
+    Raises
+    ------
+    UserError
+        ONNX has no such operator; the sentence names the layer.
+    """
     with quiet():
-        program = torch.onnx.export(
-            module,
-            (example,),
-            dynamo=True,
-            dynamic_shapes=(ANY_BATCH,),
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                dynamic_shapes=(ANY_BATCH,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                verbose=False,
+            )
+        except Exception as error:
+            root: BaseException = error
+            while root.__cause__ is not None:
+                root = root.__cause__
+            raise UserError(cannot_export(*node_at_fault(error), root)) from error
     assert program is not None
     return program.model_proto
 

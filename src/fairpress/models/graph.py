@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from types import TracebackType
 from typing import Any
 
@@ -44,28 +46,44 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
         # Random depth does not survive: the exported network would stay random after eval().
         if type(child).__name__ in ("StochasticDepth", "DropPath"):
             child.p = child.drop_prob = 0.0
-    with quiet():
+    # torch prints the graph it could not finish.
+    with quiet(), redirect_stderr(StringIO()):
         try:
             graph = torch.export.export(module, (example,), dynamic_shapes=(ANY_BATCH,)).module(
                 check_guards=False
             )
         except Exception as error:
-            raise UserError(_cannot_export(module, error)) from error
+            layer = layer_at_fault(module, error.__traceback__)
+            kind = "" if layer is None else type(module.get_submodule(layer)).__name__
+            raise UserError(cannot_export(layer, kind, error)) from error
     assert isinstance(graph, GraphModule)
     return graph
 
 
-def _cannot_export(module: nn.Module, error: Exception) -> str:
-    """Say which layer torch.export failed in, and why."""
-    layer = layer_at_fault(module, error.__traceback__)
-    where = (
-        "the network" if layer is None else f"layer {layer!r} ({type(module.get_submodule(layer)).__name__})"
-    )
-    why = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def cannot_export(layer: str | None, kind: str, error: BaseException) -> str:
+    """Say which layer of which class an exporter failed in, and why."""
+    where = "the network" if layer is None else f"layer {layer!r} ({kind})"
+    why = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     return (
         f"{where} cannot be exported: {type(error).__name__}: {why.rstrip('.')}. Rewrite it without control flow that "
-        "depends on the values of tensors, and with PyTorch's own operators."
+        "depends on the values of tensors, with operators that ONNX has."
     )
+
+
+def node_at_fault(error: BaseException) -> tuple[str | None, str]:
+    """Return name and class of the layer whose operator an exporter of graphs failed at; None and "" if unknown."""
+    cause: BaseException | None = error
+    while cause is not None:
+        trail = cause.__traceback__
+        while trail is not None:
+            node = trail.tb_frame.f_locals.get("node")
+            stack = node.meta.get("nn_module_stack") if isinstance(node, Node) else None
+            if stack:
+                name, kind = list(stack.values())[-1]
+                return str(name), str(kind).rpartition(".")[2]
+            trail = trail.tb_next
+        cause = cause.__cause__ or cause.__context__
+    return None, ""
 
 
 def layer_at_fault(module: nn.Module, trail: TracebackType | None) -> str | None:

@@ -15,7 +15,7 @@ from fairpress.datasets.base import Dataset
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fairpress.compression.engine import Engine
+    from fairpress.compression.engine import Engine, Quantized
 
 Bits = Literal[2, 4, 8]
 Choice = Literal["minmax", "percentile", "mse", "auto"]
@@ -51,6 +51,8 @@ class Widths(BaseModel):
         Layers that stay in float: ``keep=conv1|fc``.
     keep_head
         Whether the last layer stays in float.
+    reduce_range
+        Whether 8-bit weights use 7 of their bits, so that no processor's sums saturate.
     weights, activations
         How ranges are found: ``"minmax"``, ``"percentile"`` (99.9 %), ``"mse"`` (least squared error), or
         ``"auto"``, which tries all on validation rows. ``ranges=…`` sets both.
@@ -63,6 +65,7 @@ class Widths(BaseModel):
     bits: Annotated[tuple[tuple[str, Bits], ...], BeforeValidator(_paired)] = ()
     keep: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     keep_head: bool = False
+    reduce_range: bool = False
     weights: Choice = "mse"
     activations: Choice = "mse"
     ranges: Choice | None = Field(default=None, exclude=True)
@@ -91,7 +94,14 @@ class Widths(BaseModel):
     @property
     def scheme(self) -> Scheme:
         """Return what the engine is asked for."""
-        return Scheme(self.weight_bits, self.activation_bits == 8, self.bits, self.keep, self.keep_head)
+        return Scheme(
+            self.weight_bits,
+            self.activation_bits == 8,
+            self.bits,
+            self.keep,
+            self.keep_head,
+            self.reduce_range,
+        )
 
 
 class Quantize(Widths, Step):
@@ -122,10 +132,21 @@ class Quantize(Widths, Step):
         )
         if progress is not None:
             progress(f"{len(made)} networks quantized")
+            warn_of_saturation(made, progress)
         return [
             replace(n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **q.details})
             for n, q, rows in zip(networks, made, calibration, strict=True)
         ]
+
+
+def warn_of_saturation(made: Sequence[Quantized], progress: Progress) -> None:
+    """Say so where files decide otherwise than their graphs for a processor's sake, and how to avoid it."""
+    count = sum("saturates" in q.details for q in made)
+    if count:
+        progress(
+            f"8-bit sums saturate on this processor, which has no VNNI: {count} of {len(made)} files decide otherwise than "
+            "elsewhere. Predict with @onnxruntime-exact, or quantize with (reduce_range=true)."
+        )
 
 
 def inputs(dataset: Dataset, part: Literal["calibration", "validation"], rows: int) -> Tensor:
@@ -136,8 +157,9 @@ def inputs(dataset: Dataset, part: Literal["calibration", "validation"], rows: i
 
 
 def engine_for(network: Network, dataset: Dataset) -> Engine:
-    """Return the engine of a network's architecture, kept from an earlier call where there was one."""
+    """Return the engine of a network's architecture, kept from an earlier call where one with equal options was."""
     from fairpress.compression.engine import engine_of
 
     row = inputs(dataset, "calibration", 2)
-    return engine_of(network.architecture, tuple(row.shape[1:]), row.dtype, len(dataset.task.classes))
+    make = engine_of.__wrapped__ if getattr(network.architecture, "alone", False) else engine_of
+    return make(network.architecture, tuple(row.shape[1:]), row.dtype, len(dataset.task.classes))

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from fairpress.compression.step import Network, Progress
 from fairpress.compression.steps.finetune import FineTune, trained, zeros_stay
-from fairpress.compression.steps.quantize import Widths, engine_for, inputs
+from fairpress.compression.steps.quantize import Widths, engine_for, inputs, warn_of_saturation
 from fairpress.datasets.base import Dataset
 
 
@@ -62,7 +62,9 @@ class TrainQuantized(FineTune, Widths):
                 update = partial(learning.update_ranges, calibration=[calibration[i]], methods=[methods[i]])
                 zeros = zeros_stay([network], {k: v[None] for k, v in graph.named_parameters()})
                 states[i] = train_alone(graph, rows[i], seed, course, network.origin, progress, zeros, update)
-        made = map(learning.finish, states, calibration, methods)
+        made = list(map(learning.finish, states, calibration, methods))
+        if progress is not None:
+            warn_of_saturation(made, progress)
         return [
             replace(n, onnx=q.onnx, details={**n.details, "calibration_rows": len(own), **q.details})
             for n, q, own in zip(trained(networks, states, course), made, calibration, strict=True)
