@@ -64,7 +64,7 @@ def summary(results: Sequence[Found]) -> str:
     for claim in dict.fromkeys(r.claim for r in results):
         part = [r for r in results if r.claim == claim]
         worst = (min if part[0].at_least else max)(part, key=lambda r: r.share)
-        name = f"{last}, {claim[2:]}" if claim.startswith("…") else claim
+        name = f"{last}: {claim[2:]}" if claim.startswith("…") else claim
         last = last if claim.startswith("…") else claim
         asked = "" if worst.bound is None else f"{'≥' if worst.at_least else '≤'} {worst.bound:g}"
         mean = np.mean([r.share for r in part])

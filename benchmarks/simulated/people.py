@@ -68,7 +68,11 @@ def people_coverage(rng: Rng, size: int) -> Iterator[Found]:
         for m in METRICS:
             name = f"Change over people with several rows: {m.replace('_', ' ')}"
             yield found(name, setting, hits[m], 0.93, width=float(np.mean(widths[m])))
-        yield found("… accuracy, as if rows were independent (for comparison)", setting, naive)
+        yield found(
+            "Change over people with several rows: accuracy, as if rows were independent (for comparison)",
+            setting,
+            naive,
+        )
 
 
 def weight_coverage(rng: Rng, size: int) -> Iterator[Found]:

@@ -115,5 +115,5 @@ def calibration_coverage(rng: Rng, size: int) -> Iterator[Found]:
                     usual.append(bool(low <= truth[0] + 1e-4 and truth[0] - 1e-4 <= high))
             setting = f"n = {n:,}, error {truth[0]:.3f}, change {truth[1] - truth[0]:+.3f}"
             yield found("Calibration error", setting, one, 0.93, width=float(np.mean(widths[0])))
-            yield found("… by a percentile bootstrap (for comparison)", setting, usual)
+            yield found("Calibration error: by a percentile bootstrap (for comparison)", setting, usual)
             yield found("Change of calibration error", setting, change, 0.93, width=float(np.mean(widths[1])))

@@ -13,6 +13,7 @@ from fairpress.auditing.seed_evidence import SeedEvidence
 from fairpress.auditing.sentences import group_name
 
 SHOWN = 5
+FEWEST = 2
 
 _CORRECTION = {
     "bh": "Benjamini and Hochberg's correction bounds the share of false findings among all, not the chance of one.",
@@ -51,6 +52,8 @@ def notes(
         yield (
             f"Intervals take both the {evidence.seeds} training seeds and the {unit} as random: they speak of the recipe."
         )
+        if evidence.seeds == FEWEST:
+            yield "Two seeds hardly tell how seeds differ, so that intervals are wide; a third narrows them most."
     if correction in _CORRECTION:
         yield _CORRECTION[correction]
     if family == "study":
