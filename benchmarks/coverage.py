@@ -28,7 +28,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "verdict": (verdicts.verdict_errors, 1500),
     "all-clear": (verdicts.all_clear, 20_000),
     "ppv": (rates.ppv_coverage, 1000),
-    "pair": (gaps.pair_coverage, 1000),
+    "pair": (gaps.pair_coverage, 20_000),
     "seeds": (seeds.seed_disparity, 600),
     "seeds-all-clear": (seeds.seed_all_clear, 600),
     "exemplars": (seeds.exemplar_coverage, 200),
