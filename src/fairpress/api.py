@@ -85,6 +85,18 @@ class AuditReport(Audit):
         return four_fifths(impact_ratios(self, model))
 
 
+def scoring_ratios(table: Any, model: str, **asked: Any) -> str:
+    """Return impact ratios of the scoring rates of a table's ``M.score`` as Markdown; empty without such a column.
+
+    `asked` is `label`, `by`, `positive`, `bins`, `missing` and `confidence`, as in `audit`.
+    """
+    from fairpress.auditing.four_fifths import scoring_ratios_of
+    from fairpress.auditing.source import Source
+    from fairpress.reporting.markdown import four_fifths
+
+    return four_fifths(scoring_ratios_of(Source(table), model, **asked))
+
+
 def embed_audit(model: str | os.PathLike[str], report: Audit, name: str) -> Artifact:
     """Put the summary of what an audit says of model `name` into a model folder's ONNX file, and return it."""
     from fairpress.auditing.summary import summary

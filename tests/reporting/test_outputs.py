@@ -16,9 +16,10 @@ import pytest
 from onnx import numpy_helper
 
 from fairpress import api, cli, demonstration
-from fairpress.auditing.four_fifths import impact_ratios, scoring_ratios
+from fairpress.auditing.four_fifths import impact_ratios, scoring_ratios, scoring_ratios_of
 from fairpress.auditing.json_schema import json_schema
 from fairpress.auditing.schema import to_dict
+from fairpress.auditing.source import Source
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.reporting import latex, markdown
@@ -128,6 +129,31 @@ def test_scoring_rates_count_who_is_above_the_median():
     median = np.median(scores)
     rate = {c.values["sex"]: c.rate for c in found.categories}
     assert rate == {"a": (scores[:100] > median).mean(), "b": (scores[100:] > median).mean()}
+
+
+def test_scoring_rates_of_a_table_are_those_of_its_scores(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "label": rng.integers(0, 2, 400),
+            "race": rng.choice(["A", "B"], 400, p=[0.7, 0.3]),
+            "m.score": rng.random(400),
+        }
+    )
+    (found,) = scoring_ratios_of(Source(table), "m", label="label", by=["race"])
+    direct = scoring_ratios(table["m.score"], table.race.tolist(), "race", "m")
+    assert found == direct
+    table.to_csv("t.csv", index=False)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["audit", "t.csv", "--baseline", "m", "--by", "race", "--four-fifths"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.count("Impact ratios of m by race") == 2
+    assert "| category | people | above median | rate |" in shown
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["audit", "t.csv", "--baseline", "m", "--by", "race", "--four-fifths", "--json"])
+    assert stop.value.code == 2
 
 
 def test_an_impact_ratio_of_nobody_is_none():

@@ -7,16 +7,19 @@ Categories of less than 2 % of the data may be left out of the ratio; they are l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fairpress.auditing.counting import count
 from fairpress.auditing.gaps import log_rate
 from fairpress.auditing.intervals import agresti_caffo
+from fairpress.auditing.opening import quote
 from fairpress.auditing.ranges import pair_quantile
 from fairpress.auditing.result import Audit, Values
+from fairpress.auditing.source import Source
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.estimate import Estimate
 
@@ -44,11 +47,15 @@ class Category:
 
 @dataclass(frozen=True)
 class ImpactRatios:
-    """The categories of one attribute, largest rate first."""
+    """The categories of one attribute, largest rate first.
+
+    `median`: the sample's median score, where the rates are scoring rates.
+    """
 
     model: str
     attribute: str
     categories: tuple[Category, ...]
+    median: float | None = None
 
 
 def impact_ratios(audit: Audit, model: str, confidence: float | None = None) -> list[ImpactRatios]:
@@ -86,7 +93,52 @@ def scoring_ratios(
     names, index = np.unique(g, return_inverse=True)
     above = np.bincount(index, weights=s > np.median(s))
     values = [{attribute: str(n)} for n in names]
-    return ImpactRatios(model, attribute, _categories(values, above, np.bincount(index), confidence))
+    categories = _categories(values, above, np.bincount(index), confidence)
+    return ImpactRatios(model, attribute, categories, float(np.median(s)))
+
+
+def scoring_ratios_of(
+    source: Source,
+    model: str,
+    *,
+    label: str,
+    by: Sequence[str],
+    positive: str | None = None,
+    bins: Mapping[str, Sequence[float]] | None = None,
+    missing: str = "group",
+    confidence: float = 0.95,
+) -> list[ImpactRatios]:
+    """Return impact ratios of the scoring rates of the column ``M.score`` of a table, an entry per attribute.
+
+    Empty where there is no such column. Two passes over the table: the median, then who is above it.
+    """
+    column = f"{model}.score"
+    if not source.holds_numbers(column) or source.counted_already:
+        return []
+    median = source.read(f"SELECT median({quote(column)}::DOUBLE) AS m FROM {source.relation}")["m"][
+        0
+    ].as_py()
+    cells = count(
+        source,
+        label=label,
+        models=[model],
+        by=by,
+        positive=positive,
+        decide={model: f"{column}>{median!r}"},
+        bins=bins,
+        missing=missing,
+    )
+    out = []
+    for attribute in by:
+        values, index = cells.groups(attribute)
+        above = cells.binary(cells.predicted[model])
+        n, selected = (
+            np.bincount(index, weights=w, minlength=len(values)) for w in (cells.rows, cells.rows * above)
+        )
+        out.append(
+            ImpactRatios(model, attribute, _categories(values, selected, n, confidence), float(median))
+        )
+    return out
 
 
 def _categories(

@@ -111,7 +111,8 @@ def audit(
     latex
         Write the audit as LaTeX tables here.
     four_fifths
-        Print impact ratios of every model (four-fifths rule; selection rates).
+        Print impact ratios of every model (four-fifths rule): of selection rates, and of scoring rates where the
+        table has scores.
     embed
         Put a summary of the audit into a model's ONNX file: 'int8=int8/'. May be repeated.
     fail_on
@@ -132,6 +133,10 @@ def audit(
     strange = sorted(gates - set(GATES))
     if strange:
         raise UserError(f"--fail-on takes {', '.join(GATES)}, not {strange[0]!r}.")
+    if four_fifths and json_:
+        raise UserError(
+            "--four-fifths prints tables, and --json prints audit.json only; leave one of them out."
+        )
     if baseline is None and len(decisions) == 1:
         baseline = next(iter(decisions))
     if baseline is None:
@@ -173,6 +178,8 @@ def audit(
         pairs=pair,
         pairs_from=pair_from,
     )
+    asked_of_scores: dict[str, Any] = {k: asked[k] for k in ("label", "by", "positive")}
+    asked_of_scores |= {k: rows[k] for k in ("bins", "missing") if k in rows} | {"confidence": confidence}
     if html is not None:
         report.to_html(html, title=f"Audit of {Path(table).name}")
     if markdown is not None:
@@ -187,7 +194,10 @@ def audit(
         show_audit(report)
         if four_fifths:
             for model in report.models:
-                say(report.four_fifths(model.name), markup=False)
+                say(report.four_fifths(model.name), markup=False, soft_wrap=True)
+                scoring = api.scoring_ratios(source, model.name, **asked_of_scores)
+                if scoring:
+                    say(scoring, markup=False, soft_wrap=True)
     failing = set().union(*(GATES[g] for g in gates))
     return FAILED_GATE if any(c.verdict in failing for c in report.comparisons) else 0
 

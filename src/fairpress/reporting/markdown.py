@@ -107,12 +107,13 @@ def four_fifths(tables: list[ImpactRatios]) -> str:
     """Return impact ratios as Markdown tables, one per attribute."""
     lines = []
     for table in tables:
-        lines.append(
-            f"**Impact ratios of {escape(table.model)} by {escape(table.attribute)}** (four-fifths rule)"
-        )
+        scoring = "" if table.median is None else f"; scoring rates, median score {table.median:.3g}"
+        chosen = "selected" if table.median is None else "above median"
+        who = f"{escape(table.model)} by {escape(table.attribute)}"
+        lines.append(f"**Impact ratios of {who}** (four-fifths rule{scoring})")
         lines += [
             "",
-            "| category | people | selected | rate | impact ratio | below 0.8 |",
+            f"| category | people | {chosen} | rate | impact ratio | below 0.8 |",
             "|---|--:|--:|--:|--:|---|",
         ]
         for c in table.categories:
