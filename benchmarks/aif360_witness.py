@@ -21,6 +21,8 @@ RATES = {
     "fnr": "false_negative_rate",
     "ppv": "positive_predictive_value",
     "npv": "negative_predictive_value",
+    "generalized_fpr": "generalized_false_positive_rate",
+    "generalized_fnr": "generalized_false_negative_rate",
 }
 DIFFERENCES = (
     "statistical_parity_difference",
@@ -38,18 +40,26 @@ def case(seed: int) -> dict:
     label = rng.integers(0, 2, n)
     model = np.where(rng.random(n) < 0.25, 1 - label, label)
     group = (rng.random(n) < 0.4).astype(int)
+    scores = np.where(model == 1, 0.5 + rng.random(n) / 2, rng.random(n) / 2)
 
     def dataset(values: np.ndarray) -> BinaryLabelDataset:
         frame = pd.DataFrame({"g": group.astype(float), "y": values.astype(float)})
         return BinaryLabelDataset(df=frame, label_names=["y"], protected_attribute_names=["g"])
 
-    metric = ClassificationMetric(dataset(label), dataset(model), [{"g": 0}], [{"g": 1}])
+    predicted = dataset(model)
+    predicted.scores = scores.reshape(-1, 1)
+    metric = ClassificationMetric(dataset(label), predicted, [{"g": 0}], [{"g": 1}])
     metrics = {name: float(getattr(metric, name)()) for name in DIFFERENCES}
     metrics["rates"] = {
         str(g): {ours: float(getattr(metric, theirs)(privileged=bool(g))) for ours, theirs in RATES.items()}
         for g in (0, 1)
     }
-    table = {"label": label.tolist(), "g": [str(v) for v in group], "m": model.tolist()}
+    table = {
+        "label": label.tolist(),
+        "g": [str(v) for v in group],
+        "m": model.tolist(),
+        "m.score": scores.tolist(),
+    }
     return {"table": table, "metrics": metrics}
 
 
