@@ -91,8 +91,8 @@ def test_a_lost_batch_costs_its_seeds_of_its_recipe_and_nothing_else():
     assert lost.key not in {k for t in found.tasks for k in t.inputs}
     columns = [[name for name, _, _ in t.params["columns"]] for t in found.tables[""]]
     assert columns == [
-        ["fp32", "prune-50", "placebo(prune-50)"],
-        ["fp32", "int8", "prune-50", "placebo(prune-50)"],
+        ["fp32", "prune-50", "placebo"],
+        ["fp32", "int8", "prune-50", "placebo"],
     ]
 
 
