@@ -87,7 +87,15 @@ def test_a_failing_trial_is_named_its_seeds_are_left_out_and_the_command_exits_w
 
     monkeypatch.chdir(tmp_path)
     overrides = ["model.widths=[8]", "training.max_epochs=1", "folds=1", "seeds=2", "networks_per_task=1"]
-    command = ["study", "run", "compas", *overrides, "recipes=[int8,prune-50(epochs=1)]", "audit.by=[sex]"]
+    command = [
+        "study",
+        "run",
+        "compas",
+        *overrides,
+        "recipes=[int8,prune-50(epochs=1)]",
+        "audit.by=[sex]",
+        "size_accuracy_bias=null",
+    ]
     with monkeypatch.context() as patch:
         patch.setattr(executor, "perform", perform)
         with pytest.raises(SystemExit) as stop:

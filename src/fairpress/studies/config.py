@@ -231,7 +231,8 @@ class StudyConfig(_Strict):
             odd = sorted(set(self.size_accuracy_bias.groups) - set(self.audit.by))
             if odd:
                 raise ValueError(
-                    f"`size_accuracy_bias.groups` names {odd[0]!r}, which is not among `audit.by`"
+                    f"`size_accuracy_bias.groups` names {odd[0]!r}, which is not among `audit.by`; add it there, or say "
+                    "`size_accuracy_bias: null`"
                 )
         known = [set(self.all_datasets), set(self.all_models)]
         for contrast in self.contrasts:
