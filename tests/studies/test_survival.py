@@ -194,5 +194,7 @@ def test_a_full_disk_fails_what_does_not_fit_keeps_the_rest_and_is_made_up_for_l
     assert "damaged" not in found
     assert not list((small_disk / "unfinished").glob("*"))
     subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
-    assert drive(small_disk, mark=tmp_path, count=10, sleep=0, size=4096).wait(60) == 0
+    driver = drive(small_disk, mark=tmp_path, count=10, sleep=0, size=4096)
+    driver.communicate(timeout=60)
+    assert driver.returncode == 0
     assert set(states(small_disk, tasks)) == {"complete"}
