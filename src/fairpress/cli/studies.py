@@ -127,7 +127,7 @@ def _show_bias(done: Finished) -> None:
             table.add_column(column, no_wrap=True)
         for f in done.bias:
             if f.part == part:
-                against = "its placebo" if f.against == f"placebo({f.model})" else f.against
+                against = "its placebo" if f.against.startswith("placebo") else f.against
                 values = " → ".join("–" if e.value is None else f"{e.value:.3f}" for e in (f.before, f.after))
                 table.add_row(f.attribute, f"{f.model} against {against}", values, share(f.change), f.word)
         say(table)
