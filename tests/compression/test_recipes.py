@@ -61,6 +61,13 @@ def test_placebos_of_equal_training_are_one_and_the_same():
     assert str(parse("qat-int8(epochs=2)").placebo()) == "placebo(epochs=2)"
 
 
+def test_a_recipe_goes_on_from_the_longest_one_that_is_there():
+    recipe = parse("prune-80+qat-int4")
+    assert recipe.after(["fp32", "int8", "prune-50"]) == ("fp32", recipe)
+    assert recipe.after(["fp32", "prune-80"]) == ("prune-80", parse("qat-int4"))
+    assert parse("int8").after(["fp32", "int8"]) == ("fp32", parse("int8"))
+
+
 def test_the_placebo_trains_alike_and_compresses_nothing():
     pruned, placebo = parse("prune-80(epochs=3)").steps[0], parse("placebo(prune-80(epochs=3))").steps[0]
     assert type(placebo) is FineTune

@@ -142,6 +142,18 @@ def test_pruned_weights_stay_zero_when_training_goes_on():
     assert artifact.card.provenance["details"]["extra_epochs"] == 4
 
 
+@pytest.mark.parametrize("second", ["int8", "finetune(epochs=1)", "qat-int4(epochs=1)"])
+def test_two_recipes_after_one_another_are_the_two_in_one(second):
+    data, bases = easy()
+    pruned = made("prune-80(epochs=2)")
+    after = compress(pruned, parse(second), data, [0, 1])
+    at_once = made(f"prune-80(epochs=2)+{second}")
+    for a, b, base in zip(after, at_once, bases, strict=True):
+        assert a.onnx == b.onnx
+        assert a.card.provenance == b.card.provenance
+        assert a.card.baseline == b.card.baseline == base.digest
+
+
 def test_the_checkpoint_of_its_best_epoch_is_the_baseline_itself():
     data, bases = easy()
     for i, base in enumerate(bases):
@@ -188,6 +200,14 @@ def test_a_checkpoint_needs_a_training_that_can_be_repeated():
         compress([dataclasses.replace(bases[0], card=stranger)], parse("checkpoint-1"), data[:1], [0])
     with pytest.raises(UserError, match="the baseline trains at most 8"):
         compress(bases, parse("checkpoint-9"), data, [0, 1])
+
+
+def test_only_a_baseline_has_checkpoints():
+    data, _ = easy()
+    with pytest.raises(
+        UserError, match=r"checkpoint-1 is of the baseline; this model \(prune-50\(epochs=2\)\) is none"
+    ):
+        compress(made("prune-50(epochs=2)"), parse("checkpoint-1"), data, [0, 1])
 
 
 def test_a_misspelt_layer_is_refused_by_its_name():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -10,32 +11,59 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from fairpress.cli.program import app, csv_text, say
-from fairpress.cli.progress import Progress
+from fairpress.cli.progress import Progress, told
 from fairpress.core.errors import UserError
 
 
 @app.command
-def compress(base: Path, /, *, recipe: str, out: Path) -> int:
-    """Compress a model by a recipe.
+def compress(base: Path, /, *, recipe: str, out: Path, seed: int | None = None) -> int:
+    """Compress a model by a recipe, and check the file.
 
     Example: fairpress compress base/ --recipe int8 --out int8/
+
+    int8, int4, int2: weights of that many bits, activations of 8 bits.
+    w8, w4, w2: weights only.
+    qat-int8, qat-int4, qat-int2: trained on while rounded.
+    prune-50, prune-80 …: the smallest weights to zero, while training goes on.
+    placebo: trained on alike, and not compressed.
+    checkpoint-1, checkpoint-2 …: the baseline after that epoch.
+
+    Steps are joined by +, as in prune-80+int8. Options stand in parentheses: 'int4(ranges=auto)', 'int8(keep=LAYER|LAYER)',
+    'int4(bits=LAYER:8)', 'prune-80(scope=global)'; int8-fp32-head keeps the last layer in float.
 
     Parameters
     ----------
     base
         The model folder of the baseline.
     recipe
-        int8, int4, prune-80, or steps joined by +: prune-80+int8. placebo(prune-80) is its control.
+        What is done, as above.
     out
         The new model folder.
+    seed
+        Of further training; by default the baseline's.
     """
     from fairpress import api
+    from fairpress.runtime.artifact import refuse_taken
 
+    refuse_taken(out)
     original = api.open_model(base)
-    artifact = api.compress(original, recipe)
+    artifact = api.compress(original, recipe, seed=seed, say=told())
     folder = artifact.save(out)
     ratio = original.size / artifact.size
     say(f"{folder}: {artifact.size:,} bytes, {ratio:.2f} times smaller than {base}", markup=False)
+    details = artifact.card.provenance["details"]
+    if details.get("sparsity"):
+        packed = " and ".join(f"{len(gzip.compress(a.onnx, 6)):,}" for a in (artifact, original))
+        say(
+            f"{details['sparsity']:.0%} of its weights are zero; in a dense file that shows only when it is gzipped: "
+            f"{packed} bytes",
+            markup=False,
+        )
+    before = original.card.provenance.get("validation_accuracy")
+    accuracy = details["validation"]["accuracy"]
+    if accuracy is not None:
+        compared = "" if before is None else f", of {base} {before:.3f}"
+        say(f"accuracy on validation rows {accuracy:.3f}{compared}", markup=False)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -51,3 +52,18 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+def told() -> Callable[[str], None]:
+    """Return what prints sentences on standard error; of epochs that fly by, not more than one a second."""
+    last = 0.0
+
+    def tell(sentence: str) -> None:
+        nonlocal last
+        if sentence.startswith("epoch") and time.monotonic() - last < 1:
+            return
+        last = time.monotonic()
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
+
+    return tell

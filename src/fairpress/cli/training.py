@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairpress.cli.program import app, listed, say, show_audit
+from fairpress.cli.progress import told
 from fairpress.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -95,7 +93,7 @@ def train(
         training=training,
         device=device,
         checkpoints=unfinished,
-        say=_progress(),
+        say=told(),
     )
     folder = artifact.save(out)
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -127,18 +125,3 @@ def _attribute(dataset: Dataset, name: str) -> str:
         f"--by {name}: {dataset.name!r} has no such sensitive attribute."
         + did_you_mean(name, dataset.attributes)
     )
-
-
-def _progress() -> Callable[[str], None]:
-    """Return what prints sentences on standard error; of epochs that fly by, not more than one a second."""
-    told = 0.0
-
-    def tell(sentence: str) -> None:
-        nonlocal told
-        if sentence.startswith("epoch") and time.monotonic() - told < 1:
-            return
-        told = time.monotonic()
-        sys.stderr.write(f"{sentence}\n")
-        sys.stderr.flush()
-
-    return tell

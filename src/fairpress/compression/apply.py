@@ -15,6 +15,9 @@ from fairpress.datasets.base import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.training.fit import check_trainable, require_torch
 
+# What later steps ask of how the baseline was trained.
+ORIGIN = ("training", "networks_in_batch", "device", "way")
+
 
 def compress(
     bases: Sequence[Artifact],
@@ -26,7 +29,8 @@ def compress(
     """Return bases[i] compressed with rows of datasets[i]; all bases share one architecture.
 
     Test rows are taken away first. The result's card keeps the base's target, data and threshold, and
-    tells the recipe, the base's digest, what the steps did, and the finished file's accuracy on validation rows.
+    tells the recipe, the baseline's digest, what the steps did, and the finished file's accuracy on validation rows.
+    Two recipes one after another make the same as both in one, joined by ``+``.
 
     Raises
     ------
@@ -46,14 +50,20 @@ def compress(
             raise UserError(
                 f"this model ({base.card.recipe}) has no float weights to go on from; compress the baseline instead."
             )
+        if base.card.recipe != "fp32" and any(step.first for step in recipe.steps):
+            raise UserError(f"{recipe} is of the baseline; this model ({base.card.recipe}) is none.")
         check_trainable(dataset)
         check_fit(base, dataset)
         parameters = {k: v for k, v in base.card.architecture.items() if k != "name"}
         architecture = registry.get(str(base.card.architecture["name"]), **parameters)
-        networks.append(Network(architecture, from_bytes(base.weights), origin=base.card.provenance))
+        # A network that was pruned before is still one: its zeros stay, and what was done to it stays told.
+        told = dict(base.card.provenance.get("details", {}))
+        told.pop("validation", None)
+        origin = base.card.provenance.get("origin", base.card.provenance)
+        networks.append(Network(architecture, from_bytes(base.weights), details=told, origin=origin))
     made = apply_steps(networks, recipe, data, seeds, progress)
     return [
-        artifact(base.card, base.digest, recipe, network, dataset, seed)
+        artifact(base.card, base.card.baseline or base.digest, recipe, network, dataset, seed)
         for base, network, dataset, seed in zip(bases, made, data, seeds, strict=True)
     ]
 
@@ -91,13 +101,15 @@ def artifact(
 
     assert network.onnx is not None
     quantized = any(step.final for step in recipe.steps)
+    before = card.provenance.get("steps", [])
     own = replace(
         card,
         recipe=str(recipe) if card.recipe == "fp32" else f"{card.recipe}+{recipe}",
         seed=seed,
         baseline=digest,
         provenance={
-            "steps": recipe.to_dict(),
+            "steps": [*before, *recipe.to_dict()],
+            "origin": {k: v for k, v in network.origin.items() if k in ORIGIN},
             "details": {**network.details, "validation": _validation(card, network.onnx, dataset)},
             "versions": {n: version(n) for n in ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")},
         },

@@ -29,7 +29,7 @@ from fairpress.models.registry import build
 if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
 
-CHECKED_ROWS = 512
+CHECKED_ROWS, CHECKED_NUMBERS = 512, 2**21
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Engine:
         data = self._template(prepared, made).fill(prepared, made.state)
         integer = bool(prepared.activations)
         kernels = check_file(data, prepared.layers, made.state, integer=integer)
-        rows = rows[:CHECKED_ROWS]
+        rows = rows[: min(CHECKED_ROWS, max(64, CHECKED_NUMBERS // rows[0].numel()))]
         agreement = check_agreement(data, rows, in_chunks(prepared, made.state, rows, rounded=True))
         details = {
             "bits": {**prepared.widths, **dict.fromkeys(prepared.kept, 32)},

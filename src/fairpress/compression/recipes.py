@@ -8,7 +8,7 @@ called ``placebo``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,14 @@ class Recipe:
     def to_dict(self) -> list[dict[str, Any]]:
         """Return every step with all its parameters, defaults included."""
         return [{"step": type(s).__name__, **s.model_dump(mode="json")} for s in self.steps]
+
+    def after(self, made: Collection[str]) -> tuple[str, Recipe]:
+        """Return which of the recipes in `made` this one goes on from (the longest; at least ``fp32``), and how."""
+        for length in range(len(self.steps) - 1, -1, -1):
+            before = str(Recipe(self.steps[:length]))
+            if before in made:
+                return before, Recipe(self.steps[length:])
+        raise ValueError(f"nothing that {self} could go on from")
 
     def placebo(self) -> Recipe | None:
         """Return the same training without compression; None for a recipe that does not train, or only trains."""

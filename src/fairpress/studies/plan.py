@@ -206,11 +206,15 @@ def _cell(
         )
         yield train
         yield make("predict", BASELINE, common, (train.key,), batch, label)
-        for name in recipes:
-            params = {**common, "recipe": parse(name).to_dict()}
-            compress = make("compress", name, params, (train.key,), batch, label)
+        made = {BASELINE: train.key}
+        # A recipe that goes on where another ends starts from that one's result: prune-80+int8 from prune-80's.
+        for recipe in sorted(map(parse, recipes), key=lambda r: len(r.steps)):
+            before, rest = recipe.after(made)
+            params = {**common, "recipe": rest.to_dict(), "steps": str(rest)}
+            compress = make("compress", str(recipe), params, (made[before],), batch, label)
+            made[str(recipe)] = compress.key
             yield compress
-            yield make("predict", name, common, (compress.key,), batch, label)
+            yield make("predict", str(recipe), common, (compress.key,), batch, label)
         for name in config.naive:
             yield make("naive", name, {**data, "predictor": name}, (), batch, label)
 

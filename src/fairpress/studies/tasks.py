@@ -134,7 +134,7 @@ def _compress(store: Store, task: Task) -> dict[str, bytes]:
     bases = read_artifacts(store, task.inputs[0])
     data = [d.development() for d in load_folds(task)]
     seeds = [seed for seed, _ in task.networks]
-    return _pack(compress(bases, parse(task.recipe), data, seeds))
+    return _pack(compress(bases, parse(task.params["steps"]), data, seeds))
 
 
 def _predict(store: Store, task: Task) -> dict[str, bytes]:

@@ -131,7 +131,7 @@ class Quantize(Widths, Step):
             validation=[inputs(d, "validation", self.rows) for d in datasets] if auto else None,
         )
         if progress is not None:
-            progress(f"{len(made)} networks quantized")
+            progress(f"{len(made)} network{'s' if len(made) > 1 else ''} quantized")
             warn_of_saturation(made, progress)
         return [
             replace(n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **q.details})
