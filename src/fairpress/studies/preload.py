@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 
 import fairpress.studies.executor
+from fairpress.models.quiet import quiet
 
-with contextlib.suppress(ImportError):
+with contextlib.suppress(ImportError), quiet():
     import onnxruntime  # noqa: F401
 
     import fairpress.compression.engine  # noqa: F401  torch, torchao and their exporters
