@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from fairpress import __version__
 from fairpress.auditing.result import Audit, Verdict
 from fairpress.auditing.verdict import WORST_FIRST
 from fairpress.core.errors import UserError, did_you_mean
@@ -166,7 +167,18 @@ def audit(
         pairs=pairs,
         pairs_from=pairs_from,
     )
+    found = replace(found, provenance=_made_by(table))
     return AuditReport(**{name: getattr(found, name) for name in Audit.__dataclass_fields__})
+
+
+def _made_by(table: Any) -> dict[str, str]:
+    """Return the versions an audit rests on, and the table where it is a file."""
+    from importlib import metadata
+
+    versions = {name: metadata.version(name) for name in ("duckdb", "numpy", "scipy")}
+    paths = table if isinstance(table, (list, tuple)) else [table]
+    named = [os.fspath(p) for p in paths if isinstance(p, (str, os.PathLike))]
+    return {"fairpress": __version__, **versions, **({"table": ", ".join(named)} if named else {})}
 
 
 def export_cells(

@@ -94,6 +94,13 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(run):
     assert {g["values"]["sex"] for g in groups} == {"F", "M"}
 
 
+def test_rows_that_only_one_of_the_models_has_predicted_are_refused(run):
+    csv(base(300), "both.csv")
+    csv(base(200, seed=1).drop(columns="b"), "one.csv")
+    said = run("both.csv", "--merge", "one.csv", *OPTIONS, "sex", code=2)
+    assert "the column of model 'b' is missing in 200 of 500 rows" in said
+
+
 def test_the_label_is_no_model(run):
     arguments = ["--baseline", "a", "--compressed", "label", "--by", "sex"]
     assert "'label' is no model" in run(csv(base()), *arguments, code=2)

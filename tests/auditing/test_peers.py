@@ -58,7 +58,7 @@ def tables(draw):
     return pd.DataFrame({"label": label, "g": group, "m": model})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(tables())
 def test_every_metric_is_fairlearns(table):
     found = audit(table, baseline="m", by=["g"])
@@ -104,6 +104,7 @@ def test_wilson_is_statsmodels(n, data, confidence):
     assert [float(v) for v in wilson(x, n, confidence)] == pytest.approx([low, high], abs=1e-9)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_holm_is_statsmodels(p):
     assert holm(np.array(p)) == pytest.approx(multipletests(p, method="holm")[1], **EXACT)

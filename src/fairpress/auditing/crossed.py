@@ -95,7 +95,7 @@ def crossed_change(sums: CrossedSums) -> Studentized:
     without a flip therefore say no more than n rows: P(flip) of a new row may still be 1/n.
 
     Fully crossed: with mean squares of rows, columns (seeds) and error,
-    Var(D̄) = max(MSR + MSC − MSE, MSR, MSC)/(nS), Satterthwaite df ≥ S − 1 with a guard for few seeds, `_few_seeds`
+    Var(D̄) = max(MSR + MSC − MSE, MSR, MSC)/(nS), Satterthwaite df ≥ S − 1 with a guard for few seeds, `few_seeds`
     (Cameron and Miller 2015, 2011 for the two-way logic; Searle et al., *Variance Components*, 1992). When some rows lack
     seeds (folds), the sum of the two one-way cluster variances with df = S − 1: at least the two-way variance, because
     the error part, which Cameron, Gelbach and Miller (2011) subtract once, is left in.
@@ -144,7 +144,7 @@ def crossed_excess(sums: CrossedSums) -> Studentized:
         df = np.maximum(
             crossed**2
             / (
-                (_few_seeds(s) * seeds) ** 2 / (s - 1)
+                (few_seeds(s) * seeds) ** 2 / (s - 1)
                 + part_a.rows**2 / part_a.row_df
                 + part_b.rows**2 / part_b.row_df
             ),
@@ -203,7 +203,7 @@ def _parts(sums: CrossedSums, up: float, down: float, low: float) -> _Parts:
     return _Parts(centre, rows, seeds, error, n - 1)
 
 
-def _few_seeds(seeds: int) -> float:
+def few_seeds(seeds: int) -> float:
     """Return by how much the part of the seeds counts more in the degrees of freedom: 5 at two seeds, 1.5 at three.
 
     A variance of two or three seeds is often far too small by chance; Satterthwaite then takes the many degrees of freedom
@@ -223,7 +223,7 @@ def _crossed(
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = (
             part.rows**2 / part.row_df
-            + (_few_seeds(s) * part.seeds) ** 2 / (s - 1)
+            + (few_seeds(s) * part.seeds) ** 2 / (s - 1)
             + part.error**2 / (part.row_df * (s - 1))
         )
         df = np.where(full, np.maximum(variance**2 / spread, s - 1), s - 1.0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fairpress.auditing.crossed import few_seeds
 from fairpress.auditing.studentized import Floats, Studentized
 
 
@@ -82,7 +83,7 @@ def crossed_contrasts(sums: CrossedProducts, weights: Floats) -> Studentized:
         seeds = (u / n[:, None]).sum(axis=1).var(axis=-1, ddof=1) / s
         variance = np.maximum(rows + seeds - error, np.maximum(rows, seeds))
         with np.errstate(divide="ignore", invalid="ignore"):
-            spread = seeds**2 / (s - 1) + (row_parts**2 / (n - 1)).sum(axis=-1)
+            spread = (few_seeds(s) * seeds) ** 2 / (s - 1) + (row_parts**2 / (n - 1)).sum(axis=-1)
             df = np.maximum(np.where(spread > 0, variance**2 / spread, np.inf), s - 1)
     else:
         variance, df = rows, np.full(len(w), np.inf)

@@ -23,7 +23,7 @@ class Bounds(NamedTuple):
 def range_quantile(k: int, probability: float) -> float:
     """Return the quantile of the range of k independent standard normals (the studentized range with df = ∞).
 
-    Solves k ∫ φ(x) [Φ(x) − Φ(x − q)]^(k−1) dx = probability by bisection on a fixed grid; agrees with
+    Solves k ∫ φ(x) [Φ(x) − Φ(x − q)]^(k−1) dx = probability on a fixed grid; agrees with
     ``scipy.stats.studentized_range`` to 1e-8 and, unlike it, is quick at k = 10,000.
     """
     if k < 2:
@@ -31,12 +31,26 @@ def range_quantile(k: int, probability: float) -> float:
     x = np.linspace(-9.0, 9.0, 4001)
     density = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi) * (x[1] - x[0])
     cdf = special.ndtr(x)
+
+    def over(q: float) -> float:
+        return float((k * density * (cdf - special.ndtr(x - q)) ** (k - 1)).sum()) - probability
+
     low, high = 0.0, 20.0
-    for _ in range(60):
-        q = (low + high) / 2
-        inside = float((k * density * (cdf - special.ndtr(x - q)) ** (k - 1)).sum())
-        low, high = (q, high) if inside < probability else (low, q)
-    return (low + high) / 2
+    f_low, f_high = over(low), over(high)
+    side = 0
+    for _ in range(100):
+        # Regula falsi, in the Illinois form that keeps no end for ever.
+        q = (low * f_high - high * f_low) / (f_high - f_low)
+        f = over(q)
+        if abs(f) < 1e-13 or high - low < 1e-10:
+            break
+        if f < 0:
+            low, f_low = q, f
+            f_high, side = (f_high / 2 if side < 0 else f_high), -1
+        else:
+            high, f_high = q, f
+            f_low, side = (f_low / 2 if side > 0 else f_low), 1
+    return q
 
 
 def pair_quantile(x: Studentized, alpha: float, dependent: bool, families: int = 1) -> float:

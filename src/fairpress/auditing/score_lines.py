@@ -15,7 +15,7 @@ from fairpress.auditing.cells import Cells
 from fairpress.auditing.coding import code_like
 from fairpress.auditing.evidence import Moments
 from fairpress.auditing.opening import quote
-from fairpress.auditing.source import Source, encode
+from fairpress.auditing.source import Source, encode, numbers
 from fairpress.auditing.studentized import Floats
 
 EXACT_ROWS = 500_000
@@ -99,7 +99,7 @@ def score_lines(
         f"SELECT {group}, {cut[0]} AS b0, {cut[1]} AS b1, count(*)::DOUBLE AS n, sum(w) AS w, sum(w * w) AS ww, {measures} "
         f"FROM {rows} GROUP BY ALL ORDER BY ALL"
     )
-    number = {n: np.asarray(table[n].to_numpy(), dtype=float) for n in ("n", "w", "ww", *_measures())}
+    number = {n: numbers(table[n]) for n in ("n", "w", "ww", *_measures())}
     coded = {n: encode(table[f"k{i}"]) for i, n in enumerate(names)}
     scale = cells.weight_scale
     lines = code_like(
@@ -124,13 +124,11 @@ def score_lines(
         lines,
         {
             # A mean of equal scores can differ from them in the last digit, and fall into another bin of calibration.
-            side: np.asarray(table[b].to_numpy(), dtype=float)
-            if exact
-            else number[f"{side}_score_1"] / number["w"]
+            side: numbers(table[b]) if exact else number[f"{side}_score_1"] / number["w"]
             for side, b in zip(SIDES, ("b0", "b1"), strict=False)
         },
         {
-            side: np.unique(table[b].to_numpy(), return_inverse=True)[1].reshape(-1)
+            side: np.unique(numbers(table[b]), return_inverse=True)[1].reshape(-1)
             for side, b in zip(SIDES, ("b0", "b1"), strict=False)
         },
         exact,

@@ -200,17 +200,17 @@ class Source:
         # Sorted, so that sums are added in one order and the audit is the same to the last digit for any number of threads.
         query = f"SELECT {select}, {self._measures(weight)} FROM {self.relation} GROUP BY ALL ORDER BY ALL"
         table = self.read(query)
-        if not table.num_rows or not float(np.sum(table["n"].to_numpy())):
+        if not table.num_rows or not float(np.sum(numbers(table["n"]))):
             raise UserError(f"{self.name} has no rows; bring predictions to audit.")
         if weight is not None:
-            bad = int(np.sum(table["bad"].to_numpy()))
+            bad = int(np.sum(numbers(table["bad"])))
             if bad:
                 raise UserError(
                     f"{self.name}: the weight {weight!r} is missing, negative or no number in {bad:,} rows; mend them."
                 )
         found = [encode(table[f"k{i}"]) for i in range(len(wanted))]
         measures = ("n", "n", "n") if weight is None else ("n", "w", "ww")
-        rows, w, ww = (np.asarray(table[k].to_numpy(), dtype=float) for k in measures)
+        rows, w, ww = (numbers(table[k]) for k in measures)
         if not np.isfinite(ww.sum()):
             raise UserError(
                 f"{self.name}: the weights {weight!r} are too large to be squared; divide them all by the largest."
@@ -297,10 +297,25 @@ def encode(column: Any) -> Encoded:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    array = _whole(column)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     coded = pc.dictionary_encode(array, null_encoding="encode")
-    return Encoded(coded.dictionary.to_pylist(), np.asarray(coded.indices.to_numpy(), dtype=np.int64))
+    return Encoded(coded.dictionary.to_pylist(), np.asarray(np.from_dlpack(coded.indices), dtype=np.int64))
+
+
+def numbers(column: Any) -> np.ndarray:
+    """Return an Arrow column of numbers without gaps as float64.
+
+    Arrow's own ``to_numpy`` imports pandas where it is installed, which takes longer than most audits.
+    """
+    return np.asarray(np.from_dlpack(_whole(column)), dtype=np.float64)
+
+
+def _whole(column: Any) -> Any:
+    import pyarrow as pa
+
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    return array

@@ -15,7 +15,10 @@ from fairpress.core.errors import UserError
 GATES = {"harm": {"harm", "loss"}, "inconclusive": {"inconclusive"}, "not_estimable": {"not_estimable"}}
 FEW = 5
 
-Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
+_PLAIN = {"negative": "", "show_default": False}
+Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False, **_PLAIN)]
+Flag = Annotated[bool, Parameter(**_PLAIN)]
+Text = Annotated[str, Parameter(show_default=False)]
 
 
 @app.command
@@ -26,7 +29,7 @@ def audit(
     by: str,
     label: str = "label",
     baseline: str | None = None,
-    compressed: str = "",
+    compressed: Text = "",
     decide: Repeated = (),
     positive: str | None = None,
     margin: float = 0.02,
@@ -42,15 +45,15 @@ def audit(
     family: str = "artifact",
     pair: Repeated = (),
     pair_from: str | None = None,
-    merge: Annotated[tuple[Path, ...], Parameter(consume_multiple=False)] = (),
+    merge: Repeated = (),
     export_cells: Path | None = None,
     html: Path | None = None,
     markdown: Path | None = None,
     latex: Path | None = None,
-    four_fifths: bool = False,
+    four_fifths: Flag = False,
     embed: Repeated = (),
-    fail_on: str = "",
-    json_: Annotated[bool, Parameter("--json")] = False,
+    fail_on: Text = "",
+    json_: Annotated[bool, Parameter("--json", **_PLAIN)] = False,
 ) -> int:
     """Audit a table of predictions (Parquet or CSV) from any framework.
 
@@ -141,8 +144,8 @@ def audit(
         baseline = next(iter(decisions))
     if baseline is None:
         raise UserError("name the baseline's column with --baseline.")
-    source: Any = [table, *map(str, merge)] if merge else table
-    asked = {
+    source: Any = [table, *merge] if merge else table
+    asked: dict[str, Any] = {
         "label": label,
         "baseline": baseline,
         "compressed": listed(compressed),
@@ -150,13 +153,13 @@ def audit(
         "positive": positive,
         "weight": weight,
     }
-    rows = {"decide": decisions, "bins": edges, "missing": missing}
+    rows: dict[str, Any] = {"decide": decisions, "bins": edges, "missing": missing}
     if export_cells is not None:
         if subject is not None or seed_column is not None:
             raise UserError(
                 "cells know no people and no seeds; leave --export-cells out with --subject or --seed-column."
             )
-        source, rows = api.export_cells(source, export_cells, **asked, **rows), {}  # type: ignore[arg-type]
+        source, rows = api.export_cells(source, export_cells, **asked, **rows), {}
         few = sum(n < FEW for n in source["fairpress.rows"].to_pylist())
         if not json_:
             say(
@@ -165,8 +168,8 @@ def audit(
             )
     report = api.audit(
         source,
-        **asked,  # type: ignore[arg-type]
-        **rows,  # type: ignore[arg-type]
+        **asked,
+        **rows,
         margin=margin,
         confidence=confidence,
         metrics=None if metrics is None else listed(metrics),
