@@ -246,7 +246,7 @@ def test_a_folder_that_is_no_model_is_refused_before_an_hour_of_training(places,
 
 @pytest.mark.slow
 def test_after_kill_9_the_same_command_goes_on(places, tmp_path):
-    command = [str(Path(sys.executable).with_name("fairpress")), *ARGUMENTS, "--epochs", "12", "--out"]
+    command = [str(Path(sys.executable).with_name("fairpress")), *ARGUMENTS, "--epochs", "4", "--out"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     checkpoint = tmp_path / ".base.training" / "0" / "epoch.safetensors"
     with subprocess.Popen(
