@@ -84,7 +84,7 @@ def score_lines(
     inner = ", ".join(
         [f"{source.binned(n, bins[n]) if n in bins else quote(n)} AS k{i}" for i, n in enumerate(names)]
         + [f"{x} AS s{i}" for i, x in enumerate(s)]
-        + [f"{'1.0' if weight is None else quote(weight) + '::DOUBLE'} AS w"]
+        + [f"{'1::DOUBLE' if weight is None else quote(weight) + '::DOUBLE'} AS w"]
     )
     rows = f"(SELECT {inner} FROM {source.relation})"
     limits = source.read(

@@ -301,7 +301,7 @@ def encode(column: Any) -> Encoded:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     coded = pc.dictionary_encode(array, null_encoding="encode")
-    return Encoded(coded.dictionary.to_pylist(), np.asarray(np.from_dlpack(coded.indices), dtype=np.int64))
+    return Encoded(coded.dictionary.to_pylist(), np.asarray(_values(coded.indices), dtype=np.int64))
 
 
 def numbers(column: Any) -> np.ndarray:
@@ -309,7 +309,18 @@ def numbers(column: Any) -> np.ndarray:
 
     Arrow's own ``to_numpy`` imports pandas where it is installed, which takes longer than most audits.
     """
-    return np.asarray(np.from_dlpack(_whole(column)), dtype=np.float64)
+    import pyarrow as pa
+
+    return _values(_whole(column).cast(pa.float64()))
+
+
+def _values(array: Any) -> np.ndarray:
+    """Return an Arrow array of float64 or int32 without gaps, read from its own memory."""
+    kind = {"double": np.float64, "int32": np.int32}[str(array.type)]
+    memory = array.buffers()[1]
+    if memory is None:
+        return np.array([], dtype=kind)
+    return np.asarray(np.frombuffer(memory, dtype=kind)[array.offset : array.offset + len(array)])
 
 
 def _whole(column: Any) -> Any:
