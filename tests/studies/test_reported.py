@@ -158,6 +158,7 @@ def test_the_whole_chain_join_audit_findings(tmp_path):
         "by": ["sex"],
         "positive": "yes",
         "seed_column": "seed",
+        "confidence": 0.95,
     }
     task = make("audit", "a", {"audit": {**arguments, "subject": "subject"}}, [join.key])
     for each in (join, task):
@@ -169,8 +170,12 @@ def test_the_whole_chain_join_audit_findings(tmp_path):
     figures = reported.read_figures(entry)
     assert set(figures) == {("int8", m) for m in ("accuracy", "tpr", "fpr")}
     assert all(svg.startswith("<svg") for svg in figures.values())
-    (bias,) = findings([Planned("t", "", "compressed", "", task)], [found])
-    assert bias.before.value == 0.0
-    assert bias.change.value == pytest.approx(bias.after.value)
-    assert bias.to_dict()["word"] in ("raised", "not shown to change")
-    assert findings([Planned("t", "", "contrast", "", task)], [found]) == []
+    told = json.loads(entry.files[reported.BIAS])
+    (bias,) = findings([Planned("t", "", "compressed", "", task)], [told])
+    assert (bias.model, bias.against, bias.attribute, bias.groups) == ("int8", "fp32", "sex", ["F", "M"])
+    assert bias.before["value"] == 0.0
+    assert bias.change["value"] == pytest.approx(bias.after["value"])
+    assert bias.to_dict()["word"] == "not estimable"  # each person here is in both groups
+    rows = reported.bias_changes(reported.read_table(store.get(join.key)), {**arguments, "subject": None})
+    assert rows[0]["change"]["low"] < bias.change["value"] < rows[0]["change"]["high"]
+    assert findings([Planned("t", "", "contrast", "", task)], [told]) == []

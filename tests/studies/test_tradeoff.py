@@ -121,25 +121,36 @@ def test_constant_predictors_are_counted_and_have_no_bias(found):
     assert models["prune-90"]["bias"]["sex"]["value"] == 0
 
 
-def test_repeated_people_get_no_interval(found):
-    rows = pa.table(
-        {
-            "row_id": ["a", "b", "c", "d"] * 2,
-            "seed": [0] * 4 + [1] * 4,
-            "fold": [0] * 8,
-            "label": ["yes", "no"] * 4,
-            "sex": ["F", "F", "M", "M"] * 2,
-            "fp32": ["yes", "no"] * 4,
-        }
-    )
+def test_repeated_people_are_the_unit_and_get_no_interval_of_bias_where_they_are_in_several_groups():
+    n = 60
+    sex = np.repeat(["F", "M"], n // 2)
+    rows = {
+        "row_id": [f"r{i:02d}" for i in range(n)] * 2,
+        "subject": [str(i // 3) for i in range(n)] * 2,
+        "seed": [0] * n + [1] * n,
+        "fold": [0] * 2 * n,
+        "label": ["yes" if i // 3 % 2 else "no" for i in range(n)] * 2,
+        "sex": sex.tolist() * 2,
+        "fp32": ["yes" if i // 3 % 3 else "no" for i in range(n)] * 2,
+    }
     fact = [
         {"recipe": "fp32", "seed": s, "fold": 0, "bytes": 1, "gzip_bytes": 1, "provenance": {}}
         for s in (0, 1)
     ]
-    params = {**PARAMS, "by": ["sex"], "groups": {"sex": ["F", "M"]}, "repeated": True}
-    accuracy = compare(rows, fact, params)["models"][0]["accuracy"]
-    assert accuracy["value"] == 1
-    assert accuracy["low"] is None
+    params = {**PARAMS, "by": ["sex"], "groups": {"sex": ["F", "M"]}}
+
+    def told(repeated, **changed):
+        return compare(pa.table({**rows, **changed}), fact, {**params, "repeated": repeated})["models"][0]
+
+    people, apart = told(True), told(False)
+    assert people["accuracy"]["value"] == apart["accuracy"]["value"] == 0.55
+    assert people["accuracy"]["n"] == 20
+    width = [m["accuracy"]["high"] - m["accuracy"]["low"] for m in (people, apart)]
+    assert width[0] > 1.5 * width[1]  # √3, less what the pseudo-rows add
+    assert people["bias"]["sex"]["low"] is not None
+    mixed = told(True, sex=["F", "M"] * n)
+    assert mixed["bias"]["sex"]["low"] is None
+    assert mixed["accuracy"]["low"] is not None
 
 
 def test_words_follow_the_interval(found):

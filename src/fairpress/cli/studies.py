@@ -118,7 +118,7 @@ def _show(done: Finished) -> None:
 def _show_bias(done: Finished) -> None:
     from rich.table import Table
 
-    from fairpress.reporting.words import share
+    from fairpress.reporting.tradeoff import short
 
     say("\n[bold underline]Bias: the sum over pairs of groups of |ΔTPR| + |ΔTNR|[/]")
     for part in dict.fromkeys(f.part for f in done.bias):
@@ -128,8 +128,9 @@ def _show_bias(done: Finished) -> None:
         for f in done.bias:
             if f.part == part:
                 against = "its placebo" if f.against.startswith("placebo") else f.against
-                values = " → ".join("–" if e.value is None else f"{e.value:.3f}" for e in (f.before, f.after))
-                table.add_row(f.attribute, f"{f.model} against {against}", values, share(f.change), f.word)
+                values = " → ".join(short({"value": e["value"]}) for e in (f.before, f.after))
+                row = (f.attribute, f"{f.model} against {against}", values, short(f.change, sign="+"))
+                table.add_row(*row, f.word)
         say(table)
 
 

@@ -92,7 +92,8 @@ def write_report(
     models = tuple(
         m for label in facts if label in sized.values() for m in _sizes(label, facts[label], ready.layout)
     )
-    bias = tuple(findings(planned, audits))
+    told = [json.loads(made[p.task.key].files[reported.BIAS]) for p in planned]
+    bias = tuple(findings(planned, told))
     warnings = _warnings(ready)
     figures = {
         (i, compressed, metric): svg

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 PREDICTIONS, MODELS = "predictions.parquet", "models.json"
-AUDIT, FIGURES = "audit.json", "figures.json"
+AUDIT, FIGURES, BIAS = "audit.json", "figures.json", "bias.json"
 KEYS = ("seed", "row_id")
 FOLDS = 1000  # more than there can be
 
@@ -49,19 +50,55 @@ def join(store: Store, task: Task) -> dict[str, bytes]:
 
 
 def audit(store: Store, task: Task) -> dict[str, bytes]:
-    """Audit the joined predictions and draw the figures; ``params["audit"]`` are the arguments of `auditing.run.audit`."""
+    """Audit the joined predictions, tell what changed in pairwise bias, and draw the figures.
+
+    ``params["audit"]`` are the arguments of `auditing.run.audit`.
+    """
     from fairpress.auditing.run import audit as run
     from fairpress.reporting.html import Section, draw
     from fairpress.studies.tasks import read_entry
 
-    found = run(read_table(read_entry(store, task.inputs[0])), **task.params["audit"])
+    table = read_table(read_entry(store, task.inputs[0]))
+    found = run(table, **task.params["audit"])
     drawn = draw([Section("", found)])
     places = {f"{i}.svg": [compressed, metric] for i, (_, compressed, metric) in enumerate(drawn)}
     return {
         AUDIT: dump(found),
         FIGURES: json.dumps(places).encode(),
+        BIAS: json.dumps(bias_changes(table, task.params["audit"]), indent=1).encode(),
         **{name: svg.encode() for name, svg in zip(places, drawn.values(), strict=True)},
     }
+
+
+def bias_changes(table: pa.Table, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return, for each compressed model and attribute, the pairwise bias before and after and what changed in it.
+
+    `asked` are the arguments of the audit. Nothing for a task of several classes without a positive one.
+    """
+    from fairpress.auditing.bias_change import bias_change
+    from fairpress.studies.stacked import Stacked
+
+    if asked["positive"] is None or not asked["compressed"]:
+        return []
+    models = [asked["baseline"], *asked["compressed"]]
+    stacked = Stacked(table, models, asked["positive"], asked["subject"] is not None)
+    told = []
+    for attribute in asked["by"]:
+        used = stacked.used(attribute)
+        sums, holds = stacked.biased(attribute, used)
+        before = [1.0, *[0.0] * len(asked["compressed"])]
+        for i, model in enumerate(asked["compressed"], start=1):
+            after = [float(j == i) for j in range(len(models))]
+            found = {
+                "before": bias_change(sums, before, None, asked["confidence"]),
+                "after": bias_change(sums, after, None, asked["confidence"]),
+                "change": bias_change(sums, after, before, asked["confidence"]),
+            }
+            if not holds:
+                found = {k: replace(e, low=None, high=None) for k, e in found.items()}
+            named = {"model": model, "against": asked["baseline"], "attribute": attribute, "groups": used}
+            told.append({**named, **{k: e.to_dict() for k, e in found.items()}})
+    return told
 
 
 def read_table(entry: Entry) -> pa.Table:

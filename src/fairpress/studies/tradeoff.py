@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairpress.auditing.bias_change import bias_change
-from fairpress.auditing.crossed_contrast import CrossedProducts, crossed_contrasts, crossed_products
+from fairpress.auditing.crossed_contrast import CrossedProducts, crossed_contrasts
 from fairpress.core.estimate import Estimate
 from fairpress.studies.plan import BASELINE, Task
+from fairpress.studies.stacked import Stacked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from fairpress.store.content import Store
 
 TRADEOFF = "tradeoff.json"
-LEAST_ROWS = 30
 CHECKPOINT = "checkpoint"
 
 
@@ -44,16 +44,10 @@ def tradeoff(store: Store, task: Task) -> dict[str, bytes]:
 def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the comparison of all models of a table of stacked seeds; `facts` are those of every network."""
     models = [m for m in dict.fromkeys(f["recipe"] for f in facts) if m in table.column_names]
-    seeds = np.unique(table["seed"].to_numpy())
-    order = np.lexsort((np.array(table["row_id"].to_pylist()), table["seed"].to_numpy()))
-    shape = (len(seeds), -1)
-    label = np.array(table["label"].to_pylist())[order]
-    said = np.stack([np.array(table[m].to_pylist())[order] for m in models])
-    fold = table["fold"].to_numpy()[order]
-    right = (said == label).astype(float).reshape(len(models), *shape)
-    positive = (label == params["positive"]).reshape(shape)[0]
+    stacked = Stacked(table, models, params["positive"], params["repeated"])
+    fold = stacked.column("fold")
     confidence = params["confidence"]
-    everybody = crossed_products(right, np.zeros(right.shape[-1], int), 1)
+    everybody = stacked.everybody()
     own = {m: [f for f in facts if f["recipe"] == m] for m in models}
     validation = {m: v for m in models if (v := _validation(own[m])) is not None}
     curve = sorted((a, m) for m, a in validation.items() if m == BASELINE or m.startswith(CHECKPOINT))
@@ -66,8 +60,8 @@ def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping
         "models": [],
         "groups": {},
         "used": {},
-        "seeds": len(seeds),
-        "rows": right.shape[-1],
+        "seeds": len(stacked.seeds),
+        "rows": stacked.rows,
     }
     unit = {m: np.eye(len(models))[i] for i, m in enumerate(models)}
     mixed = {
@@ -75,33 +69,21 @@ def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping
         for m, c in controls.items()
         if "below" in c
     }
-    biased: dict[str, CrossedProducts] = {}
+    biased: dict[str, tuple[CrossedProducts, bool]] = {}
     for attribute in params["by"]:
-        # A cross of attributes is a column of its own.
-        columns = [np.array(table[a].to_pylist())[order].reshape(shape)[0] for a in attribute.split("*")]
-        group = np.array([", ".join(map(str, v)) for v in zip(*columns, strict=True)])
-        names, index = np.unique(group, return_inverse=True)
-        sizes = np.stack([np.bincount(index[positive == y], minlength=len(names)) for y in (True, False)])
-        wanted = params["groups"].get(attribute)
-        used = [
-            i
-            for i, name in enumerate(names)
-            if (wanted is None and sizes[:, i].min() >= LEAST_ROWS) or (wanted is not None and name in wanted)
-        ]
-        out["groups"][attribute] = {str(n): int(s) for n, s in zip(names, sizes.sum(axis=0), strict=True)}
-        out["used"][attribute] = [str(names[i]) for i in used]
-        place = np.full(len(names), -1)
-        place[used] = np.arange(len(used))
-        cell = np.where(place[index] < 0, -1, place[index] + np.where(positive, 0, len(used)))
-        biased[attribute] = crossed_products(right, cell, 2 * len(used))
+        names, index = stacked.groups(attribute)
+        used = stacked.used(attribute, params["groups"].get(attribute))
+        out["groups"][attribute] = {str(n): int((index == i).sum()) for i, n in enumerate(names)}
+        out["used"][attribute] = used
+        biased[attribute] = stacked.biased(attribute, used)
 
     def bias(after: np.ndarray, before: np.ndarray | None = None) -> dict[str, Any]:
         return {
             a: _told(
                 bias_change(sums, after.tolist(), None if before is None else before.tolist(), confidence),
-                params,
+                holds,
             )
-            for a, sums in biased.items()
+            for a, (sums, holds) in biased.items()
         }
 
     for i, m in enumerate(models):
@@ -111,16 +93,14 @@ def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping
             "placebo": placebo,
             **_sizes(own[m]),
             "validation_accuracy": validation.get(m),
-            "accuracy": _told(_rate(everybody, unit[m], confidence), params),
+            "accuracy": _rate(everybody, unit[m], confidence),
             "networks": len(own[m]),
-            "constant": _constant(said[i], np.repeat(seeds, right.shape[-1]), fold),
+            "constant": _constant(stacked.said[i], np.repeat(stacked.seeds, stacked.rows), fold),
             "bias": bias(unit[m]),
         }
         if m != BASELINE:
             entry["against_baseline"] = bias(unit[m], unit[BASELINE])
-            entry["accuracy_against_baseline"] = _told(
-                _rate(everybody, unit[m] - unit[BASELINE], confidence), params
-            )
+            entry["accuracy_against_baseline"] = _rate(everybody, unit[m] - unit[BASELINE], confidence)
         if placebo in unit:
             entry["against_placebo"] = bias(unit[m], unit[placebo])
         if m in controls:
@@ -129,7 +109,7 @@ def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping
             entry["control"] |= {
                 "bias": bias(mixed[m]),
                 "change": bias(unit[m], mixed[m]),
-                "accuracy_difference": _told(_rate(everybody, unit[m] - mixed[m], confidence), params),
+                "accuracy_difference": _rate(everybody, unit[m] - mixed[m], confidence),
             }
         out["models"].append(entry)
     return out
@@ -160,16 +140,18 @@ def match(accuracy: float, curve: Sequence[tuple[float, str]]) -> dict[str, Any]
     raise AssertionError("a sorted curve encloses what is between its ends")
 
 
-def _rate(sums: CrossedProducts, weights: np.ndarray, confidence: float) -> Estimate:
+def _rate(everybody: tuple[CrossedProducts, bool], weights: np.ndarray, confidence: float) -> dict[str, Any]:
+    sums, holds = everybody
     found = crossed_contrasts(sums, weights[None, None, :])
     low, high = (float(b[0]) for b in found.interval(confidence))
     value = float(found.value[0])
-    return Estimate(value, min(low, value), max(high, value), float(found.n[0]), found.method)
+    estimate = Estimate(value, min(low, value), max(high, value), float(found.n[0]), found.method)
+    return _told(estimate, holds)
 
 
-def _told(estimate: Estimate, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an estimate as JSON; without its interval where people have several rows, which it does not allow for."""
-    if params["repeated"] and estimate.value is not None:
+def _told(estimate: Estimate, holds: bool) -> dict[str, Any]:
+    """Return an estimate as JSON; without its interval where that would not hold."""
+    if not holds and estimate.value is not None:
         estimate = Estimate(estimate.value, n=estimate.n)
     return estimate.to_dict()
 
