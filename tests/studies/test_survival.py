@@ -130,7 +130,7 @@ def test_workers_killed_at_random_moments_are_replaced_and_lose_their_own_task_a
     assert "damaged" not in found
     if driver.returncode:  # a task may have been hit twice
         assert driver.returncode == 3
-        assert "killed by SIGKILL" in said
+        assert "killed by SIGKILL" in said or "nobody knows how" in said
         assert drive(tmp_path, mark=tmp_path).wait() == 0
     assert set(states(tmp_path, tasks)) == {"complete"}
     assert not gone(tmp_path)

@@ -54,6 +54,8 @@ class Worker:
             return "its process ended"
         self._process.join(5)
         code = self._process.exitcode
+        if code == 255:  # what the server of processes says of one that was gone before it could tell how
+            return "its process was gone, nobody knows how (killed? out of memory?)"
         if code is None or code >= 0:
             return f"its process ended with {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
