@@ -37,6 +37,12 @@ def drive(root, *, mark, workers=2, count=20, sleep=0.05, size=1):
     return start([sys.executable, DRIVER, *map(str, (root, workers, count, sleep, size))], mark)
 
 
+def ended(driver):
+    """Return the exit code of a driver, its pipes read and closed."""
+    driver.communicate(timeout=60)
+    return driver.returncode
+
+
 def processes(mark):
     """The processes started with a mark, by id, without those that have ended and wait to be taken note of."""
     found = []
@@ -131,7 +137,7 @@ def test_workers_killed_at_random_moments_are_replaced_and_lose_their_own_task_a
     if driver.returncode:  # a task may have been hit twice
         assert driver.returncode == 3
         assert "killed by SIGKILL" in said or "nobody knows how" in said
-        assert drive(tmp_path, mark=tmp_path).wait() == 0
+        assert ended(drive(tmp_path, mark=tmp_path)) == 0
     assert set(states(tmp_path, tasks)) == {"complete"}
     assert not gone(tmp_path)
 
