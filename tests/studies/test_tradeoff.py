@@ -86,11 +86,12 @@ def told(found):
     return Tradeoff(found, published, None, draw(made))
 
 
-def test_a_control_lies_between_its_neighbours_and_there_is_none_outside():
+def test_a_control_lies_between_its_neighbours_and_above_the_curve_is_its_end():
     assert match(0.65, CURVE) == {"below": "checkpoint-2", "above": "fp32", "weight": pytest.approx(0.25)}
     assert match(0.64, CURVE)["above"] == "checkpoint-2"
     assert match(0.59, CURVE)["side"] == "below"
-    assert match(0.69, CURVE)["side"] == "above"
+    assert "weight" not in match(0.59, CURVE)
+    assert match(0.69, CURVE) == {"below": "checkpoint-2", "above": "fp32", "weight": 1.0, "side": "above"}
     assert match(0.6, [(0.6, "a"), (0.6, "b")])["weight"] == 1.0
 
 

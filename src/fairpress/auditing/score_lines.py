@@ -87,12 +87,13 @@ def score_lines(
         + [f"{'1::DOUBLE' if weight is None else quote(weight) + '::DOUBLE'} AS w"]
     )
     rows = f"(SELECT {inner} FROM {source.relation})"
-    limits = source.read(
-        f"SELECT count(*) AS n, {', '.join(f'min({x}) AS low{i}, max({x}) AS high{i}' for i, x in enumerate(logits))} "
-        f"FROM {rows}"
-    ).to_pylist()[0]
-    exact = limits["n"] <= EXACT_ROWS
-    cut = ["s0", "s1"] if exact else [_bin(x, limits, i) for i, x in enumerate(logits)]
+    exact = float(cells.rows.sum()) <= EXACT_ROWS
+    if exact:
+        cut = ["s0", "s1"]
+    else:
+        ends = ", ".join(f"min({x}) AS low{i}, max({x}) AS high{i}" for i, x in enumerate(logits))
+        limits = source.read(f"SELECT {ends} FROM {rows}").to_pylist()[0]
+        cut = [_bin(x, limits, i) for i, x in enumerate(logits)]
     group = ", ".join(f"k{i}" for i in range(len(names)))
     measures = ", ".join(f"{sql} AS {name}" for name, sql in _measures().items())
     table = source.read(

@@ -57,7 +57,7 @@ class FakeQuantizeWeight(FakeQuantize):
         if not torch.is_grad_enabled():
             return _grid(w, scale, self.quant_min, self.quant_max)
         with torch.no_grad():
-            step = _grid(w, scale, self.quant_min, self.quant_max) - w
+            step = _grid(w, scale, self.quant_min, self.quant_max).sub_(w)
         return w + step
 
 
@@ -87,12 +87,12 @@ class FakeQuantizeActivation(FakeQuantize):
             x * self.scale.reciprocal() + self.zero_point, float(self.quant_min), float(self.quant_max)
         )
         with torch.no_grad():
-            step = exact.round() - exact
+            step = exact.round().sub_(exact)
         return (exact + step - self.zero_point) * self.scale
 
 
 def _grid(w: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-    return (w * scale.reciprocal()).round().clamp(low, high) * scale
+    return (w * scale.reciprocal()).round_().clamp_(low, high).mul_(scale)
 
 
 @contextmanager

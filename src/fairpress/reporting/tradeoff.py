@@ -81,7 +81,12 @@ def control_words(model: Mapping[str, Any]) -> str:
         return "–"
     if "reason" in control:
         return str(control["reason"])
-    between = f"{1 - control['weight']:.0%} {control['below']}, {control['weight']:.0%} {control['above']}"
+    if control.get("side") == "above":
+        between = f"{control['above']}, the most accurate of them"
+    else:
+        between = (
+            f"{1 - control['weight']:.0%} {control['below']}, {control['weight']:.0%} {control['above']}"
+        )
     return f"{between}; accuracy {short(control['accuracy_difference'], 1, '+', 100)} points from it"
 
 
@@ -189,7 +194,7 @@ def _svg(chart: Any, label: str) -> str:
         chart.properties(padding={"left": 12, "right": 12, "top": 5, "bottom": 24})
         .configure(font="Arial, Liberation Sans, sans-serif", background="#ffffff")
         .configure_legend(orient="top", columnPadding=30, labelLimit=300)
-        .to_dict()
+        .to_dict(validate=False)
     )
     svg: str = vlc.vegalite_to_svg(spec)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

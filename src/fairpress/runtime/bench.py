@@ -134,9 +134,15 @@ def measure(
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fairpress-bench-")))
         (folder / PROBE).write_bytes(one_node())
-        workers = []
-        for number, contestant in enumerate(contestants):
-            workers.append(stack.enter_context(_worker(contestant, batch, folder, number)))
+        # All start at once, which the cores share; then one after another loads its file while nobody else works.
+        workers = [
+            stack.enter_context(_worker(contestant, batch, folder, number))
+            for number, contestant in enumerate(contestants)
+        ]
+        for worker in workers:
+            worker.answer()
+        for worker in workers:
+            worker.ready = worker.ask("load")
         taken: list[list[float]] = [[] for _ in workers]
         started, done, wanted = time.monotonic(), 0, rounds or LEAST_ROUNDS
         while done < wanted:
@@ -179,11 +185,19 @@ class _Worker:
 
     def ask(self, line: str) -> dict[str, Any]:
         """Send a line and return the answer."""
+        self.send(line)
+        return self.answer()
+
+    def send(self, line: str) -> None:
+        """Send a line, and do not wait."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for the answer to a line that was sent."""
+        assert self._process.stdout is not None
         answer = self._process.stdout.readline()
         if not answer:
             raise UserError(f"{self._who} {self._why()}")
@@ -217,9 +231,9 @@ def _worker(contestant: Contestant, batch: int, folder: Path, number: int) -> It
             env={**os.environ, "PYTHONPATH": os.pathsep.join([_SOURCE, os.environ.get("PYTHONPATH", "")])},
         )
     try:
+        files = {"model": str(model), "rows": str(rows), "probe": str(folder / PROBE)}
         worker = _Worker(process, who, errors)
-        task = {"model": str(model), "rows": str(rows), "probe": str(folder / PROBE)}
-        worker.ready = worker.ask(json.dumps({**task, "runtime": asdict(contestant.runtime)}))
+        worker.send(json.dumps({**files, "runtime": asdict(contestant.runtime)}))
         yield worker
     finally:
         process.kill()

@@ -9,10 +9,12 @@ from importlib import resources
 
 @lru_cache(maxsize=8)
 def code_digest(package: str) -> str:
-    """Return the sha256 over the names and contents of a package's own modules."""
+    """Return the sha256 over the names and contents of a package's own modules and templates."""
     found = hashlib.sha256()
-    for file in sorted(resources.files(package).iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".py"):
+    root = resources.files(package)
+    folders = [root, *(f for f in root.iterdir() if f.name == "templates")]
+    for file in sorted((f for folder in folders for f in folder.iterdir()), key=lambda f: f.name):
+        if file.name.endswith((".py", ".j2")):
             data = file.read_bytes()
             found.update(f"{file.name}\0{len(data)}\0".encode() + data)
     return found.hexdigest()

@@ -20,6 +20,7 @@ from fairpress.reporting.tradeoff import Tradeoff, draw
 from fairpress.reporting.words import points, share
 from fairpress.store.content import Entry, Store
 from fairpress.studies import reported
+from fairpress.studies.code import code_digest
 from fairpress.studies.executor import Outcome
 from fairpress.studies.findings import Finding, findings
 from fairpress.studies.latency import latency
@@ -29,6 +30,8 @@ from fairpress.studies.prepare import Prepared
 from fairpress.studies.sections import Planned, ReportPlan
 from fairpress.studies.tasks import read_entry
 from fairpress.studies.tradeoff import TRADEOFF
+
+REPORT = "report.json"
 
 
 @dataclass(frozen=True)
@@ -94,68 +97,102 @@ def write_report(
     )
     told = [json.loads(made[p.task.key].files[reported.BIAS]) for p in planned]
     bias = tuple(findings(planned, told))
-    warnings = _warnings(ready)
+    tradeoff = _tradeoff(ready, report, outcome, store)
+    done = Finished(out, sections, tuple(planned), models, bias, _warnings(ready), outcome, tasks, tradeoff)
+    several = len(tables) > 1 or "" not in tables
+    predictions = {
+        f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": found[0].files[
+            reported.PREDICTIONS
+        ]
+        for label, found in tables.items()
+        if found
+    }
+    files = _files(name, done, ready, made, facts, store, command)
+    # Another command may be writing the same folder.
+    with store.lock(f"report-{digest(str(out.resolve()))}"):
+        write(out, {**files, **predictions})
+    return done
+
+
+def _files(
+    name: str,
+    done: Finished,
+    ready: Prepared,
+    made: Mapping[str, Entry],
+    facts: Mapping[str, Sequence[Mapping[str, Any]]],
+    store: Store,
+    command: str,
+) -> dict[str, bytes]:
+    """Return the files of a report but its predictions; drawn once, and kept as long as the code and all results stay."""
+    made_by = _made_by(ready, command)
+    timed = None if done.tradeoff is None else done.tradeoff.latency
+    key = digest(
+        {
+            "kind": "report",
+            "name": name,
+            "made_by": made_by,
+            "results": [p.task.key for p in done.about],
+            "tradeoff": None if done.tradeoff is None else [done.tradeoff.found, timed],
+            "notes": [data.notes for data in ready.data.values()],
+            "code": [code_digest(f"fairpress.{p}") for p in ("reporting", "studies", "auditing")],
+        }
+    )
+    found = store.get(key)
+    if found is not None:
+        return {name: text.encode() for name, text in json.loads(found.files[REPORT]).items()}
     figures = {
         (i, compressed, metric): svg
-        for i, p in enumerate(planned)
+        for i, p in enumerate(done.about)
         if p.about in ("compressed", "placebo")
         for (compressed, metric), svg in reported.read_figures(made[p.task.key]).items()
     }
-    tradeoff = _tradeoff(ready, report, outcome, store)
-    made_by = _made_by(ready, command)
+    drawn = None if done.tradeoff is None else replace(done.tradeoff, figures=draw(done.tradeoff))
     page = render(
         [
             # The words of a verdict are about compression.
             s if p.about in ("compressed", "placebo") else replace(s, audit=replace(s.audit, comparisons=()))
-            for p, s in zip(planned, sections, strict=True)
+            for p, s in zip(done.about, done.sections, strict=True)
         ],
         title=ready.config.title or f"Study {name}",
-        models=models,
+        models=done.models,
         made_by=made_by,
-        banner=" ".join(warnings),
+        banner=" ".join(done.warnings),
         notes=[note for data in ready.data.values() for note in data.notes],
         figures=figures,
-        tradeoff=tradeoff,
+        tradeoff=drawn,
     )
-    several = len(tables) > 1 or "" not in tables
     files = {
         "report.html": page.encode(),
         **{
-            f"figures/{slug(f'{planned[i].part} {compressed} against {audits[i].baseline} {metric}')}.svg": svg.encode()
+            f"figures/{slug(f'{done.about[i].part} {compressed} against {done.sections[i].audit.baseline} {metric}')}.svg": (
+                svg.encode()
+            )
             for (i, compressed, metric), svg in figures.items()
         },
-        "audit.json": _json({s.title: to_dict(s.audit) for s in sections}),
-        "bias.json": _json([f.to_dict() for f in bias]),
-        **({} if tradeoff is None else _tradeoff_files(tradeoff)),
-        "study.json": _json({"name": name, **made_by, "warnings": list(warnings)}),
+        "audit.json": _json({s.title: to_dict(s.audit) for s in done.sections}),
+        "bias.json": _json([f.to_dict() for f in done.bias]),
+        **({} if drawn is None else _tradeoff_files(drawn)),
+        "study.json": _json({"name": name, **made_by, "warnings": list(done.warnings)}),
         "models.json": _json([{"part": label, **f} for label, found in facts.items() for f in found]),
-        **{
-            f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": found[0].files[
-                reported.PREDICTIONS
-            ]
-            for label, found in tables.items()
-            if found
-        },
     }
-    # Another command may be writing the same folder.
-    with store.lock(f"report-{digest(str(out.resolve()))}"):
-        write(out, files)
-    return Finished(out, sections, tuple(planned), models, bias, warnings, outcome, tasks, tradeoff)
+    store.put(
+        key, {REPORT: json.dumps({k: v.decode() for k, v in files.items()}).encode()}, {"kind": "report"}
+    )
+    return files
 
 
 def _tradeoff(ready: Prepared, report: ReportPlan, outcome: Outcome, store: Store) -> Tradeoff | None:
-    """Return size, accuracy and bias of all recipes with charts; networks are timed here, when nothing else runs."""
+    """Return size, accuracy and bias of all recipes; networks are timed here, when nothing else runs."""
     asked, task = ready.config.size_accuracy_bias, report.tradeoff
     if asked is None or task is None or task.key in outcome.undone:
         return None
     found = json.loads(read_entry(store, task.key).files[TRADEOFF])
     models = [m["model"] for m in found["models"]]
-    made = Tradeoff(
+    return Tradeoff(
         found,
         None if asked.published is None else asked.published.model_dump(),
         latency(store, ready.layout, models, outcome.undone) if asked.latency else None,
     )
-    return replace(made, figures=draw(made))
 
 
 def _tradeoff_files(made: Tradeoff) -> dict[str, bytes]:

@@ -121,7 +121,8 @@ def match(accuracy: float, curve: Sequence[tuple[float, str]]) -> dict[str, Any]
     `curve` holds (mean validation accuracy, model) of checkpoints and the baseline, sorted. One choice for all seeds: a
     single network's accuracy on some hundred validation rows is uncertain by more than whole epochs differ, and choosing per
     seed would match noise. The control then answers as the upper with probability `weight`, else as the lower: its rates
-    are the mixture of theirs. Outside the curve there is no control: `reason` says which end, and test rows never choose.
+    are the mixture of theirs. A model above the curve is held against the most accurate dense network (`side`), since none is
+    better; below its earliest point there is no control, and `reason` says so. Test rows never choose.
     """
     if accuracy < curve[0][0]:
         return {
@@ -129,10 +130,7 @@ def match(accuracy: float, curve: Sequence[tuple[float, str]]) -> dict[str, Any]
             "side": "below",
         }
     if accuracy > curve[-1][0]:
-        return {
-            "reason": "at least as accurate on validation rows as every dense network here",
-            "side": "above",
-        }
+        return {"below": curve[-2][1], "above": curve[-1][1], "weight": 1.0, "side": "above"}
     for (low, below), (high, above) in pairwise(curve):
         if low <= accuracy <= high:
             weight = (accuracy - low) / (high - low) if high > low else 1.0

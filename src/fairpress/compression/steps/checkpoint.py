@@ -34,8 +34,9 @@ class Checkpoint(Step):
        gap of the mixture, not the mixture of the gaps).
     3. Compare in pairs, seeds × rows: D[s, i] = 1[recipe wrong] − (1 − w)·1[c_k wrong] − w·1[c_{k+1} wrong], with
        the crossed intervals that a placebo gets.
-    4. Show the difference in test accuracy with its interval: it says whether the match held. A recipe whose
-       validation accuracy lies outside of the curve has no control: not estimable.
+    4. Show the difference in test accuracy with its interval: it says whether the match held. A recipe that is more
+       accurate on validation rows than the whole curve is held against its most accurate network; one that is less accurate
+       than the earliest checkpoint has no control: not estimable.
 
     Matching on test accuracy instead would make the difference in step 4 zero by construction and choose the control
     with the noise that it is to be measured by.

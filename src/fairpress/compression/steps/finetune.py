@@ -28,7 +28,7 @@ class FineTune(Step):
     Attributes
     ----------
     epochs, learning_rate, weight_decay, batch_size
-        By default 10, 0.001, 0.0001 and 128 for small networks that train as one batch; 3, 0.0003, 0.0001 and 64 for
+        By default 8, 0.001, 0.0001 and 128 for small networks that train as one batch; 3, 0.0003, 0.0001 and 64 for
         those that train alone.
     """
 
@@ -43,7 +43,7 @@ class FineTune(Step):
         """Return the training of an architecture with its defaults filled in."""
         from fairpress.compression.further import Course, alone
 
-        usual = Course(3, 3e-4, 1e-4, 64) if alone(architecture) else Course(10, 1e-3, 1e-4, 128)
+        usual = Course(3, 3e-4, 1e-4, 64) if alone(architecture) else Course(8, 1e-3, 1e-4, 128)
         said = {name: getattr(self, name) for name in FineTune.model_fields}
         return replace(usual, **{name: value for name, value in said.items() if value is not None})
 
