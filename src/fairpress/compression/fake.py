@@ -92,7 +92,7 @@ class FakeQuantizeActivation(FakeQuantize):
 
 
 def _grid(w: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-    return (w * scale.reciprocal()).round_().clamp_(low, high).mul_(scale)
+    return (w * scale.reciprocal()).round_().clamp(low, high).mul_(scale)
 
 
 @contextmanager
