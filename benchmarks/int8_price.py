@@ -17,9 +17,10 @@ from fairpress.compression.engine import Engine, quantize_many
 from fairpress.compression.scheme import Scheme
 from fairpress.models.export import export_graph
 from fairpress.runtime.bench import Contestant, measure
+from fairpress.runtime.contract import processor
 from fairpress.runtime.medians import rank_of_bound
 from fairpress.runtime.pack import finish
-from fairpress.runtime.runtimes import choose, processor
+from fairpress.runtime.runtimes import choose
 
 WIDTHS, SHALLOW, DEEP = (68, 128, 256), 1, 9
 

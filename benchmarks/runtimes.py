@@ -17,9 +17,10 @@ from fairpress.compression.scheme import Scheme
 from fairpress.models.export import export_graph
 from fairpress.runtime.bench import Contestant, Measurement, measure
 from fairpress.runtime.bench_result import times
+from fairpress.runtime.contract import processor
 from fairpress.runtime.medians import median_ratio, quartiles
 from fairpress.runtime.pack import finish
-from fairpress.runtime.runtimes import choose, kernels, processor
+from fairpress.runtime.runtimes import choose, kernels
 
 RUNTIMES = ("onnxruntime", "openvino")
 AIMS = {

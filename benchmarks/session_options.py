@@ -19,9 +19,9 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.bench_result import times
 from fairpress.runtime.bench_worker import rest
 from fairpress.runtime.contestants import data_at_hand, input_of, rows_for
+from fairpress.runtime.contract import processor
 from fairpress.runtime.medians import median_ratio
 from fairpress.runtime.rewrite import constants_apart
-from fairpress.runtime.runtimes import processor
 
 BATCHES, BLOCK = (1, 32, 1000), 0.02
 EXACT = "exact 8-bit sums"

@@ -11,7 +11,8 @@ from importlib import metadata, util
 from pathlib import Path
 
 from fairpress import __version__
-from fairpress.runtime.runtimes import Runtime, open_session, processor
+from fairpress.runtime.contract import Runtime, processor
+from fairpress.runtime.runtimes import open_session
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from fairpress.runtime import contestants
 from fairpress.runtime.bench import Contestant, Measurement, measure
 from fairpress.runtime.bench_result import Bench, Size, times
 from fairpress.runtime.contestants import input_of, rows_for
+from fairpress.runtime.contract import Kernels, Runtime
 from fairpress.runtime.medians import median_ratio, quartiles, rank_of_bound
-from fairpress.runtime.runtimes import Kernels, Runtime
 
 
 def test_the_ranks_of_a_median_are_those_of_the_binomial():

@@ -14,8 +14,9 @@ from tiny_networks import artifact, chain, images, linear, pixels
 from fairpress import api, cli
 from fairpress.core.errors import UserError
 from fairpress.runtime.batches import bytes_per_row, outputs, rows_at_once
+from fairpress.runtime.contract import Runtime
 from fairpress.runtime.predict import predictions
-from fairpress.runtime.runtimes import Runtime, choose, open_session
+from fairpress.runtime.runtimes import choose, open_session
 from fairpress.runtime.scoring import score
 from fairpress.runtime.session import run
 

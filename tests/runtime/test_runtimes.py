@@ -13,18 +13,10 @@ import pytest
 from tiny_networks import chain, linear, pixels, quantized
 
 from fairpress.core.errors import MissingExtra, UserError
-from fairpress.runtime import runtimes
+from fairpress.runtime.contract import Kernels, Runtime, integer_instructions, processor
 from fairpress.runtime.pack import weight_bits
 from fairpress.runtime.rewrite import constants_apart, widen_two_bits
-from fairpress.runtime.runtimes import (
-    Kernels,
-    Runtime,
-    choose,
-    integer_instructions,
-    kernels,
-    open_session,
-    split_suffix,
-)
+from fairpress.runtime.runtimes import choose, kernels, open_session, split_suffix
 from fairpress.runtime.session import run
 
 openvino = pytest.mark.skipif(
@@ -197,4 +189,4 @@ def test_importing_openvino_reports_nothing_and_leaves_the_home_folder_alone(tmp
 def test_the_processor_is_named_with_what_decides_about_integers():
     assert integer_instructions("fpu avx2 avx512_vnni amx_int8 amx_tile") == ["AVX512-VNNI", "AMX"]
     assert integer_instructions("fpu avx2") == []
-    assert runtimes.processor()
+    assert processor()

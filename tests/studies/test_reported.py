@@ -18,10 +18,11 @@ from fairpress.core.errors import FairpressError, UserError
 from fairpress.core.estimate import Estimate
 from fairpress.store.content import Store
 from fairpress.studies import reported
+from fairpress.studies.entries import FACTS, PREDICTIONS, parquet_bytes, read_table
 from fairpress.studies.findings import findings
 from fairpress.studies.plan import make
 from fairpress.studies.sections import Planned
-from fairpress.studies.tasks import FACTS, PREDICTIONS, parquet_bytes, perform
+from fairpress.studies.tasks import perform
 
 
 def put(store, model, networks, rows, flip=0, labels=None):
@@ -176,6 +177,6 @@ def test_the_whole_chain_join_audit_findings(tmp_path):
     assert bias.before["value"] == 0.0
     assert bias.change["value"] == pytest.approx(bias.after["value"])
     assert bias.to_dict()["word"] == "not estimable"  # each person here is in both groups
-    rows = reported.bias_changes(reported.read_table(store.get(join.key)), {**arguments, "subject": None})
+    rows = reported.bias_changes(read_table(store.get(join.key)), {**arguments, "subject": None})
     assert rows[0]["change"]["low"] < bias.change["value"] < rows[0]["change"]["high"]
     assert findings([Planned("t", "", "contrast", "", task)], [told]) == []

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from fairpress.compression.prepared import Layer
 from fairpress.core.errors import FairpressError
 from fairpress.runtime.batches import outputs, rows_at_once
-from fairpress.runtime.runtimes import Runtime, open_session
+from fairpress.runtime.contract import Runtime
+from fairpress.runtime.runtimes import open_session
 from fairpress.runtime.session import session
 
 WIDTHS = {TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}

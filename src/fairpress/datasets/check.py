@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from fairpress.datasets.base import Dataset
 from fairpress.datasets.shared import seen_before
+from fairpress.datasets.warned import GIVES_AWAY, Warned, read_off
 
-GIVES_AWAY = 0.98
 NEARLY_EQUAL = 0.95
-MOST_VALUES = 50
-
-
-@dataclass(frozen=True)
-class Warned:
-    """A warning: its kind, the column or attribute, the number it is about, and the sentence."""
-
-    kind: str
-    column: str
-    number: float
-    sentence: str
 
 
 def check(dataset: Dataset, floor: int) -> list[Warned]:
@@ -74,21 +62,6 @@ def _giveaways(data: Dataset) -> Iterator[Warned]:
                 f"the column {name!r} alone tells the label of {right:.1%} of the test rows: it may be known only after "
                 "the fact. Leave it out, or explain it.",
             )
-
-
-def read_off(seen: np.ndarray, y_seen: np.ndarray, new: np.ndarray, y_new: np.ndarray) -> float:
-    """Return the share of new rows right by the majority label of the value (numbers: of one of 50 ranges)."""
-    if not len(new) or not len(seen):
-        return 0.0
-    if seen.dtype.kind in "fiu" and len(np.unique(seen)) > MOST_VALUES:
-        edges = np.unique(np.quantile(seen, np.linspace(0, 1, MOST_VALUES + 1)[1:-1]))
-        seen, new = np.digitize(seen, edges), np.digitize(new, edges)
-    values, index = np.unique(seen, return_inverse=True)
-    counts = np.zeros((len(values), int(max(y_seen.max(), y_new.max())) + 1))
-    np.add.at(counts, (index, y_seen), 1)
-    at = np.clip(np.searchsorted(values, new), 0, len(values) - 1)
-    guess = np.where(values[at] == new, counts.argmax(1)[at], np.bincount(y_seen).argmax())
-    return float((guess == y_new).mean())
 
 
 def _attribute_is_label(data: Dataset) -> Iterator[Warned]:

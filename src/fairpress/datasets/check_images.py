@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairpress.datasets.base import Dataset
-from fairpress.datasets.check import GIVES_AWAY, Warned, read_off
+from fairpress.datasets.warned import GIVES_AWAY, Warned, read_off
 
 
 @dataclass(frozen=True)

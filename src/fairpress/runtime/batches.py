@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from fairpress.runtime.contract import Session
 from fairpress.runtime.onnx_file import parsed
-from fairpress.runtime.runtimes import Session
 
 # A constant, not a share of the free memory: the size of a batch may move the last bits of a score, and equal
 # commands must give equal tables on every day.

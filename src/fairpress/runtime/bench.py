@@ -23,8 +23,8 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
+from fairpress.runtime.contract import Runtime, readable
 from fairpress.runtime.medians import median_ratio, quartiles
-from fairpress.runtime.runtimes import Runtime, readable
 
 PROBE = "probe.onnx"
 LEAST_ROUNDS, MOST_ROUNDS = 7, 101

@@ -10,7 +10,8 @@ from fairpress.core.errors import UserError
 from fairpress.runtime.bench import Contestant, Measurement, Progress, busy, measure
 from fairpress.runtime.bench_result import Bench, Size
 from fairpress.runtime.contestants import Entry, data_at_hand, input_of, rows_for
-from fairpress.runtime.runtimes import kernels, processor
+from fairpress.runtime.contract import processor
+from fairpress.runtime.runtimes import kernels
 
 TABLE_BATCHES, IMAGE_BATCHES = (1, 32, 1000), (1, 32)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from fairpress.core.estimate import Estimate
 from fairpress.runtime.bench import Measurement
+from fairpress.runtime.contract import Kernels
 from fairpress.runtime.medians import median_ratio
-from fairpress.runtime.runtimes import Kernels
 
 SCHEMA = "fairpress.bench/1"
 MANY_ROWS = 32

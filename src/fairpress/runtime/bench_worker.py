@@ -26,7 +26,8 @@ def main(commands: TextIO, answers: TextIO) -> None:
     import numpy as np
 
     from fairpress.core.errors import UserError
-    from fairpress.runtime.runtimes import Runtime, open_session
+    from fairpress.runtime.contract import Runtime
+    from fairpress.runtime.runtimes import open_session
 
     def answer(**content: Any) -> None:
         answers.write(json.dumps(content) + "\n")

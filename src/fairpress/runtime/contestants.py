@@ -11,8 +11,8 @@ from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.datasets import load
 from fairpress.datasets.base import Dataset
+from fairpress.runtime.contract import Input, Runtime
 from fairpress.runtime.onnx_file import parsed
-from fairpress.runtime.runtimes import Input, Runtime
 
 # Rows a bench draws from; more would only move the same numbers about.
 ROWS = 1000

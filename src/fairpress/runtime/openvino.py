@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fairpress.core.errors import MissingExtra, UserError
-from fairpress.runtime.runtimes import Input, Kernels, Runtime, processor, readable
+from fairpress.runtime.contract import Input, Kernels, Runtime, processor, readable
 
 NUMPY = {
     "f32": np.float32,

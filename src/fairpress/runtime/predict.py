@@ -11,8 +11,8 @@ import numpy as np
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset, Part
 from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.contract import Runtime, processor
 from fairpress.runtime.foreign import Foreign
-from fairpress.runtime.runtimes import Runtime, processor
 from fairpress.runtime.scoring import score
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import numpy as np
 from fairpress.core.errors import UserError
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.batches import outputs, rows_at_once
-from fairpress.runtime.runtimes import Runtime, open_session
+from fairpress.runtime.contract import Runtime
+from fairpress.runtime.runtimes import open_session
 
 
 def score(

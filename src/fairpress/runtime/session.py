@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairpress.core.errors import UserError
-from fairpress.runtime.runtimes import Input, Kernels, Runtime, processor, readable
+from fairpress.runtime.contract import Input, Kernels, Runtime, processor, readable
 
 if TYPE_CHECKING:
-    from fairpress.runtime.artifact import Artifact
+    pass
 
 NUMPY = {
     "tensor(float)": np.float32,
@@ -127,13 +127,6 @@ def run(data: bytes, inputs: np.ndarray, *, threads: int = 1, batch: int = 8192)
     return np.concatenate(
         [s.run(None, {name: inputs[i : i + batch]})[0] for i in range(0, len(inputs), batch)]
     )
-
-
-def scores(artifact: Artifact, inputs: np.ndarray, *, threads: int = 1) -> np.ndarray:
-    """Return class probabilities [rows, classes], float32; `scoring.score` does it on other runtimes."""
-    from fairpress.runtime.scoring import score
-
-    return score(artifact, inputs, np.arange(len(inputs)), Runtime(threads=threads))[0]
 
 
 def operators(data: bytes) -> Counter[str]:

@@ -9,8 +9,8 @@ from typing import Any
 from fairpress.core.canonical import digest
 from fairpress.runtime.bench_all import TABLE_BATCHES, bench_all
 from fairpress.runtime.contestants import Entry
+from fairpress.runtime.contract import Runtime, processor
 from fairpress.runtime.onnx_file import parsed
-from fairpress.runtime.runtimes import Runtime, processor
 from fairpress.store.content import Store
 from fairpress.studies.code import code_digest
 from fairpress.studies.plan import BASELINE, Plan

@@ -21,6 +21,7 @@ from fairpress.reporting.words import points, share
 from fairpress.store.content import Entry, Store
 from fairpress.studies import reported
 from fairpress.studies.code import code_digest
+from fairpress.studies.entries import MODELS, PREDICTIONS, read_entry
 from fairpress.studies.executor import Outcome
 from fairpress.studies.findings import Finding, findings
 from fairpress.studies.latency import latency
@@ -28,7 +29,6 @@ from fairpress.studies.output import slug, write
 from fairpress.studies.plan import Plan, Task
 from fairpress.studies.prepare import Prepared
 from fairpress.studies.sections import Planned, ReportPlan
-from fairpress.studies.tasks import read_entry
 from fairpress.studies.tradeoff import TRADEOFF
 
 REPORT = "report.json"
@@ -102,7 +102,7 @@ def write_report(
     several = len(tables) > 1 or "" not in tables
     predictions = {
         f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": found[0].files[
-            reported.PREDICTIONS
+            PREDICTIONS
         ]
         for label, found in tables.items()
         if found
@@ -221,7 +221,7 @@ def _facts(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     found = {
         (fact["recipe"], fact["seed"], fact["fold"], fact["sha256"]): fact
         for entry in entries
-        for fact in json.loads(entry.files[reported.MODELS])
+        for fact in json.loads(entry.files[MODELS])
     }
     return list(found.values())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from fairpress.auditing.result import Audit
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.store.content import Entry, Store
+from fairpress.studies.entries import FACTS, MODELS, PREDICTIONS, parquet_bytes, read_entry, read_table
 from fairpress.studies.plan import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import TypeAdapter
 
-PREDICTIONS, MODELS = "predictions.parquet", "models.json"
 AUDIT, FIGURES, BIAS = "audit.json", "figures.json", "bias.json"
 KEYS = ("seed", "row_id")
 FOLDS = 1000  # more than there can be
@@ -35,7 +34,6 @@ def join(store: Store, task: Task) -> dict[str, bytes]:
     FairpressError
         The rows differ where they must not, or common rows have different labels.
     """
-    from fairpress.studies.tasks import FACTS, parquet_bytes, read_entry
 
     wanted = [tuple(n) for n in task.params["networks"]]
     joined: pa.Table | None = None
@@ -56,7 +54,6 @@ def audit(store: Store, task: Task) -> dict[str, bytes]:
     """
     from fairpress.auditing.run import audit as run
     from fairpress.reporting.html import Section, draw
-    from fairpress.studies.tasks import read_entry
 
     table = read_table(read_entry(store, task.inputs[0]))
     found = run(table, **task.params["audit"])
@@ -99,13 +96,6 @@ def bias_changes(table: pa.Table, asked: Mapping[str, Any]) -> list[dict[str, An
             named = {"model": model, "against": asked["baseline"], "attribute": attribute, "groups": used}
             told.append({**named, **{k: e.to_dict() for k, e in found.items()}})
     return told
-
-
-def read_table(entry: Entry) -> pa.Table:
-    """Return the joined predictions of a finished join task."""
-    import pyarrow.parquet as pq
-
-    return pq.read_table(io.BytesIO(entry.files[PREDICTIONS]))
 
 
 def read_figures(entry: Entry) -> dict[tuple[str, str], str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from fairpress.core.canonical import canonical_json
 from fairpress.core.card import ModelCard
-from fairpress.core.errors import FairpressError
 from fairpress.datasets.base import Dataset
 from fairpress.datasets.restrict import restrict
 from fairpress.runtime.artifact import Artifact
-from fairpress.store.content import Entry, Store
+from fairpress.store.content import Store
+from fairpress.studies import reported, tradeoff
+from fairpress.studies.entries import FACTS, PREDICTIONS, parquet_bytes, read_entry
 from fairpress.studies.plan import Kind, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-PREDICTIONS = "predictions.parquet"
-FACTS = "facts.json"
 
 Work = Callable[[Store, Task], dict[str, bytes]]
 
@@ -68,18 +65,6 @@ def load_fold(data: Mapping[str, Any], fold: int) -> Dataset:
     """
     whole = _fold(data["name"], canonical_json(data["options"]), data["folds"], fold)
     return restrict(whole, data["group"]) if data.get("group") else whole
-
-
-def read_entry(store: Store, key: str) -> Entry:
-    """Return a finished task's entry. Raises FairpressError when it is gone."""
-    entry = store.get(key)
-    if entry is None:
-        # Another process may be making it again just now.
-        with store.lock(key):
-            entry = store.get(key)
-    if entry is None:
-        raise FairpressError(f"the result {key[:12]} that this step reads is gone; run the study again.")
-    return entry
 
 
 def read_artifacts(store: Store, key: str) -> list[Artifact]:
@@ -196,19 +181,8 @@ def _predicted(tables: Sequence[pa.Table], facts: Sequence[Mapping[str, Any]]) -
     }
 
 
-def parquet_bytes(table: pa.Table) -> bytes:
-    """Return a table as the bytes of a Parquet file."""
-    import pyarrow.parquet as pq
-
-    sink = io.BytesIO()
-    pq.write_table(table, sink)
-    return sink.getvalue()
-
-
 def work_of(kind: Kind) -> Work:
     """Return what makes the files of a kind of task from the store and the task."""
-    from fairpress.studies import reported, tradeoff
-
     work: Mapping[Kind, Work] = {
         "train": _train,
         "compress": _compress,

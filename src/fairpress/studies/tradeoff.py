@@ -12,6 +12,7 @@ import numpy as np
 from fairpress.auditing.bias_change import bias_change
 from fairpress.auditing.crossed_contrast import CrossedProducts, crossed_contrasts
 from fairpress.core.estimate import Estimate
+from fairpress.studies.entries import MODELS, read_entry, read_table
 from fairpress.studies.plan import BASELINE, Task
 from fairpress.studies.stacked import Stacked
 
@@ -33,11 +34,8 @@ def tradeoff(store: Store, task: Task) -> dict[str, bytes]:
     The control of equal accuracy (`match`) is chosen on validation rows and measured on test rows, on the same people and
     seeds as the model it is compared with.
     """
-    from fairpress.studies import reported
-    from fairpress.studies.tasks import read_entry
-
     entry = read_entry(store, task.inputs[0])
-    found = compare(reported.read_table(entry), json.loads(entry.files[reported.MODELS]), task.params)
+    found = compare(read_table(entry), json.loads(entry.files[MODELS]), task.params)
     return {TRADEOFF: json.dumps(found, allow_nan=False, indent=1).encode()}
 
 
@@ -121,8 +119,8 @@ def match(accuracy: float, curve: Sequence[tuple[float, str]]) -> dict[str, Any]
     `curve` holds (mean validation accuracy, model) of checkpoints and the baseline, sorted. One choice for all seeds: a
     single network's accuracy on some hundred validation rows is uncertain by more than whole epochs differ, and choosing per
     seed would match noise. The control then answers as the upper with probability `weight`, else as the lower: its rates
-    are the mixture of theirs. A model above the curve is held against the most accurate dense network (`side`), since none is
-    better; below its earliest point there is no control, and `reason` says so. Test rows never choose.
+    are the mixture of theirs. A model above the curve is held against the most accurate dense network (`side`), since
+    none is better; below its earliest point there is no control, and `reason` says so. Test rows never choose.
     """
     if accuracy < curve[0][0]:
         return {
