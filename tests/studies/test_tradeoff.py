@@ -12,7 +12,7 @@ import pytest
 
 from fairpress.core.errors import UserError
 from fairpress.reporting.html import render
-from fairpress.reporting.tradeoff import Tradeoff, control_words, draw, word
+from fairpress.reporting.tradeoff import Tradeoff, control_words, draw, short, word
 from fairpress.reporting.tradeoff import render as lines
 from fairpress.studies.load import load
 from fairpress.studies.tradeoff import compare, match
@@ -162,6 +162,26 @@ def test_words_follow_the_interval(found):
     models = {m["model"]: m for m in found["models"]}
     assert "50% checkpoint-2" not in control_words(models["fp32"])
     assert "checkpoint-2" in control_words(models["prune-80"])
+
+
+def test_a_model_off_the_curve_says_whom_it_is_held_against(told):
+    def with_control(control):
+        models = [m if m["model"] != "prune-80" else {**m, "control": control} for m in told.models]
+        t = Tradeoff({**told.found, "models": models})
+        return [str(x) for x in lines(t) if "prune-80 against" in str(x)], _page(t)
+
+    matched = next(m["control"] for m in told.models if m["model"] == "prune-80")
+    (said,), page = with_control({**matched, "above": "fp32", "weight": 1.0, "side": "above"})
+    assert "(fp32, the most accurate dense network; accuracy " in said
+    assert ", against fp32</span></td>" in page
+    (said,), page = with_control({"reason": "less accurate than every checkpoint", "side": "below"})
+    assert said.endswith("not estimable; less accurate than every checkpoint")
+    assert page.count("<td class=\"nw\">no control</td>") == 2 * len(told.attributes)  # prune-90 has none either
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    assert short({"value": -0.0004, "low": -0.0002, "high": 0.001}, 3, "+") == "+0.000 [0.000, 0.001]"
+    assert short({"value": -0.0006, "low": -0.001, "high": 0.0}) == "−0.001 [−0.001, 0.000]"
 
 
 def test_the_terminal_and_the_page_tell_the_same(found, told):

@@ -61,9 +61,10 @@ def short(value: Mapping[str, Any], digits: int = 3, sign: str = "", factor: flo
     """Write an estimate with its interval, or a dash: ``0.262 [0.201, 0.322]``."""
     if value.get("value") is None:
         return "–"
-    text = f"{factor * value['value']:{sign}.{digits}f}"
+    # "z": what rounds to zero has no sign.
+    text = f"{factor * value['value']:{sign}z.{digits}f}"
     if value.get("low") is not None:
-        text += f" [{factor * value['low']:.{digits}f}, {factor * value['high']:.{digits}f}]"
+        text += f" [{factor * value['low']:z.{digits}f}, {factor * value['high']:z.{digits}f}]"
     return text.replace("-", "−")
 
 
@@ -82,7 +83,7 @@ def control_words(model: Mapping[str, Any]) -> str:
     if "reason" in control:
         return str(control["reason"])
     if control.get("side") == "above":
-        between = f"{control['above']}, the most accurate of them"
+        between = f"{control['above']}, the most accurate dense network"
     else:
         between = (
             f"{1 - control['weight']:.0%} {control['below']}, {control['weight']:.0%} {control['above']}"
@@ -218,12 +219,16 @@ def render(t: Tradeoff) -> Iterator[RenderableType]:
     yield table
     yield (
         "Bias: the sum over pairs of groups of |ΔTPR| + |ΔTNR|. ↑ ↓: raised, lowered against the baseline; ↑p ↓p: against "
-        "its placebo; ↑a ↓a: against dense networks of equal accuracy. Without a mark: undecided."
+        "its placebo; ↑a ↓a: against dense networks of equal accuracy, or the most accurate where none is as accurate. "
+        "Without a mark: undecided. The intervals are not corrected for their number."
     )
     for m in t.models:
-        if "change" in m.get("control", {}):
-            changes = ", ".join(f"{a} {short(m['control']['change'][a], 3, '+')}" for a in t.attributes)
+        control = m.get("control", {})
+        if "change" in control:
+            changes = ", ".join(f"{a} {short(control['change'][a], 3, '+')}" for a in t.attributes)
             yield f"{m['model']} against dense networks of equal accuracy: {changes} ({control_words(m)})"
+        elif "reason" in control:
+            yield f"{m['model']} against dense networks of equal accuracy: not estimable; {control['reason']}"
     for sentence in (t.latency or {}).get("sentences", []):
         yield f"! {sentence}"
     yield from (t.latency or {}).get("notes", [])
