@@ -176,7 +176,8 @@ def test_a_model_off_the_curve_says_whom_it_is_held_against(told):
     assert ", against fp32</span></td>" in page
     (said,), page = with_control({"reason": "less accurate than every checkpoint", "side": "below"})
     assert said.endswith("not estimable; less accurate than every checkpoint")
-    assert page.count("<td class=\"nw\">no control</td>") == 2 * len(told.attributes)  # prune-90 has none either
+    both = 2 * len(told.attributes)  # prune-90 has none either
+    assert page.count('<td class="nw">no control</td>') == both
 
 
 def test_what_rounds_to_zero_has_no_sign():
