@@ -12,6 +12,7 @@ from fairpress import __version__
 from fairpress.auditing.result import Audit, Verdict
 from fairpress.auditing.verdict import WORST_FIRST
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.seeds import checked_seed
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.base import Dataset, Part
 from fairpress.runtime.artifact import Artifact
@@ -250,6 +251,7 @@ def train(
     from fairpress.models import registry
     from fairpress.training.fit import fit, training_config
 
+    checked_seed(seed)
     architecture = registry.get(model, **(options or {}))
     config = training_config(architecture, training)
     dataset = load_dataset(data) if isinstance(data, str) else data
@@ -291,6 +293,8 @@ def compress(
     from fairpress.compression.recipes import parse
 
     chosen = parse(recipe)
+    if seed is not None:
+        checked_seed(seed)
     dataset = load_dataset(data) if isinstance(data, str) else data
     if not isinstance(base, Artifact | str | os.PathLike):
         from fairpress.compression.module import compress_module

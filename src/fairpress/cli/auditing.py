@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from fairpress.cli.program import FAILED_GATE, app, listed, say, show_audit
 from fairpress.core.errors import UserError
+from fairpress.core.places import require_file
 
 GATES = {"harm": {"harm", "loss"}, "inconclusive": {"inconclusive"}, "not_estimable": {"not_estimable"}}
 FEW = 5
@@ -144,6 +145,9 @@ def audit(
         baseline = next(iter(decisions))
     if baseline is None:
         raise UserError("name the baseline's column with --baseline.")
+    for place in (export_cells, html, markdown, latex):
+        if place is not None:
+            require_file(place)
     source: Any = [table, *merge] if merge else table
     asked: dict[str, Any] = {
         "label": label,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from cyclopts import Parameter
 from fairpress.cli.program import app, csv_text, say
 from fairpress.cli.progress import Progress, told
 from fairpress.core.errors import UserError
+from fairpress.core.places import require_file
 
 
 @app.command
@@ -116,6 +118,8 @@ def predict(
             raise UserError(
                 f"{text!r}: the name or the folder is missing; write name=folder, such as fp32=base/."
             )
+        if "," in name:
+            raise UserError(f"a model cannot be called {name!r}: commas stand between names.")
         if name in named:
             raise UserError(f"two models are called {name!r}; give each a name of its own.")
         named[name] = folder
@@ -125,6 +129,7 @@ def predict(
         raise UserError("say where the table goes: --out preds.parquet.")
     if out.suffix not in (".parquet", ".csv"):
         raise UserError(f"{out}: the table is written as .parquet or .csv.")
+    require_file(out)
     with Progress("rows") as progress:
         table = api.predict(
             named, data, part=part, model_config=model_config, threads=threads, progress=progress
@@ -142,14 +147,11 @@ def predict(
     say(f"{out}: {table.num_rows:,} rows", markup=False)
     _tell_models(table, list(named), out)
     say("Next:")
-    compared = f" --compressed {','.join(rest)}" if rest else ""
-    people = " --subject subject" if len(set(table["subject"].to_pylist())) < table.num_rows else ""
-    by = ",".join(attributes)
-    say(
-        f"  fairpress audit {out} --baseline {first}{compared} --by {by}{people}",
-        markup=False,
-        soft_wrap=True,
-    )
+    repeated = len(set(table["subject"].to_pylist())) < table.num_rows
+    command = ["fairpress", "audit", str(out), "--baseline", first]
+    command += ["--compressed", ",".join(rest)] if rest else []
+    command += ["--by", ",".join(attributes), *(["--subject", "subject"] if repeated else [])]
+    say(f"  {shlex.join(command)}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -188,11 +190,12 @@ def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> i
         raise UserError("--dry-run shows how ONNX files are run on --data; name a .onnx file and the data.")
     dataset = api.load_dataset(data)
     for name, path in made_elsewhere.items():
+        guessed = open_foreign(path, dataset, config).as_yaml()
         say(
             f"# {name}={path}: save this as {Path(path).with_suffix('.model.yaml')} to keep or change it.",
             markup=False,
         )
-        say(open_foreign(path, dataset, config).as_yaml(), markup=False, soft_wrap=True)
+        say(guessed, markup=False, soft_wrap=True)
     return 0
 
 
@@ -233,7 +236,10 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
     else:
         artifact = Artifact.load(model)
         card, data = artifact.card.to_json(), artifact.onnx
-    found = embedded(data)
+    try:
+        found = embedded(data)
+    except UserError as error:
+        raise UserError(f"{model}: {error}") from None
     if json_:
         print(json.dumps({"card": None if card is None else json.loads(card), "audit": found}, indent=1))  # noqa: T201
         return 0

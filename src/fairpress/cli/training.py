@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fairpress.cli.program import app, listed, say, show_audit
 from fairpress.cli.progress import told
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.seeds import checked_seed
 
 if TYPE_CHECKING:
     from fairpress.datasets.base import Dataset
@@ -77,6 +78,7 @@ def train(
     from fairpress.models import registry
 
     refuse_taken(out)
+    checked_seed(seed)
     options = {} if weights is None else {"weights": str(weights)}
     training = _given(max_epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     architecture = registry.get(model, **options)

@@ -15,6 +15,16 @@ from fairpress.core.errors import UserError, did_you_mean
 Config = TypeVar("Config", bound=BaseModel)
 
 
+def no_mapping(where: object, document: object) -> UserError:
+    """Return the refusal of a YAML document that is no mapping."""
+    found = (
+        "nothing" if document is None else "a list" if isinstance(document, Sequence) else "something else"
+    )
+    if isinstance(document, str):
+        found = "text"
+    return UserError(f"{where}: expected `key: value` lines, found {found}.")
+
+
 def read_yaml(path: str | Path) -> Any:
     """Return the document of a YAML file as ruamel's nodes, which know their lines.
 
@@ -132,7 +142,7 @@ def parse(model: type[Config], document: Any, where: str) -> Config:
         One line for every error: file, line, column, the field, what is wrong and what was probably meant.
     """
     if not isinstance(document, Mapping):
-        raise UserError(f"{where}: expected `key: value` lines, found {type(document).__name__}.")
+        raise no_mapping(where, document)
     found, problems = validate(model, document, Source(document, where))
     raise_all(problems)
     assert found is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,7 +18,7 @@ class Mlp(BaseModel):
     name: ClassVar[str] = "mlp"
     reads: ClassVar[Literal["table", "images"]] = "table"
 
-    widths: tuple[int, ...] = Field(default=(68,) * 8, min_length=1)
+    widths: tuple[PositiveInt, ...] = Field(default=(68,) * 8, min_length=1)
 
     def build(self, shape: int | Sequence[int], n_classes: int) -> nn.Module:
         """Return the network; raw inputs [rows, columns] in, logits [rows, n_classes] out.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
+from fairpress.core.places import require_writable
 
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
@@ -18,9 +19,10 @@ PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
 
 
 def refuse_taken(target: Path) -> None:
-    """Raise UserError where something stands that a model folder would replace and that is none."""
+    """Raise UserError where something stands that a model folder would replace and that is none, or nothing can be made."""
     if target.exists() and not (target / CARD_FILE).exists() and (target.is_file() or any(target.iterdir())):
         raise UserError(f"{target} exists and is no model folder; choose another --out.")
+    require_writable(target.absolute().parent)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fairpress.core.config import Source, raise_all, read_yaml, validate
+from fairpress.core.config import Source, no_mapping, raise_all, read_yaml, validate
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.registered import registered
@@ -52,7 +52,7 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[str, StudyCo
         )
     document = read_yaml(path)
     if not isinstance(document, Mapping):
-        raise UserError(f"{where}: expected `key: value` lines, found {type(document).__name__}.")
+        raise no_mapping(where, document)
     _resolve(document, path.parent)
     source = _overridden(document, overrides, where)
     config, problems = validate(StudyConfig, source.document, source)

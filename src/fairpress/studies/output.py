@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,17 +10,6 @@ from pathlib import Path
 from fairpress.core.errors import UserError
 
 OURS = ("figures/*.svg", "predictions.parquet", "predictions/*.parquet")
-
-
-def require_writable(out: Path) -> None:
-    """Raise UserError for a folder that cannot be written, before any work is done."""
-    place = out
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise UserError(
-            f"cannot write {out}: {place} is not a folder you may write to; choose another --out."
-        )
 
 
 def slug(text: str) -> str:

@@ -92,14 +92,14 @@ def _attributes(
     source: Source, path: Path, name: str, options: Mapping[str, Any]
 ) -> tuple[Sequence[str] | None, list[Problem]]:
     """Return the sensitive attributes of a dataset, None where only the data can tell, and what is wrong in its options."""
-    from fairpress.core.config import read_yaml
+    from fairpress.core.config import no_mapping, read_yaml
     from fairpress.datasets.registry import config_class
     from fairpress.datasets.table_config import Table
 
     if name.lower().endswith((".yaml", ".yml")):
         document = read_yaml(name)
         if not isinstance(document, Mapping):
-            raise UserError(f"{name}: expected `key: value` lines, found {type(document).__name__}.")
+            raise no_mapping(name, document)
         _, found = validate(Table, {**document, **options}, Source(document, name))
         sensitive = plain(document.get("sensitive"))
         known = list(sensitive) if isinstance(sensitive, (list, dict)) else None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fairpress.core.places import require_writable
 from fairpress.store.content import Store
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.executor import Event, Outcome, execute
-from fairpress.studies.output import require_writable
 from fairpress.studies.plan import Task
 from fairpress.studies.pool import Interruptible
 from fairpress.studies.prepare import prepare

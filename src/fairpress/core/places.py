@@ -1,0 +1,36 @@
+"""Where results go: looked at before the work, not after it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from fairpress.core.errors import UserError
+
+
+def require_writable(folder: str | os.PathLike[str]) -> None:
+    """Raise UserError where a folder cannot be made or written, before any work is done; nothing is left behind."""
+    _require(folder, Path(folder).absolute())
+
+
+def require_file(target: str | os.PathLike[str]) -> None:
+    """Raise UserError where a file cannot be made, such as where a folder has its name."""
+    if Path(target).is_dir():
+        raise UserError(f"cannot write {target} (it is a folder); choose another place.")
+    _require(target, Path(target).absolute().parent)
+
+
+def _require(target: str | os.PathLike[str], folder: Path) -> None:
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        # Permissions do not tell: root has them all, also where nobody can write.
+        with tempfile.TemporaryDirectory(prefix=".fairpress.", dir=place):
+            return
+    except OSError as error:
+        raise UserError(
+            f"cannot write {target}: {place} is not a folder you may write to ({error.strerror or error}); "
+            "choose another place."
+        ) from None
