@@ -145,6 +145,63 @@ def test_missing_values_are_a_group_and_a_note_says_how_many(run):
 
 
 @pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        ("1,2\n", "t.csv, line 22: 2 columns where the header has 5; is the file cut short"),
+        ('1,F,"A', "t.csv, line 22: 3 columns where the header has 5; is the file cut short"),
+    ],
+)
+def test_a_csv_that_is_cut_short_is_named_with_its_line(run, extra, sentence):
+    with open(csv(base(20)), "a") as file:
+        file.write(extra)
+    assert sentence in run("t.csv", *OPTIONS, "sex", code=2)
+
+
+@pytest.mark.parametrize(
+    ("by", "sentence"),
+    [
+        ("sex*", "write an intersection as sex*race, with an attribute on either side"),
+        ("*", "write an intersection as sex*race"),
+        ("sex**race", "write an intersection as sex*race"),
+        ("sex*sex", "an intersection is of different attributes"),
+        ("a", "'a' is a model's predictions and cannot be a sensitive attribute"),
+        ("sex*b", "'b' is a model's predictions and cannot be a sensitive attribute"),
+    ],
+)
+def test_attributes_that_make_no_groups_of_people_are_refused(run, by, sentence):
+    assert sentence in run(csv(base()), *OPTIONS, by, code=2)
+
+
+def test_an_intersection_in_two_orders_is_one_and_is_corrected_for_once():
+    once, twice = (audit(base(), by=by, **PAIR) for by in (["sex*race"], ["sex*race", "race*sex"]))
+    assert once == twice
+
+
+def test_edges_of_bins_are_finite_numbers(run):
+    table = base().assign(age=range(1200))
+    for edge in ("nan", "inf"):
+        said = run(csv(table), *OPTIONS, "age", "--bins", f"age={edge}", code=2)
+        assert "the bins of 'age' need finite edges" in said
+
+
+def test_stacked_runs_and_repeated_people_that_nobody_told_of_are_pointed_out():
+    table = base().assign(subject=[f"p{i}" for i in range(1200)], row_id=range(1200))
+    stacked = pd.concat([table.assign(seed=0), table.assign(seed=1)])
+    assert not audit(table, by=["sex"], **PAIR).notes
+    assert "--seed-column seed" in " ".join(audit(stacked, by=["sex"], **PAIR).notes)
+    assert "too narrow" not in " ".join(audit(stacked, by=["sex"], seed_column="seed", **PAIR).notes)
+    repeated = table.assign(subject=[f"p{i // 2}" for i in range(1200)])
+    assert "--subject subject" in " ".join(audit(repeated, by=["sex"], **PAIR).notes)
+    assert "too narrow" not in " ".join(audit(repeated, by=["sex"], subject="subject", **PAIR).notes)
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_written(run, tmp_path):
+    said = run(csv(base()), *OPTIONS, "sex", "--html", "a.html", "--latex", "/proc/x/a.tex", code=2)
+    assert "cannot write /proc/x/a.tex" in said
+    assert not (tmp_path / "a.html").exists()
+
+
+@pytest.mark.parametrize(
     "name",
     ["<script>alert(1)</script>", 'a"b;DROP TABLE x', "x\ny", "[red]x[/red]", "../../etc", "' OR 1=1 --"],
 )

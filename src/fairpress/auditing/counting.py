@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from fairpress.auditing.cells import Cells
@@ -44,6 +45,12 @@ def count(
             raise UserError(f"{source.name} holds cells, which know no {role}; audit the rows themselves.")
     if label in attributes:
         raise UserError(f"the label {label!r} cannot be a sensitive attribute too.")
+    predicted = [name for name in attributes if name in models]
+    if predicted:
+        raise UserError(
+            f"{predicted[0]!r} is a model's predictions and cannot be a sensitive attribute: of rows chosen by what a model "
+            "said, it can only get worse, or only better."
+        )
     cut = {name: _edges(name, edges, attributes) for name, edges in (bins or {}).items()}
     decided_by = decisions(source, models, decide or {})
     counted = source.count(
@@ -64,6 +71,8 @@ def count(
 def _edges(name: str, edges: Sequence[float], attributes: Sequence[str]) -> list[float]:
     if name not in attributes:
         raise UserError(f"--bins names {name!r}, which is not among the sensitive attributes of --by.")
+    if not all(math.isfinite(e) for e in edges):
+        raise UserError(f"the bins of {name!r} need finite edges, such as {name}=25,45.")
     if not edges or list(edges) != sorted(set(edges)):
         raise UserError(f"the bins of {name!r} need ascending edges, such as {name}=25,45.")
     return [float(e) for e in edges]

@@ -12,6 +12,7 @@ from fairpress.core.errors import UserError
 
 PARQUET = (".parquet", ".pq")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
+DELIMITERS = ",;\t|"
 _WILD = "*?["
 
 
@@ -65,7 +66,28 @@ def named_twice(path: str, name: str) -> bool:
         return False
     with place.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         line = file.readline()
-    return any(next(csv.reader([line], delimiter=d), []).count(name) > 1 for d in ",;\t|")
+    return any(next(csv.reader([line], delimiter=d), []).count(name) > 1 for d in DELIMITERS)
+
+
+def refuse_uneven(path: str) -> None:
+    """Raise UserError for a CSV file whose lines do not all have the columns of its header, naming the first."""
+    place = Path(path)
+    if not place.is_file() or path.lower().endswith(PARQUET):
+        return
+    with place.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        header = file.readline()
+        file.seek(0)
+        rows = csv.reader(file, delimiter=max(DELIMITERS, key=header.count))
+        try:
+            wide = len(next(rows, []))
+            for row in rows:
+                if len(row) not in (0, wide):
+                    raise UserError(
+                        f"{path}, line {rows.line_num}: {len(row)} columns where the header has {wide}; is the file cut "
+                        "short, or a quotation mark not closed?"
+                    )
+        except csv.Error:
+            return
 
 
 def refusal(name: str, error: str) -> str:
@@ -76,6 +98,11 @@ def refusal(name: str, error: str) -> str:
         return f"no file matches {name}."
     if "not utf-8" in error.lower() or "invalid unicode" in error.lower():
         return f"{name} is not UTF-8 text{place}; save it as UTF-8."
+    if "sniffing" in error:
+        return (
+            f"cannot tell the columns of {name} apart; is it complete, CSV or Parquet, and without line breaks in the names "
+            "of its columns?"
+        )
     first = error.splitlines()[0].partition("Error: ")
     what = (first[2] or first[0]).rstrip(" .")[:200]
     return f"cannot read {name}{place}: {what}. Is it complete, and CSV or Parquet?"

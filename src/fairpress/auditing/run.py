@@ -103,7 +103,7 @@ def audit(
     UserError
         One sentence with the remedy for anything in the table or the arguments that cannot be audited.
     """
-    by = tuple(dict.fromkeys("*".join(p.strip() for p in b.split("*")) for b in by if b.strip()))
+    by = _attributes(by)
     _check(by, margin, confidence, missing, metrics, correction, family)
     source = Source(table)
     names = [baseline, *compressed]
@@ -173,6 +173,7 @@ def audit(
         comparisons=comparer.compare(compressed),
         notes=(
             *notes,
+            *_overlooked(source, subject, seed_column),
             *noted(
                 cells,
                 evidence,
@@ -185,6 +186,40 @@ def audit(
             ),
         ),
     )
+
+
+def _attributes(by: Sequence[str]) -> tuple[str, ...]:
+    """Return the attributes asked for, each once; race*sex is sex*race, and counting it twice would correct for it twice."""
+    found: dict[frozenset[str], str] = {}
+    for asked in by:
+        if not asked.strip():
+            continue
+        parts = [part.strip() for part in asked.split("*")]
+        if not all(parts):
+            raise UserError(
+                f"--by {asked}: write an intersection as sex*race, with an attribute on either side."
+            )
+        if len(set(parts)) < len(parts):
+            raise UserError(f"--by {asked}: an intersection is of different attributes, such as sex*race.")
+        found.setdefault(frozenset(parts), "*".join(parts))
+    return tuple(found.values())
+
+
+def _overlooked(source: Source, subject: str | None, seed_column: str | None) -> list[str]:
+    """Return what a predictions table says of its rows that the audit was not told."""
+    if source.counted_already or seed_column is not None:
+        return []
+    if "seed" in source.columns and source.varies("seed"):
+        return [
+            "The column 'seed' has several values. If runs are stacked, each example was counted once per run and the "
+            "intervals are too narrow: name the column with --seed-column seed."
+        ]
+    if subject is None and "subject" in source.columns and source.repeats("subject"):
+        return [
+            "The column 'subject' has people with several rows, counted here as so many people: intervals are too narrow "
+            "unless they are named with --subject subject."
+        ]
+    return []
 
 
 def _check(

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from fairpress.auditing.opening import (
+    DELIMITERS,
     PARQUET,
     frame,
     named_twice,
     quote,
     reader,
     refusal,
+    refuse_uneven,
     text,
 )
 from fairpress.core.errors import UserError, did_you_mean
@@ -150,6 +152,9 @@ class Source:
     def require(self, name: str, role: str) -> None:
         """Raise UserError unless the column is there and holds values that can be counted."""
         if name not in self.columns:
+            if any(d in c for c in self.columns for d in DELIMITERS):  # lines of different lengths
+                for path in self._paths:
+                    refuse_uneven(path)
             raise UserError(
                 f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns)
             )
@@ -168,6 +173,18 @@ class Source:
     def holds_numbers(self, name: str) -> bool:
         """Return whether there is such a column and it is one of numbers."""
         return name in self.columns and _NUMBER.match(self.columns[name]) is not None
+
+    def repeats(self, name: str, rows: int = 1_000_000) -> bool:
+        """Return whether a value stands twice among the first rows of a column; a look, not a scan of everything."""
+        some = f"(SELECT {quote(name)} AS v FROM {self.relation} LIMIT {rows})"
+        query = f"SELECT 1 FROM {some} WHERE v IS NOT NULL GROUP BY v HAVING count(*) > 1 LIMIT 1"
+        return bool(self.read(query).num_rows)
+
+    def varies(self, name: str) -> bool:
+        """Return whether a column has more than one value."""
+        column = quote(name)
+        found = self.read(f"SELECT min({column}) IS DISTINCT FROM max({column}) AS v FROM {self.relation}")
+        return bool(found["v"][0].as_py())
 
     def number(self, name: str, role: str) -> None:
         """Raise UserError unless the column is there and holds numbers."""
@@ -266,7 +283,7 @@ class Source:
         kind = self.columns[decision.column]
         if not _NUMBER.match(kind):
             raise UserError(
-                f"column {decision.column!r} is no number ({kind.lower()}), so it cannot be held against one."
+                f"{self.name}: column {decision.column!r} is no number ({kind.lower()}), so it cannot be held against one."
             )
         # NaN compares as the largest number in SQL: it would silently become a positive prediction.
         return f"CASE WHEN isnan({column}::DOUBLE) THEN NULL ELSE ({column} {sign} {decision.number!r}) END"
@@ -289,6 +306,9 @@ class Source:
         try:
             return self._connection.sql(query).to_arrow_table()
         except duckdb.Error as error:
+            if "sniffing" in str(error):
+                for path in self._paths:
+                    refuse_uneven(path)
             raise UserError(refusal(self.name, str(error))) from None
 
 
