@@ -13,9 +13,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torchao.quantization.pt2e.observer import ObserverBase
 
 from fairpress.compression.ranges import Histogram
+from fairpress.models.quiet import quiet
+
+with quiet():  # whichever module imports torchao first
+    from torchao.quantization.pt2e.observer import ObserverBase
 
 Mode = Literal["pass", "watch", "round"]
 TOP = 255  # activations are unsigned 8-bit

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
 
 from fairpress.compression.fake import TOP, FakeQuantizeActivation, FakeQuantizeWeight
 from fairpress.models.graph import is_weighted, layer_name, weighted
+from fairpress.models.quiet import quiet
+
+with quiet():
+    from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
 
 aten = torch.ops.aten
 # Between two layers, all of these read integers, or else each would be an island of float between two conversions,
