@@ -12,7 +12,7 @@ import pytest
 
 from fairpress.core.errors import UserError
 from fairpress.reporting.html import render
-from fairpress.reporting.tradeoff import Tradeoff, control_words, draw, short, word
+from fairpress.reporting.tradeoff import Tradeoff, by_chance, control_words, draw, short, word
 from fairpress.reporting.tradeoff import render as lines
 from fairpress.studies.load import load
 from fairpress.studies.tradeoff import compare, match
@@ -113,6 +113,15 @@ def test_every_model_is_compared_with_what_it_can_be_compared_with(found):
     assert "change" not in models["prune-90"]["control"]
     assert found["used"] == {"sex": ["F", "M"], "race": ["A", "B"]}
     assert sum(found["groups"]["race"].values()) == 900
+
+
+def test_the_section_says_how_many_changes_it_shows_and_how_many_chance_would_call(told):
+    # Two recipes against the baseline and a placebo, one of them against dense networks; by two attributes.
+    said = by_chance(told)
+    assert "10 changes of a recipe are shown" in said
+    assert "about 0.5 of them would be called raised or lowered" in said
+    assert said in list(lines(told))
+    assert said in _page(told)
 
 
 def test_constant_predictors_are_counted_and_have_no_bias(found):

@@ -75,6 +75,27 @@ def word(value: Mapping[str, Any]) -> str:
     return "raised" if value["low"] > 0 else "lowered" if value["high"] < 0 else "undecided"
 
 
+def by_chance(t: Tradeoff) -> str:
+    """Say how many changes of recipes are shown, and how many of them chance alone would call raised or lowered.
+
+    The section looks at every recipe, attribute and control, and its intervals are not corrected for that.
+    """
+    changes = [
+        change
+        for m in t.models
+        if not m["model"].startswith(("placebo", "checkpoint"))
+        for found in (m.get("against_baseline"), m.get("against_placebo"), m.get("control", {}).get("change"))
+        for change in (found or {}).values()
+        if change.get("low") is not None
+    ]
+    called = sum(word(change) != "undecided" for change in changes)
+    return (
+        f"Each interval holds for itself, at 95 %, and {len(changes)} changes of a recipe are shown. Had nothing changed, "
+        f"about {len(changes) / 20:.2g} of them would be called raised or lowered all the same; {called} are. One that "
+        "stands alone, close to 0, is a reason to look again and no finding."
+    )
+
+
 def control_words(model: Mapping[str, Any]) -> str:
     """Say which dense networks a model was matched with, or why with none."""
     control = model.get("control")
@@ -220,8 +241,9 @@ def render(t: Tradeoff) -> Iterator[RenderableType]:
     yield (
         "Bias: the sum over pairs of groups of |ΔTPR| + |ΔTNR|. ↑ ↓: raised, lowered against the baseline; ↑p ↓p: against "
         "its placebo; ↑a ↓a: against dense networks of equal accuracy, or the most accurate where none is as accurate. "
-        "Without a mark: undecided. The intervals are not corrected for their number."
+        "Without a mark: undecided."
     )
+    yield by_chance(t)
     for m in t.models:
         control = m.get("control", {})
         if "change" in control:
