@@ -63,6 +63,16 @@ def test_doctor_looks_and_answers(capsys):
         (["predict", "base", "--out", "x.parquet"], "name=folder"),
         (["show", "absent"], "no model folder"),
         (["data", "fetch", "compass"], "Did you mean 'compas'"),
+        (["report", "absent"], "absent is no study's folder"),
+        (["study", "plan", "compas", "--workers", "0"], "Must be >= 1"),
+        (
+            ["train", "mlp", "--data", "compas", "--seed", "-1", "--out", "x"],
+            "seed -1 is out of|not be found",
+        ),
+        (["train", "mlp", "--data", "compas", "--out", "t.csv/x"], "is not a folder you may write to"),
+        (["predict", "a,b=base", "--out", "x.parquet"], "commas stand between names"),
+        (["predict", "a=base", "--out", "t.csv/x.parquet"], "is not a folder you may write to"),
+        (["show", "t.csv"], "no model folder"),
     ],
 )
 def test_wrong_input_is_one_sentence_exit_2_and_nothing_written(

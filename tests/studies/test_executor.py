@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from fairpress.core.errors import UserError
 from fairpress.store.content import DamagedEntry, Store
+from fairpress.studies.again import report_again
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.plan import plan
 from fairpress.studies.run import run_study
@@ -55,6 +57,16 @@ def test_a_study_runs_resumes_after_damage_and_gives_the_same_with_any_number_of
     for path in written:
         assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
     assert done.sections[0].audit.rows == 6172
+
+    # The report is written again, byte for byte, from what is kept; and not from what is not.
+    before = {path: (tmp_path / "a" / path).read_bytes() for path in written}
+    for name in ("report.html", "predictions.parquet"):
+        (tmp_path / "a" / name).unlink()
+    assert report_again(tmp_path / "a").sections == done.sections
+    assert {path: (tmp_path / "a" / path).read_bytes() for path in written} == before
+    with pytest.raises(UserError, match=r"results of this study are not in .*name their place with --store"):
+        report_again(tmp_path / "a", store=tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
 
     again = run_study("s", config, out=tmp_path / "a", workers=2)
     assert not again.outcome.ran
@@ -110,6 +122,13 @@ def test_a_failing_trial_is_named_its_seeds_are_left_out_and_the_command_exits_w
         "Compressed against the baseline": (2, ["prune-50(epochs=1)"]),
         "prune-50(epochs=1) against its placebo": (2, ["prune-50(epochs=1)"]),
     }
+    # Its report can be written again, and still tells what is missing.
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["report", "runs/compas", "--latex", "tables.tex"])
+    assert stop.value.code == 3
+    assert "compress int8 (seeds 1, folds 0)" in capsys.readouterr().err
+    assert json.loads((tmp_path / "runs/compas/audit.json").read_text()) == audits
+    assert (tmp_path / "tables.tex").read_text().count(r"\begin{table}") == 3
     # Mended, it does what is missing.
     with pytest.raises(SystemExit) as stop:
         cli.main(command)

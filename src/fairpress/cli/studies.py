@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from fairpress.cli.program import FAILED_TRIALS, app, say, show_audit
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 study = App(name="study", help="Run a whole study: datasets × models × recipes × seeds × folds.")
 app.command(study)
 
+Workers = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
 Only = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 
 
@@ -28,7 +30,7 @@ def study_run(
     only: Only = None,
     out: Path | None = None,
     store: Path | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
 ) -> int:
     """Run a study and write its report; what was done before is not done again.
 
@@ -60,8 +62,15 @@ def study_run(
     started = time.monotonic()
     title, config = load(name, overrides)
     require_torch("Running a study")
-    command = " ".join(
-        ["fairpress", "study", "run", name, *overrides, *(f"--only {text}" for text in only or ())]
+    command = shlex.join(
+        [
+            "fairpress",
+            "study",
+            "run",
+            name,
+            *overrides,
+            *(part for text in only or () for part in ("--only", text)),
+        ]
     )
     with Progress() as progress:
         done = run_study(
@@ -81,6 +90,38 @@ def study_run(
         sys.stderr.write(f"failed: {done.tasks[key].title}: {reason}\n")
     for task in done.outcome.skipped:
         sys.stderr.write(f"skipped: {task.title}: an input failed\n")
+    return 0 if done.outcome.complete else FAILED_TRIALS
+
+
+@app.command(name="report")
+def report(folder: Path, /, *, store: Path | None = None, latex: Path | None = None) -> int:
+    """Write the report of a finished study again, from the results that are kept, without training anything.
+
+    Example: fairpress report runs/compas
+
+    Parameters
+    ----------
+    folder
+        The folder that fairpress study run wrote.
+    store
+        Where its results are kept; .store beside the folder by default.
+    latex
+        Write all audits as LaTeX tables here too.
+    """
+    from fairpress import api
+    from fairpress.core.places import require_file
+    from fairpress.reporting import latex as tables
+    from fairpress.studies.again import report_again
+
+    if latex is not None:
+        require_file(latex)
+    done = report_again(folder, store=store)
+    if latex is not None:
+        api.write_text(latex, "\n".join(tables.render(section.audit) for section in done.sections))
+    _show(done)
+    say(f"\nReport: {done.folder / 'report.html'}", markup=False)
+    for task in done.outcome.skipped:
+        sys.stderr.write(f"without: {task.title}, which has no result\n")
     return 0 if done.outcome.complete else FAILED_TRIALS
 
 
@@ -142,7 +183,7 @@ def study_plan(
     only: Only = None,
     out: Path | None = None,
     store: Path | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> int:
     """Show what a study would do: what is there already, what will run, how long it took last time.

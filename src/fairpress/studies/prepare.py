@@ -18,7 +18,7 @@ from fairpress.studies.sections import ReportPlan, report_plan
 class Prepared:
     """A study laid out: what makes the predictions, what makes the report, and what is known of the data.
 
-    `data` goes from a dataset's label to the facts of its fold 0.
+    `data` goes from a dataset's label to the facts of its fold 0; `asked` are the filters as they were written.
     """
 
     config: StudyConfig
@@ -26,6 +26,7 @@ class Prepared:
     data: Mapping[str, DataFacts]
     layout: Plan
     report: ReportPlan
+    asked: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -64,7 +65,7 @@ def prepare(
     layout = select(
         plan(config, lambda d, fold: known(d, fold).fingerprint, lambda d, a: known(d, 0).groups[a]), chosen
     )
-    return Prepared(config, chosen, data, layout, report_plan(config, layout, data, chosen))
+    return Prepared(config, chosen, data, layout, report_plan(config, layout, data, chosen), tuple(only))
 
 
 def _check_attributes(config: StudyConfig, data: Mapping[str, DataFacts]) -> None:

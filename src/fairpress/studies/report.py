@@ -131,6 +131,7 @@ def _files(
             "kind": "report",
             "name": name,
             "made_by": made_by,
+            "only": ready.asked,
             "results": [p.task.key for p in done.about],
             "tradeoff": None if done.tradeoff is None else [done.tradeoff.found, timed],
             "notes": [data.notes for data in ready.data.values()],
@@ -172,7 +173,9 @@ def _files(
         "audit.json": _json({s.title: to_dict(s.audit) for s in done.sections}),
         "bias.json": _json([f.to_dict() for f in done.bias]),
         **({} if drawn is None else _tradeoff_files(drawn)),
-        "study.json": _json({"name": name, **made_by, "warnings": list(done.warnings)}),
+        "study.json": _json(
+            {"name": name, **made_by, "only": list(ready.asked), "warnings": list(done.warnings)}
+        ),
         "models.json": _json([{"part": label, **f} for label, found in facts.items() for f in found]),
     }
     store.put(
