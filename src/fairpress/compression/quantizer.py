@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from fairpress.compression.fake import TOP, FakeQuantizeActivation, FakeQuantizeWeight
+from fairpress.compression.maxima import MAXIMA, on_grid
 from fairpress.models.graph import is_weighted, layer_name, weighted
 from fairpress.models.quiet import quiet
 
@@ -18,7 +19,7 @@ aten = torch.ops.aten
 # Between two layers, all of these read integers, or else each would be an island of float between two conversions,
 # and ONNX Runtime would run the convolution before it in float.
 JOINS = (aten.add.Tensor, aten.add_.Tensor, aten.mul.Tensor, aten.mul_.Tensor)
-POOLS = (aten.max_pool2d.default, aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.mean.dim)
+POOLS = (*MAXIMA, aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.mean.dim)
 CURVES = (
     *(aten.silu.default, aten.silu_.default, aten.sigmoid.default, aten.sigmoid_.default),
     *(aten.hardswish.default, aten.hardswish_.default, aten.hardsigmoid.default, aten.hardsigmoid_.default),
@@ -63,7 +64,8 @@ class LayerQuantizer(Quantizer):
         return model
 
     def _read(self, inputs: Sequence[Any]) -> dict[Any, QuantizationSpec]:
-        return {i: _activation() for i in inputs} if self.activations else {}
+        rounded = [i for i in inputs if not on_grid(i)] if self.activations else []
+        return {i: _activation() for i in rounded}
 
     def validate(self, model: torch.fx.GraphModule) -> None:
         """Nothing to add: `Scheme.widths` refuses what cannot be done."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from fairpress.compression.checks import NotAsAsked
+from fairpress.compression.maxima import pass_grids_on
 from fairpress.compression.prepared import Layer, Prepared
 from fairpress.models.export import Merged, distinct, export_graph, filled, holding, holds, shippable
 from fairpress.models.quiet import quiet
@@ -126,6 +127,7 @@ def make_template(
             raise Merged(f"the exporter did not keep {name!r} as a weight of its own.")
     if not prepared.activations:
         _unpack_at_load(model, prepared.layers)
+    pass_grids_on(model)
     _shield_floats(model, stored)
     return Template(model, _integer_biases(model, stored))
 
