@@ -142,3 +142,13 @@ def test_the_json_schema_takes_what_ships_and_refuses_what_check_refuses():
         {"audit": {"by": []}},
     ):
         assert not judge.is_valid({**good, **bad}), bad
+
+
+def test_the_study_of_faces_asks_for_every_width_and_keeps_forty_percent_for_testing():
+    name, config = load("faces")
+    assert (name, config.dataset.name, len(config.seeds)) == ("faces", "utkface", 6)
+    assert {str(r).partition("(")[0] for r in config.recipes} == {
+        *("int8", "int4", "int2", "qat-int8", "qat-int4", "qat-int2")
+    }
+    assert config.placebos
+    assert config.audit.by == ("race", "age_group")

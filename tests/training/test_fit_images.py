@@ -267,3 +267,34 @@ def test_after_kill_9_the_same_command_goes_on(places, tmp_path):
     resumed = Artifact.load(tmp_path / "base")
     assert resumed.card.provenance["resumed_after"] >= 1
     assert resumed.card.provenance["epochs"] == len(resumed.card.provenance["curve"])
+
+
+def test_a_checkpoint_is_the_training_taken_again_and_known_to_be_the_same_by_its_losses(base, faces):
+    artifact, _ = base
+    best = artifact.card.provenance["best_epoch"]
+    said: list[str] = []
+    again = fp.compress(artifact, f"checkpoint-{best}", data=faces, say=said.append)
+    assert again.weights == artifact.weights
+    assert said[-1] == f"repeated to the last bit: {best} of the baseline's epochs"
+    assert again.card.provenance["details"]["epochs_trained"] == best
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changed", "sentence"),
+    [
+        ("checkpoint-1", {"curve": [[0.5, 0.5, 0.5]]}, "the loss of epoch 1 is .* and was 0.5"),
+        ("checkpoint-4", {}, "no checkpoint after 4 epochs: the baseline trained for 3"),
+        ("checkpoint(epochs=0.5)", {}, "after whole epochs, not 0.5"),
+        (
+            "checkpoint-1",
+            {"started_from": {"file": "imagenet.safetensors"}},
+            r"weights \(imagenet.safetensors\)",
+        ),
+        ("checkpoint-1", {"training": {}}, "was not trained so"),
+    ],
+)
+def test_a_training_that_does_not_repeat_itself_has_no_checkpoints(base, faces, recipe, changed, sentence):
+    artifact, _ = base
+    card = dataclasses.replace(artifact.card, provenance={**artifact.card.provenance, **changed})
+    with pytest.raises(UserError, match=sentence):
+        fp.compress(dataclasses.replace(artifact, card=card), recipe, data=faces)

@@ -94,6 +94,7 @@ def train_module(
     augment: Augment | None = None,
     validation: Data | None = None,
     patience: int | None = None,
+    until: int | None = None,
     after_step: AfterStep | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     checkpoint: Checkpoint | None = None,
@@ -119,6 +120,8 @@ def train_module(
     patience
         Stop after so many epochs without a lower validation loss, and return the best epoch's state. None: take
         every epoch and return the last.
+    until
+        Stop after so many epochs of the schedule, which is as long as ever.
     after_step
         Receives the share of all training done and the parameters by name, which it may change in place: pruning
         masks, projections.
@@ -144,7 +147,8 @@ def train_module(
         say(
             f"goes on after epoch {resumed_after} of {schedule.epochs}, which an interrupted training had finished"
         )
-    while len(progress.epochs) < schedule.epochs and not progress.ran_out(patience):
+    last = min(schedule.epochs, until or schedule.epochs)
+    while len(progress.epochs) < last and not progress.ran_out(patience):
         number = len(progress.epochs) + 1
         started = time.perf_counter()
         with _own_randomness(device, _draw(seed, -number)):

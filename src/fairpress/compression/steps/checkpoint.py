@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -12,13 +12,18 @@ from fairpress.compression.step import Network, Progress, Step
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 class Checkpoint(Step):
     """The state of the baseline after `epochs` of its own training; a fraction is so much of an epoch's steps.
 
     The control of equal accuracy: "pruning raises bias" can be "less accurate networks have larger gaps". The
     training is taken again from its seed (the same networks in one batch take the same steps), which costs a
-    second or two for ten small networks and needs nothing kept.
+    second or two for ten small networks and needs nothing kept. Networks for images train one at a time, for as long
+    as their first epochs took; whole epochs only, since it is by their losses that a repetition is known to be exact
+    (`training.repeat`).
 
     How a report matches a compressed recipe with this curve, for checkpoints c₁ … c_K and without test rows
     having a say in the choice:
@@ -56,10 +61,13 @@ class Checkpoint(Step):
         """Return the networks as they were then. Raises UserError for a baseline whose training cannot be repeated."""
         import torch
 
+        from fairpress.compression.further import alone
         from fairpress.training.fit import FitConfig, tensors
         from fairpress.training.together import states_after
 
         architecture, origin = networks[0].architecture, networks[0].origin
+        if alone(architecture):
+            return self._alone(networks, datasets, seeds, progress)
         if "networks_in_batch" not in origin:
             raise UserError(
                 "checkpoints are made by repeating the training of networks for tables that fairpress trained; "
@@ -77,6 +85,40 @@ class Checkpoint(Step):
         )
         if progress is not None:
             progress(f"{len(states)} networks after {self.epochs:g} epochs")
+        return self._made(networks, states)
+
+    def _alone(
+        self,
+        networks: Sequence[Network],
+        datasets: Sequence[Dataset],
+        seeds: Sequence[int],
+        progress: Progress | None,
+    ) -> list[Network]:
+        from fairpress.training.fit import tensors
+        from fairpress.training.repeat import state_after
+
+        if not self.epochs.is_integer():
+            raise UserError(
+                f"checkpoints of networks for images are after whole epochs, not {self.epochs:g}: by its loss an epoch is "
+                "known to be the baseline's."
+            )
+        states = [
+            state_after(
+                n.architecture,
+                tensors(d, "train"),
+                len(d.task.classes),
+                seed,
+                n.origin,
+                int(self.epochs),
+                progress,
+            )
+            for n, d, seed in zip(networks, datasets, seeds, strict=True)
+        ]
+        if progress is not None:
+            progress(f"repeated to the last bit: {self.epochs:g} of the baseline's epochs")
+        return self._made(networks, states)
+
+    def _made(self, networks: Sequence[Network], states: Sequence[Mapping[str, Tensor]]) -> list[Network]:
         return [
             replace(n, state=state, details={**n.details, "epochs_trained": self.epochs})
             for n, state in zip(networks, states, strict=True)
