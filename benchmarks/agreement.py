@@ -3,9 +3,10 @@
     FAIRPRESS_DATA=… python benchmarks/agreement.py MODEL_FOLDER [ROWS [CALIBRATION_ROWS]]
 
 One trained network, the same calibration rows for all, the same test rows, which nobody has tuned anything on. SQNR is that
-of the logits, 10·log₁₀(Σ(y − ȳ)² / Σ(ŷ − y)²) in dB, with ȳ the mean of each class's logit over rows: more is better, 20 dB
-is an error of a tenth of their spread. *equal labels* is the share of rows that get the class fp32 gives, with a 95 %
-interval (Wilson). All files run on the same runtimes. What is not installed is said and left out.
+of the logits, 10·log₁₀(Σ(y − ȳ)² / Σ(ŷ − y)²) in dB, after each row's mean over the classes is taken away, which moves no
+probability; ȳ is the mean of each class over rows. More is better, 20 dB is an error of a tenth of their spread. *equal
+labels* is the share of rows that get the class fp32 gives, with a 95 % interval (Wilson). All files run on the same
+runtimes. What is not installed is said and left out.
 """
 
 from __future__ import annotations
@@ -131,7 +132,8 @@ def logits(data: bytes, rows: np.ndarray, runtime: str) -> np.ndarray:
 
 
 def sqnr(wanted: np.ndarray, found: np.ndarray) -> float:
-    """Return the signal-to-noise ratio in dB."""
+    """Return the signal-to-noise ratio of logits [rows, classes] in dB."""
+    wanted, found = (y - y.mean(1, keepdims=True) for y in (wanted, found))
     signal = np.square(wanted - wanted.mean(0)).sum()
     return float(10 * np.log10(signal / np.square(found - wanted).sum()))
 
