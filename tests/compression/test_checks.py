@@ -155,6 +155,14 @@ def test_a_processor_that_saturates_is_told_from_a_wrong_file(monkeypatch):
     assert told == {"agreement_with_graph": 0.5, "error_against_graph": 0.9, "saturates": True}
 
 
+@pytest.mark.parametrize(("exact", "saturates"), [((1.0, 0.01), True), ((0.99, 0.035), False)])
+def test_saturation_that_moves_few_decisions_is_told_as_well(monkeypatch, exact, saturates):
+    rows, q = parts(*easy())[1][0], made(8)
+    found = {"default": (0.99, 0.04), "exact": exact}
+    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime: found[runtime.variant])
+    assert ("saturates" in check_agreement(q.onnx, rows, q.graph(rows))) is saturates
+
+
 def test_a_network_that_was_changed_meanwhile():
     net = nn.Linear(2, 2)
     with (

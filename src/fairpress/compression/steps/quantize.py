@@ -144,8 +144,8 @@ def warn_of_saturation(made: Sequence[Quantized], progress: Progress) -> None:
     count = sum("saturates" in q.details for q in made)
     if count:
         progress(
-            f"8-bit sums saturate on this processor, which has no VNNI: {count} of {len(made)} files decide otherwise than "
-            "elsewhere. Predict with @onnxruntime-exact, or quantize with (reduce_range=true)."
+            f"8-bit sums saturate on this processor, which has no VNNI: {count} of {len(made)} files compute otherwise than "
+            "elsewhere, and may decide so. Predict with @onnxruntime-exact, or quantize with (reduce_range=true)."
         )
 
 
