@@ -31,7 +31,8 @@ from fairpress.models import registry
 from fairpress.models.checkpoint import from_bytes
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.contestants import data_at_hand
-from fairpress.runtime.runtimes import choose, open_session, processor
+from fairpress.runtime.contract import processor
+from fairpress.runtime.runtimes import choose, open_session
 from fairpress.runtime.session import kernels
 
 RUNTIMES = ("onnxruntime-exact", "onnxruntime", "openvino")

@@ -23,7 +23,9 @@ PASSING = ("MaxPool", "Flatten", "Reshape")
 
 def on_grid(node: Any) -> bool:
     """Tell whether a value of a graph is a maximum of rounded ones, or such a maximum in another shape."""
-    return node.target in MAXIMA or (node.target in MOVES and on_grid(node.args[0]))
+    if node.target in MAXIMA:  # of pixels that are integers already, nothing was rounded
+        return bool(node.meta["val"].dim() == 4 and node.meta["val"].is_floating_point())
+    return node.target in MOVES and on_grid(node.args[0])
 
 
 def pass_grids_on(model: onnx.ModelProto) -> None:

@@ -16,7 +16,7 @@ from fairpress.models.graph import hide_batch_norm
 from fairpress.models.quiet import quiet
 from fairpress.models.slots import Slots
 
-with quiet():
+with quiet():  # torchao registers its enums in a way that torch will not need in future, and says so
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
 
     from fairpress.compression.fake import FakeQuantizeActivation, FakeQuantizeWeight, Mode, mode
