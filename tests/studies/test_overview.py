@@ -74,7 +74,7 @@ def test_the_command_prints_it(data_folder, tmp_path, monkeypatch, capsys):
             cli.main(["study", "plan", "compas", "--only", "recipe=int8,seed=0", *arguments])
         assert stop.value.code == 0
     text, _, json_ = capsys.readouterr().out.partition("{")
-    assert "to run            train fp32 (seeds 0–1, folds 0–4)" in text
+    assert "to run            train fp32 (seeds 0–4, folds 0–4)" in text
     assert "7 tasks, 0 there, 7 to run" in text
     assert len(json.loads("{" + json_)["lines"]) == 7
     assert not list(tmp_path.iterdir())
