@@ -66,7 +66,8 @@ class Recipe:
             return "fp32"
         text = "+".join(map(_written, self.steps))
         # Training alone is the placebo of something.
-        return text.replace("finetune", "placebo") if all(type(s) is FineTune for s in self.steps) else text
+        alone = all(type(s) is FineTune and (s.method is None or s.hold) for s in self.steps)
+        return text.replace("finetune", "placebo") if alone else text
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return every step with all its parameters, defaults included."""
