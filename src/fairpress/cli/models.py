@@ -34,6 +34,10 @@ def compress(base: Path, /, *, recipe: str, out: Path, seed: int | None = None) 
     Steps are joined by +, as in prune-80+int8. Options stand in parentheses: 'int4(ranges=auto)', 'int8(keep=LAYER|LAYER)',
     'int4(bits=LAYER:8)', 'prune-80(scope=global)'; int8-fp32-head keeps the last layer in float.
 
+    So that nobody pays: 'int4(calibration=balanced,by=race)' sets ranges by as many rows of every group;
+    'qat-int4(method=fairalm,constraint=equal_opportunity,by=race)', or method=penalty, or method=ceag, trains under a
+    constraint, as prune-… and finetune do.
+
     Parameters
     ----------
     base

@@ -149,7 +149,8 @@ def train(
         say(f"too few training rows to be constrained: {named}", markup=False)
     if attributes:
         table = api.predict({out.resolve().name: artifact}, dataset.development(), part="validation")
-        say("on validation rows, which chose the epoch; an audit uses test rows:", markup=False)
+        chose = "" if method is not None else ", which chose the epoch"
+        say(f"on validation rows{chose}; an audit uses test rows:", markup=False)
         show_audit(api.audit(table, by=attributes, positive=dataset.task.positive))
     return 0
 

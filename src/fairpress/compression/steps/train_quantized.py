@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from fairpress.compression.step import Network, Progress
 from fairpress.compression.steps.finetune import FineTune, trained, zeros_stay
-from fairpress.compression.steps.quantize import Widths, engine_for, inputs, warn_of_saturation
+from fairpress.compression.steps.quantize import Widths, engine_for, warn_of_saturation
 from fairpress.datasets.base import Dataset
 
 if TYPE_CHECKING:
@@ -46,12 +46,11 @@ class TrainQuantized(FineTune, Widths):
 
         architecture = networks[0].architecture
         course = self.course(architecture)
-        calibration = [inputs(d, "calibration", self.rows) for d in datasets]
-        auto = "auto" in (self.weights, self.activations)
-        validation = [inputs(d, "validation", self.rows) for d in datasets] if auto else None
+        calibration, told = self.calibration_rows(datasets, seeds)
+        validation, groups = self.validation_rows(datasets) or (None, None)
         learning = Learning.of(engine_for(networks[0], datasets[0]), self.scheme)
         states = [learning.first_state(n.state) for n in networks]
-        methods = learning.choose(states, calibration, validation, self.weights, self.activations)
+        methods = learning.choose(states, calibration, validation, self.weights, self.activations, groups)
         objectives: list[Objective | None] = []
         if not alone(architecture):
             rows, objective = self.constrained(networks, datasets)
@@ -77,6 +76,6 @@ class TrainQuantized(FineTune, Widths):
             warn_of_saturation(made, progress)
         after = trained(networks, states, course, objectives, alone=alone(architecture))
         return [
-            replace(n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **q.details})
-            for n, q, rows in zip(after, made, calibration, strict=True)
+            replace(n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **how, **q.details})
+            for n, q, rows, how in zip(after, made, calibration, told, strict=True)
         ]
