@@ -142,7 +142,8 @@ def test_the_paper_update_is_algorithm_2_and_for_three_groups_the_mean_over_pair
     three = FairAlm("paper", 0.1, 1, (1,), 1, torch.tensor([[True] * 3]))
     _seen(three, [0.7, 0.4, 0.1])
     pairs = np.subtract.outer([0.7, 0.4, 0.1], [0.7, 0.4, 0.1]) * 0.1
-    assert three._coefficients(0)[0].tolist() == pytest.approx(0.1 + pairs.sum(1) / 2, abs=1e-6)
+    # Each of the three pairs (i, j) adds (λᵢⱼ + η) μᵢ − (λᵢⱼ − η) μⱼ.
+    assert three._coefficients(0)[0].tolist() == pytest.approx((2 * 0.1 + pairs.sum(1)) / 3, abs=1e-6)
 
 
 def test_an_empty_cell_is_no_nan_and_moves_nothing():

@@ -85,7 +85,7 @@ def train(
     constraint
         Of what: demographic_parity, equal_opportunity, predictive_equality, equalized_odds.
     strength
-        Weight of the penalty (1).
+        Weight of the penalty (10).
     step
         Dual step of fairalm (0.05; 20 in its variant celeba).
     variant

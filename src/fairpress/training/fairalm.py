@@ -16,12 +16,12 @@ GROWTH = 1.01  # of the step, each epoch, in the variant celeba
 class FairAlm:
     """Keeps a multiplier per group for every constraint; with two groups it is the published algorithm to the letter.
 
-    ``paper``, Algorithm 2: v ∈ ∂[ê + (λ+η) μ₀ − (λ−η) μ₁], λ ← λ + η(μ₀ − μ₁). For K groups every pair has such a λ; since
-    λᵢⱼ is the sum of η(μᵢ − μⱼ), it is Λᵢ − Λⱼ with Λᵢ ← Λᵢ + η(μᵢ − μ̄), and a group's coefficient, its pairs averaged, is
-    η + K/(K−1) · (Λᵢ − Λ̄).
+    ``paper``, Algorithm 2: v ∈ ∂[ê + (λ+η) μ₀ − (λ−η) μ₁], λ ← λ + η(μ₀ − μ₁). For K groups every pair has such a λ and such
+    a term, and the mean over pairs is taken, so that the terms weigh the same for any K. Since λᵢⱼ is the sum of
+    η(μᵢ − μⱼ), it is Λᵢ − Λⱼ with Λᵢ ← Λᵢ + η(μᵢ − μ̄), and a group's coefficient is 2/K · [η + K/(K−1) · (Λᵢ − Λ̄)].
 
     ``celeba``: coefficients η/4 + (λ₀−λ₁)/2 and η/4 + (λ₁−λ₀)/2; λ₀ ← ½(λ₀−λ₁) + ½η(ℓ₀−ℓ₁), λ₁ alike with the old λ₀;
-    η grows by 1 % an epoch. In terms of means, which hold for K groups: η/4 + (λᵢ − λ̄), and λᵢ ← (λᵢ − λ̄) + η(ℓᵢ − ℓ̄).
+    η grows by 1 % an epoch. In terms of means, which hold for K groups: 2/K · [η/4 + (λᵢ − λ̄)], and λᵢ ← (λᵢ − λ̄) + η(ℓᵢ − ℓ̄).
 
     The losses of the dual step are those before the last step on the batch. Groups without rows in a batch have no part in
     it. The term with η alone re-weights the constrained rows before any multiplier acts: the control is `hold`.
@@ -95,10 +95,10 @@ class FairAlm:
     def _coefficients(self, number: int) -> Tensor:
         """Return what each group's loss is multiplied by [networks, groups]; it is no part of the gradient."""
         centred = _centred(self.multipliers[:, number], self.active)
-        if self.variant == "celeba":
-            return (self.step / 4 + centred) * self.active
         count = self.active.sum(1, keepdim=True)
-        return (self.step + centred * count / (count - 1).clamp_min(1)) * self.active
+        if self.variant == "celeba":
+            return (self.step / 4 + centred) * self.active * 2 / count
+        return (self.step + centred * count / (count - 1).clamp_min(1)) * self.active * 2 / count
 
 
 def _centred(values: Tensor, among: Tensor) -> Tensor:

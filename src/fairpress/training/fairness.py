@@ -34,9 +34,9 @@ class Constrained(BaseModel):
     by
         A sensitive attribute, or an intersection such as ``"sex*race"``.
     strength
-        Weight λ of the penalty (1).
+        Weight λ of the penalty (10).
     step
-        Dual step η: by default 0.05 for FairALM as in the paper, 20 in its variant ``celeba``, 0.2 for CEAG.
+        Dual step η: by default 0.05 for FairALM as in the paper, 20 in its variant ``celeba``, 1 for CEAG.
     variant
         FairALM as in the ``"paper"`` (Algorithm 2), or as its authors' ``"celeba"`` experiments do it.
     inner

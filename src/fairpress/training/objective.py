@@ -146,7 +146,7 @@ def _objective(
 ) -> Objective:
     labels, count = LABELS[config.constraint], len(groups.names)
     if config.method == "penalty":
-        return Penalty(1.0 if config.strength is None else config.strength, labels, positive, count)
+        return Penalty(10.0 if config.strength is None else config.strength, labels, positive, count)
     if config.method == "fairalm":
         variant = config.variant or "paper"
         step, inner = {"paper": (0.05, 1), "celeba": (20.0, 5)}[variant]
@@ -154,7 +154,7 @@ def _objective(
         return FairAlm(variant, step, config.inner or inner, labels, positive, groups.active, config.hold)
     assert dense is not None
     shares = torch.stack([torch.bincount(c[c >= 0], minlength=count) / (c >= 0).sum() for c in groups.codes])
-    step = 0.2 if config.step is None else config.step
+    step = 1.0 if config.step is None else config.step
     tolerance = 0.01 if config.tolerance is None else config.tolerance
     return Ceag(tolerance, step, dense(rows, count), shares, groups.active, config.hold)
 
