@@ -100,3 +100,21 @@ def test_networks_that_train_alone_are_constrained_alike():
     assert moved.digest != plain.digest
     assert np.array(told["multipliers"]).shape == (2, 2)
     assert told["step"] == pytest.approx(20.2)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "plain"),
+    [
+        ("int4", None),
+        ("prune-80+int8", None),
+        ("int4(calibration=balanced,by=race,draw=2)", "int4(calibration=random,draw=2)"),
+        ("int4(ranges=auto,error=worst,by=race)", "int4(ranges=auto)"),
+        (f"qat-int4({FAIR},epochs=3)", "qat-int4(epochs=3)"),
+        (f"qat-int4({FAIR},calibration=balanced-label)", "qat-int4(calibration=random)"),
+        (f"prune-80({FAIR})+int8(calibration=balanced)", "prune-80+int8(calibration=random)"),
+        (f"finetune({FAIR})", "placebo"),
+    ],
+)
+def test_what_a_recipe_is_without_what_it_does_for_fairness(recipe, plain):
+    found = parse(recipe).plain()
+    assert found == (None if plain is None else parse(plain))

@@ -37,6 +37,31 @@ def test_one_dataset_and_one_model_need_no_label():
     assert titles(*made()) == ["Compressed against the baseline", "prune-50 against its placebo"]
 
 
+def test_a_fairness_aware_recipe_is_compared_with_its_plain_counterpart_and_with_its_control():
+    fair = "method=fairalm,constraint=equal_opportunity,by=race"
+    recipes = [
+        "int4(calibration=random)",
+        "int4(calibration=balanced,by=race)",
+        "prune-50",
+        f"prune-50({fair})",
+        "finetune(method=penalty,constraint=equalized_odds,by=race)",
+        "int8(ranges=auto,error=worst,by=race)",  # its counterpart is not in the study
+    ]
+    config, layout, data = made(recipes=recipes)
+    told = {s.title: s.intro for s in report_plan(config, layout, data, Filter()).sections}
+    assert list(told) == [
+        "Compressed against the baseline",
+        "int4(calibration=balanced,by=race) against int4(calibration=random)",
+        f"prune-50({fair}) against prune-50",
+        "prune-50 against its placebo",
+        f"prune-50({fair}) against its placebo",
+        "finetune(method=penalty,constraint=equalized_odds,by=race) against its placebo",
+    ]
+    assert "multipliers held at 0" in told[f"prune-50({fair}) against its placebo"]
+    assert "without the constraint" in list(told.values())[-1]
+    assert layout.placebo_of[f"prune-50({fair})"] == f"placebo({fair},hold=true)"
+
+
 def test_several_datasets_and_models_are_every_pair():
     config, layout, data = made(
         dataset=None,

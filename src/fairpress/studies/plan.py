@@ -90,6 +90,8 @@ class Plan:
         In reporting order, without baseline and placebos.
     placebo_of
         Recipe that trains → its placebo.
+    plain_of
+        Recipe that does something for fairness → the same recipe without it, where the study has it.
     naive
         Predictors that need no network.
     """
@@ -98,6 +100,7 @@ class Plan:
     parts: tuple[Part, ...]
     recipes: tuple[str, ...]
     placebo_of: Mapping[str, str]
+    plain_of: Mapping[str, str] = field(default_factory=dict)
     naive: tuple[str, ...] = ()
     predictions_of: Mapping[tuple[str, str], tuple[Task, ...]] = field(default_factory=dict)
 
@@ -138,6 +141,7 @@ def plan(
 
     recipes: list[str] = []
     placebo_of: dict[str, str] = {}
+    plain_of: dict[str, str] = {}
     for text in config.recipes:
         recipe = parse(text)
         name = str(recipe)
@@ -145,6 +149,9 @@ def plan(
         placebo = recipe.placebo() if config.placebos else None
         if placebo is not None:
             placebo_of[name] = str(placebo)
+        plain = recipe.plain()
+        if plain is not None:
+            plain_of[name] = str(plain)
     every = list(dict.fromkeys([*recipes, *placebo_of.values()]))
     tasks: dict[str, Task] = {}
     predictions: dict[tuple[str, str], list[Task]] = {}
@@ -160,6 +167,7 @@ def plan(
         tuple(layout),
         tuple(recipes),
         placebo_of,
+        {r: plain for r, plain in plain_of.items() if plain in every and placebo_of.get(r) != plain},
         config.naive,
         {key: tuple(found) for key, found in predictions.items()},
     )

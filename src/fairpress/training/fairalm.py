@@ -21,7 +21,8 @@ class FairAlm:
     η(μᵢ − μⱼ), it is Λᵢ − Λⱼ with Λᵢ ← Λᵢ + η(μᵢ − μ̄), and a group's coefficient is 2/K · [η + K/(K−1) · (Λᵢ − Λ̄)].
 
     ``celeba``: coefficients η/4 + (λ₀−λ₁)/2 and η/4 + (λ₁−λ₀)/2; λ₀ ← ½(λ₀−λ₁) + ½η(ℓ₀−ℓ₁), λ₁ alike with the old λ₀;
-    η grows by 1 % an epoch. In terms of means, which hold for K groups: 2/K · [η/4 + (λᵢ − λ̄)], and λᵢ ← (λᵢ − λ̄) + η(ℓᵢ − ℓ̄).
+    η grows by 1 % an epoch. In terms of means, which hold for K groups: 2/K · [η/4 + (λᵢ − λ̄)], and
+    λᵢ ← (λᵢ − λ̄) + η(ℓᵢ − ℓ̄).
 
     The losses of the dual step are those before the last step on the batch. Groups without rows in a batch have no part in
     it. The term with η alone re-weights the constrained rows before any multiplier acts: the control is `hold`.

@@ -114,6 +114,10 @@ class FineTune(Constrained, Step):
 
         return constrain(self, datasets, [tensors(d, "train") for d in datasets], dense)
 
+    def plain(self) -> FineTune:
+        """Return the same step, trained without a constraint."""
+        return self.model_copy(update={k: f.default for k, f in Constrained.model_fields.items()})
+
     def placebo(self) -> FineTune:
         """Return the same training with nothing compressed, and nothing that acts toward a constraint."""
         return FineTune(**{k: getattr(self, k) for k in COURSE}, **self.control())

@@ -98,6 +98,11 @@ class Widths(BaseModel):
             raise ValueError("by belongs to calibration=balanced, calibration=balanced-label or error=worst")
         return self
 
+    def plain_rows(self) -> dict[str, Any]:
+        """Return the calibration that a fairness-aware one is compared with: as many random rows, the mean error."""
+        balanced = self.calibration.startswith("balanced")
+        return {"calibration": "random" if balanced else self.calibration, "by": None, "error": "mean"}
+
     def calibration_rows(
         self, datasets: Sequence[Dataset], seeds: Sequence[int]
     ) -> tuple[list[Tensor], list[dict[str, Any]]]:
@@ -161,6 +166,10 @@ class Quantize(Widths, Step):
     """Quantize what was trained, without training further."""
 
     final: ClassVar[bool] = True
+
+    def plain(self) -> Quantize:
+        """Return the same step, calibrated without regard to groups."""
+        return self.model_copy(update=self.plain_rows())
 
     def apply(
         self,

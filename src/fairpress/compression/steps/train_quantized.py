@@ -11,6 +11,7 @@ from fairpress.compression.step import Network, Progress
 from fairpress.compression.steps.finetune import FineTune, trained, zeros_stay
 from fairpress.compression.steps.quantize import Widths, engine_for, warn_of_saturation
 from fairpress.datasets.base import Dataset
+from fairpress.training.fairness import Constrained
 
 if TYPE_CHECKING:
     from fairpress.training.objective import Objective
@@ -28,6 +29,11 @@ class TrainQuantized(FineTune, Widths):
     """
 
     final: ClassVar[bool] = True
+
+    def plain(self) -> TrainQuantized:
+        """Return the same step, trained without a constraint and calibrated without regard to groups."""
+        plain = {k: f.default for k, f in Constrained.model_fields.items()}
+        return self.model_copy(update={**plain, **self.plain_rows()})
 
     def apply(
         self,
