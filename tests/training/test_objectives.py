@@ -185,7 +185,7 @@ def test_small_groups_are_left_out_and_named():
     sex[data.parts["train"][:7]] = "Other"
     data = replace(data, attributes={"sex": sex})
     config = FitConfig.model_validate({"max_epochs": 1, "method": "fairalm", **FAIR})
-    assert config.keep == "last"
+    assert config.keep == "best"
     (made,) = fit(SMALL, [data], [0], config)
     told = made.card.provenance["fairness"]
     assert told["groups"] == ["Female", "Male"]
@@ -218,3 +218,22 @@ def test_ceag_needs_a_network_to_compare_with():
     rows = [Data(torch.zeros(1, 4), torch.zeros(1, dtype=torch.long))]
     with pytest.raises(UserError, match="Did you mean 'sex'"):
         constrain(config, [data], rows, lambda rows, count: torch.ones(1, count))
+
+
+def test_the_violation_of_validation_rows_has_a_say_in_early_stopping(monkeypatch):
+    logits = torch.log(torch.tensor([[[0.2, 0.8], [0.5, 0.5], [0.9, 0.1], [0.4, 0.6], [0.1, 0.9]]]))
+    labels, groups = torch.tensor([[1, 1, 1, 0, 1]]), torch.tensor([[0, 0, 1, 1, -1]])
+    alm = FairAlm("paper", 0.1, 1, (1, 0), 1, BOTH)
+    # Positives of group 0: mean of −log .8 and −log .5; of group 1: −log .1. Negatives are in one group only.
+    wanted = -np.log(0.1) + (np.log(0.8) + np.log(0.5)) / 2
+    assert float(alm.violation(logits, labels, groups)) == pytest.approx(wanted, rel=1e-5)
+    assert float(FairAlm("paper", 0.0, 1, (1, 0), 1, BOTH).violation(logits, labels, groups)) == 0
+    assert float(Penalty(2.0, (1,), 1, 2).violation(logits, labels, groups)) == pytest.approx(2 * 0.55**2)
+    # A violation that grows keeps the first epoch, though the loss falls to the last.
+    config = FitConfig.model_validate({"max_epochs": 5, "learning_rate": 1e-2, "method": "penalty", **FAIR})
+    epochs = []
+    for growth in (0.0, 10.0):
+        seen = iter(range(5))
+        monkeypatch.setattr(Penalty, "violation", lambda *_, g=growth, s=seen: torch.tensor([g * next(s)]))
+        epochs.append(fit(SMALL, [make_dataset()], [0], config)[0].card.provenance["best_epoch"])
+    assert epochs == [5, 1]

@@ -81,7 +81,7 @@ def train(
         cpu, cuda, or auto. By default a GPU, where there is one, for images, and else the processor.
     method
         Constrain differences between groups while training: penalty, or fairalm (an augmented Lagrangian).
-        Trains to the last epoch, since the loss alone would stop it early.
+        Training then stops early by the loss plus the largest difference, on validation rows.
     constraint
         Of what: demographic_parity, equal_opportunity, predictive_equality, equalized_odds.
     strength
@@ -149,8 +149,7 @@ def train(
         say(f"too few training rows to be constrained: {named}", markup=False)
     if attributes:
         table = api.predict({out.resolve().name: artifact}, dataset.development(), part="validation")
-        chose = "" if method is not None else ", which chose the epoch"
-        say(f"on validation rows{chose}; an audit uses test rows:", markup=False)
+        say("on validation rows, which chose the epoch; an audit uses test rows:", markup=False)
         show_audit(api.audit(table, by=attributes, positive=dataset.task.positive))
     return 0
 

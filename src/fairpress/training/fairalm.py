@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -53,15 +53,22 @@ class FairAlm:
     def loss(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
         """Return what is added to each network's mean cross-entropy [networks]."""
         self.multipliers, self.active = self.multipliers.to(logits.device), self.active.to(logits.device)
-        is_positive = labels == self.positive
         total, self._seen = logits.new_zeros(len(logits)), []
-        for number, label in enumerate(self.labels):
-            values = logits.softmax(-1)[..., self.positive] if label is None else row_losses(logits, labels)
-            chosen = None if label is None else is_positive == bool(label)
-            mean, rows = means(values, groups, self.active.shape[1], chosen)
+        for number, (mean, rows) in enumerate(self._means(logits, labels, groups)):
             self._seen.append((mean.detach(), rows > 0))
             total = total + (self._coefficients(number) * mean).sum(1)
         return total
+
+    def violation(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+        """Return the largest difference between two groups' means [networks], over all constraints; 0 without a step."""
+        if not self.step:
+            return logits.new_zeros(len(logits))
+        widest = [logits.new_zeros(len(logits))]
+        for mean, rows in self._means(logits, labels, groups):
+            high = mean.masked_fill(rows == 0, -torch.inf).amax(1)
+            low = mean.masked_fill(rows == 0, torch.inf).amin(1)
+            widest.append((high - low).clamp_min(0))
+        return torch.stack(widest).amax(0)
 
     def dual(self) -> None:
         """Move the multipliers by the losses that `loss` saw last."""
@@ -92,6 +99,13 @@ class FairAlm:
 
     def facts(self, network: int) -> dict[str, Any]:
         return {"variant": self.variant, "step": self.step, "multipliers": self.multipliers[network].tolist()}
+
+    def _means(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield, per constraint, what is to be equal: each group's mean and rows, both [networks, groups]."""
+        for label in self.labels:
+            values = logits.softmax(-1)[..., self.positive] if label is None else row_losses(logits, labels)
+            chosen = None if label is None else (labels == self.positive) == bool(label)
+            yield means(values, groups, self.active.shape[1], chosen)
 
     def _coefficients(self, number: int) -> Tensor:
         """Return what each group's loss is multiplied by [networks, groups]; it is no part of the gradient."""

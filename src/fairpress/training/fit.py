@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from fairpress.core.card import ModelCard
 from fairpress.core.config import parse
@@ -29,8 +29,8 @@ class FitConfig(Constrained):
     ----------
     keep
         ``"best"``: the state of the epoch of lowest validation loss; ``"last"``: train for `max_epochs` and keep the
-        last state, as who has no validation rows does, and as a constrained training does unless told otherwise: the
-        loss would stop it before its multipliers have done anything.
+        last state, as who has no validation rows does. Under a constraint its violation on validation rows is added to
+        their loss, or the loss alone would stop the training before the constraint has done anything.
     """
 
     keep: Literal["best", "last"] = "best"
@@ -39,13 +39,6 @@ class FitConfig(Constrained):
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     patience: int = Field(default=8, ge=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _constrained_to_the_end(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and data.get("method") is not None:
-            return {"keep": "last", **data}
-        return data
 
 
 class ImageFitConfig(FitConfig):
@@ -112,7 +105,7 @@ def fit(
 
     from fairpress.models.checkpoint import to_bytes
     from fairpress.models.export import export_many
-    from fairpress.training.objective import constrain
+    from fairpress.training.objective import constrain, grouped
     from fairpress.training.together import train_together
 
     where = resolve_device(device)
@@ -123,7 +116,7 @@ def fit(
         return _fit_images(architecture, datasets, seeds, config, progress, where, checkpoints)
     config = config or FitConfig()
     train, objective = constrain(config, datasets, [tensors(d, "train") for d in datasets])
-    validation = [tensors(d, "validation") for d in datasets]
+    validation = grouped(objective, datasets, [tensors(d, "validation") for d in datasets], "validation")
     task, columns = datasets[0].task, train[0].inputs.shape[1]
     classes = len(task.classes)
     made = train_together(architecture, train, validation, classes, seeds, config, where, progress, objective)

@@ -26,7 +26,7 @@ from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import Checkpoint
 from fairpress.training.fit import ImageFitConfig, data_of, tensors
 from fairpress.training.loop import Data
-from fairpress.training.objective import constrain
+from fairpress.training.objective import constrain, grouped
 from fairpress.training.schedule import Schedule
 from fairpress.training.single import Trained, train_module
 from fairpress.training.ways import WAYS, Way, fastest
@@ -70,7 +70,7 @@ def fit_image_network(
     started_from = architecture.start(module)
     described = {"name": architecture.name, **architecture.model_dump(mode="json")}
     (data,), objective = constrain(config, [dataset], [tensors(dataset, "train")])
-    validation = tensors(dataset, "validation")
+    (validation,) = grouped(objective, [dataset], [tensors(dataset, "validation")], "validation")
     checkpoint = None
     if checkpoints is not None:
         depends_on = {

@@ -161,8 +161,10 @@ def train_epoch(
 
 
 @torch.no_grad()
-def evaluate(stack: Stack, data: Sequence[Data], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return each network's mean cross-entropy and accuracy on its own rows, both [networks]."""
+def evaluate(
+    stack: Stack, data: Sequence[Data], device: torch.device, objective: Objective | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each network's mean cross-entropy, accuracy and violation of the constraint on its own rows, all [networks]."""
     rows = max(len(d.labels) for d in data)
     x = torch.stack([_pad(d.inputs, rows) for d in data]).to(device)
     y = torch.stack([_pad(d.labels, rows) for d in data]).to(device)
@@ -171,7 +173,12 @@ def evaluate(stack: Stack, data: Sequence[Data], device: torch.device) -> tuple[
     loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
     right = (logits.argmax(-1) == y).float()
     n = seen.sum(1)
-    return (loss * seen).sum(1) / n, (right * seen).sum(1) / n
+    violation = torch.zeros_like(n, dtype=loss.dtype)
+    if objective is not None:
+        groups = [torch.full_like(d.labels, -1) if d.groups is None else d.groups for d in data]
+        padded = torch.stack([torch.cat([g, g.new_full((rows - len(g),), -1)]) for g in groups])
+        violation = objective.violation(logits, y, padded.to(device))
+    return (loss * seen).sum(1) / n, (right * seen).sum(1) / n, violation
 
 
 def _pad(x: Tensor, rows: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fairpress.core.errors import UserError
-from fairpress.datasets.base import Dataset
+from fairpress.datasets.base import Dataset, Part
 from fairpress.mitigation.groups import keys_of, parse_by, rows_of
 from fairpress.training.ceag import Ceag
 from fairpress.training.fairalm import FairAlm
@@ -34,13 +34,16 @@ class Objective(Protocol):
     """A term of the loss of many networks, with a memory of its own.
 
     `loss` takes logits [networks, rows, classes], labels and groups [networks, rows] (−1: no group) and returns [networks];
-    it is called `inner` times on a batch, each time before a step, and `dual` once after them.
+    it is called `inner` times on a batch, each time before a step, and `dual` once after them. `violation` takes the same of
+    whole parts, and says how far the constraint is violated [networks].
     """
 
     @property
     def inner(self) -> int: ...
 
     def loss(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor: ...
+
+    def violation(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor: ...
 
     def dual(self) -> None: ...
 
@@ -79,7 +82,7 @@ class Groups:
 
 def constrain(
     config: Constrained, datasets: Sequence[Dataset], rows: Sequence[Data], dense: Dense | None = None
-) -> tuple[list[Data], Objective | None]:
+) -> tuple[list[Data], Described | None]:
     """Return the training rows with their groups, and the objective; the rows alone where there is no method.
 
     Raises
@@ -103,7 +106,25 @@ def constrain(
     positive = None if task.positive is None else task.classes.index(task.positive)
     groups = group(config, datasets, positive)
     own = [replace(r, groups=codes) for r, codes in zip(rows, groups.codes, strict=True)]
-    return own, _Described(_objective(config, groups, positive or 0, own, dense), groups, config)
+    return own, Described(_objective(config, groups, positive or 0, own, dense), groups, config)
+
+
+def grouped(
+    objective: Described | None, datasets: Sequence[Dataset], rows: Sequence[Data], part: Part
+) -> list[Data]:
+    """Return the rows of another part with the groups that are constrained in training."""
+    if objective is None:
+        return list(rows)
+    assert objective.config.by is not None
+    by, out = parse_by(objective.config.by), []
+    for i, (dataset, own) in enumerate(zip(datasets, rows, strict=True)):
+        index = dataset.index(part)
+        attributes = {name: values[index] for name, values in dataset.attributes.items()}
+        places = {name: j if objective.active[i, j] else -1 for j, name in enumerate(objective.names)}
+        keys = keys_of(attributes, by, repr(dataset.name))
+        codes = torch.tensor([places.get(", ".join(key), -1) for key in keys], dtype=torch.long)
+        out.append(replace(own, groups=codes))
+    return out
 
 
 def group(config: Constrained, datasets: Sequence[Dataset], positive: int | None) -> Groups:
@@ -159,14 +180,14 @@ def _objective(
     return Ceag(tolerance, step, dense(rows, count), shares, groups.active, config.hold)
 
 
-class _Described:
-    """An objective that can also say what it is about."""
+class Described:
+    """An objective that can also say what it is about, and find its groups among other rows."""
 
     def __init__(self, own: Objective, groups: Groups, config: Constrained) -> None:
         self.own, self.names, self.config = own, groups.names, config
-        self.left_out = list(groups.left_out)
+        self.left_out, self.active = list(groups.left_out), groups.active
         self.loss, self.dual, self.epoch = own.loss, own.dual, own.epoch
-        self.tensors, self.load = own.tensors, own.load
+        self.tensors, self.load, self.violation = own.tensors, own.load, own.violation
 
     @property
     def inner(self) -> int:

@@ -40,6 +40,10 @@ class Penalty:
             total = total + between(mean, rows)
         return self.strength * total
 
+    def violation(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+        """Return the penalty of whole parts [networks]."""
+        return self.loss(logits, labels, groups)
+
     def dual(self) -> None:
         """A penalty has no multipliers."""
 

@@ -37,6 +37,12 @@ class Epoch:
     rows_per_second: float
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    violation: float = 0.0
+
+    @property
+    def criterion(self) -> float | None:
+        """What early stopping looks at: the validation loss, and how far a constraint is violated there."""
+        return None if self.validation_loss is None else self.validation_loss + self.violation
 
 
 @dataclass(frozen=True)
@@ -122,8 +128,8 @@ def train_module(
     augment
         Changes batches of images.
     patience
-        Stop after so many epochs without a lower validation loss, and return the best epoch's state. None: take
-        every epoch and return the last.
+        Stop after so many epochs without a lower validation loss (plus violation), and return the best epoch's state.
+        None: take every epoch and return the last.
     until
         Stop after so many epochs of the schedule, which is as long as ever.
     after_step
@@ -136,7 +142,7 @@ def train_module(
     say
         Receives a sentence each epoch, and every half minute of a long one.
     objective
-        Adds to the loss; `data` then has groups.
+        Adds to the loss, and its violation on validation rows to theirs; the rows then have groups.
 
     Raises
     ------
@@ -164,7 +170,7 @@ def train_module(
                 f"training diverged in epoch {number} (the loss is {loss}); lower the learning rate, now "
                 f"{schedule.learning_rate:g}."
             )
-        measured = (None, None) if validation is None else evaluate(module, validation, device)
+        measured = (None, None) if validation is None else evaluate(module, validation, device, objective)
         epoch = Epoch(number, loss, time.perf_counter() - started, rate, *measured)
         progress.epochs.append(epoch)
         _keep_best(progress, module, patience)
@@ -262,16 +268,23 @@ class _Run:
 
 
 @torch.no_grad()
-def evaluate(module: nn.Module, data: Data, device: torch.device) -> tuple[float, float]:
-    """Return the mean cross-entropy and the accuracy, computed in fp32 and evaluation mode."""
+def evaluate(
+    module: nn.Module, data: Data, device: torch.device, objective: Objective | None = None
+) -> tuple[float, float, float]:
+    """Return the mean cross-entropy, the accuracy and the violation, computed in fp32 and evaluation mode."""
     set_mode(module, training=False)
-    loss = right = 0.0
+    loss = right = violation = 0.0
+    every = []
     for start in range(0, len(data.labels), EVALUATION_BATCH):
         y = data.labels[start : start + EVALUATION_BATCH].to(device)
         logits = module(data.inputs[start : start + EVALUATION_BATCH].to(device))
         loss += nn.functional.cross_entropy(logits, y, reduction="sum").item()
         right += (logits.argmax(1) == y).sum().item()
-    return loss / len(data.labels), right / len(data.labels)
+        every.append(logits)
+    if objective is not None and data.groups is not None:
+        whole = (torch.cat(every)[None], data.labels[None].to(device), data.groups[None].to(device))
+        violation = objective.violation(*whole).item()
+    return loss / len(data.labels), right / len(data.labels), violation
 
 
 def set_mode(module: nn.Module, *, training: bool) -> None:
@@ -284,9 +297,9 @@ def set_mode(module: nn.Module, *, training: bool) -> None:
 
 def _keep_best(progress: _Progress, module: nn.Module, patience: int | None) -> None:
     now, before = progress.epochs[-1], progress.epochs[progress.best_epoch - 1]
-    if patience is None or now.validation_loss is None:
+    if patience is None or now.criterion is None:
         progress.best_epoch = now.number
-    elif progress.best is None or now.validation_loss < (before.validation_loss or 0.0):
+    elif progress.best is None or now.criterion < (before.criterion or 0.0):
         progress.best_epoch, progress.best = now.number, _state(module)
 
 

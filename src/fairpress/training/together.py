@@ -28,6 +28,7 @@ class Kept:
     validation_accuracy: float = 0.0
     best_epoch: int = 0
     epochs: int = 0
+    criterion: float = float("inf")
     fairness: dict[str, Any] | None = None
 
 
@@ -82,20 +83,23 @@ def train_together(
 ) -> Together:
     """Train each network until its patience has run out; one that is done leaves the batch to the others.
 
-    With ``keep="last"`` in the config all train to the last epoch and keep its state. An `objective` adds to the loss; the
-    rows in `train` then have groups.
+    With ``keep="last"`` in the config all train to the last epoch and keep its state. An `objective` adds to the
+    loss, and its violation on validation rows to theirs; the rows then have groups.
     """
     run = _start(architecture, train, classes, seeds, config, device)
     kept = [Kept(state) for state in run.stack.states()]
     going = list(range(len(seeds)))
     for epoch in range(1, config.max_epochs + 1):
         train_epoch(run.stack, run.optimizer, run.batches, device, objective=objective)
-        losses, accuracies = (v.tolist() for v in evaluate(run.stack, [validation[i] for i in going], device))
+        measured = evaluate(run.stack, [validation[i] for i in going], device, objective)
+        losses, accuracies, violations = (v.tolist() for v in measured)
         states = run.stack.states()
-        for i, state, loss, accuracy in zip(going, states, losses, accuracies, strict=True):
+        for i, state, loss, accuracy, violation in zip(
+            going, states, losses, accuracies, violations, strict=True
+        ):
             kept[i].epochs = epoch
-            if config.keep == "last" or loss < kept[i].validation_loss:
-                kept[i] = Kept(state, loss, accuracy, epoch, epoch)
+            if config.keep == "last" or loss + violation < kept[i].criterion:
+                kept[i] = Kept(state, loss, accuracy, epoch, epoch, loss + violation)
                 kept[i].fairness = None if objective is None else objective.facts(going.index(i))
         left = [p for p, i in enumerate(going) if epoch - kept[i].best_epoch < config.patience]
         if progress is not None:
