@@ -91,9 +91,11 @@ if __name__ == "__main__":
     )
     print("|".join(["---"] * 10))
     for recipe in size:
-        plain = parse(recipe).plain()
-        placebo = parse(recipe).placebo()
-        for other in dict.fromkeys(map(str, filter(None, (plain, placebo if plain else None)))):
+        bare, repaired, _ = recipe.partition(">")
+        plain = parse(bare).plain()
+        placebo = parse(bare).placebo()
+        others = [bare] if repaired else map(str, filter(None, (plain, placebo if plain else None)))
+        for other in dict.fromkeys(others):
             if other in size:
                 row = compared(table, list(size), recipe, other, asked.pair, positive)
                 print(f"{row} | {statistics.mean(size[recipe]):,.0f}")

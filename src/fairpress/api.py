@@ -352,21 +352,11 @@ def mitigate(
     UserError
         The model has a repair already or not two classes, an option or attribute is unknown, or too few groups have rows.
     """
-    from fairpress.mitigation.fit import fit_repair
-    from fairpress.mitigation.record import Mitigation
-    from fairpress.runtime.predict import check_fit
-    from fairpress.runtime.scoring import score
+    from fairpress.runtime.mitigated import mitigated
 
     artifact = open_model(base)
-    if artifact.mitigation is not None:
-        raise UserError("this model carries a mitigation already; mitigate the model it was made from.")
     dataset = load_dataset(data) if isinstance(data, str) else data_of(artifact) if data is None else data
-    check_fit("base", artifact, dataset)
-    index = dataset.development().index("validation")
-    scores, _ = score(artifact, dataset.inputs, index)
-    repair = fit_repair(method, dataset, index, scores, by=by, seed=seed, **options)
-    fitted_on = {"part": "validation", "rows": len(index), "fingerprint": dataset.fingerprint}
-    return replace(artifact, mitigation=Mitigation(repair, artifact.digest, fitted_on))
+    return mitigated(artifact, dataset, method=method, by=by, seed=seed, **options)
 
 
 def predict(

@@ -101,7 +101,7 @@ def test_every_width_takes_them(bits):
 def test_ranges_may_be_chosen_for_the_worst_group():
     data, bases = easy()
     made = fp.compress(bases[0], "int4(ranges=auto,error=worst,by=sex)", data=data[0])
-    assert made.card.recipe == "int4(ranges=auto,error=worst,by=sex)"
+    assert made.card.recipe == "int4(error=worst,by=sex,ranges=auto)"
     trained = fp.compress(
         bases[0], "qat-int4(calibration=balanced,ranges=auto,error=worst,by=sex,epochs=1)", data=data[0]
     )

@@ -89,6 +89,11 @@ def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_its_lines(writ
             study(recipes='["int4(calibration=balanced,by=sex*rase)"]'),
             r"s.yaml:3:11: 'compas' has no sensitive attribute 'rase'. Did you mean 'race'",
         ),
+        (
+            study(mitigations="{ceo: {by: rase, cost: fnr}}"),
+            r"s.yaml:5:21: 'compas' has no sensitive attribute 'rase'",
+        ),
+        (study(mitigations="{ceo: {by: race, constraint: equalized_odds}}"), "takes no constraint"),
         (study(dataset="absent.yaml"), "there is no file absent.yaml"),
     ],
 )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from fairpress.core.errors import UserError
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.data_facts import DataFacts
 from fairpress.studies.filters import Filter
@@ -60,6 +63,20 @@ def test_a_fairness_aware_recipe_is_compared_with_its_plain_counterpart_and_with
     assert "multipliers held at 0" in told[f"prune-50({fair}) against its placebo"]
     assert "without the constraint" in list(told.values())[-1]
     assert layout.placebo_of[f"prune-50({fair})"] == f"placebo({fair},hold=true)"
+
+
+def test_a_mitigation_is_of_the_baseline_and_of_recipes():
+    ceo = {"of": ["fp32", "int8"], "by": "race", "cost": "fnr"}
+    config, layout, data = made(mitigations={"ceo": ceo}, placebos=False)
+    assert layout.recipes == ("int8", "prune-50", "fp32>ceo", "int8>ceo")
+    assert titles(config, layout, data) == ["Compressed against the baseline", "int8>ceo against int8"]
+    (before,) = {t.params["mitigation"]["cost"] for t in layout.predictions("int8>ceo")}
+    assert before == "fnr"
+    assert [t.inputs for t in layout.predictions("int8>ceo")] == [
+        t.inputs for t in layout.predictions("int8")
+    ]
+    with pytest.raises(UserError, match="'ceo' is of int4, which is no recipe of this study"):
+        made(mitigations={"ceo": {**ceo, "of": ["int4"]}})
 
 
 def test_several_datasets_and_models_are_every_pair():

@@ -86,6 +86,7 @@ def _datasets(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
                 source, (*path, "by") if own else ("audit", "by"), own or everywhere, known, name
             ),
             _unknown_to_recipes(source, document.get("recipes"), known, name),
+            _unknown_to_mitigations(source, document.get("mitigations"), known, name),
         ]
         for found in chain.from_iterable(asked):
             if found.text not in told:
@@ -146,6 +147,15 @@ def _unknown_to_recipes(
         for by in filter(None, (getattr(step, "by", None) for step in steps)):
             for found in _unknown_attributes(source, (), [by], known, dataset):
                 yield Problem.at(source, ("recipes", i), found.text.partition(": ")[2])
+
+
+def _unknown_to_mitigations(
+    source: Source, mitigations: Any, known: Sequence[str] | None, dataset: str
+) -> Iterator[Problem]:
+    for label, choice in (mitigations if isinstance(mitigations, Mapping) else {}).items():
+        if isinstance(choice, Mapping) and isinstance(choice.get("by"), str):
+            for found in _unknown_attributes(source, (), [choice["by"]], known, dataset):
+                yield Problem.at(source, ("mitigations", label, "by"), found.text.partition(": ")[2])
 
 
 def _named(document: Mapping[str, Any], one: str, several: str) -> Iterator[tuple[Path, str, dict[str, Any]]]:

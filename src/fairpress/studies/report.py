@@ -26,7 +26,7 @@ from fairpress.studies.executor import Outcome
 from fairpress.studies.findings import Finding, findings
 from fairpress.studies.latency import latency
 from fairpress.studies.output import slug, write
-from fairpress.studies.plan import Plan, Task
+from fairpress.studies.plan import THEN, Plan, Task
 from fairpress.studies.prepare import Prepared
 from fairpress.studies.sections import Planned, ReportPlan
 from fairpress.studies.tradeoff import TRADEOFF
@@ -274,6 +274,8 @@ def _sizes(label: str, facts: Sequence[Mapping[str, Any]], layout: Plan) -> list
         note = ""
         if sparsity:
             note = f"{np.mean(sparsity):.1%} of weights are zero: a dense file shrinks only when gzipped"
+        elif THEN in recipe:
+            note = "the same file; its scores are repaired by group when it predicts"
         elif recipe in layout.placebo_of.values():
             note = "control: not compressed"
         found.append(

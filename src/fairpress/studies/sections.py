@@ -157,7 +157,7 @@ class _Layout:
                 seeds,
             )
         for recipe, plain in self.plan.plain_of.items():
-            if recipe not in seeds_of:
+            if recipe not in seeds_of or plain == BASELINE:  # that stands in the first section
                 continue
             seeds = tuple(s for s in seeds_of[recipe] if s in self._complete(part, plain))
             if seeds:
