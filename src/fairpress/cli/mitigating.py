@@ -69,19 +69,19 @@ def mitigate(
     assert artifact.mitigation is not None
     rows = artifact.mitigation.fitted_on["rows"]
     say(f"{folder}: {method} by {by}, fitted on {rows:,} validation rows", markup=False)
-    for line in in_words(artifact.mitigation.repair):
+    for line in in_words(artifact.mitigation.repair, artifact.card.threshold):
         say(line, markup=False, soft_wrap=True)
     say(artifact.mitigation.warning, markup=False, soft_wrap=True)
     return 0
 
 
-def in_words(repair: Repair) -> list[str]:
+def in_words(repair: Repair, threshold: float) -> list[str]:
     """Return a line per group, as fitted; what it does to people is for an audit of test rows to say."""
     from fairpress.mitigation.calibrated_equalized_odds import CalibratedEqualizedOdds
 
     lines = []
     if isinstance(repair, CalibratedEqualizedOdds):
-        return _mixing(repair)
+        return _mixing(repair, threshold)
     for group in repair.groups:
         name = ", ".join(group.values.values())
         if group.reason:
@@ -96,7 +96,7 @@ def in_words(repair: Repair) -> list[str]:
     return lines
 
 
-def _mixing(repair: CalibratedEqualizedOdds) -> list[str]:
+def _mixing(repair: CalibratedEqualizedOdds, threshold: float) -> list[str]:
     lines = []
     what = {"fnr": "generalized FNR", "fpr": "generalized FPR", "weighted": "weighted cost"}[repair.cost]
     for group in repair.groups:
@@ -109,13 +109,16 @@ def _mixing(repair: CalibratedEqualizedOdds) -> list[str]:
             if group.mixing_rate
             else f"{what} {group.cost:.3f}"
         )
+        # All of them fall on one side of the threshold, whatever their scores were.
+        side = "positive" if (group.base_rate or 0.0) >= threshold else "negative"
+        decided = f", which decides {side}" if group.mixing_rate else ""
         missed = (
             ""
             if group.feasible
             else f"; infeasible, everybody's base rate would cost {group.trivial_cost:.3f}"
         )
         lines.append(
-            f"  {name} ({group.n:,} rows): {group.mixing_rate:.1%} get the base rate {group.base_rate:.3f}, {end}{missed}"
+            f"  {name} ({group.n:,} rows): {group.mixing_rate:.1%} get the base rate {group.base_rate:.3f}{decided}; {end}{missed}"
         )
     if not repair.feasible:
         lines.append(

@@ -236,12 +236,13 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
     from fairpress.runtime.artifact import Artifact
     from fairpress.runtime.embed import embedded
 
-    repair = None
+    repair, threshold = None, 0.5
     if model.is_file() and model.suffix == ".onnx":
         card, data = None, model.read_bytes()
     else:
         artifact = Artifact.load(model)
         card, data, repair = artifact.card.to_json(), artifact.onnx, artifact.mitigation
+        threshold = artifact.card.threshold
     try:
         found = embedded(data)
     except UserError as error:
@@ -256,7 +257,11 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
         print(card)  # noqa: T201
     if repair is not None:
         by = "*".join(repair.repair.by)
-        for line in (f"{repair.repair.method} by {by}:", *repair_in_words(repair.repair), repair.warning):
+        for line in (
+            f"{repair.repair.method} by {by}:",
+            *repair_in_words(repair.repair, threshold),
+            repair.warning,
+        ):
             say(line, markup=False, soft_wrap=True)
     for line in (
         ["it carries no audit; `fairpress audit --embed` puts one there"]
