@@ -118,7 +118,8 @@ def _mixing(repair: CalibratedEqualizedOdds, threshold: float) -> list[str]:
             else f"; infeasible, everybody's base rate would cost {group.trivial_cost:.3f}"
         )
         lines.append(
-            f"  {name} ({group.n:,} rows): {group.mixing_rate:.1%} get the base rate {group.base_rate:.3f}{decided}; {end}{missed}"
+            f"  {name} ({group.n:,} rows): {group.mixing_rate:.1%} get the base rate {group.base_rate:.3f}{decided}; "
+            f"{end}{missed}"
         )
     if not repair.feasible:
         lines.append(

@@ -114,7 +114,7 @@ class Checkpoint(Step):
             state_after(
                 n.architecture,
                 tensors(d, "train"),
-                len(d.task.classes),
+                d,
                 seed,
                 n.origin,
                 int(self.epochs),
