@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -13,7 +13,7 @@ from fairpress.datasets.base import Dataset
 from fairpress.training.fairness import Constrained
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from fairpress.compression.further import Course
     from fairpress.models.registry import Architecture
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from fairpress.training.objective import Objective
 
 COURSE = ("epochs", "learning_rate", "weight_decay", "batch_size")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What happens after a step may look at: `forward` gives logits [networks, rows, classes] as the networks are then."""
+
+    forward: Callable[[Tensor], Tensor]
+    parameters: Mapping[str, Tensor]
+    rows: Sequence[Data]
+    datasets: Sequence[Dataset]
+    seeds: Sequence[int]
 
 
 class FineTune(Constrained, Step):
@@ -60,7 +71,7 @@ class FineTune(Constrained, Step):
         progress: Progress | None = None,
     ) -> list[Network]:
         """Train all networks on, small ones as one batch."""
-        return self.train(networks, datasets, seeds, progress, lambda: None)
+        return self.train(networks, datasets, seeds, progress, lambda seen: None)
 
     def train(
         self,
@@ -68,7 +79,7 @@ class FineTune(Constrained, Step):
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None,
-        after_step: Callable[[], AfterStep | None],
+        after_step: Callable[[Seen], AfterStep | None],
     ) -> list[Network]:
         """Return the trained networks.
 
@@ -85,14 +96,20 @@ class FineTune(Constrained, Step):
         if not alone(architecture):
             rows, objective = self.constrained(networks, datasets)
             stack = Stack.of(module, [dict(n.state) for n in networks], torch.device("cpu"))
-            masks = after_step() or zeros_stay(networks, stack.parameters)
+            seen = Seen(stack.forward, stack.parameters, rows, datasets, seeds)
+            masks = after_step(seen) or zeros_stay(networks, stack.parameters)
             train_stack(stack, rows, seeds, course, progress, masks, objective=objective)
             return trained(networks, stack.states(), course, [objective] * len(networks))
         states, objectives = [], []
         for network, dataset, seed in zip(networks, datasets, seeds, strict=True):
             (own,), objective = self.constrained([network], [dataset])
             module.load_state_dict(dict(network.state))
-            masks = after_step() or zeros_stay([network], {k: v[None] for k, v in module.named_parameters()})
+            seen = Seen(
+                lambda x: in_evaluation(module, x), dict(module.named_parameters()), [own], [dataset], [seed]
+            )
+            masks = after_step(seen) or zeros_stay(
+                [network], {k: v[None] for k, v in module.named_parameters()}
+            )
             states.append(
                 train_alone(module, own, seed, course, network.origin, progress, masks, objective=objective)
             )
@@ -121,6 +138,17 @@ class FineTune(Constrained, Step):
     def placebo(self) -> FineTune:
         """Return the same training with nothing compressed, and nothing that acts toward a constraint."""
         return FineTune(**{k: getattr(self, k) for k in COURSE}, **self.control())
+
+
+def in_evaluation(module: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the logits [1, rows, classes] of a network in training for inputs [1, rows, …], and leave no trace in it."""
+    from fairpress.training.single import set_mode
+
+    training = module.training
+    set_mode(module, training=False)
+    logits: Tensor = module(inputs[0])
+    set_mode(module, training=training)
+    return logits[None]
 
 
 def zeros_stay(networks: Sequence[Network], parameters: Mapping[str, Tensor]) -> AfterStep | None:
