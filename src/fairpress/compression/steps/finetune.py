@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fairpress.compression.step import Network, Progress, Step
 from fairpress.datasets.base import Dataset
@@ -54,6 +54,17 @@ class FineTune(Constrained, Step):
     learning_rate: float | None = Field(default=None, gt=0)
     weight_decay: float | None = Field(default=None, ge=0)
     batch_size: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _by_is_for_something(self) -> Self:
+        if self.by is not None and not self.reads_groups:
+            raise ValueError("by belongs to method=penalty, fairalm or ceag here; add one, or leave by out")
+        return self
+
+    @property
+    def reads_groups(self) -> bool:
+        """Whether anything asks for the groups of `by`."""
+        return self.method is not None
 
     def course(self, architecture: Architecture) -> Course:
         """Return the training of an architecture with its defaults filled in."""

@@ -147,6 +147,10 @@ class Prune(FineTune):
             raise ValueError("importance=groups needs a sensitive attribute, such as by=race")
         return self
 
+    @property
+    def reads_groups(self) -> bool:
+        return self.importance == "groups" or super().reads_groups
+
     def plain(self) -> Prune:
         """Return the same step by magnitude, trained without a constraint."""
         found = super().plain()

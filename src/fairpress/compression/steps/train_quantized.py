@@ -30,6 +30,10 @@ class TrainQuantized(FineTune, Widths):
 
     final: ClassVar[bool] = True
 
+    @property
+    def reads_groups(self) -> bool:
+        return True  # `Widths` refuses a `by` that nothing reads
+
     def plain(self) -> TrainQuantized:
         """Return the same step, trained without a constraint and calibrated without regard to groups."""
         plain = {k: f.default for k, f in Constrained.model_fields.items()}
