@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         compress,
         export_cells,
         load_dataset,
+        mitigate,
         predict,
         train,
     )
@@ -30,6 +31,7 @@ __all__ = [
     "compress",
     "export_cells",
     "load_dataset",
+    "mitigate",
     "predict",
     "train",
 ]

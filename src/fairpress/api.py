@@ -33,6 +33,7 @@ __all__ = [
     "compress",
     "export_cells",
     "load_dataset",
+    "mitigate",
     "predict",
     "train",
 ]
@@ -305,11 +306,57 @@ def compress(
             )
         return compress_module(base, chosen, dataset, seed=seed or 0, progress=say)
     artifact = open_model(base)
+    if artifact.mitigation is not None:
+        raise UserError(
+            "this model carries a mitigation, which fits its own scores and no other's; compress the model it was made "
+            "from, and mitigate the result."
+        )
     if dataset is None:
         dataset = data_of(artifact)
     if not isinstance(dataset, Dataset):
         raise UserError("a model folder is compressed with a dataset; batches are for networks of your own.")
     return apply([artifact], chosen, [dataset], [artifact.card.seed or 0 if seed is None else seed], say)[0]
+
+
+def mitigate(
+    base: Model,
+    *,
+    by: str,
+    method: str = "calibrated-equalized-odds",
+    data: Dataset | str | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Artifact:
+    """Repair a finished model's scores or decisions on validation rows, and return the artifact that carries the repair.
+
+    The ONNX file stays as it is: `predict` applies the repair, and needs every row's `by`. Compress first: a repair fits the
+    scores of one file.
+
+    Parameters
+    ----------
+    base
+        A model folder or artifact of a task of two classes, compressed or not.
+    by
+        A sensitive attribute, or an intersection such as ``"sex*race"``.
+    method
+        ``"calibrated-equalized-odds"``, with ``cost`` (``"weighted"``, ``"fnr"`` or ``"fpr"``) and ``calibration``
+        (``"platt"`` or ``"none"``): `mitigation.calibrated_equalized_odds`. Or ``"thresholds"``, with ``constraint``:
+        `mitigation.thresholds`.
+    data
+        A dataset or its name, found from the card if not given.
+    seed
+        Of the coin that is thrown for every row.
+
+    Raises
+    ------
+    UserError
+        The model has a repair already or not two classes, an option or attribute is unknown, or too few groups have rows.
+    """
+    from fairpress.runtime.mitigated import mitigated
+
+    artifact = open_model(base)
+    dataset = load_dataset(data) if isinstance(data, str) else data_of(artifact) if data is None else data
+    return mitigated(artifact, dataset, method=method, by=by, seed=seed, **options)
 
 
 def predict(

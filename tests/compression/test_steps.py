@@ -83,7 +83,7 @@ def test_the_quantized_and_the_placebo_see_the_same_rows_in_the_same_order(monke
 
     def spy(self):
         steps = epoch(self)
-        seen.append(torch.cat([x.flatten() for x, _ in steps]))
+        seen.append(torch.cat([x.flatten() for x, *_ in steps]))
         return steps
 
     monkeypatch.setattr(Batches, "epoch", spy)

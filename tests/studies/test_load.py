@@ -85,6 +85,15 @@ def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_its_lines(writ
             r"s.yaml:1:36: unknown key 'dataset.training.epochs'",
         ),
         (study(dataset="{name: compas, by: [rac]}"), r"s.yaml:1:30: .*no sensitive attribute 'rac'"),
+        (
+            study(recipes='["int4(calibration=balanced,by=sex*rase)"]'),
+            r"s.yaml:3:11: 'compas' has no sensitive attribute 'rase'. Did you mean 'race'",
+        ),
+        (
+            study(mitigations="{ceo: {by: rase, cost: fnr}}"),
+            r"s.yaml:5:21: 'compas' has no sensitive attribute 'rase'",
+        ),
+        (study(mitigations="{ceo: {by: race, constraint: equalized_odds}}"), "takes no constraint"),
         (study(dataset="absent.yaml"), "there is no file absent.yaml"),
     ],
 )

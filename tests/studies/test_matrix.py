@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from fairpress.core.errors import UserError
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.data_facts import DataFacts
 from fairpress.studies.filters import Filter
@@ -35,6 +38,45 @@ def titles(config, layout, data, undone=()):
 
 def test_one_dataset_and_one_model_need_no_label():
     assert titles(*made()) == ["Compressed against the baseline", "prune-50 against its placebo"]
+
+
+def test_a_fairness_aware_recipe_is_compared_with_its_plain_counterpart_and_with_its_control():
+    fair = "method=fairalm,constraint=equal_opportunity,by=race"
+    recipes = [
+        "int4(calibration=random)",
+        "int4(calibration=balanced,by=race)",
+        "prune-50",
+        f"prune-50({fair})",
+        "finetune(method=penalty,constraint=equalized_odds,by=race)",
+        "int8(ranges=auto,error=worst,by=race)",  # its counterpart is not in the study
+    ]
+    config, layout, data = made(recipes=recipes)
+    told = {s.title: s.intro for s in report_plan(config, layout, data, Filter()).sections}
+    assert list(told) == [
+        "Compressed against the baseline",
+        "int4(calibration=balanced,by=race) against int4(calibration=random)",
+        f"prune-50({fair}) against prune-50",
+        "prune-50 against its placebo",
+        f"prune-50({fair}) against its placebo",
+        "finetune(method=penalty,constraint=equalized_odds,by=race) against its placebo",
+    ]
+    assert "multipliers held at 0" in told[f"prune-50({fair}) against its placebo"]
+    assert "without the constraint" in list(told.values())[-1]
+    assert layout.placebo_of[f"prune-50({fair})"] == f"placebo({fair},hold=true)"
+
+
+def test_a_mitigation_is_of_the_baseline_and_of_recipes():
+    ceo = {"of": ["fp32", "int8"], "by": "race", "cost": "fnr"}
+    config, layout, data = made(mitigations={"ceo": ceo}, placebos=False)
+    assert layout.recipes == ("int8", "prune-50", "fp32>ceo", "int8>ceo")
+    assert titles(config, layout, data) == ["Compressed against the baseline", "int8>ceo against int8"]
+    (before,) = {t.params["mitigation"]["cost"] for t in layout.predictions("int8>ceo")}
+    assert before == "fnr"
+    assert [t.inputs for t in layout.predictions("int8>ceo")] == [
+        t.inputs for t in layout.predictions("int8")
+    ]
+    with pytest.raises(UserError, match="'ceo' is of int4, which is no recipe of this study"):
+        made(mitigations={"ceo": {**ceo, "of": ["int4"]}})
 
 
 def test_several_datasets_and_models_are_every_pair():

@@ -13,6 +13,7 @@ from fairpress.core.errors import UserError
 from fairpress.training import ways
 from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import FILE, Checkpoint
+from fairpress.training.fairalm import FairAlm
 from fairpress.training.loop import Data
 from fairpress.training.rows import Selected
 from fairpress.training.schedule import Schedule
@@ -242,3 +243,30 @@ def test_ways_are_really_tried(monkeypatch):
     assert isinstance(way, Way)
     assert {"fp32", "fp32-channels-last"} <= set(speed)
     assert all(rate > 0 for rate in speed.values())
+
+
+def test_an_interrupted_constrained_training_ends_as_one_that_was_not(tmp_path):
+    own = rows()
+    own = Data(own.inputs, own.labels, torch.arange(len(own.labels)) % 2)
+    checkpoint = Checkpoint(tmp_path, "one")
+    checkpoint.prepare()
+
+    def train(kept: Checkpoint | None = None, stop: int | None = None):
+        objective = FairAlm("celeba", 2.0, 2, (1, 0), 1, torch.tensor([[True, True]]))
+
+        def on_epoch(epoch):
+            if epoch.number == stop:
+                raise KeyboardInterrupt
+
+        made = train_module(
+            network(), own, FOUR, seed=3, checkpoint=kept, on_epoch=on_epoch, objective=objective
+        )
+        return made.state, objective
+
+    with pytest.raises(KeyboardInterrupt):
+        train(checkpoint, stop=2)
+    (resumed, first), (whole, second) = train(checkpoint), train()
+    assert all(torch.equal(resumed[k], v) for k, v in whole.items())
+    assert torch.equal(first.multipliers, second.multipliers)
+    assert first.multipliers.abs().max() > 0
+    assert first.step == second.step == pytest.approx(2 * 1.01**4)

@@ -12,6 +12,7 @@ from fairpress.cli import (  # noqa: F401  each adds its commands
     benching,
     datasets,
     demonstrate,
+    mitigating,
     models,
     studies,
     training,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from fairpress.cli.mitigating import in_words as repair_in_words
 from fairpress.cli.program import app, csv_text, say
 from fairpress.cli.progress import Progress, told
 from fairpress.core.errors import UserError
@@ -32,6 +33,10 @@ def compress(base: Path, /, *, recipe: str, out: Path, seed: int | None = None) 
 
     Steps are joined by +, as in prune-80+int8. Options stand in parentheses: 'int4(ranges=auto)', 'int8(keep=LAYER|LAYER)',
     'int4(bits=LAYER:8)', 'prune-80(scope=global)'; int8-fp32-head keeps the last layer in float.
+
+    So that nobody pays: 'int4(calibration=balanced,by=race)' sets ranges by as many rows of every group;
+    'qat-int4(method=fairalm,constraint=equal_opportunity,by=race)', or method=penalty, or method=ceag, trains under a
+    constraint, as prune-… and finetune do.
 
     Parameters
     ----------
@@ -216,7 +221,7 @@ def _warn(table: Any, made_elsewhere: list[str]) -> None:
 
 @app.command
 def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False) -> int:
-    """Show the card of a model folder, and the audit that its ONNX file carries.
+    """Show the card of a model folder, its mitigation, and the audit that its ONNX file carries.
 
     Example: fairpress show int8/
 
@@ -231,20 +236,33 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
     from fairpress.runtime.artifact import Artifact
     from fairpress.runtime.embed import embedded
 
+    repair, threshold = None, 0.5
     if model.is_file() and model.suffix == ".onnx":
         card, data = None, model.read_bytes()
     else:
         artifact = Artifact.load(model)
-        card, data = artifact.card.to_json(), artifact.onnx
+        card, data, repair = artifact.card.to_json(), artifact.onnx, artifact.mitigation
+        threshold = artifact.card.threshold
     try:
         found = embedded(data)
     except UserError as error:
         raise UserError(f"{model}: {error}") from None
     if json_:
-        print(json.dumps({"card": None if card is None else json.loads(card), "audit": found}, indent=1))  # noqa: T201
+        told = {"card": None if card is None else json.loads(card), "audit": found}
+        if repair is not None:
+            told["mitigation"] = json.loads(repair.to_json())
+        print(json.dumps(told, indent=1))  # noqa: T201
         return 0
     if card is not None:
         print(card)  # noqa: T201
+    if repair is not None:
+        by = "*".join(repair.repair.by)
+        for line in (
+            f"{repair.repair.method} by {by}:",
+            *repair_in_words(repair.repair, threshold),
+            repair.warning,
+        ):
+            say(line, markup=False, soft_wrap=True)
     for line in (
         ["it carries no audit; `fairpress audit --embed` puts one there"]
         if found is None

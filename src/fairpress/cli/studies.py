@@ -134,7 +134,7 @@ def _show(done: Finished) -> None:
     for planned, section in zip(done.about, done.sections, strict=True):
         audit = section.audit
         say(f"\n[bold underline]{section.title}[/]")
-        if planned.about in ("compressed", "placebo"):
+        if planned.about in ("compressed", "counterpart", "placebo"):
             show_audit(audit)
         else:
             for sentence in accuracies(audit):

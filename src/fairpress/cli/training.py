@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fairpress.cli.program import app, listed, say, show_audit
 from fairpress.cli.progress import told
@@ -32,6 +32,13 @@ def train(
     weights: Path | None = None,
     seed: int = 0,
     device: str | None = None,
+    method: Literal["penalty", "fairalm"] | None = None,
+    constraint: Literal["demographic_parity", "equal_opportunity", "predictive_equality", "equalized_odds"]
+    | None = None,
+    strength: float | None = None,
+    step: float | None = None,
+    variant: Literal["paper", "celeba"] | None = None,
+    hold: bool | None = None,
 ) -> int:
     """Train a network and write its model folder. An interrupted training of images goes on by the same command.
 
@@ -40,6 +47,8 @@ def train(
     fairpress train mlp --data compas --out base/
 
     fairpress train resnet18 --data utkface --target sex --by race,age --image-size 64 --out base/
+
+    fairpress train mlp --data compas --method fairalm --constraint equal_opportunity --by race --out fair/
 
     Parameters
     ----------
@@ -51,6 +60,7 @@ def train(
         The model folder.
     by
         Sensitive attributes, by commas: show the accuracy of each of their groups, on validation rows.
+        With --method exactly one, or an intersection such as 'sex*race': what is constrained.
     target
         What is predicted, where the dataset has a choice: utkface has sex, race, age_group.
     image_size
@@ -69,6 +79,19 @@ def train(
         Training seed.
     device
         cpu, cuda, or auto. By default a GPU, where there is one, for images, and else the processor.
+    method
+        Constrain differences between groups while training: penalty, or fairalm (an augmented Lagrangian).
+        Training then stops early by the loss plus the largest difference, on validation rows.
+    constraint
+        Of what: demographic_parity, equal_opportunity, predictive_equality, equalized_odds.
+    strength
+        Weight of the penalty (10).
+    step
+        Dual step of fairalm (0.05; 20 in its variant celeba).
+    variant
+        fairalm as in the paper, or as its authors' experiments on celeba.
+    hold
+        The control of fairalm: multipliers stay 0.
     """
     from fairpress import api
     from fairpress.runtime.artifact import refuse_taken
@@ -80,12 +103,30 @@ def train(
     refuse_taken(out)
     checked_seed(seed)
     options = {} if weights is None else {"weights": str(weights)}
-    training = _given(max_epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    training = _given(
+        max_epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        method=method,
+        constraint=constraint,
+        strength=strength,
+        step=step,
+        variant=variant,
+        hold=hold,
+    )
+    if method is not None:
+        if len(listed(by)) != 1:
+            raise UserError(
+                "--method needs one attribute, such as --by race, or an intersection such as --by 'sex*race'."
+            )
+        training["by"] = listed(by)[0]
     architecture = registry.get(model, **options)
     training_config(architecture, training)
     dataset = api.load_dataset(data, **_given(target=target, size=image_size, test_share=test_share))
     check_readable(architecture, dataset)
-    attributes = [_attribute(dataset, name) for name in listed(by)]
+    attributes = ["*".join(_attribute(dataset, n.strip()) for n in name.split("*")) for name in listed(by)]
+    if method is not None:
+        training["by"] = attributes[0]
     unfinished = out.resolve().with_name(f".{out.resolve().name}.training")
     artifact = api.train(
         model,
@@ -102,6 +143,10 @@ def train(
     made = artifact.card.provenance
     say(f"{folder}: {artifact.size:,} bytes, {made['epochs']} epochs, ", end="", markup=False)
     say(f"accuracy on validation rows {made['validation_accuracy']:.3f}", markup=False)
+    left_out = made.get("fairness", {}).get("not_constrained")
+    if left_out:
+        named = ", ".join(f"{group} ({rows})" for group, rows in left_out.items())
+        say(f"too few training rows to be constrained: {named}", markup=False)
     if attributes:
         table = api.predict({out.resolve().name: artifact}, dataset.development(), part="validation")
         say("on validation rows, which chose the epoch; an audit uses test rows:", markup=False)

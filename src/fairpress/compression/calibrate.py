@@ -35,6 +35,7 @@ def calibrate(
     weights: Choice = "mse",
     activations: Choice = "mse",
     validation: Tensor | None = None,
+    groups: Tensor | None = None,
 ) -> Calibrated:
     """Set the ranges of one network.
 
@@ -52,6 +53,9 @@ def calibrate(
         Inputs [rows, …] of the calibration part.
     validation
         Inputs [rows, …] for ``"auto"``; never test rows.
+    groups
+        Their groups [rows] int64: the mean divergence of the worst group decides, in place of that of all rows. Rows of
+        group −1 have no say.
     """
     tried: dict[Ranges, dict[str, Tensor]] = {}
     candidates: list[tuple[float, Calibrated]] = []
@@ -72,11 +76,16 @@ def calibrate(
             if wanted is None:
                 return made
             logits = in_chunks(prepared, made.state, validation, rounded=True)
-            loss = nn.functional.kl_div(
-                logits.log_softmax(-1), wanted, reduction="batchmean", log_target=True
-            )
-            candidates.append((float(loss), made))
+            loss = nn.functional.kl_div(logits.log_softmax(-1), wanted, reduction="none", log_target=True)
+            candidates.append((_of_all_or_worst(loss.sum(-1), groups), made))
     return min(candidates, key=lambda c: c[0])[1]
+
+
+def _of_all_or_worst(loss: Tensor, groups: Tensor | None) -> float:
+    """Return the mean of a loss [rows], or the highest mean of a group."""
+    if groups is None:
+        return float(loss.mean())
+    return max(float(loss[groups == g].mean()) for g in groups.unique().tolist() if g >= 0)
 
 
 def scales_of_weights(prepared: Prepared, state: Mapping[str, Tensor], how: Ranges) -> dict[str, Tensor]:

@@ -131,6 +131,7 @@ def quantize_many(
     weights: Choice = "mse",
     activations: Choice = "mse",
     validation: Sequence[Tensor] | None = None,
+    groups: Sequence[Tensor] | None = None,
 ) -> list[Quantized]:
     """Quantize a network with each of the given states after its training.
 
@@ -144,8 +145,8 @@ def quantize_many(
         Widths; by default 8 bits everywhere.
     weights, activations
         How ranges are found (`calibrate.calibrate`).
-    validation
-        Inputs [rows, …] per network, for ``"auto"``.
+    validation, groups
+        Inputs [rows, …] per network, for ``"auto"``; their groups [rows] where the worst group's error counts.
 
     Raises
     ------
@@ -159,7 +160,13 @@ def quantize_many(
     for i, (state, rows) in enumerate(zip(states, calibration, strict=True)):
         own = None if validation is None else validation[i]
         made = calibrate(
-            prepared, engine.fold(state), rows, weights=weights, activations=activations, validation=own
+            prepared,
+            engine.fold(state),
+            rows,
+            weights=weights,
+            activations=activations,
+            validation=own,
+            groups=None if groups is None else groups[i],
         )
         out.append(engine.finish(prepared, made, rows))
     return out

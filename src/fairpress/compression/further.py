@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from fairpress.models.registry import Architecture
+from fairpress.models.slots import Slots
 from fairpress.training.augment import Augment
+from fairpress.training.cells import means
 from fairpress.training.loop import AfterStep, Batches, Data, Stack, adamw, train_epoch
+from fairpress.training.objective import Objective
 from fairpress.training.schedule import Schedule
-from fairpress.training.single import Epoch, train_module
+from fairpress.training.single import EVALUATION_BATCH, Epoch, train_module
 from fairpress.training.ways import WAYS
 
 # Called before each epoch with all tensors of the networks [networks, …], which it may change in place.
@@ -47,6 +50,7 @@ def train_stack(
     say: Say | None = None,
     after_step: AfterStep | None = None,
     before_epoch: BeforeEpoch | None = None,
+    objective: Objective | None = None,
 ) -> None:
     """Train all networks of a stack in place.
 
@@ -56,6 +60,8 @@ def train_stack(
         Training rows and seed of each network.
     after_step
         Receives the share of the training that is done, and the parameters [networks, …], which it may change in place.
+    objective
+        Adds to the loss; the rows then have groups.
     """
     device = next(iter(stack.parameters.values())).device
     optimizer = adamw(stack, course.learning_rate, course.weight_decay)
@@ -65,7 +71,16 @@ def train_stack(
             before_epoch({**stack.parameters, **stack.buffers})
         for group in optimizer.param_groups:
             group["lr"] = course.learning_rate * (1 + math.cos(math.pi * epoch / course.epochs)) / 2
-        train_epoch(stack, optimizer, batches, device, epoch / course.epochs, 1 / course.epochs, after_step)
+        train_epoch(
+            stack,
+            optimizer,
+            batches,
+            device,
+            epoch / course.epochs,
+            1 / course.epochs,
+            after_step,
+            objective=objective,
+        )
         if say is not None:
             say(f"epoch {epoch + 1} of {course.epochs}")
 
@@ -79,6 +94,7 @@ def train_alone(
     say: Say | None = None,
     after_step: AfterStep | None = None,
     before_epoch: BeforeEpoch | None = None,
+    objective: Objective | None = None,
 ) -> dict[str, Tensor]:
     """Train one network in place and return its state.
 
@@ -116,5 +132,22 @@ def train_alone(
         after_step=None if after_step is None else masked,
         on_epoch=on_epoch,
         say=say,
+        objective=objective,
     )
     return trained.state
+
+
+@torch.no_grad()
+def accuracy_by_group(
+    module: nn.Module, states: Sequence[Mapping[str, Tensor]], rows: Sequence[Data], count: int
+) -> Tensor:
+    """Return each network's accuracy in each group of its rows [networks, count]; 0 where it has none."""
+    module.eval()
+    slots, found = Slots(module), []
+    for state, own in zip(states, rows, strict=True):
+        assert own.groups is not None
+        batches = torch.arange(len(own.labels)).split(EVALUATION_BATCH)
+        decided = torch.cat([slots.call(dict(state), own.inputs[batch]).argmax(-1) for batch in batches])
+        right = (decided.cpu() == own.labels).float()
+        found.append(means(right[None], own.groups[None], count)[0][0])
+    return torch.stack(found)

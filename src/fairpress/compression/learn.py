@@ -52,13 +52,14 @@ class Learning:
         validation: Sequence[Tensor] | None,
         weights: Choice,
         activations: Choice,
+        groups: Sequence[Tensor] | None = None,
     ) -> list[tuple[Ranges, Ranges]]:
-        """Return each network's methods for weights and activations; ``"auto"`` is settled before training."""
+        """Return each network's methods for weights and activations; ``"auto"`` is settled before, as in `calibrate`."""
         if weights != "auto" and activations != "auto":
             return [(weights, activations)] * len(states)
         assert validation is not None
         chosen = []
-        for state, rows, held_out in zip(states, calibration, validation, strict=True):
+        for i, (state, rows, held_out) in enumerate(zip(states, calibration, validation, strict=True)):
             made = calibrate(
                 self.shipping,
                 self.engine.fold(state),
@@ -66,6 +67,7 @@ class Learning:
                 weights=weights,
                 activations=activations,
                 validation=held_out,
+                groups=None if groups is None else groups[i],
             )
             chosen.append((made.weights, made.activations))
         return chosen

@@ -49,6 +49,8 @@ _NAMES: dict[str, _Name] = {
     "checkpoint-{n}": _Name(Checkpoint, {}, "epochs"),
     "finetune": _Name(FineTune, {}),
 }
+# Options that say what kind of step it is stand before those that say how much of it.
+_FIRST = ("method", "constraint", "calibration", "error", "importance", "by")
 _EXAMPLES = (
     *("fp32", "placebo", "placebo(prune-80)", "prune-80", "prune-80(scope=global)", "prune-80+int8"),
     *("checkpoint-1", *(n for n in _NAMES if "{n}" not in n)),
@@ -66,7 +68,8 @@ class Recipe:
             return "fp32"
         text = "+".join(map(_written, self.steps))
         # Training alone is the placebo of something.
-        return text.replace("finetune", "placebo") if all(type(s) is FineTune for s in self.steps) else text
+        alone = all(type(s) is FineTune and (s.method is None or s.hold) for s in self.steps)
+        return text.replace("finetune", "placebo") if alone else text
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return every step with all its parameters, defaults included."""
@@ -79,6 +82,11 @@ class Recipe:
             if before in made:
                 return before, Recipe(self.steps[length:])
         raise ValueError(f"nothing that {self} could go on from")
+
+    def plain(self) -> Recipe | None:
+        """Return the recipe without what it does for fairness; None for one that does nothing of the kind."""
+        steps = tuple(step.plain() for step in self.steps)
+        return Recipe(steps) if steps != self.steps else None
 
     def placebo(self) -> Recipe | None:
         """Return the same training without compression; None for a recipe that does not train, or only trains."""
@@ -165,7 +173,8 @@ def _written(step: Step) -> str:
         if "weights" in differ and differ["weights"] == differ.get("activations"):
             differ["ranges"] = differ.pop("weights")
             del differ["activations"]
-        options = [f"{k}={_text(v)}" for k, v in differ.items()]
+        order = sorted(differ, key=lambda k: _FIRST.index(k) if k in _FIRST else len(_FIRST))
+        options = [f"{k}={_text(differ[k])}" for k in order]
         texts.append(name + (f"({','.join(options)})" if options else ""))
     return min(texts, key=len)
 

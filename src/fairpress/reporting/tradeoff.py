@@ -228,7 +228,8 @@ def render(t: Tradeoff) -> Iterator[RenderableType]:
 
     table = Table(box=None, pad_edge=False)
     for column in ("recipe", "KB", "accuracy %", *t.attributes, "constant"):
-        table.add_column(column, justify="left" if column == "recipe" else "right", no_wrap=True)
+        name = column == "recipe"  # long ones, with all their options, take several lines
+        table.add_column(column, justify="left" if name else "right", no_wrap=not name, overflow="fold")
     for m in t.models:
         table.add_row(
             m["model"],

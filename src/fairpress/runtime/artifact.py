@@ -11,10 +11,12 @@ from pathlib import Path
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.core.places import require_writable
+from fairpress.mitigation.record import Mitigation
 
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.json"
+MITIGATION_FILE = "mitigation.json"
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
 
 
@@ -37,11 +39,14 @@ class Artifact:
         The bytes of ``model.onnx``; their number is "the size".
     weights
         The bytes of ``model.safetensors``; ``None`` when there is nothing to train on from.
+    mitigation
+        What repairs the file's scores; `predict` applies it.
     """
 
     card: ModelCard
     onnx: bytes
     weights: bytes | None = None
+    mitigation: Mitigation | None = None
 
     @property
     def digest(self) -> str:
@@ -68,6 +73,8 @@ class Artifact:
             if self.weights is not None:
                 (temporary / WEIGHTS_FILE).write_bytes(self.weights)
             (temporary / CARD_FILE).write_text(self.card.to_json(), encoding="utf-8")
+            if self.mitigation is not None:
+                (temporary / MITIGATION_FILE).write_text(self.mitigation.to_json(), encoding="utf-8")
             if target.exists():
                 shutil.rmtree(target)
             temporary.rename(target)
@@ -93,9 +100,17 @@ class Artifact:
         card, onnx = place / CARD_FILE, place / ONNX_FILE
         if not place.is_dir() or not card.is_file() or not onnx.is_file():
             raise UserError(f"{place} is no model folder: it needs {ONNX_FILE} and {CARD_FILE}.")
-        weights = place / WEIGHTS_FILE
-        return cls(
+        weights, repair = place / WEIGHTS_FILE, place / MITIGATION_FILE
+        found = cls(
             ModelCard.from_json(card.read_text(encoding="utf-8"), str(card)),
             onnx.read_bytes(),
             weights.read_bytes() if weights.is_file() else None,
+            Mitigation.from_json(repair.read_text(encoding="utf-8"), str(repair))
+            if repair.is_file()
+            else None,
         )
+        if found.mitigation is not None and found.mitigation.model != found.digest:
+            raise UserError(
+                f"{repair} was fitted to the scores of another model.onnx; run fairpress mitigate on this one."
+            )
+        return found

@@ -10,6 +10,7 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset, Part
+from fairpress.mitigation.groups import keys_of
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.contract import Runtime, processor
 from fairpress.runtime.foreign import Foreign
@@ -32,6 +33,8 @@ def predictions(
     progress: Progress | None = None,
 ) -> pa.Table:
     """Return row_id, subject, label, the sensitive attributes and, per model M, ``M`` and ``M.score``.
+
+    A model's mitigation is applied.
 
     The table's metadata tells under ``fairpress.runtimes`` what ran each model, as JSON:
     ``{M: {"runtime": "onnxruntime 1.31.0", "threads": 1, "precision": "f32", "threshold": 0.5, …}}``.
@@ -82,7 +85,11 @@ def predictions(
         if two:
             positive = classes.tolist().index(dataset.task.positive)
             scores = probability[:, positive]
-            decided = np.where(scores >= threshold, positive, 1 - positive)
+            chosen = scores >= threshold
+            if isinstance(model, Artifact) and model.mitigation is not None:
+                scores, chosen = _repaired(model, dataset, index, scores)
+                ran[name] = {**ran[name], "mitigation": model.mitigation.repair.method}
+            decided = np.where(chosen, positive, 1 - positive)
             columns[f"{name}.score"] = pa.array(scores)
         else:
             decided = probability.argmax(1)
@@ -125,6 +132,17 @@ def _scores(
     except UserError as error:
         raise UserError(f"model {name!r}: {error}") from None
     return probability, model.card.threshold, facts
+
+
+def _repaired(
+    model: Artifact, dataset: Dataset, index: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores [rows] and positive decisions [rows] after the model's mitigation."""
+    assert model.mitigation is not None
+    repair = model.mitigation.repair
+    attributes = {name: values[index] for name, values in dataset.attributes.items()}
+    keys = keys_of(attributes, repair.by, repr(dataset.name))
+    return repair.apply(scores, keys, [str(v) for v in dataset.row_ids[index]], model.card.threshold)
 
 
 def check_fit(name: str, artifact: Artifact, dataset: Dataset) -> None:

@@ -71,6 +71,35 @@ class AuditConfig(_Strict):
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 
+class MitigationChoice(_Strict):
+    """A repair of finished models by group, fitted to each network's scores on validation rows.
+
+    Attributes
+    ----------
+    of
+        The recipes it is done to; ``fp32`` is the baseline.
+    method, by, cost, calibration, constraint
+        As in `fairpress mitigate`.
+    """
+
+    of: tuple[str, ...] = Field(default=("fp32",), min_length=1)
+    method: Literal["calibrated-equalized-odds", "thresholds"] = "calibrated-equalized-odds"
+    by: str
+    cost: Literal["weighted", "fnr", "fpr"] | None = None
+    calibration: Literal["platt", "none"] | None = None
+    constraint: (
+        Literal["demographic_parity", "equal_opportunity", "predictive_equality", "equalized_odds"] | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        other = self.method == "thresholds"
+        for name, wrong in (("cost", other), ("calibration", other), ("constraint", not other)):
+            if wrong and getattr(self, name) is not None:
+                raise ValueError(f"{self.method} takes no {name}")
+        return self
+
+
 class Contrast(_Strict):
     """Two datasets or two models of the study whose baselines are compared on the rows both were tested on.
 
@@ -142,6 +171,8 @@ class StudyConfig(_Strict):
         How the baselines are trained; the words are those of `FitConfig`, and for images of `ImageFitConfig`.
     recipes
         What the baseline is compressed by.
+    mitigations
+        Label → a repair of finished models. The recipe ``int8`` repaired so is called ``int8>label``.
     placebos
         Compare each recipe that trains also with the same extra training, uncompressed.
     seeds
@@ -173,6 +204,7 @@ class StudyConfig(_Strict):
     models: Annotated[dict[str, Model], BeforeValidator(_labelled)] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     recipes: tuple[str, ...] = Field(min_length=1)
+    mitigations: dict[str, MitigationChoice] = Field(default_factory=dict)
     placebos: bool = True
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     folds: int = Field(default=1, ge=1, le=50)
@@ -219,7 +251,7 @@ class StudyConfig(_Strict):
             raise ValueError("the same entry stands here twice")
         return value
 
-    @field_validator("datasets", "models")
+    @field_validator("datasets", "models", "mitigations")
     @classmethod
     def _labels(cls, value: dict[str, Named]) -> dict[str, Named]:
         odd = [label for label in value if not LABEL.fullmatch(label)]

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.matrix import Network, Part
-from fairpress.studies.plan import BASELINE, Plan
+from fairpress.studies.plan import BASELINE, THEN, Plan
 
 KEYS = ("dataset", "model", "recipe", "seed", "fold")
 
@@ -65,7 +65,11 @@ def parse_filter(texts: Iterable[str], config: StudyConfig) -> Filter:
     known: dict[str, Sequence[str | int]] = {
         "dataset": list(config.all_datasets),
         "model": list(config.all_models),
-        "recipe": [BASELINE, *(str(parse(r)) for r in config.recipes)],
+        "recipe": [
+            BASELINE,
+            *(str(parse(r)) for r in config.recipes),
+            *(f"{parse(r)}{THEN}{label}" for label, m in config.mitigations.items() for r in m.of),
+        ],
         "seed": config.seeds,
         "fold": range(config.folds),
     }

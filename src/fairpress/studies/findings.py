@@ -50,6 +50,6 @@ def findings(planned: Sequence[Planned], told: Iterable[Sequence[Mapping[str, An
     return [
         Finding(part=section.part, **one)
         for section, changes in zip(planned, told, strict=True)
-        if section.about in ("compressed", "placebo")
+        if section.about in ("compressed", "counterpart", "placebo")
         for one in changes
     ]

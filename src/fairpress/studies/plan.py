@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from fairpress import __version__
 from fairpress.core.canonical import digest
+from fairpress.core.errors import UserError
 from fairpress.studies.config import DatasetChoice, StudyConfig
 from fairpress.studies.matrix import Cell, Groups, Network, Part, parts
 
@@ -36,6 +37,7 @@ LIBRARIES: Mapping[Kind, tuple[str, ...]] = {
     "tradeoff": ("numpy", "scipy", "pyarrow"),
 }
 BASELINE = "fp32"
+THEN = ">"  # between a recipe and the label of a mitigation
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Plan:
         In reporting order, without baseline and placebos.
     placebo_of
         Recipe that trains → its placebo.
+    plain_of
+        Recipe that does something for fairness → the same recipe without it, where the study has it.
     naive
         Predictors that need no network.
     """
@@ -98,6 +102,7 @@ class Plan:
     parts: tuple[Part, ...]
     recipes: tuple[str, ...]
     placebo_of: Mapping[str, str]
+    plain_of: Mapping[str, str] = field(default_factory=dict)
     naive: tuple[str, ...] = ()
     predictions_of: Mapping[tuple[str, str], tuple[Task, ...]] = field(default_factory=dict)
 
@@ -138,6 +143,7 @@ def plan(
 
     recipes: list[str] = []
     placebo_of: dict[str, str] = {}
+    plain_of: dict[str, str] = {}
     for text in config.recipes:
         recipe = parse(text)
         name = str(recipe)
@@ -145,7 +151,18 @@ def plan(
         placebo = recipe.placebo() if config.placebos else None
         if placebo is not None:
             placebo_of[name] = str(placebo)
+        plain = recipe.plain()
+        if plain is not None:
+            plain_of[name] = str(plain)
     every = list(dict.fromkeys([*recipes, *placebo_of.values()]))
+    for label, mitigation in config.mitigations.items():
+        for name in map(str, map(parse, mitigation.of)):
+            if name not in (BASELINE, *every):
+                raise UserError(
+                    f"the mitigation {label!r} is of {name}, which is no recipe of this study; add it to `recipes`."
+                )
+            recipes.append(f"{name}{THEN}{label}")
+            plain_of[recipes[-1]] = name
     tasks: dict[str, Task] = {}
     predictions: dict[tuple[str, str], list[Task]] = {}
     layout = parts(config, groups)
@@ -160,6 +177,11 @@ def plan(
         tuple(layout),
         tuple(recipes),
         placebo_of,
+        {
+            r: plain
+            for r, plain in plain_of.items()
+            if plain in (BASELINE, *every) and placebo_of.get(r) != plain
+        },
         config.naive,
         {key: tuple(found) for key, found in predictions.items()},
     )
@@ -215,6 +237,12 @@ def _cell(
             made[str(recipe)] = compress.key
             yield compress
             yield make("predict", str(recipe), common, (compress.key,), batch, label)
+        for mitigation_label, mitigation in config.mitigations.items():
+            repair = mitigation.model_dump(mode="json", exclude={"of"})
+            for recipe in map(parse, mitigation.of):
+                name = f"{recipe}{THEN}{mitigation_label}"
+                params = {**common, "mitigation": repair}
+                yield make("predict", name, params, (made[str(recipe)],), batch, label)
         for name in config.naive:
             yield make("naive", name, {**data, "predictor": name}, (), batch, label)
 

@@ -7,6 +7,7 @@ and imports no torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from fairpress.core.config import Problem, Source, plain, validate
@@ -80,9 +81,14 @@ def _datasets(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
             continue
         yield from problems
         own = given.get("by")
-        for found in _unknown_attributes(
-            source, (*path, "by") if own else ("audit", "by"), own or everywhere, known, name
-        ):
+        asked = [
+            _unknown_attributes(
+                source, (*path, "by") if own else ("audit", "by"), own or everywhere, known, name
+            ),
+            _unknown_to_recipes(source, document.get("recipes"), known, name),
+            _unknown_to_mitigations(source, document.get("mitigations"), known, name),
+        ]
+        for found in chain.from_iterable(asked):
             if found.text not in told:
                 told.add(found.text)
                 yield found
@@ -126,6 +132,30 @@ def _unknown_attributes(
                     f"{dataset!r} has no sensitive attribute {attribute.strip()!r}."
                     + did_you_mean(attribute.strip(), known),
                 )
+
+
+def _unknown_to_recipes(
+    source: Source, recipes: Any, known: Sequence[str] | None, dataset: str
+) -> Iterator[Problem]:
+    from fairpress.compression.recipes import parse
+
+    for i, text in enumerate(recipes if isinstance(recipes, list) else ()):
+        try:
+            steps = parse(str(text)).steps
+        except UserError:
+            continue  # told elsewhere
+        for by in filter(None, (getattr(step, "by", None) for step in steps)):
+            for found in _unknown_attributes(source, (), [by], known, dataset):
+                yield Problem.at(source, ("recipes", i), found.text.partition(": ")[2])
+
+
+def _unknown_to_mitigations(
+    source: Source, mitigations: Any, known: Sequence[str] | None, dataset: str
+) -> Iterator[Problem]:
+    for label, choice in (mitigations if isinstance(mitigations, Mapping) else {}).items():
+        if isinstance(choice, Mapping) and isinstance(choice.get("by"), str):
+            for found in _unknown_attributes(source, (), [choice["by"]], known, dataset):
+                yield Problem.at(source, ("mitigations", label, "by"), found.text.partition(": ")[2])
 
 
 def _named(document: Mapping[str, Any], one: str, several: str) -> Iterator[tuple[Path, str, dict[str, Any]]]:

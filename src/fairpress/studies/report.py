@@ -26,7 +26,7 @@ from fairpress.studies.executor import Outcome
 from fairpress.studies.findings import Finding, findings
 from fairpress.studies.latency import latency
 from fairpress.studies.output import slug, write
-from fairpress.studies.plan import Plan, Task
+from fairpress.studies.plan import THEN, Plan, Task
 from fairpress.studies.prepare import Prepared
 from fairpress.studies.sections import Planned, ReportPlan
 from fairpress.studies.tradeoff import TRADEOFF
@@ -144,14 +144,16 @@ def _files(
     figures = {
         (i, compressed, metric): svg
         for i, p in enumerate(done.about)
-        if p.about in ("compressed", "placebo")
+        if p.about in ("compressed", "counterpart", "placebo")
         for (compressed, metric), svg in reported.read_figures(made[p.task.key]).items()
     }
     drawn = None if done.tradeoff is None else replace(done.tradeoff, figures=draw(done.tradeoff))
     page = render(
         [
             # The words of a verdict are about compression.
-            s if p.about in ("compressed", "placebo") else replace(s, audit=replace(s.audit, comparisons=()))
+            s
+            if p.about in ("compressed", "counterpart", "placebo")
+            else replace(s, audit=replace(s.audit, comparisons=()))
             for p, s in zip(done.about, done.sections, strict=True)
         ],
         title=ready.config.title or f"Study {name}",
@@ -231,7 +233,7 @@ def _facts(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 def introduction(planned: Planned, audit: Audit) -> str:
     """Return what stands below a section's heading; of two baselines, also what one loses against the other."""
-    if planned.about in ("compressed", "placebo"):
+    if planned.about in ("compressed", "counterpart", "placebo"):
         return planned.intro
     return " ".join([planned.intro, *(f"{sentence}." for sentence in accuracies(audit))])
 
@@ -272,6 +274,8 @@ def _sizes(label: str, facts: Sequence[Mapping[str, Any]], layout: Plan) -> list
         note = ""
         if sparsity:
             note = f"{np.mean(sparsity):.1%} of weights are zero: a dense file shrinks only when gzipped"
+        elif THEN in recipe:
+            note = "the same file; its scores are repaired by group when it predicts"
         elif recipe in layout.placebo_of.values():
             note = "control: not compressed"
         found.append(

@@ -13,7 +13,7 @@ from fairpress.studies.filters import Filter
 from fairpress.studies.matrix import Part
 from fairpress.studies.plan import BASELINE, Plan, Task, make
 
-About = Literal["compressed", "placebo", "naive", "contrast"]
+About = Literal["compressed", "counterpart", "placebo", "naive", "contrast"]
 Seeds = tuple[int, ...]
 
 
@@ -77,6 +77,19 @@ def report_plan(
         with other seeds than the rest stand in sections of their own, that say so.
     """
     return _Layout(config, layout, data, only, undone).report()
+
+
+def _about_placebo(recipe: str) -> str:
+    if "method=" not in recipe:
+        return (
+            f"{recipe} trains on; its placebo had the same extra training and was not compressed. What differs here is "
+            "due to compression alone."
+        )
+    left = "its multipliers held at 0" if "method=fairalm" in recipe else "without the constraint"
+    return (
+        f"{recipe} trains on under a constraint; its placebo had the same extra training, {left}, and was not compressed. "
+        "What differs here is due to the constraint and to compression together."
+    )
 
 
 class _Layout:
@@ -143,6 +156,20 @@ class _Layout:
                 (BASELINE, recipes),
                 seeds,
             )
+        for recipe, plain in self.plan.plain_of.items():
+            if recipe not in seeds_of or plain == BASELINE:  # that stands in the first section
+                continue
+            seeds = tuple(s for s in seeds_of[recipe] if s in self._complete(part, plain))
+            if seeds:
+                yield self._section(
+                    part,
+                    "counterpart",
+                    f"{recipe} against {plain}",
+                    f"{recipe} is {plain} with something done for fairness. What differs here is what that does, and "
+                    "what it costs.",
+                    (plain, [recipe]),
+                    seeds,
+                )
         for recipe, placebo in self.plan.placebo_of.items():
             if recipe not in seeds_of:
                 continue
@@ -152,8 +179,7 @@ class _Layout:
                     part,
                     "placebo",
                     f"{recipe} against its placebo",
-                    f"{recipe} trains on; its placebo had the same extra training and was not compressed. What "
-                    "differs here is due to compression alone.",
+                    _about_placebo(recipe),
                     (placebo, [recipe]),
                     seeds,
                 )

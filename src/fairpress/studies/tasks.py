@@ -123,13 +123,20 @@ def _compress(store: Store, task: Task) -> dict[str, bytes]:
 
 
 def _predict(store: Store, task: Task) -> dict[str, bytes]:
+    from fairpress.runtime.mitigated import mitigated
     from fairpress.runtime.predict import predictions
 
     tables, facts = [], []
+    repair = task.params.get("mitigation")
     group = task.params["dataset"].get("group")
     for artifact, (seed, fold), data in zip(
         read_artifacts(store, task.inputs[0]), task.networks, load_folds(task), strict=True
     ):
+        provenance = dict(artifact.card.provenance)
+        if repair is not None:
+            artifact = mitigated(artifact, data, seed=seed, **repair)
+            assert artifact.mitigation is not None
+            provenance = {"mitigation": json.loads(artifact.mitigation.to_json())}
         tables.append(
             _numbered(predictions({task.recipe: artifact}, data, part="test", threads=1), seed, fold)
         )
@@ -143,7 +150,7 @@ def _predict(store: Store, task: Task) -> dict[str, bytes]:
                 "gzip_bytes": len(gzip.compress(artifact.onnx, 6, mtime=0)),
                 "sha256": artifact.digest,
                 "threshold": artifact.card.threshold,
-                "provenance": dict(artifact.card.provenance),
+                "provenance": provenance,
             }
         )
     return _predicted(tables, facts)

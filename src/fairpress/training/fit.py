@@ -8,30 +8,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from fairpress.core.card import ModelCard
 from fairpress.core.config import parse
 from fairpress.core.errors import MissingExtra, UserError
 from fairpress.datasets.base import Dataset, Part
 from fairpress.runtime.artifact import Artifact
+from fairpress.training.fairness import Constrained
 
 if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
     from fairpress.training.loop import Data
 
 
-class FitConfig(BaseModel):
+class FitConfig(Constrained):
     """How long and how fast to learn. Early stopping looks at the validation loss.
 
     Attributes
     ----------
     keep
         ``"best"``: the state of the epoch of lowest validation loss; ``"last"``: train for `max_epochs` and keep the
-        last state, as who has no validation rows does.
+        last state, as who has no validation rows does. Under a constraint its violation on validation rows is added to
+        their loss, or the loss alone would stop the training before the constraint has done anything.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     keep: Literal["best", "last"] = "best"
     max_epochs: int = Field(default=40, ge=1)
@@ -96,8 +96,8 @@ def fit(
     Raises
     ------
     UserError
-        NaN in inputs, a training part with one class, datasets of different shapes, or a network that does not read
-        such data.
+        NaN in inputs, a training part with one class, datasets of different shapes, a network that does not read
+        such data, or groups that cannot be constrained.
     MissingExtra
         torch is not installed.
     """
@@ -105,6 +105,7 @@ def fit(
 
     from fairpress.models.checkpoint import to_bytes
     from fairpress.models.export import export_many
+    from fairpress.training.objective import constrain, grouped
     from fairpress.training.together import train_together
 
     where = resolve_device(device)
@@ -114,11 +115,11 @@ def fit(
     if architecture.reads == "images":
         return _fit_images(architecture, datasets, seeds, config, progress, where, checkpoints)
     config = config or FitConfig()
-    train = [tensors(d, "train") for d in datasets]
-    validation = [tensors(d, "validation") for d in datasets]
+    train, objective = constrain(config, datasets, [tensors(d, "train") for d in datasets])
+    validation = grouped(objective, datasets, [tensors(d, "validation") for d in datasets], "validation")
     task, columns = datasets[0].task, train[0].inputs.shape[1]
     classes = len(task.classes)
-    made = train_together(architecture, train, validation, classes, seeds, config, where, progress)
+    made = train_together(architecture, train, validation, classes, seeds, config, where, progress, objective)
     key = (architecture, classes)
     files = export_many(made.module, [n.state for n in made.networks], train[0].inputs[:2], key)
     out = []
@@ -140,6 +141,7 @@ def fit(
                 "validation_loss": network.validation_loss,
                 "validation_accuracy": network.validation_accuracy,
                 "parameters": int(sum(p.numel() for p in made.module.parameters())),
+                **({} if network.fairness is None else {"fairness": network.fairness}),
                 "versions": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
             },
         )

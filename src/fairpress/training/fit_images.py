@@ -26,6 +26,7 @@ from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import Checkpoint
 from fairpress.training.fit import ImageFitConfig, data_of, tensors
 from fairpress.training.loop import Data
+from fairpress.training.objective import constrain, grouped
 from fairpress.training.schedule import Schedule
 from fairpress.training.single import Trained, train_module
 from fairpress.training.ways import WAYS, Way, fastest
@@ -68,7 +69,8 @@ def fit_image_network(
     module = build(architecture, shape, len(classes), seed)
     started_from = architecture.start(module)
     described = {"name": architecture.name, **architecture.model_dump(mode="json")}
-    data, validation = tensors(dataset, "train"), tensors(dataset, "validation")
+    (data,), objective = constrain(config, [dataset], [tensors(dataset, "train")])
+    (validation,) = grouped(objective, [dataset], [tensors(dataset, "validation")], "validation")
     checkpoint = None
     if checkpoints is not None:
         depends_on = {
@@ -102,6 +104,7 @@ def fit_image_network(
         if checkpoint is None
         else replace(checkpoint, remember={"way": way.name, "tried": tried}),
         say=say,
+        objective=objective,
     )
     (file,) = export_many(module, [trained.state], data.inputs[:2])
     _refuse_another(file, module, validation, device)
@@ -119,7 +122,10 @@ def fit_image_network(
         },
         data=data_of(dataset),
         seed=seed,
-        provenance=_provenance(trained, config, device, way, tried, module, started_from),
+        provenance={
+            **_provenance(trained, config, device, way, tried, module, started_from),
+            **({} if objective is None else {"fairness": objective.facts(0)}),
+        },
     )
     return Artifact(card, file, to_bytes(trained.state))
 

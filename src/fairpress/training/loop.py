@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +13,20 @@ from torch.func import vmap
 
 from fairpress.models.slots import Slots
 
+if TYPE_CHECKING:
+    from fairpress.training.objective import Objective
+
 State = dict[str, Tensor]
 AfterStep = Callable[[float, State], None]
 
 
 @dataclass(frozen=True)
 class Data:
-    """Rows of one network: inputs [rows, …] float32 and labels [rows] int64."""
+    """Rows of one network: inputs [rows, …] float32, labels [rows] int64, and groups [rows] int64 where they matter."""
 
     inputs: Tensor
     labels: Tensor
+    groups: Tensor | None = None
 
 
 @dataclass
@@ -95,19 +100,20 @@ class Batches:
         self.data = [self.data[i] for i in which]
         self.generators = [self.generators[i] for i in which]
 
-    def epoch(self) -> list[tuple[Tensor, Tensor]]:
-        """Return one epoch's batches: inputs [networks, batch, …], labels [networks, batch].
+    def epoch(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return one epoch's batches: inputs [networks, batch, …], labels and groups [networks, batch] (−1: none).
 
         Folds differ by a few rows; the last rows of a permutation that fill no batch sit this epoch out.
         """
         used = self.steps * self.size
-        inputs, labels = [], []
+        inputs, labels, groups = [], [], []
         for data, generator in zip(self.data, self.generators, strict=True):
             order = torch.randperm(len(data.labels), generator=generator)[:used]
             inputs.append(data.inputs[order])
             labels.append(data.labels[order])
-        x, y = torch.stack(inputs), torch.stack(labels)
-        return list(zip(x.split(self.size, dim=1), y.split(self.size, dim=1), strict=True))
+            groups.append(torch.full_like(order, -1) if data.groups is None else data.groups[order])
+        stacked = (torch.stack(values).split(self.size, dim=1) for values in (inputs, labels, groups))
+        return list(zip(*stacked, strict=True))
 
 
 def adamw(stack: Stack, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
@@ -126,27 +132,39 @@ def train_epoch(
     share: float = 1.0,
     after_step: AfterStep | None = None,
     part: float = 1.0,
+    objective: Objective | None = None,
 ) -> None:
     """Take one epoch of steps on the summed cross-entropy; summing keeps the networks' gradients apart.
 
     `after_step` receives the share of all training done (progress … progress + share) and the parameters. With
-    `part` below 1, only so much of the epoch's steps is taken, at least one.
+    `part` below 1, only so much of the epoch's steps is taken, at least one. An `objective` adds to the loss.
     """
     steps = batches.epoch()
-    for i, (x, y) in enumerate(steps[: max(1, round(part * len(steps)))]):
-        logits = stack.forward(x.to(device))
-        loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.to(device).flatten(), reduction="sum")
-        optimizer.zero_grad(set_to_none=True)
-        (loss / batches.size).backward()
-        optimizer.step()
-        if after_step is not None:
-            with torch.no_grad():
-                after_step(progress + share * (i + 1) / len(steps), stack.parameters)
+    for i, batch in enumerate(steps[: max(1, round(part * len(steps)))]):
+        x, y, groups = (values.to(device) for values in batch)
+        for _ in range(1 if objective is None else objective.inner):
+            logits = stack.forward(x)
+            loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum")
+            loss = loss / batches.size
+            if objective is not None:
+                loss = loss + objective.loss(logits, y, groups).sum()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            if after_step is not None:
+                with torch.no_grad():
+                    after_step(progress + share * (i + 1) / len(steps), stack.parameters)
+        if objective is not None:
+            objective.dual()
+    if objective is not None:
+        objective.epoch()
 
 
 @torch.no_grad()
-def evaluate(stack: Stack, data: Sequence[Data], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return each network's mean cross-entropy and accuracy on its own rows, both [networks]."""
+def evaluate(
+    stack: Stack, data: Sequence[Data], device: torch.device, objective: Objective | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each network's mean cross-entropy, accuracy and violation of the constraint on its own rows, all [networks]."""
     rows = max(len(d.labels) for d in data)
     x = torch.stack([_pad(d.inputs, rows) for d in data]).to(device)
     y = torch.stack([_pad(d.labels, rows) for d in data]).to(device)
@@ -155,7 +173,12 @@ def evaluate(stack: Stack, data: Sequence[Data], device: torch.device) -> tuple[
     loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
     right = (logits.argmax(-1) == y).float()
     n = seen.sum(1)
-    return (loss * seen).sum(1) / n, (right * seen).sum(1) / n
+    violation = torch.zeros_like(n, dtype=loss.dtype)
+    if objective is not None:
+        groups = [torch.full_like(d.labels, -1) if d.groups is None else d.groups for d in data]
+        padded = torch.stack([torch.cat([g, g.new_full((rows - len(g),), -1)]) for g in groups])
+        violation = objective.violation(logits, y, padded.to(device))
+    return (loss * seen).sum(1) / n, (right * seen).sum(1) / n, violation
 
 
 def _pad(x: Tensor, rows: int) -> Tensor:

@@ -13,18 +13,20 @@ from fairpress.models.registry import build
 from fairpress.training.augment import Augment
 from fairpress.training.fit import ImageFitConfig
 from fairpress.training.loop import Data
+from fairpress.training.objective import constrain
 from fairpress.training.schedule import Schedule
 from fairpress.training.single import Epoch, train_module
 from fairpress.training.ways import WAYS
 
 if TYPE_CHECKING:
+    from fairpress.datasets.base import Dataset
     from fairpress.models.registry import Architecture
 
 
 def state_after(
     architecture: Architecture,
     rows: Data,
-    classes: int,
+    dataset: Dataset,
     seed: int,
     origin: Mapping[str, Any],
     epochs: int,
@@ -32,6 +34,7 @@ def state_after(
 ) -> dict[str, Tensor]:
     """Return the state after so many epochs of the training that `origin`, a card's provenance, tells of.
 
+    `rows` are the training rows of `dataset`.
     Whether it is the same training is seen by the loss of each epoch, which the card has to the last bit.
 
     Raises
@@ -55,7 +58,8 @@ def state_after(
             f"there is no checkpoint after {epochs} epochs: the baseline trained for {len(curve)}."
         )
     config = ImageFitConfig.model_validate(origin["training"])
-    module = build(architecture, rows.inputs.shape[1:], classes, seed)
+    module = build(architecture, rows.inputs.shape[1:], len(dataset.task.classes), seed)
+    (rows,), objective = constrain(config, [dataset], [rows])
 
     def same(epoch: Epoch) -> None:
         was = curve[epoch.number - 1][0]
@@ -86,6 +90,7 @@ def state_after(
             until=epochs,
             on_epoch=same,
             say=say,
+            objective=objective,
         ).state
     finally:
         torch.set_num_threads(threads)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from fairpress.training.checkpoints import Checkpoint
 from fairpress.training.loop import AfterStep, Data
 from fairpress.training.schedule import Schedule
 from fairpress.training.ways import WAYS, Way
+
+if TYPE_CHECKING:
+    from fairpress.training.objective import Objective
 
 EVALUATION_BATCH = 256
 SAY_SECONDS = 30.0
@@ -34,6 +37,12 @@ class Epoch:
     rows_per_second: float
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    violation: float = 0.0
+
+    @property
+    def criterion(self) -> float | None:
+        """What early stopping looks at: the validation loss, and how far a constraint is violated there."""
+        return None if self.validation_loss is None else self.validation_loss + self.violation
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,7 @@ def train_module(
     on_epoch: Callable[[Epoch], None] | None = None,
     checkpoint: Checkpoint | None = None,
     say: Callable[[str], None] | None = None,
+    objective: Objective | None = None,
 ) -> Trained:
     """Train a network in place by AdamW on the mean cross-entropy, and return its state.
 
@@ -118,8 +128,8 @@ def train_module(
     augment
         Changes batches of images.
     patience
-        Stop after so many epochs without a lower validation loss, and return the best epoch's state. None: take
-        every epoch and return the last.
+        Stop after so many epochs without a lower validation loss (plus violation), and return the best epoch's state.
+        None: take every epoch and return the last.
     until
         Stop after so many epochs of the schedule, which is as long as ever.
     after_step
@@ -131,6 +141,8 @@ def train_module(
         Where the state after each epoch is kept, and gone on from if it is of the same training.
     say
         Receives a sentence each epoch, and every half minute of a long one.
+    objective
+        Adds to the loss, and its violation on validation rows to theirs; the rows then have groups.
 
     Raises
     ------
@@ -138,7 +150,7 @@ def train_module(
         The loss became infinite, or the checkpoint cannot be written.
     """
     device = torch.device(device)
-    run = _Run(way.place(module, device), data, schedule, device, way, augment, after_step, say)
+    run = _Run(way.place(module, device), data, schedule, device, way, augment, after_step, say, objective)
     progress = _Progress()
     if checkpoint is not None:
         _go_on(checkpoint, run, progress)
@@ -158,7 +170,7 @@ def train_module(
                 f"training diverged in epoch {number} (the loss is {loss}); lower the learning rate, now "
                 f"{schedule.learning_rate:g}."
             )
-        measured = (None, None) if validation is None else evaluate(module, validation, device)
+        measured = (None, None) if validation is None else evaluate(module, validation, device, objective)
         epoch = Epoch(number, loss, time.perf_counter() - started, rate, *measured)
         progress.epochs.append(epoch)
         _keep_best(progress, module, patience)
@@ -187,9 +199,10 @@ class _Run:
         augment: Augment | None,
         after_step: AfterStep | None,
         say: Callable[[str], None] | None,
+        objective: Objective | None = None,
     ) -> None:
         self.module, self.data, self.schedule, self.device, self.way = module, data, schedule, device, way
-        self.augment, self.after_step, self.say = augment, after_step, say
+        self.augment, self.after_step, self.say, self.objective = augment, after_step, say, objective
         self.parameters = {k: p for k, p in module.named_parameters() if p.requires_grad}
         decayed = [p for p in self.parameters.values() if p.dim() >= 2]
         plain = [p for p in self.parameters.values() if p.dim() < 2]
@@ -212,43 +225,66 @@ class _Run:
         for step, batch in enumerate(batches):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.schedule.rate((number - 1 + step / len(batches)) / self.schedule.epochs)
-            total += self.step(batch, generator)
-            if self.after_step is not None:
-                done = (number - 1 + (step + 1) / len(batches)) / self.schedule.epochs
-                with torch.no_grad():
-                    self.after_step(done, dict(self.parameters))
+            total += self.step(
+                batch, generator, (number - 1 + (step + 1) / len(batches)) / self.schedule.epochs
+            )
             now = time.perf_counter()
             if self.say is not None and now - told > SAY_SECONDS:
                 told, speed = now, (step + 1) * size / (now - started)
                 share = (step + 1) / len(batches)
                 self.say(f"epoch {number} of {self.schedule.epochs}, {share:.0%}: {speed:.0f} rows/s")
+        if self.objective is not None:
+            self.objective.epoch()
         mean = total.item() / len(batches)  # waits for the device
         return mean, len(batches) * size / (time.perf_counter() - started)
 
-    def step(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Take one step on these rows and return their mean loss."""
-        x = self.data.inputs[batch]
+    def step(self, batch: Tensor, generator: torch.Generator, done: float) -> Tensor:
+        """Take a step on these rows (or as many as the objective asks for) and return their mean cross-entropy before it.
+
+        `done` is the share of all training that is done afterwards.
+        """
+        x, y = self.data.inputs[batch], self.data.labels[batch].to(self.device)
         x = self.way.inputs(x if self.augment is None else self.augment(x, generator), self.device)
-        with self.way.arithmetic(self.device):
-            logits = self.module(x)
-        loss = nn.functional.cross_entropy(logits.float(), self.data.labels[batch].to(self.device))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
+        first: Tensor | None = None
+        for _ in range(1 if self.objective is None else self.objective.inner):
+            with self.way.arithmetic(self.device):
+                logits = self.module(x)
+            loss = nn.functional.cross_entropy(logits.float(), y)
+            first = loss.detach() if first is None else first
+            if self.objective is not None:
+                assert self.data.groups is not None
+                groups = self.data.groups[batch].to(self.device)
+                loss = loss + self.objective.loss(logits.float()[None], y[None], groups[None]).sum()
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            if self.after_step is not None:
+                with torch.no_grad():
+                    self.after_step(done, dict(self.parameters))
+        if self.objective is not None:
+            self.objective.dual()
+        assert first is not None
+        return first
 
 
 @torch.no_grad()
-def evaluate(module: nn.Module, data: Data, device: torch.device) -> tuple[float, float]:
-    """Return the mean cross-entropy and the accuracy, computed in fp32 and evaluation mode."""
+def evaluate(
+    module: nn.Module, data: Data, device: torch.device, objective: Objective | None = None
+) -> tuple[float, float, float]:
+    """Return the mean cross-entropy, the accuracy and the violation, computed in fp32 and evaluation mode."""
     set_mode(module, training=False)
-    loss = right = 0.0
+    loss = right = violation = 0.0
+    every = []
     for start in range(0, len(data.labels), EVALUATION_BATCH):
         y = data.labels[start : start + EVALUATION_BATCH].to(device)
         logits = module(data.inputs[start : start + EVALUATION_BATCH].to(device))
         loss += nn.functional.cross_entropy(logits, y, reduction="sum").item()
         right += (logits.argmax(1) == y).sum().item()
-    return loss / len(data.labels), right / len(data.labels)
+        every.append(logits)
+    if objective is not None and data.groups is not None:
+        whole = (torch.cat(every)[None], data.labels[None].to(device), data.groups[None].to(device))
+        violation = objective.violation(*whole).item()
+    return loss / len(data.labels), right / len(data.labels), violation
 
 
 def set_mode(module: nn.Module, *, training: bool) -> None:
@@ -261,9 +297,9 @@ def set_mode(module: nn.Module, *, training: bool) -> None:
 
 def _keep_best(progress: _Progress, module: nn.Module, patience: int | None) -> None:
     now, before = progress.epochs[-1], progress.epochs[progress.best_epoch - 1]
-    if patience is None or now.validation_loss is None:
+    if patience is None or now.criterion is None:
         progress.best_epoch = now.number
-    elif progress.best is None or now.validation_loss < (before.validation_loss or 0.0):
+    elif progress.best is None or now.criterion < (before.criterion or 0.0):
         progress.best_epoch, progress.best = now.number, _state(module)
 
 
@@ -276,6 +312,8 @@ def _write(checkpoint: Checkpoint, run: _Run, progress: _Progress) -> None:
     tensors |= {f"best {k}": v for k, v in (progress.best or {}).items()}
     for name, parameter in run.parameters.items():
         tensors |= {f"{slot} {name}": value for slot, value in run.optimizer.state[parameter].items()}
+    if run.objective is not None:
+        tensors |= {f"objective {k}": v for k, v in run.objective.tensors().items()}
     facts = {"best_epoch": progress.best_epoch, "epochs": [asdict(e) for e in progress.epochs]}
     checkpoint.write(tensors, facts)
 
@@ -292,6 +330,8 @@ def _go_on(checkpoint: Checkpoint, run: _Run, progress: _Progress) -> None:
         kept.setdefault(slot, {})[name] = value
     run.module.load_state_dict(kept.pop("network"))
     progress.best = kept.pop("best", None)
+    if run.objective is not None:
+        run.objective.load(kept.pop("objective"))
     progress.best_epoch = facts["best_epoch"]
     progress.epochs = [Epoch(**e) for e in facts["epochs"]]
     for name, parameter in run.parameters.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -16,17 +16,20 @@ from fairpress.training.loop import Batches, Data, Stack, State, adamw, evaluate
 if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
     from fairpress.training.fit import FitConfig
+    from fairpress.training.objective import Objective
 
 
 @dataclass
 class Kept:
-    """What a network keeps of its training: the state of its best epoch, and how many epochs it saw."""
+    """What a network keeps of its training: the state of its best epoch, how many epochs it saw, and the fairness of it."""
 
     state: State
     validation_loss: float = float("inf")
     validation_accuracy: float = 0.0
     best_epoch: int = 0
     epochs: int = 0
+    criterion: float = float("inf")
+    fairness: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,22 +79,28 @@ def train_together(
     config: FitConfig,
     device: torch.device,
     progress: Callable[[str], None] | None = None,
+    objective: Objective | None = None,
 ) -> Together:
     """Train each network until its patience has run out; one that is done leaves the batch to the others.
 
-    With ``keep="last"`` in the config all train to the last epoch and keep its state.
+    With ``keep="last"`` in the config all train to the last epoch and keep its state. An `objective` adds to the
+    loss, and its violation on validation rows to theirs; the rows then have groups.
     """
     run = _start(architecture, train, classes, seeds, config, device)
     kept = [Kept(state) for state in run.stack.states()]
     going = list(range(len(seeds)))
     for epoch in range(1, config.max_epochs + 1):
-        train_epoch(run.stack, run.optimizer, run.batches, device)
-        losses, accuracies = (v.tolist() for v in evaluate(run.stack, [validation[i] for i in going], device))
+        train_epoch(run.stack, run.optimizer, run.batches, device, objective=objective)
+        measured = evaluate(run.stack, [validation[i] for i in going], device, objective)
+        losses, accuracies, violations = (v.tolist() for v in measured)
         states = run.stack.states()
-        for i, state, loss, accuracy in zip(going, states, losses, accuracies, strict=True):
+        for i, state, loss, accuracy, violation in zip(
+            going, states, losses, accuracies, violations, strict=True
+        ):
             kept[i].epochs = epoch
-            if config.keep == "last" or loss < kept[i].validation_loss:
-                kept[i] = Kept(state, loss, accuracy, epoch, epoch)
+            if config.keep == "last" or loss + violation < kept[i].criterion:
+                kept[i] = Kept(state, loss, accuracy, epoch, epoch, loss + violation)
+                kept[i].fairness = None if objective is None else objective.facts(going.index(i))
         left = [p for p, i in enumerate(going) if epoch - kept[i].best_epoch < config.patience]
         if progress is not None:
             progress(
@@ -102,6 +111,8 @@ def train_together(
         if len(left) < len(going):
             run.stack.only(left, run.optimizer)
             run.batches.only(left)
+            if objective is not None:
+                objective.only(left)
             going = [going[p] for p in left]
     return Together(run.module, kept)
 
@@ -114,6 +125,7 @@ def states_after(
     config: FitConfig,
     epochs: float,
     device: torch.device,
+    objective: Objective | None = None,
 ) -> list[State]:
     """Return each network's state after so many epochs of the training that `train_together` gives it.
 
@@ -123,6 +135,6 @@ def states_after(
     run = _start(architecture, train, classes, seeds, config, device)
     left = epochs
     while left > 1e-9:
-        train_epoch(run.stack, run.optimizer, run.batches, device, part=min(left, 1.0))
+        train_epoch(run.stack, run.optimizer, run.batches, device, part=min(left, 1.0), objective=objective)
         left -= 1
     return run.stack.states()

@@ -63,6 +63,7 @@ class Checkpoint(Step):
 
         from fairpress.compression.further import alone
         from fairpress.training.fit import FitConfig, tensors
+        from fairpress.training.objective import constrain
         from fairpress.training.together import states_after
 
         architecture, origin = networks[0].architecture, networks[0].origin
@@ -78,10 +79,17 @@ class Checkpoint(Step):
             raise UserError(
                 f"there is no checkpoint after {self.epochs:g} epochs: the baseline trains at most {config.max_epochs}."
             )
-        rows = [tensors(d, "train") for d in datasets]
+        rows, objective = constrain(config, datasets, [tensors(d, "train") for d in datasets])
         classes = len(datasets[0].task.classes)
         states = states_after(
-            architecture, rows, classes, seeds, config, self.epochs, torch.device(str(origin["device"]))
+            architecture,
+            rows,
+            classes,
+            seeds,
+            config,
+            self.epochs,
+            torch.device(str(origin["device"])),
+            objective,
         )
         if progress is not None:
             progress(f"{len(states)} networks after {self.epochs:g} epochs")
@@ -106,7 +114,7 @@ class Checkpoint(Step):
             state_after(
                 n.architecture,
                 tensors(d, "train"),
-                len(d.task.classes),
+                d,
                 seed,
                 n.origin,
                 int(self.epochs),

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fairpress.compression.step import Network, Progress, Step
 from fairpress.datasets.base import Dataset
+from fairpress.training.fairness import Constrained
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from fairpress.compression.further import Course
     from fairpress.models.registry import Architecture
-    from fairpress.training.loop import AfterStep
+    from fairpress.training.loop import AfterStep, Data
+    from fairpress.training.objective import Objective
+
+COURSE = ("epochs", "learning_rate", "weight_decay", "batch_size")
 
 
-class FineTune(Step):
+@dataclass(frozen=True)
+class Seen:
+    """What happens after a step may look at: `forward` gives logits [networks, rows, classes] as the networks are then."""
+
+    forward: Callable[[Tensor], Tensor]
+    parameters: Mapping[str, Tensor]
+    rows: Sequence[Data]
+    datasets: Sequence[Dataset]
+    seeds: Sequence[int]
+
+
+class FineTune(Constrained, Step):
     """Train on with AdamW, the rate falling along a half cosine; no early stopping.
 
     As a step of its own it is the placebo of every recipe that trains so: the same rows in the same order, the
-    same steps, and nothing compressed. What pruning set to zero before stays zero.
+    same steps, and nothing compressed. What pruning set to zero before stays zero. It may be constrained
+    (`training.fairness.Constrained`), for CEAG against the network that the step is given.
 
     Attributes
     ----------
@@ -39,12 +55,23 @@ class FineTune(Step):
     weight_decay: float | None = Field(default=None, ge=0)
     batch_size: int | None = Field(default=None, ge=1)
 
+    @model_validator(mode="after")
+    def _by_is_for_something(self) -> Self:
+        if self.by is not None and not self.reads_groups:
+            raise ValueError("by belongs to method=penalty, fairalm or ceag here; add one, or leave by out")
+        return self
+
+    @property
+    def reads_groups(self) -> bool:
+        """Whether anything asks for the groups of `by`."""
+        return self.method is not None
+
     def course(self, architecture: Architecture) -> Course:
         """Return the training of an architecture with its defaults filled in."""
         from fairpress.compression.further import Course, alone
 
         usual = Course(3, 3e-4, 1e-4, 64) if alone(architecture) else Course(8, 1e-3, 1e-4, 128)
-        said = {name: getattr(self, name) for name in FineTune.model_fields}
+        said = {name: getattr(self, name) for name in COURSE}
         return replace(usual, **{name: value for name, value in said.items() if value is not None})
 
     def apply(
@@ -55,7 +82,7 @@ class FineTune(Step):
         progress: Progress | None = None,
     ) -> list[Network]:
         """Train all networks on, small ones as one batch."""
-        return self.train(networks, datasets, seeds, progress, lambda: None)
+        return self.train(networks, datasets, seeds, progress, lambda seen: None)
 
     def train(
         self,
@@ -63,7 +90,7 @@ class FineTune(Step):
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None,
-        after_step: Callable[[], AfterStep | None],
+        after_step: Callable[[Seen], AfterStep | None],
     ) -> list[Network]:
         """Return the trained networks.
 
@@ -73,27 +100,66 @@ class FineTune(Step):
 
         from fairpress.compression.further import alone, train_alone, train_stack
         from fairpress.models.blank import blank
-        from fairpress.training.fit import tensors
         from fairpress.training.loop import Stack
 
         architecture = networks[0].architecture
         course, module = self.course(architecture), blank(architecture, datasets[0])
-        rows = [tensors(d, "train") for d in datasets]
         if not alone(architecture):
+            rows, objective = self.constrained(networks, datasets)
             stack = Stack.of(module, [dict(n.state) for n in networks], torch.device("cpu"))
-            masks = after_step() or zeros_stay(networks, stack.parameters)
-            train_stack(stack, rows, seeds, course, progress, masks)
-            return trained(networks, stack.states(), course)
-        states = []
-        for network, own, seed in zip(networks, rows, seeds, strict=True):
+            seen = Seen(stack.forward, stack.parameters, rows, datasets, seeds)
+            masks = after_step(seen) or zeros_stay(networks, stack.parameters)
+            train_stack(stack, rows, seeds, course, progress, masks, objective=objective)
+            return trained(networks, stack.states(), course, [objective] * len(networks))
+        states, objectives = [], []
+        for network, dataset, seed in zip(networks, datasets, seeds, strict=True):
+            (own,), objective = self.constrained([network], [dataset])
             module.load_state_dict(dict(network.state))
-            masks = after_step() or zeros_stay([network], {k: v[None] for k, v in module.named_parameters()})
-            states.append(train_alone(module, own, seed, course, network.origin, progress, masks))
-        return trained(networks, states, course)
+            seen = Seen(
+                lambda x: in_evaluation(module, x), dict(module.named_parameters()), [own], [dataset], [seed]
+            )
+            masks = after_step(seen) or zeros_stay(
+                [network], {k: v[None] for k, v in module.named_parameters()}
+            )
+            states.append(
+                train_alone(module, own, seed, course, network.origin, progress, masks, objective=objective)
+            )
+            objectives.append(objective)
+        return trained(networks, states, course, objectives, alone=True)
+
+    def constrained(
+        self, networks: Sequence[Network], datasets: Sequence[Dataset]
+    ) -> tuple[list[Data], Objective | None]:
+        """Return the training rows, with groups where they are constrained, and what adds to the loss."""
+        from fairpress.compression.further import accuracy_by_group
+        from fairpress.models.blank import blank
+        from fairpress.training.fit import tensors
+        from fairpress.training.objective import constrain
+
+        def dense(rows: Sequence[Data], count: int) -> Tensor:
+            module = blank(networks[0].architecture, datasets[0])
+            return accuracy_by_group(module, [n.state for n in networks], rows, count)
+
+        return constrain(self, datasets, [tensors(d, "train") for d in datasets], dense)
+
+    def plain(self) -> FineTune:
+        """Return the same step, trained without a constraint."""
+        return self.model_copy(update={k: f.default for k, f in Constrained.model_fields.items()})
 
     def placebo(self) -> FineTune:
-        """Return the same training with nothing compressed."""
-        return FineTune(**{k: getattr(self, k) for k in FineTune.model_fields})
+        """Return the same training with nothing compressed, and nothing that acts toward a constraint."""
+        return FineTune(**{k: getattr(self, k) for k in COURSE}, **self.control())
+
+
+def in_evaluation(module: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the logits [1, rows, classes] of a network in training for inputs [1, rows, …], and leave no trace in it."""
+    from fairpress.training.single import set_mode
+
+    training = module.training
+    set_mode(module, training=False)
+    logits: Tensor = module(inputs[0])
+    set_mode(module, training=training)
+    return logits[None]
 
 
 def zeros_stay(networks: Sequence[Network], parameters: Mapping[str, Tensor]) -> AfterStep | None:
@@ -104,14 +170,22 @@ def zeros_stay(networks: Sequence[Network], parameters: Mapping[str, Tensor]) ->
 
 
 def trained(
-    networks: Sequence[Network], states: Sequence[Mapping[str, Tensor]], course: Course
+    networks: Sequence[Network],
+    states: Sequence[Mapping[str, Tensor]],
+    course: Course,
+    objectives: Sequence[Objective | None],
+    *,
+    alone: bool = False,
 ) -> list[Network]:
-    """Return the networks with their states after a course of training."""
-    return [
-        replace(
-            n,
-            state=state,
-            details={**n.details, "extra_epochs": n.details.get("extra_epochs", 0) + course.epochs},
+    """Return the networks with their states after a course of training, and what was asked of it beside the loss.
+
+    Networks that trained `alone` have an objective each, in which they are the first.
+    """
+    made = []
+    for i, (network, state, objective) in enumerate(zip(networks, states, objectives, strict=True)):
+        told = {} if objective is None else {"fairness": objective.facts(0 if alone else i)}
+        epochs = network.details.get("extra_epochs", 0) + course.epochs
+        made.append(
+            replace(network, state=state, details={**network.details, "extra_epochs": epochs, **told})
         )
-        for n, state in zip(networks, states, strict=True)
-    ]
+    return made

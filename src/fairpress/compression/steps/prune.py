@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fairpress.compression.step import Network, Progress
-from fairpress.compression.steps.finetune import FineTune
+from fairpress.compression.steps.finetune import FineTune, Seen
 from fairpress.datasets.base import Dataset
 
 if TYPE_CHECKING:
@@ -61,6 +61,34 @@ def keep_zeros(parameters: Mapping[str, Tensor]) -> Callable[[float, dict[str, T
     return mask
 
 
+@dataclass(frozen=True)
+class Worth:
+    """What the weights are worth to each group (`group_importance`), and who counts in which network."""
+
+    forward: Callable[[Tensor], Tensor]
+    parameters: Mapping[str, Tensor]
+    batches: Sequence[tuple[Tensor, Tensor]]
+    active: Tensor
+
+    def of(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the importance of weights [networks, …] to groups, as [groups, networks, …]."""
+        from fairpress.compression.group_importance import importance
+
+        return importance(self.forward, weights, self.parameters, self.batches)
+
+    def keep(self, weights: Sequence[Tensor], worth: Sequence[Tensor], sparsity: float) -> list[Tensor]:
+        """Return masks of weights that compete with one another, as `keep_largest` does."""
+        import torch
+
+        from fairpress.compression.group_importance import keep_for_all
+
+        flat = torch.cat([w.abs().flatten(1) for w in weights], dim=1)
+        kept = flat.shape[1] - round(sparsity * flat.shape[1])
+        mask = keep_for_all(torch.cat([w.flatten(2) for w in worth], dim=2), flat, kept, self.active)
+        parts = mask.split([w[0].numel() for w in weights], dim=1)
+        return [part.view_as(w) for part, w in zip(parts, weights, strict=True)]
+
+
 @dataclass
 class Pruning:
     """What happens after every step: the weights that are pruned are zero, and now and then they become more."""
@@ -68,6 +96,7 @@ class Pruning:
     sparsity: float
     until: float
     scope: Literal["layer", "global"]
+    worth: Worth | None = None
     raised: int = 0
     masks: dict[str, Tensor] = field(default_factory=dict)
 
@@ -77,8 +106,14 @@ class Pruning:
         if due > self.raised:
             self.raised = due
             share = cubic(due / TIMES, self.sparsity, 1.0)
+            worth = None if self.worth is None else self.worth.of(weights)
             for names in [list(weights)] if self.scope == "global" else [[n] for n in weights]:
-                self.masks |= dict(zip(names, keep_largest([weights[n] for n in names], share), strict=True))
+                own = [weights[n] for n in names]
+                if self.worth is None or worth is None:
+                    masks = keep_largest(own, share)
+                else:
+                    masks = self.worth.keep(own, [worth[n] for n in names], share)
+                self.masks |= dict(zip(names, masks, strict=True))
         for name, mask in self.masks.items():
             weights[name].mul_(mask)
 
@@ -96,11 +131,31 @@ class Prune(FineTune):
     scope
         ``"layer"``: each layer loses this share of its weights. ``"global"``: the smallest of the whole network
         go, which can empty a layer of a small network and leave a constant predictor.
+    importance
+        ``"magnitude"``: the smallest weights go. ``"groups"``: those go that leave every group of `by` as large a share as
+        can be of what the weights are worth to it (`group_importance`).
     """
 
     sparsity: float = Field(gt=0, lt=1)
     until: float = Field(default=0.7, gt=0, le=1)
     scope: Literal["layer", "global"] = "layer"
+    importance: Literal["magnitude", "groups"] = "magnitude"
+
+    @model_validator(mode="after")
+    def _by_whom(self) -> Self:
+        if self.importance == "groups" and self.by is None:
+            raise ValueError("importance=groups needs a sensitive attribute, such as by=race")
+        return self
+
+    @property
+    def reads_groups(self) -> bool:
+        return self.importance == "groups" or super().reads_groups
+
+    def plain(self) -> Prune:
+        """Return the same step by magnitude, trained without a constraint."""
+        found = super().plain()
+        assert isinstance(found, Prune)
+        return found.model_copy(update={"importance": "magnitude"})
 
     def apply(
         self,
@@ -111,9 +166,31 @@ class Prune(FineTune):
     ) -> list[Network]:
         """Prune all networks while they train on, small ones as one batch; zeros stay zeros."""
         made = self.train(
-            networks, datasets, seeds, progress, lambda: Pruning(self.sparsity, self.until, self.scope)
+            networks,
+            datasets,
+            seeds,
+            progress,
+            lambda seen: Pruning(self.sparsity, self.until, self.scope, self._worth(seen)),
         )
         return [replace(n, details={**n.details, "sparsity": _sparsity(n)}) for n in made]
+
+    def _worth(self, seen: Seen) -> Worth | None:
+        if self.importance == "magnitude":
+            return None
+        from fairpress.compression.group_importance import batches_of_groups
+        from fairpress.training.objective import group
+
+        task = seen.datasets[0].task
+        groups = group(
+            self, seen.datasets, None if task.positive is None else task.classes.index(task.positive)
+        )
+        rows = [replace(r, groups=codes) for r, codes in zip(seen.rows, groups.codes, strict=True)]
+        return Worth(
+            seen.forward,
+            seen.parameters,
+            batches_of_groups(rows, len(groups.names), seen.seeds),
+            groups.active,
+        )
 
 
 def _sparsity(network: Network) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
+from fairpress.compression.calibration_rows import How, choose, worst_of
 from fairpress.compression.scheme import Scheme
 from fairpress.compression.step import Network, Progress, Step
 from fairpress.datasets.base import Dataset
@@ -58,6 +59,12 @@ class Widths(BaseModel):
         ``"auto"``, which tries all on validation rows. ``ranges=…`` sets both.
     rows
         At most this many rows of the calibration part (and of the validation part for ``"auto"``).
+    calibration, by, draw
+        Which rows (`calibration_rows.choose`): ``"first"``, ``"random"``, as many of every group (``"balanced"``) or of
+        every group of every label (``"balanced-label"``). Groups are those of `by`, or of all sensitive attributes together.
+        Another `draw` takes other rows; so does another seed.
+    error
+        What ``"auto"`` takes the least of: the ``"mean"`` error of the outputs, or that of the ``"worst"`` group.
     """
 
     weight_bits: Bits
@@ -70,6 +77,57 @@ class Widths(BaseModel):
     activations: Choice = "mse"
     ranges: Choice | None = Field(default=None, exclude=True)
     rows: int = Field(default=512, ge=8)
+    calibration: How = "first"
+    by: str | None = None
+    draw: int = Field(default=0, ge=0)
+    error: Literal["mean", "worst"] = "mean"
+
+    @model_validator(mode="after")
+    def _by_is_read(self) -> Self:
+        balanced = self.calibration.startswith("balanced")
+        if self.draw and self.calibration == "first":
+            raise ValueError("draw belongs to calibration=random, balanced or balanced-label")
+        if self.error == "worst" and "auto" not in (self.weights, self.activations):
+            raise ValueError("error=worst chooses between ways to find ranges, so it needs ranges=auto")
+        if (
+            self.by is not None
+            and not balanced
+            and self.error == "mean"
+            and not getattr(self, "method", None)
+        ):
+            raise ValueError("by belongs to calibration=balanced, calibration=balanced-label or error=worst")
+        return self
+
+    def plain_rows(self) -> dict[str, Any]:
+        """Return the calibration that a fairness-aware one is compared with: as many random rows, the mean error."""
+        balanced = self.calibration.startswith("balanced")
+        return {"calibration": "random" if balanced else self.calibration, "by": None, "error": "mean"}
+
+    def calibration_rows(
+        self, datasets: Sequence[Dataset], seeds: Sequence[int]
+    ) -> tuple[list[Tensor], list[dict[str, Any]]]:
+        """Return each network's calibration inputs [rows, …], and what its card says of them."""
+        from fairpress.training.fit import tensors
+
+        found = [
+            choose(d, self.rows, self.calibration, self.by, (self.draw, s))
+            for d, s in zip(datasets, seeds, strict=True)
+        ]
+        rows = [
+            tensors(d, "calibration").inputs[which] for d, (which, _) in zip(datasets, found, strict=True)
+        ]
+        return rows, [told for _, told in found]
+
+    def validation_rows(self, datasets: Sequence[Dataset]) -> tuple[list[Tensor], list[Tensor] | None] | None:
+        """Return what ``"auto"`` chooses by: each network's validation inputs, and their groups where the worst counts."""
+        import torch
+
+        if "auto" not in (self.weights, self.activations):
+            return None
+        rows = [inputs(d, "validation", self.rows) for d in datasets]
+        if self.error == "mean":
+            return rows, None
+        return rows, [torch.from_numpy(worst_of(d, self.by, self.rows)) for d in datasets]
 
     @model_validator(mode="before")
     @classmethod
@@ -109,6 +167,10 @@ class Quantize(Widths, Step):
 
     final: ClassVar[bool] = True
 
+    def plain(self) -> Quantize:
+        """Return the same step, calibrated without regard to groups."""
+        return self.model_copy(update=self.plain_rows())
+
     def apply(
         self,
         networks: Sequence[Network],
@@ -119,8 +181,8 @@ class Quantize(Widths, Step):
         """Quantize each network on its own calibration rows; the graph is exported once for all."""
         from fairpress.compression.engine import quantize_many
 
-        calibration = [inputs(d, "calibration", self.rows) for d in datasets]
-        auto = "auto" in (self.weights, self.activations)
+        calibration, told = self.calibration_rows(datasets, seeds)
+        validation, groups = self.validation_rows(datasets) or (None, None)
         made = quantize_many(
             engine_for(networks[0], datasets[0]),
             [n.state for n in networks],
@@ -128,14 +190,15 @@ class Quantize(Widths, Step):
             self.scheme,
             weights=self.weights,
             activations=self.activations,
-            validation=[inputs(d, "validation", self.rows) for d in datasets] if auto else None,
+            validation=validation,
+            groups=groups,
         )
         if progress is not None:
             progress(f"{len(made)} network{'s' if len(made) > 1 else ''} quantized")
             warn_of_saturation(made, progress)
         return [
-            replace(n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **q.details})
-            for n, q, rows in zip(networks, made, calibration, strict=True)
+            replace(n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **how, **q.details})
+            for n, q, rows, how in zip(networks, made, calibration, told, strict=True)
         ]
 
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from fairpress.compression.step import Network, Progress
 from fairpress.compression.steps.finetune import FineTune, trained, zeros_stay
-from fairpress.compression.steps.quantize import Widths, engine_for, inputs, warn_of_saturation
+from fairpress.compression.steps.quantize import Widths, engine_for, warn_of_saturation
 from fairpress.datasets.base import Dataset
+from fairpress.training.fairness import Constrained
+
+if TYPE_CHECKING:
+    from fairpress.training.objective import Objective
 
 
 class TrainQuantized(FineTune, Widths):
-    """Train as `FineTune` does, every forward pass rounded as the file will round (Jacob et al. 2018, arXiv 1712.05877).
+    """Train as `FineTune` does, constrained or not, every forward pass rounded as the file will round.
+
+    Jacob et al. 2018, arXiv 1712.05877.
 
     The gradient passes the rounding straight through. Ranges of weights and activations are found anew before
     every epoch, on calibration rows with the rounding on, and stand still within it; the last epoch's ship.
@@ -23,6 +29,15 @@ class TrainQuantized(FineTune, Widths):
     """
 
     final: ClassVar[bool] = True
+
+    @property
+    def reads_groups(self) -> bool:
+        return True  # `Widths` refuses a `by` that nothing reads
+
+    def plain(self) -> TrainQuantized:
+        """Return the same step, trained without a constraint and calibrated without regard to groups."""
+        plain = {k: f.default for k, f in Constrained.model_fields.items()}
+        return self.model_copy(update={**plain, **self.plain_rows()})
 
     def apply(
         self,
@@ -37,23 +52,23 @@ class TrainQuantized(FineTune, Widths):
         from fairpress.compression.further import alone, train_alone, train_stack
         from fairpress.compression.learn import Learning
         from fairpress.models.graph import trainable
-        from fairpress.training.fit import tensors
         from fairpress.training.loop import Stack
 
         architecture = networks[0].architecture
         course = self.course(architecture)
-        rows = [tensors(d, "train") for d in datasets]
-        calibration = [inputs(d, "calibration", self.rows) for d in datasets]
-        auto = "auto" in (self.weights, self.activations)
-        validation = [inputs(d, "validation", self.rows) for d in datasets] if auto else None
+        calibration, told = self.calibration_rows(datasets, seeds)
+        validation, groups = self.validation_rows(datasets) or (None, None)
         learning = Learning.of(engine_for(networks[0], datasets[0]), self.scheme)
         states = [learning.first_state(n.state) for n in networks]
-        methods = learning.choose(states, calibration, validation, self.weights, self.activations)
+        methods = learning.choose(states, calibration, validation, self.weights, self.activations, groups)
+        objectives: list[Objective | None] = []
         if not alone(architecture):
+            rows, objective = self.constrained(networks, datasets)
+            objectives = [objective] * len(networks)
             stack = Stack.of(learning.training.graph, states, torch.device("cpu"))
             update = partial(learning.update_ranges, calibration=calibration, methods=methods)
             zeros = zeros_stay(networks, stack.parameters)
-            train_stack(stack, rows, seeds, course, progress, zeros, update)
+            train_stack(stack, rows, seeds, course, progress, zeros, update, objective)
             states = stack.states()
         else:
             graph = trainable(learning.training.graph)
@@ -61,11 +76,16 @@ class TrainQuantized(FineTune, Widths):
                 graph.load_state_dict(states[i])
                 update = partial(learning.update_ranges, calibration=[calibration[i]], methods=[methods[i]])
                 zeros = zeros_stay([network], {k: v[None] for k, v in graph.named_parameters()})
-                states[i] = train_alone(graph, rows[i], seed, course, network.origin, progress, zeros, update)
+                (own,), objective = self.constrained([network], [datasets[i]])
+                objectives.append(objective)
+                states[i] = train_alone(
+                    graph, own, seed, course, network.origin, progress, zeros, update, objective
+                )
         made = list(map(learning.finish, states, calibration, methods))
         if progress is not None:
             warn_of_saturation(made, progress)
+        after = trained(networks, states, course, objectives, alone=alone(architecture))
         return [
-            replace(n, onnx=q.onnx, details={**n.details, "calibration_rows": len(own), **q.details})
-            for n, q, own in zip(trained(networks, states, course), made, calibration, strict=True)
+            replace(n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **how, **q.details})
+            for n, q, rows, how in zip(after, made, calibration, told, strict=True)
         ]

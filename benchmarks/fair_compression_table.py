@@ -1,0 +1,101 @@
+"""Each fairness-aware recipe of a finished study beside its plain counterpart, as a Markdown table.
+
+``python benchmarks/fair_compression_table.py runs/fair-compression --pair 'race=African-American|Caucasian'`` after
+``fairpress study run fair-compression``. Recipes are also held against their placebo. Differences of rates are those of the
+pair, which is to be fixed before any test row is looked at. In brackets: the change against the counterpart on the same
+rows, with its interval over seeds × rows. The worst group is the worst on these rows, so its loss is flattered by no
+choice, but overstated by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+import fairpress as fp
+from fairpress.compression.recipes import parse
+
+RATES = {"selection_rate": "selection", "tpr": "TPR", "fpr": "FPR"}
+
+
+def compared(table: Any, models: list[str], recipe: str, against: str, pair: str, positive: str) -> str:
+    """Return one row of the table, without the bytes."""
+    attribute = pair.partition("=")[0]
+    seeds = "seed" if len(set(table["seed"].to_pylist())) > 1 else None
+    audit = fp.audit(
+        table.select([c for c in table.column_names if c in KEPT or c.partition(".score")[0] in (recipe, against)]),
+        baseline=against, compressed=[recipe], by=[attribute], positive=positive, seed_column=seeds, pairs=[pair],
+    ).to_dict()  # fmt: skip
+    found = audit["comparisons"][recipe]
+    (fixed,) = found["pairs"]
+    flips = found["overall"]["flips"]
+    losses = [
+        group["changes"]["accuracy"]
+        for a in found["attributes"]
+        for group in a["groups"]
+        if group["verdict"] != "not_estimable"
+    ]
+    worst = min((c for c in losses if c["value"] is not None), key=lambda c: c["value"])
+    accuracy = audit["models"][recipe]["overall"]["rates"]["accuracy"]["value"]
+    cells = [
+        f"{100 * accuracy:.1f} ({_change(found['overall']['changes']['accuracy'])})",
+        _change({k: -worst[j] for k, j in (("value", "value"), ("low", "high"), ("high", "low"))}),
+        *(
+            f"{100 * fixed['after'][rate]['value']:+.1f} ({_change(fixed['changes'][rate])})"
+            for rate in RATES
+        ),
+        f"{1000 * (flips['right_to_wrong'] + flips['wrong_to_right']) / flips['n']:.0f}",
+    ]
+    words = [f"{name} {_word(fixed['after'][rate], fixed['changes'][rate])}" for rate, name in RATES.items()]
+    return " | ".join([f"`{recipe}`", f"`{against}`", *cells, ", ".join(words)])
+
+
+def _change(estimate: dict[str, Any]) -> str:
+    if estimate.get("low") is None:
+        return "not estimable"
+    return f"{100 * estimate['value']:+.1f} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
+
+
+def _word(after: dict[str, Any], change: dict[str, Any]) -> str:
+    """Say whether the difference came nearer to 0, as far as its interval says."""
+    if change.get("low") is None or change["low"] <= 0 <= change["high"]:
+        return "undecided"
+    before = after["value"] - change["value"]
+    if before * after["value"] < 0:
+        return "turned round"
+    return "smaller" if abs(after["value"]) < abs(before) else "larger"
+
+
+KEPT = {"row_id", "subject", "label", "seed", "fold"}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--pair", required=True)
+    parser.add_argument("--positive", default=None)
+    asked = parser.parse_args()
+    table = pq.read_table(asked.run / "predictions.parquet")
+    facts = json.loads((asked.run / "models.json").read_text())
+    size = {f["recipe"]: [] for f in facts}
+    for f in facts:
+        size[f["recipe"]].append(f["bytes"])
+    KEPT |= {asked.pair.partition("=")[0]}
+    positive = asked.positive or fp.load_dataset("compas").task.positive
+    print(
+        "recipe | against | accuracy % | worst group loses | selection | TPR | FPR | of 1,000 flip | differences | bytes"
+    )
+    print("|".join(["---"] * 10))
+    for recipe in size:
+        bare, repaired, _ = recipe.partition(">")
+        plain = parse(bare).plain()
+        placebo = parse(bare).placebo()
+        others = [bare] if repaired else map(str, filter(None, (plain, placebo if plain else None)))
+        for other in dict.fromkeys(others):
+            if other in size:
+                row = compared(table, list(size), recipe, other, asked.pair, positive)
+                print(f"{row} | {statistics.mean(size[recipe]):,.0f}")

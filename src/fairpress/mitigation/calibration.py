@@ -1,0 +1,71 @@
+"""Platt scaling: make scores mean what they say, a group at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LEAST_ROWS = (
+    10  # of either label: with fewer, a group's curve or cost would be noise that others are measured by
+)
+EDGE = 1e-6
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A calibrated score is 1 / (1 + exp(−slope · log(s / (1 − s)) − intercept)); (1, 0) changes nothing."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """Return calibrated scores [rows] float64, in the order of the scores."""
+        if self == Curve():
+            return scores.astype(np.float64)
+        return _sigmoid(self.slope * _logit(scores) + self.intercept)
+
+
+def too_few(labels: np.ndarray) -> str:
+    """Return why labels [rows] of 0 and 1 are too few to fit a group by; empty where they are enough."""
+    positives = int(labels.sum())
+    for name, count in (("positives", positives), ("negatives", len(labels) - positives)):
+        if count < LEAST_ROWS:
+            return f"{count} {name} among the validation rows, fewer than {LEAST_ROWS}"
+    return ""
+
+
+def platt(scores: np.ndarray, labels: np.ndarray) -> Curve | None:
+    """Return the curve of highest likelihood, None where it would turn the order of the scores round.
+
+    Platt (1999), Probabilistic outputs for support vector machines: logistic regression on the log-odds, the targets drawn
+    in to (n₊+1)/(n₊+2) and 1/(n₋+2), so that labels that scores separate have a finite curve too.
+
+    Parameters
+    ----------
+    scores, labels
+        [rows] probabilities of the positive class; 1 where the row is positive. Not test rows.
+    """
+    from scipy.optimize import minimize
+
+    x, positives = _logit(scores), int(labels.sum())
+    target = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        z = parameters[0] * x + parameters[1]
+        off = _sigmoid(z) - target
+        return float(np.mean(np.logaddexp(0, z) - target * z)), np.array([np.mean(off * x), np.mean(off)])
+
+    slope, intercept = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-9}).x
+    return Curve(float(slope), float(intercept)) if slope > 0 else None
+
+
+def _logit(scores: np.ndarray) -> np.ndarray:
+    inside = np.clip(scores.astype(np.float64), EDGE, 1 - EDGE)
+    found: np.ndarray = np.log(inside) - np.log1p(-inside)
+    return found
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.exp(-np.logaddexp(0, -z))
+    return found
