@@ -3,8 +3,8 @@
 ``python benchmarks/fair_compression_table.py runs/fair-compression --pair 'race=African-American|Caucasian'`` after
 ``fairpress study run fair-compression``. Recipes are also held against their placebo. Differences of rates are those of the
 pair, which is to be fixed before any test row is looked at. In brackets: the change against the counterpart on the same
-rows, with its interval over seeds × rows. The worst group is the worst on these rows, so its loss is flattered by no
-choice, but overstated by one.
+rows, with its interval over seeds × rows. The worst group is the worst on these rows, so
+that its loss is overstated by that choice.
 """
 
 from __future__ import annotations
