@@ -234,7 +234,7 @@ def train(
     checkpoints: str | os.PathLike[str] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Artifact:
-    """Train one network, ``"mlp"`` on a table or ``"resnet18"`` on images, and return its artifact.
+    """Train one network, ``"mlp"`` on a table or one like ``"resnet18"`` on images, and return its artifact.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ def test_a_file_that_computes_something_else_is_not_written(base, faces):
 
 
 def test_networks_for_tables_and_images_do_not_mix(faces):
-    with pytest.raises(UserError, match="mlp reads tables and 'utkface' is images; take resnet18"):
+    with pytest.raises(UserError, match="mlp reads tables and 'utkface' is images; take convnext_tiny"):
         fit(Mlp(), [faces], [0])
     with pytest.raises(UserError, match="resnet18 reads images and 'made' is a table; take mlp"):
         fit(ResNet18(), [make_dataset()], [0])

@@ -30,6 +30,7 @@ def train(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     weights: Path | None = None,
+    pretrained: bool = False,
     seed: int = 0,
     device: str | None = None,
     method: Literal["penalty", "fairalm"] | None = None,
@@ -53,7 +54,8 @@ def train(
     Parameters
     ----------
     model
-        An architecture: mlp for tables, resnet18 for images.
+        An architecture: mlp for tables; for images resnet18, resnet50, mobilenet_v2, efficientnet_b0, squeezenet1_1,
+        vit_small_patch16_224, deit_tiny_patch16_224, swin_tiny_patch4_window7_224, convnext_tiny.
     data
         A dataset's name, or a YAML file that describes a table or images.
     out
@@ -68,13 +70,15 @@ def train(
     test_share
         Share of the rows that is kept for testing; small groups need many.
     epochs
-        At most so many rounds through the training rows (mlp 40, resnet18 16); training stops early.
+        At most so many rounds through the training rows (mlp 40, images 16); training stops early.
     batch_size
-        Rows in a step (mlp 128, resnet18 64).
+        Rows in a step (mlp 128, images 64).
     learning_rate
         The highest learning rate (0.001).
     weights
-        A safetensors file of weights to start from: a model folder's, or one with torchvision's names.
+        A safetensors file of weights to start from: a model folder's, or one with torchvision's or timm's names.
+    pretrained
+        Start from the weights that timm publishes, which it downloads and keeps: vit, deit, swin and convnext.
     seed
         Training seed.
     device
@@ -102,7 +106,7 @@ def train(
 
     refuse_taken(out)
     checked_seed(seed)
-    options = {} if weights is None else {"weights": str(weights)}
+    options = _given(weights=None if weights is None else str(weights), pretrained=pretrained or None)
     training = _given(
         max_epochs=epochs,
         batch_size=batch_size,

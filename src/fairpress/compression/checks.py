@@ -136,18 +136,25 @@ def check_kernels(data: bytes, layers: Sequence[Layer], integer: bool) -> int:
         raise NotAsAsked(
             f"{len(layers)} layers were to run on {'integer' if integer else 'float'} kernels of ONNX Runtime, "
             f"{found} run on integer ones and {len(slow)} are dequantized in every run ({_text(ops)})."
-            + _keep(slow, stored, layers)
+            + _keep(slow, stored, data, layers)
         )
     return found
 
 
 def _keep(
-    slow: Sequence[onnx.NodeProto], stored: Mapping[str, onnx.TensorProto], layers: Sequence[Layer]
+    slow: Sequence[onnx.NodeProto],
+    stored: Mapping[str, onnx.TensorProto],
+    data: bytes,
+    layers: Sequence[Layer],
 ) -> str:
-    """Name the layers to keep in float, as far as their shapes tell which they are."""
-    shapes = Counter(layer.shape for layer in layers)
-    found = [tuple(stored[n.input[0]].dims) for n in slow]
-    names = [layer.name for layer in layers if layer.shape in found and shapes[layer.shape] == 1]
+    """Name the layers to keep in float: those whose integers are dequantized, which ONNX Runtime may have transposed."""
+    found = [numpy_helper.to_array(stored[n.input[0]]) for n in slow]
+    weights = integer_weights(onnx.load_from_string(data))
+    names = [
+        layer.name
+        for layer, (_, values) in zip(layers, weights, strict=True)
+        if any(np.array_equal(own, other) for own in (values, values.T) for other in found)
+    ]
     return f" Keep these in float: keep={'|'.join(names)}." if names else ""
 
 

@@ -9,7 +9,7 @@ import torch
 
 from fairpress.compression.fake import TOP, FakeQuantizeActivation, FakeQuantizeWeight
 from fairpress.compression.maxima import MAXIMA, on_grid
-from fairpress.models.graph import is_weighted, layer_name, weighted
+from fairpress.models.graph import CONVOLUTIONS, batch_norm, is_weighted, layer_name, weighted
 from fairpress.models.quiet import quiet
 
 with quiet():
@@ -24,10 +24,19 @@ CURVES = (
     *(aten.silu.default, aten.silu_.default, aten.sigmoid.default, aten.sigmoid_.default),
     *(aten.hardswish.default, aten.hardswish_.default, aten.hardsigmoid.default, aten.hardsigmoid_.default),
 )
+# What a convolution runs together with.
+PART_OF_IT = (
+    *(batch_norm, aten.batch_norm.default, aten.relu.default, aten.relu_.default, aten.clamp.default),
+    *(aten.hardtanh.default, aten.hardtanh_.default),
+)
 
 
 class LayerQuantizer(Quantizer):
     """Mark each layer's weight, and with `activations` the inputs of layers, sums and pools.
+
+    A convolution runs on integers only where its output is rounded too: where something else reads it (a transformer
+    reads patches, ConvNeXt normalises over channels), that output is marked. A linear operator runs on integers
+    whether its output is rounded or not, but not when some readers round it and others do not.
 
     `tops` maps every layer to the largest integer of its weight; None leaves it in float. Weights take the symmetric
     range −top … top, which keeps every zero point at 0; activations are unsigned 8 bits.
@@ -61,6 +70,10 @@ class LayerQuantizer(Quantizer):
                 read = [node.args[0]]
             if read and self.activations:
                 _annotate(node, self._read(read))
+        if self.activations:
+            for node in weighted(model):
+                if self.tops[layer_name(node)] is not None:
+                    _round_output(node)
         return model
 
     def _read(self, inputs: Sequence[Any]) -> dict[Any, QuantizationSpec]:
@@ -101,11 +114,33 @@ def _annotate(node: torch.fx.Node, inputs: dict[Any, QuantizationSpec]) -> None:
     node.meta["quantization_annotation"] = QuantizationAnnotation(input_qspec_map=inputs, _annotated=True)
 
 
+def _round_output(layer: torch.fx.Node) -> None:
+    """Mark what comes out of a layer, where its readers would leave it in float, or disagree."""
+    end = layer
+    while len(end.users) == 1 and (user := next(iter(end.users))).target in PART_OF_IT:
+        end = user
+    rounded = [end in _marked(user).input_qspec_map for user in end.users]
+    if all(rounded) or (layer.target not in CONVOLUTIONS and not any(rounded)):
+        return
+    own = _marked(end)
+    own.output_qspec = _activation()
+    end.meta["quantization_annotation"] = own
+
+
+def _marked(node: torch.fx.Node) -> QuantizationAnnotation:
+    found = node.meta.get("quantization_annotation")
+    return QuantizationAnnotation(input_qspec_map={}, _annotated=True) if found is None else found
+
+
 def _is_images(node: Any) -> bool:
-    """Tell whether a value is a float feature map [rows, channels, height, width]; no counter, no scalar."""
+    """Tell whether a value is a float feature map [rows, channels, height, width]; no counter, scalar, or weight.
+
+    How many rows there are is open, so that a first axis of a fixed size is that of a weight.
+    """
     return (
         isinstance(node, torch.fx.Node)
         and node.op != "get_attr"
         and node.meta["val"].dim() == 4
         and node.meta["val"].is_floating_point()
+        and not isinstance(node.meta["val"].shape[0], int)
     )

@@ -94,7 +94,9 @@ def keeping_names(graph: GraphModule, state: Mapping[str, Tensor], example: Tens
     stored = {t.name: t for t in model.graph.initializer}
     for node in graph.graph.nodes:
         name = str(node.target)
-        if node.op == "get_attr" and node.users and not holds(stored.get(name), state[name].numpy()):
+        if node.op != "get_attr" or not node.users or name not in state:
+            continue
+        if not holds(stored.get(name), state[name].numpy()):
             raise Merged(f"the exporter did not keep {name!r} as a weight of its own")
     return model
 
@@ -128,10 +130,14 @@ def export_graph(module: nn.Module, example: Tensor) -> onnx.ModelProto:
 
 
 def holding(graph: GraphModule, state: Mapping[str, Tensor]) -> GraphModule:
-    """Put a state into a graph and return it, ready to be exported."""
+    """Put a state into a graph and return it, ready to be exported.
+
+    What the state does not speak of stays: buffers that a module keeps out of it, the same for all its networks.
+    """
     with torch.no_grad():
         for name, target in (*graph.named_parameters(), *graph.named_buffers()):
-            target.copy_(state[name])
+            if name in state:
+                target.copy_(state[name])
     return shippable(graph)
 
 

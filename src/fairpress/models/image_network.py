@@ -13,11 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from fairpress.core.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+# Of ImageNet's training images, in units of 0 … 1: what most published weights were trained with.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ImageNetwork(BaseModel):
     """A network by its `name`; a subclass says what its `body` is.
+
+    Class attributes: `mean`, `std` of the pixels its published weights read; `multiple`, to which sides of an image
+    are filled up; `least_side` of an image it can read; `makers`, the packages whose versions matter.
 
     Attributes
     ----------
@@ -30,6 +36,11 @@ class ImageNetwork(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str]
     reads: ClassVar[Literal["table", "images"]] = "images"
+    mean: ClassVar[tuple[float, float, float]] = MEAN
+    std: ClassVar[tuple[float, float, float]] = STD
+    multiple: ClassVar[int] = 1
+    least_side: ClassVar[int] = 1
+    makers: ClassVar[tuple[str, ...]] = ("torchvision",)
 
     weights: str | None = Field(default=None, exclude=True)
 
@@ -41,12 +52,28 @@ class ImageNetwork(BaseModel):
         """Return the network: uint8 pixels [rows, 3, height, width] in, logits [rows, n_classes] out.
 
         Weights are drawn from torch's global generator, as the body's makers draw them; the caller seeds it.
+
+        Raises
+        ------
+        UserError
+            The images are too small for this network.
         """
         from torch import nn
 
-        from fairpress.models.pixels import ScalePixels
+        from fairpress.models.pixels import ScalePixels, filled_up
 
-        return nn.Sequential(OrderedDict(pixels=ScalePixels(), body=self.body(shape, n_classes)))
+        high, wide = (filled_up(side, self.multiple) for side in shape[1:])
+        if min(high, wide) < self.least_side:
+            raise UserError(
+                f"{self.name} reads images of {self.least_side} × {self.least_side} pixels or more, not "
+                f"{shape[1]} × {shape[2]}; set the image size."
+            )
+        pixels = ScalePixels(self.mean, self.std, self.multiple)
+        return nn.Sequential(OrderedDict(pixels=pixels, body=self.body((shape[0], high, wide), n_classes)))
+
+    def fitted(self, given: dict[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
+        """Return weights of a file as `body` has them; here they are, name by name."""
+        return given
 
     def start(self, network: nn.Module) -> dict[str, Any]:
         """Load `weights` into a network that `build` made, and return what a card says of them.
@@ -65,9 +92,10 @@ class ImageNetwork(BaseModel):
             data = path.read_bytes()
         except OSError as error:
             raise UserError(f"cannot read the weights {path}: {error.strerror or error}.") from None
-        given = {k.removeprefix("body."): v for k, v in from_bytes(data, str(path)).items()}
         body = network.get_submodule("body")
         own = body.state_dict()
+        given = {k.removeprefix("body."): v for k, v in from_bytes(data, str(path)).items()}
+        given = self.fitted({k: v for k, v in given.items() if not k.startswith("pixels.")}, body)
         # The last layer's weight and bias are the last tensors of every classifier of torchvision and timm.
         head = set(list(own)[-2:])
         fitting = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-# Of ImageNet's training images, in units of 0 … 1: what published weights were trained with.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
 
 class ScalePixels(nn.Module):
-    """Pixels 0 … 255 [rows, 3, height, width], uint8, to zero mean and unit variance of each colour, float32."""
+    """Pixels 0 … 255 [rows, 3, height, width], uint8, to zero mean and unit variance of each colour, float32.
+
+    Attributes
+    ----------
+    multiple
+        Sides are filled up to a multiple of this number, on both ends, with the mean colour: a network that cuts
+        images into patches would leave out the rest.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], multiple: int = 1) -> None:
         super().__init__()
-        self.register_buffer("mean", 255 * torch.tensor(MEAN).view(3, 1, 1))
-        self.register_buffer("std", 255 * torch.tensor(STD).view(3, 1, 1))
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1))
+        self.multiple = multiple
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x.float() - self.mean) / self.std
+        scaled = (x.float() - self.mean) / self.std
+        high, wide = (-side % self.multiple for side in x.shape[-2:])
+        if high or wide:
+            scaled = nn.functional.pad(scaled, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
+        return scaled
+
+
+def filled_up(side: int, multiple: int) -> int:
+    """Return the side of an image after `ScalePixels`."""
+    return side + -side % multiple

@@ -17,7 +17,7 @@ class TorchvisionNetwork(ImageNetwork):
     """One of ``torchvision.models``."""
 
     def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
-        """Return torchvision's network with weights drawn anew; any height and width will do."""
+        """Return torchvision's network with weights drawn anew; any height and width from `least_side` will do."""
         if find_spec("torchvision") is None:
             raise MissingExtra(f"The network {self.name}", "torch")
         import torchvision
@@ -30,3 +30,28 @@ class ResNet18(TorchvisionNetwork):
     """ResNet-18 (He et al. 2016): 11.2 million weights, 45 MB in fp32."""
 
     name: ClassVar[str] = "resnet18"
+
+
+class ResNet50(TorchvisionNetwork):
+    """ResNet-50 (He et al. 2016): 23.5 million weights, 94 MB in fp32."""
+
+    name: ClassVar[str] = "resnet50"
+
+
+class MobileNetV2(TorchvisionNetwork):
+    """MobileNetV2 (Sandler et al. 2018): depthwise convolutions, 2.2 million weights, 9 MB in fp32."""
+
+    name: ClassVar[str] = "mobilenet_v2"
+
+
+class EfficientNetB0(TorchvisionNetwork):
+    """EfficientNet-B0 (Tan and Le 2019): squeeze and excitation, 4.0 million weights, 16 MB in fp32."""
+
+    name: ClassVar[str] = "efficientnet_b0"
+
+
+class SqueezeNet(TorchvisionNetwork):
+    """SqueezeNet 1.1 (Iandola et al. 2016): 0.7 million weights, 3 MB in fp32; a convolution is its last layer."""
+
+    name: ClassVar[str] = "squeezenet1_1"
+    least_side: ClassVar[int] = 17

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -123,7 +123,7 @@ def fit_image_network(
         data=data_of(dataset),
         seed=seed,
         provenance={
-            **_provenance(trained, config, device, way, tried, module, started_from),
+            **_provenance(trained, config, device, way, tried, module, started_from, architecture.makers),
             **({} if objective is None else {"fairness": objective.facts(0)}),
         },
     )
@@ -171,6 +171,7 @@ def _provenance(
     tried: Mapping[str, float],
     module: nn.Module,
     started_from: Mapping[str, Any],
+    makers: Sequence[str],
 ) -> dict[str, Any]:
     return {
         "training": config.model_dump(mode="json"),
@@ -188,7 +189,5 @@ def _provenance(
         "curve": [[e.loss, e.validation_loss, e.validation_accuracy] for e in trained.epochs],
         "parameters": int(sum(p.numel() for p in module.parameters())),
         **({"started_from": dict(started_from)} if started_from else {}),
-        "versions": {
-            name: version(name) for name in ("torch", "torchvision", "onnx", "onnxscript", "pillow")
-        },
+        "versions": {name: version(name) for name in ("torch", *makers, "onnx", "onnxscript", "pillow")},
     }
