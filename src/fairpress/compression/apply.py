@@ -104,6 +104,7 @@ def artifact(
     before = card.provenance.get("steps", [])
     own = replace(
         card,
+        architecture={**card.architecture, **_pruned(network)},
         recipe=str(recipe) if card.recipe == "fp32" else f"{card.recipe}+{recipe}",
         seed=seed,
         baseline=digest,
@@ -115,6 +116,12 @@ def artifact(
         },
     )
     return Artifact(own, network.onnx, None if quantized else to_bytes(network.state))
+
+
+def _pruned(network: Network) -> dict[str, Any]:
+    """Return the shapes of tensors that lost channels, for the card; nothing where none did."""
+    channels = getattr(network.architecture, "channels", ())
+    return {"channels": {name: list(shape) for name, shape in channels}} if channels else {}
 
 
 def _validation(card: ModelCard, onnx: bytes, dataset: Dataset) -> dict[str, Any]:

@@ -14,8 +14,11 @@ from typing import Any
 
 from fairpress.compression.step import Step
 from fairpress.compression.steps.checkpoint import Checkpoint
+from fairpress.compression.steps.dynamic import QuantizeDynamic
 from fairpress.compression.steps.finetune import FineTune
+from fairpress.compression.steps.kmeans import Cluster
 from fairpress.compression.steps.prune import Prune
+from fairpress.compression.steps.prune_channels import PruneChannels
 from fairpress.compression.steps.quantize import Quantize
 from fairpress.compression.steps.train_quantized import TrainQuantized
 from fairpress.core.config import parse as validate
@@ -45,7 +48,10 @@ def _quantizing() -> dict[str, _Name]:
 # The longest fitting name of a step is its name.
 _NAMES: dict[str, _Name] = {
     **_quantizing(),
+    "int8-dynamic": _Name(QuantizeDynamic, {}),
+    "kmeans-{n}": _Name(Cluster, {}, "clusters"),
     "prune-{n}": _Name(Prune, {}, "sparsity", 0.01),
+    "prune-channels-{n}": _Name(PruneChannels, {}, "share", 0.01),
     "checkpoint-{n}": _Name(Checkpoint, {}, "epochs"),
     "finetune": _Name(FineTune, {}),
 }
@@ -53,7 +59,7 @@ _NAMES: dict[str, _Name] = {
 _FIRST = ("method", "constraint", "calibration", "error", "importance", "by")
 _EXAMPLES = (
     *("fp32", "placebo", "placebo(prune-80)", "prune-80", "prune-80(scope=global)", "prune-80+int8"),
-    *("checkpoint-1", *(n for n in _NAMES if "{n}" not in n)),
+    *("checkpoint-1", "kmeans-16", "prune-channels-50", *(n for n in _NAMES if "{n}" not in n)),
 )
 
 
@@ -126,7 +132,7 @@ def _step(text: str, recipe: str) -> Step:
     name, number = match[1], ""
     if name == "placebo":
         name = "finetune"
-    if name == "prune" or name == "checkpoint":
+    if f"{name}-{{n}}" in _NAMES:
         name = f"{name}-{{n}}"
     elif name not in _NAMES and (numbered := re.fullmatch(r"(.*-)(\d{1,3})", name)):
         name, number = numbered[1] + "{n}", numbered[2]

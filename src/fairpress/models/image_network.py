@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fairpress.core.errors import UserError
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 # Of ImageNet's training images, in units of 0 … 1: what most published weights were trained with.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def _pairs(value: Any) -> Any:
+    """Let a mapping, as a card has it, stand for its pairs, which can be hashed."""
+    return tuple(value.items()) if isinstance(value, Mapping) else value
 
 
 class ImageNetwork(BaseModel):
@@ -31,6 +36,8 @@ class ImageNetwork(BaseModel):
         A local safetensors file to start training from: a model folder's, or one with the names the body gives its
         tensors. Its last layer is left out where it has another number of classes. Weights stand in the model
         folder afterwards, so that the file is needed no more.
+    channels
+        Shapes of the tensors that pruning of channels made smaller; a card tells them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +50,9 @@ class ImageNetwork(BaseModel):
     makers: ClassVar[tuple[str, ...]] = ("torchvision",)
 
     weights: str | None = Field(default=None, exclude=True)
+    channels: Annotated[tuple[tuple[str, tuple[int, ...]], ...], BeforeValidator(_pairs)] = Field(
+        default=(), exclude=True
+    )
 
     def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
         """Return the network behind the scaling: float pixels [rows, 3, height, width] in, logits out."""
@@ -60,6 +70,7 @@ class ImageNetwork(BaseModel):
         """
         from torch import nn
 
+        from fairpress.models.narrow import narrow
         from fairpress.models.pixels import ScalePixels, filled_up
 
         high, wide = (filled_up(side, self.multiple) for side in shape[1:])
@@ -69,7 +80,10 @@ class ImageNetwork(BaseModel):
                 f"{shape[1]} × {shape[2]}; set the image size."
             )
         pixels = ScalePixels(self.mean, self.std, self.multiple)
-        return nn.Sequential(OrderedDict(pixels=pixels, body=self.body((shape[0], high, wide), n_classes)))
+        body = self.body((shape[0], high, wide), n_classes)
+        network = nn.Sequential(OrderedDict(pixels=pixels, body=body))
+        narrow(network, dict(self.channels))
+        return network
 
     def fitted(self, given: dict[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
         """Return weights of a file as `body` has them; here they are, name by name."""

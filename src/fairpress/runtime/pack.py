@@ -39,17 +39,21 @@ def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
         if np.abs(values.astype(np.int16)).max(initial=0) > top:
             raise ValueError(f"{name} does not fit {width} bits")
         kind, opset, ir = FORMATS[width]
-        per_byte = 8 // width
-        fields = (values.astype(np.uint8) & (2**width - 1)).ravel()
-        fields = np.pad(fields, (0, -len(fields) % per_byte)).reshape(-1, per_byte)
-        shifts = np.arange(per_byte, dtype=np.uint8) * width
-        packed = np.bitwise_or.reduce(fields << shifts, axis=1).astype(np.uint8)
         del tensor.int32_data[:]
-        tensor.name, tensor.data_type, tensor.raw_data = f"{name}_packed", kind, packed.tobytes()
+        tensor.name, tensor.data_type, tensor.raw_data = f"{name}_packed", kind, packed(values, width)
         reader = next(i for i, node in enumerate(nodes) if name in node.input)
         nodes.insert(reader, helper.make_node("Cast", [tensor.name], [name], to=TensorProto.INT8))
         model.opset_import[0].version = max(model.opset_import[0].version, opset)
         model.ir_version = max(model.ir_version, ir)
+
+
+def packed(values: np.ndarray, width: int) -> bytes:
+    """Return integers of 2 or 4 bits, several to a byte, the first in the lowest bits."""
+    per_byte = 8 // width
+    fields = (values.astype(np.uint8) & (2**width - 1)).ravel()
+    fields = np.pad(fields, (0, -len(fields) % per_byte)).reshape(-1, per_byte)
+    shifts = np.arange(per_byte, dtype=np.uint8) * width
+    return bytes(np.bitwise_or.reduce(fields << shifts, axis=1).astype(np.uint8).tobytes())
 
 
 def weight_bits(data: bytes) -> dict[str, int]:

@@ -22,7 +22,7 @@ Bits = Literal[2, 4, 8]
 Choice = Literal["minmax", "percentile", "mse", "auto"]
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
     """Let ``conv1|fc`` stand for its parts."""
     return tuple(filter(None, value.split("|"))) if isinstance(value, str) else value
 
@@ -31,7 +31,7 @@ def _paired(value: Any) -> Any:
     """Let ``conv1:8|fc:4`` stand for pairs of a layer and its width."""
     if not isinstance(value, str):
         return value
-    pairs = [part.rpartition(":") for part in _listed(value)]
+    pairs = [part.rpartition(":") for part in listed(value)]
     if not all(name for name, _, _ in pairs):
         raise ValueError("write layer:bits, such as bits=conv1:8|fc:4")
     return tuple((name, int(bits) if bits.isdigit() else bits) for name, _, bits in pairs)
@@ -70,7 +70,7 @@ class Widths(BaseModel):
     weight_bits: Bits
     activation_bits: int = 8
     bits: Annotated[tuple[tuple[str, Bits], ...], BeforeValidator(_paired)] = ()
-    keep: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    keep: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
     keep_head: bool = False
     reduce_range: bool = False
     weights: Choice = "mse"

@@ -1,0 +1,99 @@
+"""Dynamic quantization: linear layers as 8-bit integers, their inputs rounded to the range each call has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from fairpress.compression.step import Network, Progress, Step
+from fairpress.compression.steps.quantize import engine_for, inputs, listed
+from fairpress.core.errors import UserError
+from fairpress.datasets.base import Dataset
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fairpress.compression.engine import Engine
+
+
+class QuantizeDynamic(Step):
+    """Store the weights of linear layers as 8-bit integers, a scale per output channel; no calibration rows.
+
+    The inputs of a layer become unsigned 8-bit integers at the range that they have in this call. So a row's
+    answer can depend on the rows that are run beside it: the card says so. Networks whose weights are mostly those
+    of convolutions are refused; few convolutions (a transformer's patches) stay in float.
+
+    Attributes
+    ----------
+    keep
+        Layers that stay in float: ``keep=head``.
+    rows
+        At most this many calibration rows on which the file is held against its graph.
+    """
+
+    final: ClassVar[bool] = True
+
+    keep: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
+    rows: int = Field(default=512, ge=8)
+
+    def apply(
+        self,
+        networks: Sequence[Network],
+        datasets: Sequence[Dataset],
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[Network]:
+        """Quantize each network. Raises UserError for one of convolutions, naming the first."""
+        engine = engine_for(networks[0], datasets[0])
+        out = []
+        for network, dataset in zip(networks, datasets, strict=True):
+            data, details = self._made(engine, network, inputs(dataset, "calibration", self.rows))
+            out.append(replace(network, onnx=data, details={**network.details, **details}))
+        if progress is not None:
+            progress(f"{len(out)} network{'s' if len(out) > 1 else ''} quantized")
+        return out
+
+    def _made(self, engine: Engine, network: Network, rows: Tensor) -> tuple[bytes, Mapping[str, Any]]:
+        from fairpress.compression.checks import check_zeros
+        from fairpress.compression.dynamic_file import integer_layers, multiply_integers
+        from fairpress.compression.float_file import agreement, chosen_layers, float_model
+        from fairpress.compression.ranges import weight_scales
+        from fairpress.runtime.pack import finish
+
+        state = engine.fold(network.state)
+        chosen = chosen_layers(engine, self.keep)
+        convolutions = refuse_convolutions(chosen, state)
+        chosen = [name for name in chosen if name not in convolutions]
+        model = float_model(engine, state)
+        for layer in chosen:
+            weight = state[f"{layer}.weight"]
+            scale = weight_scales(weight, 127, "mse")
+            integers = (weight / scale[:, None]).round().clamp(-127, 127)
+            state[f"{layer}.weight"] = integers * scale[:, None]
+            check_zeros(layer, integers.numpy(), weight)
+            multiply_integers(model, f"{layer}.weight", integers.numpy(), scale.numpy())
+        data = finish(model)
+        kept = dict.fromkeys([*convolutions, *self.keep], 32)
+        details = {
+            "bits": {**dict.fromkeys(chosen, 8), **kept},
+            "activation_ranges": "of each call: a row's answer can depend on the rows run beside it",
+            "integer_kernels": integer_layers(data, len(chosen)),
+        }
+        return data, {**details, **agreement(data, engine, state, rows)}
+
+
+def refuse_convolutions(layers: Sequence[str], state: Mapping[str, Tensor]) -> list[str]:
+    """Return the convolutions among layers. Raises UserError where they hold most of the weights."""
+    sizes = {name: state[f"{name}.weight"].numel() for name in layers}
+    found = [name for name in layers if state[f"{name}.weight"].dim() > 2]
+    if 2 * sum(sizes[name] for name in found) > sum(sizes.values()):
+        largest = max(found, key=lambda name: sizes[name])
+        raise UserError(
+            f"int8-dynamic is for networks of linear layers; this one's weights are mostly those of "
+            f"{len(found)} convolutions, the largest {largest!r}, and ONNX Runtime runs dynamically quantized ones slower than fp32 "
+            "(benchmarks/dynamic_convolutions.py); take int8."
+        )
+    return found

@@ -1,0 +1,144 @@
+"""Structured pruning: whole channels go, by torch-pruning's dependency graph (Fang et al. 2023, arXiv 2301.12900)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import is_dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from fairpress.compression.step import Network, Progress
+from fairpress.compression.steps.finetune import FineTune
+from fairpress.core.errors import MissingExtra, UserError
+from fairpress.datasets.base import Dataset
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class PruneChannels(FineTune):
+    """Take the channels of smallest weights out of every layer, then train on: a smaller dense network.
+
+    Channels are ranked by the Euclidean norm of their weights, averaged over the layers that a channel runs through; layers
+    that a sum joins lose the same channels. The last layer keeps its classes.
+
+    Attributes
+    ----------
+    share
+        Share of each layer's channels that go.
+    round_to
+        Each layer keeps a multiple of so many channels, for kernels' sake, and therefore somewhat more than asked.
+    """
+
+    share: float = Field(gt=0, lt=1)
+    round_to: int = Field(default=8, ge=1)
+
+    def apply(
+        self,
+        networks: Sequence[Network],
+        datasets: Sequence[Dataset],
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[Network]:
+        """Prune each network, then train all on. Raises UserError naming the layer that cannot lose channels."""
+        made = [self._narrowed(n, d) for n, d in zip(networks, datasets, strict=True)]
+        if progress is not None:
+            first = made[0].details["channels"]
+            progress(f"{first['weights_before']:,} weights pruned to {first['weights_after']:,}; training on")
+        return self.train(made, datasets, seeds, progress, lambda: None)
+
+    def _narrowed(self, network: Network, dataset: Dataset) -> Network:
+        from fairpress.compression.steps.quantize import inputs
+        from fairpress.models.blank import blank
+
+        module = blank(network.architecture, dataset)
+        module.load_state_dict(dict(network.state))
+        example = inputs(dataset, "calibration", 2)
+        before = {k: tuple(v.shape) for k, v in module.state_dict().items()}
+        weights = sum(p.numel() for p in module.parameters())
+        pruned = take_out(module.eval(), example, self.share, self.round_to)
+        state = pruned.state_dict()
+        changed = {k: tuple(v.shape) for k, v in state.items() if tuple(v.shape) != before[k]}
+        if not changed:
+            raise UserError(
+                f"no layer has so many channels that {self.share:.0%} of them could go, {self.round_to} at a time; "
+                "set round_to=1, or take a larger share."
+            )
+        told = {
+            "share": self.share,
+            "weights_before": weights,
+            "weights_after": sum(p.numel() for p in pruned.parameters()),
+        }
+        return replace(
+            network,
+            architecture=_architecture(network.architecture, pruned, changed),
+            state={k: v.detach().clone() for k, v in state.items()},
+            details={**network.details, "channels": told},
+        )
+
+
+def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) -> nn.Module:
+    """Return a copy of a network without a share of each layer's channels.
+
+    Raises
+    ------
+    UserError
+        A layer cannot lose channels: it is named.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("torch_pruning") is None:
+        raise MissingExtra("Pruning channels", "torch")
+    import torch
+    import torch_pruning
+    from torch import nn
+
+    own = copy.deepcopy(module)
+    layers = [m for m in own.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    for name, part in own.named_modules():
+        grouped = isinstance(part, nn.Conv2d) and part.groups not in (1, part.in_channels)
+        if "Attention" in type(part).__name__ or grouped:
+            raise UserError(
+                f"prune-channels cannot take channels out of layer {name!r} ({type(part).__name__}): they belong to "
+                f"{'groups' if grouped else 'heads'}. Take prune-50, which sets single weights to zero."
+            )
+    if not any(isinstance(m, nn.Conv2d) for m in layers):
+        raise UserError(
+            "prune-channels is for networks of convolutions, and this one has none; take prune-50, or train narrower layers."
+        )
+    for parameter in own.parameters():
+        parameter.requires_grad_(True)
+    try:
+        pruner = torch_pruning.pruner.BasePruner(
+            own,
+            example,
+            importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+            pruning_ratio=share,
+            ignored_layers=layers[-1:],
+            round_to=round_to,
+        )
+        pruner.step()
+        with torch.no_grad():
+            own(example)
+    except Exception as error:
+        from fairpress.models.graph import layer_at_fault
+
+        layer = layer_at_fault(own, error.__traceback__)
+        where = "the network" if layer is None else f"layer {layer!r}"
+        why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(
+            f"prune-channels cannot take channels out of {where}: {why.strip().rstrip('.')}. Take prune-50, which sets "
+            "single weights to zero."
+        ) from error
+    return own
+
+
+def _architecture(architecture: Any, pruned: nn.Module, changed: dict[str, tuple[int, ...]]) -> Any:
+    """Return the architecture of the pruned network: a module of somebody's own is its own, others tell of new shapes."""
+    if is_dataclass(architecture) and not isinstance(architecture, type):
+        return replace(architecture, module=pruned)
+    return architecture.model_copy(
+        update={"channels": tuple({**dict(architecture.channels), **changed}.items())}
+    )

@@ -1,0 +1,46 @@
+"""Give a module the shapes it has after channels were taken out, so that such a state can be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from fairpress.core.errors import UserError
+
+
+def narrow(module: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Replace, in place, the tensors named in `shapes` by such of these shapes, and what layers know of their sizes.
+
+    Raises
+    ------
+    UserError
+        The module has no such tensor.
+    """
+    for name, shape in shapes.items():
+        owner, _, last = name.rpartition(".")
+        try:
+            layer = module.get_submodule(owner)
+            old = layer.get_parameter(last) if last in layer._parameters else layer.get_buffer(last)
+        except AttributeError:
+            raise UserError(
+                f"the card tells of a pruned tensor {name!r} that the network does not have."
+            ) from None
+        new = torch.zeros(tuple(shape), dtype=old.dtype)
+        setattr(layer, last, nn.Parameter(new) if isinstance(old, nn.Parameter) else new)
+        if last == "weight":
+            _resize(layer, new.shape)
+
+
+def _resize(layer: nn.Module, shape: Sequence[int]) -> None:
+    if isinstance(layer, nn.Conv2d):
+        depthwise = layer.groups > 1 and layer.groups == layer.in_channels
+        layer.groups = shape[0] if depthwise else layer.groups
+        layer.out_channels, layer.in_channels = shape[0], shape[1] * layer.groups
+    elif isinstance(layer, nn.Linear):
+        layer.out_features, layer.in_features = shape
+    elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
+        layer.num_features = shape[0]
+    elif isinstance(layer, nn.LayerNorm):
+        layer.normalized_shape = tuple(shape)
