@@ -17,6 +17,7 @@ from fairpress.compression.steps.checkpoint import Checkpoint
 from fairpress.compression.steps.dynamic import QuantizeDynamic
 from fairpress.compression.steps.finetune import FineTune
 from fairpress.compression.steps.kmeans import Cluster
+from fairpress.compression.steps.mixed import Mixed
 from fairpress.compression.steps.prune import Prune
 from fairpress.compression.steps.prune_channels import PruneChannels
 from fairpress.compression.steps.quantize import Quantize
@@ -49,6 +50,7 @@ def _quantizing() -> dict[str, _Name]:
 _NAMES: dict[str, _Name] = {
     **_quantizing(),
     "int8-dynamic": _Name(QuantizeDynamic, {}),
+    "mixed": _Name(Mixed, {}),
     "kmeans-{n}": _Name(Cluster, {}, "clusters"),
     "prune-{n}": _Name(Prune, {}, "sparsity", 0.01),
     "prune-channels-{n}": _Name(PruneChannels, {}, "share", 0.01),

@@ -16,8 +16,10 @@ from fairpress.datasets.splits import SplitOptions
 
 _CONFIGS = {
     "adult": "fairpress.datasets.adult:Adult",
+    "celeba": "fairpress.datasets.celeba:Celeba",
     "compas": "fairpress.datasets.compas:Compas",
     "compas-intervals": "fairpress.datasets.compas_intervals:CompasIntervals",
+    "fairface": "fairpress.datasets.fairface:Fairface",
     "utkface": "fairpress.datasets.utkface:Utkface",
 }
 # Not among the names that ship: these are the user's own.
@@ -31,6 +33,10 @@ class _Readable(Protocol):
     files: tuple[SourceFile, ...]
 
     def read(self, say: Say) -> Dataset: ...
+
+
+class _Placed(Protocol):
+    def place(self) -> Path: ...
 
 
 def names() -> list[str]:
@@ -91,8 +97,7 @@ def fetch(name: str, say: Say = tell) -> list[Path]:
 
     Raises UserError where that fails, or saying how to get a dataset that may not be passed on.
     """
-    if name == "utkface":
-        from fairpress.datasets.utkface import Utkface
-
-        return [Utkface().place()]
-    return find(cast("_Readable", config_class(name)).files, say)
+    config = config_class(name)
+    if hasattr(config, "place"):  # faces that may not be passed on
+        return [cast("_Placed", config()).place()]
+    return find(cast("_Readable", config).files, say)

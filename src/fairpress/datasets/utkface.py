@@ -17,7 +17,8 @@ from fairpress.datasets.build import build
 from fairpress.datasets.groups import binned
 from fairpress.datasets.image_cache import decoded
 from fairpress.datasets.image_notes import left_out, prepared, refuse_unreadable
-from fairpress.datasets.sources import Say, SourceFile, cache_folder
+from fairpress.datasets.image_places import place_of
+from fairpress.datasets.sources import Say, SourceFile
 from fairpress.datasets.splits import SplitOptions
 
 HOME = "https://susanqq.github.io/UTKFace/"
@@ -70,16 +71,10 @@ class Utkface(SplitOptions):
 
     def place(self) -> Path:
         """Return the folder that holds the pictures. Raises UserError saying how to get them."""
-        places = [Path(self.folder).expanduser()] if self.folder else default_places()
-        for place in places:
-            if place.is_dir():
-                return place
-        looked = ", ".join(str(p) for p in places)
-        raise UserError(
-            f"UTKFace is not on this machine (looked for {looked}). It may not be passed on, so fairpress does not "
-            f"fetch it: get it at {HOME} (“Aligned & Cropped Faces”), unpack the .jpg files into a folder named "
-            "utkface, and set FAIRPRESS_DATA to the folder that holds utkface."
+        how = (
+            f"get it at {HOME} (“Aligned & Cropped Faces”), unpack the .jpg files into a folder named utkface"
         )
+        return place_of("UTKFace", "utkface", self.folder, how)
 
     def read(self, say: Say) -> Dataset:
         """Read the pictures and return the dataset; raises UserError when there are none."""
@@ -118,12 +113,6 @@ class Utkface(SplitOptions):
             notes=tuple(notes),
             unprinted=("folder",),
         )
-
-
-def default_places() -> list[Path]:
-    """Return where the pictures are looked for, the nearest first."""
-    shared = os.environ.get("FAIRPRESS_DATA")
-    return [p / "utkface" for p in ([Path(shared).expanduser()] if shared else []) + [cache_folder()]]
 
 
 def _named(folder: Path) -> tuple[list[str], np.ndarray, list[str]]:

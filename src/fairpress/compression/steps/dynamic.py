@@ -92,8 +92,8 @@ def refuse_convolutions(layers: Sequence[str], state: Mapping[str, Tensor]) -> l
     if 2 * sum(sizes[name] for name in found) > sum(sizes.values()):
         largest = max(found, key=lambda name: sizes[name])
         raise UserError(
-            f"int8-dynamic is for networks of linear layers; this one's weights are mostly those of "
-            f"{len(found)} convolutions, the largest {largest!r}, and ONNX Runtime runs dynamically quantized ones slower than fp32 "
-            "(benchmarks/dynamic_convolutions.py); take int8."
+            "int8-dynamic is for networks of linear layers; this one's weights are mostly those of "
+            f"{len(found)} convolutions, the largest {largest!r}, and ONNX Runtime runs dynamically quantized ones "
+            "slower than fp32 (benchmarks/dynamic_convolutions.py); take int8."
         )
     return found

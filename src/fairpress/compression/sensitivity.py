@@ -1,0 +1,63 @@
+"""What rounding one layer's weights does to a network's answers, on calibration rows; every other layer stays in float."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fairpress.compression.calibrate import chunks
+from fairpress.compression.engine import Engine
+from fairpress.compression.ranges import weight_scales
+from fairpress.compression.scheme import Scheme
+from fairpress.models.slots import Slots
+
+
+def measure(
+    engine: Engine,
+    state: Mapping[str, Tensor],
+    layers: Sequence[str],
+    widths: Sequence[int],
+    rows: Tensor,
+) -> dict[str, dict[int, float]]:
+    """Return layer → width → mean Kullback-Leibler divergence, nats a row, of the answers from the float network's.
+
+    Measured by rounding each layer alone, as HAWQ and its kin estimate by second derivatives (Dong et al. 2019, arXiv
+    1905.03696). Activations are not rounded: they have 8 bits in all that is chosen between.
+
+    Parameters
+    ----------
+    state
+        The (folded) float state.
+    rows
+        Inputs [rows, …] of the calibration part; never test rows.
+    """
+    slots = Slots(engine.folded)
+
+    def answers(own: Mapping[str, Tensor]) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([slots.call(own, chunk) for chunk in chunks(rows)]).double().log_softmax(-1)
+
+    wanted = answers(state)
+    return {
+        layer: {
+            bits: divergence(
+                answers({**state, f"{layer}.weight": rounded(state[f"{layer}.weight"], bits)}), wanted
+            )
+            for bits in widths
+        }
+        for layer in layers
+    }
+
+
+def divergence(found: Tensor, wanted: Tensor) -> float:
+    """Return Σ p·(ln p − ln q), the mean over rows of log-probabilities [rows, classes]."""
+    return max(0.0, float(nn.functional.kl_div(found, wanted, reduction="batchmean", log_target=True)))
+
+
+def rounded(weight: Tensor, bits: int) -> Tensor:
+    """Return a weight on its grid of least squared error, a scale per output channel."""
+    top = Scheme().top(bits)
+    scale = weight_scales(weight.flatten(1), top, "mse").view(-1, *[1] * (weight.dim() - 1))
+    return (weight / scale).round().clamp(-top, top) * scale

@@ -1,0 +1,162 @@
+"""Mixed precision: each layer 8, 4 or 2 bits, so that a file within a budget of bytes changes answers least."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from fairpress.compression.step import Network, Progress, Step
+from fairpress.compression.steps.quantize import Bits, Widths, engine_for, inputs, warn_of_saturation
+from fairpress.core.errors import UserError
+from fairpress.datasets.base import Dataset
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fairpress.compression.engine import Engine, Quantized
+
+WIDTHS = (8, 4, 2)
+UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1_000_000}
+TRIES = 6
+
+
+def _bytes(value: Any) -> Any:
+    """Let ``6.3MB`` stand for its bytes."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KM]?B?)", value.upper()) if isinstance(value, str) else None
+    return round(float(match[1]) * UNITS[match[2]]) if match and match[2] in UNITS else value
+
+
+class Mixed(Widths, Step):
+    """Measure what each width does to each layer, choose by a mixed-integer linear program, quantize as `Quantize` does.
+
+    Attributes
+    ----------
+    budget
+        Bytes that the file may have: 20000, 20KB, 6.3MB.
+    bits
+        Layers whose width is not chosen but said: ``bits=conv1:8``.
+    """
+
+    final: ClassVar[bool] = True
+
+    budget: Annotated[int, BeforeValidator(_bytes)] = Field(ge=1)
+    weight_bits: Bits = 8
+
+    def apply(
+        self,
+        networks: Sequence[Network],
+        datasets: Sequence[Dataset],
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[Network]:
+        """Quantize each network with widths of its own. Raises UserError where no widths fit the budget."""
+        engine = engine_for(networks[0], datasets[0])
+        out, made = [], []
+        for network, dataset in zip(networks, datasets, strict=True):
+            rows = inputs(dataset, "calibration", self.rows)
+            held_out = (
+                inputs(dataset, "validation", self.rows)
+                if "auto" in (self.weights, self.activations)
+                else None
+            )
+            quantized, told = self._one(engine, network, rows, held_out)
+            made.append(quantized)
+            details = {"calibration_rows": len(rows), **quantized.details, **told}
+            out.append(replace(network, onnx=quantized.onnx, details={**network.details, **details}))
+            if progress is not None:
+                widths = list(quantized.details["bits"].values())
+                counts = ", ".join(f"{widths.count(w)} at {w}" for w in (32, *WIDTHS) if w in widths)
+                progress(f"{len(quantized.onnx):,} bytes of {self.budget:,}: layers {counts} bits")
+        if progress is not None:
+            warn_of_saturation(made, progress)
+        return out
+
+    def _one(
+        self, engine: Engine, network: Network, rows: Tensor, held_out: Tensor | None
+    ) -> tuple[Quantized, Mapping[str, Any]]:
+        from fairpress.compression.allocate import allocate
+        from fairpress.compression.quantizer import layers
+        from fairpress.compression.sensitivity import divergence, measure
+
+        state = engine.fold(network.state)
+        said = dict(self.bits)
+        chosen_of = [n for n, w in self.scheme.widths(layers(engine.folded)).items() if w is not None]
+        harm = measure(engine, state, chosen_of, WIDTHS, rows)
+        free = {n: {w: h for w, h in harm[n].items() if said.get(n, w) == w} for n in chosen_of}
+        sizes = {n: state[f"{n}.weight"].numel() for n in chosen_of}
+        cost = {n: {w: -(-sizes[n] * w // 8) for w in free[n]} for n in chosen_of}
+
+        def quantized(bits: Mapping[str, int]) -> Quantized:
+            return self._quantized(engine, network, bits, rows, held_out)
+
+        # What a file has beside its weights is known only when there is one: start from the widest, then correct.
+        bits = {n: max(free[n]) for n in chosen_of}
+        made = quantized(bits)
+        for _ in range(TRIES):
+            room = self.budget - (len(made.onnx) - sum(cost[n][bits[n]] for n in chosen_of))
+            found = allocate(free, cost, room)
+            if found is None:
+                least = len(made.onnx) - sum(cost[n][bits[n]] - min(cost[n].values()) for n in chosen_of)
+                raise UserError(
+                    f"no widths make a file of {self.budget:,} bytes: the smallest has about {least:,}; raise the budget."
+                )
+            if found == bits and len(made.onnx) <= self.budget:
+                break
+            bits, made = found, quantized(found)
+            if len(made.onnx) <= self.budget:
+                break
+        if len(made.onnx) > self.budget:
+            raise UserError(
+                f"widths chosen for {self.budget:,} bytes make a file of {len(made.onnx):,}; raise the budget."
+            )
+        after = made.graph(rows).double().log_softmax(-1)
+        before = _answers(engine, state, rows)
+        told = {
+            "budget": self.budget,
+            "sensitivity": {
+                n: {"weights": sizes[n], "bits": bits[n], **{str(w): h for w, h in harm[n].items()}}
+                for n in chosen_of
+            },
+            "divergence": {
+                "predicted": sum(harm[n][bits[n]] for n in chosen_of),
+                "measured": divergence(after, before),
+            },
+        }
+        return made, told
+
+    def _quantized(
+        self,
+        engine: Engine,
+        network: Network,
+        bits: Mapping[str, int],
+        rows: Tensor,
+        held_out: Tensor | None,
+    ) -> Quantized:
+        from fairpress.compression.engine import quantize_many
+
+        scheme = replace(self.scheme, bits=tuple(bits.items()))
+        (made,) = quantize_many(
+            engine,
+            [network.state],
+            [rows],
+            scheme,
+            weights=self.weights,
+            activations=self.activations,
+            validation=None if held_out is None else [held_out],
+        )
+        return made
+
+
+def _answers(engine: Engine, state: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+    import torch
+
+    from fairpress.compression.calibrate import chunks
+    from fairpress.models.slots import Slots
+
+    slots = Slots(engine.folded)
+    with torch.no_grad():
+        return torch.cat([slots.call(state, c) for c in chunks(rows)]).double().log_softmax(-1)
