@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from fairpress.compression.step import Network, Progress, Step
-from fairpress.compression.steps.quantize import Bits, Widths, engine_for, inputs, warn_of_saturation
+from fairpress.compression.steps.quantize import Bits, Widths, engine_for, warn_of_saturation
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset
 
@@ -46,6 +46,10 @@ class Mixed(Widths, Step):
     budget: Annotated[int, BeforeValidator(_bytes)] = Field(ge=1)
     weight_bits: Bits = 8
 
+    def plain(self) -> Mixed:
+        """Return the same step, calibrated without regard to groups."""
+        return self.model_copy(update=self.plain_rows())
+
     def apply(
         self,
         networks: Sequence[Network],
@@ -56,16 +60,15 @@ class Mixed(Widths, Step):
         """Quantize each network with widths of its own. Raises UserError where no widths fit the budget."""
         engine = engine_for(networks[0], datasets[0])
         out, made = [], []
-        for network, dataset in zip(networks, datasets, strict=True):
-            rows = inputs(dataset, "calibration", self.rows)
-            held_out = (
-                inputs(dataset, "validation", self.rows)
-                if "auto" in (self.weights, self.activations)
-                else None
+        calibration, how = self.calibration_rows(datasets, seeds)
+        validation, groups = self.validation_rows(datasets) or (None, None)
+        for i, (network, rows) in enumerate(zip(networks, calibration, strict=True)):
+            held_out = None if validation is None else validation[i]
+            quantized, told = self._one(
+                engine, network, rows, held_out, None if groups is None else groups[i]
             )
-            quantized, told = self._one(engine, network, rows, held_out)
             made.append(quantized)
-            details = {"calibration_rows": len(rows), **quantized.details, **told}
+            details = {"calibration_rows": len(rows), **how[i], **quantized.details, **told}
             out.append(replace(network, onnx=quantized.onnx, details={**network.details, **details}))
             if progress is not None:
                 widths = list(quantized.details["bits"].values())
@@ -76,7 +79,7 @@ class Mixed(Widths, Step):
         return out
 
     def _one(
-        self, engine: Engine, network: Network, rows: Tensor, held_out: Tensor | None
+        self, engine: Engine, network: Network, rows: Tensor, held_out: Tensor | None, groups: Tensor | None
     ) -> tuple[Quantized, Mapping[str, Any]]:
         from fairpress.compression.allocate import allocate
         from fairpress.compression.quantizer import layers
@@ -91,7 +94,7 @@ class Mixed(Widths, Step):
         cost = {n: {w: -(-sizes[n] * w // 8) for w in free[n]} for n in chosen_of}
 
         def quantized(bits: Mapping[str, int]) -> Quantized:
-            return self._quantized(engine, network, bits, rows, held_out)
+            return self._quantized(engine, network, bits, rows, held_out, groups)
 
         # What a file has beside its weights is known only when there is one: start from the widest, then correct.
         bits = {n: max(free[n]) for n in chosen_of}
@@ -135,6 +138,7 @@ class Mixed(Widths, Step):
         bits: Mapping[str, int],
         rows: Tensor,
         held_out: Tensor | None,
+        groups: Tensor | None,
     ) -> Quantized:
         from fairpress.compression.engine import quantize_many
 
@@ -147,6 +151,7 @@ class Mixed(Widths, Step):
             weights=self.weights,
             activations=self.activations,
             validation=None if held_out is None else [held_out],
+            groups=None if groups is None else [groups],
         )
         return made
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fairpress.compression.step import Network, Progress
 from fairpress.compression.steps.finetune import FineTune
@@ -35,6 +35,14 @@ class PruneChannels(FineTune):
     share: float = Field(gt=0, lt=1)
     round_to: int = Field(default=8, ge=1)
 
+    @model_validator(mode="after")
+    def _dense_is_at_hand(self) -> Self:
+        if self.method == "ceag":
+            raise ValueError(
+                "method=ceag holds a network against itself before the step, which has other channels here"
+            )
+        return self
+
     def apply(
         self,
         networks: Sequence[Network],
@@ -47,7 +55,7 @@ class PruneChannels(FineTune):
         if progress is not None:
             first = made[0].details["channels"]
             progress(f"{first['weights_before']:,} weights pruned to {first['weights_after']:,}; training on")
-        return self.train(made, datasets, seeds, progress, lambda: None)
+        return self.train(made, datasets, seeds, progress, lambda seen: None)
 
     def _narrowed(self, network: Network, dataset: Dataset) -> Network:
         from fairpress.compression.steps.quantize import inputs
