@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from torch import nn
 
+    from fairpress.reporting.compared import Compared
     from fairpress.runtime.bench_result import Bench
     from fairpress.runtime.foreign import Foreign
 
@@ -30,6 +31,7 @@ __all__ = [
     "Dataset",
     "audit",
     "bench",
+    "compare",
     "compress",
     "export_cells",
     "load_dataset",
@@ -357,6 +359,82 @@ def mitigate(
     artifact = open_model(base)
     dataset = load_dataset(data) if isinstance(data, str) else data_of(artifact) if data is None else data
     return mitigated(artifact, dataset, method=method, by=by, seed=seed, **options)
+
+
+def compare(
+    base: Model,
+    recipes: Sequence[str] | Mapping[str, str | Model],
+    *,
+    data: Dataset | str | None = None,
+    by: Sequence[str],
+    positive: str | None = None,
+    margin: float = 0.02,
+    confidence: float = 0.95,
+    seed: int | None = None,
+    placebos: bool = True,
+    runtime: str = "onnxruntime",
+    say: Callable[[str], None] | None = None,
+) -> Compared:
+    """Compress a model by several recipes, run all files on the test rows, audit them, and return one table.
+
+    Parameters
+    ----------
+    base
+        A model folder or artifact, whose float weights are at hand.
+    recipes
+        Recipes; or name → recipe, or an artifact or model folder that was made before.
+    data
+        A dataset or its name, found from the card if not given.
+    by, positive, margin, confidence
+        As in `audit`.
+    placebos
+        Whether recipes that train get their control beside them: the same training with nothing compressed.
+    runtime
+        What runs all models.
+
+    Raises
+    ------
+    UserError
+        A recipe is none, two models have one name, or the data does not fit.
+    """
+    from fairpress.compression.recipes import parse
+    from fairpress.reporting.compared import Compared
+
+    if isinstance(recipes, str):
+        raise UserError(f"give a list of recipes, such as [{recipes!r}].")
+    named = dict(recipes) if isinstance(recipes, Mapping) else {str(parse(r)): r for r in recipes}
+    if not named:
+        raise UserError("name at least one recipe, such as ['int8'].")
+    origin = open_model(base)
+    first = str(origin.card.recipe)
+    texts = {name: parse(r) for name, r in named.items() if isinstance(r, str) and not Path(r).is_dir()}
+    made = [n for n, r in texts.items() if not r.steps]
+    if first in named or made:
+        raise UserError(
+            f"{(made or [first])[0]!r} is the baseline itself, which stands in the table already."
+        )
+    if placebos:
+        controls = {str(p): p for r in texts.values() if (p := r.placebo()) is not None}
+        texts |= {name: p for name, p in controls.items() if name not in named}
+    dataset = data_of(origin) if data is None else load_dataset(data) if isinstance(data, str) else data
+    models: dict[str, Artifact] = {first: origin}
+    for name in (*named, *(n for n in texts if n not in named)):
+        if name in texts:
+            if say is not None:
+                say(f"{name}:")
+            models[name] = compress(origin, str(texts[name]), data=dataset, seed=seed, say=say)
+        else:
+            models[name] = open_model(named[name])
+    table = predict(models, dataset, runtime=runtime)
+    found = audit(
+        table,
+        baseline=first,
+        by=by,
+        positive=positive or dataset.task.positive,
+        margin=margin,
+        confidence=confidence,
+    )
+    return Compared(found, {name: artifact.size for name, artifact in models.items()})
 
 
 def predict(

@@ -11,7 +11,7 @@ from fairpress.core.estimate import Estimate
 from fairpress.reporting.words import METRIC, WORD, points
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment, Template
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -43,11 +43,16 @@ def cell(estimate: Estimate) -> str:
     return escape(points(estimate)) if estimate.estimable else "--"
 
 
-@lru_cache(maxsize=1)
 def _template() -> Template:
+    return environment().get_template("audit.tex.j2")
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """Return what reads templates of LaTeX, whose own braces and percent signs stand for themselves."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("fairpress.reporting"),
         autoescape=False,
         undefined=StrictUndefined,
@@ -60,4 +65,3 @@ def _template() -> Template:
         comment_start_string="<#",
         comment_end_string="#>",
     )
-    return environment.get_template("audit.tex.j2")

@@ -39,7 +39,7 @@ def widen_two_bits(data: bytes) -> bytes:
 
 
 def constants_apart(data: bytes) -> bytes:
-    """Return the network in which every quantizer and dequantizer has constants of its own.
+    """Return the network in which every quantizer, dequantizer and integer product has constants of its own.
 
     ONNX Runtime 1.32 turns signed 8-bit constants into unsigned ones for its exact kernels and fails where two nodes
     share one ("Attempt to replace the existing tensor").
@@ -50,7 +50,7 @@ def constants_apart(data: bytes) -> bytes:
     stored = {t.name: t for t in model.graph.initializer}
     seen: set[str] = set()
     for node in model.graph.node:
-        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear", "MatMulInteger"):
             continue
         for i, name in enumerate(node.input):
             if name in stored and name in seen:
