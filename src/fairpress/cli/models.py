@@ -26,8 +26,12 @@ def compress(base: Path, /, *, recipe: str, out: Path, seed: int | None = None) 
 
     int8, int4, int2: weights of that many bits, activations of 8 bits.
     w8, w4, w2: weights only.
+    mixed(budget=6.3MB): 8, 4 or 2 bits for each layer, chosen so that the file keeps a budget and answers change least.
+    int8-dynamic: linear layers only, inputs rounded to the range of each call.
+    kmeans-16: each layer's weights take 16 values of its own.
     qat-int8, qat-int4, qat-int2: trained on while rounded.
     prune-50, prune-80 …: the smallest weights to zero, while training goes on.
+    prune-channels-50: whole channels of convolutions go, and the smaller network trains on.
     placebo: trained on alike, and not compressed.
     checkpoint-1, checkpoint-2 …: the baseline after that epoch.
 

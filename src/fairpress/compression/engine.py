@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
@@ -22,7 +23,7 @@ from fairpress.compression.checks import check_agreement, check_file, untouched
 from fairpress.compression.prepared import Prepared, prepare
 from fairpress.compression.scheme import Scheme
 from fairpress.compression.template import Template, make_template
-from fairpress.models.export import Merged
+from fairpress.models.export import Merged, keeping_names
 from fairpress.models.graph import Fold, fold_graph, fold_state, folds, trace
 from fairpress.models.registry import build
 
@@ -72,6 +73,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._templates: dict[Hashable, Template] = {}
+        self._floats: onnx.ModelProto | None = None
 
     def prepare(self, scheme: Scheme) -> Prepared:
         """Return the graph that ships, with the rounding of a scheme. Raises UserError for an unknown layer."""
@@ -102,6 +104,15 @@ class Engine:
             **agreement,
         }
         return Quantized(data, prepared, made.state, details)
+
+    def float_template(self, state: Mapping[str, Tensor]) -> onnx.ModelProto:
+        """Return the folded graph in float, each tensor under the name it has in `state`; exported once.
+
+        Raises `models.export.Merged` where the exporter made one constant of several weights.
+        """
+        if self._floats is None:
+            self._floats = keeping_names(self.folded, state, self.example)
+        return self._floats
 
     def _template(self, prepared: Prepared, made: Calibrated) -> Template:
         """Return the template of all files with these layers: bits change numbers, and not the graph."""

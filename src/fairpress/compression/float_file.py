@@ -13,7 +13,7 @@ from fairpress.compression.checks import NotAsAsked, check_agreement, check_no_r
 from fairpress.compression.engine import CHECKED_NUMBERS, CHECKED_ROWS, Engine
 from fairpress.compression.quantizer import layers
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.models.export import Merged, filled, keeping_names
+from fairpress.models.export import Merged, filled
 from fairpress.models.slots import Slots
 
 
@@ -26,7 +26,7 @@ def float_model(engine: Engine, state: Mapping[str, Tensor]) -> onnx.ModelProto:
         The exporter made one constant of several weights.
     """
     try:
-        template = keeping_names(engine.folded, state, engine.example)
+        template = engine.float_template(state)
     except Merged as error:
         raise NotAsAsked(f"{error}; weights of this network cannot be told apart in its file.") from None
     return filled(template, {k: v.detach().cpu().numpy() for k, v in state.items()})
