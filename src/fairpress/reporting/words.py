@@ -206,7 +206,24 @@ def who_pays(comparison: Comparison) -> str:
     together = ""
     if loss.estimate.low is not None and loss.estimate.low > 0:
         together = f"All together lose {points(loss.estimate).lstrip('+')} points of {METRIC[loss.metric]}. "
+    if comparison.disparate:
+        group, metric, excess = _furthest_behind(groups)
+        return (
+            f"{together}No single group is shown to pay by itself, but {group_name(group.values)} fares worse than the "
+            f"rest, in {METRIC[metric]} by {points(excess).lstrip('+')} points. {comparison.overall.sentence}"
+        )
     return f"{together}No single group is shown to pay, nor is it ruled out. {comparison.overall.sentence}"
+
+
+def _furthest_behind(groups: Sequence[GroupComparison]) -> tuple[GroupComparison, str, Estimate]:
+    """Return the group and metric whose loss beyond that of the rest is the surest after correction, and that excess."""
+    found = [
+        (group, loss.metric, loss.excess)
+        for group in groups
+        for loss in group.losses
+        if loss.excess is not None and loss.excess.p_adjusted is not None
+    ]
+    return min(found, key=lambda f: (f[2].p_adjusted, -(f[2].value or 0.0)))
 
 
 def worst_loss(group: GroupComparison) -> Loss:

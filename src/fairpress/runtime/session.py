@@ -6,15 +6,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.runtime.contract import Input, Kernels, Runtime, processor, readable
-
-if TYPE_CHECKING:
-    pass
 
 NUMPY = {
     "tensor(float)": np.float32,
