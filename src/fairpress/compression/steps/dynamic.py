@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
-
-from fairpress.compression.step import Network, Progress, Step
-from fairpress.compression.steps.quantize import engine_for, inputs, listed
+from fairpress.compression.step import Network
+from fairpress.compression.steps.rewrite import Rewrite
 from fairpress.core.errors import UserError
-from fairpress.datasets.base import Dataset
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,44 +15,18 @@ if TYPE_CHECKING:
     from fairpress.compression.engine import Engine
 
 
-class QuantizeDynamic(Step):
+class QuantizeDynamic(Rewrite):
     """Store the weights of linear layers as 8-bit integers, a scale per output channel; no calibration rows.
 
     The inputs of a layer become unsigned 8-bit integers at the range that they have in this call. So a row's
     answer can depend on the rows that are run beside it: the card says so. Networks whose weights are mostly those
     of convolutions are refused; few convolutions (a transformer's patches) stay in float.
-
-    Attributes
-    ----------
-    keep
-        Layers that stay in float: ``keep=head``.
-    rows
-        At most this many calibration rows on which the file is held against its graph.
     """
 
-    final: ClassVar[bool] = True
+    done: ClassVar[str] = "quantized"
 
-    keep: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
-    rows: int = Field(default=512, ge=8)
-
-    def apply(
-        self,
-        networks: Sequence[Network],
-        datasets: Sequence[Dataset],
-        seeds: Sequence[int],
-        progress: Progress | None = None,
-    ) -> list[Network]:
-        """Quantize each network. Raises UserError for one of convolutions, naming the first."""
-        engine = engine_for(networks[0], datasets[0])
-        out = []
-        for network, dataset in zip(networks, datasets, strict=True):
-            data, details = self._made(engine, network, inputs(dataset, "calibration", self.rows))
-            out.append(replace(network, onnx=data, details={**network.details, **details}))
-        if progress is not None:
-            progress(f"{len(out)} network{'s' if len(out) > 1 else ''} quantized")
-        return out
-
-    def _made(self, engine: Engine, network: Network, rows: Tensor) -> tuple[bytes, Mapping[str, Any]]:
+    def file(self, engine: Engine, network: Network, rows: Tensor) -> tuple[bytes, Mapping[str, Any]]:
+        """Let linear layers multiply integers. Raises UserError for a network of convolutions, naming the largest."""
         from fairpress.compression.checks import check_zeros
         from fairpress.compression.dynamic_file import integer_layers, multiply_integers
         from fairpress.compression.float_file import agreement, chosen_layers, float_model

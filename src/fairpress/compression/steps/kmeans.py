@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from fairpress.compression.step import Network, Progress, Step
-from fairpress.compression.steps.quantize import engine_for, inputs, listed
-from fairpress.datasets.base import Dataset
+from fairpress.compression.step import Network
+from fairpress.compression.steps.rewrite import Rewrite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 ITERATIONS = 100
 
 
-class Cluster(Step):
+class Cluster(Rewrite):
     """Replace each layer's weights by the nearest of a few values of its own, stored once, and packed indices.
 
     The file holds the indices at 2, 4 or 8 bits and looks the values up (Gather) when it is loaded: smaller, and as
@@ -30,37 +28,14 @@ class Cluster(Step):
     ----------
     clusters
         Values of each layer, 2 … 256.
-    keep
-        Layers that stay as they are: ``keep=conv1|fc``.
-    rows
-        At most this many calibration rows on which the file is held against its graph.
     """
 
-    final: ClassVar[bool] = True
+    done: ClassVar[str] = "clustered"
 
     clusters: int = Field(ge=2, le=256)
-    keep: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
-    rows: int = Field(default=512, ge=8)
 
-    def apply(
-        self,
-        networks: Sequence[Network],
-        datasets: Sequence[Dataset],
-        seeds: Sequence[int],
-        progress: Progress | None = None,
-    ) -> list[Network]:
-        """Cluster each network's weights, batch norms folded into them, and make its file."""
-        engine = engine_for(networks[0], datasets[0])
-        out = []
-        for network, dataset in zip(networks, datasets, strict=True):
-            rows = inputs(dataset, "calibration", self.rows)
-            data, details = self._made(engine, network, rows)
-            out.append(replace(network, onnx=data, details={**network.details, **details}))
-        if progress is not None:
-            progress(f"{len(out)} network{'s' if len(out) > 1 else ''} clustered")
-        return out
-
-    def _made(self, engine: Engine, network: Network, rows: Tensor) -> tuple[bytes, Mapping[str, Any]]:
+    def file(self, engine: Engine, network: Network, rows: Tensor) -> tuple[bytes, Mapping[str, Any]]:
+        """Cluster each layer's weights and store indices and values."""
         from fairpress.compression.codebook import look_up, look_ups
         from fairpress.compression.float_file import agreement, chosen_layers, float_model
         from fairpress.runtime.pack import finish
