@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field, model_validator
 
 from fairpress.compression.step import Network, Progress, Step
+from fairpress.compression.zeros import keep_zeros
 from fairpress.datasets.base import Dataset
 from fairpress.training.fairness import Constrained
 
@@ -164,8 +165,6 @@ def in_evaluation(module: nn.Module, inputs: Tensor) -> Tensor:
 
 def zeros_stay(networks: Sequence[Network], parameters: Mapping[str, Tensor]) -> AfterStep | None:
     """Return what keeps the zeros of networks that were pruned; None where none was."""
-    from fairpress.compression.steps.prune import keep_zeros
-
     return keep_zeros(parameters) if any("sparsity" in n.details for n in networks) else None
 
 

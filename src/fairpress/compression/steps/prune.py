@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from fairpress.compression.step import Network, Progress
 from fairpress.compression.steps.finetune import FineTune, Seen
+from fairpress.compression.zeros import prunable
 from fairpress.datasets.base import Dataset
 
 if TYPE_CHECKING:
@@ -43,22 +44,6 @@ def keep_largest(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
         return [torch.ones_like(w) for w in weights]
     threshold = flat.kthvalue(dropped, dim=1).values
     return [(w.abs() > threshold.view(-1, *[1] * (w.dim() - 1))).to(w) for w in weights]
-
-
-def prunable(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights [networks, out, in, …] among parameters [networks, …]: no biases, no scales of channels."""
-    return {name: value for name, value in parameters.items() if value.dim() >= 3}
-
-
-def keep_zeros(parameters: Mapping[str, Tensor]) -> Callable[[float, dict[str, Tensor]], None]:
-    """Return what puts back to zero, after every step, the weights that are zero now."""
-    masks = {name: (value.detach() != 0).to(value) for name, value in prunable(parameters).items()}
-
-    def mask(_done: float, now: dict[str, Tensor]) -> None:
-        for name, kept in masks.items():
-            now[name].mul_(kept)
-
-    return mask
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,25 @@
+"""Which weights pruning may set to zero, and how those that are zero stay so while a network trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def prunable(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights [networks, out, in, …] among parameters [networks, …]: no biases, no scales of channels."""
+    return {name: value for name, value in parameters.items() if value.dim() >= 3}
+
+
+def keep_zeros(parameters: Mapping[str, Tensor]) -> Callable[[float, dict[str, Tensor]], None]:
+    """Return what puts back to zero, after every step, the weights that are zero now."""
+    masks = {name: (value.detach() != 0).to(value) for name, value in prunable(parameters).items()}
+
+    def mask(_done: float, now: dict[str, Tensor]) -> None:
+        for name, kept in masks.items():
+            now[name].mul_(kept)
+
+    return mask
