@@ -22,7 +22,6 @@ import numpy as np
 import onnx
 import torch
 
-from fairpress.api import open_model
 from fairpress.auditing.intervals import wilson
 from fairpress.compression.engine import Engine, quantize_many
 from fairpress.compression.scheme import Scheme
@@ -32,6 +31,7 @@ from fairpress.models.checkpoint import from_bytes
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.contestants import data_at_hand
 from fairpress.runtime.contract import processor
+from fairpress.runtime.models import open_model
 from fairpress.runtime.runtimes import choose, open_session
 from fairpress.runtime.session import kernels
 

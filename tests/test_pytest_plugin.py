@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from fairpress import api, demonstration
+from fairpress import demonstration
+from fairpress.runtime.table_file import write_table
 
 pytest_plugins = ["pytester"]
 
 
 @pytest.fixture
 def table(pytester):
-    api.write_table(pytester.path / "preds.parquet", demonstration.table())
+    write_table(pytester.path / "preds.parquet", demonstration.table())
 
 
 def run(pytester, body, *options):

@@ -10,12 +10,13 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from fairpress import api, cli
+from fairpress import cli
 from fairpress.auditing.exemplars import differ, modal_class
 from fairpress.auditing.run import audit
 from fairpress.auditing.seed_noise import seed_noise
 from fairpress.auditing.seeds import hedges_g_z
 from fairpress.core.errors import UserError
+from fairpress.runtime.table_file import write_table
 
 PAIR = {"baseline": "a", "compressed": ["b"]}
 
@@ -259,7 +260,7 @@ def test_what_made_the_predictions_travels_with_the_table(tmp_path):
     data = data.replace_schema_metadata(
         {"fairpress.runtimes": json.dumps({k: v for k, v in runs.items() if v})}
     )
-    api.write_table(tmp_path / "t.parquet", data)
+    write_table(tmp_path / "t.parquet", data)
     for source in (data, str(tmp_path / "t.parquet"), str(tmp_path / "*.parquet")):
         a, b = audit(source, by=["sex"], **PAIR).models
         assert (a.runtime, a.threshold) == ("onnxruntime 1.22 CPU", 0.4)

@@ -20,6 +20,7 @@ from fairpress.auditing.four_fifths import impact_ratios, scoring_ratios, scorin
 from fairpress.auditing.json_schema import json_schema
 from fairpress.auditing.schema import to_dict
 from fairpress.auditing.source import Source
+from fairpress.audits import embed_audit
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.reporting import latex, markdown
@@ -213,10 +214,10 @@ def test_what_is_no_audit_does_not_pass_the_schema(spoil, report):
 def test_a_model_carries_its_audit_and_keeps_its_digest(tmp_path, linear, report, capsys):
     folder = linear.save(tmp_path / "int4")
     before = linear.digest
-    carried = api.embed_audit(folder, report, "int4")
+    carried = embed_audit(folder, report, "int4")
     assert carried.digest == before
     assert carried.onnx != linear.onnx
-    twice = api.embed_audit(folder, report, "int4")
+    twice = embed_audit(folder, report, "int4")
     assert twice.onnx == carried.onnx
     with pytest.raises(SystemExit):
         cli.main(["show", str(folder)])
@@ -225,7 +226,7 @@ def test_a_model_carries_its_audit_and_keeps_its_digest(tmp_path, linear, report
         cli.main(["show", str(folder / "model.onnx"), "--json"])
     assert json.loads(capsys.readouterr().out)["audit"]["verdict"] == "harm"
     with pytest.raises(UserError, match="compares no model 'int2'"):
-        api.embed_audit(folder, report, "int2")
+        embed_audit(folder, report, "int2")
 
 
 def test_a_model_with_an_audit_inside_predicts_the_same(linear, report, tmp_path):
@@ -233,5 +234,5 @@ def test_a_model_with_an_audit_inside_predicts_the_same(linear, report, tmp_path
 
     folder = linear.save(tmp_path / "m")
     x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    before, after = (score(m, x, np.arange(20))[0] for m in (linear, api.embed_audit(folder, report, "int4")))
+    before, after = (score(m, x, np.arange(20))[0] for m in (linear, embed_audit(folder, report, "int4")))
     np.testing.assert_array_equal(before, after)

@@ -125,7 +125,7 @@ def audit(
     json_
         Print audit.json instead of tables.
     """
-    from fairpress import api
+    from fairpress import api, audits
 
     decisions = dict(
         _assigned(text, "--decide", "model=column>=number, such as base=decile_score>=5") for text in decide
@@ -194,7 +194,7 @@ def audit(
     if latex is not None:
         report.to_latex(latex)
     for name, folder in (_assigned(text, "--embed", "model=folder, such as int8=int8/") for text in embed):
-        api.embed_audit(folder, report, name)
+        audits.embed_audit(folder, report, name)
     if json_:
         print(json.dumps(report.to_dict(), indent=1, allow_nan=False))  # noqa: T201
     else:
@@ -202,7 +202,7 @@ def audit(
         if four_fifths:
             for model in report.models:
                 say(report.four_fifths(model.name), markup=False, soft_wrap=True)
-                scoring = api.scoring_ratios(source, model.name, **asked_of_scores)
+                scoring = audits.scoring_ratios(source, model.name, **asked_of_scores)
                 if scoring:
                     say(scoring, markup=False, soft_wrap=True)
     failing = set().union(*(GATES[g] for g in gates))

@@ -23,11 +23,12 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
         Folder for the table and its report.
     """
     from fairpress import api, demonstration
+    from fairpress.core.files import write_text
 
     table = demonstration.table()
     report = api.audit(table, baseline="fp32", compressed=list(demonstration.COMPRESSED), by=demonstration.BY)
     csv = out / "predictions.csv"
-    api.write_text(csv, csv_text(table))
+    write_text(csv, csv_text(table))
     report.to_html(out / "report.html", title="Demonstration: one group pays", banner=demonstration.BANNER)
     say(f"[bold yellow]{demonstration.BANNER}[/]")
     show_audit(report)

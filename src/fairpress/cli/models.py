@@ -55,9 +55,10 @@ def compress(base: Path, /, *, recipe: str, out: Path, seed: int | None = None) 
     """
     from fairpress import api
     from fairpress.runtime.artifact import refuse_taken
+    from fairpress.runtime.models import open_model
 
     refuse_taken(out)
-    original = api.open_model(base)
+    original = open_model(base)
     artifact = api.compress(original, recipe, seed=seed, say=told())
     folder = artifact.save(out)
     ratio = original.size / artifact.size
@@ -117,6 +118,9 @@ def predict(
         Print how ONNX files made elsewhere would be run, as a model.yaml, and run nothing more.
     """
     from fairpress import api
+    from fairpress.core.files import write_text
+    from fairpress.runtime.models import is_foreign
+    from fairpress.runtime.table_file import write_table
 
     named = {}
     for text in models:
@@ -144,15 +148,15 @@ def predict(
             named, data, part=part, model_config=model_config, threads=threads, progress=progress
         )
     if out.suffix == ".csv":
-        api.write_text(out, csv_text(table))
+        write_text(out, csv_text(table))
     else:
-        api.write_table(out, table)
+        write_table(out, table)
     attributes = [c for c in table.column_names if c not in ("row_id", "subject", "label")]
     attributes = [
         c for c in attributes if c not in named and not any(c.startswith(f"{n}.score") for n in named)
     ]
     first, *rest = named
-    _warn(table, [n for n in named if api.is_foreign(named[n])])
+    _warn(table, [n for n in named if is_foreign(named[n])])
     say(f"{out}: {table.num_rows:,} rows", markup=False)
     _tell_models(table, list(named), out)
     say("Next:")
@@ -193,8 +197,9 @@ def _tell_models(table: Any, models: list[str], out: Path) -> None:
 def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> int:
     from fairpress import api
     from fairpress.runtime.foreign import open_foreign
+    from fairpress.runtime.models import is_foreign, split_model
 
-    made_elsewhere = {n: str(api.split_model(m)[0]) for n, m in models.items() if api.is_foreign(m)}
+    made_elsewhere = {n: str(split_model(m)[0]) for n, m in models.items() if is_foreign(m)}
     if not made_elsewhere or data is None:
         raise UserError("--dry-run shows how ONNX files are run on --data; name a .onnx file and the data.")
     dataset = api.load_dataset(data)

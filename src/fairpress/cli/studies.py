@@ -108,7 +108,7 @@ def report(folder: Path, /, *, store: Path | None = None, latex: Path | None = N
     latex
         Write all audits as LaTeX tables here too.
     """
-    from fairpress import api
+    from fairpress.core.files import write_text
     from fairpress.core.places import require_file
     from fairpress.reporting import latex as tables
     from fairpress.studies.again import report_again
@@ -117,7 +117,7 @@ def report(folder: Path, /, *, store: Path | None = None, latex: Path | None = N
         require_file(latex)
     done = report_again(folder, store=store)
     if latex is not None:
-        api.write_text(latex, "\n".join(tables.render(section.audit) for section in done.sections))
+        write_text(latex, "\n".join(tables.render(section.audit) for section in done.sections))
     _show(done)
     say(f"\nReport: {done.folder / 'report.html'}", markup=False)
     for task in done.outcome.skipped:

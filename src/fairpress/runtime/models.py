@@ -1,0 +1,82 @@
+"""What a user calls a model: an artifact, its folder, or an ONNX file, with or without ``@runtime``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairpress.core.errors import UserError
+from fairpress.datasets import load as load_dataset
+from fairpress.datasets.base import Dataset
+from fairpress.runtime.artifact import Artifact
+
+if TYPE_CHECKING:
+    from fairpress.runtime.foreign import Foreign
+
+Model = Artifact | str | os.PathLike[str]
+
+
+def named(models: Sequence[Model]) -> dict[str, Model]:
+    """Name models after their folders, or their whole paths where two folders share a name."""
+    places = [split_model(m)[0] for m in models]
+    short = [
+        f"model {i + 1}" if isinstance(p, Artifact) else Path(p).name.removesuffix(".onnx")
+        for i, p in enumerate(places)
+    ]
+    if len(set(short)) < len(short):
+        short = [s if isinstance(m, Artifact) else os.fspath(m) for s, m in zip(short, models, strict=True)]
+    found = dict(zip(short, models, strict=True))
+    if len(found) < len(models):
+        raise UserError("a model is named twice; name each once.")
+    return found
+
+
+def read_onnx(path: Path) -> bytes:
+    """Return the bytes of a file. Raises UserError when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror or error}).") from None
+
+
+def split_model(model: Model) -> tuple[Model, str | None]:
+    """Return the model and the runtime that its path names, as in ``int8/@openvino``."""
+    from fairpress.runtime.runtimes import split_suffix
+
+    return (model, None) if isinstance(model, Artifact) else split_suffix(os.fspath(model))
+
+
+def is_foreign(model: Model) -> bool:
+    """Return whether this is an ONNX file and no model folder."""
+    place, _ = split_model(model)
+    return not isinstance(place, Artifact) and Path(place).suffix.lower() == ".onnx"
+
+
+def open_any(
+    model: Model, dataset: Dataset, model_config: str | os.PathLike[str] | None = None
+) -> Artifact | Foreign:
+    """Return what a model is run by: its artifact, or an ONNX file made elsewhere, opened for this dataset."""
+    from fairpress.runtime.foreign import open_foreign
+
+    if isinstance(model, Artifact) or not is_foreign(model):
+        return open_model(model)
+    return open_foreign(model, dataset, model_config)
+
+
+def open_model(model: Model) -> Artifact:
+    """Return the artifact of a model folder, or the artifact itself."""
+    return model if isinstance(model, Artifact) else Artifact.load(model)
+
+
+def data_of(artifact: Artifact) -> Dataset:
+    """Load the dataset a card names; raise UserError when it is not the data the model was trained on."""
+    spec = artifact.card.data
+    dataset = load_dataset(str(spec["name"]), **dict(spec["config"]))
+    if dataset.fingerprint != spec["fingerprint"]:
+        raise UserError(
+            f"{spec['name']!r} is not what this model was trained on (the content or the split differs): its test rows "
+            "may have been trained on. Train again, or restore the data."
+        )
+    return dataset
