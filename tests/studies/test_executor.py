@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from fairpress.core.errors import UserError
+from fairpress.datasets import load
+from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.predict import predictions
 from fairpress.store.content import DamagedEntry, Store
 from fairpress.studies.again import report_again
 from fairpress.studies.config import StudyConfig
+from fairpress.studies.export import export
 from fairpress.studies.plan import plan
 from fairpress.studies.run import run_study
 
@@ -68,6 +74,8 @@ def test_a_study_runs_resumes_after_damage_and_gives_the_same_with_any_number_of
         report_again(tmp_path / "a", store=tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
+    _export_writes_what_was_made(done, tmp_path)
+
     again = run_study("s", config, out=tmp_path / "a", workers=2)
     assert not again.outcome.ran
     assert again.sections == done.sections
@@ -84,6 +92,31 @@ def test_a_study_runs_resumes_after_damage_and_gives_the_same_with_any_number_of
         mended = run_study("s", config, out=tmp_path / "a", workers=1)
     assert set(mended.outcome.ran) == {t.key for t in damaged}
     assert mended.sections == done.sections
+
+
+def _export_writes_what_was_made(done, tmp_path):
+    """Model folders predict what stands in the study's table, under names that tell them apart; or nothing is written."""
+    study, out = tmp_path / "a", tmp_path / "models"
+    with pytest.raises(UserError, match="the study has no recipe 'int4'"):
+        export(study, out, only=["recipe=int4"])
+    with pytest.raises(UserError, match="results of this study are not in"):
+        export(study, out, store=tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"there is no study\.json"):
+        export(tmp_path, out)
+    (out / "int8-seed-1").mkdir(parents=True)
+    (out / "int8-seed-1" / "mine.txt").touch()
+    only = ["recipe=int8,seed=0..1,fold=1"]
+    with pytest.raises(UserError, match="int8-seed-1 exists and is no model folder"):
+        export(study, out, only=only)
+    assert {p.name for p in out.iterdir()} == {"int8-seed-1"}
+    (out / "int8-seed-1" / "mine.txt").unlink()
+    assert export(study, out, only=only).folders == (out / "int8-seed-0", out / "int8-seed-1")
+    assert len(export(study, tmp_path / "all").folders) == 4 * 2 * 2
+    table = pq.read_table(study / "predictions.parquet")
+    table = table.filter(pc.and_(pc.equal(table["seed"], 1), pc.equal(table["fold"], 1)))
+    again = predictions({"int8": Artifact.load(out / "int8-seed-1")}, load("compas", folds=2, fold=1))
+    told, predicted = (dict(zip(*t.select(["row_id", "int8.score"]), strict=True)) for t in (table, again))
+    assert predicted == told
 
 
 @pytest.mark.slow
@@ -122,6 +155,13 @@ def test_a_failing_trial_is_named_its_seeds_are_left_out_and_the_command_exits_w
         "Compressed against the baseline": (2, ["prune-50(epochs=1)"]),
         "prune-50(epochs=1) against its placebo": (2, ["prune-50(epochs=1)"]),
     }
+    # What there is of its networks can be exported, and what is missing is named.
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["study", "export", "runs/compas", "--only", "recipe=int8", "--out", "models"])
+    assert stop.value.code == 3
+    told = capsys.readouterr()
+    assert told.out.split() == ["models/int8-seed-0"]
+    assert told.err == "without: int8-seed-1, which has no result\n"
     # Its report can be written again, and still tells what is missing.
     with pytest.raises(SystemExit) as stop:
         cli.main(["report", "runs/compas", "--latex", "tables.tex"])

@@ -93,6 +93,33 @@ def study_run(
     return 0 if done.outcome.complete else FAILED_TRIALS
 
 
+@study.command(name="export")
+def study_export(folder: Path, /, *, out: Path, only: Only = None, store: Path | None = None) -> int:
+    """Write networks of a finished study as model folders, to ship, bench, mitigate or compress further.
+
+    Example: fairpress study export runs/compas --only recipe=fp32,int8,seed=0,fold=0 --out models/
+
+    Parameters
+    ----------
+    folder
+        The folder that fairpress study run wrote.
+    out
+        Each network gets a folder here, named by its recipe, and by its seed and fold where there are several.
+    only
+        As for study run.
+    store
+        Where its results are kept; .store beside the folder by default.
+    """
+    from fairpress.studies.export import export
+
+    done = export(folder, out, only=only or (), store=store)
+    for place in done.folders:
+        say(str(place), markup=False, soft_wrap=True)
+    for name in done.absent:
+        sys.stderr.write(f"without: {name}, which has no result\n")
+    return 0 if not done.absent else FAILED_TRIALS
+
+
 @app.command(name="report")
 def report(folder: Path, /, *, store: Path | None = None, latex: Path | None = None) -> int:
     """Write the report of a finished study again, from the results that are kept, without training anything.

@@ -1,0 +1,62 @@
+"""What a finished study's folder says of itself: which study it is of, and of which part."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fairpress.core.errors import UserError
+from fairpress.store.content import Store
+from fairpress.studies.config import StudyConfig
+
+STUDY = "study.json"
+
+
+@dataclass(frozen=True)
+class Told:
+    """Name and config of a study, the filters it was run with, and the command that ran it."""
+
+    name: str
+    config: StudyConfig
+    only: tuple[str, ...]
+    command: str
+
+
+def read_study(folder: Path) -> Told:
+    """Read a study's folder. Raises UserError when it is none, or was written by another version."""
+    path = folder / STUDY
+    if not path.is_file():
+        raise UserError(
+            f"{folder} is no study's folder: there is no {STUDY}; `fairpress study run` writes one."
+        )
+    try:
+        told: Any = json.loads(path.read_text(encoding="utf-8"))
+        config = StudyConfig.model_validate_json(told["study"])
+        return Told(
+            str(told["name"]), config, tuple(str(o) for o in told.get("only", [])), str(told["command"])
+        )
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError, ValidationError):
+        raise UserError(
+            f"{path} is damaged, or of another version of fairpress; run the study again, which takes seconds where its "
+            "results are kept."
+        ) from None
+
+
+def store_of(folder: Path, store: Path | None) -> Store:
+    """Return where a study's results are: the place that is named, or ``.store`` beside its folder."""
+    return Store(store if store is not None else folder.resolve().parent / ".store")
+
+
+def not_here(folder: Path, told: Told, place: Store) -> UserError:
+    """Return the error of a study whose results are not in the store."""
+    again = f"`{told.command}`" if told.command else "`fairpress study run`"
+    return UserError(
+        f"{folder}: results of this study are not in {place.root}, or were made from other data or by other versions; "
+        f"name their place with --store, or make them by {again}."
+    )
