@@ -28,6 +28,8 @@ def study_run(
     /,
     *overrides: str,
     only: Only = None,
+    phase: str | None = None,
+    data: str | None = None,
     out: Path | None = None,
     store: Path | None = None,
     workers: Workers = None,
@@ -45,6 +47,10 @@ def study_run(
     only
         Run and report a part: dataset, model, recipe, seed or fold = values, such as
         recipe=int8,prune-*,seed=0..3.
+    phase
+        Run and report a part that the study has a name for, such as baseline; all for the whole.
+    data
+        A dataset in the place of the study's own: one of its choices, or any by name.
     out
         The study's folder; runs/NAME by default.
     store
@@ -54,13 +60,15 @@ def study_run(
     """
     import time
 
+    from fairpress.studies.claims.plan import phase as part_of
     from fairpress.studies.load import load
     from fairpress.studies.progress import Progress
     from fairpress.studies.run import run_study
     from fairpress.training.fit import require_torch
 
     started = time.monotonic()
-    title, config = load(name, overrides)
+    title, config = load(name, overrides, data)
+    only = [*(only or ()), *part_of(config, phase)]
     require_torch("Running a study")
     command = shlex.join(
         [
@@ -69,7 +77,8 @@ def study_run(
             "run",
             name,
             *overrides,
-            *(part for text in only or () for part in ("--only", text)),
+            *(["--data", data] if data else []),
+            *(part for text in only for part in ("--only", text)),
         ]
     )
     with Progress() as progress:
@@ -78,7 +87,7 @@ def study_run(
             config,
             out=out or Path("runs") / title,
             store=store,
-            only=only or (),
+            only=only,
             workers=workers,
             command=command,
             on_plan=progress.plan,
@@ -168,6 +177,12 @@ def _show(done: Finished) -> None:
                 say(sentence, markup=False)
     if several:
         _show_bias(done)
+    if done.claims:
+        from fairpress.reporting.claims import lines
+
+        say("\n[bold underline]Claims[/]")
+        for part in lines(done.claims):
+            say(part, markup=False)
     if done.tradeoff is not None:
         from fairpress.reporting.tradeoff import render
 
@@ -208,6 +223,8 @@ def study_plan(
     /,
     *overrides: str,
     only: Only = None,
+    phase: str | None = None,
+    data: str | None = None,
     out: Path | None = None,
     store: Path | None = None,
     workers: Workers = None,
@@ -223,7 +240,7 @@ def study_plan(
         A bundled study or a YAML file.
     overrides
         key=value.
-    only
+    only, phase, data
         As for study run.
     out, store, workers
         As for study run.
@@ -231,13 +248,15 @@ def study_plan(
         Print JSON.
     """
     from fairpress.store.content import Store
+    from fairpress.studies.claims.plan import phase as part_of
     from fairpress.studies.load import load
     from fairpress.studies.overview import overview
     from fairpress.studies.prepare import prepare
 
-    title, config = load(name, overrides)
+    title, config = load(name, overrides, data)
+    only = [*(only or ()), *part_of(config, phase)]
     place = Store(store or (out or Path("runs") / title).parent / ".store")
-    found = overview(prepare(config, place, only or (), remember=False), place, workers)
+    found = overview(prepare(config, place, only, remember=False), place, workers)
     if json_:
         print(json.dumps(found.to_dict(), indent=1))  # noqa: T201
         return 0
@@ -265,7 +284,7 @@ def study_list() -> int:
 
 
 @study.command(name="check")
-def study_check(name: str, /, *overrides: str) -> int:
+def study_check(name: str, /, *overrides: str, data: str | None = None) -> int:
     """Check a study's YAML without data and without running it; every error at once.
 
     Example: fairpress study check my.yaml
@@ -276,11 +295,13 @@ def study_check(name: str, /, *overrides: str) -> int:
         A bundled study or a YAML file.
     overrides
         key=value.
+    data
+        As for study run.
     """
     from fairpress.studies.load import load
     from fairpress.studies.plan import plan
 
-    _, config = load(name, overrides)
+    _, config = load(name, overrides, data)
     layout = plan(config, lambda dataset, fold: "")
     counts = [
         *([f"{len(config.all_datasets)} datasets"] if len(config.all_datasets) > 1 else []),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit
 from fairpress.auditing.run import group_name
+from fairpress.reporting import claims as claim_words
 from fairpress.reporting import tradeoff as tradeoff_words
 from fairpress.reporting import words
 from fairpress.reporting.figures import forest
@@ -60,6 +61,7 @@ def render(
     notes: Sequence[str] = (),
     figures: Figures | None = None,
     tradeoff: Tradeoff | None = None,
+    claims: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Return the report.
 
@@ -79,6 +81,8 @@ def render(
         What `draw` returned, where it has been called already.
     tradeoff
         The section "Size, accuracy, bias".
+    claims
+        The answers to a study's claims, as claims.json holds them.
     """
     return _template().render(
         sections=sections,
@@ -90,6 +94,8 @@ def render(
         figures=draw(sections) if figures is None else figures,
         tradeoff=tradeoff,
         tw=tradeoff_words,
+        claims=claims,
+        cw=claim_words,
         nothing=None,
         words=words,
         group_name=group_name,

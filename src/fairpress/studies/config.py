@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from fairpress.core.seeds import LARGEST
+from fairpress.studies.claims.config import Claim
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu)(:[0-9]+)?")
@@ -192,6 +193,12 @@ class StudyConfig(_Strict):
     size_accuracy_bias
         Tell size, accuracy, pairwise bias and latency of all recipes in one section, with the control of equal accuracy
         where there are recipes ``checkpoint-…``. For studies of one dataset and one model.
+    claims
+        Name → a statement that the trials answer.
+    phases
+        Name → filters, as for ``--only``: parts of the study that `--phase` runs.
+    choices
+        Label → a dataset that `--data` puts in the place of `dataset`.
     networks_per_task
         How many networks are trained as one batch. It belongs to the study, not to the machine, so that
         results do not depend on the number of workers.
@@ -213,6 +220,9 @@ class StudyConfig(_Strict):
     per_attribute: bool = False
     per_group: bool = False
     size_accuracy_bias: SizeAccuracyBias | None = None
+    claims: dict[str, Claim] = Field(default_factory=dict)
+    phases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    choices: dict[str, Dataset] = Field(default_factory=dict)
     audit: AuditConfig
     device: str = "cpu"
     networks_per_task: int = Field(default=10, ge=1)
@@ -251,9 +261,9 @@ class StudyConfig(_Strict):
             raise ValueError("the same entry stands here twice")
         return value
 
-    @field_validator("datasets", "models", "mitigations")
+    @field_validator("datasets", "models", "mitigations", "claims", "phases", "choices")
     @classmethod
-    def _labels(cls, value: dict[str, Named]) -> dict[str, Named]:
+    def _labels(cls, value: dict[str, Any]) -> dict[str, Any]:
         odd = [label for label in value if not LABEL.fullmatch(label)]
         if odd:
             raise ValueError(

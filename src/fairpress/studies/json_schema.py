@@ -21,7 +21,7 @@ def schema() -> dict[str, Any]:
     definitions = {
         k: v
         for k, v in made.pop("$defs").items()
-        if k in ("AuditConfig", "Contrast", "SizeAccuracyBias", "Published", "MitigationChoice")
+        if k in ("AuditConfig", "Contrast", "SizeAccuracyBias", "Published", "MitigationChoice", "Claim")
     }
     properties = made["properties"]
     # Some keys are for networks that read images alone; where both have a key, tables say its default.

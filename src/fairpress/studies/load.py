@@ -9,6 +9,7 @@ from typing import Any
 
 from fairpress.core.config import Source, no_mapping, raise_all, read_yaml, validate
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.studies.claims.plan import claim_problems
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.registered import registered
 
@@ -19,7 +20,9 @@ def bundled() -> list[str]:
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
-def load(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[str, StudyConfig]:
+def load(
+    name_or_path: str, overrides: Sequence[str] = (), data: str | None = None
+) -> tuple[str, StudyConfig]:
     """Read a bundled study by name or a YAML file by path.
 
     Parameters
@@ -29,6 +32,9 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[str, StudyCo
     overrides
         ``key=value`` with dots for inner keys (``audit.margin=0.01``); values are YAML. A dataset that is a YAML
         file is looked for beside the study, one in an override from the working folder.
+
+    data
+        What takes the place of the study's dataset: one of its `choices`, or any dataset's name.
 
     Returns
     -------
@@ -54,11 +60,25 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> tuple[str, StudyCo
     if not isinstance(document, Mapping):
         raise no_mapping(where, document)
     _resolve(document, path.parent)
+    if data is not None:
+        _choose(document, data, where)
     source = _overridden(document, overrides, where)
     config, problems = validate(StudyConfig, source.document, source)
-    raise_all([*problems, *registered(source)])
+    problems = [*problems, *registered(source)]
+    if config is not None and not problems:
+        problems += claim_problems(source, config)
+    raise_all(problems)
     assert config is not None
     return path.stem, config
+
+
+def _choose(document: Any, data: str, where: str) -> None:
+    """Put another dataset in the place of the study's own."""
+    if "datasets" in document:
+        raise UserError(f"--data: {where} has several datasets; --only dataset={data} runs one of them.")
+    choices = document.get("choices")
+    known = isinstance(choices, Mapping) and data in choices
+    document["dataset"] = choices[data] if known else {"name": data}
 
 
 def _resolve(document: Any, folder: Path) -> None:

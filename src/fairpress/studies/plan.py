@@ -15,7 +15,7 @@ from fairpress.core.errors import UserError
 from fairpress.studies.config import DatasetChoice, StudyConfig
 from fairpress.studies.matrix import Cell, Groups, Network, Part, parts
 
-Kind = Literal["train", "compress", "predict", "naive", "join", "audit", "tradeoff"]
+Kind = Literal["train", "compress", "predict", "naive", "join", "audit", "tradeoff", "claims"]
 
 # Raised by hand when a task's meaning changes, so that older results are not taken for newer ones.
 STEP_VERSION: Mapping[Kind, int] = {
@@ -26,6 +26,7 @@ STEP_VERSION: Mapping[Kind, int] = {
     "join": 1,
     "audit": 1,
     "tradeoff": 1,
+    "claims": 1,
 }
 LIBRARIES: Mapping[Kind, tuple[str, ...]] = {
     "train": ("numpy", "torch", "onnx", "onnxscript"),
@@ -35,6 +36,7 @@ LIBRARIES: Mapping[Kind, tuple[str, ...]] = {
     "join": ("pyarrow",),
     "audit": ("numpy", "scipy", "duckdb", "pyarrow", "altair", "vl-convert-python"),
     "tradeoff": ("numpy", "scipy", "pyarrow"),
+    "claims": ("numpy", "scipy", "pyarrow"),
 }
 BASELINE = "fp32"
 THEN = ">"  # between a recipe and the label of a mitigation

@@ -20,6 +20,7 @@ from fairpress.reporting.tradeoff import Tradeoff, draw
 from fairpress.reporting.words import points, share
 from fairpress.store.content import Entry, Store
 from fairpress.studies import reported
+from fairpress.studies.claims.answer import CLAIMS
 from fairpress.studies.code import code_digest
 from fairpress.studies.entries import MODELS, PREDICTIONS, read_entry
 from fairpress.studies.executor import Outcome
@@ -54,6 +55,8 @@ class Finished:
         What was reused, ran, failed and was skipped; key → task.
     tradeoff
         Size, accuracy and bias of all recipes, where the study asks for it.
+    claims
+        The answers to its claims, as claims.json holds them.
     """
 
     folder: Path
@@ -65,6 +68,7 @@ class Finished:
     outcome: Outcome
     tasks: Mapping[str, Task]
     tradeoff: Tradeoff | None = None
+    claims: Sequence[Mapping[str, Any]] = ()
 
 
 def write_report(
@@ -98,7 +102,10 @@ def write_report(
     told = [json.loads(made[p.task.key].files[reported.BIAS]) for p in planned]
     bias = tuple(findings(planned, told))
     tradeoff = _tradeoff(ready, report, outcome, store)
-    done = Finished(out, sections, tuple(planned), models, bias, _warnings(ready), outcome, tasks, tradeoff)
+    claims = _claims(report, outcome, store)
+    done = Finished(
+        out, sections, tuple(planned), models, bias, _warnings(ready), outcome, tasks, tradeoff, claims
+    )
     several = len(tables) > 1 or "" not in tables
     predictions = {
         f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": found[0].files[
@@ -134,8 +141,11 @@ def _files(
             "only": ready.asked,
             "results": [p.task.key for p in done.about],
             "tradeoff": None if done.tradeoff is None else [done.tradeoff.found, timed],
+            "claims": list(done.claims),
             "notes": [data.notes for data in ready.data.values()],
-            "code": [code_digest(f"fairpress.{p}") for p in ("reporting", "studies", "auditing")],
+            "code": [
+                code_digest(f"fairpress.{p}") for p in ("reporting", "studies", "studies.claims", "auditing")
+            ],
         }
     )
     found = store.get(key)
@@ -163,6 +173,7 @@ def _files(
         notes=[note for data in ready.data.values() for note in data.notes],
         figures=figures,
         tradeoff=drawn,
+        claims=done.claims,
     )
     files = {
         "report.html": page.encode(),
@@ -175,6 +186,7 @@ def _files(
         "audit.json": _json({s.title: to_dict(s.audit) for s in done.sections}),
         "bias.json": _json([f.to_dict() for f in done.bias]),
         **({} if drawn is None else _tradeoff_files(drawn)),
+        **({CLAIMS: _json(list(done.claims))} if done.claims else {}),
         "study.json": _json(
             {"name": name, **made_by, "only": list(ready.asked), "warnings": list(done.warnings)}
         ),
@@ -198,6 +210,13 @@ def _tradeoff(ready: Prepared, report: ReportPlan, outcome: Outcome, store: Stor
         None if asked.published is None else asked.published.model_dump(),
         latency(store, ready.layout, models, outcome.undone) if asked.latency else None,
     )
+
+
+def _claims(report: ReportPlan, outcome: Outcome, store: Store) -> Sequence[Mapping[str, Any]]:
+    if report.claims is None or report.claims.key in outcome.undone:
+        return ()
+    found: list[Mapping[str, Any]] = json.loads(read_entry(store, report.claims.key).files[CLAIMS])
+    return tuple(found)
 
 
 def _tradeoff_files(made: Tradeoff) -> dict[str, bytes]:

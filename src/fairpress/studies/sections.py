@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fairpress.studies.claims.plan import claims_params
 from fairpress.studies.code import code_digest
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.data_facts import DataFacts
@@ -39,17 +40,20 @@ class ReportPlan:
         a model lost some.
     tradeoff
         Makes the section "Size, accuracy, bias" (`tradeoff.tradeoff`), where the config asks for it.
+    claims
+        Answers the study's claims, where it has any.
     """
 
     tasks: tuple[Task, ...]
     sections: tuple[Planned, ...]
     tables: Mapping[str, Sequence[Task]]
     tradeoff: Task | None = None
+    claims: Task | None = None
 
     @property
     def needed(self) -> list[str]:
         """Return the keys of the results that the report reads."""
-        more = [self.tradeoff.key] if self.tradeoff is not None else []
+        more = [task.key for task in (self.tradeoff, self.claims) if task is not None]
         return [
             *(s.task.key for s in self.sections),
             *(t.key for found in self.tables.values() for t in found),
@@ -110,8 +114,16 @@ class _Layout:
         sections += [
             section for pair in self.config.contrasts for section in self._contrast(pair.of, pair.against)
         ]
-        tradeoff = self._tradeoff()
-        return ReportPlan(tuple(self.tasks.values()), tuple(sections), self.tables, tradeoff)
+        tradeoff, claims = self._tradeoff(), self._claims()
+        return ReportPlan(tuple(self.tasks.values()), tuple(sections), self.tables, tradeoff, claims)
+
+    def _claims(self) -> Task | None:
+        """Return the task that answers the claims, on the seeds that each one's networks are complete on."""
+        if not self.config.claims or not self.tables:
+            return None
+        params, inputs = claims_params(self.config, self.plan, self.data, self._complete, self._table)
+        params["code"] = [code_digest(f"fairpress.{p}") for p in ("auditing", "studies.claims")]
+        return self._kept(make("claims", "claims", params, inputs))
 
     def _tradeoff(self) -> Task | None:
         """Return the task that tells size, accuracy and bias, on the seeds that the baseline is complete on."""

@@ -16,6 +16,7 @@ from fairpress.datasets.restrict import restrict
 from fairpress.runtime.artifact import Artifact
 from fairpress.store.content import Store
 from fairpress.studies import reported, tradeoff
+from fairpress.studies.claims.task import answer_claims
 from fairpress.studies.entries import FACTS, PREDICTIONS, parquet_bytes, read_entry
 from fairpress.studies.plan import Kind, Task
 
@@ -198,5 +199,6 @@ def work_of(kind: Kind) -> Work:
         "join": reported.join,
         "audit": reported.audit,
         "tradeoff": tradeoff.tradeoff,
+        "claims": answer_claims,
     }
     return work[kind]

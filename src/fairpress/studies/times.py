@@ -18,6 +18,7 @@ GUESS: Mapping[Kind, float] = {
     "join": 1.0,
     "audit": 3.0,
     "tradeoff": 3.0,
+    "claims": 2.0,
 }
 
 

@@ -1,0 +1,150 @@
+"""The section "Claims" of a study: what is said, what the trials say of it, and on how much that rests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fairpress.reporting.words import chance
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+MARK = {"supported": "✔", "contradicted": "✖", "undecided": "?", "undecidable": "–", "not answered": "–"}
+QUANTITY = {
+    "accuracy": "accuracy",
+    "accuracy_gap": "accuracy gap",
+    "worst_group_accuracy": "worst-group accuracy",
+    "demographic_parity_difference": "demographic parity difference",
+    "equal_opportunity_difference": "TPR gap",
+    "predictive_equality_difference": "FPR gap",
+    "equalized_odds_difference": "equalized odds difference",
+    "average_odds_difference": "average odds difference",
+    "pairwise_bias": "pairwise bias",
+    "worst_group_loss": "loss of the worst group",
+    "loss_gap": "gap between the groups' losses",
+    "flips": "answers that changed",
+    "lost_answers": "correct answers lost",
+    "sensitivity_depth": "correlation of a layer's sensitivity with its depth",
+}
+Told = Mapping[str, Any]
+
+
+def quantity(answer: Told) -> str:
+    """Say what was measured: ``TPR gap by race``, ``loss of accuracy of the smallest group (Black)``."""
+    claim = answer["claim"]
+    name = claim["quantity"]
+    if name == "loss":
+        text = f"loss of {claim.get('metric', 'accuracy')}"
+        if "group" in claim:
+            who = claim["group"]
+            shown = answer["groups"][0] if answer["groups"] else ""
+            text += f" of the smallest group ({shown})" if who == "smallest" and shown else f" of {who}"
+        if "against_group" in claim:
+            times = claim.get("times", 1.0)
+            text += f" − {'' if times == 1 else f'{times:g} × '}that of {claim['against_group']}"
+        return text
+    text = QUANTITY[name]
+    if name not in ("accuracy", "flips", "lost_answers", "sensitivity_depth"):
+        text += f" by {answer['by']}"
+    return ("share won back of the " + text) if claim.get("recovers") else text
+
+
+def compared(answer: Told) -> str:
+    """Say whose: ``prune-80 − its placebo``."""
+    claim = answer["claim"]
+    if "along" in claim:
+        ((key, order),) = claim["along"].items()
+        of = f" ({', '.join(claim['of'])})" if claim.get("of") else ""
+        return f"slope along {key}: {' → '.join(order)}{of}"
+    of = _words(claim["of"])
+    against = claim.get("against")
+    if against is None:
+        alone = claim["quantity"] in ("loss", "worst_group_loss", "loss_gap", "flips", "lost_answers")
+        return of if alone or claim["quantity"] == "sensitivity_depth" else f"{of} − the baseline"
+    named = {"baseline": "the baseline", "placebo": "its placebo", "plain": "its plain counterpart"}
+    other = named[against] if isinstance(against, str) else _words(against)
+    changed = ", change against the baseline" if claim.get("change") else ""
+    return f"{of} − {other}{changed}"
+
+
+def effect(answer: Told) -> str:
+    """Write the effect with its interval in points, per cent or as a correlation."""
+    found, claim = answer["effect"], answer["claim"]
+    if found.get("value") is None:
+        return "–"
+    if claim["quantity"] == "sensitivity_depth":
+        factor, unit, digits = 1.0, "", 2
+    elif claim.get("recovers"):
+        factor, unit, digits = 100.0, " %", 0
+    else:
+        factor, unit, digits = 100.0, " points" + (" a step" if "along" in claim else ""), 1
+    text = f"{factor * found['value']:+z.{digits}f}"
+    if found.get("low") is not None:
+        text += f" [{factor * found['low']:z.{digits}f}, {factor * found['high']:z.{digits}f}]"
+    return text.replace("-", "−") + unit
+
+
+def expected(answer: Told) -> str:
+    """Say what effect would support the claim."""
+    claim = answer["claim"]
+    if claim.get("recovers"):
+        return f"at least {100 * claim['recovers']:g} %"
+    than = claim.get("than", 0.0)
+    bound = f"{than:g}" if claim["quantity"] == "sensitivity_depth" else f"{100 * than:g}"
+    word = {"more": "above", "less": "below", "differs": "not"}[claim.get("expect", "more")]
+    return f"{word} {bound}".replace("-", "−")
+
+
+def size(answer: Told) -> str:
+    """Write Hedges' g_z with its interval."""
+    found = answer["size"]
+    if not found or found.get("value") is None:
+        return "–"
+    return f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]".replace("-", "−")
+
+
+def word(answer: Told) -> str:
+    """Write the answer: ``✔ supported``, or what it would take."""
+    text = answer["why"] if answer["answer"] == "undecidable" else answer["answer"]
+    if answer["answer"] == "not answered":
+        text += f": {answer['why']}"
+    return f"{MARK[answer['answer']]} {text}"
+
+
+def summary(found: Sequence[Told]) -> str:
+    """Count the answers in a sentence."""
+    counts = {w: sum(a["answer"] == w for a in found) for w in MARK}
+    told = ", ".join(f"{n} {w}" for w, n in counts.items() if n)
+    return f"Of {len(found)} claim{'s' if len(found) != 1 else ''}: {told}."
+
+
+def ground(answer: Told) -> str:
+    """Write on how much an answer rests."""
+    if answer["answer"] == "not answered":
+        return "–"
+    rows = f", {answer['rows']:,} rows" if answer["rows"] else ""
+    return (
+        f"{answer['seeds']} seed{'s' if answer['seeds'] != 1 else ''}, {answer['networks']:,} networks{rows}"
+    )
+
+
+def lines(found: Sequence[Told]) -> Iterator[RenderableType]:
+    """Yield what to print."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("claim", "answer", "effect", "asked", "p adjusted"):
+        table.add_column(column, no_wrap=column in ("p adjusted", "asked"), overflow="fold")
+    for a in found:
+        table.add_row(a["claim"]["says"], word(a), effect(a), expected(a), chance(a["p_adjusted"]))
+    yield table
+    yield (
+        summary(found)
+        + " p: over seeds × rows and over pairs of networks, the larger; corrected for all claims (Holm)."
+    )
+
+
+def _words(texts: Sequence[str] | str) -> str:
+    given = [texts] if isinstance(texts, str) else list(texts)
+    return ", ".join(t.removeprefix("recipe=").removeprefix("model=") for t in given)

@@ -1,0 +1,390 @@
+"""From predictions of several models, seed by seed, to a claim's effect with its interval and test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fairpress.auditing.crossed_contrast import CrossedProducts, crossed_products
+from fairpress.auditing.extremes import Extremes, Term, gap, orders
+from fairpress.auditing.people_products import people_products
+from fairpress.auditing.seeds import hedges_g_z, sign_flip_test
+from fairpress.auditing.studentized import Floats
+from fairpress.core.estimate import Estimate
+from fairpress.studies.claims.config import LOSSES, Claim
+from fairpress.studies.claims.resolve import Resolved, Trial
+from fairpress.studies.plan import BASELINE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LEAST_ROWS = 30
+MOST_ORDERED = 5
+SAID = ("demographic_parity_difference", "predictive_equality_difference", "equal_opportunity_difference",
+        "equalized_odds_difference", "average_odds_difference")  # fmt: skip
+BY_LABEL = (*SAID[1:], "pairwise_bias")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the trials say of a claim.
+
+    Attributes
+    ----------
+    effect
+        The weighted sum of the quantity, or the share recovered, with its interval; or why there is none.
+    p
+        Two-sided, of effect = `than`: the larger of the test over seeds × rows and the sign-flip test over networks.
+    smallest_p
+        What the sign-flip test cannot undercut with so many networks.
+    per_seed
+        Pairs of networks that one more seed adds to it.
+    size
+        Hedges' g_z over these pairs.
+    above
+        Whether the effect is above `than`.
+    seeds, networks, rows
+        What it rests on.
+    """
+
+    effect: Estimate
+    p: float | None = None
+    smallest_p: float = 1.0
+    per_seed: int = 1
+    size: Estimate | None = None
+    above: bool = False
+    seeds: int = 0
+    networks: int = 0
+    rows: int = 0
+    groups: tuple[str, ...] = ()
+
+
+class _NotEstimable(Exception):
+    """Why a claim has no effect."""
+
+
+def measure(
+    claim: Claim,
+    found: Resolved,
+    tables: Mapping[str, pa.Table],
+    *,
+    positive: str | None,
+    people: bool,
+    folds: int,
+    confidence: float,
+) -> Measured:
+    """Return what the trials say.
+
+    Parameters
+    ----------
+    tables
+        Label of a part → its joined predictions on the seeds that are complete, sorted by seed and row.
+    people
+        Some have several rows and are the unit.
+    """
+    made = _Arrays(claim, found, tables, positive)
+    counts = {
+        "seeds": made.seeds,
+        "networks": made.seeds * folds * len({*found.effect, *found.lost}),
+        "rows": made.rows,
+    }
+    try:
+        sums, effect, lost = made.terms(people)
+        if claim.recovers is not None:
+            return _recovered(claim, sums, effect, lost, made, confidence, counts)
+        theta = Extremes(sums, effect)
+        low, high = theta.interval(confidence)
+        value = theta.value
+        method = "crossed-extremes" if made.seeds > 1 else "extremes"
+        estimate = Estimate(value, min(low, value), max(high, value), made.rows, method)
+        return _tested(theta, claim.than, estimate, made, confidence, counts)
+    except _NotEstimable as why:
+        return Measured(Estimate.not_estimable(str(why), made.rows), **counts, groups=made.names)
+
+
+def _tested(
+    theta: Extremes,
+    bound: float,
+    estimate: Estimate,
+    made: _Arrays,
+    confidence: float,
+    counts: Mapping[str, int],
+) -> Measured:
+    units, per_seed = made.units(theta)
+    p, smallest, size = over_networks(units, bound, made.seeds, confidence)
+    both = max(theta.p_two_sided(bound), p) if p is not None else None
+    above = theta.value > bound
+    return Measured(estimate, both, smallest, per_seed, size, above, **counts, groups=made.names)
+
+
+def over_networks(
+    units: Floats, bound: float, seeds: int, confidence: float
+) -> tuple[float | None, float, Estimate]:
+    """Return the sign-flip test of mean = bound over pairs of networks, its smallest p, and g_z; one seed tests nothing."""
+    n = len(units)
+    if seeds < 2:
+        return None, 1.0, Estimate.not_estimable("one seed", n)
+    test = sign_flip_test(units - bound, np.random.default_rng(0))
+    size = Estimate.not_estimable("all networks agree", n)
+    found = hedges_g_z(units - bound, confidence)
+    if np.isfinite(found.value):
+        size = Estimate(float(found.value), float(found.low), float(found.high), n, "hedges-g-z")
+    return float(test.p), test.smallest, size
+
+
+def _recovered(
+    claim: Claim,
+    sums: CrossedProducts,
+    won: Sequence[Term],
+    lost: Sequence[Term],
+    made: _Arrays,
+    confidence: float,
+    counts: Mapping[str, int],
+) -> Measured:
+    """Return the share of what was lost that is won back: N/D, tested as N − r·D; Fieller's way to an interval."""
+    assert claim.recovers is not None
+    loss = Extremes(sums, lost)
+    if loss.interval(confidence)[0] <= 0:
+        raise _NotEstimable("nothing is shown to be lost, so that nothing can be won back")
+
+    def over(share: float) -> Extremes:
+        less = [replace(t, coefficient=-share * t.coefficient) for t in lost]
+        return Extremes(sums, _merged([*won, *less]))
+
+    value = over(0.0).value / loss.value
+    low = _crossing(lambda r: over(r).interval(confidence)[0] > 0, value, -1)
+    high = _crossing(lambda r: over(r).interval(confidence)[1] >= 0, value, 1)
+    estimate = Estimate(value, min(low, value), max(high, value), made.rows, "fieller")
+    told = _tested(over(claim.recovers), 0.0, estimate, made, confidence, counts)
+    least = loss.p_two_sided(0.0)
+    return replace(told, p=None if told.p is None else max(told.p, least))
+
+
+def _crossing(holds: object, start: float, sign: int) -> float:
+    """Return where a monotone statement on the share stops holding, from the estimate outwards, at most 8 away."""
+    assert callable(holds)
+    inside, outside = start, start + sign * 8
+    for _ in range(20):
+        middle = (inside + outside) / 2
+        # Going down the lower bound of N − rD rises above 0; going up the upper bound falls below it.
+        stays = holds(middle) if sign > 0 else not holds(middle)
+        inside, outside = (middle, outside) if stays else (inside, middle)
+    return outside
+
+
+def _merged(terms: Sequence[Term]) -> list[Term]:
+    """Add the coefficients of terms that are the same, so that they are estimated once."""
+    found: list[Term] = []
+    for term in terms:
+        for i, other in enumerate(found):
+            if term.candidates is other.candidates:
+                found[i] = replace(other, coefficient=other.coefficient + term.coefficient)
+                break
+        else:
+            found.append(term)
+    return [t for t in found if abs(t.coefficient) > 1e-12]
+
+
+class _Arrays:
+    """The predictions a claim reads, as 0/1 values [columns, seeds, rows], and what its quantity is a sum of."""
+
+    def __init__(
+        self, claim: Claim, found: Resolved, tables: Mapping[str, pa.Table], positive: str | None
+    ) -> None:
+        self.claim, self.found, self.tables = claim, found, tables
+        self.needed = found.needed()
+        first = tables[next(iter(self.needed))]
+        self.seeds = len(np.unique(first["seed"].to_numpy()))
+        self.rows = first.num_rows // self.seeds
+        self._first, self._positive = first, positive
+        self.columns: list[Trial] = [(p, r) for p, recipes in self.needed.items() for r in recipes]
+        self.names: tuple[str, ...] = ()
+        self._place = {t: i for i, t in enumerate(self.columns)}
+        self._candidates: dict[Trial, list[Floats]] = {}
+
+    def terms(self, people: bool) -> tuple[CrossedProducts, list[Term], list[Term]]:
+        """Return the sums of the values and the terms of the effect and of what was lost."""
+        self._aligned()
+        quantity = self.claim.quantity
+        if self._positive is None and (
+            quantity in (*SAID, "pairwise_bias") or self.claim.metric != "accuracy"
+        ):
+            raise _NotEstimable("a task of several classes without a positive one has no such rate")
+        cells, count = self._cells()
+        values = np.stack([self._values(t) for t in self.columns])
+        if people:
+            subject = np.array(self._first["subject"].to_pylist()[: self.rows])
+            sums = people_products(values, cells, subject, count)
+            if sums is None:
+                raise _NotEstimable("people have rows in several groups or under several labels")
+        else:
+            sums = crossed_products(values, cells, count)
+        if (sums.rows == 0).any():
+            raise _NotEstimable("a group has no rows of one of the labels")
+        return sums, self._terms(self.found.effect, count), self._terms(self.found.lost, count)
+
+    def units(self, theta: Extremes) -> tuple[Floats, int]:
+        """Return the effect of each pair of networks, and how many of them a seed has.
+
+        Where the weights of every part sum to nothing, networks are paired within their part; else there is one a seed.
+        """
+        by_seed = theta.sums.seed_sums / theta.sums.rows[:, None, None]
+        weights = theta.weights
+        parts = [[self._place[(p, r)] for r in recipes] for p, recipes in self.needed.items()]
+        own = np.stack([np.einsum("cm,cms->s", weights[:, at], by_seed[:, at]) for at in parts])
+        if all(self._paired(p) for p in self.needed):
+            return np.asarray(own * len(parts)).ravel(), len(parts)
+        return np.asarray(own.sum(axis=0)), 1
+
+    def _paired(self, part: str) -> bool:
+        if self.claim.quantity in LOSSES and self.claim.against is None and self.claim.along is None:
+            return True  # a loss is against the baseline of the same part
+        return abs(sum(w for (p, _), w in self.found.effect.items() if p == part)) < 1e-9
+
+    def _aligned(self) -> None:
+        """Check that all tables have the same rows and labels under every seed."""
+        for table in self.tables.values():
+            same = table.num_rows == self._first.num_rows and all(
+                table[k].slice(0, self.rows).equals(self._first[k].slice(0, self.rows))
+                for k in ("row_id", "label")
+            )
+            if not same:
+                raise _NotEstimable("its trials were not tested on the same rows")
+
+    def _values(self, trial: Trial) -> Floats:
+        """Return 1 where the value of the quantity's own kind holds."""
+        import pyarrow.compute as pc
+
+        table, quantity = self.tables[trial[0]], self.claim.quantity
+        said, label = table[trial[1]], table["label"]
+        if quantity in SAID or self.claim.metric == "fpr":
+            found = pc.equal(said, self._positive)
+        elif quantity == "flips":
+            found = pc.not_equal(said, table[BASELINE])
+        elif quantity == "lost_answers":
+            found = pc.and_(pc.equal(table[BASELINE], label), pc.not_equal(said, label))
+        else:
+            found = pc.equal(said, label)
+        return np.asarray(found.to_numpy(), float).reshape(self.seeds, self.rows)
+
+    def _cells(self) -> tuple[np.ndarray, int]:
+        """Return the cell of each row and how many there are; `names` become the groups compared."""
+        claim, quantity = self.claim, self.claim.quantity
+        is_positive = self._labels()
+        kept = {"tpr": is_positive, "fpr": ~is_positive}.get(claim.metric, np.ones(self.rows, bool))
+        whole = quantity in ("accuracy", "flips", "lost_answers") or (
+            quantity == "loss" and claim.group is None
+        )
+        if whole:
+            return np.where(kept, 0, -1), 1
+        names, index = self._grouped()
+        if quantity == "loss":
+            return self._two(names, index, kept)
+        used = self._used(names, index, is_positive)
+        self.names = tuple(names[i] for i in used)
+        if len(used) < 2:
+            raise _NotEstimable("fewer than two groups have enough rows")
+        place = np.full(len(names), -1)
+        place[used] = np.arange(len(used))
+        cell = place[index]
+        if quantity in BY_LABEL:
+            return np.where(cell < 0, -1, cell + np.where(is_positive, 0, len(used))), 2 * len(used)
+        return np.where(kept, cell, -1), len(used)
+
+    def _two(self, names: list[str], index: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, int]:
+        claim = self.claim
+        assert claim.group is not None
+        own = self._named(claim.group, names, index)
+        self.names = (names[own],)
+        cell = np.where(index == own, 0, -1)
+        if claim.against_group == "rest":
+            cell = np.where(index == own, 0, 1)
+        elif claim.against_group is not None:
+            other = self._named(claim.against_group, names, index)
+            self.names = (names[own], names[other])
+            cell = np.where(index == other, 1, cell)
+        return np.where(kept, cell, -1), 1 if claim.against_group is None else 2
+
+    def _named(self, name: str, names: list[str], index: np.ndarray) -> int:
+        if name == "smallest":
+            used = self._used(names, index, self._labels())
+            if not used:
+                raise _NotEstimable("no group has enough rows")
+            return min(used, key=lambda i: int((index == i).sum()))
+        if name not in names:
+            raise _NotEstimable(f"there is no group {name!r}; there are {', '.join(names)}")
+        return names.index(name)
+
+    def _used(self, names: list[str], index: np.ndarray, is_positive: np.ndarray) -> list[int]:
+        sizes = np.stack([np.bincount(index[is_positive == y], minlength=len(names)) for y in (True, False)])
+        if self._positive is None:
+            sizes = sizes.sum(axis=0, keepdims=True)
+        wanted = self.claim.groups
+        if wanted is not None:
+            return [i for i, n in enumerate(names) if n in wanted]
+        return [i for i in range(len(names)) if sizes[:, i].min() >= LEAST_ROWS]
+
+    def _labels(self) -> np.ndarray:
+        label = self._first["label"].slice(0, self.rows).to_pylist()
+        return np.array([x == self._positive for x in label])
+
+    def _grouped(self) -> tuple[list[str], np.ndarray]:
+        columns = [self._first[a].slice(0, self.rows).to_pylist() for a in self.found.by.split("*")]
+        joined = np.array([", ".join(map(str, v)) for v in zip(*columns, strict=True)])
+        names, index = np.unique(joined, return_inverse=True)
+        return names.tolist(), index.reshape(-1)
+
+    def _terms(self, weights: Mapping[Trial, float], cells: int) -> list[Term]:
+        sign = -1.0 if self.claim.quantity == "worst_group_accuracy" else 1.0
+        out = []
+        for trial, weight in weights.items():
+            if trial not in self._candidates:
+                self._candidates[trial] = self._families(trial, cells)
+            out += [Term(sign * weight, c, trial[0], i) for i, c in enumerate(self._candidates[trial])]
+        return out
+
+    def _families(self, trial: Trial, cells: int) -> list[Floats]:
+        """Return the candidates of a trial's quantity, a set for each summand."""
+        quantity = self.claim.quantity
+        unit = np.zeros((cells, cells, len(self.columns)))  # the rate of each cell
+        at = self._place[trial]
+        unit[np.arange(cells), np.arange(cells), at] = 1.0
+        k = cells // 2
+        if quantity in ("worst_group_loss", "loss_gap", "loss"):
+            base = np.zeros_like(unit)
+            base[np.arange(cells), np.arange(cells), self._place[(trial[0], BASELINE)]] = 1.0
+            # Positive is worse: fewer right answers, or more false positives.
+            unit = unit - base if self.claim.metric == "fpr" else base - unit
+        match quantity:
+            case "accuracy" | "flips" | "lost_answers":
+                return [unit]
+            case "loss":
+                return [unit if cells == 1 else unit[:1] - self.claim.times * unit[1:]]
+            case "worst_group_loss":
+                return [unit]
+            case "worst_group_accuracy":
+                return [-unit]
+            case "accuracy_gap" | "demographic_parity_difference" | "loss_gap":
+                return [gap(unit)]
+            case "equal_opportunity_difference":
+                return [gap(unit[:k])]
+            case "predictive_equality_difference":
+                return [gap(unit[k:])]
+            case "equalized_odds_difference":
+                return [np.concatenate([gap(unit[:k]), gap(unit[k:])])]
+            case "average_odds_difference":
+                return [gap(unit[:k]) / 2, gap(unit[k:]) / 2]
+            case "pairwise_bias":
+                if k > MOST_ORDERED:
+                    raise _NotEstimable(f"more than {MOST_ORDERED} groups are too many to be put in order")
+                return [orders(unit[:k]), orders(unit[k:])]
+        raise AssertionError(quantity)
+
+
+def seeds_needed(per_seed: int, alpha: float) -> int:
+    """Return with how many seeds the sign-flip test could reach alpha, if all networks agreed."""
+    return max(2, math.ceil(math.log2(2 / alpha) / per_seed))
