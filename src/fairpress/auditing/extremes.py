@@ -47,12 +47,13 @@ class Term:
 class Extremes:
     """θ = Σ terms, with intervals and p-values that hold at ties.
 
-    For a positive term T(x) = v*·x with v* the true largest, and for a negative one −T(x) ≤ −v·x for every v. So θ is
-    at most the sum in which every positive term has its own v* and every negative one the v* of its partner: a paired
-    contrast, of which `crossed_contrasts` gives the interval. Which candidate is v* is not known: all are kept that are not
-    shown to be smaller than the one estimated to be the largest (one-sided, α/10 over all candidates of all terms together),
-    and the upper bound is the largest over those kept. Likewise the lower bound, of −θ. Of more than 64 combinations the
-    largest is looked for one term at a time. The generalisation of `bias_change` to any number of models.
+    θ is the contrast in which every term has its true largest candidate. Which that is is not known: all are kept that are
+    not shown to be smaller than the one estimated to be the largest (one-sided, α/10 over all candidates of all terms
+    together), and the upper bound is the largest upper bound over the combinations kept; likewise the lower bound. As
+    −T(x) ≤ −v·x for every v, θ is also at most the contrast in which a negative term takes the candidate of a positive
+    one, its partner: paired, and of less variance. Where the two differ both are looked at, each at half of α, and the
+    smaller counts. Of more than 64 combinations the largest is looked for one term at a time. The generalisation of
+    `bias_change` to any number of models; `crossed_contrasts` gives the bounds.
     """
 
     def __init__(self, sums: CrossedProducts, terms: Sequence[Term]) -> None:
@@ -60,7 +61,7 @@ class Extremes:
         rates = sums.rates
         self._best = [int(np.argmax(np.einsum("vcm,cm->v", t.candidates, rates))) for t in self.terms]
         self._against_best = [self._differences(t, b) for t, b in zip(self.terms, self._best, strict=True)]
-        self._seen: dict[tuple[int, tuple[int, ...]], tuple[float, float, float]] = {}
+        self._seen: dict[tuple[int, ...], tuple[float, float, float]] = {}
         self.linear = all(len(t.candidates) == 1 for t in self.terms)
 
     @property
@@ -118,46 +119,49 @@ class Extremes:
         """Return the upper bound of sign · θ."""
         terms = [t if sign > 0 else -t for t in self.terms]
         partner = _partners(terms)
-        free = sorted(set(partner))
-        kept = {i: self._kept(i, alpha) for i in free}
+        kept = [self._kept(i, alpha) for i in range(len(terms))]
         side = 1 - (alpha if self.linear else (1 - ORDER_SHARE) * alpha) / 2
+        half = 1 - (1 - side) / 2
 
-        def bounds(choices: Sequence[dict[int, int]]) -> Floats:
-            keys = [(sign, tuple(c[i] for i in free)) for c in choices]
-            new = [n for n, k in enumerate(keys) if k not in self._seen]
-            if new:
-                stacked = np.stack(
-                    [
-                        sum_of(
-                            t.coefficient * t.candidates[choices[n][partner[j]]] for j, t in enumerate(terms)
-                        )
-                        for n in new
-                    ]
-                )
-                found = crossed_contrasts(self.sums, stacked)
-                for at, n in enumerate(new):
-                    self._seen[keys[n]] = (
-                        float(found.centre[at]),
-                        float(found.se[at]),
-                        float(found.df[at]),
-                    )
-            centre, se, df = np.array([self._seen[k] for k in keys]).T
-            return np.asarray(centre + t_quantile(df, side) * se)
+        def bounds(choices: Sequence[tuple[int, ...]]) -> Floats:
+            paired = [tuple(c[partner[j]] for j in range(len(c))) for c in choices]
+            own, other = self._bounds(sign, choices), self._bounds(sign, paired)
+            same = np.array([a == b for a, b in zip(choices, paired, strict=True)])
+            level = np.where(same, side, half)
+            return np.minimum(*(c + t_quantile(df, level) * se for c, se, df in (own, other)))
 
-        if math.prod(len(k) for k in kept.values()) <= _EXHAUSTIVE:
-            return float(
-                bounds([dict(zip(free, c, strict=True)) for c in product(*(kept[i] for i in free))]).max()
-            )
-        chosen = {i: self._best[i] for i in free}
-        most = -math.inf
+        if math.prod(map(len, kept)) <= _EXHAUSTIVE:
+            return float(bounds(list(product(*kept))).max())
+        chosen, most = list(self._best), -math.inf
+        several = [i for i, k in enumerate(kept) if len(k) > 1]
         for _ in range(10):
             before = most
-            for i in free:
-                found = bounds([{**chosen, i: v} for v in kept[i]])
-                chosen[i], most = kept[i][int(found.argmax())], float(found.max())
+            for i in several:
+                # Alone, and together with the terms whose partner it is.
+                moved = {(i,), (i, *(j for j, q in enumerate(partner) if q == i and j != i))}
+                tries = [
+                    tuple(v if j in m else c for j, c in enumerate(chosen)) for m in moved for v in kept[i]
+                ]
+                tries = [t for t in tries if all(v in kept[j] for j, v in enumerate(t))]
+                found = bounds(tries)
+                if found.max() >= most:
+                    chosen, most = list(tries[int(found.argmax())]), float(found.max())
             if most <= before + 1e-12:
                 break
         return most
+
+    def _bounds(self, sign: int, choices: Sequence[tuple[int, ...]]) -> tuple[Floats, Floats, Floats]:
+        """Return centre, se and df of sign · Σ of the chosen candidates, each computed once."""
+        new = [c for c in dict.fromkeys(choices) if c not in self._seen]
+        if new:
+            stacked = [
+                sum_of(t.coefficient * t.candidates[v] for t, v in zip(self.terms, c, strict=True))
+                for c in new
+            ]
+            found = crossed_contrasts(self.sums, np.stack(stacked))
+            self._seen |= dict(zip(new, zip(found.centre, found.se, found.df, strict=True), strict=True))
+        centre, se, df = np.array([self._seen[c] for c in choices]).T
+        return sign * centre, se, df
 
 
 def _partners(terms: Sequence[Term]) -> list[int]:

@@ -198,7 +198,8 @@ class StudyConfig(_Strict):
     phases
         Name → filters, as for ``--only``: parts of the study that `--phase` runs.
     choices
-        Label → a dataset that `--data` puts in the place of `dataset`.
+        Label → keys of the study and what `--data` puts in their place: another dataset, and what goes with it. Below
+        ``attributes:`` stands which sensitive attribute takes the place of which, in recipes, mitigations and claims.
     networks_per_task
         How many networks are trained as one batch. It belongs to the study, not to the machine, so that
         results do not depend on the number of workers.
@@ -222,7 +223,7 @@ class StudyConfig(_Strict):
     size_accuracy_bias: SizeAccuracyBias | None = None
     claims: dict[str, Claim] = Field(default_factory=dict)
     phases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    choices: dict[str, Dataset] = Field(default_factory=dict)
+    choices: dict[str, dict[str, Any]] = Field(default_factory=dict)
     audit: AuditConfig
     device: str = "cpu"
     networks_per_task: int = Field(default=10, ge=1)

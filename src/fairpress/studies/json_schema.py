@@ -23,6 +23,12 @@ def schema() -> dict[str, Any]:
         for k, v in made.pop("$defs").items()
         if k in ("AuditConfig", "Contrast", "SizeAccuracyBias", "Published", "MitigationChoice", "Claim")
     }
+    for one in ("of", "against"):
+        definitions["Claim"]["properties"][one] = {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+            "description": "Filters with the words of --only, such as recipe=int8"
+            + ("; or baseline, placebo, plain." if one == "against" else "."),
+        }
     properties = made["properties"]
     # Some keys are for networks that read images alone; where both have a key, tables say its default.
     training = {**ImageFitConfig.model_json_schema(), "description": "How the baselines are trained."}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -77,8 +78,28 @@ def _choose(document: Any, data: str, where: str) -> None:
     if "datasets" in document:
         raise UserError(f"--data: {where} has several datasets; --only dataset={data} runs one of them.")
     choices = document.get("choices")
-    known = isinstance(choices, Mapping) and data in choices
-    document["dataset"] = choices[data] if known else {"name": data}
+    chosen = choices.get(data) if isinstance(choices, Mapping) else None
+    if not isinstance(chosen, Mapping):
+        document["dataset"] = {"name": data}
+        return
+    for old, new in chosen.get("attributes", {}).items():
+        for key in ("recipes", "mitigations", "phases", "claims"):
+            if key in document:
+                document[key] = _renamed(document[key], str(old), str(new))
+    document.update({k: v for k, v in chosen.items() if k != "attributes"})
+
+
+def _renamed(node: Any, old: str, new: str) -> Any:
+    """Put one sensitive attribute in the place of another: below keys ``by``, and in recipes, as ``by=``."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            node[key] = new if key == "by" and value == old else _renamed(value, old, new)
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            node[i] = _renamed(value, old, new)
+    elif isinstance(node, str):
+        return re.sub(rf"\bby={re.escape(old)}\b", f"by={new}", node)
+    return node
 
 
 def _resolve(document: Any, folder: Path) -> None:

@@ -47,7 +47,8 @@ class Claim(BaseModel):
     of, against
         Filters with the words of ``--only`` (dataset, model, recipe): ``recipe=prune-80`` or
         ``[model=resnet50, recipe=int4]``. Without a recipe, baselines are meant. `against` may be ``baseline`` (the
-        default: fp32 of the same dataset and model), ``placebo`` or ``plain`` (each recipe's own control, its own plain counterpart).
+        default: fp32 of the same dataset and model), ``placebo`` or ``plain`` (each recipe's own control, its own plain
+        counterpart).
     along
         ``recipe`` or ``model`` → at least three, in the order in which the quantity is said to rise or fall.
     quantity
