@@ -430,6 +430,15 @@ def test_what_does_not_fit_together_is_refused(claim, said):
         Claim.model_validate({"says": "x", "quantity": "accuracy", **claim})
 
 
+def test_what_the_command_line_takes_away_is_no_mistake_in_the_file():
+    config = load("compas", ["recipes=[int8]"])[1]
+    layout = plan(config, lambda d, f: "")
+    facts = {"compas": DataFacts("compas", "", "yes", {}, False, [], [])}
+    params, inputs = claims_params(config, layout, facts, lambda p, m: (0,), lambda p, s: None)
+    assert "no recipe 'prune-80'" in params["claims"]["pruning-raises-bias"]["reason"]
+    assert inputs == []
+
+
 def test_claims_change_no_key_of_what_is_trained_compressed_and_predicted():
     config, layout = study(of="recipe=int8")
     bare = plan(config.model_copy(update={"claims": {}}), lambda d, f: "")

@@ -76,5 +76,5 @@ def test_the_command_prints_it(data_folder, tmp_path, monkeypatch, capsys):
     text, _, json_ = capsys.readouterr().out.partition("{")
     assert "to run            train fp32 (seeds 0–4, folds 0–4)" in text
     assert "8 tasks, 0 there, 8 to run" in text
-    assert len(json.loads("{" + json_)["lines"]) == 7
+    assert len(json.loads("{" + json_)["lines"]) == 8
     assert not list(tmp_path.iterdir())

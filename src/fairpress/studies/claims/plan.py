@@ -15,6 +15,7 @@ from fairpress.studies.matrix import Part
 from fairpress.studies.plan import Plan, Task, plan
 
 Seeds = tuple[int, ...]
+MATRIX = ("recipes", "model", "models", "dataset", "datasets", "mitigations", "placebos", "audit", "naive")
 
 
 def claims_params(
@@ -79,11 +80,15 @@ def claims_params(
 
 
 def claim_problems(source: Source, config: StudyConfig) -> list[Problem]:
-    """Return a problem for every claim, and every phase, that names what the study has not."""
+    """Return a problem for every claim, and every phase, that names what the study has not.
+
+    Where the command line changed what the study has, that is no mistake in the file: such claims are then not answered.
+    """
     from fairpress.studies.filters import parse_filter
 
     found: list[Problem] = []
-    if not config.claims and not config.phases:
+    changed = {path[0] for path in source.overridden} & set(MATRIX)
+    if changed or not (config.claims or config.phases):
         return found
     # Groups with networks of their own are known from the data alone; their trials are not named by claims.
     try:
