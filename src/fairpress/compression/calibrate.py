@@ -94,7 +94,7 @@ def scales_of_weights(prepared: Prepared, state: Mapping[str, Tensor], how: Rang
     for layer in prepared.layers:
         weight = state[layer.weight].detach()
         flat = weight.flatten(weight.dim() - len(layer.shape) + 1)
-        out[f"{layer.module}.scale"] = weight_scales(flat, layer.top, how)
+        out[f"{layer.module}.scale"] = weight_scales(flat, layer.tops(state), how)
     return out
 
 

@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +72,52 @@ def check_file(data: bytes, layers: Sequence[Layer], state: Mapping[str, Tensor]
     weights = integer_weights(model)
     check_widths(weights, layers)
     for layer, (_, values) in zip(layers, weights, strict=True):
-        check_range(layer, values)
+        check_range(layer, values, layer.tops(state))
         check_zeros(layer.name, values, state[layer.weight])
+    check_channels(model, layers, state)
     return check_kernels(data, layers, integer)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An integer weight of a file: its width (that of most channels), its values, and which channels have 8 bits instead."""
+
+    bits: int
+    values: np.ndarray
+    wide: np.ndarray
 
 
 def integer_weights(model: onnx.ModelProto) -> list[tuple[int, np.ndarray]]:
     """Return stored width and values of every integer weight (two dimensions or more), in the order they are read."""
-    return [
-        (WIDTHS[t.data_type], numpy_helper.to_array(t).astype(np.int8))
-        for t in model.graph.initializer
-        if t.data_type in WIDTHS and len(t.dims) >= 2
-    ]
+    return [(w.bits, w.values) for w in stored_weights(model)]
+
+
+def stored_weights(model: onnx.ModelProto) -> list[Stored]:
+    """Return every integer weight as it is stored, in the order they are read; one in two parts (`pack_channels`) is one."""
+    graph = model.graph
+    constants = {t.name: t for t in graph.initializer}
+    stored = [t for t in graph.initializer if t.data_type in WIDTHS and len(t.dims) >= 2]
+    cast = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Cast" and n.input[0] in constants}
+    gathered = {n.input[0]: n.input[1] for n in graph.node if n.op_type == "Gather"}
+    parts = {}  # the part that is read first → the other, and the order of both
+    for node in graph.node:
+        sources = [cast.get(i, i) for i in node.input]
+        if node.op_type == "Concat" and node.output[0] in gathered and all(s in constants for s in sources):
+            order = gathered[node.output[0]]
+            parts[sources[0]] = (sources[1], numpy_helper.to_array(constants[cast.get(order, order)]))
+    others = {other for other, _ in parts.values()}
+    out = []
+    for tensor in stored:
+        bits, values = WIDTHS[tensor.data_type], numpy_helper.to_array(tensor).astype(np.int8)
+        wide = np.zeros(len(values), bool)
+        if tensor.name in parts:
+            other, order = parts[tensor.name]
+            rest = numpy_helper.to_array(constants[other]).astype(np.int8)
+            values = np.concatenate([values, rest])[order]
+            wide = np.concatenate([wide, np.ones(len(rest), bool)])[order]
+        if tensor.name not in others:
+            out.append(Stored(bits, values, wide))
+    return out
 
 
 def check_no_randomness(model: onnx.ModelProto) -> None:
@@ -106,13 +141,29 @@ def check_widths(weights: Sequence[tuple[int, np.ndarray]], layers: Sequence[Lay
             )
 
 
-def check_range(layer: Layer, values: np.ndarray) -> None:
-    """Integers are symmetric: −top … top."""
-    low, high = int(values.min()), int(values.max())
-    if low < -layer.top or high > layer.top:
+def check_range(layer: Layer, values: np.ndarray, tops: int | Tensor | None = None) -> None:
+    """Integers are symmetric: −top … top, `tops` [channels] where these differ."""
+    limits = np.full(len(values), layer.top) if not isinstance(tops, Tensor) else tops.cpu().numpy()
+    beyond = np.abs(values.astype(np.int16)).reshape(len(values), -1).max(1) > limits
+    if beyond.any():
+        found, top = values[beyond], int(limits[beyond].min())
         raise NotAsAsked(
-            f"layer {layer.name!r} stores integers {low} … {high}, outside of ±{layer.top} ({layer.bits} bits)."
+            f"layer {layer.name!r} stores integers {found.min()} … {found.max()}, outside of ±{top} "
+            f"({layer.bits} bits{', some channels 8' if layer.preserved else ''})."
         )
+
+
+def check_channels(model: onnx.ModelProto, layers: Sequence[Layer], state: Mapping[str, Tensor]) -> None:
+    """The channels that were to be preserved have 8 bits, and no others beside them."""
+    for layer, found in zip(layers, stored_weights(model), strict=True):
+        wanted = np.zeros(len(found.wide), bool)
+        if layer.preserved:
+            wanted = state[layer.own_tops].cpu().numpy() > layer.top
+        if wanted.sum() != layer.preserved or not np.array_equal(found.wide, wanted):
+            raise NotAsAsked(
+                f"layer {layer.name!r} was to preserve {layer.preserved} channels at 8 bits, the file does so for "
+                f"{int(found.wide.sum())}, {int((found.wide & wanted).sum())} of them as chosen."
+            )
 
 
 def check_zeros(layer: str, values: np.ndarray, weight: Tensor) -> None:

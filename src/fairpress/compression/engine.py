@@ -100,10 +100,25 @@ class Engine:
             "bits": {**prepared.widths, **dict.fromkeys(prepared.kept, 32)},
             "weight_ranges": made.weights,
             **({"activation_ranges": made.activations} if integer else {}),
+            **self._preserved(prepared, made, data),
             "integer_kernels": kernels,
             **agreement,
         }
         return Quantized(data, prepared, made.state, details)
+
+    def _preserved(self, prepared: Prepared, made: Calibrated, data: bytes) -> dict[str, Any]:
+        """Return which channels have 8 bits, and the bytes they cost beside the file without any."""
+        split = [layer for layer in prepared.layers if layer.preserved]
+        if not split:
+            return {}
+        bare = self._template(prepared, made).fill(prepared.even, made.state)
+        return {
+            "preserved_bytes": len(data) - len(bare),
+            "preserved": {
+                layer.name: torch.nonzero(made.state[layer.own_tops] > layer.top).flatten().tolist()
+                for layer in split
+            },
+        }
 
     def float_template(self, state: Mapping[str, Tensor]) -> onnx.ModelProto:
         """Return the folded graph in float, each tensor under the name it has in `state`; exported once.
@@ -117,6 +132,9 @@ class Engine:
     def _template(self, prepared: Prepared, made: Calibrated) -> Template:
         """Return the template of all files with these layers: bits change numbers, and not the graph."""
         kind = (prepared.kept, bool(prepared.activations))
+        if any(layer.preserved for layer in prepared.layers):
+            # PT2E knows one width a layer; which integers a file holds is no matter of its template.
+            prepared = self.prepare(Scheme(8, bool(prepared.activations), keep=prepared.kept))
         if kind not in self._templates:
             try:
                 self._templates[kind] = make_template(prepared, made.state, self.example)
@@ -143,6 +161,7 @@ def quantize_many(
     activations: Choice = "mse",
     validation: Sequence[Tensor] | None = None,
     groups: Sequence[Tensor] | None = None,
+    tops: Sequence[Mapping[str, Tensor]] | None = None,
 ) -> list[Quantized]:
     """Quantize a network with each of the given states after its training.
 
@@ -158,6 +177,9 @@ def quantize_many(
         How ranges are found (`calibrate.calibrate`).
     validation, groups
         Inputs [rows, …] per network, for ``"auto"``; their groups [rows] where the worst group's error counts.
+    tops
+        Per network the largest integer of every channel [channels], by the names of `Layer.own_tops`, where the scheme
+        preserves some.
 
     Raises
     ------
@@ -172,7 +194,7 @@ def quantize_many(
         own = None if validation is None else validation[i]
         made = calibrate(
             prepared,
-            engine.fold(state),
+            {**engine.fold(state), **({} if tops is None else tops[i])},
             rows,
             weights=weights,
             activations=activations,

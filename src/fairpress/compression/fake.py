@@ -45,10 +45,13 @@ class FakeQuantizeWeight(FakeQuantize):
     """
 
     ch_axis = 0
+    top: Tensor | None = None
 
-    def size(self, weight: Tensor) -> None:
-        """Make room for one scale per output channel."""
+    def size(self, weight: Tensor, *, own_tops: bool = False) -> None:
+        """Make room for one scale per output channel, and with `own_tops` for its largest integer q."""
         self.register_buffer("scale", torch.ones(weight.shape[0]))
+        if own_tops:
+            self.register_buffer("top", torch.full((weight.shape[0],), float(self.quant_max)))
 
     def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
         return self.scale, torch.zeros_like(self.scale, dtype=torch.int64)
@@ -56,11 +59,16 @@ class FakeQuantizeWeight(FakeQuantize):
     def forward(self, w: Tensor) -> Tensor:
         if self.mode == "pass":
             return w
-        scale = self.scale.view(-1, *[1] * (w.dim() - 1))
+        shape = (-1, *[1] * (w.dim() - 1))
+        scale = self.scale.view(shape)
+        low: int | Tensor = self.quant_min
+        high: int | Tensor = self.quant_max
+        if self.top is not None:
+            low, high = -self.top.view(shape), self.top.view(shape)
         if not torch.is_grad_enabled():
-            return _grid(w, scale, self.quant_min, self.quant_max)
+            return _grid(w, scale, low, high)
         with torch.no_grad():
-            step = _grid(w, scale, self.quant_min, self.quant_max).sub_(w)
+            step = _grid(w, scale, low, high).sub_(w)
         return w + step
 
 
@@ -94,8 +102,9 @@ class FakeQuantizeActivation(FakeQuantize):
         return (exact + step - self.zero_point) * self.scale
 
 
-def _grid(w: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-    return (w * scale.reciprocal()).round_().clamp(low, high).mul_(scale)
+def _grid(w: Tensor, scale: Tensor, low: int | Tensor, high: int | Tensor) -> Tensor:
+    rounded = (w * scale.reciprocal()).round_()
+    return torch.clamp(rounded, low, high).mul_(scale)
 
 
 @contextmanager

@@ -83,7 +83,11 @@ class Learning:
         tensors = {k: v.detach() for k, v in stacked.items()}
         for how in dict.fromkeys(weights for weights, _ in methods):
             which = torch.tensor([i for i, (weights, _) in enumerate(methods) if weights == how])
-            own = {layer.weight: tensors[layer.weight][which] for layer in self.training.layers}
+            own = {
+                name: tensors[name][which]
+                for layer in self.training.layers
+                for name in (layer.weight, *([layer.own_tops] if layer.preserved else ()))
+            }
             for name, value in scales_of_weights(self.training, own, how).items():
                 tensors[name][which] = value
         for i, (rows, (_, how)) in enumerate(zip(calibration, methods, strict=True)):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
 from fairpress.compression.quantizer import LayerQuantizer, layers
-from fairpress.compression.scheme import Scheme
+from fairpress.compression.scheme import PRESERVED_BITS, Scheme
+from fairpress.core.errors import UserError
 from fairpress.models.graph import hide_batch_norm
 from fairpress.models.quiet import quiet
 from fairpress.models.slots import Slots
@@ -24,7 +25,10 @@ with quiet():  # torchao registers its enums in a way that torch will not need i
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer whose weight becomes integers: names of weight and fake-quantize module, width, largest integer, shape."""
+    """A layer whose weight becomes integers: names of weight and fake-quantize module, width, largest integer, shape.
+
+    Of its output channels, `preserved` have 8 bits instead: which, a network's state says (`tops`).
+    """
 
     name: str
     weight: str
@@ -32,6 +36,16 @@ class Layer:
     bits: int
     top: int
     shape: tuple[int, ...]
+    preserved: int = 0
+
+    def tops(self, state: Mapping[str, Tensor]) -> int | Tensor:
+        """Return the largest integer, or that of every channel [channels] ([networks, channels] of a stack)."""
+        return state[self.own_tops].detach() if self.preserved else self.top
+
+    @property
+    def own_tops(self) -> str:
+        """Name the tensor of a state that holds the largest integer of every channel."""
+        return f"{self.module}.top"
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,11 @@ class Prepared:
         """Layer → width of its integers."""
         return {layer.name: layer.bits for layer in self.layers}
 
+    @property
+    def even(self) -> Prepared:
+        """Return the same where no channel is preserved; for sizes, not for computing."""
+        return replace(self, layers=tuple(replace(layer, preserved=0) for layer in self.layers))
+
 
 def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
     """Put fake-quantize modules into a copy of an exported graph.
@@ -76,7 +95,7 @@ def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
     Raises
     ------
     UserError
-        The scheme names a layer that there is not.
+        The scheme names a layer that there is not, or preserves no channel of any.
     """
     widths = scheme.widths(layers(graph))
     tops = {name: None if bits is None else scheme.top(bits) for name, bits in widths.items()}
@@ -90,12 +109,19 @@ def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
             reader = next(user for user in node.users)
             weight = str(node.args[0].target)
             tensor = own.get_parameter(weight)
-            module.size(tensor)
             name = weight.removesuffix(".weight")
             bits = widths[name]
             assert bits is not None
             assert reader.args[1] is node
-            found[name] = Layer(name, weight, str(node.target), bits, scheme.top(bits), tuple(tensor.shape))
+            count = scheme.preserved(len(tensor), bits)
+            module.size(tensor, own_tops=count > 0)
+            shape = tuple(tensor.shape)
+            found[name] = Layer(name, weight, str(node.target), bits, scheme.top(bits), shape, count)
+    if scheme.preserve and not any(layer.preserved for layer in found.values()):
+        raise UserError(
+            f"preserve={scheme.preserve:g} preserves no channel: no layer below {PRESERVED_BITS} bits has enough of them; "
+            "raise it."
+        )
     return Prepared(
         own,
         tuple(found.values()),

@@ -17,13 +17,15 @@ REFINEMENTS = 2
 CLIPPING = torch.linspace(1.0, 0.2, 33)
 
 
-def weight_scales(weight: Tensor, top: int, how: Ranges) -> Tensor:
-    """Return a scale per output channel for integers −top … top.
+def weight_scales(weight: Tensor, top: int | Tensor, how: Ranges) -> Tensor:
+    """Return a scale per output channel for integers −top … top; `top` may differ from channel to channel.
 
     Parameters
     ----------
     weight
         […, channels, values per channel]; leading axes are networks.
+    top
+        One for all, or […, channels].
     how
         ``"minmax"`` covers max|w|; ``"percentile"`` the 99.9th percentile of |w|; ``"mse"`` minimises
         Σ(w − ŵ)² over a grid of clipping ratios, then by s ← Σwq/Σq² with q = ⌊w/s⌉, which never raises it
@@ -46,21 +48,30 @@ def weight_scales(weight: Tensor, top: int, how: Ranges) -> Tensor:
     return best
 
 
-def _better(weight: Tensor, scale: Tensor, top: int, best: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+def _better(weight: Tensor, scale: Tensor, top: int | Tensor, best: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
     error = _error(weight, scale, top)
     return torch.where(error < least, scale, best), torch.minimum(error, least)
 
 
-def _refined(weight: Tensor, scale: Tensor, top: int) -> Tensor:
+def _refined(weight: Tensor, scale: Tensor, top: int | Tensor) -> Tensor:
     """Return the scale of least squared error for the integers that `scale` gives; it where all of them are 0."""
-    q = (weight / scale[..., None]).round_().clamp_(-top, top)
+    q = _integers(weight, scale, top)
     squares = q.square().sum(-1)
     return torch.where(squares > 0, (weight * q).sum(-1) / squares.clamp_min(1), scale).clamp_min(LEAST)
 
 
-def _error(weight: Tensor, scale: Tensor, top: int) -> Tensor:
-    rounded = (weight / scale[..., None]).round_().clamp_(-top, top).mul_(scale[..., None])
+def _error(weight: Tensor, scale: Tensor, top: int | Tensor) -> Tensor:
+    rounded = _integers(weight, scale, top).mul_(scale[..., None])
     return rounded.sub_(weight).square_().sum(-1)
+
+
+def _integers(weight: Tensor, scale: Tensor, top: int | Tensor) -> Tensor:
+    rounded = (weight / scale[..., None]).round_()
+    return (
+        rounded.clamp_(-top[..., None], top[..., None])
+        if isinstance(top, Tensor)
+        else rounded.clamp_(-top, top)
+    )
 
 
 class Histogram:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from fairpress.core.errors import UserError, did_you_mean
 
+PRESERVED_BITS = 8
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -27,6 +29,8 @@ class Scheme:
     reduce_range
         Whether 8-bit weights use −63 … 63 only. On x86 processors without VNNI, ONNX Runtime adds pairs of 8-bit
         products in 16 bits; 2 · 255 · 63 fits, 2 · 255 · 127 does not.
+    preserve
+        Share of the output channels of every layer below 8 bits that have 8 all the same.
     """
 
     weight_bits: int = 8
@@ -35,6 +39,11 @@ class Scheme:
     keep: tuple[str, ...] = ()
     keep_head: bool = False
     reduce_range: bool = False
+    preserve: float = 0.0
+
+    def preserved(self, channels: int, bits: int) -> int:
+        """Return how many output channels of a layer have 8 bits where the others have `bits`."""
+        return round(self.preserve * channels) if bits < PRESERVED_BITS else 0
 
     def top(self, bits: int) -> int:
         """Return the largest integer of a weight of this width; the least is its negative."""

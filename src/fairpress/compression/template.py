@@ -19,7 +19,7 @@ from fairpress.compression.maxima import pass_grids_on
 from fairpress.compression.prepared import Layer, Prepared
 from fairpress.models.export import Merged, distinct, export_graph, filled, holding, holds, shippable
 from fairpress.models.quiet import quiet
-from fairpress.runtime.pack import finish, pack_weights
+from fairpress.runtime.pack import finish, pack_channels, pack_weights
 
 with quiet():
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
@@ -61,7 +61,11 @@ class Template:
         for bias in self.biases:
             values |= bias.numbers(values)
         model = filled(self.model, values)
-        pack_weights(model, {integers_of(layer.name): layer.bits for layer in prepared.layers})
+        pack_weights(model, {integers_of(n.name): n.bits for n in prepared.layers if not n.preserved})
+        for layer in prepared.layers:
+            if layer.preserved:
+                wide = state[layer.own_tops].detach().cpu().numpy() > layer.top
+                pack_channels(model, integers_of(layer.name), layer.bits, wide)
         return finish(model)
 
 
@@ -86,10 +90,10 @@ def numbers(prepared: Prepared, state: Mapping[str, Tensor]) -> dict[str, np.nda
         out[f"{name}.zero_point"] = state[f"{name}.zero_point"].detach().cpu().numpy().astype(np.uint8)
     for layer in prepared.layers:
         scale, weight = state[f"{layer.module}.scale"].detach(), state[layer.weight].detach()
-        inverse = scale.reciprocal().view(-1, *[1] * (weight.dim() - 1))
-        out[integers_of(layer.name)] = (
-            (weight * inverse).round().clamp(-layer.top, layer.top).to(torch.int8).cpu().numpy()
-        )
+        shape = (-1, *[1] * (weight.dim() - 1))
+        top = torch.as_tensor(layer.tops(state)).view(shape)
+        integers = (weight * scale.reciprocal().view(shape)).round().clamp(-top, top)
+        out[integers_of(layer.name)] = integers.to(torch.int8).cpu().numpy()
         out[scales_of(layer.name)] = scale.cpu().numpy()
     return out
 

@@ -47,6 +47,48 @@ def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
         model.ir_version = max(model.ir_version, ir)
 
 
+def pack_channels(model: onnx.ModelProto, name: str, width: int, wide: np.ndarray) -> None:
+    """Store some output channels of an int8 initializer as they are and the others at a width below 8, in place.
+
+    Joined again by operators on constants, which runtimes carry out when they load the file: one integer kernel then runs
+    the whole layer.
+
+    Parameters
+    ----------
+    name
+        An INT8 initializer [channels, …].
+    wide
+        [channels] bool: those that stay 8-bit; some of them and not all.
+
+    Raises
+    ------
+    ValueError
+        A channel does not fit its width.
+    """
+    graph = model.graph
+    stored = next(t for t in graph.initializer if t.name == name)
+    values = numpy_helper.to_array(stored)
+    graph.initializer.remove(stored)
+    narrow, rest = f"{name} narrow", f"{name} wide"
+    order = np.argsort(np.concatenate([np.flatnonzero(~wide), np.flatnonzero(wide)]))
+    order = order.astype(np.uint8 if len(wide) <= 256 else np.uint16)
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.ascontiguousarray(values[~wide]), narrow),
+            numpy_helper.from_array(np.ascontiguousarray(values[wide]), rest),
+            numpy_helper.from_array(order, f"{name} order"),
+        ]
+    )
+    reader = next(i for i, node in enumerate(graph.node) if name in node.input)
+    for new in (
+        helper.make_node("Gather", [f"{name} joined", f"{name} places"], [name], axis=0),
+        helper.make_node("Cast", [f"{name} order"], [f"{name} places"], to=TensorProto.INT32),
+        helper.make_node("Concat", [narrow, rest], [f"{name} joined"], axis=0),
+    ):
+        graph.node.insert(reader, new)
+    pack_weights(model, {narrow: width})
+
+
 def packed(values: np.ndarray, width: int) -> bytes:
     """Return integers of 2 or 4 bits, several to a byte, the first in the lowest bits."""
     per_byte = 8 // width
