@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+Harm = Mapping[str, Mapping[int, float]]
+MEAN_WEIGHT = 1e-3  # of the mean harm beside the worst group's: many choices may serve that one alike
+
 
 def allocate(
-    harm: Mapping[str, Mapping[int, float]], cost: Mapping[str, Mapping[int, int]], budget: int
+    harm: Harm, cost: Mapping[str, Mapping[int, int]], budget: int, groups: Sequence[Harm] = ()
 ) -> dict[str, int] | None:
-    """Return layer → width, minimising Σ harm[layer][width] subject to Σ cost[layer][width] ≤ budget; None if none fits.
+    """Return layer → width of least harm subject to Σ cost[layer][width] ≤ budget; None if none fits.
 
-    Harms are taken to add up, which fails for coarse widths: measure what was chosen. Among choices of equal harm the
-    cheaper is taken, by a weight on bytes that is too small to outweigh any other difference. Solved by HiGHS
-    (`scipy.optimize.milp`).
+    The harm of a choice is Σ harm[layer][width]; with `groups`, the largest Σ groups[g][layer][width], plus a thousandth of
+    that of all rows together. Harms are taken to add up, which fails for coarse widths: measure what was
+    chosen. Among choices of equal harm the cheaper is taken, by a weight on bytes that is too small to outweigh any
+    other difference. Solved by HiGHS (`scipy.optimize.milp`).
+
+    Parameters
+    ----------
+    harm
+        Layer → width → harm over all rows.
+    groups
+        The same over the rows of each group whose harm may count as the worst.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     pairs = [(layer, width) for layer in harm for width in harm[layer]]
-    values = np.array([harm[layer][width] for layer, width in pairs])
+
+    def values(own: Harm) -> np.ndarray:
+        return np.array([own[layer][width] for layer, width in pairs], dtype=float)
+
     bytes_ = np.array([cost[layer][width] for layer, width in pairs], dtype=float)
-    scale = max(float(values.max()), 1e-30)
-    layers = list(harm)
-    one_each = np.array([[float(layer == own) for layer, _ in pairs] for own in layers])
+    scale = max(*(float(values(own).max()) for own in (harm, *groups)), 1e-30)
+    one_each = np.array([[float(layer == own) for layer, _ in pairs] for own in harm])
+    objective = values(harm) / scale
+    constraints = [(one_each, 1.0, 1.0), (bytes_[None], -np.inf, float(budget))]
+    if groups:  # one more variable, no less than any group's harm
+        objective = MEAN_WEIGHT * objective
+        constraints = [(np.pad(a, ((0, 0), (0, 1))), low, high) for a, low, high in constraints]
+        worst = np.array([[*values(own) / scale, -1.0] for own in groups])
+        constraints.append((worst, -np.inf, 0.0))
+    objective = objective + 1e-9 * bytes_ / max(float(bytes_.max()), 1.0)
+    more = len(groups) > 0
     found = milp(
-        values / scale + 1e-9 * bytes_ / max(float(bytes_.max()), 1.0),
-        constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(bytes_[None], -np.inf, budget)],
-        integrality=np.ones(len(pairs)),
-        bounds=Bounds(0, 1),
+        np.append(objective, [1.0] * more),
+        constraints=[LinearConstraint(*c) for c in constraints],
+        integrality=np.array([1] * len(pairs) + [0] * more),
+        bounds=Bounds(np.zeros(len(pairs) + more), np.array([1.0] * len(pairs) + [np.inf] * more)),
         options={"mip_rel_gap": 0.0},
     )
     if found.x is None:
         return None
-    return {layer: width for (layer, width), x in zip(pairs, found.x, strict=True) if x > 0.5}
+    return {layer: width for (layer, width), x in zip(pairs, found.x, strict=False) if x > 0.5}

@@ -63,18 +63,44 @@ def choose(
     return np.concatenate(chosen), {"calibration": {"how": how, "groups": told}}
 
 
+def codes_of(keys: Sequence[Key], least: int) -> tuple[np.ndarray, dict[str, int], dict[str, int]]:
+    """Return each row's group [rows] int64, −1 in one of fewer than `least` rows; rows of the groups that count, and of others."""
+    found = np.full(len(keys), -1)
+    counted, small = {}, {}
+    for key, own in rows_of(keys).items():
+        if len(own) < least:
+            small[", ".join(key)] = len(own)
+        else:
+            found[own] = len(counted)
+            counted[", ".join(key)] = len(own)
+    return found, counted, small
+
+
+def groups_of(
+    dataset: Dataset, which: np.ndarray, by: str | None, option: str
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the group of each of the chosen calibration rows as `codes_of` does, and what the card says of them.
+
+    Raises UserError where fewer than two groups have `LEAST_ROWS` of these rows.
+    """
+    keys = group_keys(dataset, "calibration", by)
+    codes, counted, small = codes_of([keys[i] for i in which.tolist()], LEAST_ROWS)
+    if len(counted) < 2:
+        raise UserError(
+            f"{option}: fewer than two groups have {LEAST_ROWS} calibration rows; raise rows=, or take another attribute."
+        )
+    return codes, {"rows_of_groups": counted, **({"too_few_rows": small} if small else {})}
+
+
 def worst_of(dataset: Dataset, by: str | None, rows: int) -> np.ndarray:
     """Return the group of each of the first validation rows [rows] int64; −1 where a group has fewer than `LEAST_ROWS`.
 
     Raises UserError where fewer than two groups have so many.
     """
     keys = group_keys(dataset, "validation", by)[:rows]
-    enough = [own for own in rows_of(keys).values() if len(own) >= LEAST_ROWS]
-    if len(enough) < 2:
+    found, counted, _ = codes_of(keys, LEAST_ROWS)
+    if len(counted) < 2:
         raise UserError(
             f"error=worst: fewer than two groups have {LEAST_ROWS} validation rows; take another attribute: by=…."
         )
-    found = np.full(len(keys), -1)
-    for number, own in enumerate(enough):
-        found[own] = number
     return found

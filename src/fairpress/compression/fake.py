@@ -45,13 +45,17 @@ class FakeQuantizeWeight(FakeQuantize):
     """
 
     ch_axis = 0
-    top: Tensor | None = None
+    top: Tensor | None
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self.register_buffer("top", None)
 
     def size(self, weight: Tensor, *, own_tops: bool = False) -> None:
         """Make room for one scale per output channel, and with `own_tops` for its largest integer q."""
         self.register_buffer("scale", torch.ones(weight.shape[0]))
         if own_tops:
-            self.register_buffer("top", torch.full((weight.shape[0],), float(self.quant_max)))
+            self.top = torch.full((weight.shape[0],), float(self.quant_max))
 
     def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
         return self.scale, torch.zeros_like(self.scale, dtype=torch.int64)

@@ -58,7 +58,10 @@ _NAMES: dict[str, _Name] = {
     "finetune": _Name(FineTune, {}),
 }
 # Options that say what kind of step it is stand before those that say how much of it.
-_FIRST = ("method", "constraint", "calibration", "error", "importance", "by")
+_FIRST = (
+    *("method", "constraint", "calibration", "error", "importance", "preserve", "channels"),
+    *("budget", "protect", "by"),
+)
 _EXAMPLES = (
     *("fp32", "placebo", "placebo(prune-80)", "prune-80", "prune-80(scope=global)", "prune-80+int8"),
     *("checkpoint-1", "kmeans-16", "prune-channels-50", *(n for n in _NAMES if "{n}" not in n)),

@@ -20,8 +20,8 @@ def measure(
     layers: Sequence[str],
     widths: Sequence[int],
     rows: Tensor,
-) -> dict[str, dict[int, float]]:
-    """Return layer → width → mean Kullback-Leibler divergence, nats a row, of the answers from the float network's.
+) -> dict[str, dict[int, Tensor]]:
+    """Return layer → width → Kullback-Leibler divergence, nats, of every row's answer from the float network's [rows].
 
     Measured by rounding each layer alone, as HAWQ and its kin estimate by second derivatives (Dong et al. 2019, arXiv
     1905.03696). Activations are not rounded: they have 8 bits in all that is chosen between.
@@ -42,7 +42,7 @@ def measure(
     wanted = answers(state)
     return {
         layer: {
-            bits: divergence(
+            bits: divergences(
                 answers({**state, f"{layer}.weight": rounded(state[f"{layer}.weight"], bits)}), wanted
             )
             for bits in widths
@@ -51,9 +51,31 @@ def measure(
     }
 
 
-def divergence(found: Tensor, wanted: Tensor) -> float:
-    """Return Σ p·(ln p − ln q), the mean over rows of log-probabilities [rows, classes]."""
-    return max(0.0, float(nn.functional.kl_div(found, wanted, reduction="batchmean", log_target=True)))
+def estimate(
+    engine: Engine, state: Mapping[str, Tensor], layers: Sequence[str], widths: Sequence[int], rows: Tensor
+) -> dict[str, dict[int, Tensor]]:
+    """Return the same as `measure`, estimated by gradients (`second_order`): passes grow with classes, not with layers."""
+    from fairpress.compression.second_order import of_layers
+
+    changes = {
+        layer: {
+            bits: rounded(state[f"{layer}.weight"], bits) - state[f"{layer}.weight"].detach()
+            for bits in widths
+        }
+        for layer in layers
+    }
+    return of_layers(engine.folded, state, changes, rows)
+
+
+def divergences(found: Tensor, wanted: Tensor) -> Tensor:
+    """Return Σ p·(ln p − ln q) of every row [rows] from log-probabilities [rows, classes]."""
+    return nn.functional.kl_div(found, wanted, reduction="none", log_target=True).sum(-1)
+
+
+def mean_of(values: Tensor, groups: Tensor | None = None, group: int = 0) -> float:
+    """Return the mean of a divergence over rows [rows], or over those of a group; never below 0."""
+    own = values if groups is None else values[groups == group]
+    return max(0.0, float(own.mean()))
 
 
 def rounded(weight: Tensor, bits: int) -> Tensor:

@@ -144,7 +144,7 @@ def _unknown_to_recipes(
             steps = parse(str(text)).steps
         except UserError:
             continue  # told elsewhere
-        for by in filter(None, (getattr(step, "by", None) for step in steps)):
+        for by in filter(None, (getattr(step, name, None) for step in steps for name in ("by", "protect"))):
             for found in _unknown_attributes(source, (), [by], known, dataset):
                 yield Problem.at(source, ("recipes", i), found.text.partition(": ")[2])
 

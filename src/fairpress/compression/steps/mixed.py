@@ -1,13 +1,16 @@
-"""Mixed precision: each layer 8, 4 or 2 bits, so that a file within a budget of bytes changes answers least."""
+"""Mixed precision: each layer 8, 4 or 2 bits, so that a file within a budget of bytes changes answers least.
+
+Whose answers: those of all rows, or those of the group for which they change most.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from fairpress.compression.step import Network, Progress, Step
 from fairpress.compression.steps.quantize import Bits, Widths, engine_for, warn_of_saturation
@@ -31,7 +34,7 @@ def _bytes(value: Any) -> Any:
 
 
 class Mixed(Widths, Step):
-    """Measure what each width does to each layer, choose by a mixed-integer linear program, quantize as `Quantize` does.
+    """Find what each width does to each layer, choose by a mixed-integer linear program, quantize as `Quantize` does.
 
     Attributes
     ----------
@@ -39,16 +42,29 @@ class Mixed(Widths, Step):
         Bytes that the file may have: 20000, 20KB, 6.3MB.
     bits
         Layers whose width is not chosen but said: ``bits=conv1:8``.
+    protect
+        A sensitive attribute, or an intersection: what counts is the harm to the worst of its groups.
+    sensitivity
+        ``"measured"`` by rounding each layer alone, or estimated by ``"gradient"`` (`second_order`), which takes as many
+        passes for 100 layers as for one.
     """
 
     final: ClassVar[bool] = True
 
     budget: Annotated[int, BeforeValidator(_bytes)] = Field(ge=1)
     weight_bits: Bits = 8
+    protect: str | None = None
+    sensitivity: Literal["measured", "gradient"] = "measured"
+
+    @model_validator(mode="after")
+    def _whole_layers(self) -> Self:
+        if self.preserve:
+            raise ValueError("mixed gives whole layers a width; preserve belongs to int4, int2 and qat-…")
+        return self
 
     def plain(self) -> Mixed:
-        """Return the same step, calibrated without regard to groups."""
-        return self.model_copy(update=self.plain_rows())
+        """Return the same step, calibrated and allocated without regard to groups."""
+        return self.model_copy(update={**self.plain_rows(), "protect": None})
 
     def apply(
         self,
@@ -62,10 +78,22 @@ class Mixed(Widths, Step):
         out, made = [], []
         calibration, how = self.calibration_rows(datasets, seeds)
         validation, groups = self.validation_rows(datasets) or (None, None)
+        protected: Sequence[Tensor | None] = [None] * len(networks)
+        told_of: list[dict[str, Any]] = [{} for _ in networks]
+        if self.protect is not None:
+            protected, told_of = self.groups_of_rows(
+                datasets, seeds, self.protect, f"protect={self.protect}"
+            )
         for i, (network, rows) in enumerate(zip(networks, calibration, strict=True)):
             held_out = None if validation is None else validation[i]
             quantized, told = self._one(
-                engine, network, rows, held_out, None if groups is None else groups[i]
+                engine,
+                network,
+                rows,
+                held_out,
+                None if groups is None else groups[i],
+                protected[i],
+                told_of[i],
             )
             made.append(quantized)
             details = {"calibration_rows": len(rows), **how[i], **quantized.details, **told}
@@ -79,29 +107,49 @@ class Mixed(Widths, Step):
         return out
 
     def _one(
-        self, engine: Engine, network: Network, rows: Tensor, held_out: Tensor | None, groups: Tensor | None
+        self,
+        engine: Engine,
+        network: Network,
+        rows: Tensor,
+        held_out: Tensor | None,
+        groups: Tensor | None,
+        protected: Tensor | None,
+        told_of: Mapping[str, Any],
     ) -> tuple[Quantized, Mapping[str, Any]]:
         from fairpress.compression.allocate import allocate
         from fairpress.compression.quantizer import layers
-        from fairpress.compression.sensitivity import divergence, measure
+        from fairpress.compression.sensitivity import divergences, estimate, mean_of, measure
 
         state = engine.fold(network.state)
         said = dict(self.bits)
         chosen_of = [n for n, w in self.scheme.widths(layers(engine.folded)).items() if w is not None]
-        harm = measure(engine, state, chosen_of, WIDTHS, rows)
-        free = {n: {w: h for w, h in harm[n].items() if said.get(n, w) == w} for n in chosen_of}
+        find = measure if self.sensitivity == "measured" else estimate
+        found_by_row = find(engine, state, chosen_of, WIDTHS, rows)
+        names = list(told_of.get("rows_of_groups", ()))
+
+        def mean(group: int | None) -> dict[str, dict[int, float]]:
+            who = None if group is None else protected
+            return {
+                n: {w: mean_of(v, who, group or 0) for w, v in found_by_row[n].items()} for n in chosen_of
+            }
+
+        harm, harms = mean(None), [mean(g) for g in range(len(names))]
+
+        def free(own: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
+            return {n: {w: h for w, h in own[n].items() if said.get(n, w) == w} for n in chosen_of}
+
         sizes = {n: state[f"{n}.weight"].numel() for n in chosen_of}
-        cost = {n: {w: -(-sizes[n] * w // 8) for w in free[n]} for n in chosen_of}
+        cost = {n: {w: -(-sizes[n] * w // 8) for w in free(harm)[n]} for n in chosen_of}
 
         def quantized(bits: Mapping[str, int]) -> Quantized:
             return self._quantized(engine, network, bits, rows, held_out, groups)
 
         # What a file has beside its weights is known only when there is one: start from the widest, then correct.
-        bits = {n: max(free[n]) for n in chosen_of}
+        bits = {n: max(cost[n]) for n in chosen_of}
         made = quantized(bits)
         for _ in range(TRIES):
             room = self.budget - (len(made.onnx) - sum(cost[n][bits[n]] for n in chosen_of))
-            found = allocate(free, cost, room)
+            found = allocate(free(harm), cost, room, [free(own) for own in harms])
             if found is None:
                 least = len(made.onnx) - sum(cost[n][bits[n]] - min(cost[n].values()) for n in chosen_of)
                 raise UserError(
@@ -117,18 +165,45 @@ class Mixed(Widths, Step):
                 f"widths chosen for {self.budget:,} bytes make a file of {len(made.onnx):,}; raise the budget."
             )
         after = made.graph(rows).double().log_softmax(-1)
-        before = _answers(engine, state, rows)
+        measured = divergences(after, _answers(engine, state, rows))
+
+        def sums(own: Mapping[str, Mapping[int, float]], group: int | None) -> dict[str, float]:
+            who = None if group is None else protected
+            return {
+                "predicted": sum(own[n][bits[n]] for n in chosen_of),
+                "measured": mean_of(measured, who, group or 0),
+            }
+
         told = {
             "budget": self.budget,
+            "sensitivity_by": self.sensitivity,
             "sensitivity": {
-                n: {"weights": sizes[n], "bits": bits[n], **{str(w): h for w, h in harm[n].items()}}
-                for n in chosen_of
+                n: {
+                    "depth": depth,
+                    "weights": sizes[n],
+                    "bits": bits[n],
+                    **{str(w): h for w, h in harm[n].items()},
+                    **(
+                        {
+                            "groups": {
+                                name: {str(w): h for w, h in own[n].items()}
+                                for name, own in zip(names, harms, strict=True)
+                            }
+                        }
+                        if names
+                        else {}
+                    ),
+                }
+                for depth, n in enumerate(chosen_of, start=1)
             },
-            "divergence": {
-                "predicted": sum(harm[n][bits[n]] for n in chosen_of),
-                "measured": divergence(after, before),
-            },
+            "divergence": sums(harm, None),
         }
+        if names:
+            told["protected"] = {
+                "by": self.protect,
+                **told_of,
+                "divergence": {name: sums(harms[g], g) for g, name in enumerate(names)},
+            }
         return made, told
 
     def _quantized(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
-from fairpress.compression.calibration_rows import How, choose, worst_of
+from fairpress.compression.calibration_rows import How, choose, groups_of, worst_of
 from fairpress.compression.scheme import Scheme
 from fairpress.compression.step import Network, Progress, Step
 from fairpress.datasets.base import Dataset
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from fairpress.compression.engine import Engine, Quantized
@@ -63,6 +64,11 @@ class Widths(BaseModel):
         Which rows (`calibration_rows.choose`): ``"first"``, ``"random"``, as many of every group (``"balanced"``) or of
         every group of every label (``"balanced-label"``). Groups are those of `by`, or of all sensitive attributes together.
         Another `draw` takes other rows; so does another seed.
+    preserve
+        Share of each layer's output channels that keep 8 bits where the layer has fewer (`channels.preserve`).
+    channels
+        Which: those whose rounding tells the ``"groups"`` of `by` apart most (the default with `by`), those that
+        matter most to all rows ``"pooled"`` (the default without), or ``"random"`` ones.
     error
         What ``"auto"`` takes the least of: the ``"mean"`` error of the outputs, or that of the ``"worst"`` group.
     """
@@ -81,27 +87,49 @@ class Widths(BaseModel):
     by: str | None = None
     draw: int = Field(default=0, ge=0)
     error: Literal["mean", "worst"] = "mean"
+    preserve: float = Field(default=0.0, ge=0, lt=1)
+    channels: Literal["groups", "pooled", "random"] | None = None
+
+    @property
+    def which_channels(self) -> Literal["groups", "pooled", "random"]:
+        """Return how preserved channels are chosen."""
+        return self.channels or ("pooled" if self.by is None else "groups")
+
+    @property
+    def reads_by(self) -> bool:
+        """Whether anything asks for the groups of `by`."""
+        asks = (self.calibration.startswith("balanced"), self.error == "worst", getattr(self, "method", None))
+        return any(asks) or bool(self.preserve and self.channels in (None, "groups"))
 
     @model_validator(mode="after")
     def _by_is_read(self) -> Self:
-        balanced = self.calibration.startswith("balanced")
-        if self.draw and self.calibration == "first":
-            raise ValueError("draw belongs to calibration=random, balanced or balanced-label")
+        if self.channels and not self.preserve:
+            raise ValueError(
+                "channels says which channels are preserved; say how many of them: preserve=0.1"
+            )
+        if self.preserve and self.weight_bits == 8 and all(bits == 8 for _, bits in self.bits):
+            raise ValueError("preserve keeps channels at 8 bits, and here all have 8; take int4 or int2")
+        if self.channels == "groups" and self.by is None:
+            raise ValueError("channels=groups needs a sensitive attribute, such as by=race")
+        if self.draw and self.calibration == "first" and self.channels != "random":
+            raise ValueError("draw belongs to calibration=random, balanced or balanced-label, or channels=random")
         if self.error == "worst" and "auto" not in (self.weights, self.activations):
             raise ValueError("error=worst chooses between ways to find ranges, so it needs ranges=auto")
-        if (
-            self.by is not None
-            and not balanced
-            and self.error == "mean"
-            and not getattr(self, "method", None)
-        ):
-            raise ValueError("by belongs to calibration=balanced, calibration=balanced-label or error=worst")
+        if self.by is not None and not self.reads_by:
+            raise ValueError(
+                "by belongs to calibration=balanced, calibration=balanced-label, error=worst or preserve=0.1"
+            )
         return self
 
     def plain_rows(self) -> dict[str, Any]:
-        """Return the calibration that a fairness-aware one is compared with: as many random rows, the mean error."""
+        """Return what a fairness-aware choice is compared with: as many random rows, the mean error, channels of all rows."""
         balanced = self.calibration.startswith("balanced")
-        return {"calibration": "random" if balanced else self.calibration, "by": None, "error": "mean"}
+        return {
+            "calibration": "random" if balanced else self.calibration,
+            "by": None,
+            "error": "mean",
+            "channels": "random" if self.channels == "random" else None,
+        }
 
     def calibration_rows(
         self, datasets: Sequence[Dataset], seeds: Sequence[int]
@@ -109,14 +137,61 @@ class Widths(BaseModel):
         """Return each network's calibration inputs [rows, …], and what its card says of them."""
         from fairpress.training.fit import tensors
 
-        found = [
-            choose(d, self.rows, self.calibration, self.by, (self.draw, s))
-            for d, s in zip(datasets, seeds, strict=True)
-        ]
+        found = [self._chosen(d, s) for d, s in zip(datasets, seeds, strict=True)]
         rows = [
             tensors(d, "calibration").inputs[which] for d, (which, _) in zip(datasets, found, strict=True)
         ]
         return rows, [told for _, told in found]
+
+    def _chosen(self, dataset: Dataset, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+        return choose(dataset, self.rows, self.calibration, self.by, (self.draw, seed))
+
+    def groups_of_rows(
+        self, datasets: Sequence[Dataset], seeds: Sequence[int], by: str | None, option: str
+    ) -> tuple[list[Tensor], list[dict[str, Any]]]:
+        """Return the groups of each network's calibration rows [rows] (−1: too few), and what its card says of them."""
+        import torch
+
+        found = [
+            groups_of(d, self._chosen(d, s)[0], by, option) for d, s in zip(datasets, seeds, strict=True)
+        ]
+        return [torch.from_numpy(codes) for codes, _ in found], [told for _, told in found]
+
+    def preserved(
+        self,
+        engine: Engine,
+        states: Sequence[Mapping[str, Tensor]],
+        calibration: Sequence[Tensor],
+        datasets: Sequence[Dataset],
+        seeds: Sequence[int],
+    ) -> tuple[list[dict[str, Tensor]], list[dict[str, Any]]] | None:
+        """Return which channels of each network keep 8 bits (`channels.preserve`), and what its card says; None if none do.
+
+        `states` are float ones, batch norms and all.
+        """
+        if not self.preserve:
+            return None
+        from fairpress.compression.channels import preserve
+
+        how, prepared = self.which_channels, engine.prepare(self.scheme)
+        groups: Sequence[Tensor | None] = [None] * len(states)
+        told: list[dict[str, Any]] = [{} for _ in states]
+        if how == "groups":
+            groups, told = self.groups_of_rows(datasets, seeds, self.by, f"preserve={self.preserve:g}")
+        tops = []
+        for i, (state, rows, seed) in enumerate(zip(states, calibration, seeds, strict=True)):
+            own, sensitivity = preserve(
+                engine,
+                prepared,
+                engine.fold(state),
+                how,
+                rows,
+                groups[i],
+                (self.draw, seed),
+            )
+            tops.append(own)
+            told[i] = {"channels": how, **told[i], **sensitivity}
+        return tops, told
 
     def validation_rows(self, datasets: Sequence[Dataset]) -> tuple[list[Tensor], list[Tensor] | None] | None:
         """Return what ``"auto"`` chooses by: each network's validation inputs, and their groups where the worst counts."""
@@ -159,6 +234,7 @@ class Widths(BaseModel):
             self.keep,
             self.keep_head,
             self.reduce_range,
+            self.preserve,
         )
 
 
@@ -181,24 +257,30 @@ class Quantize(Widths, Step):
         """Quantize each network on its own calibration rows; the graph is exported once for all."""
         from fairpress.compression.engine import quantize_many
 
+        engine = engine_for(networks[0], datasets[0])
+        states = [n.state for n in networks]
         calibration, told = self.calibration_rows(datasets, seeds)
         validation, groups = self.validation_rows(datasets) or (None, None)
+        tops, chosen = self.preserved(engine, states, calibration, datasets, seeds) or (None, [{}] * len(told))
         made = quantize_many(
-            engine_for(networks[0], datasets[0]),
-            [n.state for n in networks],
+            engine,
+            states,
             calibration,
             self.scheme,
             weights=self.weights,
             activations=self.activations,
             validation=validation,
             groups=groups,
+            tops=tops,
         )
         if progress is not None:
             progress(f"{len(made)} network{'s' if len(made) > 1 else ''} quantized")
             warn_of_saturation(made, progress)
         return [
-            replace(n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **how, **q.details})
-            for n, q, rows, how in zip(networks, made, calibration, told, strict=True)
+            replace(
+                n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **how, **which, **q.details}
+            )
+            for n, q, rows, how, which in zip(networks, made, calibration, told, chosen, strict=True)
         ]
 
 

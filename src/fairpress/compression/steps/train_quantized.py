@@ -58,8 +58,11 @@ class TrainQuantized(FineTune, Widths):
         course = self.course(architecture)
         calibration, told = self.calibration_rows(datasets, seeds)
         validation, groups = self.validation_rows(datasets) or (None, None)
-        learning = Learning.of(engine_for(networks[0], datasets[0]), self.scheme)
-        states = [learning.first_state(n.state) for n in networks]
+        engine = engine_for(networks[0], datasets[0])
+        learning = Learning.of(engine, self.scheme)
+        before = [n.state for n in networks]
+        tops, chosen = self.preserved(engine, before, calibration, datasets, seeds) or (None, [{}] * len(told))
+        states = [learning.first_state(s) | (tops[i] if tops else {}) for i, s in enumerate(before)]
         methods = learning.choose(states, calibration, validation, self.weights, self.activations, groups)
         objectives: list[Objective | None] = []
         if not alone(architecture):
@@ -86,6 +89,8 @@ class TrainQuantized(FineTune, Widths):
             warn_of_saturation(made, progress)
         after = trained(networks, states, course, objectives, alone=alone(architecture))
         return [
-            replace(n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **how, **q.details})
-            for n, q, rows, how in zip(after, made, calibration, told, strict=True)
+            replace(
+                n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **how, **which, **q.details}
+            )
+            for n, q, rows, how, which in zip(after, made, calibration, told, chosen, strict=True)
         ]
