@@ -97,7 +97,30 @@ def test_networks_that_train_alone_too():
 def test_it_has_a_name_a_counterpart_and_needs_a_group():
     recipe = parse("prune-80(by=race,importance=groups)")
     assert str(recipe) == "prune-80(importance=groups,by=race)"
-    assert recipe.plain() == parse("prune-80")
+    assert recipe.plain() == parse("prune-80(importance=gradient)")
+    assert recipe.plain().plain() is None
     assert recipe.placebo() == parse("placebo")
     with pytest.raises(UserError, match="importance=groups needs a sensitive attribute"):
         parse("prune-80(importance=groups)")
+    with pytest.raises(UserError, match="by belongs to"):
+        parse("prune-80(importance=gradient,by=race)")
+
+
+@pytest.mark.parametrize("draw", ["tables", "images"])
+def test_its_control_looks_at_gradients_and_not_at_groups(draw):
+    if draw == "tables":
+        data, bases = easy()
+        made = {
+            r: fp.compress(bases[0], f"prune-80({FEW}{r})", data=data[0])
+            for r in ("", ",importance=gradient", ",importance=groups,by=sex")
+        }
+        assert len({m.digest for m in made.values()}) == 3
+        relabelled = replace(data[0], attributes={"sex": np.roll(data[0].attributes["sex"], 7)})
+        again = fp.compress(bases[0], f"prune-80({FEW},importance=gradient)", data=relabelled)
+        assert again.onnx == made[",importance=gradient"].onnx
+        found = made[",importance=gradient"].card.provenance["details"]
+        assert found["sparsity"] == pytest.approx(0.8, abs=0.01)
+        assert found["validation"]["accuracy"] > 0.7
+    else:
+        own = fp.compress(residual(), "prune-50(epochs=1,batch_size=64,importance=gradient)", data=_batches())
+        assert own.card.provenance["details"]["sparsity"] == pytest.approx(0.5, abs=0.02)

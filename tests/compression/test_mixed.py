@@ -6,13 +6,17 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import logsumexp
-from trained import easy, hard
+from trained import DEEP, easy, hard
 
 from fairpress.compression.allocate import allocate
 from fairpress.compression.apply import compress
+from fairpress.compression.engine import engine_of
 from fairpress.compression.recipes import parse
+from fairpress.compression.sensitivity import estimate, mean_of, measure
 from fairpress.core.errors import UserError
+from fairpress.models.checkpoint import from_bytes
 from fairpress.runtime.session import run
 
 
@@ -40,6 +44,49 @@ def test_the_choice_is_the_best_of_all_choices():
         if found is not None:
             assert tuple(found[n] for n in layers) == min(fitting)[1]
     assert allocate(harm, cost, 10) is None
+
+
+def test_with_groups_the_choice_is_the_best_for_the_worst_of_them():
+    rng = np.random.default_rng(1)
+    layers = "abcdef"
+    groups = [{n: {w: rng.random() / w for w in (8, 4, 2)} for n in layers} for _ in range(3)]
+    mean = {n: {w: float(np.mean([g[n][w] for g in groups])) for w in (8, 4, 2)} for n in layers}
+    cost = {
+        n: {w: int(size * w) for w in (8, 4, 2)}
+        for n, size in zip(layers, rng.integers(5, 90, 6), strict=True)
+    }
+
+    def worst(widths):
+        return max(sum(g[n][w] for n, w in zip(layers, widths, strict=True)) for g in groups)
+
+    for budget in (900, 1300):
+        fitting = [
+            ws
+            for ws in itertools.product((8, 4, 2), repeat=6)
+            if sum(cost[n][w] for n, w in zip(layers, ws, strict=True)) <= budget
+        ]
+        best = min(map(worst, fitting))
+        blind = tuple(allocate(mean, cost, budget)[n] for n in layers)
+        found = tuple(allocate(mean, cost, budget, groups)[n] for n in layers)
+        assert found in fitting
+        # The mean has a thousandth of a say.
+        assert (
+            best
+            <= worst(found)
+            <= best + 1e-3 * max(sum(mean[n][w] for n, w in zip(layers, ws, strict=True)) for ws in fitting)
+        )
+        assert worst(found) <= worst(blind)
+    assert allocate(mean, cost, 10, groups) is None
+    # Two groups that live on a layer each: the sum would spend all on the louder one.
+    loud = {"a": {8: 0.0, 2: 10.0}, "b": {8: 0.0, 2: 0.0}}
+    low = {"a": {8: 0.0, 2: 0.0}, "b": {8: 0.0, 2: 4.0}}
+    even = {n: {w: (9 * loud[n][w] + low[n][w]) / 10 for w in (8, 2)} for n in "ab"}
+    price = {n: {8: 80, 2: 20} for n in "ab"}
+    assert allocate(even, price, 100) == allocate(even, price, 100, [loud, low]) == {"a": 8, "b": 2}
+    twice = {"a": {8: 0.0, 2: 3.0}, "b": {8: 0.0, 2: 0.0}}
+    nine_of_ten = {n: {w: (9 * twice[n][w] + low[n][w]) / 10 for w in (8, 2)} for n in "ab"}
+    assert allocate(nine_of_ten, price, 100) == {"a": 8, "b": 2}
+    assert allocate(nine_of_ten, price, 100, [twice, low]) == {"a": 2, "b": 8}
 
 
 def test_the_file_keeps_the_budget_and_the_card_says_what_each_layer_would_lose():
@@ -73,6 +120,52 @@ def test_chosen_widths_disturb_answers_less_than_the_opposite_choice_of_more_byt
     assert apart(mixed) < 0.7 * apart(opposite)
     told = mixed.card.provenance["details"]["divergence"]
     assert 0.5 < told["measured"] / told["predicted"] < 2
+
+
+def test_widths_for_the_worst_group_say_whose_harm_was_counted():
+    data, bases = hard()
+    recipe = "mixed(budget=5800,protect=sex,reduce_range=true,rows=100)"
+    made = compress(bases[:1], parse(recipe), data[:1], [0])[0]
+    assert made.size <= 5800
+    details = made.card.provenance["details"]
+    told = details["protected"]
+    assert told["by"] == "sex"
+    assert sum(told["rows_of_groups"].values()) == 100
+    for name, rows in told["rows_of_groups"].items():
+        own = told["divergence"][name]
+        table = details["sensitivity"].values()
+        assert own["predicted"] == pytest.approx(sum(r["groups"][name][str(r["bits"])] for r in table))
+        assert own["measured"] > 0
+        assert rows >= 10
+    assert [row["depth"] for row in details["sensitivity"].values()] == list(range(1, 8))
+    assert str(parse(made.card.recipe).plain()) == "mixed(budget=5800,reduce_range=true,rows=100)"
+    with pytest.raises(UserError, match=r"'made' has no sensitive attribute 'race'"):
+        compress(bases[:1], parse("mixed(budget=5800,protect=race)"), data[:1], [0])
+    with pytest.raises(
+        UserError, match=r"protect=sex: fewer than two groups have 10 calibration rows; raise rows="
+    ):
+        compress(bases[:1], parse("mixed(budget=5800,protect=sex,rows=12)"), data[:1], [0])
+    with pytest.raises(UserError, match="preserve belongs to int4, int2 and qat"):
+        parse("mixed(budget=5800,preserve=0.1)")
+
+
+def test_sensitivity_by_gradients_is_near_the_measured_one_where_rounding_is_fine():
+    data, bases = hard()
+    engine = engine_of(DEEP, (4,), torch.float32, 2)
+    state = engine.fold(from_bytes(bases[0].weights))
+    rows = torch.from_numpy(data[0].part("calibration").inputs)
+    names = ["1", "3", "7", "13"]
+    found = [find(engine, state, names, (8, 4, 2), rows) for find in (measure, estimate)]
+    measured, estimated = ({n: {w: mean_of(v) for w, v in own[n].items()} for n in names} for own in found)
+    for n in names:
+        assert estimated[n][8] == pytest.approx(measured[n][8], rel=0.2)
+        assert 0.3 < estimated[n][4] / measured[n][4] < 3
+        assert estimated[n][8] < estimated[n][4] < estimated[n][2]
+    made = compress(
+        bases[:1], parse("mixed(budget=5800,sensitivity=gradient,reduce_range=true)"), data[:1], [0]
+    )[0]
+    assert made.card.provenance["details"]["sensitivity_by"] == "gradient"
+    assert made.size <= 5800
 
 
 def log_probabilities(onnx: bytes, x: np.ndarray) -> np.ndarray:

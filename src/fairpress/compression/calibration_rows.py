@@ -64,9 +64,10 @@ def choose(
 
 
 def codes_of(keys: Sequence[Key], least: int) -> tuple[np.ndarray, dict[str, int], dict[str, int]]:
-    """Return each row's group [rows] int64, −1 in one of fewer than `least` rows; rows of the groups that count, and of others."""
+    """Return each row's group [rows] int64, −1 in one of fewer than `least` rows; rows of those that count, of others."""
     found = np.full(len(keys), -1)
-    counted, small = {}, {}
+    counted: dict[str, int] = {}
+    small: dict[str, int] = {}
     for key, own in rows_of(keys).items():
         if len(own) < least:
             small[", ".join(key)] = len(own)

@@ -10,13 +10,16 @@ from torch import Tensor, nn
 from fairpress.training.loop import Data
 
 ROWS = 64  # of each group, by which a weight's worth is measured
+POOLED_ROWS = 256  # of all rows, where nobody asks whose they are
 ROUNDS, RATE = 12, 4.0
 
 Forward = Callable[[Tensor], Tensor]
 
 
-def batches_of_groups(rows: Sequence[Data], count: int, seeds: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-    """Return per group inputs [networks, ROWS, …] and labels [networks, ROWS], drawn once from each network's rows.
+def batches_of_groups(
+    rows: Sequence[Data], count: int, seeds: Sequence[int], size: int = ROWS
+) -> list[tuple[Tensor, Tensor]]:
+    """Return per group inputs [networks, size, …] and labels [networks, size], drawn once from each network's rows.
 
     A group with fewer rows is taken as often as that takes; one that a network does not have is filled with other rows,
     and is not to be counted there.
@@ -29,7 +32,7 @@ def batches_of_groups(rows: Sequence[Data], count: int, seeds: Sequence[int]) ->
             index = torch.nonzero(own.groups == group).flatten()
             index = index if len(index) else torch.arange(len(own.labels))
             order = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed + group))
-            chosen = index[order.repeat(-(-ROWS // len(order)))[:ROWS]]
+            chosen = index[order.repeat(-(-size // len(order)))[:size]]
             inputs.append(own.inputs[chosen])
             labels.append(own.labels[chosen])
         found.append((torch.stack(inputs), torch.stack(labels)))

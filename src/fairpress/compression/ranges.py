@@ -48,7 +48,9 @@ def weight_scales(weight: Tensor, top: int | Tensor, how: Ranges) -> Tensor:
     return best
 
 
-def _better(weight: Tensor, scale: Tensor, top: int | Tensor, best: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+def _better(
+    weight: Tensor, scale: Tensor, top: int | Tensor, best: Tensor, least: Tensor
+) -> tuple[Tensor, Tensor]:
     error = _error(weight, scale, top)
     return torch.where(error < least, scale, best), torch.minimum(error, least)
 

@@ -42,8 +42,8 @@ def of_channels(
 
     A change δ of weights moves the logits by J·δ, and the Kullback-Leibler divergence of the new answers from the old ones
     is to second order ½·Var_p(J·δ), the variance over the classes by their probabilities: ½·δᵀFδ with F a row's Fisher
-    information, taken without labels. A layer's J·δ is its own response to δ in the place of its weights, times the gradient of the
-    logits by its output: one pass forward and one backward for each class.
+    information, taken without labels. A layer's J·δ is its own response to δ in the place of its weights, times the
+    gradient of the logits by its output: one pass forward and one backward for each class.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class _Tape(Interpreter):
         args, _ = self.fetch_args_kwargs_from_env(n)
         with torch.no_grad():
             bias: tuple[Any, ...] = (None,) if len(args) > 2 else ()
-            response = n.target(args[0], self.changes[layer_name(n)], *bias, *args[3:])  # type: ignore[operator]
+            response = n.target(args[0], self.changes[layer_name(n)], *bias, *args[3:])
         result = result if result.requires_grad else result.requires_grad_()
         self.seen.append((n, result, response))
         return result.clone()  # what follows may write into it

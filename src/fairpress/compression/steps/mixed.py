@@ -81,9 +81,7 @@ class Mixed(Widths, Step):
         protected: Sequence[Tensor | None] = [None] * len(networks)
         told_of: list[dict[str, Any]] = [{} for _ in networks]
         if self.protect is not None:
-            protected, told_of = self.groups_of_rows(
-                datasets, seeds, self.protect, f"protect={self.protect}"
-            )
+            protected, told_of = self.groups_of_rows(datasets, seeds, self.protect, f"protect={self.protect}")
         for i, (network, rows) in enumerate(zip(networks, calibration, strict=True)):
             held_out = None if validation is None else validation[i]
             quantized, told = self._one(

@@ -118,13 +118,14 @@ class Prune(FineTune):
         go, which can empty a layer of a small network and leave a constant predictor.
     importance
         ``"magnitude"``: the smallest weights go. ``"groups"``: those go that leave every group of `by` as large a share as
-        can be of what the weights are worth to it (`group_importance`).
+        can be of what the weights are worth to it (`group_importance`). ``"gradient"``: those that are worth least to all
+        rows together, by the same measure; its control.
     """
 
     sparsity: float = Field(gt=0, lt=1)
     until: float = Field(default=0.7, gt=0, le=1)
     scope: Literal["layer", "global"] = "layer"
-    importance: Literal["magnitude", "groups"] = "magnitude"
+    importance: Literal["magnitude", "gradient", "groups"] = "magnitude"
 
     @model_validator(mode="after")
     def _by_whom(self) -> Self:
@@ -137,10 +138,11 @@ class Prune(FineTune):
         return self.importance == "groups" or super().reads_groups
 
     def plain(self) -> Prune:
-        """Return the same step by magnitude, trained without a constraint."""
+        """Return the same step without a constraint, by what weights are worth to all where it asked who they serve."""
         found = super().plain()
         assert isinstance(found, Prune)
-        return found.model_copy(update={"importance": "magnitude"})
+        pooled = "gradient" if self.importance == "groups" else self.importance
+        return found.model_copy(update={"importance": pooled})
 
     def apply(
         self,
@@ -162,9 +164,16 @@ class Prune(FineTune):
     def _worth(self, seen: Seen) -> Worth | None:
         if self.importance == "magnitude":
             return None
-        from fairpress.compression.group_importance import batches_of_groups
+        import torch
+
+        from fairpress.compression.group_importance import POOLED_ROWS, batches_of_groups
         from fairpress.training.objective import group
 
+        if self.importance == "gradient":
+            alike = [replace(r, groups=torch.zeros(len(r.labels), dtype=torch.long)) for r in seen.rows]
+            batches = batches_of_groups(alike, 1, seen.seeds, POOLED_ROWS)
+            everyone = torch.ones(len(alike), 1, dtype=torch.bool)
+            return Worth(seen.forward, seen.parameters, batches, everyone)
         task = seen.datasets[0].task
         groups = group(
             self, seen.datasets, None if task.positive is None else task.classes.index(task.positive)

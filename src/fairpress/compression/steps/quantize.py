@@ -104,15 +104,15 @@ class Widths(BaseModel):
     @model_validator(mode="after")
     def _by_is_read(self) -> Self:
         if self.channels and not self.preserve:
-            raise ValueError(
-                "channels says which channels are preserved; say how many of them: preserve=0.1"
-            )
+            raise ValueError("channels says which channels are preserved; say how many of them: preserve=0.1")
         if self.preserve and self.weight_bits == 8 and all(bits == 8 for _, bits in self.bits):
             raise ValueError("preserve keeps channels at 8 bits, and here all have 8; take int4 or int2")
         if self.channels == "groups" and self.by is None:
             raise ValueError("channels=groups needs a sensitive attribute, such as by=race")
         if self.draw and self.calibration == "first" and self.channels != "random":
-            raise ValueError("draw belongs to calibration=random, balanced or balanced-label, or channels=random")
+            raise ValueError(
+                "draw belongs to calibration=random, balanced or balanced-label, or channels=random"
+            )
         if self.error == "worst" and "auto" not in (self.weights, self.activations):
             raise ValueError("error=worst chooses between ways to find ranges, so it needs ranges=auto")
         if self.by is not None and not self.reads_by:
@@ -122,7 +122,7 @@ class Widths(BaseModel):
         return self
 
     def plain_rows(self) -> dict[str, Any]:
-        """Return what a fairness-aware choice is compared with: as many random rows, the mean error, channels of all rows."""
+        """Return what a fairness-aware choice is held against: as many random rows, the mean error, channels of all rows."""
         balanced = self.calibration.startswith("balanced")
         return {
             "calibration": "random" if balanced else self.calibration,
@@ -261,7 +261,10 @@ class Quantize(Widths, Step):
         states = [n.state for n in networks]
         calibration, told = self.calibration_rows(datasets, seeds)
         validation, groups = self.validation_rows(datasets) or (None, None)
-        tops, chosen = self.preserved(engine, states, calibration, datasets, seeds) or (None, [{}] * len(told))
+        tops, chosen = self.preserved(engine, states, calibration, datasets, seeds) or (
+            None,
+            [{}] * len(told),
+        )
         made = quantize_many(
             engine,
             states,
@@ -278,7 +281,9 @@ class Quantize(Widths, Step):
             warn_of_saturation(made, progress)
         return [
             replace(
-                n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **how, **which, **q.details}
+                n,
+                onnx=q.onnx,
+                details={**n.details, "calibration_rows": len(rows), **how, **which, **q.details},
             )
             for n, q, rows, how, which in zip(networks, made, calibration, told, chosen, strict=True)
         ]

@@ -61,7 +61,10 @@ class TrainQuantized(FineTune, Widths):
         engine = engine_for(networks[0], datasets[0])
         learning = Learning.of(engine, self.scheme)
         before = [n.state for n in networks]
-        tops, chosen = self.preserved(engine, before, calibration, datasets, seeds) or (None, [{}] * len(told))
+        tops, chosen = self.preserved(engine, before, calibration, datasets, seeds) or (
+            None,
+            [{}] * len(told),
+        )
         states = [learning.first_state(s) | (tops[i] if tops else {}) for i, s in enumerate(before)]
         methods = learning.choose(states, calibration, validation, self.weights, self.activations, groups)
         objectives: list[Objective | None] = []
@@ -90,7 +93,9 @@ class TrainQuantized(FineTune, Widths):
         after = trained(networks, states, course, objectives, alone=alone(architecture))
         return [
             replace(
-                n, onnx=q.onnx, details={**n.details, "calibration_rows": len(rows), **how, **which, **q.details}
+                n,
+                onnx=q.onnx,
+                details={**n.details, "calibration_rows": len(rows), **how, **which, **q.details},
             )
             for n, q, rows, how, which in zip(after, made, calibration, told, chosen, strict=True)
         ]
