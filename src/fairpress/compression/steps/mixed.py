@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from fairpress.compression.step import Network, Progress, Step
 from fairpress.compression.steps.quantize import Bits, Widths, engine_for, warn_of_saturation
@@ -50,17 +50,12 @@ class Mixed(Widths, Step):
     """
 
     final: ClassVar[bool] = True
+    preserves: ClassVar[bool] = False
 
     budget: Annotated[int, BeforeValidator(_bytes)] = Field(ge=1)
     weight_bits: Bits = 8
     protect: str | None = None
     sensitivity: Literal["measured", "gradient"] = "measured"
-
-    @model_validator(mode="after")
-    def _whole_layers(self) -> Self:
-        if self.preserve:
-            raise ValueError("mixed gives whole layers a width; preserve belongs to int4, int2 and qat-…")
-        return self
 
     def plain(self) -> Mixed:
         """Return the same step, calibrated and allocated without regard to groups."""

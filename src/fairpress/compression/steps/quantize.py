@@ -73,6 +73,8 @@ class Widths(BaseModel):
         What ``"auto"`` takes the least of: the ``"mean"`` error of the outputs, or that of the ``"worst"`` group.
     """
 
+    preserves: ClassVar[bool] = True  # whether single channels may have a width of their own
+
     weight_bits: Bits
     activation_bits: int = 8
     bits: Annotated[tuple[tuple[str, Bits], ...], BeforeValidator(_paired)] = ()
@@ -105,6 +107,8 @@ class Widths(BaseModel):
     def _by_is_read(self) -> Self:
         if self.channels and not self.preserve:
             raise ValueError("channels says which channels are preserved; say how many of them: preserve=0.1")
+        if self.preserve and not self.preserves:
+            raise ValueError("mixed gives whole layers a width; preserve belongs to int4, int2 and qat-…")
         if self.preserve and self.weight_bits == 8 and all(bits == 8 for _, bits in self.bits):
             raise ValueError("preserve keeps channels at 8 bits, and here all have 8; take int4 or int2")
         if self.channels == "groups" and self.by is None:
