@@ -104,7 +104,7 @@ def artifact(
     before = card.provenance.get("steps", [])
     own = replace(
         card,
-        architecture={**card.architecture, **_pruned(network)},
+        architecture={**_architecture(card, network), **_pruned(network)},
         recipe=str(recipe) if card.recipe == "fp32" else f"{card.recipe}+{recipe}",
         seed=seed,
         baseline=digest,
@@ -116,6 +116,13 @@ def artifact(
         },
     )
     return Artifact(own, network.onnx, None if quantized else to_bytes(network.state))
+
+
+def _architecture(card: ModelCard, network: Network) -> dict[str, Any]:
+    """Return the architecture for the card: the baseline's, or that of a student."""
+    if "distilled" not in network.details:
+        return dict(card.architecture)
+    return {"name": network.architecture.name, **network.architecture.model_dump(mode="json")}
 
 
 def _pruned(network: Network) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from fairpress.compression.step import Step
 from fairpress.compression.steps.checkpoint import Checkpoint
+from fairpress.compression.steps.distill import Distill
 from fairpress.compression.steps.dynamic import QuantizeDynamic
 from fairpress.compression.steps.finetune import FineTune
 from fairpress.compression.steps.kmeans import Cluster
@@ -56,11 +57,12 @@ _NAMES: dict[str, _Name] = {
     "prune-channels-{n}": _Name(PruneChannels, {}, "share", 0.01),
     "checkpoint-{n}": _Name(Checkpoint, {}, "epochs"),
     "finetune": _Name(FineTune, {}),
+    "distill": _Name(Distill, {}),
 }
 # Options that say what kind of step it is stand before those that say how much of it.
 _FIRST = (
     *("method", "constraint", "calibration", "error", "importance", "preserve", "channels"),
-    *("budget", "protect", "by"),
+    *("budget", "protect", "into", "widths", "temperature", "by"),
 )
 _EXAMPLES = (
     *("fp32", "placebo", "placebo(prune-80)", "prune-80", "prune-80(scope=global)", "prune-80+int8"),

@@ -142,6 +142,8 @@ def train_epoch(
     steps = batches.epoch()
     for i, batch in enumerate(steps[: max(1, round(part * len(steps)))]):
         x, y, groups = (values.to(device) for values in batch)
+        if objective is not None:
+            objective.see(x)
         for _ in range(1 if objective is None else objective.inner):
             logits = stack.forward(x)
             loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum")

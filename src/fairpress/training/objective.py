@@ -33,13 +33,16 @@ Dense = Callable[[Sequence[Data], int], Tensor]
 class Objective(Protocol):
     """A term of the loss of many networks, with a memory of its own.
 
-    `loss` takes logits [networks, rows, classes], labels and groups [networks, rows] (−1: no group) and returns [networks];
-    it is called `inner` times on a batch, each time before a step, and `dual` once after them. `violation` takes the same of
-    whole parts, and says how far the constraint is violated [networks].
+    `see` is shown the inputs of a batch [networks, rows, …] before the steps on it. `loss` takes logits
+    [networks, rows, classes], labels and groups [networks, rows] (−1: no group) and returns [networks]; it is called
+    `inner` times on a batch, each time before a step, and `dual` once after them. `violation` takes the same of whole
+    parts, and says how far the constraint is violated [networks].
     """
 
     @property
     def inner(self) -> int: ...
+
+    def see(self, inputs: Tensor) -> None: ...
 
     def loss(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor: ...
 
@@ -186,7 +189,7 @@ class Described:
     def __init__(self, own: Objective, groups: Groups, config: Constrained) -> None:
         self.own, self.names, self.config = own, groups.names, config
         self.left_out, self.active = list(groups.left_out), groups.active
-        self.loss, self.dual, self.epoch = own.loss, own.dual, own.epoch
+        self.see, self.loss, self.dual, self.epoch = own.see, own.loss, own.dual, own.epoch
         self.tensors, self.load, self.violation = own.tensors, own.load, own.violation
 
     @property

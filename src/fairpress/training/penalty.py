@@ -29,6 +29,9 @@ class Penalty:
     def __init__(self, strength: float, labels: Sequence[int | None], positive: int, groups: int) -> None:
         self.strength, self.labels, self.positive, self.groups = strength, labels, positive, groups
 
+    def see(self, inputs: Tensor) -> None:
+        """Logits are enough."""
+
     def loss(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
         """Return what is added to each network's mean cross-entropy [networks]."""
         score, is_positive = logits.softmax(-1)[..., self.positive], labels == self.positive

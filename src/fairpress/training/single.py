@@ -245,6 +245,8 @@ class _Run:
         """
         x, y = self.data.inputs[batch], self.data.labels[batch].to(self.device)
         x = self.way.inputs(x if self.augment is None else self.augment(x, generator), self.device)
+        if self.objective is not None:
+            self.objective.see(x[None])
         first: Tensor | None = None
         for _ in range(1 if self.objective is None else self.objective.inner):
             with self.way.arithmetic(self.device):

@@ -1,0 +1,215 @@
+"""Distillation: a smaller architecture is trained from scratch to answer as the given network does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+
+from fairpress.compression.step import Network, Progress, Step
+from fairpress.compression.steps.finetune import COURSE
+from fairpress.compression.steps.quantize import listed
+from fairpress.core.errors import UserError
+from fairpress.datasets.base import Dataset
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fairpress.compression.further import Course
+    from fairpress.models.registry import Architecture
+    from fairpress.training.distillation import Distillation
+    from fairpress.training.loop import Data
+    from fairpress.training.objective import Groups
+
+
+class Distill(Step):
+    """Train another architecture on cross-entropy plus weight · T²·KL(teacher‖student) (`training.distillation`).
+
+    The teacher is the network that the step is given. The student's first weights are drawn from its seed. AdamW, the rate
+    falling along a half cosine (one cycle for images); no early stopping.
+
+    Attributes
+    ----------
+    into
+        Name of the student's architecture; by default the teacher's, with other `widths`.
+    widths
+        Hidden layers of an mlp: ``widths=32|32``.
+    temperature
+        T: how far the answers of both are softened.
+    weight
+        Of the teacher's term; 0 is training on the labels alone, the control of having a teacher.
+    by, step, hold, least
+        Rows of those groups of `by` weigh more, epoch by epoch, whose answers are further from the teacher's; `step` (0.2)
+        says how fast; with `hold` all weights stay 1. Groups with fewer than `least` training rows weigh 1.
+    epochs, learning_rate, weight_decay, batch_size
+        By default 40, 0.001, 0.0001 and 128 for small networks that train as one batch; 16, 0.001, 0.05 and 64 for those
+        that train alone.
+    """
+
+    trains: ClassVar[bool] = True
+
+    into: str | None = None
+    widths: Annotated[tuple[PositiveInt, ...], BeforeValidator(listed)] = ()
+    temperature: float = Field(default=4.0, gt=0)
+    weight: float = Field(default=1.0, ge=0)
+    by: str | None = None
+    step: float | None = Field(default=None, gt=0)
+    hold: bool = False
+    least: int = Field(default=30, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0)
+    weight_decay: float | None = Field(default=None, ge=0)
+    batch_size: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _into_something(self) -> Self:
+        if self.into is None and not self.widths:
+            raise ValueError("say what to distill into: widths=32|32 for an mlp, or into=squeezenet1_1")
+        if self.by is None and (self.step is not None or self.hold):
+            raise ValueError("step and hold belong to weights of groups, such as by=race")
+        if self.by is not None and self.weight == 0:
+            raise ValueError("by weighs rows in the teacher's term, which weight=0 leaves out")
+        return self
+
+    def plain(self) -> Distill:
+        """Return the same step with the weights of all rows at 1."""
+        return self.model_copy(update={"by": None, "step": None, "hold": False, "least": 30})
+
+    def placebo(self) -> Distill:
+        """Return the same training with the weights of all rows at 1; nothing else is taken back."""
+        return self.plain()
+
+    def apply(
+        self,
+        networks: Sequence[Network],
+        datasets: Sequence[Dataset],
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[Network]:
+        """Train a student for each network, small ones as one batch. Raises UserError where it cannot read the data."""
+        import torch
+
+        from fairpress.compression.further import alone, train_alone, train_stack
+        from fairpress.models.blank import blank, row_shape
+        from fairpress.models.registry import build
+        from fairpress.models.standardize import fit_standardize
+        from fairpress.training.distillation import Distillation
+        from fairpress.training.fit import check_readable, tensors
+        from fairpress.training.loop import Stack
+
+        teacher, student = networks[0].architecture, self.student(networks[0].architecture)
+        check_readable(student, datasets[0])
+        course, classes = self.course(student), len(datasets[0].task.classes)
+        rows, groups = self._grouped(datasets, [tensors(d, "train") for d in datasets])
+        shares = None if groups is None else _shares(groups)
+        step = 0.2 if self.step is None else self.step
+        blank_teacher = blank(teacher, datasets[0])
+
+        def objective(teach: Callable[[Tensor], Tensor], own: Tensor | None) -> Distillation:
+            return Distillation(teach, self.temperature, self.weight, own, step, hold=self.hold)
+
+        modules = [build(student, row_shape(d), classes, s) for d, s in zip(datasets, seeds, strict=True)]
+        if not alone(student) and not alone(teacher):
+            states = []
+            for module, own in zip(modules, rows, strict=True):
+                state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+                state["0.mean"], state["0.scale"] = fit_standardize(own.inputs)
+                states.append(state)
+            device = torch.device("cpu")
+            teachers = Stack.of(blank_teacher, [dict(n.state) for n in networks], device)
+            stack, term = Stack.of(modules[0], states, device), objective(teachers.forward, shares)
+            train_stack(stack, rows, seeds, course, progress, objective=term)
+            made, told = stack.states(), [term.facts(i) for i in range(len(networks))]
+        else:
+            made, told = [], []
+            for i, (network, seed) in enumerate(zip(networks, seeds, strict=True)):
+                if student.reads == "table":
+                    mean, scale = fit_standardize(rows[i].inputs)
+                    modules[i].load_state_dict({**modules[i].state_dict(), "0.mean": mean, "0.scale": scale})
+                blank_teacher.load_state_dict(dict(network.state))
+                knowing = blank_teacher.eval().to(str(network.origin.get("device", "cpu")))
+                term = objective(
+                    lambda x: knowing(x[0])[None],  # noqa: B023  used before the next network is loaded
+                    None if shares is None else shares[i : i + 1],
+                )
+                made.append(
+                    train_alone(modules[i], rows[i], seed, course, network.origin, progress, objective=term)
+                )
+                told.append(term.facts(0))
+        facts = self._facts(student, modules[0], blank_teacher)
+        return [
+            replace(
+                network,
+                architecture=student,
+                state=state,
+                details={
+                    **{k: v for k, v in network.details.items() if k not in ("sparsity", "channels")},
+                    "distilled": {**facts, **_by_group(groups, i, self.by, own)},
+                },
+            )
+            for i, (network, state, own) in enumerate(zip(networks, made, told, strict=True))
+        ]
+
+    def student(self, teacher: Architecture) -> Architecture:
+        """Return the architecture that is trained. Raises UserError for an unknown one."""
+        from fairpress.models import registry
+
+        name = self.into or teacher.name
+        if self.into is None and name not in registry.names():
+            raise UserError(
+                f"{name} is a network of your own; say what to distill it into, such as into={registry.names()[0]}."
+            )
+        return registry.get(name, **({"widths": self.widths} if self.widths else {}))
+
+    def course(self, student: Architecture) -> Course:
+        """Return the training of an architecture with its defaults filled in."""
+        from fairpress.compression.further import Course, alone
+
+        usual = Course(16, 1e-3, 0.05, 64) if alone(student) else Course(40, 1e-3, 1e-4, 128)
+        said = {name: getattr(self, name) for name in COURSE}
+        return replace(usual, **{name: value for name, value in said.items() if value is not None})
+
+    def _grouped(
+        self, datasets: Sequence[Dataset], rows: Sequence[Data]
+    ) -> tuple[Sequence[Data], Groups | None]:
+        import torch
+
+        from fairpress.training.fairness import Constrained
+        from fairpress.training.objective import group
+
+        if self.by is None:
+            none = [torch.full((len(r.labels),), -1) for r in rows]
+            return [replace(r, groups=codes) for r, codes in zip(rows, none, strict=True)], None
+        groups = group(Constrained(by=self.by, least=self.least), datasets, None)
+        return [replace(r, groups=codes) for r, codes in zip(rows, groups.codes, strict=True)], groups
+
+    def _facts(self, student: Architecture, small: Any, large: Any) -> dict[str, Any]:
+        return {
+            "into": {"name": student.name, **student.model_dump(mode="json")},
+            "temperature": self.temperature,
+            "weight": self.weight,
+            "parameters": sum(p.numel() for p in small.parameters()),
+            "parameters_of_teacher": sum(p.numel() for p in large.parameters()),
+        }
+
+
+def _shares(groups: Groups) -> Tensor:
+    """Return the share of each network's training rows in each group [networks, groups]."""
+    import torch
+
+    count = len(groups.names)
+    return torch.stack([torch.bincount(c[c >= 0], minlength=count) / len(c) for c in groups.codes])
+
+
+def _by_group(groups: Groups | None, network: int, by: str | None, facts: dict[str, Any]) -> dict[str, Any]:
+    if groups is None:
+        return {}
+    names = groups.names
+    return {
+        "by": by,
+        "hold": facts["hold"],
+        **{key: dict(zip(names, facts[key], strict=True)) for key in ("divergence", "weights")},
+        "not_weighed": groups.left_out[network],
+    }

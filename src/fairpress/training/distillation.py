@@ -1,0 +1,112 @@
+"""Distillation: a student also learns how sure its teacher is (Hinton, Vinyals and Dean 2015, arXiv 1503.02531)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fairpress.training.cells import means
+
+Teach = Callable[[Tensor], Tensor]
+
+
+class Distillation:
+    """weight · T²·KL(teacher‖student), both softened by the temperature T, added to the cross-entropy of the labels.
+
+    With groups, the rows of a group weigh w_g in that term. All w_g begin at 1; after every epoch those of groups whose
+    divergence D_g was above the average D grow, w_g ← w_g · exp(step · (D_g / D − 1)), and all are scaled so that the mean
+    weight of a row stays 1: multiplicative weights, as in Sagawa et al. (2020, arXiv 1911.08731), who weigh groups alike at
+    first. With `hold` they stay at 1.
+
+    Parameters
+    ----------
+    teach
+        Inputs [networks, rows, …] → the teachers' logits [networks, rows, classes], as the rows are seen then.
+    shares
+        Share of the training rows in each group [networks, groups]; None without groups.
+    """
+
+    inner = 1
+
+    def __init__(
+        self,
+        teach: Teach,
+        temperature: float,
+        weight: float,
+        shares: Tensor | None = None,
+        step: float = 0.0,
+        *,
+        hold: bool = False,
+    ) -> None:
+        self.teach, self.temperature, self.weight = teach, temperature, weight
+        self.shares, self.step, self.hold = shares, step, hold
+        self.weights = None if shares is None else torch.ones_like(shares)
+        self._wanted: Tensor | None = None
+        self._sums = None if shares is None else torch.zeros_like(shares)
+        self._rows = None if shares is None else torch.zeros_like(shares)
+        self.divergence = None if shares is None else torch.zeros_like(shares)
+
+    @torch.no_grad()
+    def see(self, inputs: Tensor) -> None:
+        """Ask the teachers about a batch [networks, rows, …]."""
+        self._wanted = (self.teach(inputs) / self.temperature).log_softmax(-1)
+
+    def loss(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+        """Return each network's term [networks]; rows of no group weigh 1."""
+        assert self._wanted is not None
+        found = (logits / self.temperature).log_softmax(-1)
+        apart = (self._wanted.exp() * (self._wanted - found)).sum(-1) * self.temperature**2
+        if self.weights is None or self._sums is None or self._rows is None:
+            return self.weight * apart.mean(-1)
+        weights = self.weights.to(apart.device)
+        own = weights.gather(1, groups.clamp_min(0)).where(groups >= 0, 1.0)
+        mean, rows = means(apart.detach(), groups, weights.shape[1])
+        self._sums += (mean * rows).cpu()
+        self._rows += rows.cpu()
+        return self.weight * (own * apart).mean(-1)
+
+    def violation(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+        """Nothing is constrained."""
+        return torch.zeros(len(logits))
+
+    def dual(self) -> None:
+        """Weights move once an epoch."""
+
+    def epoch(self) -> None:
+        """Let rows of groups that are further from their teacher weigh more in the next epoch."""
+        if self.weights is None or self._sums is None or self._rows is None or self.shares is None:
+            return
+        self.divergence = self._sums / self._rows.clamp_min(1)
+        seen = self._rows > 0
+        average = self._sums.sum(1, keepdim=True) / self._rows.sum(1, keepdim=True).clamp_min(1)
+        if not self.hold:
+            relative = torch.where(seen, self.divergence / average.clamp_min(1e-12) - 1, 0.0)
+            moved = self.weights * torch.exp(self.step * relative)
+            total = self.shares.sum(1, keepdim=True)
+            self.weights = moved * total / (self.shares * moved).sum(1, keepdim=True).clamp_min(1e-12)
+        self._sums, self._rows = torch.zeros_like(self._sums), torch.zeros_like(self._rows)
+
+    def only(self, which: Sequence[int]) -> None:
+        """Students train to their last epoch, all together."""
+        raise TypeError("students do not leave the batch")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what an interrupted training must remember."""
+        return {} if self.weights is None else {"weights": self.weights}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `tensors` returned."""
+        self.weights = tensors.get("weights")
+
+    def facts(self, network: int) -> dict[str, Any]:
+        """Return what a card says: the last epoch's divergence from the teacher and the weight, group by group."""
+        if self.weights is None or self.divergence is None:
+            return {}
+        return {
+            "divergence": self.divergence[network].tolist(),
+            "weights": self.weights[network].tolist(),
+            "hold": self.hold,
+        }
