@@ -9,6 +9,7 @@ import numpy as np
 
 from fairpress.auditing.result import Comparison
 from fairpress.auditing.run import group_name
+from fairpress.reporting.lean import lean
 from fairpress.reporting.words import METRIC, SYMBOL, WORD
 
 MOST_GROUPS = 60
@@ -81,7 +82,7 @@ def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> s
     spec: dict[str, Any] = chart.to_dict(validate=False)  # which takes as long as the drawing
     svg: str = vlc.vegalite_to_svg(spec)
     label = f"Forest plot: {METRIC[metric]} lost per group; the table below has the same numbers."
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return lean(svg, label)
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], margin: float) -> tuple[float, float]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from fairpress.auditing.result import Audit
 from fairpress.auditing.run import group_name
 from fairpress.reporting import claims as claim_words
+from fairpress.reporting import glance as first_screen
 from fairpress.reporting import tradeoff as tradeoff_words
 from fairpress.reporting import words
 from fairpress.reporting.figures import forest
+from fairpress.reporting.rates_table import RatesTable
 from fairpress.reporting.tradeoff import Tradeoff
 
 if TYPE_CHECKING:
@@ -21,11 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """One audit of a report, with a heading and a sentence that says what is compared."""
+    """One audit of a report, with a heading and a sentence that says what is compared.
+
+    `first`: it is summed up on the first screen; `part` is what tells it from the others there.
+    """
 
     title: str
     audit: Audit
     intro: str = ""
+    part: str = ""
+    first: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,15 @@ class ModelFacts:
     bytes: float
     gzip_bytes: float
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A chart over several models: its file's name, SVG and caption."""
+
+    name: str
+    svg: str
+    caption: str
 
 
 Figures = Mapping[tuple[int, str, str], str]
@@ -62,6 +78,9 @@ def render(
     figures: Figures | None = None,
     tradeoff: Tradeoff | None = None,
     claims: Sequence[Mapping[str, Any]] = (),
+    charts: Sequence[Drawn] | None = None,
+    tables: Sequence[tuple[str, Sequence[RatesTable]]] = (),
+    source: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the report.
 
@@ -83,7 +102,23 @@ def render(
         The section "Size, accuracy, bias".
     claims
         The answers to a study's claims, as claims.json holds them.
+    charts
+        Charts over several models; of the first section's audit where nothing is given.
+    tables
+        Label → tables of rates; `source` says whose numbers stand below ours.
     """
+    if charts is None:
+        charts = overview_charts(sections[:1])
+    leading = [s for s in sections if s.first] or list(sections[:1])
+    contents = [
+        *([("claims", "claims")] if claims else []),
+        *([("figures", "pictures")] if charts else []),
+        *([("tables", "tables")] if tables else []),
+        *([("tradeoff", "size, accuracy, bias")] if tradeoff else []),
+        ("details", "every group"),
+        ("reading", "how to read this, limits"),
+        *([("made", "how it was made")] if made_by else []),
+    ]
     return _template().render(
         sections=sections,
         title=title,
@@ -95,11 +130,68 @@ def render(
         tradeoff=tradeoff,
         tw=tradeoff_words,
         claims=claims,
+        charts=charts,
+        tables=tables,
+        source=source,
+        headline=first_screen.headline([s.audit for s in leading]),
+        glance=[(s.audit, s.part, first_screen.glance(s.audit)) for s in leading],
+        contents=contents,
+        fresh=_fresh(sections),
         cw=claim_words,
         nothing=None,
         words=words,
         group_name=group_name,
     )
+
+
+def overview_charts(sections: Sequence[Section]) -> list[Drawn]:
+    """Return the charts that audits alone allow: the heatmap and, of the first, the accuracy of every group."""
+    from fairpress.reporting import charts
+
+    told = [(s.part, s.audit) for s in sections]
+    heat = charts.heatmap(told)
+    if heat is None:
+        return []
+    what = "the worst group's loss" if len(told) > 1 else "points of accuracy lost"
+    found = [
+        Drawn(
+            "heatmap",
+            heat,
+            f"Who pays for what: {what} (red and positive = worse), with the verdict's sign: ✖ harm, ▼ loss, "
+            "? inconclusive, – too few rows, ✔ no harm.",
+        )
+    ]
+    for i, (label, audit) in enumerate(told):
+        drawn = charts.bars(audit)
+        if drawn is not None:
+            name = "groups" if i == 0 else f"groups-{i}"
+            text = (
+                "Accuracy of every group with intervals: the baseline and the compressed models with the gravest "
+                "verdicts."
+            )
+            found.append(Drawn(name, drawn, f"{label}: {text}" if label else text))
+    return found
+
+
+def _fresh(sections: Sequence[Section]) -> list[list[str]]:
+    """Return for each section its models whose rates no section before it has shown."""
+    seen: set[tuple[object, ...]] = set()
+    out = []
+    for s in sections:
+        new = []
+        for m in s.audit.models:
+            key = (
+                s.part,
+                s.audit.rows,
+                s.audit.seeds,
+                m.name,
+                *((g.n, g.rates["accuracy"].value) for g in m.groups),
+            )
+            if key not in seen:
+                new.append(m.name)
+            seen.add(key)
+        out.append(new)
+    return out
 
 
 @lru_cache(maxsize=1)

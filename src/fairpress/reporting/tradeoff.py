@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fairpress.core.estimate import Estimate
+from fairpress.reporting.lean import lean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -219,7 +220,7 @@ def _svg(chart: Any, label: str) -> str:
         .to_dict(validate=False)
     )
     svg: str = vlc.vegalite_to_svg(spec)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return lean(svg, label)
 
 
 def render(t: Tradeoff) -> Iterator[RenderableType]:

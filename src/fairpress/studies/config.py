@@ -141,6 +141,31 @@ class Published(_Strict):
     accuracy: dict[str, dict[str, float]] = Field(default_factory=dict)
 
 
+class PublishedRates(_Strict):
+    """What a paper's tables hold: our numbers are put above these.
+
+    Attributes
+    ----------
+    source, note
+        Author, year, title; on what and how it was measured, where that differs.
+    rates
+        Recipe → ``accuracy``, ``demographic_parity_difference``, ``equal_opportunity_difference``,
+        ``predictive_equality_difference`` (between 0 and 1), ``kilobytes``, and below ``groups`` a group's name →
+        ``accuracy``, ``tpr``, ``fpr``. Of a study of several models: label of the model → that.
+    """
+
+    source: str
+    note: str = ""
+    rates: dict[str, dict[str, Any]]
+
+    def of(self, part: str) -> dict[str, dict[str, Any]]:
+        """Return recipe → numbers of a part of the study."""
+        found = (
+            next((v for k, v in self.rates.items() if k in part.split(", ")), None) if part else self.rates
+        )
+        return dict(found or {})
+
+
 class SizeAccuracyBias(_Strict):
     """The section "Size, accuracy, bias" of the report.
 
@@ -193,6 +218,8 @@ class StudyConfig(_Strict):
     size_accuracy_bias
         Tell size, accuracy, pairwise bias and latency of all recipes in one section, with the control of equal accuracy
         where there are recipes ``checkpoint-…``. For studies of one dataset and one model.
+    published
+        A paper's accuracies, gaps and sizes, recipe by recipe.
     claims
         Name → a statement that the trials answer.
     phases
@@ -221,6 +248,7 @@ class StudyConfig(_Strict):
     per_attribute: bool = False
     per_group: bool = False
     size_accuracy_bias: SizeAccuracyBias | None = None
+    published: PublishedRates | None = None
     claims: dict[str, Claim] = Field(default_factory=dict)
     phases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     choices: dict[str, dict[str, Any]] = Field(default_factory=dict)

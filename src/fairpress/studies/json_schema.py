@@ -21,7 +21,16 @@ def schema() -> dict[str, Any]:
     definitions = {
         k: v
         for k, v in made.pop("$defs").items()
-        if k in ("AuditConfig", "Contrast", "SizeAccuracyBias", "Published", "MitigationChoice", "Claim")
+        if k
+        in (
+            "AuditConfig",
+            "Contrast",
+            "SizeAccuracyBias",
+            "Published",
+            "MitigationChoice",
+            "Claim",
+            "PublishedRates",
+        )
     }
     for one in ("of", "against"):
         definitions["Claim"]["properties"][one] = {

@@ -83,7 +83,7 @@ def _choose(document: Any, data: str, where: str) -> None:
         document["dataset"] = {"name": data}
         return
     for old, new in chosen.get("attributes", {}).items():
-        for key in ("recipes", "mitigations", "phases", "claims"):
+        for key in ("recipes", "mitigations", "phases", "published", "claims"):
             if key in document:
                 document[key] = _renamed(document[key], str(old), str(new))
     document.update({k: v for k, v in chosen.items() if k != "attributes"})
@@ -92,8 +92,10 @@ def _choose(document: Any, data: str, where: str) -> None:
 def _renamed(node: Any, old: str, new: str) -> Any:
     """Put one sensitive attribute in the place of another: below keys ``by``, and in recipes, as ``by=``."""
     if isinstance(node, dict):
-        for key, value in node.items():
+        for key, value in list(node.items()):
             node[key] = new if key == "by" and value == old else _renamed(value, old, new)
+            if _renamed(key, old, new) != key:
+                node[_renamed(key, old, new)] = node.pop(key)
     elif isinstance(node, list):
         for i, value in enumerate(node):
             node[i] = _renamed(value, old, new)

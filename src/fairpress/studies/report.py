@@ -16,12 +16,15 @@ from fairpress.auditing.schema import to_dict
 from fairpress.core.canonical import canonical_json, digest
 from fairpress.core.errors import FairpressError
 from fairpress.reporting.html import ModelFacts, Section, render
+from fairpress.reporting.rates_table import tables
 from fairpress.reporting.tradeoff import Tradeoff, draw
 from fairpress.reporting.words import points, share
 from fairpress.store.content import Entry, Store
 from fairpress.studies import reported
+from fairpress.studies.charts import study_charts
 from fairpress.studies.claims.answer import CLAIMS
 from fairpress.studies.code import code_digest
+from fairpress.studies.config import PublishedRates
 from fairpress.studies.entries import MODELS, PREDICTIONS, read_entry
 from fairpress.studies.executor import Outcome
 from fairpress.studies.findings import Finding, findings
@@ -89,11 +92,11 @@ def write_report(
     made = {p.task.key: read_entry(store, p.task.key) for p in planned}
     audits = [reported.restore(made[p.task.key].files[reported.AUDIT]) for p in planned]
     sections = tuple(Section(p.title, a, introduction(p, a)) for p, a in zip(planned, audits, strict=True))
-    tables = {
+    joined = {
         label: [read_entry(store, task.key) for task in found if task.key not in outcome.undone]
         for label, found in report.tables.items()
     }
-    facts = {label: _facts(found) for label, found in tables.items()}
+    facts = {label: _facts(found) for label, found in joined.items()}
     # Networks of one attribute and of the next are of one size.
     sized = {(p.dataset, p.model): p.label for p in reversed(ready.layout.parts) if p.label in facts}
     models = tuple(
@@ -106,12 +109,12 @@ def write_report(
     done = Finished(
         out, sections, tuple(planned), models, bias, _warnings(ready), outcome, tasks, tradeoff, claims
     )
-    several = len(tables) > 1 or "" not in tables
+    several = len(joined) > 1 or "" not in joined
     predictions = {
         f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": found[0].files[
             PREDICTIONS
         ]
-        for label, found in tables.items()
+        for label, found in joined.items()
         if found
     }
     files = _files(name, done, ready, made, facts, store, command)
@@ -158,12 +161,18 @@ def _files(
         for (compressed, metric), svg in reported.read_figures(made[p.task.key]).items()
     }
     drawn = None if done.tradeoff is None else replace(done.tradeoff, figures=draw(done.tradeoff))
+    leading = [
+        (p.part, s.audit) for p, s in zip(done.about, done.sections, strict=True) if p.about == "compressed"
+    ]
+    sizes = _bytes(facts)
+    charts = study_charts(leading, done, facts, sizes)
+    told = ready.config.published
     page = render(
         [
             # The words of a verdict are about compression.
-            s
+            replace(s, part=p.part, first=p.about == "compressed")
             if p.about in ("compressed", "counterpart", "placebo")
-            else replace(s, audit=replace(s.audit, comparisons=()))
+            else replace(s, part=p.part, audit=replace(s.audit, comparisons=()))
             for p, s in zip(done.about, done.sections, strict=True)
         ],
         title=ready.config.title or f"Study {name}",
@@ -174,6 +183,17 @@ def _files(
         figures=figures,
         tradeoff=drawn,
         claims=done.claims,
+        charts=charts,
+        tables=[
+            (
+                label,
+                list(
+                    tables(audit, {m: b for (p, m), b in sizes.items() if p == label}, _theirs(told, label))
+                ),
+            )
+            for label, audit in leading
+        ],
+        source=None if told is None else told.model_dump(),
     )
     files = {
         "report.html": page.encode(),
@@ -186,6 +206,7 @@ def _files(
         "audit.json": _json({s.title: to_dict(s.audit) for s in done.sections}),
         "bias.json": _json([f.to_dict() for f in done.bias]),
         **({} if drawn is None else _tradeoff_files(drawn)),
+        **{f"figures/{c.name}.svg": c.svg.encode() for c in charts},
         **({CLAIMS: _json(list(done.claims))} if done.claims else {}),
         "study.json": _json(
             {"name": name, **made_by, "only": list(ready.asked), "warnings": list(done.warnings)}
@@ -210,6 +231,19 @@ def _tradeoff(ready: Prepared, report: ReportPlan, outcome: Outcome, store: Stor
         None if asked.published is None else asked.published.model_dump(),
         latency(store, ready.layout, models, outcome.undone) if asked.latency else None,
     )
+
+
+def _bytes(facts: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[tuple[str, str], float]:
+    """Return (part, recipe) → mean bytes of its files."""
+    return {
+        (label, recipe): float(np.mean([f["bytes"] for f in found if f["recipe"] == recipe]))
+        for label, found in facts.items()
+        for recipe in dict.fromkeys(f["recipe"] for f in found)
+    }
+
+
+def _theirs(told: PublishedRates | None, part: str) -> Mapping[str, Mapping[str, Any]]:
+    return {} if told is None else told.of(part)
 
 
 def _claims(report: ReportPlan, outcome: Outcome, store: Store) -> Sequence[Mapping[str, Any]]:

@@ -1,0 +1,202 @@
+"""The page of a report: the answer on the first screen, pictures over all models, readable on a phone and without colour."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from fairpress import demonstration
+from fairpress.auditing.run import audit
+from fairpress.reporting import charts, figures
+from fairpress.reporting import lean as leaner
+from fairpress.reporting.glance import glance, headline
+from fairpress.reporting.html import Section, overview_charts, render
+from fairpress.reporting.rates_table import tables
+
+MODELS = {"baseline": "fp32", "compressed": ["int8", "int4"]}
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return audit(demonstration.table(), by=demonstration.BY, **MODELS)
+
+
+@pytest.fixture(scope="module")
+def page(demo):
+    theirs = {"int8": {"accuracy": 0.8912, "groups": {"Female": {"accuracy": 0.8765}}}}
+    told = list(tables(demo, {"fp32": 4000, "int8": 1000}, theirs))
+    return render(
+        [Section("Demo", demo)], title="Demo", tables=[("", told)], source={"source": "Them", "note": ""}
+    )
+
+
+def test_the_first_screen_says_who_pays_how_many_how_sure_and_what_to_do(demo, page):
+    assert (
+        headline([demo])
+        == "sex = Female and age_group = 65+ pays for int4. Of the 2 compressed models: 1 harm, 1 no harm."
+    )
+    good, bad = glance(demo)
+    assert (bad.word, bad.who, round(bad.lose), round(bad.gain)) == (
+        "✖ harm",
+        "sex = Female and age_group = 65+",
+        98,
+        3,
+    )
+    assert "worse by 9.8 [7.5, 12.1] points" in bad.sure
+    assert bad.do.startswith("do not ship it")
+    assert (good.who, good.do) == ("nobody", "may be shipped, as far as this shows")
+    start = page.index("<main")
+    assert page.index(headline([demo])) - start < 400
+    assert page.index("do not ship it") < page.index("<figure")
+
+
+def test_nothing_shown_is_no_all_clear():
+    few = demonstration.table(rows=300)
+    found = audit(few, by=["sex"], baseline="fp32", compressed=["int8"])
+    if found.comparisons[0].verdict == "inconclusive":
+        assert headline([found]).startswith("No group is shown to pay")
+    alone = audit(few, by=["sex"], baseline="fp32", compressed=[])
+    assert headline([alone]).startswith("Nothing was compressed here")
+    assert overview_charts([Section("", alone)]) == []
+
+
+def test_cells_of_the_heatmap_hold_their_number_and_the_verdicts_sign(demo):
+    drawn = charts.heatmap([("", demo)])
+    assert "+9.5 ✖" in drawn
+    assert "age_group = 65+" in drawn
+    several = charts.heatmap([("a", demo), ("b", demo)])
+    assert several.count("+9.8 ✖") == 2  # the worst group and metric of either
+
+
+def test_the_front_is_what_nothing_beats():
+    found = [
+        charts.Point("big", 100, 0.90, 0.0),
+        charts.Point("small", 25, 0.89, 0.01),
+        charts.Point("beaten", 30, 0.88, 0.02),
+        charts.Point("same size, fairer", 25, 0.85, 0.0),
+    ]
+    assert [p.name for p in charts.front(found) if p.front] == ["big", "small", "same size, fairer"]
+    drawn = charts.pareto(found)
+    assert "same size, fairer" in drawn
+    assert ">beaten<" not in drawn
+    assert charts.pareto(found[:2]) is None
+
+
+def test_layers_are_drawn_by_depth_as_the_cards_tell():
+    facts = [
+        {"provenance": {"details": {"sensitivity": {"a": {"2": x}, "b": {"4": 1.0}}}}} for x in (0.1, 0.3)
+    ]
+    assert charts.mean_sensitivity(facts) == {"a": pytest.approx(0.2), "b": 1.0}
+    assert charts.layers({"net": charts.mean_sensitivity(facts)}).startswith("<svg")
+    assert charts.mean_sensitivity([{"provenance": {}}]) == {}
+    assert charts.layers({}) is None
+
+
+def test_a_lean_drawing_is_the_same_picture(demo, monkeypatch):
+    import vl_convert as vlc
+    from PIL import Image
+
+    kept = {}
+
+    def both(svg, label):
+        kept["before"], kept["after"] = svg, leaner.lean(svg, label)
+        return kept["after"]
+
+    for module, draw in (
+        (figures, lambda: figures.forest(demo.comparisons[1], 0.02, "accuracy")),
+        (charts, lambda: charts.heatmap([("", demo)])),
+        (charts, lambda: charts.bars(demo)),
+    ):
+        monkeypatch.setattr(module, "lean", both)
+        draw()
+        pictures = [np.array(Image.open(io.BytesIO(vlc.svg_to_png(kept[k])))) for k in ("before", "after")]
+        assert (pictures[0] == pictures[1]).all()
+        assert len(kept["after"]) < 0.75 * len(kept["before"])
+
+
+def test_papers_numbers_stand_below_ours(demo, page):
+    first, *by_group = tables(demo, {"fp32": 4000, "int8": 1000})
+    assert first.columns[0] == "accuracy, %"
+    assert [name for name, _ in first.rows] == ["fp32", "int8", "int4"]
+    assert first.rows[1][1][-1].ours == "1.0 (4.0×)"
+    assert first.rows[2][1][-1].ours == "–"
+    assert by_group[0].columns == ["Female", "Male"]
+    assert "published 89.12" in page
+    assert "published 87.65" in page
+
+
+class Outline(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.levels, self.tables, self.captions, self.unscoped, self.figures, self.ids = [], 0, 0, 0, [], []
+        self.links = []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if re.fullmatch("h[1-6]", tag):
+            self.levels.append(int(tag[1]))
+        self.tables += tag == "table"
+        self.captions += tag == "caption"
+        self.unscoped += tag == "th" and "scope" not in given
+        if tag == "svg":
+            self.figures.append((given.get("role"), given.get("aria-label")))
+        if "id" in given:
+            self.ids.append(given["id"])
+        if tag == "a":
+            self.links.append(given["href"].lstrip("#"))
+
+
+def test_a_screen_reader_finds_its_way(page):
+    seen = Outline()
+    seen.feed(page)
+    assert seen.levels[0] == 1
+    assert seen.levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in zip(seen.levels, seen.levels[1:], strict=False))
+    assert seen.tables == seen.captions > 5
+    assert seen.unscoped == 0
+    assert seen.figures
+    assert all(role == "img" and label for role, label in seen.figures)
+    assert set(seen.links) <= set(seen.ids)
+    assert '<html lang="en">' in page
+
+
+def _chromium():
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium on this machine")
+    return browser
+
+
+MEASURE = """<script>addEventListener("load", () => {
+  const parts = [...document.querySelectorAll("main > *, section > *")];
+  const wide = parts.filter(e => e.getBoundingClientRect().right > innerWidth + 1);
+  document.title = "measured " + innerWidth + " " + document.documentElement.scrollWidth + " " + wide.length
+    + " " + getComputedStyle(document.querySelector("table.stack thead")).position;
+});</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_wider_than_the_screen(page, tmp_path, width):
+    browser = _chromium()
+    file = tmp_path / "page.html"
+    file.write_text(re.sub(r"<meta http-equiv[^>]*>", MEASURE, page))
+    command = [
+        browser,
+        *["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"],
+        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--window-size={width},900",
+        "--dump-dom",
+        file.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    inner, scroll, wide, head = re.search(r"measured (\d+) (\d+) (\d+) (\w+)", done.stdout).groups()
+    assert int(scroll) <= int(inner)
+    assert int(wide) == 0
+    assert head == ("absolute" if int(inner) <= 640 else "static")
