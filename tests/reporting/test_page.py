@@ -39,7 +39,8 @@ def page(demo):
 def test_the_first_screen_says_who_pays_how_many_how_sure_and_what_to_do(demo, page):
     assert (
         headline([demo])
-        == "sex = Female and age_group = 65+ pays for int4. Of the 2 compressed models: 1 harm, 1 no harm."
+        == "sex = Female and age_group = 65+ pays for int4. Of 1,000 people with sex = Female and age_group = 65+, "
+        "98 lose a correct answer and 3 gain one. Of the 2 compressed models: 1 harm, 1 no harm."
     )
     good, bad = glance(demo)
     assert (bad.word, bad.who, round(bad.lose), round(bad.gain)) == (

@@ -57,7 +57,11 @@ def headline(audits: Sequence[Audit]) -> str:
     groups = list(dict.fromkeys(group_name(_worst(c).values) for c in paying))
     verb = "pays" if len(groups) == 1 else "pay"
     models = _listed([c.compressed for c in paying])
-    return f"{_listed(groups)} {verb} for {models}. Of the {many}: {told}.{more}"
+    gravest = max(paying, key=lambda c: (c.verdict == "harm", worst_loss(_worst(c)).estimate.value or 0.0))
+    people = _worst(gravest).sentence
+    if len(paying) > 1:
+        people = f"With {gravest.compressed}: {people[:1].lower()}{people[1:]}"
+    return f"{_listed(groups)} {verb} for {models}. {people} Of the {many}: {told}.{more}"
 
 
 def glance(audit: Audit) -> list[Line]:

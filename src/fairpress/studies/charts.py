@@ -34,7 +34,7 @@ def study_charts(
     ]
     drawn = charts.repairs(repaired)
     if drawn is not None:
-        caption = "What each thing done for fairness changed against its plain counterpart (dashed: nothing), with intervals."
+        caption = "What each thing done for fairness changed against its plain counterpart (dashed: nothing)."
         found.append(Drawn("repairs", drawn, caption))
     sensitive = {}
     for label, told in facts.items():
