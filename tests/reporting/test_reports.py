@@ -31,7 +31,9 @@ def page(demo):
 
 
 def test_the_banner_and_the_verdict_come_before_everything_else(page):
-    assert page.index("Synthetic data") < page.index("pays for int4") < page.index("✖ harm") < page.index("<svg")
+    assert (
+        page.index("Synthetic data") < page.index("pays for int4") < page.index("✖ harm") < page.index("<svg")
+    )
     assert "98 lose a correct answer" in page.split("<table")[0]
 
 
