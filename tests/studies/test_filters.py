@@ -6,7 +6,7 @@ import pytest
 
 from fairpress.core.errors import UserError
 from fairpress.studies.config import StudyConfig
-from fairpress.studies.filters import parse_filter, select
+from fairpress.studies.filters import parse_filter, recipe_name, select
 from fairpress.studies.plan import plan
 
 CONFIG = StudyConfig.model_validate(
@@ -26,6 +26,14 @@ WHOLE = plan(CONFIG, lambda dataset, fold: f"{dataset.name}{fold}")
 def chosen(*texts):
     only = parse_filter(texts, CONFIG)
     return only, select(WHOLE, only)
+
+
+def test_a_recipe_may_be_written_in_any_order_of_its_options():
+    assert recipe_name("int4(by=race,calibration=balanced)") == recipe_name(
+        "int4(calibration=balanced,by=race)"
+    )
+    assert recipe_name("prune-*") == "prune-*"
+    assert recipe_name("int8>ceo") == "int8>ceo"
 
 
 def test_nothing_asked_for_is_everything():

@@ -160,10 +160,12 @@ class PublishedRates(_Strict):
 
     def of(self, part: str) -> dict[str, dict[str, Any]]:
         """Return recipe → numbers of a part of the study."""
+        from fairpress.studies.filters import recipe_name
+
         found = (
             next((v for k, v in self.rates.items() if k in part.split(", ")), None) if part else self.rates
         )
-        return dict(found or {})
+        return {recipe_name(k): v for k, v in (found or {}).items()}
 
 
 class SizeAccuracyBias(_Strict):

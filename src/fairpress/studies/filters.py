@@ -73,6 +73,9 @@ def parse_filter(texts: Iterable[str], config: StudyConfig) -> Filter:
         "seed": config.seeds,
         "fold": range(config.folds),
     }
+    found["recipe"] = [recipe_name(p) for p in found.pop("recipe", [])]
+    if not found["recipe"]:
+        del found["recipe"]
     for key, patterns in found.items():
         for pattern in patterns:
             if not any(_matches(pattern, value) for value in known[key]):
@@ -81,6 +84,17 @@ def parse_filter(texts: Iterable[str], config: StudyConfig) -> Filter:
                     + did_you_mean(pattern, [str(v) for v in known[key]])
                 )
     return Filter({key: tuple(patterns) for key, patterns in found.items()})
+
+
+def recipe_name(text: str) -> str:
+    """Return the one name of a recipe that may be written otherwise; a pattern, or what is no recipe, stays as it is."""
+    from fairpress.compression.recipes import parse
+
+    recipe, then, mitigation = text.partition(THEN)
+    try:
+        return f"{parse(recipe)}{then}{mitigation}"
+    except UserError:
+        return text
 
 
 def select(layout: Plan, only: Filter) -> Plan:

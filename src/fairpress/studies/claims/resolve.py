@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.studies.claims.config import LOSSES, Claim
 from fairpress.studies.config import StudyConfig
-from fairpress.studies.filters import Filter, parse_filter
+from fairpress.studies.filters import Filter, parse_filter, recipe_name
 from fairpress.studies.matrix import Part
 from fairpress.studies.plan import BASELINE, Plan
 
@@ -121,7 +121,8 @@ class _Resolver:
         middle = (len(order) - 1) / 2
         square = sum((i - middle) ** 2 for i in range(len(order)))
         effect: dict[Trial, float] = {}
-        for i, entry in enumerate(order):
+        for i, written in enumerate(order):
+            entry = recipe_name(written) if key == "recipe" else written
             if entry not in known:
                 raise UserError(f"the study has no {key} {entry!r}." + did_you_mean(entry, known))
             step = self._trials((*self.claim.of, f"{key}={entry}"))
