@@ -21,6 +21,7 @@ PAGES = (
     "docs/foreign-models.md",
     "docs/gate.md",
     "docs/runtimes.md",
+    "docs/phone.md",
     "docs/study.md",
 )
 SET_UP = ("python -m pip", "python -m venv", ". .venv", "pytest")  # what made this environment, and this test

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from torch import nn
 
+    from fairpress.compression.onnx_file import CompressedFile
     from fairpress.reporting.compared import Compared
     from fairpress.runtime.bench_result import Bench
 
@@ -31,6 +32,7 @@ __all__ = [
     "bench",
     "compare",
     "compress",
+    "compress_file",
     "export_cells",
     "load_dataset",
     "mitigate",
@@ -132,6 +134,33 @@ def compress(
     if not isinstance(dataset, Dataset):
         raise UserError("a model folder is compressed with a dataset; batches are for networks of your own.")
     return apply([artifact], chosen, [dataset], [artifact.card.seed or 0 if seed is None else seed], say)[0]
+
+
+def compress_file(
+    path: str | os.PathLike[str],
+    recipe: str,
+    data: Dataset | str,
+    *,
+    model_config: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> CompressedFile:
+    """Compress an ONNX file made elsewhere by ONNX Runtime's quantizer: ``"int8"``, ``"int8-dynamic"`` or ``"w4"``.
+
+    Parameters
+    ----------
+    data
+        A dataset, or its name: calibration rows set the ranges, validation rows are what the result is reported on.
+    model_config
+        YAML that says what the file does not; by default ``NAME.model.yaml`` or ``model.yaml`` beside it.
+    seed
+        Of calibration rows that are drawn.
+    """
+    from fairpress.compression.onnx_file import compress_file as compressed
+    from fairpress.compression.recipes import parse
+
+    dataset = load_dataset(data) if isinstance(data, str) else data
+    config = None if model_config is None else Path(model_config)
+    return compressed(Path(path), parse(recipe), dataset, config, seed)
 
 
 def mitigate(

@@ -69,6 +69,7 @@ def test_bf16_is_refused_where_the_processor_has_none_and_openvino_would_not_say
         choose("openvino-bf16")
     monkeypatch.setattr(engine, "capabilities", lambda: ["FP32", "BF16"])
     assert choose("openvino-bf16") == Runtime("openvino", "bf16")
+    assert choose(provider="CPUExecutionProvider") == choose()
     with pytest.raises(UserError, match="--provider CUDA"):
         choose("openvino", provider="CUDA")
 

@@ -42,7 +42,8 @@ def bench(
     threads
         Threads within an operator.
     provider
-        Execution provider of ONNX Runtime, such as CUDA.
+        Execution provider of ONNX Runtime, such as CUDA or CoreML;
+        `fairpress doctor` lists those of this installation.
     rounds
         How often each model is timed; by default 7 to 101 times, as --seconds allow.
     seconds

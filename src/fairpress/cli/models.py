@@ -19,10 +19,22 @@ from fairpress.core.places import require_file
 
 
 @app.command
-def compress(base: Path, /, *, recipe: str, out: Path, seed: int | None = None) -> int:
+def compress(
+    base: Path,
+    /,
+    *,
+    recipe: str,
+    out: Path,
+    seed: int | None = None,
+    data: str | None = None,
+    model_config: Path | None = None,
+) -> int:
     """Compress a model by a recipe, and check the file.
 
     Example: fairpress compress base/ --recipe int8 --out int8/
+
+    An ONNX file from anywhere takes int8, int8-dynamic and w4: fairpress compress model.onnx --data compas --recipe int8
+    --out small.onnx
 
     int8, int4, int2: weights of that many bits, activations of 8 bits.
     w8, w4, w2: weights only.
@@ -45,15 +57,25 @@ def compress(base: Path, /, *, recipe: str, out: Path, seed: int | None = None) 
     Parameters
     ----------
     base
-        The model folder of the baseline.
+        The model folder of the baseline, or an ONNX file.
     recipe
         What is done, as above.
     out
-        The new model folder.
+        The new model folder; of an ONNX file, the new file: NAME.model.yaml and NAME.report.json are put beside it.
     seed
         Of further training; by default the baseline's.
+    data
+        For an ONNX file: a dataset's name, or a YAML file that describes a table or images.
+    model_config
+        For an ONNX file: YAML that says what it does not; by default NAME.model.yaml or model.yaml beside it.
     """
     from fairpress import api
+    from fairpress.runtime.models import is_foreign
+
+    if is_foreign(base):
+        return _compress_file(base, recipe, out, seed, data, model_config)
+    if data is not None or model_config is not None:
+        raise UserError(f"--data and --model-config are for ONNX files; {base} names its data on its card.")
     from fairpress.runtime.artifact import refuse_taken
     from fairpress.runtime.models import open_model
 
@@ -76,6 +98,40 @@ def compress(base: Path, /, *, recipe: str, out: Path, seed: int | None = None) 
     if accuracy is not None:
         compared = "" if before is None else f", of {base} {before:.3f}"
         say(f"accuracy on validation rows {accuracy:.3f}{compared}", markup=False)
+    return 0
+
+
+def _compress_file(
+    base: Path, recipe: str, out: Path, seed: int | None, data: str | None, model_config: Path | None
+) -> int:
+    from fairpress import api
+    from fairpress.core.files import write_text, write_whole
+
+    if data is None:
+        raise UserError(f"{base} does not say which data it reads; say --data, such as --data compas.")
+    beside = [out.with_suffix(".model.yaml"), out.with_suffix(".report.json")]
+    if out.suffix != ".onnx":
+        raise UserError(f"{out}: of an ONNX file an ONNX file is made; write --out small.onnx.")
+    for place in (out, *beside):
+        if place.exists():
+            raise UserError(f"{place} is there already; choose another --out.")
+    require_file(out)
+    made = api.compress_file(base, recipe, data, model_config=model_config, seed=seed or 0)
+    write_text(beside[0], made.model_yaml)
+    write_text(beside[1], json.dumps(made.report, indent=1) + "\n")
+    write_whole(out, lambda place: place.write_bytes(made.onnx))
+    found = made.report
+    ratio = found["bytes_before"] / found["bytes"]
+    layers, checked = found["layers"], found["validation"]
+    say(f"{out}: {found['bytes']:,} bytes, {ratio:.2f} times smaller than {base}", markup=False)
+    if layers["integer"]:
+        say(f"{layers['integer']} layers compute in integers, {layers['float']} in floats", markup=False)
+    if checked["rows"]:
+        say(
+            f"accuracy on {checked['rows']:,} validation rows {checked['accuracy']:.3f}, of {base} "
+            f"{checked['accuracy_before']:.3f}; {checked['flips']:,} rows are decided otherwise",
+            markup=False,
+        )
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -47,6 +47,18 @@ class Foreign:
         probabilities = _probabilities(out[str(self.config.output)], self.config, str(self.path))
         order = [self.classes.index(c) for c in dataset.task.classes]
         return probabilities[:, order]
+
+    def feeds(self, dataset: Dataset, rows: np.ndarray, size: int) -> Iterator[dict[str, np.ndarray]]:
+        """Yield what the inputs of the file read for some rows, `size` at a time or as many as the file insists on."""
+        session = _session(self.path, 1)
+        feed = feed_columns if dataset.features else feed_images
+        fixed = session.get_inputs()[0].shape[:1]
+        size = fixed[0] if fixed and isinstance(fixed[0], int) else size
+        for start in range(0, len(rows), size):
+            own = rows[start : start + size]
+            if len(own) < size and fixed and isinstance(fixed[0], int):
+                own = np.concatenate([own, np.repeat(own[-1:], size - len(own))])
+            yield feed(session, self.config, dataset, own, str(self.path))
 
     def as_yaml(self) -> str:
         """Return the complete ``model.yaml``; guessed lines say so."""

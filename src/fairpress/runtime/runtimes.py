@@ -20,7 +20,7 @@ DEFAULT = "onnxruntime"
 
 
 def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> Runtime:
-    """Return the runtime a user named.
+    """Return the runtime a user named; a provider with or without its ending, ``CUDA`` or ``CUDAExecutionProvider``.
 
     Raises
     ------
@@ -33,6 +33,7 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> R
         raise UserError(f"there is no runtime {name!r}." + did_you_mean(name, RUNTIMES))
     if threads < 1:
         raise UserError(f"a model needs at least one thread, not {threads}; say --threads 1 or more.")
+    provider = provider.removesuffix("ExecutionProvider")
     engine, _, variant = name.partition("-")
     if engine == "openvino":
         from fairpress.runtime.openvino import require
@@ -48,7 +49,8 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> R
     known = providers()
     if provider not in known:
         raise UserError(
-            f"this installation of ONNX Runtime has no provider {provider!r}." + did_you_mean(provider, known)
+            f"this installation of ONNX Runtime has no provider {provider!r}, only {', '.join(known)}."
+            + did_you_mean(provider, known)
         )
     return Runtime("onnxruntime", "exact" if variant else "default", threads, provider)
 

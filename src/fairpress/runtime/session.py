@@ -71,12 +71,18 @@ def session(
         options.add_session_config_entry(*EXACT)
     try:
         source = data if isinstance(data, bytes) else str(data)
-        return ort.InferenceSession(source, options, providers=[f"{provider}ExecutionProvider"])
+        opened = ort.InferenceSession(source, options, providers=[f"{provider}ExecutionProvider"])
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"this is no ONNX model that ONNX Runtime can load ({first}); export it again."
         ) from None
+    if f"{provider}ExecutionProvider" not in opened.get_providers():
+        raise UserError(
+            f"ONNX Runtime cannot start the provider {provider} on this machine and would take "
+            f"{opened.get_providers()[0].removesuffix('ExecutionProvider')} without a word; take --provider CPU."
+        )
+    return opened
 
 
 class OnnxRuntimeSession:

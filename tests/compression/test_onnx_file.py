@@ -1,0 +1,219 @@
+"""ONNX files made elsewhere, compressed by ONNX Runtime's quantizer with fairpress's rows and report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from fairpress import api, cli, datasets
+from fairpress.compression.onnx_file import compress_file
+from fairpress.compression.recipes import parse
+from fairpress.core.errors import UserError
+from fairpress.runtime.foreign import open_foreign
+
+COLUMNS = ["a", "b", "c", "d"]
+
+
+def network(path: Path, hidden: int = 64, gemm: bool = False) -> Path:
+    """A network of two layers that says whether a + b is above 0, and how sure it is."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(4, hidden)).astype(np.float32)
+    direction = np.array([1, 1, 0, 0], np.float32) / np.sqrt(2)
+    score = np.maximum(first.T @ direction, 0) - np.maximum(-first.T @ direction, 0)
+    second = (np.stack([-score, score], 1) * 8 / hidden).astype(np.float32)
+    weights = [numpy_helper.from_array(w, n) for w, n in ((first, "w1"), (second, "w2"))]
+    product = "Gemm" if gemm else "MatMul"
+    nodes = [
+        helper.make_node(product, ["x", "w1"], ["h"], name="first"),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node(product, ["r", "w2"], ["z"], name="last"),
+    ]
+    shapes = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", k]) for n, k in (("x", 4), ("z", 2))]
+    graph = helper.make_graph(nodes, "g", shapes[:1], shapes[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(rng.normal(size=(600, 4)), columns=COLUMNS).round(4)
+    table["sex"] = rng.choice(["F", "M"], 600, p=[0.2, 0.8])
+    table["y"] = np.where(table.a + table.b + 0.5 * rng.normal(size=600) > 0, "yes", "no")
+    table.to_csv(tmp_path / "people.csv", index=False)
+    (tmp_path / "my.yaml").write_text(
+        'path: people.csv\nlabel: y\npositive: "yes"\nfeatures: [a, b, c, d]\nsensitive: [sex]\n',
+        encoding="utf-8",
+    )
+    return datasets.load(str(tmp_path / "my.yaml"))
+
+
+def command(arguments: list[str]) -> object:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    return ended.value.code
+
+
+@pytest.mark.parametrize("gemm", [False, True])
+@pytest.mark.parametrize("recipe", ["int8", "int8-dynamic", "w4"])
+def test_it_is_smaller_and_decides_alike(tmp_path, data, recipe, gemm):
+    path = network(tmp_path / "big.onnx", 512, gemm)
+    made = api.compress_file(path, recipe, data)
+    report = made.report
+    assert report["bytes"] == len(made.onnx) < report["bytes_before"] == path.stat().st_size
+    assert report["recipe"] == recipe
+    checked = report["validation"]
+    assert checked["rows"] == len(data.index("validation"))
+    assert checked["accuracy"] > 0.8
+    assert checked["flips"] <= 0.05 * checked["rows"]
+    if recipe.startswith("int8"):
+        assert report["layers"] == {"integer": 2, "float": 0}
+    (tmp_path / "small.onnx").write_bytes(made.onnx)
+    (tmp_path / "small.model.yaml").write_text(made.model_yaml, encoding="utf-8")
+    again = open_foreign(tmp_path / "small.onnx", data)
+    assert again.guessed == ()
+    rows = data.index("test")
+    apart = again.scores(data, rows) - open_foreign(path, data).scores(data, rows)
+    assert 0 < np.abs(apart).mean() < 0.05
+
+
+def test_calibration_rows_are_those_of_every_recipe_and_test_rows_have_no_say(tmp_path, data):
+    path = network(tmp_path / "big.onnx")
+    made = compress_file(path, parse("int8(calibration=balanced,by=sex,rows=40)"), data)
+    assert made.report["calibration_rows"] == 40
+    assert {g["rows"] for g in made.report["calibration"]["groups"].values()} == {20}
+    from dataclasses import replace
+
+    inputs = data.inputs.copy()
+    inputs[data.parts["test"]] = 1e3
+    moved = replace(data, inputs=inputs)
+    same = compress_file(path, parse("int8(calibration=balanced,by=sex,rows=40)"), moved)
+    assert same.onnx == made.onnx
+    narrow = compress_file(path, parse("int8(reduce_range=true)"), data).onnx
+    assert narrow != compress_file(path, parse("int8"), data).onnx
+    kept = compress_file(path, parse("int8(keep=last)"), data)
+    assert kept.report["layers"] == {"integer": 1, "float": 1}
+
+
+def test_the_command_writes_a_file_that_predict_runs_without_a_guess(tmp_path, data, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network(tmp_path / "big.onnx", 256)
+    say = ["compress", "big.onnx", "--data", "my.yaml", "--recipe", "int8", "--out", "small.onnx"]
+    assert command(say) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "times smaller than big.onnx" in shown
+    assert "2 layers compute in integers, 0 in floats" in shown
+    assert "rows are decided otherwise" in shown
+    assert json.loads((tmp_path / "small.report.json").read_text())["made_from"] == "big.onnx"
+    assert (
+        command(["predict", "big=big.onnx", "small=small.onnx", "--data", "my.yaml", "--out", "p.parquet"])
+        == 0
+    )
+    assert command(say) == 2
+    assert "small.onnx is there already" in " ".join(capsys.readouterr().err.split())
+    for arguments, sentence in {
+        ("big.onnx", "--recipe", "int8", "--out", "x.onnx"): "say --data, such as --data compas",
+        ("big.onnx", "--recipe", "int8", "--data", "my.yaml", "--out", "x/"): "write --out small.onnx",
+        ("base/", "--recipe", "int8", "--data", "my.yaml", "--out", "x/"): "are for ONNX files",
+        ("no.onnx", "--recipe", "int8", "--data", "my.yaml", "--out", "x.onnx"): "there is no file no.onnx",
+    }.items():
+        assert command(["compress", *arguments]) == 2
+        assert sentence in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "x.onnx").exists()
+    assert not (tmp_path / "x.model.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        (
+            "int4",
+            "no network to go on from, so that int4 cannot be made of it; int8, int8-dynamic and w4 can",
+        ),
+        ("prune-80+int8", r"prune-80\+int8 cannot be made of it"),
+        ("fp32", "fp32 cannot be made of it"),
+        ("int8(ranges=percentile)", "weights is not for ONNX files made elsewhere"),
+        ("int8(bits=last:4)", "bits is not for ONNX files .* takes rows, calibration, by, draw"),
+        ("w4(calibration=random)", "calibration is not for ONNX files"),
+    ],
+)
+def test_what_needs_more_than_a_file_is_refused(tmp_path, data, recipe, sentence):
+    with pytest.raises(UserError, match=sentence):
+        compress_file(network(tmp_path / "big.onnx"), parse(recipe), data)
+
+
+def test_files_that_cannot_be_made_smaller_say_so(tmp_path, data):
+    path = network(tmp_path / "big.onnx")
+    (tmp_path / "small.onnx").write_bytes(compress_file(path, parse("int8"), data).onnx)
+    with pytest.raises(UserError, match=r"quantized already .*; compress the file it was made from"):
+        compress_file(tmp_path / "small.onnx", parse("int8"), data)
+    with pytest.raises(UserError, match=r"has no layer 'lst' to keep in float. Did you mean 'last'"):
+        compress_file(path, parse("int8(keep=lst)"), data)
+    gemm = network(tmp_path / "gemm.onnx", gemm=True)
+    for recipe in ("int8-dynamic(keep=first)", "w4(keep=first)"):
+        kept = compress_file(gemm, parse(recipe), data)
+        whole = compress_file(gemm, parse(recipe.partition("(")[0]), data)
+        assert len(whole.onnx) < len(kept.onnx)
+    with pytest.raises(UserError, match=r"no layer that int8.* could make smaller"):
+        compress_file(path, parse("int8(keep=first|last)"), data)
+
+
+def test_images_with_a_fixed_batch_and_convolutions(tmp_path):
+    """Balanced rows of uint8 pixels, scaled as model.yaml says; a file that insists on seven rows a call."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (120, 3, 8, 8), dtype=np.uint8)
+    labels = (pixels[:, 0].mean((1, 2)) > pixels[:, 1].mean((1, 2))).astype(np.int64)
+    parts = dict(
+        zip(
+            ("train", "calibration", "validation", "test"),
+            np.split(np.arange(120), [30, 60, 90]),
+            strict=True,
+        )
+    )
+    ids = np.arange(120).astype(str)
+    sex = rng.choice(["F", "M"], 120)
+    pictures = datasets.base.Dataset(
+        "pictures",
+        datasets.base.Task("y", ("no", "yes"), "yes"),
+        pixels,
+        (),
+        labels,
+        {"sex": sex},
+        ids,
+        ids,
+        parts,
+        "",
+    )
+    kernel = rng.normal(scale=0.1, size=(16, 3, 3, 3)).astype(np.float32)
+    kernel[:2] = 0
+    kernel[0, 0], kernel[1, 1] = 1.0, 1.0
+    head = np.zeros((16, 2), np.float32)
+    head[0], head[1] = (-4, 4), (4, -4)
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "h"], ["z"]),
+    ]
+    shapes = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, s)
+        for n, s in (("x", [7, 3, 8, 8]), ("z", [7, 2]))
+    ]
+    weights = [numpy_helper.from_array(w, n) for w, n in ((kernel, "k"), (head, "h"))]
+    graph = helper.make_graph(nodes, "g", shapes[:1], shapes[1:], weights)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        tmp_path / "m.onnx",
+    )
+    (tmp_path / "m.model.yaml").write_text("scale: 255\n", encoding="utf-8")
+    made = compress_file(tmp_path / "m.onnx", parse("int8(calibration=balanced,by=sex,rows=20)"), pictures)
+    assert made.report["layers"]["integer"] >= 1
+    assert made.report["validation"]["flips"] <= 3
+    assert made.report["validation"]["accuracy"] > 0.8
