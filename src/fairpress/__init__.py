@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from fairpress.api import (
         Artifact,
         AuditReport,
+        ConstraintNotMet,
         Dataset,
+        FairQuantizer,
         audit,
         bench,
         compare,
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
         load_dataset,
         mitigate,
         predict,
+        search,
         train,
     )
 
@@ -26,7 +29,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Artifact",
     "AuditReport",
+    "ConstraintNotMet",
     "Dataset",
+    "FairQuantizer",
     "audit",
     "bench",
     "compare",
@@ -35,6 +40,7 @@ __all__ = [
     "load_dataset",
     "mitigate",
     "predict",
+    "search",
     "train",
 ]
 

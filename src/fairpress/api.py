@@ -15,6 +15,8 @@ from fairpress.datasets.base import Dataset, Part
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.models import Model, data_of, is_foreign, open_any, open_model, read_onnx, split_model
 from fairpress.runtime.models import named as named_models
+from fairpress.searching.quantizer import FairQuantizer
+from fairpress.searching.result import ConstraintNotMet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,11 +25,15 @@ if TYPE_CHECKING:
     from fairpress.compression.onnx_file import CompressedFile
     from fairpress.reporting.compared import Compared
     from fairpress.runtime.bench_result import Bench
+    from fairpress.searching.limits import Objective
+    from fairpress.searching.result import Found
 
 __all__ = [
     "Artifact",
     "AuditReport",
+    "ConstraintNotMet",
     "Dataset",
+    "FairQuantizer",
     "audit",
     "bench",
     "compare",
@@ -37,6 +43,7 @@ __all__ = [
     "load_dataset",
     "mitigate",
     "predict",
+    "search",
     "train",
 ]
 
@@ -278,6 +285,71 @@ def compare(
         confidence=confidence,
     )
     return Compared(found, {name: artifact.size for name, artifact in models.items()})
+
+
+def search(
+    base: Model,
+    data: Dataset | str | None = None,
+    *,
+    by: Sequence[str],
+    objective: Objective = "bytes",
+    budget: str | int | None = "10min",
+    recipes: Sequence[str] = (),
+    train: bool = True,
+    confidence: float = 0.95,
+    least_rows: int | None = None,
+    store: str | os.PathLike[str] = ".store",
+    seed: int | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+    **limits: float | None,
+) -> Found:
+    """Return the best artifact that is shown to keep every limit, on rows that chose nothing; see `searching.run.search`.
+
+    Parameters
+    ----------
+    base
+        The model folder or artifact of the baseline, with its float weights.
+    data
+        A dataset or its name, found from the card if not given.
+    budget
+        A time, ``"30min"``, or a number of candidates; None tries what is listed and samples nothing.
+    recipes
+        More candidates, tried first.
+    store
+        Where candidates are kept; the same call goes on from there.
+    **limits
+        ``max_group_loss=0.02``, ``max_dp_gap=0.05`` …: `searching.limits.Limits`.
+
+    Raises
+    ------
+    ConstraintNotMet
+        No candidate is shown to keep every limit.
+    UserError
+        A limit or group is unknown, there are no rows to judge by, or the budget is too short.
+    """
+    from fairpress.searching.budget import parse_budget
+    from fairpress.searching.limits import limits_of
+    from fairpress.searching.run import search as run
+
+    wanted, chosen = limits_of(limits), parse_budget(budget)
+    if seed is not None:
+        checked_seed(seed)
+    artifact = open_model(base)
+    return run(
+        artifact,
+        data_of(artifact) if data is None else load_dataset(data) if isinstance(data, str) else data,
+        by=[by] if isinstance(by, str) else by,
+        limits=wanted,
+        store=Path(store),
+        objective=objective,
+        budget=chosen,
+        train=train,
+        recipes=recipes,
+        confidence=confidence,
+        least_rows=least_rows,
+        seed=seed,
+        say=say,
+    )
 
 
 def predict(

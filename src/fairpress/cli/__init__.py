@@ -14,6 +14,7 @@ from fairpress.cli import (  # noqa: F401  each adds its commands
     demonstrate,
     mitigating,
     models,
+    searching,
     studies,
     training,
 )

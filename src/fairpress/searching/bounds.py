@@ -1,0 +1,256 @@
+"""One-sided bounds on what is limited: a p-value for every group, or pair of groups, and limit.
+
+A candidate keeps to all limits only if it keeps to each of them in every group: an intersection–union test, in which every
+part is tested at the full α and nothing is corrected (Berger 1982, Technometrics 24). Its p-value is the largest of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from fairpress.auditing.all_clear import score_statistic
+from fairpress.auditing.evidence import Evidence
+from fairpress.auditing.rates import LOSS_SIGN
+from fairpress.auditing.rows_needed import rows_to_decide
+from fairpress.auditing.sentences import group_name
+from fairpress.auditing.studentized import Floats, Studentized, t_tail
+from fairpress.searching.limits import GAPS
+
+BASELINE, CANDIDATE = "baseline", "candidate"
+EVERYBODY = ""
+WORTH = 100.0  # rows: what everybody's loss counts for in a group's, when chances are estimated
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What is known of one limit in one group or pair of groups.
+
+    Attributes
+    ----------
+    limit, allowed
+        Its name, and the number.
+    who, metric
+        The group, or ``a against b``; the rate it is about.
+    value, bound
+        The estimate, and its one-sided bound at the confidence asked for: upper, or lower where the limit is a minimum.
+        None where there are no rows.
+    p
+        Of the hypothesis that the limit is not kept; below α it is shown to be kept.
+    n
+        Rows behind it (of a pair: of the smaller group).
+    rows_needed
+        Rows at which the estimate, if it stays, would be told from the limit; None where it is beyond the limit.
+    chance
+        Chance that as many rows as there are to judge show the limit to be kept, as these rows tell; for choosing.
+    """
+
+    limit: str
+    allowed: float
+    who: str
+    metric: str
+    value: float | None
+    bound: float | None
+    p: float
+    n: float
+    rows_needed: int | None = None
+    chance: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is judged: limits, attributes, and who has the rows for it."""
+
+    limits: Mapping[str, float]
+    by: tuple[str, ...]
+    metrics: tuple[str, ...]
+    confidence: float
+    rows: Mapping[tuple[str, str], Mapping[str, float]]
+    """(Attribute, rate) → group → rows that judge it, for the groups that have enough."""
+    too_few: tuple[tuple[str, str, float], ...] = ()
+    """Group, rate, rows: who has not."""
+
+    @property
+    def alpha(self) -> float:
+        return 1 - self.confidence
+
+
+def worst(bounds: Sequence[Bound]) -> Bound:
+    """Return the bound with the largest p: the one that binds."""
+    return max(bounds, key=lambda b: (b.p, -(b.chance)))
+
+
+def risk(bounds: Sequence[Bound]) -> float:
+    """Return the expected number of limits that would not be shown to be kept."""
+    return sum(1 - b.chance for b in bounds)
+
+
+def bounds_of(evidence: Evidence, asked: Asked) -> list[Bound]:
+    """Return a bound for every limit and everybody, group or pair it concerns, in a fixed order."""
+    found: list[Bound] = []
+    for name, limit in asked.limits.items():
+        if name == "max_group_loss":
+            for attribute in asked.by:
+                for metric in asked.metrics:
+                    found += _losses(evidence, asked, name, limit, attribute, metric)
+        elif name == "max_loss":
+            found += _losses(evidence, asked, name, limit, EVERYBODY, "accuracy")
+        elif name == "min_accuracy":
+            found.append(_accuracy(evidence, asked, limit))
+        else:
+            gap = name.removeprefix("max_").removesuffix("_rise").removesuffix("_gap")
+            for attribute in asked.by:
+                for metric in GAPS[gap]:
+                    found += _gaps(evidence, asked, name, limit, attribute, metric)
+    return found
+
+
+def _losses(
+    evidence: Evidence, asked: Asked, name: str, limit: float, attribute: str, metric: str
+) -> list[Bound]:
+    groups, index = evidence.cells.groups(attribute)
+    whole = np.zeros(len(index), dtype=np.int64)
+
+    def loss(at: np.ndarray, count: int) -> tuple[Studentized, Floats]:
+        change = evidence.change(CANDIDATE, BASELINE, metric, at, count)
+        moved = evidence.flip_share(CANDIDATE, BASELINE, metric, at, count)
+        return (change if LOSS_SIGN[metric] > 0 else -change), moved
+
+    own, moved = loss(index, len(groups))
+    everybody, all_moved = loss(whole, 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = np.maximum(
+            t_tail(own.df, (limit - own.centre) / own.se),
+            t_tail(own.df, -score_statistic(own, moved, limit)),
+        )
+    upper = own.upper(asked.confidence)
+    out = []
+    for i, values in enumerate(groups):
+        who = group_name(values)
+        if who not in asked.rows[attribute, metric]:
+            continue
+        n, rows = float(own.n[i]), asked.rows[attribute, metric][who]
+        if not own.estimable[i]:
+            out.append(Bound(name, limit, who, metric, None, None, 1.0, n))
+            continue
+        # A group of few rows is judged by its own flips and everybody's: its own alone would be 0 or a lot.
+        share = n / (n + WORTH)
+        flips = share * moved[i] + (1 - share) * all_moved[0]
+        centre = share * own.value[i] + (1 - share) * everybody.value[0]
+        se = np.sqrt(max(float(flips), 1 / rows) / rows)
+        value = float(own.value[i])
+        out.append(
+            Bound(
+                name,
+                limit,
+                who,
+                metric,
+                value,
+                float(upper[i]),
+                float(p[i]),
+                n,
+                _needed(value, float(own.se[i]), n, limit, asked),
+                _chance(limit - float(centre), float(se), asked),
+            )
+        )
+    return out
+
+
+def _accuracy(evidence: Evidence, asked: Asked, limit: float) -> Bound:
+    index = np.zeros(len(evidence.cells.label), dtype=np.int64)
+    x = evidence.smoothed(CANDIDATE, "accuracy", index, 1)
+    value, se, n = float(x.value[0]), float(x.se[0]), float(x.n[0])
+    rows = asked.rows[EVERYBODY, "accuracy"][group_name({})]
+    return Bound(
+        "min_accuracy",
+        limit,
+        group_name({}),
+        "accuracy",
+        value,
+        float(x.lower(asked.confidence)[0]),
+        float(t_tail(x.df, (x.centre - limit) / x.se)[0]),
+        n,
+        rows_to_decide(-value, se, n, -limit, asked.confidence) if value > limit else None,
+        _chance(value - limit, se * np.sqrt(n / rows), asked),
+    )
+
+
+def _gaps(
+    evidence: Evidence, asked: Asked, name: str, limit: float, attribute: str, metric: str
+) -> list[Bound]:
+    """Return a bound for each ordered pair of groups: a gap is small only if no difference is large.
+
+    A rise G₁ − G₀ is at most the change of the difference of the two groups that are furthest apart afterwards, whichever
+    these are: it is small if no pair's change is large. That errs on the safe side.
+    """
+    groups, index = evidence.cells.groups(attribute)
+    if name.endswith("_rise"):
+        x = evidence.change(CANDIDATE, BASELINE, metric, index, len(groups))
+    else:
+        x = evidence.smoothed(CANDIDATE, metric, index, len(groups))
+    judged = asked.rows[attribute, metric]
+    own = [i for i, values in enumerate(groups) if group_name(values) in judged and x.estimable[i]]
+    names = [group_name(values) for values in groups]
+    out = []
+    for i in own:
+        for j in own:
+            if i == j:
+                continue
+            d = x[np.array([i])] - x[np.array([j])]
+            value, se = float(d.value[0]), float(d.se[0])
+            n = float(min(x.n[i], x.n[j]))
+            rows = min(judged[names[i]], judged[names[j]])
+            out.append(
+                Bound(
+                    name,
+                    limit,
+                    f"{names[i]} against {names[j]}",
+                    metric,
+                    value,
+                    float(d.upper(asked.confidence)[0]),
+                    float(t_tail(d.df, (limit - d.centre) / d.se)[0]),
+                    n,
+                    _needed(value, se, n, limit, asked),
+                    _chance(limit - value, se * np.sqrt(n / rows), asked),
+                )
+            )
+    return out
+
+
+def _needed(value: float, se: float, n: float, limit: float, asked: Asked) -> int | None:
+    return rows_to_decide(value, se, n, limit, asked.confidence) if value < limit else None
+
+
+def _chance(room: float, se: float, asked: Asked) -> float:
+    """Return the chance that an estimate this far below the limit stays below it by z standard errors."""
+    return float(special.ndtr(room / se - special.ndtri(asked.confidence)))
+
+
+def exact(limit: str, allowed: float, value: float, bound: float | None = None) -> Bound:
+    """Return the bound of what is measured and not estimated from rows: bytes, latency."""
+    reach = value if bound is None else bound
+    kept = reach <= allowed
+    return Bound(
+        limit,
+        allowed,
+        "the file",
+        limit.removeprefix("max_"),
+        value,
+        reach,
+        0.0 if kept else 1.0,
+        1,
+        None,
+        float(kept),
+    )
+
+
+def without_chance(bounds: Sequence[Bound]) -> list[Bound]:
+    """Return bounds as judging rows give them: there is nothing left to guess."""
+    return [replace(b, chance=1.0 if b.p <= 0.5 else 0.0) for b in bounds]

@@ -1,0 +1,62 @@
+"""How long a search may take: a time, or a number of candidates."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fairpress.core.errors import UserError
+
+UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+
+
+class BudgetOver(Exception):
+    """The time is over; what was being made is given up."""
+
+
+@dataclass
+class Budget:
+    """A time or a number of candidates, and what is used up. `reserve` seconds are kept for judging."""
+
+    seconds: float | None = None
+    trials: int | None = None
+    clock: Callable[[], float] = time.monotonic
+    reserve: float = 0.0
+    used: int = 0
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    @property
+    def elapsed(self) -> float:
+        return self.clock() - self.began
+
+    @property
+    def left(self) -> float:
+        """Seconds left for making candidates; infinite where the budget is no time."""
+        return float("inf") if self.seconds is None else self.seconds - self.reserve - self.elapsed
+
+    @property
+    def over(self) -> bool:
+        return self.left <= 0 or (self.trials is not None and self.used >= self.trials)
+
+
+def parse_budget(text: str | int | float | None) -> Budget:
+    """Read ``30min``, ``90s``, ``2h``, or a number of candidates: ``40 trials``, 40; None is no bound.
+
+    Raises UserError for anything else.
+    """
+    if text is None:
+        return Budget()
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(text).strip().lower())
+    number, unit = (float(match[1]), match[2]) if match else (0.0, "")
+    if number > 0 and unit in UNITS:
+        return Budget(seconds=number * UNITS[unit])
+    if number >= 1 and number.is_integer() and unit in ("", "trial", "trials"):
+        return Budget(trials=int(number))
+    raise UserError(
+        f"the budget {text!r} is neither a time, such as 30min, nor a number of candidates, such as 40."
+    )

@@ -1,0 +1,113 @@
+"""What is tried: cheap candidates in a fixed order, dear ones where they can still win, and what a sampler may combine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+WIDTHS = (8, 4, 2)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A recipe to try. `like` is a cheap recipe with a file of (about) the same size, None where nobody knows before."""
+
+    recipe: str
+    like: str | None = None
+
+
+def cheap(bits: int | None, by: Sequence[str]) -> list[Planned]:
+    """Return what takes no training: widths, ways to find ranges, calibration by groups.
+
+    Parameters
+    ----------
+    bits
+        8, 4 or 2: files of that width only; None: all.
+    by
+        Sensitive attributes; the first balances calibration rows.
+    """
+    found = []
+    for width in WIDTHS if bits is None else (bits,):
+        found += [
+            f"int{width}",
+            f"int{width}(ranges=auto)",
+            f"w{width}",
+            f"int{width}(calibration=balanced,by={by[0]})",
+        ]
+        if bits is not None:
+            found += [f"int{width}-fp32-head", f"w{width}(ranges=minmax)", f"int{width}(ranges=minmax)"]
+    if bits is None:
+        found.append("kmeans-16")
+    return [Planned(recipe) for recipe in found]
+
+
+def mixed(sizes: Mapping[int, int], below: int) -> list[Planned]:
+    """Return allocations of bits to layers, for budgets between the sizes of neighbouring widths, below a size.
+
+    `sizes` is width → bytes of the uniform file.
+    """
+    found = []
+    for wide, narrow in zip(WIDTHS, WIDTHS[1:], strict=False):
+        if wide in sizes and narrow in sizes:
+            for share in (0.75, 0.5, 0.25):
+                budget = round(sizes[narrow] + share * (sizes[wide] - sizes[narrow]))
+                if sizes[narrow] < budget < below:
+                    found.append(Planned(f"mixed(budget={budget})"))
+    return found
+
+
+def dear(bits: int | None, by: Sequence[str], images: bool) -> list[Planned]:
+    """Return what trains: quantization-aware training with and without a constraint, channels pruned and then quantized.
+
+    Distillation will stand here once there is a recipe for it, a line for each temperature.
+    """
+    found = []
+    for width in WIDTHS if bits is None else (bits,):
+        like = f"int{width}"
+        found += [Planned(f"qat-int{width}", like), Planned(f"qat-int{width}(method=ceag,by={by[0]})", like)]
+    if bits is None and images:
+        found += [Planned(f"prune-channels-{share}+int{width}") for width in (8, 4) for share in (25, 50)]
+    return found
+
+
+class Trial(Protocol):
+    """What a sampler of optuna offers."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
+
+    def suggest_float(self, name: str, low: float, high: float) -> float: ...
+
+    def suggest_int(self, name: str, low: int, high: int) -> int: ...
+
+
+def sampled(trial: Trial, by: Sequence[str], sizes: Mapping[int, int], images: bool, train: bool) -> str:
+    """Return the recipe that a sampler combines."""
+    widths = ["8", "4", "2", *(["mixed"] if {8, 2} <= set(sizes) else [])]
+    width = trial.suggest_categorical("width", widths)
+    ranges = trial.suggest_categorical("ranges", ["mse", "minmax", "percentile", "auto"])
+    how = trial.suggest_categorical("calibration", ["first", "random", "balanced", "balanced-label"])
+    options = [] if ranges == "mse" else [f"ranges={ranges}"]
+    if how != "first":
+        options.append(f"calibration={how}")
+        options.append(f"draw={trial.suggest_int('draw', 0, 4)}")
+    grouped = how.startswith("balanced")
+    if width == "mixed":
+        share = trial.suggest_float("share", 0.02, 0.9)
+        name = "mixed"
+        options.insert(0, f"budget={round(sizes[2] + share * (sizes[8] - sizes[2]))}")
+    else:
+        weights_only = trial.suggest_categorical("activations", [8, 32]) == 32
+        training = trial.suggest_categorical("training", ["none", "qat", "ceag"]) if train else "none"
+        name = f"w{width}" if weights_only and training == "none" else f"int{width}"
+        if training != "none":
+            name = f"qat-int{width}"
+            if training == "ceag":
+                options.append("method=ceag")
+                grouped = True
+    if grouped:
+        options.append(f"by={trial.suggest_categorical('by', list(by))}")
+    before = ""
+    if images and train and (share := trial.suggest_categorical("channels", [0, 25, 50])):
+        before = f"prune-channels-{share}+"
+    return before + name + (f"({','.join(options)})" if options else "")
