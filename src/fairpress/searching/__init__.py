@@ -1,1 +1,1 @@
-"""The smallest (fastest, most accurate) artifact for which "no group loses more than …" is shown on rows that chose nothing."""
+"""The best artifact for which "no group loses more than …" is shown, on rows that chose nothing."""

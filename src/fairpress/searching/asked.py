@@ -22,13 +22,13 @@ FLIPS = 0.01
 def least_rows_for(limits: Limits, confidence: float) -> int:
     """Return the rows a group needs to be judged: those that show no harm, at 90 % power, if 1 % of the answers flip.
 
-    300 at a limit of two points. Set by the limit on groups' losses, or two points where there is none.
+    366 at a limit of two points. Set by the limit on groups' losses, or two points where there is none.
     """
     return rows_needed(FLIPS, limits.max_group_loss or 0.02, confidence)
 
 
 def attributes_of(by: Sequence[str], dataset: Dataset) -> tuple[str, ...]:
-    """Return the attributes and intersections meant; age stands for age_group. Raises UserError for one that is not there."""
+    """Return the attributes and intersections meant; age stands for age_group. Raises UserError for an unknown one."""
     found = []
     for text in by:
         names = [name if name in dataset.attributes else f"{name}_group" for name in parse_by(text)]
@@ -64,26 +64,43 @@ def ask(
         wanted |= dict.fromkeys(GAPS[name.removeprefix("max_").removesuffix("_rise").removesuffix("_gap")])
     rows: dict[tuple[str, str], Mapping[str, float]] = {}
     too_few: list[tuple[str, str, float]] = []
+    together: dict[tuple[str, str], tuple[str, frozenset[str]]] = {}
     known = np.sort(np.concatenate(list(dataset.development().parts.values())))
     for attribute in by:
         for metric in wanted:
             counted = _counted(dataset, attribute, metric, judging, known)
-            rows[attribute, metric] = {who: n for who, n in counted.items() if n >= least}
-            too_few += [(who, metric, n) for who, n in counted.items() if n < least]
+            enough = {who: n for who, n in counted.items() if n >= least}
+            small = {who: n for who, n in counted.items() if n < least}
+            too_few += [(who, metric, n) for who, n in small.items()]
+            if sum(small.values()) >= least and len(small) > 1:
+                called = f"the {len(small)} groups of {attribute} with too few rows, together"
+                together[attribute, metric] = called, frozenset(small)
+                enough[called] = sum(small.values())
+            rows[attribute, metric] = enough
     rows[EVERYBODY, "accuracy"] = {group_name({}): float(len(judging))}
     if wanted and not any(found for (attribute, _), found in rows.items() if attribute):
         raise UserError(
-            f"no group of {', '.join(by)} has {least} of the {len(judging)} rows that judge, so nothing could be shown of any; "
+            f"no group of {', '.join(by)} has {least} of the {len(judging)} judging rows, so nothing could be shown of any; "
             "bring more validation rows, or lower --least-rows."
         )
     for name in gaps:
         for metric in GAPS[name.removeprefix("max_").removesuffix("_rise").removesuffix("_gap")]:
-            if all(len(rows[attribute, metric]) < 2 for attribute in by):
+            if all(_comparable(rows, together, attribute, metric) < 2 for attribute in by):
                 raise UserError(
                     f"{name} compares groups, and no two of {', '.join(by)} have {least} rows for the "
                     f"{metric.replace('_', ' ')}; bring more validation rows, or lower --least-rows."
                 )
-    return Asked(limits.on_rows(), by, metrics, confidence, rows, tuple(too_few))
+    return Asked(limits.on_rows(), by, metrics, confidence, rows, tuple(too_few), together)
+
+
+def _comparable(
+    rows: Mapping[tuple[str, str], Mapping[str, float]],
+    together: Mapping[tuple[str, str], object],
+    attribute: str,
+    metric: str,
+) -> int:
+    """Return how many groups of an attribute a gap is taken over: those put together are no group."""
+    return len(rows[attribute, metric]) - ((attribute, metric) in together)
 
 
 def _counted(

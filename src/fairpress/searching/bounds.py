@@ -7,7 +7,7 @@ part is tested at the full α and nothing is corrected (Berger 1982, Technometri
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,9 @@ class Asked:
     rows: Mapping[tuple[str, str], Mapping[str, float]]
     """(Attribute, rate) → group → rows that judge it, for the groups that have enough."""
     too_few: tuple[tuple[str, str, float], ...] = ()
-    """Group, rate, rows: who has not."""
+    """Group, rate, rows: who has not, and is judged only together with the others of the attribute that have not."""
+    together: Mapping[tuple[str, str], tuple[str, frozenset[str]]] = field(default_factory=dict)
+    """(Attribute, rate) → what those are called together, and who they are, where together they have enough."""
 
     @property
     def alpha(self) -> float:
@@ -115,7 +117,7 @@ def bounds_of(evidence: Evidence, asked: Asked) -> list[Bound]:
 def _losses(
     evidence: Evidence, asked: Asked, name: str, limit: float, attribute: str, metric: str
 ) -> list[Bound]:
-    groups, index = evidence.cells.groups(attribute)
+    names, index = _with_small_ones_together(evidence, asked, attribute, metric)
     whole = np.zeros(len(index), dtype=np.int64)
 
     def loss(at: np.ndarray, count: int) -> tuple[Studentized, Floats]:
@@ -123,7 +125,7 @@ def _losses(
         moved = evidence.flip_share(CANDIDATE, BASELINE, metric, at, count)
         return (change if LOSS_SIGN[metric] > 0 else -change), moved
 
-    own, moved = loss(index, len(groups))
+    own, moved = loss(index, len(names))
     everybody, all_moved = loss(whole, 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = np.maximum(
@@ -132,8 +134,7 @@ def _losses(
         )
     upper = own.upper(asked.confidence)
     out = []
-    for i, values in enumerate(groups):
-        who = group_name(values)
+    for i, who in enumerate(names):
         if who not in asked.rows[attribute, metric]:
             continue
         n, rows = float(own.n[i]), asked.rows[attribute, metric][who]
@@ -161,6 +162,19 @@ def _losses(
             )
         )
     return out
+
+
+def _with_small_ones_together(
+    evidence: Evidence, asked: Asked, attribute: str, metric: str
+) -> tuple[list[str], np.ndarray]:
+    """Return the groups' names and each combination's group, those with too few rows as one that stands last."""
+    groups, index = evidence.cells.groups(attribute)
+    names = [group_name(values) for values in groups]
+    called, members = asked.together.get((attribute, metric), ("", frozenset()))
+    if not members:
+        return names, index
+    small = np.array([name in members for name in names])
+    return [*names, called], np.where(small[index], len(names), index)
 
 
 def _accuracy(evidence: Evidence, asked: Asked, limit: float) -> Bound:
@@ -249,8 +263,3 @@ def exact(limit: str, allowed: float, value: float, bound: float | None = None) 
         None,
         float(kept),
     )
-
-
-def without_chance(bounds: Sequence[Bound]) -> list[Bound]:
-    """Return bounds as judging rows give them: there is nothing left to guess."""
-    return [replace(b, chance=1.0 if b.p <= 0.5 else 0.0) for b in bounds]

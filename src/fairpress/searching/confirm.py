@@ -1,15 +1,16 @@
 """Which candidates are tested on the judging rows, in which order, and when to stop: a fixed sequence.
 
 The order is fixed by the choosing rows: from the candidate most likely to keep every limit to the one that is best if it
-does (Pareto Testing: Laufer-Goldshtein, Fisch, Barzilay and Jaakkola 2023, arXiv 2210.07913). Each is tested at the full α; the
-first that is not shown to keep every limit ends the sequence, and the last before it wins. A false winner needs the first
-candidate that breaks a limit to pass its own test: the chance of that is at most α, however many were tried.
+does (Pareto Testing: Laufer-Goldshtein, Fisch, Barzilay and Jaakkola 2023, arXiv 2210.07913). Each is tested at the full
+α; the first that is not shown to keep every limit ends the sequence, and the last before it wins. For a winner that breaks
+a limit, the first such candidate of the sequence must have passed its test: a chance of at most α, however many were tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def sequence(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
         if last or not out or gain >= CLOSE * abs(trial.cost(objective)):
             out.append(trial)
     while len(out) > LONGEST:
-        gains = [abs(a.cost(objective) - b.cost(objective)) for a, b in zip(out[1:], out[2:], strict=False)]
+        gains = [abs(a.cost(objective) - b.cost(objective)) for a, b in pairwise(out[1:])]
         del out[1 + int(np.argmin(gains))]
     return out
 

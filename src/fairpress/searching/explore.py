@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.searching import space
-from fairpress.searching.bounds import Asked, bounds_of, exact
+from fairpress.searching.bounds import CANDIDATE, Asked, bounds_of, exact
 from fairpress.searching.budget import Budget, BudgetOver
 from fairpress.searching.limits import Limits, Objective
 from fairpress.searching.timing import milliseconds
 from fairpress.searching.trials import Trial
-from fairpress.searching.workshop import Workshop
+from fairpress.searching.workshop import Made, Workshop
 
 Say = Callable[[str], None]
 AGAIN = 30  # proposals in a row that were tried before: then a sampler has nothing new
@@ -38,7 +38,8 @@ class Explorer:
         for planned in space.cheap(bits, by):
             if self.budget.over:
                 return
-            self.attempt(planned.recipe)
+            if self._can_win(planned, bits):
+                self.attempt(planned.recipe)
         sizes = self._sizes()
         if bits is None:
             for planned in space.mixed(sizes, self._to_beat()):
@@ -48,7 +49,7 @@ class Explorer:
         for planned in space.dear(bits, by, images) if train else ():
             if self.budget.over:
                 return
-            if self._can_win(planned):
+            if self._can_win(planned, bits):
                 self.attempt(planned.recipe)
         if sample and bits is None:
             self._sample(sizes, images, train)
@@ -63,7 +64,8 @@ class Explorer:
         def watched(sentence: str) -> None:
             if self.budget.left <= 0 and self.trials:
                 raise BudgetOver
-            self.say(f"  {sentence}")
+            if sentence.startswith("epoch"):
+                self.say(f"{sentence} of {name}")
 
         try:
             made = self.shop.make(recipe, watched)
@@ -71,6 +73,11 @@ class Explorer:
             self.say(f"{name}: given up, the time is over")
             return None
         self.budget.used += 1
+        return self.record(made)
+
+    def record(self, made: Made) -> Trial | None:
+        """Measure a candidate on the choosing rows and keep it; None where none could be made."""
+        name = made.recipe
         if made.artifact is None:
             self.failed[name] = str(made.failure)
             self.say(f"{name}: {made.failure}")
@@ -85,7 +92,7 @@ class Explorer:
             latency, upper = milliseconds({name: made.artifact.onnx}, rows)[name]
             if self.limits.max_latency_ms is not None:
                 bounds.append(exact("max_latency_ms", self.limits.max_latency_ms, latency, upper))
-        right = evidence.cells.correct("candidate")
+        right = evidence.cells.correct(CANDIDATE)
         accuracy = float(evidence.cells.rows[right].sum() / evidence.cells.rows.sum())
         trial = Trial(name, made.artifact, tuple(bounds), accuracy, latency, made.seconds)
         self.trials[name] = trial
@@ -103,11 +110,16 @@ class Explorer:
             min(promising, default=self.shop.base.size) if self.objective == "bytes" else self.shop.base.size
         )
 
-    def _can_win(self, planned: space.Planned) -> bool:
-        """Whether training could still make the best one: by size, only where it would be smaller than what looks fine."""
+    def _can_win(self, planned: space.Planned, bits: int | None) -> bool:
+        """Whether a recipe could still make the best one: by size, only where it would be smaller than what looks fine.
+
+        Files of one width have one size: there it is worth trying another as long as none looks fine.
+        """
         like = self.trials.get(planned.like or "")
         if self.objective != "bytes" or like is None:
             return True
+        if bits is not None:
+            return not any(t.promising and t.fits and t.bytes <= like.bytes for t in self.trials.values())
         return like.bytes < self._to_beat()
 
     def _sample(self, sizes: dict[int, int], images: bool, train: bool) -> None:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class FairQuantizer:
     """Quantize a model to a width so that limits on groups are shown to be kept, or refuse.
 
-    ``FairQuantizer(bits=8, max_group_loss=0.02, by=["sex", "race"]).quantize(base, data)`` tries the ways there are to make a
-    file of that width, and returns the smallest that is shown to keep every limit on rows that chose nothing. Arguments are
-    kept as they are and checked by `quantize`; what was found stands in attributes with the results, as in scikit-learn.
+    ``FairQuantizer(bits=8, max_group_loss=0.02, by=["sex", "race"]).quantize(base, data)`` tries the ways there are to make
+    a file of that width, and returns the smallest that is shown to keep every limit on rows that chose nothing. Arguments
+    are kept as they are and checked by `quantize`, which sets the attributes below, as scikit-learn's `fit` does.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class FairQuantizer:
 
     @property
     def final_dp_gap(self) -> float | None:
-        """Largest difference in selection rate between two groups of an attribute, on the test rows; `audit` has intervals."""
+        """Largest difference in selection rate between two groups of an attribute, on test rows; `audit` has intervals."""
         return self._gap("demographic_parity_difference")
 
     @property

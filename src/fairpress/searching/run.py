@@ -48,7 +48,6 @@ def search(
     confidence: float = 0.95,
     least_rows: int | None = None,
     seed: int | None = None,
-    test: bool = True,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Found:
     """Return the best artifact that is shown to keep every limit.
@@ -73,8 +72,6 @@ def search(
         More candidates, tried first.
     least_rows
         Rows a group must have to be judged (`asked.least_rows_for`).
-    test
-        Whether the winner is audited on the test rows; a study of the search itself has its own rows.
 
     Raises
     ------
@@ -112,8 +109,8 @@ def search(
     late = budget.seconds is not None and budget.elapsed > budget.seconds
     if late and len(trials) <= 1:
         raise UserError(
-            f"the budget of {budget.seconds:g} s ended before a candidate could be made and judged ({budget.elapsed:.0f} s so "
-            "far); what was made is kept. Give more time, such as --budget 10min."
+            f"the budget of {budget.seconds:g} s ended before a candidate could be made and judged ({budget.elapsed:.0f} s "
+            "so far); what was made is kept. Give more time, such as --budget 10min."
         )
     steps = sequence(trials, objective)
     if steps:
@@ -140,7 +137,7 @@ def search(
     )
     if searched.winner is None:
         raise _not_met(shop, searched)
-    return _finish(shop, searched, searched.winner, limits, test)
+    return _finish(shop, searched, searched.winner, limits)
 
 
 def _check(base: Artifact, sample: bool, confidence: float, least_rows: int | None) -> None:
@@ -198,22 +195,20 @@ def _of_baseline(shop: Workshop, searched: Searched, binds: Bound) -> str:
     return ""
 
 
-def _finish(shop: Workshop, searched: Searched, winner: Judged, limits: Limits, test: bool) -> Found:
+def _finish(shop: Workshop, searched: Searched, winner: Judged, limits: Limits) -> Found:
     chosen = winner.trial.artifact
     margin = limits.max_group_loss or 0.02
-    report = _tested(shop, chosen, searched, margin) if test else None
+    report = _tested(shop, chosen, searched, margin)
     timed = {"baseline": shop.base.onnx, **{j.trial.recipe: j.trial.artifact.onnx for j in searched.judged}}
-    latency = {}
-    if test:
-        found = milliseconds(timed, shop.dataset.inputs[shop.rows.choosing[:200]])
-        latency = {name: median for name, (median, _) in found.items()}
+    found = milliseconds(timed, shop.dataset.inputs[shop.rows.choosing[:200]])
+    latency = {name: median for name, (median, _) in found.items()}
     searched = replace(searched, latency=latency, openings={**searched.openings, TEST: shop.openings(TEST)})
     card = replace(
         chosen.card,
         provenance={**chosen.card.provenance, "search": _told(searched, winner)},
     )
     artifact = replace(chosen, card=card)
-    return Found(artifact, winner.trial.recipe, report, searched)  # type: ignore[arg-type]
+    return Found(artifact, winner.trial.recipe, report, searched)
 
 
 def _told(searched: Searched, winner: Judged) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 WIDTHS = (8, 4, 2)
@@ -27,19 +28,14 @@ def cheap(bits: int | None, by: Sequence[str]) -> list[Planned]:
     by
         Sensitive attributes; the first balances calibration rows.
     """
-    found = []
-    for width in WIDTHS if bits is None else (bits,):
-        found += [
-            f"int{width}",
-            f"int{width}(ranges=auto)",
-            f"w{width}",
-            f"int{width}(calibration=balanced,by={by[0]})",
-        ]
-        if bits is not None:
-            found += [f"int{width}-fp32-head", f"w{width}(ranges=minmax)", f"int{width}(ranges=minmax)"]
-    if bits is None:
-        found.append("kmeans-16")
-    return [Planned(recipe) for recipe in found]
+    widths = WIDTHS if bits is None else (bits,)
+    ways = ["int{}", "w{}", "int{}(ranges=auto)", f"int{{}}(calibration=balanced,by={by[0]})"]
+    if bits is not None:
+        ways += ["int{}(ranges=minmax)", "w{}(ranges=minmax)", "int{}-fp32-head"]
+    found = [
+        Planned(way.format(width), f"int{width}" if "(" in way else None) for way in ways for width in widths
+    ]
+    return [*found, Planned("kmeans-16")] if bits is None else found
 
 
 def mixed(sizes: Mapping[int, int], below: int) -> list[Planned]:
@@ -48,7 +44,7 @@ def mixed(sizes: Mapping[int, int], below: int) -> list[Planned]:
     `sizes` is width → bytes of the uniform file.
     """
     found = []
-    for wide, narrow in zip(WIDTHS, WIDTHS[1:], strict=False):
+    for wide, narrow in pairwise(WIDTHS):
         if wide in sizes and narrow in sizes:
             for share in (0.75, 0.5, 0.25):
                 budget = round(sizes[narrow] + share * (sizes[wide] - sizes[narrow]))

@@ -28,7 +28,7 @@ def _own(trial: Trial) -> Bound:
 
 def rows(searched: Searched) -> list[tuple[str, ...]]:
     """Return a row for each candidate, in the order of the objective, as text in the order of `COLUMNS`."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for t in sorted(searched.trials, key=lambda t: t.cost(searched.objective)):
         loss = t.worst_loss
         ms = searched.latency.get(t.recipe, t.latency_ms)
@@ -95,8 +95,8 @@ def markdown(found: Found) -> str:
     if repeated > 1:
         out += [
             "",
-            f"The judging rows were opened {repeated} times for this baseline: the chance that one of the winners breaks a limit "
-            f"is at most {min(1.0, repeated * s.asked.alpha):.0%}, not {s.asked.alpha:.0%}.",
+            f"The judging rows were opened {repeated} times for this baseline: the chance that one of the winners breaks "
+            f"a limit is at most {min(1.0, repeated * s.asked.alpha):.0%}, not {s.asked.alpha:.0%}.",
         ]
     if s.failed:
         out += ["", "## Recipes that made nothing", "", *(f"* {r}: {why}" for r, why in s.failed.items())]

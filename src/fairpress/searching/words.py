@@ -25,13 +25,10 @@ def what(b: Bound) -> str:
 
 def bound(b: Bound) -> str:
     """Say where a bound stands to its limit."""
+    if b.limit == "max_latency_ms":
+        return f"{b.limit}: at most {b.bound:.3g} ms with confidence, limit {b.allowed:g}"
     if b.who == "the file":
-        unit = " ms" if b.limit == "max_latency_ms" else " bytes"
-        return (
-            f"{b.limit}: {b.bound:,.4g}{unit} of {b.allowed:,.4g}"
-            if unit == " ms"
-            else f"{b.limit}: {b.value:,.0f} of {b.allowed:,.0f} bytes"
-        )
+        return f"{b.limit}: {b.value:,.0f} bytes, limit {b.allowed:,.0f}"
     side = "at least" if b.limit.startswith("min") else "at most"
     kind = "lost, " if b.limit in ("max_group_loss", "max_loss") else ""
     if b.value is None:
@@ -61,8 +58,8 @@ def why_won(searched: Searched) -> str:
     others = len(searched.judged) - 1
     t = winner.trial
     text = (
-        f"{t.recipe}: {t.bytes:,} bytes, {searched.base_bytes / t.bytes:.2f} times smaller than the baseline. Every limit is "
-        f"shown to be kept on {searched.rows['judging']:,} rows that chose nothing (largest p = {winner.binds.p:.3f})."
+        f"{t.recipe}: {t.bytes:,} bytes, {searched.base_bytes / t.bytes:.2f} times smaller than the baseline. Every limit "
+        f"is shown to be kept on {searched.rows['judging']:,} rows that chose nothing (largest p = {winner.binds.p:.3f})."
     )
     ended = searched.stopped
     if ended is not None:
