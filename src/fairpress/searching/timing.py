@@ -10,7 +10,7 @@ from fairpress.runtime.bench import Contestant, measure
 from fairpress.runtime.contract import Runtime
 from fairpress.runtime.medians import rank_of_bound
 
-SECONDS = 3.0
+SECONDS = 1.5
 
 
 def milliseconds(files: Mapping[str, bytes], rows: np.ndarray) -> dict[str, tuple[float, float]]:

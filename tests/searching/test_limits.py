@@ -1,0 +1,126 @@
+"""What a user asks is understood, or refused with the remedy, before any work is done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from conftest import make_dataset
+from fairpress.core.errors import UserError
+from fairpress.searching.asked import ask, attributes_of, least_rows_for
+from fairpress.searching.budget import Budget, parse_budget
+from fairpress.searching.limits import check_rates, limits_of
+from fairpress.searching.rows import divide
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"max_dpgap": 0.1}, "unknown key 'max_dpgap'. Did you mean 'max_dp_gap'"),
+        ({"max_group_loss": 2}, "max_group_loss: Input should be less than 1"),
+        ({"max_bytes": 1000}, "nothing is asked for any group"),
+        ({}, "nothing is asked for any group"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(said, sentence):
+    with pytest.raises(UserError, match=sentence):
+        limits_of(said)
+
+
+def test_rates_of_a_positive_class_are_not_limited_where_there_is_none():
+    check_rates(limits_of({"max_accuracy_gap": 0.1, "max_group_loss": 0.02}), None)
+    with pytest.raises(UserError, match="max_eo_gap_rise speaks of a positive class"):
+        check_rates(limits_of({"max_eo_gap_rise": 0.1}), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "trials"),
+    [("30min", 1800, None), ("90s", 90, None), ("2h", 7200, None), ("40", None, 40), ("8 trials", None, 8)],
+)
+def test_a_budget_is_a_time_or_a_number(text, seconds, trials):
+    budget = parse_budget(text)
+    assert (budget.seconds, budget.trials) == (seconds, trials)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0", "-3min", "1.5", "30 weeks"])
+def test_another_budget_is_refused(text):
+    with pytest.raises(UserError, match="neither a time"):
+        parse_budget(text)
+
+
+def test_a_budget_keeps_time_for_judging():
+    now = 0.0
+    budget = Budget(seconds=100, reserve=30, clock=lambda: now)
+    now = 60.0
+    assert budget.left == 10
+    assert not budget.over
+    now = 71.0
+    assert budget.over
+
+
+def test_choosing_and_judging_rows_share_nobody_and_leave_test_rows_alone():
+    data = make_dataset(4000)
+    people = np.array([f"p{i // 4}" for i in range(4000)])
+    order = np.random.default_rng(0).permutation(1000)
+    parts = {
+        name: np.flatnonzero(np.isin(people, [f"p{i}" for i in own]))
+        for name, own in zip(
+            ("train", "calibration", "validation", "test"), np.split(order, [400, 700, 850]), strict=True
+        )
+    }
+    rows = divide(replace(data, subjects=people, parts=parts), most=512)
+    sets = [rows.choosing, rows.judging, parts["train"], parts["test"]]
+    for i, one in enumerate(sets):
+        for other in sets[i + 1 :]:
+            assert not set(people[one]) & set(people[other])
+    assert 512 <= len(rows.choosing) < 520
+    assert len(rows.choosing) + len(rows.judging) == 4 * 450
+    assert set(rows.making.parts) == {"train", "calibration", "validation"}
+    assert set(np.concatenate(list(rows.making.parts.values()))) & set(rows.judging) == set()
+
+
+def test_data_without_validation_rows_are_refused():
+    data = make_dataset()
+    parts = {k: v for k, v in data.parts.items() if k != "validation"}
+    with pytest.raises(UserError, match="has no validation rows, and a search needs them"):
+        divide(replace(data, parts=parts))
+
+
+def test_groups_with_too_few_rows_are_named_and_judged_together():
+    data = make_dataset(2000)
+    race = np.array(["a"] * 1697 + ["b"] * 150 + ["c"] * 150 + ["d"] * 3)
+    data = replace(data, attributes={"race": np.random.default_rng(0).permutation(race)})
+    asked = ask(limits_of({"max_group_loss": 0.05}), ("race",), data, divide(data).judging, 25, 0.95)
+    small = {"race = b", "race = c", "race = d"}
+    called, members = asked.together["race", "accuracy"]
+    assert {who for who, metric, _ in asked.too_few if metric == "accuracy"} == members == small
+    assert called == "the 3 groups of race with too few rows, together"
+    assert set(asked.rows["race", "accuracy"]) == {"race = a", called}
+    # The largest label × group is far from enough on the side of the small ones.
+    assert set(asked.rows["race", "tpr"]) == {"race = a"}
+
+
+def test_what_cannot_be_judged_of_anybody_is_refused():
+    data = make_dataset()
+    rows = divide(data)
+    with pytest.raises(UserError, match="nothing could be shown of any"):
+        ask(limits_of({"max_group_loss": 0.02}), ("sex",), data, rows.judging, 366, 0.95)
+    data = replace(data, attributes={"sex": np.array(["Female"] * len(data))})
+    with pytest.raises(UserError, match="no two of sex have 20 rows"):
+        ask(limits_of({"max_dp_gap": 0.1}), ("sex",), data, rows.judging, 20, 0.95)
+
+
+def test_age_stands_for_age_group_and_an_absent_attribute_is_refused():
+    data = make_dataset()
+    data = replace(data, attributes={**data.attributes, "age_group": data.attributes["sex"]})
+    assert attributes_of(["age", "sex*age"], data) == ("age_group", "sex*age_group")
+    with pytest.raises(UserError, match="no sensitive attribute 'race'"):
+        attributes_of(["race"], data)
+
+
+def test_the_rows_needed_to_be_judged_follow_the_limit():
+    assert least_rows_for(limits_of({"max_group_loss": 0.02}), 0.95) == 366
+    assert least_rows_for(limits_of({"max_group_loss": 0.05}), 0.95) == 104
+    assert least_rows_for(limits_of({"max_dp_gap": 0.05}), 0.95) == 100

@@ -1,0 +1,236 @@
+"""A search from end to end on a made-up table, a made-up table's command line, and made-up faces."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fairpress as fp
+from conftest import make_dataset
+from fairpress.compression import apply
+from fairpress.core.errors import UserError
+from fairpress.models.mlp import Mlp
+from fairpress.searching.budget import Budget
+from fairpress.searching.limits import Limits
+from fairpress.searching.run import search
+from fairpress.searching.written import save
+from fairpress.training.fit import FitConfig, fit
+
+ASKED = {"by": ["sex"], "budget": 4, "train": False}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_dataset(6000)
+
+
+@pytest.fixture(scope="module")
+def base(data):
+    config = FitConfig(max_epochs=4, batch_size=64, learning_rate=1e-2)
+    return fit(Mlp(widths=(32, 32)), [data.development()], [0], config)[0]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("search") / ".store"
+
+
+@pytest.fixture(scope="module")
+def found(base, data, place):
+    return fp.search(base, data, max_group_loss=0.05, store=place, **ASKED)
+
+
+def test_the_winner_is_the_smallest_that_keeps_every_limit(found, base):
+    winner = found.searched.winner
+    assert found.recipe == winner.trial.recipe
+    assert found.artifact.size == min(j.trial.bytes for j in found.searched.judged if j.kept) < base.size
+    assert all(b.p <= 0.05 for b in winner.bounds)
+    assert {b.who for b in winner.bounds} >= {"sex = Female", "sex = Male"}
+    assert found.audit.verdict == "no_harm"
+
+
+def test_the_card_logs_every_opening_of_the_test_rows(found, data):
+    told = found.artifact.card.provenance["search"]
+    (opening,) = told["openings"]["test"]
+    assert opening["recipe"] == found.recipe
+    assert opening["file"] == found.artifact.digest
+    (judging,) = told["openings"]["judging"]
+    assert judging["sequence"] == told["sequence"]
+    assert told["rows"] == {
+        "choosing": 512,
+        "judging": 600 + 600 - 512,
+        "test": len(data.parts["test"]),
+    }
+
+
+def test_the_same_search_again_makes_nothing_and_opens_nothing(found, base, data, place, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(apply, "compress", refuse)
+    again = fp.search(base, data, max_group_loss=0.05, store=place, **ASKED)
+    assert again.artifact.onnx == found.artifact.onnx
+    assert again.searched.openings == found.searched.openings
+    with_another_limit = fp.search(base, data, max_group_loss=0.06, store=place, **ASKED)
+    assert len(with_another_limit.searched.openings["judging"]) == 2
+
+
+def test_the_folder_tells_how_it_was_found(found, tmp_path):
+    folder = save(found, tmp_path / "best")
+    assert fp.Artifact.load(folder).onnx == found.artifact.onnx
+    page = (folder / "search.md").read_text()
+    assert f"# Search: {found.recipe}" in page
+    assert "keeps every limit: the winner" in page
+    assert "front.svg" in page
+    assert found.recipe in (folder / "front.svg").read_text()
+    told = json.loads((folder / "search.json").read_text())
+    assert told["winner"] == found.recipe
+    assert json.loads((folder / "audit.json").read_text())["rows"] == told["rows"]["test"]
+    assert [p.name for p in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_limit_that_cannot_be_met_is_refused_with_the_nearest_and_what_binds(base, data, place):
+    with pytest.raises(fp.ConstraintNotMet) as refused:
+        fp.search(base, data, min_accuracy=0.9999, store=place, **ASKED)
+    error = refused.value
+    assert error.nearest in str(error)
+    assert error.artifact.size < base.size
+    assert error.binding.limit == "min_accuracy"
+    assert error.rows_needed is None
+    assert "a better model is needed, not more rows" in str(error)
+    assert "The baseline itself is at" in str(error)
+    assert not error.searched.judged[0].kept
+
+
+def test_rows_that_are_too_few_are_told_from_a_model_that_is_too_bad(base, data, place):
+    with pytest.raises(fp.ConstraintNotMet) as refused:
+        fp.search(base, data, max_group_loss=0.004, least_rows=100, store=place, **ASKED)
+    error = refused.value
+    assert error.binding.value < 0.004 < error.binding.bound
+    assert error.rows_needed > error.binding.n
+    assert f"{error.rows_needed:,} rows of the same denominator would" in str(error)
+
+
+def test_a_file_that_no_recipe_makes_so_small_is_refused_before_any_row_is_opened(base, data, tmp_path):
+    with pytest.raises(fp.ConstraintNotMet, match="max_bytes") as refused:
+        fp.search(base, data, max_group_loss=0.05, max_bytes=10, store=tmp_path, **{**ASKED, "budget": 1})
+    assert not refused.value.searched.judged
+    assert not refused.value.searched.openings["judging"]
+
+
+def test_a_budget_too_short_for_one_candidate_is_refused(base, data, tmp_path):
+    with pytest.raises(UserError, match="ended before a candidate could be made and judged"):
+        search(
+            base,
+            data,
+            by=["sex"],
+            limits=Limits(max_group_loss=0.05),
+            store=tmp_path,
+            budget=Budget(seconds=1e-6),
+        )
+
+
+def test_a_compressed_model_is_no_baseline(found, data, place):
+    with pytest.raises(UserError, match="search from the baseline"):
+        fp.search(found.artifact, data, max_group_loss=0.05, store=place, **ASKED)
+
+
+def test_fair_quantizer_quantizes_or_refuses(base, data, place):
+    quantizer = fp.FairQuantizer(bits=8, by="sex", max_group_loss=0.05, store=place)
+    with pytest.raises(UserError, match=r"call quantize\(base, data\) first"):
+        _ = quantizer.audit
+    small = quantizer.quantize(base, data)
+    assert small is quantizer.artifact
+    assert "8" in quantizer.recipe
+    assert quantizer.audit.verdict == "no_harm"
+    assert 0 <= quantizer.final_dp_gap < 0.2
+    with pytest.raises(fp.ConstraintNotMet, match="max_dp_gap") as refused:
+        fp.FairQuantizer(bits=8, by="sex", max_dp_gap=0.001, train=False, store=place).quantize(base, data)
+    assert refused.value.nearest
+    with pytest.raises(UserError, match="files of 3 bits"):
+        fp.FairQuantizer(bits=3, by="sex", max_dp_gap=0.1).quantize(base, data)
+    with pytest.raises(UserError, match="Did you mean 'max_dp_gap'"):
+        fp.FairQuantizer(by="sex", max_dp_gaps=0.1).quantize(base, data)
+
+
+TABLE = """\
+path: people.csv
+label: y
+positive: yes
+sensitive: [sex]
+"""
+
+
+def run(*arguments: str, cwd: Path, **options) -> subprocess.Popen:
+    command = [sys.executable, "-m", "fairpress", *arguments]
+    if not (Path(fp.__file__).parent / "__main__.py").exists():
+        command = [sys.executable, "-c", "from fairpress.cli import main; main()", *arguments]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_goes_on_from_there(tmp_path):
+    from conftest import make_dataset
+
+    data = make_dataset(6000)
+    columns = {n: data.inputs[:, i] for i, n in enumerate(data.input_names)}
+    columns |= {"sex": data.attributes["sex"], "y": np.array(["no", "yes"])[data.labels]}
+    lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    (tmp_path / "people.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "people.yaml").write_text(TABLE)
+    train = run("train", "mlp", "--data", "people.yaml", "--epochs", "3", "--out", "base", cwd=tmp_path)
+    assert train.wait() == 0, train.stderr.read()
+    asked = ("search", "base", "--by", "sex", "--max-group-loss", "0.05", "--budget", "3", "--no-train")
+    first = run(*asked, "--out", "best", cwd=tmp_path)
+    while not (line := first.stderr.readline()).startswith("int8:"):
+        assert line, "it ended before it made anything"
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert not (tmp_path / "best").exists()
+    again = run(*asked, "--out", "best", cwd=tmp_path)
+    out, errors = again.communicate()
+    assert again.returncode == 0, errors
+    assert "(from the store)" in next(line for line in errors.splitlines() if line.startswith("int8:"))
+    assert "the winner" in " ".join(out.split())
+    assert (tmp_path / "best" / "search.md").is_file()
+    refused = run(*asked[:4], "--max-dp-gap", "0.001", "--budget", "1", "--out", "none", cwd=tmp_path)
+    _, errors = refused.communicate()
+    assert refused.returncode == 2
+    assert "Nearest: int8" in errors
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_networks_for_images_are_searched_too(tmp_path, monkeypatch):
+    from fairpress import datasets
+    from faces import make_faces
+
+    make_faces(tmp_path / "data" / "utkface", 300, side=32)
+    monkeypatch.setenv("FAIRPRESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FAIRPRESS_DATA", str(tmp_path / "data"))
+    faces = datasets.load("utkface", say=lambda _: None, size=32)
+    quick = {"max_epochs": 2, "batch_size": 16, "way": "fp32", "learning_rate": 3e-3}
+    base = fp.train("resnet18", faces, seed=1, training=quick, device="cpu")
+    found = fp.search(
+        base,
+        faces,
+        by=["race", "age"],
+        max_group_loss=0.45,
+        least_rows=8,
+        budget=3,
+        recipes=["mixed(budget=8MB)"],
+        train=False,
+        store=tmp_path / ".store",
+    )
+    assert {t.recipe for t in found.searched.trials} == {"mixed(budget=8000000)", "int8", "int4"}
+    assert base.size / found.artifact.size > 3.5
+    assert found.searched.latency["baseline"] > 0
+
+
