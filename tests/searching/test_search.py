@@ -14,6 +14,7 @@ import pytest
 
 import fairpress as fp
 from conftest import make_dataset
+from fairpress import cli
 from fairpress.compression import apply
 from fairpress.core.errors import UserError
 from fairpress.models.mlp import Mlp
@@ -23,7 +24,7 @@ from fairpress.searching.run import search
 from fairpress.searching.written import save
 from fairpress.training.fit import FitConfig, fit
 
-ASKED = {"by": ["sex"], "budget": 4, "train": False}
+ASKED = {"by": ["sex"], "budget": 3, "train": False}  # int8, int4, int2
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_a_compressed_model_is_no_baseline(found, data, place):
 
 
 def test_fair_quantizer_quantizes_or_refuses(base, data, place):
-    quantizer = fp.FairQuantizer(bits=8, by="sex", max_group_loss=0.05, store=place)
+    quantizer = fp.FairQuantizer(bits=8, by="sex", max_group_loss=0.05, budget=1, store=place)
     with pytest.raises(UserError, match=r"call quantize\(base, data\) first"):
         _ = quantizer.audit
     small = quantizer.quantize(base, data)
@@ -152,8 +153,8 @@ def test_fair_quantizer_quantizes_or_refuses(base, data, place):
     assert quantizer.audit.verdict == "no_harm"
     assert 0 <= quantizer.final_dp_gap < 0.2
     with pytest.raises(fp.ConstraintNotMet, match="max_dp_gap") as refused:
-        fp.FairQuantizer(bits=8, by="sex", max_dp_gap=0.001, train=False, store=place).quantize(base, data)
-    assert refused.value.nearest
+        fp.FairQuantizer(bits=8, by="sex", max_dp_gap=0.001, budget=1, store=place).quantize(base, data)
+    assert refused.value.nearest == "int8"
     with pytest.raises(UserError, match="files of 3 bits"):
         fp.FairQuantizer(bits=3, by="sex", max_dp_gap=0.1).quantize(base, data)
     with pytest.raises(UserError, match="Did you mean 'max_dp_gap'"):
@@ -168,49 +169,53 @@ sensitive: [sex]
 """
 
 
-def run(*arguments: str, cwd: Path, **options) -> subprocess.Popen:
-    command = [sys.executable, "-m", "fairpress", *arguments]
-    if not (Path(fp.__file__).parent / "__main__.py").exists():
-        command = [sys.executable, "-c", "from fairpress.cli import main; main()", *arguments]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 @pytest.mark.slow
-def test_a_search_that_is_killed_goes_on_from_there(tmp_path):
-    from conftest import make_dataset
-
-    data = make_dataset(6000)
+def test_a_search_that_is_killed_goes_on_from_there(tmp_path, monkeypatch, capsys, data):
     columns = {n: data.inputs[:, i] for i, n in enumerate(data.input_names)}
     columns |= {"sex": data.attributes["sex"], "y": np.array(["no", "yes"])[data.labels]}
     lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
     (tmp_path / "people.csv").write_text("\n".join(lines) + "\n")
     (tmp_path / "people.yaml").write_text(TABLE)
-    train = run("train", "mlp", "--data", "people.yaml", "--epochs", "3", "--out", "base", cwd=tmp_path)
-    assert train.wait() == 0, train.stderr.read()
-    asked = ("search", "base", "--by", "sex", "--max-group-loss", "0.05", "--budget", "3", "--no-train")
-    first = run(*asked, "--out", "best", cwd=tmp_path)
-    while not (line := first.stderr.readline()).startswith("int8:"):
-        assert line, "it ended before it made anything"
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    assert not (tmp_path / "best").exists()
-    again = run(*asked, "--out", "best", cwd=tmp_path)
-    out, errors = again.communicate()
-    assert again.returncode == 0, errors
-    assert "(from the store)" in next(line for line in errors.splitlines() if line.startswith("int8:"))
-    assert "the winner" in " ".join(out.split())
-    assert (tmp_path / "best" / "search.md").is_file()
-    refused = run(*asked[:4], "--max-dp-gap", "0.001", "--budget", "1", "--out", "none", cwd=tmp_path)
-    _, errors = refused.communicate()
-    assert refused.returncode == 2
-    assert "Nearest: int8" in errors
-    assert not (tmp_path / "none").exists()
+    monkeypatch.chdir(tmp_path)
+    fp.train("mlp", "people.yaml", training={"max_epochs": 3}).save("base")
+
+    def search_for(out: str, *limit: str) -> list[str]:
+        return ["search", "base", "--by", "sex", "--budget", "2", "--no-train", "--out", out, *limit]
+
+    wanted = search_for("best", "--max-group-loss", "0.05")
+    with subprocess.Popen(
+        [sys.executable, "-c", "from fairpress.cli import main; main()", *wanted],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as first:
+        while not (line := first.stderr.readline()).startswith("int8:"):
+            assert line, "it ended before it made anything"
+        os.kill(first.pid, signal.SIGKILL)
+    assert not Path("best").exists()
+    with pytest.raises(SystemExit) as ended:
+        cli.main(wanted)
+    shown = capsys.readouterr()
+    assert ended.value.code == 0, shown.err
+    assert "(from the store)" in next(line for line in shown.err.splitlines() if line.startswith("int8:"))
+    assert "keeps every limit: the winner" in " ".join(Path("best/search.md").read_text().split())
+    with pytest.raises(SystemExit) as ended:
+        cli.main(search_for("none", "--max-dp-gap", "0.001"))
+    assert ended.value.code == 2
+    assert "Nearest: int8" in capsys.readouterr().err
+    assert not Path("none").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".store",
+        "base",
+        "best",
+        "people.csv",
+        "people.yaml",
+    ]
 
 
 @pytest.mark.slow
 def test_networks_for_images_are_searched_too(tmp_path, monkeypatch):
-    from fairpress import datasets
     from faces import make_faces
+    from fairpress import datasets
 
     make_faces(tmp_path / "data" / "utkface", 300, side=32)
     monkeypatch.setenv("FAIRPRESS_CACHE", str(tmp_path / "cache"))
@@ -232,5 +237,3 @@ def test_networks_for_images_are_searched_too(tmp_path, monkeypatch):
     assert {t.recipe for t in found.searched.trials} == {"mixed(budget=8000000)", "int8", "int4"}
     assert base.size / found.artifact.size > 3.5
     assert found.searched.latency["baseline"] > 0
-
-
