@@ -67,6 +67,10 @@ def open_any(
 
 def open_model(model: Model) -> Artifact:
     """Return the artifact of a model folder, or the artifact itself."""
+    if not isinstance(model, Artifact | str | os.PathLike):
+        raise UserError(
+            f"expected a model folder or an artifact, not {type(model).__name__}; `fairpress.compress` takes modules."
+        )
     return model if isinstance(model, Artifact) else Artifact.load(model)
 
 

@@ -141,10 +141,11 @@ def _losses(
         if not own.estimable[i]:
             out.append(Bound(name, limit, who, metric, None, None, 1.0, n))
             continue
-        # A group of few rows is judged by its own flips and everybody's: its own alone would be 0 or a lot.
+        # A group of few rows is judged by its own flips and everybody's: its own alone would be 0 or a lot. A gain is not
+        # counted: on few rows it is luck, and would put a candidate that flips much before one that flips little.
         share = n / (n + WORTH)
         flips = share * moved[i] + (1 - share) * all_moved[0]
-        centre = share * own.value[i] + (1 - share) * everybody.value[0]
+        centre = max(float(share * own.value[i] + (1 - share) * everybody.value[0]), 0.0)
         se = np.sqrt(max(float(flips), 1 / rows) / rows)
         value = float(own.value[i])
         out.append(
@@ -158,7 +159,7 @@ def _losses(
                 float(p[i]),
                 n,
                 _needed(value, float(own.se[i]), n, limit, asked),
-                _chance(limit - float(centre), float(se), asked),
+                _chance(limit - centre, float(se), asked),
             )
         )
     return out

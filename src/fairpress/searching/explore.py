@@ -120,7 +120,7 @@ class Explorer:
             return True
         if bits is not None:
             return not any(t.promising and t.fits and t.bytes <= like.bytes for t in self.trials.values())
-        return like.bytes < self._to_beat()
+        return planned.share * like.bytes < self._to_beat()
 
     def _sample(self, sizes: dict[int, int], images: bool, train: bool) -> None:
         """Let optuna propose. It is told the same results in the same order when a search goes on, and proposes the same."""

@@ -12,10 +12,11 @@ WIDTHS = (8, 4, 2)
 
 @dataclass(frozen=True)
 class Planned:
-    """A recipe to try. `like` is a cheap recipe with a file of (about) the same size, None where nobody knows before."""
+    """A recipe to try. Its file has about `share` of the bytes of a cheap recipe's, `like`; None where nobody knows."""
 
     recipe: str
     like: str | None = None
+    share: float = 1.0
 
 
 def cheap(bits: int | None, by: Sequence[str]) -> list[Planned]:
@@ -63,7 +64,12 @@ def dear(bits: int | None, by: Sequence[str], images: bool) -> list[Planned]:
         like = f"int{width}"
         found += [Planned(f"qat-int{width}", like), Planned(f"qat-int{width}(method=ceag,by={by[0]})", like)]
     if bits is None and images:
-        found += [Planned(f"prune-channels-{share}+int{width}") for width in (8, 4) for share in (25, 50)]
+        # A convolution loses channels on both its sides.
+        found += [
+            Planned(f"prune-channels-{gone}+int{width}", f"int{width}", (1 - gone / 100) ** 2)
+            for width in (8, 4)
+            for gone in (25, 50)
+        ]
     return found
 
 
