@@ -116,7 +116,7 @@ def trial(name: str, size: int, risk: float, fits: bool = True) -> Trial:
 def bounds_of_risk(risk: float):
     from fairpress.searching.bounds import Bound
 
-    return (Bound("max_group_loss", 0.02, "x", "accuracy", 0.0, 0.0, 0.5, 100, None, 1 - risk),)
+    return (Bound("max_group_loss", 0.02, "x", "accuracy", 0.0, 0.0, 0.5, 100, None, risk),)
 
 
 def test_the_sequence_goes_from_the_safest_to_the_smallest_and_leaves_out_what_is_beaten():

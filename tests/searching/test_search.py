@@ -29,7 +29,7 @@ ASKED = {"by": ["sex"], "budget": 3, "train": False}  # int8, int4, int2
 
 @pytest.fixture(scope="module")
 def data():
-    return make_dataset(6000)
+    return make_dataset(12000)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_the_card_logs_every_opening_of_the_test_rows(found, data):
     assert judging["sequence"] == told["sequence"]
     assert told["rows"] == {
         "choosing": 512,
-        "judging": 600 + 600 - 512,
+        "judging": 1200 + 1200 - 512,
         "test": len(data.parts["test"]),
     }
 
@@ -112,9 +112,10 @@ def test_a_limit_that_cannot_be_met_is_refused_with_the_nearest_and_what_binds(b
 
 def test_rows_that_are_too_few_are_told_from_a_model_that_is_too_bad(base, data, place):
     with pytest.raises(fp.ConstraintNotMet) as refused:
-        fp.search(base, data, max_group_loss=0.004, least_rows=100, store=place, **ASKED)
+        fp.search(base, data, max_loss=0.0005, store=place, **ASKED)
     error = refused.value
-    assert error.binding.value < 0.004 < error.binding.bound
+    assert error.nearest == "int8"
+    assert error.binding.value < 0.0005 < error.binding.bound
     assert error.rows_needed > error.binding.n
     assert f"{error.rows_needed:,} rows of the same denominator would" in str(error)
 
@@ -165,6 +166,7 @@ TABLE = """\
 path: people.csv
 label: y
 positive: yes
+features: [a, b, c, d]
 sensitive: [sex]
 """
 
@@ -217,23 +219,14 @@ def test_networks_for_images_are_searched_too(tmp_path, monkeypatch):
     from faces import make_faces
     from fairpress import datasets
 
-    make_faces(tmp_path / "data" / "utkface", 300, side=32)
+    make_faces(tmp_path / "data" / "utkface", 160, side=16)
     monkeypatch.setenv("FAIRPRESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("FAIRPRESS_DATA", str(tmp_path / "data"))
-    faces = datasets.load("utkface", say=lambda _: None, size=32)
-    quick = {"max_epochs": 2, "batch_size": 16, "way": "fp32", "learning_rate": 3e-3}
+    faces = datasets.load("utkface", say=lambda _: None, size=16)
+    quick = {"max_epochs": 1, "batch_size": 16, "way": "fp32", "learning_rate": 3e-3}
     base = fp.train("resnet18", faces, seed=1, training=quick, device="cpu")
-    found = fp.search(
-        base,
-        faces,
-        by=["race", "age"],
-        max_group_loss=0.45,
-        least_rows=8,
-        budget=3,
-        recipes=["mixed(budget=8MB)"],
-        train=False,
-        store=tmp_path / ".store",
-    )
-    assert {t.recipe for t in found.searched.trials} == {"mixed(budget=8000000)", "int8", "int4"}
-    assert base.size / found.artifact.size > 3.5
+    asked = {"by": ["race", "age"], "budget": 2, "train": False, "store": tmp_path / ".store"}
+    found = fp.search(base, faces, max_loss=0.9, **asked)
+    assert {t.recipe for t in found.searched.trials} == {"int8", "int4"}
+    assert base.size / found.artifact.size > 6
     assert found.searched.latency["baseline"] > 0

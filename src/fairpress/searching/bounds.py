@@ -23,7 +23,9 @@ from fairpress.searching.limits import GAPS
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 EVERYBODY = ""
-WORTH = 100.0  # rows: what everybody's loss counts for in a group's, when chances are estimated
+THE_FILE = "the file"
+HOPELESS = 1e6
+WORTH = 100.0  # rows: what everybody's loss counts for in a group's, when risks are estimated
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Bound:
         Rows behind it (of a pair: of the smaller group).
     rows_needed
         Rows at which the estimate, if it stays, would be told from the limit; None where it is beyond the limit.
-    chance
-        Chance that as many rows as there are to judge show the limit to be kept, as these rows tell; for choosing.
+    risk
+        −log of the chance that as many rows as there are to judge show the limit to be kept, as these rows tell.
     """
 
     limit: str
@@ -58,7 +60,7 @@ class Bound:
     p: float
     n: float
     rows_needed: int | None = None
-    chance: float = 0.0
+    risk: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -86,12 +88,12 @@ class Asked:
 
 def worst(bounds: Sequence[Bound]) -> Bound:
     """Return the bound with the largest p: the one that binds."""
-    return max(bounds, key=lambda b: (b.p, -(b.chance)))
+    return max(bounds, key=lambda b: (b.p, b.risk))
 
 
 def risk(bounds: Sequence[Bound]) -> float:
-    """Return the expected number of limits that would not be shown to be kept."""
-    return sum(1 - b.chance for b in bounds)
+    """Return −log of the chance that all limits would be shown to be kept, were they independent."""
+    return sum(b.risk for b in bounds)
 
 
 def bounds_of(evidence: Evidence, asked: Asked) -> list[Bound]:
@@ -159,7 +161,7 @@ def _losses(
                 float(p[i]),
                 n,
                 _needed(value, float(own.se[i]), n, limit, asked),
-                _chance(limit - centre, float(se), asked),
+                _risk(limit - centre, float(se), asked),
             )
         )
     return out
@@ -193,7 +195,7 @@ def _accuracy(evidence: Evidence, asked: Asked, limit: float) -> Bound:
         float(t_tail(x.df, (x.centre - limit) / x.se)[0]),
         n,
         rows_to_decide(-value, se, n, -limit, asked.confidence) if value > limit else None,
-        _chance(value - limit, se * np.sqrt(n / rows), asked),
+        _risk(value - limit, se * np.sqrt(n / rows), asked),
     )
 
 
@@ -233,7 +235,7 @@ def _gaps(
                     float(t_tail(d.df, (limit - d.centre) / d.se)[0]),
                     n,
                     _needed(value, se, n, limit, asked),
-                    _chance(limit - value, se * np.sqrt(n / rows), asked),
+                    _risk(limit - value, se * np.sqrt(n / rows), asked),
                 )
             )
     return out
@@ -243,24 +245,16 @@ def _needed(value: float, se: float, n: float, limit: float, asked: Asked) -> in
     return rows_to_decide(value, se, n, limit, asked.confidence) if value < limit else None
 
 
-def _chance(room: float, se: float, asked: Asked) -> float:
-    """Return the chance that an estimate this far below the limit stays below it by z standard errors."""
-    return float(special.ndtr(room / se - special.ndtri(asked.confidence)))
+def _risk(room: float, se: float, asked: Asked) -> float:
+    """Return −log of the chance that an estimate this far below the limit stays below it by z standard errors."""
+    return -float(special.log_ndtr(room / se - special.ndtri(asked.confidence)))
 
 
 def exact(limit: str, allowed: float, value: float, bound: float | None = None) -> Bound:
     """Return the bound of what is measured and not estimated from rows: bytes, latency."""
     reach = value if bound is None else bound
     kept = reach <= allowed
+    what = limit.removeprefix("max_")
     return Bound(
-        limit,
-        allowed,
-        "the file",
-        limit.removeprefix("max_"),
-        value,
-        reach,
-        0.0 if kept else 1.0,
-        1,
-        None,
-        float(kept),
+        limit, allowed, THE_FILE, what, value, reach, 0.0 if kept else 1.0, 1, None, 0.0 if kept else HOPELESS
     )

@@ -20,7 +20,7 @@ from fairpress.auditing.rates import LOSS_SIGN
 from fairpress.auditing.sentences import group_name
 from fairpress.auditing.studentized import Studentized
 from fairpress.auditing.verdict import judge
-from fairpress.searching.bounds import BASELINE, CANDIDATE, Asked, Bound, bounds_of, worst
+from fairpress.searching.bounds import BASELINE, CANDIDATE, THE_FILE, Asked, Bound, bounds_of, worst
 from fairpress.searching.limits import Objective
 from fairpress.searching.trials import Trial, front
 
@@ -92,7 +92,7 @@ def in_order(steps: Sequence[Trial], evidence_of: Callable[[Trial], Evidence], a
 
 def judge_one(trial: Trial, evidence: Evidence, asked: Asked) -> Judged:
     """Return what rows say of one candidate; the file's own limits stay as they were measured."""
-    own = [b for b in trial.bounds if b.who == "the file"]
+    own = [b for b in trial.bounds if b.who == THE_FILE]
     shown = _losses_shown(evidence, asked) if "max_group_loss" in asked.limits else ()
     return Judged(trial, (*bounds_of(evidence, asked), *own), shown, asked.alpha)
 

@@ -17,7 +17,7 @@ from fairpress.datasets.base import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.searching import words
 from fairpress.searching.asked import ask, attributes_of, least_rows_for
-from fairpress.searching.bounds import BASELINE, CANDIDATE, Bound, bounds_of, worst
+from fairpress.searching.bounds import BASELINE, CANDIDATE, THE_FILE, Bound, bounds_of, worst
 from fairpress.searching.budget import Budget
 from fairpress.searching.confirm import Judged, in_order, sequence
 from fairpress.searching.explore import Explorer
@@ -166,7 +166,7 @@ def _not_met(shop: Workshop, searched: Searched) -> ConstraintNotMet:
     if not searched.judged:
         # No file keeps its own limits, or none could be made.
         nearest = min(searched.trials, key=lambda t: (t.cost(searched.objective), t.risk), default=None)
-        binding = None if nearest is None else worst([b for b in nearest.bounds if b.who == "the file"])
+        binding = None if nearest is None else worst([b for b in nearest.bounds if b.who == THE_FILE])
         return ConstraintNotMet(words.not_met(searched, nearest, binding, "", ""), searched, nearest, binding)
     first = searched.judged[0]
     shown = words.short(first).split(";")[0] if first.shown else ""
@@ -181,7 +181,7 @@ def _of_baseline(shop: Workshop, searched: Searched, binds: Bound) -> str:
     if (
         binds.limit in ("max_group_loss", "max_loss")
         or binds.limit.endswith("_rise")
-        or binds.who == "the file"
+        or binds.who == THE_FILE
     ):
         return ""
     evidence = shop.evidence(shop.base, shop.rows.judging, searched.asked.by)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fairpress.searching import words
-from fairpress.searching.bounds import Bound
+from fairpress.searching.bounds import THE_FILE, Bound
 from fairpress.searching.result import Found, Searched
 from fairpress.searching.trials import Trial
 
@@ -23,7 +23,7 @@ def state(searched: Searched, trial: Trial) -> str:
 
 
 def _own(trial: Trial) -> Bound:
-    return next(b for b in trial.bounds if b.who == "the file" and b.p > 0)
+    return next(b for b in trial.bounds if b.who == THE_FILE and b.p > 0)
 
 
 def rows(searched: Searched) -> list[tuple[str, ...]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
 from fairpress.runtime.artifact import Artifact
-from fairpress.searching.bounds import Bound, risk, worst
+from fairpress.searching.bounds import THE_FILE, Bound, risk, worst
 from fairpress.searching.limits import Objective
 
-PROMISING = 0.25
-"""Least chance of every limit for a candidate to be one that others must beat."""
+PROMISING = -log(0.25)
+"""Largest risk of any limit for a candidate to be one that others must beat: a chance of one in four."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class Trial:
 
     @property
     def promising(self) -> bool:
-        return all(b.chance >= PROMISING for b in self.bounds)
+        return all(b.risk <= PROMISING for b in self.bounds)
 
     @property
     def fits(self) -> bool:
         """Whether the file itself keeps its limits."""
-        return all(b.p == 0 for b in self.bounds if b.who == "the file")
+        return all(b.p == 0 for b in self.bounds if b.who == THE_FILE)
 
     @property
     def worst_loss(self) -> Bound | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fairpress.searching.bounds import Bound
+from fairpress.searching.bounds import THE_FILE, Bound
 from fairpress.searching.confirm import Judged
 from fairpress.searching.result import Searched
 from fairpress.searching.trials import Trial
@@ -20,14 +20,14 @@ def points(value: float | None) -> str:
 
 def what(b: Bound) -> str:
     """Say what a limit is about: ``false positive rate of race = Asian``."""
-    return "the file" if b.who == "the file" else f"{rate(b.metric)} of {b.who}"
+    return "the file" if b.who == THE_FILE else f"{rate(b.metric)} of {b.who}"
 
 
 def bound(b: Bound) -> str:
     """Say where a bound stands to its limit."""
     if b.limit == "max_latency_ms":
         return f"{b.limit}: at most {b.bound:.3g} ms with confidence, limit {b.allowed:g}"
-    if b.who == "the file":
+    if b.who == THE_FILE:
         return f"{b.limit}: {b.value:,.0f} bytes, limit {b.allowed:,.0f}"
     side = "at least" if b.limit.startswith("min") else "at most"
     kind = "lost, " if b.limit in ("max_group_loss", "max_loss") else ""
@@ -41,7 +41,7 @@ def bound(b: Bound) -> str:
 
 def remedy(b: Bound) -> str:
     """Say whether more rows would help, or only a better model."""
-    if b.who == "the file":
+    if b.who == THE_FILE:
         return "a smaller network, or a wider limit, is needed"
     if b.rows_needed is not None:
         return (
