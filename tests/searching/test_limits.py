@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from conftest import make_dataset
+from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
+from fairpress.searching import space
 from fairpress.searching.asked import ask, attributes_of, least_rows_for
 from fairpress.searching.budget import Budget, parse_budget
 from fairpress.searching.limits import check_rates, limits_of
@@ -124,3 +127,24 @@ def test_the_rows_needed_to_be_judged_follow_the_limit():
     assert least_rows_for(limits_of({"max_group_loss": 0.02}), 0.95) == 366
     assert least_rows_for(limits_of({"max_group_loss": 0.05}), 0.95) == 104
     assert least_rows_for(limits_of({"max_dp_gap": 0.05}), 0.95) == 100
+
+
+def test_everything_that_may_be_tried_is_a_recipe():
+    optuna = pytest.importorskip("optuna")
+    sizes = {8: 40_000, 4: 25_000, 2: 18_000}
+    planned = [
+        *space.cheap(None, ["race"]),
+        *space.cheap(8, ["sex*race"]),
+        *space.mixed(sizes, 10**6, ["race"]),
+        *space.dear(None, ["race"], images=True),
+    ]
+    names = [str(parse(p.recipe)) for p in planned]
+    assert len(names) > 30
+    below = [p.recipe for p in space.mixed(sizes, 20_000, ["race"])]
+    assert below == ["mixed(budget=19750)"]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    sampled = {
+        space.sampled(study.ask(), ["sex", "race"], sizes, images=True, train=True) for _ in range(200)
+    }
+    kinds = {re.match(r"(prune-channels-\d+\+)?([a-z]+)", str(parse(text)))[2] for text in sampled}
+    assert kinds == {"int", "w", "qat", "mixed"}

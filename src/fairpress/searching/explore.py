@@ -42,7 +42,7 @@ class Explorer:
                 self.attempt(planned.recipe)
         sizes = self._sizes()
         if bits is None:
-            for planned in space.mixed(sizes, self._to_beat()):
+            for planned in space.mixed(sizes, self._to_beat(), by):
                 if self.budget.over:
                     return
                 self.attempt(planned.recipe)

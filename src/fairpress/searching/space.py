@@ -39,14 +39,16 @@ def cheap(bits: int | None, by: Sequence[str]) -> list[Planned]:
     return [*found, Planned("kmeans-16")] if bits is None else found
 
 
-def mixed(sizes: Mapping[int, int], below: int) -> list[Planned]:
-    """Return allocations of bits to layers, for budgets between the sizes of neighbouring widths, below a size.
+def mixed(sizes: Mapping[int, int], below: int, by: Sequence[str]) -> list[Planned]:
+    """Return what lies between two neighbouring widths, below a size: a tenth of the channels in 8 bits, bits by layer.
 
     `sizes` is width → bytes of the uniform file.
     """
     found = []
     for wide, narrow in pairwise(WIDTHS):
         if wide in sizes and narrow in sizes:
+            if sizes[narrow] + 0.1 * (sizes[8] - sizes[narrow]) < below:
+                found.append(Planned(f"int{narrow}(preserve=0.1,by={by[0]})"))
             for share in (0.75, 0.5, 0.25):
                 budget = round(sizes[narrow] + share * (sizes[wide] - sizes[narrow]))
                 if sizes[narrow] < budget < below:
@@ -98,6 +100,8 @@ def sampled(trial: Trial, by: Sequence[str], sizes: Mapping[int, int], images: b
         share = trial.suggest_float("share", 0.02, 0.9)
         name = "mixed"
         options.insert(0, f"budget={round(sizes[2] + share * (sizes[8] - sizes[2]))}")
+        if trial.suggest_categorical("protect", [False, True]):
+            options.append(f"protect={by[0]}")
     else:
         weights_only = trial.suggest_categorical("activations", [8, 32]) == 32
         training = trial.suggest_categorical("training", ["none", "qat", "ceag"]) if train else "none"
@@ -107,6 +111,9 @@ def sampled(trial: Trial, by: Sequence[str], sizes: Mapping[int, int], images: b
             if training == "ceag":
                 options.append("method=ceag")
                 grouped = True
+        if width != "8" and (kept := trial.suggest_categorical("preserve", [0.0, 0.05, 0.1, 0.2])):
+            options.append(f"preserve={kept}")
+            grouped = True
     if grouped:
         options.append(f"by={trial.suggest_categorical('by', list(by))}")
     before = ""
