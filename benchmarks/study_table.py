@@ -1,8 +1,8 @@
 """A finished study of one dataset and one model as Markdown tables: recipes, and what every group loses.
 
-``python benchmarks/study_table.py runs/faces`` after ``fairpress study run faces``. Points are percentage points of accuracy; in
-brackets the study's interval over people and seeds; a loss is positive. With ``--latency bench.json``, the output of
-``fairpress bench … --json`` on exported networks, a table of times is added.
+``python benchmarks/study_table.py runs/faces`` after ``fairpress study run faces``. Points are percentage points of
+accuracy; in brackets the study's interval over people and seeds; a loss is positive. With ``--latency bench.json``, the
+output of ``fairpress bench … --json`` on exported networks, a table of times is added.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from cyclopts.exceptions import CycloptsError
 from fairpress.cli import (  # noqa: F401  each adds its commands
     auditing,
     benching,
+    dashboard,
     datasets,
     demonstrate,
     mitigating,

@@ -63,6 +63,7 @@ def study_run(
     from fairpress.studies.claims.plan import phase as part_of
     from fairpress.studies.load import load
     from fairpress.studies.progress import Progress
+    from fairpress.studies.progress_file import ProgressFile
     from fairpress.studies.run import run_study
     from fairpress.training.fit import require_torch
 
@@ -81,11 +82,12 @@ def study_run(
             *(part for text in only for part in ("--only", text)),
         ]
     )
-    with Progress() as progress:
+    folder = out or Path("runs") / title
+    with Progress(ProgressFile(folder, title, command)) as progress:
         done = run_study(
             title,
             config,
-            out=out or Path("runs") / title,
+            out=folder,
             store=store,
             only=only,
             workers=workers,

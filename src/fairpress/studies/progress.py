@@ -8,12 +8,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from fairpress.studies.plan import Task
+from fairpress.studies.progress_file import ProgressFile
 
 
 class Progress:
-    """A context manager whose methods are the callbacks of `run_study`; writes to the error stream."""
+    """A context manager whose methods are the callbacks of `run_study`; writes to the error stream.
 
-    def __init__(self) -> None:
+    With a file, also others can see how far it is.
+    """
+
+    def __init__(self, file: ProgressFile | None = None) -> None:
+        self._file = file
         self._bar: Any = None
         self._line: Any = None
         self._total = self._done = 0
@@ -25,6 +30,8 @@ class Progress:
         from rich.progress import Progress as Bar
 
         self._total += len(tasks)
+        if self._file is not None:
+            self._file.plan(tasks)
         if sys.stderr.isatty() and self._bar is None:
             columns = (
                 BarColumn(),
@@ -40,6 +47,8 @@ class Progress:
 
     def event(self, event: str, task: Task) -> None:
         """Show one event."""
+        if self._file is not None:
+            self._file.event(event, task)
         if event != "started":
             self._done += 1
         if self._bar is not None:
@@ -53,5 +62,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # An interrupted study leaves its file, for others to see that it waits to go on.
+        if self._file is not None and not (kind is not None and issubclass(kind, KeyboardInterrupt)):
+            self._file.close()
         if self._bar is not None:
             self._bar.stop()

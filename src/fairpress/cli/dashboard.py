@@ -1,0 +1,59 @@
+"""`fairpress dashboard`: a folder of studies and models in a browser on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from fairpress.cli.program import app, say
+from fairpress.core.errors import UserError
+
+LOOPBACK = "127.0.0.1"
+
+
+@app.command
+def dashboard(
+    folder: Path = Path("runs"),
+    /,
+    *,
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8765,
+) -> int:
+    """Look at studies and models in a browser: those in progress too. Needs fairpress[dashboard].
+
+    Example: fairpress dashboard runs/
+
+    It answers this machine alone, reads only files in the folder, and changes nothing. Ctrl-C ends it.
+
+    Parameters
+    ----------
+    folder
+        Where studies and models are, at any depth up to five.
+    port
+        Of the address http://127.0.0.1:PORT; 0 takes a free one.
+    """
+    import socket
+    import threading
+
+    try:
+        import uvicorn
+
+        from fairpress.dashboard.app import create_app, warm
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the dashboard needs {error.name}; python -m pip install 'fairpress[dashboard]'."
+        ) from None
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}; `fairpress study run` makes one.")
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((LOOPBACK, port))
+    except OSError as error:
+        raise UserError(f"port {port} is taken ({error.strerror}); choose another --port.") from None
+    say(f"http://{LOOPBACK}:{listener.getsockname()[1]}/  (Ctrl-C ends it)", markup=False)
+    threading.Thread(target=warm, daemon=True).start()
+    config = uvicorn.Config(create_app(folder), log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0

@@ -1,0 +1,167 @@
+"""What a study's folder tells, as rows that can be chosen from: comparisons, groups and networks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fairpress.core.estimate import Estimate
+from fairpress.dashboard.catalogue import AUDIT, MODELS, STUDY
+from fairpress.dashboard.files import read_json
+
+OVERALL = "everybody"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a visitor asked for; an empty word lets everything pass.
+
+    Attributes
+    ----------
+    dataset, model
+        Labels in the study.
+    method
+        Part of a recipe's name.
+    group
+        ``attribute = group``, as the report names it.
+    """
+
+    dataset: str = ""
+    model: str = ""
+    method: str = ""
+    group: str = ""
+
+    def part(self, label: str) -> bool:
+        """Tell whether a part of the study is asked for, by its label ``dataset, model, attribute``."""
+        words = label.split(", ")
+        return all(not asked or asked in words for asked in (self.dataset, self.model))
+
+    def recipe(self, name: str) -> bool:
+        return self.method.strip() in name
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one model loses against another in one group, or over everybody."""
+
+    section: str
+    part: str
+    recipe: str
+    baseline: str
+    group: str
+    n: float
+    verdict: str
+    disparate: bool
+    loss: Estimate
+    lose: float
+    gain: float
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network: its number among the study's, and what is known of it."""
+
+    number: int
+    part: str
+    recipe: str
+    seed: int
+    fold: int
+    bytes: int
+    facts: Mapping[str, Any]
+
+
+class Told:
+    """A finished study's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.study: Mapping[str, Any] = read_json(folder / STUDY) or {}
+        self.audits: Mapping[str, Any] = read_json(folder / AUDIT) or {}
+        facts = read_json(folder / MODELS) or []
+        self.networks = [
+            Network(i, f["part"], f["recipe"], int(f["seed"]), int(f["fold"]), int(f["bytes"]), f)
+            for i, f in enumerate(facts)
+        ]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The study's config, as study.json holds it."""
+        found = json.loads(self.study.get("study", "{}"))
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def parts(self) -> list[str]:
+        return list(dict.fromkeys(n.part for n in self.networks))
+
+    @property
+    def datasets(self) -> list[str]:
+        return list(self.config.get("datasets") or {})
+
+    @property
+    def models(self) -> list[str]:
+        return list(self.config.get("models") or {})
+
+    def recipes(self, part: str | None = None) -> list[str]:
+        """Return the models of a part, or of all, in reporting order."""
+        return list(dict.fromkeys(n.recipe for n in self.networks if part in (None, n.part)))
+
+    def groups(self) -> list[str]:
+        """Return every group of every attribute, by its name."""
+        return list(dict.fromkeys(c.group for c in self._compared() if c.group != OVERALL))
+
+    def compared(self, choice: Choice) -> list[Compared]:
+        """Return the comparisons that are asked for, in one group."""
+        return [
+            c
+            for c in self._compared()
+            if choice.part(c.part) and choice.recipe(c.recipe) and c.group == (choice.group or OVERALL)
+        ]
+
+    def chosen(self, choice: Choice) -> list[Network]:
+        """Return the networks that are asked for."""
+        return [n for n in self.networks if choice.part(n.part) and choice.recipe(n.recipe)]
+
+    def _compared(self) -> Iterator[Compared]:
+        for title, audit in self.audits.items():
+            part = title.rpartition(" · ")[0]
+            for recipe, found in audit["comparisons"].items():
+                for group in [found["overall"], *(g for a in found["attributes"] for g in a["groups"])]:
+                    yield _row(title, part, recipe, audit["baseline"], found, group)
+
+
+def _row(
+    title: str, part: str, recipe: str, baseline: str, found: Mapping[str, Any], group: Mapping[str, Any]
+) -> Compared:
+    loss = next(x for x in group["losses"] if x["metric"] == "accuracy")["estimate"]
+    flips, values = group["flips"], group["values"]
+    n = flips["n"] or 1
+    return Compared(
+        title,
+        part,
+        recipe,
+        baseline,
+        ", ".join(f"{k} = {v}" for k, v in values.items()) or OVERALL,
+        group["n"],
+        group["verdict"] if values else found["verdict"],
+        bool(found["disparate"]),
+        Estimate(
+            loss.get("value"),
+            loss.get("low"),
+            loss.get("high"),
+            loss["n"],
+            loss.get("method", ""),
+            loss.get("reason"),
+        ),
+        1000 * flips["right_to_wrong"] / n,
+        1000 * flips["wrong_to_right"] / n,
+    )
+
+
+def page_of(rows: Sequence[Network], page: int, size: int) -> tuple[Sequence[Network], int]:
+    """Return the rows of a page (from 1) and how many pages there are."""
+    pages = max(1, -(-len(rows) // size))
+    page = min(max(page, 1), pages)
+    return rows[(page - 1) * size : page * size], pages

@@ -1,0 +1,135 @@
+"""Where a running study is, written beside its results for others to read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from fairpress.studies.plan import Task
+
+PROGRESS = "progress.json"
+SECONDS = 1.0
+State = Literal["running", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Progressing:
+    """A study that has begun and not ended.
+
+    Attributes
+    ----------
+    total, done, failed
+        Tasks: all, those that are over (found, finished, failed or skipped), and those that failed.
+    running
+        Titles of what is being done.
+    process, host
+        Who runs it.
+    started, updated
+        Seconds since 1970.
+    """
+
+    name: str
+    command: str
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    running: tuple[str, ...] = ()
+    process: int = 0
+    host: str = ""
+    started: float = 0.0
+    updated: float = 0.0
+
+    @property
+    def state(self) -> State:
+        """Tell whether somebody is still at it; of another machine's process its last word is believed for ten minutes."""
+        if self.host != socket.gethostname():
+            return "running" if time.time() - self.updated < 600 else "interrupted"
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return "interrupted"
+        except PermissionError:
+            pass
+        return "running"
+
+
+@dataclass
+class ProgressFile:
+    """Writes progress.json into a study's folder as the study goes on, and takes it away when the study has ended.
+
+    A study that is interrupted leaves the file, and who reads it sees that its process is gone. Where the folder cannot be
+    written, nothing is said: that is the report's to tell.
+    """
+
+    folder: Path
+    name: str
+    command: str
+    _now: Progressing = field(init=False)
+    _wrote: float = 0.0
+
+    def __post_init__(self) -> None:
+        begun = time.time()
+        self._now = Progressing(
+            self.name, self.command, process=os.getpid(), host=socket.gethostname(), started=begun
+        )
+
+    def plan(self, tasks: Sequence[Task]) -> None:
+        """Learn of tasks to come."""
+        self._now = replace(self._now, total=self._now.total + len(tasks))
+        self._write()
+
+    def event(self, event: str, task: Task) -> None:
+        """Take one event in; the file is written at most once a second."""
+        running = tuple(t for t in self._now.running if t != task.title)
+        over = event != "started"
+        self._now = replace(
+            self._now,
+            running=running if over else (*running, task.title),
+            done=self._now.done + over,
+            failed=self._now.failed + (event == "failed"),
+        )
+        if not over or time.monotonic() - self._wrote >= SECONDS:
+            self._write()
+
+    def close(self) -> None:
+        """Take the file away."""
+        (self.folder / PROGRESS).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder that holds nothing else was made for it
+            self.folder.rmdir()
+
+    def _write(self) -> None:
+        self._wrote = time.monotonic()
+        hidden = self.folder / f".{PROGRESS}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            hidden.write_text(json.dumps(asdict(self._now) | {"updated": time.time()}), encoding="utf-8")
+            hidden.replace(self.folder / PROGRESS)
+        except OSError:
+            hidden.unlink(missing_ok=True)
+
+
+def read_progress(folder: Path) -> Progressing | None:
+    """Return where the study of a folder is; None when it is not under way, or the file is none of ours."""
+    try:
+        told = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+        return Progressing(
+            str(told["name"]),
+            str(told["command"]),
+            int(told["total"]),
+            int(told["done"]),
+            int(told["failed"]),
+            tuple(str(t) for t in told["running"]),
+            int(told["process"]),
+            str(told["host"]),
+            float(told["started"]),
+            float(told["updated"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
