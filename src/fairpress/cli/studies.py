@@ -31,7 +31,7 @@ def study_run(
     phase: str | None = None,
     data: str | None = None,
     out: Path | None = None,
-    store: Path | None = None,
+    store: str | None = None,
     workers: Workers = None,
 ) -> int:
     """Run a study and write its report; what was done before is not done again.
@@ -54,7 +54,8 @@ def study_run(
     out
         The study's folder; runs/NAME by default.
     store
-        Where results are kept; .store beside the study's folder by default.
+        Where results are kept: a folder, or an address such as s3://bucket/runs;
+        .store beside the study's folder by default.
     workers
         Processes; by default one a core.
     """
@@ -105,7 +106,7 @@ def study_run(
 
 
 @study.command(name="export")
-def study_export(folder: Path, /, *, out: Path, only: Only = None, store: Path | None = None) -> int:
+def study_export(folder: Path, /, *, out: Path, only: Only = None, store: str | None = None) -> int:
     """Write networks of a finished study as model folders, to ship, bench, mitigate or compress further.
 
     Example: fairpress study export runs/compas --only recipe=fp32,int8,seed=0,fold=0 --out models/
@@ -132,7 +133,7 @@ def study_export(folder: Path, /, *, out: Path, only: Only = None, store: Path |
 
 
 @app.command(name="report")
-def report(folder: Path, /, *, store: Path | None = None, latex: Path | None = None) -> int:
+def report(folder: Path, /, *, store: str | None = None, latex: Path | None = None) -> int:
     """Write the report of a finished study again, from the results that are kept, without training anything.
 
     Example: fairpress report runs/compas
@@ -228,7 +229,7 @@ def study_plan(
     phase: str | None = None,
     data: str | None = None,
     out: Path | None = None,
-    store: Path | None = None,
+    store: str | None = None,
     workers: Workers = None,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> int:
@@ -249,7 +250,7 @@ def study_plan(
     json_
         Print JSON.
     """
-    from fairpress.store.content import Store
+    from fairpress.store.remote import open_store
     from fairpress.studies.claims.plan import phase as part_of
     from fairpress.studies.load import load
     from fairpress.studies.overview import overview
@@ -257,7 +258,7 @@ def study_plan(
 
     title, config = load(name, overrides, data)
     only = [*(only or ()), *part_of(config, phase)]
-    place = Store(store or (out or Path("runs") / title).parent / ".store")
+    place = open_store(store or (out or Path("runs") / title).parent / ".store")
     found = overview(prepare(config, place, only, remember=False), place, workers)
     if json_:
         print(json.dumps(found.to_dict(), indent=1))  # noqa: T201

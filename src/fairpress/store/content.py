@@ -54,6 +54,11 @@ class Store:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
 
+    @property
+    def address(self) -> str:
+        """Return what `open_store` takes to open this store again."""
+        return str(self.root)
+
     def path(self, key: str) -> Path:
         """Return the folder of an entry, whether it exists or not."""
         return self.root / "entries" / key[:2] / key
@@ -74,6 +79,10 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return meta if isinstance(meta, dict) else None
+
+    def metas(self) -> Iterator[Mapping[str, Any]]:
+        """Return the metadata of all entries."""
+        return (meta for key in self.all_keys() if (meta := self.meta(key)) is not None)
 
     def all_keys(self) -> list[str]:
         """Return the keys of all entries, damaged ones too."""

@@ -12,7 +12,7 @@ from fairpress.studies.report import Finished, write_report
 from fairpress.studies.sections import report_plan
 
 
-def report_again(folder: Path, *, store: Path | None = None) -> Finished:
+def report_again(folder: Path, *, store: str | Path | None = None) -> Finished:
     """Write a study's folder again, as this version of fairpress words and draws it.
 
     Parameters

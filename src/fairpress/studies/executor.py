@@ -133,7 +133,7 @@ class _Run:
             worker.close()
 
     def _start(self, task: Task, worker: Worker) -> None:
-        arguments = (attempt, perform, str(self.store.root), task)
+        arguments = (attempt, perform, self.store.address, task)
         try:
             future = worker.submit(*arguments)
         except BrokenProcessPool:  # it was killed while it had nothing to do

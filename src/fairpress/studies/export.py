@@ -35,7 +35,7 @@ class _Chosen:
     parts: dict[str, str] = field(default_factory=dict)
 
 
-def export(folder: Path, out: Path, *, only: Sequence[str] = (), store: Path | None = None) -> Exported:
+def export(folder: Path, out: Path, *, only: Sequence[str] = (), store: str | Path | None = None) -> Exported:
     """Write the chosen networks of a study, each into a model folder of its own below `out`.
 
     A folder is named by its recipe, and by dataset, model, seed and fold where more than one of these was chosen:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from fairpress.core.errors import UserError
 from fairpress.store.content import Store
+from fairpress.store.remote import open_store
 from fairpress.studies.config import StudyConfig
 
 STUDY = "study.json"
@@ -48,15 +49,15 @@ def read_study(folder: Path) -> Told:
         ) from None
 
 
-def store_of(folder: Path, store: Path | None) -> Store:
+def store_of(folder: Path, store: str | Path | None) -> Store:
     """Return where a study's results are: the place that is named, or ``.store`` beside its folder."""
-    return Store(store if store is not None else folder.resolve().parent / ".store")
+    return open_store(store if store is not None else folder.resolve().parent / ".store")
 
 
 def not_here(folder: Path, told: Told, place: Store) -> UserError:
     """Return the error of a study whose results are not in the store."""
     again = f"`{told.command}`" if told.command else "`fairpress study run`"
     return UserError(
-        f"{folder}: results of this study are not in {place.root}, or were made from other data or by other versions; "
+        f"{folder}: results of this study are not in {place.address}, or were made from other data or by other versions; "
         f"name their place with --store, or make them by {again}."
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fairpress.core.places import require_writable
-from fairpress.store.content import Store
+from fairpress.store.remote import open_store
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.executor import Event, Outcome, execute
 from fairpress.studies.plan import Task
@@ -23,7 +23,7 @@ def run_study(
     config: StudyConfig,
     *,
     out: Path,
-    store: Path | None = None,
+    store: str | Path | None = None,
     only: Sequence[str] = (),
     workers: int | None = None,
     command: str = "",
@@ -48,7 +48,7 @@ def run_study(
         No baseline could be trained, so that there is nothing to report.
     """
     require_writable(out)
-    place = Store(store if store is not None else out.parent / ".store")
+    place = open_store(store if store is not None else out.parent / ".store")
     with Interruptible():
         ready = prepare(config, place, only)
         on_plan(ready.tasks)

@@ -15,6 +15,7 @@ from fairpress.datasets.base import Dataset
 from fairpress.datasets.restrict import restrict
 from fairpress.runtime.artifact import Artifact
 from fairpress.store.content import Store
+from fairpress.store.remote import open_store
 from fairpress.studies import reported, tradeoff
 from fairpress.studies.claims.task import answer_claims
 from fairpress.studies.entries import FACTS, PREDICTIONS, parquet_bytes, read_entry
@@ -34,7 +35,7 @@ def perform(root: str, task: Task) -> float:
     FairpressError
         An input is missing, or the work itself refuses with a sentence.
     """
-    store = Store(root)
+    store = open_store(root)
     with store.lock(task.key):
         started = time.perf_counter()
         if store.get(task.key) is None:

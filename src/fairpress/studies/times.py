@@ -55,10 +55,9 @@ class Times:
     @cached_property
     def _similar(self) -> dict[tuple[Any, ...], list[float]]:
         found: dict[tuple[Any, ...], list[float]] = {}
-        for key in self._store.all_keys():
-            meta = self._store.meta(key)
-            seconds = None if meta is None else _seconds(meta)
-            if meta is not None and seconds is not None:
+        for meta in self._store.metas():
+            seconds = _seconds(meta)
+            if seconds is not None:
                 shape = tuple(meta.get(k) for k in ("kind", "recipe", "dataset", "networks"))
                 found.setdefault(shape, []).append(seconds)
         return found

@@ -1,0 +1,220 @@
+"""A store at any address that fsspec knows, such as an S3 bucket: one object an entry.
+
+Other file systems promise less than a local disk: a rename is a copy and a deletion, and there are no locks. So an entry
+is one object, a tar whose first member is the manifest: object stores show an object whole or not at all, and where one
+does not, the digests find it out when it is read. Two hosts may make the same result at a time; the second replaces
+the first, and a reader sees one or the other. Processes of one host still take turns, by locks on its own disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from fairpress.core.errors import UserError
+from fairpress.store.content import MANIFEST, Busy, DamagedEntry, Entry, Store
+
+HEAD = 64 * 1024
+EXTRAS = {
+    **dict.fromkeys(("s3", "s3a"), "'fairpress[s3]'"),
+    **dict.fromkeys(("gs", "gcs"), "'fairpress[gcs]'"),
+}
+PACKAGES = {"abfs": "adlfs", "az": "adlfs", "sftp": "paramiko"}
+
+
+class RemoteStore(Store):
+    """Entries below one address.
+
+    Parameters
+    ----------
+    address
+        ``s3://bucket/folder`` and the like. Credentials come from where the file system looks for them (environment,
+        configuration files), never from here.
+
+    Raises
+    ------
+    UserError
+        No such file system, or its package is not installed.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address.rstrip("/")
+        self._fs, self._root = _file_system(self._address)
+        locks = hashlib.sha256(self._address.encode()).hexdigest()[:16]
+        super().__init__(Path(tempfile.gettempdir()) / f"fairpress-locks-{locks}")
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    def has(self, key: str) -> bool:
+        with self._reached():
+            return bool(self._fs.exists(self._object(key)))
+
+    def meta(self, key: str) -> Mapping[str, Any] | None:
+        with self._reached():
+            try:
+                head = self._fs.cat_file(self._object(key), start=0, end=HEAD)
+            except FileNotFoundError:
+                return None
+        return _meta(head)
+
+    def metas(self) -> Iterator[Mapping[str, Any]]:
+        with self._reached():
+            objects = [self._object(key) for key in self.all_keys()]
+            heads = self._fs.cat_ranges(objects, 0, HEAD, on_error="return")
+        for head in heads:
+            meta = _meta(head) if isinstance(head, bytes) else None
+            if meta is not None:
+                yield meta
+
+    def all_keys(self) -> list[str]:
+        with self._reached():
+            self._fs.invalidate_cache()
+            try:
+                found = self._fs.find(f"{self._root}/entries")
+            except FileNotFoundError:
+                return []
+        return sorted(Path(name).stem for name in found if name.endswith(".tar"))
+
+    def get(self, key: str) -> Entry | None:
+        found = self._read(key)
+        if found == "damaged":
+            warnings.warn(
+                f"the stored result {key[:12]} is damaged; it is made again.", DamagedEntry, stacklevel=2
+            )
+            self.remove(key)
+        return found if isinstance(found, Entry) else None
+
+    def put(self, key: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Entry:
+        entry = Entry(key, dict(files), dict(meta))
+        with self._reached():
+            if not self._fs.exists(self._object(key)):
+                self._fs.makedirs(self._object(key).rpartition("/")[0], exist_ok=True)
+                self._fs.pipe_file(self._object(key), _pack(entry))
+        return entry
+
+    def remove(self, key: str) -> None:
+        with self._reached():
+            try:
+                self._fs.rm_file(self._object(key))
+            except FileNotFoundError:
+                return
+
+    def sweep(self) -> int:
+        """Return 0: an object is there or not, nothing is left half-written."""
+        return 0
+
+    def _object(self, key: str) -> str:
+        return f"{self._root}/entries/{key[:2]}/{key}.tar"
+
+    def _read(self, key: str) -> Entry | Literal["damaged", "absent"]:
+        with self._reached():
+            try:
+                packed = self._fs.cat_file(self._object(key))
+            except FileNotFoundError:
+                return "absent"
+        return _unpack(key, packed) or "damaged"
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Turn what a file system says of permissions and connections into a sentence."""
+        try:
+            yield
+        except (UserError, Busy, FileNotFoundError):
+            raise
+        except Exception as error:  # each file system has its own
+            said = str(error).strip().splitlines()
+            raise UserError(
+                f"the store {self._address} does not answer as it should ({type(error).__name__}"
+                f"{f': {said[0][:200]}' if said else ''}); are address, credentials and network right? "
+                "What was finished stays."
+            ) from None
+
+
+def open_store(address: str | Path) -> Store:
+    """Return the store at a folder, or at an address such as ``s3://bucket/folder``.
+
+    Raises UserError for an address with a password in it, which would end in logs, and for an unknown file system.
+    """
+    text = str(address)
+    if "://" not in text:
+        return Store(text)
+    parts = urlsplit(text)
+    if parts.password or parts.query:
+        raise UserError(
+            "the store's address holds credentials or options; leave them out, and set them where its file system looks "
+            "for them, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL."
+        )
+    return Store(parts.path) if parts.scheme == "file" else RemoteStore(text)
+
+
+def _file_system(address: str) -> tuple[Any, str]:
+    scheme = address.partition("://")[0]
+    try:
+        import fsspec
+
+        fs, root = fsspec.core.url_to_fs(address, use_listings_cache=False)
+    except ImportError:
+        need = EXTRAS.get(scheme) or " ".join(dict.fromkeys(filter(None, ["fsspec", PACKAGES.get(scheme)])))
+        raise UserError(f"the store {address} needs `python -m pip install {need}`.") from None
+    except ValueError:
+        raise UserError(
+            f"the store {address}: there is no file system {scheme!r}; give a folder, or an address such as "
+            "s3://bucket/folder."
+        ) from None
+    return fs, str(root).rstrip("/")
+
+
+def _pack(entry: Entry) -> bytes:
+    """Return an entry as a tar: the manifest, then the files."""
+    manifest = {
+        "key": entry.key,
+        "files": {name: hashlib.sha256(data).hexdigest() for name, data in entry.files.items()},
+        "meta": dict(entry.meta),
+    }
+    members = {MANIFEST: json.dumps(manifest, indent=1, sort_keys=True).encode(), **entry.files}
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return sink.getvalue()
+
+
+def _unpack(key: str, packed: bytes) -> Entry | None:
+    """Return the entry of a tar; None where anything in it is not what was written."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:
+            members = {m.name: file.read() for m in tar.getmembers() if (file := tar.extractfile(m))}
+        manifest = json.loads(members.pop(MANIFEST))
+        good = (
+            manifest["key"] == key
+            and set(members) == set(manifest["files"])
+            and all(hashlib.sha256(d).hexdigest() == manifest["files"][n] for n, d in members.items())
+        )
+        return Entry(key, members, dict(manifest["meta"])) if good else None
+    except (tarfile.TarError, ValueError, KeyError, TypeError, AttributeError, OSError):
+        return None
+
+
+def _meta(head: bytes) -> Mapping[str, Any] | None:
+    """Return the metadata from the beginning of a tar."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(head), mode="r|") as tar:
+            first = tar.next()
+            file = tar.extractfile(first) if first is not None and first.name == MANIFEST else None
+            meta = json.loads(file.read())["meta"] if file is not None else None
+    except (tarfile.TarError, ValueError, KeyError, TypeError, OSError):
+        return None
+    return meta if isinstance(meta, dict) else None
