@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
@@ -33,6 +33,8 @@ def study_run(
     out: Path | None = None,
     store: str | None = None,
     workers: Workers = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str = "auto",
 ) -> int:
     """Run a study and write its report; what was done before is not done again.
 
@@ -58,13 +60,20 @@ def study_run(
         .store beside the study's folder by default.
     workers
         Processes; by default one a core.
+    engine
+        ray: the tasks run on a Ray cluster, whose nodes all reach the store. Needs fairpress[ray].
+    address
+        Of the Ray cluster: auto, host:port, or local for a new one on this machine.
     """
+    import contextlib
     import time
 
+    from fairpress.store.remote import open_store
     from fairpress.studies.claims.plan import phase as part_of
     from fairpress.studies.load import load
     from fairpress.studies.progress import Progress
     from fairpress.studies.progress_file import ProgressFile
+    from fairpress.studies.ray_engine import RayEngine
     from fairpress.studies.run import run_study
     from fairpress.training.fit import require_torch
 
@@ -84,7 +93,12 @@ def study_run(
         ]
     )
     folder = out or Path("runs") / title
-    with Progress(ProgressFile(folder, title, command)) as progress:
+    place = open_store(store or folder.parent / ".store")
+    where: RayEngine | None = None
+    with contextlib.ExitStack() as stack:
+        if engine == "ray":
+            where = stack.enter_context(RayEngine(address, place, workers=workers))
+        progress = stack.enter_context(Progress(ProgressFile(folder, title, command)))
         done = run_study(
             title,
             config,
@@ -92,6 +106,7 @@ def study_run(
             store=store,
             only=only,
             workers=workers,
+            engine=where,
             command=command,
             on_plan=progress.plan,
             on_event=progress.event,

@@ -57,7 +57,7 @@ class Store:
     @property
     def address(self) -> str:
         """Return what `open_store` takes to open this store again."""
-        return str(self.root)
+        return str(self.root.absolute())
 
     def path(self, key: str) -> Path:
         """Return the folder of an entry, whether it exists or not."""

@@ -1,27 +1,24 @@
-"""Run a graph of tasks on local processes: finished work stays, failures are reported, the rest goes on."""
+"""Run a graph of tasks on an engine: finished work stays, failures are reported, the rest goes on."""
 
 from __future__ import annotations
 
 import heapq
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
 from fairpress.core.errors import FairpressError
 from fairpress.store.content import Store
+from fairpress.studies.engine import Engine, Hired
 from fairpress.studies.plan import Task
-from fairpress.studies.pool import Worker, kill_server
+from fairpress.studies.pool import LocalEngine
 from fairpress.studies.tasks import perform
 from fairpress.studies.times import Times
 
 Event = Callable[[str, Task], None]
 Attempt = tuple[float, str | None]
-# What the server of processes imports once, not once in every worker: torch takes seconds.
-PRELOAD, LIGHT = "fairpress.studies.preload", "fairpress.studies.executor"
 
 
 @dataclass
@@ -49,6 +46,7 @@ def execute(
     *,
     needed: Collection[str] | None = None,
     workers: int | None = None,
+    engine: Engine | None = None,
     on_event: Event = lambda event, task: None,
 ) -> Outcome:
     """Make every needed entry, inputs first, the longest path first.
@@ -63,14 +61,16 @@ def execute(
         Keys of the results that will be read afterwards; by default those that no task reads. Others are made only
         where a needed one is not there yet.
     workers
-        Processes; by default one for each core this process may use.
+        Processes of this machine; by default one for each core this process may use.
+    engine
+        Where tasks run instead.
     on_event
         Called with ``"reused" | "started" | "finished" | "failed" | "skipped"`` and the task.
 
     Returns
     -------
     The outcome. A failing task does not stop the others. A task whose process is killed is tried once more, by
-    itself, so that another's memory is not to blame.
+    itself, so that another's memory is not to blame (on other engines: several times, beside others).
     """
     by_key = {task.key: task for task in tasks}
     read = {key for task in tasks for key in task.inputs}
@@ -83,7 +83,7 @@ def execute(
             on_event("reused", task)
     store.sweep()
     if wanted:
-        _Run(by_key, wanted, store, outcome, on_event).run(max(1, min(workers or cores(), len(wanted))))
+        _Run(by_key, wanted, store, outcome, on_event, engine or LocalEngine(workers)).run()
     return outcome
 
 
@@ -91,9 +91,16 @@ class _Run:
     """One run of what is unfinished."""
 
     def __init__(
-        self, by_key: Mapping[str, Task], wanted: set[str], store: Store, outcome: Outcome, on_event: Event
+        self,
+        by_key: Mapping[str, Task],
+        wanted: set[str],
+        store: Store,
+        outcome: Outcome,
+        on_event: Event,
+        engine: Engine,
     ) -> None:
         self.by_key, self.store, self.outcome, self.on_event = by_key, store, outcome, on_event
+        self.engine, self.most = engine, len(wanted)
         graph = {key: [k for k in by_key[key].inputs if k in wanted] for key in wanted}
         self.urgency = Times(store).paths([by_key[key] for key in by_key if key in wanted])
         self.sorter = TopologicalSorter(graph)
@@ -102,41 +109,45 @@ class _Run:
         self.order = {key: i for i, key in enumerate(by_key)}
         self.crashed: list[Task] = []
         self.crashes: Counter[str] = Counter()
-        self.running: dict[Future[Attempt], tuple[Task, Worker]] = {}
-        self.workers: list[Worker] = []
-        trains = any(by_key[key].kind in ("train", "compress") for key in wanted)
-        self.preload = [PRELOAD if trains else LIGHT]
+        self.running: dict[Future[Attempt], tuple[Task, Hired]] = {}
+        self.workers: list[Hired] = []
+        self.idle: list[Hired] = []
+        self.trains = any(by_key[key].kind in ("train", "compress") for key in wanted)
 
-    def run(self, count: int) -> None:
-        idle: list[Worker] = []
+    def run(self) -> None:
         try:
-            idle += [self._hire() for _ in range(count)]
             while self.sorter.is_active():
                 for key in self.sorter.get_ready():
                     heapq.heappush(self.ready, (-self.urgency[key], self.order[key], self.by_key[key]))
-                while idle and (task := self._next()) is not None:
+                self._grow()
+                while self.idle and (task := self._next()) is not None:
                     self.on_event("started", task)
-                    self._start(task, idle.pop())
+                    self._start(task, self.idle.pop())
                 if not self.running:
                     continue
                 done, _ = wait(self.running, return_when=FIRST_COMPLETED)
                 for future in done:
                     task, worker = self.running.pop(future)
-                    idle.append(self._finish(future, task, worker))
+                    self.idle.append(self._finish(future, task, worker))
         except BaseException:
             for worker in self.workers:
                 worker.kill()
-            kill_server()
+            self.engine.kill()
             self.store.sweep()
             raise
-        for worker in idle:
+        for worker in self.idle:
             worker.close()
 
-    def _start(self, task: Task, worker: Worker) -> None:
-        arguments = (attempt, perform, self.store.address, task)
+    def _grow(self) -> None:
+        """Hire as many as may run at a time; on an engine that others use too, that changes."""
+        while len(self.idle) + len(self.running) < max(1, min(self.engine.slots(), self.most)):
+            self.idle.append(self._hire())
+
+    def _start(self, task: Task, worker: Hired) -> None:
+        arguments = (task, attempt, perform, self.store.address, task)
         try:
             future = worker.submit(*arguments)
-        except BrokenProcessPool:  # it was killed while it had nothing to do
+        except self.engine.died:  # it was killed while it had nothing to do
             worker.kill()
             worker = self._hire()
             future = worker.submit(*arguments)
@@ -144,8 +155,10 @@ class _Run:
 
     def _next(self) -> Task | None:
         """Return what may start now; skip what lost an input."""
-        if any(self.crashes[task.key] for task, _ in self.running.values()):
+        if self.engine.alone and any(self.crashes[task.key] for task, _ in self.running.values()):
             return None
+        if self.crashed and not self.engine.alone:
+            return self.crashed.pop(0)
         while self.ready:
             task = heapq.heappop(self.ready)[2]
             if not self.outcome.undone.intersection(task.inputs):
@@ -155,19 +168,24 @@ class _Run:
             self.sorter.done(task.key)
         return self.crashed.pop(0) if self.crashed and not self.running else None
 
-    def _finish(self, future: Future[Attempt], task: Task, worker: Worker) -> Worker:
+    def _finish(self, future: Future[Attempt], task: Task, worker: Hired) -> Hired:
         """Take in what came of a task; return the worker, or its replacement."""
         try:
             seconds, reason = future.result()
-        except BrokenProcessPool:
+        except self.engine.died as error:
             self.crashes[task.key] += 1
-            died = worker.death()
+            died = worker.death(error)
             worker.kill()
             worker = self._hire()
-            if self.crashes[task.key] < 2:
+            if self.crashes[task.key] < self.engine.attempts:
                 self.crashed.append(task)
                 return worker
-            seconds, reason = 0.0, f"{died}, twice, the second time with nothing beside it."
+            often = (
+                "twice, the second time with nothing beside it"
+                if self.engine.alone
+                else f"{self.engine.attempts} times"
+            )
+            seconds, reason = 0.0, f"{died}, {often}."
         if reason is None:
             self.outcome.ran[task.key] = seconds
         else:
@@ -176,8 +194,8 @@ class _Run:
         self.sorter.done(task.key)
         return worker
 
-    def _hire(self) -> Worker:
-        worker = Worker(self.preload)
+    def _hire(self) -> Hired:
+        worker = self.engine.hire(self.trains)
         self.workers.append(worker)
         return worker
 
@@ -213,8 +231,3 @@ def unfinished(
             missing.add(key)
             stack += by_key[key].inputs
     return missing
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

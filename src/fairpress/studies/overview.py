@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fairpress.store.content import Store
-from fairpress.studies.executor import cores, unfinished
+from fairpress.studies.executor import unfinished
 from fairpress.studies.plan import Kind, Task
+from fairpress.studies.pool import cores
 from fairpress.studies.prepare import Prepared
 from fairpress.studies.times import Times
 

@@ -10,10 +10,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+if TYPE_CHECKING:
+    from fairpress.studies.plan import Task
 
 # One thread a process: two processes that each take all cores are slower than one.
+# What the server of processes imports once, not once in every worker: torch takes seconds.
+PRELOAD, LIGHT = "fairpress.studies.preload", "fairpress.studies.executor"
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -40,7 +46,7 @@ class Worker:
         self._executor = ProcessPoolExecutor(1, mp_context=context, initializer=_start)
         self._process: Any = None
 
-    def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+    def submit(self, task: Task, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Let the process call `work`; the future raises BrokenProcessPool when the process dies meanwhile."""
         with _environment(THREADS):
             future = self._executor.submit(work, *arguments)
@@ -48,7 +54,7 @@ class Worker:
             self._process = next(iter((getattr(self._executor, "_processes", None) or {}).values()), None)
         return future
 
-    def death(self) -> str:
+    def death(self, error: BaseException) -> str:
         """Say how the process of a broken worker ended."""
         if self._process is None:
             return "its process ended"
@@ -70,6 +76,36 @@ class Worker:
         if self._process is not None and self._process.is_alive():
             self._process.kill()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+class LocalEngine:
+    """Processes of this machine.
+
+    Parameters
+    ----------
+    workers
+        How many; by default one for each core this process may use.
+    """
+
+    died: tuple[type[BaseException], ...] = (BrokenProcessPool,)
+    attempts, alone = 2, True
+
+    def __init__(self, workers: int | None = None) -> None:
+        self._workers = workers or cores()
+
+    def slots(self) -> int:
+        return self._workers
+
+    def hire(self, trains: bool) -> Worker:
+        return Worker([PRELOAD if trains else LIGHT])
+
+    def kill(self) -> None:
+        kill_server()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def kill_server() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from fairpress.core.places import require_writable
 from fairpress.store.remote import open_store
 from fairpress.studies.config import StudyConfig
+from fairpress.studies.engine import Engine
 from fairpress.studies.executor import Event, Outcome, execute
 from fairpress.studies.plan import Task
 from fairpress.studies.pool import Interruptible
@@ -26,6 +27,7 @@ def run_study(
     store: str | Path | None = None,
     only: Sequence[str] = (),
     workers: int | None = None,
+    engine: Engine | None = None,
     command: str = "",
     on_plan: Callable[[Sequence[Task]], None] = lambda tasks: None,
     on_event: Event = lambda event, task: None,
@@ -39,6 +41,10 @@ def run_study(
     ----------
     only
         Filters, such as ``recipe=int8,seed=0..3``; see `filters.parse_filter`.
+    workers
+        Processes of this machine; by default one for each core.
+    engine
+        Where tasks run instead, such as `ray_engine.RayEngine`; results are the same.
 
     Raises
     ------
@@ -52,7 +58,14 @@ def run_study(
     with Interruptible():
         ready = prepare(config, place, only)
         on_plan(ready.tasks)
-        outcome = execute(ready.tasks, place, needed=ready.report.needed, workers=workers, on_event=on_event)
+        outcome = execute(
+            ready.tasks,
+            place,
+            needed=ready.report.needed,
+            workers=workers,
+            engine=engine,
+            on_event=on_event,
+        )
         report, tasks = ready.report, {task.key: task for task in ready.tasks}
         if not outcome.complete:
             # What failed leaves its sections out or with fewer seeds: these are others than those planned.
@@ -64,6 +77,7 @@ def run_study(
                 place,
                 needed=[k for k in report.needed if k not in outcome.undone],
                 workers=workers,
+                engine=engine,
                 on_event=lambda event, task: on_event(event, task) if task in more else None,
             )
             _merge(outcome, rest)
