@@ -155,9 +155,13 @@ def _made_by(table: Any) -> dict[str, str]:
     """Return the versions an audit rests on, and the table where it is a file."""
     from importlib import metadata
 
+    from fairpress.auditing.warehouse import is_address, shown
+
     versions = {name: metadata.version(name) for name in ("duckdb", "numpy", "scipy")}
     paths = table if isinstance(table, (list, tuple)) else [table]
-    named = [os.fspath(p) for p in paths if isinstance(p, (str, os.PathLike))]
+    named = [
+        shown(str(p)) if is_address(p) else os.fspath(p) for p in paths if isinstance(p, (str, os.PathLike))
+    ]
     return {"fairpress": __version__, **versions, **({"table": ", ".join(named)} if named else {})}
 
 
@@ -181,11 +185,10 @@ def export_cells(
     ``audit([cells_a, cells_b], …)``. Arguments are those of `audit`.
     """
     from fairpress.auditing.cells_file import cells_table
-    from fairpress.auditing.run import count
-    from fairpress.auditing.source import Source
+    from fairpress.auditing.run import count, open_source
 
     cells = count(
-        Source(table),
+        open_source(table),
         label=label,
         models=[baseline, *compressed],
         by=by,

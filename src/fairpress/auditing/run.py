@@ -57,7 +57,8 @@ def audit(
     ----------
     table
         A pandas, polars or pyarrow frame, or the path of Parquet or CSV files, or a list of paths; also tables of
-        cells (`cells_file`), whose counts add up.
+        cells (`cells_file`), whose counts add up. A table of Ibis, or an address such as
+        ``snowflake://account/database/schema/table``, is counted where it is.
     label
         Column of true classes.
     baseline, compressed
@@ -105,7 +106,7 @@ def audit(
     """
     by = _attributes(by)
     _check(by, margin, confidence, missing, metrics, correction, family)
-    source = Source(table)
+    source = open_source(table)
     names = [baseline, *compressed]
     keys = {
         **({"subject": subject} if subject is not None else {}),
@@ -188,6 +189,13 @@ def audit(
     )
 
 
+def open_source(table: Any) -> Source:
+    """Return what counts a table: where it is, for one in a warehouse (an address, or a table of Ibis)."""
+    from fairpress.auditing.warehouse import WarehouseSource, is_address, is_ibis
+
+    return WarehouseSource(table) if is_address(table) or is_ibis(table) else Source(table)
+
+
 def _attributes(by: Sequence[str]) -> tuple[str, ...]:
     """Return the attributes asked for, each once; race*sex is sex*race, and counting it twice would correct for it twice."""
     found: dict[frozenset[str], str] = {}
@@ -254,7 +262,7 @@ def _chosen(
     table: Any, cells: Cells, baseline: str, metrics: Sequence[str], margin: float, asked: Mapping[str, Any]
 ) -> list[Pair]:
     """Return the pairs with the baseline's largest gaps on other rows."""
-    source = Source(table)
+    source = open_source(table)
     decide = {m: d for m, d in (asked["decide"] or {}).items() if m == baseline}
     positive = asked["positive"] if asked["positive"] is not None else cells.positive
     other = count(source, models=[baseline], **{**asked, "decide": decide, "positive": positive})

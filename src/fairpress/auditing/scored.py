@@ -38,6 +38,8 @@ def score_pairs(
     """
     if cells.positive is None or source.counted_already:
         return Scored({}, {}, ())
+    if not source.scored:
+        return Scored({}, {}, ("No score metrics: of a table in a warehouse decisions alone are counted.",))
     columns, notes = {}, []
     for model in (baseline, *compressed):
         name = next(

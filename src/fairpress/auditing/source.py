@@ -145,6 +145,11 @@ class Source:
             return {}
 
     @property
+    def scored(self) -> bool:
+        """Whether its scores can be counted; of a table in a warehouse only decisions are."""
+        return True
+
+    @property
     def counted_already(self) -> bool:
         """Whether the table holds cells, each line standing for several rows."""
         return ROWS in self.columns
@@ -216,31 +221,7 @@ class Source:
         select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(wanted))
         # Sorted, so that sums are added in one order and the audit is the same to the last digit for any number of threads.
         query = f"SELECT {select}, {self._measures(weight)} FROM {self.relation} GROUP BY ALL ORDER BY ALL"
-        table = self.read(query)
-        if not table.num_rows or not float(np.sum(numbers(table["n"]))):
-            raise UserError(f"{self.name} has no rows; bring predictions to audit.")
-        if weight is not None:
-            bad = int(np.sum(numbers(table["bad"])))
-            if bad:
-                raise UserError(
-                    f"{self.name}: the weight {weight!r} is missing, negative or no number in {bad:,} rows; mend them."
-                )
-        found = [encode(table[f"k{i}"]) for i in range(len(wanted))]
-        measures = ("n", "n", "n") if weight is None else ("n", "w", "ww")
-        rows, w, ww = (numbers(table[k]) for k in measures)
-        if not np.isfinite(ww.sum()):
-            raise UserError(
-                f"{self.name}: the weights {weight!r} are too large to be squared; divide them all by the largest."
-            )
-        if not w.sum() > 0:
-            raise UserError(f"{self.name}: the weights {weight!r} sum to nothing; leave --weight out.")
-        return Counted(
-            dict(zip(columns, found[: len(columns)], strict=True)),
-            dict(zip(decisions, found[len(columns) :], strict=True)),
-            rows,
-            w,
-            ww,
-        )
+        return counted(self.read(query), self.name, columns, decisions, weight)
 
     def _measures(self, weight: str | None) -> str:
         if self.counted_already:
@@ -310,6 +291,36 @@ class Source:
                 for path in self._paths:
                     refuse_uneven(path)
             raise UserError(refusal(self.name, str(error))) from None
+
+
+def counted(
+    table: Any, name: str, columns: Sequence[str], decisions: Mapping[str, Decision], weight: str | None
+) -> Counted:
+    """Return what a query counted: columns ``k0`` … of the combinations, ``n``, and with weights ``w``, ``ww``, ``bad``."""
+    if not table.num_rows or not float(np.sum(numbers(table["n"]))):
+        raise UserError(f"{name} has no rows; bring predictions to audit.")
+    if weight is not None:
+        bad = int(np.sum(numbers(table["bad"])))
+        if bad:
+            raise UserError(
+                f"{name}: the weight {weight!r} is missing, negative or no number in {bad:,} rows; mend them."
+            )
+    found = [encode(table[f"k{i}"]) for i in range(len(columns) + len(decisions))]
+    measures = ("n", "n", "n") if weight is None else ("n", "w", "ww")
+    rows, w, ww = (numbers(table[k]) for k in measures)
+    if not np.isfinite(ww.sum()):
+        raise UserError(
+            f"{name}: the weights {weight!r} are too large to be squared; divide them all by the largest."
+        )
+    if not w.sum() > 0:
+        raise UserError(f"{name}: the weights {weight!r} sum to nothing; leave --weight out.")
+    return Counted(
+        dict(zip(columns, found[: len(columns)], strict=True)),
+        dict(zip(decisions, found[len(columns) :], strict=True)),
+        rows,
+        w,
+        ww,
+    )
 
 
 def encode(column: Any) -> Encoded:

@@ -64,6 +64,7 @@ def audit(
     ----------
     table
         One row per example: label, sensitive attributes, and a column of classes per model. Globs are allowed.
+        An address whose last part is a table, such as duckdb:///file.db/predictions, is counted where it is.
     by
         Sensitive attributes, comma-separated; sex*race is the intersection.
     label

@@ -1,0 +1,94 @@
+"""A table in a database is counted there, and its audit is that of the same rows in a file."""
+
+from __future__ import annotations
+
+import json
+
+import duckdb
+import pytest
+
+from fairpress import cli
+from fairpress.auditing.warehouse import is_address, shown
+from fairpress.audits import audit
+from fairpress.core.errors import UserError
+from fairpress.demonstration import table as made
+
+pytest.importorskip("ibis", reason="the extra `warehouse` is not installed")
+# Ibis uses a method that newer versions of DuckDB call old.
+pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
+ASKED = {"baseline": "fp32", "compressed": ["int8", "int4"], "by": ["sex", "sex*age_group"]}
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    rows = made().to_pandas()  # DuckDB finds it by its name
+    rows["weight"] = [1.0 + (i % 5) for i in range(len(rows))]
+    rows["age"] = [18.0 + i % 60 for i in range(len(rows))]
+    path = tmp_path_factory.mktemp("db") / "w.db"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE predictions AS SELECT * FROM rows")
+        connection.execute(f"COPY predictions TO '{path.parent / 'rows.parquet'}'")
+    return path
+
+
+def same(found, wanted):
+    """Compare two audits, but for scores, notes and where the table is."""
+    a, b = found.to_dict(), wanted.to_dict()
+    scores = ("auc", "log_loss", "calibration_error", "generalized_fpr", "generalized_fnr")
+
+    def bare(value):
+        if isinstance(value, dict):
+            return {k: bare(v) for k, v in value.items() if k not in (*scores, "notes", "provenance")}
+        return [bare(v) for v in value] if isinstance(value, list) else value
+
+    return bare(a) == bare(b)
+
+
+def test_the_audit_is_that_of_the_rows(database):
+    rows = database.parent / "rows.parquet"
+    address = f"duckdb://{database}/predictions"
+    assert same(audit(address, **ASKED), audit(rows, **ASKED))
+    assert same(audit(address, **ASKED, weight="weight"), audit(rows, **ASKED, weight="weight"))
+    binned = {**ASKED, "by": ["sex", "age"], "bins": {"age": [25, 45]}, "decide": {"int4": "weight>=3"}}
+    assert same(audit(address, **binned), audit(rows, **binned))
+    assert "of a table in a warehouse decisions alone" in " ".join(audit(address, **ASKED).notes)
+
+
+def test_a_table_of_ibis_is_audited_as_it_is(database):
+    import ibis
+
+    table = ibis.duckdb.connect(database, read_only=True).table("predictions")
+    assert same(audit(table, **ASKED), audit(database.parent / "rows.parquet", **ASKED))
+    women = table.filter(table.sex == "Female")
+    assert audit(women, **{**ASKED, "by": ["age_group"]}).rows < 12_000
+
+
+def test_no_secret_is_told_and_what_is_wrong_is_one_sentence(database, capsys, tmp_path):
+    assert (
+        shown("snowflake://who:secret-word@account/db/schema/t?token=secret-word")
+        == "snowflake://account/db/schema/t"
+    )
+    assert is_address("postgres://x/y")
+    assert not is_address("C:/x/y.csv")
+    cases = {
+        "duckdb:///": "end the address with the table's name",
+        f"duckdb://{database}/absent": "has no table 'absent' that can be read",
+        f"duckdb://{tmp_path}/no/folder/x.db/t": "nothing answers at duckdb://",
+        "nosuch://who:secret-word@host/db/t": "nosuch://host/db/t",
+    }
+    for address, sentence in cases.items():
+        with pytest.raises(UserError) as error:
+            audit(address, **ASKED)
+        assert sentence in str(error.value), address
+        assert "secret-word" not in str(error.value)
+    with pytest.raises(UserError, match="has no column 'height'"):
+        audit(f"duckdb://{database}/predictions", **{**ASKED, "by": ["height"]})
+    with pytest.raises(SystemExit) as stop:
+        cli.main(
+            ["audit", f"duckdb://{database}/predictions", "--baseline", "fp32", "--compressed", "int4", "--by", "sex",
+             "--json", "--html", str(tmp_path / "r.html")]
+        )  # fmt: skip
+    assert stop.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["provenance"]["table"] == f"duckdb://{database}/predictions"
+    assert (tmp_path / "r.html").stat().st_size > 10_000
