@@ -51,7 +51,7 @@ class WarehouseSource(Source):
 
     def __init__(self, table: Any) -> None:
         self.relation, self._paths, self._table = "", [], None
-        self.name = shown(table) if isinstance(table, str) else f"the table {table.get_name()}"
+        self.name = shown(table) if isinstance(table, str) else _name(table)
         self._expression = _open(table, self.name) if isinstance(table, str) else table
         self.columns = {name: _kind(kind) for name, kind in self._expression.schema().items()}
 
@@ -198,6 +198,14 @@ def _said(error: Exception, parts: Any = None) -> str:
     for secret in filter(None, (parts.password, parts.username, parts.query) if parts is not None else ()):
         line = line.replace(secret, "…")
     return f": {line}" if line else ""
+
+
+def _name(table: Any) -> str:
+    """Name a table of Ibis; what is filtered or joined has no name of its own."""
+    try:
+        return f"the table {table.get_name()}"
+    except AttributeError:
+        return "the table"
 
 
 def _kind(kind: Any) -> str:
