@@ -89,6 +89,31 @@ def embed_audit(model: str | os.PathLike[str], report: Audit, name: str) -> Arti
     return artifact
 
 
+def write_card(model: str | os.PathLike[str], report: Audit, name: str) -> str:
+    """Write a model card with what an audit says of model `name` into a model folder, as README.md; return its text.
+
+    It is in Hugging Face's format: YAML front matter whose model-index holds every group's rates, then the table.
+    Raises UserError where the audit has no such model or the folder is no model.
+    """
+    from fairpress.reporting.model_card import model_card
+    from fairpress.reporting.words import size
+
+    artifact = Artifact.load(model)
+    card = artifact.card
+    shape = card.inputs.get("shape", ())
+    task = "image-classification" if len(shape) == 3 else "tabular-classification"
+    facts = {
+        "recipe": card.recipe,
+        "architecture": str(card.architecture.get("name", "")),
+        "file": f"model.onnx, {size(artifact.size)}",
+        "sha256": artifact.digest,
+        "training seed": str(card.seed),
+    }
+    data = str(card.data.get("name", ""))
+    text = model_card(report, name, dataset=data, task=task, facts={k: v for k, v in facts.items() if v})
+    return _written(os.path.join(os.fspath(model), "README.md"), text)
+
+
 def audit(
     table: Any,
     *,

@@ -20,7 +20,7 @@ from fairpress.auditing.four_fifths import impact_ratios, scoring_ratios, scorin
 from fairpress.auditing.json_schema import json_schema
 from fairpress.auditing.schema import to_dict
 from fairpress.auditing.source import Source
-from fairpress.audits import embed_audit
+from fairpress.audits import embed_audit, write_card
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.reporting import latex, markdown
@@ -227,6 +227,17 @@ def test_a_model_carries_its_audit_and_keeps_its_digest(tmp_path, linear, report
     assert json.loads(capsys.readouterr().out)["audit"]["verdict"] == "harm"
     with pytest.raises(UserError, match="compares no model 'int2'"):
         embed_audit(folder, report, "int2")
+
+
+def test_a_card_is_written_into_the_models_folder(tmp_path, linear, report):
+    folder = linear.save(tmp_path / "int4")
+    text = write_card(folder, report, "int4")
+    assert (folder / "README.md").read_text(encoding="utf-8") == text
+    assert text.startswith("---\n")
+    assert linear.digest in text
+    assert "✖ harm" in text
+    with pytest.raises(UserError, match="no model 'int2'"):
+        write_card(folder, report, "int2")
 
 
 def test_a_model_with_an_audit_inside_predicts_the_same(linear, report, tmp_path):

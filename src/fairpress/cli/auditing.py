@@ -53,6 +53,7 @@ def audit(
     latex: Path | None = None,
     four_fifths: Flag = False,
     embed: Repeated = (),
+    card: Repeated = (),
     fail_on: Text = "",
     json_: Annotated[bool, Parameter("--json", **_PLAIN)] = False,
 ) -> int:
@@ -120,6 +121,8 @@ def audit(
         table has scores.
     embed
         Put a summary of the audit into a model's ONNX file: 'int8=int8/'. May be repeated.
+    card
+        Write a model card with what the audit says into a model folder, as README.md: 'int8=int8/'. May be repeated.
     fail_on
         Exit with 1 on these verdicts, comma-separated: harm (which includes a shown loss), inconclusive,
         not_estimable (too few rows in every group).
@@ -196,6 +199,8 @@ def audit(
         report.to_latex(latex)
     for name, folder in (_assigned(text, "--embed", "model=folder, such as int8=int8/") for text in embed):
         audits.embed_audit(folder, report, name)
+    for name, folder in (_assigned(text, "--card", "model=folder, such as int8=int8/") for text in card):
+        audits.write_card(folder, report, name)
     if json_:
         print(json.dumps(report.to_dict(), indent=1, allow_nan=False))  # noqa: T201
     else:

@@ -148,7 +148,16 @@ def study_export(folder: Path, /, *, out: Path, only: Only = None, store: str | 
 
 
 @app.command(name="report")
-def report(folder: Path, /, *, store: str | None = None, latex: Path | None = None) -> int:
+def report(
+    folder: Path,
+    /,
+    *,
+    store: str | None = None,
+    latex: Path | None = None,
+    csv: Path | None = None,
+    figures: str = "",
+    cards: Path | None = None,
+) -> int:
     """Write the report of a finished study again, from the results that are kept, without training anything.
 
     Example: fairpress report runs/compas
@@ -160,20 +169,39 @@ def report(folder: Path, /, *, store: str | None = None, latex: Path | None = No
     store
         Where its results are kept; .store beside the folder by default.
     latex
-        Write all audits as LaTeX tables here too.
+        Write the tables, the claims and all audits as LaTeX here too.
+    csv
+        Write every number into CSV files in this folder.
+    figures
+        Write every figure in other forms beside it: pdf,png.
+    cards
+        Write a model card (README.md) for every model into folders below this one.
     """
     from fairpress.core.files import write_text
-    from fairpress.core.places import require_file
-    from fairpress.reporting import latex as tables
+    from fairpress.core.places import require_file, require_writable
+    from fairpress.studies import paper
     from fairpress.studies.again import report_again
 
+    wanted = paper.forms(figures)
     if latex is not None:
         require_file(latex)
+    for place in (csv, cards):
+        if place is not None:
+            require_writable(place)
     done = report_again(folder, store=store)
     if latex is not None:
-        write_text(latex, "\n".join(tables.render(section.audit) for section in done.sections))
+        write_text(latex, paper.as_latex(done))
+    if csv is not None:
+        for name, text in paper.as_csv(done).items():
+            write_text(csv / name, text)
+    if cards is not None:
+        for name, text in paper.cards(done, paper.datasets_of(done)).items():
+            write_text(cards / name / "README.md", text)
+    drawn = paper.figures(done, wanted)
     _show(done)
     say(f"\nReport: {done.folder / 'report.html'}", markup=False)
+    if drawn:
+        say(f"{len(drawn)} figures: {done.folder / 'figures'}", markup=False)
     for task in done.outcome.skipped:
         sys.stderr.write(f"without: {task.title}, which has no result\n")
     return 0 if done.outcome.complete else FAILED_TRIALS

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit
 from fairpress.auditing.sentences import group_name
@@ -12,6 +13,8 @@ from fairpress.reporting.words import METRIC, WORD, points
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
+
+    from fairpress.reporting.rates_table import RatesTable
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -31,6 +34,19 @@ _SPECIAL = {
 def render(audit: Audit) -> str:
     """Return a table per compressed model, ready for ``\\input``; it needs the package booktabs."""
     return _template().render(audit=audit, tex=escape, name=group_name, cell=cell, WORD=WORD, METRIC=METRIC)
+
+
+def render_study(
+    groups: Sequence[tuple[str, Sequence[RatesTable]]],
+    claims: Sequence[Mapping[str, Any]] = (),
+    source: Mapping[str, Any] | None = None,
+) -> str:
+    """Return tables of rates and gaps, and of claims, ready for ``\\input``."""
+    from fairpress.reporting import claims as words
+    from fairpress.reporting.words import chance
+
+    template = environment().get_template("study.tex.j2")
+    return template.render(groups=groups, claims=claims, source=source, tex=escape, cw=words, chance=chance)
 
 
 def escape(text: str) -> str:

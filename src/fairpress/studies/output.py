@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fairpress.core.errors import UserError
 
-OURS = ("figures/*.svg", "predictions.parquet", "predictions/*.parquet")
+OURS = ("figures/*.svg", "figures/*.pdf", "figures/*.png", "predictions.parquet", "predictions/*.parquet")
 
 
 def slug(text: str) -> str:

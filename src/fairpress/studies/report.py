@@ -16,7 +16,7 @@ from fairpress.auditing.schema import to_dict
 from fairpress.core.canonical import canonical_json, digest
 from fairpress.core.errors import FairpressError
 from fairpress.reporting.html import ModelFacts, Section, render
-from fairpress.reporting.rates_table import tables
+from fairpress.reporting.rates_table import RatesTable, tables
 from fairpress.reporting.tradeoff import Tradeoff, draw
 from fairpress.reporting.words import points, share
 from fairpress.store.content import Entry, Store
@@ -60,6 +60,8 @@ class Finished:
         Size, accuracy and bias of all recipes, where the study asks for it.
     claims
         The answers to its claims, as claims.json holds them.
+    tables, source
+        Label of a part → its tables of rates, and whose numbers stand beside ours.
     """
 
     folder: Path
@@ -72,6 +74,8 @@ class Finished:
     tasks: Mapping[str, Task]
     tradeoff: Tradeoff | None = None
     claims: Sequence[Mapping[str, Any]] = ()
+    tables: Sequence[tuple[str, Sequence[RatesTable]]] = ()
+    source: Mapping[str, Any] | None = None
 
 
 def write_report(
@@ -102,12 +106,32 @@ def write_report(
     models = tuple(
         m for label in facts if label in sized.values() for m in _sizes(label, facts[label], ready.layout)
     )
-    told = [json.loads(made[p.task.key].files[reported.BIAS]) for p in planned]
-    bias = tuple(findings(planned, told))
+    changes = [json.loads(made[p.task.key].files[reported.BIAS]) for p in planned]
+    bias = tuple(findings(planned, changes))
     tradeoff = _tradeoff(ready, report, outcome, store)
     claims = _claims(report, outcome, store)
+    leading = [(p.part, s.audit) for p, s in zip(planned, sections, strict=True) if p.about == "compressed"]
+    sizes, told = _bytes(facts), ready.config.published
+    made_tables = [
+        (
+            label,
+            list(tables(audit, {m: b for (p, m), b in sizes.items() if p == label}, _theirs(told, label))),
+        )
+        for label, audit in leading
+    ]
     done = Finished(
-        out, sections, tuple(planned), models, bias, _warnings(ready), outcome, tasks, tradeoff, claims
+        out,
+        sections,
+        tuple(planned),
+        models,
+        bias,
+        _warnings(ready),
+        outcome,
+        tasks,
+        tradeoff,
+        claims,
+        made_tables,
+        None if told is None else told.model_dump(),
     )
     several = len(joined) > 1 or "" not in joined
     predictions = {
@@ -166,7 +190,6 @@ def _files(
     ]
     sizes = _bytes(facts)
     charts = study_charts(leading, done, facts, sizes)
-    told = ready.config.published
     page = render(
         [
             # The words of a verdict are about compression.
@@ -184,16 +207,8 @@ def _files(
         tradeoff=drawn,
         claims=done.claims,
         charts=charts,
-        tables=[
-            (
-                label,
-                list(
-                    tables(audit, {m: b for (p, m), b in sizes.items() if p == label}, _theirs(told, label))
-                ),
-            )
-            for label, audit in leading
-        ],
-        source=None if told is None else told.model_dump(),
+        tables=done.tables,
+        source=done.source,
     )
     files = {
         "report.html": page.encode(),

@@ -1,0 +1,151 @@
+"""A model card as Hugging Face reads it: README.md with YAML front matter, whose model-index holds every group's rates."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fairpress.auditing.result import Audit, Comparison, GroupComparison, GroupRates
+from fairpress.auditing.sentences import group_name
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.reporting.markdown import escape
+from fairpress.reporting.words import METRIC, SYMBOL, WORD, meaning, points, share, who_pays
+
+RATES = ("accuracy", "tpr", "fpr", "selection_rate")
+
+
+def model_card(
+    audit: Audit,
+    model: str,
+    *,
+    dataset: str = "",
+    task: str = "tabular-classification",
+    facts: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """Return the card of one model of an audit.
+
+    Parameters
+    ----------
+    dataset
+        Its name.
+    task
+        As Hugging Face calls it: ``tabular-classification``, ``image-classification``.
+    facts
+        What else is known of the file, such as its size.
+    notes
+        Limits and sources, beside the audit's own.
+
+    Raises
+    ------
+    UserError
+        The audit has no such model.
+    """
+    found = {m.name: m for m in audit.models}
+    if model not in found:
+        raise UserError(f"the audit has no model {model!r}." + did_you_mean(model, list(found)))
+    rates = found[model]
+    compared = next((c for c in audit.comparisons if c.compressed == model), None)
+    parts = [_front(audit, model, dataset, task), f"# {escape(model)}\n", *_verdict(audit, compared)]
+    parts += ["## Group by group\n", _table(audit, [rates.overall, *rates.groups], compared)]
+    parts += ["## What it is\n", *_facts(audit, dataset, facts or {}), "## Limits\n"]
+    limits = [
+        "A label can be biased itself. Where groups differ in base rates, error rates and predictive values cannot all be "
+        "equal.",
+        "A group with too few rows is named and never counted as fair.",
+        *audit.notes,
+        *notes,
+    ]
+    parts += [f"* {escape(note)}" for note in dict.fromkeys(limits)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _front(audit: Audit, model: str, dataset: str, task: str) -> str:
+    from ruamel.yaml import YAML
+
+    found = next(m for m in audit.models if m.name == model)
+    metrics: list[dict[str, Any]] = [
+        {"type": rate, "value": round(e.value, 6), "name": f"{METRIC[rate]}, {group_name(g.values)}"}
+        for g in (found.overall, *found.groups)
+        for rate in RATES
+        if rate in g.rates and (e := g.rates[rate]).value is not None
+    ]
+    name = dataset or "table of predictions"
+    result = {
+        "task": {"type": task, "name": f"predicts {audit.label}"},
+        "dataset": {"name": name, "type": name, "split": "test"},
+        "metrics": metrics,
+    }
+    head = {
+        "library_name": "onnx",
+        "pipeline_tag": task,
+        "tags": ["onnx", "fairness", "fairpress"],
+        "metrics": ["accuracy"],
+        "model-index": [{"name": model, "results": [result]}],
+    }
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.allow_unicode, yaml.width = False, True, 4096
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(head, stream)
+    return f"---\n{stream.getvalue()}---\n"
+
+
+def _verdict(audit: Audit, compared: Comparison | None) -> list[str]:
+    if compared is None:
+        return [f"The baseline of an audit of {audit.rows:,} test rows: what others are compared with.\n"]
+    uneven = ", and some groups pay more than others" if compared.disparate else ""
+    return [
+        f"**{SYMBOL[compared.verdict]} {WORD[compared.verdict]}**, against {escape(audit.baseline)}{uneven}.\n",
+        f"**Who pays:** {escape(who_pays(compared))}\n",
+        f"**What to do:** {escape(meaning(compared.verdict, audit.margin))}\n",
+    ]
+
+
+def _table(audit: Audit, groups: Sequence[GroupRates], compared: Comparison | None) -> str:
+    rates = [r for r in RATES if r in groups[0].rates]
+    losses: dict[tuple[tuple[str, object], ...], GroupComparison] = {}
+    if compared is not None:
+        told = (compared.overall, *(g for a in compared.attributes for g in a.groups))
+        losses = {tuple(g.values.items()): g for g in told}
+    head = ["group", "n", *(METRIC[r] for r in rates)]
+    if compared is not None:
+        head += [
+            f"points of {METRIC[audit.metrics[0]]} lost",
+            "of 1,000 lose / gain a correct answer",
+            "verdict",
+        ]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for g in groups:
+        row = [escape(group_name(g.values)), f"{g.n:,.0f}", *(_cell(share(g.rates[r])) for r in rates)]
+        loss = losses.get(tuple(g.values.items()))
+        if compared is not None and loss is not None:
+            lose, gain = (
+                1000 * x / loss.flips.n if loss.flips.n else 0.0
+                for x in (loss.flips.right_to_wrong, loss.flips.wrong_to_right)
+            )
+            row += [_cell(points(loss.losses[0].estimate)), f"{lose:.0f} / {gain:.0f}"]
+            row.append(f"{SYMBOL[loss.verdict]} {WORD[loss.verdict]}")
+        lines.append(f"| {' | '.join(row)} |")
+    intervals = (
+        f"Intervals at {100 * audit.confidence:g} %; a loss above {100 * audit.margin:g} points is harm."
+    )
+    seeds = f" Mean over {audit.seeds} training seeds." if audit.seeds else ""
+    return "\n".join([*lines, "", intervals + seeds, ""])
+
+
+def _cell(text: str) -> str:
+    return "not estimable" if text.startswith("not estimable") else text
+
+
+def _facts(audit: Audit, dataset: str, facts: Mapping[str, str]) -> list[str]:
+    told = {
+        **({"data": dataset} if dataset else {}),
+        "label": f"{audit.label}" + (f", positive: {audit.positive}" if audit.positive else ""),
+        "test rows": f"{audit.rows:,}",
+        "sensitive attributes": ", ".join(audit.attributes),
+        **facts,
+        **{k: str(v) for k, v in audit.provenance.items()},
+    }
+    return [*(f"* **{escape(k)}:** {escape(v)}" for k, v in told.items()), ""]
