@@ -210,6 +210,22 @@ def test_a_group_is_held_against_the_rest_and_against_another_so_many_times(one)
     assert smallest.groups == (min("AB", key=lambda g: (race == g).sum()),)
 
 
+def test_an_interval_stays_within_what_rates_can_be():
+    rng = np.random.default_rng(0)
+    cell = rng.integers(0, 2, 30)
+    noisy = rng.random((2, 2, 30)) < rng.random((2, 2, 1))
+    sums = crossed_products(noisy.astype(float), cell, 2)
+    unit = np.zeros((2, 2, 2, 2))
+    for m in (0, 1):
+        unit[m, np.arange(2), np.arange(2), m] = 1
+    change_ = Extremes(sums, [Term(1.0, gap(unit[1])), Term(-1.0, gap(unit[0]))])
+    low, high = change_.interval(0.95)
+    assert (low, high) == (-1.0, 1.0)
+    alone = Extremes(sums, [Term(1.0, gap(unit[1]))]).interval(0.95)
+    assert alone[0] >= 0
+    assert alone[1] <= 1
+
+
 def test_the_test_over_networks_is_scipys_permutation_of_signs():
     values = np.random.default_rng(3).normal(0.4, 1, 9)
     p, smallest, size = over_networks(values, 0.1, 9, 0.95)

@@ -74,9 +74,22 @@ class Extremes:
         return float((self.weights * self.sums.rates).sum())
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Return the two-sided interval."""
+        """Return the two-sided interval, within what rates between 0 and 1 allow."""
         alpha = 1 - confidence
-        return -self._upper(-1, alpha), self._upper(1, alpha)
+        least, most = self._possible()
+        return max(least, -self._upper(-1, alpha)), min(most, self._upper(1, alpha))
+
+    def _possible(self) -> tuple[float, float]:
+        """Return the smallest and largest sum that rates between 0 and 1 can have."""
+        least = most = 0.0
+        for term in self.terms:
+            high = np.maximum(term.candidates, 0).sum(axis=(1, 2)).max()
+            low = np.minimum(term.candidates, 0).sum(axis=(1, 2)).max()
+            if len(term.candidates) > 1 and np.allclose(term.candidates.sum(axis=0), 0):
+                low = 0.0  # of opposite candidates one is not negative
+            ends = sorted((term.coefficient * low, term.coefficient * high))
+            least, most = least + ends[0], most + ends[1]
+        return least, most
 
     def p_two_sided(self, bound: float = 0.0) -> float:
         """Return the smallest α whose interval excludes the bound, not below 1e-8."""
