@@ -451,7 +451,7 @@ def test_what_the_command_line_takes_away_is_no_mistake_in_the_file():
     layout = plan(config, lambda d, f: "")
     facts = {"compas": DataFacts("compas", "", "yes", {}, False, [], [])}
     params, inputs = claims_params(config, layout, facts, lambda p, m: (0,), lambda p, s: None)
-    assert "no recipe 'prune-80'" in params["claims"]["pruning-raises-bias"]["reason"]
+    assert "no recipe 'prune-80'" in params["claims"]["pruning-raises-bias-by-race"]["reason"]
     assert inputs == []
 
 
