@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from fairpress import cli
-from fairpress.auditing.warehouse import is_address, shown
+from fairpress.auditing.warehouse import _said, _secrets, is_address, shown
 from fairpress.audits import audit
 from fairpress.core.errors import UserError
 from fairpress.demonstration import table as made
@@ -70,6 +70,13 @@ def test_no_secret_is_told_and_what_is_wrong_is_one_sentence(database, capsys, t
     )
     assert is_address("postgres://x/y")
     assert not is_address("C:/x/y.csv")
+    for address in ("postgres://me:secret/word@host/db/t", "postgres://me:secret#word@host/db/t"):
+        with pytest.raises(UserError, match="the postgres address cannot be read; write") as error:
+            audit(address, **ASKED)
+        assert "secret" not in str(error.value)
+    told = ValueError(f"{'x' * 190} s@cret-word dapi123")
+    hidden = _secrets("postgres://me:s%40cret-word@host/db/t?http_path=/x&access_token=dapi123")
+    assert _said(told, hidden) == f": {'x' * 190} … …"
     cases = {
         "duckdb:///": "end the address with the table's name",
         f"duckdb://{database}/absent": "has no table 'absent' that can be read",

@@ -167,6 +167,32 @@ def test_nothing_outside_the_folder_is_read(path, root, visitor):
     assert inside(root, "made/audit.json") == (root / "made/audit.json").resolve()
 
 
+@pytest.mark.parametrize(
+    "name", ["card.json", "study.json", "audit.json", "models.json", "progress.json", "predictions.parquet"]
+)
+def test_a_link_out_of_a_folder_is_not_read_on_any_page(name, tmp_path):
+    root = tmp_path / "root"
+    make_study(root / "s")
+    make_model(root / "m")
+    secret = json.dumps(
+        {"name": "SECRET123", "auths": "SECRET123", "recipe": "SECRET123", "command": "SECRET123"}
+    )
+    (tmp_path / "secret.json").write_text(secret)
+    link = root / ("m" if name == "card.json" else "s") / name
+    link.unlink(missing_ok=True)
+    link.symlink_to(tmp_path / "secret.json")
+    visitor = TestClient(create_app(root), base_url=HERE, raise_server_exceptions=False)
+    for page in (
+        "",
+        "study/s",
+        "model/m",
+        "chart/s",
+        "network/1/s",
+        "compare/s?part=&first=fp32&second=int8",
+    ):
+        assert "SECRET123" not in visitor.get(f"/{page}").text, page
+
+
 def test_only_this_machines_names_are_answered_and_nothing_is_changed(visitor):
     for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80"):
         assert visitor.get("/", headers={"host": host}).status_code == 400

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from fairpress.auditing.source import Counted, Decision, Source, counted
 from fairpress.core.errors import UserError
@@ -28,8 +28,17 @@ def is_ibis(table: Any) -> bool:
 
 
 def shown(address: str) -> str:
-    """Return an address without user, password and options, for messages and reports."""
+    """Return an address without user, password and options, for messages and reports.
+
+    Raises UserError where they cannot be told apart from the rest; the sentence holds nothing of the address.
+    """
+    scheme, _, rest = address.partition("://")
     parts = urlsplit(address)
+    if "#" in rest or "@" in (parts.path + parts.query) or parts.netloc.count("@") > 1:
+        raise UserError(
+            f"the {scheme} address cannot be read; write / # ? @ in a user or password in percent form (%2F %23 %3F %40), "
+            "or leave both out and set them where the driver looks for them."
+        )
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"
 
@@ -51,6 +60,7 @@ class WarehouseSource(Source):
 
     def __init__(self, table: Any) -> None:
         self.relation, self._paths, self._table = "", [], None
+        self._secrets = _secrets(table) if isinstance(table, str) else ()
         self.name = shown(table) if isinstance(table, str) else _name(table)
         self._expression = _open(table, self.name) if isinstance(table, str) else table
         self.columns = {name: _kind(kind) for name, kind in self._expression.schema().items()}
@@ -144,7 +154,7 @@ class WarehouseSource(Source):
                 return expression.to_pyarrow()
         except Exception as error:  # each database has its own
             raise UserError(
-                f"{self.name} could not be counted ({type(error).__name__}{_said(error)})."
+                f"{self.name} could not be counted ({type(error).__name__}{_said(error, self._secrets)})."
             ) from None
 
 
@@ -171,7 +181,8 @@ def _open(address: str, name: str) -> Any:
         ) from None
     except Exception as error:  # each database has its own
         raise UserError(
-            f"nothing answers at {name} ({type(error).__name__}{_said(error, parts)}); are address and credentials right?"
+            f"nothing answers at {name} ({type(error).__name__}{_said(error, _secrets(address))}); "
+            "are address and credentials right?"
         ) from None
     try:
         with _quiet():
@@ -192,12 +203,21 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _said(error: Exception, parts: Any = None) -> str:
-    """Return the first line of an error, without what the address holds of user, password and options."""
-    line = (str(error).strip().splitlines() or [""])[0][:200]
-    for secret in filter(None, (parts.password, parts.username, parts.query) if parts is not None else ()):
+def _secrets(address: str) -> tuple[str, ...]:
+    """Return what an address holds of user, password and options, in percent form and plain, the longest first."""
+    parts = urlsplit(address)
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    values = [value for _, value in parse_qsl(parts.query)]
+    found = {user, password, parts.query, *values}
+    return tuple(sorted({f for t in found for f in (t, unquote(t)) if f}, key=len, reverse=True))
+
+
+def _said(error: Exception, secrets: Sequence[str] = ()) -> str:
+    """Return the first line of an error, without secrets."""
+    line = (str(error).strip().splitlines() or [""])[0]
+    for secret in secrets:
         line = line.replace(secret, "…")
-    return f": {line}" if line else ""
+    return f": {line[:200]}" if line else ""
 
 
 def _name(table: Any) -> str:

@@ -22,11 +22,11 @@ from fairpress.core.estimate import Estimate
 from fairpress.dashboard import live
 from fairpress.dashboard.catalogue import AUDIT, CARD, ONNX, STUDY, look
 from fairpress.dashboard.files import read_json
-from fairpress.dashboard.inside import inside
+from fairpress.dashboard.inside import inside, own
 from fairpress.dashboard.told import OVERALL, Choice, Compared, Told, page_of
 from fairpress.reporting import words
 from fairpress.reporting.across import Line, across
-from fairpress.studies.progress_file import read_progress
+from fairpress.studies.progress_file import PROGRESS, read_progress
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -97,8 +97,8 @@ class _Pages:
 
     def study(self, request: Request) -> Response:
         path, folder = self._folder(request)
-        progress = read_progress(folder)
-        told = Told(folder) if (folder / STUDY).is_file() else None
+        progress = read_progress(folder) if own(folder / PROGRESS, folder) else None
+        told = Told(folder) if read_json(folder / STUDY) is not None else None
         if told is None and progress is None:
             raise HTTPException(404)
         choice = _choice(request)
@@ -148,9 +148,10 @@ class _Pages:
     def model(self, request: Request) -> Response:
         path, folder = self._folder(request)
         card = read_json(folder / CARD)
-        if not isinstance(card, dict) or not (folder / ONNX).is_file():
+        onnx = folder / ONNX
+        if not isinstance(card, dict) or not onnx.is_file() or not own(onnx, folder):
             raise HTTPException(404)
-        size = (folder / ONNX).stat().st_size
+        size = onnx.stat().st_size
         files = sorted(f.name for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
         return _html("model.html.j2", title=path, path=path, card=card, size=size, files=files, refresh=False)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fairpress.auditing.verdict import WORST_FIRST
 from fairpress.dashboard.files import read_json
-from fairpress.dashboard.inside import inside
+from fairpress.dashboard.inside import inside, own
 from fairpress.studies.progress_file import PROGRESS, Progressing, read_progress
 
 STUDY, AUDIT, MODELS, CARD, ONNX = "study.json", "audit.json", "models.json", "card.json", "model.onnx"
@@ -80,7 +80,7 @@ def _within(top: Path, path: Path) -> bool:
 
 def _study(path: Path, where: str) -> Study:
     told = _mapping(read_json(path / STUDY))
-    progress = read_progress(path)
+    progress = read_progress(path) if own(path / PROGRESS, path) else None
     audits = _mapping(read_json(path / AUDIT)).values()
     found = {
         str(c.get("verdict"))

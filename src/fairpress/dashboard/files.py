@@ -1,4 +1,4 @@
-"""JSON files, read once as long as they stay what they are."""
+"""JSON files of a folder, read once as long as they stay what they are."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from fairpress.dashboard.inside import own
+
 
 def read_json(path: Path) -> Any:
-    """Return a file's content; None where there is none, or where it is no JSON."""
+    """Return a file's content; None where there is none, where it is no JSON, or where it is a link out of its folder."""
     try:
+        if not own(path, path.parent):
+            return None
         found = path.stat()
     except OSError:
         return None

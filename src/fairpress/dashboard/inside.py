@@ -22,3 +22,8 @@ def inside(root: Path, relative: str) -> Path | None:
     except (OSError, RuntimeError, ValueError):
         return None
     return found if found == top or top in found.parents else None
+
+
+def own(path: Path, folder: Path) -> bool:
+    """Tell whether a file that stands in a folder also lies there: a symbolic link may lead anywhere."""
+    return folder.resolve() in path.resolve().parents

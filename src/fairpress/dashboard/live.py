@@ -9,6 +9,7 @@ from typing import Any
 
 from fairpress.auditing.run import audit
 from fairpress.core.errors import UserError
+from fairpress.dashboard.inside import own
 from fairpress.dashboard.told import Network, Told
 from fairpress.reporting.html import Section, render
 from fairpress.studies.output import slug
@@ -43,7 +44,7 @@ def of_two(told: Told, part: str, first: str, second: str) -> str:
 def _report(told: Told, part: str, first: str, second: str, title: str, only: tuple[int, int] | None) -> str:
     single = told.folder / "predictions.parquet"
     path = single if single.is_file() else told.folder / "predictions" / f"{slug(part)}.parquet"
-    if not path.is_file():
+    if not path.is_file() or not own(path, told.folder):
         raise UserError("this study's folder has no predictions to compare.")
     found = _like(told, part)
     asked = (

@@ -150,10 +150,10 @@ def open_store(address: str | Path) -> Store:
     if "://" not in text:
         return Store(text)
     parts = urlsplit(text)
-    if parts.password or parts.query:
+    if parts.password or parts.query or "@" in parts.path or "::" in text:
         raise UserError(
-            "the store's address holds credentials or options; leave them out, and set them where its file system looks "
-            "for them, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL."
+            "the store's address holds credentials, options or a chain; leave them out, and set them where its file system "
+            "looks for them, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL."
         )
     return Store(parts.path) if parts.scheme == "file" else RemoteStore(text)
 

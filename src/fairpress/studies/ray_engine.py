@@ -90,6 +90,7 @@ class RayEngine:
             ray.exceptions.LocalRayletDiedError,
         )
         self._looked, self._slots = 0.0, 1
+        self.versions = versions()
         _knock(address)
         try:
             ray.init(
@@ -182,7 +183,7 @@ class RayTask:
     def submit(self, task: Task, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         ray = self._engine._ray
         remote = ray.remote(there).options(**self._engine.options(task))
-        self._reference = remote.remote(os.getcwd(), work, *arguments)
+        self._reference = remote.remote(os.getcwd(), self._engine.versions, work, *arguments)
         future: Future[Any] = self._reference.future()
         return future
 
@@ -198,8 +199,14 @@ class RayTask:
         self._reference = None
 
 
-def there(folder: str, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Call `work` on a node, in the driver's folder where the node has it too: a user's table may lie below it."""
+def there(folder: str, wanted: Mapping[str, str], work: Callable[..., Any], *arguments: Any) -> Any:
+    """Call `work` on a node, in the driver's folder where the node has it too: a user's table may lie below it.
+
+    A node with other versions is refused, one that joined later too: its results would stand under the driver's keys.
+    """
+    here = versions()
+    if here != wanted:
+        return 0.0, _difference(socket.gethostname(), "", here, wanted)
     if os.path.isdir(folder):
         os.chdir(folder)
     return work(*arguments)
@@ -207,10 +214,17 @@ def there(folder: str, work: Callable[..., Any], *arguments: Any) -> Any:
 
 def see(address: str, key: str) -> dict[str, str]:
     """Return what a node is: whether it sees an entry of the store, and its versions."""
+    return {"store": "seen" if open_store(address).has(key) else "not seen", **versions()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of everything that results are kept under."""
     from importlib import metadata
 
-    found: dict[str, str] = {"store": "seen" if open_store(address).has(key) else "not seen"}
-    for name in ("fairpress", "torch", "onnxruntime", "numpy"):
+    from fairpress.studies.plan import LIBRARIES
+
+    found: dict[str, str] = {}
+    for name in ("fairpress", *sorted({name for names in LIBRARIES.values() for name in names})):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -237,7 +251,7 @@ def _silent(address: str, why: str) -> UserError:
 
 
 def _difference(name: str, address: str, said: Mapping[str, str], own: Mapping[str, str]) -> str:
-    if said["store"] != own["store"]:
+    if said.get("store") != own.get("store"):
         return (
             f"node {name} does not see the store {address}; give --store a folder that all hosts share, or an address "
             "such as s3://bucket/runs."
