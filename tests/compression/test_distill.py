@@ -50,6 +50,10 @@ def test_rows_of_the_group_that_is_further_away_come_to_weigh_more(hold):
         assert float(second.detach()) > float(first.detach())
     facts = term.facts(0)
     assert facts["divergence"][0] > facts["divergence"][1] > 0
+    assert facts["weights"] == [1.0, 1.0]  # of the epoch that is over
+    trained_with = term.weights[0].tolist()
+    term.epoch()
+    assert term.facts(0)["weights"] == trained_with
 
 
 def test_a_student_is_smaller_goes_on_like_any_network_and_is_quantized():

@@ -330,6 +330,37 @@ def test_many_seeds_decide_both_ways_and_a_paired_architecture_counts_as_network
     assert all(a.p_adjusted >= a.p for a in found)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"of": ["model=big", "recipe=int8"], "against": ["model=small", "recipe=int8"]},
+        {"of": "recipe=int8", "along": {"model": ["small", "middle", "big"]}},
+    ],
+)
+def test_models_whose_change_is_compared_are_one_unit_a_seed(asked):
+    config, layout = study(**asked, quantity="accuracy_gap", change=True)
+    claim, tables = config.claims["c"], {}
+    for part, loss in (("big", 0.25), ("middle", 0.15), ("small", 0.05)):
+        tables[part] = table(5, 4000, fp32=0.9, int8={"A": 0.9, "B": 0.9 - loss})
+    found = resolve(claim, config, layout)
+    told = measured(claim, {p: tables[p] for p in found.needed()}, found.effect)
+    assert (told.per_seed, told.smallest_p) == (1, 2 / 2**5)
+    assert told.size.n == 5
+    assert told.effect.low > 0
+    assert told.p == 2 / 2**5  # both gaps rise, one more than the other, under all seeds
+
+
+def test_a_group_that_is_not_there_is_said(one):
+    effect = {("", "small"): 1.0, ("", "fp32"): -1.0}
+    for claim in (
+        change("accuracy_gap", groups=("A", "B", "Cc")),
+        change("loss", group="smallest", groups=("A", "Cc")),
+    ):
+        found = measured(claim, {"": one}, effect)
+        assert found.effect.value is None
+        assert found.effect.reason == "there is no group 'Cc'; there are A, B"
+
+
 def test_what_is_won_back_is_a_share_of_what_was_lost():
     t = table(8, 4000, fp32=0.9, int4={"A": 0.9, "B": 0.7}, fair={"A": 0.9, "B": 0.85})
     claim = change("accuracy_gap", against="recipe=int4", recovers=0.5)
@@ -439,6 +470,22 @@ def test_what_a_claim_names_wrongly_is_said_with_its_line(claim, said, tmp_path)
         ({"of": "recipe=int8", "quantity": "loss", "change": True}, "leave `change` out"),
         ({"of": "recipe=int8", "recovers": 0.5}, "`recovers` needs `against`"),
         ({"along": {"recipe": ["int8", "int4"]}}, "three or more"),
+        *(
+            ({"of": "recipe=int8", "quantity": q, "metric": "fpr"}, "`metric` goes with")
+            for q in ("accuracy", "flips", "lost_answers", "demographic_parity_difference", "pairwise_bias")
+        ),
+        *(
+            ({"quantity": "sensitivity_depth", **more}, "leave `against` and `along` out")
+            for more in (
+                {"of": "recipe=mixed", "against": "recipe=int8"},
+                {"of": "recipe=mixed", "against": "placebo"},
+                {"along": {"recipe": ["mixed", "int8", "int4"]}},
+            )
+        ),
+        (
+            {"of": "recipe=int8", "quantity": "loss", "group": "A", "times": 2.7},
+            "`times` needs `against_group`",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(claim, said):

@@ -44,6 +44,7 @@ class Distillation:
         self.teach, self.temperature, self.weight = teach, temperature, weight
         self.shares, self.step, self.hold = shares, step, hold
         self.weights = None if shares is None else torch.ones_like(shares)
+        self.used = self.weights
         self._wanted: Tensor | None = None
         self._sums = None if shares is None else torch.zeros_like(shares)
         self._rows = None if shares is None else torch.zeros_like(shares)
@@ -79,6 +80,7 @@ class Distillation:
         """Let rows of groups that are further from their teacher weigh more in the next epoch."""
         if self.weights is None or self._sums is None or self._rows is None or self.shares is None:
             return
+        self.used = self.weights.clone()
         self.divergence = self._sums / self._rows.clamp_min(1)
         seen = self._rows > 0
         average = self._sums.sum(1, keepdim=True) / self._rows.sum(1, keepdim=True).clamp_min(1)
@@ -102,11 +104,11 @@ class Distillation:
         self.weights = tensors.get("weights")
 
     def facts(self, network: int) -> dict[str, Any]:
-        """Return what a card says: the last epoch's divergence from the teacher and the weight, group by group."""
-        if self.weights is None or self.divergence is None:
+        """Return what a card says: the last epoch's divergence from the teacher and its weight, group by group."""
+        if self.used is None or self.divergence is None:
             return {}
         return {
             "divergence": self.divergence[network].tolist(),
-            "weights": self.weights[network].tolist(),
+            "weights": self.used[network].tolist(),
             "hold": self.hold,
         }

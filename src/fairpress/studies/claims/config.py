@@ -25,6 +25,8 @@ Quantity = Literal[
 ]
 LOSSES = ("loss", "worst_group_loss", "loss_gap", "flips", "lost_answers")
 """Quantities that are measured against the baseline on the same rows, so that nothing else is needed."""
+OF_A_METRIC = ("loss", "worst_group_loss", "loss_gap")
+"""Quantities that are the loss of a metric; all others say themselves what is measured."""
 SINGLE = ("sensitivity_depth",)
 """Quantities of one network by itself that 0 is the yardstick of."""
 GROUPLESS = ("accuracy", "sensitivity_depth")
@@ -99,6 +101,10 @@ class Claim(BaseModel):
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
+        if self.metric != "accuracy" and self.quantity not in OF_A_METRIC:
+            raise ValueError(f"`metric` goes with the quantities {', '.join(OF_A_METRIC)}")
+        if self.quantity in SINGLE and (self.against is not None or self.along is not None):
+            raise ValueError(f"{self.quantity} is held against 0; leave `against` and `along` out")
         if self.along is not None:
             if self.against is not None or self.recovers is not None:
                 raise ValueError("a claim with `along` has no `against` and no `recovers`")
@@ -112,6 +118,8 @@ class Claim(BaseModel):
             raise ValueError("`group` goes with the quantity `loss`")
         if self.against_group is not None and self.group is None:
             raise ValueError("`against_group` needs `group`")
+        if self.times != 1.0 and self.against_group is None:
+            raise ValueError("`times` needs `against_group`: whose loss is taken so many times")
         if self.change and self.quantity in (*LOSSES, *SINGLE):
             raise ValueError(f"{self.quantity} is no level that could change; leave `change` out")
         if self.recovers is not None and (self.against is None or self.quantity in SINGLE):

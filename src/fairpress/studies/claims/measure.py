@@ -15,7 +15,7 @@ from fairpress.auditing.people_products import people_products
 from fairpress.auditing.seeds import hedges_g_z, sign_flip_test
 from fairpress.auditing.studentized import Floats
 from fairpress.core.estimate import Estimate
-from fairpress.studies.claims.config import LOSSES, Claim
+from fairpress.studies.claims.config import LOSSES, OF_A_METRIC, Claim
 from fairpress.studies.claims.resolve import Resolved, Trial
 from fairpress.studies.plan import BASELINE
 
@@ -104,6 +104,10 @@ def measure(
         return _tested(theta, claim.than, estimate, made, confidence, counts)
     except _NotEstimable as why:
         return Measured(Estimate.not_estimable(str(why), made.rows), **counts, groups=made.names)
+
+
+def _no_group(name: str, names: Sequence[str]) -> _NotEstimable:
+    return _NotEstimable(f"there is no group {name!r}; there are {', '.join(names)}")
 
 
 def _tested(
@@ -230,15 +234,24 @@ class _Arrays:
     def units(self, theta: Extremes) -> tuple[Floats, int]:
         """Return the effect of each pair of networks, and how many of them a seed has.
 
-        Where the weights of every part sum to nothing, networks are paired within their part; else there is one a seed.
+        Networks are paired within their part where every part answers the same question by itself: the weights are the
+        same in all and sum to nothing in each. Else there is one a seed.
         """
         by_seed = theta.sums.seed_sums / theta.sums.rows[:, None, None]
         weights = theta.weights
         parts = [[self._place[(p, r)] for r in recipes] for p, recipes in self.needed.items()]
         own = np.stack([np.einsum("cm,cms->s", weights[:, at], by_seed[:, at]) for at in parts])
-        if all(self._paired(p) for p in self.needed):
+        if self._alike() and all(self._paired(p) for p in self.needed):
             return np.asarray(own * len(parts)).ravel(), len(parts)
         return np.asarray(own.sum(axis=0)), 1
+
+    def _alike(self) -> bool:
+        """Return whether the effect weighs the same recipes alike in every part."""
+        asked = [
+            sorted((r, round(w, 9)) for (p, r), w in self.found.effect.items() if p == part)
+            for part in self.needed
+        ]
+        return all(own == asked[0] for own in asked)
 
     def _paired(self, part: str) -> bool:
         if self.claim.quantity in LOSSES and self.claim.against is None and self.claim.along is None:
@@ -316,7 +329,7 @@ class _Arrays:
                 raise _NotEstimable("no group has enough rows")
             return min(used, key=lambda i: int((index == i).sum()))
         if name not in names:
-            raise _NotEstimable(f"there is no group {name!r}; there are {', '.join(names)}")
+            raise _no_group(name, names)
         return names.index(name)
 
     def _used(self, names: list[str], index: np.ndarray, is_positive: np.ndarray) -> list[int]:
@@ -325,6 +338,9 @@ class _Arrays:
             sizes = sizes.sum(axis=0, keepdims=True)
         wanted = self.claim.groups
         if wanted is not None:
+            absent = [n for n in wanted if n not in names]
+            if absent:
+                raise _no_group(absent[0], names)
             return [i for i, n in enumerate(names) if n in wanted]
         return [i for i in range(len(names)) if sizes[:, i].min() >= LEAST_ROWS]
 
@@ -354,7 +370,7 @@ class _Arrays:
         at = self._place[trial]
         unit[np.arange(cells), np.arange(cells), at] = 1.0
         k = cells // 2
-        if quantity in ("worst_group_loss", "loss_gap", "loss"):
+        if quantity in OF_A_METRIC:
             base = np.zeros_like(unit)
             base[np.arange(cells), np.arange(cells), self._place[(trial[0], BASELINE)]] = 1.0
             # Positive is worse: fewer right answers, or more false positives.
