@@ -7,10 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
+from scipy.stats import binom
 
 import fairpress as fp
 from conftest import make_dataset
@@ -18,9 +22,11 @@ from fairpress import cli
 from fairpress.compression import apply
 from fairpress.core.errors import UserError
 from fairpress.models.mlp import Mlp
+from fairpress.searching import timing
 from fairpress.searching.budget import Budget
 from fairpress.searching.limits import Limits
 from fairpress.searching.run import search
+from fairpress.searching.table import markdown
 from fairpress.searching.written import save
 from fairpress.training.fit import FitConfig, fit
 
@@ -81,6 +87,79 @@ def test_the_same_search_again_makes_nothing_and_opens_nothing(found, base, data
     assert again.searched.openings == found.searched.openings
     with_another_limit = fp.search(base, data, max_group_loss=0.06, store=place, **ASKED)
     assert len(with_another_limit.searched.openings["judging"]) == 2
+
+
+def test_files_of_the_same_names_and_other_confidence_are_other_openings(base, data, tmp_path, monkeypatch):
+    make = apply.compress
+
+    def by_seed(bases, recipe, rows, seeds, say):
+        (made,) = make(bases, recipe, rows, seeds, say)
+        return (replace(made, onnx=_marked(made.onnx, str(seeds[0]))),)
+
+    monkeypatch.setattr(apply, "compress", by_seed)
+    monkeypatch.setattr(
+        timing, "measure", lambda contestants, *_, **__: [_timing(c.model, 1.0) for c in contestants]
+    )
+    asked = {**ASKED, "budget": 1, "max_group_loss": 0.05, "store": tmp_path}
+    first, second, sure = (
+        fp.search(base, data, **{**asked, **more}).searched.openings["judging"]
+        for more in ({"seed": 1}, {"seed": 2}, {"seed": 2, "confidence": 0.9})
+    )
+    assert [len(o) for o in (first, second, sure)] == [1, 2, 3]
+    assert [o["sequence"] for o in sure] == [["int8"]] * 3
+    assert len({o["files"][0] for o in sure}) == 2
+    assert sorted(o["confidence"] for o in sure) == [0.9, 0.95, 0.95]
+
+
+def _timing(name: str, milliseconds: float) -> SimpleNamespace:
+    return SimpleNamespace(model=name, seconds=[1e-3 * milliseconds] * 20, median=1e-3 * milliseconds)
+
+
+def _marked(onnx_bytes: bytes, mark: str) -> bytes:
+    model = onnx.load_from_string(onnx_bytes)
+    model.graph.doc_string = mark
+    return model.SerializeToString()
+
+
+def test_the_page_adds_up_what_each_opening_risked(found):
+    openings = [{"at": "2026", "sequence": ["int8"], "confidence": c} for c in (0.95, 0.8)]
+    page = markdown(replace(found, searched=replace(found.searched, openings={"judging": openings})))
+    assert "opened 2 times for this baseline in this store" in page
+    assert "is at most 25%, not 5%, if their limits did not depend on what earlier openings said" in page
+
+
+def test_latency_is_judged_by_a_timing_that_did_not_choose(base, data, place, monkeypatch):
+    """The first timing is lucky, those of the same file after it are not."""
+    timed = set()
+
+    def lucky_at_first(contestants, batch, *, rounds=None, seconds):
+        found = [_timing(c.model, 2.0 if c.model in timed else 0.5) for c in contestants]
+        timed.update(c.model for c in contestants)
+        return found
+
+    monkeypatch.setattr(timing, "measure", lucky_at_first)
+    with pytest.raises(fp.ConstraintNotMet, match="max_latency_ms: at most 2 ms") as refused:
+        fp.search(base, data, max_group_loss=0.05, max_latency_ms=1.0, store=place, **ASKED)
+    searched = refused.value.searched
+    assert [t.latency_ms for t in searched.trials] == [0.5] * len(searched.trials)
+    assert [j.trial.latency_ms for j in searched.judged] == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("confidence", "rounds", "bound"), [(0.8, 20, 13), (0.95, 20, 15), (0.99, 20, 16), (0.999, 10, 10)]
+)
+def test_the_bound_of_a_latency_has_the_confidence_asked_for(monkeypatch, confidence, rounds, bound):
+    """Ranks of the one-sided bound of a median: P(Binomial(n, ½) ≥ rank) ≤ 1 − confidence; seven rounds hold 99.2 %."""
+
+    def times(contestants, batch, *, rounds, seconds):
+        count = 20 if rounds is None else rounds
+        return [SimpleNamespace(model="m", seconds=np.arange(count) + 1.0, median=count / 2)]
+
+    monkeypatch.setattr(timing, "measure", times)
+    _, upper = timing.milliseconds({"m": b""}, np.zeros((1, 1)), confidence)["m"]
+    assert upper == pytest.approx(1e3 * bound)
+    assert binom.sf(bound - 1, rounds, 0.5) <= 1 - confidence
+    assert bound == rounds or binom.sf(bound - 2, rounds, 0.5) > 1 - confidence
 
 
 def test_the_folder_tells_how_it_was_found(found, tmp_path):

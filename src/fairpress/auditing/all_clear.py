@@ -34,7 +34,7 @@ def ruled_out(loss: Studentized, moved: Floats, margin: float, confidence: float
         return np.asarray(loss.estimable & below & (score < -t_quantile(loss.df, confidence)))
 
 
-def score_statistic(loss: Studentized, moved: Floats, margin: float) -> Floats:
+def score_statistic(loss: Studentized, moved: Floats, margin: Floats | float) -> Floats:
     """Return (ℓ − δ + ¼/n) over the standard error under a true loss of δ.
 
     With shares b of losses and c of gains, the variance of a flip is 2q + δ(1 − δ), q the share of gains that is likeliest
@@ -43,7 +43,8 @@ def score_statistic(loss: Studentized, moved: Floats, margin: float) -> Floats:
     n = loss.effective_n
     lost, gained = np.maximum((moved + loss.value) / 2, 0), np.maximum((moved - loss.value) / 2, 0)
     linear = (2 - lost + gained) * margin - lost - gained
-    q = (np.sqrt(linear**2 + 8 * gained * margin * (1 - margin)) - linear) / 4
+    # Never below 0 but by rounding, where the margin is negative.
+    q = (np.sqrt(np.maximum(linear**2 + 8 * gained * margin * (1 - margin), 0)) - linear) / 4
     with np.errstate(divide="ignore", invalid="ignore"):
         p12, p21 = (lost * n + 1) / (n + 2), (gained * n + 1) / (n + 2)
         estimated = p12 + p21 - (p12 - p21) ** 2

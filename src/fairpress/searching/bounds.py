@@ -20,6 +20,7 @@ from fairpress.auditing.rows_needed import rows_to_decide
 from fairpress.auditing.sentences import group_name
 from fairpress.auditing.studentized import Floats, Studentized, t_tail
 from fairpress.searching.limits import GAPS
+from fairpress.searching.rises import rise
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 EVERYBODY = ""
@@ -205,39 +206,46 @@ def _gaps(
     """Return a bound for each ordered pair of groups: a gap is small only if no difference is large.
 
     A rise G₁ − G₀ is at most the change of the difference of the two groups that are furthest apart afterwards, whichever
-    these are: it is small if no pair's change is large. That errs on the safe side.
+    these are: it is small if no pair's change is large (`rises`). That errs on the safe side.
     """
     groups, index = evidence.cells.groups(attribute)
-    if name.endswith("_rise"):
+    rising = name.endswith("_rise")
+    if rising:
         x = evidence.change(CANDIDATE, BASELINE, metric, index, len(groups))
+        moved = evidence.flip_share(CANDIDATE, BASELINE, metric, index, len(groups))
     else:
         x = evidence.smoothed(CANDIDATE, metric, index, len(groups))
     judged = asked.rows[attribute, metric]
     own = [i for i, values in enumerate(groups) if group_name(values) in judged and x.estimable[i]]
     names = [group_name(values) for values in groups]
+    pairs = [(i, j) for i in own for j in own if i != j]
+    if not pairs:
+        return []
+    first, second = (np.array(side) for side in zip(*pairs, strict=True))
+    d = x[first] - x[second]
+    if rising:
+        upper, p = rise(x[first], x[second], (moved[first], moved[second]), limit, asked.confidence)
+        wide = (upper - d.value) / special.ndtri(asked.confidence)
+    else:
+        upper, p, wide = d.upper(asked.confidence), t_tail(d.df, (limit - d.centre) / d.se), d.se
     out = []
-    for i in own:
-        for j in own:
-            if i == j:
-                continue
-            d = x[np.array([i])] - x[np.array([j])]
-            value, se = float(d.value[0]), float(d.se[0])
-            n = float(min(x.n[i], x.n[j]))
-            rows = min(judged[names[i]], judged[names[j]])
-            out.append(
-                Bound(
-                    name,
-                    limit,
-                    f"{names[i]} against {names[j]}",
-                    metric,
-                    value,
-                    float(d.upper(asked.confidence)[0]),
-                    float(t_tail(d.df, (limit - d.centre) / d.se)[0]),
-                    n,
-                    _needed(value, se, n, limit, asked),
-                    _risk(limit - value, se * np.sqrt(n / rows), asked),
-                )
+    for k, (i, j) in enumerate(pairs):
+        value, n = float(d.value[k]), float(min(x.n[i], x.n[j]))
+        rows = min(judged[names[i]], judged[names[j]])
+        out.append(
+            Bound(
+                name,
+                limit,
+                f"{names[i]} against {names[j]}",
+                metric,
+                value,
+                float(upper[k]),
+                float(p[k]),
+                n,
+                _needed(value, float(wide[k]), n, limit, asked),
+                _risk(limit - value, float(d.se[k]) * np.sqrt(n / rows), asked),
             )
+        )
     return out
 
 

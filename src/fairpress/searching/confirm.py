@@ -80,18 +80,26 @@ def sequence(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
     return out
 
 
-def in_order(steps: Sequence[Trial], evidence_of: Callable[[Trial], Evidence], asked: Asked) -> list[Judged]:
-    """Return what was judged, in order, up to and including the first candidate that failed."""
+def in_order(
+    steps: Sequence[Trial],
+    evidence_of: Callable[[Trial], Evidence],
+    asked: Asked,
+    timed: Callable[[Trial], Trial] = lambda trial: trial,
+) -> list[Judged]:
+    """Return what was judged, in order, up to and including the first candidate that failed.
+
+    `timed` measures a candidate's latency anew where it is limited: the timing that chose it flatters it.
+    """
     judged: list[Judged] = []
     for trial in steps:
-        judged.append(judge_one(trial, evidence_of(trial), asked))
+        judged.append(judge_one(timed(trial), evidence_of(trial), asked))
         if not judged[-1].kept:
             break
     return judged
 
 
 def judge_one(trial: Trial, evidence: Evidence, asked: Asked) -> Judged:
-    """Return what rows say of one candidate; the file's own limits stay as they were measured."""
+    """Return what rows say of one candidate; the file's own limits stay as the trial has them."""
     own = [b for b in trial.bounds if b.who == THE_FILE]
     shown = _losses_shown(evidence, asked) if "max_group_loss" in asked.limits else ()
     return Judged(trial, (*bounds_of(evidence, asked), *own), shown, asked.alpha)

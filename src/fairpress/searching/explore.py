@@ -89,7 +89,8 @@ class Explorer:
         latency = None
         if self.limits.max_latency_ms is not None or self.objective == "latency":
             rows = self.shop.dataset.inputs[self.shop.rows.choosing[:200]]
-            latency, upper = milliseconds({name: made.artifact.onnx}, rows)[name]
+            files = {name: made.artifact.onnx}
+            latency, upper = milliseconds(files, rows, self.asked.confidence)[name]
             if self.limits.max_latency_ms is not None:
                 bounds.append(exact("max_latency_ms", self.limits.max_latency_ms, latency, upper))
         right = evidence.cells.correct(CANDIDATE)

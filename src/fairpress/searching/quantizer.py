@@ -39,7 +39,8 @@ class FairQuantizer:
     confidence, least_rows
         Of the bounds; rows a group must have to be judged (`searching.asked.least_rows_for`).
     store
-        Where candidates are kept, to go on from; a folder that is deleted afterwards where none is named.
+        Where candidates and openings of the judging rows are kept, to go on from; a folder that is deleted afterwards where
+        none is named: then nobody counts how often the rows were opened.
     **limits
         ``max_group_loss=0.02``, ``max_dp_gap=0.05`` …: `searching.limits.Limits`.
 

@@ -34,7 +34,7 @@ class Searched:
     latency
         Recipe → milliseconds of a call with one row, for the candidates that were judged and the baseline.
     openings
-        Every opening of the judging and the test rows for this baseline on this data, this one's included.
+        Every opening of the judging and the test rows for this baseline on this data in this store, this one's included.
     """
 
     objective: Objective

@@ -19,12 +19,12 @@ from fairpress.searching import words
 from fairpress.searching.asked import ask, attributes_of, least_rows_for
 from fairpress.searching.bounds import BASELINE, CANDIDATE, THE_FILE, Bound, bounds_of, worst
 from fairpress.searching.budget import Budget
-from fairpress.searching.confirm import Judged, in_order, sequence
+from fairpress.searching.confirm import LONGEST, Judged, in_order, sequence
 from fairpress.searching.explore import Explorer
 from fairpress.searching.limits import Limits, Objective, check_rates
 from fairpress.searching.result import ConstraintNotMet, Found, Searched
 from fairpress.searching.rows import divide
-from fairpress.searching.timing import milliseconds
+from fairpress.searching.timing import SECONDS, milliseconds, timed_anew
 from fairpress.searching.trials import Trial
 from fairpress.searching.workshop import Workshop
 from fairpress.store.content import Store
@@ -100,6 +100,8 @@ def search(
     if budget.seconds is not None:
         per_row = (budget.elapsed - began) / len(rows.choosing)
         wanted = 2 * per_row * (3 * len(rows.judging) + 2 * len(dataset.parts.get("test", ()))) + 5
+        if limits.max_latency_ms is not None:
+            wanted += LONGEST * SECONDS
         budget.reserve = min(wanted, 0.25 * budget.seconds)
     explorer = Explorer(shop, asked, limits, objective, budget, say)
     for recipe in recipes:
@@ -114,10 +116,21 @@ def search(
         )
     steps = sequence(trials, objective)
     if steps:
-        shop.open(
-            JUDGING, {"sequence": [t.recipe for t in steps], "limits": limits.said(), "by": list(attributes)}
-        )
-    judged = in_order(steps, lambda t: shop.evidence(t.artifact, rows.judging, attributes), asked)
+        what = {
+            "sequence": [t.recipe for t in steps],
+            "files": [t.artifact.digest for t in steps],
+            "limits": limits.said(),
+            "by": list(attributes),
+            "confidence": confidence,
+            "least_rows": least,
+        }
+        shop.open(JUDGING, what)
+    judged = in_order(
+        steps,
+        lambda t: shop.evidence(t.artifact, rows.judging, attributes),
+        asked,
+        lambda t: timed_anew(t, limits.max_latency_ms, shop.dataset.inputs[rows.choosing[:200]], confidence),
+    )
     searched = Searched(
         objective,
         limits,
@@ -200,7 +213,8 @@ def _finish(shop: Workshop, searched: Searched, winner: Judged, limits: Limits) 
     margin = limits.max_group_loss or 0.02
     report = _tested(shop, chosen, searched, margin)
     timed = {"baseline": shop.base.onnx, **{j.trial.recipe: j.trial.artifact.onnx for j in searched.judged}}
-    found = milliseconds(timed, shop.dataset.inputs[shop.rows.choosing[:200]])
+    rows = shop.dataset.inputs[shop.rows.choosing[:200]]
+    found = milliseconds(timed, rows, searched.asked.confidence)
     latency = {name: median for name, (median, _) in found.items()}
     searched = replace(searched, latency=latency, openings={**searched.openings, TEST: shop.openings(TEST)})
     card = replace(

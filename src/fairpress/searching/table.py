@@ -92,11 +92,13 @@ def markdown(found: Found) -> str:
     for kind, openings in s.openings.items():
         out += [f"* {kind} rows, {o['at']}: {_of(o)}" for o in openings]
     repeated = len(s.openings.get("judging", ()))
+    errs = sum(1 - o.get("confidence", s.asked.confidence) for o in s.openings.get("judging", ()))
     if repeated > 1:
         out += [
             "",
-            f"The judging rows were opened {repeated} times for this baseline: the chance that one of the winners breaks "
-            f"a limit is at most {min(1.0, repeated * s.asked.alpha):.0%}, not {s.asked.alpha:.0%}.",
+            f"The judging rows were opened {repeated} times for this baseline in this store: the chance that one of the "
+            f"winners breaks a limit is at most {min(1.0, errs):.0%}, not {s.asked.alpha:.0%}, if their limits did not "
+            "depend on what earlier openings said.",
         ]
     if s.failed:
         out += ["", "## Recipes that made nothing", "", *(f"* {r}: {why}" for r, why in s.failed.items())]
