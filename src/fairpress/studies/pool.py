@@ -48,10 +48,11 @@ class Worker:
 
     def submit(self, task: Task, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Let the process call `work`; the future raises BrokenProcessPool when the process dies meanwhile."""
-        with _environment(THREADS):
-            future = self._executor.submit(work, *arguments)
-        if self._process is None:
-            self._process = next(iter((getattr(self._executor, "_processes", None) or {}).values()), None)
+        with _uninterrupted():
+            with _environment(THREADS):
+                future = self._executor.submit(work, *arguments)
+            if self._process is None:
+                self._process = next(iter((getattr(self._executor, "_processes", None) or {}).values()), None)
         return future
 
     def death(self, error: BaseException) -> str:
@@ -162,6 +163,30 @@ def _end_with(parent: Any) -> None:
     with contextlib.suppress(Exception):
         parent.join()
     os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back while a process is being started.
+
+    Interrupted in the midst of it, nobody would know the process, and it would come up without its driver and fill the
+    terminal with its complaints.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    held = {n: handler for n, handler in before.items() if handler is not None}
+    for number in held:
+        signal.signal(number, lambda number, frame: caught.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+        if caught:
+            signal.raise_signal(caught[0])
 
 
 @contextmanager
