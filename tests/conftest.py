@@ -13,6 +13,14 @@ import pytest
 
 from fairpress.datasets.base import Dataset, Task
 
+# Files that take minutes, and are one process's from their beginning to their end.
+LONG = ("test_readme.py", "test_docs.py", "test_executor.py", "test_search.py", "test_architectures.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start what takes longest first, so that no process is left alone with it."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture
 def data_folder() -> Path:
