@@ -466,6 +466,10 @@ def test_what_a_claim_names_wrongly_is_said_with_its_line(claim, said, tmp_path)
     ("claim", "said"),
     [
         ({"quantity": "accuracy"}, "say `of`"),
+        ({"of": "recipe=int8", "groups": ["A", "B"]}, "accuracy is of everybody together; leave `groups`"),
+        ({"of": "recipe=int8", "quantity": "flips", "groups": ["A", "B"]}, "flips is of everybody together"),
+        ({"of": "recipe=int8", "quantity": "loss", "groups": ["A", "B"]}, "loss is of everybody together"),
+        ({"of": "recipe=int8", "quantity": "loss", "group": "A", "groups": ["A", "B"]}, "looked for among"),
         ({"of": "recipe=int8", "group": "A"}, "`group` goes with the quantity `loss`"),
         ({"of": "recipe=int8", "quantity": "loss", "change": True}, "leave `change` out"),
         ({"of": "recipe=int8", "recovers": 0.5}, "`recovers` needs `against`"),

@@ -29,7 +29,8 @@ OF_A_METRIC = ("loss", "worst_group_loss", "loss_gap")
 """Quantities that are the loss of a metric; all others say themselves what is measured."""
 SINGLE = ("sensitivity_depth",)
 """Quantities of one network by itself that 0 is the yardstick of."""
-GROUPLESS = ("accuracy", "sensitivity_depth")
+OF_EVERYBODY = ("accuracy", "flips", "lost_answers")
+"""Quantities of all rows together; `loss` is one too, unless it is of a group."""
 OTHERS = ("baseline", "placebo", "plain")
 
 
@@ -118,6 +119,11 @@ class Claim(BaseModel):
             raise ValueError("`group` goes with the quantity `loss`")
         if self.against_group is not None and self.group is None:
             raise ValueError("`against_group` needs `group`")
+        if self.groups is not None:
+            if self.quantity in (*OF_EVERYBODY, *SINGLE) or (self.quantity == "loss" and self.group is None):
+                raise ValueError(f"{self.quantity} is of everybody together; leave `groups` out")
+            if self.quantity == "loss" and self.group != "smallest":
+                raise ValueError("`groups` are those that `group: smallest` is looked for among")
         if self.times != 1.0 and self.against_group is None:
             raise ValueError("`times` needs `against_group`: whose loss is taken so many times")
         if self.change and self.quantity in (*LOSSES, *SINGLE):

@@ -15,7 +15,7 @@ from fairpress.auditing.people_products import people_products
 from fairpress.auditing.seeds import hedges_g_z, sign_flip_test
 from fairpress.auditing.studentized import Floats
 from fairpress.core.estimate import Estimate
-from fairpress.studies.claims.config import LOSSES, OF_A_METRIC, Claim
+from fairpress.studies.claims.config import LOSSES, OF_A_METRIC, OF_EVERYBODY, Claim
 from fairpress.studies.claims.resolve import Resolved, Trial
 from fairpress.studies.plan import BASELINE
 
@@ -289,10 +289,7 @@ class _Arrays:
         claim, quantity = self.claim, self.claim.quantity
         is_positive = self._labels()
         kept = {"tpr": is_positive, "fpr": ~is_positive}.get(claim.metric, np.ones(self.rows, bool))
-        whole = quantity in ("accuracy", "flips", "lost_answers") or (
-            quantity == "loss" and claim.group is None
-        )
-        if whole:
+        if quantity in OF_EVERYBODY or (quantity == "loss" and claim.group is None):
             return np.where(kept, 0, -1), 1
         names, index = self._grouped()
         if quantity == "loss":
