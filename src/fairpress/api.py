@@ -13,7 +13,16 @@ from fairpress.core.seeds import checked_seed
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.base import Dataset, Part
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.models import Model, data_of, is_foreign, open_any, open_model, read_onnx, split_model
+from fairpress.runtime.models import (
+    Model,
+    data_for,
+    data_of,
+    is_foreign,
+    open_any,
+    open_model,
+    read_onnx,
+    split_model,
+)
 from fairpress.runtime.models import named as named_models
 from fairpress.searching.quantizer import FairQuantizer
 from fairpress.searching.result import ConstraintNotMet
@@ -207,7 +216,7 @@ def mitigate(
     from fairpress.runtime.mitigated import mitigated
 
     artifact = open_model(base)
-    dataset = load_dataset(data) if isinstance(data, str) else data_of(artifact) if data is None else data
+    dataset = data_for(artifact, data)
     return mitigated(artifact, dataset, method=method, by=by, seed=seed, **options)
 
 
@@ -266,7 +275,7 @@ def compare(
     if placebos:
         controls = {str(p): p for r in texts.values() if (p := r.placebo()) is not None}
         texts |= {name: p for name, p in controls.items() if name not in named}
-    dataset = data_of(origin) if data is None else load_dataset(data) if isinstance(data, str) else data
+    dataset = data_for(origin, data)
     models: dict[str, Artifact] = {first: origin}
     for name in (*named, *(n for n in texts if n not in named)):
         if name in texts:
@@ -337,7 +346,7 @@ def search(
     artifact = open_model(base)
     return run(
         artifact,
-        data_of(artifact) if data is None else load_dataset(data) if isinstance(data, str) else data,
+        data_for(artifact, data),
         by=[by] if isinstance(by, str) else by,
         limits=wanted,
         store=Path(store),

@@ -80,7 +80,7 @@ def test_a_study_shows_what_each_model_loses_and_can_be_filtered(visitor, root):
 def test_the_chart_has_a_line_for_each_comparison(visitor):
     found = visitor.get("/chart/made?group=sex+%3D+Female")
     assert found.headers["content-type"] == "image/svg+xml"
-    assert "What sex = Female loses" in found.text
+    assert "Forest plot: what sex = Female loses" in found.text
     assert "int8 against fp32" in found.text
     assert "int4 against fp32" not in visitor.get("/chart/made?method=int8").text
 

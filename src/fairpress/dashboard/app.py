@@ -25,7 +25,8 @@ from fairpress.dashboard.files import read_json
 from fairpress.dashboard.inside import inside, own
 from fairpress.dashboard.told import OVERALL, Choice, Compared, Told, page_of
 from fairpress.reporting import words
-from fairpress.reporting.across import Line, across
+from fairpress.reporting.figures import MOST_GROUPS, Line, forest_of
+from fairpress.reporting.templating import environment
 from fairpress.studies.progress_file import PROGRESS, read_progress
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def create_app(root: Path) -> Starlette:
 
 def warm() -> None:
     """Load what draws charts, so that the first visitor does not wait for it."""
-    across([Line("", Estimate(0.0, -0.01, 0.01, 1), "inconclusive")], "", 0.02)
+    forest_of([Line("", Estimate(0.0, -0.01, 0.01, 1), "inconclusive")], 0.02, "", "")
 
 
 class _Pages:
@@ -214,11 +215,8 @@ def _number(request: Request, key: str) -> int:
 
 @lru_cache(maxsize=128)
 def _drawn(rows: tuple[Compared, ...], group: str, margin: float) -> str:
-    lines = [
-        Line(_line(r), r.loss, r.verdict)  # type: ignore[arg-type]
-        for r in rows
-    ]
-    return across(lines, f"What {group} loses", margin)
+    lines = [Line(_line(r), r.loss, r.verdict) for r in rows[:MOST_GROUPS]]
+    return forest_of(lines, margin, "accuracy", f"what {group} loses")
 
 
 def _line(row: Compared) -> str:
@@ -261,15 +259,7 @@ def _refused(request: Request, error: Exception) -> Response:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    found = Environment(
-        loader=PackageLoader("fairpress.dashboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    found = environment("fairpress.dashboard")
     found.globals["words"] = words
     found.filters["path"] = lambda text: quote(str(text), safe="/")
     return found

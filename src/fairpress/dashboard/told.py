@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fairpress.auditing.result import Verdict
 from fairpress.core.estimate import Estimate
 from fairpress.dashboard.catalogue import AUDIT, MODELS, STUDY
 from fairpress.dashboard.files import read_json
@@ -53,7 +54,7 @@ class Compared:
     baseline: str
     group: str
     n: float
-    verdict: str
+    verdict: Verdict
     disparate: bool
     loss: Estimate
     lose: float

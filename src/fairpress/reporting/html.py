@@ -15,6 +15,7 @@ from fairpress.reporting import tradeoff as tradeoff_words
 from fairpress.reporting import words
 from fairpress.reporting.figures import forest
 from fairpress.reporting.rates_table import RatesTable
+from fairpress.reporting.templating import environment
 from fairpress.reporting.tradeoff import Tradeoff
 
 if TYPE_CHECKING:
@@ -196,13 +197,4 @@ def _fresh(sections: Sequence[Section]) -> list[list[str]]:
 
 @lru_cache(maxsize=1)
 def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("fairpress.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2")
+    return environment("fairpress.reporting").get_template("report.html.j2")

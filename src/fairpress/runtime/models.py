@@ -84,3 +84,10 @@ def data_of(artifact: Artifact) -> Dataset:
             "may have been trained on. Train again, or restore the data."
         )
     return dataset
+
+
+def data_for(artifact: Artifact, data: Dataset | str | None) -> Dataset:
+    """Return a dataset, the one of a name, or the one that a card names where nothing is said."""
+    if data is None:
+        return data_of(artifact)
+    return load_dataset(data) if isinstance(data, str) else data

@@ -97,8 +97,7 @@ class FairQuantizer:
         UserError
             A limit, attribute or width is unknown, or there are no rows to judge by.
         """
-        from fairpress.datasets import load
-        from fairpress.runtime.models import data_of, open_model
+        from fairpress.runtime.models import data_for, open_model
         from fairpress.searching.budget import parse_budget
         from fairpress.searching.run import search
         from fairpress.searching.space import WIDTHS
@@ -108,7 +107,7 @@ class FairQuantizer:
         limits, budget = limits_of(self.limits), parse_budget(self.budget)
         by = [self.by] if isinstance(self.by, str) else list(self.by)
         artifact = open_model(base)
-        dataset = data_of(artifact) if data is None else load(data) if isinstance(data, str) else data
+        dataset = data_for(artifact, data)
         with tempfile.TemporaryDirectory(prefix="fairpress-search-") as scratch:
             found = search(
                 artifact,

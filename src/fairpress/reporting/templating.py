@@ -1,0 +1,21 @@
+"""Templates of pages: every word that is put in is escaped, and a word that is not there is an error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def environment(package: str) -> Environment:
+    """Return what reads the templates of a package's folder ``templates``."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
