@@ -83,8 +83,8 @@ def ask(
     rows[EVERYBODY, "accuracy"] = {group_name({}): float(len(judging))}
     if wanted and not any(found for (attribute, _), found in rows.items() if attribute):
         raise UserError(
-            f"no group of {', '.join(by)} has {least:,} of the {len(judging):,} judging rows, so nothing could be shown of any; "
-            "bring more validation rows, or lower --least-rows."
+            f"no group of {', '.join(by)} has {least:,} of the {len(judging):,} judging rows, so nothing could be shown of "
+            "any; bring more validation rows, or lower --least-rows."
         )
     for name in gaps:
         for metric in GAPS[name.removeprefix("max_").removesuffix("_rise").removesuffix("_gap")]:
