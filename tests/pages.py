@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -52,14 +53,17 @@ def run(command: str, folder: Path) -> str:
     return done.stdout
 
 
-def follow(page: str, folder: Path) -> None:
-    """Do what a page says, in its order: run its commands, its Python, write its files."""
-    ran = 0
+def follow(page: str, folder: Path, smaller: Mapping[str, str] | None = None) -> list[str]:
+    """Do what a page says, in its order: run its commands, its Python, write its files. Return its commands.
+
+    `smaller` has what is run in the place of a command that takes long.
+    """
+    ran: list[str] = []
     for kind, block in steps(page):
         if kind == "console":
             for command, expected in commands(block):
-                shown = run(command, folder)
-                ran += 1
+                shown = run((smaller or {}).get(command, command), folder)
+                ran.append(command)
                 for line in expected:
                     assert line in shown, f"{command} does not print {line!r}"
         elif kind == "python":
@@ -70,3 +74,4 @@ def follow(page: str, folder: Path) -> None:
         elif name := re.match(r"# (\S+\.yaml)\n", block):
             (folder / name[1]).write_text(block, encoding="utf-8")
     assert ran, f"{page} has no command"
+    return ran
