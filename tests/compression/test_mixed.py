@@ -103,6 +103,22 @@ def test_the_file_keeps_the_budget_and_the_card_says_what_each_layer_would_lose(
     assert str(parse(artifact.card.recipe)) == f"mixed(budget={budget})"
 
 
+def test_a_budget_may_be_a_share_of_the_weights_in_32_bits():
+    """8 bits are a quarter of 32; what a file has beside its weights comes on top."""
+    weights = sum(t.numel() for t in from_bytes(hard()[1][0].weights).values() if t.is_floating_point())
+    share = 100 * made("int8").size / (4 * weights)
+    artifact = made(f"mixed(budget={share - 2:.0f}%)")
+    assert artifact.size <= 4 * weights * round(share - 2) / 100
+    assert artifact.card.provenance["details"]["budget"] == round(4 * weights * round(share - 2) / 100)
+    assert str(parse("mixed(budget=13.0%)")) == "mixed(budget=13%)"
+
+
+@pytest.mark.parametrize("budget", ["0", "5GB", "100%", "0%", "much", "-3"])
+def test_what_is_no_budget_is_refused(budget):
+    with pytest.raises(UserError, match=r"budget"):
+        parse(f"mixed(budget={budget})")
+
+
 def test_chosen_widths_disturb_answers_less_than_the_opposite_choice_of_more_bytes():
     """On test rows, weights alone: 8 bits where 4 would have been chosen and the other way round."""
     data, bases = hard()

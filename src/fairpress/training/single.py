@@ -212,6 +212,7 @@ class _Run:
                 {"params": plain, "weight_decay": 0.0},
             ],
             lr=schedule.learning_rate,
+            fused=True,  # one pass over the weights: a tenth of a step's time where images are small
         )
 
     def epoch(self, number: int, generator: torch.Generator) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from fairpress.compression.step import Network, Progress, Step
 from fairpress.compression.steps.quantize import Bits, Widths, engine_for, warn_of_saturation
@@ -28,9 +28,22 @@ TRIES = 6
 
 
 def _bytes(value: Any) -> Any:
-    """Let ``6.3MB`` stand for its bytes."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KM]?B?)", value.upper()) if isinstance(value, str) else None
-    return round(float(match[1]) * UNITS[match[2]]) if match and match[2] in UNITS else value
+    """Let ``6.3MB`` stand for its bytes; ``13%`` stays, until there is a network to have 13 % of."""
+    if not isinstance(value, str):
+        if isinstance(value, int) and value < 1:
+            raise ValueError("a budget is at least one byte")
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KM]?B?|%)", value.upper())
+    if match is None or match[2] not in (*UNITS, "%"):
+        raise ValueError(
+            f"{value} is no size; write bytes, such as 20000, 20KB or 6.3MB, or a share, such as 13%"
+        )
+    if match[2] == "%":
+        share = float(match[1])
+        if not 0 < share < 100:
+            raise ValueError("a budget in per cent lies between 0 and 100")
+        return f"{share:g}%"
+    return _bytes(round(float(match[1]) * UNITS[match[2]]))
 
 
 class Mixed(Widths, Step):
@@ -39,7 +52,7 @@ class Mixed(Widths, Step):
     Attributes
     ----------
     budget
-        Bytes that the file may have: 20000, 20KB, 6.3MB.
+        Bytes that the file may have: 20000, 20KB, 6.3MB; or 13%, of what the network's weights take in 32 bits.
     bits
         Layers whose width is not chosen but said: ``bits=conv1:8``.
     protect
@@ -52,7 +65,7 @@ class Mixed(Widths, Step):
     final: ClassVar[bool] = True
     preserves: ClassVar[bool] = False
 
-    budget: Annotated[int, BeforeValidator(_bytes)] = Field(ge=1)
+    budget: Annotated[int | str, BeforeValidator(_bytes)]
     weight_bits: Bits = 8
     protect: str | None = None
     sensitivity: Literal["measured", "gradient"] = "measured"
@@ -94,10 +107,17 @@ class Mixed(Widths, Step):
             if progress is not None:
                 widths = list(quantized.details["bits"].values())
                 counts = ", ".join(f"{widths.count(w)} at {w}" for w in (32, *WIDTHS) if w in widths)
-                progress(f"{len(quantized.onnx):,} bytes of {self.budget:,}: layers {counts} bits")
+                progress(f"{len(quantized.onnx):,} bytes of {told['budget']:,}: layers {counts} bits")
         if progress is not None:
             warn_of_saturation(made, progress)
         return out
+
+    def bytes_of(self, network: Network) -> int:
+        """Return the bytes that a network's file may have."""
+        if isinstance(self.budget, int):
+            return self.budget
+        weights = sum(t.numel() for t in network.state.values() if t.is_floating_point())
+        return round(4 * weights * float(self.budget.removesuffix("%")) / 100)
 
     def _one(
         self,
@@ -114,6 +134,7 @@ class Mixed(Widths, Step):
         from fairpress.compression.sensitivity import divergences, estimate, mean_of, measure
 
         state = engine.fold(network.state)
+        budget = self.bytes_of(network)
         said = dict(self.bits)
         chosen_of = [n for n, w in self.scheme.widths(layers(engine.folded)).items() if w is not None]
         find = measure if self.sensitivity == "measured" else estimate
@@ -141,21 +162,21 @@ class Mixed(Widths, Step):
         bits = {n: max(cost[n]) for n in chosen_of}
         made = quantized(bits)
         for _ in range(TRIES):
-            room = self.budget - (len(made.onnx) - sum(cost[n][bits[n]] for n in chosen_of))
+            room = budget - (len(made.onnx) - sum(cost[n][bits[n]] for n in chosen_of))
             found = allocate(free(harm), cost, room, [free(own) for own in harms])
             if found is None:
                 least = len(made.onnx) - sum(cost[n][bits[n]] - min(cost[n].values()) for n in chosen_of)
                 raise UserError(
-                    f"no widths make a file of {self.budget:,} bytes: the smallest has about {least:,}; raise the budget."
+                    f"no widths make a file of {budget:,} bytes: the smallest has about {least:,}; raise the budget."
                 )
-            if found == bits and len(made.onnx) <= self.budget:
+            if found == bits and len(made.onnx) <= budget:
                 break
             bits, made = found, quantized(found)
-            if len(made.onnx) <= self.budget:
+            if len(made.onnx) <= budget:
                 break
-        if len(made.onnx) > self.budget:
+        if len(made.onnx) > budget:
             raise UserError(
-                f"widths chosen for {self.budget:,} bytes make a file of {len(made.onnx):,}; raise the budget."
+                f"widths chosen for {budget:,} bytes make a file of {len(made.onnx):,}; raise the budget."
             )
         after = made.graph(rows).double().log_softmax(-1)
         measured = divergences(after, _answers(engine, state, rows))
@@ -168,7 +189,7 @@ class Mixed(Widths, Step):
             }
 
         told = {
-            "budget": self.budget,
+            "budget": budget,
             "sensitivity_by": self.sensitivity,
             "sensitivity": {
                 n: {
