@@ -75,7 +75,10 @@ def execute(
     by_key = {task.key: task for task in tasks}
     read = {key for task in tasks for key in task.inputs}
     sinks = needed if needed is not None else set(by_key) - read
-    wanted = unfinished(by_key, sinks, lambda key: store.get(key) is not None)
+    there = frozenset(
+        store.all_keys()
+    )  # one listing, not a question for each task: a bucket answers in milliseconds
+    wanted = unfinished(by_key, sinks, lambda key: key in there and store.get(key) is not None)
     outcome = Outcome()
     for task in tasks:
         if task.key not in wanted:
@@ -109,6 +112,7 @@ class _Run:
         self.order = {key: i for i, key in enumerate(by_key)}
         self.crashed: list[Task] = []
         self.crashes: Counter[str] = Counter()
+        self.undone: set[str] = set()
         self.running: dict[Future[Attempt], tuple[Task, Hired]] = {}
         self.workers: list[Hired] = []
         self.idle: list[Hired] = []
@@ -161,8 +165,9 @@ class _Run:
             return self.crashed.pop(0)
         while self.ready:
             task = heapq.heappop(self.ready)[2]
-            if not self.outcome.undone.intersection(task.inputs):
+            if self.undone.isdisjoint(task.inputs):
                 return task
+            self.undone.add(task.key)
             self.outcome.skipped.append(task)
             self.on_event("skipped", task)
             self.sorter.done(task.key)
@@ -189,6 +194,7 @@ class _Run:
         if reason is None:
             self.outcome.ran[task.key] = seconds
         else:
+            self.undone.add(task.key)
             self.outcome.failed[task.key] = reason
         self.on_event("finished" if reason is None else "failed", task)
         self.sorter.done(task.key)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -64,15 +65,19 @@ class Progressing:
 class ProgressFile:
     """Writes progress.json into a study's folder as the study goes on, and takes it away when the study has ended.
 
-    A study that is interrupted leaves the file, and who reads it sees that its process is gone. Where the folder cannot be
-    written, nothing is said: that is the report's to tell.
+    It is written at most once a second: what happens meanwhile is written when the second is over, so that a thousand short
+    tasks do not wait for a thousand files. A study that is interrupted leaves the file, and who reads it sees that its
+    process is gone. Where the folder cannot be written, nothing is said: that is the report's to tell.
     """
 
     folder: Path
     name: str
     command: str
     _now: Progressing = field(init=False)
-    _wrote: float = 0.0
+    _wrote: float = field(default=-SECONDS, init=False)
+    _closed: bool = field(default=False, init=False)
+    _later: threading.Timer | None = field(default=None, init=False)
+    _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         begun = time.time()
@@ -86,7 +91,7 @@ class ProgressFile:
         self._write()
 
     def event(self, event: str, task: Task) -> None:
-        """Take one event in; the file is written at most once a second."""
+        """Take one event in."""
         running = tuple(t for t in self._now.running if t != task.title)
         over = event != "started"
         self._now = replace(
@@ -95,24 +100,36 @@ class ProgressFile:
             done=self._now.done + over,
             failed=self._now.failed + (event == "failed"),
         )
-        if not over or time.monotonic() - self._wrote >= SECONDS:
+        wait = self._wrote + SECONDS - time.monotonic()
+        if wait <= 0:
             self._write()
+        elif self._later is None:
+            self._later = threading.Timer(wait, self._write)
+            self._later.daemon = True
+            self._later.start()
 
     def close(self) -> None:
         """Take the file away."""
+        with self._turn:
+            self._closed = True
+        if self._later is not None:
+            self._later.cancel()
         (self.folder / PROGRESS).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a folder that holds nothing else was made for it
             self.folder.rmdir()
 
     def _write(self) -> None:
-        self._wrote = time.monotonic()
-        hidden = self.folder / f".{PROGRESS}"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            hidden.write_text(json.dumps(asdict(self._now) | {"updated": time.time()}), encoding="utf-8")
-            hidden.replace(self.folder / PROGRESS)
-        except OSError:
-            hidden.unlink(missing_ok=True)
+        with self._turn:
+            if self._closed:
+                return
+            self._wrote, self._later = time.monotonic(), None
+            hidden = self.folder / f".{PROGRESS}"
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                hidden.write_text(json.dumps(asdict(self._now) | {"updated": time.time()}), encoding="utf-8")
+                hidden.replace(self.folder / PROGRESS)
+            except OSError:
+                hidden.unlink(missing_ok=True)
 
 
 def read_progress(folder: Path) -> Progressing | None:

@@ -72,13 +72,14 @@ def run_study(
             report = report_plan(config, ready.layout, ready.data, ready.only, outcome.undone)
             more = [task for task in report.tasks if task.key not in tasks]
             on_plan(more)
+            new = {task.key for task in more}
             rest = execute(
                 [*ready.layout.tasks, *report.tasks],
                 place,
                 needed=[k for k in report.needed if k not in outcome.undone],
                 workers=workers,
                 engine=engine,
-                on_event=lambda event, task: on_event(event, task) if task in more else None,
+                on_event=lambda event, task: on_event(event, task) if task.key in new else None,
             )
             _merge(outcome, rest)
             tasks |= {task.key: task for task in report.tasks}
@@ -88,4 +89,5 @@ def run_study(
 def _merge(outcome: Outcome, rest: Outcome) -> None:
     outcome.ran |= rest.ran
     outcome.failed |= rest.failed
-    outcome.skipped += [task for task in rest.skipped if task not in outcome.skipped]
+    known = {task.key for task in outcome.skipped}
+    outcome.skipped += [task for task in rest.skipped if task.key not in known]

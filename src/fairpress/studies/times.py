@@ -30,7 +30,7 @@ class Times:
 
     def last(self, task: Task) -> float | None:
         """Return how long the task took when it was done, None when it never was."""
-        meta = self._store.meta(task.key)
+        meta = self._store.meta(task.key) if task.key in self._there else None
         return None if meta is None else _seconds(meta)
 
     def expected(self, task: Task) -> float | None:
@@ -51,6 +51,10 @@ class Times:
             for key in task.inputs:
                 follow[key] = max(follow.get(key, 0.0), out[task.key])
         return out
+
+    @cached_property
+    def _there(self) -> frozenset[str]:
+        return frozenset(self._store.all_keys())
 
     @cached_property
     def _similar(self) -> dict[tuple[Any, ...], list[float]]:

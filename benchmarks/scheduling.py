@@ -1,0 +1,349 @@
+"""What it costs to schedule a study of 10,000 trials on 1, 2 and 8 workers, and when the store would be the bottleneck.
+
+    python benchmarks/scheduling.py [--trials 10000] [--times STORE] [--faster 1]
+
+Plan, executor, progress file and store are the real ones; only the work is not done: a task takes the seconds that
+one of its kind and recipe was recorded to take, on a clock of its own. The clock also runs while the driver computes,
+while a task reads and writes the store, and for the way to a process and back, all measured here. "Overhead" is what
+the study takes beyond the larger of work ÷ workers and the longest chain. Processes that sleep check the clock.
+
+Recorded times are those of `compas` with one network a task, the smallest tasks that there are; `--times` takes others
+from a store, `--faster 10` makes tasks ten times shorter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import heapq
+import multiprocessing
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fairpress.store.content import Store
+from fairpress.studies import executor
+from fairpress.studies.load import load
+from fairpress.studies.plan import Task, make, plan
+from fairpress.studies.pool import LocalEngine, Worker
+from fairpress.studies.progress_file import ProgressFile
+
+# Seconds of one network: `fairpress study run compas seeds=1 folds=2 networks_per_task=1`, the shorter of two.
+RECORDED: Mapping[tuple[str, str], float] = {
+    ("train", "fp32"): 1.45,
+    ("compress", "checkpoint(epochs=0.25)"): 0.10,
+    ("compress", "checkpoint(epochs=0.5)"): 0.11,
+    ("compress", "checkpoint-1"): 0.21,
+    ("compress", "checkpoint-4"): 0.31,
+    ("compress", "int4"): 0.17,
+    ("compress", "int8"): 0.34,
+    ("compress", "placebo"): 0.72,
+    ("compress", "prune-50"): 1.20,
+    ("compress", "prune-60"): 0.85,
+    ("compress", "prune-70"): 0.89,
+    ("compress", "prune-80"): 1.17,
+    ("compress", "prune-80+int8"): 0.18,
+    ("compress", "prune-90"): 0.91,
+    ("compress", "qat-int4"): 1.89,
+    ("compress", "qat-int8"): 1.55,
+    ("compress", "w4"): 0.21,
+    ("compress", "w8"): 0.18,
+    ("predict", "checkpoint(epochs=0.25)"): 0.02,
+    ("predict", "checkpoint(epochs=0.5)"): 0.03,
+    ("predict", "checkpoint-1"): 0.03,
+    ("predict", "checkpoint-4"): 0.03,
+    ("predict", "fp32"): 0.04,
+    ("predict", "int4"): 0.03,
+    ("predict", "int8"): 0.04,
+    ("predict", "placebo"): 0.04,
+    ("predict", "prune-50"): 0.05,
+    ("predict", "prune-60"): 0.04,
+    ("predict", "prune-70"): 0.03,
+    ("predict", "prune-80"): 0.04,
+    ("predict", "prune-80+int8"): 0.03,
+    ("predict", "prune-90"): 0.03,
+    ("predict", "qat-int4"): 0.03,
+    ("predict", "qat-int8"): 0.03,
+    ("predict", "w4"): 0.03,
+    ("predict", "w8"): 0.03,
+}
+SIZES = {
+    "train": (136_000, 136_000, 2_000),
+    "compress": (136_000, 136_000, 2_000),
+    "predict": (55_000, 1_000),
+}  # bytes of an entry's files
+
+
+class Clock:
+    """Stands in for a pool: tasks do their real work at the store when they start, and end in the order of the clock."""
+
+    died: tuple[type[BaseException], ...] = ()
+    attempts, alone = 2, True
+
+    def __init__(self, workers: int, seconds: Callable[[Task], float], way: float = 0.0) -> None:
+        self.workers, self.seconds, self.way = workers, seconds, way
+        self.now = self.driver = self.store = 0.0
+        self._since = time.perf_counter()
+        self._ends: list[tuple[float, int, Future[Any], Any]] = []
+        self._count = 0
+
+    def slots(self) -> int:
+        return self.workers
+
+    def hire(self, trains: bool) -> Clock:
+        return self
+
+    def kill(self) -> None:
+        self._ends.clear()
+
+    def close(self) -> None:
+        self._pass()
+
+    def submit(self, task: Task, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        self._pass()
+        said = work(*arguments)
+        took = time.perf_counter() - self._since
+        self.store += took
+        self._since += took
+        future: Future[Any] = Future()
+        self._count += 1
+        end = self.now + took + self.way + self.seconds(task)
+        heapq.heappush(self._ends, (end, self._count, future, said))
+        return future
+
+    def wait(self, running: Any, return_when: str) -> tuple[set[Future[Any]], set[Future[Any]]]:
+        """Go on to the end of the next task."""
+        self._pass()
+        end, _, future, said = heapq.heappop(self._ends)
+        self.now = max(self.now, end)
+        future.set_result(said)
+        return {future}, set()
+
+    def _pass(self) -> None:
+        """Let the clock run as long as the driver took."""
+        took = time.perf_counter() - self._since
+        self.driver += took
+        self.now += took
+        self._since += took
+
+
+def entry(root: str, task: Task) -> float:
+    """Do at the store what a task does there: read its inputs, and write files of the usual sizes."""
+    store = Store(root)
+    with store.lock(task.key):
+        if store.get(task.key) is None:
+            for key in task.inputs:
+                assert store.get(key) is not None, "an input is not there"
+            files = {f"{i}": os.urandom(size) for i, size in enumerate(SIZES.get(task.kind, (1_000,)))}
+            store.put(task.key, files, {"kind": task.kind, "recipe": task.recipe, "seconds": 0.0})
+    return 0.0
+
+
+def sleeping(root: str, task: Task) -> float:
+    """Do the same in a process of its own, and sleep as long as the work would take."""
+    entry(root, task)
+    time.sleep(task.params["seconds"])
+    return 0.0
+
+
+@contextmanager
+def replaced(**names: Any) -> Iterator[None]:
+    """Put other functions in the place of the executor's."""
+    real = {name: getattr(executor, name) for name in names}
+    vars(executor).update(names)
+    try:
+        yield
+    finally:
+        vars(executor).update(real)
+
+
+def simulate(
+    tasks: Sequence[Task],
+    root: Path,
+    workers: int,
+    seconds: Callable[[Task], float],
+    way: float = 0.0,
+    on_event: executor.Event = lambda event, task: None,
+) -> tuple[Clock, executor.Outcome]:
+    """Run the executor over tasks on the clock."""
+    clock = Clock(workers, seconds, way)
+    progress = ProgressFile(root / "study", "study", "")
+    progress.plan(tasks)
+
+    def tell(event: str, task: Task) -> None:
+        progress.event(event, task)
+        on_event(event, task)
+
+    with replaced(wait=clock.wait, perform=entry):
+        outcome = executor.execute(tasks, Store(root), engine=clock, on_event=tell)
+    progress.close()
+    clock.close()
+    return clock, outcome
+
+
+def ideal(tasks: Sequence[Task], workers: int, seconds: Callable[[Task], float]) -> float:
+    """Return the seconds that no schedule can beat."""
+    ends: dict[str, float] = {}
+    for task in tasks:
+        ends[task.key] = seconds(task) + max((ends[k] for k in task.inputs), default=0.0)
+    return max(sum(map(seconds, tasks)) / workers, max(ends.values()))
+
+
+def study(trials: int, overrides: Sequence[str] = ()) -> tuple[Task, ...]:
+    """Return the tasks of `compas` with one network a task, enough seeds for so many trials."""
+    _, config = load("compas", ["networks_per_task=1", "seeds=1", *overrides])
+    one = sum(t.kind == "predict" for t in plan(config, lambda d, fold: f"{fold}").tasks)
+    seeds = -(-trials // one)
+    _, config = load("compas", ["networks_per_task=1", f"seeds={seeds}", *overrides])
+    return plan(config, lambda d, fold: f"{fold}").tasks
+
+
+def recorded(store: str | None, faster: float) -> Callable[[Task], float]:
+    """Return the seconds of a task: those of its kind and recipe, else the mean of its kind."""
+    known = dict(RECORDED)
+    if store is not None:
+        found: dict[tuple[str, str], list[float]] = {}
+        for meta in Store(store).metas():
+            if meta.get("networks"):
+                found.setdefault((meta["kind"], meta["recipe"]), []).append(meta["seconds"])
+        known = {k: statistics.mean(v) for k, v in found.items()}
+    kinds: dict[str, list[float]] = {}
+    for (kind, _), took in known.items():
+        kinds.setdefault(kind, []).append(took)
+    return lambda t: known.get((t.kind, t.recipe), statistics.mean(kinds[t.kind])) / faster
+
+
+def way() -> float:
+    """Return the seconds from the driver to a process and back, beyond the work."""
+    worker = LocalEngine(1).hire(False)
+    task = make("naive", "way", {})
+    worker.submit(task, abs, 0).result()
+    started = time.perf_counter()
+    for _ in range(300):
+        worker.submit(task, abs, 0).result()
+    took = time.perf_counter() - started
+    worker.close()
+    return took / 300
+
+
+class Warm(LocalEngine):
+    """Processes that are there already when the study begins."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers)
+        self._there = [super(Warm, self).hire(False) for _ in range(workers)]
+        for worker in self._there:
+            worker.submit(make("naive", "first", {}), abs, 0).result()
+
+    def hire(self, trains: bool) -> Worker:
+        return self._there.pop()
+
+
+def check(workers: int, trip: float) -> tuple[float, float, float]:
+    """Run 400 tasks in processes that sleep, and on the clock; return the seconds of ideal, clock and processes."""
+    tasks = [make("naive", f"{i}", {"seconds": 0.05 * (1 + i % 5), "n": i}) for i in range(400)]
+
+    def seconds(task: Task) -> float:
+        return float(task.params["seconds"])
+
+    with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
+        clock, _ = simulate(tasks, Path(a), workers, seconds, trip)
+        engine = Warm(workers)
+        with replaced(perform=sleeping):
+            started = time.perf_counter()
+            executor.execute(tasks, Store(b), engine=engine)
+            took = time.perf_counter() - started
+    return ideal(tasks, workers, seconds), clock.now, took
+
+
+def each(what: Callable[[str], Any], keys: Sequence[str]) -> float:
+    """Return the milliseconds of one call."""
+    started = time.perf_counter()
+    for key in keys:
+        what(key)
+    return (time.perf_counter() - started) / len(keys) * 1e3
+
+
+def costs(root: Path, most: int = 500) -> dict[str, float]:
+    """Return what a store costs: milliseconds of a call, and of a look at all of it."""
+    store = Store(root)
+    started = time.perf_counter()
+    keys = store.all_keys()
+    listing = (time.perf_counter() - started) * 1e3
+    some = random.Random(0).sample(keys, min(most, len(keys)))
+    absent = [key[::-1] for key in some]
+    files = {str(i): os.urandom(size) for i, size in enumerate(SIZES["compress"])}
+    started = time.perf_counter()
+    sum(1 for _ in store.metas())
+    metas = (time.perf_counter() - started) * 1e3
+    return {
+        "entries": len(keys),
+        "has": each(store.has, some),
+        "get": each(store.get, some),
+        "get, absent": each(store.get, absent),
+        "put": each(lambda key: store.put(key, files, {"seconds": 0.0}), absent),
+        "list all": listing,
+        "metadata of all": metas,
+    }
+
+
+def writer(root: str, number: int, seconds: float) -> int:
+    """Put entries for some seconds; return how many."""
+    store, count, end = Store(root), 0, time.monotonic() + seconds
+    files = {str(i): os.urandom(size) for i, size in enumerate(SIZES["compress"])}
+    while time.monotonic() < end:
+        store.put(hashlib.sha256(f"{number} {count}".encode()).hexdigest(), files, {"seconds": 0.0})
+        count += 1
+    return count
+
+
+def throughput(writers: int, seconds: float = 4.0) -> float:
+    """Return the entries a second that so many processes write into one store."""
+    with tempfile.TemporaryDirectory() as root, multiprocessing.get_context("spawn").Pool(writers) as pool:
+        counts = pool.starmap(writer, [(root, i, seconds) for i in range(writers)])
+    return sum(counts) / seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--times", help="a store whose recorded times are taken")
+    parser.add_argument("--faster", type=float, default=1.0)
+    asked = parser.parse_args()
+    started = time.perf_counter()
+    tasks = study(asked.trials)
+    laid = time.perf_counter() - started
+    seconds, trip = recorded(asked.times, asked.faster), way()
+    trials = sum(t.kind == "predict" for t in tasks)
+    print(f"{trials:,} trials, {len(tasks):,} tasks of {statistics.mean(map(seconds, tasks)):.2f} s in the mean; "
+          f"laid out in {laid:.1f} s; to a process and back {trip * 1e3:.1f} ms\n")  # fmt: skip
+    print(
+        "workers | ideal, s | takes, s | overhead, % | driver, s | store, s | driver, ms a task | store, ms a task"
+    )
+    print("---|---|---|---|---|---|---|---")
+    for workers in (1, 2, 8):
+        with tempfile.TemporaryDirectory() as folder:
+            clock, outcome = simulate(tasks, Path(folder), workers, seconds, trip)
+            assert len(outcome.ran) == len(tasks)
+            best, n = ideal(tasks, workers, seconds), len(tasks)
+            print(f"{workers} | {best:,.0f} | {clock.now:,.0f} | {100 * (clock.now / best - 1):.2f} | {clock.driver:.1f} | "
+                  f"{clock.store:.1f} | {clock.driver / n * 1e3:.2f} | {clock.store / n * 1e3:.2f}", flush=True)  # fmt: skip
+            if workers == 8:
+                told = costs(Path(folder))
+    print("\nchecked with processes that sleep, 400 tasks of 0.15 s")
+    for workers in (1, 2, 8):
+        best, clocked, took = check(workers, trip)
+        print(f"{workers} workers: ideal {best:.1f} s, clock {clocked:.1f} s, processes {took:.1f} s")
+    print("\nthe store, ms: " + ", ".join(f"{what} {cost:,.2f}" for what, cost in told.items()))
+    print("entries a second: " + ", ".join(f"{n} writers {throughput(n):.0f}" for n in (1, 2, 8)))
+
+
+if __name__ == "__main__":
+    main()
