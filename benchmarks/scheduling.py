@@ -1,14 +1,15 @@
 """What it costs to schedule a study of 10,000 trials on 1, 2 and 8 workers, and when the store would be the bottleneck.
 
-    python benchmarks/scheduling.py [--trials 10000] [--times STORE] [--faster 1]
+    python benchmarks/scheduling.py [--trials 10000] [--faster 1]
 
 Plan, executor, progress file and store are the real ones; only the work is not done: a task takes the seconds that
 one of its kind and recipe was recorded to take, on a clock of its own. The clock also runs while the driver computes,
-while a task reads and writes the store, and for the way to a process and back, all measured here. "Overhead" is what
-the study takes beyond the larger of work ÷ workers and the longest chain. Processes that sleep check the clock.
+while a task reads and writes the store (done in earnest for some hundred tasks of each kind, whose times others draw
+from), and for the way to a process and back. "Overhead" is what the study takes beyond the larger of work ÷ workers and
+the longest chain. Processes that sleep check the clock.
 
-Recorded times are those of `compas` with one network a task, the smallest tasks that there are; `--times` takes others
-from a store, `--faster 10` makes tasks ten times shorter.
+Recorded times are those of `compas`, with one network a task (the smallest tasks there are) and with 25, as it is bundled;
+`--faster 10` makes tasks ten times shorter.
 """
 
 from __future__ import annotations
@@ -35,45 +36,53 @@ from fairpress.studies.plan import Task, make, plan
 from fairpress.studies.pool import LocalEngine, Worker
 from fairpress.studies.progress_file import ProgressFile
 
-# Seconds of one network: `fairpress study run compas seeds=1 folds=2 networks_per_task=1`, the shorter of two.
-RECORDED: Mapping[tuple[str, str], float] = {
-    ("train", "fp32"): 1.45,
-    ("compress", "checkpoint(epochs=0.25)"): 0.10,
-    ("compress", "checkpoint(epochs=0.5)"): 0.11,
-    ("compress", "checkpoint-1"): 0.21,
-    ("compress", "checkpoint-4"): 0.31,
-    ("compress", "int4"): 0.17,
-    ("compress", "int8"): 0.34,
-    ("compress", "placebo"): 0.72,
-    ("compress", "prune-50"): 1.20,
-    ("compress", "prune-60"): 0.85,
-    ("compress", "prune-70"): 0.89,
-    ("compress", "prune-80"): 1.17,
-    ("compress", "prune-80+int8"): 0.18,
-    ("compress", "prune-90"): 0.91,
-    ("compress", "qat-int4"): 1.89,
-    ("compress", "qat-int8"): 1.55,
-    ("compress", "w4"): 0.21,
-    ("compress", "w8"): 0.18,
-    ("predict", "checkpoint(epochs=0.25)"): 0.02,
-    ("predict", "checkpoint(epochs=0.5)"): 0.03,
-    ("predict", "checkpoint-1"): 0.03,
-    ("predict", "checkpoint-4"): 0.03,
-    ("predict", "fp32"): 0.04,
-    ("predict", "int4"): 0.03,
-    ("predict", "int8"): 0.04,
-    ("predict", "placebo"): 0.04,
-    ("predict", "prune-50"): 0.05,
-    ("predict", "prune-60"): 0.04,
-    ("predict", "prune-70"): 0.03,
-    ("predict", "prune-80"): 0.04,
-    ("predict", "prune-80+int8"): 0.03,
-    ("predict", "prune-90"): 0.03,
-    ("predict", "qat-int4"): 0.03,
-    ("predict", "qat-int8"): 0.03,
-    ("predict", "w4"): 0.03,
-    ("predict", "w8"): 0.03,
+# Seconds of tasks by how many networks they are of: `fairpress study run compas seeds=1 folds=2 networks_per_task=1`, the
+# shorter of two, and `fairpress study run compas`, means.
+RECORDED: Mapping[int, Mapping[tuple[str, str], float]] = {
+    1: {
+        ("train", "fp32"): 1.45,
+        ("compress", "checkpoint(epochs=0.25)"): 0.10,
+        ("compress", "checkpoint(epochs=0.5)"): 0.11,
+        ("compress", "checkpoint-1"): 0.21,
+        ("compress", "checkpoint-4"): 0.31,
+        ("compress", "int4"): 0.17,
+        ("compress", "int8"): 0.34,
+        ("compress", "placebo"): 0.72,
+        ("compress", "prune-50"): 1.20,
+        ("compress", "prune-60"): 0.85,
+        ("compress", "prune-70"): 0.89,
+        ("compress", "prune-80"): 1.17,
+        ("compress", "prune-80+int8"): 0.18,
+        ("compress", "prune-90"): 0.91,
+        ("compress", "qat-int4"): 1.89,
+        ("compress", "qat-int8"): 1.55,
+        ("compress", "w4"): 0.21,
+        ("compress", "w8"): 0.18,
+        ("predict", ""): 0.03,
+    },
+    25: {
+        ("train", "fp32"): 17.4,
+        ("compress", "checkpoint(epochs=0.25)"): 0.82,
+        ("compress", "checkpoint(epochs=0.5)"): 0.98,
+        ("compress", "checkpoint-1"): 1.19,
+        ("compress", "checkpoint-4"): 3.50,
+        ("compress", "int4"): 3.82,
+        ("compress", "int8"): 4.20,
+        ("compress", "placebo"): 6.34,
+        ("compress", "prune-50"): 7.20,
+        ("compress", "prune-60"): 7.12,
+        ("compress", "prune-70"): 7.14,
+        ("compress", "prune-80"): 6.99,
+        ("compress", "prune-80+int8"): 2.13,
+        ("compress", "prune-90"): 6.85,
+        ("compress", "qat-int4"): 13.84,
+        ("compress", "qat-int8"): 13.89,
+        ("compress", "w4"): 2.79,
+        ("compress", "w8"): 2.92,
+        ("predict", ""): 0.52,
+    },
 }
+EARNEST = {1: 2, 25: 10}  # of the first seeds the work at the store is really done
 SIZES = {
     "train": (136_000, 136_000, 2_000),
     "compress": (136_000, 136_000, 2_000),
@@ -87,8 +96,17 @@ class Clock:
     died: tuple[type[BaseException], ...] = ()
     attempts, alone = 2, True
 
-    def __init__(self, workers: int, seconds: Callable[[Task], float], way: float = 0.0) -> None:
+    def __init__(
+        self,
+        workers: int,
+        seconds: Callable[[Task], float],
+        way: float = 0.0,
+        drawn: Mapping[str, Sequence[float]] | None = None,
+        earnest: Callable[[Task], bool] = lambda task: True,
+    ) -> None:
         self.workers, self.seconds, self.way = workers, seconds, way
+        self.drawn, self.earnest, self._chance = drawn, earnest, random.Random(0)
+        self.measured: dict[str, list[float]] = {}
         self.now = self.driver = self.store = 0.0
         self._since = time.perf_counter()
         self._ends: list[tuple[float, int, Future[Any], Any]] = []
@@ -108,10 +126,15 @@ class Clock:
 
     def submit(self, task: Task, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         self._pass()
-        said = work(*arguments)
-        took = time.perf_counter() - self._since
+        if self.drawn is None and self.earnest(task):
+            said = work(*arguments)
+            took = time.perf_counter() - self._since
+            self._since += took
+            self.measured.setdefault(task.kind, []).append(took)
+        else:
+            said = (0.0, None)
+            took = self._chance.choice((self.drawn or self.measured)[task.kind])
         self.store += took
-        self._since += took
         future: Future[Any] = Future()
         self._count += 1
         end = self.now + took + self.way + self.seconds(task)
@@ -141,7 +164,9 @@ def entry(root: str, task: Task) -> float:
         if store.get(task.key) is None:
             for key in task.inputs:
                 assert store.get(key) is not None, "an input is not there"
-            files = {f"{i}": os.urandom(size) for i, size in enumerate(SIZES.get(task.kind, (1_000,)))}
+            networks = range(max(1, len(task.networks))) if task.kind != "predict" else range(1)
+            sizes = SIZES.get(task.kind, (1_000,))
+            files = {f"{n} {i}": os.urandom(size) for n in networks for i, size in enumerate(sizes)}
             store.put(task.key, files, {"kind": task.kind, "recipe": task.recipe, "seconds": 0.0})
     return 0.0
 
@@ -165,15 +190,9 @@ def replaced(**names: Any) -> Iterator[None]:
 
 
 def simulate(
-    tasks: Sequence[Task],
-    root: Path,
-    workers: int,
-    seconds: Callable[[Task], float],
-    way: float = 0.0,
-    on_event: executor.Event = lambda event, task: None,
-) -> tuple[Clock, executor.Outcome]:
+    tasks: Sequence[Task], root: Path, clock: Clock, on_event: executor.Event = lambda event, task: None
+) -> executor.Outcome:
     """Run the executor over tasks on the clock."""
-    clock = Clock(workers, seconds, way)
     progress = ProgressFile(root / "study", "study", "")
     progress.plan(tasks)
 
@@ -185,7 +204,7 @@ def simulate(
         outcome = executor.execute(tasks, Store(root), engine=clock, on_event=tell)
     progress.close()
     clock.close()
-    return clock, outcome
+    return outcome
 
 
 def ideal(tasks: Sequence[Task], workers: int, seconds: Callable[[Task], float]) -> float:
@@ -196,28 +215,19 @@ def ideal(tasks: Sequence[Task], workers: int, seconds: Callable[[Task], float])
     return max(sum(map(seconds, tasks)) / workers, max(ends.values()))
 
 
-def study(trials: int, overrides: Sequence[str] = ()) -> tuple[Task, ...]:
-    """Return the tasks of `compas` with one network a task, enough seeds for so many trials."""
-    _, config = load("compas", ["networks_per_task=1", "seeds=1", *overrides])
-    one = sum(t.kind == "predict" for t in plan(config, lambda d, fold: f"{fold}").tasks)
-    seeds = -(-trials // one)
-    _, config = load("compas", ["networks_per_task=1", f"seeds={seeds}", *overrides])
-    return plan(config, lambda d, fold: f"{fold}").tasks
+def study(trials: int, size: int) -> tuple[Task, ...]:
+    """Return the tasks of `compas` with `size` networks a task, enough seeds for so many trials."""
+
+    def tasks(seeds: int) -> tuple[Task, ...]:
+        _, config = load("compas", [f"networks_per_task={size}", f"seeds={seeds}"])
+        return plan(config, lambda dataset, fold: f"{fold}").tasks
+
+    return tasks(-(-trials // sum(len(t.networks) for t in tasks(1) if t.kind == "predict")))
 
 
-def recorded(store: str | None, faster: float) -> Callable[[Task], float]:
-    """Return the seconds of a task: those of its kind and recipe, else the mean of its kind."""
-    known = dict(RECORDED)
-    if store is not None:
-        found: dict[tuple[str, str], list[float]] = {}
-        for meta in Store(store).metas():
-            if meta.get("networks"):
-                found.setdefault((meta["kind"], meta["recipe"]), []).append(meta["seconds"])
-        known = {k: statistics.mean(v) for k, v in found.items()}
-    kinds: dict[str, list[float]] = {}
-    for (kind, _), took in known.items():
-        kinds.setdefault(kind, []).append(took)
-    return lambda t: known.get((t.kind, t.recipe), statistics.mean(kinds[t.kind])) / faster
+def recorded(size: int, faster: float) -> Callable[[Task], float]:
+    """Return what gives the seconds of a task: those of its kind and recipe."""
+    return lambda t: RECORDED[size].get((t.kind, t.recipe), RECORDED[size].get((t.kind, ""), 0.0)) / faster
 
 
 def way() -> float:
@@ -254,7 +264,8 @@ def check(workers: int, trip: float) -> tuple[float, float, float]:
         return float(task.params["seconds"])
 
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
-        clock, _ = simulate(tasks, Path(a), workers, seconds, trip)
+        clock = Clock(workers, seconds, trip)
+        simulate(tasks, Path(a), clock)
         engine = Warm(workers)
         with replaced(perform=sleeping):
             started = time.perf_counter()
@@ -271,7 +282,18 @@ def each(what: Callable[[str], Any], keys: Sequence[str]) -> float:
     return (time.perf_counter() - started) / len(keys) * 1e3
 
 
-def costs(root: Path, most: int = 500) -> dict[str, float]:
+def fill(root: Path, count: int) -> None:
+    """Put so many entries, which nothing waits to be on the disk."""
+    store, files = Store(root), {str(i): os.urandom(size) for i, size in enumerate(SIZES["compress"])}
+    real, os.fsync = os.fsync, lambda handle: None
+    try:
+        for i in range(count):
+            store.put(hashlib.sha256(f"{i}".encode()).hexdigest(), files, {"seconds": 0.0})
+    finally:
+        os.fsync = real
+
+
+def costs(root: Path, most: int = 200) -> dict[str, float]:
     """Return what a store costs: milliseconds of a call, and of a look at all of it."""
     store = Store(root)
     started = time.perf_counter()
@@ -284,12 +306,11 @@ def costs(root: Path, most: int = 500) -> dict[str, float]:
     sum(1 for _ in store.metas())
     metas = (time.perf_counter() - started) * 1e3
     return {
-        "entries": len(keys),
         "has": each(store.has, some),
         "get": each(store.get, some),
-        "get, absent": each(store.get, absent),
+        "get of what is absent": each(store.get, absent),
         "put": each(lambda key: store.put(key, files, {"seconds": 0.0}), absent),
-        "list all": listing,
+        "list of all": listing,
         "metadata of all": metas,
     }
 
@@ -311,37 +332,54 @@ def throughput(writers: int, seconds: float = 4.0) -> float:
     return sum(counts) / seconds
 
 
+def table(size: int, asked: argparse.Namespace, trip: float) -> None:
+    """Print what a study costs on 1, 2 and 8 workers."""
+    started = time.perf_counter()
+    tasks, seconds = study(asked.trials, size), recorded(size, asked.faster)
+    laid = time.perf_counter() - started
+    trials, n = sum(len(t.networks) for t in tasks if t.kind == "predict"), len(tasks)
+    print(f"\n{trials:,} trials, {size} a task: {n:,} tasks of {statistics.mean(map(seconds, tasks)):.2f} s; laid out "
+          f"in {laid:.1f} s\n")  # fmt: skip
+    print(
+        "workers | ideal, s | takes, s | overhead, % | driver, ms a task | store, ms a task\n---|---|---|---|---|---"
+    )
+    drawn: Mapping[str, Sequence[float]] | None = None
+    for workers in (1, 2, 8):
+        clock = Clock(workers, seconds, trip, drawn, lambda t: t.networks[0][0] < EARNEST[size])
+        with tempfile.TemporaryDirectory() as folder:
+            outcome = simulate(tasks, Path(folder), clock)
+        assert len(outcome.ran) == n
+        drawn = drawn or clock.measured
+        best = ideal(tasks, workers, seconds)
+        print(f"{workers} | {best:,.0f} | {clock.now:,.0f} | {100 * (clock.now / best - 1):.2f} | "
+              f"{clock.driver / n * 1e3:.2f} | {clock.store / n * 1e3:.1f}", flush=True)  # fmt: skip
+    assert drawn is not None
+    print("the store, ms: " + ", ".join(f"{k} {statistics.median(v) * 1e3:.1f}" for k, v in drawn.items()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=10_000)
-    parser.add_argument("--times", help="a store whose recorded times are taken")
     parser.add_argument("--faster", type=float, default=1.0)
     asked = parser.parse_args()
-    started = time.perf_counter()
-    tasks = study(asked.trials)
-    laid = time.perf_counter() - started
-    seconds, trip = recorded(asked.times, asked.faster), way()
-    trials = sum(t.kind == "predict" for t in tasks)
-    print(f"{trials:,} trials, {len(tasks):,} tasks of {statistics.mean(map(seconds, tasks)):.2f} s in the mean; "
-          f"laid out in {laid:.1f} s; to a process and back {trip * 1e3:.1f} ms\n")  # fmt: skip
-    print(
-        "workers | ideal, s | takes, s | overhead, % | driver, s | store, s | driver, ms a task | store, ms a task"
-    )
-    print("---|---|---|---|---|---|---|---")
-    for workers in (1, 2, 8):
-        with tempfile.TemporaryDirectory() as folder:
-            clock, outcome = simulate(tasks, Path(folder), workers, seconds, trip)
-            assert len(outcome.ran) == len(tasks)
-            best, n = ideal(tasks, workers, seconds), len(tasks)
-            print(f"{workers} | {best:,.0f} | {clock.now:,.0f} | {100 * (clock.now / best - 1):.2f} | {clock.driver:.1f} | "
-                  f"{clock.store:.1f} | {clock.driver / n * 1e3:.2f} | {clock.store / n * 1e3:.2f}", flush=True)  # fmt: skip
-            if workers == 8:
-                told = costs(Path(folder))
+    trip = way()
+    print(f"to a process and back {trip * 1e3:.1f} ms")
+    for size in RECORDED:
+        table(size, asked, trip)
     print("\nchecked with processes that sleep, 400 tasks of 0.15 s")
     for workers in (1, 2, 8):
         best, clocked, took = check(workers, trip)
-        print(f"{workers} workers: ideal {best:.1f} s, clock {clocked:.1f} s, processes {took:.1f} s")
-    print("\nthe store, ms: " + ", ".join(f"{what} {cost:,.2f}" for what, cost in told.items()))
+        print(
+            f"{workers} workers: ideal {best:.1f} s, clock {clocked:.1f} s, processes {took:.1f} s",
+            flush=True,
+        )
+    for count in (100, 10_000):
+        with tempfile.TemporaryDirectory() as folder:
+            fill(Path(folder), count)
+            told = costs(Path(folder))
+        print(
+            f"\na store of {count:,}, ms: " + ", ".join(f"{k} {v:,.2f}" for k, v in told.items()), flush=True
+        )
     print("entries a second: " + ", ".join(f"{n} writers {throughput(n):.0f}" for n in (1, 2, 8)))
 
 

@@ -41,9 +41,8 @@ def test_200_tasks_on_8_workers_each_start_once_after_what_they_read(tmp_path, m
     tasks = chains(100)
     events = []
     monkeypatch.setattr(scheduling, "entry", lambda root, task: 0.0)
-    clock, outcome = scheduling.simulate(
-        tasks, tmp_path, 8, lambda task: 5.0, on_event=lambda e, t: events.append((e, t))
-    )
+    clock = scheduling.Clock(8, lambda task: 5.0)
+    outcome = scheduling.simulate(tasks, tmp_path, clock, lambda e, t: events.append((e, t)))
     assert Counter(e for e, _ in events) == {"started": 200, "finished": 200}
     assert len(outcome.ran) == 200
     over, running = set(), set()
