@@ -180,7 +180,8 @@ def _made_by(table: Any) -> dict[str, str]:
     """Return the versions an audit rests on, and the table where it is a file."""
     from importlib import metadata
 
-    from fairpress.auditing.warehouse import is_address, shown
+    from fairpress.auditing.warehouse import is_address
+    from fairpress.core.addresses import shown
 
     versions = {name: metadata.version(name) for name in ("duckdb", "numpy", "scipy")}
     paths = table if isinstance(table, (list, tuple)) else [table]

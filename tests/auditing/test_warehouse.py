@@ -8,8 +8,9 @@ import duckdb
 import pytest
 
 from fairpress import cli
-from fairpress.auditing.warehouse import _said, _secrets, is_address, shown
+from fairpress.auditing.warehouse import is_address
 from fairpress.audits import audit
+from fairpress.core.addresses import said, secrets_of, shown
 from fairpress.core.errors import UserError
 from fairpress.demonstration import table as made
 
@@ -75,8 +76,8 @@ def test_no_secret_is_told_and_what_is_wrong_is_one_sentence(database, capsys, t
             audit(address, **ASKED)
         assert "secret" not in str(error.value)
     told = ValueError(f"{'x' * 190} s@cret-word dapi123")
-    hidden = _secrets("postgres://me:s%40cret-word@host/db/t?http_path=/x&access_token=dapi123")
-    assert _said(told, hidden) == f": {'x' * 190} … …"
+    hidden = secrets_of("postgres://me:s%40cret-word@host/db/t?http_path=/x&access_token=dapi123")
+    assert said(told, hidden) == f": {'x' * 190} … …"
     cases = {
         "duckdb:///": "end the address with the table's name",
         f"duckdb://{database}/absent": "has no table 'absent' that can be read",

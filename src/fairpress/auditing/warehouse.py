@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from fairpress.auditing.source import Counted, Decision, Source, counted
+from fairpress.core.addresses import said, secrets_of, shown
 from fairpress.core.errors import UserError
 from fairpress.datasets.groups import bin_names
 
@@ -25,22 +26,6 @@ def is_ibis(table: Any) -> bool:
     """Tell whether something is a table of Ibis; Ibis is not imported for that."""
     kind = type(table)
     return kind.__module__.startswith("ibis.") and kind.__name__ == "Table"
-
-
-def shown(address: str) -> str:
-    """Return an address without user, password and options, for messages and reports.
-
-    Raises UserError where they cannot be told apart from the rest; the sentence holds nothing of the address.
-    """
-    scheme, _, rest = address.partition("://")
-    parts = urlsplit(address)
-    if "#" in rest or "@" in (parts.path + parts.query) or parts.netloc.count("@") > 1:
-        raise UserError(
-            f"the {scheme} address cannot be read; write / # ? @ in a user or password in percent form (%2F %23 %3F %40), "
-            "or leave both out and set them where the driver looks for them."
-        )
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
 
 
 class WarehouseSource(Source):
@@ -60,7 +45,7 @@ class WarehouseSource(Source):
 
     def __init__(self, table: Any) -> None:
         self.relation, self._paths, self._table = "", [], None
-        self._secrets = _secrets(table) if isinstance(table, str) else ()
+        self._secrets = secrets_of(table) if isinstance(table, str) else ()
         self.name = shown(table) if isinstance(table, str) else _name(table)
         self._expression = _open(table, self.name) if isinstance(table, str) else table
         self.columns = {name: _kind(kind) for name, kind in self._expression.schema().items()}
@@ -154,7 +139,7 @@ class WarehouseSource(Source):
                 return expression.to_pyarrow()
         except Exception as error:  # each database has its own
             raise UserError(
-                f"{self.name} could not be counted ({type(error).__name__}{_said(error, self._secrets)})."
+                f"{self.name} could not be counted ({type(error).__name__}{said(error, self._secrets)})."
             ) from None
 
 
@@ -181,7 +166,7 @@ def _open(address: str, name: str) -> Any:
         ) from None
     except Exception as error:  # each database has its own
         raise UserError(
-            f"nothing answers at {name} ({type(error).__name__}{_said(error, _secrets(address))}); "
+            f"nothing answers at {name} ({type(error).__name__}{said(error, secrets_of(address))}); "
             "are address and credentials right?"
         ) from None
     try:
@@ -201,23 +186,6 @@ def _quiet() -> Iterator[None]:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         yield
-
-
-def _secrets(address: str) -> tuple[str, ...]:
-    """Return what an address holds of user, password and options, in percent form and plain, the longest first."""
-    parts = urlsplit(address)
-    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    values = [value for _, value in parse_qsl(parts.query)]
-    found = {user, password, parts.query, *values}
-    return tuple(sorted({f for t in found for f in (t, unquote(t)) if f}, key=len, reverse=True))
-
-
-def _said(error: Exception, secrets: Sequence[str] = ()) -> str:
-    """Return the first line of an error, without secrets."""
-    line = (str(error).strip().splitlines() or [""])[0]
-    for secret in secrets:
-        line = line.replace(secret, "…")
-    return f": {line[:200]}" if line else ""
 
 
 def _name(table: Any) -> str:

@@ -147,6 +147,46 @@ def study_export(folder: Path, /, *, out: Path, only: Only = None, store: str | 
     return 0 if not done.absent else FAILED_TRIALS
 
 
+@study.command(name="mlflow")
+def study_mlflow(
+    folder: Path, /, *, uri: str | None = None, experiment: str | None = None, only: Only = None
+) -> int:
+    """Export a finished study to MLflow: a run for each network, with its rates, losses, audit and model card.
+
+    What is there already is not exported again. Needs fairpress[mlflow].
+
+    Example: fairpress study mlflow runs/compas --uri http://localhost:5000
+
+    Parameters
+    ----------
+    folder
+        The folder that fairpress study run wrote.
+    uri
+        The server's address, or a database; MLFLOW_TRACKING_URI by default.
+    experiment
+        Its name there; the study's by default.
+    only
+        As for study run.
+    """
+    from fairpress.cli.progress import Progress
+    from fairpress.studies.tracking.mlflow import export_mlflow
+
+    with Progress("networks") as progress:
+        done = export_mlflow(
+            folder,
+            uri,
+            experiment=experiment,
+            only=only or (),
+            on_trial=lambda count, total: progress("exported", count, total),
+        )
+    say(
+        f"experiment {done.experiment} at {done.server}: {done.new} networks exported, {done.there} were there",
+        markup=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
 @app.command(name="report")
 def report(
     folder: Path,

@@ -1,0 +1,1 @@
+"""A finished study's networks, told to an experiment tracker."""

@@ -1,0 +1,229 @@
+"""Export a finished study to MLflow: an experiment, in it a run for the study and, nested, one for each network.
+
+A run carries its trial's key as a tag, and a trial whose run has ended is not told again. Credentials are handed to
+MLflow where it looks for them, not in the address, which MLflow repeats in what it says.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from fairpress.core.addresses import said, secrets_of, shown
+from fairpress.core.errors import UserError
+from fairpress.studies.tracking.trials import Tracked, Trial, read
+
+TRIAL, STUDY = "fairpress.trial", "fairpress.study"
+BATCH = 500  # MLflow takes 1,000 values at a time
+KNOCK_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Where runs are, and how many were made and were there before."""
+
+    server: str
+    experiment: str
+    new: int
+    there: int
+
+
+def export_mlflow(
+    folder: Path,
+    uri: str | None = None,
+    *,
+    experiment: str | None = None,
+    only: Sequence[str] = (),
+    on_trial: Callable[[int, int], None] = lambda done, total: None,
+) -> Exported:
+    """Tell a finished study to an MLflow server.
+
+    Parameters
+    ----------
+    folder
+        What `run_study` wrote. The store is not needed.
+    uri
+        The server's address, or a database (``sqlite:///runs.db``); by default what MLFLOW_TRACKING_URI says.
+    experiment
+        Its name there; by default the study's.
+    only
+        Filters, as for a run; all networks by default.
+    on_trial
+        Called with how many networks are done, and of how many.
+
+    Raises
+    ------
+    UserError
+        MLflow is not installed, no server answers or it refuses, or the folder is no study's. No sentence holds credentials.
+    """
+    address = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not address:
+        raise UserError("name the MLflow server with --uri, or set MLFLOW_TRACKING_URI.")
+    if "://" not in address:
+        raise UserError("--uri takes an address, such as http://host:5000 or sqlite:///runs.db.")
+    study = read(folder, only)
+    try:
+        import mlflow
+        from mlflow.exceptions import MlflowException
+    except ModuleNotFoundError:
+        raise UserError(
+            "exporting to MLflow needs its client; python -m pip install 'fairpress[mlflow]'."
+        ) from None
+    name = shown(address)
+    _knock(address, name)
+    with _signed_in(address) as bare, _quiet():
+        try:
+            client = mlflow.MlflowClient(bare)
+            return _Export(client, name, experiment or study.name).export(study, on_trial)
+        except (MlflowException, OSError, ModuleNotFoundError, ValueError) as error:
+            raise UserError(
+                f"MLflow at {name} refused ({type(error).__name__}{said(error, secrets_of(bare))}). "
+                "What was exported stays; the same command goes on from there."
+            ) from None
+
+
+class _Export:
+    def __init__(self, client: Any, server: str, name: str) -> None:
+        self.client, self.server, self.name = client, server, name
+
+    def export(self, study: Tracked, on_trial: Callable[[int, int], None]) -> Exported:
+        self.experiment = self._experiment()
+        known = self._known(study.key)
+        over = frozenset(k for k, (_, ended) in known.items() if ended)
+        above = self._parent(study, known.get(study.key))
+        wanted = study.keys
+        total, done = len(wanted), sum(k in over for k in wanted)
+        there = done
+        for trial in study.trials(over):
+            self._run(trial, study, above, known.get(trial.key))
+            done += 1
+            on_trial(done, total)
+        return Exported(self.server, self.name, done - there, there)
+
+    def _experiment(self) -> str:
+        found = self.client.get_experiment_by_name(self.name)
+        if found is None:
+            return str(self.client.create_experiment(self.name))
+        if found.lifecycle_stage != "active":
+            raise UserError(
+                f"the experiment {self.name!r} was deleted at {self.server}; restore it, or choose another --experiment."
+            )
+        return str(found.experiment_id)
+
+    def _known(self, key: str) -> dict[str, tuple[str, bool]]:
+        """Return key of a trial → its run's id, and whether that has ended."""
+        found: dict[str, tuple[str, bool]] = {}
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment], f"tags.`{STUDY}` = '{key}'", max_results=1000, page_token=token
+            )
+            for run in page:
+                ended = run.info.status == "FINISHED"
+                trial = run.data.tags.get(TRIAL, "")
+                if ended or trial not in found:
+                    found[trial] = (run.info.run_id, ended)
+            token = page.token
+            if not token:
+                return found
+
+    def _parent(self, study: Tracked, known: tuple[str, bool] | None) -> str:
+        """Return the id of the run of the study itself, which holds its report."""
+        if known is not None and known[1]:
+            return known[0]
+        tags = {STUDY: study.key, TRIAL: study.key, "mlflow.note.content": study.title}
+        run = known[0] if known else self._create(study.name, tags)
+        params = {"study": study.name, "command": study.told.command, "data": study.data}
+        self._log(run, {k: v for k, v in params.items() if v}, {"networks": float(len(study.facts))})
+        for path in study.files.values():
+            self.client.log_artifact(run, str(path))
+        self.client.set_terminated(run)
+        return run
+
+    def _run(self, trial: Trial, study: Tracked, above: str, known: tuple[str, bool] | None) -> None:
+        tags = {STUDY: study.key, TRIAL: trial.key, "mlflow.parentRunId": above, **trial.tags}
+        run = known[0] if known else self._create(trial.name, tags)
+        self._log(run, trial.params, trial.metrics)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in trial.files.items():
+                (Path(folder) / name).write_bytes(content)
+            self.client.log_artifacts(run, folder)
+        self.client.set_terminated(run)
+
+    def _create(self, name: str, tags: Mapping[str, str]) -> str:
+        return str(self.client.create_run(self.experiment, tags=dict(tags), run_name=name).info.run_id)
+
+    def _log(self, run: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
+        told = [Metric(k, v, now, 0) for k, v in metrics.items()]
+        self.client.log_batch(run, params=[Param(k, str(v)[:6000]) for k, v in params.items()])
+        for start in range(0, len(told), BATCH):
+            self.client.log_batch(run, metrics=told[start : start + BATCH])
+
+
+@contextmanager
+def _signed_in(address: str) -> Iterator[str]:
+    """Give an address without user and password; they stand in the environment, where MLflow's client looks for them.
+
+    A database's address is given as it is: its driver takes them from there alone.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.username:
+        yield address
+        return
+    names = {"MLFLOW_TRACKING_USERNAME": parts.username, "MLFLOW_TRACKING_PASSWORD": parts.password or ""}
+    with _environment({name: unquote(value) for name, value in names.items()}):
+        yield parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables, and put back what there was."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what MLflow logs, which repeats addresses, and prints, two lines a run."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "urllib3")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with _environment({"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _knock(address: str, name: str) -> None:
+    """Raise UserError where nothing listens: MLflow itself would try for minutes."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https"):
+        return
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname or "", port), timeout=KNOCK_SECONDS).close()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise UserError(f"no MLflow server answers at {name} ({why}); `mlflow server` starts one.") from None
