@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 
 import duckdb
 import pytest
@@ -13,6 +15,7 @@ from fairpress.audits import audit
 from fairpress.core.addresses import said, secrets_of, shown
 from fairpress.core.errors import UserError
 from fairpress.demonstration import table as made
+from pages import ROOT
 
 pytest.importorskip("ibis", reason="the extra `warehouse` is not installed")
 # Ibis uses a method that newer versions of DuckDB call old.
@@ -100,3 +103,28 @@ def test_no_secret_is_told_and_what_is_wrong_is_one_sentence(database, capsys, t
     told = json.loads(capsys.readouterr().out)
     assert told["provenance"]["table"] == f"duckdb://{database}/predictions"
     assert (tmp_path / "r.html").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Spark, about threads and its host's name
+def test_spark_counts_the_cells_that_duckdb_counts(tmp_path, monkeypatch):
+    """Missing groups, bins and weights included; the query is one, the engines are two."""
+    pytest.importorskip("pyspark", reason="PySpark is not installed; `pip install 'ibis-framework[pyspark]'`")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import warehouse_cells
+
+    monkeypatch.chdir(tmp_path)  # Spark leaves folders where it runs
+    path = tmp_path / "predictions.parquet"
+    warehouse_cells.make(path, 5000)
+    where = warehouse_cells.addresses(path)
+    found = {name: warehouse_cells.cells(address) for name, address in where.items()}
+    assert found["DuckDB"] == found["Spark"]
+    assert sum(n for n, _, _ in found["Spark"].values()) == 5000
+    assert any("(missing)" in key for key in found["Spark"])
+    with pytest.raises(UserError, match=r"pyspark://.* has no table 'absent\.parquet' that can be read"):
+        audit(f"pyspark://{tmp_path}/absent.parquet", **ASKED)
+    from pyspark.sql import SparkSession
+
+    SparkSession.getActiveSession().stop()

@@ -34,7 +34,8 @@ class WarehouseSource(Source):
     Parameters
     ----------
     table
-        A table of Ibis, or an address whose last part is the table's name: ``duckdb:///folder/file.db/predictions``.
+        A table of Ibis, or an address whose last part is the table's name: ``duckdb:///folder/file.db/predictions``;
+        of Spark also a Parquet file or a folder of them: ``pyspark:///folder/predictions.parquet``.
 
     Raises
     ------
@@ -159,7 +160,8 @@ def _open(address: str, name: str) -> Any:
     query = parts.query or ("read_only=True" if parts.scheme == "duckdb" else "")
     try:
         with _quiet():
-            connection = ibis.connect(parts._replace(path=database, query=query).geturl())
+            where = "" if parts.scheme == "pyspark" and table.endswith(".parquet") else database
+            connection = ibis.connect(parts._replace(path=where, query=query).geturl())
     except (ImportError, ModuleNotFoundError):
         raise UserError(
             f"{name}: the driver is not installed; python -m pip install 'ibis-framework[{parts.scheme}]'."
@@ -171,7 +173,9 @@ def _open(address: str, name: str) -> Any:
         ) from None
     try:
         with _quiet():
-            return connection.table(table)
+            # Spark alone keeps no tables: a Parquet file or folder, here or on a file system it knows, is one too.
+            files = connection.name == "pyspark" and table.endswith(".parquet")
+            return connection.read_parquet(parts.path) if files else connection.table(table)
     except Exception as error:  # TableNotFound, and whatever a database says
         raise UserError(
             f"{shown(parts._replace(path=database).geturl())} has no table {table!r} that can be read "
