@@ -1,0 +1,68 @@
+"""A process that has imported what commands import, and forks for each: every command starts fresh, imports wait once.
+
+Reads requests as JSON lines and answers each with an exit code; `pages.py` starts one for each process of tests.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import sys
+import threading
+import traceback
+from importlib import import_module
+from typing import Any
+
+PRELOAD = ("fairpress.cli", "fairpress.api", "fairpress.audits", "fairpress.reporting.html", "fairpress.runtime.predict")
+HEAVY = ("fairpress.studies.preload", "fairpress.compression.onnx_file", "fairpress.training.fit", "onnxscript")
+
+
+def serve() -> None:
+    """Answer requests until there are no more."""
+    for name in (*PRELOAD, *HEAVY):
+        import_module(name)
+    assert threading.active_count() == 1, "a process with threads is not forked"
+    gc.collect()
+    gc.freeze()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            os._exit(perform(asked))
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+def perform(asked: dict[str, Any]) -> int:
+    """Do what is asked, as a process of its own would, and return its exit code."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, path in ((1, asked["stdout"]), (2, asked["stderr"])):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    os.chdir(asked["folder"])
+    os.environ.update(asked["environment"])
+    code: Any = 0
+    try:
+        if "source" in asked:
+            sys.argv = ["-c"]
+            exec(compile(asked["source"], "<page>", "exec"), {"__name__": "__main__"})
+        else:
+            from fairpress.cli import main
+
+            sys.argv = ["fairpress", *asked["arguments"]]
+            main()
+    except SystemExit as end:
+        code = 0 if end.code is None else end.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return code if isinstance(code, int) else 1
+
+
+if __name__ == "__main__":
+    serve()
