@@ -74,6 +74,14 @@ def test_doctor_looks_and_answers(capsys):
         (["predict", "a,b=base", "--out", "x.parquet"], "commas stand between names"),
         (["predict", "a=base", "--out", "t.csv/x.parquet"], "is not a folder you may write to"),
         (["show", "t.csv"], "no model folder"),
+        (
+            ["audit", "t.csv", "--baseline", "fp32", "--by", "sex", "--html", "x.html", "--card", "fp32=x/"],
+            "no model folder x",
+        ),
+        (
+            ["audit", "t.csv", "--baseline", "fp32", "--by", "sex", "--html", "x.html", "--card", "fp3=x.md"],
+            "mean 'fp32'",
+        ),
     ],
 )
 def test_wrong_input_is_one_sentence_exit_2_and_nothing_written(

@@ -15,8 +15,19 @@ import traceback
 from importlib import import_module
 from typing import Any
 
-PRELOAD = ("fairpress.cli", "fairpress.api", "fairpress.audits", "fairpress.reporting.html", "fairpress.runtime.predict")
-HEAVY = ("fairpress.studies.preload", "fairpress.compression.onnx_file", "fairpress.training.fit", "onnxscript")
+PRELOAD = (
+    "fairpress.cli",
+    "fairpress.api",
+    "fairpress.audits",
+    "fairpress.reporting.html",
+    "fairpress.runtime.predict",
+)
+HEAVY = (
+    "fairpress.studies.preload",
+    "fairpress.compression.onnx_file",
+    "fairpress.training.fit",
+    "onnxscript",
+)
 
 
 def serve() -> None:

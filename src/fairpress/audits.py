@@ -28,6 +28,12 @@ class AuditReport(Audit):
         found = {c.verdict for c in self.comparisons}
         return next((v for v in WORST_FIRST if v in found), None)
 
+    def __str__(self) -> str:
+        """Return the audit as the command line prints it, without colours."""
+        from fairpress.reporting.terminal import plain
+
+        return plain(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the audit as audit.json holds it."""
         from fairpress.auditing.schema import to_dict
@@ -93,11 +99,14 @@ def write_card(model: str | os.PathLike[str], report: Audit, name: str) -> str:
     """Write a model card with what an audit says of model `name` into a model folder, as README.md; return its text.
 
     It is in Hugging Face's format: YAML front matter whose model-index holds every group's rates, then the table.
+    A path that ends in ``.md`` is the card itself, for who has predictions and no model: it tells the audit alone.
     Raises UserError where the audit has no such model or the folder is no model.
     """
     from fairpress.reporting.model_card import model_card
     from fairpress.reporting.words import size
 
+    if is_card_file(model):
+        return _written(model, model_card(report, name))
     artifact = Artifact.load(model)
     card = artifact.card
     shape = card.inputs.get("shape", ())
@@ -112,6 +121,11 @@ def write_card(model: str | os.PathLike[str], report: Audit, name: str) -> str:
     data = str(card.data.get("name", ""))
     text = model_card(report, name, dataset=data, task=task, facts={k: v for k, v in facts.items() if v})
     return _written(os.path.join(os.fspath(model), "README.md"), text)
+
+
+def is_card_file(place: str | os.PathLike[str]) -> bool:
+    """Tell whether a card is a file of its own, and not the README.md of a model folder."""
+    return os.fspath(place).lower().endswith(".md")
 
 
 def audit(

@@ -240,6 +240,19 @@ def test_a_card_is_written_into_the_models_folder(tmp_path, linear, report):
         write_card(folder, report, "int2")
 
 
+def test_a_card_of_predictions_alone_is_a_file(tmp_path, report):
+    text = write_card(tmp_path / "int4.md", report, "int4")
+    assert (tmp_path / "int4.md").read_text(encoding="utf-8") == text
+    assert "✖ harm" in text
+    assert "sha256" not in text
+
+
+def test_a_report_prints_as_on_the_command_line(report):
+    assert "int4 against fp32: ✖ harm, unevenly" in str(report)
+    assert "\x1b" not in str(report)
+    assert max(map(len, str(report).splitlines())) <= 100
+
+
 def test_a_model_with_an_audit_inside_predicts_the_same(linear, report, tmp_path):
     from fairpress.runtime.scoring import score
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from fairpress.cli.program import FAILED_GATE, app, listed, say, show_audit
-from fairpress.core.errors import UserError
+from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.places import require_file
 
 GATES = {"harm": {"harm", "loss"}, "inconclusive": {"inconclusive"}, "not_estimable": {"not_estimable"}}
@@ -122,7 +122,8 @@ def audit(
     embed
         Put a summary of the audit into a model's ONNX file: 'int8=int8/'. May be repeated.
     card
-        Write a model card with what the audit says into a model folder, as README.md: 'int8=int8/'. May be repeated.
+        Write a model card with what the audit says into a model folder, as README.md: 'int8=int8/'; or, where
+        predictions are all you have, into a file: 'int8=int8.md'. May be repeated.
     fail_on
         Exit with 1 on these verdicts, comma-separated: harm (which includes a shown loss), inconclusive,
         not_estimable (too few rows in every group).
@@ -152,11 +153,13 @@ def audit(
     for place in (export_cells, html, markdown, latex):
         if place is not None:
             require_file(place)
+    names = [baseline, *listed(compressed)]
+    embedded, cards = _models(embed, "--embed", names), _models(card, "--card", names)
     source: Any = [table, *merge] if merge else table
     asked: dict[str, Any] = {
         "label": label,
         "baseline": baseline,
-        "compressed": listed(compressed),
+        "compressed": names[1:],
         "by": listed(by),
         "positive": positive,
         "weight": weight,
@@ -197,10 +200,10 @@ def audit(
         report.to_markdown(markdown)
     if latex is not None:
         report.to_latex(latex)
-    for name, folder in (_assigned(text, "--embed", "model=folder, such as int8=int8/") for text in embed):
+    for name, folder in embedded:
         audits.embed_audit(folder, report, name)
-    for name, folder in (_assigned(text, "--card", "model=folder, such as int8=int8/") for text in card):
-        audits.write_card(folder, report, name)
+    for name, place in cards:
+        audits.write_card(place, report, name)
     if json_:
         print(json.dumps(report.to_dict(), indent=1, allow_nan=False))  # noqa: T201
     else:
@@ -220,6 +223,23 @@ def _assigned(text: str, option: str, form: str) -> tuple[str, str]:
     if not equals or not name.strip() or not value.strip():
         raise UserError(f"{option} {text!r}: write {form}.")
     return name.strip(), value.strip()
+
+
+def _models(asked: Sequence[str], option: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return model and place of each; looked at before the work, so that nothing is written where one is wrong."""
+    from fairpress.audits import is_card_file
+    from fairpress.runtime.artifact import Artifact
+
+    form = "model=folder, such as int8=int8/" + (", or model=file.md" if option == "--card" else "")
+    found = [_assigned(text, option, form) for text in asked]
+    for name, place in found:
+        if name not in names:
+            raise UserError(f"{option}: the audit has no model {name!r}." + did_you_mean(name, names))
+        if option == "--card" and is_card_file(place):
+            require_file(place)
+        else:
+            Artifact.load(place)
+    return found
 
 
 def _numbers(name: str, text: str) -> Sequence[float]:

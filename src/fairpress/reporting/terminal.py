@@ -41,6 +41,19 @@ MOST_GROUPS = 100
 _TITLE = {"accuracy": "accuracy lost", "tpr": "TPR lost", "fpr": "FPR gained"}
 
 
+def plain(audit: Audit, width: int = 100) -> str:
+    """Return what is printed as text of at most `width` characters a line, without colours."""
+    from rich.console import Console
+
+    console = Console(
+        width=width, highlight=False, color_system=None, force_terminal=False, force_jupyter=False
+    )
+    with console.capture() as captured:
+        for part in render(audit):
+            console.print(part)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
 def render(audit: Audit) -> Iterator[RenderableType]:
     """Yield what to print, verdict first."""
     from rich.text import Text
