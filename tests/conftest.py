@@ -14,7 +14,10 @@ import pytest
 from fairpress.datasets.base import Dataset, Task
 
 # Files that take minutes, and are one process's from their beginning to their end.
-LONG = ("test_readme.py", "test_docs.py", "test_executor.py", "test_search.py", "test_architectures.py")
+LONG = (
+    *("test_readme.py", "test_docs.py", "test_tutorials.py", "test_executor.py", "test_search.py"),
+    "test_architectures.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
