@@ -9,6 +9,8 @@ from pages import follow
 PAGES = (
     "docs/tutorials/engineer.md",
     "docs/tutorials/reviewer.md",
+    "docs/tutorials/researcher.md",
+    "docs/your-own-step.md",
 )
 
 
