@@ -202,8 +202,8 @@ def audit(
         report.to_latex(latex)
     for name, folder in embedded:
         audits.embed_audit(folder, report, name)
-    for name, place in cards:
-        audits.write_card(place, report, name)
+    for name, target in cards:
+        audits.write_card(target, report, name)
     if json_:
         print(json.dumps(report.to_dict(), indent=1, allow_nan=False))  # noqa: T201
     else:
