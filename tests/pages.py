@@ -66,6 +66,7 @@ def perform(folder: Path, what: str, code: int = 0, **asked: Any) -> str:
     server.stdin.write(json.dumps(request) + "\n")
     server.stdin.flush()
     answer = server.stdout.readline()
+    assert answer, "the process that forks for commands has ended"
     printed, complained = (Path(p).read_text(encoding="utf-8") for p in places.values())
     assert answer == f"{code}\n", f"{what}\nexits with {answer}{printed}\n{complained}"
     return printed
