@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fairpress.core.errors import UserError
@@ -91,6 +92,7 @@ class RayEngine:
         )
         self._looked, self._slots = 0.0, 1
         self.versions = versions()
+        self.there = ray.remote(there)  # made once: each would be sent to the cluster anew
         _knock(address)
         try:
             ray.init(
@@ -181,8 +183,7 @@ class RayTask:
         self._reference: Any = None
 
     def submit(self, task: Task, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        ray = self._engine._ray
-        remote = ray.remote(there).options(**self._engine.options(task))
+        remote = self._engine.there.options(**self._engine.options(task))
         self._reference = remote.remote(os.getcwd(), self._engine.versions, work, *arguments)
         future: Future[Any] = self._reference.future()
         return future
@@ -217,8 +218,9 @@ def see(address: str, key: str) -> dict[str, str]:
     return {"store": "seen" if open_store(address).has(key) else "not seen", **versions()}
 
 
+@cache
 def versions() -> dict[str, str]:
-    """Return the versions of everything that results are kept under."""
+    """Return the versions of everything that results are kept under; a process that runs keeps what it has loaded."""
     from importlib import metadata
 
     from fairpress.studies.plan import LIBRARIES
