@@ -63,7 +63,8 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # An interrupted study leaves its file, for others to see that it waits to go on.
-        if self._file is not None and not (kind is not None and issubclass(kind, KeyboardInterrupt)):
-            self._file.close()
+        if self._file is not None:
+            interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+            (self._file.leave if interrupted else self._file.close)()
         if self._bar is not None:
             self._bar.stop()

@@ -108,15 +108,24 @@ class ProgressFile:
             self._later.daemon = True
             self._later.start()
 
+    def leave(self) -> None:
+        """Write the last word of a study that is interrupted; the file stays."""
+        self._write()
+        self._end()
+
     def close(self) -> None:
         """Take the file away."""
-        with self._turn:
-            self._closed = True
-        if self._later is not None:
-            self._later.cancel()
+        self._end()
         (self.folder / PROGRESS).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a folder that holds nothing else was made for it
             self.folder.rmdir()
+
+    def _end(self) -> None:
+        """See to it that nothing is written any more, nor half-written when the process ends."""
+        with self._turn:
+            self._closed, later = True, self._later
+        if later is not None:
+            later.cancel()
 
     def _write(self) -> None:
         with self._turn:
