@@ -1,10 +1,11 @@
 """Each fairness-aware recipe of a finished study beside its plain counterpart, as a Markdown table.
 
 ``python benchmarks/fair_compression_table.py runs/fair-compression --pair 'race=African-American|Caucasian'`` after
-``fairpress study run fair-compression``. Recipes are also held against their placebo. Differences of rates are those of the
-pair, which is to be fixed before any test row is looked at. In brackets: the change against the counterpart on the same
-rows, with its interval over seeds × rows. The worst group is the worst on these rows, so
-that its loss is overstated by that choice.
+``fairpress study run fair-compression``. Recipes are also held against their placebo, and with ``--also RECIPE OTHER``
+against any other; ``--only-also`` leaves out the rest. Seconds are those that making the recipe took, divided by the
+networks that were made together, as the store beside the run has them. Differences of rates are those of the pair, which
+is to be fixed before any test row is looked at. In brackets: the change against the counterpart on the same rows, with
+its interval over seeds × rows. The worst group is the worst on these rows, so that its loss is overstated by that choice.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 
 import fairpress as fp
 from fairpress.compression.recipes import parse
+from fairpress.store.content import Store
 
 RATES = {"selection_rate": "selection", "tpr": "TPR", "fpr": "FPR"}
 
@@ -71,6 +73,26 @@ def _word(after: dict[str, Any], change: dict[str, Any]) -> str:
     return "smaller" if abs(after["value"]) < abs(before) else "larger"
 
 
+def counterparts(recipe: str) -> list[str]:
+    """Return what a recipe is held against: itself without what it does for fairness, and then its placebo."""
+    bare, repaired, _ = recipe.partition(">")
+    if repaired:
+        return [bare]
+    plain, placebo = parse(bare).plain(), parse(bare).placebo()
+    return list(dict.fromkeys(map(str, filter(None, (plain, placebo if plain else None)))))
+
+
+def seconds_of(folder: Path) -> dict[str, float]:
+    """Return recipe → seconds a network that the tasks of a store took to make it."""
+    took: dict[str, list[float]] = {}
+    for meta in Store(folder).metas() if folder.is_dir() else ():
+        if meta.get("kind") == "compress":
+            networks = meta["networks"]
+            count = networks if isinstance(networks, int) else len(networks)
+            took.setdefault(meta["recipe"], []).append(meta["seconds"] / count)
+    return {recipe: statistics.mean(found) for recipe, found in took.items()}
+
+
 KEPT = {"row_id", "subject", "label", "seed", "fold"}
 
 if __name__ == "__main__":
@@ -78,6 +100,8 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path)
     parser.add_argument("--pair", required=True)
     parser.add_argument("--positive", default=None)
+    parser.add_argument("--also", nargs=2, action="append", default=[], metavar=("RECIPE", "OTHER"))
+    parser.add_argument("--only-also", action="store_true")
     asked = parser.parse_args()
     table = pq.read_table(asked.run / "predictions.parquet")
     facts = json.loads((asked.run / "models.json").read_text())
@@ -87,15 +111,15 @@ if __name__ == "__main__":
     KEPT |= {asked.pair.partition("=")[0]}
     positive = asked.positive or fp.load_dataset("compas").task.positive
     print(
-        "recipe | against | accuracy % | worst group loses | selection | TPR | FPR | of 1,000 flip | differences | bytes"
+        "recipe | against | accuracy % | worst group loses | selection | TPR | FPR | of 1,000 flip | differences | bytes | "
+        "seconds"
     )
-    print("|".join(["---"] * 10))
-    for recipe in size:
-        bare, repaired, _ = recipe.partition(">")
-        plain = parse(bare).plain()
-        placebo = parse(bare).placebo()
-        others = [bare] if repaired else map(str, filter(None, (plain, placebo if plain else None)))
-        for other in dict.fromkeys(others):
-            if other in size:
-                row = compared(table, list(size), recipe, other, asked.pair, positive)
-                print(f"{row} | {statistics.mean(size[recipe]):,.0f}")
+    print("|".join(["---"] * 11))
+    seconds = seconds_of(asked.run.parent / ".store")
+    pairs = [] if asked.only_also else [(recipe, other) for recipe in size for other in counterparts(recipe)]
+    pairs += [(str(parse(recipe)), str(parse(other))) for recipe, other in asked.also]
+    for recipe, other in pairs:
+        if other in size:
+            row = compared(table, list(size), recipe, other, asked.pair, positive)
+            took = f"{seconds[recipe]:.1f}" if recipe in seconds else ""
+            print(f"{row} | {statistics.mean(size[recipe]):,.0f} | {took}", flush=True)

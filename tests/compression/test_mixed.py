@@ -113,6 +113,22 @@ def test_a_budget_may_be_a_share_of_the_weights_in_32_bits():
     assert str(parse("mixed(budget=13.0%)")) == "mixed(budget=13%)"
 
 
+def test_a_network_is_measured_once_for_all_budgets(monkeypatch):
+    from fairpress.compression import sensitivity
+
+    sensitivity._found.clear()
+    asked = []
+    monkeypatch.setattr(sensitivity, "measure", lambda *args: (asked.append(1), measure(*args))[1])
+    first, second = made("mixed(budget=5800)"), made("mixed(budget=6200)")
+    assert len(asked) == 1
+    tables = [a.card.provenance["details"]["sensitivity"] for a in (first, second)]
+    assert [{w: row[w] for w in "842"} for row in tables[0].values()] == [
+        {w: row[w] for w in "842"} for row in tables[1].values()
+    ]
+    made("mixed(budget=5800,rows=100)")  # other rows, another table
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize("budget", ["0", "5GB", "100%", "0%", "much", "-3"])
 def test_what_is_no_budget_is_refused(budget):
     with pytest.raises(UserError, match=r"budget"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +16,33 @@ from fairpress.compression.ranges import weight_scales
 from fairpress.compression.scheme import Scheme
 from fairpress.models.slots import Slots
 
+Table = dict[str, dict[int, Tensor]]
+KEPT = 4  # tables: those of one network and several budgets, or of a search that goes back and forth
+_found: OrderedDict[str, Table] = OrderedDict()
+
+
+def table(
+    how: Literal["measured", "gradient"],
+    engine: Engine,
+    state: Mapping[str, Tensor],
+    layers: Sequence[str],
+    widths: Sequence[int],
+    rows: Tensor,
+) -> Table:
+    """Return what `measure` or `estimate` returns; found once for the same network and rows, whatever the budget."""
+    key = hashlib.sha256(repr((how, list(layers), list(widths), sorted(state))).encode())
+    for tensor in (*(state[name] for name in sorted(state)), rows):
+        key.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        key.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    name = key.hexdigest()
+    if name not in _found:
+        find = measure if how == "measured" else estimate
+        _found[name] = find(engine, state, layers, widths, rows)
+    _found.move_to_end(name)
+    while len(_found) > KEPT:
+        _found.popitem(last=False)
+    return _found[name]
+
 
 def measure(
     engine: Engine,
@@ -20,7 +50,7 @@ def measure(
     layers: Sequence[str],
     widths: Sequence[int],
     rows: Tensor,
-) -> dict[str, dict[int, Tensor]]:
+) -> Table:
     """Return layer → width → Kullback-Leibler divergence, nats, of every row's answer from the float network's [rows].
 
     Measured by rounding each layer alone, as HAWQ and its kin estimate by second derivatives (Dong et al. 2019, arXiv
@@ -53,7 +83,7 @@ def measure(
 
 def estimate(
     engine: Engine, state: Mapping[str, Tensor], layers: Sequence[str], widths: Sequence[int], rows: Tensor
-) -> dict[str, dict[int, Tensor]]:
+) -> Table:
     """Return the same as `measure`, estimated by gradients (`second_order`): passes grow with classes, not with layers."""
     from fairpress.compression.second_order import of_layers
 

@@ -131,14 +131,13 @@ class Mixed(Widths, Step):
     ) -> tuple[Quantized, Mapping[str, Any]]:
         from fairpress.compression.allocate import allocate
         from fairpress.compression.quantizer import layers
-        from fairpress.compression.sensitivity import divergences, estimate, mean_of, measure
+        from fairpress.compression.sensitivity import divergences, mean_of, table
 
         state = engine.fold(network.state)
         budget = self.bytes_of(network)
         said = dict(self.bits)
         chosen_of = [n for n, w in self.scheme.widths(layers(engine.folded)).items() if w is not None]
-        find = measure if self.sensitivity == "measured" else estimate
-        found_by_row = find(engine, state, chosen_of, WIDTHS, rows)
+        found_by_row = table(self.sensitivity, engine, state, chosen_of, WIDTHS, rows)
         names = list(told_of.get("rows_of_groups", ()))
 
         def mean(group: int | None) -> dict[str, dict[int, float]]:
