@@ -42,7 +42,7 @@ class Explorer:
                 self.attempt(planned.recipe)
         sizes = self._sizes()
         if bits is None:
-            for planned in space.mixed(sizes, self._to_beat(), by):
+            for planned in space.mixed(sizes, self._to_beat(), by, images):
                 if self.budget.over:
                     return
                 self.attempt(planned.recipe)
@@ -106,13 +106,11 @@ class Explorer:
 
     def _to_beat(self) -> int:
         """Return the bytes that a candidate must be smaller than, to win by size."""
-        promising = [t.bytes for t in self.trials.values() if t.promising and t.fits]
-        return (
-            min(promising, default=self.shop.base.size) if self.objective == "bytes" else self.shop.base.size
-        )
+        safe = [t.bytes for t in self.trials.values() if t.safe and t.fits]
+        return min(safe, default=self.shop.base.size) if self.objective == "bytes" else self.shop.base.size
 
     def _can_win(self, planned: space.Planned, bits: int | None) -> bool:
-        """Whether a recipe could still make the best one: by size, only where it would be smaller than what looks fine.
+        """Whether a recipe could still make the best one: by size, only where it would be smaller than what is likely to be.
 
         Files of one width have one size: there it is worth trying another as long as none looks fine.
         """

@@ -8,6 +8,10 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 WIDTHS = (8, 4, 2)
+STUDENTS = (
+    "64|64",
+    "32|32",
+)  # hidden layers of smaller networks for tables; one for images takes long to teach
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,12 @@ def cheap(bits: int | None, by: Sequence[str]) -> list[Planned]:
     return [*found, Planned("kmeans-16")] if bits is None else found
 
 
-def mixed(sizes: Mapping[int, int], below: int, by: Sequence[str]) -> list[Planned]:
+def mixed(sizes: Mapping[int, int], below: int, by: Sequence[str], images: bool = False) -> list[Planned]:
     """Return what lies between two neighbouring widths, below a size: a tenth of the channels in 8 bits, bits by layer.
 
-    `sizes` is width → bytes of the uniform file.
+    `sizes` is width → bytes of the uniform file. Layers of networks for images are measured on fewer rows.
     """
-    found = []
+    found, rows = [], ",rows=128" if images else ""
     for wide, narrow in pairwise(WIDTHS):
         if wide in sizes and narrow in sizes:
             if sizes[narrow] + 0.1 * (sizes[8] - sizes[narrow]) < below:
@@ -52,26 +56,33 @@ def mixed(sizes: Mapping[int, int], below: int, by: Sequence[str]) -> list[Plann
             for share in (0.75, 0.5, 0.25):
                 budget = round(sizes[narrow] + share * (sizes[wide] - sizes[narrow]))
                 if sizes[narrow] < budget < below:
-                    found.append(Planned(f"mixed(budget={budget})"))
+                    found.append(Planned(f"mixed(budget={budget}{rows})"))
     return found
 
 
 def dear(bits: int | None, by: Sequence[str], images: bool) -> list[Planned]:
-    """Return what trains: quantization-aware training with and without a constraint, channels pruned and then quantized.
+    """Return what trains: quantization-aware training with and without a constraint, fewer channels, smaller networks.
 
-    Distillation will stand here once there is a recipe for it, a line for each temperature.
+    Four bits come first: where they are safe 8 are not needed, and where they are not 2 hardly are. Networks for images
+    train on for one epoch, which takes minutes.
     """
-    found = []
-    for width in WIDTHS if bits is None else (bits,):
+    found, epochs = [], "epochs=1" if images else ""
+    for width in (4, 2, 8) if bits is None else (bits,):
         like = f"int{width}"
-        found += [Planned(f"qat-int{width}", like), Planned(f"qat-int{width}(method=ceag,by={by[0]})", like)]
+        bounded = ",".join(filter(None, ("method=ceag", f"by={by[0]}", epochs)))
+        found += [
+            Planned(f"qat-int{width}" + (f"({epochs})" if epochs else ""), like),
+            Planned(f"qat-int{width}({bounded})", like),
+        ]
     if bits is None and images:
         # A convolution loses channels on both its sides.
         found += [
-            Planned(f"prune-channels-{gone}+int{width}", f"int{width}", (1 - gone / 100) ** 2)
+            Planned(f"prune-channels-{gone}({epochs})+int{width}", f"int{width}", (1 - gone / 100) ** 2)
             for width in (8, 4)
             for gone in (25, 50)
         ]
+    if bits is None and not images:
+        found += [Planned(f"distill(widths={widths})+int{width}") for widths in STUDENTS for width in (8, 4)]
     return found
 
 
@@ -108,6 +119,8 @@ def sampled(trial: Trial, by: Sequence[str], sizes: Mapping[int, int], images: b
         name = f"w{width}" if weights_only and training == "none" else f"int{width}"
         if training != "none":
             name = f"qat-int{width}"
+            if images:
+                options.append("epochs=1")
             if training == "ceag":
                 options.append("method=ceag")
                 grouped = True
@@ -117,6 +130,10 @@ def sampled(trial: Trial, by: Sequence[str], sizes: Mapping[int, int], images: b
     if grouped:
         options.append(f"by={trial.suggest_categorical('by', list(by))}")
     before = ""
+    if train and not images and (widths := trial.suggest_categorical("student", ["", *STUDENTS])):
+        before = (
+            f"distill(widths={widths},temperature={trial.suggest_categorical('temperature', [1, 2, 4, 8])})+"
+        )
     if images and train and (share := trial.suggest_categorical("channels", [0, 25, 50])):
-        before = f"prune-channels-{share}+"
+        before = f"prune-channels-{share}(epochs=1)+"
     return before + name + (f"({','.join(options)})" if options else "")

@@ -12,7 +12,9 @@ from fairpress.searching.bounds import THE_FILE, Bound, risk, worst
 from fairpress.searching.limits import Objective
 
 PROMISING = -log(0.25)
-"""Largest risk of any limit for a candidate to be one that others must beat: a chance of one in four."""
+"""Largest risk of any limit for a candidate that looks fine: a chance of one in four that it is kept."""
+SAFE = -log(0.75)
+"""The same of a candidate that others must beat: three in four. What lies above it in bytes is still worth making."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Trial:
     @property
     def promising(self) -> bool:
         return all(b.risk <= PROMISING for b in self.bounds)
+
+    @property
+    def safe(self) -> bool:
+        return all(b.risk <= SAFE for b in self.bounds)
 
     @property
     def fits(self) -> bool:
