@@ -51,7 +51,7 @@ def test_keys_depend_on_what_results_depend_on_and_on_nothing_else():
 
 @pytest.mark.slow
 def test_a_study_runs_resumes_after_damage_and_gives_the_same_with_any_number_of_workers(
-    data_folder, tmp_path
+    data_folder, tmp_path, monkeypatch
 ):
     config = StudyConfig.model_validate(CONFIG)
     done = run_study("s", config, out=tmp_path / "a", workers=2)
@@ -73,6 +73,10 @@ def test_a_study_runs_resumes_after_damage_and_gives_the_same_with_any_number_of
     with pytest.raises(UserError, match=r"results of this study are not in .*name their place with --store"):
         report_again(tmp_path / "a", store=tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
+    # Another version makes the audits anew, from the predictions.
+    with monkeypatch.context() as another:
+        another.setattr("fairpress.studies.sections.code_digest", lambda package: f"another {package}")
+        assert report_again(tmp_path / "a").sections == done.sections
 
     _export_writes_what_was_made(done, tmp_path)
 

@@ -1,11 +1,11 @@
-"""Write the report of a study again from the results that are kept; nothing is trained, run or counted."""
+"""Write the report of a study again from the results that are kept; nothing is trained, compressed or run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from fairpress.core.places import require_writable
-from fairpress.studies.executor import Outcome
+from fairpress.studies.executor import Outcome, execute, unfinished
 from fairpress.studies.folder import not_here, read_study, store_of
 from fairpress.studies.prepare import prepare
 from fairpress.studies.report import Finished, write_report
@@ -13,7 +13,9 @@ from fairpress.studies.sections import report_plan
 
 
 def report_again(folder: Path, *, store: str | Path | None = None) -> Finished:
-    """Write a study's folder again, as this version of fairpress words and draws it.
+    """Write a study's folder again, as this version of fairpress counts, words and draws it.
+
+    Audits are made anew where another version made those that are kept, since they take seconds; predictions never are.
 
     Parameters
     ----------
@@ -38,8 +40,12 @@ def report_again(folder: Path, *, store: str | Path | None = None) -> Finished:
         absent = frozenset(task.key for task in undone)
         report = report_plan(told.config, ready.layout, ready.data, ready.only, absent)
     tasks = {task.key: task for task in (*ready.layout.tasks, *report.tasks)}
-    lost = [key for key in report.needed if not place.has(key)]
-    if lost or not report.sections:
+    lost = unfinished(tasks, report.needed, place.has)
+    if lost & {task.key for task in ready.layout.tasks} or not report.sections:
         raise not_here(folder, told, place)
+    if lost:
+        made = execute(tuple(tasks.values()), place, needed=report.needed)
+        if not made.complete:
+            raise not_here(folder, told, place)
     outcome = Outcome(skipped=undone)
     return write_report(told.name, ready, report, outcome, tasks, place, folder, told.command)
