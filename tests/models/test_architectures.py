@@ -117,6 +117,17 @@ def test_all_architectures_for_images_are_there():
         registry.get("mobilenetv2")
 
 
+def test_squeezenet_learns_two_classes():
+    """Behind a rectifier both logits of most drawn networks are 0 on many rows, and no gradient is left there."""
+    torch.manual_seed(3)
+    network = registry.build(registry.get("squeezenet1_1"), (3, 32, 32), 2)
+    pixels = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
+    logits = network(pixels)
+    assert (logits < 0).any()
+    logits.sum(1).abs().sum().backward()
+    assert all((p.grad != 0).any() for p in network.parameters() if p.dim() > 1)
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_1"])
 def test_weights_of_another_number_of_classes_lend_all_but_the_last_layer(name, tmp_path):
     source = getattr(torchvision.models, name)(num_classes=5)

@@ -45,6 +45,7 @@ def test_keys_depend_on_what_results_depend_on_and_on_nothing_else():
     keys = {t.key for t in layout().tasks}
     assert keys == {t.key for t in layout(title="another title").tasks}
     assert not keys & {t.key for t in layout(training={"max_epochs": 3}).tasks}
+    assert not keys & {t.key for t in layout(model={**CONFIG["model"], "training": {"max_epochs": 3}}).tasks}
     # Audit options change no network.
     assert keys == {t.key for t in layout(audit={"by": ["race"]}).tasks}
 

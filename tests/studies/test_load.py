@@ -84,6 +84,10 @@ def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_its_lines(writ
             study(dataset="{name: compas, training: {epochs: 3}}"),
             r"s.yaml:1:36: unknown key 'dataset.training.epochs'",
         ),
+        (
+            study(model="{name: mlp, training: {epochs: 3}}"),
+            r"s.yaml:2:\d+: unknown key 'model.training.epochs'",
+        ),
         (study(dataset="{name: compas, by: [rac]}"), r"s.yaml:1:30: .*no sensitive attribute 'rac'"),
         (
             study(recipes='["int4(calibration=balanced,by=sex*rase)"]'),

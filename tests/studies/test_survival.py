@@ -147,8 +147,12 @@ def test_an_interrupted_study_says_so_ends_its_workers_and_goes_on_from_there(
     number, code, tmp_path, data_folder
 ):
     study = ["study", "run", "compas", "seeds=1", "folds=2", "model.widths=[8]", "training.max_epochs=1"]
-    # Through main, as the installed command does.
-    command = [sys.executable, "-c", "from fairpress.cli import main; main()", *study, "recipes=[int8]"]
+    # Through main, as the installed command does; SIGINT counts, also where these tests run in the background of a shell.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [
+        *(sys.executable, "-c", heard + "from fairpress.cli import main; main()"),
+        *(*study, "recipes=[int8]"),
+    ]
     run = start(command, tmp_path, cwd=tmp_path)
     wait_for(lambda: workers_of(run, tmp_path) or run.poll() is not None, 120)
     run.send_signal(number)

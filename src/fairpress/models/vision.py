@@ -51,7 +51,22 @@ class EfficientNetB0(TorchvisionNetwork):
 
 
 class SqueezeNet(TorchvisionNetwork):
-    """SqueezeNet 1.1 (Iandola et al. 2016): 0.7 million weights, 3 MB in fp32; a convolution is its last layer."""
+    """SqueezeNet 1.1 (Iandola et al. 2016): 0.7 million weights, 3 MB in fp32; a convolution is its last layer.
+
+    Its logits are not clipped at 0, as they are for ImageNet's thousand classes: where both of two classes
+    fall below 0 on all rows, no gradient is left, and that is how training by the published network ended here.
+    """
 
     name: ClassVar[str] = "squeezenet1_1"
     least_side: ClassVar[int] = 17
+
+    def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
+        """Return torchvision's network without the rectifier behind its last convolution."""
+        from torch import nn
+
+        network = super().body(shape, n_classes)
+        classifier = network.get_submodule("classifier")
+        assert isinstance(classifier, nn.Sequential)
+        assert isinstance(classifier[2], nn.ReLU)
+        classifier[2] = nn.Identity()
+        return network

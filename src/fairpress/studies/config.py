@@ -60,8 +60,20 @@ class DatasetChoice(Named):
     training: dict[str, Any] = Field(default_factory=dict)
 
 
+class ModelChoice(Named):
+    """An architecture and its options.
+
+    Attributes
+    ----------
+    training
+        How it is trained otherwise than ``training`` of the study and of the dataset say.
+    """
+
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
 Dataset = Annotated[DatasetChoice, BeforeValidator(_by_name)]
-Model = Annotated[Named, BeforeValidator(_by_name)]
+Model = Annotated[ModelChoice, BeforeValidator(_by_name)]
 
 
 class AuditConfig(_Strict):
@@ -337,6 +349,6 @@ class StudyConfig(_Strict):
         return self.datasets if self.dataset is None else {self.dataset.name: self.dataset}
 
     @property
-    def all_models(self) -> dict[str, Named]:
+    def all_models(self) -> dict[str, ModelChoice]:
         """Return label → model; one model is labelled by its name."""
         return self.models if self.model is None else {self.model.name: self.model}

@@ -53,7 +53,7 @@ def schema() -> dict[str, Any]:
         },
     ]
     definitions["dataset"] = dataset
-    definitions["model"] = _choice(models.names(), models.config_class, {})
+    definitions["model"] = _choice(models.names(), models.config_class, {"training": training})
     properties["training"] = training
     for one in ("dataset", "model"):
         reference = {"$ref": f"#/$defs/{one}"}

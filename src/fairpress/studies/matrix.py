@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fairpress.core.errors import UserError
-from fairpress.studies.config import DatasetChoice, Named, StudyConfig
+from fairpress.studies.config import DatasetChoice, ModelChoice, StudyConfig
 
 Network = tuple[int, int]
 """(seed, fold)."""
@@ -31,7 +31,7 @@ class Cell:
     """
 
     dataset: DatasetChoice
-    model: Named
+    model: ModelChoice
     networks: tuple[Network, ...]
     group: Mapping[str, str] = field(default_factory=dict)
 

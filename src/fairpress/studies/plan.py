@@ -201,7 +201,9 @@ def _cell(
     from fairpress.training.fit import training_config
 
     architecture = registry.get(cell.model.name, **cell.model.options)
-    training = training_config(architecture, {**config.training, **cell.dataset.training})
+    training = training_config(
+        architecture, {**config.training, **cell.dataset.training, **cell.model.training}
+    )
     if cell.group:
         label = f"{label}: {', '.join(cell.group.values())}"
     size = config.networks_per_task

@@ -12,7 +12,7 @@ from typing import Any
 
 from fairpress.core.config import Problem, Source, plain, validate
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.studies.config import DatasetChoice
+from fairpress.studies.config import DatasetChoice, ModelChoice
 
 Path = tuple[Any, ...]
 
@@ -52,7 +52,9 @@ def _training(source: Source, document: Mapping[str, Any], training: Any, path: 
 def _models(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
     from fairpress.models.registry import config_class
 
-    for path, name, options in _named(document, "model", "models"):
+    for path, name, given in _named(document, "model", "models"):
+        options = {k: v for k, v in given.items() if k not in ModelChoice.model_fields}
+        yield from _training(source, document, given.get("training"), (*path, "training"))
         try:
             kind = config_class(name)
         except UserError as error:
