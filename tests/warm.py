@@ -53,12 +53,13 @@ def perform(asked: dict[str, Any]) -> int:
     for number, path in ((1, asked["stdout"]), (2, asked["stderr"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     os.chdir(asked["folder"])
+    sys.path[0] = ""  # a reader's folder, not this one's
     os.environ.update(asked["environment"])
     code: Any = 0
     try:
         if "source" in asked:
             sys.argv = ["-c"]
-            exec(compile(asked["source"], "<page>", "exec"), {"__name__": "__main__"})
+            exec(compile(asked["source"], "<page>", "exec", dont_inherit=True), {"__name__": "__main__"})
         else:
             from fairpress.cli import main
 
@@ -69,6 +70,7 @@ def perform(asked: dict[str, Any]) -> int:
     except BaseException:
         traceback.print_exc()
         code = 1
+    threading._shutdown()  # a thread that does not end is seen as a command that does not
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

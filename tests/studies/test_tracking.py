@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -121,7 +122,7 @@ def server(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_server_holds_every_network_once(study, server, capsys, monkeypatch):
+def test_a_server_holds_every_network_once(study, server, capsys, monkeypatch, tmp_path):
     from mlflow import MlflowClient
 
     address = server.replace("://", "://me:secret-word@")
@@ -155,6 +156,13 @@ def test_a_server_holds_every_network_once(study, server, capsys, monkeypatch):
         "audit.json",
         "study.json",
     }
+    # A report that was written again is told again, in the same run.
+    (study / "report.html").write_text((study / "report.html").read_text() + "<!-- again -->")
+    assert export_mlflow(study).new == 0
+    runs = client.search_runs([experiment])
+    assert len(runs) == 5
+    page = client.download_artifacts(above.info.run_id, "report.html", str(tmp_path))
+    assert Path(page).read_text().endswith("<!-- again -->")
     by_key = {r.data.tags["fairpress.trial"]: r for r in runs}
     assert by_key[told.keys[0]].info.run_id == left.info.run_id
     for trial in told.trials():

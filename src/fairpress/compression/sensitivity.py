@@ -29,8 +29,13 @@ def table(
     widths: Sequence[int],
     rows: Tensor,
 ) -> Table:
-    """Return what `measure` or `estimate` returns; found once for the same network and rows, whatever the budget."""
-    key = hashlib.sha256(repr((how, list(layers), list(widths), sorted(state))).encode())
+    """Return what `measure` or `estimate` returns; found once for the same network and rows, whatever the budget.
+
+    The tables of the last `KEPT` networks are kept.
+    """
+    nodes = [(n.name, n.op, str(n.target), repr((n.args, n.kwargs))) for n in engine.folded.graph.nodes]
+    modules = [(name, repr(module)) for name, module in engine.folded.named_modules() if name]
+    key = hashlib.sha256(repr((how, list(layers), list(widths), sorted(state), nodes, modules)).encode())
     for tensor in (*(state[name] for name in sorted(state)), rows):
         key.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         key.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

@@ -76,7 +76,7 @@ def _line(c: Comparison, audit: Audit) -> Line:
     span = points(loss.estimate).lstrip("+")
     if c.verdict in ("harm", "loss"):
         who = group_name(group.values)
-        sure = f"{METRIC[loss.metric]} worse by {span} points; corrected for all groups"
+        sure = f"{METRIC[loss.metric]} worse by {span} points; the verdict is corrected for all groups"
     elif c.verdict == "no_harm":
         who, sure = (
             "nobody",

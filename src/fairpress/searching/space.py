@@ -111,6 +111,8 @@ def sampled(trial: Trial, by: Sequence[str], sizes: Mapping[int, int], images: b
         share = trial.suggest_float("share", 0.02, 0.9)
         name = "mixed"
         options.insert(0, f"budget={round(sizes[2] + share * (sizes[8] - sizes[2]))}")
+        if images:
+            options.append("rows=128")
         if trial.suggest_categorical("protect", [False, True]):
             options.append(f"protect={by[0]}")
     else:

@@ -27,7 +27,7 @@ from fairpress.searching.bounds import BASELINE, CANDIDATE
 from fairpress.searching.rows import Divided
 from fairpress.store.content import Store
 
-STEP = 1  # raised when candidates are made otherwise than before
+STEP = 2  # raised when candidates are made otherwise than before
 OPENING = "search/opening"
 
 

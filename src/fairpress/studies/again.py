@@ -40,8 +40,9 @@ def report_again(folder: Path, *, store: str | Path | None = None) -> Finished:
         absent = frozenset(task.key for task in undone)
         report = report_plan(told.config, ready.layout, ready.data, ready.only, absent)
     tasks = {task.key: task for task in (*ready.layout.tasks, *report.tasks)}
-    lost = unfinished(tasks, report.needed, place.has)
-    if lost & {task.key for task in ready.layout.tasks} or not report.sections:
+    # What execute would find damaged is lost too, or it would make it anew.
+    lost = unfinished(tasks, report.needed, lambda key: place.get(key) is not None)
+    if not report.sections or (lost and (undone or lost & {task.key for task in ready.layout.tasks})):
         raise not_here(folder, told, place)
     if lost:
         made = execute(tuple(tasks.values()), place, needed=report.needed)

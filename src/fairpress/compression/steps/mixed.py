@@ -52,7 +52,8 @@ class Mixed(Widths, Step):
     Attributes
     ----------
     budget
-        Bytes that the file may have: 20000, 20KB, 6.3MB; or 13%, of what the network's weights take in 32 bits.
+        Bytes that the file may have: 20000, 20KB, 6.3MB; or 13%, of what the network's weights, and what its
+        normalisations remember, take in 32 bits.
     bits
         Layers whose width is not chosen but said: ``bits=conv1:8``.
     protect

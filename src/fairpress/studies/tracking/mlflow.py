@@ -6,12 +6,13 @@ MLflow where it looks for them, not in the address, which MLflow repeats in what
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from fairpress.core.addresses import said, secrets_of, shown
 from fairpress.core.errors import UserError
 from fairpress.studies.tracking.trials import Tracked, Trial, read
 
-TRIAL, STUDY = "fairpress.trial", "fairpress.study"
+TRIAL, STUDY, STATE = "fairpress.trial", "fairpress.study", "fairpress.state"
 BATCH = 500  # MLflow takes 1,000 values at a time
 KNOCK_SECONDS = 10.0
 
@@ -138,14 +139,18 @@ class _Export:
 
     def _parent(self, study: Tracked, known: tuple[str, bool] | None) -> str:
         """Return the id of the run of the study itself, which holds its report."""
+        state = _state(study.files.values())
         if known is not None and known[1]:
-            return known[0]
+            told = self.client.get_run(known[0]).data.tags.get(STATE)
+            if told == state:
+                return known[0]
         tags = {STUDY: study.key, TRIAL: study.key, "mlflow.note.content": study.title}
         run = known[0] if known else self._create(study.name, tags)
         params = {"study": study.name, "command": study.told.command, "data": study.data}
         self._log(run, {k: v for k, v in params.items() if v}, {"networks": float(len(study.facts))})
         for path in study.files.values():
             self.client.log_artifact(run, str(path))
+        self.client.set_tag(run, STATE, state)
         self.client.set_terminated(run)
         return run
 
@@ -170,6 +175,14 @@ class _Export:
         self.client.log_batch(run, params=[Param(k, str(v)[:6000]) for k, v in params.items()])
         for start in range(0, len(told), BATCH):
             self.client.log_batch(run, metrics=told[start : start + BATCH])
+
+
+def _state(files: Iterable[Path]) -> str:
+    """Return the sha256 of a study's report and audits, by which a report that was written again is known."""
+    found = hashlib.sha256()
+    for path in sorted(files):
+        found.update(f"{path.name}\0".encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 @contextmanager
