@@ -80,13 +80,15 @@ def test_a_study_runs_resumes_after_damage_and_gives_the_same_with_any_number_of
         assert report_again(tmp_path / "a").sections == done.sections
         # Nothing is run for that: damaged predictions are refused, and stay for `study run` to make anew.
         another.setattr("fairpress.studies.sections.code_digest", lambda package: f"a third {package}")
-        (damaged, *_) = (tmp_path / ".store" / "entries").glob("*/*/predictions.parquet")
-        whole = damaged.read_bytes()
-        damaged.write_bytes(whole[:-1])
+        entries = (tmp_path / ".store" / "entries").glob("*/*/predictions.parquet")
+        kept = {path: path.read_bytes() for path in entries}
+        for path, whole in kept.items():
+            path.write_bytes(whole[:-1])
         with pytest.raises(UserError, match=r"results of this study are not in"):
             report_again(tmp_path / "a")
-        assert damaged.read_bytes() == whole[:-1]
-        damaged.write_bytes(whole)
+        for path, whole in kept.items():
+            assert path.read_bytes() == whole[:-1]
+            path.write_bytes(whole)
 
     _export_writes_what_was_made(done, tmp_path)
 

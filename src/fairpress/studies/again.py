@@ -41,7 +41,7 @@ def report_again(folder: Path, *, store: str | Path | None = None) -> Finished:
         report = report_plan(told.config, ready.layout, ready.data, ready.only, absent)
     tasks = {task.key: task for task in (*ready.layout.tasks, *report.tasks)}
     # What execute would find damaged is lost too, or it would make it anew.
-    lost = unfinished(tasks, report.needed, lambda key: place.get(key) is not None)
+    lost = unfinished(tasks, report.needed, lambda key: place.state(key) == "complete")
     if not report.sections or (lost and (undone or lost & {task.key for task in ready.layout.tasks})):
         raise not_here(folder, told, place)
     if lost:
