@@ -137,7 +137,7 @@ def test_everything_that_may_be_tried_is_a_recipe():
         *space.cheap(8, ["sex*race"]),
         *space.mixed(sizes, 10**6, ["race"]),
         *space.dear(None, ["race"], images=True),
-        *space.dear(None, ["race"], images=False),
+        *space.dear(None, ["race"], images=False, students=True),
     ]
     names = [str(parse(p.recipe)) for p in planned]
     assert len(names) > 30
@@ -151,6 +151,7 @@ def test_everything_that_may_be_tried_is_a_recipe():
     assert kinds == {"int", "w", "qat", "mixed"}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     sampled = {
-        str(parse(space.sampled(study.ask(), ["sex"], sizes, images=False, train=True))) for _ in range(200)
+        str(parse(space.sampled(study.ask(), ["sex"], sizes, images=False, train=True, students=True)))
+        for _ in range(200)
     }
     assert {"distill", "qat", "mixed"} <= {re.match("[a-z]+", text)[0] for text in sampled}

@@ -35,6 +35,8 @@ class Explorer:
     def run(self, bits: int | None, *, train: bool, sample: bool) -> None:
         """Try everything the budget allows."""
         by, images = self.asked.by, self.shop.dataset.inputs.ndim > 2
+        # Whose answers change much must be judged group by group.
+        students = not self.asked.too_few
         for planned in space.cheap(bits, by):
             if self.budget.over:
                 return
@@ -46,13 +48,13 @@ class Explorer:
                 if self.budget.over:
                     return
                 self.attempt(planned.recipe)
-        for planned in space.dear(bits, by, images) if train else ():
+        for planned in space.dear(bits, by, images, students) if train else ():
             if self.budget.over:
                 return
             if self._can_win(planned, bits):
                 self.attempt(planned.recipe)
         if sample and bits is None:
-            self._sample(sizes, images, train)
+            self._sample(sizes, images, train, students)
 
     def attempt(self, text: str) -> Trial | None:
         """Make and measure a candidate, unless it was tried; None where it failed or the time ended before it was made."""
@@ -121,7 +123,7 @@ class Explorer:
             return not any(t.promising and t.fits and t.bytes <= like.bytes for t in self.trials.values())
         return planned.share * like.bytes < self._to_beat()
 
-    def _sample(self, sizes: dict[int, int], images: bool, train: bool) -> None:
+    def _sample(self, sizes: dict[int, int], images: bool, train: bool, students: bool) -> None:
         """Let optuna propose. It is told the same results in the same order when a search goes on, and proposes the same."""
         import optuna
 
@@ -130,7 +132,7 @@ class Explorer:
         again = 0
         while not self.budget.over and again < AGAIN:
             proposed = study.ask()
-            text = space.sampled(proposed, self.asked.by, sizes, images, train)
+            text = space.sampled(proposed, self.asked.by, sizes, images, train, students)
             try:
                 name = str(parse(text))
             except UserError:

@@ -60,11 +60,11 @@ def mixed(sizes: Mapping[int, int], below: int, by: Sequence[str], images: bool 
     return found
 
 
-def dear(bits: int | None, by: Sequence[str], images: bool) -> list[Planned]:
+def dear(bits: int | None, by: Sequence[str], images: bool, students: bool = False) -> list[Planned]:
     """Return what trains: quantization-aware training with and without a constraint, fewer channels, smaller networks.
 
     Four bits come first: where they are safe 8 are not needed, and where they are not 2 hardly are. Networks for images
-    train on for one epoch, which takes minutes.
+    train on for one epoch, which takes minutes. Smaller networks (`students`) answer anew, so that many answers change.
     """
     found, epochs = [], "epochs=1" if images else ""
     for width in (4, 2, 8) if bits is None else (bits,):
@@ -81,7 +81,7 @@ def dear(bits: int | None, by: Sequence[str], images: bool) -> list[Planned]:
             for width in (8, 4)
             for gone in (25, 50)
         ]
-    if bits is None and not images:
+    if bits is None and students and not images:
         found += [Planned(f"distill(widths={widths})+int{width}") for widths in STUDENTS for width in (8, 4)]
     return found
 
@@ -96,7 +96,14 @@ class Trial(Protocol):
     def suggest_int(self, name: str, low: int, high: int) -> int: ...
 
 
-def sampled(trial: Trial, by: Sequence[str], sizes: Mapping[int, int], images: bool, train: bool) -> str:
+def sampled(
+    trial: Trial,
+    by: Sequence[str],
+    sizes: Mapping[int, int],
+    images: bool,
+    train: bool,
+    students: bool = False,
+) -> str:
     """Return the recipe that a sampler combines."""
     widths = ["8", "4", "2", *(["mixed"] if {8, 2} <= set(sizes) else [])]
     width = trial.suggest_categorical("width", widths)
@@ -132,7 +139,12 @@ def sampled(trial: Trial, by: Sequence[str], sizes: Mapping[int, int], images: b
     if grouped:
         options.append(f"by={trial.suggest_categorical('by', list(by))}")
     before = ""
-    if train and not images and (widths := trial.suggest_categorical("student", ["", *STUDENTS])):
+    if (
+        train
+        and students
+        and not images
+        and (widths := trial.suggest_categorical("student", ["", *STUDENTS]))
+    ):
         before = (
             f"distill(widths={widths},temperature={trial.suggest_categorical('temperature', [1, 2, 4, 8])})+"
         )
