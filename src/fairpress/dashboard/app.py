@@ -81,8 +81,9 @@ def create_app(root: Path) -> Starlette:
 
 
 def warm() -> None:
-    """Load what draws charts, so that the first visitor does not wait for it."""
+    """Load what draws charts and what audits, so that the first visitor does not wait for it."""
     forest_of([Line("", Estimate(0.0, -0.01, 0.01, 1), "inconclusive")], 0.02, "", "")
+    live.rehearse()
 
 
 class _Pages:

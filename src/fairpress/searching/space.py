@@ -8,10 +8,8 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 WIDTHS = (8, 4, 2)
-STUDENTS = (
-    "64|64",
-    "32|32",
-)  # hidden layers of smaller networks for tables; one for images takes long to teach
+# Hidden layers of smaller networks for tables; one for images takes long to teach.
+STUDENTS = ("64|64", "32|32")
 
 
 @dataclass(frozen=True)
@@ -139,15 +137,10 @@ def sampled(
     if grouped:
         options.append(f"by={trial.suggest_categorical('by', list(by))}")
     before = ""
-    if (
-        train
-        and students
-        and not images
-        and (widths := trial.suggest_categorical("student", ["", *STUDENTS]))
-    ):
-        before = (
-            f"distill(widths={widths},temperature={trial.suggest_categorical('temperature', [1, 2, 4, 8])})+"
-        )
+    student = train and students and not images
+    if student and (widths := trial.suggest_categorical("student", ["", *STUDENTS])):
+        temperature = trial.suggest_categorical("temperature", [1, 2, 4, 8])
+        before = f"distill(widths={widths},temperature={temperature})+"
     if images and train and (share := trial.suggest_categorical("channels", [0, 25, 50])):
         before = f"prune-channels-{share}(epochs=1)+"
     return before + name + (f"({','.join(options)})" if options else "")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fairpress.core.errors import FairpressError
 from fairpress.core.places import require_writable
 from fairpress.studies.executor import Outcome, execute, unfinished
 from fairpress.studies.folder import not_here, read_study, store_of
+from fairpress.studies.pool import Interruptible
 from fairpress.studies.prepare import prepare
 from fairpress.studies.report import Finished, write_report
 from fairpress.studies.sections import report_plan
@@ -28,6 +30,8 @@ def report_again(folder: Path, *, store: str | Path | None = None) -> Finished:
     ------
     UserError
         No such study, or its results are not in the store (other data, another version of a library, another place).
+    FairpressError
+        An audit that was to be made anew failed.
     """
     told = read_study(folder)
     require_writable(folder)
@@ -40,13 +44,15 @@ def report_again(folder: Path, *, store: str | Path | None = None) -> Finished:
         absent = frozenset(task.key for task in undone)
         report = report_plan(told.config, ready.layout, ready.data, ready.only, absent)
     tasks = {task.key: task for task in (*ready.layout.tasks, *report.tasks)}
-    # What execute would find damaged is lost too, or it would make it anew.
-    lost = unfinished(tasks, report.needed, lambda key: place.state(key) == "complete")
+    lost = unfinished(tasks, report.needed, place.has)
+    if lost:  # what execute would find damaged is lost too, or it would make it anew
+        lost = unfinished(tasks, report.needed, lambda key: place.state(key) == "complete")
     if not report.sections or (lost and (undone or lost & {task.key for task in ready.layout.tasks})):
         raise not_here(folder, told, place)
     if lost:
-        made = execute(tuple(tasks.values()), place, needed=report.needed)
+        with Interruptible():
+            made = execute(tuple(tasks.values()), place, needed=report.needed)
         if not made.complete:
-            raise not_here(folder, told, place)
+            raise FairpressError(f"an audit could not be made anew: {next(iter(made.failed.values()))}")
     outcome = Outcome(skipped=undone)
     return write_report(told.name, ready, report, outcome, tasks, place, folder, told.command)

@@ -75,9 +75,8 @@ def execute(
     by_key = {task.key: task for task in tasks}
     read = {key for task in tasks for key in task.inputs}
     sinks = needed if needed is not None else set(by_key) - read
-    there = frozenset(
-        store.all_keys()
-    )  # one listing, not a question for each task: a bucket answers in milliseconds
+    # One listing, not a question for each task: a bucket answers in milliseconds.
+    there = frozenset(store.all_keys())
     wanted = unfinished(by_key, sinks, lambda key: key in there and store.get(key) is not None)
     outcome = Outcome()
     for task in tasks:

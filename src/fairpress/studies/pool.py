@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from fairpress.core.environment import environment
 
 if TYPE_CHECKING:
     from fairpress.studies.plan import Task
@@ -49,7 +51,7 @@ class Worker:
     def submit(self, task: Task, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Let the process call `work`; the future raises BrokenProcessPool when the process dies meanwhile."""
         with _uninterrupted():
-            with _environment(THREADS):
+            with environment(THREADS):
                 future = self._executor.submit(work, *arguments)
             if self._process is None:
                 self._process = next(iter((getattr(self._executor, "_processes", None) or {}).values()), None)
@@ -187,17 +189,3 @@ def _uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
         if caught:
             signal.raise_signal(caught[0])
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -56,8 +56,8 @@ class Progressing:
             os.kill(self.process, 0)
         except ProcessLookupError:
             return "interrupted"
-        except PermissionError:
-            pass
+        except PermissionError:  # it is somebody else's
+            return "running"
         return "running"
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from fairpress.core.addresses import said, secrets_of, shown
+from fairpress.core.environment import environment
 from fairpress.core.errors import UserError
 from fairpress.studies.tracking.trials import Tracked, Trial, read
 
@@ -196,22 +197,8 @@ def _signed_in(address: str) -> Iterator[str]:
         yield address
         return
     names = {"MLFLOW_TRACKING_USERNAME": parts.username, "MLFLOW_TRACKING_PASSWORD": parts.password or ""}
-    with _environment({name: unquote(value) for name, value in names.items()}):
+    with environment({name: unquote(value) for name, value in names.items()}):
         yield parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables, and put back what there was."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 @contextmanager
@@ -222,7 +209,7 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with _environment({"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}):
+        with environment({"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}):
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
