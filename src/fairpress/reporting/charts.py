@@ -35,11 +35,14 @@ class Point:
 
 
 def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
-    """Draw what every method takes from whom: architectures (or, where there is one, groups) × recipes."""
+    """Draw what every method takes from whom: architectures (or, where there is one, groups) × recipes.
+
+    One audit of one recipe has none: its forest plot shows the same numbers, with their intervals.
+    """
     import altair as alt
 
     told = [(label, a) for label, a in audits if a.comparisons]
-    if not told:
+    if not told or (len(told) == 1 and len(told[0][1].comparisons) == 1):
         return None
     rows: list[dict[str, Any]] = []
     several = len(told) > 1

@@ -151,17 +151,14 @@ def overview_charts(sections: Sequence[Section]) -> list[Drawn]:
 
     told = [(s.part, s.audit) for s in sections]
     heat = charts.heatmap(told)
-    if heat is None:
-        return []
-    what = "the worst group's loss" if len(told) > 1 else "points of accuracy lost"
-    found = [
-        Drawn(
-            "heatmap",
-            heat,
+    found = []
+    if heat is not None:
+        what = "the worst group's loss" if len(told) > 1 else "points of accuracy lost"
+        text = (
             f"Who pays for what: {what} (red and positive = worse), with the verdict's sign: ✖ harm, ▼ loss, "
-            "? inconclusive, – too few rows, ✔ no harm.",
+            "? inconclusive, – too few rows, ✔ no harm."
         )
-    ]
+        found.append(Drawn("heatmap", heat, text))
     for i, (label, audit) in enumerate(told):
         drawn = charts.bars(audit)
         if drawn is not None:
