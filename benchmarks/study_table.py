@@ -1,8 +1,12 @@
-"""A finished study of one dataset and one model as Markdown tables: recipes, and what every group loses.
+"""A finished study as Markdown tables: recipes, and what every group loses.
 
 ``python benchmarks/study_table.py runs/faces`` after ``fairpress study run faces``. Points are percentage points of
 accuracy; in brackets the study's interval over people and seeds; a loss is positive. With ``--latency bench.json``, the
 output of ``fairpress bench … --json`` on exported networks, a table of times is added.
+
+``--brief`` prints one table for each part of a study, such as an architecture, with the worst group of every attribute
+(the worst on these rows, so that its loss is overstated by that choice) and, where ``--latency`` names them, the
+milliseconds a row at the smallest batch.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ import json
 import statistics
 from pathlib import Path
 from typing import Any
+
+from fairpress.studies.output import slug
 
 PLACEBO = " against its placebo"
 
@@ -34,13 +40,7 @@ def recipes(audits: dict[str, Any], facts: list[dict[str, Any]]) -> list[str]:
         comparison = first["comparisons"].get(model)
         placebo = audits.get(f"{model}{PLACEBO}", {}).get("comparisons", {}).get(model)
         cells += [_loss(comparison), _loss(placebo)]
-        if comparison is None:
-            cells.append("")
-        else:
-            flips = comparison["overall"]["flips"]
-            cells.append(
-                f"{1000 * flips['right_to_wrong'] / flips['n']:.0f}, {1000 * flips['wrong_to_right'] / flips['n']:.0f}"
-            )
+        cells.append(_flips(comparison))
         cells += [f"{size[model] / 1e6:.2f}", f"{size[first['baseline']] / size[model]:.2f}×"]
         cells += [_verdict(comparison), _verdict(placebo)]
         lines.append("| " + " | ".join(cells) + " |")
@@ -96,6 +96,74 @@ def times(bench: dict[str, Any]) -> list[str]:
     return lines
 
 
+def brief(
+    audits: dict[str, Any], facts: list[dict[str, Any]], took: dict[str, dict[str, float]]
+) -> list[str]:
+    """Return one table of a part: accuracy, flips, the worst group of each attribute, bytes and milliseconds."""
+    first = _first(audits)
+    runtimes = list(dict.fromkeys(runtime for found in took.values() for runtime in found))
+    lines = [
+        "| recipe | accuracy % | lost | lost beside its placebo | of 1,000: lose, gain | "
+        + " | ".join(f"worst by {a}" for a in first["attributes"])
+        + " | MB | smaller | "
+        + "".join(f"ms, {runtime} | " for runtime in runtimes)
+        + "verdict |",
+        "|" + "---|" * (8 + len(first["attributes"]) + len(runtimes)),
+    ]
+    size = {f["recipe"]: f["bytes"] for f in facts}
+    for model, told in first["models"].items():
+        if model.startswith("placebo"):
+            continue
+        c = first["comparisons"].get(model)
+        placebo = audits.get(f"{model}{PLACEBO}", {}).get("comparisons", {}).get(model)
+        cells = [
+            f"`{model}`",
+            f"{100 * told['overall']['rates']['accuracy']['value']:.1f}",
+            _loss(c),
+            _loss(placebo),
+        ]
+        cells.append(_flips(c))
+        cells += [_worst(c, a) for a in first["attributes"]]
+        cells += [f"{size[model] / 1e6:.2f}", f"{size[first['baseline']] / size[model]:.1f}×"]
+        cells += [f"{took[model][runtime]:.2f}" if model in took else "" for runtime in runtimes]
+        lines.append("| " + " | ".join([*cells, _verdict(c)]) + " |")
+    return lines
+
+
+def milliseconds(benches: list[dict[str, Any]], names: dict[str, str]) -> dict[str, dict[str, float]]:
+    """Return recipe → runtime → milliseconds at the smallest batch; `names` are the exported folders of the recipes."""
+    found: dict[str, dict[str, float]] = {}
+    for bench in benches:
+        least = min(m["batch"] for m in bench["measurements"])
+        for m in bench["measurements"]:
+            recipe = names.get(Path(m["model"]).name)
+            if recipe is not None and m["batch"] == least:
+                found.setdefault(recipe, {})[m["runtime"]] = m["milliseconds"]["median"]
+    return found
+
+
+def _flips(comparison: dict[str, Any] | None) -> str:
+    if comparison is None:
+        return ""
+    flips = comparison["overall"]["flips"]
+    return ", ".join(f"{1000 * flips[k] / flips['n']:.0f}" for k in ("right_to_wrong", "wrong_to_right"))
+
+
+def _worst(comparison: dict[str, Any] | None, attribute: str) -> str:
+    if comparison is None:
+        return ""
+    (found,) = (a for a in comparison["attributes"] if a["attribute"] == attribute)
+    told = [
+        (next(x["estimate"] for x in g["losses"] if x["metric"] == "accuracy"), g)
+        for g in found["groups"]
+        if g["verdict"] != "not_estimable"
+    ]
+    if not told:
+        return "not estimable"
+    estimate, group = max(told, key=lambda pair: pair[0]["value"])
+    return f"{', '.join(map(str, group['values'].values()))} {_points(estimate)}"
+
+
 def _first(audits: dict[str, Any]) -> dict[str, Any]:
     return next(a for title, a in audits.items() if title.startswith("Compressed against the baseline"))
 
@@ -126,11 +194,21 @@ def _verdict(comparison: dict[str, Any] | None) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
-    parser.add_argument("--latency", type=Path)
+    parser.add_argument("--latency", type=Path, nargs="+", default=[])
+    parser.add_argument("--brief", action="store_true")
     asked = parser.parse_args()
     told = json.loads((asked.run / "audit.json").read_text())
-    tables = [recipes(told, json.loads((asked.run / "models.json").read_text()))]
-    tables += [groups(told, attribute) for attribute in _first(told)["attributes"]]
-    if asked.latency is not None:
-        tables.append(times(json.loads(asked.latency.read_text())))
+    facts = json.loads((asked.run / "models.json").read_text())
+    benches = [json.loads(path.read_text()) for path in asked.latency]
+    tables = []
+    for part in dict.fromkeys(f["part"] for f in facts):
+        audits = {t.removeprefix(f"{part} · "): a for t, a in told.items() if t.rpartition(" · ")[0] == part}
+        own = [f for f in facts if f["part"] == part]
+        if asked.brief:
+            names = {slug(f"{f['recipe']} {part}".strip()): f["recipe"] for f in own}
+            heading = [f"**{part}**", ""] if part else []
+            tables.append(heading + brief(audits, own, milliseconds(benches, names)))
+        else:
+            tables += [recipes(audits, own), *(groups(audits, a) for a in _first(audits)["attributes"])]
+            tables += [times(bench) for bench in benches]
     print("\n\n".join("\n".join(lines) for lines in tables))
