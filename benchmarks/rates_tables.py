@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
 
 from fairpress.reporting.rates_table import GAPS, RATES
 
@@ -77,7 +77,8 @@ if __name__ == "__main__":
     audits = json.loads((asked.run / "audit.json").read_text())
     facts = json.loads((asked.run / "models.json").read_text())
     published = (
-        yaml.safe_load(json.loads((asked.run / "study.json").read_text())["study"]).get("published") or {}
+        YAML(typ="safe").load(json.loads((asked.run / "study.json").read_text())["study"]).get("published")
+        or {}
     )
     tables: list[list[str]] = []
     for title, audit in audits.items():
