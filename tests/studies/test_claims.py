@@ -171,9 +171,9 @@ def test_an_effect_and_its_interval_are_those_of_scipy_away_from_ties(one, quant
 
 
 def _theta(claim, t, effect):
-    from fairpress.studies.claims.measure import _Arrays
+    from fairpress.studies.claims.arrays import Arrays
 
-    sums, terms, _ = _Arrays(claim, Resolved(effect, {}, "race"), {"": t}, "yes").terms(False)
+    sums, terms, _ = Arrays(claim, Resolved(effect, {}, "race"), {"": t}, "yes").terms(False)
     return Extremes(sums, terms)
 
 
