@@ -85,9 +85,9 @@ def keep_for_all(worth: Tensor, magnitude: Tensor, kept: int, active: Tensor) ->
     weight = counted / counted.sum(0).clamp_min(1)
     tie = 1e-9 * magnitude / magnitude.amax(-1, keepdim=True).clamp_min(1e-30) / magnitude.shape[-1]
     best, least = torch.zeros_like(magnitude), torch.full((len(magnitude),), -1.0, device=magnitude.device)
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if len(worth) > 1 else 1):
         score = (weight[..., None] * share).sum(0) + tie
-        mask = torch.zeros_like(magnitude).scatter_(-1, score.topk(kept, dim=-1).indices, 1.0)
+        mask = torch.zeros_like(magnitude).scatter_(-1, score.topk(kept, dim=-1, sorted=False).indices, 1.0)
         retained = (share * mask).sum(-1)
         worst = retained.masked_fill(counted == 0, torch.inf).amin(0)
         better = worst > least
