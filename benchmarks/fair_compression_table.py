@@ -2,7 +2,7 @@
 
 ``python benchmarks/fair_compression_table.py runs/fair-compression --pair 'race=African-American|Caucasian'`` after
 ``fairpress study run fair-compression``. Recipes are also held against their placebo, and with ``--also RECIPE OTHER``
-against any other; ``--only-also`` leaves out the rest. Seconds are those that making the recipe took, divided by the
+against any other; ``--only-also`` leaves out the rest, ``--without age_group`` recipes whose names contain that. Seconds are those that making the recipe took, divided by the
 networks that were made together: means over all entries of that recipe in the store beside the run, which should be this
 study's own. Differences of rates are those of the pair, which
 is to be fixed before any test row is looked at. In brackets: the change against the counterpart on the same rows, with
@@ -100,9 +100,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
     parser.add_argument("--pair", required=True)
-    parser.add_argument("--positive", default=None)
     parser.add_argument("--also", nargs=2, action="append", default=[], metavar=("RECIPE", "OTHER"))
     parser.add_argument("--only-also", action="store_true")
+    parser.add_argument("--without", action="append", default=[], metavar="TEXT")
     asked = parser.parse_args()
     table = pq.read_table(asked.run / "predictions.parquet")
     facts = json.loads((asked.run / "models.json").read_text())
@@ -110,7 +110,7 @@ if __name__ == "__main__":
     for f in facts:
         size[f["recipe"]].append(f["bytes"])
     KEPT |= {asked.pair.partition("=")[0]}
-    positive = asked.positive or fp.load_dataset("compas").task.positive
+    positive = next(iter(json.loads((asked.run / "audit.json").read_text()).values()))["positive"]
     print(
         "recipe | against | accuracy % | worst group loses | selection | TPR | FPR | of 1,000 flip | differences | bytes | "
         "seconds"
@@ -118,6 +118,7 @@ if __name__ == "__main__":
     print("|".join(["---"] * 11))
     seconds = seconds_of(asked.run.parent / ".store")
     pairs = [] if asked.only_also else [(recipe, other) for recipe in size for other in counterparts(recipe)]
+    pairs = [(r, o) for r, o in pairs if not any(text in r for text in asked.without)]
     pairs += [(str(parse(recipe)), str(parse(other))) for recipe, other in asked.also]
     for recipe, other in pairs:
         if other in size:
