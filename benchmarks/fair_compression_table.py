@@ -1,12 +1,13 @@
 """Each fairness-aware recipe of a finished study beside its plain counterpart, as a Markdown table.
 
 ``python benchmarks/fair_compression_table.py runs/fair-compression --pair 'race=African-American|Caucasian'`` after
-``fairpress study run fair-compression``. Recipes are also held against their placebo, and with ``--also RECIPE OTHER``
-against any other; ``--only-also`` leaves out the rest, ``--without age_group`` recipes whose names contain that. Seconds are those that making the recipe took, divided by the
-networks that were made together: means over all entries of that recipe in the store beside the run, which should be this
-study's own. Differences of rates are those of the pair, which
-is to be fixed before any test row is looked at. In brackets: the change against the counterpart on the same rows, with
-its interval over seeds × rows. The worst group is the worst on these rows, so that its loss is overstated by that choice.
+``fairpress study run fair-compression``. Recipes are also held against their placebo, and with ``--also RECIPE
+OTHER`` against any other; ``--only-also`` leaves out the rest, ``--without age_group`` recipes whose names contain
+that. Seconds are those that making the recipe took, divided by the networks that were made together: means over all
+entries of that recipe in the store beside the run, which should be this study's own. Differences of rates are those
+of the pair, which is to be fixed before any test row is looked at. In brackets: the change against the counterpart on
+the same rows, with its interval over seeds × rows. The worst group is the worst on these rows, so that its loss is
+overstated by that choice.
 """
 
 from __future__ import annotations
