@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import fairpress as fp
 from fairpress.compression.recipes import parse
 from fairpress.store.content import Store
+from fairpress.studies.output import slug
 
 RATES = {"selection_rate": "selection", "tpr": "TPR", "fpr": "FPR"}
 
@@ -101,12 +102,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
     parser.add_argument("--pair", required=True)
+    parser.add_argument("--part", default="", help="of a study of several models: the model")
     parser.add_argument("--also", nargs=2, action="append", default=[], metavar=("RECIPE", "OTHER"))
     parser.add_argument("--only-also", action="store_true")
     parser.add_argument("--without", action="append", default=[], metavar="TEXT")
     asked = parser.parse_args()
-    table = pq.read_table(asked.run / "predictions.parquet")
-    facts = json.loads((asked.run / "models.json").read_text())
+    predicted = f"predictions/{slug(asked.part)}.parquet" if asked.part else "predictions.parquet"
+    table = pq.read_table(asked.run / predicted)
+    facts = [f for f in json.loads((asked.run / "models.json").read_text()) if f["part"] == asked.part]
     size = {f["recipe"]: [] for f in facts}
     for f in facts:
         size[f["recipe"]].append(f["bytes"])
