@@ -209,3 +209,20 @@ def test_a_full_disk_fails_what_does_not_fit_keeps_the_rest_and_is_made_up_for_l
     driver.communicate(timeout=60)
     assert driver.returncode == 0
     assert set(states(small_disk, tasks)) == {"complete"}
+
+
+def test_a_killed_workers_semaphores_are_nobodys_complaint():
+    script = """
+import time
+from fairpress.studies.pool import Worker, kill_server
+
+if __name__ == "__main__":
+    worker = Worker()
+    made = "import multiprocessing, time; kept = multiprocessing.RLock(); time.sleep(60)"
+    worker.submit(None, exec, made)
+    time.sleep(3)
+    worker.kill()
+    kill_server()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

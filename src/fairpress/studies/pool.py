@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # What the server of processes imports once, not once in every worker: torch takes seconds.
 PRELOAD, LIGHT = "fairpress.studies.preload", "fairpress.studies.executor"
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# A killed worker leaves the semaphores of its libraries behind. Python's tracker removes them, and need not say so.
+HUSH = "ignore:resource_tracker:UserWarning"
 
 
 Result = TypeVar("Result")
@@ -45,13 +47,14 @@ class Worker:
         context = multiprocessing.get_context(method)
         if method == "forkserver":
             context.set_forkserver_preload(list(preload))
-        self._executor = ProcessPoolExecutor(1, mp_context=context, initializer=_start)
+        with environment(_of_workers()):
+            self._executor = ProcessPoolExecutor(1, mp_context=context, initializer=_start)
         self._process: Any = None
 
     def submit(self, task: Task, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Let the process call `work`; the future raises BrokenProcessPool when the process dies meanwhile."""
         with _uninterrupted():
-            with environment(THREADS):
+            with environment(_of_workers()):
                 future = self._executor.submit(work, *arguments)
             if self._process is None:
                 self._process = next(iter((getattr(self._executor, "_processes", None) or {}).values()), None)
@@ -79,6 +82,11 @@ class Worker:
         if self._process is not None and self._process.is_alive():
             self._process.kill()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _of_workers() -> dict[str, str]:
+    """Return the variables of the environment that workers, their server and Python's tracker start with."""
+    return {**THREADS, "PYTHONWARNINGS": ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), HUSH]))}
 
 
 class LocalEngine:
