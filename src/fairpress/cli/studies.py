@@ -361,11 +361,12 @@ def study_plan(
 
 @study.command(name="list")
 def study_list() -> int:
-    """List the studies that ship with fairpress."""
-    from fairpress.studies.load import bundled
+    """List the studies that ship with fairpress, and what each asks."""
+    from fairpress.studies.load import bundled, load
 
-    for name in bundled():
-        say(name, markup=False)
+    names = bundled()
+    for name in names:
+        say(f"{name:<{max(map(len, names))}}  {load(name)[1].title}", markup=False, soft_wrap=True)
     return 0
 
 
