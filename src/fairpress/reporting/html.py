@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit
@@ -20,6 +20,9 @@ from fairpress.reporting.tradeoff import Tradeoff
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+
+LARGEST = 3_000_000  # bytes of a report that people can mail and browsers scroll
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def render(
     tables: Sequence[tuple[str, Sequence[RatesTable]]] = (),
     source: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the report.
+    """Return the report; one that would be larger than `LARGEST` leaves tables of every comparison to audit.json.
 
     Parameters
     ----------
@@ -120,7 +123,8 @@ def render(
         ("reading", "how to read this, limits"),
         *([("made", "how it was made")] if made_by else []),
     ]
-    return _template().render(
+    page = partial(
+        _template().render,
         sections=sections,
         title=title,
         models=models,
@@ -143,6 +147,8 @@ def render(
         words=words,
         group_name=group_name,
     )
+    whole = page(brief=False)
+    return whole if len(whole.encode()) <= LARGEST else page(brief=True)
 
 
 def overview_charts(sections: Sequence[Section]) -> list[Drawn]:
