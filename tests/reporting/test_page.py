@@ -67,6 +67,30 @@ def test_nothing_shown_is_no_all_clear():
     assert overview_charts([Section("", alone)]) == []
 
 
+def test_one_recipe_needs_no_heatmap(demo):
+    one = audit(demonstration.table(rows=300), by=["sex"], baseline="fp32", compressed=["int8"])
+    assert [c.name for c in overview_charts([Section("", one)])] == ["groups"]
+    assert [c.name for c in overview_charts([Section("", demo)])] == ["heatmap", "groups"]
+
+
+def test_a_report_that_would_be_too_large_keeps_verdicts_and_groups_and_says_where_the_rest_is(
+    demo, page, monkeypatch
+):
+    from fairpress.reporting import html
+
+    monkeypatch.setattr(html, "LARGEST", 1000)
+    leading = Section("Compressed", demo, first=True)
+    short = html.render([leading, Section("Against another", demo)], title="Demo")
+    told = 2 * len(demo.comparisons)
+    assert short.count("Every group, points lost") == told
+    assert short.count("Points lost (right = worse)") == len(demo.comparisons)
+    assert "Tests behind the verdicts" in page
+    for left_out in ("Tests behind the verdicts", "Change of every rate", "Forest plot: "):
+        assert f"<summary>{left_out}" not in short
+    assert "this file is kept short" in short
+    assert "this file is kept short" not in page
+
+
 def test_cells_of_the_heatmap_hold_their_number_and_the_verdicts_sign(demo):
     drawn = charts.heatmap([("", demo)])
     assert "+9.5 ✖" in drawn
