@@ -110,7 +110,7 @@ if __name__ == "__main__":
     predicted = f"predictions/{slug(asked.part)}.parquet" if asked.part else "predictions.parquet"
     table = pq.read_table(asked.run / predicted)
     facts = [f for f in json.loads((asked.run / "models.json").read_text()) if f["part"] == asked.part]
-    size = {f["recipe"]: [] for f in facts}
+    size: dict[str, list[int]] = {f["recipe"]: [] for f in facts}
     for f in facts:
         size[f["recipe"]].append(f["bytes"])
     KEPT |= {asked.pair.partition("=")[0]}
@@ -120,10 +120,15 @@ if __name__ == "__main__":
         "seconds"
     )
     print("|".join(["---"] * 11))
-    seconds = seconds_of(asked.run.parent / ".store")
+    # The store does not say of which model an entry is.
+    seconds = {} if asked.part else seconds_of(asked.run.parent / ".store")
     pairs = [] if asked.only_also else [(recipe, other) for recipe in size for other in counterparts(recipe)]
     pairs = [(r, o) for r, o in pairs if not any(text in r for text in asked.without)]
-    pairs += [(str(parse(recipe)), str(parse(other))) for recipe, other in asked.also]
+    also = [(str(parse(recipe)), str(parse(other))) for recipe, other in asked.also]
+    unknown = {name for pair in also for name in pair} - set(size)
+    if unknown:
+        parser.error(f"the study has no recipe {', '.join(sorted(unknown))}")
+    pairs += also
     for recipe, other in pairs:
         if other in size:
             row = compared(table, list(size), recipe, other, asked.pair, positive)

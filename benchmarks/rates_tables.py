@@ -1,8 +1,9 @@
 """A finished study's accuracy, gaps and rates of every group as Markdown tables, what a paper published beside them.
 
 ``python benchmarks/rates_tables.py runs/quantization-poster`` after ``fairpress study run quantization-poster``. In
-brackets 95 % intervals over people and seeds. ``--only-gaps`` leaves out the tables of groups. What was published is that
-of the study's file (``published:``), and of other data and groups where its note says so.
+brackets the study's intervals over people and seeds. ``--only-gaps`` leaves out the tables of groups, ``--name
+TEXT=RECIPE`` writes something shorter for a recipe. What was published is that of the study's file (``published:``), and of
+other data and groups where its note says so.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def gaps(audit: dict[str, Any], attribute: str, size: dict[str, float], theirs: 
         (f["model"], f["metric"]): f["estimate"] for f in audit["fairness"] if f["attribute"] == attribute
     }
     names = ["accuracy, %", *(f"{GAPS[g]} by {attribute}" for g in GAPS), "MB"]
-    lines = [f"| | {' | '.join(names)} | published: accuracy, {', '.join(GAPS.values())} |"]
+    lines = [f"| | {' | '.join(names)} | published: accuracy, {', '.join(GAPS.values())}, MB |"]
     lines.append("|" + "---|" * (len(names) + 2))
     for model, result in audit["models"].items():
         own = theirs.get(model, {})
@@ -44,27 +45,36 @@ def gaps(audit: dict[str, Any], attribute: str, size: dict[str, float], theirs: 
         cells += [f"{size[model] / 1e6:.2f}" if model in size else ""]
         published = [f"{100 * own['accuracy']:.2f}" if "accuracy" in own else "–"]
         published += [f"{own[g]:.2f}" if g in own else "–" for g in GAPS]
+        published += [f"{own['kilobytes'] / 1000:.2f}" if "kilobytes" in own else "–"]
         cells.append(", ".join(published) if own else "")
         lines.append(f"| `{model}` | " + " | ".join(cells) + " |")
     return lines
 
 
-def of_groups(audit: dict[str, Any], attribute: str) -> list[list[str]]:
-    """Return for accuracy, TPR and FPR the table of all models and groups of an attribute."""
+def of_groups(audit: dict[str, Any], attribute: str, theirs: dict[str, Any]) -> list[list[str]]:
+    """Return for accuracy, TPR and FPR the table of all models and groups of an attribute, then the published ones."""
     out = []
     for rate, word in RATES.items():
         rows: dict[str, dict[str, str]] = {}
+        published: dict[str, dict[str, str]] = {}
+        factor, digits = (100, 1) if rate == "accuracy" else (1, 3)
         for model, result in audit["models"].items():
             for group in result["groups"]:
                 if list(group["values"]) == [attribute]:
-                    factor, digits = (100, 1) if rate == "accuracy" else (1, 3)
                     rows.setdefault(model, {})[str(group["values"][attribute])] = told(
                         group["rates"].get(rate), factor, digits
                     )
+            for group, rates in theirs.get(model, {}).get("groups", {}).items():
+                if rate in rates:
+                    value = f"{factor * rates[rate]:.{digits + (rate == 'accuracy')}f}"
+                    published.setdefault(group, {})[model] = value
         names = list(next(iter(rows.values())))
-        lines = [f"| {word}{', %' if rate == 'accuracy' else ''} | {' | '.join(names)} |"]
-        lines.append("|" + "---|" * (len(names) + 1))
-        lines += [f"| `{m}` | {' | '.join(cells[n] for n in names)} |" for m, cells in rows.items()]
+        also = [f"published: {group}" for group in published]
+        lines = [f"| {word}{', %' if rate == 'accuracy' else ''} | {' | '.join([*names, *also])} |"]
+        lines.append("|" + "---|" * (len(names) + len(also) + 1))
+        for m, cells in rows.items():
+            told_there = [found.get(m, "") for found in published.values()]
+            lines.append(f"| `{m}` | {' | '.join([*(cells[n] for n in names), *told_there])} |")
         out.append(lines)
     return out
 
@@ -73,6 +83,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
     parser.add_argument("--only-gaps", action="store_true")
+    parser.add_argument("--name", action="append", default=[], metavar="TEXT=RECIPE")
     asked = parser.parse_args()
     audits = json.loads((asked.run / "audit.json").read_text())
     facts = json.loads((asked.run / "models.json").read_text())
@@ -92,5 +103,8 @@ if __name__ == "__main__":
                 tables.append([f"**{part}**"])
             tables.append(gaps(audit, attribute, size, rates.get(part, {}) if part else rates))
             if not asked.only_gaps:
-                tables += of_groups(audit, attribute)
-    print("\n\n".join("\n".join(lines) for lines in tables))
+                tables += of_groups(audit, attribute, rates.get(part, {}) if part else rates)
+    text = "\n\n".join("\n".join(lines) for lines in tables)
+    for name, _, recipe in (given.partition("=") for given in asked.name):
+        text = text.replace(f"`{recipe}`", name)
+    print(text)

@@ -22,13 +22,18 @@ from fairpress.studies.output import slug
 PLACEBO = " against its placebo"
 
 
-def recipes(audits: dict[str, Any], facts: list[dict[str, Any]]) -> list[str]:
-    """Return the lines of the table of recipes."""
-    first = _first(audits)
-    size = {
+def sizes(facts: list[dict[str, Any]]) -> dict[str, float]:
+    """Return recipe → bytes of the file, mean over networks."""
+    return {
         m: statistics.mean(f["bytes"] for f in facts if f["recipe"] == m)
         for m in dict.fromkeys(f["recipe"] for f in facts)
     }
+
+
+def recipes(audits: dict[str, Any], facts: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of the table of recipes."""
+    first = _first(audits)
+    size = sizes(facts)
     lines = [
         "| recipe | accuracy % | lost against fp32 | lost against its placebo | of 1,000: lose, gain | MB | smaller | "
         "verdict | against its placebo |",
@@ -110,7 +115,7 @@ def brief(
         + "verdict |",
         "|" + "---|" * (8 + len(first["attributes"]) + len(runtimes)),
     ]
-    size = {f["recipe"]: f["bytes"] for f in facts}
+    size = sizes(facts)
     for model, told in first["models"].items():
         if model.startswith("placebo"):
             continue
@@ -125,7 +130,7 @@ def brief(
         cells.append(_flips(c))
         cells += [_worst(c, a) for a in first["attributes"]]
         cells += [f"{size[model] / 1e6:.2f}", f"{size[first['baseline']] / size[model]:.1f}×"]
-        cells += [f"{took[model][runtime]:.2f}" if model in took else "" for runtime in runtimes]
+        cells += [f"{took[model][r]:.2f}" if r in took.get(model, {}) else "" for r in runtimes]
         lines.append("| " + " | ".join([*cells, _verdict(c)]) + " |")
     return lines
 
@@ -210,5 +215,6 @@ if __name__ == "__main__":
             tables.append(heading + brief(audits, own, milliseconds(benches, names)))
         else:
             tables += [recipes(audits, own), *(groups(audits, a) for a in _first(audits)["attributes"])]
-            tables += [times(bench) for bench in benches]
+    if not asked.brief:
+        tables += [times(bench) for bench in benches]
     print("\n\n".join("\n".join(lines) for lines in tables))

@@ -126,6 +126,7 @@ def render(
     page = partial(
         _template().render,
         sections=sections,
+        leading=leading,
         title=title,
         models=models,
         made_by=made_by or {},

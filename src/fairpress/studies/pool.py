@@ -86,7 +86,7 @@ class Worker:
 
 def _of_workers() -> dict[str, str]:
     """Return the variables of the environment that workers, their server and Python's tracker start with."""
-    return {**THREADS, "PYTHONWARNINGS": ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), HUSH]))}
+    return {**THREADS, "PYTHONWARNINGS": ",".join(filter(None, [HUSH, os.environ.get("PYTHONWARNINGS")]))}
 
 
 class LocalEngine:
