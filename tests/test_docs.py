@@ -46,6 +46,13 @@ def test_every_command_of_the_program_is_in_the_reference():
     assert not [n for n in names if n not in reference]
 
 
+def test_every_bundled_study_is_in_the_table_of_studies():
+    from fairpress.studies.load import bundled
+
+    told = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    assert not [name for name in bundled() if f"| `{name}` |" not in told]
+
+
 def test_links_between_pages_lead_somewhere():
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):

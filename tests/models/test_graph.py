@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fairpress.core.errors import UserError
-from fairpress.models.export import export_many
+from fairpress.models.export import Merged, export_many, filled, keeping_names
 from fairpress.models.graph import fold_graph, fold_state, folds, set_training, trace
 from fairpress.models.slots import Slots
 from fairpress.runtime.session import run
@@ -127,3 +127,27 @@ def test_a_tensor_under_two_names_is_replaced_under_both():
     before = net(x)
     assert torch.equal(slots.call({"0.weight": torch.zeros(4, 4)}, x), net[1].bias.expand(2, 4))
     assert torch.equal(net(x), before)
+
+
+def test_a_matrix_that_the_exporter_turned_is_stored_as_it_is():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.wide, self.narrow = nn.Linear(64, 96), nn.Linear(96, 2)
+
+        def forward(self, x):
+            return self.narrow(self.wide(x).relu().mean(1))
+
+    torch.manual_seed(0)
+    net, x = Tokens().eval(), torch.randn(2, 5, 64)
+    graph = trace(net, x)
+    state = {k: v.detach() for k, v in net.state_dict().items()}
+    with pytest.raises(Merged, match=r"wide\.weight"):
+        keeping_names(trace(net, x), state, x)
+    model = keeping_names(graph, state, x, turn=True)
+    other = {k: torch.randn_like(v) for k, v in state.items()}
+    made = filled(model, {k: v.numpy() for k, v in other.items()})
+    assert {"wide.weight", "narrow.weight"} <= {t.name for t in made.graph.initializer}
+    net.load_state_dict(other)
+    found = torch.as_tensor(run(made.SerializeToString(), x.numpy()))
+    torch.testing.assert_close(found, net(x).detach(), rtol=1e-4, atol=1e-4)

@@ -126,7 +126,7 @@ class Engine:
         Raises `models.export.Merged` where the exporter made one constant of several weights.
         """
         if self._floats is None:
-            self._floats = keeping_names(self.folded, state, self.example)
+            self._floats = keeping_names(self.folded, state, self.example, turn=True)
         return self._floats
 
     def _template(self, prepared: Prepared, made: Calibrated) -> Template:

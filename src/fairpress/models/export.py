@@ -83,11 +83,14 @@ def export_many(
     return [template.fill(state) for state in states]
 
 
-def keeping_names(graph: GraphModule, state: Mapping[str, Tensor], example: Tensor) -> onnx.ModelProto:
+def keeping_names(
+    graph: GraphModule, state: Mapping[str, Tensor], example: Tensor, *, turn: bool = False
+) -> onnx.ModelProto:
     """Export a graph and make sure that each tensor it reads is stored under its own name.
 
     The stored values are near those of `state`, no two of them equal: the exporter would store them as one.
-    Raises Merged where it did so all the same.
+    Raises Merged where it did so all the same. With `turn`, a matrix that it stored transposed is stored as it is, and
+    transposed when the file is loaded.
     """
     state = distinct(state)
     model = export_graph(holding(graph, state), example)
@@ -96,9 +99,25 @@ def keeping_names(graph: GraphModule, state: Mapping[str, Tensor], example: Tens
         name = str(node.target)
         if node.op != "get_attr" or not node.users or name not in state:
             continue
-        if not holds(stored.get(name), state[name].numpy()):
+        value = state[name].numpy()
+        if not holds(stored.get(name), value) and not (turn and _turned(model, name, value)):
             raise Merged(f"the exporter did not keep {name!r} as a weight of its own")
     return model
+
+
+def _turned(model: onnx.ModelProto, name: str, value: np.ndarray) -> bool:
+    """Store a matrix that a model has transposed as it is, transposed by the model; tell whether there was one."""
+    graph = model.graph
+    for tensor in graph.initializer:
+        if list(tensor.dims) != [*reversed(value.shape)] or value.ndim != 2:
+            continue
+        if np.array_equal(numpy_helper.to_array(tensor), value.T):
+            turning = onnx.helper.make_node("Transpose", [name], [tensor.name], perm=[1, 0])
+            graph.initializer.remove(tensor)
+            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+            graph.node.insert(0, turning)
+            return True
+    return False
 
 
 def export_graph(module: nn.Module, example: Tensor) -> onnx.ModelProto:
