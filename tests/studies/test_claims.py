@@ -242,16 +242,19 @@ def test_the_test_over_networks_is_scipys_permutation_of_signs():
 def test_sensitivity_goes_with_depth_as_spearman_says():
     rng = np.random.default_rng(0)
     harm = rng.random(12)
-    layers = {f"l{i}": {"2": h, "4": h / 2, "bits": 4} for i, h in enumerate(harm)}
-    assert depth_correlation(layers) == pytest.approx(stats.spearmanr(range(12), harm).statistic)
-    assert depth_correlation({"a": {"2": 1.0}, "b": {"2": 2.0}}) is None
+    layers = {f"l{i}": {"2": h, "4": h / 2, "bits": 4, "depth": i + 1} for i, h in enumerate(harm)}
+    by_name = dict(sorted(layers.items()))  # as cards have them: l10 before l2
+    assert depth_correlation(by_name) == pytest.approx(stats.spearmanr(range(12), harm).statistic)
+    assert depth_correlation({"a": {"2": 1.0, "depth": 1}, "b": {"2": 2.0, "depth": 2}}) is None
     facts = [
         {
             "recipe": "mixed",
             "seed": s,
             "fold": 0,
             "provenance": {
-                "details": {"sensitivity": {f"l{i}": {"2": i + rng.normal(0, 3)} for i in range(9)}}
+                "details": {
+                    "sensitivity": {f"l{i}": {"2": i + rng.normal(0, 3), "depth": i + 1} for i in range(9)}
+                }
             },
         }
         for s in range(8)

@@ -293,11 +293,11 @@ def points_of(audits: Sequence[tuple[str, Audit]], bytes_: Mapping[tuple[str, st
 
 
 def mean_sensitivity(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return layer → what rounding it alone to the fewest bits does, mean over the networks whose cards tell."""
+    """Return layer → what rounding it alone to the fewest bits does, mean over the networks whose cards tell; by depth."""
     tables = [t for f in facts if (t := f["provenance"].get("details", {}).get("sensitivity"))]
     found: dict[str, list[float]] = {}
     for table in tables:
-        for layer, row in table.items():
+        for layer, row in sorted(table.items(), key=lambda item: int(item[1]["depth"])):
             width = next((w for w in ("2", "4", "8") if w in row), None)
             if width is not None:
                 found.setdefault(layer, []).append(float(row[width]))

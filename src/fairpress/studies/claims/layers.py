@@ -20,11 +20,12 @@ LEAST_LAYERS = 4
 def depth_correlation(sensitivity: Mapping[str, Mapping[str, Any]]) -> float | None:
     """Return Spearman's correlation of a layer's depth with what rounding it alone to the fewest bits does to answers.
 
-    None where there are fewer than four layers or all do the same.
+    The order of the table says nothing: files sort names. None where there are fewer than four layers or all do the same.
     """
     from scipy.stats import rankdata
 
-    harm = [next((float(row[w]) for w in WIDTHS if w in row), None) for row in sensitivity.values()]
+    rows = sorted(sensitivity.values(), key=lambda row: int(row["depth"]))
+    harm = [next((float(row[w]) for w in WIDTHS if w in row), None) for row in rows]
     known = [h for h in harm if h is not None]
     if len(known) < max(LEAST_LAYERS, len(harm)) or len(set(known)) == 1:
         return None
