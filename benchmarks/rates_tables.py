@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from study_table import sizes
 
 from fairpress.reporting.rates_table import GAPS, RATES
 
@@ -96,7 +97,7 @@ if __name__ == "__main__":
         part, _, about = title.rpartition(" · ")
         if not about.startswith(FIRST):
             continue
-        size = {f["recipe"]: f["bytes"] for f in facts if f["part"] == part}
+        size = sizes([f for f in facts if f["part"] == part])
         rates = published.get("rates") or {}
         for attribute in audit["attributes"]:
             if part:
