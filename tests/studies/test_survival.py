@@ -211,18 +211,24 @@ def test_a_full_disk_fails_what_does_not_fit_keeps_the_rest_and_is_made_up_for_l
     assert set(states(small_disk, tasks)) == {"complete"}
 
 
-def test_a_killed_workers_semaphores_are_nobodys_complaint():
+def test_a_killed_workers_semaphores_are_nobodys_complaint(tmp_path):
     script = """
+import pathlib
+import sys
 import time
 from fairpress.studies.pool import Worker, kill_server
 
 if __name__ == "__main__":
     worker = Worker()
-    made = "import multiprocessing, time; kept = multiprocessing.RLock(); time.sleep(60)"
-    worker.submit(None, exec, made)
-    time.sleep(3)
+    there = pathlib.Path(sys.argv[1])
+    made = "import multiprocessing, time; kept = multiprocessing.RLock(); open({!r}, 'w').close(); time.sleep(60)"
+    worker.submit(None, exec, made.format(str(there)))
+    while not there.exists():
+        time.sleep(0.05)
     worker.kill()
     kill_server()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "there")], capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stderr) == (0, "")
