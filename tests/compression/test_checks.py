@@ -15,7 +15,7 @@ from trained import easy, parts, small_engine
 
 from fairpress.compression import checks
 from fairpress.compression.checks import NotAsAsked, check_agreement, check_file, untouched
-from fairpress.compression.engine import Quantized, quantize_many
+from fairpress.compression.engine import Quantized, quantize_many, shaken
 from fairpress.compression.prepared import prepare
 from fairpress.compression.scheme import Scheme
 from fairpress.compression.template import make_template
@@ -215,3 +215,45 @@ def test_random_depth_is_gone_from_the_graph():
     graph = trace(nn.Sequential(nn.Linear(4, 4), DropPath(), nn.Linear(4, 2)), torch.zeros(2, 4))
     assert not [n for n in graph.graph.nodes if "bernoulli" in str(n.target)]
     assert len(prepare(graph, Scheme()).layers) == 2
+
+
+ROUNDINGS = (0.93, 0.2)  # of a file whose sums do not saturate
+
+
+@pytest.mark.parametrize(
+    ("default", "own", "told"),
+    [
+        ((0.93, 0.2), 0.25, {}),  # the graph moves as much by itself
+        ((0.93, 0.2), 0.14, {}),
+        ((0.8, 0.5), 0.25, {"saturates": True}),
+        ((0.93, 0.2), 0.1, "decides as its graph on 93.0% of 60 rows only, and its logits are off by 20%"),
+        ((0.93, 0.2), 0.6, r"hang on roundings.* by 60% of their spread.*keep="),
+    ],
+)
+def test_a_file_that_roundings_move_is_held_against_what_they_do_to_its_graph(
+    monkeypatch, default, own, told
+):
+    rows, q = parts(*easy())[1][0], made(8)
+    wanted = q.graph(rows)
+    found = {"default": default, "exact": ROUNDINGS}
+    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime: found[runtime.variant])
+    centred = wanted - wanted.mean(1, keepdim=True)
+    spread = float((centred - centred.mean(0)).square().mean().sqrt())
+    shaken = wanted + own * spread * torch.tensor([1.0, -1.0])
+    if isinstance(told, str):
+        with pytest.raises(NotAsAsked, match=told):
+            check_agreement(q.onnx, rows, wanted, lambda: shaken)
+    else:
+        result = check_agreement(q.onnx, rows, wanted, lambda: shaken)
+        assert result.pop("moved_by_rounding") == pytest.approx(own, rel=1e-3)
+        assert result == {"agreement_with_graph": default[0], "error_against_graph": default[1], **told}
+
+
+def test_steps_changed_by_a_ten_thousandth_move_next_to_nothing_where_the_network_is_shallow():
+    rows, q = parts(*easy())[1][0], made(8)
+    state = shaken(q.prepared, q.state)
+    other = replace(q, state=state)
+    assert all((state[f"{n}.scale"] != q.state[f"{n}.scale"]).all() for n in q.prepared.activations)
+    share, error = checks.compared(other.graph(rows).numpy(), q.graph(rows).numpy())
+    assert share > 0.98
+    assert 0 < error < 0.05

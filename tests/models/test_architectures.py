@@ -128,6 +128,15 @@ def test_squeezenet_learns_two_classes():
     assert all((p.grad != 0).any() for p in network.parameters() if p.dim() > 1)
 
 
+def test_logits_of_two_classes_begin_small_in_efficientnet():
+    """As torchvision draws its last layer they begin some twenty-five times as large."""
+    network = registry.build(registry.get("efficientnet_b0"), (3, 32, 32), 2)
+    own = network.get_submodule("body.classifier.1").weight
+    assert 0.9 * 1280**-0.5 < own.abs().max() <= 1280**-0.5
+    published = torchvision.models.efficientnet_b0(num_classes=2).classifier[1].weight
+    assert published.abs().max() > 15 * own.abs().max()
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_1"])
 def test_weights_of_another_number_of_classes_lend_all_but_the_last_layer(name, tmp_path):
     source = getattr(torchvision.models, name)(num_classes=5)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fairpress.core.errors import UserError
+from fairpress.models.vision import EfficientNetB0
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.data_facts import DataFacts
 from fairpress.studies.filters import Filter
@@ -159,3 +160,18 @@ def test_the_folder_of_a_users_table_is_not_in_the_keys():
     ]
     # What is in it is in the fingerprint.
     assert keys[0] == keys[1]
+
+
+def test_a_network_that_starts_otherwise_is_another_result_and_leaves_other_networks_where_they_are(
+    monkeypatch,
+):
+    faces = {"dataset": {"name": "utkface", "target": "sex"}, "seeds": 1, "folds": None, "recipes": ["int8"]}
+
+    def keys(name):
+        layout = made(**faces, model=name, audit={"by": ["race"]}, networks_per_task=1)[1]
+        return {t.kind: t.key for t in layout.tasks if t.kind in ("train", "compress")}
+
+    before = {name: keys(name) for name in ("efficientnet_b0", "resnet18")}
+    monkeypatch.setattr(EfficientNetB0, "version", EfficientNetB0.version + 1)
+    assert keys("resnet18") == before["resnet18"]
+    assert all(keys("efficientnet_b0")[kind] != key for kind, key in before["efficientnet_b0"].items())

@@ -43,7 +43,7 @@ def compress(
     kmeans-16: each layer's weights take 16 values of its own.
     qat-int8, qat-int4, qat-int2: trained on while rounded.
     prune-50, prune-80 …: the smallest weights to zero, while training goes on.
-    prune-channels-50: whole channels of convolutions go, and the smaller network trains on.
+    prune-channels-50: whole channels and attention heads go, and the smaller network trains on.
     placebo: trained on alike, and not compressed.
     checkpoint-1, checkpoint-2 …: the baseline after that epoch.
 

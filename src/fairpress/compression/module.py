@@ -30,6 +30,7 @@ class OwnModule:
     """An architecture that is known by its module alone; it trains alone, and no two of them are equal."""
 
     reads: ClassVar[Literal["table", "images"]] = "table"
+    version: ClassVar[int] = 1
     alone: ClassVar[bool] = True
 
     module: nn.Module

@@ -43,6 +43,7 @@ class ImageNetwork(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str]
     reads: ClassVar[Literal["table", "images"]] = "images"
+    version: ClassVar[int] = 1
     mean: ClassVar[tuple[float, float, float]] = MEAN
     std: ClassVar[tuple[float, float, float]] = STD
     multiple: ClassVar[int] = 1

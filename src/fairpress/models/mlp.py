@@ -17,6 +17,7 @@ class Mlp(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str] = "mlp"
     reads: ClassVar[Literal["table", "images"]] = "table"
+    version: ClassVar[int] = 1
 
     widths: tuple[PositiveInt, ...] = Field(default=(68,) * 8, min_length=1)
 

@@ -1,4 +1,4 @@
-"""Give a module the shapes it has after channels were taken out, so that such a state can be loaded."""
+"""Give a module the shapes it has after channels and heads were taken out, so that such a state can be loaded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from fairpress.core.errors import UserError
+from fairpress.models.attention import count_heads
 
 
 def narrow(module: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
@@ -31,6 +32,8 @@ def narrow(module: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
         setattr(layer, last, nn.Parameter(new) if isinstance(old, nn.Parameter) else new)
         if last == "weight":
             _resize(layer, new.shape)
+    if shapes:
+        count_heads(module)
 
 
 def _resize(layer: nn.Module, shape: Sequence[int]) -> None:

@@ -31,10 +31,12 @@ _CONFIGS = {
 class Architecture(Protocol):
     """A frozen pydantic config that builds its network.
 
-    `reads` says what one row is: numbers of a table, or an image of uint8 pixels [3, height, width].
+    `reads` says what one row is: numbers of a table, or an image of uint8 pixels [3, height, width]. `version` is raised
+    by hand when the network or its starting weights change, so that a study does not take older results for newer ones.
     """
 
     reads: ClassVar[Literal["table", "images"]]
+    version: ClassVar[int]
 
     @property
     def name(self) -> str: ...

@@ -45,9 +45,25 @@ class MobileNetV2(TorchvisionNetwork):
 
 
 class EfficientNetB0(TorchvisionNetwork):
-    """EfficientNet-B0 (Tan and Le 2019): squeeze and excitation, 4.0 million weights, 16 MB in fp32."""
+    """EfficientNet-B0 (Tan and Le 2019): squeeze and excitation, 4.0 million weights, 16 MB in fp32.
+
+    Its last layer is drawn within ±1/√inputs, as torch draws linear layers, and not within ±1/√classes: that suits
+    ImageNet's thousand classes, but with two the logits begin some twenty-five times as large, and most of a short
+    training goes into making them small again.
+    """
 
     name: ClassVar[str] = "efficientnet_b0"
+    version: ClassVar[int] = 2
+
+    def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
+        """Return torchvision's network, its last layer drawn for few classes."""
+        from torch import nn
+
+        network = super().body(shape, n_classes)
+        last = network.get_submodule("classifier.1")
+        assert isinstance(last, nn.Linear)
+        last.reset_parameters()
+        return network
 
 
 class SqueezeNet(TorchvisionNetwork):

@@ -219,12 +219,15 @@ def _cell(
             "fingerprints": [fingerprint(cell.dataset, fold) for _, fold in batch],
         }
         common = {**data, "device": config.device, "threads": 1}
+        model: dict[str, Any] = {"name": cell.model.name, "options": architecture.model_dump(mode="json")}
+        if architecture.version > 1:
+            model["version"] = architecture.version
         train = make(
             "train",
             BASELINE,
             {
                 **common,
-                "model": {"name": cell.model.name, "options": architecture.model_dump(mode="json")},
+                "model": model,
                 "training": training.model_dump(mode="json"),
             },
             networks=batch,

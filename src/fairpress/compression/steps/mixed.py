@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator
 
 from fairpress.compression.step import Network, Progress, Step
-from fairpress.compression.steps.quantize import Bits, Widths, engine_for, warn_of_saturation
+from fairpress.compression.steps.quantize import Bits, Widths, engine_for, warn_of_differences
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset
 
@@ -110,7 +110,7 @@ class Mixed(Widths, Step):
                 counts = ", ".join(f"{widths.count(w)} at {w}" for w in (32, *WIDTHS) if w in widths)
                 progress(f"{len(quantized.onnx):,} bytes of {told['budget']:,}: layers {counts} bits")
         if progress is not None:
-            warn_of_saturation(made, progress)
+            warn_of_differences(made, progress)
         return out
 
     def bytes_of(self, network: Network) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -22,12 +23,13 @@ class PruneChannels(FineTune):
     """Take the channels of smallest weights out of every layer, then train on: a smaller dense network.
 
     Channels are ranked by the Euclidean norm of their weights, averaged over the layers that a channel runs through; layers
-    that a sum joins lose the same channels. The last layer keeps its classes.
+    that a sum joins lose the same channels. The last layer keeps its classes. Attention loses whole heads, those whose
+    queries, keys, values and outputs have the smallest weights together; a head keeps its size.
 
     Attributes
     ----------
     share
-        Share of each layer's channels that go.
+        Share of each layer's channels that go, and of each attention's heads, rounded down.
     round_to
         Each layer keeps a multiple of so many channels, for kernels' sake, and therefore somewhat more than asked.
     """
@@ -59,6 +61,7 @@ class PruneChannels(FineTune):
 
     def _narrowed(self, network: Network, dataset: Dataset) -> Network:
         from fairpress.compression.steps.quantize import inputs
+        from fairpress.models.attention import attentions
         from fairpress.models.blank import blank
 
         module = blank(network.architecture, dataset)
@@ -74,11 +77,14 @@ class PruneChannels(FineTune):
                 f"no layer has so many channels that {self.share:.0%} of them could go, {self.round_to} at a time; "
                 "set round_to=1, or take a larger share."
             )
-        told = {
+        told: dict[str, Any] = {
             "share": self.share,
             "weights_before": weights,
             "weights_after": sum(p.numel() for p in pruned.parameters()),
         }
+        heads = {name: block.num_heads for name, block in attentions(pruned).items()}
+        if heads:
+            told["heads"] = heads
         return replace(
             network,
             architecture=_architecture(network.architecture, pruned, changed),
@@ -88,12 +94,12 @@ class PruneChannels(FineTune):
 
 
 def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) -> nn.Module:
-    """Return a copy of a network without a share of each layer's channels.
+    """Return a copy of a network without a share of each layer's channels and heads.
 
     Raises
     ------
     UserError
-        A layer cannot lose channels: it is named.
+        A layer cannot lose channels, or an attention none of its heads: it is named.
     """
     from importlib.util import find_spec
 
@@ -103,14 +109,19 @@ def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) ->
     import torch_pruning
     from torch import nn
 
+    from fairpress.models.attention import attentions, count_heads, shares_of_heads
+
     own = copy.deepcopy(module)
     layers = [m for m in own.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    blocks = attentions(own)
     for name, part in own.named_modules():
         grouped = isinstance(part, nn.Conv2d) and part.groups not in (1, part.in_channels)
-        if "Attention" in type(part).__name__ or grouped:
+        unknown = "Attention" in type(part).__name__ and name not in blocks
+        if unknown or grouped:
             raise UserError(
                 f"prune-channels cannot take channels out of layer {name!r} ({type(part).__name__}): they belong to "
-                f"{'groups' if grouped else 'heads'}. Take prune-50, which sets single weights to zero."
+                f"{'groups' if grouped else 'heads, which are taken out of attention as timm.layers.Attention only'}. "
+                "Take prune-50, which sets single weights to zero."
             )
     if not any(isinstance(m, nn.Conv2d) for m in layers):
         raise UserError(
@@ -118,16 +129,24 @@ def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) ->
         )
     for parameter in own.parameters():
         parameter.requires_grad_(True)
+    heads = {block.qkv: block.num_heads for block in blocks.values()}
     try:
-        pruner = torch_pruning.pruner.BasePruner(
-            own,
-            example,
-            importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
-            pruning_ratio=share,
-            ignored_layers=layers[-1:],
-            round_to=round_to,
-        )
+        with warnings.catch_warnings():  # it says of positions what it does with them, which is right
+            warnings.filterwarnings("ignore", message="Unwrapped parameters detected")
+            pruner = torch_pruning.pruner.BasePruner(
+                own,
+                example,
+                importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+                pruning_ratio=share,
+                ignored_layers=layers[-1:],
+                round_to=round_to,
+                num_heads=heads,
+                prune_num_heads=True,
+                prune_head_dims=False,
+                head_pruning_ratio_dict=shares_of_heads(blocks, share),
+            )
         pruner.step()
+        count_heads(own)
         with torch.no_grad():
             own(example)
     except Exception as error:

@@ -282,7 +282,7 @@ class Quantize(Widths, Step):
         )
         if progress is not None:
             progress(f"{len(made)} network{'s' if len(made) > 1 else ''} quantized")
-            warn_of_saturation(made, progress)
+            warn_of_differences(made, progress)
         return [
             replace(
                 n,
@@ -293,13 +293,20 @@ class Quantize(Widths, Step):
         ]
 
 
-def warn_of_saturation(made: Sequence[Quantized], progress: Progress) -> None:
-    """Say so where files decide otherwise than their graphs for a processor's sake, and how to avoid it."""
+def warn_of_differences(made: Sequence[Quantized], progress: Progress) -> None:
+    """Say so where files decide otherwise than their graphs, for a processor's sake or a network's, and what to do."""
     count = sum("saturates" in q.details for q in made)
     if count:
         progress(
             f"8-bit sums saturate on this processor, which has no VNNI: {count} of {len(made)} files compute otherwise than "
             "elsewhere, and may decide so. Predict with @onnxruntime-exact, or quantize with (reduce_range=true)."
+        )
+    moved = [q.details["moved_by_rounding"] for q in made if "moved_by_rounding" in q.details]
+    if moved:
+        progress(
+            f"answers hang on roundings in {len(moved)} of {len(made)} networks: steps changed by a ten-thousandth move "
+            f"logits by {max(moved):.0%} of their spread, so that another runtime or processor will decide otherwise for "
+            "some people. Audit the file on the one it ships to (MODEL@RUNTIME), or train the network longer."
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from fairpress.compression.step import Network, Progress
 from fairpress.compression.steps.finetune import FineTune, trained, zeros_stay
-from fairpress.compression.steps.quantize import Widths, engine_for, warn_of_saturation
+from fairpress.compression.steps.quantize import Widths, engine_for, warn_of_differences
 from fairpress.datasets.base import Dataset
 from fairpress.training.fairness import Constrained
 
@@ -89,7 +89,7 @@ class TrainQuantized(FineTune, Widths):
                 )
         made = list(map(learning.finish, states, calibration, methods))
         if progress is not None:
-            warn_of_saturation(made, progress)
+            warn_of_differences(made, progress)
         after = trained(networks, states, course, objectives, alone=alone(architecture))
         return [
             replace(

@@ -1,0 +1,114 @@
+"""Pruning of whole attention heads."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+import fairpress as fp
+from conftest import make_dataset
+from fairpress.compression.steps.prune_channels import take_out
+from fairpress.core.errors import UserError
+from fairpress.models import registry
+from fairpress.models.checkpoint import from_bytes
+from fairpress.models.transformers import TimmNetwork
+from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.session import run
+
+HEADS, SIZE = 6, 16
+
+
+def transformer(**options):
+    torch.manual_seed(0)
+    given = {"img_size": 32, "num_classes": 2, "depth": 2, "embed_dim": HEADS * SIZE, "num_heads": HEADS}
+    return timm.create_model("vit_small_patch16_224", **given | options).eval()
+
+
+def heads_of(rows, before):
+    """Return which heads of queries, keys and values the rows left of `qkv` were, found by their values."""
+    where = [next(i for i, full in enumerate(before) if torch.isin(row, full).all()) for row in rows]
+    assert where == sorted(where)
+    width = HEADS * SIZE
+    return [{i % width // SIZE for i in where if i // width == part} for part in range(3)]
+
+
+def test_heads_of_small_weights_go_with_their_queries_keys_values_and_outputs():
+    whole = transformer()
+    kept = [{1, 2, 5}, {0, 3, 4}]
+    with torch.no_grad():
+        for block, left in zip(whole.blocks, kept, strict=True):
+            for head in set(range(HEADS)) - left:
+                block.attn.qkv.weight.view(3, HEADS, SIZE, -1)[:, head] *= 0.3
+                block.attn.proj.weight[:, head * SIZE : (head + 1) * SIZE] *= 0.3
+    pruned = take_out(whole, torch.randn(2, 3, 32, 32), 0.5, 8)
+    for block, before, left in zip(pruned.blocks, whole.blocks, kept, strict=True):
+        assert heads_of(block.attn.qkv.weight, before.attn.qkv.weight) == [left] * 3
+        assert (block.attn.num_heads, block.attn.attn_dim, block.attn.head_dim) == (3, 48, SIZE)
+        assert block.attn.proj.weight.shape == (48, 48)
+        assert block.mlp.fc1.weight.shape == (192, 48)
+    assert whole.blocks[0].attn.num_heads == HEADS
+
+
+@pytest.mark.parametrize(
+    ("share", "heads", "kept"), [(0.1, 6, 6), (0.5, 3, 2), (0.34, 3, 2), (0.9, 6, 1), (0.99, 2, 1)]
+)
+def test_as_many_heads_go_as_the_share_allows_and_one_stays(share, heads, kept):
+    pruned = take_out(
+        transformer(num_heads=heads, embed_dim=heads * SIZE), torch.randn(2, 3, 32, 32), share, 1
+    )
+    assert {block.attn.num_heads for block in pruned.blocks} == {kept}
+    assert {block.attn.qkv.out_features for block in pruned.blocks} == {3 * kept * SIZE}
+
+
+def test_heads_behind_a_gate_and_heads_of_windows_are_refused():
+    with pytest.raises(UserError, match=r"'layers\.0\.blocks\.0\.attn' \(WindowAttention\).*only.*prune-50"):
+        take_out(
+            timm.create_model(
+                "swin_tiny_patch4_window7_224", img_size=32, depths=(1, 1, 1, 1), window_size=1
+            ),
+            torch.randn(2, 3, 32, 32),
+            0.5,
+            8,
+        )
+    gated = transformer()
+    gated.blocks[0].attn.gate = torch.nn.Linear(HEADS * SIZE, HEADS * SIZE)
+    with pytest.raises(UserError, match=r"'blocks\.0\.attn' \(Attention\)"):
+        take_out(gated, torch.randn(2, 3, 32, 32), 0.5, 8)
+
+
+@pytest.mark.slow
+def test_a_transformer_without_half_its_heads_goes_on(monkeypatch, tmp_path):
+    """It is saved, made again from its card, and quantized."""
+
+    def made(self, size, n_classes, *, pretrained):
+        return transformer(img_size=tuple(size), num_classes=n_classes)
+
+    monkeypatch.setattr(TimmNetwork, "_made", made)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 600)
+    pixels = rng.integers(0, 150, (600, 3, 32, 32))
+    pixels[:, 0] += 60 * labels[:, None, None]
+    faces = replace(make_dataset(), inputs=pixels.astype(np.uint8), labels=labels, input_names=())
+    training = {"max_epochs": 4, "way": "fp32", "learning_rate": 1e-3, "batch_size": 32}
+    base = fp.train("vit_small_patch16_224", faces, training=training, device="cpu")
+    once = fp.compress(base, "prune-channels-50(epochs=2)", data=faces)
+    assert once.card.provenance["details"]["channels"]["heads"] == {
+        "body.blocks.0.attn": 3,
+        "body.blocks.1.attn": 3,
+    }
+    again = Artifact.load(once.save(tmp_path / "pruned"))
+    assert again.size < 0.4 * base.size
+    channels = again.card.architecture["channels"]
+    network = registry.build(registry.get("vit_small_patch16_224", channels=channels), (3, 32, 32), 2).eval()
+    network.load_state_dict(from_bytes(again.weights))
+    few = faces.inputs[:64]
+    logits = network(torch.from_numpy(few)).detach().numpy()
+    np.testing.assert_allclose(run(again.onnx, few), logits, atol=1e-3)
+    small = fp.compress(again, "int8", data=faces)
+    table = fp.predict({"base": base, "once": again, "small": small}, faces)
+    right = {m: np.mean(np.array(table[m]) == np.array(table["label"])) for m in ("base", "once", "small")}
+    assert right["base"] > 0.9
+    assert right["once"] > 0.9
+    assert right["small"] > right["once"] - 0.1
