@@ -149,11 +149,11 @@ class Engine:
         return self._templates[kind]
 
 
-def shaken(prepared: Prepared, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a network's state with every step of an activation changed by about a ten-thousandth, always alike."""
+def shaken(prepared: Prepared, state: Mapping[str, Tensor], by: float = SHAKE) -> dict[str, Tensor]:
+    """Return a network's state with every step of an activation changed by about a share `by` of it, always alike."""
     draw = torch.Generator().manual_seed(0)
     names = [f"{name}.scale" for name in prepared.activations]
-    changes = (1 + SHAKE * torch.randn(state[n].shape, generator=draw).to(state[n]) for n in names)
+    changes = (1 + by * torch.randn(state[n].shape, generator=draw).to(state[n]) for n in names)
     return {**state, **{n: state[n] * change for n, change in zip(names, changes, strict=True)}}
 
 

@@ -1,0 +1,71 @@
+"""How far roundings move a quantized network: its graph beside fp32, its file beside its graph, its graph beside itself.
+
+    FAIRPRESS_DATA=… python benchmarks/roundings.py MODEL_FOLDER…
+
+Each folder's network is quantized to 8 bits, with `reduce_range`, so that sums do not saturate. The graph beside itself is
+the same graph with the steps of all activations changed by about the share that a column tells: too little to move a
+logit by itself, so that whatever moves hangs on a value that falls on the other side of a rounding. Errors are root mean
+squares over the spread of the graph's logits (`checks.check_agreement`); in brackets the share of 512 calibration rows
+that get another class.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from fairpress.compression.checks import compared
+from fairpress.compression.engine import CHECKED_ROWS, Engine, quantize_many, shaken
+from fairpress.compression.scheme import Scheme
+from fairpress.core.errors import FairpressError, UserError
+from fairpress.models import registry
+from fairpress.models.checkpoint import from_bytes
+from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.contestants import data_at_hand
+from fairpress.runtime.session import run
+
+SHARES = (1e-6, 1e-5, 1e-4, 1e-3)
+
+
+def row(folder: str) -> str:
+    """Return a line of the table."""
+    base = Artifact.load(folder)
+    data = data_at_hand(base.card)
+    if data is None:
+        raise UserError(f"the data of {folder} are not on this machine as they were; set FAIRPRESS_DATA.")
+    rows = torch.from_numpy(data.part("calibration").inputs[:CHECKED_ROWS])
+    architecture = {k: v for k, v in base.card.architecture.items() if k != "name"}
+    name = str(base.card.architecture["name"])
+    network = registry.build(registry.get(name, **architecture), rows.shape[1:], len(base.card.classes))
+    assert base.weights is not None
+    (made,) = quantize_many(
+        Engine.of(network, rows), [from_bytes(base.weights)], [rows], Scheme(8, reduce_range=True)
+    )
+    graph = made.graph(rows).numpy()
+    others = [run(base.onnx, rows.numpy()), run(made.onnx, rows.numpy())]
+    for share in SHARES:
+        other = torch.cat(
+            [made.prepared.run(shaken(made.prepared, made.state, share), r) for r in rows.split(64)]
+        )
+        others.append(other.numpy())
+    found = [compared(other, graph) for other in others]
+    return f"| {name} | " + " | ".join(f"{error:.1%} ({1 - same:.1%})" for same, error in found) + " |"
+
+
+def main(folders: list[str]) -> None:
+    """Print the table."""
+    heads = ["network", "graph beside fp32", "file beside graph"]
+    heads += [f"graph beside itself, {share:.0e}" for share in SHARES]
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    for folder in folders:
+        print(row(folder), flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__)
+    try:
+        main(sys.argv[1:])
+    except FairpressError as error:
+        raise SystemExit(f"Error: {error}") from None
