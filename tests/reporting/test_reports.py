@@ -26,7 +26,7 @@ def demo():
 
 @pytest.fixture(scope="module")
 def page(demo):
-    facts = [ModelFacts("fp32", 137_000, 125_000), ModelFacts("int8", 44_000, 38_000)]
+    facts = [ModelFacts("fp32", 137_000, 125_000, 1.0), ModelFacts("int8", 44_000, 38_000, 3.11)]
     return render([Section("Demo", demo)], title="Demo", models=facts, banner=demonstration.BANNER)
 
 

@@ -278,9 +278,8 @@ def _show(done: Finished) -> None:
         return
     say("")
     for m in done.models:
-        ratio = done.models[0].bytes / m.bytes
         say(
-            f"{m.name:>20}  {m.bytes / 1e3:7.1f} KB  {ratio:5.2f}× smaller  {m.gzip_bytes / 1e3:7.1f} KB gzipped"
+            f"{m.name:>20}  {m.bytes / 1e3:7.1f} KB  {m.smaller:5.2f}× smaller  {m.gzip_bytes / 1e3:7.1f} KB gzipped"
         )
 
 

@@ -41,11 +41,12 @@ class Section:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a model weighs: bytes of the shipped file, and gzipped."""
+    """What a model weighs: bytes of the shipped file, gzipped, and how many times smaller than its baseline it is."""
 
     name: str
     bytes: float
     gzip_bytes: float
+    smaller: float
     note: str = ""
 
 

@@ -27,6 +27,11 @@ class Told:
     command: str
 
 
+def text_of(config: StudyConfig) -> str:
+    """Return a study as JSON, its models, datasets and claims in the order they were written in: that of its report."""
+    return config.model_dump_json()
+
+
 def read_study(folder: Path) -> Told:
     """Read a study's folder. Raises UserError when it is none, or was written by another version."""
     path = folder / STUDY

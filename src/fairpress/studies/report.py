@@ -28,9 +28,10 @@ from fairpress.studies.config import PublishedRates
 from fairpress.studies.entries import MODELS, PREDICTIONS, read_entry
 from fairpress.studies.executor import Outcome
 from fairpress.studies.findings import Finding, findings
+from fairpress.studies.folder import text_of
 from fairpress.studies.latency import latency
 from fairpress.studies.output import slug, write
-from fairpress.studies.plan import THEN, Plan, Task
+from fairpress.studies.plan import BASELINE, THEN, Plan, Task
 from fairpress.studies.prepare import Prepared
 from fairpress.studies.sections import Planned, ReportPlan
 from fairpress.studies.tradeoff import TRADEOFF
@@ -104,7 +105,7 @@ def write_report(
     # Networks of one attribute and of the next are of one size.
     sized = {(p.dataset, p.model): p.label for p in reversed(ready.layout.parts) if p.label in facts}
     models = tuple(
-        m for label in facts if label in sized.values() for m in _sizes(label, facts[label], ready.layout)
+        m for label in facts if label in sized.values() for m in sizes_of(label, facts[label], ready.layout)
     )
     changes = [json.loads(made[p.task.key].files[reported.BIAS]) for p in planned]
     bias = tuple(findings(planned, changes))
@@ -282,7 +283,7 @@ def _made_by(ready: Prepared, command: str) -> dict[str, str]:
     split = "by row" if any(d.warnings for d in ready.data.values()) else "by subject"
     return {
         "command": command,
-        "study": canonical_json(config.model_dump(mode="json")),
+        "study": text_of(config),
         "data": "; ".join(dict.fromkeys(data)),
         "seeds": ", ".join(map(str, config.seeds)) + f"; {config.folds} fold(s), split {split}",
         "versions": canonical_json(_versions()),
@@ -332,13 +333,15 @@ def _warnings(ready: Prepared) -> tuple[str, ...]:
     )
 
 
-def _sizes(label: str, facts: Sequence[Mapping[str, Any]], layout: Plan) -> list[ModelFacts]:
+def sizes_of(label: str, facts: Sequence[Mapping[str, Any]], layout: Plan) -> list[ModelFacts]:
     """Return the mean size of each model's files, in the order of the facts."""
     found = []
+    whole = float(np.mean([f["bytes"] for f in facts if f["recipe"] == BASELINE]))
     for recipe in dict.fromkeys(f["recipe"] for f in facts):
         own = [f for f in facts if f["recipe"] == recipe]
         details = [f["provenance"].get("details", {}) for f in own]
         sparsity = [d["sparsity"] for d in details if "sparsity" in d]
+        size = float(np.mean([f["bytes"] for f in own]))
         note = ""
         if sparsity:
             note = f"{np.mean(sparsity):.1%} of weights are zero: a dense file shrinks only when gzipped"
@@ -349,8 +352,9 @@ def _sizes(label: str, facts: Sequence[Mapping[str, Any]], layout: Plan) -> list
         found.append(
             ModelFacts(
                 ": ".join(filter(None, [label, recipe])),
-                float(np.mean([f["bytes"] for f in own])),
+                size,
                 float(np.mean([f["gzip_bytes"] for f in own])),
+                whole / size,
                 note,
             )
         )

@@ -12,7 +12,7 @@ from typing import Any
 from fairpress.auditing.result import Audit
 from fairpress.auditing.run import audit
 from fairpress.auditing.schema import to_dict
-from fairpress.core.canonical import digest
+from fairpress.core.canonical import canonical_json, digest
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.model_card import model_card
@@ -179,7 +179,7 @@ def read(folder: Path, only: Sequence[str] = ()) -> Tracked:
     names = ("report.html", "audit.json", "bias.json", "claims.json", "tradeoff.json", "models.json", STUDY)
     files = {name: folder / name for name in names if (folder / name).is_file()}
     data = str(study.get("data", ""))
-    key = digest({"study": study["study"], "data": data})
+    key = digest({"study": canonical_json(json.loads(study["study"])), "data": data})
     title = told.config.title or told.name
     return Tracked(told.name, title, key, files, told, facts, _json(folder / "audit.json"), folder, data)
 

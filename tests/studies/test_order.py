@@ -1,0 +1,38 @@
+"""A study of several models: in what order they are told, and what each is compared with."""
+
+from __future__ import annotations
+
+import json
+
+from fairpress.studies.config import StudyConfig
+from fairpress.studies.folder import STUDY, read_study, text_of
+from fairpress.studies.plan import plan
+from fairpress.studies.report import sizes_of
+
+TEXT = {
+    "dataset": "compas",
+    "models": {"second": "mlp", "first": {"name": "mlp", "widths": [8]}},
+    "recipes": ["int8"],
+    "seeds": 3,
+    "audit": {"by": ["sex"]},
+}
+
+
+def test_a_folder_tells_its_study_in_the_order_it_was_written(tmp_path):
+    config = StudyConfig.model_validate(TEXT)
+    told = {"name": "two", "command": "", "study": text_of(config)}
+    (tmp_path / STUDY).write_text(json.dumps(told))
+    again = read_study(tmp_path).config
+    assert again == config
+    assert list(again.models) == ["second", "first"]
+
+
+def test_each_network_is_so_many_times_smaller_than_its_own_baseline():
+    layout = plan(StudyConfig.model_validate(TEXT), lambda d, fold: "f")
+    for size in (4000, 900):
+        facts = [
+            {"recipe": recipe, "bytes": size / times, "gzip_bytes": size, "provenance": {}}
+            for recipe, times in (("fp32", 1), ("int8", 2.5))
+        ]
+        found = sizes_of("label", facts, layout)
+        assert [(m.name, m.smaller) for m in found] == [("label: fp32", 1), ("label: int8", 2.5)]
