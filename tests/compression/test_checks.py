@@ -19,6 +19,7 @@ from fairpress.compression.engine import Quantized, quantize_many, shaken
 from fairpress.compression.prepared import prepare
 from fairpress.compression.scheme import Scheme
 from fairpress.compression.template import make_template
+from fairpress.compression.values import check_values
 from fairpress.models.graph import trace
 from fairpress.runtime.pack import finish
 
@@ -227,7 +228,8 @@ ROUNDINGS = (0.93, 0.2)  # of a file whose sums do not saturate
         ((0.93, 0.2), 0.14, {}),
         ((0.8, 0.5), 0.25, {"saturates": True}),
         ((0.93, 0.2), 0.1, "decides as its graph on 93.0% of 60 rows only, and its logits are off by 20%"),
-        ((0.93, 0.2), 0.6, r"hang on roundings.* by 60% of their spread.*keep="),
+        ((0.93, 0.2), 0.6, r"hang on roundings.* by 60% of their spread \(those of the file by 20%\).*keep="),
+        ((0.6, 0.9), 0.45, {"saturates": True}),
     ],
 )
 def test_a_file_that_roundings_move_is_held_against_what_they_do_to_its_graph(
@@ -239,12 +241,12 @@ def test_a_file_that_roundings_move_is_held_against_what_they_do_to_its_graph(
     monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime: found[runtime.variant])
     centred = wanted - wanted.mean(1, keepdim=True)
     spread = float((centred - centred.mean(0)).square().mean().sqrt())
-    shaken = wanted + own * spread * torch.tensor([1.0, -1.0])
+    other = wanted + own * spread * torch.tensor([1.0, -1.0])
     if isinstance(told, str):
         with pytest.raises(NotAsAsked, match=told):
-            check_agreement(q.onnx, rows, wanted, lambda: shaken)
+            check_agreement(q.onnx, rows, wanted, lambda: [wanted, other])
     else:
-        result = check_agreement(q.onnx, rows, wanted, lambda: shaken)
+        result = check_agreement(q.onnx, rows, wanted, lambda: [wanted, other])
         assert result.pop("moved_by_rounding") == pytest.approx(own, rel=1e-3)
         assert result == {"agreement_with_graph": default[0], "error_against_graph": default[1], **told}
 
@@ -257,3 +259,53 @@ def test_steps_changed_by_a_ten_thousandth_move_next_to_nothing_where_the_networ
     share, error = checks.compared(other.graph(rows).numpy(), q.graph(rows).numpy())
     assert share > 0.98
     assert 0 < error < 0.05
+
+
+def replaced(data: bytes, which, change) -> bytes:
+    """Return the file with the first constant changed that is one of those looked for."""
+    model = onnx.load_from_string(data)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if which(tensor, values):
+            tensor.CopyFrom(numpy_helper.from_array(change(values.copy()), tensor.name))
+            return model.SerializeToString()
+    raise AssertionError("there is no such constant")
+
+
+@pytest.mark.parametrize(("bits", "activations"), [(8, True), (4, True), (4, False)])
+def test_a_file_with_the_numbers_of_its_network_passes(bits, activations):
+    q = made(bits, activations)
+    check_values(q.onnx, q.prepared, q.state)
+
+
+@pytest.mark.parametrize(
+    ("which", "change", "told"),
+    [
+        (
+            lambda t, v: t.data_type == TensorProto.INT8 and v.ndim == 2,
+            lambda v: v[
+                [1, 0, *range(2, len(v))]
+            ],  # two channels change places, which few answers would tell
+            r"layer '1' stores \d+ integers of \d+ that are others",
+        ),
+        (
+            lambda t, v: t.data_type == TensorProto.FLOAT and v.ndim == 1 and len(v) > 2,
+            lambda v: v * np.float32(1.01),
+            "does not hold the (scales|bias) of layer",
+        ),
+        (
+            lambda t, v: t.data_type == TensorProto.INT32 and v.ndim == 1 and np.abs(v).max() > 1,
+            lambda v: v[::-1],
+            "does not hold the bias of layer",
+        ),
+        (
+            lambda t, v: t.data_type == TensorProto.UINT8 and v.ndim == 0,
+            lambda v: v + np.uint8(1),
+            "rounds to a grid of step .* which no activation has",
+        ),
+    ],
+)
+def test_other_numbers_than_the_networks_are_found_whatever_it_answers(which, change, told):
+    q = made(8)
+    with pytest.raises(NotAsAsked, match=told):
+        check_values(replaced(q.onnx, which, change), q.prepared, q.state)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from timm.layers import Attention
 
 import fairpress as fp
 from conftest import make_dataset
@@ -62,6 +63,56 @@ def test_as_many_heads_go_as_the_share_allows_and_one_stays(share, heads, kept):
     assert {block.attn.qkv.out_features for block in pruned.blocks} == {3 * kept * SIZE}
 
 
+class HeadFirst(torch.nn.Module):
+    """Attention of somebody's own, its classifier made first."""
+
+    def __init__(self, attention):
+        super().__init__()
+        self.head = torch.nn.Linear(48, 2)
+        self.stem = torch.nn.Conv2d(3, 48, 8, 8)
+        self.attention = attention
+
+    def forward(self, x):
+        x = self.stem(x).flatten(2).mT
+        x = (x + self.attention(x)).mean(1)
+        return self.head(x)
+
+
+def test_the_layer_that_answers_keeps_its_classes_wherever_it_was_made():
+    network = HeadFirst(Attention(48, 3, qkv_bias=True))
+    network.head.weight.requires_grad_(False)
+    pruned = take_out(network, torch.randn(2, 3, 32, 32), 0.5, 1)
+    assert pruned(torch.randn(5, 3, 32, 32)).shape == (5, 2)
+    assert (pruned.attention.num_heads, pruned.attention.proj.in_features) == (2, 32)
+    assert [n for n, p in pruned.named_parameters() if not p.requires_grad] == ["head.weight"]
+
+
+def test_a_network_that_would_lose_classes_is_refused():
+    class Measured(torch.nn.Sequential):
+        def forward(self, x):
+            stem, head, aside = self
+            answers = head(stem(x).relu().mean((2, 3)))
+            aside(x.mean((1, 2)))
+            return answers
+
+    layers = torch.nn.Conv2d(3, 16, 3), torch.nn.Linear(16, 2), torch.nn.Linear(32, 4)
+    with pytest.raises(UserError, match=r"take classes out of the answers: 2 before, 1 after"):
+        take_out(Measured(*layers), torch.randn(2, 3, 32, 32), 0.5, 1)
+
+
+def test_attention_that_orders_its_outputs_otherwise_is_refused():
+    """A subclass may hold queries, keys and values of one head side by side."""
+
+    class OtherAttention(Attention):
+        pass
+
+    for attention in (OtherAttention(48, 3), Attention(48, 3, qk_norm=True, norm_layer=torch.nn.LayerNorm)):
+        with pytest.raises(UserError, match=r"layer 'attention' \((Other)?Attention\).*plain timm"):
+            take_out(HeadFirst(attention), torch.randn(2, 3, 32, 32), 0.5, 1)
+    scaled = Attention(48, 3, scale_norm=True, norm_layer=torch.nn.LayerNorm)
+    assert take_out(HeadFirst(scaled), torch.randn(2, 3, 32, 32), 0.5, 1).attention.num_heads == 2
+
+
 def test_heads_behind_a_gate_and_heads_of_windows_are_refused():
     with pytest.raises(UserError, match=r"'layers\.0\.blocks\.0\.attn' \(WindowAttention\).*only.*prune-50"):
         take_out(
@@ -98,6 +149,7 @@ def test_a_transformer_without_half_its_heads_goes_on(monkeypatch, tmp_path):
         "body.blocks.0.attn": 3,
         "body.blocks.1.attn": 3,
     }
+    assert once.card.provenance["details"]["channels"]["whole"] == []
     again = Artifact.load(once.save(tmp_path / "pruned"))
     assert again.size < 0.4 * base.size
     channels = again.card.architecture["channels"]

@@ -143,7 +143,12 @@ def test_a_lean_drawing_is_the_same_picture(demo, monkeypatch):
         monkeypatch.setattr(module, "lean", both)
         draw()
         pictures = [np.array(Image.open(io.BytesIO(vlc.svg_to_png(kept[k])))) for k in ("before", "after")]
-        assert (pictures[0] == pictures[1]).all()
+        assert pictures[0].shape == pictures[1].shape
+        apart = np.abs(pictures[0].astype(int) - pictures[1].astype(int)).max(
+            -1
+        )  # edges move by a hundredth of a pixel
+        assert apart.max() <= 64
+        assert (apart > 4).mean() < 1e-3
         assert len(kept["after"]) < 0.75 * len(kept["before"])
 
 

@@ -165,13 +165,19 @@ def test_the_folder_of_a_users_table_is_not_in_the_keys():
 def test_a_network_that_starts_otherwise_is_another_result_and_leaves_other_networks_where_they_are(
     monkeypatch,
 ):
-    faces = {"dataset": {"name": "utkface", "target": "sex"}, "seeds": 1, "folds": None, "recipes": ["int8"]}
+    faces = {"dataset": {"name": "utkface", "target": "sex"}, "seeds": 1, "folds": None}
 
-    def keys(name):
-        layout = made(**faces, model=name, audit={"by": ["race"]}, networks_per_task=1)[1]
-        return {t.kind: t.key for t in layout.tasks if t.kind in ("train", "compress")}
+    def keys(name, recipe="int8"):
+        layout = made(**faces, model=name, recipes=[recipe], audit={"by": ["race"]}, networks_per_task=1)[1]
+        return {t.kind: t.key for t in layout.tasks if t.recipe == recipe or t.kind == "train"}
+
+    student = "distill(into=efficientnet_b0)"
 
     before = {name: keys(name) for name in ("efficientnet_b0", "resnet18")}
+    taught = keys("resnet18", student)
     monkeypatch.setattr(EfficientNetB0, "version", EfficientNetB0.version + 1)
     assert keys("resnet18") == before["resnet18"]
     assert all(keys("efficientnet_b0")[kind] != key for kind, key in before["efficientnet_b0"].items())
+    after = keys("resnet18", student)
+    assert after["train"] == taught["train"]
+    assert after["compress"] != taught["compress"]

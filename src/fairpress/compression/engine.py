@@ -23,6 +23,7 @@ from fairpress.compression.checks import check_agreement, check_file, untouched
 from fairpress.compression.prepared import Prepared, prepare
 from fairpress.compression.scheme import Scheme
 from fairpress.compression.template import Template, make_template
+from fairpress.compression.values import check_values
 from fairpress.models.export import Merged, keeping_names
 from fairpress.models.graph import Fold, fold_graph, fold_state, folds, trace
 from fairpress.models.registry import build
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
 
 CHECKED_ROWS, CHECKED_NUMBERS = 512, 2**21
-SHAKE = 1e-4  # moves no logit that does not hang on roundings
+SHAKE, SHAKES = (
+    1e-4,
+    3,
+)  # share that steps are changed by, and how often: moves logits where they hang on roundings
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,16 @@ class Engine:
         data = self._template(prepared, made).fill(prepared, made.state)
         integer = bool(prepared.activations)
         kernels = check_file(data, prepared.layers, made.state, integer=integer)
+        check_values(data, prepared, made.state)
         rows = rows[: min(CHECKED_ROWS, max(64, CHECKED_NUMBERS // rows[0].numel()))]
         agreement = check_agreement(
             data,
             rows,
             in_chunks(prepared, made.state, rows, rounded=True),
-            lambda: in_chunks(prepared, shaken(prepared, made.state), rows, rounded=True),
+            lambda: [
+                in_chunks(prepared, shaken(prepared, made.state, draw), rows, rounded=True)
+                for draw in range(SHAKES)
+            ],
         )
         details = {
             "bits": {**prepared.widths, **dict.fromkeys(prepared.kept, 32)},
@@ -149,11 +157,13 @@ class Engine:
         return self._templates[kind]
 
 
-def shaken(prepared: Prepared, state: Mapping[str, Tensor], by: float = SHAKE) -> dict[str, Tensor]:
-    """Return a network's state with every step of an activation changed by about a share `by` of it, always alike."""
-    draw = torch.Generator().manual_seed(0)
+def shaken(
+    prepared: Prepared, state: Mapping[str, Tensor], draw: int = 0, by: float = SHAKE
+) -> dict[str, Tensor]:
+    """Return a network's state with every step of an activation changed by about a share `by` of it, by number of draw."""
+    drawn = torch.Generator().manual_seed(draw)
     names = [f"{name}.scale" for name in prepared.activations]
-    changes = (1 + by * torch.randn(state[n].shape, generator=draw).to(state[n]) for n in names)
+    changes = (1 + by * torch.randn(state[n].shape, generator=drawn).to(state[n]) for n in names)
     return {**state, **{n: state[n] * change for n, change in zip(names, changes, strict=True)}}
 
 

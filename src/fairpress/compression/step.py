@@ -62,6 +62,10 @@ class Step(BaseModel):
         """Return the changed networks, in order; inputs are not changed. Test rows are not at hand."""
         raise TypeError(f"{type(self).__name__} does not say what it does")
 
+    def architectures(self) -> tuple[str, ...]:
+        """Return the names of the architectures that the step makes networks of anew."""
+        return ()
+
     def plain(self) -> Step:
         """Return the step without what is done for fairness: its counterpart."""
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Protocol, cast
 
 from torch import nn
@@ -24,16 +25,27 @@ class Attention(Protocol):
 
 
 def attentions(module: nn.Module) -> dict[str, Attention]:
-    """Return the blocks of a network that are such attention, by name; none with a gate, whose outputs are heads' too."""
-    return {name: cast("Attention", part) for name, part in module.named_modules() if _has_heads(part)}
+    """Return the blocks of a network that are timm's own attention, by name.
+
+    Others, such as timm's subclasses, may order queries, keys and values otherwise. Left out are blocks with a gate, or
+    with norms of queries and keys, which torch-pruning does not see as parts of heads.
+    """
+    if find_spec("timm") is None:
+        return {}
+    from timm.layers import Attention as Known
+
+    return {
+        name: cast("Attention", part)
+        for name, part in module.named_modules()
+        if type(part) is Known and _plain(part)
+    }
 
 
-def _has_heads(part: nn.Module) -> bool:
-    sizes = [getattr(part, name, None) for name in ("num_heads", "head_dim", "attn_dim")]
+def _plain(part: nn.Module) -> bool:
     return (
-        all(isinstance(size, int) for size in sizes)
-        and all(isinstance(getattr(part, name, None), nn.Linear) for name in ("qkv", "proj"))
+        isinstance(getattr(part, "attn_dim", None), int)
         and getattr(part, "gate", None) is None
+        and all(isinstance(getattr(part, name, None), nn.Identity) for name in ("q_norm", "k_norm"))
     )
 
 

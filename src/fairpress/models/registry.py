@@ -77,6 +77,11 @@ def config_class(name: str) -> type[BaseModel]:
     return cast("type[BaseModel]", getattr(import_module(module), attribute))
 
 
+def version(name: str) -> int:
+    """Return the version of an architecture (`Architecture.version`). Raises UserError for an unknown name."""
+    return cast("type[Architecture]", config_class(name)).version
+
+
 def get(name: str, **params: Any) -> Architecture:
     """Return an architecture's config. Raises UserError for an unknown name or parameter."""
     return cast("Architecture", parse(config_class(name), params, f"model {name}"))

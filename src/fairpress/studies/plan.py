@@ -239,7 +239,8 @@ def _cell(
         # A recipe that goes on where another ends starts from that one's result: prune-80+int8 from prune-80's.
         for recipe in sorted(map(parse, recipes), key=lambda r: len(r.steps)):
             before, rest = recipe.after(made)
-            params = {**common, "recipe": rest.to_dict(), "steps": str(rest)}
+            students = [name for step in rest.steps for name in step.architectures()]
+            params = {**common, "recipe": rest.to_dict(), "steps": str(rest), **_versions(students)}
             compress = make("compress", str(recipe), params, (made[before],), batch, label)
             made[str(recipe)] = compress.key
             yield compress
@@ -252,6 +253,15 @@ def _cell(
                 yield make("predict", name, params, (made[str(recipe)],), batch, label)
         for name in config.naive:
             yield make("naive", name, {**data, "predictor": name}, (), batch, label)
+
+
+def _versions(students: Sequence[str]) -> dict[str, Any]:
+    """Return what the key of a step that makes networks anew holds of their architectures, where not their first version."""
+    from fairpress.models import registry
+
+    versions = {name: registry.version(name) for name in students}
+    later = {name: version for name, version in versions.items() if version > 1}
+    return {"versions": later} if later else {}
 
 
 def make(

@@ -73,6 +73,10 @@ class Distill(Step):
             raise ValueError("by weighs rows in the teacher's term, which weight=0 leaves out")
         return self
 
+    def architectures(self) -> tuple[str, ...]:
+        """Return the student's, where it is another than the teacher's."""
+        return () if self.into is None else (self.into,)
+
     def plain(self) -> Distill:
         """Return the same step with the weights of all rows at 1."""
         return self.model_copy(update={"by": None, "step": None, "hold": False, "least": 30})

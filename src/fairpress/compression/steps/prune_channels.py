@@ -31,7 +31,8 @@ class PruneChannels(FineTune):
     share
         Share of each layer's channels that go, and of each attention's heads, rounded down.
     round_to
-        Each layer keeps a multiple of so many channels, for kernels' sake, and therefore somewhat more than asked.
+        Each layer keeps a multiple of so many channels, for kernels' sake: as many as fit into what is asked for, so that
+        somewhat more goes. A layer that would keep fewer than this loses none; the card names it.
     """
 
     share: float = Field(gt=0, lt=1)
@@ -82,6 +83,7 @@ class PruneChannels(FineTune):
             "weights_before": weights,
             "weights_after": sum(p.numel() for p in pruned.parameters()),
         }
+        told["whole"] = [k.removesuffix(".weight") for k in _weights(module) if k not in changed]
         heads = {name: block.num_heads for name, block in attentions(pruned).items()}
         if heads:
             told["heads"] = heads
@@ -91,6 +93,15 @@ class PruneChannels(FineTune):
             state={k: v.detach().clone() for k, v in state.items()},
             details={**network.details, "channels": told},
         )
+
+
+def _weights(module: nn.Module) -> list[str]:
+    """Return the names of the weights of convolutions and linear layers."""
+    from torch import nn
+
+    return [
+        f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)
+    ]
 
 
 def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) -> nn.Module:
@@ -112,7 +123,7 @@ def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) ->
     from fairpress.models.attention import attentions, count_heads, shares_of_heads
 
     own = copy.deepcopy(module)
-    layers = [m for m in own.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    layers, before = _as_they_run(own, example)
     blocks = attentions(own)
     for name, part in own.named_modules():
         grouped = isinstance(part, nn.Conv2d) and part.groups not in (1, part.in_channels)
@@ -120,13 +131,14 @@ def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) ->
         if unknown or grouped:
             raise UserError(
                 f"prune-channels cannot take channels out of layer {name!r} ({type(part).__name__}): they belong to "
-                f"{'groups' if grouped else 'heads, which are taken out of attention as timm.layers.Attention only'}. "
+                f"{'groups' if grouped else 'heads, which are taken out of plain timm.layers.Attention only'}. "
                 "Take prune-50, which sets single weights to zero."
             )
     if not any(isinstance(m, nn.Conv2d) for m in layers):
         raise UserError(
             "prune-channels is for networks of convolutions, and this one has none; take prune-50, or train narrower layers."
         )
+    frozen = {name for name, p in own.named_parameters() if not p.requires_grad}
     for parameter in own.parameters():
         parameter.requires_grad_(True)
     heads = {block.qkv: block.num_heads for block in blocks.values()}
@@ -140,6 +152,8 @@ def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) ->
                 pruning_ratio=share,
                 ignored_layers=layers[-1:],
                 round_to=round_to,
+                in_channel_groups={},  # its own defaults are shared by all calls, and keep what was pruned before
+                out_channel_groups={},
                 num_heads=heads,
                 prune_num_heads=True,
                 prune_head_dims=False,
@@ -148,7 +162,7 @@ def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) ->
         pruner.step()
         count_heads(own)
         with torch.no_grad():
-            own(example)
+            after = tuple(own(example).shape)
     except Exception as error:
         from fairpress.models.graph import layer_at_fault
 
@@ -159,7 +173,32 @@ def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) ->
             f"prune-channels cannot take channels out of {where}: {why.strip().rstrip('.')}. Take prune-50, which sets "
             "single weights to zero."
         ) from error
+    if after != before:
+        raise UserError(
+            f"prune-channels would take classes out of the answers: {before[-1]} before, {after[-1]} after. It runs "
+            "other layers after the one that answers; take prune-50, which sets single weights to zero."
+        )
+    for name, parameter in own.named_parameters():
+        parameter.requires_grad_(name not in frozen)
     return own
+
+
+def _as_they_run(module: nn.Module, example: Tensor) -> tuple[list[nn.Module], tuple[int, ...]]:
+    """Return the convolutions and linear layers in the order they run, and the shape of the answers."""
+    import torch
+    from torch import nn
+
+    order: list[nn.Module] = []
+    hooks = [
+        part.register_forward_hook(lambda layer, *_: order.append(layer))
+        for part in module.modules()
+        if isinstance(part, nn.Conv2d | nn.Linear)
+    ]
+    with torch.no_grad():
+        shape = tuple(module(example).shape)
+    for hook in hooks:
+        hook.remove()
+    return list(dict.fromkeys(order)), shape
 
 
 def _architecture(architecture: Any, pruned: nn.Module, changed: dict[str, tuple[int, ...]]) -> Any:
