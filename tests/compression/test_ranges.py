@@ -108,3 +108,16 @@ def test_a_value_that_is_always_zero_has_a_range():
     seen = Histogram()
     seen.add(torch.zeros(10))
     assert activation_scale(seen, 255, "mse")[0] > 0
+
+
+@pytest.mark.parametrize("how", ["minmax", "percentile", "mse"])
+def test_a_channel_without_weights_has_a_scale_at_which_a_bias_can_be_stored(how):
+    weight = torch.randn(4, 30, generator=torch.Generator().manual_seed(2))
+    whole = weight_scales(weight, 7, how)
+    weight[1] = 0
+    scales = weight_scales(weight, 7, how)
+    assert torch.equal(scales[[0, 2, 3]], whole[[0, 2, 3]])
+    assert scales[1] == whole[[0, 2, 3]].max()
+    stack = weight_scales(torch.stack([weight, torch.zeros_like(weight)]), 7, how)
+    assert torch.equal(stack[0], scales)
+    assert (stack[1] > 1e-4).all()

@@ -11,6 +11,7 @@ Ranges = Literal["minmax", "percentile", "mse"]
 RANGES: tuple[Ranges, ...] = ("minmax", "percentile", "mse")
 PERCENTILE = 0.999  # of |w| in an output channel, and of each end of an activation's values
 LEAST = 1e-8
+NO_WEIGHTS = 2.0**-10  # scale of a layer that has none
 BINS = 2048
 RATIOS = torch.linspace(1.0, 0.08, 24)
 REFINEMENTS = 2
@@ -19,6 +20,9 @@ CLIPPING = torch.linspace(1.0, 0.2, 33)
 
 def weight_scales(weight: Tensor, top: int | Tensor, how: Ranges) -> Tensor:
     """Return a scale per output channel for integers −top … top; `top` may differ from channel to channel.
+
+    A channel without weights, as pruning leaves them, has the largest scale of its layer: runtimes store a bias as an int32
+    at the scale of the products, and at a scale near 0 no such number is large enough.
 
     Parameters
     ----------
@@ -32,6 +36,13 @@ def weight_scales(weight: Tensor, top: int | Tensor, how: Ranges) -> Tensor:
         (as in Lloyd's algorithm, 1982).
     """
     magnitude = weight.abs()
+    scales = _scales(weight, magnitude, top, how)
+    empty = magnitude.amax(-1) == 0
+    instead = scales.masked_fill(empty, 0).amax(-1, keepdim=True)
+    return torch.where(empty, torch.where(instead > 0, instead, NO_WEIGHTS), scales)
+
+
+def _scales(weight: Tensor, magnitude: Tensor, top: int | Tensor, how: Ranges) -> Tensor:
     largest = magnitude.amax(-1).clamp_min(LEAST)
     if how == "minmax":
         return largest / top

@@ -51,6 +51,7 @@ class Step(BaseModel):
     trains: ClassVar[bool] = False
     final: ClassVar[bool] = False
     first: ClassVar[bool] = False
+    empties: ClassVar[bool] = False  # whether it may leave channels without weights
 
     def apply(
         self,

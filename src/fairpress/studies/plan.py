@@ -241,6 +241,8 @@ def _cell(
             before, rest = recipe.after(made)
             students = [name for step in rest.steps for name in step.architectures()]
             params = {**common, "recipe": rest.to_dict(), "steps": str(rest), **_versions(students)}
+            if any(step.empties for step in recipe.steps[:-1]):
+                params["empty_channels"] = 2  # in files before, biases of such channels were cut off
             compress = make("compress", str(recipe), params, (made[before],), batch, label)
             made[str(recipe)] = compress.key
             yield compress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -121,6 +121,8 @@ class Prune(FineTune):
         can be of what the weights are worth to it (`group_importance`). ``"gradient"``: those that are worth least to all
         rows together, by the same measure; its control.
     """
+
+    empties: ClassVar[bool] = True
 
     sparsity: float = Field(gt=0, lt=1)
     until: float = Field(default=0.7, gt=0, le=1)
