@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 # Tests run in one process per core: threads of several would wait for each other. Set before anything reads it.
@@ -56,6 +57,15 @@ def make_dataset(rows: int = 600, seed: int = 0, fold: int = 0) -> Dataset:
         parts,
         f"made-{seed}-{fold}",
     )
+
+
+def make_pictures(side: int, rows: int = 600) -> Dataset:
+    """The same parts of square pictures of noise; those of the second class are reddish."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, rows)
+    pixels = rng.integers(0, 150, (rows, 3, side, side))
+    pixels[:, 0] += 60 * labels[:, None, None]
+    return replace(make_dataset(rows), inputs=pixels.astype(np.uint8), labels=labels, input_names=())
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from torch import nn
 from trained import easy, images, residual
 
 import fairpress as fp
-from conftest import make_dataset
+from conftest import make_pictures
 from fairpress.compression.apply import compress
 from fairpress.compression.recipes import parse
 from fairpress.compression.steps.kmeans import clustered
@@ -168,13 +168,7 @@ def test_a_pruned_model_folder_goes_on(monkeypatch, tmp_path):
         return torchvision.models.MobileNetV2(n_classes, 0.5, [[1, 16, 1, 1], [6, 24, 1, 2]])
 
     monkeypatch.setattr(MobileNetV2, "body", body)
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, 600)
-    pixels = rng.integers(0, 150, (600, 3, 16, 16))
-    pixels[:, 0] += 60 * labels[:, None, None]
-    from dataclasses import replace
-
-    faces = replace(make_dataset(), inputs=pixels.astype(np.uint8), labels=labels, input_names=())
+    faces = make_pictures(16)
     training = {"max_epochs": 8, "way": "fp32", "learning_rate": 3e-3, "batch_size": 16}
     base = fp.train("mobilenet_v2", faces, training=training, device="cpu")
     once = fp.compress(base, "prune-channels-50(epochs=2)", data=faces)

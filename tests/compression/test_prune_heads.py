@@ -1,7 +1,5 @@
 """Pruning of whole attention heads."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import timm
@@ -9,7 +7,7 @@ import torch
 from timm.layers import Attention
 
 import fairpress as fp
-from conftest import make_dataset
+from conftest import make_pictures
 from fairpress.compression.steps.prune_channels import take_out
 from fairpress.core.errors import UserError
 from fairpress.models import registry
@@ -137,11 +135,7 @@ def test_a_transformer_without_half_its_heads_goes_on(monkeypatch, tmp_path):
         return transformer(img_size=tuple(size), num_classes=n_classes)
 
     monkeypatch.setattr(TimmNetwork, "_made", made)
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, 600)
-    pixels = rng.integers(0, 150, (600, 3, 32, 32))
-    pixels[:, 0] += 60 * labels[:, None, None]
-    faces = replace(make_dataset(), inputs=pixels.astype(np.uint8), labels=labels, input_names=())
+    faces = make_pictures(32)
     training = {"max_epochs": 4, "way": "fp32", "learning_rate": 1e-3, "batch_size": 32}
     base = fp.train("vit_small_patch16_224", faces, training=training, device="cpu")
     once = fp.compress(base, "prune-channels-50(epochs=2)", data=faces)

@@ -32,10 +32,8 @@ if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
 
 CHECKED_ROWS, CHECKED_NUMBERS = 512, 2**21
-SHAKE, SHAKES = (
-    1e-4,
-    3,
-)  # share that steps are changed by, and how often: moves logits where they hang on roundings
+SHAKE = 1e-4  # share that steps are changed by: moves logits by more than that where they hang on roundings
+SHAKES = 3  # how often
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Hold the numbers of a quantized file against those of its network: integers, scales, zero points, biases, one by one."""
+"""Hold the numbers of a quantized file against those of its network: integers, scales, zero points, biases."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def _check_layers(
     wanted: Mapping[str, np.ndarray],
     constants: Mapping[str, np.ndarray],
 ) -> None:
-    """Hold integers, scales and biases of every layer against the state; of scales and biases, one must be the layer's."""
+    """Hold every layer against the state: its integers where they stand; its scales and bias must be somewhere in the file.
+
+    That they stand with this layer is known from the template, whose constants were adopted one by one.
+    """
     biases = _biases(prepared)
     vectors = [value for value in constants.values() if value.ndim == 1 and value.dtype == np.float32]
     rounded = [

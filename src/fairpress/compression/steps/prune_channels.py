@@ -82,8 +82,8 @@ class PruneChannels(FineTune):
             "share": self.share,
             "weights_before": weights,
             "weights_after": sum(p.numel() for p in pruned.parameters()),
+            "whole": [name for name in _layers(module) if f"{name}.weight" not in changed],
         }
-        told["whole"] = [k.removesuffix(".weight") for k in _weights(module) if k not in changed]
         heads = {name: block.num_heads for name, block in attentions(pruned).items()}
         if heads:
             told["heads"] = heads
@@ -95,13 +95,11 @@ class PruneChannels(FineTune):
         )
 
 
-def _weights(module: nn.Module) -> list[str]:
-    """Return the names of the weights of convolutions and linear layers."""
+def _layers(module: nn.Module) -> dict[str, nn.Module]:
+    """Return convolutions and linear layers by name, in the order they were made."""
     from torch import nn
 
-    return [
-        f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)
-    ]
+    return {name: part for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)}
 
 
 def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) -> nn.Module:
@@ -186,13 +184,10 @@ def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) ->
 def _as_they_run(module: nn.Module, example: Tensor) -> tuple[list[nn.Module], tuple[int, ...]]:
     """Return the convolutions and linear layers in the order they run, and the shape of the answers."""
     import torch
-    from torch import nn
 
     order: list[nn.Module] = []
     hooks = [
-        part.register_forward_hook(lambda layer, *_: order.append(layer))
-        for part in module.modules()
-        if isinstance(part, nn.Conv2d | nn.Linear)
+        part.register_forward_hook(lambda layer, *_: order.append(layer)) for part in _layers(module).values()
     ]
     with torch.no_grad():
         shape = tuple(module(example).shape)
