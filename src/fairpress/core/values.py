@@ -1,0 +1,85 @@
+"""The one rule for values: names keep their spelling, and two spellings of one number or truth value are one class.
+
+Groups, subjects and categories are told apart character by character: ``02134`` is not ``2134``, and ``18_24`` not ``1824``.
+Classes are matched more leniently, because labels and predictions come from different programs: ``1``, ``1.0``, ``True`` and
+``"true"`` name one class (`class_key`), but a spelling that is there exactly always wins (`resolve`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+NAMED_POSITIVE = ("1", "yes", "true", "positive")
+"""Names that say by themselves which of two classes is the positive one, in lower case (`class_key` adds 1.0 and True)."""
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_TRUTH = {"true": 1.0, "false": 0.0}
+
+
+def spelling(value: Any) -> str | None:
+    """Return a value as the text that stands for it, None where it is missing (None, NaN, NaT, empty text).
+
+    Text is returned as it is. Typed values have the spelling that Python and pandas give them in a CSV file, so that a table
+    has the same groups in every format: ``1``, ``1.0``, ``True``, ``2024-05-01``.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        return value
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a scalar of numpy
+        kind = type(value).__name__
+        if kind in ("float16", "float32"):  # shortest in its own precision: 0.1, not 0.10000000149011612
+            return None if math.isnan(value) else str(float(str(value)))
+        return spelling(value.item())
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace") or None
+    if isinstance(value, (float, Decimal)):
+        return None if math.isnan(value) else str(value)
+    text = str(value)
+    if isinstance(value, datetime.datetime):  # a day without a time is written as one
+        return text.removesuffix(" 00:00:00")
+    return None if text in ("NaT", "<NA>", "nan", "") else text
+
+
+def class_key(text: str) -> str | float:
+    """Return what tells classes apart: a number for numbers and truth values, the text itself for all others."""
+    lowered = text.strip().lower()
+    if lowered in _TRUTH:
+        return _TRUTH[lowered]
+    if _NUMBER.fullmatch(lowered):
+        number = float(lowered)
+        # Long codes are no numbers: as floats, neighbours would be one.
+        if math.isfinite(number) and abs(number) < 2**53:
+            return number
+    return text
+
+
+def resolve(value: Any, classes: Iterable[str]) -> str | None:
+    """Return the class that a value names: the one spelled so, else the only one with the same `class_key`; else None."""
+    text = spelling(value)
+    known = list(classes)
+    if text is None or text in known:
+        return text
+    same = [c for c in known if class_key(c) == class_key(text)]
+    return same[0] if len(same) == 1 else None
+
+
+def named_positive(classes: Sequence[str]) -> str | None:
+    """Return the class whose name says that it is the positive one of two, such as yes; None where none does."""
+    if len(classes) != 2:
+        return None
+    found = [c for c in classes if c.strip().lower() in NAMED_POSITIVE or class_key(c) == 1.0]
+    return found[0] if len(found) == 1 else None
+
+
+def near_equal(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the names that differ only in case, blanks or a trailing dot, each cluster sorted."""
+    clusters: dict[str, set[str]] = {}
+    for name in names:
+        clusters.setdefault("".join(name.casefold().split()).rstrip("."), set()).add(name)
+    return [tuple(sorted(c)) for c in clusters.values() if len(c) > 1]
