@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
 
 from fairpress.cli.program import app, say
 
@@ -25,6 +27,7 @@ def mitigate(
     constraint: Literal["demographic_parity", "equal_opportunity", "predictive_equality", "equalized_odds"]
     | None = None,
     seed: int = 0,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
     """Repair a finished model's scores or decisions by group, fitted on validation rows.
 
@@ -57,15 +60,17 @@ def mitigate(
         What thresholds equalize; by default equalized_odds.
     seed
         Of the coin.
+    force
+        Replace a model folder that is there.
     """
     from fairpress import api
     from fairpress.runtime.artifact import refuse_taken
 
-    refuse_taken(out)
+    refuse_taken(out, inputs=[base], force=force)
     artifact = api.mitigate(
         base, by=by, method=method, cost=cost, calibration=calibration, constraint=constraint, seed=seed
     )
-    folder = artifact.save(out)
+    folder = artifact.save(out, force=force)
     assert artifact.mitigation is not None
     rows = artifact.mitigation.fitted_on["rows"]
     say(f"{folder}: {method} by {by}, fitted on {rows:,} validation rows", markup=False)

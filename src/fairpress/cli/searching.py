@@ -40,6 +40,7 @@ def search(
     least_rows: int | None = None,
     store: Path | None = None,
     seed: int | None = None,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> int:
     """Find the smallest model for which "no group loses more than …" is shown, on rows that chose nothing.
@@ -95,6 +96,8 @@ def search(
         Where candidates are kept; .store beside --out by default.
     seed
         Of further training and of the sampler; by default the baseline's.
+    force
+        Replace a model folder that is there.
     json_
         Print JSON, as search.json holds it.
     """
@@ -108,7 +111,7 @@ def search(
     limits = {name: given[name] for name in Limits.model_fields}
     from fairpress.runtime.artifact import refuse_taken
 
-    refuse_taken(out)
+    refuse_taken(out, inputs=[base], force=force)
     found = api.search(
         base,
         by=listed(by),
@@ -123,7 +126,7 @@ def search(
         say=told(),
         **limits,
     )
-    folder = save(found, out)
+    folder = save(found, out, force=force)
     contradicted = found.audit.verdict in ("harm", "loss")
     if json_:
         print(json.dumps(found.searched.to_dict(), indent=1))  # noqa: T201

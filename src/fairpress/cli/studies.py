@@ -71,6 +71,7 @@ def study_run(
     from fairpress.store.remote import open_store
     from fairpress.studies.claims.plan import phase as part_of
     from fairpress.studies.load import load
+    from fairpress.studies.output import check_out
     from fairpress.studies.progress import Progress
     from fairpress.studies.progress_file import ProgressFile
     from fairpress.studies.ray_engine import RayEngine
@@ -93,6 +94,7 @@ def study_run(
         ]
     )
     folder = out or Path("runs") / title
+    check_out(folder)
     place = open_store(store or folder.parent / ".store")
     where: RayEngine | None = None
     with contextlib.ExitStack() as stack:
@@ -121,7 +123,15 @@ def study_run(
 
 
 @study.command(name="export")
-def study_export(folder: Path, /, *, out: Path, only: Only = None, store: str | None = None) -> int:
+def study_export(
+    folder: Path,
+    /,
+    *,
+    out: Path,
+    only: Only = None,
+    store: str | None = None,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+) -> int:
     """Write networks of a finished study as model folders, to ship, bench, mitigate or compress further.
 
     Example: fairpress study export runs/compas --only recipe=fp32,int8,seed=0,fold=0 --out models/
@@ -136,10 +146,12 @@ def study_export(folder: Path, /, *, out: Path, only: Only = None, store: str | 
         As for study run.
     store
         Where its results are kept; .store beside the folder by default.
+    force
+        Replace model folders that are there.
     """
     from fairpress.studies.export import export
 
-    done = export(folder, out, only=only or (), store=store)
+    done = export(folder, out, only=only or (), store=store, force=force)
     for place in done.folders:
         say(str(place), markup=False, soft_wrap=True)
     for name in done.absent:
@@ -197,6 +209,7 @@ def report(
     csv: Path | None = None,
     figures: str = "",
     cards: Path | None = None,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
     """Write the report of a finished study again, from the results that are kept, without training anything.
 
@@ -216,15 +229,17 @@ def report(
         Write every figure in other forms beside it: pdf,png.
     cards
         Write a model card (README.md) for every model into folders below this one.
+    force
+        Replace a file at --latex that fairpress did not write.
     """
     from fairpress.core.files import write_text
-    from fairpress.core.places import require_file, require_writable
+    from fairpress.core.output import check_files, write_files
+    from fairpress.core.places import require_writable
     from fairpress.studies import paper
     from fairpress.studies.again import report_again
 
     wanted = paper.forms(figures)
-    if latex is not None:
-        require_file(latex)
+    check_files({"--latex": latex}, force=force)
     for place in (csv, cards):
         if place is not None:
             require_writable(place)
@@ -232,11 +247,10 @@ def report(
     if latex is not None:
         write_text(latex, paper.as_latex(done))
     if csv is not None:
-        for name, text in paper.as_csv(done).items():
-            write_text(csv / name, text)
+        write_files(csv, {name: text.encode() for name, text in paper.as_csv(done).items()}, prune=False)
     if cards is not None:
-        for name, text in paper.cards(done, paper.datasets_of(done)).items():
-            write_text(cards / name / "README.md", text)
+        texts = paper.cards(done, paper.datasets_of(done))
+        write_files(cards, {f"{name}/README.md": text.encode() for name, text in texts.items()}, prune=False)
     drawn = paper.figures(done, wanted)
     _show(done)
     say(f"\nReport: {done.folder / 'report.html'}", markup=False)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
-from fairpress.core.places import require_writable
+from fairpress.core.output import check_folder, write_folder
 from fairpress.mitigation.record import Mitigation
 
 ONNX_FILE = "model.onnx"
@@ -20,11 +19,9 @@ MITIGATION_FILE = "mitigation.json"
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
 
 
-def refuse_taken(target: Path) -> None:
-    """Raise UserError where something stands that a model folder would replace and that is none, or nothing can be made."""
-    if target.exists() and not (target / CARD_FILE).exists() and (target.is_file() or any(target.iterdir())):
-        raise UserError(f"{target} exists and is no model folder; choose another --out.")
-    require_writable(target.absolute().parent)
+def refuse_taken(target: Path, *, inputs: Iterable[Path | str] = (), force: bool = False) -> None:
+    """Refuse, before the work, a folder that `Artifact.save` could not or must not write; see `core.output.check_folder`."""
+    check_folder(target, inputs=inputs, force=force)
 
 
 @dataclass(frozen=True)
@@ -60,31 +57,29 @@ class Artifact:
         """Bytes of the file a user ships."""
         return len(self.onnx)
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the model folder, whole or not at all. Raises UserError when the place cannot be written."""
-        target = Path(folder)
-        refuse_taken(target)
-        temporary = None
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-            temporary.chmod(0o755)
-            (temporary / ONNX_FILE).write_bytes(self.onnx)
-            if self.weights is not None:
-                (temporary / WEIGHTS_FILE).write_bytes(self.weights)
-            (temporary / CARD_FILE).write_text(self.card.to_json(), encoding="utf-8")
-            if self.mitigation is not None:
-                (temporary / MITIGATION_FILE).write_text(self.mitigation.to_json(), encoding="utf-8")
-            if target.exists():
-                shutil.rmtree(target)
-            temporary.rename(target)
-        except OSError as error:
-            if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
-            raise UserError(
-                f"cannot write {target} ({error.strerror or error}); choose a folder you may write to."
-            ) from None
-        return target
+    def save(self, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write the model folder, whole or not at all.
+
+        Parameters
+        ----------
+        force
+            Whether a model folder that is there may be replaced.
+
+        Raises
+        ------
+        UserError
+            The place cannot be written, or holds files that would be lost; see `core.output.write_folder`.
+        """
+        return write_folder(folder, self.files(), force=force)
+
+    def files(self) -> dict[str, bytes]:
+        """Return the files of the model folder: name → bytes."""
+        out = {ONNX_FILE: self.onnx, CARD_FILE: self.card.to_json().encode()}
+        if self.weights is not None:
+            out[WEIGHTS_FILE] = self.weights
+        if self.mitigation is not None:
+            out[MITIGATION_FILE] = self.mitigation.to_json().encode()
+        return out
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Artifact:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from fairpress.core.errors import FairpressError
-from fairpress.core.places import require_writable
 from fairpress.studies.executor import Outcome, execute, unfinished
 from fairpress.studies.folder import not_here, read_study, store_of
+from fairpress.studies.output import check_out
 from fairpress.studies.pool import Interruptible
 from fairpress.studies.prepare import prepare
 from fairpress.studies.report import Finished, write_report
@@ -34,7 +34,7 @@ def report_again(folder: Path, *, store: str | Path | None = None) -> Finished:
         An audit that was to be made anew failed.
     """
     told = read_study(folder)
-    require_writable(folder)
+    check_out(folder)
     place = store_of(folder, store)
     ready = prepare(told.config, place, told.only, remember=False)
     report, undone = ready.report, []

@@ -35,7 +35,9 @@ class _Chosen:
     parts: dict[str, str] = field(default_factory=dict)
 
 
-def export(folder: Path, out: Path, *, only: Sequence[str] = (), store: str | Path | None = None) -> Exported:
+def export(
+    folder: Path, out: Path, *, only: Sequence[str] = (), store: str | Path | None = None, force: bool = False
+) -> Exported:
     """Write the chosen networks of a study, each into a model folder of its own below `out`.
 
     A folder is named by its recipe, and by dataset, model, seed and fold where more than one of these was chosen:
@@ -49,6 +51,8 @@ def export(folder: Path, out: Path, *, only: Sequence[str] = (), store: str | Pa
         Filters, as for a run; those of the run itself when there are none.
     store
         Where the results are; ``.store`` beside the folder by default.
+    force
+        Whether model folders that are there may be replaced.
 
     Raises
     ------
@@ -72,9 +76,9 @@ def export(folder: Path, out: Path, *, only: Sequence[str] = (), store: str | Pa
     names = _names(chosen)
     wanted = [(c, out / names[id(c)]) for c in there]
     for _, target in wanted:
-        refuse_taken(target)
+        refuse_taken(target, inputs=[folder], force=force)
     for network, target in wanted:
-        _write(place, network, target)
+        _write(place, network, target, force)
     absent = tuple(names[id(c)] for c in chosen if c not in there)
     return Exported(tuple(target for _, target in wanted), absent)
 
@@ -109,7 +113,7 @@ def _names(chosen: Sequence[_Chosen]) -> dict[int, str]:
     return names
 
 
-def _write(place: Store, network: _Chosen, target: Path) -> None:
+def _write(place: Store, network: _Chosen, target: Path, force: bool) -> None:
     task = network.task
     artifact = read_artifacts(place, task.inputs[0])[network.at]
     repair: dict[str, Any] | None = task.params.get("mitigation")
@@ -118,4 +122,4 @@ def _write(place: Store, network: _Chosen, target: Path) -> None:
 
         seed, fold = task.networks[network.at]
         artifact = mitigated(artifact, load_fold(task.params["dataset"], fold), seed=seed, **repair)
-    artifact.save(target)
+    artifact.save(target, force=force)

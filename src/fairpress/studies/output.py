@@ -1,15 +1,19 @@
-"""A study's folder: what stands in it, written whole or not at all."""
+"""A study's folder: what stands in it, written whole or not at all, next to files of the user's that stay."""
 
 from __future__ import annotations
 
-import contextlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from fairpress.core import output
 from fairpress.core.errors import UserError
 
-OURS = ("figures/*.svg", "figures/*.pdf", "figures/*.png", "predictions.parquet", "predictions/*.parquet")
+NAMES = ("*.json", "report.html", "figures/*.svg", "predictions.parquet", "predictions/*.parquet")
+"""What a study's folder holds that was written before there was a manifest."""
+
+PROGRESS = "progress.json"
 
 
 def slug(text: str) -> str:
@@ -17,31 +21,32 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
 
 
-def write(out: Path, files: Mapping[str, bytes]) -> None:
-    """Write files below a folder: all beside their places first, then all into them; figures and predictions of earlier
-    runs that are not among them are removed.
+def check_out(out: Path) -> None:
+    """Refuse, before the work, a folder in which a study must not write; see `core.output.check_shared_folder`."""
+    output.check_shared_folder(out, own=_is_study, what="a study's folder")
+
+
+def write(out: Path, files: Mapping[str, bytes], *, prune: bool = True) -> None:
+    """Write files below a study's folder: all next to their places first, then all into them.
+
+    What fairpress wrote there before and is not among them, such as figures of an earlier run, is removed; files of the
+    user's never are.
 
     Raises UserError when that fails, such as on a full disk; what stood there before then still does.
     """
     try:
-        for name, data in files.items():
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            _hidden(out / name).write_bytes(data)
-        for name in files:
-            _hidden(out / name).replace(out / name)
-        for pattern in OURS:
-            for path in out.glob(pattern):
-                if path.relative_to(out).as_posix() not in files:
-                    path.unlink()  # of an earlier run with other recipes or datasets
-    except OSError as error:
-        for name in files:
-            with contextlib.suppress(OSError):
-                _hidden(out / name).unlink()
-        raise UserError(
-            f"cannot write {out} ({error.strerror or error}); finished work stays in the store."
-        ) from None
+        output.write_files(out, files, legacy=NAMES, prune=prune)
+    except UserError as error:
+        raise UserError(f"{error} Finished work stays in the store.") from None
 
 
-def _hidden(path: Path) -> Path:
-    """Return where a file is written before it takes its place."""
-    return path.with_name(f".{path.name}")
+def _is_study(folder: Path) -> bool:
+    """Return whether a folder without a manifest is a study's: by its study.json, or because a run was interrupted in it."""
+    names = {p.name for p in folder.iterdir()}
+    if names <= {PROGRESS, f".{PROGRESS}"}:
+        return True
+    try:
+        found = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"name", "study", "command"} <= found.keys()

@@ -9,7 +9,7 @@ from pathlib import Path
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.reporting import latex, model_card, spreadsheet
 from fairpress.reporting.words import size
-from fairpress.studies.output import slug
+from fairpress.studies.output import slug, write
 from fairpress.studies.report import Finished
 
 FORMS = ("svg", "pdf", "png")
@@ -47,15 +47,14 @@ def figures(done: Finished, wanted: Sequence[str]) -> list[Path]:
     import vl_convert as vlc
 
     draw = {"pdf": lambda svg: vlc.svg_to_pdf(svg), "png": lambda svg: vlc.svg_to_png(svg, scale=2)}
-    written = []
+    drawn = {}
     for file in sorted((done.folder / "figures").glob("*.svg")):
         svg = file.read_text(encoding="utf-8")
         for form in wanted:
             if form in draw:
-                target = file.with_suffix(f".{form}")
-                _write(target, draw[form](svg))
-                written.append(target)
-    return written
+                drawn[f"figures/{file.stem}.{form}"] = draw[form](svg)
+    write(done.folder, drawn, prune=False)
+    return [done.folder / name for name in drawn]
 
 
 def cards(done: Finished, data: Mapping[str, tuple[str, str]]) -> dict[str, str]:
@@ -100,10 +99,3 @@ def datasets_of(done: Finished) -> dict[str, tuple[str, str]]:
         task = "image-classification" if model.name in images else "tabular-classification"
         found[part] = Path(dataset.name).stem, task
     return found
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror or error}); choose another place.") from None

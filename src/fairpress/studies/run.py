@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fairpress.core.places import require_writable
 from fairpress.store.remote import open_store
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.engine import Engine
 from fairpress.studies.executor import Event, Outcome, execute
+from fairpress.studies.output import check_out
 from fairpress.studies.plan import Task
 from fairpress.studies.pool import Interruptible
 from fairpress.studies.prepare import prepare
@@ -53,7 +53,7 @@ def run_study(
     FairpressError
         No baseline could be trained, so that there is nothing to report.
     """
-    require_writable(out)
+    check_out(out)
     place = open_store(store if store is not None else out.parent / ".store")
     with Interruptible():
         ready = prepare(config, place, only)
