@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fairpress.core.privacy import silence
+
 if TYPE_CHECKING:
     from fairpress.api import (
         Artifact,
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
         search,
         train,
     )
+
+silence()
 
 __version__ = "0.1.0"
 

@@ -1,0 +1,140 @@
+"""No packet leaves unasked: commands run where a name server counts who asks, and home and TMPDIR are looked through."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairpress.core.privacy import SWITCHES, silence
+
+HERE = Path(__file__).parent
+
+
+def can_isolate() -> bool:
+    if not sys.platform.startswith("linux") or not all(map(shutil.which, ("unshare", "ip", "mount"))):
+        return False
+    tried = subprocess.run(
+        ["unshare", "--map-root-user", "--net", "--mount", "ip", "link", "set", "lo", "up"],
+        capture_output=True,
+    )
+    return tried.returncode == 0
+
+
+isolated_only = pytest.mark.skipif(not can_isolate(), reason="no network namespace can be made here")
+
+
+def isolated(folder: Path, *command: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
+    """Run a command without a network and with a home and a TMPDIR of its own."""
+    home, temporary, result = folder / "home", folder / "tmp", folder / "result.json"
+    for place in (home, temporary, folder / "work"):
+        place.mkdir(exist_ok=True)
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in SWITCHES and not k.startswith(("XDG_", "FAIRPRESS_CACHE"))
+    }
+    subprocess.run(
+        [
+            "unshare",
+            "--map-root-user",
+            "--net",
+            "--mount",
+            sys.executable,
+            str(HERE / "isolated.py"),
+            str(result),
+            *command,
+        ],
+        cwd=folder / "work",
+        env={**kept, "HOME": str(home), "TMPDIR": str(temporary), **(environment or {})},
+        check=True,
+        timeout=400,
+    )
+    return dict(json.loads(result.read_text()))
+
+
+def fairpress(folder: Path, *arguments: str) -> dict[str, Any]:
+    return isolated(folder, sys.executable, "-c", "from fairpress.cli import main; main()", *arguments)
+
+
+def left(folder: Path) -> list[str]:
+    """Return the files in home and TMPDIR, without fairpress's own cache."""
+    found = [p for part in ("home", "tmp") for p in (folder / part).rglob("*") if p.is_file()]
+    cache = folder / "home" / ".cache" / "fairpress"
+    return sorted(p.relative_to(folder).as_posix() for p in found if not p.is_relative_to(cache))
+
+
+def test_switches_are_set_but_not_over_a_users_choice():
+    environment = {"ORT_DISABLE_TELEMETRY": "0"}
+    silence(environment)
+    assert environment == {**SWITCHES, "ORT_DISABLE_TELEMETRY": "0"}
+
+
+def test_switches_are_set_before_anything_is_imported():
+    code = (
+        "import sys, os, fairpress; print('onnxruntime' in sys.modules, os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    kept = {k: v for k, v in os.environ.items() if k not in SWITCHES}
+    done = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "1"]
+
+
+@isolated_only
+def test_the_trap_sees_a_look_up(tmp_path):
+    code = "import socket\ntry: socket.getaddrinfo('example.org', 80)\nexcept OSError: print('unknown')"
+    found = isolated(tmp_path, sys.executable, "-c", code)
+    assert found["out"].strip() == "unknown"
+    assert "example.org" in found["asked"]
+
+
+@isolated_only
+@pytest.mark.slow
+def test_commands_look_nothing_up_and_write_where_they_were_asked_to(tmp_path, data_folder):
+    commands = [
+        ["demo"],
+        ["doctor"],
+        [
+            "audit",
+            "fairpress-demo/predictions.csv",
+            "--baseline",
+            "fp32",
+            "--compressed",
+            "int8",
+            "--by",
+            "sex",
+        ],
+        ["train", "mlp", "--data", "compas", "--epochs", "2", "--out", "base"],
+        ["compress", "base", "--recipe", "int8", "--out", "int8"],
+        ["predict", "fp32=base", "int8=int8", "--out", "p.parquet"],
+        ["bench", "base", "int8", "--seconds", "12"],
+    ]
+    for command in commands:
+        found = fairpress(tmp_path, *command)
+        assert found["code"] == 0, (command, found["err"])
+        assert found["asked"] == [], command
+        assert left(tmp_path) == [], command
+    assert {p.name for p in (tmp_path / "work").iterdir()} == {"fairpress-demo", "base", "int8", "p.parquet"}
+
+
+@isolated_only
+@pytest.mark.slow
+def test_a_long_lived_process_reports_nothing(tmp_path):
+    code = """
+import time
+import fairpress
+import numpy as np, onnx.parser, onnxruntime
+text = '<ir_version: 8, opset_import: ["" : 17]> g (float[n,3] x) => (float[n,3] y) { y = Relu(x) }'
+session = onnxruntime.InferenceSession(onnx.parser.parse_model(text).SerializeToString())
+session.run(None, {"x": np.zeros((2, 3), np.float32)})
+time.sleep(20)
+"""
+    found = isolated(tmp_path, sys.executable, "-c", code)
+    assert found["code"] == 0, found["err"]
+    assert found["asked"] == []
+    assert left(tmp_path) == []
