@@ -72,6 +72,7 @@ def test_names_that_say_which_class_is_positive():
     assert named_positive(["bad", "good"]) is None
     assert named_positive(["1", "2"]) == "1"
     assert named_positive(["yes", "1"]) is None
+    assert named_positive(["01", "02"]) is None
     assert named_positive(["0", "1", "2"]) is None
 
 

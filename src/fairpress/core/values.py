@@ -15,9 +15,10 @@ from decimal import Decimal
 from typing import Any
 
 NAMED_POSITIVE = ("1", "yes", "true", "positive")
-"""Names that say by themselves which of two classes is the positive one, in lower case (`class_key` adds 1.0 and True)."""
+"""Names that say by themselves which of two classes is the positive one, in lower case; 1.0 is one of them too, and 01, a code, is not."""
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_ONE = re.compile(r"1\.0*")
 _TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -73,7 +74,7 @@ def named_positive(classes: Sequence[str]) -> str | None:
     """Return the class whose name says that it is the positive one of two, such as yes; None where none does."""
     if len(classes) != 2:
         return None
-    found = [c for c in classes if c.strip().lower() in NAMED_POSITIVE or class_key(c) == 1.0]
+    found = [c for c in classes if c.strip().lower() in NAMED_POSITIVE or _ONE.fullmatch(c.strip())]
     return found[0] if len(found) == 1 else None
 
 
