@@ -140,7 +140,9 @@ def audit(
     scored = score_pairs(
         source, cells, baseline, compressed, label=label, bins=bins or {}, keys=keys, weight=weight
     )
-    auditor = Auditor(evidence, cells, by, confidence, scored.sides, _runs(source, names, decide or {}))
+    auditor = Auditor(
+        evidence, cells, by, confidence, scored.sides, _runs(source, names, decide or {}), margin
+    )
     comparer = Comparer(
         evidence,
         cells,

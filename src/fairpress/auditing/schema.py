@@ -21,6 +21,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
         "seeds": audit.seeds,
         "label": audit.label,
         "positive": audit.positive,
+        "positive_from": audit.positive_from,
         "classes": list(audit.classes),
         "weight": audit.weight,
         "baseline": audit.baseline,
@@ -47,6 +48,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
         "comparisons": {
             c.compressed: {
                 "verdict": c.verdict,
+                "void": c.void,
                 "disparate": c.disparate,
                 "headline": c.headline,
                 "overall": _group(c.overall),
@@ -66,6 +68,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
             for c in audit.comparisons
         },
         "notes": list(audit.notes),
+        "warnings": list(audit.warnings),
         "provenance": dict(audit.provenance),
     }
 

@@ -14,16 +14,19 @@ from fairpress.reporting.words import (
     METRIC,
     SYMBOL,
     WORD,
-    degenerate,
     exemplars,
     gravest,
     left_out,
     meaning,
     moved,
     points,
+    positive,
     rows_needed,
     seed_tests,
     share,
+    tone,
+    verdict,
+    warnings,
     who_pays,
 )
 
@@ -32,12 +35,18 @@ if TYPE_CHECKING:
 
 _STYLE: dict[Verdict, str] = {
     "harm": "bold red",
+    "void": "bold red",
     "loss": "red",
     "inconclusive": "yellow",
     "not_estimable": "dim",
     "no_harm": "green",
 }
 MOST_GROUPS = 100
+_RATES = (
+    ("accuracy", "accuracy"),
+    ("FPR", "fpr"),
+    ("FNR", "fnr"),
+)  # with three classes and none named, accuracy only
 _TITLE = {"accuracy": "accuracy lost", "tpr": "TPR lost", "fpr": "FPR gained"}
 
 
@@ -60,7 +69,12 @@ def render(audit: Audit) -> Iterator[RenderableType]:
 
     size = f"{audit.rows:,} rows" + (f" × {audit.seeds} seeds" if audit.seeds else "")
     yield Text(f"{size}; margin {100 * audit.margin:g} points; {audit.confidence:.0%} intervals", style="dim")
-    for line in degenerate(audit):
+    if audit.positive is not None:
+        yield Text(
+            clean(positive(audit)),
+            style="dim" if audit.positive_from in ("option", "table", None) else "yellow",
+        )
+    for line in warnings(audit):
         yield Text(f"! {clean(line)}", style="bold yellow")
     if not audit.comparisons:
         yield _rates(audit)
@@ -77,12 +91,12 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
     from rich.table import Table
     from rich.text import Text
 
-    v = comparison.verdict
-    disparate = {True: ", unevenly", False: "", None: ""}[comparison.disparate]
+    uneven = ", uneven" if comparison.disparate else ""
     title = f"{clean(comparison.compressed)} against {clean(audit.baseline)}: "
-    yield Text.assemble((title, "bold"), (f"{SYMBOL[v]} {WORD[v]}{disparate}", _STYLE[v]))
-    yield Text(f"Who pays: {clean(who_pays(comparison))}")
-    yield Text(f"{clean(comparison.headline)}. {meaning(v, audit.margin)}")
+    yield Text.assemble((title, "bold"), (f"{verdict(comparison)}{uneven}", _STYLE[tone(comparison)]))
+    yield Text(clean(comparison.headline))
+    yield Text(f"Who pays: {clean(who_pays(comparison, audit))}")
+    yield Text(meaning(comparison, audit))
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("group", ratio=1, overflow="fold")
     table.add_column("n", justify="right")
@@ -90,7 +104,10 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
         table.add_column(_TITLE[metric], justify="right", no_wrap=i == 0)
     table.add_column("of 1,000 lose/gain", justify="right", max_width=9)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("n needed", justify="right", max_width=9)
+    every = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
+    needed = any(map(rows_needed, every))
+    if needed:
+        table.add_column("n needed", justify="right", max_width=9)
     for heading, groups in [
         ("", (comparison.overall,)),
         *((a.attribute, a.groups) for a in comparison.attributes),
@@ -110,7 +127,7 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
                 *losses,
                 f"{group.flips.right_to_wrong * per:.0f}/{group.flips.wrong_to_right * per:.0f}",
                 Text(f"{SYMBOL[group.verdict]} {WORD[group.verdict]}", style=_STYLE[group.verdict]),
-                rows_needed(group),
+                *([rows_needed(group)] if needed else []),
             )
     yield table
     for attribute in comparison.attributes:
@@ -161,13 +178,12 @@ def _rates(audit: Audit) -> RenderableType:
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for name in ("group", "n", "accuracy", "FPR", "FNR"):
+    shown = [(n, r) for n, r in _RATES if all(r in m.overall.rates for m in audit.models)]
+    for name in ("group", "n", *(n for n, _ in shown)):
         table.add_column(name, justify="left" if name == "group" else "right")
 
     def row(group: GroupRates) -> None:
-        cells = [
-            share(group.rates[r]) if group.rates[r].estimable else "–" for r in ("accuracy", "fpr", "fnr")
-        ]
+        cells = [share(group.rates[r]) if group.rates[r].estimable else "–" for _, r in shown]
         table.add_row(Text(clean(group_name(group.values))), f"{group.n:,.0f}", *cells)
 
     for model in audit.models:
