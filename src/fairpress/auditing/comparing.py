@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -122,9 +122,19 @@ class Comparer:
     def _comparison(self, name: str, family: Family) -> Comparison:
         attributes = tuple(self._attribute(name, a, family) for a in self.by)
         everybody = self._attribute(name, EVERYBODY, family).groups[0]
-        groups = [g for a in attributes for g in a.groups]
         rates = self.cells.rates_of(GAP_RATES)
         void = self._void(name)
+        if void is not None:
+            everybody = _voided(everybody)
+            attributes = tuple(
+                replace(
+                    a,
+                    verdict="void" if a.verdict == "no_harm" else a.verdict,
+                    groups=tuple(map(_voided, a.groups)),
+                )
+                for a in attributes
+            )
+        groups = [g for a in attributes for g in a.groups]
         verdict = artifact_verdict(everybody.verdict, np.array([g.verdict for g in groups], dtype=object))
         if void is not None and verdict != "harm":
             verdict = "void"
@@ -153,9 +163,15 @@ class Comparer:
 
     def _void(self, name: str) -> str | None:
         """Return why this comparison says nothing, or None: one of the models has nothing to lose, or a class was lost."""
-        found = [degenerate(self.evidence, m, self.margin, self.confidence) for m in (self.baseline, name)]
-        reasons = [x.sentence for x in found if x is not None and x.void]
-        return " ".join(reasons) or lost_class(self.evidence, self.baseline, name, self.confidence)
+        before, after = (
+            degenerate(self.evidence, m, self.margin, self.confidence) for m in (self.baseline, name)
+        )
+        lost = lost_class(self.evidence, self.baseline, name, self.confidence)
+        reasons = [
+            before.sentence if before is not None and before.void else None,
+            lost or (after.sentence if after is not None and after.void else None),
+        ]
+        return " ".join(filter(None, reasons)) or None
 
     def _attribute(self, name: str, attribute: str, family: Family) -> AttributeComparison:
         values, index = self.cells.groups(attribute)
@@ -296,6 +312,12 @@ class Comparer:
                 float(loss.value[0]), float(loss.se[0]), worth, self.margin, self.confidence
             )
         return math.ceil(needed * rows / worth) if worth > 0 else needed
+
+
+def _voided(group: GroupComparison) -> GroupComparison:
+    """Return a group of a void comparison: it loses nothing because there was nothing to lose, which is not "no harm"."""
+    losses = tuple(replace(x, verdict="void") if x.verdict == "no_harm" else x for x in group.losses)
+    return replace(group, losses=losses, verdict="void" if group.verdict == "no_harm" else group.verdict)
 
 
 def _oriented(metric: str, change: Studentized) -> Studentized:

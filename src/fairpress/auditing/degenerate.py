@@ -1,7 +1,7 @@
 """Models that have nothing to lose: they predict one class only, hardly ever predict one, or guess.
 
-Nothing that it does can get much worse, so that "no harm" would be true of it and mean nothing. The verdict of its comparison
-is then *void*, unless a harm is demonstrated all the same (`comparing`).
+Such a model can hardly get worse, so that "no harm" would be true of it and mean nothing. The verdict of its comparison is
+then *void*, unless a harm is demonstrated all the same (`comparing`).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _rarely(
     labels = _counts(cells, cells.label)[c]
     return (
         f"{model} nearly never predicts {cells.classes[c]!r}: in {predicted / times:,.0f} rows, where {labels / times:,.0f} "
-        "have it. It has next to nothing to lose there."
+        "have it."
     )
 
 

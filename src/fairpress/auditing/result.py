@@ -9,8 +9,8 @@ from typing import Literal
 from fairpress.core.estimate import Estimate
 
 Verdict = Literal["harm", "void", "loss", "inconclusive", "not_estimable", "no_harm"]
-"""From worst to best; STATISTICS: a non-inferiority test per artifact at margin δ. Only an artifact can be ``void``: one of
-its models has nothing to lose (`degenerate`)."""
+"""From worst to best; STATISTICS: a non-inferiority test per artifact at margin δ. ``void``: one of the models has nothing
+to lose (`degenerate`); groups and losses of such a comparison are void where they would be ``no_harm``."""
 
 Values = Mapping[str, str]
 """A group: attribute → value; ``{}`` is everybody. In JSON always an object, never a joined string."""
@@ -35,7 +35,7 @@ class ModelResult:
 
     `runtime` made the predictions and `threshold` decided them, where that is known. `degenerate` holds the sentence that
     says so when the model predicts one class only or nearly so, guesses, or when some of the networks of several seeds
-    predict one class only.
+    predict one class only. `digest` is that of the model folder whose predictions these are, where the table tells.
     """
 
     name: str
@@ -44,6 +44,7 @@ class ModelResult:
     runtime: str | None = None
     threshold: float | None = None
     degenerate: str | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ class Audit:
 
     `correction` (``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics × attributes of each
     ``"artifact"``, or of all artifacts of the ``"study"``; everybody is one of the groups. `positive_from` says how the
-    positive class was chosen: ``"option"``, ``"table"`` (its metadata), ``"name"`` (such as yes), ``"order"`` (the last of two
+    positive class was chosen: ``"option"``, ``"table"`` (its metadata), ``"name"`` (such as yes), ``"order"`` (last of two
     in the alphabet). `warnings` must be read before any verdict, and stand above it in every output.
     """
 

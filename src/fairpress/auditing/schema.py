@@ -36,6 +36,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
                 "runtime": m.runtime,
                 "threshold": m.threshold,
                 "degenerate": m.degenerate,
+                "digest": m.digest,
                 "overall": _rates(m.overall),
                 "groups": [_rates(g) for g in m.groups],
             }

@@ -40,7 +40,7 @@ def headline(
     verdict: Verdict, everybody: GroupComparison, groups: Sequence[GroupComparison], void: str | None = None
 ) -> str:
     """Say in how many groups what was found, and name the groups that were not assessed: never "no harm" without them."""
-    parts = [f"Void: {void}"] if void is not None else []
+    parts = [f"Void: {void}"] if verdict == "void" else []
     found = {v: [g for g in groups if g.verdict == v] for v in WORST_FIRST}
     assessed = len(groups) - len(found["not_estimable"])
     if everybody.verdict in ("harm", "loss"):
@@ -54,16 +54,15 @@ def headline(
     elif len(found["no_harm"]) == assessed:
         parts.append(f"No harm in {_of(assessed, len(groups))}.")
     else:
-        told: list[str] = []
-        for v in ("harm", "loss"):
-            if found[v]:
-                told.append(
-                    f"{_FOUND[v].lower()} in {len(found[v])} ({named([group_name(g.values) for g in found[v]])})"
-                )
-        told += [
-            f"{word} in {len(found[v])}"
-            for v, word in (("inconclusive", "inconclusive"), ("no_harm", "no harm"))
+        told = [
+            f"{word.lower()} in {len(found[v])} ({named([group_name(g.values) for g in found[v]])})"
+            for v, word in _FOUND.items()
             if found[v]
+        ]
+        few = 0 < len(found["inconclusive"]) <= MOST_PARTLY
+        who = f" ({named([group_name(g.values) for g in found['inconclusive']])})" if few else ""
+        told += [
+            f"{word} in {len(found[v])}{who * (v == 'inconclusive')}" for v, word in _OPEN.items() if found[v]
         ]
         whole = (
             f"Of {len(groups)} groups"
@@ -79,10 +78,13 @@ def headline(
     elif partly:
         found_in = named([f"{group_name(g.values)} ({_kinds(g)})" for g in partly])
         parts.append(f"Not assessed in every rate: {found_in}.")
+    if void is not None and verdict != "void":
+        parts.append(void)
     return " ".join(parts)
 
 
 _FOUND: Mapping[Verdict, str] = {"harm": "Harm", "loss": "A loss"}
+_OPEN: Mapping[Verdict, str] = {"inconclusive": "inconclusive", "no_harm": "no harm"}
 
 
 def _of(assessed: int, groups: int) -> str:

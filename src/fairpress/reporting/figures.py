@@ -86,9 +86,11 @@ def forest_of(lines: Sequence[Line], margin: float, lost: str, about: str) -> st
     for row in rows:
         row["low"], row["high"] = (float(np.clip(row[k], *frame)) for k in ("low", "high"))
     rows = [{**row, "loss": row["loss"] if frame[0] <= row["loss"] <= frame[1] else None} for row in rows]
-    verdicts = [f"{SYMBOL[v]} {WORD[v]}" for v in COLOUR if v != "void"]  # groups are never void
-    colours = alt.Scale(domain=verdicts, range=[c for v, c in COLOUR.items() if v != "void"])
-    shapes = alt.Scale(domain=verdicts, range=[x for v, x in SHAPE.items() if v != "void"])
+    # Hardly any comparison is void.
+    legend = [v for v in COLOUR if v != "void" or any(line.verdict == "void" for line in lines)]
+    verdicts = [f"{SYMBOL[v]} {WORD[v]}" for v in legend]
+    colours = alt.Scale(domain=verdicts, range=[COLOUR[v] for v in legend])
+    shapes = alt.Scale(domain=verdicts, range=[SHAPE[v] for v in legend])
     y = alt.Y("group:N", sort=order, title=None, axis=alt.Axis(labelLimit=330))
     scale = alt.Scale(domain=list(frame), nice=False)
     base = alt.Chart(alt.Data(values=rows))

@@ -55,7 +55,8 @@ def headline(audits: Sequence[Audit]) -> str:
     more += _void(comparisons) + _unassessed(comparisons)
     if not paying:
         if len(found) == 1:
-            return f"{comparisons[0].compressed}: {comparisons[0].headline}{more if uneven else ''}"
+            start = "" if comparisons[0].verdict != "inconclusive" else f"{_start(comparisons)} "
+            return f"{start}{comparisons[0].compressed}: {comparisons[0].headline}"
         return f"{_start(comparisons)} Of the {many}: {told}.{more}"
     groups = list(dict.fromkeys(group_name(_worst(c).values) for c, _ in paying))
     verb = "pays" if len(groups) == 1 else "pay"
@@ -76,7 +77,9 @@ def _start(comparisons: Sequence[Comparison]) -> str:
         return f"No group {where}is shown to pay."
     if verdicts == {"not_estimable"}:
         return "Too few rows for any verdict."
-    return "No group is shown to pay, and not for every model is that ruled out."
+    if "void" in verdicts:
+        return "No group is shown to pay, but not every comparison shows anything."
+    return "No group is shown to pay, nor is that ruled out for every group."
 
 
 def _void(comparisons: Sequence[Comparison]) -> str:

@@ -69,10 +69,10 @@ def meaning(comparison: Comparison, audit: Audit) -> str:
     """Say what a verdict means and what to do."""
     points = f"{100 * audit.margin:g} points"
     return {
-        "harm": f"A loss of more than {points} is demonstrated. Do not ship this model as it is: compress less, or mitigate.",
+        "harm": f"A loss of more than {points} is demonstrated. Do not ship this model as it is; compress less or mitigate.",
         "void": "The audit shows nothing about this model: repair the models, or the choice of the positive class, first.",
         "loss": f"A loss is demonstrated; whether it is more than {points} is open. Gather rows, or compress less.",
-        "inconclusive": f"A loss of more than {points} is neither demonstrated nor ruled out. Gather rows, or compress less.",
+        "inconclusive": f"A loss of more than {points} is neither demonstrated nor ruled out. Gather rows or compress less.",
         "not_estimable": "No group has the rows to be assessed. Nothing is known of fairness here.",
         "no_harm": f"In every group that could be assessed, a loss of more than {points} is ruled out."
         + (
@@ -88,7 +88,7 @@ def unassessed(comparison: Comparison) -> list[GroupComparison]:
     return [g for a in comparison.attributes for g in a.groups if g.verdict == "not_estimable"]
 
 
-def tone(comparison: Comparison) -> str:
+def tone(comparison: Comparison) -> Verdict:
     """Return the verdict whose colour a comparison has: no green where groups were not assessed, and red for void."""
     if comparison.verdict == "void":
         return "harm"
@@ -112,9 +112,10 @@ def positive(audit: Audit) -> str:
     if audit.positive is None:
         return ""
     p = audit.positive
+    differently = f"choose differently with --positive{_other(audit)}."
     how = {
-        "name": f" It was chosen by its name; choose differently with --positive{_other(audit)}.",
-        "order": f" It was chosen as the last of two in alphabetical order; choose differently with --positive{_other(audit)}.",
+        "name": f" It was chosen by its name; {differently}",
+        "order": f" It was chosen as the last of two in alphabetical order; {differently}",
     }.get(audit.positive_from or "", "")
     return (
         f"Positive class: {p} (TPR = share of {p!r} found, FPR = share of the rest predicted as {p!r}).{how}"
@@ -251,7 +252,7 @@ def who_pays(comparison: Comparison, audit: Audit) -> str:
     """Say who pays, in a few sentences for somebody who reads nothing else."""
     groups = [g for a in comparison.attributes for g in a.groups]
     if comparison.verdict == "void":
-        return comparison.void or ""
+        return "Not known: one of the models has nothing to lose, or a class was lost."
     for verdict in ("harm", "loss"):
         # A group before everybody: it says more.
         hit = [g for g in groups if g.verdict == verdict]
@@ -265,7 +266,9 @@ def who_pays(comparison: Comparison, audit: Audit) -> str:
         return "Too few rows for any verdict: no group can be assessed."
     if comparison.verdict == "no_harm":
         where = "in the groups that could be assessed" if unassessed(comparison) else "in any group"
-        return f"No loss above the margin {where}. {comparison.overall.sentence}"
+        uneven = parted(comparison, audit) if comparison.disparate else ""
+        found = [f"No loss above the margin {where}.", uneven, comparison.overall.sentence]
+        return " ".join(filter(None, found))
     loss = comparison.overall.losses[0]
     together = ""
     if loss.estimate.low is not None and loss.estimate.low > 0:
