@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fairpress import __version__
 from fairpress.auditing.result import Audit, Verdict
 from fairpress.auditing.verdict import WORST_FIRST
-from fairpress.core.errors import UserError
+from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.files import write_text
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.table_file import write_table
@@ -116,9 +116,10 @@ def embed_audit(model: str | os.PathLike[str], report: Audit, name: str, *, forc
     from fairpress.auditing.summary import summary
     from fairpress.runtime.embed import embed
 
+    found = summary(report, name)
     artifact = Artifact.load(model)
     require_same(model, artifact, report, name, force=force)
-    artifact = replace(artifact, onnx=embed(artifact.onnx, summary(report, name)))
+    artifact = replace(artifact, onnx=embed(artifact.onnx, found))
     artifact.save(model)
     return artifact
 
@@ -160,23 +161,34 @@ def require_same(
 ) -> None:
     """Raise UserError where a model folder is not the one that made the predictions of model `name`.
 
-    A table of `predict` records which file made them. Where the table does not, a folder is taken for that of `name` when it
-    is called so, or its recipe is; `force` takes it anyway.
+    A table of `predict` records which file made them. Where the table does not, a folder is refused when it is called like
+    another model of the audit, or when its recipe and its name are both something else; `force` takes it anyway.
     """
-    digest = next((m.digest for m in report.models if m.name == name), None)
+    names = [m.name for m in report.models]
+    if name not in names:
+        raise UserError(f"the audit has no model {name!r}." + did_you_mean(name, names))
+    digest = next(m.digest for m in report.models if m.name == name)
     folder, recipe = os.path.basename(os.path.abspath(os.fspath(place))), artifact.card.recipe
     if force or (digest is not None and digest == artifact.digest):
         return
-    if digest is None and (name in (folder, recipe) or (name == report.baseline and recipe == "fp32")):
+    told = {folder, recipe} - {UNTOLD} if folder != name else set()
+    if digest is None and (not told or name in told or not (recipe != UNTOLD or folder in names)):
         return
     why = (
         "its file is not the one that made these predictions"
         if digest is not None
-        else f"neither its name nor its recipe ({recipe}) is {name!r}"
+        else f"its recipe is {recipe!r}"
+        if recipe != UNTOLD
+        else f"it is called {folder!r}"
     )
     raise UserError(
-        f"{os.fspath(place)} does not seem to be the model {name!r}: {why}; name its folder, or add --force."
+        f"{os.fspath(place)} does not seem to be the model {name!r}: {why}; name its folder, or add --force (Python: "
+        "force=True)."
     )
+
+
+UNTOLD = "fp32"
+"""The recipe of a card that names none."""
 
 
 def card_file(place: str | os.PathLike[str]) -> str:

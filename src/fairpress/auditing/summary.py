@@ -56,7 +56,7 @@ def in_words(found: dict[str, Any]) -> list[str]:
     """Return the lines that `fairpress show` prints of an embedded summary."""
     lines = [
         f"audited against {found['baseline']}: {found['verdict'].replace('_', ' ')}"
-        + (", uneven" if found["disparate"] else ""),
+        + (", unevenly" if found["disparate"] else ""),
         *(f"  ! {line}" for line in found.get("warnings", ())),
         f"  {found['headline']}",
         f"  {found['rows']:,} rows, by {', '.join(found['attributes'])}; margin {100 * found['margin']:g} points"

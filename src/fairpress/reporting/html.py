@@ -164,7 +164,7 @@ def overview_charts(sections: Sequence[Section]) -> list[Drawn]:
         what = "the worst group's loss" if len(told) > 1 else "points of accuracy lost"
         text = (
             f"Who pays for what: {what} (red and positive = worse), with the verdict's sign: ✖ harm, ▼ loss, "
-            "? inconclusive, – too few rows, ✔ no harm."
+            "? inconclusive, – not assessed, ✔ no harm."
         )
         found.append(Drawn("heatmap", heat, text))
     for i, (label, audit) in enumerate(told):

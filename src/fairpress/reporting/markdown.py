@@ -61,7 +61,7 @@ def _lines(audit: Audit) -> Iterator[str]:
 
 
 def _comparison(audit: Audit, comparison: Comparison) -> Iterator[str]:
-    uneven = ", uneven" if comparison.disparate else ""
+    uneven = ", unevenly" if comparison.disparate else ""
     name, base = escape(comparison.compressed), escape(audit.baseline)
     sign, word = verdict(comparison).split(" ", 1)
     yield f"**{sign} {name} against {base}: {word}{uneven}.** {escape(comparison.headline)}"

@@ -110,7 +110,7 @@ def _front(audit: Audit, model: str, dataset: str, task: str) -> str:
 def _verdict(audit: Audit, compared: Comparison | None) -> list[str]:
     if compared is None:
         return [f"The baseline of an audit of {audit.rows:,} test rows: what others are compared with.\n"]
-    uneven = ", uneven" if compared.disparate else ""
+    uneven = ", unevenly" if compared.disparate else ""
     return [
         f"**{verdict(compared)}**, against {escape(audit.baseline)}{uneven}. {escape(compared.headline)}\n",
         f"**Who pays:** {escape(who_pays(compared, audit))}\n",

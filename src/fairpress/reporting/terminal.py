@@ -25,6 +25,7 @@ from fairpress.reporting.words import (
     seed_tests,
     share,
     tone,
+    unassessed,
     verdict,
     warnings,
     who_pays,
@@ -91,11 +92,12 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
     from rich.table import Table
     from rich.text import Text
 
-    uneven = ", uneven" if comparison.disparate else ""
+    uneven = ", unevenly" if comparison.disparate else ""
     title = f"{clean(comparison.compressed)} against {clean(audit.baseline)}: "
     yield Text.assemble((title, "bold"), (f"{verdict(comparison)}{uneven}", _STYLE[tone(comparison)]))
-    yield Text(clean(comparison.headline))
-    yield Text(f"Who pays: {clean(who_pays(comparison, audit))}")
+    answer = [Text(f"Who pays: {clean(who_pays(comparison, audit))}"), Text(clean(comparison.headline))]
+    # What was not assessed comes before what was found.
+    yield from answer if comparison.void is None and not unassessed(comparison) else reversed(answer)
     yield Text(meaning(comparison, audit))
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("group", ratio=1, overflow="fold")
