@@ -167,9 +167,10 @@ class Comparer:
             degenerate(self.evidence, m, self.margin, self.confidence) for m in (self.baseline, name)
         )
         lost = lost_class(self.evidence, self.baseline, name, self.confidence)
+        own = after.sentence if after is not None and after.void else None
         reasons = [
             before.sentence if before is not None and before.void else None,
-            lost or (after.sentence if after is not None and after.void else None),
+            (lost or own) if after is None or after.rare else (own or lost),
         ]
         return " ".join(filter(None, reasons)) or None
 

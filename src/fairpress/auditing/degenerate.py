@@ -27,10 +27,14 @@ FEWEST = 20
 
 @dataclass(frozen=True)
 class Degenerate:
-    """What is degenerate about a model; `void` where it empties the verdicts of comparisons with this model."""
+    """What is degenerate about a model; `void` where it empties the verdicts of comparisons with this model.
+
+    `rare`: it nearly never predicts a class.
+    """
 
     sentence: str
     void: bool
+    rare: bool = False
 
 
 def degenerate(evidence: Evidence, model: str, margin: float, confidence: float) -> Degenerate | None:
@@ -54,7 +58,7 @@ def degenerate(evidence: Evidence, model: str, margin: float, confidence: float)
         found = _rarely(evidence, model, int(c), predicted[c], labels[c], confidence)
         if found is not None:
             single = len(cells.classes) == 2 or cells.classes[c] == cells.positive
-            return Degenerate(found, single or bool(labels[c] / whole >= margin))
+            return Degenerate(found, single or bool(labels[c] / whole >= margin), rare=True)
     return _guesses(evidence, model, labels, margin, confidence)
 
 

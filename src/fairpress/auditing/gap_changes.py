@@ -8,7 +8,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpress.auditing.gaps import NEEDS, Gap, log_rate, metric_bounds, metric_value, per_pair, usable
+from fairpress.auditing.gaps import (
+    NEEDS,
+    Gap,
+    log_rate,
+    metric_bounds,
+    metric_value,
+    most_pair_sum,
+    per_pair,
+    usable,
+)
 from fairpress.auditing.ranges import (
     Bounds,
     Candidates,
@@ -63,6 +72,9 @@ def fairness_changes(
         bounds, method = Bounds(np.nan, np.nan), ""
         if not np.isnan(value):
             bounds, method = _change_bounds(metric, kept, 1 - confidence, dependent, rng)
+            if metric.startswith("pairwise_bias"):
+                most = most_pair_sum(metric, [t[0] for t in kept])
+                bounds = Bounds(*np.clip(bounds, -most, most))
         used = int(np.logical_or.reduce(keep).sum())
         out[metric] = Gap(
             value,

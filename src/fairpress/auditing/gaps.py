@@ -93,6 +93,12 @@ def pairs_of(groups: int) -> float:
     return groups * (groups - 1) / 2
 
 
+def most_pair_sum(metric: str, x: Sequence[Studentized]) -> float:
+    """Return the largest pairwise bias that there can be: half of the groups at 0, half at 1."""
+    sizes = [part.value.size for part in x]
+    return sum((k // 2) * (k - k // 2) / (pairs_of(k) if metric.endswith("mean") else 1.0) for k in sizes)
+
+
 def per_pair(x: Studentized) -> Studentized:
     """Return rates divided by the number of pairs, so that a sum over pairs becomes a mean."""
     pairs = pairs_of(x.value.size)
@@ -162,7 +168,8 @@ def metric_bounds(
             return minimum_bounds(x[0], alpha), "worst-of-bounds"
         case "pairwise_bias" | "pairwise_bias_mean":
             summed = [per_pair(part) for part in x] if metric.endswith("mean") else x
-            return pair_sum_bounds(summed, alpha, dependent, rng), "seminorm"
+            found = pair_sum_bounds(summed, alpha, dependent, rng)
+            return Bounds(found.low, min(found.high, most_pair_sum(metric, x))), "seminorm"
         case "equalized_odds_difference":
             known = [part for part in x if part.value.size >= 2]
             both = [range_bounds(part, alpha, dependent, families=len(known)) for part in known]

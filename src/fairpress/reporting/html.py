@@ -135,6 +135,8 @@ def render(
         notes=list(dict.fromkeys([*notes, *(n for s in sections for n in s.audit.notes)])),
         figures=draw(sections) if figures is None else figures,
         tradeoff=tradeoff,
+        # One number has one interval: that of the section "Size, accuracy, bias" is the sharper one.
+        summed=[] if tradeoff is None else tradeoff.attributes,
         tw=tradeoff_words,
         claims=claims,
         charts=charts,
