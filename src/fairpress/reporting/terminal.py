@@ -42,7 +42,7 @@ _STYLE: dict[Verdict, str] = {
     "not_estimable": "dim",
     "no_harm": "green",
 }
-MOST_GROUPS = 100
+MOST_GROUPS, WIDEST_WORD = 100, 16
 _RATES = (
     ("accuracy", "accuracy"),
     ("FPR", "fpr"),
@@ -100,16 +100,17 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
     yield from answer if comparison.void is None and not unassessed(comparison) else reversed(answer)
     yield Text(meaning(comparison, audit))
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    table.add_column("group", ratio=1, overflow="fold")
+    every = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
+    parts = [part for g in every for part in clean(" ".join([*g.values.values(), "everybody"])).split()]
+    table.add_column("group", ratio=1, overflow="fold", min_width=min(WIDEST_WORD, max(map(len, parts))))
     table.add_column("n", justify="right")
     for i, metric in enumerate(audit.metrics):
         table.add_column(_TITLE[metric], justify="right", no_wrap=i == 0)
     table.add_column("of 1,000 lose/gain", justify="right", max_width=9)
     table.add_column("verdict", no_wrap=True)
-    every = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
     needed = any(map(rows_needed, every))
     if needed:
-        table.add_column("n needed", justify="right", max_width=9)
+        table.add_column("n needed", justify="right", max_width=7)
     for heading, groups in [
         ("", (comparison.overall,)),
         *((a.attribute, a.groups) for a in comparison.attributes),

@@ -16,6 +16,7 @@ from fairpress.auditing.result import (
 )
 from fairpress.auditing.run import group_name
 from fairpress.auditing.score_metrics import SCORE_METRICS
+from fairpress.auditing.sentences import FEW
 from fairpress.auditing.verdict import WORST_FIRST
 from fairpress.core.estimate import Estimate
 
@@ -237,8 +238,11 @@ def correction(audit: Audit) -> str:
 
 
 def rows_needed(group: GroupComparison) -> str:
-    """Write how many rows of a group would decide; beyond 100,000 no one gathers them to a row."""
-    if not group.rows_needed:
+    """Write how many rows of a group would decide; beyond 100,000 no one gathers them to a row.
+
+    Nothing where a harm is decided, or where a handful of people would have to become hundreds.
+    """
+    if not group.rows_needed or group.verdict in ("harm", "void") or group.n < FEW:
         return ""
     return f"{group.rows_needed:,}" if group.rows_needed <= 100_000 else "> 100,000"
 
