@@ -256,10 +256,8 @@ def render(t: Tradeoff) -> Iterator[RenderableType]:
     )
     yield by_chance(t)
     for m in t.models:
-        control = own_control(m)
-        if not control and m.get("control"):
-            yield f"{m['model']} against dense networks of equal accuracy: that is {BASELINE}, see above"
-        elif "change" in control:
+        control = m.get("control", {})
+        if "change" in control:
             changes = ", ".join(f"{a} {short(control['change'][a], 3, '+')}" for a in t.attributes)
             yield f"{m['model']} against dense networks of equal accuracy: {changes} ({control_words(m)})"
         elif "reason" in control:
