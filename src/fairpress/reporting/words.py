@@ -100,12 +100,15 @@ def tone(comparison: Comparison) -> Verdict:
 
 def verdict(comparison: Comparison) -> str:
     """Write a verdict with its sign; "no harm" says of how many groups where some were not assessed."""
-    v = comparison.verdict
-    lacking = len(unassessed(comparison))
-    if v == "no_harm" and lacking:
-        groups = sum(len(a.groups) for a in comparison.attributes)
+    groups = sum(len(a.groups) for a in comparison.attributes)
+    return verdict_of(comparison.verdict, len(unassessed(comparison)), groups)
+
+
+def verdict_of(verdict: Verdict, lacking: int, groups: int) -> str:
+    """Write the verdict of an artifact of whose groups some (`lacking`) were not assessed."""
+    if verdict == "no_harm" and lacking:
         return f"{SYMBOL['inconclusive']} no harm in {groups - lacking} of {groups} groups"
-    return f"{SYMBOL[v]} {WORD[v]}"
+    return f"{SYMBOL[verdict]} {WORD[verdict]}"
 
 
 def positive(audit: Audit) -> str:
