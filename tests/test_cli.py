@@ -44,7 +44,7 @@ def test_doctor_looks_and_answers(capsys):
     [
         (["audit", "absent.csv", "--baseline", "a", "--by", "sex"], "there is no file absent.csv"),
         (["audit", "t.csv", "--baseline", "fp32", "--by", "age"], "no column 'age'"),
-        (["audit", "t.csv", "--baseline", "fp32", "--by", ""], "name at least one sensitive attribute"),
+        (["audit", "t.csv", "--baseline", "fp32", "--by", ""], "Columns in this table: label, sex, fp32"),
         (["audit", "t.csv", "--by", "sex"], "--baseline"),
         (["audit", "t.csv", "--baseline", "fp32", "--by", "sex", "--fail-on", "harms"], "--fail-on takes"),
         (["audit", "t.csv", "--baseline", "fp32", "--by", "sex", "--margin", "2"], "margin"),

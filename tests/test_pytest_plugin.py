@@ -45,3 +45,25 @@ def test_wrong_input_is_one_sentence(pytester, table):
     result = run(pytester, f"fairpress_audit({OPTIONS}, compressed=['int9'])")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*has no column 'int9'*Did you mean 'int8'*"])
+
+
+def test_harm_fails_on_harm_alone_and_loss_on_either(pytester, table):
+    loses = "'preds.parquet', baseline='fp32', by=['sex'], compressed=['int4'], margin=0.033"
+    run(pytester, f"fairpress_audit({loses})").assert_outcomes(passed=1)
+    run(pytester, f"fairpress_audit({loses}, fail_on='loss')").assert_outcomes(failed=1)
+
+
+def test_a_gate_that_cannot_decide_is_refused(pytester, table):
+    result = run(pytester, f"fairpress_audit({OPTIONS}, compressed=[])")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*nothing to decide on*"])
+    result = run(pytester, f"fairpress_audit({OPTIONS}, compressed=['int8'], fail_on='not_estimable')")
+    result.stdout.fnmatch_lines(["*Did you mean 'not-assessed'*"])
+
+
+def test_required_groups_are_looked_for(pytester, table):
+    asked = f"fairpress_audit({OPTIONS}, compressed=['int8'], require="
+    run(pytester, f"{asked}'sex=Female')").assert_outcomes(passed=1)
+    result = run(pytester, f"{asked}'sex=Femal')")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*no group 'Femal'. Did you mean 'Female'*"])

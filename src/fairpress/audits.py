@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fairpress import __version__
 from fairpress.auditing.result import Audit, Verdict
 from fairpress.auditing.verdict import WORST_FIRST
-from fairpress.core.errors import UserError
+from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.files import write_text
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.table_file import write_table
@@ -27,6 +27,30 @@ class AuditReport(Audit):
         """The worst verdict over all compressed models; None when there is none."""
         found = {c.verdict for c in self.comparisons}
         return next((v for v in WORST_FIRST if v in found), None)
+
+    def failures(self, fail_on: str | Sequence[str] = "harm", require: str | Sequence[str] = ()) -> list[str]:
+        """Return a sentence for each reason why the audit fails a gate; an empty list where it passes.
+
+        Parameters
+        ----------
+        fail_on
+            ``"harm"`` (harm alone), ``"loss"`` (loss or harm), ``"inconclusive"``, ``"not-assessed"`` (some group lacks rows
+            for some judged metric); several as a list or with commas. A void comparison fails under each of them.
+        require
+            Groups that must be assessed: ``"race=Black,sex=Female"``, ``"sex*race=Female,Black"``.
+
+        Raises
+        ------
+        UserError
+            A word is not a gate, a group is not in the table, or no compressed model is compared.
+        """
+        from fairpress.auditing.gates import failures, gates_of, require_something, required_groups
+
+        gates = gates_of(fail_on, "fail_on")
+        wanted = [require] if isinstance(require, str) and require else list(require)
+        if gates or wanted:
+            require_something(self, "a gate", "compressed=['int8']")
+        return failures(self, gates, required_groups(wanted, self, "require"))
 
     def __str__(self) -> str:
         """Return the audit as the command line prints it, without colours."""
@@ -84,30 +108,39 @@ def scoring_ratios(table: Any, model: str, **asked: Any) -> str:
     return four_fifths(scoring_ratios_of(Source(table), model, **asked))
 
 
-def embed_audit(model: str | os.PathLike[str], report: Audit, name: str) -> Artifact:
-    """Put the summary of what an audit says of model `name` into a model folder's ONNX file, and return it."""
+def embed_audit(model: str | os.PathLike[str], report: Audit, name: str, *, force: bool = False) -> Artifact:
+    """Put the summary of what an audit says of model `name` into a model folder's ONNX file, and return it.
+
+    Raises UserError where the folder is not that model's (`require_same`), unless `force` is given.
+    """
     from fairpress.auditing.summary import summary
     from fairpress.runtime.embed import embed
 
+    found = summary(report, name)
     artifact = Artifact.load(model)
-    artifact = replace(artifact, onnx=embed(artifact.onnx, summary(report, name)))
+    require_same(model, artifact, report, name, force=force)
+    artifact = replace(artifact, onnx=embed(artifact.onnx, found))
     artifact.save(model)
     return artifact
 
 
-def write_card(model: str | os.PathLike[str], report: Audit, name: str) -> str:
+def write_card(model: str | os.PathLike[str], report: Audit, name: str, *, force: bool = False) -> str:
     """Write a model card with what an audit says of model `name` into a model folder, as README.md; return its text.
 
     It is in Hugging Face's format: YAML front matter whose model-index holds every group's rates, then the table.
-    A path that ends in ``.md`` is the card itself, for who has predictions and no model: it tells the audit alone.
-    Raises UserError where the audit has no such model or the folder is no model.
+    A path that ends in ``.md`` is the card itself, for predictions without a model: it holds the audit alone.
+    Raises UserError where the audit has no such model, the folder is not a model or not that model's (`require_same`), or
+    the file exists and was not written by fairpress; `force` allows the last two.
     """
     from fairpress.reporting.model_card import model_card
+    from fairpress.reporting.ours import require_ours
     from fairpress.reporting.words import size
 
+    require_ours(card_file(model), "a model card", force)
     if is_card_file(model):
         return _written(model, model_card(report, name))
     artifact = Artifact.load(model)
+    require_same(model, artifact, report, name, force=force)
     card = artifact.card
     shape = card.inputs.get("shape", ())
     task = "image-classification" if len(shape) == 3 else "tabular-classification"
@@ -120,7 +153,47 @@ def write_card(model: str | os.PathLike[str], report: Audit, name: str) -> str:
     }
     data = str(card.data.get("name", ""))
     text = model_card(report, name, dataset=data, task=task, facts={k: v for k, v in facts.items() if v})
-    return _written(os.path.join(os.fspath(model), "README.md"), text)
+    return _written(card_file(model), text)
+
+
+def require_same(
+    place: str | os.PathLike[str], artifact: Artifact, report: Audit, name: str, *, force: bool = False
+) -> None:
+    """Raise UserError where a model folder is not the one that made the predictions of model `name`.
+
+    A table of `predict` records which file made them. Where the table does not, a folder is refused when it is called like
+    another model of the audit, or when its recipe and its name are both something else; `force` takes it anyway.
+    """
+    names = [m.name for m in report.models]
+    if name not in names:
+        raise UserError(f"the audit has no model {name!r}." + did_you_mean(name, names))
+    digest = next(m.digest for m in report.models if m.name == name)
+    folder, recipe = os.path.basename(os.path.abspath(os.fspath(place))), artifact.card.recipe
+    if force or (digest is not None and digest == artifact.digest):
+        return
+    told = {folder, recipe} - {UNTOLD} if folder != name else set()
+    if digest is None and (not told or name in told or not (recipe != UNTOLD or folder in names)):
+        return
+    why = (
+        "its file is not the one that made these predictions"
+        if digest is not None
+        else f"its recipe is {recipe!r}"
+        if recipe != UNTOLD
+        else f"it is called {folder!r}"
+    )
+    raise UserError(
+        f"{os.fspath(place)} does not seem to be the model {name!r}: {why}; name its folder, or add --force (Python: "
+        "force=True)."
+    )
+
+
+UNTOLD = "fp32"
+"""The recipe of a card that names none."""
+
+
+def card_file(place: str | os.PathLike[str]) -> str:
+    """Return the file that a model card is written to."""
+    return os.fspath(place) if is_card_file(place) else os.path.join(os.fspath(place), "README.md")
 
 
 def is_card_file(place: str | os.PathLike[str]) -> bool:
@@ -157,6 +230,7 @@ def audit(
     """
     from fairpress.auditing.run import audit as run
 
+    _check_shares(margin, confidence)
     named = _models_of(table)
     if baseline is None:
         if not named:
@@ -186,8 +260,36 @@ def audit(
         pairs=pairs,
         pairs_from=pairs_from,
     )
-    found = replace(found, provenance=_made_by(table))
+    digests = _digests(table)
+    models = tuple(replace(m, digest=digests.get(m.name)) for m in found.models)
+    found = replace(found, models=models, provenance=_made_by(table))
     return AuditReport(**{name: getattr(found, name) for name in Audit.__dataclass_fields__})
+
+
+def _check_shares(margin: float, confidence: float) -> None:
+    """Raise UserError for a margin or a confidence that is not a share, with the share that was probably meant."""
+    if not margin > 0:
+        raise UserError(
+            f"the margin must be greater than 0, not {margin:g}; 0.02 stands for 2 percentage points."
+        )
+    if margin >= 1:
+        meant = (
+            f"for {margin:g} percentage points write {margin / 100:g}"
+            if margin < 100
+            else "0.02 stands for 2 points"
+        )
+        raise UserError(f"the margin is a share below 1, not {margin:g}; {meant}.")
+    if not 0.5 < confidence < 1:
+        meant = f"did you mean {confidence / 100:g}?" if 50 < confidence < 100 else "such as 0.95."
+        raise UserError(f"the confidence is a share between 0.5 and 1, not {confidence:g}; {meant}")
+
+
+def _digests(table: Any) -> dict[str, str]:
+    """Return model → digest of the file that made its predictions, as far as a table of `predict` tells."""
+    from fairpress.auditing.run import open_source
+
+    found = {} if isinstance(table, (list, tuple)) else open_source(table).runs()
+    return {name: str(told["digest"]) for name, told in found.items() if told.get("digest")}
 
 
 def _made_by(table: Any) -> dict[str, str]:

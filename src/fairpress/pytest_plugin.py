@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +10,6 @@ import pytest
 if TYPE_CHECKING:
     from fairpress.api import AuditReport
 
-FAILING = {"harm": {"harm", "loss"}, "inconclusive": {"inconclusive"}, "not_estimable": {"not_estimable"}}
 _AUDITS = pytest.StashKey[list[tuple[str, str]]]()
 
 
@@ -18,32 +17,35 @@ _AUDITS = pytest.StashKey[list[tuple[str, str]]]()
 def fairpress_audit(request: pytest.FixtureRequest) -> Callable[..., AuditReport]:
     """Return a function that audits a predictions table and fails the test when the verdict is a failing one.
 
-    It takes what `fairpress.audit` takes, and ``fail_on``: ``"harm"`` (which includes a shown loss), ``"inconclusive"``,
-    ``"not_estimable"``, several with commas, or ``""`` to look only. It returns the report; its Markdown is shown in
-    pytest's summary.
+    It takes what `fairpress.audit` takes, and ``fail_on``: ``"harm"`` (harm alone), ``"loss"`` (loss or harm),
+    ``"inconclusive"``, ``"not-assessed"`` (some group lacks rows), several with commas, or ``""`` to look only; a void
+    comparison fails under each of them. ``require`` names groups that must be assessed, as in
+    `fairpress.AuditReport.failures`. It returns the report; its Markdown is shown in pytest's summary.
     """
 
-    def check(table: Any, *, fail_on: str = "harm", **options: Any) -> AuditReport:
+    def check(
+        table: Any, *, fail_on: str = "harm", require: str | Sequence[str] = (), **options: Any
+    ) -> AuditReport:
         from fairpress.api import audit
+        from fairpress.auditing.gates import gates_of
         from fairpress.core.errors import UserError
         from fairpress.reporting.markdown import render
         from fairpress.reporting.words import WORD, who_pays
 
-        gates = [g.strip() for g in fail_on.split(",") if g.strip()]
-        strange = [g for g in gates if g not in FAILING]
-        if strange:
-            raise pytest.UsageError(f"fail_on takes {', '.join(FAILING)}, not {strange[0]!r}.")
+        try:
+            gates_of(fail_on, "fail_on")
+        except UserError as error:
+            raise pytest.UsageError(str(error)) from None
         try:
             report = audit(table, **options)
+            reasons = report.failures(fail_on, require)
         except UserError as error:
             pytest.fail(f"fairpress: {error}", pytrace=False)
         text = render(report)
         request.config.stash.setdefault(_AUDITS, []).append((request.node.nodeid, text))
-        failing = set().union(*(FAILING[g] for g in gates))
-        found = [c for c in report.comparisons if c.verdict in failing]
-        if found:
-            reasons = "\n".join(f"{c.compressed}: {WORD[c.verdict]}. {who_pays(c)}" for c in found)
-            pytest.fail(f"fairpress audit:\n{reasons}\n\n{text}", pytrace=False)
+        if reasons:
+            who = [f"{c.compressed}: {WORD[c.verdict]}. {who_pays(c, report)}" for c in report.comparisons]
+            pytest.fail("fairpress audit:\n" + "\n".join([*who, *reasons, "", text]), pytrace=False)
         return report
 
     return check

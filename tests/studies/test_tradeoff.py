@@ -183,6 +183,12 @@ def test_a_model_off_the_curve_says_whom_it_is_held_against(told):
     (said,), page = with_control({**matched, "above": "fp32", "weight": 1.0, "side": "above"})
     assert "(fp32, the most accurate dense network; accuracy " in said
     assert ", against fp32</span></td>" in page
+    # The comparison with fp32 is there already, and counts once.
+    again = [
+        {**m, "control": {**matched, "above": "fp32", "weight": 1.0}} if m["model"] == "prune-80" else m
+        for m in told.models
+    ]
+    assert "8 changes of a recipe are shown" in by_chance(Tradeoff({**told.found, "models": again}))
     (said,), page = with_control({"reason": "less accurate than every checkpoint", "side": "below"})
     assert said.endswith("not estimable; less accurate than every checkpoint")
     both = 2 * len(told.attributes)  # prune-90 has none either

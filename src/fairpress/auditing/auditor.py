@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fairpress.auditing.cells import Cells
+from fairpress.auditing.degenerate import degenerate
 from fairpress.auditing.estimates import WHY_EMPTY, estimates, of_gap
 from fairpress.auditing.evidence import Evidence
 from fairpress.auditing.gaps import fairness_intervals
 from fairpress.auditing.result import Fairness, GroupRates, ModelResult
 from fairpress.auditing.score_metrics import ScorePair
-from fairpress.auditing.seed_evidence import SeedEvidence
 from fairpress.auditing.studentized import t_quantile
 from fairpress.core.estimate import Estimate
 
@@ -33,7 +33,8 @@ class Run:
 class Auditor:
     """Audits one model after the other by the same evidence.
 
-    `scores` maps a model to a pair of score columns and its side in it (`ScorePair.rates`); `runs` to its `Run`.
+    `scores` maps a model to a pair of score columns and its side in it (`ScorePair.rates`); `runs` to its `Run`;
+    `margin` says how close to guessing is too close (`degenerate`).
     """
 
     evidence: Evidence
@@ -42,18 +43,20 @@ class Auditor:
     confidence: float
     scores: Mapping[str, tuple[ScorePair, int]] = field(default_factory=dict)
     runs: Mapping[str, Run] = field(default_factory=dict)
+    margin: float = 0.02
 
     def model(self, name: str) -> ModelResult:
         """Return the rates of one model: everybody's, then each group's."""
         groups = [g for attribute in self.by for g in self._rates(name, attribute)]
         run = self.runs.get(name, Run())
+        found = degenerate(self.evidence, name, self.margin, self.confidence)
         return ModelResult(
             name,
             self._rates(name, EVERYBODY)[0],
             tuple(groups),
             runtime=run.runtime,
             threshold=run.threshold,
-            degenerate=self._degenerate(name),
+            degenerate=None if found is None else found.sentence,
         )
 
     def fairness(self, name: str) -> list[Fairness]:
@@ -74,21 +77,6 @@ class Auditor:
                 Fairness(name, attribute, metric, of_gap(gap, len(values))) for metric, gap in found.items()
             ]
         return out
-
-    def _degenerate(self, name: str) -> str | None:
-        predicted = self.cells.predicted[name]
-        if len(np.unique(predicted)) == 1:
-            return f"{name} predicts one class only: its gaps of 0 say nothing."
-        if not isinstance(self.evidence, SeedEvidence):
-            return None
-        by_seed = self.evidence.by_seed(predicted)
-        constant = int((by_seed == by_seed[:, :1]).all(axis=1).sum())
-        if not constant:
-            return None
-        return (
-            f"{constant} of the {len(by_seed)} networks of {name} predict one class only; they pull its gaps towards 0, "
-            "which says nothing of fairness."
-        )
 
     def _rates(self, name: str, attribute: str) -> list[GroupRates]:
         values, index = self.cells.groups(attribute)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fairpress.auditing.auditor import EVERYBODY, GAP_RATES
 from fairpress.auditing.bootstrap import bootstrap_changes
 from fairpress.auditing.cells import Cells
+from fairpress.auditing.degenerate import degenerate, lost_class
 from fairpress.auditing.estimates import WHY_EMPTY, estimates, of_gap
 from fairpress.auditing.evidence import Evidence
 from fairpress.auditing.exemplars import exemplars
@@ -36,6 +37,7 @@ from fairpress.auditing.sentences import headline, sentence
 from fairpress.auditing.studentized import Floats, Studentized
 from fairpress.auditing.verdict import (
     Judged,
+    artifact_verdict,
     disparate,
     floor_rows,
     group_verdicts,
@@ -86,17 +88,18 @@ class Comparer:
     def compare(self, names: Sequence[str]) -> tuple[Comparison, ...]:
         """Return every compressed model against the baseline."""
         if self.family == "study":
-            together = self._family(names, self.by)
+            together = self._family(names)
             return tuple(self._comparison(name, together) for name in names)
-        return tuple(self._comparison(name, self._family([name], self.by)) for name in names)
+        return tuple(self._comparison(name, self._family([name])) for name in names)
 
-    def _family(self, names: Sequence[str], by: Sequence[str]) -> Family:
+    def _family(self, names: Sequence[str]) -> Family:
+        """Judge everybody and every group of some artifacts: everybody is one more group."""
         losses: dict[Key, Studentized] = {}
         excess: dict[Key, Studentized] = {}
         seeds: dict[Key, Floats] = {}
         moved: dict[Key, Floats] = {}
         for name in names:
-            for attribute in by:
+            for attribute in (EVERYBODY, *self.by):
                 values, index = self.cells.groups(attribute)
                 for m in self.metrics:
                     key, asked = (name, attribute, m), (name, self.baseline, m, index, len(values))
@@ -118,15 +121,29 @@ class Comparer:
 
     def _comparison(self, name: str, family: Family) -> Comparison:
         attributes = tuple(self._attribute(name, a, family) for a in self.by)
-        everybody = self._attribute(name, EVERYBODY, self._family([name], [EVERYBODY]))
-        groups = [g for a in attributes for g in a.groups]
+        everybody = self._attribute(name, EVERYBODY, family).groups[0]
         rates = self.cells.rates_of(GAP_RATES)
+        void = self._void(name)
+        if void is not None:
+            everybody = _voided(everybody)
+            attributes = tuple(
+                replace(
+                    a,
+                    verdict="void" if a.verdict == "no_harm" else a.verdict,
+                    groups=tuple(map(_voided, a.groups)),
+                )
+                for a in attributes
+            )
+        groups = [g for a in attributes for g in a.groups]
+        verdict = artifact_verdict(everybody.verdict, np.array([g.verdict for g in groups], dtype=object))
+        if void is not None and verdict != "harm":
+            verdict = "void"
         return Comparison(
             name,
-            overall_verdict(np.array([g.verdict for g in groups], dtype=object)),
+            verdict,
             disparate([p for key, p in family.adjusted.items() if key[0] == name], self.confidence),
-            headline(groups),
-            everybody.groups[0],
+            headline(verdict, everybody, groups, void),
+            everybody,
             attributes,
             tuple(
                 pair_change(p, self.evidence, self.baseline, name, rates, self.confidence, WHY_EMPTY)
@@ -141,7 +158,21 @@ class Comparer:
             )
             if isinstance(self.evidence, SeedEvidence)
             else None,
+            void,
         )
+
+    def _void(self, name: str) -> str | None:
+        """Return why this comparison says nothing, or None: one of the models has nothing to lose, or a class was lost."""
+        before, after = (
+            degenerate(self.evidence, m, self.margin, self.confidence) for m in (self.baseline, name)
+        )
+        lost = lost_class(self.evidence, self.baseline, name, self.confidence)
+        own = after.sentence if after is not None and after.void else None
+        reasons = [
+            before.sentence if before is not None and before.void else None,
+            (lost or own) if after is None or after.rare else (own or lost),
+        ]
+        return " ".join(filter(None, reasons)) or None
 
     def _attribute(self, name: str, attribute: str, family: Family) -> AttributeComparison:
         values, index = self.cells.groups(attribute)
@@ -177,7 +208,9 @@ class Comparer:
                 )
             )
         own = family.losses[name, attribute, self.metrics[0]]
-        known = np.flatnonzero(own.effective_n >= floor_rows(self.margin, self.confidence))
+        # An outcome may decide in a group of few rows, too.
+        decided = np.isin(verdicts, ("harm", "loss")) & own.estimable
+        known = np.flatnonzero((own.effective_n >= floor_rows(self.margin, self.confidence)) | decided)
         worst = values[int(known[np.argmax(own.value[known])])] if len(known) else None
         gaps = self._gap_changes(name, index, k, changes) if k > 1 else {}
         return AttributeComparison(attribute, overall_verdict(verdicts), worst, tuple(groups), gaps)
@@ -280,6 +313,12 @@ class Comparer:
                 float(loss.value[0]), float(loss.se[0]), worth, self.margin, self.confidence
             )
         return math.ceil(needed * rows / worth) if worth > 0 else needed
+
+
+def _voided(group: GroupComparison) -> GroupComparison:
+    """Return a group of a void comparison: it loses nothing because there was nothing to lose, which is not "no harm"."""
+    losses = tuple(replace(x, verdict="void") if x.verdict == "no_harm" else x for x in group.losses)
+    return replace(group, losses=losses, verdict="void" if group.verdict == "no_harm" else group.verdict)
 
 
 def _oriented(metric: str, change: Studentized) -> Studentized:

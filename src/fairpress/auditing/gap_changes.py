@@ -8,7 +8,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpress.auditing.gaps import NEEDS, Gap, log_rate, metric_bounds, metric_value, usable
+from fairpress.auditing.gaps import (
+    NEEDS,
+    Gap,
+    log_rate,
+    metric_bounds,
+    metric_value,
+    most_pair_sum,
+    per_pair,
+    usable,
+)
 from fairpress.auditing.ranges import (
     Bounds,
     Candidates,
@@ -41,7 +50,7 @@ def fairness_changes(
 
     All maps go from a rate ("selection_rate", "tpr", "fpr", "accuracy") to estimates over the same groups:
     `intervals.agresti_caffo` of either model and `intervals.bonett_price` of the change (compressed − baseline), or the
-    crossed ones with ``dependent=True``. Groups that lack a rate are left out (`Gap.left_out`).
+    crossed ones with ``dependent=True``. A group that lacks a rate is left out of that rate.
 
     Let (a, b) be the extreme pair of the baseline, in truth. Then G₁ ≥ x₁_a − x₁_b, hence G₁ − G₀ ≥ D_ab with
     D_ij = Δ_i − Δ_j, and with the compressed model's extreme pair likewise G₁ − G₀ ≤ D_cd. So
@@ -56,21 +65,23 @@ def fairness_changes(
         if not all(n in baseline and n in compressed and n in changes for n in names):
             continue
         triples = [(baseline[n], compressed[n], changes[n]) for n in names]
-        keep = usable(*(x for triple in triples for x in triple))
-        kept = [(a[keep], b[keep], c[keep]) for a, b, c in triples]
-        value = metric_value(metric, np.stack([t[1].value for t in kept])) - metric_value(
-            metric, np.stack([t[0].value for t in kept])
-        )
+        keep = [usable(*triple) for triple in triples]
+        kept = [(a[own], b[own], c[own]) for (a, b, c), own in zip(triples, keep, strict=True)]
+        before, after = (metric_value(metric, [t[m].value for t in kept]) for m in (0, 1))
+        value = after - before
         bounds, method = Bounds(np.nan, np.nan), ""
         if not np.isnan(value):
             bounds, method = _change_bounds(metric, kept, 1 - confidence, dependent, rng)
-        used = int(keep.sum())
+            if metric.startswith("pairwise_bias"):
+                most = most_pair_sum(metric, [t[0] for t in kept])
+                bounds = Bounds(*np.clip(bounds, -most, most))
+        used = int(np.logical_or.reduce(keep).sum())
         out[metric] = Gap(
             value,
             float(np.fmin(bounds.low, value)),
             float(np.fmax(bounds.high, value)),
             used,
-            int(keep.size) - used,
+            int(keep[0].size) - used,
             method,
         )
     return out
@@ -102,16 +113,17 @@ def _change_bounds(
                 return _ratio_change(triples[0], alpha), "extreme-pairs-ratio"
             return _difference_of_bounds(metric, triples, alpha, dependent, rng), "difference-of-bounds"
         case "pairwise_bias" | "pairwise_bias_mean":
-            k = triples[0][0].value.size
+            k = max(t[0].value.size for t in triples)
             if k > _PAIR_SUM_GROUPS or dependent:
                 return _difference_of_bounds(metric, triples, alpha, dependent, rng), "difference-of-bounds"
-            pairs = k * (k - 1) / 2 if metric.endswith("mean") else 1.0
-            found = pair_sum_change_bounds(triples, alpha, rng)
-            return Bounds(found.low / pairs, found.high / pairs), "seminorm"
+            if metric.endswith("mean"):
+                triples = [(per_pair(a), per_pair(b), per_pair(c)) for a, b, c in triples]
+            return pair_sum_change_bounds(triples, alpha, rng), "seminorm"
         case "average_odds_difference":
             parts = [range_change_bounds([t], alpha / 2, dependent) for t in triples]
             return Bounds(sum(p.low for p in parts) / 2, sum(p.high for p in parts) / 2), "extreme-pairs"
-    return range_change_bounds(triples, alpha, dependent), "extreme-pairs"
+    known = [t for t in triples if t[0].value.size >= 2]
+    return range_change_bounds(known, alpha, dependent), "extreme-pairs"
 
 
 def range_change_bounds(triples: Sequence[Triple], alpha: float = 0.05, dependent: bool = False) -> Bounds:

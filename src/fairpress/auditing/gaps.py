@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,8 +36,8 @@ class Gap:
     Attributes
     ----------
     groups, left_out
-        Groups used, and groups that lack a denominator of the metric. The caller names those: the metric of the others
-        says nothing about them, and a group that vanishes must not make a gap look smaller.
+        Groups that have at least one of the metric's rates, and groups that have none. The caller names those: the metric
+        of the others says nothing about them, and a group that vanishes must not make a gap look smaller.
     """
 
     value: float
@@ -49,7 +49,7 @@ class Gap:
 
 
 def fairness_values(rates: Mapping[str, Floats]) -> dict[str, float]:
-    """Return every fairness metric that the given rates [G] allow; groups with a NaN rate are left out.
+    """Return every fairness metric that the given rates [G] allow; a group with a NaN rate is left out of that rate only.
 
     Keys of `rates`: "selection_rate", "tpr", "fpr", "accuracy" (multi-class: "accuracy" only). NaN with fewer than
     two usable groups. Definitions: max − min over groups, except ``disparate_impact`` = min/max,
@@ -60,33 +60,53 @@ def fairness_values(rates: Mapping[str, Floats]) -> dict[str, float]:
     out = {}
     for metric, names in NEEDS.items():
         if all(name in rates for name in names):
-            stacked = np.stack([np.asarray(rates[name], float) for name in names])
-            out[metric] = metric_value(metric, stacked[:, ~np.isnan(stacked).any(axis=0)])
+            chosen = [np.asarray(rates[name], float) for name in names]
+            out[metric] = metric_value(metric, [x[~np.isnan(x)] for x in chosen])
     return out
 
 
-def metric_value(metric: str, x: Floats) -> float:
-    """Return the metric from rates [its rates in the order of NEEDS, groups]."""
-    k = x.shape[1]
-    if k < (1 if metric == "worst_group_accuracy" else 2):
+def metric_value(metric: str, x: Sequence[Floats]) -> float:
+    """Return the metric from its rates in the order of NEEDS, each over the groups that have it.
+
+    A group without positives has an FPR and no TPR: it counts in the FPR gap, so that no metric made of both gaps is smaller
+    than they are. Equalized odds is the larger of the gaps that are known; a mean or a sum of both needs both.
+    """
+    if metric == "worst_group_accuracy":
+        return float(x[0].min()) if x[0].size else float("nan")
+    known = [part for part in x if part.size >= 2]
+    if not known or (metric != "equalized_odds_difference" and len(known) < len(x)):
         return float("nan")
-    spread = x.max(axis=1) - x.min(axis=1)
     match metric:
         case "disparate_impact":
-            return float(x.min() / x.max()) if x.max() > 0 else float("nan")
-        case "worst_group_accuracy":
-            return float(x.min())
+            return float(x[0].min() / x[0].max()) if x[0].max() > 0 else float("nan")
         case "pairwise_bias":
-            return float(pair_sum(x).sum())
+            return sum(float(pair_sum(part)) for part in x)
         case "pairwise_bias_mean":
-            return float(pair_sum(x).sum() / (k * (k - 1) / 2))
+            return sum(float(pair_sum(part)) / pairs_of(part.size) for part in x)
         case "average_odds_difference":
-            return float(spread.mean())
-    return float(spread.max())
+            return float(np.mean([np.ptp(part) for part in x]))
+    return max(float(np.ptp(part)) for part in known)
+
+
+def pairs_of(groups: int) -> float:
+    """Return the number of pairs of so many groups."""
+    return groups * (groups - 1) / 2
+
+
+def most_pair_sum(metric: str, x: Sequence[Studentized]) -> float:
+    """Return the largest pairwise bias that there can be: half of the groups at 0, half at 1."""
+    sizes = [part.value.size for part in x]
+    return sum((k // 2) * (k - k // 2) / (pairs_of(k) if metric.endswith("mean") else 1.0) for k in sizes)
+
+
+def per_pair(x: Studentized) -> Studentized:
+    """Return rates divided by the number of pairs, so that a sum over pairs becomes a mean."""
+    pairs = pairs_of(x.value.size)
+    return replace(x, value=x.value / pairs, centre=x.centre / pairs, se=x.se / pairs)
 
 
 def usable(*estimates: Studentized) -> NDArray[np.bool_]:
-    """Return the groups which every one of the given rates can estimate."""
+    """Return the groups in which every one of the given estimates of a rate is known."""
     return np.asarray(np.logical_and.reduce([e.estimable for e in estimates]))
 
 
@@ -118,20 +138,20 @@ def fairness_intervals(
         if not all(name in rates for name in names):
             continue
         chosen = [rates[name] for name in names]
-        keep = usable(*chosen)
-        parts = [x[keep] for x in chosen]
-        value = metric_value(metric, np.stack([x.value for x in parts]))
+        keep = [usable(x) for x in chosen]
+        parts = [x[own] for x, own in zip(chosen, keep, strict=True)]
+        value = metric_value(metric, [x.value for x in parts])
         bounds, method = Bounds(np.nan, np.nan), ""
         if not np.isnan(value):
             bounds, method = metric_bounds(metric, parts, 1 - confidence, dependent, rng)
-        used = int(keep.sum())
+        used = int(np.logical_or.reduce(keep).sum())
         # The plain value may lie outside bounds that are centred on smoothed rates.
         out[metric] = Gap(
             value,
             float(np.fmin(bounds.low, value)),
             float(np.fmax(bounds.high, value)),
             used,
-            int(keep.size) - used,
+            int(keep[0].size) - used,
             method,
         )
     return out
@@ -147,11 +167,12 @@ def metric_bounds(
         case "worst_group_accuracy":
             return minimum_bounds(x[0], alpha), "worst-of-bounds"
         case "pairwise_bias" | "pairwise_bias_mean":
-            pairs = x[0].value.size * (x[0].value.size - 1) / 2 if metric.endswith("mean") else 1.0
-            found = pair_sum_bounds(x, alpha, dependent, rng)
-            return Bounds(found.low / pairs, found.high / pairs), "seminorm"
+            summed = [per_pair(part) for part in x] if metric.endswith("mean") else x
+            found = pair_sum_bounds(summed, alpha, dependent, rng)
+            return Bounds(found.low, min(found.high, most_pair_sum(metric, x))), "seminorm"
         case "equalized_odds_difference":
-            both = [range_bounds(part, alpha, dependent, families=2) for part in x]
+            known = [part for part in x if part.value.size >= 2]
+            both = [range_bounds(part, alpha, dependent, families=len(known)) for part in known]
             return Bounds(max(b.low for b in both), min(1.0, max(b.high for b in both))), kind
         case "average_odds_difference":
             both = [range_bounds(part, alpha / 2, dependent) for part in x]

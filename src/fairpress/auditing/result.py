@@ -8,8 +8,9 @@ from typing import Literal
 
 from fairpress.core.estimate import Estimate
 
-Verdict = Literal["harm", "loss", "inconclusive", "not_estimable", "no_harm"]
-"""From worst to best; STATISTICS: a non-inferiority test per artifact at margin δ."""
+Verdict = Literal["harm", "void", "loss", "inconclusive", "not_estimable", "no_harm"]
+"""From worst to best; STATISTICS: a non-inferiority test per artifact at margin δ. ``void``: one of the models has nothing
+to lose (`degenerate`); groups and losses of such a comparison are void where they would be ``no_harm``."""
 
 Values = Mapping[str, str]
 """A group: attribute → value; ``{}`` is everybody. In JSON always an object, never a joined string."""
@@ -33,7 +34,8 @@ class ModelResult:
     """One model: everybody, then each group of each audited attribute.
 
     `runtime` made the predictions and `threshold` decided them, where that is known. `degenerate` holds the sentence that
-    says so when the model predicts one class only, or when some of the networks of several seeds do.
+    says so when the model predicts one class only or nearly so, guesses, or when some of the networks of several seeds
+    predict one class only. `digest` is that of the model folder whose predictions these are, where the table tells.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ModelResult:
     runtime: str | None = None
     threshold: float | None = None
     degenerate: str | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -211,8 +214,9 @@ class Comparison:
     """One compressed model against the baseline.
 
     `disparate` is True when some adjusted lower bound of an excess loss is above 0; None when no
-    excess can be estimated. `headline` lists how many groups are where and names those with too few rows. `pairs` holds the
-    fixed pairs that were asked for; `exemplars` is None unless runs are stacked.
+    excess can be estimated. `headline` says what was found in how many groups and names those that could not be assessed.
+    `pairs` holds the fixed pairs that were asked for; `exemplars` is None unless runs are stacked. `void` says why the
+    comparison shows nothing; the verdict is ``void`` then, or ``harm`` where that is demonstrated all the same.
     """
 
     compressed: str
@@ -223,6 +227,7 @@ class Comparison:
     attributes: tuple[AttributeComparison, ...]
     pairs: tuple[PairChange, ...] = ()
     exemplars: Exemplars | None = None
+    void: str | None = None
 
 
 @dataclass(frozen=True)
@@ -230,7 +235,9 @@ class Audit:
     """A whole audit. `comparisons` is empty when there is no compressed model.
 
     `correction` (``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics × attributes of each
-    ``"artifact"``, or of all artifacts of the ``"study"``.
+    ``"artifact"``, or of all artifacts of the ``"study"``; everybody is one of the groups. `positive_from` says how the
+    positive class was chosen: ``"option"``, ``"table"`` (its metadata), ``"name"`` (such as yes), ``"order"`` (last of two
+    in the alphabet). `warnings` must be read before any verdict, and stand above it in every output.
     """
 
     rows: int
@@ -251,4 +258,6 @@ class Audit:
     correction: str = "holm"
     family: str = "artifact"
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    positive_from: str | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)

@@ -140,7 +140,9 @@ def audit(
     scored = score_pairs(
         source, cells, baseline, compressed, label=label, bins=bins or {}, keys=keys, weight=weight
     )
-    auditor = Auditor(evidence, cells, by, confidence, scored.sides, _runs(source, names, decide or {}))
+    auditor = Auditor(
+        evidence, cells, by, confidence, scored.sides, _runs(source, names, decide or {}), margin
+    )
     comparer = Comparer(
         evidence,
         cells,
@@ -292,7 +294,7 @@ def _runtime(told: Mapping[str, Any]) -> str | None:
     name = told.get("runtime")
     if not isinstance(name, str):
         return None
-    said = {k: v for k, v in sorted(told.items()) if k not in ("runtime", "threshold", "processor")}
+    said = {k: v for k, v in sorted(told.items()) if k not in ("runtime", "threshold", "processor", "digest")}
     options = [f"{k} {v}" for k, v in said.items() if isinstance(v, (str, int, float))]
     options += [
         f"{k} {v}" for part in said.values() if isinstance(part, Mapping) for k, v in sorted(part.items())

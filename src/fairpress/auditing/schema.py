@@ -21,6 +21,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
         "seeds": audit.seeds,
         "label": audit.label,
         "positive": audit.positive,
+        "positive_from": audit.positive_from,
         "classes": list(audit.classes),
         "weight": audit.weight,
         "baseline": audit.baseline,
@@ -35,6 +36,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
                 "runtime": m.runtime,
                 "threshold": m.threshold,
                 "degenerate": m.degenerate,
+                "digest": m.digest,
                 "overall": _rates(m.overall),
                 "groups": [_rates(g) for g in m.groups],
             }
@@ -47,6 +49,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
         "comparisons": {
             c.compressed: {
                 "verdict": c.verdict,
+                "void": c.void,
                 "disparate": c.disparate,
                 "headline": c.headline,
                 "overall": _group(c.overall),
@@ -66,6 +69,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
             for c in audit.comparisons
         },
         "notes": list(audit.notes),
+        "warnings": list(audit.warnings),
         "provenance": dict(audit.provenance),
     }
 

@@ -37,7 +37,7 @@ def pair_sum_bounds(
             half += c * (x.value.size - 1) * float(x.se.sum())
     else:
         # A sum over thousands of groups hardly varies.
-        draws = _DRAWS if families[0].value.size <= _MANY_GROUPS else _FEWER_DRAWS
+        draws = _DRAWS if max(x.value.size for x in families) <= _MANY_GROUPS else _FEWER_DRAWS
         noise = np.zeros(draws)
         for x in families:
             step = max(1, _AT_ONCE // x.value.size)

@@ -25,6 +25,7 @@ def summary(audit: Audit, model: str) -> dict[str, Any]:
         "baseline": audit.baseline,
         "compressed": model,
         "verdict": found.verdict,
+        "void": found.void,
         "disparate": found.disparate,
         "headline": found.headline,
         "margin": audit.margin,
@@ -34,6 +35,8 @@ def summary(audit: Audit, model: str) -> dict[str, Any]:
         "seeds": audit.seeds,
         "label": audit.label,
         "positive": audit.positive,
+        "positive_from": audit.positive_from,
+        "warnings": list(audit.warnings),
         "attributes": list(audit.attributes),
         "groups": [
             {
@@ -52,10 +55,12 @@ def summary(audit: Audit, model: str) -> dict[str, Any]:
 def in_words(found: dict[str, Any]) -> list[str]:
     """Return the lines that `fairpress show` prints of an embedded summary."""
     lines = [
-        f"audited against {found['baseline']}: {found['verdict']}"
-        + (", and some groups pay more than others" if found["disparate"] else ""),
+        f"audited against {found['baseline']}: {found['verdict'].replace('_', ' ')}"
+        + (", unevenly" if found["disparate"] else ""),
+        *(f"  ! {line}" for line in found.get("warnings", ())),
         f"  {found['headline']}",
-        f"  {found['rows']:,} rows, by {', '.join(found['attributes'])}; margin {100 * found['margin']:g} points",
+        f"  {found['rows']:,} rows, by {', '.join(found['attributes'])}; margin {100 * found['margin']:g} points"
+        + (f"; positive class: {found['positive']}" if found["positive"] is not None else ""),
     ]
     for group in found["groups"]:
         if group["verdict"] in ("harm", "loss"):

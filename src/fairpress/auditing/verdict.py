@@ -20,7 +20,7 @@ Key = TypeVar("Key", bound=tuple[str, ...])
 
 JUDGED_BINARY: tuple[str, ...] = ("accuracy", "tpr", "fpr")
 JUDGED_MULTICLASS: tuple[str, ...] = ("accuracy",)
-WORST_FIRST: tuple[Verdict, ...] = ("harm", "loss", "inconclusive", "not_estimable", "no_harm")
+WORST_FIRST: tuple[Verdict, ...] = ("harm", "void", "loss", "inconclusive", "not_estimable", "no_harm")
 
 
 def floor_rows(margin: float = 0.02, confidence: float = 0.95) -> int:
@@ -117,7 +117,7 @@ def group_verdicts(judged: Sequence[NDArray[np.object_]]) -> NDArray[np.object_]
 
 
 def overall_verdict(groups: ArrayLike) -> Verdict:
-    """Return the verdict of an attribute or an artifact: the worst over its estimable groups.
+    """Return the verdict of an attribute: the worst over its estimable groups.
 
     Groups that are ``not_estimable`` are left out, for the caller to name; when none is left the verdict is
     ``not_estimable``. Never counted as fair.
@@ -127,6 +127,18 @@ def overall_verdict(groups: ArrayLike) -> Verdict:
         if verdict in found and verdict != "not_estimable":
             return verdict
     return "not_estimable"
+
+
+def artifact_verdict(everybody: Verdict, groups: ArrayLike) -> Verdict:
+    """Return the verdict of an artifact: the worst over everybody, as one more group, and the groups.
+
+    Where no group at all has the rows to be judged, everybody counts only where it loses: "no harm" on average says nothing
+    about any of them.
+    """
+    found = overall_verdict(groups)
+    if found == "not_estimable" and everybody not in ("harm", "loss"):
+        return found
+    return overall_verdict(np.append(np.asarray(groups, dtype=object).ravel(), everybody))
 
 
 def judge_excess(

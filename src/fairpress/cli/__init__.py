@@ -19,31 +19,64 @@ from fairpress.cli import (  # noqa: F401  each adds its commands
     studies,
     training,
 )
-from fairpress.cli.program import FAILED_TRIALS, WRONG_INPUT, app
+from fairpress.cli.program import (
+    BROKEN_PIPE,
+    FAILED_TRIALS,
+    UNEXPECTED,
+    WRONG_INPUT,
+    app,
+    close_output,
+    discard_output,
+)
 from fairpress.core.errors import FairpressError, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
-    0 done, 1 a gate failed, 2 wrong input, 3 some trials failed, 130 or 143 interrupted (SIGINT, SIGTERM).
+    0 done, 1 a gate failed, 2 wrong input, 3 some trials failed, 70 an unexpected error, 130 or 143 interrupted (SIGINT,
+    SIGTERM). A reader that goes away (``| head``) changes nothing; where the work itself ends by it, the code is 141.
     """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    code = _run(given)
+    close_output()
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        code = app(
-            sys.argv[1:] if arguments is None else list(arguments),
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
-    except (UserError, CycloptsError) as error:
-        sys.stderr.write(f"fairpress: {error}\n")
-        code = WRONG_INPUT
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        from fairpress.cli.mistakes import sentence
+
+        return _refused(sentence(error))
+    except UserError as error:
+        return _refused(str(error))
     except FairpressError as error:
-        sys.stderr.write(f"fairpress: {error}\n")
-        code = FAILED_TRIALS
+        _complain(f"fairpress: {error}\n")
+        return FAILED_TRIALS
+    except BrokenPipeError:
+        discard_output()
+        return BROKEN_PIPE
     except KeyboardInterrupt as error:
-        sys.stderr.write(
-            "fairpress: interrupted; finished work is kept, the same command goes on from there.\n"
-        )
-        code = getattr(error, "exit_code", 130)
-    sys.exit(code if isinstance(code, int) else 0)
+        _complain("fairpress: interrupted; finished work is kept, the same command goes on from there.\n")
+        return int(getattr(error, "exit_code", 130))
+    except Exception as error:  # exit code 1 would say that a gate failed
+        from fairpress.cli.crash import report
+
+        _complain(report(error, arguments))
+        return UNEXPECTED
+    return code if isinstance(code, int) else 0
+
+
+def _refused(sentence: str) -> int:
+    _complain(f"fairpress: {sentence}\n")
+    return WRONG_INPUT
+
+
+def _complain(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except BrokenPipeError:
+        pass

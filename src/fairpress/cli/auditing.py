@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from fairpress.cli.program import FAILED_GATE, app, listed, say, show_audit
+from fairpress.cli.outputs import require_places, tell
+from fairpress.cli.program import FAILED_GATE, app, listed, say, show_audit, write_out
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.places import require_file
 
-GATES = {"harm": {"harm", "loss"}, "inconclusive": {"inconclusive"}, "not_estimable": {"not_estimable"}}
 FEW = 5
+MOST_COLUMNS = 20
 
 _PLAIN = {"negative": "", "show_default": False}
 Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False, **_PLAIN)]
@@ -27,7 +28,7 @@ def audit(
     table: str,
     /,
     *,
-    by: str,
+    by: Text = "",
     label: str = "label",
     baseline: str | None = None,
     compressed: Text = "",
@@ -55,6 +56,8 @@ def audit(
     embed: Repeated = (),
     card: Repeated = (),
     fail_on: Text = "",
+    require: Repeated = (),
+    force: Flag = False,
     json_: Annotated[bool, Parameter("--json", **_PLAIN)] = False,
 ) -> int:
     """Audit a table of predictions (Parquet or CSV) from any framework.
@@ -77,12 +80,12 @@ def audit(
     decide
         Make a model from a numeric score: 'base=decile_score>=5'. May be repeated.
     positive
-        The class that rates speak of; by default 1, yes or true. With more than two classes and none named,
-        accuracy and flips only.
+        The class that rates speak of; by default the one that `predict` recorded, or 1, yes or true. With more than two
+        classes and none named, accuracy and flips only.
     margin
         A loss above this is harm; 0.02 is two points.
     confidence
-        Of all intervals.
+        Confidence level of all intervals.
     metrics
         The losses that are judged, of accuracy,tpr,fpr; all by default.
     weight
@@ -125,12 +128,20 @@ def audit(
         Write a model card with what the audit says into a model folder, as README.md: 'int8=int8/'; or, where
         predictions are all you have, into a file: 'int8=int8.md'. May be repeated.
     fail_on
-        Exit with 1 on these verdicts, comma-separated: harm (which includes a shown loss), inconclusive,
-        not_estimable (too few rows in every group).
+        Exit with 1 on these findings, comma-separated: harm, loss (a loss or harm), inconclusive, not-assessed (some
+        group lacks rows for some metric). A void comparison, of a model that has nothing to lose, fails under each.
+    require
+        Groups that must be assessed, else exit with 1: 'race=Black,sex=Female', or 'sex*race=Female,Black' for an
+        intersection. May be repeated.
+    force
+        Write a card or a summary into a folder that does not seem to be the model's, or in place of a file that
+        fairpress did not write.
     json_
         Print audit.json instead of tables.
     """
     from fairpress import api, audits
+    from fairpress.auditing.gates import failures, gates_of, required_groups
+    from fairpress.runtime.artifact import Artifact
 
     decisions = dict(
         _assigned(text, "--decide", "model=column>=number, such as base=decile_score>=5") for text in decide
@@ -138,23 +149,34 @@ def audit(
     edges = {
         name: _numbers(name, text) for name, text in (_assigned(b, "--bins", "attribute=25,45") for b in bins)
     }
-    gates = set(listed(fail_on))
-    strange = sorted(gates - set(GATES))
-    if strange:
-        raise UserError(f"--fail-on takes {', '.join(GATES)}, not {strange[0]!r}.")
-    if four_fifths and json_:
+    gates = gates_of(fail_on)
+    if not listed(by):
         raise UserError(
-            "--four-fifths prints tables, and --json prints audit.json only; leave one of them out."
+            f"name the sensitive attributes with --by, e.g. --by sex,age_group.{_columns_of(table)}"
         )
+    if four_fifths and json_:
+        raise UserError("--four-fifths prints tables, and --json prints audit.json only; use one of them.")
     if baseline is None and len(decisions) == 1:
         baseline = next(iter(decisions))
     if baseline is None:
         raise UserError("name the baseline's column with --baseline.")
-    for place in (export_cells, html, markdown, latex):
-        if place is not None:
-            require_file(place)
     names = [baseline, *listed(compressed)]
+    _require_commas(names[1:], table)
+    if (gates or require) and not names[1:]:
+        option = "--fail-on" if gates else "--require"
+        raise UserError(
+            f"{option} needs a compressed model to decide on; name it with --compressed, such as --compressed int8."
+        )
     embedded, cards = _models(embed, "--embed", names), _models(card, "--card", names)
+    outputs = {"--export-cells": export_cells, "--html": html, "--markdown": markdown, "--latex": latex}
+    require_places(
+        [
+            *((option, str(place)) for option, place in outputs.items() if place is not None),
+            *(("--card", audits.card_file(place)) for _, place in cards),
+        ],
+        [table, *merge, *([pair_from] if pair_from is not None else [])],
+        force,
+    )
     source: Any = [table, *merge] if merge else table
     asked: dict[str, Any] = {
         "label": label,
@@ -168,15 +190,14 @@ def audit(
     if export_cells is not None:
         if subject is not None or seed_column is not None:
             raise UserError(
-                "cells know no people and no seeds; leave --export-cells out with --subject or --seed-column."
+                "a table of cells has neither people nor seeds; use --export-cells without --subject and --seed-column."
             )
         source, rows = api.export_cells(source, export_cells, **asked, **rows), {}
         few = sum(n < FEW for n in source["fairpress.rows"].to_pylist())
-        if not json_:
-            say(
-                f"{export_cells}: {source.num_rows:,} cells; {few:,} stand for fewer than {FEW} rows.",
-                markup=False,
-            )
+        tell(
+            f"written: {export_cells}, {source.num_rows:,} cells; {few:,} stand for fewer than {FEW} rows.",
+            json_,
+        )
     report = api.audit(
         source,
         **asked,
@@ -194,6 +215,12 @@ def audit(
     )
     asked_of_scores: dict[str, Any] = {k: asked[k] for k in ("label", "by", "positive")}
     asked_of_scores |= {k: rows[k] for k in ("bins", "missing") if k in rows} | {"confidence": confidence}
+    required = required_groups(require, report)
+    for name, folder in embedded:
+        audits.require_same(folder, Artifact.load(folder), report, name, force=force)
+    for name, target in cards:
+        if not audits.is_card_file(target):
+            audits.require_same(target, Artifact.load(target), report, name, force=force)
     if html is not None:
         report.to_html(html, title=f"Audit of {Path(table).name}")
     if markdown is not None:
@@ -201,11 +228,11 @@ def audit(
     if latex is not None:
         report.to_latex(latex)
     for name, folder in embedded:
-        audits.embed_audit(folder, report, name)
+        audits.embed_audit(folder, report, name, force=force)
     for name, target in cards:
-        audits.write_card(target, report, name)
+        audits.write_card(target, report, name, force=force)
     if json_:
-        print(json.dumps(report.to_dict(), indent=1, allow_nan=False))  # noqa: T201
+        write_out(json.dumps(report.to_dict(), indent=1, allow_nan=False))
     else:
         show_audit(report)
         if four_fifths:
@@ -214,8 +241,40 @@ def audit(
                 scoring = audits.scoring_ratios(source, model.name, **asked_of_scores)
                 if scoring:
                     say(scoring, markup=False, soft_wrap=True)
-    failing = set().union(*(GATES[g] for g in gates))
-    return FAILED_GATE if any(c.verdict in failing for c in report.comparisons) else 0
+    written = [html, markdown, latex, *(audits.card_file(place) for _, place in cards)]
+    for place in [
+        *(str(w) for w in written if w is not None),
+        *(str(Path(f) / "model.onnx") for _, f in embedded),
+    ]:
+        tell(f"written: {place}", json_)
+    reasons = failures(report, gates, required)
+    for reason in reasons:
+        tell(f"gate failed: {reason}", True)
+    return FAILED_GATE if reasons else 0
+
+
+def _columns_of(table: str) -> str:
+    """Return the sentence that lists a table's columns; nothing where it cannot be read."""
+    columns = _columns(table)
+    shown = ", ".join(columns[:MOST_COLUMNS]) + (", …" if len(columns) > MOST_COLUMNS else "")
+    return f" Columns in this table: {shown}." if columns else ""
+
+
+def _columns(table: str) -> list[str]:
+    from fairpress.auditing.run import open_source
+    from fairpress.auditing.warehouse import is_address
+
+    return [] if is_address(table) else list(open_source(table).columns)
+
+
+def _require_commas(names: Sequence[str], table: str) -> None:
+    """Raise UserError where several models are written as one: with blanks or semicolons between them."""
+    for name in names:
+        parts = name.replace(";", " ").split()
+        if len(parts) > 1:
+            columns = {c.partition(".score")[0] for c in _columns(table)}
+            if name not in columns and any(part in columns for part in parts):
+                raise UserError(f"separate models with commas: --compressed {','.join(parts)}.")
 
 
 def _assigned(text: str, option: str, form: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from fairpress.auditing.result import Audit
 
 FAILED_GATE, WRONG_INPUT, FAILED_TRIALS = 1, 2, 3
+UNEXPECTED, BROKEN_PIPE = 70, 141
 
 app = App(
     name="fairpress",
@@ -46,7 +48,40 @@ def show_audit(report: Audit) -> None:
 
 
 def say(what: Any, **options: Any) -> None:
+    """Print on standard output; a reader that has gone away does not end the work, and changes no exit code."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False, soft_wrap=False)
+    class Patient(Console):
+        def on_broken_pipe(self) -> None:
+            discard_output()
+
+    console = Patient(width=None if sys.stdout.isatty() else 100, highlight=False, soft_wrap=False)
     console.print(what, **options)
+
+
+def write_out(text: str) -> None:
+    """Write text as it is on standard output, such as JSON; a reader that has gone away changes no exit code."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+
+
+def discard_output() -> None:
+    """Send what is still printed nowhere, because nobody reads it; Python complains at its end otherwise."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):
+        return
+
+
+def close_output() -> None:
+    """Write what is buffered; after this, nothing is left that could fail when Python ends."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+    except (OSError, ValueError):
+        return

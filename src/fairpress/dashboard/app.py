@@ -17,6 +17,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
+from fairpress.auditing.result import Verdict
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
 from fairpress.dashboard import live
@@ -216,8 +217,13 @@ def _number(request: Request, key: str) -> int:
 
 @lru_cache(maxsize=128)
 def _drawn(rows: tuple[Compared, ...], group: str, margin: float) -> str:
-    lines = [Line(_line(r), r.loss, r.verdict) for r in rows[:MOST_GROUPS]]
+    lines = [Line(_line(r), r.loss, _verdict(r)) for r in rows[:MOST_GROUPS]]
     return forest_of(lines, margin, "accuracy", f"what {group} loses")
+
+
+def _verdict(row: Compared) -> Verdict:
+    """Return the verdict whose mark a row has: no green where groups were not assessed."""
+    return "inconclusive" if row.verdict == "no_harm" and row.lacking else row.verdict
 
 
 def _line(row: Compared) -> str:

@@ -46,7 +46,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Compared:
-    """What one model loses against another in one group, or over everybody."""
+    """What one model loses against another in one group, or over everybody; `lacking` of `groups` were not assessed."""
 
     section: str
     part: str
@@ -59,6 +59,8 @@ class Compared:
     loss: Estimate
     lose: float
     gain: float
+    lacking: int = 0
+    groups: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def _row(
     loss = next(x for x in group["losses"] if x["metric"] == "accuracy")["estimate"]
     flips, values = group["flips"], group["values"]
     n = flips["n"] or 1
+    every = [] if values else [g["verdict"] for a in found["attributes"] for g in a["groups"]]
     return Compared(
         title,
         part,
@@ -158,6 +161,8 @@ def _row(
         ),
         1000 * flips["right_to_wrong"] / n,
         1000 * flips["wrong_to_right"] / n,
+        every.count("not_estimable"),
+        len(every),
     )
 
 

@@ -68,8 +68,9 @@ def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
                     {
                         "row": _cut(label if several else group_name(g.values)),
                         "recipe": _cut(c.compressed, 34),
-                        "loss": value,
-                        "text": f"{value:+.1f} {SYMBOL[verdict]}".replace("-", "−"),
+                        # The strongest colour must not be that of the smallest group.
+                        "loss": 0.0 if verdict == "not_estimable" else value,
+                        "text": f"{value:+z.1f} {SYMBOL[verdict]}".replace("-", "−"),
                     }
                 )
     if not rows:

@@ -15,7 +15,7 @@ from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.latex import environment
 from fairpress.reporting.latex import escape as tex
-from fairpress.reporting.words import WORD, points, share, size
+from fairpress.reporting.words import points, share, size, verdict
 
 FORMS = (".svg", ".png", ".pdf", ".html")
 
@@ -117,7 +117,7 @@ class Compared:
                     "accuracy": share(accuracy[name]),
                     "flips": "–" if row["flips"] is None else f"{100 * row['flips']:.1f} %",
                     "worst": worst,
-                    "verdict": "baseline" if compared is None else WORD[compared.verdict],
+                    "verdict": "baseline" if compared is None else verdict(compared).split(" ", 1)[1],
                 }
             )
         return found

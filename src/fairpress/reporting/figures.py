@@ -18,6 +18,7 @@ from fairpress.reporting.words import METRIC, SYMBOL, WORD
 MOST_GROUPS = 60
 COLOUR: Mapping[Verdict, str] = {
     "harm": "#b42318",
+    "void": "#7a271a",
     "loss": "#d9480f",
     "inconclusive": "#946200",
     "not_estimable": "#667085",
@@ -25,6 +26,7 @@ COLOUR: Mapping[Verdict, str] = {
 }
 SHAPE: Mapping[Verdict, str] = {
     "harm": "cross",
+    "void": "square",
     "loss": "triangle-down",
     "inconclusive": "diamond",
     "not_estimable": "stroke",
@@ -84,9 +86,11 @@ def forest_of(lines: Sequence[Line], margin: float, lost: str, about: str) -> st
     for row in rows:
         row["low"], row["high"] = (float(np.clip(row[k], *frame)) for k in ("low", "high"))
     rows = [{**row, "loss": row["loss"] if frame[0] <= row["loss"] <= frame[1] else None} for row in rows]
-    verdicts = [f"{SYMBOL[v]} {WORD[v]}" for v in COLOUR]
-    colours = alt.Scale(domain=verdicts, range=list(COLOUR.values()))
-    shapes = alt.Scale(domain=verdicts, range=list(SHAPE.values()))
+    # Hardly any comparison is void.
+    legend = [v for v in COLOUR if v != "void" or any(line.verdict == "void" for line in lines)]
+    verdicts = [f"{SYMBOL[v]} {WORD[v]}" for v in legend]
+    colours = alt.Scale(domain=verdicts, range=[COLOUR[v] for v in legend])
+    shapes = alt.Scale(domain=verdicts, range=[SHAPE[v] for v in legend])
     y = alt.Y("group:N", sort=order, title=None, axis=alt.Axis(labelLimit=330))
     scale = alt.Scale(domain=list(frame), nice=False)
     base = alt.Chart(alt.Data(values=rows))

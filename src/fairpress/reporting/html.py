@@ -135,6 +135,8 @@ def render(
         notes=list(dict.fromkeys([*notes, *(n for s in sections for n in s.audit.notes)])),
         figures=draw(sections) if figures is None else figures,
         tradeoff=tradeoff,
+        # One number has one interval: that of the section "Size, accuracy, bias" is the sharper one.
+        summed=[] if tradeoff is None else tradeoff.attributes,
         tw=tradeoff_words,
         claims=claims,
         charts=charts,
@@ -164,7 +166,7 @@ def overview_charts(sections: Sequence[Section]) -> list[Drawn]:
         what = "the worst group's loss" if len(told) > 1 else "points of accuracy lost"
         text = (
             f"Who pays for what: {what} (red and positive = worse), with the verdict's sign: ✖ harm, ▼ loss, "
-            "? inconclusive, – too few rows, ✔ no harm."
+            "? inconclusive, – not assessed, ✔ no harm."
         )
         found.append(Drawn("heatmap", heat, text))
     for i, (label, audit) in enumerate(told):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fairpress.auditing.result import Audit
 from fairpress.auditing.sentences import group_name
 from fairpress.core.estimate import Estimate
+from fairpress.reporting import words
 from fairpress.reporting.words import METRIC, WORD, points
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ _SPECIAL = {
 
 def render(audit: Audit) -> str:
     """Return a table per compressed model, ready for ``\\input``; it needs the package booktabs."""
-    return _template().render(audit=audit, tex=escape, name=group_name, cell=cell, WORD=WORD, METRIC=METRIC)
+    return _template().render(
+        audit=audit, tex=escape, name=group_name, cell=cell, WORD=WORD, METRIC=METRIC, words=words
+    )
 
 
 def render_study(

@@ -15,8 +15,11 @@ from fairpress.reporting.words import (
     WORD,
     meaning,
     points,
+    positive,
     rows_needed,
     share,
+    verdict,
+    warnings,
     who_pays,
     worst_loss,
 )
@@ -43,10 +46,12 @@ def _lines(audit: Audit) -> Iterator[str]:
     people = f" about {audit.subjects:,} people" if audit.subjects else ""
     yield f"### Who pays for the compression? {audit.rows:,} rows{people}{seeds}"
     yield ""
-    for model in audit.models:
-        if model.degenerate:
-            yield f"> **{escape(model.degenerate)}**"
-            yield ""
+    for line in warnings(audit):
+        yield f"> **{escape(line)}**"
+        yield ""
+    if audit.positive is not None:
+        yield escape(positive(audit))
+        yield ""
     for comparison in audit.comparisons:
         yield from _comparison(audit, comparison)
     if not audit.comparisons:
@@ -56,12 +61,12 @@ def _lines(audit: Audit) -> Iterator[str]:
 
 
 def _comparison(audit: Audit, comparison: Comparison) -> Iterator[str]:
-    verdict = comparison.verdict
-    uneven = ", and some groups pay more than others" if comparison.disparate else ""
+    uneven = ", unevenly" if comparison.disparate else ""
     name, base = escape(comparison.compressed), escape(audit.baseline)
-    yield f"**{SYMBOL[verdict]} {name} against {base}: {WORD[verdict]}{uneven}.** {escape(who_pays(comparison))}"
+    sign, word = verdict(comparison).split(" ", 1)
+    yield f"**{sign} {name} against {base}: {word}{uneven}.** {escape(comparison.headline)}"
     yield ""
-    yield escape(meaning(verdict, audit.margin))
+    yield escape(f"{who_pays(comparison, audit)} {meaning(comparison, audit)}")
     yield ""
     groups = sorted((g for a in comparison.attributes for g in a.groups), key=_worst_first)
     yield from _table([comparison.overall, *groups[:SHOWN]], audit)

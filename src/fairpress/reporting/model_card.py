@@ -10,7 +10,18 @@ from fairpress.auditing.result import Audit, Comparison, GroupComparison, GroupR
 from fairpress.auditing.sentences import group_name
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.reporting.markdown import escape
-from fairpress.reporting.words import METRIC, SYMBOL, WORD, meaning, points, share, who_pays
+from fairpress.reporting.words import (
+    METRIC,
+    SYMBOL,
+    WORD,
+    meaning,
+    points,
+    positive,
+    share,
+    verdict,
+    warnings,
+    who_pays,
+)
 
 RATES = ("accuracy", "tpr", "fpr", "selection_rate")
 
@@ -47,13 +58,17 @@ def model_card(
         raise UserError(f"the audit has no model {model!r}." + did_you_mean(model, list(found)))
     rates = found[model]
     compared = next((c for c in audit.comparisons if c.compressed == model), None)
-    parts = [_front(audit, model, dataset, task), f"# {escape(model)}\n", *_verdict(audit, compared)]
+    parts = [_front(audit, model, dataset, task), f"# {escape(model)}\n"]
+    parts += [f"> **{escape(line)}**\n" for line in warnings(audit)]
+    parts += _verdict(audit, compared)
+    if audit.positive is not None:
+        parts.append(f"{escape(positive(audit))}\n")
     parts += ["## Group by group\n", _table(audit, [rates.overall, *rates.groups], compared)]
     parts += ["## What it is\n", *_facts(audit, dataset, facts or {}), "## Limits\n"]
     limits = [
         "A label can be biased itself. Where groups differ in base rates, error rates and predictive values cannot all be "
         "equal.",
-        "A group with too few rows is named and never counted as fair.",
+        "A group with too few rows is named as not assessed, and never counted as fair.",
         *audit.notes,
         *notes,
     ]
@@ -95,11 +110,11 @@ def _front(audit: Audit, model: str, dataset: str, task: str) -> str:
 def _verdict(audit: Audit, compared: Comparison | None) -> list[str]:
     if compared is None:
         return [f"The baseline of an audit of {audit.rows:,} test rows: what others are compared with.\n"]
-    uneven = ", and some groups pay more than others" if compared.disparate else ""
+    uneven = ", unevenly" if compared.disparate else ""
     return [
-        f"**{SYMBOL[compared.verdict]} {WORD[compared.verdict]}**, against {escape(audit.baseline)}{uneven}.\n",
-        f"**Who pays:** {escape(who_pays(compared))}\n",
-        f"**What to do:** {escape(meaning(compared.verdict, audit.margin))}\n",
+        f"**{verdict(compared)}**, against {escape(audit.baseline)}{uneven}. {escape(compared.headline)}\n",
+        f"**Who pays:** {escape(who_pays(compared, audit))}\n",
+        f"**What to do:** {escape(meaning(compared, audit))}\n",
     ]
 
 

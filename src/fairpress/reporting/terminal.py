@@ -14,16 +14,20 @@ from fairpress.reporting.words import (
     METRIC,
     SYMBOL,
     WORD,
-    degenerate,
     exemplars,
     gravest,
     left_out,
     meaning,
     moved,
     points,
+    positive,
     rows_needed,
     seed_tests,
     share,
+    tone,
+    unassessed,
+    verdict,
+    warnings,
     who_pays,
 )
 
@@ -32,12 +36,18 @@ if TYPE_CHECKING:
 
 _STYLE: dict[Verdict, str] = {
     "harm": "bold red",
+    "void": "bold red",
     "loss": "red",
     "inconclusive": "yellow",
     "not_estimable": "dim",
     "no_harm": "green",
 }
-MOST_GROUPS = 100
+MOST_GROUPS, WIDEST_WORD = 100, 16
+_RATES = (
+    ("accuracy", "accuracy"),
+    ("FPR", "fpr"),
+    ("FNR", "fnr"),
+)  # with three classes and none named, accuracy only
 _TITLE = {"accuracy": "accuracy lost", "tpr": "TPR lost", "fpr": "FPR gained"}
 
 
@@ -60,7 +70,12 @@ def render(audit: Audit) -> Iterator[RenderableType]:
 
     size = f"{audit.rows:,} rows" + (f" × {audit.seeds} seeds" if audit.seeds else "")
     yield Text(f"{size}; margin {100 * audit.margin:g} points; {audit.confidence:.0%} intervals", style="dim")
-    for line in degenerate(audit):
+    if audit.positive is not None:
+        yield Text(
+            clean(positive(audit)),
+            style="dim" if audit.positive_from in ("option", "table", None) else "yellow",
+        )
+    for line in warnings(audit):
         yield Text(f"! {clean(line)}", style="bold yellow")
     if not audit.comparisons:
         yield _rates(audit)
@@ -77,20 +92,25 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
     from rich.table import Table
     from rich.text import Text
 
-    v = comparison.verdict
-    disparate = {True: ", unevenly", False: "", None: ""}[comparison.disparate]
+    uneven = ", unevenly" if comparison.disparate else ""
     title = f"{clean(comparison.compressed)} against {clean(audit.baseline)}: "
-    yield Text.assemble((title, "bold"), (f"{SYMBOL[v]} {WORD[v]}{disparate}", _STYLE[v]))
-    yield Text(f"Who pays: {clean(who_pays(comparison))}")
-    yield Text(f"{clean(comparison.headline)}. {meaning(v, audit.margin)}")
+    yield Text.assemble((title, "bold"), (f"{verdict(comparison)}{uneven}", _STYLE[tone(comparison)]))
+    answer = [Text(f"Who pays: {clean(who_pays(comparison, audit))}"), Text(clean(comparison.headline))]
+    # What was not assessed comes before what was found.
+    yield from answer if comparison.void is None and not unassessed(comparison) else reversed(answer)
+    yield Text(meaning(comparison, audit))
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    table.add_column("group", ratio=1, overflow="fold")
+    every = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
+    parts = [part for g in every for part in clean(" ".join([*g.values.values(), "everybody"])).split()]
+    table.add_column("group", ratio=1, overflow="fold", min_width=min(WIDEST_WORD, max(map(len, parts))))
     table.add_column("n", justify="right")
     for i, metric in enumerate(audit.metrics):
         table.add_column(_TITLE[metric], justify="right", no_wrap=i == 0)
     table.add_column("of 1,000 lose/gain", justify="right", max_width=9)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("n needed", justify="right", max_width=9)
+    needed = any(map(rows_needed, every))
+    if needed:
+        table.add_column("n needed", justify="right", max_width=7)
     for heading, groups in [
         ("", (comparison.overall,)),
         *((a.attribute, a.groups) for a in comparison.attributes),
@@ -110,7 +130,7 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
                 *losses,
                 f"{group.flips.right_to_wrong * per:.0f}/{group.flips.wrong_to_right * per:.0f}",
                 Text(f"{SYMBOL[group.verdict]} {WORD[group.verdict]}", style=_STYLE[group.verdict]),
-                rows_needed(group),
+                *([rows_needed(group)] if needed else []),
             )
     yield table
     for attribute in comparison.attributes:
@@ -161,13 +181,12 @@ def _rates(audit: Audit) -> RenderableType:
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for name in ("group", "n", "accuracy", "FPR", "FNR"):
+    shown = [(n, r) for n, r in _RATES if all(r in m.overall.rates for m in audit.models)]
+    for name in ("group", "n", *(n for n, _ in shown)):
         table.add_column(name, justify="left" if name == "group" else "right")
 
     def row(group: GroupRates) -> None:
-        cells = [
-            share(group.rates[r]) if group.rates[r].estimable else "–" for r in ("accuracy", "fpr", "fnr")
-        ]
+        cells = [share(group.rates[r]) if group.rates[r].estimable else "–" for _, r in shown]
         table.add_row(Text(clean(group_name(group.values))), f"{group.n:,.0f}", *cells)
 
     for model in audit.models:

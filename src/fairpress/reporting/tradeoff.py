@@ -12,6 +12,7 @@ from fairpress.reporting.lean import lean
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+BASELINE = "fp32"
 OURS, THEIRS = "ours", "published"
 SOURCES = ("baseline", "pruned", "its placebo", "dense, equal accuracy", "published")
 COLOURS = ("#475467", "#b42318", "#1570ef", "#946200", "#98a2b3")
@@ -85,7 +86,7 @@ def by_chance(t: Tradeoff) -> str:
         change
         for m in t.models
         if not m["model"].startswith(("placebo", "checkpoint"))
-        for found in (m.get("against_baseline"), m.get("against_placebo"), m.get("control", {}).get("change"))
+        for found in (m.get("against_baseline"), m.get("against_placebo"), own_control(m).get("change"))
         for change in (found or {}).values()
         if change.get("low") is not None
     ]
@@ -95,6 +96,14 @@ def by_chance(t: Tradeoff) -> str:
         f"about {len(changes) / 20:.2g} of them would be called raised or lowered all the same; {called} are. One that "
         "stands alone, close to 0, is a reason to look again and no finding."
     )
+
+
+def own_control(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a model's dense control of equal accuracy; empty where that is the baseline itself."""
+    control: Mapping[str, Any] = model.get("control") or {}
+    weight = control.get("weight")
+    only = {1.0: control.get("above"), 0.0: control.get("below")}.get(weight) if weight is not None else None
+    return {} if only == BASELINE else control
 
 
 def control_words(model: Mapping[str, Any]) -> str:
@@ -185,7 +194,7 @@ def _bias_panel(t: Tradeoff, attribute: str, pruned: Sequence[Mapping[str, Any]]
         ]
         if m["placebo"] in by_name:
             points.append((x - 1.2, "its placebo", by_name[m["placebo"]]["bias"][attribute]))
-        if "bias" in m.get("control", {}):
+        if "bias" in own_control(m):
             points.append((x + 1.2, "dense, equal accuracy", m["control"]["bias"][attribute]))
         if (v := t.theirs("bias", attribute, m["model"])) is not None:
             points.append((x, THEIRS, {"value": v}))
@@ -262,7 +271,7 @@ def _mark(model: Mapping[str, Any], attribute: str) -> str:
     out = ""
     for key, sign in (("against_baseline", ""), ("against_placebo", "p")):
         out += _arrow(model.get(key, {}).get(attribute), sign)
-    return out + _arrow(model.get("control", {}).get("change", {}).get(attribute), "a")
+    return out + _arrow(own_control(model).get("change", {}).get(attribute), "a")
 
 
 def _arrow(change: Mapping[str, Any] | None, sign: str) -> str:

@@ -82,6 +82,8 @@ def predictions(
         probability, threshold, facts = _scores(name, model, dataset, index, runtime, progress)
         two = dataset.task.positive is not None and len(classes) == 2
         ran[name] = {**facts, "threshold": threshold if two else None}
+        if isinstance(model, Artifact):
+            ran[name] = {**ran[name], "digest": model.digest}
         if two:
             positive = classes.tolist().index(dataset.task.positive)
             scores = probability[:, positive]

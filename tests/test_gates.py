@@ -1,0 +1,259 @@
+"""The gate on the command line: what exits how, what is printed where, and that nothing of the user's is overwritten."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairpress import cli
+
+BASE = ["--baseline", "fp32", "--by", "group"]
+GATE = [*BASE, "--compressed", "int8"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A table of which one group of eight people is too small, and a model that changes next to nothing."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(3)
+    label = rng.integers(0, 2, 4008)
+    old = np.where(rng.random(4008) < 0.1, 1 - label, label)
+    names = np.array(["moon", "star"])
+    table = pd.DataFrame({"label": names[label], "fp32": names[old], "int8": names[old]})
+    table["group"] = ["a"] * 2000 + ["b"] * 2000 + ["few"] * 8
+    table.to_csv("t.csv", index=False)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, capsys):
+    def command(*arguments, code=0):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["audit", "t.csv", *arguments])
+        said = capsys.readouterr()
+        assert stop.value.code == code, said
+        return said
+
+    return command
+
+
+def outputs(run):
+    run(*GATE, "--html", "o.html", "--markdown", "o.md", "--latex", "o.tex", "--card", "int8=card.md")
+    found = {name: Path(name).read_text(encoding="utf-8") for name in ("o.html", "o.md", "o.tex", "card.md")}
+    found["terminal"] = run(*GATE).out
+    found["json"] = json.loads(run(*GATE, "--json").out)["comparisons"]["int8"]["headline"]
+    return {name: " ".join(text.split()) for name, text in found.items()}
+
+
+def test_every_output_names_the_group_that_was_not_assessed_in_its_headline(run):
+    for name, text in outputs(run).items():
+        assert "No harm in the 2 of 3 groups that could be assessed." in text, name
+        assert "Not assessed, too few people: group = few (8)." in text.replace("\\", ""), name
+        assert "Nobody" not in text, name
+        assert "may be shipped" not in text, name
+
+
+def test_no_output_is_green_where_a_group_was_not_assessed(run):
+    run(*GATE, "--html", "o.html")
+    page = Path("o.html").read_text(encoding="utf-8")
+    assert '<div class="card inconclusive">' in page
+    assert 'class="card no_harm"' not in page
+    assert '<tr role="row" class="inconclusive">' in page
+    assert "? no harm in 2 of 3 groups" in run(*GATE).out
+
+
+def test_every_output_says_which_class_is_positive(run):
+    for name, text in outputs(run).items():
+        if name != "json":
+            assert "TPR = share of 'star' found" in text.replace("&#39;", "'").replace("\\", ""), name
+
+
+def test_what_must_be_read_first_stands_above_the_verdict_in_every_output():
+    from dataclasses import replace
+
+    from fairpress import api, demonstration
+    from fairpress.auditing.summary import in_words, summary
+    from fairpress.reporting.model_card import model_card
+
+    table = demonstration.table(rows=1200)
+    report = replace(
+        api.audit(table, baseline="fp32", compressed=["int8"], by=["sex"]), warnings=("Read this first.",)
+    )
+    texts = [str(report), report.to_html(), report.to_markdown(), model_card(report, "int8")]
+    for text in texts:
+        assert (
+            0
+            <= text.index("Read this first.")
+            < text.index("Who pays" if text != texts[2] else "int8 against")
+        )
+    assert "Read this first." in report.to_latex()
+    assert "Read this first." in "\n".join(in_words(summary(report, "int8")))
+
+
+def test_the_gate_for_unassessed_groups_and_required_groups(run):
+    run(*GATE, "--fail-on", "harm,loss,inconclusive")
+    assert "gate failed" in run(*GATE, "--fail-on", "not-assessed", code=1).err
+    run(*GATE, "--require", "group=a,group=b")
+    assert "group = few (8)" in run(*GATE, "--require", "group=few", code=1).err
+    assert "no group 'few2'. Did you mean 'few'" in run(*GATE, "--require", "group=few2", code=2).err
+
+
+def test_a_gate_with_nothing_to_compare_is_wrong_input(run):
+    for option in (["--fail-on", "harm"], ["--require", "group=a"]):
+        assert "--compressed" in run(*BASE, *option, code=2).err
+
+
+def test_outputs_say_what_they_wrote_beside_what_is_parsed(run):
+    assert "written: o.html" in run(*GATE, "--html", "o.html").out
+    said = run(*GATE, "--html", "o.html", "--markdown", "o.md", "--json")
+    assert "written: o.html\nwritten: o.md\n" in said.err
+    json.loads(said.out)
+
+
+def test_an_input_and_another_output_are_never_overwritten(run, folder):
+    before = Path("t.csv").read_bytes()
+    assert "would overwrite the table" in run(*GATE, "--latex", "./t.csv", code=2).err
+    assert "both write same.md" in run(*GATE, "--markdown", "same.md", "--card", "int8=same.md", code=2).err
+    assert Path("t.csv").read_bytes() == before
+    assert [p.name for p in folder.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("README.md", ["--markdown", "README.md"]), ("paper.tex", ["--latex", "paper.tex"])]
+)
+def test_what_people_wrote_is_kept_unless_they_say_so(run, name, options):
+    Path(name).write_text("# Mine\n")
+    assert "was not written by fairpress" in run(*GATE, *options, code=2).err
+    assert Path(name).read_text() == "# Mine\n"
+    run(*GATE, *options, "--force")
+    run(*GATE, *options)  # what fairpress wrote, it may write again
+    assert Path(name).read_text() != "# Mine\n"
+
+
+def saved(folder, recipe):
+    import onnx
+    from onnx import numpy_helper
+
+    from fairpress.core.card import ModelCard
+    from fairpress.runtime.artifact import Artifact
+
+    weights = numpy_helper.from_array(np.eye(4, 2, dtype=np.float32), "w")
+    tensor = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "linear",
+        [tensor("x", onnx.TensorProto.FLOAT, ["batch", 4])],
+        [tensor("y", onnx.TensorProto.FLOAT, ["batch", 2])],
+        [weights],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    inputs = {"name": "x", "shape": [4], "columns": []}
+    card = ModelCard("y", ("moon", "star"), "star", {"name": "linear"}, inputs, recipe=recipe)
+    return Artifact(card, model.SerializeToString()).save(folder)
+
+
+def test_a_card_goes_into_the_folder_of_its_own_model_only(run, folder):
+    saved(folder / "int8", "int8")
+    saved(folder / "prune-80", "prune-80")
+    run(*GATE, "--card", "int8=int8")
+    for option in ("--card", "--embed"):
+        wrong = run(*GATE, option, "int8=prune-80", "--html", "o.html", code=2).err
+        assert "does not seem to be the model 'int8': its recipe is 'prune-80'" in wrong
+    assert not (folder / "prune-80" / "README.md").exists()
+    assert not (folder / "o.html").exists()
+    run(*GATE, "--card", "int8=prune-80", "--force")
+    (folder / "int8" / "README.md").write_text("my own notes\n")
+    assert "was not written by fairpress" in run(*GATE, "--card", "int8=int8", code=2).err
+    assert (folder / "int8" / "README.md").read_text() == "my own notes\n"
+
+
+def test_a_table_that_records_which_file_predicted_knows_its_folder(folder):
+    import pyarrow as pa
+
+    from fairpress import api
+    from fairpress.audits import write_card
+    from fairpress.core.errors import UserError
+    from fairpress.runtime.artifact import Artifact
+
+    place = saved(folder / "candidate", "prune-80")
+    digest = Artifact.load(place).digest
+    table = pa.Table.from_pandas(pd.read_csv("t.csv"), preserve_index=False)
+
+    def report(made_by):
+        told = json.dumps({"int8": {"runtime": "onnxruntime", "digest": made_by}})
+        marked = table.replace_schema_metadata({"fairpress.runtimes": told})
+        return api.audit(marked, baseline="fp32", compressed=["int8"], by=["group"])
+
+    write_card(place, report(digest), "int8")
+    with pytest.raises(UserError, match="not the one that made these predictions"):
+        write_card(place, report("0" * 64), "int8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--baseline", "fp32"],
+            "name the sensitive attributes with --by, e.g. --by sex,age_group. Columns in this table",
+        ),
+        ([*GATE, "--margin", "2"], "for 2 percentage points write 0.02"),
+        ([*GATE, "--margin", "0"], "must be greater than 0"),
+        ([*GATE, "--margin", "0,02"], "write a decimal point: --margin 0.02"),
+        ([*GATE, "--confidence", "95"], "did you mean 0.95?"),
+        (
+            ["fp32", "int8", "--by", "group"],
+            "unexpected arguments fp32 int8; models are named with --baseline",
+        ),
+        ([*BASE, "--compressed", "int8 int4"], "separate models with commas: --compressed int8,int4"),
+        ([*GATE, "--fail-on", "not_estimable"], "Did you mean 'not-assessed'"),
+        ([*GATE, "--fail-on", "losss"], "Did you mean 'loss'"),
+    ],
+)
+def test_wrong_input_names_the_cause_and_the_remedy(run, arguments, sentence):
+    assert sentence in run(*arguments, code=2).err
+
+
+def test_three_classes_and_nothing_compressed_have_their_accuracy(run):
+    table = pd.read_csv("t.csv")
+    table.loc[::3, ["label", "fp32"]] = "sun"
+    table.to_csv("t.csv", index=False)
+    assert "accuracy" in run(*BASE).out
+
+
+PIPED = "set -o pipefail; {python} -c 'from fairpress.cli import main; main()' audit t.csv {options} | head -{lines}"
+
+
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_a_broken_pipe_is_not_a_failed_gate(folder, options):
+    table = pd.concat([pd.read_csv("t.csv")] * 2).assign(group=[f"g{i % 800}" for i in range(8016)])
+    table.to_csv("t.csv", index=False)  # of more groups than a pipe holds
+    command = PIPED.format(python=sys.executable, options=f"{' '.join(GATE)} {options}", lines=1)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 141)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_an_unexpected_error_is_no_failed_gate_and_its_traceback_is_in_a_file(run, folder, monkeypatch):
+    from fairpress import api
+
+    def fails(*_, **__):
+        raise KeyError("fpr")
+
+    monkeypatch.setattr(api, "audit", fails)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
+    said = run(*GATE, code=70).err
+    assert "unexpected error (KeyError: 'fpr')" in said
+    assert "Traceback" not in said
+    (log,) = folder.glob("fairpress-error-*.log")
+    assert str(log) in said
+    assert "Traceback" in log.read_text(encoding="utf-8")
+    monkeypatch.setenv("FAIRPRESS_DEBUG", "1")
+    assert "Traceback" in run(*GATE, code=70).err
