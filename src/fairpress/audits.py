@@ -12,7 +12,8 @@ from fairpress.auditing.result import Audit, Verdict
 from fairpress.auditing.verdict import WORST_FIRST
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.files import write_text
-from fairpress.runtime.artifact import Artifact
+from fairpress.core.output import check_files, check_into, write_into
+from fairpress.runtime.artifact import ONNX_FILE, Artifact
 from fairpress.runtime.table_file import write_table
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def embed_audit(model: str | os.PathLike[str], report: Audit, name: str, *, forc
     artifact = Artifact.load(model)
     require_same(model, artifact, report, name, force=force)
     artifact = replace(artifact, onnx=embed(artifact.onnx, found))
-    artifact.save(model)
+    write_into(model, ONNX_FILE, artifact.onnx, force=force)
     return artifact
 
 
@@ -133,11 +134,10 @@ def write_card(model: str | os.PathLike[str], report: Audit, name: str, *, force
     the file exists and was not written by fairpress; `force` allows the last two.
     """
     from fairpress.reporting.model_card import model_card
-    from fairpress.reporting.ours import require_ours
     from fairpress.reporting.words import size
 
-    require_ours(card_file(model), "a model card", force)
     if is_card_file(model):
+        check_files({"the model card": model}, force=force)
         return _written(model, model_card(report, name))
     artifact = Artifact.load(model)
     require_same(model, artifact, report, name, force=force)
@@ -153,7 +153,17 @@ def write_card(model: str | os.PathLike[str], report: Audit, name: str, *, force
     }
     data = str(card.data.get("name", ""))
     text = model_card(report, name, dataset=data, task=task, facts={k: v for k, v in facts.items() if v})
-    return _written(card_file(model), text)
+    write_into(model, CARD, text.encode(), force=force)
+    return text
+
+
+def check_model_outputs(embedded: Sequence[str], cards: Sequence[str], force: bool = False) -> None:
+    """Refuse, before the work, model folders whose ONNX file or card must not be written over."""
+    for folder in embedded:
+        check_into(folder, ONNX_FILE, force=force)
+    for place in cards:
+        if not is_card_file(place):
+            check_into(place, CARD, force=force)
 
 
 def require_same(
@@ -187,13 +197,15 @@ def require_same(
     )
 
 
+CARD = "README.md"
+
 UNTOLD = "fp32"
 """The recipe of a card that names none."""
 
 
 def card_file(place: str | os.PathLike[str]) -> str:
     """Return the file that a model card is written to."""
-    return os.fspath(place) if is_card_file(place) else os.path.join(os.fspath(place), "README.md")
+    return os.fspath(place) if is_card_file(place) else os.path.join(os.fspath(place), CARD)
 
 
 def is_card_file(place: str | os.PathLike[str]) -> bool:

@@ -15,7 +15,6 @@ from fairpress.core import output
 from fairpress.core.errors import UserError
 from fairpress.core.output import (
     MANIFEST,
-    MARK,
     check_files,
     check_folder,
     foreign_files,
@@ -127,6 +126,9 @@ def test_a_readme_written_by_hand_is_kept(tmp_path):
         write_into(tmp_path / "m", "README.md", b"card")
     write_into(tmp_path / "m", "README.md", b"card", force=True)
     assert (tmp_path / "m/README.md").read_bytes() == b"card"
+    (tmp_path / "m/README.md").write_text("card, and a note of mine")
+    with pytest.raises(UserError, match=r"README.md was edited since fairpress wrote it; add --force"):
+        write_into(tmp_path / "m", "README.md", b"new card")
 
 
 def test_a_model_folder_without_a_manifest_is_known_by_its_files(tmp_path):
@@ -169,7 +171,11 @@ def test_outputs_over_inputs_over_each_other_and_over_other_files_are_refused(tm
 @pytest.mark.parametrize(
     ("name", "text", "own"),
     [
-        ("a.html", f"<!-- {MARK} -->", True),
+        ("a.html", '<meta name="generator" content="fairpress">', True),
+        ("a.htm", '<meta name="generator" content="fairpress">', False),
+        ("a.tex", "% Written by fairpress; needs", True),
+        ("card.md", "---\nlicense: mit\ntags:\n- audit\n- fairpress\n---\n", True),
+        ("card.md", "---\nlicense: mit\n---\nquantized with fairpress", False),
         ("a.html", "<p>made with fairpress</p>", False),
         ("p.csv", "row_id,subject,label,sex\n", True),
         ("p.csv", "id,label,sex\n", False),

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from fairpress.cli.outputs import require_places, tell
+from fairpress.cli.outputs import files_of, tell
 from fairpress.cli.program import FAILED_GATE, app, listed, say, show_audit, write_out
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.output import check_files
 from fairpress.core.places import require_file
 
 FEW = 5
@@ -169,14 +170,10 @@ def audit(
         )
     embedded, cards = _models(embed, "--embed", names), _models(card, "--card", names)
     outputs = {"--export-cells": export_cells, "--html": html, "--markdown": markdown, "--latex": latex}
-    require_places(
-        [
-            *((option, str(place)) for option, place in outputs.items() if place is not None),
-            *(("--card", audits.card_file(place)) for _, place in cards),
-        ],
-        [table, *merge, *([pair_from] if pair_from is not None else [])],
-        force,
-    )
+    card_files = {f"--card {name}": place for name, place in cards if audits.is_card_file(place)}
+    read = files_of([table, *merge, *([pair_from] if pair_from is not None else [])])
+    check_files({**outputs, **card_files}, inputs=read, force=force)
+    audits.check_model_outputs([f for _, f in embedded], [place for _, place in cards], force)
     source: Any = [table, *merge] if merge else table
     asked: dict[str, Any] = {
         "label": label,
