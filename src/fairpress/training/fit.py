@@ -14,12 +14,15 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from fairpress.core.card import ModelCard
 from fairpress.core.config import parse
 from fairpress.core.errors import MissingExtra, UserError, did_you_mean
-from fairpress.core.values import resolve
+from fairpress.core.values import resolve, spelling
 from fairpress.datasets.base import Dataset, Part
 from fairpress.runtime.artifact import Artifact
+from fairpress.training.doubts import constant_answer, no_better
 from fairpress.training.fairness import Constrained
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from fairpress.models.registry import Architecture
     from fairpress.training.loop import Data
 
@@ -58,6 +61,15 @@ class FitConfig(Constrained):
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     patience: int = Field(default=8, ge=1)
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _balanced_or_by_class(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {spelling(name) or "": weight for name, weight in value.items()}
+        if value not in (None, "balanced"):
+            raise ValueError(f"{value!r} is neither balanced nor a weight for each class such as no=1,yes=4")
+        return value
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -180,7 +192,9 @@ def fit(
     key = (architecture, classes)
     files = export_many(made.module, [n.state for n in made.networks], train[0].inputs[:2], key)
     out = []
-    for dataset, seed, network, file in zip(datasets, seeds, made.networks, files, strict=True):
+    for dataset, seed, network, file, rows_seen in zip(
+        datasets, seeds, made.networks, files, validation, strict=True
+    ):
         card = ModelCard(
             target=task.target,
             classes=task.classes,
@@ -197,6 +211,7 @@ def fit(
                 "best_epoch": network.best_epoch,
                 "validation_loss": network.validation_loss,
                 "validation_accuracy": network.validation_accuracy,
+                **_doubts(dataset, decisions(made.module, network.state, rows_seen.inputs), weighted),
                 "parameters": int(sum(p.numel() for p in made.module.parameters())),
                 **({} if network.fairness is None else {"fairness": network.fairness}),
                 "versions": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
@@ -204,6 +219,33 @@ def fit(
         )
         out.append(Artifact(card, file, to_bytes(network.state)))
     return out
+
+
+def _doubts(
+    dataset: Dataset, decided: np.ndarray | None, class_weights: ClassWeights | None
+) -> dict[str, Any]:
+    """Return what a card says of one constant answer on validation rows, and a warning where the network is no better."""
+    known, labels = (dataset.labels[dataset.index(part)] for part in ("train", "validation"))
+    classes = dataset.task.classes
+    weights = None if class_weights is None else weights_of_classes(dataset, class_weights)
+    found = [] if decided is None else no_better(decided, labels, classes, known, weights)
+    return {
+        "constant_answer": constant_answer(labels, classes, known),
+        **({} if weights is None else {"class_weights": dict(zip(classes, weights.tolist(), strict=True))}),
+        **({"warnings": found} if found else {}),
+    }
+
+
+def decisions(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> np.ndarray:
+    """Return the class that a network with this state decides for each row of inputs [rows, …]."""
+    import torch
+
+    from fairpress.models.slots import Slots
+
+    with torch.no_grad():
+        logits: Tensor = Slots(module).call(dict(state), inputs)
+        found: np.ndarray = logits.argmax(-1).numpy()
+    return found
 
 
 def _fit_images(
@@ -280,7 +322,7 @@ def weights_of_classes(dataset: Dataset, chosen: ClassWeights) -> np.ndarray:
             found = resolve(name, classes)
             if found not in classes:
                 raise UserError(
-                    f"class_weights: {name!r} is not a class of {dataset.task.target!r} (classes: {', '.join(classes)})."
+                    f"class_weights: {name!r} is not a class of {dataset.task.target!r}."
                     + did_you_mean(name, classes)
                 )
             weights[classes.index(found)] = weight
