@@ -46,6 +46,6 @@ def doubt(accuracy: float, constant: float, answer: str, *, weighted: bool = Fal
     how = ", weighted by class," if weighted else ""
     remedy = "other inputs" if weighted else "--class-weights balanced, other inputs"
     return [
-        f"accuracy on validation rows{how} is {accuracy:.3f} and does not beat always predicting {answer!r} ({constant:.3f}, "
-        f"the base rate); an audit of these decisions says little. Try {remedy}, or more rows."
+        f"accuracy on validation rows{how} is {accuracy:.3f} and does not beat always predicting {answer!r} "
+        f"({constant:.3f}, the base rate); an audit of these decisions says little. Try {remedy}, or more rows."
     ]

@@ -104,7 +104,7 @@ class ImageFitConfig(FitConfig):
     """
 
     max_epochs: int = Field(default=16, ge=1)
-    batch_size: int = Field(default=64, ge=2)  # type: ignore[assignment]
+    batch_size: int = Field(default=64, ge=2)
     weight_decay: float = Field(default=0.05, ge=0)
     patience: int = Field(default=6, ge=1)
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"

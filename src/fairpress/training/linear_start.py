@@ -59,10 +59,10 @@ def logistic_regression(
     def closure() -> Tensor:
         optimizer.zero_grad()
         value = loss()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)
     found = parameters.detach()
     coefficients = found[:, :-1] / scale
     return coefficients.float(), (found[:, -1] - (coefficients * mean).sum(1)).float()
