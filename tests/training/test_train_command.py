@@ -41,6 +41,10 @@ def test_a_network_that_beats_no_constant_answer_is_warned_of_and_shown_with_the
     with pytest.raises(SystemExit):
         main(["show", "base"])
     assert "warning: accuracy on validation rows" in capsys.readouterr().out
+    for arguments in (["compress", "base", "--recipe", "int8", "--out", "int8"], ["show", "int8"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+    assert "warning: accuracy on validation rows" in capsys.readouterr().out
 
 
 def test_class_weights_are_on_the_card_and_what_they_cost_is_said(people, capsys):

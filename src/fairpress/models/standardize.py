@@ -30,12 +30,17 @@ def fit_robust(x: Tensor) -> tuple[Tensor, Tensor]:
     Such a column has a standard deviation above the range of its middle 90 %. Its scale is that range, and its mean that of
     the values limited to it. A column whose middle 90 % are one value (mostly zero, one-hot) keeps its standard deviation.
     """
-    mean, scale = fit_standardize(x.double())
-    ordered = x.double().sort(dim=0).values
-    low, high = (ordered[round(share * (len(x) - 1))] for share in (0.05, 0.95))
-    wild = (high > low) & (scale > high - low)
-    limited = torch.minimum(torch.maximum(x.double(), low), high).mean(dim=0)
-    return torch.where(wild, limited, mean).float(), torch.where(wild, high - low, scale).float()
+    found = [_robust(column.double()) for column in x.T]
+    return torch.tensor([m for m, _ in found]), torch.tensor([s for _, s in found])
+
+
+def _robust(x: Tensor) -> tuple[float, float]:
+    ordered = x.sort().values
+    low, high = (float(ordered[round(share * (len(x) - 1))]) for share in (0.05, 0.95))
+    scale = float(x.std(unbiased=False)) or 1.0
+    if low < high and scale > high - low:
+        return float(x.clamp(low, high).mean()), high - low
+    return float(x.mean()), scale
 
 
 def fit_standardize(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -315,7 +315,7 @@ def weights_of_classes(dataset: Dataset, chosen: ClassWeights) -> np.ndarray:
     classes = dataset.task.classes
     counts = np.bincount(dataset.labels[dataset.index("train")], minlength=len(classes))
     if chosen == "balanced":
-        weights = 1.0 / np.maximum(counts, 1)
+        weights = np.where(counts > 0, 1.0 / np.maximum(counts, 1), 1.0 / counts.sum())
     else:
         weights = np.ones(len(classes))
         for name, weight in chosen.items():

@@ -26,13 +26,12 @@ def logistic_regression(
     Parameters
     ----------
     x, y
-        Inputs [rows, columns] and labels [rows] int64. Of more than `MOST_ROWS` rows every n-th is used.
+        Inputs [rows, columns] and labels [rows] int64.
     weights
         [rows]; by default every row counts alike.
     """
-    every = -(-len(y) // MOST_ROWS)
-    x, y = x[::every].double(), y[::every]
-    own = torch.ones(len(y), dtype=torch.double) if weights is None else weights[::every].double()
+    x = x.double()
+    own = torch.ones(len(y), dtype=torch.double) if weights is None else weights.double()
     scale = x.std(dim=0, unbiased=False)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     mean = x.mean(dim=0)
@@ -81,7 +80,7 @@ def plant(
     state
         Of `Mlp.build`, with the standardization of these rows.
     x, y
-        Raw inputs of the training rows [rows, columns] and labels [rows].
+        Raw inputs of the training rows [rows, columns] and labels [rows]. Of more than `MOST_ROWS` every n-th is used.
 
     Raises
     ------
@@ -96,6 +95,8 @@ def plant(
             f"start=linear needs hidden layers of at least {used} units for {n_classes} classes, and one has {narrowest}; "
             "use wider layers or start=random."
         )
+    some = slice(None, None, -(-len(y) // MOST_ROWS))
+    x, y, weights = x[some], y[some], None if weights is None else weights[some]
     standardized = ((x - state["0.mean"]) / state["0.scale"]).clamp(-LIMIT, LIMIT)
     coefficients, intercepts = logistic_regression(standardized, y, n_classes, weights)
     made = {name: value.clone() for name, value in state.items()}
