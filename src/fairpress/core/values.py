@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 NAMED_POSITIVE = ("1", "yes", "true", "positive")
-"""Names that say by themselves which of two classes is the positive one, in lower case; 1.0 is one of them too, and 01, a code, is not."""
+"""Names that say which of two classes is the positive one, in lower case; so does 1.0, and the code 01 does not."""
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _ONE = re.compile(r"1\.0*")
