@@ -18,7 +18,7 @@ from pathlib import Path
 import fairpress as fp
 from fairpress.compression.apply import compress
 from fairpress.compression.recipes import parse
-from fairpress.models.mlp import Mlp
+from fairpress.models.mlp import EIGHT, Mlp
 from fairpress.searching.asked import ask, attributes_of, least_rows_for
 from fairpress.searching.bounds import Asked, bounds_of
 from fairpress.searching.budget import Budget
@@ -51,7 +51,7 @@ def repetitions(seeds: list[int], limit: float, mixed: int) -> list[dict[str, Ch
     Networks are trained and compressed together, which is faster and changes nothing about any of them.
     """
     data = [fp.load_dataset("compas", split_seed=seed, test_share=0.5) for seed in seeds]
-    bases = fit(Mlp(), [d.development() for d in data], seeds, FitConfig())
+    bases = fit(Mlp(widths=EIGHT), [d.development() for d in data], seeds, FitConfig())
     limits, rows = Limits(max_group_loss=limit), [divide(d) for d in data]
     made = {text: compress(bases, parse(text), [r.making for r in rows], seeds) for text in RECIPES}
     wide, small = made["int4"][0].size, made["int2"][0].size

@@ -25,6 +25,7 @@ from fairpress import datasets
 from fairpress.compression import apply, engine, further, learn, template
 from fairpress.compression.recipes import parse
 from fairpress.models import registry
+from fairpress.models.mlp import EIGHT
 from fairpress.store.content import Store
 from fairpress.studies.load import load
 from fairpress.studies.run import run_study
@@ -100,7 +101,7 @@ def parts(overrides: list[str]) -> None:
     torch.set_num_threads(1)
     _, config = load("compas", overrides)
     data = [datasets.load("compas", folds=5, fold=i % 5).development() for i in range(NETWORKS)]
-    seeds, architecture = list(range(NETWORKS)), registry.get("mlp")
+    seeds, architecture = list(range(NETWORKS)), registry.get("mlp", widths=EIGHT)
     fit(architecture, data, seeds)
     started = time.process_time()
     bases = fit(architecture, data, seeds)

@@ -320,6 +320,9 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
         return 0
     if card is not None:
         print(card)  # noqa: T201
+        origin = json.loads(card).get("provenance", {})
+        for sentence in origin.get("origin", origin).get("warnings", ()):
+            say(f"warning: {sentence}", markup=False, soft_wrap=True)
     if repair is not None:
         by = "*".join(repair.repair.by)
         for line in (

@@ -16,7 +16,7 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.training.fit import check_trainable, require_torch
 
 # What later steps ask of how the baseline was trained.
-ORIGIN = ("training", "networks_in_batch", "device", "way")
+ORIGIN = ("training", "networks_in_batch", "device", "way", "warnings")
 
 
 def compress(

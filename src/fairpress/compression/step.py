@@ -42,6 +42,11 @@ class Network:
     details: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def class_weights(self) -> Any:
+        """Of the baseline's loss (`training.fit.FitConfig`), which further training keeps; None where classes had none."""
+        return self.origin.get("training", {}).get("class_weights")
+
 
 class Step(BaseModel):
     """A step of a recipe: its parameters, and how it changes a batch of networks of one architecture."""

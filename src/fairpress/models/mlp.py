@@ -1,4 +1,4 @@
-"""A multilayer perceptron for tables; by default the eight hidden layers of Kamal and Talbert (2024)."""
+"""A multilayer perceptron for tables, as large as its rows can support."""
 
 from __future__ import annotations
 
@@ -10,16 +10,40 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 if TYPE_CHECKING:
     from torch import nn
 
+EIGHT = (68,) * 8
+# Rows of a table from which on a network has these units in addition to those that carry the logistic regression.
+FREE_UNITS: tuple[tuple[int, tuple[int, ...]], ...] = ((20_000, (126, 62)), (2_000, (62, 62)), (0, (30, 30)))
+
 
 class Mlp(BaseModel):
-    """Widths of the hidden layers; (68,)·8 has about 33,600 parameters on COMPAS, 136 KB in fp32."""
+    """Linear layers and ReLU, inputs standardized by the first layer.
+
+    Attributes
+    ----------
+    widths
+        Units of the hidden layers. By default they are chosen by the table's number of rows (`sized`), and training starts
+        from the logistic regression. Where there are no rows to choose by, the default is the eight layers of Kamal and
+        Talbert (2024): (68,)·8, about 33,600 parameters on COMPAS, 136 KB in fp32.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str] = "mlp"
     reads: ClassVar[Literal["table", "images"]] = "table"
     version: ClassVar[int] = 1
 
-    widths: tuple[PositiveInt, ...] = Field(default=(68,) * 8, min_length=1)
+    widths: tuple[PositiveInt, ...] | None = Field(default=None, min_length=1)
+
+    def sized(self, rows: int, n_classes: int) -> Mlp:
+        """Return the network for a table of so many rows, about half of which train it; one with `widths` stays as it is.
+
+        For two classes: hidden layers of 32 and 32 units below 2,000 rows, 64 and 64 below 20,000, 128 and 64 from there on.
+        Two of the units of each layer (two per class for more than two classes) carry the logistic regression that training
+        starts from.
+        """
+        if self.widths is not None:
+            return self
+        free = next(units for least, units in FREE_UNITS if rows >= least)
+        return Mlp(widths=tuple(carriers(n_classes) + units for units in free))
 
     def build(self, shape: int | Sequence[int], n_classes: int) -> nn.Module:
         """Return the network; raw inputs [rows, columns] in, logits [rows, n_classes] out.
@@ -34,7 +58,7 @@ class Mlp(BaseModel):
 
         before = shape if isinstance(shape, int) else shape[0]
         layers: list[nn.Module] = [Standardize(before)]
-        for width in self.widths:
+        for width in self.widths or EIGHT:
             linear = nn.Linear(before, width)
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
             nn.init.zeros_(linear.bias)
@@ -42,3 +66,8 @@ class Mlp(BaseModel):
             before = width
         layers.append(nn.Linear(before, n_classes))
         return nn.Sequential(*layers)
+
+
+def carriers(n_classes: int) -> int:
+    """Return how many units of a layer carry a linear function through its ReLU: ReLU(u) and ReLU(−u) of each u."""
+    return 2 if n_classes == 2 else 2 * n_classes

@@ -24,6 +24,7 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.session import run
 from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import Checkpoint
+from fairpress.training.doubts import constant_answer, doubt
 from fairpress.training.fit import ImageFitConfig, data_of, tensors
 from fairpress.training.loop import Data
 from fairpress.training.objective import constrain, grouped
@@ -69,8 +70,10 @@ def fit_image_network(
     module = build(architecture, shape, len(classes), seed)
     started_from = architecture.start(module)
     described = {"name": architecture.name, **architecture.model_dump(mode="json")}
-    (data,), objective = constrain(config, [dataset], [tensors(dataset, "train")])
-    (validation,) = grouped(objective, [dataset], [tensors(dataset, "validation")], "validation")
+    (data,), objective = constrain(config, [dataset], [tensors(dataset, "train", config.class_weights)])
+    (validation,) = grouped(
+        objective, [dataset], [tensors(dataset, "validation", config.class_weights)], "validation"
+    )
     checkpoint = None
     if checkpoints is not None:
         depends_on = {
@@ -124,10 +127,22 @@ def fit_image_network(
         seed=seed,
         provenance={
             **_provenance(trained, config, device, way, tried, module, started_from, architecture.makers),
+            **_doubts(dataset, trained, config),
             **({} if objective is None else {"fairness": objective.facts(0)}),
         },
     )
     return Artifact(card, file, to_bytes(trained.state))
+
+
+def _doubts(dataset: Dataset, trained: Trained, config: ImageFitConfig) -> dict[str, Any]:
+    """Return what a card says of one constant answer, and a warning where the network is no better without class weights."""
+    known, labels = (dataset.labels[dataset.index(part)] for part in ("train", "validation"))
+    constant = constant_answer(labels, dataset.task.classes, known)
+    accuracy = trained.best.validation_accuracy
+    if config.class_weights is not None or accuracy is None:
+        return {"constant_answer": constant}
+    found = doubt(accuracy, constant["accuracy"], constant["class"])
+    return {"constant_answer": constant, **({"warnings": found} if found else {})}
 
 
 def _choose(

@@ -22,11 +22,14 @@ AfterStep = Callable[[float, State], None]
 
 @dataclass(frozen=True)
 class Data:
-    """Rows of one network: inputs [rows, …] float32, labels [rows] int64, and groups [rows] int64 where they matter."""
+    """Rows of one network: inputs [rows, …] float32, labels [rows] int64, and where they matter groups [rows] int64 and
+    weights [rows] of the rows in the loss.
+    """
 
     inputs: Tensor
     labels: Tensor
     groups: Tensor | None = None
+    weights: Tensor | None = None
 
 
 @dataclass
@@ -93,6 +96,7 @@ class Batches:
         self.size = min(size, rows)
         self.steps = rows // self.size
         self.data = data
+        self.weighted = any(d.weights is not None for d in data)
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def only(self, which: Sequence[int]) -> None:
@@ -100,19 +104,21 @@ class Batches:
         self.data = [self.data[i] for i in which]
         self.generators = [self.generators[i] for i in which]
 
-    def epoch(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return one epoch's batches: inputs [networks, batch, …], labels and groups [networks, batch] (−1: none).
+    def epoch(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Return one epoch's batches: inputs [networks, batch, …]; labels, groups (−1: none), weights [networks, batch].
 
         Folds differ by a few rows; the last rows of a permutation that fill no batch sit this epoch out.
         """
         used = self.steps * self.size
-        inputs, labels, groups = [], [], []
+        inputs, labels, groups, weights = [], [], [], []
         for data, generator in zip(self.data, self.generators, strict=True):
             order = torch.randperm(len(data.labels), generator=generator)[:used]
             inputs.append(data.inputs[order])
             labels.append(data.labels[order])
             groups.append(torch.full_like(order, -1) if data.groups is None else data.groups[order])
-        stacked = (torch.stack(values).split(self.size, dim=1) for values in (inputs, labels, groups))
+            weights.append(torch.ones(used) if data.weights is None else data.weights[order])
+        parts = (inputs, labels, groups, weights)
+        stacked = (torch.stack(values).split(self.size, dim=1) for values in parts)
         return list(zip(*stacked, strict=True))
 
 
@@ -141,12 +147,16 @@ def train_epoch(
     """
     steps = batches.epoch()
     for i, batch in enumerate(steps[: max(1, round(part * len(steps)))]):
-        x, y, groups = (values.to(device) for values in batch)
+        x, y, groups, weights = (values.to(device) for values in batch)
         if objective is not None:
             objective.see(x)
         for _ in range(1 if objective is None else objective.inner):
             logits = stack.forward(x)
-            loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum")
+            if batches.weighted:
+                rows = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
+                loss = (rows * weights.flatten()).sum()
+            else:
+                loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum")
             loss = loss / batches.size
             if objective is not None:
                 loss = loss + objective.loss(logits, y, groups).sum()
@@ -166,7 +176,9 @@ def train_epoch(
 def evaluate(
     stack: Stack, data: Sequence[Data], device: torch.device, objective: Objective | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each network's mean cross-entropy, accuracy and violation of the constraint on its own rows, all [networks]."""
+    """Return each network's mean cross-entropy (weighted where rows have weights), accuracy and violation of the constraint
+    on its own rows, all [networks].
+    """
     rows = max(len(d.labels) for d in data)
     x = torch.stack([_pad(d.inputs, rows) for d in data]).to(device)
     y = torch.stack([_pad(d.labels, rows) for d in data]).to(device)
@@ -175,12 +187,28 @@ def evaluate(
     loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
     right = (logits.argmax(-1) == y).float()
     n = seen.sum(1)
+    if any(d.weights is not None for d in data):
+        own = [torch.ones(len(d.labels)) if d.weights is None else d.weights for d in data]
+        loss = loss * torch.stack([_pad(w, rows) for w in own]).to(device)
     violation = torch.zeros_like(n, dtype=loss.dtype)
     if objective is not None:
         groups = [torch.full_like(d.labels, -1) if d.groups is None else d.groups for d in data]
         padded = torch.stack([torch.cat([g, g.new_full((rows - len(g),), -1)]) for g in groups])
         violation = objective.violation(logits, y, padded.to(device))
     return (loss * seen).sum(1) / n, (right * seen).sum(1) / n, violation
+
+
+@torch.no_grad()
+def row_losses(stack: Stack, data: Sequence[Data], device: torch.device) -> list[Tensor]:
+    """Return the cross-entropy of each network's own rows, each [rows], weighted where rows have weights."""
+    rows = max(len(d.labels) for d in data)
+    x = torch.stack([_pad(d.inputs, rows) for d in data]).to(device)
+    logits = stack.forward(x)
+    out = []
+    for d, own in zip(data, logits, strict=True):
+        loss = nn.functional.cross_entropy(own[: len(d.labels)].cpu(), d.labels, reduction="none")
+        out.append(loss if d.weights is None else loss * d.weights)
+    return out
 
 
 def _pad(x: Tensor, rows: int) -> Tensor:

@@ -248,11 +248,15 @@ class _Run:
         x = self.way.inputs(x if self.augment is None else self.augment(x, generator), self.device)
         if self.objective is not None:
             self.objective.see(x[None])
+        weights = None if self.data.weights is None else self.data.weights[batch].to(self.device)
         first: Tensor | None = None
         for _ in range(1 if self.objective is None else self.objective.inner):
             with self.way.arithmetic(self.device):
                 logits = self.module(x)
-            loss = nn.functional.cross_entropy(logits.float(), y)
+            if weights is None:
+                loss = nn.functional.cross_entropy(logits.float(), y)
+            else:
+                loss = (weights * nn.functional.cross_entropy(logits.float(), y, reduction="none")).mean()
             first = loss.detach() if first is None else first
             if self.objective is not None:
                 assert self.data.groups is not None
@@ -274,14 +278,21 @@ class _Run:
 def evaluate(
     module: nn.Module, data: Data, device: torch.device, objective: Objective | None = None
 ) -> tuple[float, float, float]:
-    """Return the mean cross-entropy, the accuracy and the violation, computed in fp32 and evaluation mode."""
+    """Return the mean cross-entropy, the accuracy and the violation, computed in fp32 and evaluation mode.
+
+    The cross-entropy is weighted where rows have weights.
+    """
     set_mode(module, training=False)
     loss = right = violation = 0.0
     every = []
     for start in range(0, len(data.labels), EVALUATION_BATCH):
         y = data.labels[start : start + EVALUATION_BATCH].to(device)
         logits = module(data.inputs[start : start + EVALUATION_BATCH].to(device))
-        loss += nn.functional.cross_entropy(logits, y, reduction="sum").item()
+        if data.weights is None:
+            loss += nn.functional.cross_entropy(logits, y, reduction="sum").item()
+        else:
+            weights = data.weights[start : start + EVALUATION_BATCH].to(device)
+            loss += (weights * nn.functional.cross_entropy(logits, y, reduction="none")).sum().item()
         right += (logits.argmax(1) == y).sum().item()
         every.append(logits)
     if objective is not None and data.groups is not None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from fairpress.models.registry import build
-from fairpress.models.standardize import fit_standardize
-from fairpress.training.loop import Batches, Data, Stack, State, adamw, evaluate, train_epoch
+from fairpress.models.standardize import fit_robust, fit_standardize
+from fairpress.training.linear_start import plant
+from fairpress.training.loop import Batches, Data, Stack, State, adamw, evaluate, row_losses, train_epoch
 
 if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
     from fairpress.training.fit import FitConfig
     from fairpress.training.objective import Objective
+
+
+# With fewer validation rows, the best of forty epochs may be the luckiest one.
+MANY_ROWS = 500
 
 
 @dataclass
@@ -62,10 +67,14 @@ def _start(
         state = {
             k: v.detach().clone() for k, v in build(architecture, columns, classes, seed).state_dict().items()
         }
-        state["0.mean"], state["0.scale"] = fit_standardize(data.inputs)
+        standardize = fit_robust if config.start == "linear" else fit_standardize
+        state["0.mean"], state["0.scale"] = standardize(data.inputs)
+        if config.start == "linear":
+            state = plant(state, data.inputs, data.labels, classes, data.weights)
         states.append(state)
     module = build(architecture, columns, classes)
     stack = Stack.of(module, states, device)
+    assert config.batch_size is not None, "chosen by `fit.settled`"
     optimizer = adamw(stack, config.learning_rate, config.weight_decay)
     return _Run(module, stack, optimizer, Batches(train, seeds, config.batch_size))
 
@@ -85,10 +94,20 @@ def train_together(
 
     With ``keep="last"`` in the config all train to the last epoch and keep its state. An `objective` adds to the
     loss, and its violation on validation rows to theirs; the rows then have groups.
+
+    A network that starts from the logistic regression keeps that (epoch 0) unless an epoch's validation loss is lower; with
+    fewer than `MANY_ROWS` validation rows, lower by more than the standard error of the difference. Under an `objective`,
+    which the start knows nothing of, it keeps an epoch in any case.
     """
     run = _start(architecture, train, classes, seeds, config, device)
     kept = [Kept(state) for state in run.stack.states()]
     going = list(range(len(seeds)))
+    guarded = config.start == "linear" and config.keep == "best" and objective is None
+    if guarded:
+        first = [v.tolist() for v in evaluate(run.stack, validation, device)]
+        for own, own.validation_loss, own.validation_accuracy in zip(kept, *first[:2], strict=True):
+            own.criterion = own.validation_loss
+    start = [replace(own) for own in kept]
     for epoch in range(1, config.max_epochs + 1):
         train_epoch(run.stack, run.optimizer, run.batches, device, objective=objective)
         measured = evaluate(run.stack, [validation[i] for i in going], device, objective)
@@ -114,7 +133,26 @@ def train_together(
             if objective is not None:
                 objective.only(left)
             going = [going[p] for p in left]
+    if guarded:
+        kept = _clearly_better(run.module, kept, start, validation, device)
     return Together(run.module, kept)
+
+
+def _clearly_better(
+    module: nn.Module, kept: list[Kept], start: list[Kept], validation: Sequence[Data], device: torch.device
+) -> list[Kept]:
+    """Return what each network keeps: its start where few validation rows leave open whether the best epoch is better."""
+    before, after = (
+        row_losses(Stack.of(module, [k.state for k in states], device), validation, device)
+        for states in (start, kept)
+    )
+    out = []
+    for own, first, b, a in zip(kept, start, before, after, strict=True):
+        gain = (b - a).double()
+        error = float(gain.std()) / len(gain) ** 0.5 if len(gain) > 1 else float("inf")
+        better = float(gain.mean()) > (error if len(gain) < MANY_ROWS else 0.0)
+        out.append(own if better else replace(first, epochs=own.epochs))
+    return out
 
 
 def states_after(

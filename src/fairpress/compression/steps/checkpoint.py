@@ -79,7 +79,9 @@ class Checkpoint(Step):
             raise UserError(
                 f"there is no checkpoint after {self.epochs:g} epochs: the baseline trains at most {config.max_epochs}."
             )
-        rows, objective = constrain(config, datasets, [tensors(d, "train") for d in datasets])
+        rows, objective = constrain(
+            config, datasets, [tensors(d, "train", config.class_weights) for d in datasets]
+        )
         classes = len(datasets[0].task.classes)
         states = states_after(
             architecture,
@@ -113,7 +115,7 @@ class Checkpoint(Step):
         states = [
             state_after(
                 n.architecture,
-                tensors(d, "train"),
+                tensors(d, "train", n.class_weights),
                 d,
                 seed,
                 n.origin,

@@ -106,7 +106,10 @@ class Distill(Step):
         teacher, student = networks[0].architecture, self.student(networks[0].architecture)
         check_readable(student, datasets[0])
         course, classes = self.course(student), len(datasets[0].task.classes)
-        rows, groups = self._grouped(datasets, [tensors(d, "train") for d in datasets])
+        rows, groups = self._grouped(
+            datasets,
+            [tensors(d, "train", n.class_weights) for d, n in zip(datasets, networks, strict=True)],
+        )
         shares = None if groups is None else _shares(groups)
         step = 0.2 if self.step is None else self.step
         blank_teacher = blank(teacher, datasets[0])

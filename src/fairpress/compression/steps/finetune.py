@@ -141,7 +141,9 @@ class FineTune(Constrained, Step):
             module = blank(networks[0].architecture, datasets[0])
             return accuracy_by_group(module, [n.state for n in networks], rows, count)
 
-        return constrain(self, datasets, [tensors(d, "train") for d in datasets], dense)
+        weights = [n.class_weights for n in networks]
+        rows = [tensors(d, "train", w) for d, w in zip(datasets, weights, strict=True)]
+        return constrain(self, datasets, rows, dense)
 
     def plain(self) -> FineTune:
         """Return the same step, trained without a constraint."""

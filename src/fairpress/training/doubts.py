@@ -1,0 +1,51 @@
+"""What must be known of a trained network before anybody relies on it: whether it beats one constant answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def constant_answer(labels: np.ndarray, classes: Sequence[str], known: np.ndarray) -> dict[str, Any]:
+    """Return the commonest class of training labels `known`, and its share of validation labels [rows]: the base rate."""
+    commonest = int(np.bincount(known, minlength=len(classes)).argmax())
+    return {"class": classes[commonest], "accuracy": float((labels == commonest).mean())}
+
+
+def no_better(
+    decided: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    known: np.ndarray,
+    weights: np.ndarray | None,
+) -> list[str]:
+    """Return a sentence where decisions on validation rows are right no more often than one constant answer.
+
+    Parameters
+    ----------
+    decided, labels
+        Class indices of validation rows [rows].
+    known
+        Class indices of training rows, which say what the constant answer is.
+    weights
+        Of each class [classes]: rows count as much as they did in training.
+    """
+    own = np.ones(len(classes)) if weights is None else weights
+    commonest = int((np.bincount(known, minlength=len(classes)) * own).argmax())
+    rows = own[labels]
+    accuracy, constant = (float((rows * (d == labels)).sum() / rows.sum()) for d in (decided, commonest))
+    return doubt(accuracy, constant, classes[commonest], weighted=weights is not None)
+
+
+def doubt(accuracy: float, constant: float, answer: str, *, weighted: bool = False) -> list[str]:
+    """Return the sentence where an accuracy is not above that of one constant answer, as a list."""
+    if accuracy > constant:
+        return []
+    how = ", weighted by class," if weighted else ""
+    remedy = "other inputs" if weighted else "--class-weights balanced, other inputs"
+    return [
+        f"accuracy on validation rows{how} is {accuracy:.3f} and does not beat always predicting {answer!r} "
+        f"({constant:.3f}, the base rate); an audit of these decisions says little. Try {remedy}, or more rows."
+    ]
