@@ -6,6 +6,7 @@ import gzip
 import json
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from cyclopts import Parameter
 from fairpress.cli.mitigating import in_words as repair_in_words
 from fairpress.cli.program import app, csv_text, say
 from fairpress.cli.progress import Progress, told
-from fairpress.core.errors import UserError
+from fairpress.core.errors import ModelWarning, UserError
 from fairpress.core.places import require_file
 
 
@@ -199,7 +200,8 @@ def predict(
     if out.suffix not in (".parquet", ".csv"):
         raise UserError(f"{out}: the table is written as .parquet or .csv.")
     require_file(out)
-    with Progress("rows") as progress:
+    with warnings.catch_warnings(), Progress("rows") as progress:
+        warnings.simplefilter("ignore", ModelWarning)  # said below, in the words of the command line
         table = api.predict(
             named, data, part=part, model_config=model_config, threads=threads, progress=progress
         )
@@ -219,6 +221,8 @@ def predict(
     repeated = len(set(table["subject"].to_pylist())) < table.num_rows
     command = ["fairpress", "audit", str(out), "--baseline", first]
     command += ["--compressed", ",".join(rest)] if rest else []
+    positive = json.loads(table.schema.metadata[b"fairpress.task"])["positive"]
+    command += [] if positive is None else ["--positive", positive]
     command += ["--by", ",".join(attributes), *(["--subject", "subject"] if repeated else [])]
     say(f"  {shlex.join(command)}", markup=False, soft_wrap=True)
     return 0
@@ -272,6 +276,12 @@ def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> i
 def _warn(table: Any, made_elsewhere: list[str]) -> None:
     """Say on standard error what should make a user look twice at a model that was made elsewhere."""
     import numpy as np
+
+    from fairpress.runtime.predict import notes_of
+
+    for name, sentences in notes_of(table).items():
+        for sentence in sentences:
+            sys.stderr.write(f"fairpress: {name!r}: {sentence}.\n")
 
     labels = np.array(table["label"].to_pylist())
     commonest = np.unique(labels, return_counts=True)[1].max() / len(labels)

@@ -10,6 +10,7 @@ from typing import Any
 from fairpress.compression.recipes import Recipe
 from fairpress.compression.step import Network, Progress
 from fairpress.core.card import ModelCard
+from fairpress.core.decide import decide
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset
 from fairpress.runtime.artifact import Artifact
@@ -139,7 +140,8 @@ def _validation(card: ModelCard, onnx: bytes, dataset: Dataset) -> dict[str, Any
     if not len(index):
         return {"rows": 0, "accuracy": None}
     scores, _ = score(Artifact(card, onnx), dataset.inputs, index)
-    return {"rows": len(index), "accuracy": float((scores.argmax(1) == dataset.labels[index]).mean())}
+    decided = decide(scores, card.classes, card.positive, card.threshold)
+    return {"rows": len(index), "accuracy": float((decided == dataset.labels[index]).mean())}
 
 
 def check_fit(base: Artifact, dataset: Dataset) -> None:

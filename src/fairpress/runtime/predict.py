@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from fairpress.core.decide import decide, decides_by_threshold
 from fairpress.core.errors import UserError
-from fairpress.datasets.base import Dataset, Part
+from fairpress.datasets.base import Dataset, Part, Task
 from fairpress.mitigation.groups import keys_of
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.contract import Runtime, processor
-from fairpress.runtime.foreign import Foreign
+from fairpress.runtime.foreign import Answers, Foreign
 from fairpress.runtime.scoring import score
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 RESERVED = {"row_id", "subject", "label", "seed", "fold"}
 RUNTIMES_KEY = "fairpress.runtimes"
+TASK_KEY = "fairpress.task"
+NOTES_KEY = "fairpress.notes"
 Progress = Callable[[str, int, int], None]
 
 
@@ -34,10 +37,12 @@ def predictions(
 ) -> pa.Table:
     """Return row_id, subject, label, the sensitive attributes and, per model M, ``M`` and ``M.score``.
 
-    A model's mitigation is applied.
+    A model's mitigation is applied. A model that gives labels only has no score.
 
-    The table's metadata tells under ``fairpress.runtimes`` what ran each model, as JSON:
-    ``{M: {"runtime": "onnxruntime 1.31.0", "threads": 1, "precision": "f32", "threshold": 0.5, …}}``.
+    The table's metadata holds JSON: under ``fairpress.runtimes`` what ran each model,
+    ``{M: {"runtime": "onnxruntime 1.31.0", "threads": 1, "precision": "f32", "threshold": 0.5, …}}``; under ``fairpress.task``
+    what the scores are of, ``{"label": …, "classes": […], "positive": … or null}``; and under ``fairpress.notes``, where there are
+    any, sentences that should make a reader look twice, ``{M: […]}``.
 
     Parameters
     ----------
@@ -69,6 +74,7 @@ def predictions(
         **{name: pa.array(values[index]) for name, values in dataset.attributes.items()},
     }
     ran: dict[str, Mapping[str, Any]] = {}
+    notes: dict[str, list[str]] = {}
     taken = RESERVED | set(columns)
     for name, model in models.items():
         own = {name, f"{name}.score", *(f"{name}.score.{c}" for c in dataset.task.classes)}
@@ -79,34 +85,51 @@ def predictions(
             check_fit(name, model, dataset)
     for name, model in models.items():
         runtime = (runtimes or {}).get(name, Runtime(threads=threads))
-        probability, threshold, facts = _scores(name, model, dataset, index, runtime, progress)
-        two = dataset.task.positive is not None and len(classes) == 2
-        ran[name] = {**facts, "threshold": threshold if two else None}
-        if two:
+        answers, threshold, facts = _answers(name, model, dataset, index, runtime, progress)
+        probability, decided = answers.probabilities, answers.decided
+        two = decides_by_threshold(dataset.task.classes, dataset.task.positive)
+        ran[name] = {**facts, "threshold": threshold if two and probability is not None else None}
+        if answers.notes:
+            notes[name] = list(answers.notes)
+        if probability is None:
+            pass
+        elif two:
             positive = classes.tolist().index(dataset.task.positive)
             scores = probability[:, positive]
-            chosen = scores >= threshold
             if isinstance(model, Artifact) and model.mitigation is not None:
                 scores, chosen = _repaired(model, dataset, index, scores)
+                decided = np.where(chosen, positive, 1 - positive)
                 ran[name] = {**ran[name], "mitigation": model.mitigation.repair.method}
-            decided = np.where(chosen, positive, 1 - positive)
             columns[f"{name}.score"] = pa.array(scores)
         else:
-            decided = probability.argmax(1)
             for i, label in enumerate(classes.tolist()):
                 columns[f"{name}.score.{label}"] = pa.array(probability[:, i])
         columns[name] = pa.array(classes[decided])
-    return pa.table(columns).replace_schema_metadata({RUNTIMES_KEY: json.dumps(ran, sort_keys=True)})
+    metadata = {RUNTIMES_KEY: json.dumps(ran, sort_keys=True), TASK_KEY: task_json(dataset.task)}
+    if notes:
+        metadata[NOTES_KEY] = json.dumps(notes)
+    return pa.table(columns).replace_schema_metadata(metadata)
 
 
-def _scores(
+def task_json(task: Task) -> str:
+    """Return what a predictions table says of its task: the label, its classes, and the one that scores are of."""
+    return json.dumps({"label": task.target, "classes": list(task.classes), "positive": task.positive})
+
+
+def notes_of(table: pa.Table) -> dict[str, list[str]]:
+    """Return the sentences on models that a predictions table carries."""
+    found: dict[str, list[str]] = json.loads((table.schema.metadata or {}).get(NOTES_KEY.encode(), b"{}"))
+    return found
+
+
+def _answers(
     name: str,
     model: Artifact | Foreign,
     dataset: Dataset,
     index: np.ndarray,
     runtime: Runtime,
     progress: Progress | None,
-) -> tuple[np.ndarray, float, Mapping[str, Any]]:
+) -> tuple[Answers, float, Mapping[str, Any]]:
     if isinstance(model, Foreign):
         if runtime.name != "onnxruntime":
             raise UserError(
@@ -121,7 +144,7 @@ def _scores(
             "precision": "f32",
             "processor": processor(),
         }
-        return model.scores(dataset, index, runtime.threads), model.config.threshold, facts
+        return model.answers(dataset, index, runtime.threads), model.config.threshold, facts
 
     def tell(done: int) -> None:
         if progress is not None:
@@ -131,7 +154,9 @@ def _scores(
         probability, facts = score(model, dataset.inputs, index, runtime, tell)
     except UserError as error:
         raise UserError(f"model {name!r}: {error}") from None
-    return probability, model.card.threshold, facts
+    threshold = model.card.threshold
+    decided = decide(probability, dataset.task.classes, dataset.task.positive, threshold)
+    return Answers(probability, decided), threshold, facts
 
 
 def _repaired(
