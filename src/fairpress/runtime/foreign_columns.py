@@ -98,12 +98,15 @@ def feed_columns(
 def notes_on_columns(
     file: ForeignFile, config: ForeignConfig, dataset: Dataset, where: str
 ) -> tuple[str, ...]:
-    """Return a sentence for each column whose whole numbers an input of floats cannot tell apart."""
-    if config.mean is not None or config.std is not None:
-        return ()
+    """Return a sentence for each input of unknown rank, and each column whose whole numbers an input of floats rounds."""
     found = []
+    scaled = config.mean is not None or config.std is not None
     for spec, columns in _read(file, config, dataset):
-        for column in columns:
+        if spec.shape is None:
+            found.append(
+                f"its input {spec.name!r} does not declare a shape and is given [n, {len(columns)}], a line for each row"
+            )
+        for column in () if scaled else columns:
             lost = rounded(_column(dataset, column, where), spec.type)
             if lost is not None:
                 found.append(
