@@ -242,7 +242,7 @@ def test_the_command_line_shows_the_guess_predicts_and_warns_of_swapped_classes(
     assert "columns: encoded  # guessed" in run("base=base.onnx", "--data", "my.yaml", "--dry-run").out
     assert not (tmp_path / "preds.parquet").exists()
     shown = run("base=base.onnx", "--data", "my.yaml", "--out", "preds.parquet")
-    assert "fairpress audit preds.parquet --baseline base --by sex" in shown.out
+    assert "fairpress audit preds.parquet --baseline base --positive yes --by sex" in shown.out
     assert not shown.err
     (tmp_path / "base.model.yaml").write_text("classes: ['yes', 'no']\n", encoding="utf-8")
     assert (

@@ -290,7 +290,8 @@ def _in_words(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise UserError(
-            f"cannot work on a copy of {path} in {tempfile.gettempdir()} ({error.strerror or error}); free some space there, or "
+            f"cannot work on a copy of {path} in {tempfile.gettempdir()} ({error.strerror or error}); free some space "
+            "there, or "
             "set TMPDIR to another folder."
         ) from None
     except Exception as error:

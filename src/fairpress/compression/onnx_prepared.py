@@ -45,8 +45,8 @@ def prepared(path: Path) -> onnx.ModelProto:
     Raises
     ------
     UserError
-        A file that is quantized already, larger than one file can hold, of an opset that cannot be converted, or whose layers
-        are of another type than float32.
+        A file that is quantized already, larger than one file can hold, of an opset that cannot be converted, or whose
+        layers are of another type than float32.
     """
     import onnx
     from onnx import inliner
@@ -54,7 +54,9 @@ def prepared(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path)
     except Exception as error:
-        raise UserError(f"cannot read {path} ({str(error).splitlines()[0][:200]}); export it again.") from None
+        raise UserError(
+            f"cannot read {path} ({str(error).splitlines()[0][:200]}); export it again."
+        ) from None
     if model.ByteSize() > MOST_BYTES:
         raise UserError(
             f"{path} has {model.ByteSize():,} bytes of weights; files above 2 GiB are not compressed here."
@@ -142,7 +144,11 @@ def _constant(attribute: onnx.AttributeProto) -> np.ndarray | None:
         return np.array(attribute.f, np.float32) if attribute.name == "value_float" else np.array(attribute.i)
     if attribute.name in ("value_floats", "value_ints"):
         floats = attribute.name == "value_floats"
-        return np.array(list(attribute.floats), np.float32) if floats else np.array(list(attribute.ints), np.int64)
+        return (
+            np.array(list(attribute.floats), np.float32)
+            if floats
+            else np.array(list(attribute.ints), np.int64)
+        )
     return None
 
 

@@ -24,7 +24,16 @@ NUMPY: dict[str, type[np.generic]] = {
     "tensor(bool)": np.bool_,
     "tensor(string)": np.object_,
 }
-TRUTH = {"true": True, "yes": True, "1": True, "1.0": True, "false": False, "no": False, "0": False, "0.0": False}
+TRUTH = {
+    "true": True,
+    "yes": True,
+    "1": True,
+    "1.0": True,
+    "false": False,
+    "no": False,
+    "0": False,
+    "0.0": False,
+}
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -58,7 +67,8 @@ def cast(values: np.ndarray, kind: str, spec: str, column: str, where: str) -> n
             kept = np.array([limits.min <= v <= limits.max for v in numbers.tolist()], dtype=bool)
         if not kept.all():
             raise UserError(
-                f"{place} {_shown(numbers[~kept][0])}; it holds whole numbers from {limits.min:,} to {limits.max:,} only, so "
+                f"{place} {_shown(numbers[~kept][0])}; it holds whole numbers from {limits.min:,} to {limits.max:,} "
+                "only, so "
                 "name another column, or export the model with an input of floats."
             )
         return numbers.astype(dtype)
@@ -67,7 +77,8 @@ def cast(values: np.ndarray, kind: str, spec: str, column: str, where: str) -> n
     beyond = np.isinf(out) & np.isfinite(numbers.astype(float))
     if beyond.any():
         raise UserError(
-            f"{place} {_shown(numbers[beyond][0])}, which is beyond its range; scale it (`mean`, `std`), or export the model "
+            f"{place} {_shown(numbers[beyond][0])}, which is beyond its range; scale it (`mean`, `std`), or export the "
+            "model "
             "with an input of float32 or double."
         )
     return out
@@ -83,7 +94,7 @@ def rounded(values: np.ndarray, kind: str) -> tuple[str, str] | None:
     if not moved.any():
         return None
     first = values[moved][0]
-    return _shown(first), _shown(float(NUMPY[kind](first)))  # type: ignore[call-arg]
+    return _shown(first), _shown(float(NUMPY[kind](first)))
 
 
 def _texts(values: np.ndarray, place: str, column: str) -> np.ndarray:
@@ -124,6 +135,6 @@ def _numbers(values: np.ndarray, place: str) -> np.ndarray:
     return numbers[at.reshape(-1)]
 
 
-def _shown(value: object) -> str:
-    number = float(value)  # type: ignore[arg-type]
+def _shown(value: float) -> str:
+    number = float(value)
     return f"{int(number):,}" if number.is_integer() and abs(number) < 1e15 else f"{number:g}"

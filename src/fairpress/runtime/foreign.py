@@ -61,8 +61,8 @@ class Answers:
 class Foreign:
     """An ONNX classifier with everything that running it on a dataset needs.
 
-    `config` is complete; `guessed` names the parts of it that nobody said. `place` is where more can be said, and `notes` are
-    sentences on what its inputs read.
+    `config` is complete; `guessed` names the parts of it that nobody said. `place` is where more can be said, and `notes`
+    are sentences on what its inputs read.
     """
 
     path: Path
@@ -208,13 +208,16 @@ def open_foreign(
     return Foreign(place, complete, tuple(guessed), classes, where, notes)
 
 
+def places_of_config(path: Path, config: str | os.PathLike[str] | None) -> list[Path]:
+    """Return where the YAML may be that says how a file is run; the first one that is there is read."""
+    if config is not None:
+        return [Path(config)]
+    return [path.with_suffix(".model.yaml"), path.with_name("model.yaml")]
+
+
 def _said(path: Path, config: str | os.PathLike[str] | None) -> tuple[ForeignConfig, str]:
     """Return what the YAML says, and the place where more could be said."""
-    places = (
-        [Path(config)]
-        if config is not None
-        else [path.with_suffix(".model.yaml"), path.with_name("model.yaml")]
-    )
+    places = places_of_config(path, config)
     for place in places:
         if config is not None or place.is_file():
             return parse(ForeignConfig, read_yaml(place), str(place)), str(place)
@@ -287,7 +290,8 @@ def _unnormalised(probability: np.ndarray, decided: np.ndarray, task: Task) -> l
         return []
     other = int((probability.argmax(axis=1) != decided).sum())
     return [
-        f"its two columns sum to {sums.min():.2f} to {sums.max():.2f} and not to 1, so that p({task.positive}) is its own column; "
+        f"its two columns sum to {sums.min():.2f} to {sums.max():.2f} and not to 1, so that p({task.positive}) is its "
+        "own column; "
         f"the larger column would decide {other:,} of {len(sums):,} rows differently"
     ]
 

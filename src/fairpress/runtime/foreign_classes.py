@@ -69,7 +69,8 @@ def choose_classes(
             )
         if by_file is not None and by_file != given:
             raise UserError(
-                f"{where}: `classes` are {', '.join(given)}, but the file itself names its columns {', '.join(own or ())}, in "
+                f"{where}: `classes` are {', '.join(given)}, but the file itself names its columns "
+                f"{', '.join(own or ())}, in "
                 "this order; leave `classes` out."
             )
         return given
@@ -88,8 +89,10 @@ def choose_classes(
     counted = flat is None and not _resolved(found.values[str(output)], task)
     if usual != task.classes and (counted or (flat is not None and flat.shape[1] > 1)):
         raise UserError(
-            f"the file does not say which class each {'label' if flat is None else 'column'} of {output!r} is, and there are "
-            f"two usual orders, {', '.join(usual)} and {', '.join(task.classes)}; say under `classes` in {where} which it is."
+            f"the file does not say which class each {'label' if flat is None else 'column'} of {output!r} is, and "
+            "there are "
+            f"two usual orders, {', '.join(usual)} and {', '.join(task.classes)}; say under `classes` in {where} which "
+            "it is."
         )
     return task.classes
 
@@ -133,7 +136,8 @@ def refuse_reversed(
     differ = int((indices != decided).sum())
     if 2 * differ > len(decided):
         raise UserError(
-            f"{where}: by the order of `classes`, {', '.join(classes)}, the model's scores decide otherwise than its own output "
+            f"{where}: by the order of `classes`, {', '.join(classes)}, the model's scores decide otherwise than its "
+            "own output "
             f"{labels.output!r} in {differ:,} of {len(decided):,} rows; its labels say that the order is "
             f"{', '.join(labels.order)}."
         )

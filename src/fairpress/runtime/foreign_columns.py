@@ -19,7 +19,8 @@ def plan_columns(
     odd = next((i for i in file.inputs if i.type not in NUMPY), None)
     if odd is not None:
         raise UserError(
-            f"the input {odd.name!r} of {file.path} takes {odd.type}, which no column holds; export the model with inputs of "
+            f"the input {odd.name!r} of {file.path} takes {odd.type}, which no column holds; export the model with "
+            "inputs of "
             "numbers or text."
         )
     if said.layout is not None or said.scale is not None:

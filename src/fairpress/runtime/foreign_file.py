@@ -173,9 +173,7 @@ def open_file(path: Path, threads: int) -> ForeignFile:
         raise UserError(
             f"{path} has no inputs, so that it says the same of every row; export a model that reads the data."
         )
-    file = ForeignFile(
-        path, session, graph, tuple(inputs), {o.name: o.type for o in session.get_outputs()}
-    )
+    file = ForeignFile(path, session, graph, tuple(inputs), {o.name: o.type for o in session.get_outputs()})
     for spec in file.inputs:
         if spec.shape == ():
             raise UserError(

@@ -36,7 +36,10 @@ def plan_images(
             f"the model does not read images: it needs one input of four dimensions, and not {_shapes(found)}."
         )
     if found[0].type not in NUMPY:
-        raise UserError(f"the model's input {found[0].name!r} takes {found[0].type}, which images are not handed over in; export the model with an input of float32 or uint8.")
+        raise UserError(
+            f"the model's input {found[0].name!r} takes {found[0].type}, which images are not handed over in; export "
+            "the model with an input of float32 or uint8."
+        )
     channels, height, width = dataset.inputs.shape[1:]
     shape = found[0].shape or ()
     layout = said.layout or _layout(shape, channels, where, guessed)
@@ -94,4 +97,6 @@ def feed_images(
 
 
 def _shapes(inputs: Sequence[FileInput]) -> str:
-    return ", ".join(f"{i.name} {list(i.shape) if i.shape is not None else 'of unknown rank'}" for i in inputs)
+    return ", ".join(
+        f"{i.name} {list(i.shape) if i.shape is not None else 'of unknown rank'}" for i in inputs
+    )

@@ -10,11 +10,13 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import class_key, resolve
 from fairpress.datasets.base import Task
 from fairpress.runtime.foreign_config import Activation, ForeignConfig
-from fairpress.runtime.foreign_file import FLOATS, LABELS, Found, ForeignFile, width
+from fairpress.runtime.foreign_file import FLOATS, LABELS, ForeignFile, Found, width
 
 Output = str | tuple[str, ...]
 # They hand on what they read, in another shape or type.
-PASSING = frozenset(("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "ZipMap", "Normalizer"))
+PASSING = frozenset(
+    ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "ZipMap", "Normalizer")
+)
 _LAYERS = ("Gemm", "MatMul")
 _LOGARITHMS = ("LogSoftmax", "Log", "Softplus", "Neg")
 
@@ -53,7 +55,9 @@ def choose_output(
         rest = [n for n in scores if not _float_labels(file, n, found.values[n], task)]
         scores = rest or scores
     if len(scores) > 1:
-        wide = [n for n in scores if isinstance(found.values[n], list) or _columns(found, n) == len(task.classes)]
+        wide = [
+            n for n in scores if isinstance(found.values[n], list) or _columns(found, n) == len(task.classes)
+        ]
         single = [n for n in scores if n not in wide and _columns(found, n) == 1]
         if not wide and len(single) == len(scores) == len(task.classes) and _sums(found, single):
             guessed.append("output")
@@ -77,7 +81,8 @@ def choose_output(
     reasons = "; ".join(f"{n}: {why}" for n, why in found.unfit.items())
     listed = ", ".join(f"{n} {kind}" for n, kind in file.outputs.items())
     raise UserError(
-        f"the model has no outputs that could be scores or labels of {task.target!r} ({reasons or listed}); export it with an "
+        f"the model has no outputs that could be scores or labels of {task.target!r} ({reasons or listed}); export it "
+        "with an "
         f"output of floats, [n, classes], or say which output holds labels under `output` in {where}, with `classes`."
     )
 
@@ -112,7 +117,9 @@ def label_indices(values: Any, classes: tuple[str, ...]) -> np.ndarray | None:
     return indices[at.reshape(-1)]
 
 
-def table_of(output: Output, values: dict[str, Any] | Any, where: str) -> tuple[np.ndarray, tuple[str, ...] | None]:
+def table_of(
+    output: Output, values: dict[str, Any] | Any, where: str
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Return scores [rows, columns] as float64, and what the file calls the columns where they are maps."""
     if isinstance(output, tuple):
         return np.concatenate([values[n].reshape(-1, 1).astype(float) for n in output], axis=1), None
@@ -121,7 +128,9 @@ def table_of(output: Output, values: dict[str, Any] | Any, where: str) -> tuple[
         return own.reshape(len(own), -1).astype(float), None
     keys = list(own[0])
     if any(set(row) != set(keys) for row in own):
-        raise UserError(f"{where}: the maps of the output {output!r} do not name the same classes in every row.")
+        raise UserError(
+            f"{where}: the maps of the output {output!r} do not name the same classes in every row."
+        )
     return np.array([[row[k] for k in keys] for row in own], dtype=float), tuple(str(k) for k in keys)
 
 
@@ -153,9 +162,7 @@ def choose_activation(
         return "softmax" if columns > 1 else "sigmoid"
     if columns == 1 and ending not in (*_LAYERS, "Softmax"):
         return "none"
-    raise UserError(
-        f"the output {output!r} lies between 0 and 1 and may be probabilities or not; {remedy}."
-    )
+    raise UserError(f"the output {output!r} lies between 0 and 1 and may be probabilities or not; {remedy}.")
 
 
 def probabilities(flat: np.ndarray, activation: str, output: Output, kind: str, where: str) -> np.ndarray:
@@ -188,11 +195,14 @@ def _refuse_no_numbers(flat: np.ndarray, output: Output, where: str) -> None:
     for odd, what in ((np.isnan(flat), "no number (NaN)"), (np.isposinf(flat), "an infinite score")):
         if odd.any():
             raise UserError(
-                f"{where} gives {what} in its output {output!r} for {int(odd.any(1).sum()):,} of {len(flat):,} rows; are its "
+                f"{where} gives {what} in its output {output!r} for {int(odd.any(1).sum()):,} of {len(flat):,} rows; "
+                "are its "
                 "inputs scaled as in training (`mean`, `std`)?"
             )
     if np.isneginf(flat).all(axis=1).any():
-        raise UserError(f"{where} gives only infinite scores in its output {output!r} for some rows; export it again.")
+        raise UserError(
+            f"{where} gives only infinite scores in its output {output!r} for some rows; export it again."
+        )
 
 
 def _ending(file: ForeignFile, output: Output) -> str:

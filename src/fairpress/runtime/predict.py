@@ -40,9 +40,9 @@ def predictions(
     A model's mitigation is applied. A model that gives labels only has no score.
 
     The table's metadata holds JSON: under ``fairpress.runtimes`` what ran each model,
-    ``{M: {"runtime": "onnxruntime 1.31.0", "threads": 1, "precision": "f32", "threshold": 0.5, …}}``; under ``fairpress.task``
-    what the scores are of, ``{"label": …, "classes": […], "positive": … or null}``; and under ``fairpress.notes``, where there are
-    any, sentences that should make a reader look twice, ``{M: […]}``.
+    ``{M: {"runtime": "onnxruntime 1.31.0", "threads": 1, "precision": "f32", "threshold": 0.5, …}}``; under
+    ``fairpress.task`` what the scores are of, ``{"label": …, "classes": […], "positive": … or null}``; and under
+    ``fairpress.notes``, where there are any, sentences that should make a reader look twice, ``{M: […]}``.
 
     Parameters
     ----------
