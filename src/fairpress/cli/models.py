@@ -146,7 +146,7 @@ def _compress_file(
     say(f"{beside[0]}: how it is run; {beside[1]}: what was measured", markup=False)
     for sentence in found.get("notes", ()):
         sys.stderr.write(f"fairpress: {base}: {sentence}.\n")
-    if layers["integer"]:
+    if layers["integer"] or layers["float"]:
         say(f"{layers['integer']} layers compute in integers, {layers['float']} in floats", markup=False)
     if checked["rows"]:
         say(

@@ -169,6 +169,7 @@ def _static(
         weight_type=ort.QuantType.QInt8,
         nodes_to_exclude=list(step.keep),
         calibrate_method=ort.CalibrationMethod.MinMax,
+        extra_options=_float_by_default(),
     )
 
 
@@ -182,7 +183,15 @@ def _dynamic(path: Path, made: Path, step: QuantizeDynamic) -> None:
         per_channel=True,
         weight_type=ort.QuantType.QInt8,
         nodes_to_exclude=_kept(step.keep),
+        extra_options=_float_by_default(),
     )
+
+
+def _float_by_default() -> dict[str, Any]:
+    """Return the option for values whose type onnx cannot infer, such as those behind an operator of scikit-learn's."""
+    import onnx
+
+    return {"DefaultTensorType": onnx.TensorProto.FLOAT}
 
 
 def _weights_only(path: Path, made: Path, step: Quantize) -> None:

@@ -17,6 +17,7 @@ from fairpress.datasets.base import Dataset, Task
 from fairpress.runtime.foreign_classes import (
     choose_classes,
     disagreement,
+    foreign_labels,
     own_labels,
     refuse_reversed,
 )
@@ -104,7 +105,9 @@ class Foreign:
             said = disagreement(
                 to_task[indices], decided, score, self.config.threshold, labels.output, task, self.place
             )
-            notes += [said] if said is not None else []
+        else:
+            said = foreign_labels(file, found, output, task)
+        notes += [said] if said is not None else []
         return Answers(ordered, decided, tuple(notes))
 
     def scores(self, dataset: Dataset, rows: np.ndarray, threads: int = 1) -> np.ndarray:

@@ -12,7 +12,7 @@ from fairpress.core.errors import UserError
 from fairpress.core.values import class_key, resolve
 from fairpress.datasets.base import Task
 from fairpress.runtime.foreign_config import ForeignConfig
-from fairpress.runtime.foreign_file import FLOATS, LABELS, ForeignFile, Found
+from fairpress.runtime.foreign_file import FLOATS, LABELS, ForeignFile, Found, width
 from fairpress.runtime.foreign_outputs import PASSING, Output, holds_labels, label_indices
 
 # Operators of classifiers and maps, which may name the classes of their columns.
@@ -121,6 +121,20 @@ def own_labels(
     indices = label_indices(found.values[name], classes)
     assert indices is not None
     return OwnLabels(name, _given_away(flat, indices, classes))
+
+
+def foreign_labels(file: ForeignFile, found: Found, output: Output, task: Task) -> str | None:
+    """Return a sentence on labels of the file that are none of the dataset's classes; None where there are no such."""
+    for name, values in found.values.items():
+        if name == output or name in output or file.outputs[name] != "tensor(string)" or width(values) != 1:
+            continue
+        names = np.unique(values.astype(str)).tolist()
+        if len(names) <= len(task.classes) and label_indices(values, task.classes) is None:
+            return (
+                f"its own output {name!r} names {', '.join(names)}, and the classes of {task.target!r} are "
+                f"{', '.join(task.classes)}; whether its labels agree with what is decided cannot be checked"
+            )
+    return None
 
 
 def refuse_reversed(

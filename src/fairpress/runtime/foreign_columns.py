@@ -63,6 +63,8 @@ def plan_columns(
         _fits(first, count, where)
         return said.columns, None
     encoded, raw = len(dataset.input_names), len(dataset.features)
+    if first.shape is not None and len(first.shape) == 1 and encoded > 1:
+        _fits(first, encoded, where)
     if wide is None or wide != encoded or (encoded == raw and not _same_columns(dataset)):
         raise UserError(
             f"the model reads {'any number of' if wide is None else wide} columns, {dataset.name!r} has "
@@ -148,11 +150,6 @@ def _fits(spec: FileInput, count: int, where: str) -> None:
     wide = [d for d in spec.shape[1:] if d not in (1, None)]
     free = sum(d is None for d in spec.shape[1:])
     if len(spec.shape) == 1:
-        if spec.shape[0] is not None and spec.shape[0] == count > 1:
-            raise UserError(
-                f"{where}: the input {spec.name!r} takes {count} numbers of one single row; export the model with a batch "
-                f"dimension, [n, {count}]."
-            )
         fits = count == 1
     elif not wide:
         fits = free == 1 or count == 1
