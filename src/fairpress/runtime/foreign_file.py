@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairpress.core.errors import UserError
+from fairpress.runtime.batches import require_batch
 
 if TYPE_CHECKING:
     import onnx
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 WHOLE = tuple(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64))
 LABELS = (*WHOLE, "tensor(bool)", "tensor(string)")
-# A call with more rows than this, or whose inputs take more memory, is not tried.
-MOST_ROWS, MOST_BYTES = 1_000_000, 2**30
 # Their ranges are those of a call, so that the scores of a row depend a little on its neighbours.
 PER_CALL = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"})
 
@@ -77,11 +76,7 @@ class ForeignFile:
         if size is None:
             return None
         row = sum(4 * int(np.prod([d or 1 for d in (i.shape or ())[1:]], dtype=float)) for i in self.inputs)
-        if not 1 <= size <= MOST_ROWS or size * row > MOST_BYTES:
-            raise UserError(
-                f"{self.path} reads exactly {size:,} rows in every call, which cannot be run here; export the model with a "
-                "free batch dimension."
-            )
+        require_batch(size, row, str(self.path))
         return size
 
     @cached_property

@@ -65,7 +65,9 @@ def predictions(
     """
     import pyarrow as pa
 
-    index = np.arange(len(dataset)) if part == "all" else dataset.parts[part]
+    index = np.arange(len(dataset)) if part == "all" else dataset.index(part)
+    if not len(index):
+        raise UserError(f"{dataset.name!r} has no {part} rows to predict; take another part.")
     classes = np.array(dataset.task.classes)
     columns: dict[str, pa.Array] = {
         "row_id": pa.array([str(v) for v in dataset.row_ids[index]]),
