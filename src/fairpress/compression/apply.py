@@ -10,10 +10,10 @@ from typing import Any
 from fairpress.compression.recipes import Recipe
 from fairpress.compression.step import Network, Progress
 from fairpress.core.card import ModelCard
-from fairpress.core.decide import decide
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset
 from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.decide import decide
 from fairpress.training.fit import check_trainable, require_torch
 
 # What later steps ask of how the baseline was trained.

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fairpress.core.config import parse, read_yaml
-from fairpress.core.decide import decide, decides_by_threshold
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset, Task
+from fairpress.runtime.decide import decide, decides_by_threshold
 from fairpress.runtime.foreign_classes import (
     choose_classes,
     disagreement,

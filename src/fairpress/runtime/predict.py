@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fairpress.core.decide import decide, decides_by_threshold
 from fairpress.core.errors import UserError
-from fairpress.datasets.base import Dataset, Part, Task
+from fairpress.datasets.base import Dataset, Part
 from fairpress.mitigation.groups import keys_of
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.contract import Runtime, processor
+from fairpress.runtime.decide import decide, decides_by_threshold
 from fairpress.runtime.foreign import Answers, Foreign
 from fairpress.runtime.scoring import score
+from fairpress.runtime.table_file import TASK_KEY, task_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 RESERVED = {"row_id", "subject", "label", "seed", "fold"}
 RUNTIMES_KEY = "fairpress.runtimes"
-TASK_KEY = "fairpress.task"
 NOTES_KEY = "fairpress.notes"
 Progress = Callable[[str, int, int], None]
 
@@ -68,7 +68,8 @@ def predictions(
     index = np.arange(len(dataset)) if part == "all" else dataset.index(part)
     if not len(index):
         raise UserError(f"{dataset.name!r} has no {part} rows to predict; take another part.")
-    classes = np.array(dataset.task.classes)
+    task = dataset.task
+    classes = np.array(task.classes)
     columns: dict[str, pa.Array] = {
         "row_id": pa.array([str(v) for v in dataset.row_ids[index]]),
         "subject": pa.array([str(v) for v in dataset.subjects[index]]),
@@ -107,15 +108,13 @@ def predictions(
             for i, label in enumerate(classes.tolist()):
                 columns[f"{name}.score.{label}"] = pa.array(probability[:, i])
         columns[name] = pa.array(classes[decided])
-    metadata = {RUNTIMES_KEY: json.dumps(ran, sort_keys=True), TASK_KEY: task_json(dataset.task)}
+    metadata = {
+        RUNTIMES_KEY: json.dumps(ran, sort_keys=True),
+        TASK_KEY: task_json(task.target, task.classes, task.positive),
+    }
     if notes:
         metadata[NOTES_KEY] = json.dumps(notes)
     return pa.table(columns).replace_schema_metadata(metadata)
-
-
-def task_json(task: Task) -> str:
-    """Return what a predictions table says of its task: the label, its classes, and the one that scores are of."""
-    return json.dumps({"label": task.target, "classes": list(task.classes), "positive": task.positive})
 
 
 def notes_of(table: pa.Table) -> dict[str, list[str]]:

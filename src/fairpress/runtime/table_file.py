@@ -1,8 +1,10 @@
-"""Tables on disk."""
+"""Predictions tables on disk, and what they say of their task."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,14 @@ from fairpress.core.files import write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+TASK_KEY = "fairpress.task"
+
+
+def task_json(label: str, classes: Sequence[str], positive: str | None) -> str:
+    """Return what a predictions table says of its task: the label, its classes, and the one that scores are of."""
+    return json.dumps({"label": label, "classes": list(classes), "positive": positive})
 
 
 def write_table(path: str | os.PathLike[str], table: pa.Table) -> None:
