@@ -96,9 +96,14 @@ def compress_file(
         content = made.read_bytes()
         _something_happened(content, path, recipe)
         with _in_words(path):
-            found = kernels(content)
-            after = replace(before, path=made)
-            compared = _compared(before, after, data)
+            try:
+                found = kernels(content)
+                compared, notes = _compared(before, replace(before, path=made), data)
+            except UserError as error:
+                raise UserError(
+                    f"what ONNX Runtime's quantizer made of {path} cannot be run ({str(error)[:200]}); leave layers in "
+                    "float with keep=, or compress the network it came from."
+                ) from None
         report = {
             "recipe": str(recipe),
             "made_from": path.name,
@@ -106,7 +111,7 @@ def compress_file(
             "bytes_before": _size(path),
             "layers": {"integer": found.integer, "float": found.floating},
             **told,
-            **({"notes": list(before.notes)} if before.notes else {}),
+            **({"notes": notes} if notes else {}),
             "validation": compared,
         }
     return CompressedFile(content, before.as_yaml(), report)
@@ -262,15 +267,20 @@ def _nothing(path: Path, recipe: Recipe) -> str:
     return f"{path} has no layer that {recipe} could make smaller: no {what} of matrices with stored weights is left."
 
 
-def _compared(before: Foreign, after: Foreign, data: Dataset) -> dict[str, Any]:
-    """Return on validation rows, decided as `predict` does: accuracy of both files, and how many decisions differ."""
+def _compared(before: Foreign, after: Foreign, data: Dataset) -> tuple[dict[str, Any], list[str]]:
+    """Return on validation rows, decided as `predict` does: accuracy of both files, and how many decisions differ.
+
+    Second come sentences on the file that was there before, which should make a reader look twice.
+    """
     index = data.index("validation")
     if not len(index):
-        return {"rows": 0}
-    decided = [model.answers(data, index).decided for model in (before, after)]
+        return {"rows": 0}, list(before.notes)
+    own = before.answers(data, index)
+    decided = [own.decided, after.answers(data, index).decided]
     right = [float((d == data.labels[index]).mean()) for d in decided]
     flips = int((decided[0] != decided[1]).sum())
-    return {"rows": len(index), "accuracy_before": right[0], "accuracy": right[1], "flips": flips}
+    counted = {"rows": len(index), "accuracy_before": right[0], "accuracy": right[1], "flips": flips}
+    return counted, list(own.notes)
 
 
 def _size(path: Path) -> int:
@@ -300,8 +310,7 @@ def _in_words(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"cannot work on a copy of {path} in {tempfile.gettempdir()} ({error.strerror or error}); free some space "
-            "there, or "
-            "set TMPDIR to another folder."
+            "there, or set TMPDIR to another folder."
         ) from None
     except Exception as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

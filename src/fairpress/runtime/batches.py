@@ -71,8 +71,7 @@ def require_batch(rows: int, bytes_of_a_row: int, what: str) -> None:
     if not 1 <= rows <= MOST_ROWS or rows * bytes_of_a_row > MOST_BYTES:
         raise UserError(
             f"{what} reads exactly {rows:,} rows in every call, which cannot be run here; export the model with a free "
-            "batch "
-            "dimension."
+            "batch dimension."
         )
 
 

@@ -34,6 +34,7 @@ TRUTH = {
     "0": False,
     "0.0": False,
 }
+_WHOLE = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -54,8 +55,8 @@ def cast(values: np.ndarray, kind: str, spec: str, column: str, where: str) -> n
         return _texts(values, place, column)
     if kind == "tensor(bool)":
         return _truths(values, place)
-    numbers = values if values.dtype.kind in "fiub" else _numbers(values, place)
     dtype = np.dtype(NUMPY[kind])
+    numbers = values if values.dtype.kind in "fiub" else _numbers(values, place, exact=dtype.kind in "iu")
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         if numbers.dtype.kind == "f":
@@ -64,11 +65,12 @@ def cast(values: np.ndarray, kind: str, spec: str, column: str, where: str) -> n
             kept = inside & (numbers == np.floor(numbers))
         else:
             # Compared as Python's numbers: numpy would make floats of mixed signs.
-            kept = np.array([limits.min <= v <= limits.max for v in numbers.tolist()], dtype=bool)
+            kept = np.array(
+                [limits.min <= v <= limits.max and v == int(v) for v in numbers.tolist()], dtype=bool
+            )
         if not kept.all():
             raise UserError(
-                f"{place} {_shown(numbers[~kept][0])}; it holds whole numbers from {limits.min:,} to {limits.max:,} "
-                "only, so "
+                f"{place} {_shown(numbers[~kept][0])}; {what} has whole numbers from {limits.min:,} to {limits.max:,}, so "
                 "name another column, or export the model with an input of floats."
             )
         return numbers.astype(dtype)
@@ -78,8 +80,7 @@ def cast(values: np.ndarray, kind: str, spec: str, column: str, where: str) -> n
     if beyond.any():
         raise UserError(
             f"{place} {_shown(numbers[beyond][0])}, which is beyond its range; scale it (`mean`, `std`), or export the "
-            "model "
-            "with an input of float32 or double."
+            "model with an input of float32 or double."
         )
     return out
 
@@ -126,12 +127,14 @@ def _truths(values: np.ndarray, place: str) -> np.ndarray:
     return np.array([TRUTH[t.strip().lower()] for t in texts.tolist()], dtype=bool)[at.reshape(-1)]
 
 
-def _numbers(values: np.ndarray, place: str) -> np.ndarray:
+def _numbers(values: np.ndarray, place: str, *, exact: bool) -> np.ndarray:
+    """Return the numbers that texts spell, as float64; as Python's numbers where whole ones must keep every digit."""
     texts, at = np.unique(values.astype(str), return_inverse=True)
-    odd = next((t for t in texts.tolist() if not _NUMBER.fullmatch(t.strip())), None)
+    odd = next((t for t in texts.tolist() if not _NUMBER.fullmatch(t.strip()) or np.isinf(float(t))), None)
     if odd is not None:
         raise UserError(f"{place} {odd!r}; name encoded columns such as 'race=Asian'.")
-    numbers: np.ndarray = np.array([float(t) for t in texts.tolist()])
+    found = [int(t) if exact and _WHOLE.fullmatch(t.strip()) else float(t) for t in texts.tolist()]
+    numbers: np.ndarray = np.array(found, dtype=object if exact else float)
     return numbers[at.reshape(-1)]
 
 

@@ -98,8 +98,7 @@ class Foreign:
         notes = [*self.notes, *_unnormalised(ordered, decided, task)]
         labels = own_labels(file, found, output, flat, self.classes, task)
         if labels is not None:
-            indices = label_indices(found.values[labels.output], self.classes)
-            assert indices is not None
+            indices = labels.indices(found, self.classes)
             two = decides_by_threshold(task.classes, task.positive)
             score = ordered[:, task.classes.index(str(task.positive))] if two else None
             said = disagreement(
@@ -294,8 +293,7 @@ def _unnormalised(probability: np.ndarray, decided: np.ndarray, task: Task) -> l
     other = int((probability.argmax(axis=1) != decided).sum())
     return [
         f"its two columns sum to {sums.min():.2f} to {sums.max():.2f} and not to 1, so that p({task.positive}) is its "
-        "own column; "
-        f"the larger column would decide {other:,} of {len(sums):,} rows differently"
+        f"own column; the larger column would decide {other:,} of {len(sums):,} rows differently"
     ]
 
 

@@ -23,11 +23,24 @@ _ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
 class OwnLabels:
     """The labels that a file gives itself: the output that holds them, and what the sample says of their order.
 
-    `order` is the class of each column that the labels give away; None where they do not.
+    `order` is the class of each column that the labels give away; None where they do not. `counted` are the classes that
+    labels mean which only count: 0, 1, ….
     """
 
     output: str
     order: tuple[str, ...] | None
+    counted: tuple[str, ...]
+
+    def indices(self, found: Found, classes: tuple[str, ...]) -> np.ndarray:
+        """Return the labels of some rows [rows] as indices into `classes`."""
+        own = label_indices(found.values[self.output], self.counted)
+        if own is None:
+            values = np.unique(np.asarray(found.values[self.output]).astype(str)).tolist()
+            raise UserError(
+                f"the output {self.output!r} names {', '.join(values[:5])}, which are not all classes "
+                f"({', '.join(classes)}); export a model of this label."
+            )
+        return np.array([classes.index(c) for c in self.counted])[own]
 
 
 def choose_classes(
@@ -70,8 +83,7 @@ def choose_classes(
         if by_file is not None and by_file != given:
             raise UserError(
                 f"{where}: `classes` are {', '.join(given)}, but the file itself names its columns "
-                f"{', '.join(own or ())}, in "
-                "this order; leave `classes` out."
+                f"{', '.join(own or ())}, in this order; leave `classes` out."
             )
         return given
     if by_file is not None:
@@ -120,13 +132,20 @@ def own_labels(
     name = (likely or names)[0]
     indices = label_indices(found.values[name], classes)
     assert indices is not None
-    return OwnLabels(name, _given_away(flat, indices, classes))
+    order = _given_away(flat, indices, classes)
+    if isinstance(output, str) or _resolved(found.values[name], task):
+        return OwnLabels(name, order, classes)
+    # Outputs in an order that somebody wrote down: what numbers count, only the rows can tell.
+    if order is None:
+        return None
+    return OwnLabels(name, classes, tuple(classes[order.index(c)] for c in classes))
 
 
 def foreign_labels(file: ForeignFile, found: Found, output: Output, task: Task) -> str | None:
     """Return a sentence on labels of the file that are none of the dataset's classes; None where there are no such."""
+    outputs = {output} if isinstance(output, str) else set(output)
     for name, values in found.values.items():
-        if name == output or name in output or file.outputs[name] != "tensor(string)" or width(values) != 1:
+        if name in outputs or file.outputs[name] != "tensor(string)" or width(values) != 1:
             continue
         names = np.unique(values.astype(str)).tolist()
         if len(names) <= len(task.classes) and label_indices(values, task.classes) is None:
@@ -144,15 +163,13 @@ def refuse_reversed(
 
     `decided` [rows] are indices into `classes`, as are the labels.
     """
-    indices = label_indices(found.values[labels.output], classes)
-    if labels.order is None or labels.order == classes or indices is None:
+    if labels.order is None or labels.order == classes:
         return
-    differ = int((indices != decided).sum())
+    differ = int((labels.indices(found, classes) != decided).sum())
     if 2 * differ > len(decided):
         raise UserError(
             f"{where}: by the order of `classes`, {', '.join(classes)}, the model's scores decide otherwise than its "
-            "own output "
-            f"{labels.output!r} in {differ:,} of {len(decided):,} rows; its labels say that the order is "
+            f"own output {labels.output!r} in {differ:,} of {len(decided):,} rows; its labels say that the order is "
             f"{', '.join(labels.order)}."
         )
 

@@ -8,7 +8,7 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.datasets.base import Dataset
 from fairpress.runtime.cast import NUMPY, cast, rounded
 from fairpress.runtime.foreign_config import Columns, ForeignConfig
-from fairpress.runtime.foreign_file import FileInput, ForeignFile, written
+from fairpress.runtime.foreign_file import WHOLE, FileInput, ForeignFile, written
 
 
 def plan_columns(
@@ -20,8 +20,7 @@ def plan_columns(
     if odd is not None:
         raise UserError(
             f"the input {odd.name!r} of {file.path} takes {odd.type}, which no column holds; export the model with "
-            "inputs of "
-            "numbers or text."
+            "inputs of numbers or text."
         )
     if said.layout is not None or said.scale is not None:
         raise UserError(
@@ -85,8 +84,8 @@ def feed_columns(
         if columns == dataset.input_names and spec.type == "tensor(float)":
             matrix: np.ndarray = dataset.inputs[rows]
         else:
-            parts = [_column(dataset, c, where)[rows] for c in columns]
             kind = "tensor(double)" if scaled else spec.type
+            parts = [_as_read(dataset, c, kind, where)[rows] for c in columns]
             done = [cast(p, kind, spec.name, c, where) for p, c in zip(parts, columns, strict=True)]
             matrix = np.stack(done, axis=1)
         if scaled:
@@ -172,6 +171,16 @@ def _shape(spec: FileInput, rows: int, count: int) -> tuple[int, ...]:
 
 def _same_columns(dataset: Dataset) -> bool:
     return list(dataset.input_names) == list(dataset.features)
+
+
+def _as_read(dataset: Dataset, name: str, kind: str, where: str) -> np.ndarray:
+    """Return a column for an input: as the table spells it where numbers would be other texts, or would lose digits."""
+    values = _column(dataset, name, where)
+    spelled = getattr(dataset, "spellings", {}).get(name) if name in dataset.features else None
+    if spelled is None or values.dtype.kind != "f":
+        return values
+    long = kind in WHOLE and bool((np.abs(values) >= 2**53).any())
+    return np.asarray(spelled) if long or kind == "tensor(string)" else values
 
 
 def _column(dataset: Dataset, name: str, where: str) -> np.ndarray:

@@ -196,8 +196,7 @@ def _refuse_no_numbers(flat: np.ndarray, output: Output, where: str) -> None:
         if odd.any():
             raise UserError(
                 f"{where} gives {what} in its output {output!r} for {int(odd.any(1).sum()):,} of {len(flat):,} rows; "
-                "are its "
-                "inputs scaled as in training (`mean`, `std`)?"
+                "are its inputs scaled as in training (`mean`, `std`)?"
             )
     if np.isneginf(flat).all(axis=1).any():
         raise UserError(
