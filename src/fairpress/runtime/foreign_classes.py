@@ -40,7 +40,8 @@ class OwnLabels:
                 f"the output {self.output!r} names {', '.join(values[:5])}, which are not all classes "
                 f"({', '.join(classes)}); export a model of this label."
             )
-        return np.array([classes.index(c) for c in self.counted])[own]
+        places: np.ndarray = np.array([classes.index(c) for c in self.counted])
+        return np.asarray(places[own])
 
 
 def choose_classes(
