@@ -96,8 +96,15 @@ def choose_classes(
         )
     guessed.append("classes")
     labels = None if flat is None else own_labels(file, found, output, flat, task.classes, task)
-    if labels is not None and labels.order is not None and _resolved(found.values[labels.output], task):
-        return labels.order
+    if labels is not None and _resolved(found.values[labels.output], task):
+        if labels.order is not None:
+            return labels.order
+        assert flat is not None
+        if flat.shape[1] > 2:
+            raise UserError(
+                f"the file's own labels, {labels.output!r}, do not tell which class each column of {output!r} is; say under "
+                f"`classes` in {where}, in the order of the output."
+            )
     usual = tuple(sorted(task.classes, key=_in_order))
     counted = flat is None and not _resolved(found.values[str(output)], task)
     if usual != task.classes and (counted or (flat is not None and flat.shape[1] > 1)):
@@ -115,8 +122,7 @@ def own_labels(
 ) -> OwnLabels | None:
     """Return the output of labels beside the scores, and the order of classes that it gives away; None without one.
 
-    The labels of a class are given where its own column is high, whatever the threshold: the order is the one in which
-    every column is higher in the rows of its class than in the others, most of all columns.
+    The labels of a class are given where its own column is high, also where a threshold decides that is not a half.
     """
     outputs = {output} if isinstance(output, str) else set(output)
     names = [
@@ -271,10 +277,29 @@ def _in_order(name: str) -> tuple[float, str]:
 
 
 def _given_away(flat: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the class of each column that labels [rows], indices into `classes`, give away; None where they do not."""
     both = np.concatenate([-flat, flat], axis=1) if flat.shape[1] == 1 else flat
-    if both.shape[1] != len(classes) or len(np.unique(labels)) < len(classes) or not np.isfinite(both).all():
+    if both.shape[1] != len(classes) or not np.isfinite(both).all():
         return None
-    lift = np.array([both[labels == c].mean(0) - both[labels != c].mean(0) for c in range(len(classes))])
+    return _by_largest(both, labels, classes) or _by_lift(both, labels, classes)
+
+
+def _by_largest(flat: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the order where every row has the label of its largest column; the only class left is the only column left."""
+    top = flat.argmax(axis=1)
+    each = [np.unique(labels[top == i]).tolist() for i in range(len(classes))]
+    known = [e[0] for e in each if len(e) == 1]
+    if any(len(e) > 1 for e in each) or len(set(known)) < len(known) or len(known) < len(classes) - 1:
+        return None
+    (left,) = set(range(len(classes))) - set(known) or {-1}
+    return tuple(classes[e[0] if e else left] for e in each)
+
+
+def _by_lift(flat: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the order in which every column is higher in the rows of its class than in the others, most of all columns."""
+    if len(np.unique(labels)) < len(classes):
+        return None
+    lift = np.array([flat[labels == c].mean(0) - flat[labels != c].mean(0) for c in range(len(classes))])
     best = lift.argmax(axis=1)
     if len(set(best.tolist())) < len(classes) or (lift.max(axis=1) <= 0).any():
         return None
