@@ -420,3 +420,29 @@ def test_sums_beside_one_are_said(data):
     )
     with pytest.warns(ModelWarning, match="and not to 1"):
         decided(data())
+
+
+def encoder(keys, column="member"):
+    listed = ",".join(f'"{k}"' for k in keys)
+    numbers = ",".join("1.0" for _ in keys)
+    save(
+        f"g (float[n,1] a, string[n,1] {column}) => (float[n,1] o) "
+        f"{{ s = ai.onnx.ml.LabelEncoder<keys_strings=[{listed}],values_floats=[{numbers}],default_float=0.0>({column}) "
+        "q = Add(a,s) o = Sigmoid(q) }"
+    )
+
+
+def test_categories_that_the_file_does_not_know_are_said_and_refused_where_it_knows_none(data):
+    raw = data(features="[a, member]")
+    encoder(["yes", "no", "never"])
+    assert open_foreign("m.onnx", raw).notes == ()
+    encoder(["yes"])
+    with pytest.warns(
+        ModelWarning, match=r"values such as 'no' in \d+ of 600 rows that are not among the categories"
+    ):
+        decided(raw)
+    encoder(["Yes", "No"])
+    with pytest.raises(
+        UserError, match=r"no value of the column 'member', such as 'no', is one of .* \('Yes', 'No'\)"
+    ):
+        decided(raw)

@@ -7,6 +7,7 @@ import numpy as np
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.datasets.base import Dataset
 from fairpress.runtime.cast import NUMPY, cast, rounded
+from fairpress.runtime.foreign_categories import unknown_categories
 from fairpress.runtime.foreign_config import Columns, ForeignConfig
 from fairpress.runtime.foreign_file import WHOLE, FileInput, ForeignFile, written
 
@@ -100,7 +101,10 @@ def feed_columns(
 def notes_on_columns(
     file: ForeignFile, config: ForeignConfig, dataset: Dataset, where: str
 ) -> tuple[str, ...]:
-    """Return a sentence for each input of unknown rank, and each column whose whole numbers an input of floats rounds."""
+    """Return a sentence for each input of unknown rank, column whose whole numbers are rounded, and unknown category.
+
+    Raises UserError where the model knows no category that a column holds.
+    """
     found = []
     scaled = config.mean is not None or config.std is not None
     for spec, columns in _read(file, config, dataset):
@@ -108,6 +112,12 @@ def notes_on_columns(
             found.append(
                 f"its input {spec.name!r} does not declare a shape and is given [n, {len(columns)}], a line for each row"
             )
+        if len(columns) == 1 and spec.type in ("tensor(string)", "tensor(int64)"):
+            fed = cast(
+                _as_read(dataset, columns[0], spec.type, where), spec.type, spec.name, columns[0], where
+            )
+            unknown = unknown_categories(file, spec.name, fed, columns[0], where)
+            found += [unknown] if unknown is not None else []
         for column in () if scaled else columns:
             lost = rounded(_column(dataset, column, where), spec.type)
             if lost is not None:
