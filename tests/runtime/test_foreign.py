@@ -225,6 +225,9 @@ def test_weights_in_a_file_beside_the_model_are_found(tmp_path, data):
         onnx.load(model), tmp_path / "e.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
     )
     np.testing.assert_allclose(positive(tmp_path / "e.onnx", data), expected(), atol=1e-5)
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(UserError, match=r"the weights that belong beside .*e\.onnx cannot be read"):
+        open_foreign(tmp_path / "e.onnx", data)
 
 
 def test_the_command_line_shows_the_guess_predicts_and_warns_of_swapped_classes(

@@ -90,7 +90,8 @@ def compress(
     artifact = api.compress(original, recipe, seed=seed, say=told())
     folder = artifact.save(out)
     ratio = original.size / artifact.size
-    say(f"{folder}{replaced}: {artifact.size:,} bytes, {ratio:.2f} times smaller than {base}", markup=False)
+    size = f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
+    say(f"{folder}{replaced}: {artifact.size:,} bytes, {size} than {base}", markup=False)
     details = artifact.card.provenance["details"]
     if details.get("sparsity"):
         packed = " and ".join(f"{len(gzip.compress(a.onnx, 6)):,}" for a in (artifact, original))
@@ -142,7 +143,8 @@ def _compress_file(
     found = made.report
     ratio = found["bytes_before"] / found["bytes"]
     layers, checked = found["layers"], found["validation"]
-    say(f"{out}{replaced}: {found['bytes']:,} bytes, {ratio:.2f} times smaller than {base}", markup=False)
+    size = f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
+    say(f"{out}{replaced}: {found['bytes']:,} bytes, {size} than {base}", markup=False)
     say(f"{beside[0]}: how it is run; {beside[1]}: what was measured", markup=False)
     for sentence in found.get("notes", ()):
         sys.stderr.write(f"fairpress: {base}: {sentence}.\n")

@@ -153,6 +153,11 @@ def open_file(path: Path, threads: int) -> ForeignFile:
         graph = onnx.load(path, load_external_data=False).graph
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "External data" in first:
+            raise UserError(
+                f"the weights that belong beside {path} cannot be read ({first[:200]}); copy them there, or export it "
+                "as one file."
+            ) from None
         raise UserError(
             f"{path} is no ONNX model that ONNX Runtime can load ({first}); export it again."
         ) from None
