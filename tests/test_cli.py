@@ -73,7 +73,7 @@ def test_doctor_looks_and_answers(capsys):
         (["train", "mlp", "--data", "compas", "--out", "t.csv/x"], "is not a folder you may write to"),
         (["predict", "a,b=base", "--out", "x.parquet"], "commas stand between names"),
         (["predict", "a=base", "--out", "t.csv/x.parquet"], "is not a folder you may write to"),
-        (["show", "t.csv"], "no model folder"),
+        (["show", "t.csv"], "not a model folder"),
         (
             ["audit", "t.csv", "--baseline", "fp32", "--by", "sex", "--html", "x.html", "--card", "fp32=x/"],
             "no model folder x",

@@ -385,8 +385,16 @@ def predict(
         Threads within an operator.
     progress
         Told the model, the rows done and the rows there are.
+
+    Warns
+    -----
+    ModelWarning
+        What should make a reader look twice, such as labels in the file that contradict what is decided.
     """
-    from fairpress.runtime.predict import predictions
+    import warnings
+
+    from fairpress.core.errors import ModelWarning
+    from fairpress.runtime.predict import notes_of, predictions
     from fairpress.runtime.runtimes import DEFAULT, choose
 
     if not models:
@@ -411,6 +419,9 @@ def predict(
         dataset = data_of(open_model(first))
     opened = {name: open_any(model, dataset, model_config) for name, model in places.items()}
     table = predictions(opened, dataset, part, runtimes=runtimes, progress=progress)
+    for name, sentences in notes_of(table).items():
+        for sentence in sentences:
+            warnings.warn(f"{name!r}: {sentence}.", ModelWarning, stacklevel=2)
     return table.replace_schema_metadata(
         {**(table.schema.metadata or {}), "fairpress.models": "\n".join(opened)}
     )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fairpress.runtime.table_file import TASK_KEY, task_json
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -52,4 +54,4 @@ def table(rows: int = 12_000, seed: int = 20) -> pa.Table:
         flip = rng.random(rows) < FLIPS[name]
         flip |= pays & (baseline == label) & (rng.random(rows) < EXTRA_LOSS.get(name, 0.0))
         columns[name] = pa.array(np.where(baseline ^ flip, "yes", "no"))
-    return pa.table(columns)
+    return pa.table(columns).replace_schema_metadata({TASK_KEY: task_json("label", ["no", "yes"], "yes")})

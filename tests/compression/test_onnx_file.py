@@ -219,3 +219,140 @@ def test_images_with_a_fixed_batch_and_convolutions(tmp_path):
     assert made.report["layers"]["integer"] >= 1
     assert made.report["validation"]["flips"] <= 3
     assert made.report["validation"]["accuracy"] > 0.8
+
+
+def stored(model: onnx.ModelProto, name: str) -> np.ndarray:
+    return np.asarray(numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == name)))
+
+
+def of_old_opset(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version, model.ir_version = 11, 4
+
+
+def of_the_first_files(model: onnx.ModelProto) -> None:
+    """Weights are listed among the inputs."""
+    model.opset_import[0].version, model.ir_version = 9, 3
+    for tensor in model.graph.initializer:
+        model.graph.input.append(
+            helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+        )
+
+
+def with_constants(model: onnx.ModelProto) -> None:
+    tensors = list(model.graph.initializer)
+    del model.graph.initializer[:]
+    for tensor in tensors:
+        model.graph.node.insert(0, helper.make_node("Constant", [], [tensor.name], value=tensor))
+
+
+def with_transposed_weights(model: onnx.ModelProto) -> None:
+    turned = numpy_helper.from_array(np.ascontiguousarray(stored(model, "w1").T), "turned")
+    model.graph.initializer.append(turned)
+    model.graph.initializer.remove(next(t for t in model.graph.initializer if t.name == "w1"))
+    model.graph.node.insert(0, helper.make_node("Transpose", ["turned"], ["w1"], perm=[1, 0]))
+
+
+def with_functions(model: onnx.ModelProto) -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    opset = [helper.make_opsetid("", 17)]
+    model.functions.append(helper.make_function("own", "Linear", ["x", "w"], ["y"], [node], opset))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    for found in model.graph.node:
+        if found.op_type == "MatMul":
+            found.op_type, found.domain = "Linear", "own"
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int8-dynamic", "w4"])
+@pytest.mark.parametrize(
+    "change", [of_old_opset, of_the_first_files, with_constants, with_transposed_weights, with_functions]
+)
+def test_files_of_every_age_and_converter_are_compressed(tmp_path, data, recipe, change):
+    path = network(tmp_path / "big.onnx", 512)
+    model = onnx.load(path)
+    change(model)
+    onnx.save(model, path)
+    report = compress_file(path, parse(recipe), data).report
+    assert report["bytes"] < report["bytes_before"]
+    assert report["validation"]["flips"] <= 0.05 * report["validation"]["rows"]
+    if recipe.startswith("int8"):
+        assert report["layers"] == {"integer": 2, "float": 0}
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int8-dynamic", "w4"])
+def test_weights_outside_the_file_are_found_and_nothing_is_written_beside_it(tmp_path, data, recipe):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    network(tmp_path / "one.onnx", 512)
+    onnx.save(
+        onnx.load(tmp_path / "one.onnx"), folder / "big.onnx", save_as_external_data=True, location="big.data"
+    )
+    (folder / "big-inferred.onnx").write_bytes(b"mine")
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    report = compress_file(folder / "big.onnx", parse(recipe), data).report
+    assert report["bytes_before"] == sum(map(len, (before["big.onnx"], before["big.data"])))
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int8-dynamic", "w4"])
+def test_the_report_counts_by_the_decisions_of_predict(tmp_path, data, recipe):
+    """With a threshold of .2, the most probable class is not what anybody decides."""
+    path = network(tmp_path / "big.onnx", 64)
+    (tmp_path / "big.model.yaml").write_text("threshold: 0.2\n", encoding="utf-8")
+    made = compress_file(path, parse(recipe), data)
+    (tmp_path / "small.onnx").write_bytes(made.onnx)
+    (tmp_path / "small.model.yaml").write_text(made.model_yaml, encoding="utf-8")
+    models = {"big": path, "small": tmp_path / "small.onnx"}
+    table = api.predict(models, data, part="validation").to_pandas()
+    reported = made.report["validation"]
+    assert reported["accuracy_before"] == pytest.approx((table.big == table.label).mean())
+    assert reported["accuracy"] == pytest.approx((table.small == table.label).mean())
+    assert reported["flips"] == (table.big != table.small).sum()
+    likelier = np.where(table["big.score"] >= 0.5, "yes", "no")
+    assert reported["accuracy_before"] != pytest.approx((likelier == table.label).mean())
+
+
+def test_files_that_give_labels_only_are_compressed_by_their_labels(tmp_path, data):
+    path = network(tmp_path / "big.onnx", 512)
+    model = onnx.load(path)
+    model.graph.node.append(helper.make_node("ArgMax", ["z"], ["label"], axis=1, keepdims=0))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["n"]))
+    onnx.save(model, path)
+    checked = compress_file(path, parse("int8"), data).report["validation"]
+    assert checked["accuracy"] > 0.8
+    assert checked["flips"] <= 0.05 * checked["rows"]
+
+
+def test_weights_of_other_types_are_named(tmp_path, data):
+    path = network(tmp_path / "big.onnx")
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name)
+        )
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    onnx.save(model, path)
+    for recipe in ("int8", "int8-dynamic", "w4"):
+        with pytest.raises(UserError, match=r"weights of .* are float16, .*; export the model in float32"):
+            compress_file(path, parse(recipe), data)
+
+
+def test_nothing_of_the_users_is_replaced_without_force(tmp_path, data, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network(tmp_path / "big.onnx", 256)
+    (tmp_path / "small.report.json").write_text("mine", encoding="utf-8")
+    say = ["compress", "big.onnx", "--data", "my.yaml", "--recipe", "int8", "--out"]
+    for place, sentence in {
+        "small.onnx": "small.report.json is there already; choose another --out, or replace it with --force.",
+        "big.onnx": "big.onnx is what is read here",
+    }.items():
+        assert command([*say, place]) == 2
+        assert sentence in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "small.report.json").read_text() == "mine"
+    assert not (tmp_path / "small.onnx").exists()
+    assert command([*say, "big.onnx", "--force"]) == 2
+    capsys.readouterr()
+    assert command([*say, "small.onnx", "--force"]) == 0
+    assert command([*say, "small.onnx", "--force"]) == 0
+    assert "small.onnx (replaced): " in " ".join(capsys.readouterr().out.split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fairpress.core.errors import UserError
-from fairpress.core.places import require_file, require_writable
+from fairpress.core.places import nearest, require_file, require_writable
 
 
 def test_a_place_below_or_instead_of_a_file_is_no_folder_to_write_to(tmp_path):
@@ -32,3 +32,9 @@ def test_looking_leaves_nothing_behind(tmp_path):
     require_writable(tmp_path / "a" / "b")
     require_file(tmp_path / "c" / "d.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_nearest_folder_is_named(tmp_path):
+    (tmp_path / "base").mkdir()
+    assert nearest(tmp_path / "bsae") == f" Did you mean {str(tmp_path / 'base')!r}?"
+    assert nearest(tmp_path / "quite different") == ""

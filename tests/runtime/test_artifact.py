@@ -34,7 +34,7 @@ def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
     [
         ("m.pt", b"\x80\x04", "pickle"),
         ("absent", None, "no model folder"),
-        ("m.onnx", b"x", "is no model folder"),
+        ("m.onnx", b"x", "is not a model folder"),
     ],
 )
 def test_what_is_no_model_folder_is_one_sentence(tmp_path, name, content, sentence):

@@ -259,8 +259,9 @@ def test_the_command_measures_folders_and_foreign_files_and_prints_json(folder, 
 def test_what_the_command_prints_fits_a_terminal(folder, capsys):
     text = fairpress(capsys, "first=base", "second=int8.onnx", "--rounds", "1", "--batch", "1000").out
     assert max(map(len, text.splitlines())) <= 100
+    flowing = " ".join(text.split())  # the name of the processor decides where lines break
     for part in ("batch 1,000, 1 rounds", "random numbers", "smaller", "rows/s", "second"):
-        assert part in text
+        assert part in flowing
 
 
 @pytest.mark.parametrize(

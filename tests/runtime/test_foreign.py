@@ -225,6 +225,9 @@ def test_weights_in_a_file_beside_the_model_are_found(tmp_path, data):
         onnx.load(model), tmp_path / "e.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
     )
     np.testing.assert_allclose(positive(tmp_path / "e.onnx", data), expected(), atol=1e-5)
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(UserError, match=r"the weights that belong beside .*e\.onnx cannot be read"):
+        open_foreign(tmp_path / "e.onnx", data)
 
 
 def test_the_command_line_shows_the_guess_predicts_and_warns_of_swapped_classes(
@@ -242,7 +245,7 @@ def test_the_command_line_shows_the_guess_predicts_and_warns_of_swapped_classes(
     assert "columns: encoded  # guessed" in run("base=base.onnx", "--data", "my.yaml", "--dry-run").out
     assert not (tmp_path / "preds.parquet").exists()
     shown = run("base=base.onnx", "--data", "my.yaml", "--out", "preds.parquet")
-    assert "fairpress audit preds.parquet --baseline base --by sex" in shown.out
+    assert "fairpress audit preds.parquet --baseline base --positive yes --by sex" in shown.out
     assert not shown.err
     (tmp_path / "base.model.yaml").write_text("classes: ['yes', 'no']\n", encoding="utf-8")
     assert (

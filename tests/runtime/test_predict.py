@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_networks import artifact, chain, images, linear, pixels
 
-from fairpress import api, cli
+from fairpress import api, cli, demonstration
 from fairpress.core.errors import UserError
 from fairpress.runtime.batches import bytes_per_row, outputs, rows_at_once
 from fairpress.runtime.contract import Runtime
@@ -186,3 +186,30 @@ def test_the_command_line_takes_runtimes_after_an_at(tmp_path, monkeypatch, caps
     assert "Did you mean 'openvino'" in fairpress("a=m@opnvino", "--out", "q.csv", code=2).err
     assert "there is no model folder n" in fairpress("a=n@onnxruntime", "--out", "q.csv", code=2).err
     assert not (tmp_path / "q.csv").exists()
+
+
+def test_every_table_says_which_class_its_scores_are_of(faces):
+    dataset, _ = faces
+    said = json.loads(api.predict({"m": model()}, dataset).schema.metadata[b"fairpress.task"])
+    task = dataset.task
+    assert said == {"label": task.target, "classes": list(task.classes), "positive": task.positive}
+    assert json.loads(demonstration.table(10).schema.metadata[b"fairpress.task"])["positive"] == "yes"
+
+
+def test_parts_without_rows_are_refused(faces):
+    dataset, _ = faces
+    empty = replace(dataset, parts={**dataset.parts, "validation": np.arange(0)})
+    with pytest.raises(UserError, match="has no validation rows to predict"):
+        api.predict({"m": model()}, empty, part="validation")
+    with pytest.raises(UserError, match="the test rows of"):
+        api.predict({"m": model()}, dataset.development())
+
+
+def test_the_threshold_on_the_card_decides(faces):
+    dataset, _ = faces
+    made = model()
+    table = api.predict({"m": replace(made, card=replace(made.card, threshold=0.3))}, dataset)
+    scores, decided = (np.array(table[c].to_pylist()) for c in ("m.score", "m"))
+    negative = next(c for c in dataset.task.classes if c != dataset.task.positive)
+    assert (decided == np.where(scores >= np.float32(0.3), dataset.task.positive, negative)).all()
+    assert ((scores >= np.float32(0.3)) != (scores >= 0.5)).any()

@@ -25,7 +25,7 @@ from fairpress.studies.sections import Planned
 from fairpress.studies.tasks import perform
 
 
-def put(store, model, networks, rows, flip=0, labels=None):
+def put(store, model, networks, rows, flip=0, labels=None, metadata=None):
     """Store predictions of a model: networks (seed, fold) → row ids."""
     tables = []
     for seed, fold in networks:
@@ -42,7 +42,7 @@ def put(store, model, networks, rows, flip=0, labels=None):
             "seed": [seed] * len(ids),
             "fold": [fold] * len(ids),
         }
-        tables.append(pa.table(columns))
+        tables.append(pa.table(columns, metadata=metadata))
     task = make(
         "predict", model, {"model": model, "flip": flip, "odd": labels is not None}, (), tuple(networks)
     )
@@ -81,6 +81,19 @@ def test_batches_are_stacked_columns_stand_side_by_side_and_only_what_is_wanted_
     wrong = np.array(table["int8"].to_pylist()) != np.array(table["label"].to_pylist())
     rows, seeds = (np.array(table[c].to_pylist(), dtype=int) for c in ("row_id", "seed"))
     assert (wrong == ((rows + seeds) % 7 < 1)).all()
+
+
+@pytest.mark.parametrize("rows", ["same", "common"])
+def test_the_task_of_the_predictions_stays_in_the_joined_table(tmp_path, rows):
+    store, said = Store(tmp_path), {"fairpress.task": '{"positive": "yes"}'}
+    inputs = [
+        put(store, "fp32", NETWORKS[:2], halves),  # kept by a version that did not write it
+        put(store, "int8", NETWORKS[:2], lambda fold: range(fold * 100, fold * 100 + 90), metadata=said)
+        if rows == "common"
+        else put(store, "int8", NETWORKS[:2], halves, metadata=said),
+    ]
+    table, _ = joined(store, [["a", "fp32", [0]], ["b", "int8", [1]]], inputs, [[0, 0], [0, 1]], rows)
+    assert table.schema.metadata[b"fairpress.task"] == b'{"positive": "yes"}'
 
 
 def test_models_on_other_rows_are_refused_unless_common_rows_are_asked_for(tmp_path):

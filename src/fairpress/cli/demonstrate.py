@@ -34,7 +34,10 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
     show_audit(report)
     by = ",".join(demonstration.BY)
     say(f"\nReport: {out / 'report.html'}\nThe same by hand:", markup=False)
-    say(f"  fairpress audit {csv} --baseline fp32 --compressed int8,int4 --by '{by}'", markup=False)
+    say(
+        f"  fairpress audit {csv} --baseline fp32 --compressed int8,int4 --positive yes --by '{by}'",
+        markup=False,
+    )
     return 0
 
 

@@ -6,6 +6,7 @@ import gzip
 import json
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from cyclopts import Parameter
 from fairpress.cli.mitigating import in_words as repair_in_words
 from fairpress.cli.program import app, csv_text, say
 from fairpress.cli.progress import Progress, told
-from fairpress.core.errors import UserError
+from fairpress.core.errors import ModelWarning, UserError
 from fairpress.core.places import require_file
 
 
@@ -28,6 +29,7 @@ def compress(
     seed: int | None = None,
     data: str | None = None,
     model_config: Path | None = None,
+    force: bool = False,
 ) -> int:
     """Compress a model by a recipe, and check the file.
 
@@ -68,23 +70,27 @@ def compress(
         For an ONNX file: a dataset's name, or a YAML file that describes a table or images.
     model_config
         For an ONNX file: YAML that says what it does not; by default NAME.model.yaml or model.yaml beside it.
+    force
+        Replace a model folder or file that is there already; a folder only where fairpress wrote all of its files.
     """
     from fairpress import api
     from fairpress.runtime.models import is_foreign
 
     if is_foreign(base):
-        return _compress_file(base, recipe, out, seed, data, model_config)
+        return _compress_file(base, recipe, out, seed, data, model_config, force)
     if data is not None or model_config is not None:
         raise UserError(f"--data and --model-config are for ONNX files; {base} names its data on its card.")
     from fairpress.runtime.artifact import refuse_taken
     from fairpress.runtime.models import open_model
 
-    refuse_taken(out)
     original = open_model(base)
+    refuse_taken(out, inputs=[base], force=force)
+    replaced = " (replaced)" if out.is_dir() and any(out.iterdir()) else ""
     artifact = api.compress(original, recipe, seed=seed, say=told())
-    folder = artifact.save(out)
+    folder = artifact.save(out, force=force)
     ratio = original.size / artifact.size
-    say(f"{folder}: {artifact.size:,} bytes, {ratio:.2f} times smaller than {base}", markup=False)
+    size = f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
+    say(f"{folder}{replaced}: {artifact.size:,} bytes, {size} than {base}", markup=False)
     details = artifact.card.provenance["details"]
     if details.get("sparsity"):
         packed = " and ".join(f"{len(gzip.compress(a.onnx, 6)):,}" for a in (artifact, original))
@@ -102,7 +108,13 @@ def compress(
 
 
 def _compress_file(
-    base: Path, recipe: str, out: Path, seed: int | None, data: str | None, model_config: Path | None
+    base: Path,
+    recipe: str,
+    out: Path,
+    seed: int | None,
+    data: str | None,
+    model_config: Path | None,
+    force: bool,
 ) -> int:
     from fairpress import api
     from fairpress.core.files import write_text, write_whole
@@ -112,10 +124,17 @@ def _compress_file(
     beside = [out.with_suffix(".model.yaml"), out.with_suffix(".report.json")]
     if out.suffix != ".onnx":
         raise UserError(f"{out}: of an ONNX file an ONNX file is made; write --out small.onnx.")
+    if not base.is_file():
+        raise UserError(f"there is no file {base}.")
+    read = [base, *_read_with(base, model_config)]
     for place in (out, *beside):
-        if place.exists():
-            raise UserError(f"{place} is there already; choose another --out.")
-    require_file(out)
+        if place.resolve() in [r.resolve() for r in read]:
+            raise UserError(f"{place} is what is read here; choose another --out.")
+        if place.exists() and not force:
+            raise UserError(f"{place} is there already; choose another --out, or replace it with --force.")
+    replaced = " (replaced)" if out.exists() else ""
+    for place in (out, *beside):
+        require_file(place)
     made = api.compress_file(base, recipe, data, model_config=model_config, seed=seed or 0)
     write_text(beside[0], made.model_yaml)
     write_text(beside[1], json.dumps(made.report, indent=1) + "\n")
@@ -123,8 +142,12 @@ def _compress_file(
     found = made.report
     ratio = found["bytes_before"] / found["bytes"]
     layers, checked = found["layers"], found["validation"]
-    say(f"{out}: {found['bytes']:,} bytes, {ratio:.2f} times smaller than {base}", markup=False)
-    if layers["integer"]:
+    size = f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
+    say(f"{out}{replaced}: {found['bytes']:,} bytes, {size} than {base}", markup=False)
+    say(f"{beside[0]}: how it is run; {beside[1]}: what was measured", markup=False)
+    for sentence in found.get("notes", ()):
+        sys.stderr.write(f"fairpress: {base}: {sentence}.\n")
+    if layers["integer"] or layers["float"]:
         say(f"{layers['integer']} layers compute in integers, {layers['float']} in floats", markup=False)
     if checked["rows"]:
         say(
@@ -133,6 +156,13 @@ def _compress_file(
             markup=False,
         )
     return 0
+
+
+def _read_with(model: Path, config: Path | None) -> list[Path]:
+    """Return the files that say how an ONNX file is run, where they are."""
+    from fairpress.runtime.foreign import places_of_config
+
+    return [p for p in places_of_config(model, config) if p.is_file()]
 
 
 @app.command
@@ -182,7 +212,7 @@ def predict(
     for text in models:
         name, equals, folder = text.partition("=")
         if not equals:
-            raise UserError(f"{text!r}: write name=folder, such as fp32=base/.")
+            raise UserError(f"{text!r}: write name=folder, such as fp32={text}.")
         if not name or not folder:
             raise UserError(
                 f"{text!r}: the name or the folder is missing; write name=folder, such as fp32=base/."
@@ -199,7 +229,10 @@ def predict(
     if out.suffix not in (".parquet", ".csv"):
         raise UserError(f"{out}: the table is written as .parquet or .csv.")
     require_file(out)
-    with Progress("rows") as progress:
+    _refuse_other_file(out, named, data, model_config)
+    replaced = " (replaced)" if out.exists() else ""
+    with warnings.catch_warnings(), Progress("rows") as progress:
+        warnings.simplefilter("ignore", ModelWarning)  # said below, in the words of the command line
         table = api.predict(
             named, data, part=part, model_config=model_config, threads=threads, progress=progress
         )
@@ -213,15 +246,26 @@ def predict(
     ]
     first, *rest = named
     _warn(table, [n for n in named if is_foreign(named[n])])
-    say(f"{out}: {table.num_rows:,} rows", markup=False)
+    say(f"{out}{replaced}: {table.num_rows:,} rows", markup=False)
     _tell_models(table, list(named), out)
     say("Next:")
     repeated = len(set(table["subject"].to_pylist())) < table.num_rows
     command = ["fairpress", "audit", str(out), "--baseline", first]
     command += ["--compressed", ",".join(rest)] if rest else []
+    positive = json.loads(table.schema.metadata[b"fairpress.task"])["positive"]
+    command += [] if positive is None else ["--positive", positive]
     command += ["--by", ",".join(attributes), *(["--subject", "subject"] if repeated else [])]
     say(f"  {shlex.join(command)}", markup=False, soft_wrap=True)
     return 0
+
+
+def _refuse_other_file(out: Path, models: dict[str, str], data: str | None, config: Path | None) -> None:
+    """Raise UserError where a file would be replaced that is not a predictions table, such as the data's own."""
+    from fairpress.runtime.table_file import is_predictions
+
+    read = [Path(p) for p in (*models.values(), data, config) if p is not None]
+    if out.resolve() in [r.resolve() for r in read] or (out.exists() and not is_predictions(out)):
+        raise UserError(f"{out} exists and is not a predictions table; choose another --out.")
 
 
 def _tell_models(table: Any, models: list[str], out: Path) -> None:
@@ -260,7 +304,10 @@ def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> i
         raise UserError("--dry-run shows how ONNX files are run on --data; name a .onnx file and the data.")
     dataset = api.load_dataset(data)
     for name, path in made_elsewhere.items():
-        guessed = open_foreign(path, dataset, config).as_yaml()
+        opened = open_foreign(path, dataset, config)
+        guessed = opened.as_yaml()
+        for sentence in opened.notes:
+            sys.stderr.write(f"fairpress: {name!r}: {sentence}.\n")
         say(
             f"# {name}={path}: save this as {Path(path).with_suffix('.model.yaml')} to keep or change it.",
             markup=False,
@@ -272,6 +319,12 @@ def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> i
 def _warn(table: Any, made_elsewhere: list[str]) -> None:
     """Say on standard error what should make a user look twice at a model that was made elsewhere."""
     import numpy as np
+
+    from fairpress.runtime.predict import notes_of
+
+    for name, sentences in notes_of(table).items():
+        for sentence in sentences:
+            sys.stderr.write(f"fairpress: {name!r}: {sentence}.\n")
 
     labels = np.array(table["label"].to_pylist())
     commonest = np.unique(labels, return_counts=True)[1].max() / len(labels)
@@ -302,6 +355,8 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
     from fairpress.runtime.embed import embedded
 
     repair, threshold = None, 0.5
+    if model.suffix == ".onnx" and not model.exists():
+        raise UserError(f"there is no file {model}; check the path.")
     if model.is_file() and model.suffix == ".onnx":
         card, data = None, model.read_bytes()
     else:

@@ -13,6 +13,7 @@ from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset
 from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.decide import decide
 from fairpress.training.fit import check_trainable, require_torch
 
 # What later steps ask of how the baseline was trained.
@@ -139,7 +140,8 @@ def _validation(card: ModelCard, onnx: bytes, dataset: Dataset) -> dict[str, Any
     if not len(index):
         return {"rows": 0, "accuracy": None}
     scores, _ = score(Artifact(card, onnx), dataset.inputs, index)
-    return {"rows": len(index), "accuracy": float((scores.argmax(1) == dataset.labels[index]).mean())}
+    decided = decide(scores, card.classes, card.positive, card.threshold)
+    return {"rows": len(index), "accuracy": float((decided == dataset.labels[index]).mean())}
 
 
 def check_fit(base: Artifact, dataset: Dataset) -> None:

@@ -10,13 +10,14 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fairpress.compression.calibration_rows import choose
+from fairpress.compression.onnx_prepared import LAYERS, QUANTIZED, prepared, weighted
 from fairpress.compression.recipes import Recipe
 from fairpress.compression.step import Step
 from fairpress.compression.steps.dynamic import QuantizeDynamic
@@ -26,12 +27,14 @@ from fairpress.datasets.base import Dataset
 from fairpress.runtime.foreign import Foreign, open_foreign
 from fairpress.runtime.session import kernels
 
+if TYPE_CHECKING:
+    import onnx
+
 POSSIBLE = "int8, int8-dynamic and w4"
 READ = ("rows", "calibration", "by", "draw", "reduce_range", "keep")
-LAYERS = ["Conv", "MatMul", "Gemm"]  # all operators quantized, a transformer loses its answers
+PRODUCTS = ("MatMul", "Gemm")
 BLOCK = 32  # weights that share a scale, at 4 bits
-ROWS_AT_ONCE = 64
-QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits"})
+ROWS_AT_ONCE, CHECKED_ROWS = 64, 256
 
 
 @dataclass(frozen=True)
@@ -66,29 +69,41 @@ def compress_file(
     ------
     UserError
         A recipe or option that needs more than a file, a file that is quantized already or has nothing to quantize, or
-        one that ONNX Runtime's quantizer cannot read.
+        one that ONNX Runtime's quantizer cannot make smaller.
     """
     step = checked(recipe)
     data = dataset.development()
     before = open_foreign(path, data, config)
-    _look_at_nodes(path, step)
+    model = prepared(path)
+    _look_at_layers(model, path, step, recipe)
     told: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="fairpress-onnx-") as folder:
-        made = Path(folder) / "made.onnx"
+        # ONNX Runtime's quantizer writes beside the file that it reads: never beside the user's.
+        source, made = Path(folder) / "source.onnx", Path(folder) / "made.onnx"
         with _in_words(path):
+            source.write_bytes(model.SerializeToString(deterministic=True))
+            _refuse_other_answers(before, replace(before, path=source), data)
             if isinstance(step, QuantizeDynamic):
-                _dynamic(path, made, step)
+                _dynamic(source, made, step)
             elif step.activation_bits == 32:
-                _weights_only(path, made, step)
+                _weights_only(source, made, step)
             else:
                 which, told = choose(data, step.rows, step.calibration, step.by, (step.draw, seed))
                 told = {"calibration_rows": len(which), **told, "activation_ranges": "minmax"}
                 rows = data.index("calibration")[which]
-                _static(path, made, Path(folder) / "prepared.onnx", step, before, data, rows)
+                own = replace(before, path=source)
+                _static(source, made, Path(folder) / "prepared.onnx", step, own, data, rows)
         content = made.read_bytes()
-        found = kernels(content)
         _something_happened(content, path, recipe)
-        after = Foreign(made, before.config, before.guessed, before.classes)
+        with _in_words(path):
+            try:
+                found = kernels(content)
+                compared, notes = _compared(before, replace(before, path=made), data)
+            except UserError as error:
+                raise UserError(
+                    f"what ONNX Runtime's quantizer made of {path} cannot be run ({str(error)[:200]}); leave layers in "
+                    "float with keep=, or compress the network it came from."
+                ) from None
         report = {
             "recipe": str(recipe),
             "made_from": path.name,
@@ -96,7 +111,8 @@ def compress_file(
             "bytes_before": _size(path),
             "layers": {"integer": found.integer, "float": found.floating},
             **told,
-            "validation": _compared(before, after, data),
+            **({"notes": notes} if notes else {}),
+            "validation": compared,
         }
     return CompressedFile(content, before.as_yaml(), report)
 
@@ -151,13 +167,14 @@ def _static(
         str(made),
         Reader(),
         quant_format=ort.QuantFormat.QDQ,
-        op_types_to_quantize=LAYERS,
+        op_types_to_quantize=list(LAYERS),  # all operators, and a transformer loses its answers
         per_channel=True,
         reduce_range=step.reduce_range,
         activation_type=ort.QuantType.QUInt8,
         weight_type=ort.QuantType.QInt8,
         nodes_to_exclude=list(step.keep),
         calibrate_method=ort.CalibrationMethod.MinMax,
+        extra_options=_float_by_default(),
     )
 
 
@@ -167,11 +184,19 @@ def _dynamic(path: Path, made: Path, step: QuantizeDynamic) -> None:
     ort.quantize_dynamic(
         str(path),
         str(made),
-        op_types_to_quantize=["MatMul", "Gemm"],  # convolutions would run slower than in float
+        op_types_to_quantize=list(PRODUCTS),  # convolutions would run slower than in float
         per_channel=True,
         weight_type=ort.QuantType.QInt8,
         nodes_to_exclude=_kept(step.keep),
+        extra_options=_float_by_default(),
     )
+
+
+def _float_by_default() -> dict[str, Any]:
+    """Return the option for values whose type onnx cannot infer, such as those behind an operator of scikit-learn's."""
+    import onnx
+
+    return {"DefaultTensorType": onnx.TensorProto.FLOAT}
 
 
 def _weights_only(path: Path, made: Path, step: Quantize) -> None:
@@ -200,20 +225,32 @@ def _kept(names: Sequence[str]) -> list[str]:
     return [*names, *(f"{name}_MatMul" for name in names)]
 
 
-def _look_at_nodes(path: Path, step: Quantize | QuantizeDynamic) -> None:
-    """Refuse a file that is quantized, and the name of a node to keep that there is not."""
-    import onnx
-
-    nodes = onnx.load(path, load_external_data=False).graph.node
-    found = sorted(QUANTIZED & {n.op_type for n in nodes})
-    if found:
-        raise UserError(
-            f"{path} is quantized already ({', '.join(found)}); compress the file it was made from."
-        )
-    names = [n.name for n in nodes if n.op_type in LAYERS and n.name]
+def _look_at_layers(
+    model: onnx.ModelProto, path: Path, step: Quantize | QuantizeDynamic, recipe: Recipe
+) -> None:
+    """Refuse a file without anything that this recipe makes smaller, and the name of a layer to keep that there is not."""
+    names = [n.name for n in model.graph.node if n.op_type in LAYERS and n.name]
     for name in step.keep:
         if name not in names:
             raise UserError(f"{path} has no layer {name!r} to keep in float." + did_you_mean(name, names))
+    static = isinstance(step, Quantize) and step.activation_bits == 8
+    if not weighted(model.graph, LAYERS if static else PRODUCTS):
+        raise UserError(_nothing(path, recipe))
+
+
+def _refuse_other_answers(before: Foreign, own: Foreign, data: Dataset) -> None:
+    """Raise UserError where the copy that is quantized does not answer as the user's file does."""
+    rows = data.index("calibration")[:CHECKED_ROWS]
+    one, other = before.answers(data, rows), own.answers(data, rows)
+    if one.probabilities is None or other.probabilities is None:
+        same = bool((one.decided == other.decided).all())
+    else:
+        same = bool(np.allclose(one.probabilities, other.probabilities, atol=1e-4))
+    if not same:
+        raise UserError(
+            f"{before.path} answers differently once it is converted to the opset that quantized files need; export it with "
+            "opset 13 or later."
+        )
 
 
 def _something_happened(content: bytes, path: Path, recipe: Recipe) -> None:
@@ -221,25 +258,29 @@ def _something_happened(content: bytes, path: Path, recipe: Recipe) -> None:
 
     nodes = onnx.load_from_string(content).graph.node
     if not QUANTIZED & {n.op_type for n in nodes}:
-        what = (
-            "convolution or product"
-            if str(recipe).startswith("int8") and "dynamic" not in str(recipe)
-            else "product"
-        )
-        raise UserError(
-            f"{path} has no layer that {recipe} could make smaller: no {what} of matrices with stored weights is left."
-        )
+        raise UserError(_nothing(path, recipe))
 
 
-def _compared(before: Foreign, after: Foreign, data: Dataset) -> dict[str, Any]:
-    """Return on validation rows: accuracy of both files, and how many rows they decide otherwise."""
+def _nothing(path: Path, recipe: Recipe) -> str:
+    static = str(recipe).startswith("int8") and "dynamic" not in str(recipe)
+    what = "convolution or product" if static else "product"
+    return f"{path} has no layer that {recipe} could make smaller: no {what} of matrices with stored weights is left."
+
+
+def _compared(before: Foreign, after: Foreign, data: Dataset) -> tuple[dict[str, Any], list[str]]:
+    """Return on validation rows, decided as `predict` does: accuracy of both files, and how many decisions differ.
+
+    Second come sentences on the file that was there before, which should make a reader look twice.
+    """
     index = data.index("validation")
     if not len(index):
-        return {"rows": 0}
-    decided = [model.scores(data, index).argmax(1) for model in (before, after)]
+        return {"rows": 0}, list(before.notes)
+    own = before.answers(data, index)
+    decided = [own.decided, after.answers(data, index).decided]
     right = [float((d == data.labels[index]).mean()) for d in decided]
     flips = int((decided[0] != decided[1]).sum())
-    return {"rows": len(index), "accuracy_before": right[0], "accuracy": right[1], "flips": flips}
+    counted = {"rows": len(index), "accuracy_before": right[0], "accuracy": right[1], "flips": flips}
+    return counted, list(own.notes)
 
 
 def _size(path: Path) -> int:
@@ -266,11 +307,16 @@ def _in_words(path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
+    except OSError as error:
+        raise UserError(
+            f"cannot work on a copy of {path} in {tempfile.gettempdir()} ({error.strerror or error}); free some space "
+            "there, or set TMPDIR to another folder."
+        ) from None
     except Exception as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(
-            f"ONNX Runtime's quantizer cannot read {path} ({type(error).__name__}: {first[:200]}); export it with opset 13 "
-            "or later and fixed shapes, or compress the network it came from."
+            f"ONNX Runtime's quantizer cannot make {path} smaller ({type(error).__name__}: {first[:200]}); compress the "
+            "network it came from, or leave layers in float with keep=."
         ) from error
     finally:
         logging.disable(before)

@@ -14,6 +14,10 @@ class UserError(FairpressError):
     """The user's input is wrong; the command line exits with 2 and prints only the message."""
 
 
+class ModelWarning(UserWarning):
+    """A model can be run, and something about it should make a reader look twice."""
+
+
 class MissingExtra(UserError):
     """A command needs an optional dependency that is not installed.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import tempfile
 from pathlib import Path
@@ -19,6 +20,16 @@ def require_file(target: str | os.PathLike[str]) -> None:
     if Path(target).is_dir():
         raise UserError(f"cannot write {target} (it is a folder); choose another place.")
     _require(target, Path(target).absolute().parent)
+
+
+def nearest(place: Path) -> str:
+    """Return " Did you mean 'x'?" with the folder whose name is most like one that is not there; else nothing."""
+    parent = place.parent
+    if not parent.is_dir():
+        return nearest(parent) if parent != parent.parent else ""
+    names = sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
+    close = difflib.get_close_matches(place.name, names, n=1, cutoff=0.5)
+    return f" Did you mean {str(parent / close[0])!r}?" if close else ""
 
 
 def _require(target: str | os.PathLike[str], folder: Path) -> None:

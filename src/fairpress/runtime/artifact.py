@@ -10,6 +10,7 @@ from pathlib import Path
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.core.output import check_folder, write_folder
+from fairpress.core.places import nearest
 from fairpress.mitigation.record import Mitigation
 
 ONNX_FILE = "model.onnx"
@@ -91,10 +92,13 @@ class Artifact:
                 "safetensors only. Export the network with torch.onnx.export(..., dynamo=True)."
             )
         if not place.exists():
-            raise UserError(f"there is no model folder {place}; `fairpress train` makes one.")
+            raise UserError(f"there is no model folder {place}; check the path." + nearest(place))
         card, onnx = place / CARD_FILE, place / ONNX_FILE
         if not place.is_dir() or not card.is_file() or not onnx.is_file():
-            raise UserError(f"{place} is no model folder: it needs {ONNX_FILE} and {CARD_FILE}.")
+            what = f"it needs {ONNX_FILE} and {CARD_FILE}" if place.is_dir() else "it is a file"
+            raise UserError(
+                f"{place} is not a model folder: {what}; name a folder that fairpress wrote, or an .onnx file."
+            )
         weights, repair = place / WEIGHTS_FILE, place / MITIGATION_FILE
         found = cls(
             ModelCard.from_json(card.read_text(encoding="utf-8"), str(card)),

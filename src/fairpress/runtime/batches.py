@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from fairpress.core.errors import UserError
 from fairpress.runtime.contract import Session
 from fairpress.runtime.onnx_file import parsed
 
@@ -13,6 +14,8 @@ from fairpress.runtime.onnx_file import parsed
 # commands must give equal tables on every day.
 BUDGET = 128 * 2**20
 MOST, UNKNOWN = 8192, 32
+# A call with more rows than this, or whose inputs take more memory, is not tried.
+MOST_ROWS, MOST_BYTES = 1_000_000, 2**30
 
 
 def rows_at_once(data: bytes, *, budget: int = BUDGET) -> int:
@@ -43,7 +46,7 @@ def bytes_per_row(data: bytes) -> int | None:
         value.type.tensor_type.ClearField("shape")
     try:
         graph = onnx.shape_inference.infer_shapes(model).graph
-    except onnx.shape_inference.InferenceError:
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         return None
     computed = {v.name for v in graph.input if v.name not in stored}
     for node in graph.node:  # in the order of computation; what depends on constants only is folded at load
@@ -56,11 +59,20 @@ def bytes_per_row(data: bytes) -> int | None:
         kind = value.type.tensor_type
         if not kind.HasField("shape") or any(not d.HasField("dim_value") for d in kind.shape.dim):
             return None
-        if kind.elem_type == onnx.TensorProto.STRING:
+        if kind.elem_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
             return None
         item = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
         total += item * int(np.prod([d.dim_value for d in kind.shape.dim], dtype=np.int64))
     return total
+
+
+def require_batch(rows: int, bytes_of_a_row: int, what: str) -> None:
+    """Raise UserError where a call with so many rows cannot be made."""
+    if not 1 <= rows <= MOST_ROWS or rows * bytes_of_a_row > MOST_BYTES:
+        raise UserError(
+            f"{what} reads exactly {rows:,} rows in every call, which cannot be run here; export the model with a free "
+            "batch dimension."
+        )
 
 
 def outputs(
@@ -75,7 +87,9 @@ def outputs(
     Only one batch of inputs is copied at a time. Every call has the same number of rows, the last filled up
     with its last row. `progress` is told the number of rows done.
     """
-    fixed = session.input.shape[0]
+    fixed = session.input.shape[0] if session.input.shape else None
+    if fixed is not None:
+        require_batch(fixed, inputs[0].nbytes if len(inputs) else 1, "the file")
     step = fixed or max(1, min(batch, len(index)))
     parts = []
     for rows, start in _chunks(inputs, index, step):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fairpress.core.errors import UserError
+from fairpress.runtime.batches import MOST_BYTES, MOST_ROWS
 from fairpress.runtime.bench import Contestant, Measurement, Progress, busy, measure
 from fairpress.runtime.bench_result import Bench, Size
 from fairpress.runtime.contestants import Entry, data_at_hand, input_of, rows_for
@@ -42,6 +43,12 @@ def bench_all(
     notes = [sentence for sentence in (busy(),) if sentence]
     contestants, sizes, images = _contestants(entries)
     asked = list(dict.fromkeys(batches or (IMAGE_BATCHES if images else TABLE_BATCHES)))
+    for c in contestants:
+        beyond = [b for b in asked if b > MOST_ROWS or b * c.rows[0].nbytes > MOST_BYTES]
+        if beyond and c.fixed_batch is None:
+            raise UserError(
+                f"--batch {beyond[0]:,} is more than can be run here; take at most {MOST_ROWS:,} rows and 1 GiB."
+            )
     measurements: list[Measurement] = []
     for batch in sorted({*asked, *(c.fixed_batch for c in contestants if c.fixed_batch)}):
         able = [c for c in contestants if (c.fixed_batch or (batch if batch in asked else None)) == batch]

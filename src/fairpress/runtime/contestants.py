@@ -11,11 +11,14 @@ from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.datasets import load
 from fairpress.datasets.base import Dataset
+from fairpress.runtime.batches import MOST_BYTES, require_batch
 from fairpress.runtime.contract import Input, Runtime
 from fairpress.runtime.onnx_file import parsed
 
 # Rows a bench draws from; more would only move the same numbers about.
 ROWS = 1000
+# Types of inputs as ONNX counts them: floats of 32, 64 and 16 bits, whole numbers of 8 to 64 bits, truth values.
+READABLE = frozenset({1, 11, 10, 2, 3, 4, 5, 6, 7, 12, 13, 9})
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,28 @@ def input_of(data: bytes, where: str) -> Input:
             f"{where} has {len(inputs)} inputs ({names}); bench times files with one input of known shape."
         )
     kind = inputs[0].type.tensor_type
-    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
-    if not shape or None in shape[1:] or kind.elem_type == onnx.TensorProto.STRING:
+    shape = tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in kind.shape.dim
+    )
+    if kind.elem_type not in READABLE:
+        written = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+        raise UserError(
+            f"{where}: its input {inputs[0].name!r} takes {written}, which bench cannot make up; export it with an input of "
+            "floats or whole numbers."
+        )
+    if not shape or None in shape[1:]:
         written = " × ".join("?" if d is None else str(d) for d in shape) or "of no known shape"
         raise UserError(
             f"{where}: its input {inputs[0].name!r} is {written}; bench needs numbers of a shape that is fixed but for "
             "the batch. Export it with fixed dimensions."
         )
-    return Input(inputs[0].name, shape, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    row = int(np.prod([d or 0 for d in shape[1:]], dtype=float)) * dtype.itemsize
+    if row > MOST_BYTES:
+        raise UserError(f"{where}: one row of its input takes {row:,} bytes, which is too many to make up.")
+    if shape[0] is not None:
+        require_batch(shape[0], row, where)
+    return Input(inputs[0].name, shape, dtype)
 
 
 def rows_for(wanted: Input, dataset: Dataset | None, seed: int = 0) -> tuple[np.ndarray, str]:

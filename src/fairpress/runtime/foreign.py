@@ -3,62 +3,130 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fairpress.core.config import parse, read_yaml
-from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset, Task
-from fairpress.runtime.foreign_columns import feed_columns, plan_columns
-from fairpress.runtime.foreign_config import Activation, ForeignConfig
+from fairpress.runtime.decide import decide, decides_by_threshold
+from fairpress.runtime.foreign_classes import (
+    choose_classes,
+    disagreement,
+    foreign_labels,
+    own_labels,
+    refuse_reversed,
+)
+from fairpress.runtime.foreign_columns import feed_columns, notes_on_columns, plan_columns
+from fairpress.runtime.foreign_config import ForeignConfig
+from fairpress.runtime.foreign_file import PER_CALL, ForeignFile, Found, open_file
 from fairpress.runtime.foreign_images import feed_images, plan_images
+from fairpress.runtime.foreign_outputs import (
+    Output,
+    choose_activation,
+    choose_output,
+    holds_labels,
+    label_indices,
+    probabilities,
+    table_of,
+)
 
-FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
-SAMPLE = 512
+SAMPLE, ALONE = 512, 5
 BATCH, IMAGE_BATCH = 8192, 64
-_ENDING: dict[str, Activation] = {
-    "Softmax": "none",
-    "Sigmoid": "none",
-    "Gemm": "softmax",
-    "MatMul": "softmax",
-}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of some rows.
+
+    Attributes
+    ----------
+    probabilities
+        [rows, classes of the task], float64; None where the file gives labels only.
+    decided
+        [rows], indices into the task's classes.
+    notes
+        What a reader must know of them: sentences without a full stop.
+    """
+
+    probabilities: np.ndarray | None
+    decided: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Foreign:
     """An ONNX classifier with everything that running it on a dataset needs.
 
-    `config` is complete; `guessed` names the parts of it that nobody said.
+    `config` is complete; `guessed` names the parts of it that nobody said. `place` is where more can be said, and `notes`
+    are sentences on what its inputs read.
     """
 
     path: Path
     config: ForeignConfig
     guessed: tuple[str, ...]
     classes: tuple[str, ...]
+    place: str = "model.yaml"
+    notes: tuple[str, ...] = ()
+
+    def answers(self, dataset: Dataset, rows: np.ndarray, threads: int = 1) -> Answers:
+        """Return what the model decides for some rows, and by which probabilities."""
+        task, output, where = dataset.task, _named(self.config.output), str(self.path)
+        file = open_file(self.path, threads)
+        if not len(rows):
+            return Answers(np.zeros((0, len(task.classes))), np.zeros(0, dtype=np.int64), self.notes)
+        found = _run(file, self.config, dataset, rows)
+        for name in (output,) if isinstance(output, str) else output:
+            if name in found.unfit:
+                raise UserError(f"{where}: the output {name!r} cannot be read: {found.unfit[name]}.")
+        to_task = np.array([task.classes.index(c) for c in self.classes])
+        if self.config.activation is None:
+            assert isinstance(output, str)
+            indices = label_indices(found.values[output], self.classes)
+            if indices is None:
+                raise UserError(_no_classes(output, found.values[output], task, self.place))
+            return Answers(None, to_task[indices], self.notes)
+        flat, _ = table_of(output, found.values, where)
+        kind = file.outputs[output] if isinstance(output, str) else ""
+        own = probabilities(flat, self.config.activation, output, kind, where)
+        ordered = own[:, [self.classes.index(c) for c in task.classes]]
+        decided = decide(ordered, task.classes, task.positive, self.config.threshold)
+        notes = [*self.notes, *_unnormalised(ordered, decided, task)]
+        labels = own_labels(file, found, output, flat, self.classes, task)
+        if labels is not None:
+            indices = labels.indices(found, self.classes)
+            two = decides_by_threshold(task.classes, task.positive)
+            score = ordered[:, task.classes.index(str(task.positive))] if two else None
+            said = disagreement(
+                to_task[indices], decided, score, self.config.threshold, labels.output, task, self.place
+            )
+        else:
+            said = foreign_labels(file, found, output, task)
+        notes += [said] if said is not None else []
+        return Answers(ordered, decided, tuple(notes))
 
     def scores(self, dataset: Dataset, rows: np.ndarray, threads: int = 1) -> np.ndarray:
-        """Return class probabilities [rows, classes of the dataset's task], float64."""
-        out = _outputs(_session(self.path, threads), self.config, dataset, rows, str(self.path))
-        probabilities = _probabilities(out[str(self.config.output)], self.config, str(self.path))
-        order = [self.classes.index(c) for c in dataset.task.classes]
-        return probabilities[:, order]
+        """Return class probabilities [rows, classes of the dataset's task], float64.
+
+        Raises UserError where the file gives labels only.
+        """
+        found = self.answers(dataset, rows, threads).probabilities
+        if found is None:
+            raise UserError(f"{self.path}: its output {self.config.output!r} holds labels and no scores.")
+        return found
 
     def feeds(self, dataset: Dataset, rows: np.ndarray, size: int) -> Iterator[dict[str, np.ndarray]]:
         """Yield what the inputs of the file read for some rows, `size` at a time or as many as the file insists on."""
-        session = _session(self.path, 1)
-        feed = feed_columns if dataset.features else feed_images
-        fixed = session.get_inputs()[0].shape[:1]
-        size = fixed[0] if fixed and isinstance(fixed[0], int) else size
-        for start in range(0, len(rows), size):
-            own = rows[start : start + size]
-            if len(own) < size and fixed and isinstance(fixed[0], int):
-                own = np.concatenate([own, np.repeat(own[-1:], size - len(own))])
-            yield feed(session, self.config, dataset, own, str(self.path))
+        file = open_file(self.path, 1)
+        for feed in _feeds(file, self.config, dataset, rows, size):
+            short = (file.batch or 0) - len(next(iter(feed.values())))
+            if short > 0:
+                feed = {k: np.concatenate([v, np.repeat(v[-1:], short, axis=0)]) for k, v in feed.items()}
+            yield feed
 
     def as_yaml(self) -> str:
         """Return the complete ``model.yaml``; guessed lines say so."""
@@ -90,220 +158,153 @@ def open_foreign(
     Raises
     ------
     UserError
-        No ONNX file, a YAML that does not fit it, or something that has several answers: which, and where to say it.
+        No ONNX file, a YAML that does not fit it, something that has several answers (which, and where to say it), or scores
+        that the file's own labels contradict.
     """
     place = Path(path)
     if not place.is_file():
         raise UserError(f"there is no file {place}.")
     said, where = _said(place, config)
-    session = _session(place, 1)
+    file, task = open_file(place, 1), dataset.task
     guessed: list[str] = []
     if dataset.features:
-        columns, inputs = plan_columns(session, said, dataset, where, guessed)
+        columns, inputs = plan_columns(file, said, dataset, where, guessed)
         width, what = len(dataset.input_names) if columns == "encoded" else len(columns or ()), "columns"
         known = said.model_copy(update={"columns": columns, "inputs": inputs})
     else:
-        layout, scale = plan_images(session, said, dataset, where, guessed)
+        layout, scale = plan_images(file, said, dataset, where, guessed)
         width, what = dataset.inputs.shape[1], "channels"
         known = said.model_copy(update={"layout": layout, "scale": scale})
     for name, values in (("mean", said.mean), ("std", said.std)):
+        if values is not None and known.inputs is not None:
+            raise UserError(f"{where}: `{name}` is for a model with one input that reads several columns.")
         if values is not None and len(values) not in (1, width):
             raise UserError(f"{where}: {name} has {len(values)} numbers for {width} {what}.")
     sample = np.arange(min(SAMPLE, len(dataset)))
-    found = _outputs(session, known, dataset, sample, str(place))
-    output = _output(session, said, found, dataset.task, where, guessed)
-    scores = found[output]
-    activation = _activation(place, said, output, scores, where, guessed)
-    classes = _classes(said, found, output, scores, dataset.task, where, guessed)
-    if not isinstance(scores, list) and _width(scores) not in (1, len(classes)):
+    found = _run(file, known, dataset, sample)
+    output = choose_output(file, said, found, task, where, guessed)
+    _refuse_mixed_rows(file, known, dataset, output, found)
+    values = None if isinstance(output, tuple) else found.values[output]
+    if holds_labels(file, output, values, task) and said.activation is None:
+        classes = choose_classes(file, said, found, output, None, None, task, where, guessed)
+        if label_indices(values, classes) is None:
+            raise UserError(_no_classes(str(output), values, task, where))
+        update = {"output": output, "classes": classes}
+        return Foreign(place, known.model_copy(update=update), tuple(guessed), classes, where)
+    flat, named = table_of(output, found.values, str(place))
+    if flat.shape[1] not in (1, len(task.classes)) or (flat.shape[1] == 1 and len(task.classes) != 2):
         raise UserError(
-            f"{where}: {output!r} has {_width(scores)} columns and {dataset.task.target!r} {len(classes)} classes "
-            f"({', '.join(classes[:5])}); is it a model of this label?"
+            f"{where}: {output!r} has {flat.shape[1]} columns and {task.target!r} {len(task.classes)} classes "
+            f"({', '.join(task.classes[:5])}); is it a model of this label?"
         )
+    activation = choose_activation(file, said, output, flat, where, guessed)
+    kind = file.outputs[output] if isinstance(output, str) else ""
+    own = probabilities(flat, activation, output, kind, str(place))
+    classes = choose_classes(file, said, found, output, flat, named, task, where, guessed)
     complete = known.model_copy(update={"output": output, "activation": activation, "classes": classes})
-    return Foreign(place, complete, tuple(guessed), classes)
+    labels = own_labels(file, found, output, flat, classes, task)
+    if labels is not None:
+        decided = decide(own, classes, task.positive, said.threshold)
+        refuse_reversed(labels, found, decided, classes, where)
+    notes = notes_on_columns(file, complete, dataset, where) if dataset.features else ()
+    return Foreign(place, complete, tuple(guessed), classes, where, notes)
+
+
+def places_of_config(path: Path, config: str | os.PathLike[str] | None) -> list[Path]:
+    """Return where the YAML may be that says how a file is run; the first one that is there is read."""
+    if config is not None:
+        return [Path(config)]
+    return [path.with_suffix(".model.yaml"), path.with_name("model.yaml")]
 
 
 def _said(path: Path, config: str | os.PathLike[str] | None) -> tuple[ForeignConfig, str]:
     """Return what the YAML says, and the place where more could be said."""
-    places = (
-        [Path(config)]
-        if config is not None
-        else [path.with_suffix(".model.yaml"), path.with_name("model.yaml")]
-    )
+    places = places_of_config(path, config)
     for place in places:
         if config is not None or place.is_file():
             return parse(ForeignConfig, read_yaml(place), str(place)), str(place)
     return ForeignConfig(), str(places[0])
 
 
-def _session(path: Path, threads: int) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 4
-    try:
-        # By its path: weights may lie in files beside it.
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path} is no ONNX model that ONNX Runtime can load ({first}); export it again."
-        ) from None
+def _feeds(
+    file: ForeignFile, config: ForeignConfig, dataset: Dataset, rows: np.ndarray, size: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the inputs of the file for some rows, `size` at a time or as many as the file insists on; fewer at the end."""
+    feed = feed_columns if dataset.features else feed_images
+    size = file.batch or size
+    for start in range(0, len(rows), size):
+        yield feed(file, config, dataset, rows[start : start + size], str(file.path))
 
 
-def _outputs(
-    session: Any, config: ForeignConfig, dataset: Dataset, rows: np.ndarray, where: str
-) -> dict[str, Any]:
-    """Run the rows and return every output: an array, or a list of maps."""
-    names = [o.name for o in session.get_outputs()]
-    feed, usual = (feed_columns, BATCH) if dataset.features else (feed_images, IMAGE_BATCH)
-    fixed = session.get_inputs()[0].shape[:1]
-    step = fixed[0] if fixed and isinstance(fixed[0], int) else usual
-    parts: list[list[Any]] = []
-    for start in range(0, len(rows), step):
-        chunk = feed(session, config, dataset, rows[start : start + step], where)
-        short = step - len(next(iter(chunk.values()))) if isinstance(fixed[0], int) else 0
-        if short:
-            chunk = {k: np.concatenate([v, np.repeat(v[-1:], short, axis=0)]) for k, v in chunk.items()}
-        try:
-            found = session.run(None, chunk)
-        except Exception as error:
-            raise UserError(
-                f"{where} cannot be run on {dataset.name!r}: {str(error).splitlines()[0][:200]}"
-            ) from None
-        parts.append([v[: len(v) - short] for v in found])
-    out: dict[str, Any] = {}
-    for i, name in enumerate(names):
-        pieces = [p[i] for p in parts]
-        out[name] = list(chain(*pieces)) if isinstance(pieces[0], list) else np.concatenate(pieces)
-        if len(out[name]) != len(rows):
-            raise UserError(f"{where}: its output {name!r} does not have a line for each row.")
-    return out
+def _run(
+    file: ForeignFile, config: ForeignConfig, dataset: Dataset, rows: np.ndarray, size: int | None = None
+) -> Found:
+    size = size or (BATCH if dataset.features else IMAGE_BATCH)
+    return file.run(_feeds(file, config, dataset, rows, size), len(rows), dataset.name)
 
 
-def _output(
-    session: Any, said: ForeignConfig, found: Mapping[str, Any], task: Task, where: str, guessed: list[str]
-) -> str:
-    if said.output is not None:
-        if said.output not in found:
-            raise UserError(
-                f"{where}: the model has no output {said.output!r}." + did_you_mean(said.output, found)
+def _refuse_mixed_rows(
+    file: ForeignFile, config: ForeignConfig, dataset: Dataset, output: Output, found: Found
+) -> None:
+    """Raise UserError where what a model says of a row depends on the rows it is called with, or on chance."""
+    if file.names_of_nodes & PER_CALL:
+        return
+    few = np.arange(min(ALONE, len(dataset)))
+    rows, size = few, 1
+    if file.batch is not None and file.batch > 1:
+        rows, size = few[::-1], file.batch
+    again = _run(file, config, dataset, rows, size)
+    for name in (output,) if isinstance(output, str) else output:
+        alone, together = again.values.get(name), found.values[name]
+        if alone is None:
+            same = False
+        elif isinstance(together, list):
+            back = alone if size == 1 else alone[::-1]
+            same = all(
+                set(a) == set(b) and _close(np.array([a[k] for k in a]), np.array([b[k] for k in a]))
+                for a, b in zip(back, together, strict=False)
             )
-        return said.output
-    kinds = {o.name: o.type for o in session.get_outputs()}
-    likely = [n for n, v in found.items() if isinstance(v, list) or kinds[n] in FLOATS]
-    if len(likely) > 1:
-        likely = [n for n in likely if isinstance(found[n], list) or _width(found[n]) == len(task.classes)]
-    if len(likely) != 1:
-        raise UserError(
-            f"the model has {len(likely) or 'no'} outputs that could be scores ({', '.join(kinds)}); say which under "
-            f"`output` in {where}."
-        )
-    if len(kinds) > 1:
-        guessed.append("output")
-    return likely[0]
+        else:
+            same = _close(alone if size == 1 else alone[::-1], together[: len(few)])
+        if not same:
+            raise UserError(
+                f"{file.path}: what its output {name!r} holds for a row depends on the rows that it is called with, or on "
+                "chance; export the model for inference (`model.eval()`), one line of its output for each row."
+            )
 
 
-def _width(scores: Any) -> int:
-    return 1 if scores.ndim == 1 else int(np.prod(scores.shape[1:]))
+def _close(one: np.ndarray, other: np.ndarray) -> bool:
+    if one.shape != other.shape:
+        return False
+    if one.dtype.kind != "f":
+        return bool((one == other).all())
+    slack = 2e-2 if one.dtype == np.float16 else 1e-3
+    scale = max(1.0, float(np.abs(other[np.isfinite(other)], dtype=float).max(initial=0.0)))
+    return bool(np.allclose(one, other, rtol=slack, atol=slack * scale, equal_nan=True))
 
 
-def _activation(
-    path: Path, said: ForeignConfig, output: str, scores: Any, where: str, guessed: list[str]
-) -> Activation:
-    if said.activation is not None:
-        return said.activation
-    guessed.append("activation")
-    if isinstance(scores, list):
-        return "none"  # a map holds a probability per class
-    ending, flat = _ending(path, output), scores.reshape(len(scores), -1).astype(float)
-    inside = bool(((flat >= 0) & (flat <= 1)).all())
-    sums = flat.shape[1] > 1 and bool(np.allclose(flat.sum(1), 1, atol=1e-3))
-    if (ending == "Softmax" and sums) or (ending == "Sigmoid" and flat.shape[1] == 1) or (inside and sums):
-        return "none"
-    if not inside:
-        return "softmax" if flat.shape[1] > 1 else "sigmoid"
-    if flat.shape[1] == 1 and ending not in _ENDING:
-        return "none"
-    raise UserError(
-        f"the output {output!r} lies between 0 and 1 and may be probabilities or not; say `activation: none`, softmax or "
-        f"sigmoid in {where}."
+def _unnormalised(probability: np.ndarray, decided: np.ndarray, task: Task) -> list[str]:
+    """Return a sentence where probabilities do not sum to 1 and the larger one would decide otherwise."""
+    if not decides_by_threshold(task.classes, task.positive):
+        return []
+    sums = probability.sum(axis=1)
+    if np.allclose(sums, 1, atol=1e-2):
+        return []
+    other = int((probability.argmax(axis=1) != decided).sum())
+    return [
+        f"its two columns sum to {sums.min():.2f} to {sums.max():.2f} and not to 1, so that p({task.positive}) is its "
+        f"own column; the larger column would decide {other:,} of {len(sums):,} rows differently"
+    ]
+
+
+def _named(output: Any) -> Output:
+    assert output is not None
+    return output if isinstance(output, str) else tuple(output)
+
+
+def _no_classes(output: str, values: Any, task: Task, where: str) -> str:
+    found = sorted({str(v) for v in np.unique(np.asarray(values).astype(str)).tolist()})
+    return (
+        f"{where}: the output {output!r} holds the labels {', '.join(found[:5])}, and the classes of {task.target!r} are "
+        f"{', '.join(task.classes[:5])}; export labels that are spelled so, or numbers from 0 with `classes` in their order."
     )
-
-
-def _ending(path: Path, output: str) -> str:
-    """Return the operator that makes the output."""
-    import onnx
-
-    nodes = onnx.load(path, load_external_data=False).graph.node
-    made = {o: n for n in nodes for o in n.output}
-    node = made.get(output)
-    while node is not None and node.op_type in ("Identity", "Cast", "Reshape", "Squeeze", "Flatten"):
-        node = made.get(node.input[0])
-    return "" if node is None else str(node.op_type)
-
-
-def _classes(
-    said: ForeignConfig,
-    found: Mapping[str, Any],
-    output: str,
-    scores: Any,
-    task: Task,
-    where: str,
-    guessed: list[str],
-) -> tuple[str, ...]:
-    """Return the class of each column of the output."""
-    if said.classes is not None:
-        classes = said.classes
-    elif isinstance(scores, list):
-        classes = tuple(_text(k) for k in scores[0])
-    else:
-        guessed.append("classes")
-        classes = _named_by_labels(found, output, scores, task) or task.classes
-    if sorted(classes) != sorted(task.classes):
-        raise UserError(
-            f"the model's classes are {', '.join(classes)}, those of {task.target!r} {', '.join(task.classes)}; say under "
-            f"`classes` in {where} how they are called there, in the order of the output."
-        )
-    return tuple(classes)
-
-
-def _named_by_labels(
-    found: Mapping[str, Any], output: str, scores: Any, task: Task
-) -> tuple[str, ...] | None:
-    """Return the order that an output of labels gives away: the label of the rows in which each column is largest."""
-    flat = scores.reshape(len(scores), -1)
-    for name, values in found.items():
-        if name == output or isinstance(values, list) or values.ndim != 1 or flat.shape[1] < 2:
-            continue
-        labels = np.array([_text(v) for v in values.tolist()])
-        top = flat.argmax(1)
-        each = [set(labels[top == i]) for i in range(flat.shape[1])]
-        if all(len(e) == 1 for e in each):
-            order = tuple(next(iter(e)) for e in each)
-            if sorted(order) == sorted(task.classes):
-                return order
-    return None
-
-
-def _text(value: Any) -> str:
-    return str(int(value)) if isinstance(value, (float, bool)) and float(value).is_integer() else str(value)
-
-
-def _probabilities(scores: Any, config: ForeignConfig, where: str) -> np.ndarray:
-    if isinstance(scores, list):
-        keys = list(scores[0])
-        return np.array([[row[k] for k in keys] for row in scores], dtype=float)
-    flat = scores.reshape(len(scores), -1).astype(float)
-    if np.isnan(flat).any():
-        raise UserError(f"{where} gives no number (NaN) for {int(np.isnan(flat).any(1).sum()):,} rows.")
-    if config.activation == "softmax":
-        if flat.shape[1] == 1:
-            raise UserError(f"{where}: softmax over one column says 1 always; it is sigmoid or none.")
-        shifted = np.exp(flat - flat.max(axis=1, keepdims=True))
-        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
-    if config.activation == "sigmoid":
-        flat = 1 / (1 + np.exp(-flat))
-    return np.concatenate([1 - flat, flat], axis=1) if flat.shape[1] == 1 else flat

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from fairpress.core.values import spelling
+
+
+def _spelled(value: Any) -> Any:
+    """Let YAML's 0, 1.5 and true stand for text, as they do in the table."""
+    return spelling(value) if isinstance(value, (bool, int, float)) else value
+
+
+Text = Annotated[str, BeforeValidator(_spelled)]
+Columns = Literal["encoded"] | tuple[Text, ...]
 Activation = Literal["none", "softmax", "sigmoid"]
 Layout = Literal["nchw", "nhwc"]
 
@@ -19,7 +29,7 @@ class ForeignConfig(BaseModel):
         What the model's one input reads: ``"encoded"`` (the dataset's numbers, categories one-hot), or the columns in
         their order. Encoded columns are called ``race=Asian``.
     inputs
-        For a model with an input per column: its input → the dataset's column.
+        For a model with several inputs: its input → the dataset's column, or a list of columns.
     layout
         For images: channels before height and width, or after them.
     scale
@@ -27,7 +37,8 @@ class ForeignConfig(BaseModel):
     mean, std
         Subtracted from and divided into the columns, or the channels of (scaled) images.
     output
-        The output that holds scores.
+        The output that holds scores; a list where each class has an output of its own, in the order of `classes`; or the
+        output of labels, whose decisions are then taken as they are, without scores.
     activation
         What turns it into probabilities: ``none`` when it holds probabilities already.
     classes
@@ -38,15 +49,15 @@ class ForeignConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    columns: Literal["encoded"] | tuple[str, ...] | None = None
-    inputs: dict[str, str] | None = None
+    columns: Columns | None = None
+    inputs: dict[str, Text | tuple[Text, ...]] | None = None
     layout: Layout | None = None
     scale: float | None = Field(default=None, gt=0)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    output: str | None = None
+    output: str | tuple[str, ...] | None = None
     activation: Activation | None = None
-    classes: tuple[str, ...] | None = None
+    classes: tuple[Text, ...] | None = None
     threshold: float = Field(default=0.5, ge=0, le=1)
 
     @model_validator(mode="after")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset
 from fairpress.runtime.foreign_config import ForeignConfig, Layout
+from fairpress.runtime.foreign_file import FileInput, ForeignFile
 
 NUMPY = {
     "tensor(float)": np.float32,
@@ -19,13 +20,13 @@ NUMPY = {
 
 
 def plan_images(
-    session: Any, said: ForeignConfig, dataset: Dataset, where: str, guessed: list[str]
+    file: ForeignFile, said: ForeignConfig, dataset: Dataset, where: str, guessed: list[str]
 ) -> tuple[Layout, float]:
     """Return the layout and what pixel values (0 to 255) are divided by.
 
     Raises UserError when the model does not read such images, or what it reads has several answers.
     """
-    found = session.get_inputs()
+    found = file.inputs
     if said.columns is not None or said.inputs is not None:
         raise UserError(
             f"{where}: {dataset.name!r} has images and no columns; leave `columns` and `inputs` out."
@@ -35,10 +36,14 @@ def plan_images(
             f"the model does not read images: it needs one input of four dimensions, and not {_shapes(found)}."
         )
     if found[0].type not in NUMPY:
-        raise UserError(f"the model's input {found[0].name!r} takes {found[0].type}, which no image holds.")
+        raise UserError(
+            f"the model's input {found[0].name!r} takes {found[0].type}, which images are not handed over in; export "
+            "the model with an input of float32 or uint8."
+        )
     channels, height, width = dataset.inputs.shape[1:]
-    layout = said.layout or _layout(found[0].shape, channels, where, guessed)
-    reads = found[0].shape[1:] if layout == "nchw" else [found[0].shape[3], *found[0].shape[1:3]]
+    shape = found[0].shape or ()
+    layout = said.layout or _layout(shape, channels, where, guessed)
+    reads = shape[1:] if layout == "nchw" else (shape[3], *shape[1:3])
     for asked, has in zip(reads, (channels, height, width), strict=True):
         if isinstance(asked, int) and asked != has:
             wanted = " × ".join(str(v) if isinstance(v, int) else "any" for v in reads)
@@ -57,11 +62,11 @@ def plan_images(
     )
 
 
-def _layout(shape: list[Any], channels: int, where: str, guessed: list[str]) -> Layout:
+def _layout(shape: Sequence[int | None], channels: int, where: str, guessed: list[str]) -> Layout:
     first, last = shape[1] == channels, shape[3] == channels
     if first == last:
         raise UserError(
-            f"the model's input has the shape {shape}, which does not tell where the channels are; say `layout: nchw` "
+            f"the model's input has the shape {list(shape)}, which does not tell where the channels are; say `layout: nchw` "
             f"or nhwc in {where}."
         )
     guessed.append("layout")
@@ -69,10 +74,10 @@ def _layout(shape: list[Any], channels: int, where: str, guessed: list[str]) -> 
 
 
 def feed_images(
-    session: Any, config: ForeignConfig, dataset: Dataset, rows: np.ndarray, where: str
+    file: ForeignFile, config: ForeignConfig, dataset: Dataset, rows: np.ndarray, where: str
 ) -> dict[str, np.ndarray]:
     """Return what the model's input reads for some rows."""
-    spec = session.get_inputs()[0]
+    spec = file.inputs[0]
     pixels = np.asarray(dataset.inputs[rows])
     if spec.type != "tensor(uint8)":
         pixels = pixels.astype(np.float32) / np.float32(config.scale or 1.0)
@@ -91,5 +96,7 @@ def feed_images(
     return {spec.name: np.ascontiguousarray(pixels.astype(NUMPY[spec.type], copy=False))}
 
 
-def _shapes(inputs: list[Any]) -> str:
-    return ", ".join(f"{i.name} {i.shape}" for i in inputs)
+def _shapes(inputs: Sequence[FileInput]) -> str:
+    return ", ".join(
+        f"{i.name} {list(i.shape) if i.shape is not None else 'of unknown rank'}" for i in inputs
+    )

@@ -34,11 +34,40 @@ def named(models: Sequence[Model]) -> dict[str, Model]:
 
 
 def read_onnx(path: Path) -> bytes:
-    """Return the bytes of a file. Raises UserError when it cannot be read."""
+    """Return the bytes of a file, with the weights that lie beside it. Raises UserError when it cannot be read."""
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
+        return data if b"location" not in data else _with_weights(path, data)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"cannot read {error.filename or path}: there is no such file; check the path."
+        ) from None
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror or error}).") from None
+        raise UserError(f"cannot read {path} ({error.strerror or error}); check its permissions.") from None
+
+
+def _with_weights(path: Path, data: bytes) -> bytes:
+    """Return a file as one, where its weights lie in others; files above 2 GiB cannot be one."""
+    import onnx
+    from google.protobuf.message import EncodeError
+
+    from fairpress.runtime.onnx_file import parsed
+
+    model = parsed(data, str(path))
+    if not any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
+        return data
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+        return bytes(model.SerializeToString(deterministic=True))
+    except (EncodeError, ValueError):
+        raise UserError(
+            f"{path} is larger than 2 GiB with the weights beside it, and cannot be read as one file."
+        ) from None
+    except onnx.checker.ValidationError as error:
+        raise UserError(
+            f"the weights beside {path} cannot be read ({str(error).splitlines()[0][:160]}); put them where it looks "
+            "for them."
+        ) from None
 
 
 def split_model(model: Model) -> tuple[Model, str | None]:

@@ -13,14 +13,17 @@ from fairpress.datasets.base import Dataset, Part
 from fairpress.mitigation.groups import keys_of
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.contract import Runtime, processor
-from fairpress.runtime.foreign import Foreign
+from fairpress.runtime.decide import decide, decides_by_threshold
+from fairpress.runtime.foreign import Answers, Foreign
 from fairpress.runtime.scoring import score
+from fairpress.runtime.table_file import TASK_KEY, task_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 RESERVED = {"row_id", "subject", "label", "seed", "fold"}
 RUNTIMES_KEY = "fairpress.runtimes"
+NOTES_KEY = "fairpress.notes"
 Progress = Callable[[str, int, int], None]
 
 
@@ -34,10 +37,12 @@ def predictions(
 ) -> pa.Table:
     """Return row_id, subject, label, the sensitive attributes and, per model M, ``M`` and ``M.score``.
 
-    A model's mitigation is applied.
+    A model's mitigation is applied. A model that gives labels only has no score.
 
-    The table's metadata tells under ``fairpress.runtimes`` what ran each model, as JSON:
-    ``{M: {"runtime": "onnxruntime 1.31.0", "threads": 1, "precision": "f32", "threshold": 0.5, …}}``.
+    The table's metadata holds JSON: under ``fairpress.runtimes`` what ran each model,
+    ``{M: {"runtime": "onnxruntime 1.31.0", "threads": 1, "precision": "f32", "threshold": 0.5, …}}``; under
+    ``fairpress.task`` what the scores are of, ``{"label": …, "classes": […], "positive": … or null}``; and under
+    ``fairpress.notes``, where there are any, sentences that should make a reader look twice, ``{M: […]}``.
 
     Parameters
     ----------
@@ -60,8 +65,11 @@ def predictions(
     """
     import pyarrow as pa
 
-    index = np.arange(len(dataset)) if part == "all" else dataset.parts[part]
-    classes = np.array(dataset.task.classes)
+    index = np.arange(len(dataset)) if part == "all" else dataset.index(part)
+    if not len(index):
+        raise UserError(f"{dataset.name!r} has no {part} rows to predict; take another part.")
+    task = dataset.task
+    classes = np.array(task.classes)
     columns: dict[str, pa.Array] = {
         "row_id": pa.array([str(v) for v in dataset.row_ids[index]]),
         "subject": pa.array([str(v) for v in dataset.subjects[index]]),
@@ -69,6 +77,7 @@ def predictions(
         **{name: pa.array(values[index]) for name, values in dataset.attributes.items()},
     }
     ran: dict[str, Mapping[str, Any]] = {}
+    notes: dict[str, list[str]] = {}
     taken = RESERVED | set(columns)
     for name, model in models.items():
         own = {name, f"{name}.score", *(f"{name}.score.{c}" for c in dataset.task.classes)}
@@ -79,36 +88,51 @@ def predictions(
             check_fit(name, model, dataset)
     for name, model in models.items():
         runtime = (runtimes or {}).get(name, Runtime(threads=threads))
-        probability, threshold, facts = _scores(name, model, dataset, index, runtime, progress)
-        two = dataset.task.positive is not None and len(classes) == 2
-        ran[name] = {**facts, "threshold": threshold if two else None}
+        answers, threshold, facts = _answers(name, model, dataset, index, runtime, progress)
+        probability, decided = answers.probabilities, answers.decided
+        two = decides_by_threshold(dataset.task.classes, dataset.task.positive)
+        ran[name] = {**facts, "threshold": threshold if two and probability is not None else None}
         if isinstance(model, Artifact):
             ran[name] = {**ran[name], "digest": model.digest}
-        if two:
+        if answers.notes:
+            notes[name] = list(answers.notes)
+        if probability is None:
+            pass
+        elif two:
             positive = classes.tolist().index(dataset.task.positive)
             scores = probability[:, positive]
-            chosen = scores >= threshold
             if isinstance(model, Artifact) and model.mitigation is not None:
                 scores, chosen = _repaired(model, dataset, index, scores)
+                decided = np.where(chosen, positive, 1 - positive)
                 ran[name] = {**ran[name], "mitigation": model.mitigation.repair.method}
-            decided = np.where(chosen, positive, 1 - positive)
             columns[f"{name}.score"] = pa.array(scores)
         else:
-            decided = probability.argmax(1)
             for i, label in enumerate(classes.tolist()):
                 columns[f"{name}.score.{label}"] = pa.array(probability[:, i])
         columns[name] = pa.array(classes[decided])
-    return pa.table(columns).replace_schema_metadata({RUNTIMES_KEY: json.dumps(ran, sort_keys=True)})
+    metadata = {
+        RUNTIMES_KEY: json.dumps(ran, sort_keys=True),
+        TASK_KEY: task_json(task.target, task.classes, task.positive),
+    }
+    if notes:
+        metadata[NOTES_KEY] = json.dumps(notes)
+    return pa.table(columns).replace_schema_metadata(metadata)
 
 
-def _scores(
+def notes_of(table: pa.Table) -> dict[str, list[str]]:
+    """Return the sentences on models that a predictions table carries."""
+    found: dict[str, list[str]] = json.loads((table.schema.metadata or {}).get(NOTES_KEY.encode(), b"{}"))
+    return found
+
+
+def _answers(
     name: str,
     model: Artifact | Foreign,
     dataset: Dataset,
     index: np.ndarray,
     runtime: Runtime,
     progress: Progress | None,
-) -> tuple[np.ndarray, float, Mapping[str, Any]]:
+) -> tuple[Answers, float, Mapping[str, Any]]:
     if isinstance(model, Foreign):
         if runtime.name != "onnxruntime":
             raise UserError(
@@ -123,7 +147,7 @@ def _scores(
             "precision": "f32",
             "processor": processor(),
         }
-        return model.scores(dataset, index, runtime.threads), model.config.threshold, facts
+        return model.answers(dataset, index, runtime.threads), model.config.threshold, facts
 
     def tell(done: int) -> None:
         if progress is not None:
@@ -133,7 +157,9 @@ def _scores(
         probability, facts = score(model, dataset.inputs, index, runtime, tell)
     except UserError as error:
         raise UserError(f"model {name!r}: {error}") from None
-    return probability, model.card.threshold, facts
+    threshold = model.card.threshold
+    decided = decide(probability, dataset.task.classes, dataset.task.positive, threshold)
+    return Answers(probability, decided), threshold, facts
 
 
 def _repaired(

@@ -37,6 +37,8 @@ def score(
     UserError
         The runtime cannot load the file, the rows do not fit its input, or it gives no number (NaN).
     """
+    if not len(index):
+        raise UserError("there are no rows to predict; take another part of the data.")
     batch = min(rows_at_once(artifact.onnx), max(len(index), 1))
     session = open_session(artifact.onnx, runtime or Runtime(), batch)
     shape = session.input.shape[1:]
@@ -52,7 +54,14 @@ def score(
             f"the file reads {session.input.dtype}, the data are {inputs.dtype}; take the data the model was "
             "trained on."
         )
-    out = probabilities(outputs(session, inputs, index, batch, progress), artifact.card.activation)
+    found = outputs(session, inputs, index, batch, progress)
+    wide = int(np.prod(found.shape[1:]))
+    if wide != (1 if artifact.card.activation == "sigmoid" else len(artifact.card.classes)):
+        raise UserError(
+            f"the file gives {wide} numbers for a row, and its card names {len(artifact.card.classes)} classes with the "
+            f"activation {artifact.card.activation!r}; make the model again."
+        )
+    out = probabilities(found.reshape(len(found), wide), artifact.card.activation)
     bad = int(np.isnan(out).any(axis=1).sum())
     if bad:
         raise UserError(

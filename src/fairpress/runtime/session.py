@@ -11,18 +11,10 @@ from typing import Any
 import numpy as np
 
 from fairpress.core.errors import UserError
+from fairpress.runtime import cast
 from fairpress.runtime.contract import Input, Kernels, Runtime, processor, readable
 
-NUMPY = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(float16)": np.float16,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(uint8)": np.uint8,
-    "tensor(int8)": np.int8,
-    "tensor(bool)": np.bool_,
-}
+NUMPY = {kind: dtype for kind, dtype in cast.NUMPY.items() if kind != "tensor(string)"}
 # Without VNNI, products of unsigned and signed 8-bit numbers are summed in 16 bits, which saturate; this
 # option takes the slower kernel that does not. Elsewhere it changes nothing.
 EXACT = ("session.x64quantprecision", "1")
@@ -119,7 +111,13 @@ class OnnxRuntimeSession:
         return facts
 
     def run(self, rows: np.ndarray) -> np.ndarray:
-        out: np.ndarray = self._session.run(None, {self.input.name: rows})[0]
+        try:
+            out: np.ndarray = self._session.run(None, {self.input.name: rows})[0]
+        except Exception as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"ONNX Runtime cannot run the file on {len(rows):,} rows ({first[:200]}); export it again."
+            ) from None
         return out
 
 

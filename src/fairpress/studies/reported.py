@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit
 from fairpress.core.errors import FairpressError, UserError
+from fairpress.runtime.table_file import TASK_KEY
 from fairpress.store.content import Entry, Store
 from fairpress.studies.entries import FACTS, MODELS, PREDICTIONS, parquet_bytes, read_entry, read_table
 from fairpress.studies.plan import Task
@@ -37,13 +38,18 @@ def join(store: Store, task: Task) -> dict[str, bytes]:
 
     wanted = [tuple(n) for n in task.params["networks"]]
     joined: pa.Table | None = None
+    predicts: bytes | None = None
     facts = []
     for name, model, inputs in task.params["columns"]:
         entries = [read_entry(store, task.inputs[i]) for i in inputs]
         facts += [f for e in entries for f in json.loads(e.files[FACTS]) if (f["seed"], f["fold"]) in wanted]
-        table = _rename(_stack(entries, wanted), model, name)
+        stacked = _stack(entries, wanted)
+        predicts = (stacked.schema.metadata or {}).get(TASK_KEY.encode(), predicts)
+        table = _rename(stacked, model, name)
         joined = table if joined is None else _beside(joined, table, name, task.params["rows"])
     assert joined is not None
+    if predicts is not None:  # new names and joins lose it
+        joined = joined.replace_schema_metadata({TASK_KEY: predicts})
     return {PREDICTIONS: parquet_bytes(joined), MODELS: json.dumps(facts, indent=1).encode()}
 
 
