@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.yaml_file import read_yaml, written
+
+__all__ = ["Problem", "Source", "no_mapping", "parse", "plain", "raise_all", "read_yaml", "validate"]
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -23,35 +25,6 @@ def no_mapping(where: object, document: object) -> UserError:
     if isinstance(document, str):
         found = "text"
     return UserError(f"{where}: expected `key: value` lines, found {found}.")
-
-
-def read_yaml(path: str | Path) -> Any:
-    """Return the document of a YAML file as ruamel's nodes, which know their lines.
-
-    Raises
-    ------
-    UserError
-        The file is absent, not UTF-8, not YAML, or has the same key twice; the sentence names the line.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
-    where = Path(path)
-    try:
-        return YAML(typ="rt", pure=True).load(where.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no file {where}.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{where} is not UTF-8 text; save it as UTF-8.") from None
-    except OSError as error:
-        raise UserError(f"cannot read {where}: {error.strerror or error}.") from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else str(where)
-        problem = (error.problem or "not YAML").splitlines()[0]
-        raise UserError(f"{place}: {problem}; mend the YAML there.") from None
-    except YAMLError as error:
-        raise UserError(f"{where} is not YAML ({str(error).splitlines()[0]}).") from None
 
 
 @dataclass(frozen=True)
@@ -154,6 +127,9 @@ def validate(
 ) -> tuple[Config | None, list[Problem]]:
     """Return the validated config, None where there are problems, and the problems.
 
+    A model with a class attribute ``as_written = True`` gets the scalars of a YAML file as they are written there, so that
+    ``02``, ``18_24`` and ``1.0`` keep their spelling in fields of text; fields of numbers read them all the same.
+
     Parameters
     ----------
     values
@@ -163,8 +139,9 @@ def validate(
     at
         Path to `values` within it.
     """
+    given = written(values) if getattr(model, "as_written", False) else plain(values)
     try:
-        return model.model_validate(plain(values)), []
+        return model.model_validate(given), []
     except ValidationError as error:
         return None, [_problem(model, source, detail, at) for detail in error.errors(include_url=False)]
 
