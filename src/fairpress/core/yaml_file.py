@@ -83,7 +83,9 @@ def read_yaml(path: str | Path) -> Any:
     try:
         return _construct(text, str(where))
     except RecursionError:
-        raise UserError(f"{where}: lists and mappings are nested too deeply; {DEEPEST} levels are read.") from None
+        raise UserError(
+            f"{where}: lists and mappings are nested too deeply; {DEEPEST} levels are read."
+        ) from None
 
 
 def written(node: Any) -> Any:
@@ -110,7 +112,8 @@ def _read(where: Path) -> str:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise UserError(
-                f"{where} has more than {MOST_BYTES:,} bytes, too many for a description; a table belongs into a file of its "
+                f"{where} has more than {MOST_BYTES:,} bytes, too many for a description; a table belongs into a file "
+                "of its "
                 "own, which `path:` names."
             )
         return content.decode("utf-8-sig")
@@ -137,7 +140,9 @@ def _construct(text: str, where: str) -> Any:
         raise UserError(f"{where} is not YAML ({str(error).splitlines()[0]}).") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError) as error:
         # The parser trips over some directives and escapes without a place.
-        raise UserError(f"{where} is not YAML that can be read ({type(error).__name__}); check its syntax.") from None
+        raise UserError(
+            f"{where} is not YAML that can be read ({type(error).__name__}); check its syntax."
+        ) from None
     return None if root is None else _Reader(where).value(root, 0)
 
 

@@ -69,7 +69,8 @@ class Repeated:
     def fold(self, pool: np.ndarray, folds: int, fold: int, key: str) -> np.ndarray:
         """Return the subjects of one of several folds."""
         best = self._best(pool, [1 / folds] * folds, self._dealt_to_folds(pool, folds, key))
-        return pool[best == fold]
+        tested: np.ndarray = pool[best == fold]
+        return tested
 
     def take(self, pool: np.ndarray, share: float, key: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the subjects of a part that has a share of the rows, and the others.

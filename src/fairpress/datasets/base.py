@@ -98,6 +98,9 @@ class Dataset:
         Sentences that must stand above every result, such as that people are on both sides of the split.
     features
         A table's columns as they are, numbers or text [rows]: what a model made elsewhere may read.
+    spellings
+        The same columns, text [rows] as the file spells it: ``"1"`` where a CSV has 1, ``"1.0"`` where it has 1.0. Empty
+        where a dataset has no file of the user's.
     """
 
     name: str
@@ -115,6 +118,7 @@ class Dataset:
     input_columns: tuple[str, ...] = ()
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    spellings: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -191,7 +191,8 @@ class _Single:
 
     def fold(self, pool: np.ndarray, folds: int, fold: int, key: str) -> np.ndarray:
         order = self._order(pool, key)
-        return order[_deal(len(order), np.full(folds, 1 / folds), key) == fold]
+        tested: np.ndarray = order[_deal(len(order), np.full(folds, 1 / folds), key) == fold]
+        return tested
 
     def take(self, pool: np.ndarray, share: float, key: str) -> tuple[np.ndarray, np.ndarray]:
         order = self._order(pool, key)
