@@ -101,6 +101,8 @@ class Dataset:
     spellings
         The same columns, text [rows] as the file spells it: ``"1"`` where a CSV has 1, ``"1.0"`` where it has 1.0. Empty
         where a dataset has no file of the user's.
+    path
+        Absolute path of the YAML file that describes it, so that a card finds it from any working directory; else empty.
     """
 
     name: str
@@ -119,6 +121,7 @@ class Dataset:
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     spellings: Mapping[str, np.ndarray] = field(default_factory=dict)
+    path: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -46,7 +46,7 @@ class Images(Described):
 
     def read(self, say: Say) -> Dataset:
         """Read table and images, relative to the working directory; raises UserError saying what is wrong in them."""
-        return self.read_at(Place("images", Path(), self.model_dump(mode="json")), say)
+        return self.read_at(Place("images", Path(), self.placed("path", "folder")), say)
 
     def read_at(self, place: Place, say: Say) -> Dataset:
         """Read table and images; raises UserError saying what is wrong in them."""

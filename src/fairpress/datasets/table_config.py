@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -38,6 +39,10 @@ Value = Annotated[str, BeforeValidator(_spelled)]
 def _listed(value: Any) -> Any:
     """Let one value stand for a list of one."""
     return value if value is None or isinstance(value, list | tuple) else [value]
+
+
+def _path(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 Values = Annotated[tuple[Value, ...], BeforeValidator(_listed)]
@@ -162,7 +167,7 @@ class Described(SplitOptions):
     missing_words: ClassVar[tuple[str, str]] = ("refuse", "drop")
     files: ClassVar[tuple[SourceFile, ...]] = ()
 
-    path: str = Field(min_length=1)
+    path: Annotated[str, BeforeValidator(_path)] = Field(min_length=1)
     label: Value
     positive: Value | None = None
     positive_is: Values = ()
@@ -248,6 +253,13 @@ class Described(SplitOptions):
             raise ValueError("`missing` and `missing_rows` say different things; leave one of them out")
         return self
 
+    def placed(self, *paths: str) -> dict[str, Any]:
+        """Return the options, with these paths absolute, so that they load the data from any working directory."""
+        given = self.model_dump(mode="json")
+        return given | {
+            name: str(Path(given[name]).expanduser().absolute()) for name in paths if given.get(name)
+        }
+
     def attribute_names(self) -> tuple[str, ...]:
         """Return the sensitive attributes, without reading the data."""
         return tuple(self.sensitive)
@@ -299,7 +311,7 @@ class Table(Described):
 
     def read(self, say: Say) -> Dataset:
         """Read the file, relative to the working directory; raises UserError saying what is wrong in it."""
-        return self.read_at(Place("table", Path(), self.model_dump(mode="json")), say)
+        return self.read_at(Place("table", Path(), self.placed("path")), say)
 
     def read_at(self, place: Place, say: Say) -> Dataset:
         """Read the file; raises UserError saying what is wrong in it."""
