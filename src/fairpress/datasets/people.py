@@ -142,6 +142,7 @@ def unnamed_people(
             found.append((name, len(np.unique(codes))))
     if not found:
         return ()
+    found.sort(key=lambda column: column[1])  # whose rows are most per value comes first
     names = " and ".join(f"{name!r} ({count:,} values)" for name, count in found[:3])
     one = found[0][0]
     return (

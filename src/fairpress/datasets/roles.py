@@ -12,6 +12,7 @@ from fairpress.datasets.base import PARTS, Part, Task
 from fairpress.datasets.columns import Column
 from fairpress.datasets.groups import binned
 from fairpress.datasets.table_config import Attribute, Described, Place
+from fairpress.datasets.table_notes import alike_sentence
 from fairpress.datasets.yaml_places import place
 
 MISSING_GROUP = "(missing)"
@@ -162,9 +163,7 @@ def _against_the_rest(
 def alike_notes(groups: Mapping[str, np.ndarray]) -> list[str]:
     """Return a note for each set of groups whose names differ in case, blanks or a trailing dot only."""
     return [
-        f"The groups {' and '.join(repr(n) for n in alike)} of {name!r} differ in case, blanks or a trailing "
-        "dot only and count "
-        "as different groups; write them alike in the table if they are one."
+        alike_sentence(name, alike, "groups")
         for name, values in groups.items()
         for alike in near_equal(np.unique(values).tolist())
     ]

@@ -29,13 +29,13 @@ PLACEHOLDERS = (
         "missing",
         "#n/a",
     ),
-    *("not available", "not applicable", "unspecified", "undefined", "blank", "empty", "<na>"),
+    *("not available", "not applicable", "unspecified", "undefined", "<na>"),
 )
 
 
 def is_placeholder(text: str) -> bool:
     """Return whether a text usually stands for a value that is missing."""
-    return text.strip().casefold() in PLACEHOLDERS
+    return text.strip().casefold() in PLACEHOLDERS or text == "None"  # Python's; none may well be a value
 
 
 def missing_notes(path: Path, separator: str, columns: Sequence[Column], missing: Missing) -> list[str]:
@@ -48,6 +48,14 @@ def missing_notes(path: Path, separator: str, columns: Sequence[Column], missing
                 note += f"; if it is a value, write `not_missing: [{json.dumps(text)}]`"
             notes.append(f"{note}.")
     return notes
+
+
+def alike_sentence(name: str, alike: Sequence[str], what: str) -> str:
+    """Return what there is to say of groups or values whose names are nearly equal."""
+    return (
+        f"the {what} {' and '.join(repr(n) for n in alike)} of {name!r} differ in case, blanks or a trailing dot only and "
+        "count as different; write them alike in the table if they are one."
+    )
 
 
 def name_notes(names: Sequence[str], used: Sequence[str]) -> list[str]:
