@@ -295,6 +295,7 @@ def _column(name: str, chunks: Any, where: str, said: Missing) -> Column:
     import pyarrow.compute as pc
 
     values = _simple(chunks)
+    values.validate(full=True)  # text in Parquet need not be UTF-8
     kind = values.type
     missing = _missing(values)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):

@@ -203,8 +203,10 @@ class Described(SplitOptions):
     @classmethod
     def _missing_is_a_word_or_a_list(cls, value: Any) -> Any:
         if isinstance(value, list | tuple):
+            if any(v is None or isinstance(v, list | tuple | Mapping) for v in value):
+                raise ValueError('each spelling must be one value; put it in quotes, such as `missing: ["?"]`')
             return value
-        if value not in cls.missing_words:
+        if not isinstance(value, str) or value not in cls.missing_words:
             listed = f"; a spelling that means missing goes into a list: `missing: {_flow([value])}`"
             raise ValueError(f"expected {' or '.join(cls.missing_words)}, not {value!r}{listed}")
         return value
