@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from fairpress.core.errors import UserError
 MOST_BYTES = 1_000_000
 MOST_NODES = 200_000
 DEEPEST = 60
+HOPELESS = 400
 _TAG = "tag:yaml.org,2002:"
 _NULL, _TRUE, _FALSE = ("", "~", "null"), ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 
@@ -80,7 +83,10 @@ def read_yaml(path: str | Path) -> Any:
     """
     where = Path(path)
     text = _read(where)
+    opened = [{"[": 1, "{": 1, "]": -1, "}": -1}[c] for c in re.findall(r"[\[\]{}]", text)]
     try:
+        if max(accumulate(opened), default=0) > HOPELESS:  # the parser would need long to give up
+            raise RecursionError
         return _construct(text, str(where))
     except RecursionError:
         raise UserError(
@@ -161,6 +167,9 @@ class _Reader:
             raise self.problem(node, f"aliases expand to more than {MOST_NODES:,} values; write fewer")
         if depth > DEEPEST:
             raise self.problem(node, f"lists and mappings are nested too deeply; {DEEPEST} levels are read")
+        kind = str(node.tag).removeprefix(_TAG)
+        if kind not in _KNOWN:
+            raise self.problem(node, f"the tag {node.tag} is not read; leave it out")
         if isinstance(node, MappingNode):
             return self.mapping(node, depth)
         if isinstance(node, SequenceNode):
@@ -169,7 +178,7 @@ class _Reader:
                 found.append(self.value(item, depth + 1))
                 self.note(found, i, item, item)
             return found
-        return self.scalar(node)
+        return self.scalar(node.value, kind, node.style)
 
     def mapping(self, node: Any, depth: int) -> YamlMapping:
         found = YamlMapping()
@@ -207,12 +216,8 @@ class _Reader:
         if isinstance(node.value, str) and not isinstance(holder[step], str):
             holder.texts[step] = (holder[step], node.value)
 
-    def scalar(self, node: Any) -> Any:
-        text, tag = node.value, str(node.tag)
-        kind = tag.removeprefix(_TAG)
-        if not tag.startswith(_TAG) and tag != "!":
-            raise self.problem(node, f"the tag {tag} is not read; leave it out")
-        if node.style in ("'", '"', "|", ">") and kind == "str":
+    def scalar(self, text: str, kind: str, style: str | None) -> Any:
+        if style in ("'", '"', "|", ">") and kind == "str":
             return text
         try:
             return _RESOLVED.get(kind, str)(text)
@@ -248,4 +253,5 @@ def _float(text: str) -> float:
     return special[plain] if plain in special else float(plain)
 
 
+_KNOWN = ("null", "bool", "int", "float", "str", "timestamp", "value", "map", "seq", "!")
 _RESOLVED = {"null": _null, "bool": _bool, "int": _int, "float": _float}

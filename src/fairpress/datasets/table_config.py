@@ -94,7 +94,7 @@ def _attributes(value: Any) -> Any:
         value = dict.fromkeys(value)
     if isinstance(value, Mapping):
         return {k: {} if v is None else v for k, v in value.items()}
-    return value
+    raise ValueError("expected names of columns, or lines `name: {column: …, bins: […]}`")
 
 
 def _flow(values: Sequence[Any]) -> str:
@@ -204,7 +204,9 @@ class Described(SplitOptions):
     def _missing_is_a_word_or_a_list(cls, value: Any) -> Any:
         if isinstance(value, list | tuple):
             if any(v is None or isinstance(v, list | tuple | Mapping) for v in value):
-                raise ValueError('each spelling must be one value; put it in quotes, such as `missing: ["?"]`')
+                raise ValueError(
+                    'each spelling must be one value; put it in quotes, such as `missing: ["?"]`'
+                )
             return value
         if not isinstance(value, str) or value not in cls.missing_words:
             listed = f"; a spelling that means missing goes into a list: `missing: {_flow([value])}`"
