@@ -46,7 +46,7 @@ def encoded(
             raise UserError(
                 f"{where}: column {feature.name!r} has {len(values):,} different texts and none of them in "
                 f"{FEWEST_ROWS} training "
-                "rows, so it names rows and is no category; leave it out by `all_but`, or make it coarser."
+                "rows, so it names rows and is no category; leave it out, or make it coarser."
             )
         pooled = np.where(np.isin(feature.text, frequent), feature.text, OTHER)
         inputs.category(feature.name, pooled, [*frequent.tolist(), OTHER])
