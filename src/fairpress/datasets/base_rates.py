@@ -59,6 +59,7 @@ def lacking(data: Dataset, floor: int) -> Iterator[Warned]:
     positive = data.task.positive
     others = [c for c in data.task.classes if c != positive]
     negative = others[0] if len(others) == 1 else f"not {positive}"
+    learnt = min(LEARNT, floor)
     for name in ("", *data.attributes):
         short, none, untrained = [], [], []
         for of, group, counts in rates(data):
@@ -69,9 +70,9 @@ def lacking(data: Dataset, floor: int) -> Iterator[Warned]:
                 absent = [kind for c, kind in ((k, positive), (n - k, negative)) if not c]
                 if part == "test" and n >= floor and few and not absent:
                     short.append(f"{group} ({', '.join(few)})")
-                elif absent and n >= (floor if part == "test" else LEARNT):
+                elif absent and n >= (floor if part == "test" else learnt):
                     none.append(f"{group} has none of {absent[0]!r} among {n:,} {part} rows")
-                elif part == "train" and n >= LEARNT > min(k, n - k):
+                elif part == "train" and n >= learnt > min(k, n - k):
                     untrained.append(f"{group} ({min(k, n - k)} of {positive if k < n - k else negative!r})")
         by = f"by {name!r}, " if name else ""
         if none:
@@ -93,7 +94,7 @@ def lacking(data: Dataset, floor: int) -> Iterator[Warned]:
                 "few_of_a_class_in_training",
                 name,
                 len(untrained),
-                f"{by}these have fewer than {LEARNT} training rows of a class: {_some(untrained)}. A network can "
+                f"{by}these have fewer than {learnt} training rows of a class: {_some(untrained)}. A network can "
                 "hardly learn them; "
                 "gather rows.",
             )
