@@ -162,13 +162,34 @@ def _problem(model: type[BaseModel], source: Source, detail: ErrorDetails, at: S
     path = [p for p in detail["loc"] if not (isinstance(p, str) and p.startswith("function-"))]
     whole = [*at, *path]
     name = ".".join(str(p) for p in whole) or "the file"
-    message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    message = _message(detail)
     if detail["type"] == "extra_forbidden":
         known = did_you_mean(str(path[-1]), _fields(model, path[:-1]))
         return Problem.at(source, whole, f"unknown key {name!r}.{known}")
     if detail["type"] == "missing":
         return Problem.at(source, whole[:-1], f"the key {name!r} is missing.")
     return Problem.at(source, whole, f"{message}." if name == "the file" else f"{name}: {message}.")
+
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "dict": "`key: value` lines",
+}
+
+
+def _message(detail: ErrorDetails) -> str:
+    """Return what is wrong in plain words: pydantic speaks of its input."""
+    kind, _, what = detail["type"].partition("_")
+    given = detail.get("input")
+    if kind in _KINDS and what in ("parsing", "type", "from_float"):
+        plain_value = isinstance(given, str | int | float)
+        shown = "nothing" if given is None else repr(given) if plain_value else "a list or a mapping"
+        return f"must be {_KINDS[kind]}, not {shown}"
+    message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    return message.replace("Input should be", "must be")
 
 
 def _fields(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
