@@ -48,7 +48,11 @@ def encoded(
                 f"{FEWEST_ROWS} training "
                 "rows, so it names rows and is no category; leave it out, or make it coarser."
             )
-        pooled = np.where(np.isin(feature.text, frequent), feature.text, OTHER)
+        if len(frequent) == len(values):
+            inputs.category(feature.name, feature.text, values.tolist())
+            continue
+        kept = np.where(np.isin(values, frequent), values, OTHER)
+        pooled = kept[index.reshape(-1)]
         inputs.category(feature.name, pooled, [*frequent.tolist(), OTHER])
         inputs.raw[feature.name] = feature.text
         notes.append(
