@@ -114,7 +114,7 @@ def test_ranges_may_be_chosen_for_the_worst_group():
         ("int8(by=sex)", "by belongs to calibration=balanced"),
         ("int8(draw=1)", "draw belongs to calibration=random"),
         ("int8(error=worst)", "it needs ranges=auto"),
-        ("int8(calibration=balance)", "calibration: Input should be"),
+        ("int8(calibration=balance)", "calibration: must be"),
     ],
 )
 def test_what_is_not_read_is_refused(recipe, sentence):

@@ -161,4 +161,4 @@ def test_a_check_finds_copies_blank_images_and_brightness_that_tells_the_label(l
 
 def test_a_check_names_groups_that_are_too_small_and_people_with_several_images(load):
     found = {w.kind for w in check(load(yaml=YAML + "subject: person\n"), 30)}
-    assert found == {"tiny_groups", "repeated_people"}
+    assert found == {"tiny_groups", "repeated_people", "few_of_a_class", "few_of_a_class_in_training"}

@@ -179,14 +179,14 @@ def kinds(data):
 
 
 def test_the_check_is_silent_about_clean_data_and_finds_what_was_planted(load):
-    table = people(3000).assign(person=np.arange(3000), id_=np.arange(3000) / 7)
+    table = people(4500).assign(person=np.arange(4500), id_=np.arange(4500) / 7)
     assert not kinds(load(table))
     leak = load(table.assign(outcome=np.where(table.hired == "yes", 5.0, 1.0)))
     assert kinds(leak)["gives_away"].column == "outcome"
     assert kinds(load(table.assign(same=1)))["constant"].column == "same"
     assert kinds(load(pd.concat([table, table[:900]])))["duplicates"].number >= 900
-    repeated = kinds(load(table.assign(person=np.arange(3000) // 3)))
-    assert repeated["repeated_people"].number == 1000
+    repeated = kinds(load(table.assign(person=np.arange(4500) // 3)))
+    assert repeated["repeated_people"].number == 1500
     tiny = load(table.assign(sex=np.where(table.index < 60, "X", table.sex)))
     assert "X (" in kinds(tiny)["tiny_groups"].sentence
     nearly = np.where(table.index < 20, table.sex, np.where(table.hired == "yes", "F", "M"))

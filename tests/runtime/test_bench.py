@@ -14,6 +14,7 @@ from tiny_networks import artifact, chain, images, linear, pixels, quantized
 from fairpress import api, cli
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
+from fairpress.datasets import again
 from fairpress.reporting.bench import duration, render
 from fairpress.runtime import bench as bench_module
 from fairpress.runtime import contestants
@@ -216,10 +217,10 @@ def test_data_that_would_have_to_be_fetched_is_not_at_hand(monkeypatch):
         say(f"fetching {name}")
         raise AssertionError("went on to fetch")
 
-    monkeypatch.setattr(contestants, "load", load)
+    monkeypatch.setattr(again, "load", load)
     card = artifact(linear(), [4], trained_on={"name": "compas", "config": {}, "fingerprint": "x"}).card
     assert contestants.data_at_hand(card) is None
-    monkeypatch.setattr(contestants, "load", lambda *_, **__: images(np.zeros((4, 3, 8, 8), np.uint8)))
+    monkeypatch.setattr(again, "load", lambda *_, **__: images(np.zeros((4, 3, 8, 8), np.uint8)))
     assert contestants.data_at_hand(card) is None  # other data than in training
     made = replace(card, data={**card.data, "fingerprint": "made"})
     assert contestants.data_at_hand(made).name == "faces"

@@ -22,7 +22,7 @@ from fairpress.searching.rows import divide
     ("said", "sentence"),
     [
         ({"max_dpgap": 0.1}, "unknown key 'max_dpgap'. Did you mean 'max_dp_gap'"),
-        ({"max_group_loss": 2}, "max_group_loss: Input should be less than 1"),
+        ({"max_group_loss": 2}, "max_group_loss: must be less than 1"),
         ({"max_bytes": 1000}, "nothing is asked for any group"),
         ({}, "nothing is asked for any group"),
     ],

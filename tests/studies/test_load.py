@@ -32,7 +32,7 @@ s.yaml:4:42: recipe 'int8+int4': nothing can follow after quantization; quantize
 s.yaml:5:12: unknown key 'training.max_epoch'. Did you mean 'max_epochs'?
 s.yaml:7:13: 'compas' has no sensitive attribute 'rase'. Did you mean 'race'?
 s.yaml:7:19: 'compas' has no sensitive attribute 'agegroup'. Did you mean 'age_group'?
-s.yaml:8:3: audit.margin: Input should be less than 1.
+s.yaml:8:3: audit.margin: must be less than 1.
 s.yaml:9:13: the key 'contrasts.0.against' is missing.
 s.yaml:9:21: unknown key 'contrasts.0.agains'. Did you mean 'against'?"""
 
@@ -74,10 +74,10 @@ def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_its_lines(writ
         (study(seeds="[99999999999999999999]"), r"a seed is at least 0, and at most 2\*\*63 - 1"),
         (study(seeds="100000000"), "at most 10,000 seeds make sense"),
         (study(device="gpu"), "'gpu' is no device; take cpu, cuda"),
-        (study(model="{name: mlp, widths: [8, -1]}"), r"widths.1: Input should be greater than 0"),
+        (study(model="{name: mlp, widths: [8, -1]}"), r"widths.1: must be greater than 0"),
         ("- compas", "expected `key: value` lines, found a list"),
         ("", "expected `key: value` lines, found nothing"),
-        (study(naive="[oracle]"), "naive.0: Input should be 'majority' or 'lookup-by-person'"),
+        (study(naive="[oracle]"), "naive.0: must be 'majority' or 'lookup-by-person'"),
         (study(contrasts="[{of: compas, against: adult}]"), "names no two datasets and no two models"),
         (study(per_attribute="true", per_group="true"), "either `per_attribute` or `per_group`"),
         (

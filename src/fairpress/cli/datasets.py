@@ -46,7 +46,9 @@ def data_fetch(name: str, /) -> int:
 def data_check(
     name: str, /, *, strict: bool = False, json_: Annotated[bool, Parameter("--json")] = False
 ) -> int:
-    """Look for what would make an audit on this data misleading: leaks, duplicates, tiny groups.
+    """Look for what would make an audit on this data misleading: leaks, ids, codes, copies, missing values, small groups.
+
+    Prints how often the positive class occurs in each group and part, notes on how the table was read, and warnings.
 
     Example: fairpress data check my.yaml
 
@@ -61,6 +63,7 @@ def data_check(
     """
     from fairpress import datasets
     from fairpress.auditing.verdict import floor_rows
+    from fairpress.datasets.base_rates import table
     from fairpress.datasets.check import check
 
     dataset = datasets.load(name)
@@ -74,7 +77,9 @@ def data_check(
             f"{name}: {len(dataset):,} rows ({parts}), label {task.target!r}: {', '.join(task.classes)}",
             markup=False,
         )
-        for note in dataset.notes:
+        for line in table(dataset):
+            say(f"  {line}", markup=False, soft_wrap=True)
+        for note in [n for n in dataset.notes if n not in {f.sentence for f in found}]:
             say(f"note: {note}", markup=False, soft_wrap=True)
         for f in found:
             say(f"warning: {f.sentence}", markup=False, soft_wrap=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.yaml_file import read_yaml, written
+
+__all__ = ["Problem", "Source", "no_mapping", "parse", "plain", "raise_all", "read_yaml", "validate"]
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -23,35 +25,6 @@ def no_mapping(where: object, document: object) -> UserError:
     if isinstance(document, str):
         found = "text"
     return UserError(f"{where}: expected `key: value` lines, found {found}.")
-
-
-def read_yaml(path: str | Path) -> Any:
-    """Return the document of a YAML file as ruamel's nodes, which know their lines.
-
-    Raises
-    ------
-    UserError
-        The file is absent, not UTF-8, not YAML, or has the same key twice; the sentence names the line.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
-    where = Path(path)
-    try:
-        return YAML(typ="rt", pure=True).load(where.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no file {where}.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{where} is not UTF-8 text; save it as UTF-8.") from None
-    except OSError as error:
-        raise UserError(f"cannot read {where}: {error.strerror or error}.") from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else str(where)
-        problem = (error.problem or "not YAML").splitlines()[0]
-        raise UserError(f"{place}: {problem}; mend the YAML there.") from None
-    except YAMLError as error:
-        raise UserError(f"{where} is not YAML ({str(error).splitlines()[0]}).") from None
 
 
 @dataclass(frozen=True)
@@ -154,6 +127,9 @@ def validate(
 ) -> tuple[Config | None, list[Problem]]:
     """Return the validated config, None where there are problems, and the problems.
 
+    A model with a class attribute ``as_written = True`` gets the scalars of a YAML file as they are written there, so that
+    ``02``, ``18_24`` and ``1.0`` keep their spelling in fields of text; fields of numbers read them all the same.
+
     Parameters
     ----------
     values
@@ -163,8 +139,9 @@ def validate(
     at
         Path to `values` within it.
     """
+    given = written(values) if getattr(model, "as_written", False) else plain(values)
     try:
-        return model.model_validate(plain(values)), []
+        return model.model_validate(given), []
     except ValidationError as error:
         return None, [_problem(model, source, detail, at) for detail in error.errors(include_url=False)]
 
@@ -185,13 +162,34 @@ def _problem(model: type[BaseModel], source: Source, detail: ErrorDetails, at: S
     path = [p for p in detail["loc"] if not (isinstance(p, str) and p.startswith("function-"))]
     whole = [*at, *path]
     name = ".".join(str(p) for p in whole) or "the file"
-    message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    message = _message(detail)
     if detail["type"] == "extra_forbidden":
         known = did_you_mean(str(path[-1]), _fields(model, path[:-1]))
         return Problem.at(source, whole, f"unknown key {name!r}.{known}")
     if detail["type"] == "missing":
         return Problem.at(source, whole[:-1], f"the key {name!r} is missing.")
     return Problem.at(source, whole, f"{message}." if name == "the file" else f"{name}: {message}.")
+
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "dict": "`key: value` lines",
+}
+
+
+def _message(detail: ErrorDetails) -> str:
+    """Return what is wrong in plain words: pydantic speaks of its input."""
+    kind, _, what = detail["type"].partition("_")
+    given = detail.get("input")
+    if kind in _KINDS and what in ("parsing", "type", "from_float"):
+        plain_value = isinstance(given, str | int | float)
+        shown = "nothing" if given is None else repr(given) if plain_value else "a list or a mapping"
+        return f"must be {_KINDS[kind]}, not {shown}"
+    message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    return message.replace("Input should be", "must be")
 
 
 def _fields(model: type[BaseModel], path: Sequence[Any]) -> list[str]:

@@ -98,6 +98,11 @@ class Dataset:
         Sentences that must stand above every result, such as that people are on both sides of the split.
     features
         A table's columns as they are, numbers or text [rows]: what a model made elsewhere may read.
+    spellings
+        The same columns, text [rows] as the file spells it: ``"1"`` where a CSV has 1, ``"1.0"`` where it has 1.0. Empty
+        where a dataset has no file of the user's.
+    path
+        Absolute path of the YAML file that describes it, so that a card finds it from any working directory; else empty.
     """
 
     name: str
@@ -115,6 +120,8 @@ class Dataset:
     input_columns: tuple[str, ...] = ()
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    spellings: Mapping[str, np.ndarray] = field(default_factory=dict)
+    path: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -12,6 +12,9 @@ from fairpress.datasets.fingerprint import fingerprint
 from fairpress.datasets.shared import shared_subjects
 from fairpress.datasets.splits import SplitOptions, split
 
+# Options that came later, which leave the fingerprints alone of those who do not use them.
+LATER = ("test_share", "positive_is", "missing_rows", "not_missing", "not_subject")
+
 
 class Inputs(Protocol):
     """What a network reads: the encoded columns of a table (`encode.Encoder`), or pixels (`image_cache.Pixels`).
@@ -49,6 +52,9 @@ def build(
     notes: tuple[str, ...] = (),
     config: Mapping[str, Any] | None = None,
     unprinted: Collection[str] = (),
+    parts: Mapping[Part, np.ndarray] | None = None,
+    spellings: Mapping[str, np.ndarray] | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> Dataset:
     """Return the dataset of these rows, split by `options`.
 
@@ -69,9 +75,14 @@ def build(
         Parts that the dataset's makers fixed, row indices.
     unprinted
         Options that say where the content is, not what it is; the fingerprint leaves them out.
+    parts
+        The parts, where the inputs depend on them; else they are made here.
+    spellings, warnings
+        As in `Dataset`; a split that shares people warns in any case.
     """
     matrix = inputs.matrix()
-    parts = split(labels, attributes, subjects if split_by is None else split_by, options, official)
+    if parts is None:
+        parts = split(labels, attributes, subjects if split_by is None else split_by, options, official)
     printed = options.model_dump(mode="json")
     names = tuple(inputs.names)
     return Dataset(
@@ -96,12 +107,14 @@ def build(
             subjects=subjects,
             row_ids=row_ids,
             parts=parts,
-            # An option that came later leaves the fingerprints alone of those who do not use it.
             config={
-                k: v for k, v in printed.items() if k not in unprinted and (k, v) != ("test_share", None)
+                k: v
+                for k, v in printed.items()
+                if k not in unprinted and not (k in LATER and v in (None, []))
             },
         ),
         config=printed if config is None else config,
         notes=notes,
-        warnings=() if split_by is None else shared_subjects(subjects, parts),
+        warnings=(*(() if split_by is None else shared_subjects(subjects, parts)), *warnings),
+        spellings={} if spellings is None else spellings,
     )

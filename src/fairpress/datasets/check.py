@@ -7,10 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from fairpress.datasets.base import Dataset
+from fairpress.datasets.base_rates import lacking
+from fairpress.datasets.check_columns import check_columns
 from fairpress.datasets.shared import seen_before
 from fairpress.datasets.warned import GIVES_AWAY, Warned, read_off
 
 NEARLY_EQUAL = 0.95
+MOSTLY_UNLIKE = 0.9  # share of different rows from which on an equal one is no coincidence
 
 
 def check(dataset: Dataset, floor: int) -> list[Warned]:
@@ -21,30 +24,42 @@ def check(dataset: Dataset, floor: int) -> list[Warned]:
     floor
         Rows a group needs for any verdict (`auditing.verdict.floor_rows`).
 
-    What is looked for: a column from which the label can be read off; an
-    attribute that is nearly the label; people with many rows, equal rows, columns of one value, groups too small. Of
-    images: brightness from which the label can be read off, copies, images of one colour.
+    What is looked for: a column from which the label can be read off; an attribute that is nearly the label; ids among the
+    inputs, people with many rows, equal rows, values that stand for missing ones, codes read as quantities, names that are
+    nearly equal, columns of one value, groups too small or with too few of one class. Of images: brightness from which the
+    label can be read off, copies, images of one colour.
     People in two parts are refused when the data are loaded, unless the split by rows was asked for by name.
     """
     if dataset.inputs.ndim == 4:
         from fairpress.datasets.check_images import check_images
 
-        return [*_attribute_is_label(dataset), *check_images(dataset), *_tiny_groups(dataset, floor)]
+        of_images = (_people_in_two_parts, _attribute_is_label, check_images, check_columns)
+        return [w for find in of_images for w in find(dataset)] + list(_groups(dataset, floor))
     finders = (
         _people_in_two_parts,
         _giveaways,
         _attribute_is_label,
         _people_known,
         _duplicates,
+        check_columns,
         _constants,
     )
-    return [w for find in finders for w in find(dataset)] + list(_tiny_groups(dataset, floor))
+    return [w for find in finders for w in find(dataset)] + list(_groups(dataset, floor))
+
+
+def _groups(data: Dataset, floor: int) -> Iterator[Warned]:
+    yield from _tiny_groups(data, floor)
+    yield from lacking(data, floor)
 
 
 def _people_in_two_parts(data: Dataset) -> Iterator[Warned]:
-    share = seen_before(data.subjects, data.parts).mean() if len(data.parts["test"]) else 0.0
+    """What stands above every result: people on both sides of the split, or columns that look like people's ids."""
     for sentence in data.warnings:
-        yield Warned("people_in_two_parts", "subject", float(share), sentence)
+        if seen_before(data.subjects, data.parts).any():
+            share = float(seen_before(data.subjects, data.parts).mean())
+            yield Warned("people_in_two_parts", "subject", share, sentence)
+        else:
+            yield Warned("no_subject", "subject", 0.0, sentence)
 
 
 def _giveaways(data: Dataset) -> Iterator[Warned]:
@@ -110,29 +125,42 @@ def _people_known(data: Dataset) -> Iterator[Warned]:
 
 
 def _duplicates(data: Dataset) -> Iterator[Warned]:
-    flat = np.ascontiguousarray(data.inputs.reshape(len(data), -1))
-    keys = flat.view(np.dtype((np.void, flat.dtype.itemsize * flat.shape[1]))).reshape(-1)
-    _, first, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-    extra = int(len(data) - len(first))
-    if not extra:
+    """Rows that a network cannot tell apart, and among them those that are copies in label and groups too."""
+    read = _numbered(data.inputs)
+    whole = np.stack([read, data.labels, *map(_numbered, data.attributes.values())])
+    copies, seen = _copies(data, np.unique(whole, axis=1, return_inverse=True)[1].reshape(-1))
+    extra, across = _copies(data, read)
+    unlike = len(np.unique(read)) / len(data)
+    if extra / len(data) < 0.01 and across < 0.01 and not (seen and unlike > MOSTLY_UNLIKE):
         return
-    inverse = inverse.reshape(-1)
-    test = data.parts["test"]
-    rest = np.setdiff1d(np.arange(len(data)), test)
-    across = float(np.isin(inverse[test], inverse[rest]).mean()) if len(test) else 0.0
-    both = np.zeros((len(first), len(data.task.classes)), dtype=bool)
-    both[inverse, data.labels] = True
-    torn = int(counts[both.sum(1) > 1].sum())
-    if extra / len(data) < 0.01 and across < 0.01:
-        return
+    both = np.zeros((int(read.max()) + 1, len(data.task.classes)), dtype=bool)
+    both[read, data.labels] = True
+    torn = int((both.sum(1) > 1)[read].sum())
     yield Warned(
         "duplicates",
         "",
         extra,
-        f"{extra:,} rows equal an earlier one in all inputs; {across:.1%} of the test rows have an equal among the "
-        f"others, and {torn:,} rows have an equal with another label. With coarse columns that is natural; else look "
-        "for copies.",
+        f"{extra:,} rows equal an earlier one in all inputs, {copies:,} of them in label and groups too; of the test rows "
+        f"{across:.1%} have an equal in another part ({seen:.1%} in everything), and {torn:,} rows have an "
+        "equal with another "
+        "label. With few and coarse columns that is natural; else look for copies and remove them.",
     )
+
+
+def _numbered(values: np.ndarray) -> np.ndarray:
+    """Return a number for each row, the same for equal rows."""
+    if values.ndim > 1:
+        flat = np.ascontiguousarray(values.reshape(len(values), -1))
+        values = flat.view(np.dtype((np.void, flat.dtype.itemsize * flat.shape[1]))).reshape(-1)
+    return np.unique(values, return_inverse=True)[1].reshape(-1)
+
+
+def _copies(data: Dataset, number: np.ndarray) -> tuple[int, float]:
+    """Return how many rows equal an earlier one, and which share of the test rows have an equal outside the test part."""
+    test = data.parts["test"]
+    rest = np.setdiff1d(np.arange(len(data)), test)
+    across = float(np.isin(number[test], number[rest]).mean()) if len(test) else 0.0
+    return len(data) - len(np.unique(number)), across
 
 
 def _constants(data: Dataset) -> Iterator[Warned]:
@@ -142,13 +170,13 @@ def _constants(data: Dataset) -> Iterator[Warned]:
                 "constant",
                 name,
                 1,
-                f"the column {name!r} has one value only ({values[0]}); it tells nothing.",
+                f"the column {name!r} has one value only ({data.spellings.get(name, values)[0]}); it tells nothing. "
+                "Leave it out.",
             )
 
 
 def _tiny_groups(data: Dataset, floor: int) -> Iterator[Warned]:
     test = data.parts["test"]
-    positive = None if data.task.positive is None else data.task.classes.index(data.task.positive)
     for name, groups in data.attributes.items():
         found, counts = np.unique(groups[test], return_counts=True)
         absent = sorted(set(np.unique(groups).tolist()) - set(found.tolist()))
@@ -161,18 +189,4 @@ def _tiny_groups(data: Dataset, floor: int) -> Iterator[Warned]:
                 len(small),
                 f"by {name!r}, {len(small)} group(s) have fewer than {floor} test rows, so that no verdict on them is "
                 f"possible at a margin of two points: {', '.join(small[:8])}. Use folds, or gather rows.",
-            )
-        if positive is None:
-            continue
-        lacking = [
-            f"{g}"
-            for g, n in zip(found.tolist(), counts.tolist(), strict=True)
-            if n >= floor and len(np.unique(data.labels[test][groups[test] == g] == positive)) < 2
-        ]
-        if lacking:
-            yield Warned(
-                "one_class_groups",
-                name,
-                len(lacking),
-                f"by {name!r}, {', '.join(lacking[:8])} have test rows of one class only: TPR or FPR cannot be told.",
             )

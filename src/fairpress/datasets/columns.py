@@ -2,42 +2,119 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fairpress.core.errors import UserError
-from fairpress.datasets.table_config import value_text
+from fairpress.core.values import class_key, spelling
 
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
 LONGEST = 1000
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+OTHER_FILES = {
+    ".xlsx": "Excel workbooks are not read; save the sheet as CSV",
+    ".xls": "Excel workbooks are not read; save the sheet as CSV",
+    ".ods": "spreadsheets are not read; save the sheet as CSV",
+    ".gz": "compressed files are not read; unpack it",
+    ".zip": "archives are not read; unpack it",
+    ".onnx": "this is a model, not a table",
+}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Which spellings mean "missing".
+
+    Attributes
+    ----------
+    more
+        Spellings beside `MISSING`, in text and numbers, quoted or not.
+    values
+        Spellings of `MISSING` that are values nevertheless.
+    """
+
+    more: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+
+    def usual(self) -> list[str]:
+        """Return the spellings that a CSV file's reader takes for missing where they have no quotes."""
+        return [text for text in MISSING if text not in self.values]
+
+    def numbers(self) -> list[float]:
+        """Return those of `more` that are numbers."""
+        return [key for key in map(class_key, self.more) if isinstance(key, float)]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `text` [rows] always, `numbers` [rows] float64 where all of it is numeric.
+    """One column.
 
-    `missing` [rows] marks values that are not there; `odd` is the first row that keeps a mostly numeric
-    column from being numeric and `odd_text` what stands there; None when there is none.
+    Attributes
+    ----------
+    values
+        Arrow's array [rows].
+    missing
+        [rows] marks values that are not there.
+    numbers
+        [rows] float64 where all of it is numeric.
+    odd, odd_text
+        The first row that keeps a mostly numeric column from being numeric, and what stands there; None when there is none.
+    kind
+        Arrow's type where the values are neither numbers nor text, such as dates: names of groups, no inputs.
     """
 
     name: str
-    text: np.ndarray
+    values: Any
     missing: np.ndarray
     numbers: np.ndarray | None = None
     odd: int | None = None
     odd_text: str = ""
+    kind: str | None = None
+
+    @cached_property
+    def text(self) -> np.ndarray:
+        """Return the values as they are spelled [rows], empty where they are missing."""
+        import pyarrow as pa
+
+        if pa.types.is_integer(self.values.type):
+            texts = self.values.cast(pa.string()).to_pylist()
+        else:
+            texts = [spelling(v) for v in _listed(self.values)]
+        text = np.array([t or "" for t in texts], dtype=np.str_)
+        return np.where(self.missing, "", text)
 
     def at(self, rows: np.ndarray) -> Column:
         """Return the column with these rows only."""
+        import pyarrow as pa
+
         numbers = None if self.numbers is None else self.numbers[rows]
-        return Column(self.name, self.text[rows], self.missing[rows], numbers, self.odd, self.odd_text)
+        values = self.values.take(pa.array(rows))
+        return Column(self.name, values, self.missing[rows], numbers, self.odd, self.odd_text, self.kind)
 
 
-def read_table(path: Path, separator: str = ",") -> Any:
+class Spellings(Mapping[str, np.ndarray]):
+    """Column → its values as the file spells them, text [rows]; made when they are looked up."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = {column.name: column for column in columns}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._columns[name].text
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -> Any:
     """Return the file as a pyarrow.Table, CSV columns all as text.
 
     Text of a CSV is missing when it is empty or NA, N/A, #N/A, NaN, null without quotes.
@@ -45,131 +122,284 @@ def read_table(path: Path, separator: str = ",") -> Any:
     Raises
     ------
     UserError
-        There is no such file, it is empty, not UTF-8, cut short, or neither CSV nor Parquet.
+        There is no such file, it is empty, not UTF-8, cut short, neither CSV nor Parquet, or its header stands in it again.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     kind = path.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise UserError(f"{path} is neither .csv nor .parquet; save the table as one of them.")
     try:
-        if path.stat().st_size == 0:
+        if kind not in (".csv", ".parquet"):
+            why = OTHER_FILES.get(kind, "only .csv and .parquet are read; save the table as one of them")
+            raise UserError(
+                f"{path} is neither .csv nor .parquet: {why}."
+                if path.exists()
+                else f"there is no file {path}."
+            )
+        if path.is_file() and path.stat().st_size == 0:
             raise UserError(f"{path} is empty; a table with a header line is needed.")
-        table = parquet.read_table(path, partitioning=None) if kind == ".parquet" else _csv(path, separator)
+        usual = missing.usual()
+        table = (
+            parquet.read_table(path, partitioning=None)
+            if kind == ".parquet"
+            else _csv(path, separator, usual)
+        )
     except FileNotFoundError:
         raise UserError(f"there is no file {path}.") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(f"cannot read {path}: {error.strerror}.") from None
         reason = " ".join(str(error).split())
-        if "UTF8" in reason:
+        if "UTF8" in reason or "UTF-8" in reason:
             raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
         what = "CSV" if kind == ".csv" else "Parquet"
         raise UserError(
-            f"{path} is damaged or cut short as {what} ({reason[:160]}); mend it there."
+            f"{path} is damaged or cut short as {what} ({reason[:160]}); write the file again, or correct that row."
         ) from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}.") from None
     if not table.num_rows:
         raise UserError(f"{path} has a header and no rows.")
+    if kind == ".csv":
+        _refuse_second_header(table, path)
     return table
 
 
-def _csv(path: Path, separator: str) -> Any:
+def _csv(path: Path, separator: str, missing: Sequence[str]) -> Any:
     import pyarrow as pa
     from pyarrow import csv
 
     with path.open("rb") as file:
-        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            raise UserError(f"{path} is UTF-16 text; save it as UTF-8.")
-    parse = csv.ParseOptions(delimiter=separator, newlines_in_values=True)
-    # use_threads=False: threads report a wrong row number, or none, where a line is cut short.
-    read = csv.ReadOptions(use_threads=False)
-    with csv.open_csv(path, read_options=read, parse_options=parse) as stream:
-        names = stream.schema.names
-    other = next((s for s in ";\t|" if len(names) == 1 and s in names[0]), None)
+        start = file.read(4)
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise UserError(f"{path} is UTF-16 text; save it as UTF-8.")
+    if start == b"PAR1":
+        raise UserError(f"{path} is Parquet and not CSV; name it .parquet.")
+    if start == b"PK\x03\x04":
+        raise UserError(f"{path} is an archive or an Excel workbook and not CSV; save the sheet as CSV.")
+    names = _header(path, separator)
+    other = next((s for s in ";\t|," if s != separator and len(names) == 1 and s in names[0]), None)
     if other:
         raise UserError(
-            f"{path} has one column only, {names[0]!r}; write `separator: {other!r}` if that is meant."
+            f"{path} has one column only, {names[0]!r}; write `separator: {_quoted(other)}` if that is meant."
         )
     convert = csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()),
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
-        null_values=list(MISSING),
+        null_values=list(missing),
     )
-    return csv.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
+    return csv.read_csv(path, **_how(separator), convert_options=convert)
 
 
-def column(table: Any, name: str, where: str) -> Column:
+def _quoted(separator: str) -> str:
+    return '"\\t"' if separator == "\t" else f"'{separator}'"
+
+
+def _how(separator: str) -> dict[str, Any]:
+    from pyarrow import csv
+
+    # use_threads=False: threads report a wrong row number, or none, where a line is cut short.
+    return {
+        "read_options": csv.ReadOptions(use_threads=False),
+        "parse_options": csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+    }
+
+
+def _header(path: Path, separator: str) -> list[str]:
+    from pyarrow import csv
+
+    with csv.open_csv(path, **_how(separator)) as stream:
+        return list(stream.schema.names)
+
+
+def _refuse_second_header(table: Any, path: Path) -> None:
+    """Refuse a row that repeats the header, as files that are put together by `cat` have."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = table.column_names
+    if len(names) < 2:
+        return
+    same = np.ones(table.num_rows, dtype=bool)
+    for i, name in enumerate(names):
+        values = table.column(i)
+        if not pa.types.is_string(values.type):
+            return
+        same &= np.asarray(pc.fill_null(pc.equal(values, name), name == ""), dtype=bool)
+        if not same.any():
+            return
+    row = int(same.argmax()) + 1
+    raise UserError(
+        f"{path} has its header line again in {int(same.sum())} place(s), first as row {row:,} (line "
+        f"{row + 1:,}), as tables "
+        "that were put together have; remove it there."
+    )
+
+
+def spelled_missing(
+    path: Path, separator: str, columns: Sequence[Column], missing: Missing
+) -> dict[str, Counter[str]]:
+    """Return for columns of a CSV file how often which spelling other than an empty cell was read as missing."""
+    from pyarrow import ArrowException, csv, string
+
+    names = [c.name for c in columns if c.missing.any()]
+    if path.suffix.lower() != ".csv" or not names:
+        return {}
+    convert = csv.ConvertOptions(
+        column_types=dict.fromkeys(names, string()), include_columns=names, strings_can_be_null=False
+    )
+    try:
+        table = csv.read_csv(path, **_how(separator), convert_options=convert)
+    except ArrowException:  # it has been read before
+        return {}
+    found = {}
+    for column in columns:
+        if column.name not in names:
+            continue
+        texts = table.column(names.index(column.name)).take(np.flatnonzero(column.missing)).to_pylist()
+        counted = Counter(text.strip() for text in texts if text.strip())
+        if counted:
+            found[column.name] = counted
+    return found
+
+
+def column(table: Any, name: str, where: str, missing: Missing = Missing()) -> Column:
     """Return one column of a table.
 
     Raises
     ------
     UserError
-        The header has the name twice, or the column holds something that is neither number nor text.
+        The header has the name twice for columns that differ, or the column holds lists, structures or what cannot be
+        read.
     """
+    import pyarrow as pa
+
+    at = [i for i, other in enumerate(table.column_names) if other == name]
+    if any(not table.column(i).equals(table.column(at[0])) for i in at[1:]):
+        raise UserError(f"{where} has {len(at)} columns named {name!r} that differ; rename them.")
+    try:
+        return _column(name, table.column(at[0]), where, missing)
+    except UnicodeDecodeError:
+        raise UserError(f"{where}: column {name!r} is not UTF-8 text; save the table as UTF-8.") from None
+    except (pa.ArrowException, ValueError, OverflowError, TypeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"{where}: column {name!r} of type {table.column(at[0]).type} cannot be read ({reason}); convert it to "
+            "numbers or text, or leave it out."
+        ) from None
+
+
+def _column(name: str, chunks: Any, where: str, said: Missing) -> Column:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if table.column_names.count(name) > 1:
-        raise UserError(f"{where} has {table.column_names.count(name)} columns named {name!r}; rename them.")
-    values = table.column(name).combine_chunks()
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = _simple(chunks)
+    values.validate(full=True)  # text in Parquet need not be UTF-8
     kind = values.type
-    if pa.types.is_null(kind):
-        values, kind = values.cast(pa.string()), pa.string()
-    missing = np.asarray(pc.is_null(values, nan_is_null=pa.types.is_floating(kind)), dtype=bool)
-    if pa.types.is_boolean(kind):
-        text = _text(pc.if_else(values, "true", "false"))
-        return Column(name, text, missing, _numbers(values.cast(pa.int8()), missing))
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        text = np.array(
-            [value_text(_plain(v)) if v is not None else "" for v in values.to_pylist()], dtype=np.str_
-        )
-        return Column(name, text, missing, _numbers(values, missing))
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    missing = _missing(values)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         longest = pc.max(pc.utf8_length(values)).as_py() or 0
         if longest > LONGEST:
             raise UserError(
                 f"{where}: column {name!r} holds texts of up to {longest:,} characters, no categories; leave it out."
             )
-        return _textual(name, values, missing)
-    raise UserError(
-        f"{where}: column {name!r} holds {kind}, neither numbers nor text; convert or leave it out."
-    )
+        missing |= np.asarray(pc.fill_null(pc.equal(values, ""), False), dtype=bool)
+        if said.more:
+            listed = pc.is_in(pc.utf8_trim_whitespace(values), value_set=pa.array(said.more, kind))
+            missing |= np.asarray(pc.fill_null(listed, False), dtype=bool)
+        return _textual(name, values, missing, said)
+    if pa.types.is_boolean(kind):
+        return Column(name, values, missing, _numbers(values.cast(pa.int8()), missing))
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return _without(Column(name, values, missing, _numbers(values, missing)), said)
+    if pa.types.is_nested(kind) or pa.types.is_interval(kind):
+        raise UserError(
+            f"{where}: column {name!r} holds {kind}, neither numbers nor text; convert or leave it out."
+        )
+    text = Column(name, values, missing).text
+    missing |= (text == "") | np.isin(text, said.more)
+    return Column(name, values, missing, kind=None if "binary" in str(kind) else str(kind))
 
 
-def _textual(name: str, values: Any, missing: np.ndarray) -> Column:
+def _simple(chunks: Any) -> Any:
+    """Return one array of a plain type: dictionaries, runs, views and extensions are unfolded."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = chunks.combine_chunks() if isinstance(chunks, pa.ChunkedArray) else chunks
+    if isinstance(values, pa.ChunkedArray):
+        values = pa.concat_arrays(values.chunks)
+    if isinstance(values.type, pa.BaseExtensionType):
+        return _simple(values.storage)
+    if pa.types.is_dictionary(values.type):
+        return _simple(values.dictionary_decode())
+    if pa.types.is_run_end_encoded(values.type):
+        return _simple(pc.run_end_decode(values))
+    if pa.types.is_null(values.type) or pa.types.is_string_view(values.type):
+        return values.cast(pa.string())
+    if pa.types.is_float16(values.type):
+        return values.cast(pa.float32())
+    return values
+
+
+def _missing(values: Any) -> np.ndarray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = np.asarray(pc.is_null(values, nan_is_null=pa.types.is_floating(values.type)), dtype=bool)
+    return found.copy()
+
+
+def _textual(name: str, values: Any, missing: np.ndarray, said: Missing) -> Column:
     """Return a column of text, as numbers too where every value is one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    text = _text(values)
+    if missing.any():
+        values = pc.if_else(pa.array(~missing), values, pa.scalar(None, values.type))
     numeric = np.asarray(pc.fill_null(pc.match_substring_regex(values, NUMBER), False), dtype=bool)
     there = int((~missing).sum())
     if there and numeric.sum() == there:
-        return Column(
-            name, text, missing, _numbers(pc.cast(pc.utf8_trim_whitespace(values), pa.float64()), missing)
-        )
+        numbers = _numbers(pc.cast(pc.utf8_trim_whitespace(values), pa.float64()), missing)
+        return _without(Column(name, values, missing, numbers), said)
     odd = int(np.flatnonzero(~numeric & ~missing)[0]) if numeric.sum() * 2 > there else None
-    return Column(name, text, missing, None, odd, "" if odd is None else str(text[odd]))
+    return Column(name, values, missing, None, odd, "" if odd is None else str(values[odd].as_py()))
+
+
+def _without(found: Column, said: Missing) -> Column:
+    """Return a column of numbers in which those that mean "missing" are so."""
+    assert found.numbers is not None
+    listed = np.isin(found.numbers, said.numbers())
+    if not listed.any():
+        return found
+    return Column(found.name, found.values, found.missing | listed, np.where(listed, np.nan, found.numbers))
 
 
 def _numbers(values: Any, missing: np.ndarray) -> np.ndarray:
     import pyarrow as pa
 
+    if pa.types.is_decimal(values.type):
+        return np.array([np.nan if v is None else float(v) for v in values.to_pylist()], dtype=np.float64)
     numbers = np.asarray(
         values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64
     )
     return np.where(missing, np.nan, numbers)
 
 
-def _text(values: Any) -> np.ndarray:
-    return np.array([v if v is not None else "" for v in values.to_pylist()], dtype=np.str_)
+def _listed(values: Any) -> list[Any]:
+    """Return the values of an array; times that Python cannot hold as Arrow writes them."""
+    import pyarrow as pa
 
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, (int, float)) else float(value)
+    if pa.types.is_float32(values.type):  # shortest in its own precision: 0.1, not 0.10000000149011612
+        return [None if v is None else np.float32(v) for v in values.to_pylist()]
+    try:
+        found: list[Any] = values.to_pylist()
+    except (ValueError, OverflowError):
+        if not pa.types.is_temporal(values.type):
+            raise
+        found = values.cast(pa.string()).to_pylist()
+        odd = next((v for v in found if v is not None and v.startswith("<")), None)
+        if odd is not None:
+            raise ValueError(odd.strip("<>")) from None
+    return found

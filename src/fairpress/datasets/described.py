@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ from fairpress.datasets.base import Dataset
 from fairpress.datasets.images_config import Images
 from fairpress.datasets.sources import Say
 from fairpress.datasets.table_config import Place, Table
+
+
+def kind_of(document: Any) -> type[Table | Images]:
+    """Return what a YAML document describes: images where it has the key `image`, else a table."""
+    return Images if isinstance(document, Mapping) and "image" in document else Table
 
 
 def load_yaml(path: str, overrides: Mapping[str, Any], say: Say) -> Dataset:
@@ -31,11 +37,10 @@ def load_yaml(path: str, overrides: Mapping[str, Any], say: Say) -> Dataset:
         Every error of the YAML at once, with line and column; or what is wrong in the data.
     """
     document = read_yaml(path)
-    kind: type[Table | Images] = Table
     if isinstance(document, dict):
         document.update(overrides)
-        kind = Images if "image" in document else Table
-    options = parse(kind, document, path)
+    options = parse(kind_of(document), document, path)
     dumped = options.model_dump(mode="json")
     config = {key: dumped[key] for key in overrides}
-    return options.read_at(Place(path, Path(path).parent, config, document), say)
+    dataset = options.read_at(Place(path, Path(path).parent, config, document), say)
+    return replace(dataset, path=str(Path(path).absolute()))

@@ -37,10 +37,13 @@ class Encoder:
     def category(self, column: str, values: np.ndarray, categories: Sequence[str]) -> None:
         """Add a column of text [rows]: one 0/1 column for the second of two categories, else one for each."""
         self.raw[column] = values
+        found, index = np.unique(values, return_inverse=True)
+        number = {text: i for i, text in enumerate(found.tolist())}
+        index = index.reshape(-1)
         for category in categories[1:] if len(categories) == 2 else categories:
             self.names.append(f"{column}={category}")
             self.columns.append(column)
-            self.values.append((values == category).astype(np.float32))
+            self.values.append((index == number.get(category, -1)).astype(np.float32))
 
     @property
     def content(self) -> None:

@@ -10,34 +10,48 @@ import numpy as np
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset
 from fairpress.datasets.build import build
-from fairpress.datasets.columns import Column, column, read_table
+from fairpress.datasets.columns import Column, Missing, column, read_table
 from fairpress.datasets.image_cache import decoded
 from fairpress.datasets.image_notes import left_out, prepared, refuse_unreadable
 from fairpress.datasets.images_config import Images
-from fairpress.datasets.roles import groups_of, named, official_parts, refuse_label, refuse_unknown, task_of
+from fairpress.datasets.roles import (
+    alike_notes,
+    groups_of,
+    named,
+    official_parts,
+    refuse_label,
+    refuse_unknown,
+    task_of,
+)
 from fairpress.datasets.sources import Say
 from fairpress.datasets.table_config import Place
+from fairpress.datasets.table_notes import missing_notes
 
 
 def load(options: Images, at: Place, say: Say) -> Dataset:
     """Return the dataset of images; raises UserError saying what is wrong in the table or the files."""
     file = at.folder / Path(options.path).expanduser()
     folder = file.parent if options.folder is None else at.folder / Path(options.folder).expanduser()
-    table = read_table(file, options.separator)
+    missing = Missing(options.missing_spellings, options.not_missing)
+    table = read_table(file, options.separator, missing)
     where = str(file)
     refuse_unknown(_mentioned(options), table.column_names, at, where)
     if not folder.is_dir():
         raise UserError(
             f"{at.name}: there is no folder {folder}; name the one that holds the images under `folder`."
         )
-    label = column(table, options.label, where)
+
+    def read(name: str) -> Column:
+        return column(table, name, where, missing)
+
+    label, attributes = read(options.label), {n: read(a.column or n) for n, a in options.sensitive.items()}
     numbers = np.char.mod("%d", np.arange(1, table.num_rows + 1))
-    paths = named(column(table, options.image, where), numbers, where, "image")
+    paths = named(read(options.image), numbers, where, "image")
     _refuse_repeated(paths, where)
     labelled, notes = _labelled(label, options, where)
     pixels = decoded(folder, paths[labelled].tolist(), options.size, say)
-    if options.missing == "refuse":
-        refuse_unreadable(where, pixels.unreadable, len(labelled), "or say `missing: skip`")
+    if options.refuses_missing:
+        refuse_unreadable(where, pixels.unreadable, len(labelled), f"or say {_remedy(options)}")
     elif pixels.unreadable:
         notes.append(left_out(pixels.unreadable, len(labelled), "cannot be read"))
     keep = labelled[pixels.rows]
@@ -45,17 +59,14 @@ def load(options: Images, at: Place, say: Say) -> Dataset:
         raise UserError(
             f"{where}: not one of its images can be read in {folder}; name their folder under `folder`."
         )
-    task, labels = task_of(label.at(keep), options, where)
+    task, labels, more = task_of(label.at(keep), options, where)
     groups = {}
     for name, attribute in options.sensitive.items():
-        groups[name] = groups_of(
-            name, attribute, column(table, attribute.column or name, where).at(keep), where
-        )
+        groups[name] = groups_of(name, attribute, attributes[name].at(keep), where)
         refuse_label(name, groups[name], labels, options.label, where)
 
     subject, split = (
-        None if name is None else column(table, name, where).at(keep)
-        for name in (options.subject, options.split)
+        None if name is None else read(name).at(keep) for name in (options.subject, options.split)
     )
     return build(
         name=at.name,
@@ -71,10 +82,17 @@ def load(options: Images, at: Place, say: Say) -> Dataset:
             f"Source: {Path(options.path).name}, {table.num_rows:,} images.",
             prepared(options.size),
             *notes,
+            *missing_notes(file, options.separator, [label, *attributes.values()], missing),
+            *more,
+            *alike_notes(groups),
         ),
         config=at.config,
         unprinted=("path", "folder"),
     )
+
+
+def _remedy(options: Images) -> str:
+    return "`missing_rows: skip`" if options.missing_rows else "`missing: skip`"
 
 
 def _mentioned(options: Images) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -95,10 +113,10 @@ def _refuse_repeated(paths: np.ndarray, where: str) -> None:
 def _labelled(label: Column, options: Images, where: str) -> tuple[np.ndarray, list[str]]:
     """Return the indices of the rows that have a label, and a note on the others."""
     count = int(label.missing.sum())
-    if count and options.missing == "refuse":
+    if count and options.refuses_missing:
         raise UserError(
             f"{where}: column {label.name!r} has {count:,} missing values, the first in row "
-            f"{int(label.missing.argmax()) + 1}; fill them in, or say `missing: skip`."
+            f"{int(label.missing.argmax()) + 1}; fill them in, or say {_remedy(options)}."
         )
     notes = [f"{count:,} images are left out because they have no {label.name!r}."] if count else []
     return np.flatnonzero(~label.missing), notes

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 
 from fairpress.datasets.base import Dataset
 from fairpress.datasets.sources import Say
-from fairpress.datasets.table_config import Described, Place
+from fairpress.datasets.table_config import Described, Place, Value
 
 
 class Images(Described):
@@ -25,15 +25,17 @@ class Images(Described):
         Where the images are, relative to the YAML file; by default the folder of the table.
     size
         Side of the square of pixels that a network reads.
-    missing
-        ``"refuse"``: an image that is absent, truncated or no image, or a missing label, is an error; ``"skip"``: its
-        row is left out and counted. A missing sensitive attribute is a group of its own in either case.
+
+    With `missing` (or `missing_rows`) ``"refuse"``, an image that is absent, truncated or no image, or a missing
+    label, is an
+    error; with ``"skip"`` its row is left out and counted.
     """
 
-    image: str
+    missing_words: ClassVar[tuple[str, str]] = ("refuse", "skip")
+
+    image: Value
     folder: str | None = None
     size: int = Field(default=64, ge=8, le=1024)
-    missing: Literal["refuse", "skip"] = "refuse"
 
     @model_validator(mode="after")
     def _image_is_a_column_of_its_own(self) -> Images:
@@ -44,7 +46,7 @@ class Images(Described):
 
     def read(self, say: Say) -> Dataset:
         """Read table and images, relative to the working directory; raises UserError saying what is wrong in them."""
-        return self.read_at(Place("images", Path(), self.model_dump(mode="json")), say)
+        return self.read_at(Place("images", Path(), self.placed("path", "folder")), say)
 
     def read_at(self, place: Place, say: Say) -> Dataset:
         """Read table and images; raises UserError saying what is wrong in them."""

@@ -47,6 +47,21 @@ def names() -> list[str]:
 def config_class(name: str) -> type[SplitOptions]:
     """Return the config class of a dataset. Raises UserError with what was probably meant."""
     known = _CONFIGS | _OWN
+    if name not in known and Path(name).is_file():
+        what = (
+            "a table"
+            if Path(name).suffix.lower() in (".csv", ".parquet")
+            else "a file that is no description of data"
+        )
+        raise UserError(
+            f"{name} is {what}; describe the table in a YAML file (docs/your-own-data.md), beginning with the lines `path: "
+            f"{Path(name).name}` and `label: …`, and name that file."
+        )
+    if name not in known and Path(name).is_dir():
+        raise UserError(
+            f"{name} is a folder; describe the images or the table in it in a YAML file (docs/your-own-data.md), and name "
+            "that file."
+        )
     if name not in known:
         raise UserError(
             f"there is no dataset {name!r}; give the name of a shipped one, or a YAML file that describes a "

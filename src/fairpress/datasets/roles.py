@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.values import class_key, near_equal, resolve
 from fairpress.datasets.base import PARTS, Part, Task
 from fairpress.datasets.columns import Column
 from fairpress.datasets.groups import binned
 from fairpress.datasets.table_config import Attribute, Described, Place
+from fairpress.datasets.table_notes import alike_sentence
 from fairpress.datasets.yaml_places import place
 
 MISSING_GROUP = "(missing)"
-MOST_VALUES = 200  # of a category or a sensitive attribute; above it a column is a name or a number
+MOST_GROUPS = 200  # of a sensitive attribute; above it a column is a name or a number
 MOST_CLASSES = 1000
 
 
@@ -42,44 +44,129 @@ def groups_of(name: str, attribute: Attribute, values: Column, where: str) -> np
         groups = values.text
     groups = np.where(values.missing, MISSING_GROUP, groups)
     count = len(np.unique(groups))
-    if count > MOST_VALUES:
+    if count > MOST_GROUPS:
         raise UserError(
-            f"{where}: the sensitive attribute {name!r} has {count:,} groups (at most {MOST_VALUES}); "
+            f"{where}: the sensitive attribute {name!r} has {count:,} groups (at most {MOST_GROUPS}); "
             f"give `bins`, or name a coarser column."
         )
     return groups
 
 
-def task_of(label: Column, options: Described, where: str) -> tuple[Task, np.ndarray]:
-    """Return the task and the labels as indices into its classes: the positive class of two comes last."""
-    found = np.unique(label.text).tolist()
-    if options.classes:
-        other = ~np.isin(label.text, options.classes)
-        if other.any():
+def refuse_alike(label: Column, options: Described, where: str) -> None:
+    """Refuse classes that differ in case, blanks or a trailing dot only, unless `classes` lists them all."""
+    found = np.unique(label.text[~label.missing]).tolist()
+    for alike in near_equal(found):
+        if len({class_key(name) for name in alike}) > 1 and not set(alike) <= set(options.classes):
+            names = " and ".join(repr(name) for name in alike)
             raise UserError(
-                f"{where}: column {label.name!r} has {int(other.sum()):,} values that are not among `classes`, "
-                f"such as {str(label.text[other][0])!r}; mend them, or list them."
+                f"{where}: the label {label.name!r} has the classes {names}, which differ in case, blanks or a trailing dot "
+                "only; write them alike in the table, or list them under `classes` if they are different."
             )
-    classes = list(options.classes) or found
-    if len(classes) > MOST_CLASSES:
+
+
+def task_of(label: Column, options: Described, where: str) -> tuple[Task, np.ndarray, list[str]]:
+    """Return the task, the labels as indices into its classes, and notes: the positive class of two comes last."""
+    found, index, counts = np.unique(label.text, return_inverse=True, return_counts=True)
+    if len(found) > MOST_CLASSES:
         raise UserError(
-            f"{where}: the label {label.name!r} has {len(classes):,} different values, so it is a quantity and no "
+            f"{where}: the label {label.name!r} has {len(found):,} different values, so it is a quantity and no "
             "class; name a column of classes."
         )
-    if len(found) == 1:
+    refuse_alike(label, options, where)
+    names, notes = _names(label.name, dict(zip(found.tolist(), counts.tolist(), strict=True)), options, where)
+    classes = [names.get(c, c) for c in options.classes] or sorted(set(names.values()))
+    if len(set(names.values())) == 1:
         raise UserError(
-            f"{where}: the label {label.name!r} is {found[0]!r} in every row; two classes are needed."
+            f"{where}: the label {label.name!r} is {str(found[0])!r} in every row; two classes are needed."
         )
-    if options.positive is None and len(classes) == 2:
-        raise UserError(
-            f"{where}: the label {label.name!r} has two classes, {classes[0]!r} and {classes[1]!r}; say which one "
-            f"the rates speak of, such as `positive: {classes[1]}`."
-        )
-    if len(classes) == 2 and options.positive == classes[0] and not options.classes:
-        classes.reverse()
-    task = Task(label.name, tuple(classes), options.positive)
+    positive: str | None
+    if options.positive_is:
+        classes, names, positive = _against_the_rest(label.name, classes, names, options, where)
+        notes.append(f"The positive class of {label.name!r} is {positive!r}; the rest is {classes[0]!r}.")
+    else:
+        positive = _positive(label.name, classes, options.positive, where)
+        if len(classes) == 2 and positive == classes[0] and not options.classes:
+            classes.reverse()
+    task = Task(label.name, tuple(classes), positive)
     at = {name: i for i, name in enumerate(classes)}
-    return task, np.array([at[value] for value in label.text.tolist()], dtype=np.int64)
+    numbers = np.array([at[names[value]] for value in found.tolist()], dtype=np.int64)
+    return task, numbers[index.reshape(-1)], notes
+
+
+def _names(
+    label: str, found: Mapping[str, int], options: Described, where: str
+) -> tuple[dict[str, str], list[str]]:
+    """Return the class of each spelling in the table and in `classes`, and notes on spellings that are one class."""
+    if options.classes:
+        other = [text for text in found if resolve(text, options.classes) is None]
+        if other:
+            raise UserError(
+                f"{where}: column {label!r} has {sum(found[t] for t in other):,} values that are not among `classes`, "
+                "such as "
+                f"{other[0]!r}; correct them, or list them."
+            )
+    names: dict[str, str] = {}
+    spelt: dict[str | float | None, list[str]] = {}
+    for text in sorted(found, key=lambda text: -found[text]):
+        key = resolve(text, options.classes) if options.classes else class_key(text)
+        spelt.setdefault(key, []).append(text)
+    notes = []
+    for key, texts in spelt.items():
+        # The spelling of the table is the class's name: the one that `classes` lists if it occurs, else the commonest.
+        name = str(key) if options.classes and key in texts else texts[0]
+        names |= dict.fromkeys(texts, name)
+        if options.classes:
+            names[str(key)] = name
+        others = [repr(text) for text in texts if text != name]
+        if others:
+            notes.append(
+                f"The label {label!r} is spelled {name!r} and {', '.join(others)}, which are one class."
+            )
+    return names, notes
+
+
+def _positive(label: str, classes: Sequence[str], said: str | None, where: str) -> str | None:
+    if said is None:
+        if len(classes) == 2:
+            raise UserError(
+                f"{where}: the label {label!r} has two classes, {classes[0]!r} and {classes[1]!r}; say which one "
+                f"the rates speak of, such as `positive: {classes[1]}`."
+            )
+        return None
+    return _class(label, classes, said)
+
+
+def _class(label: str, classes: Sequence[str], said: str) -> str:
+    found = resolve(said, classes)
+    if found is None:
+        raise UserError(f"{said!r} is no class of {label!r}." + did_you_mean(said, classes))
+    return found
+
+
+def _against_the_rest(
+    label: str, classes: Sequence[str], names: Mapping[str, str], options: Described, where: str
+) -> tuple[list[str], dict[str, str], str]:
+    """Return the two classes of `positive_is`, the class of each spelling, and the positive class."""
+    wanted = list(dict.fromkeys(_class(label, classes, name) for name in options.positive_is))
+    rest = [name for name in classes if name not in wanted]
+    if not rest:
+        raise UserError(
+            f"{where}: `positive_is` lists every class of {label!r}; leave one out, so that there is a rest."
+        )
+    positive = " or ".join(wanted)
+    other = rest[0] if len(rest) == 1 else "other"
+    if other == positive or (len(rest) > 1 and other in classes):
+        other = f"not {positive}"
+    return [other, positive], {t: positive if n in wanted else other for t, n in names.items()}, positive
+
+
+def alike_notes(groups: Mapping[str, np.ndarray]) -> list[str]:
+    """Return a note for each set of groups whose names differ in case, blanks or a trailing dot only."""
+    return [
+        alike_sentence(name, alike, "groups")
+        for name, values in groups.items()
+        for alike in near_equal(np.unique(values).tolist())
+    ]
 
 
 def refuse_label(name: str, groups: np.ndarray, labels: np.ndarray, label: str, where: str) -> None:

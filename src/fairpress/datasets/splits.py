@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fairpress.core.errors import UserError
+from fairpress.datasets.balanced import Repeated
 from fairpress.datasets.base import PARTS, Part
+from fairpress.datasets.draws import draw
 
 TEST_SHARE = 0.30
 VALIDATION_SHARE = 0.15
@@ -51,6 +54,19 @@ class SplitOptions(BaseModel):
         return self
 
 
+class Dealer(Protocol):
+    """Subjects, by their numbers, and how they are dealt to parts."""
+
+    def rows(self, pool: np.ndarray) -> float:
+        """Return how many rows these subjects have."""
+
+    def fold(self, pool: np.ndarray, folds: int, fold: int, key: str) -> np.ndarray:
+        """Return the subjects of one of several folds."""
+
+    def take(self, pool: np.ndarray, share: float, key: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the subjects of a part that has a share of the rows, and the others."""
+
+
 def split(
     labels: np.ndarray,
     attributes: Mapping[str, np.ndarray],
@@ -65,9 +81,11 @@ def split(
     few rows, so that early stopping sees differences of about one point. Calibration is 10 % but 256 to 2,048
     rows (at most 20 % of the rest): ranges of activations need hundreds of rows and gain nothing from more.
 
-    Subjects are sorted by stratum (label, then the attributes, the one with the smallest group first),
-    within a stratum by a hash of seed and subject, and dealt in that order to the part that lags furthest
-    behind its share: systematic sampling, so that each label × group is spread as evenly as its size allows.
+    Where every subject has one row, subjects are sorted by stratum (label, then the attributes, the one with the
+    smallest group first), within a stratum by a hash of seed and subject, and dealt in that order to the part
+    that lags furthest behind its share: systematic sampling, so that each label × group is spread as evenly as
+    its size allows. Where subjects have several rows, `balanced.Repeated` deals them, so that those with many
+    rows are in every part as often as in the whole.
 
     Parameters
     ----------
@@ -85,16 +103,16 @@ def split(
         A subject has rows in two official parts, or there are too few subjects for the parts asked for.
     """
     unit, first = _units(subjects)
-    strata = _strata(labels, attributes)[first]
-    weights = np.bincount(unit, minlength=len(first)).astype(np.float64)
     names = [str(s) for s in subjects[first]]
     everybody = np.arange(len(first))
+    people: Dealer
+    if len(first) == len(labels):
+        people = _Single(names, _strata(labels, attributes)[first])
+    else:
+        people = Repeated.of(names, unit, labels, attributes)
     parts: dict[Part, np.ndarray] = {}
     if options.folds > 1:
-        order = _order(everybody, names, strata, f"folds/{options.split_seed}")
-        shares = np.full(options.folds, 1 / options.folds)
-        dealt = _deal(order, weights, shares, f"folds/{options.split_seed}")
-        parts["test"] = order[dealt == options.fold]
+        parts["test"] = people.fold(everybody, options.folds, options.fold, f"folds/{options.split_seed}")
         rest = np.setdiff1d(everybody, parts["test"])
     elif official and options.test_share is None:
         parts = {part: np.unique(unit[rows]) for part, rows in official.items() if part != "train"}
@@ -102,7 +120,7 @@ def split(
         _refuse_shared({**parts, "train": rest}, names)
     else:
         rest = everybody
-    parts = _carve(parts, rest, names, strata, weights, options)
+    parts = _carve(parts, rest, people, options)
     rows_of = {part: np.flatnonzero(np.isin(unit, parts[part])).astype(np.int64) for part in PARTS}
     for part, rows in rows_of.items():
         if not len(rows):
@@ -117,23 +135,21 @@ def split(
 def _carve(
     parts: dict[Part, np.ndarray],
     rest: np.ndarray,
-    names: Sequence[str],
-    strata: np.ndarray,
-    weights: np.ndarray,
+    people: Dealer,
     options: SplitOptions,
 ) -> dict[Part, np.ndarray]:
     """Return all four parts: those given, the missing ones carved from `rest`."""
     parts = dict(parts)
     if "test" not in parts:
         share = TEST_SHARE if options.test_share is None else options.test_share
-        parts["test"], rest = _take(rest, share, names, strata, weights, f"test/{options.split_seed}")
-    total = float(weights[rest].sum())
+        parts["test"], rest = people.take(rest, share, f"test/{options.split_seed}")
+    total = people.rows(rest)
     key = f"carve/{options.split_seed}/{options.folds}/{options.fold}"
     wanted: dict[Part, float] = {"validation": VALIDATION_SHARE, "calibration": calibration_share(total)}
     left = 1.0
     for part, share in wanted.items():
         if part not in parts:
-            parts[part], rest = _take(rest, share / left, names, strata, weights, f"{key}/{part}")
+            parts[part], rest = people.take(rest, share / left, f"{key}/{part}")
             left -= share
     parts["train"] = rest
     return parts
@@ -145,19 +161,6 @@ def calibration_share(rows: float) -> float:
         return CALIBRATION_SHARE
     wanted = min(max(CALIBRATION_SHARE * rows, CALIBRATION_FLOOR), CALIBRATION_CEILING)
     return min(wanted / rows, 0.20)
-
-
-def _take(
-    pool: np.ndarray,
-    share: float,
-    names: Sequence[str],
-    strata: np.ndarray,
-    weights: np.ndarray,
-    key: str,
-) -> tuple[np.ndarray, np.ndarray]:
-    order = _order(pool, names, strata, key)
-    dealt = _deal(order, weights, np.array([1 - share, share]), key)
-    return order[dealt == 1], np.sort(order[dealt == 0])
 
 
 def _units(subjects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -176,30 +179,43 @@ def _strata(labels: np.ndarray, attributes: Mapping[str, np.ndarray]) -> np.ndar
     return rank.reshape(-1)
 
 
-def _order(pool: np.ndarray, names: Sequence[str], strata: np.ndarray, key: str) -> np.ndarray:
-    draws = [_draw(f"{key}/{names[i]}") for i in pool]
-    return pool[np.lexsort((np.array(draws, dtype=np.uint64), strata[pool]))]
+@dataclass(frozen=True)
+class _Single:
+    """Subjects with one row each: `names` and the rank of their label × group."""
+
+    names: Sequence[str]
+    strata: np.ndarray
+
+    def rows(self, pool: np.ndarray) -> float:
+        return float(len(pool))
+
+    def fold(self, pool: np.ndarray, folds: int, fold: int, key: str) -> np.ndarray:
+        order = self._order(pool, key)
+        tested: np.ndarray = order[_deal(len(order), np.full(folds, 1 / folds), key) == fold]
+        return tested
+
+    def take(self, pool: np.ndarray, share: float, key: str) -> tuple[np.ndarray, np.ndarray]:
+        order = self._order(pool, key)
+        dealt = _deal(len(order), np.array([1 - share, share]), key)
+        return order[dealt == 1], np.sort(order[dealt == 0])
+
+    def _order(self, pool: np.ndarray, key: str) -> np.ndarray:
+        draws = [draw(f"{key}/{self.names[i]}") for i in pool]
+        return pool[np.lexsort((np.array(draws, dtype=np.uint64), self.strata[pool]))]
 
 
-def _deal(order: np.ndarray, weights: np.ndarray, shares: np.ndarray, key: str) -> np.ndarray:
-    """Return for each subject in `order` the part that lags furthest behind its share of the rows."""
+def _deal(count: int, shares: np.ndarray, key: str) -> np.ndarray:
+    """Return for each of `count` subjects in order the part that lags furthest behind its share."""
     # A start drawn from the seed: without it the first subject of all would always fall into the first part.
-    lag = [(_draw(f"start/{key}/{part}") / 2**64 - 0.5) / len(shares) for part in range(len(shares))]
+    lag = [(draw(f"start/{key}/{part}") / 2**64 - 0.5) / len(shares) for part in range(len(shares))]
     share = shares.tolist()
-    dealt = np.empty(len(order), dtype=np.int64)
-    for position, weight in enumerate(weights[order].tolist()):
-        lag = [have + weight * want for have, want in zip(lag, share, strict=True)]
+    dealt = np.empty(count, dtype=np.int64)
+    for position in range(count):
+        lag = [have + want for have, want in zip(lag, share, strict=True)]
         chosen = max(range(len(lag)), key=lag.__getitem__)
-        lag[chosen] -= weight
+        lag[chosen] -= 1.0
         dealt[position] = chosen
     return dealt
-
-
-def _draw(text: str) -> int:
-    """Return 64 bits that depend on the text alone: numpy's generators may change between versions."""
-    return int.from_bytes(
-        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
-    )
 
 
 def _refuse_shared(parts: Mapping[Part, np.ndarray], names: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import numpy as np
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset
 from fairpress.datasets.build import build
-from fairpress.datasets.columns import Column, column, read_table
-from fairpress.datasets.encode import Encoder
+from fairpress.datasets.categories import encoded
+from fairpress.datasets.columns import Column, Missing, Spellings, column, read_table
+from fairpress.datasets.people import unnamed_people
 from fairpress.datasets.roles import (
-    MOST_VALUES,
+    alike_notes,
     groups_of,
     named,
     official_parts,
@@ -22,46 +24,68 @@ from fairpress.datasets.roles import (
     refuse_unknown,
     task_of,
 )
+from fairpress.datasets.splits import split
 from fairpress.datasets.table_config import Place, Table
+from fairpress.datasets.table_notes import is_placeholder, missing_notes, name_notes
 from fairpress.datasets.yaml_places import place
 
 
 def load(options: Table, at: Place) -> Dataset:
     """Return the dataset of a table; raises UserError saying what is wrong in it."""
     file = at.folder / Path(options.path).expanduser()
-    table = read_table(file, options.separator)
+    missing = Missing(options.missing_spellings, options.not_missing)
+    table = read_table(file, options.separator, missing)
     where = str(file)
     refuse_unknown(_mentioned(options), table.column_names, at, where)
-    if not options.read_as_features(table.column_names):
+    wanted = list(dict.fromkeys(options.read_as_features(table.column_names)))
+    if not wanted:
         raise UserError(
             f"{place(at.document, ('all_but',), at.name)}: all_but leaves no column to learn from."
         )
-    label = column(table, options.label, where)
-    features = [column(table, f, where) for f in options.read_as_features(table.column_names)]
-    attributes = {n: (a, column(table, a.column or n, where)) for n, a in options.sensitive.items()}
-    subject = column(table, options.subject, where) if options.subject else None
-    split = column(table, options.split, where) if options.split else None
+
+    def read(name: str) -> Column:
+        return column(table, name, where, missing)
+
+    label, features = read(options.label), [read(name) for name in wanted]
+    attributes = {n: (a, read(a.column or n)) for n, a in options.sensitive.items()}
+    subject = read(options.subject) if options.subject else None
+    split_column = read(options.split) if options.split else None
+    used = [label, *features, *(c for _, c in attributes.values()), *([] if subject is None else [subject])]
     keep, notes = _complete([label, *features], options, where)
+    notes += missing_notes(file, options.separator, used, missing)
+    notes += name_notes(table.column_names, [c.name for c in used])
     label, features = label.at(keep), [f.at(keep) for f in features]
     raise_all(_unusable(features, options, where))
     groups = {n: groups_of(n, a, c.at(keep), where) for n, (a, c) in attributes.items()}
-    task, labels = task_of(label, options, where)
+    task, labels, more = task_of(label, options, where)
     for attribute, values in groups.items():
         refuse_label(attribute, values, labels, options.label, where)
     rows = np.char.mod("%d", keep + 1)
+    subjects = rows if subject is None else named(subject.at(keep), rows, where, "subject")
+    official = None if split_column is None else official_parts(split_column.at(keep), rows, where)
+    parts = split(labels, groups, subjects, options, official)
+    inputs, pooled = encoded(features, options.categorical, parts, where)
     return build(
         name=at.name,
         task=task,
-        inputs=_encode(features, options),
+        inputs=inputs,
         labels=labels,
         attributes=groups,
-        subjects=rows if subject is None else named(subject.at(keep), rows, where, "subject"),
+        subjects=subjects,
         row_ids=rows,
         options=options,
-        official=None if split is None else official_parts(split.at(keep), rows, where),
-        notes=(f"Source: {Path(options.path).name}, {table.num_rows:,} rows.", *notes),
+        parts=parts,
+        notes=(
+            f"Source: {Path(options.path).name}, {table.num_rows:,} rows.",
+            *notes,
+            *more,
+            *alike_notes(groups),
+            *pooled,
+        ),
         config=at.config,
         unprinted=("path",),
+        spellings=Spellings(features),
+        warnings=() if subject else unnamed_people(table, options, keep, groups),
     )
 
 
@@ -72,13 +96,14 @@ def _mentioned(options: Table) -> Iterator[tuple[tuple[str | int, ...], str]]:
         yield from (((role, i), wanted) for i, wanted in enumerate(getattr(options, role) or ()))
 
 
-def _complete(columns: Sequence[Column], options: Table, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the indices of the rows to keep and a note on those left out; refuse gaps unless told to drop."""
+def _complete(columns: Sequence[Column], options: Table, where: str) -> tuple[np.ndarray, list[str]]:
+    """Return the indices of the rows to keep and a note on those left out; refuse gaps unless they are to be dropped."""
     gaps = [c for c in columns if c.missing.any()]
-    if gaps and options.missing == "refuse":
+    if gaps and options.refuses_missing:
+        remedy = "`missing_rows: drop`" if options.missing_rows else "`missing: drop`"
         raise_all(
             f"{where}: column {c.name!r} has {int(c.missing.sum()):,} missing values, the first in row "
-            f"{int(c.missing.argmax()) + 1}; fill them in, leave the column out, or say `missing: drop`."
+            f"{int(c.missing.argmax()) + 1}; fill them in, leave the column out, or say {remedy}."
             for c in gaps
         )
     missing = np.any([c.missing for c in columns], axis=0)
@@ -86,36 +111,36 @@ def _complete(columns: Sequence[Column], options: Table, where: str) -> tuple[np
     if not len(keep):
         raise UserError(f"{where}: every row has a missing value; leave out the columns that are empty.")
     if not gaps:
-        return keep, ()
-    names = ", ".join(repr(c.name) for c in gaps)
-    return keep, (f"{int(missing.sum()):,} rows are left out, where {names} is missing.",)
+        return keep, []
+    names = ", ".join(f"{c.name!r} ({int(c.missing.sum()):,})" for c in gaps)
+    return keep, [f"{int(missing.sum()):,} rows are left out, where a value is missing in {names}."]
 
 
 def _unusable(features: Sequence[Column], options: Table, where: str) -> Iterator[str]:
     """Yield a sentence for each feature that cannot be read by a network."""
     for feature in features:
         here = f"{where}: column {feature.name!r}"
-        if feature.numbers is not None and feature.name not in options.categorical:
+        if feature.name in options.categorical:
+            continue
+        if feature.numbers is not None:
             endless = ~(np.abs(feature.numbers) <= np.finfo(np.float32).max)
             if endless.any():
-                yield f"{here} has {int(endless.sum()):,} values that are infinite or beyond float32; mend them."
-        elif feature.odd is not None and feature.name not in options.categorical:
+                yield (
+                    f"{here} has {int(endless.sum()):,} values that are infinite or beyond float32; correct them, or leave "
+                    "the column out."
+                )
+        elif feature.kind is not None:
             yield (
-                f"{here} holds numbers and text, {feature.odd_text!r} in row {feature.odd + 1}; mend it, or list "
-                "the column under `categorical`."
+                f"{here} holds {feature.kind}, neither numbers nor text; convert it, such as to a number of days, or "
+                "leave it out."
             )
-        elif (count := len(np.unique(feature.text))) > MOST_VALUES:
-            yield (
-                f"{here} has {count:,} different texts, too many for a category (at most {MOST_VALUES}); leave it "
-                "out by `all_but`, or make it coarser."
+        elif feature.odd is not None:
+            odd = json.dumps(feature.odd_text.strip(), ensure_ascii=False)
+            remedy = (
+                f"if it means that the value is missing, write `missing: [{odd}]`; else correct it, or list the "
+                "column under "
+                "`categorical`."
+                if is_placeholder(feature.odd_text)
+                else "correct it, or list the column under `categorical`."
             )
-
-
-def _encode(features: Sequence[Column], options: Table) -> Encoder:
-    inputs = Encoder()
-    for feature in features:
-        if feature.numbers is not None and feature.name not in options.categorical:
-            inputs.number(feature.name, feature.numbers)
-        else:
-            inputs.category(feature.name, feature.text, np.unique(feature.text).tolist())
-    return inputs
+            yield f"{here} holds numbers and text, {feature.odd_text!r} in row {feature.odd + 1}; {remedy}"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from fairpress.core.values import resolve, spelling
 from fairpress.datasets.base import Dataset
 from fairpress.datasets.groups import bin_names
 from fairpress.datasets.sources import Say, SourceFile
@@ -18,16 +24,28 @@ from fairpress.datasets.splits import SplitOptions
 RESERVED = ("row_id", "subject", "label", "seed", "fold")
 
 
-def value_text(value: Any) -> Any:
-    """Return a scalar as the text it has in a table: true, 1 for 1.0, yes; anything else as it is."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value) if isinstance(value, (int, float)) else value
+def _spelled(value: Any) -> Any:
+    """Return a scalar given in Python as a table spells it; anything else as it is."""
+    if isinstance(value, bool | int | float | Decimal | date) or hasattr(value, "dtype"):
+        text = spelling(value)
+        return value if text is None else text
+    return value
 
 
-Value = Annotated[str, BeforeValidator(value_text)]
+Value = Annotated[str, BeforeValidator(_spelled)]
+"""A value of the table, or the name of a column or a group: the text that stands in the file."""
+
+
+def _listed(value: Any) -> Any:
+    """Let one value stand for a list of one."""
+    return value if value is None or isinstance(value, list | tuple) else [value]
+
+
+def _path(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+Values = Annotated[tuple[Value, ...], BeforeValidator(_listed)]
 
 
 class Attribute(BaseModel):
@@ -45,13 +63,13 @@ class Attribute(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    column: str | None = None
+    column: Value | None = None
     bins: tuple[float, ...] = ()
-    names: tuple[Value, ...] = ()
+    names: Values = ()
 
     @model_validator(mode="after")
     def _bins_make_groups(self) -> Attribute:
-        if list(self.bins) != sorted(set(self.bins)):
+        if not all(math.isfinite(edge) for edge in self.bins) or list(self.bins) != sorted(set(self.bins)):
             raise ValueError("bins must ascend, each edge once")
         if self.names and len(self.names) != len(self.bins) + 1:
             raise ValueError(
@@ -68,11 +86,20 @@ class Attribute(BaseModel):
 
 def _attributes(value: Any) -> Any:
     """Let ``[sex, race]`` stand for ``{sex: , race: }``, and nothing stand for the column of that name."""
-    if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+        if len(set(value)) < len(value):
+            raise ValueError("the same attribute is listed twice")
         value = dict.fromkeys(value)
     if isinstance(value, Mapping):
         return {k: {} if v is None else v for k, v in value.items()}
-    return value
+    raise ValueError("expected names of columns, or lines `name: {column: …, bins: […]}`")
+
+
+def _flow(values: Sequence[Any]) -> str:
+    """Return values as a list in YAML."""
+    return json.dumps([str(v) for v in values], ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -106,7 +133,11 @@ class Described(SplitOptions):
         The file, ``.csv`` or ``.parquet``; relative to the YAML file that names it.
     label, positive
         The column to be predicted, and the value of it that the rates speak of. With two values it must be
-        said which; with more it may be left out.
+        given; with more it may be left out. Classes are matched exactly, else as numbers and truth values: 1, 1.0
+        and True are one class (`core.values`).
+    positive_is
+        Instead of `positive`: one or several classes against the rest, which makes a task of two classes. The
+        positive one is called by its names, joined by "or"; the rest by its name, or "other" where it has several.
     classes
         The values the label may have; another one is an error. By default all that occur.
     sensitive
@@ -118,18 +149,88 @@ class Described(SplitOptions):
         occur are carved from train.
     separator
         What separates the columns of a CSV file.
+    missing
+        ``"refuse"`` or another word of `missing_words`: what becomes of rows without label or input. Or a list of
+        spellings that mean "missing" beside empty cells and NA, N/A, #N/A, NaN, nan, null and NULL without quotes;
+        then such rows are left out and counted unless `missing_rows` is ``"refuse"``. A missing sensitive attribute is a
+        group of its own in either case.
+    missing_rows
+        What becomes of rows with missing values where `missing` is a list.
+    not_missing
+        Spellings that are values although they usually mean "missing", such as NA for Namibia.
+    not_subject
+        Columns that do not say who a row is about although their values repeat like a person's id.
     """
 
+    # Values are the text in the YAML file: 02, 18_24 and 1.0 keep their spelling (`core.config.validate`).
+    as_written: ClassVar[bool] = True
+    missing_words: ClassVar[tuple[str, str]] = ("refuse", "drop")
     files: ClassVar[tuple[SourceFile, ...]] = ()
 
-    path: str = Field(min_length=1)
-    label: str
+    path: Annotated[str, BeforeValidator(_path)] = Field(min_length=1)
+    label: Value
     positive: Value | None = None
-    classes: tuple[Value, ...] = ()
+    positive_is: Values = ()
+    classes: Values = ()
     sensitive: Annotated[dict[str, Attribute], BeforeValidator(_attributes)] = Field(min_length=1)
-    subject: str | None = None
-    split: str | None = None
+    subject: Value | None = None
+    split: Value | None = None
     separator: str = Field(default=",", min_length=1, max_length=1)
+    missing: str | Values = "refuse"
+    missing_rows: str | None = None
+    not_missing: Values = ()
+    not_subject: Values = ()
+
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _positive_is_one_value(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            raise ValueError(
+                f"one value is expected; several classes against the rest are `positive_is: {_flow(value)}`"
+            )
+        return value
+
+    @field_validator("separator")
+    @classmethod
+    def _separator_separates(cls, value: str) -> str:
+        if not value.isascii() or value in '"\r\n\0':
+            raise ValueError(
+                "the separator must be one ASCII character, such as ; or a tab, and no quotation mark"
+            )
+        return value
+
+    @field_validator("missing", mode="before")
+    @classmethod
+    def _missing_is_a_word_or_a_list(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            if any(v is None or isinstance(v, list | tuple | Mapping) for v in value):
+                raise ValueError(
+                    'each spelling must be one value; put it in quotes, such as `missing: ["?"]`'
+                )
+            return value
+        if not isinstance(value, str) or value not in cls.missing_words:
+            listed = f"; a spelling that means missing goes into a list: `missing: {_flow([value])}`"
+            raise ValueError(f"expected {' or '.join(cls.missing_words)}, not {value!r}{listed}")
+        return value
+
+    @field_validator("missing_rows", mode="before")
+    @classmethod
+    def _missing_rows_is_a_word(cls, value: Any) -> Any:
+        if value is not None and value not in cls.missing_words:
+            raise ValueError(f"expected {' or '.join(cls.missing_words)}, not {value!r}")
+        return value
+
+    @property
+    def missing_spellings(self) -> tuple[str, ...]:
+        """The spellings that mean "missing" beside the usual ones."""
+        return () if isinstance(self.missing, str) else self.missing
+
+    @property
+    def refuses_missing(self) -> bool:
+        """Whether a row with a missing value is an error; else it is left out and counted."""
+        if isinstance(self.missing, str):
+            return (self.missing_rows or self.missing) == "refuse"
+        return self.missing_rows == "refuse"
 
     @model_validator(mode="after")
     def _roles_are_consistent(self) -> Described:
@@ -143,9 +244,25 @@ class Described(SplitOptions):
                     f"a sensitive attribute cannot be called {name!r}, which the predictions table uses; give it "
                     f"another name: `my_{name}: {{column: {name}}}`"
                 )
-        if self.positive is not None and self.classes and self.positive not in self.classes:
-            raise ValueError(f"positive {self.positive!r} is not among the classes {', '.join(self.classes)}")
+        if self.positive is not None and self.positive_is:
+            raise ValueError("give either `positive` or `positive_is`")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("`classes` lists a class twice")
+        for name in (*self.positive_is, *([] if self.positive is None else [self.positive])):
+            if self.classes and resolve(name, self.classes) is None:
+                raise ValueError(f"positive {name!r} is not among the classes {', '.join(self.classes)}")
+        if both := set(self.missing_spellings) & set(self.not_missing):
+            raise ValueError(f"{min(both)!r} is listed both under `missing` and under `not_missing`")
+        if isinstance(self.missing, str) and self.missing_rows not in (None, self.missing):
+            raise ValueError("`missing` and `missing_rows` say different things; leave one of them out")
         return self
+
+    def placed(self, *paths: str) -> dict[str, Any]:
+        """Return the options, with these paths absolute, so that they load the data from any working directory."""
+        given = self.model_dump(mode="json")
+        return given | {
+            name: str(Path(given[name]).expanduser().absolute()) for name in paths if given.get(name)
+        }
 
     def attribute_names(self) -> tuple[str, ...]:
         """Return the sensitive attributes, without reading the data."""
@@ -156,6 +273,8 @@ class Described(SplitOptions):
         for role in ("label", "subject", "split"):
             if getattr(self, role) is not None:
                 yield (role,), getattr(self, role)
+        for i, name in enumerate(self.not_subject):
+            yield ("not_subject", i), name
         for i, (name, attribute) in enumerate(self.sensitive.items()):
             path = ("sensitive", name, "column") if attribute.column else ("sensitive", name, i)
             yield path, attribute.column or name
@@ -173,15 +292,11 @@ class Table(Described):
         the columns of sensitive attributes are read only where `features` lists them (never the first three).
     categorical
         Columns that hold numbers and are categories nevertheless, such as codes.
-    missing
-        ``"refuse"``: a missing feature or label is an error; ``"drop"``: its row is left out and counted. A
-        missing sensitive attribute is a group of its own in either case.
     """
 
-    features: tuple[str, ...] | None = None
-    all_but: tuple[str, ...] | None = None
-    categorical: tuple[str, ...] = ()
-    missing: Literal["refuse", "drop"] = "refuse"
+    features: Values | None = None
+    all_but: Values | None = None
+    categorical: Values = ()
 
     @model_validator(mode="after")
     def _features_are_consistent(self) -> Table:
@@ -190,6 +305,8 @@ class Table(Described):
         if self.features is not None:
             if not self.features:
                 raise ValueError("`features` lists no column")
+            if len(set(self.features)) < len(self.features):
+                raise ValueError("`features` lists a column twice")
             for role in ("label", "subject", "split"):
                 column = getattr(self, role)
                 if column is not None and column in self.features:
@@ -198,7 +315,7 @@ class Table(Described):
 
     def read(self, say: Say) -> Dataset:
         """Read the file, relative to the working directory; raises UserError saying what is wrong in it."""
-        return self.read_at(Place("table", Path(), self.model_dump(mode="json")), say)
+        return self.read_at(Place("table", Path(), self.placed("path")), say)
 
     def read_at(self, place: Place, say: Say) -> Dataset:
         """Read the file; raises UserError saying what is wrong in it."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
-from fairpress.datasets import load
+from fairpress.datasets.again import load_again
 from fairpress.datasets.base import Dataset
 from fairpress.runtime.batches import MOST_BYTES, require_batch
 from fairpress.runtime.contract import Input, Runtime
@@ -40,10 +40,9 @@ def data_at_hand(card: ModelCard | None) -> Dataset | None:
         raise UserError(sentence)
 
     try:
-        dataset = load(str(card.data["name"]), say=no_slow_step, **dict(card.data["config"]))
-    except (UserError, KeyError, TypeError):
+        return load_again(card.data, say=no_slow_step)
+    except UserError:
         return None
-    return dataset if dataset.fingerprint == card.data.get("fingerprint") else None
 
 
 def input_of(data: bytes, where: str) -> Input:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fairpress.core.errors import UserError
 from fairpress.datasets import load as load_dataset
+from fairpress.datasets.again import load_again
 from fairpress.datasets.base import Dataset
 from fairpress.runtime.artifact import Artifact
 
@@ -105,14 +106,7 @@ def open_model(model: Model) -> Artifact:
 
 def data_of(artifact: Artifact) -> Dataset:
     """Load the dataset a card names; raise UserError when it is not the data the model was trained on."""
-    spec = artifact.card.data
-    dataset = load_dataset(str(spec["name"]), **dict(spec["config"]))
-    if dataset.fingerprint != spec["fingerprint"]:
-        raise UserError(
-            f"{spec['name']!r} is not what this model was trained on (the content or the split differs): its test rows "
-            "may have been trained on. Train again, or restore the data."
-        )
-    return dataset
+    return load_again(artifact.card.data)
 
 
 def data_for(artifact: Artifact, data: Dataset | str | None) -> Dataset:

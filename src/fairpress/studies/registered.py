@@ -7,6 +7,7 @@ and imports no torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from itertools import chain
 from typing import Any
 
@@ -101,14 +102,16 @@ def _attributes(
 ) -> tuple[Sequence[str] | None, list[Problem]]:
     """Return the sensitive attributes of a dataset, None where only the data can tell, and what is wrong in its options."""
     from fairpress.core.config import no_mapping, read_yaml
+    from fairpress.datasets.described import kind_of
     from fairpress.datasets.registry import config_class
-    from fairpress.datasets.table_config import Table
 
     if name.lower().endswith((".yaml", ".yml")):
         document = read_yaml(name)
         if not isinstance(document, Mapping):
             raise no_mapping(name, document)
-        _, found = validate(Table, {**document, **options}, Source(document, name))
+        described: Any = copy(document)
+        described.update(options)
+        _, found = validate(kind_of(document), described, Source(document, name))
         sensitive = plain(document.get("sensitive"))
         known = list(sensitive) if isinstance(sensitive, (list, dict)) else None
         return known, [Problem(source.position(path), p.text) for p in found]

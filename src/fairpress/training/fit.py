@@ -15,6 +15,7 @@ from fairpress.core.card import ModelCard
 from fairpress.core.config import parse
 from fairpress.core.errors import MissingExtra, UserError, did_you_mean
 from fairpress.core.values import resolve, spelling
+from fairpress.datasets.again import facts
 from fairpress.datasets.base import Dataset, Part
 from fairpress.runtime.artifact import Artifact
 from fairpress.training.doubts import constant_answer, no_better
@@ -281,8 +282,7 @@ def _fit_images(
 
 def data_of(dataset: Dataset) -> dict[str, Any]:
     """Return what a card says about its data."""
-    told = {"warnings": list(dataset.warnings)} if dataset.warnings else {}
-    return {"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint, **told}
+    return facts(dataset)
 
 
 def tensors(dataset: Dataset, part: Part, class_weights: ClassWeights | None = None) -> Data:

@@ -1,0 +1,257 @@
+"""Read a YAML file as plain Python values that know their lines, and how each value is written in the file."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from fairpress.core.errors import UserError
+
+MOST_BYTES = 1_000_000
+MOST_NODES = 200_000
+DEEPEST = 60
+HOPELESS = 400
+_TAG = "tag:yaml.org,2002:"
+_NULL, _TRUE, _FALSE = ("", "~", "null"), ("true", "yes", "on", "y"), ("false", "no", "off", "n")
+
+
+@dataclass
+class Lines:
+    """Where the parts of a mapping or list stand: key or index → (line, column), both from 0."""
+
+    data: dict[Any, tuple[int, int]] = field(default_factory=dict)
+
+    def key(self, step: Any) -> tuple[int, int]:
+        """Return where a key stands. Raises KeyError where it is not in the file."""
+        return self.data[step]
+
+    def item(self, step: int) -> tuple[int, int]:
+        """Return where an item stands. Raises KeyError where it is not in the file."""
+        return self.data[step]
+
+
+class _Written:
+    """What a mapping and a list have in common.
+
+    Attributes
+    ----------
+    lc
+        Lines and columns.
+    texts
+        Key or index → a value that is not text, and how it is written: ``(1824, "18_24")``.
+    """
+
+    lc: Lines
+    texts: dict[Any, tuple[Any, str]]
+
+    def text(self, step: Any, value: Any) -> str | None:
+        """Return how a value is written; None where the file has another value there, or text."""
+        known, text = self.texts.get(step, (None, None))
+        return text if type(known) is type(value) and known == value else None
+
+
+class YamlMapping(dict[str, Any], _Written):
+    """A mapping of a YAML file; its keys are the text that stands there."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lc, self.texts = Lines(), {}
+
+
+class YamlList(list[Any], _Written):
+    """A list of a YAML file."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.lc, self.texts = Lines(), {}
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Return the document of a YAML file: `YamlMapping`, `YamlList` or a scalar, which know their lines.
+
+    Dates and times stay text.
+
+    Raises
+    ------
+    UserError
+        The file is absent, too large, not UTF-8, not YAML, or has the same key twice; the sentence names the line.
+    """
+    where = Path(path)
+    text = _read(where)
+    opened = [{"[": 1, "{": 1, "]": -1, "}": -1}[c] for c in re.findall(r"[\[\]{}]", text)]
+    try:
+        if max(accumulate(opened), default=0) > HOPELESS:  # the parser would need long to give up
+            raise RecursionError
+        return _construct(text, str(where))
+    except RecursionError:
+        raise UserError(
+            f"{where}: lists and mappings are nested too deeply; {DEEPEST} levels are read."
+        ) from None
+
+
+def written(node: Any) -> Any:
+    """Return plain dictionaries and lists whose scalars are the text in the file; null alone stays None."""
+    if isinstance(node, Mapping):
+        return {str(k): written(_scalar(node, k, value)) for k, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [written(_scalar(node, i, value)) for i, value in enumerate(node)]
+    return node
+
+
+def _scalar(holder: Any, step: Any, value: Any) -> Any:
+    text = holder.text(step, value) if isinstance(holder, _Written) else None
+    if text is None or (value is None and (isinstance(holder, Mapping) or not text)):
+        return value
+    return text
+
+
+def _read(where: Path) -> str:
+    try:
+        if where.exists() and not where.is_file():
+            raise UserError(f"{where} is not a file; name a YAML file.")
+        with where.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise UserError(
+                f"{where} has more than {MOST_BYTES:,} bytes, too many for a description; a table belongs into a file "
+                "of its "
+                "own, which `path:` names."
+            )
+        return content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"there is no file {where}.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{where} is not UTF-8 text; save it as UTF-8.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {where}: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _construct(text: str, where: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        root = YAML(typ="rt", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = (error.problem or "not YAML").splitlines()[0]
+        place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
+        raise UserError(f"{place}: {problem}; mend the YAML there.") from None
+    except YAMLError as error:
+        raise UserError(f"{where} is not YAML ({str(error).splitlines()[0]}).") from None
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError) as error:
+        # The parser trips over some directives and escapes without a place.
+        raise UserError(
+            f"{where} is not YAML that can be read ({type(error).__name__}); check its syntax."
+        ) from None
+    return None if root is None else _Reader(where).value(root, 0)
+
+
+class _Reader:
+    """Turns composed nodes into values, and counts them: aliases may name one node many times."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.seen = 0
+
+    def value(self, node: Any, depth: int) -> Any:
+        from ruamel.yaml.nodes import MappingNode, SequenceNode
+
+        self.seen += 1
+        if self.seen > MOST_NODES:
+            raise self.problem(node, f"aliases expand to more than {MOST_NODES:,} values; write fewer")
+        if depth > DEEPEST:
+            raise self.problem(node, f"lists and mappings are nested too deeply; {DEEPEST} levels are read")
+        kind = str(node.tag).removeprefix(_TAG)
+        if kind not in _KNOWN:
+            raise self.problem(node, f"the tag {node.tag} is not read; leave it out")
+        if isinstance(node, MappingNode):
+            return self.mapping(node, depth)
+        if isinstance(node, SequenceNode):
+            found = YamlList()
+            for i, item in enumerate(node.value):
+                found.append(self.value(item, depth + 1))
+                self.note(found, i, item, item)
+            return found
+        return self.scalar(node.value, kind, node.style)
+
+    def mapping(self, node: Any, depth: int) -> YamlMapping:
+        found = YamlMapping()
+        merged: list[YamlMapping] = []
+        for key, value in node.value:
+            if str(key.tag) == f"{_TAG}merge":
+                merged += self.merged(key, value, depth)
+                continue
+            if not isinstance(key.value, str):
+                raise self.problem(key, "a key must be text, not a list or a mapping; put it in quotes")
+            if key.value in found:
+                raise self.problem(key, f'found duplicate key "{key.value}"; mend the YAML there')
+            found[key.value] = self.value(value, depth + 1)
+            self.note(found, key.value, key, value)
+        for other in merged:
+            for name, value in other.items():
+                if name not in found:
+                    found[name] = value
+                    found.lc.data[name] = other.lc.data[name]
+                    if name in other.texts:
+                        found.texts[name] = other.texts[name]
+        return found
+
+    def merged(self, key: Any, value: Any, depth: int) -> Iterator[YamlMapping]:
+        """Yield the mappings that ``<<`` names."""
+        given = self.value(value, depth + 1)
+        for one in given if isinstance(given, YamlList) else [given]:
+            if not isinstance(one, YamlMapping):
+                raise self.problem(key, "`<<` takes a mapping or a list of them")
+            yield one
+
+    def note(self, holder: YamlMapping | YamlList, step: Any, place: Any, node: Any) -> None:
+        """Remember where a part stands, and how it is written where that is not its value."""
+        holder.lc.data[step] = (place.start_mark.line, place.start_mark.column)
+        if isinstance(node.value, str) and not isinstance(holder[step], str):
+            holder.texts[step] = (holder[step], node.value)
+
+    def scalar(self, text: str, kind: str, style: str | None) -> Any:
+        if style in ("'", '"', "|", ">") and kind == "str":
+            return text
+        try:
+            return _RESOLVED.get(kind, str)(text)
+        except (ValueError, OverflowError):
+            return text
+
+    def problem(self, node: Any, text: str) -> UserError:
+        mark = node.start_mark
+        return UserError(f"{self.where}:{mark.line + 1}:{mark.column + 1}: {text}.")
+
+
+def _null(text: str) -> None:
+    if text.lower() not in _NULL:
+        raise ValueError(text)
+
+
+def _bool(text: str) -> bool:
+    if text.lower() not in (*_TRUE, *_FALSE):
+        raise ValueError(text)
+    return text.lower() in _TRUE
+
+
+def _int(text: str) -> int:
+    plain = text.replace("_", "")
+    sign, digits = (-1, plain[1:]) if plain.startswith("-") else (1, plain.removeprefix("+"))
+    base = {"0x": 16, "0o": 8, "0b": 2}.get(digits[:2].lower())
+    return sign * (int(digits, 10) if base is None else int(digits[2:], base))
+
+
+def _float(text: str) -> float:
+    plain = text.replace("_", "").lower()
+    special = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
+    return special[plain] if plain in special else float(plain)
+
+
+_KNOWN = ("null", "bool", "int", "float", "str", "timestamp", "value", "map", "seq", "!")
+_RESOLVED = {"null": _null, "bool": _bool, "int": _int, "float": _float}
