@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike
 from fairpress.auditing.counting import count
 from fairpress.auditing.gaps import log_rate
 from fairpress.auditing.intervals import agresti_caffo
-from fairpress.auditing.opening import quote
 from fairpress.auditing.ranges import pair_quantile
 from fairpress.auditing.result import Audit, Values
 from fairpress.auditing.source import Source
@@ -115,7 +114,7 @@ def scoring_ratios_of(
     column = f"{model}.score"
     if not source.holds_numbers(column) or source.counted_already:
         return []
-    median = source.read(f"SELECT median({quote(column)}::DOUBLE) AS m FROM {source.relation}")["m"][
+    median = source.read(f"SELECT median({source.as_number(column)}) AS m FROM {source.relation}")["m"][
         0
     ].as_py()
     cells = count(

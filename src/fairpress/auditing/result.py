@@ -230,7 +230,9 @@ class Audit:
     """A whole audit. `comparisons` is empty when there is no compressed model.
 
     `correction` (``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics × attributes of each
-    ``"artifact"``, or of all artifacts of the ``"study"``.
+    ``"artifact"``, or of all artifacts of the ``"study"``. `warnings` are sentences that belong above everything else: what
+    makes the numbers doubtful. `positive_from` is what decided the positive class: the user (``"option"``), the table's
+    metadata, its name (yes, 1), or only the alphabetical order.
     """
 
     rows: int
@@ -251,4 +253,6 @@ class Audit:
     correction: str = "holm"
     family: str = "artifact"
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    positive_from: Literal["option", "table", "name", "order"] | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)

@@ -14,11 +14,14 @@ from fairpress.auditing.evidence import Evidence
 from fairpress.auditing.multiplicity import CORRECTIONS
 from fairpress.auditing.notes import notes as noted
 from fairpress.auditing.pairs import Pair, fixed_pairs, widest_pairs
+from fairpress.auditing.positive import Positive
 from fairpress.auditing.result import Audit, Values
+from fairpress.auditing.score_columns import check_orientation
 from fairpress.auditing.scored import score_pairs
 from fairpress.auditing.seed_evidence import SeedEvidence
 from fairpress.auditing.sentences import group_name
 from fairpress.auditing.source import Source
+from fairpress.auditing.suspicions import warnings as suspicions
 from fairpress.auditing.verdict import JUDGED_BINARY, JUDGED_MULTICLASS
 from fairpress.core.errors import UserError
 
@@ -34,7 +37,7 @@ def audit(
     baseline: str,
     compressed: Sequence[str] = (),
     by: Sequence[str],
-    positive: str | None = None,
+    positive: Any = None,
     decide: Mapping[str, str] | None = None,
     margin: float = 0.02,
     confidence: float = 0.95,
@@ -56,7 +59,7 @@ def audit(
     Parameters
     ----------
     table
-        A pandas, polars or pyarrow frame, or the path of Parquet or CSV files, or a list of paths; also tables of
+        A pandas, polars or pyarrow frame, or the path of Parquet or CSV files, or a list of those; also tables of
         cells (`cells_file`), whose counts add up. A table of Ibis, or an address such as
         ``snowflake://account/database/schema/table``, is counted where it is.
     label
@@ -68,8 +71,10 @@ def audit(
     by
         Sensitive attributes, ``"sex"``, and intersections, ``"sex*race"``.
     positive
-        The positive class; by default 1, yes or true, else the last of two in the alphabet. With more than two
-        classes and none named, accuracy and flips only.
+        The positive class; by default the one that the table records (`predict` writes it), else the one called 1, yes,
+        true or positive, else the last of two in alphabetical order, which a note then says. Where scores decide,
+        alphabetical order is not enough, and the class must be named. With more than two classes and none named, accuracy
+        and flips only.
     decide
         Model → ``column>=number`` for models given by any numeric score.
     margin
@@ -104,7 +109,14 @@ def audit(
     UserError
         One sentence with the remedy for anything in the table or the arguments that cannot be audited.
     """
-    by = _attributes(by)
+    by = _attributes(_listed(by, "by"))
+    compressed = _listed(compressed, "compressed")
+    metrics = None if metrics is None else _listed(metrics, "metrics")
+    pairs = [pairs] if isinstance(pairs, str) else list(pairs)
+    _check_names(
+        {"label": label, "baseline": baseline},
+        {"weight": weight, "subject": subject, "seed_column": seed_column},
+    )
     _check(by, margin, confidence, missing, metrics, correction, family)
     source = open_source(table)
     names = [baseline, *compressed]
@@ -121,6 +133,8 @@ def audit(
         "missing": missing,
     }
     cells = count(source, models=names, weight=weight, keys=keys, **asked)
+    positive_class = Positive(cells.positive, cells.positive_from)
+    doubts = check_orientation(source, decisions(source, names, decide or {}), positive_class, cells.classes)
     if cells.positive is None and set(metrics or JUDGED_MULTICLASS) - {*JUDGED_MULTICLASS}:
         raise UserError(
             f"the label {label!r} has {len(cells.classes)} classes; name the one that tpr and fpr speak of with "
@@ -174,7 +188,6 @@ def audit(
         comparisons=comparer.compare(compressed),
         notes=(
             *notes,
-            *_overlooked(source, subject, seed_column),
             *noted(
                 cells,
                 evidence,
@@ -186,6 +199,21 @@ def audit(
                 scores=scored.notes,
             ),
         ),
+        warnings=(
+            *doubts,
+            *suspicions(
+                source,
+                cells,
+                label=label,
+                baseline=baseline,
+                models=names,
+                by=by,
+                subject=subject,
+                seed_column=seed_column,
+                row_id=row_id,
+            ),
+        ),
+        positive_from=cells.positive_from,
     )
 
 
@@ -213,21 +241,31 @@ def _attributes(by: Sequence[str]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _overlooked(source: Source, subject: str | None, seed_column: str | None) -> list[str]:
-    """Return what a predictions table says of its rows that the audit was not told."""
-    if source.counted_already or seed_column is not None:
-        return []
-    if "seed" in source.columns and source.varies("seed"):
-        return [
-            "The column 'seed' has several values. If runs are stacked, each example was counted once per run and the "
-            "intervals are too narrow: name the column with --seed-column seed."
-        ]
-    if subject is None and "subject" in source.columns and source.repeats("subject"):
-        return [
-            "The column 'subject' has people with several rows, counted here as so many people: intervals are too narrow "
-            "unless they are named with --subject subject."
-        ]
-    return []
+def _listed(given: Any, name: str) -> list[str]:
+    """Return a list of names; a single one may be given as it is."""
+    if isinstance(given, str):
+        return [given]
+    try:
+        found = list(given)
+    except TypeError:
+        found = [given]
+    strange = next((x for x in found if not isinstance(x, str)), None)
+    if strange is None:
+        return found
+    if name == "by" and isinstance(strange, (tuple, list)) and all(isinstance(x, str) for x in strange):
+        crossed = "*".join(strange)
+        raise UserError(
+            f"by is a list of names, and an intersection is one of them: by=[{crossed!r}], not {strange!r}."
+        )
+    raise UserError(
+        f"{name} is a list of names, such as ['{'sex' if name == 'by' else 'int8'}'], not of {strange!r}."
+    )
+
+
+def _check_names(needed: Mapping[str, Any], optional: Mapping[str, Any]) -> None:
+    for name, value in {**needed, **{k: v for k, v in optional.items() if v is not None}}.items():
+        if not isinstance(value, str):
+            raise UserError(f"{name} is the name of one column, not {value!r}.")
 
 
 def _check(
@@ -242,9 +280,11 @@ def _check(
     if not by:
         raise UserError("name at least one sensitive attribute with --by, such as --by sex,race.")
     if not 0 < margin < 1:
-        raise UserError(f"the margin {margin} is no share between 0 and 1; 0.02 means two points.")
+        raise UserError(
+            f"the margin {margin} is not a share between 0 and 1; 0.02 means two percentage points."
+        )
     if not 0.5 < confidence < 1:
-        raise UserError(f"the confidence {confidence} is no share between 0.5 and 1, such as 0.95.")
+        raise UserError(f"the confidence {confidence} is not a share between 0.5 and 1, such as 0.95.")
     if missing not in ("group", "refuse"):
         raise UserError(f"--missing takes group or refuse, not {missing!r}.")
     if correction not in CORRECTIONS:
