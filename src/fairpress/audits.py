@@ -251,6 +251,8 @@ def _written(path: str | os.PathLike[str] | None, text: str) -> str:
 
 
 def _models_of(table: Any) -> list[str]:
-    metadata = getattr(getattr(table, "schema", None), "metadata", None) or {}
+    from fairpress.auditing.source import arrow_schema
+
+    metadata = getattr(arrow_schema(table), "metadata", None) or {}
     text = metadata.get(b"fairpress.models", b"").decode()
     return text.split("\n") if text else []

@@ -68,7 +68,7 @@ def _opened(table: Any) -> tuple[list[str], int, Callable[[int, int | None], Any
     """Return names, number of rows, and what gives a column (its first values), not yet in Arrow."""
     kind = f"{type(table).__module__.partition('.')[0]}.{type(table).__name__}"
     if kind == "pandas.DataFrame":
-        return [str(c) for c in table.columns], len(table), lambda i, n: table.iloc[:n, i]
+        return [_name(c) for c in table.columns], len(table), lambda i, n: table.iloc[:n, i]
     if kind in ("polars.DataFrame", "polars.LazyFrame"):
         whole = table.collect() if kind.endswith("LazyFrame") else table
         return list(whole.columns), len(whole), lambda i, n: whole.to_series(i)[:n]
@@ -79,6 +79,13 @@ def _opened(table: Any) -> tuple[list[str], int, Callable[[int, int | None], Any
     raise UserError(
         f"cannot audit a {kind}; bring a pandas, polars or pyarrow frame, or a path to Parquet or CSV."
     )
+
+
+def _name(column: Any) -> str:
+    """Return the name of a pandas column as text; of several levels those that are not empty."""
+    if isinstance(column, tuple) and sum(part != "" for part in column) == 1:
+        return str(next(part for part in column if part != ""))
+    return str(column)
 
 
 def _of_mapping(table: Mapping[Any, Any]) -> tuple[list[str], int, Callable[[int, int | None], Any]]:
@@ -137,7 +144,7 @@ def _arrow(column: Any) -> Any:
     if isinstance(column, np.ndarray):
         if column.dtype.kind in "Omc":
             return _of_objects(column.tolist() if column.dtype.kind == "O" else column)
-        return pa.array(column.astype(np.float32) if column.dtype == np.float16 else column, from_pandas=True)
+        return pa.array(_known_width(column), from_pandas=True)
     return _of_objects(column)
 
 
@@ -160,10 +167,15 @@ def _of_pandas(column: Any) -> Any:
         return _of_objects(column)
     if dtype.startswith(("period", "interval", "timedelta", "datetime", "complex")):
         raise TypeError  # spelled one by one
-    values = column.to_numpy() if isinstance(column.dtype, np.dtype) else column
-    if dtype == "float16":
-        values = values.astype(np.float32)
+    values = _known_width(column.to_numpy()) if isinstance(column.dtype, np.dtype) else column
     return pa.array(values, from_pandas=True)
+
+
+def _known_width(values: np.ndarray) -> np.ndarray:
+    """Return floats in a precision that DuckDB has."""
+    if values.dtype == np.float16:
+        return values.astype(np.float32)
+    return values.astype(np.float64) if values.dtype == np.longdouble else values
 
 
 def _of_objects(values: Any) -> Any:
@@ -185,6 +197,9 @@ def _readable(array: Any, name: str) -> Any:
 
     kind = array.type
     t = pa.types
+    if t.is_run_end_encoded(kind):
+        whole = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        return _readable(pc.run_end_decode(whole), name)
     if isinstance(kind, pa.BaseExtensionType):
         if "uuid" in str(kind) or "period" in str(kind) or "interval" in str(kind):
             raise TypeError
@@ -192,8 +207,6 @@ def _readable(array: Any, name: str) -> Any:
         return _readable(storage, name)
     if t.is_nested(kind) or t.is_binary(kind) or t.is_large_binary(kind) or t.is_fixed_size_binary(kind):
         raise UserError(f"the column {name!r} holds {kind}, not plain values; write it as text or numbers.")
-    if t.is_run_end_encoded(kind):
-        return _readable(pc.run_end_decode(array), name)
     if t.is_dictionary(kind):
         inner = kind.value_type
         if not (t.is_string(inner) or t.is_large_string(inner)):
@@ -229,6 +242,11 @@ def _spelled(column: Any, name: str) -> Any:
             if isinstance(value, (list, tuple, dict, set, np.ndarray)):
                 raise UserError(
                     f"the column {name!r} holds a {type(value).__name__}, not plain values; write it as text or numbers."
+                )
+            if type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__:
+                raise UserError(
+                    f"the column {name!r} holds objects ({type(value).__name__}), not plain values; write it as text or "
+                    "numbers."
                 )
             if key not in known:
                 known[key] = spelling(value)

@@ -139,7 +139,7 @@ class Source:
         found = files(given)
         self.paths = [p for part in found for p in part.paths]
         self._frames = [Frame(t) for t in tables if not isinstance(t, (str, os.PathLike))]
-        self._schemas = [getattr(t, "schema", None) for t in tables if not isinstance(t, (str, os.PathLike))]
+        self._schemas = [arrow_schema(t) for t in tables]
         parts = [(part.names, f"({part.query})") for part in found]
         parts += [(tuple(frame.names), f"f{i}") for i, frame in enumerate(self._frames)]
         self._numbers: dict[str, Numbers] = {}
@@ -250,6 +250,7 @@ class Source:
                 f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns)
             )
         if _NO_CLASS.match(self.columns[name]):
+            self.column(name)  # of a frame it says better what is wrong
             raise UserError(
                 f"{self.name}: the column {name!r} ({role}) holds {self.columns[name].lower()}, not plain values; write "
                 "them as text or numbers."
@@ -453,6 +454,11 @@ class Source:
                 for path in self.paths:
                     refuse_uneven(path)
             raise UserError(refusal(self.name, str(error))) from None
+
+
+def arrow_schema(table: Any) -> Any:
+    """Return the schema of a table of pyarrow, None for all else."""
+    return table.schema if type(table).__module__.startswith("pyarrow") else None
 
 
 def is_number(kind: str) -> bool:

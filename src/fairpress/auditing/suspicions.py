@@ -21,26 +21,18 @@ LOOKED_AT = 100_000
 MOST_ROWS = 5_000_000
 """Larger tables are not searched for copies of whole rows."""
 
-_PEOPLE = frozenset(
-    """
-    person people patient subject customer client user member applicant borrower employee student pupil participant
-    respondent individual account household defendant offender inmate candidate donor citizen voter cust emp pat
-    speaker driver policyholder cardholder insured mrn ssn
-    """.split()  # noqa: SIM905
-)
-_IDS = frozenset(
-    "id identifier uid uuid guid nbr nr no num number key hash pseudonym code token name".split()
-)  # noqa: SIM905
-_STRONG_IDS = frozenset("id identifier uid uuid guid pid pseudonym".split())  # noqa: SIM905
-_NEVER = frozenset(
-    """
-    zip zipcode postal postcode plz city county state country region tract fips ward district lat lon date day week month
-    year hour minute second time timestamp dob birth born age weight wgt fnlwgt wt score prob probability logit count total
-    amount income price salary fold split part set group type category class label model seed epoch run batch site
-    hospital store product item device admission discharge source diag diagnosis icd drug
-    """.split()  # noqa: SIM905
-)
-"""Words of names that are of no person's id, however their values repeat."""
+_PEOPLE_WORDS = """
+person people patient subject customer client user member applicant borrower employee student pupil participant respondent
+individual account household defendant offender inmate candidate donor citizen voter cust emp pat speaker driver
+policyholder cardholder insured mrn ssn"""
+_ID_WORDS = "id identifier uid uuid guid nbr nr no num number key hash pseudonym code token name"
+_OTHER_WORDS = """
+zip zipcode postal postcode plz city county state country region tract fips ward district lat lon date day week month
+year hour minute second time timestamp dob birth born age weight wgt fnlwgt wt score prob probability logit count total
+amount income price salary fold split part set group type category class label model seed epoch run batch site
+hospital store product item device admission discharge source diag diagnosis icd drug"""
+_PEOPLE, _IDS, _OTHERS = (frozenset(w.split()) for w in (_PEOPLE_WORDS, _ID_WORDS, _OTHER_WORDS))
+_STRONG_IDS = frozenset(("id", "identifier", "uid", "uuid", "guid", "pid", "pseudonym"))
 
 _LETTERS_AND_NUMBER = re.compile(r"([A-Za-z]{1,12}[-_ .:]?)0*\d+")
 _LONG_CODE = re.compile(r"(?=.*\d)[0-9a-fA-F-]{16,}|[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
@@ -71,15 +63,15 @@ def warnings(
     names, head = source.head(LOOKED_AT)
     looked_at = {n: head.column(i) for i, n in reversed(list(enumerate(names)))}
     skipped = {label, row_id, seed_column, "subject", *columns, *attributes}
-    yield from _people(
+    repeated = yield from _people(
         source,
         looked_at,
         [n for n in looked_at if n not in skipped],
         sorted(attributes & looked_at.keys()),
         seed_column,
     )
-    if seed_column is None and head.num_rows:
-        yield from _copies(source, looked_at, label, columns, row_id)
+    if not repeated and seed_column is None and head.num_rows:
+        yield from _copies(source, looked_at, label, columns)
 
 
 def _worse_than_constant(source: Source, cells: Cells, baseline: str) -> Iterator[str]:
@@ -91,14 +83,15 @@ def _worse_than_constant(source: Source, cells: Cells, baseline: str) -> Iterato
     if right >= shares[best] - 1e-12:
         return
     scored = baseline not in source.columns
+    digits = 1 if shares[best] - right > 0.001 else 4
     check = (
         "check --positive and the score column"
         if scored
         else "check that its column and the label name the same classes"
     )
     yield (
-        f"The baseline {baseline!r} is right in {100 * right:.1f} % of the rows, less often than always answering "
-        f"{cells.classes[best]!r} ({100 * shares[best]:.1f} %): {check}."
+        f"The baseline {baseline!r} is right in {100 * right:.{digits}f} % of the rows, less often than always answering "
+        f"{cells.classes[best]!r} ({100 * shares[best]:.{digits}f} %): {check}."
     )
 
 
@@ -191,11 +184,11 @@ def _people(
     candidates: Sequence[str],
     attributes: Sequence[str],
     seed_column: str | None,
-) -> Iterator[str]:
-    """Name a column whose values repeat like those of people with several rows."""
+) -> Any:
+    """Name a column whose values repeat like those of people with several rows; return whether there is one."""
     found = [n for n in candidates if _repeats_like_people(n, looked_at, attributes, seed_column)]
     if not found:
-        return
+        return False
     # An id by its name first; among others, the one with the most rows per value says the least about independence.
     name = min(found, key=lambda n: (not _named_like_people(n), found.index(n)))
     column = source.column(name)
@@ -204,11 +197,12 @@ def _people(
         f"SELECT {rows} AS n, count(DISTINCT {column}) AS d FROM {source.relation}"
     ).to_pylist()[0]
     often = whole["n"] / max(whole["d"], 1)
-    each = f"{often:,.0f} rows each" if often == round(often) else f"{often:,.1f} rows each on average"
+    each = f"{often:,.0f} rows each" if often == round(often) else f"about {often:,.1f} rows each"
     yield (
         f"The column {name!r} repeats ({whole['d']:,} different values, {each}): if they are people, rows of one person "
         f"count here as different people, and intervals are too narrow. Name it with --subject {name}."
     )
+    return True
 
 
 def _repeats_like_people(
@@ -221,7 +215,7 @@ def _repeats_like_people(
         return False
     named = _named_like_people(name)
     parts = words(name)
-    if not named and any(w in _NEVER or w.removesuffix("s") in _NEVER for w in parts):
+    if not named and any(w in _OTHERS or w.removesuffix("s") in _OTHERS for w in parts):
         return False
     look = _look(looked_at[name])
     if seed_column is not None and seed_column in looked_at:
@@ -285,9 +279,7 @@ def _constant(look: _Look, looked_at: Mapping[str, Any], attributes: Sequence[st
     return not attributes
 
 
-def _copies(
-    source: Source, looked_at: Mapping[str, Any], label: str, scored: set[str], row_id: str
-) -> Iterator[str]:
+def _copies(source: Source, looked_at: Mapping[str, Any], label: str, scored: set[str]) -> Iterator[str]:
     """Point out rows that stand in the table several times, where that cannot be chance."""
     total = source.read(f"SELECT count(*) AS n FROM {source.relation}")["n"][0].as_py()
     if total < 20 or total > MOST_ROWS:
@@ -322,15 +314,12 @@ def _copies(
 
 
 def _telling(looked_at: Mapping[str, Any], but: set[str]) -> bool:
-    """Tell whether some other column has next to no value twice among different rows: then equal rows are copies."""
-    wanted = [n for n in looked_at if n not in but]
-    if not wanted:
-        return False
-    looks = [_look(looked_at[n]) for n in wanted]
-    every = np.stack([look.codes for look in looks])
-    different = np.unique(every, axis=1)
-    width = different.shape[1]
-    return width >= 20 and any(len(np.unique(codes)) >= 0.9 * width for codes in different)
+    """Tell whether some column has next to no value twice among different rows: then equal rows are copies."""
+    looks = {name: _look(column).codes for name, column in looked_at.items()}
+    different = np.unique(np.stack(list(looks.values())), axis=1)
+    rows = different.shape[1]
+    telling = [codes for name, codes in zip(looks, different, strict=True) if name not in but]
+    return rows >= 20 and any(len(np.unique(codes)) >= 0.9 * rows for codes in telling)
 
 
 def _labels_agree(

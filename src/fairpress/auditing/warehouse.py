@@ -52,6 +52,9 @@ class WarehouseSource(Source):
         self._expression = _open(table, self.name) if isinstance(table, str) else table
         self.columns = {name: _kind(kind) for name, kind in self._expression.schema().items()}
 
+    def column(self, name: str) -> str:
+        return name
+
     def metadata(self, key: bytes) -> list[tuple[str, bytes]]:
         return []
 
