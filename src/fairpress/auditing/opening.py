@@ -51,11 +51,15 @@ _BY_START = (
 
 @dataclass(frozen=True)
 class Files:
-    """Files of one header: its names as written, and the query whose columns are ``c0``, ``c1`` … in their order."""
+    """Files of one header: its names as written, and the query whose columns are ``c0``, ``c1`` … in their order.
+
+    `unreadable`: columns of which DuckDB would read other values than those that were written, such as periods.
+    """
 
     paths: tuple[str, ...]
     names: tuple[str, ...]
     query: str
+    unreadable: tuple[int, ...] = ()
 
 
 def text(value: str) -> str:
@@ -73,13 +77,25 @@ def files(paths: Sequence[str]) -> list[Files]:
         start = _start(path)
         if start.startswith(b"PAR1") or path.lower().endswith(PARQUET):
             schema = parquet_schema(path)
-            key: tuple[Any, ...] = ("parquet", tuple(schema.names), tuple(map(str, schema.types)))
+            odd = tuple(i for i, field in enumerate(schema) if _misread(field))
+            key: tuple[Any, ...] = ("parquet", tuple(schema.names), odd, tuple(map(str, schema.types)))
         else:
             delimiter, names = header(path)
             kind = "gzip" if start.startswith(_GZIP) else "zstd" if start.startswith(_ZSTD) else "none"
             key = ("csv", tuple(names), delimiter, kind)
         found.setdefault(key, []).append(path)
-    return [Files(tuple(p), key[1], _query(key, p)) for key, p in found.items()]
+    return [
+        Files(tuple(p), key[1], _query(key, p), key[2] if key[0] == "parquet" else ())
+        for key, p in found.items()
+    ]
+
+
+def _misread(field: Any) -> bool:
+    """Tell whether DuckDB takes a column of Parquet for what it is stored as: periods and durations for numbers."""
+    kind = str(field.type)
+    extension = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode()
+    named = kind if kind.startswith("extension") else extension
+    return ("pandas." in named) or kind.startswith(("duration", "decimal256"))
 
 
 def _query(key: tuple[Any, ...], paths: Sequence[str]) -> str:

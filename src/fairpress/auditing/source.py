@@ -144,6 +144,7 @@ class Source:
         parts += [(tuple(frame.names), f"f{i}") for i, frame in enumerate(self._frames)]
         self._numbers: dict[str, Numbers] = {}
         self._files_read = len(found)
+        self._unreadable = [part.unreadable for part in found]
         self._stale = bool(self._frames)
         self._unite(parts)
 
@@ -181,7 +182,8 @@ class Source:
         if "read_csv" in relation:
             return ["VARCHAR"] * width
         described = self.read(f"DESCRIBE SELECT * FROM {relation}")
-        return [str(k) for k in described["column_type"].to_pylist()]
+        found = [str(k) for k in described["column_type"].to_pylist()]
+        return ["NESTED" if i in self._unreadable[part] else kind for i, kind in enumerate(found)]
 
     def column(self, name: str) -> str:
         """Return what a column is called in queries; of two with one name, the first."""
@@ -251,9 +253,10 @@ class Source:
             )
         if _NO_CLASS.match(self.columns[name]):
             self.column(name)  # of a frame it says better what is wrong
+            kind = self.columns[name].lower()
+            what = "periods, durations or numbers of more than 38 digits" if kind == "nested" else kind
             raise UserError(
-                f"{self.name}: the column {name!r} ({role}) holds {self.columns[name].lower()}, not plain values; write "
-                "them as text or numbers."
+                f"{self.name}: the column {name!r} ({role}) holds {what}, not plain values; write them as text or numbers."
             )
         places = self._places.get(name, [])
         for place in places[1:]:
