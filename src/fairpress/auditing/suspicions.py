@@ -314,12 +314,21 @@ def _copies(source: Source, looked_at: Mapping[str, Any], label: str, scored: se
 
 
 def _telling(looked_at: Mapping[str, Any], but: set[str]) -> bool:
-    """Tell whether some column has next to no value twice among different rows: then equal rows are copies."""
+    """Tell whether rows stand twice that have a value which no different row has, in a column where hardly two rows do."""
     looks = {name: _look(column).codes for name, column in looked_at.items()}
-    different = np.unique(np.stack(list(looks.values())), axis=1)
-    rows = different.shape[1]
-    telling = [codes for name, codes in zip(looks, different, strict=True) if name not in but]
-    return rows >= 20 and any(len(np.unique(codes)) >= 0.9 * rows for codes in telling)
+    different, times = np.unique(np.stack(list(looks.values())), axis=1, return_counts=True)
+    rows = int(times.sum())
+    for name, codes in zip(looks, different, strict=True):
+        if name in but:
+            continue
+        shared = np.unique(codes, return_inverse=True, return_counts=True)
+        often = shared[2][shared[1].reshape(-1)]
+        rare = often <= 0.05 * len(codes)  # but for values that many rows have, such as 0
+        single = often == 1
+        copies = (times[single] - 1).sum()
+        if single[rare].sum() >= max(20, 0.9 * rare.sum()) and copies >= max(10, 0.01 * rows):
+            return True
+    return False
 
 
 def _labels_agree(
