@@ -239,7 +239,7 @@ def test_files_of_seeds_are_read_by_a_glob(tmp_path):
         (
             lambda t: t.assign(w=t.w.where(t.index > 0)),
             {"weight": "w"},
-            "missing, negative or no number in 1",
+            "missing, negative or not a number in 1",
         ),
         (lambda t: t.assign(w=0.0), {"weight": "w"}, "sum to nothing"),
         (lambda t: t, {"weight": "sex"}, "must hold numbers, but row 1 has"),

@@ -82,14 +82,18 @@ def count(
     )
 
 
-def _edges(name: str, edges: Sequence[float], attributes: Sequence[str]) -> list[float]:
+def _edges(name: str, edges: Any, attributes: Sequence[str]) -> list[float]:
+    try:
+        edges = [float(e) for e in ([edges] if isinstance(edges, (int, float, str)) else edges)]
+    except (TypeError, ValueError):
+        raise UserError(f"the bins of {name!r} are a list of numbers, such as {name}=25,45.") from None
     if name not in attributes:
         raise UserError(f"--bins names {name!r}, which is not among the sensitive attributes of --by.")
     if not all(math.isfinite(e) for e in edges):
         raise UserError(f"the bins of {name!r} need finite edges, such as {name}=25,45.")
     if not edges or list(edges) != sorted(set(edges)):
         raise UserError(f"the bins of {name!r} need ascending edges, such as {name}=25,45.")
-    return [float(e) for e in edges]
+    return list(edges)
 
 
 def decisions(source: Source, names: Sequence[str], decide: Mapping[str, str]) -> dict[str, Decision]:

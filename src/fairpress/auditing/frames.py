@@ -223,6 +223,12 @@ def _readable(array: Any, name: str) -> Any:
     return array
 
 
+def _nameless(value: Any) -> bool:
+    """Tell whether a value's text is only its place in memory."""
+    kind: Any = type(value)
+    return bool(kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__)
+
+
 def _spelled(column: Any, name: str) -> Any:
     """Return a column as text, value by value."""
     import pyarrow as pa
@@ -243,7 +249,7 @@ def _spelled(column: Any, name: str) -> Any:
                 raise UserError(
                     f"the column {name!r} holds a {type(value).__name__}, not plain values; write it as text or numbers."
                 )
-            if type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__:
+            if _nameless(value):
                 raise UserError(
                     f"the column {name!r} holds objects ({type(value).__name__}), not plain values; write it as text or "
                     "numbers."

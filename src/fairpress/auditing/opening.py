@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob
@@ -179,7 +180,7 @@ def header(path: str) -> tuple[str, list[str]]:
 
     The delimiter is the one that parts the header into the most columns, among those that part the first lines alike.
     """
-    candidates = []
+    candidates: list[tuple[bool, int, int, str, list[str]]] = []
     for delimiter in DELIMITERS:
         rows = []
         try:
@@ -188,6 +189,8 @@ def header(path: str) -> tuple[str, list[str]]:
                     rows.append(row)
         except csv.Error:
             pass
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"cannot read {path}: {error}. Is it complete?") from None
         if rows:
             alike = all(len(r) in (0, len(rows[0])) for r in rows)
             candidates.append(
@@ -196,6 +199,8 @@ def header(path: str) -> tuple[str, list[str]]:
     if not candidates:
         raise UserError(f"cannot tell the columns of {path} apart; is it complete, and CSV or Parquet?")
     _, _, _, delimiter, names = max(candidates)
+    if any("\ufffd" in name for name in names):
+        raise UserError(f"{path} is not UTF-8 text, line 1; save it as UTF-8.")
     if not names:
         raise UserError(f"{path}: the first line is empty; a table with a header line is needed.")
     return delimiter, names
@@ -230,7 +235,7 @@ def lines(path: str) -> Iterator[tuple[int, list[str]]]:
             raise UserError(
                 f"{path}: a value is longer than {csv.field_size_limit():,} characters; is a quotation mark not closed?"
             ) from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"cannot read {path}: {error}; is it complete?") from None
 
 
@@ -274,6 +279,11 @@ def refusal(name: str, error: str) -> str:
         return f"no file matches {name}."
     if "not utf-8" in error.lower() or "invalid unicode" in error.lower():
         return f"{name} is not UTF-8 text{place}; save it as UTF-8."
+    if line and "CSV" in error:
+        return (
+            f"{name}{place}: the line cannot be parted into columns; is a quotation mark not closed, or one inside a value "
+            "not doubled?"
+        )
     first = error.splitlines()[0].partition("Error: ")
     what = (first[2] or first[0]).rstrip(" .")[:200]
     return f"cannot read {name}{place}: {what}. Is it complete, and CSV or Parquet?"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any
+
+import numpy as np
 
 from fairpress.auditing.auditor import Auditor, Run
 from fairpress.auditing.cells import Cells
@@ -35,13 +37,13 @@ def audit(
     *,
     label: str = "label",
     baseline: str,
-    compressed: Sequence[str] = (),
-    by: Sequence[str],
+    compressed: Sequence[str] | str = (),
+    by: Sequence[str] | str,
     positive: Any = None,
     decide: Mapping[str, str] | None = None,
     margin: float = 0.02,
     confidence: float = 0.95,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str] | str | None = None,
     weight: str | None = None,
     subject: str | None = None,
     seed_column: str | None = None,
@@ -50,7 +52,7 @@ def audit(
     missing: str = "group",
     correction: str = "holm",
     family: str = "artifact",
-    pairs: Sequence[str | tuple[Values, Values]] = (),
+    pairs: str | Sequence[str | tuple[Values, Values]] = (),
     pairs_from: Any = None,
     notes: Sequence[str] = (),
 ) -> Audit:
@@ -109,16 +111,18 @@ def audit(
     UserError
         One sentence with the remedy for anything in the table or the arguments that cannot be audited.
     """
-    by = _attributes(_listed(by, "by"))
-    compressed = _listed(compressed, "compressed")
-    metrics = None if metrics is None else _listed(metrics, "metrics")
-    pairs = [pairs] if isinstance(pairs, str) else list(pairs)
+    by = listed(by, "by")
+    compressed = listed(compressed, "compressed")
+    metrics = None if metrics is None else listed(metrics, "metrics")
+    pairs = [pairs] if isinstance(pairs, str) else list(pairs or ())
+    _check_mappings({"decide": decide, "bins": bins})
     _check_names(
         {"label": label, "baseline": baseline},
         {"weight": weight, "subject": subject, "seed_column": seed_column},
     )
     _check(by, margin, confidence, missing, metrics, correction, family)
     source = open_source(table)
+    by = attributes_of(by, source.columns)
     names = [baseline, *compressed]
     keys = {
         **({"subject": subject} if subject is not None else {}),
@@ -224,13 +228,21 @@ def open_source(table: Any) -> Source:
     return WarehouseSource(table) if is_address(table) or is_ibis(table) else Source(table)
 
 
-def _attributes(by: Sequence[str]) -> tuple[str, ...]:
-    """Return the attributes asked for, each once; race*sex is sex*race, and counting it twice would correct for it twice."""
+def attributes_of(by: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:
+    """Return the attributes asked for, each once; race*sex is sex*race, and counting it twice would correct for it twice.
+
+    Blanks around a name belong to it only where a column is called so.
+    """
+    known = set(columns)
     found: dict[frozenset[str], str] = {}
     for asked in by:
-        if not asked.strip():
+        if not asked.strip() and asked not in known:
             continue
-        parts = [part.strip() for part in asked.split("*")]
+        if "*" in asked and asked in known:
+            raise UserError(
+                f"--by {asked}: a * stands between the attributes of an intersection; rename this column."
+            )
+        parts = [part if part in known else part.strip() for part in asked.split("*")]
         if not all(parts):
             raise UserError(
                 f"--by {asked}: write an intersection as sex*race, with an attribute on either side."
@@ -241,12 +253,12 @@ def _attributes(by: Sequence[str]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _listed(given: Any, name: str) -> list[str]:
+def listed(given: Any, name: str) -> list[str]:
     """Return a list of names; a single one may be given as it is."""
     if isinstance(given, str):
         return [given]
     try:
-        found = list(given)
+        found = [] if given is None else list(given)
     except TypeError:
         found = [given]
     strange = next((x for x in found if not isinstance(x, str)), None)
@@ -262,6 +274,13 @@ def _listed(given: Any, name: str) -> list[str]:
     )
 
 
+def _check_mappings(given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Mapping):
+            example = "{'int8': 'int8.score>=0.3'}" if name == "decide" else "{'age': [25, 45]}"
+            raise UserError(f"{name} is a dict, such as {example}, not {value!r}.")
+
+
 def _check_names(needed: Mapping[str, Any], optional: Mapping[str, Any]) -> None:
     for name, value in {**needed, **{k: v for k, v in optional.items() if v is not None}}.items():
         if not isinstance(value, str):
@@ -269,15 +288,20 @@ def _check_names(needed: Mapping[str, Any], optional: Mapping[str, Any]) -> None
 
 
 def _check(
-    by: tuple[str, ...],
-    margin: float,
-    confidence: float,
+    by: Sequence[str],
+    margin: Any,
+    confidence: Any,
     missing: str,
     metrics: Sequence[str] | None,
     correction: str,
     family: str,
 ) -> None:
-    if not by:
+    for name, value in (("margin", margin), ("confidence", confidence)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise UserError(
+                f"the {name} is a number such as {0.02 if name == 'margin' else 0.95}, not {value!r}."
+            )
+    if not any(b.strip() for b in by):
         raise UserError("name at least one sensitive attribute with --by, such as --by sex,race.")
     if not 0 < margin < 1:
         raise UserError(

@@ -92,7 +92,7 @@ class Decision:
 
 def parse_decision(told: str, model: str) -> Decision:
     """Read ``decile_score>=5``. Raises UserError for anything else; nothing is ever evaluated as code."""
-    match = _DECIDE.fullmatch(told)
+    match = _DECIDE.fullmatch(told) if isinstance(told, str) else None
     try:
         if match:
             return Decision(match["column"], match["sign"], float(match["number"]))
@@ -295,7 +295,12 @@ class Source:
             ).to_pylist()[0]
             for i, name in enumerate(wanted):
                 self._numbers[name] = Numbers(
-                    *(found[f"{k}{i}"] for k in ("strange", "missing", "low", "high", "outside")), found["n"]
+                    found[f"strange{i}"],
+                    found[f"missing{i}"],
+                    found[f"low{i}"],
+                    found[f"high{i}"],
+                    found[f"outside{i}"],
+                    found["n"],
                 )
         return {n: self._numbers[n] for n in names}
 
@@ -506,7 +511,7 @@ def counted(
         bad = int(np.sum(numbers(table["bad"])))
         if bad:
             raise UserError(
-                f"{name}: the weight {weight!r} is missing, negative or no number in {bad:,} rows; mend them."
+                f"{name}: the weight {weight!r} is missing, negative or not a number in {bad:,} rows; correct them."
             )
     found = [encode(table[f"k{i}"]) for i in range(len(columns) + len(decisions))]
     measures = ("n", "n", "n") if weight is None else ("n", "w", "ww")

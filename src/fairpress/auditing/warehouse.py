@@ -76,7 +76,8 @@ class WarehouseSource(Source):
 
         if not names:
             return {}
-        table, measures = self._expression, {}
+        table = self._expression
+        measures: dict[str, Any] = {}
         for i, name in enumerate(names):
             x = table[name].cast("float64")
             known = x.notnull() & ~x.isnan()
