@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairpress.auditing.run import audit
+from fairpress.auditing.counting import count
+from fairpress.auditing.run import audit, open_source
 from fairpress.core.errors import UserError
 
 PAIR = {"baseline": "a", "compressed": ["b"]}
@@ -34,8 +35,10 @@ def columns(rows: int) -> dict[str, list[int]]:
     return {"label": label, "a": label[:], "b": rng.integers(0, 2, rows).tolist()}
 
 
-def groups(table, by="g", **asked):
-    return {g.values[by]: g.n for g in audit(table, by=[by], **{**PAIR, **asked}).models[0].groups}
+def groups(table, by="g", bins=None):
+    cells = count(open_source(table), label="label", models=["a", "b"], by=[by], bins=bins)
+    found, index = cells.groups(by)
+    return dict(zip((g[by] for g in found), np.bincount(index, weights=cells.rows).tolist(), strict=True))
 
 
 def in_every_format(frame: pd.DataFrame, folder: Path):
