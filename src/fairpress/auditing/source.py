@@ -153,10 +153,11 @@ class Source:
         kinds = [self._kinds(i, relation, len(names)) for i, (names, relation) in enumerate(parts)]
         keys = [_numbered(names) for names, _ in parts]
         union = list(dict.fromkeys(key for part in keys for key in part))
-        self._origin = [[part.index(key) if key in part else None for part in keys] for key in union]
+        places = [{key: i for i, key in enumerate(part)} for part in keys]
+        self._origin = [[at.get(key) for at in places] for key in union]
         united = []
         for key in union:
-            seen = {k[part.index(key)] for part, k in zip(keys, kinds, strict=True) if key in part}
+            seen = {k[at[key]] for at, k in zip(places, kinds, strict=True) if key in at}
             united.append(_common(seen))
         self._places: dict[str, list[int]] = {}
         for i, (name, _) in enumerate(union):
@@ -166,8 +167,7 @@ class Source:
             self.relation = parts[0][1]
             return
         selects = []
-        for part, kind, (_, relation) in zip(keys, kinds, parts, strict=True):
-            at = {key: i for i, key in enumerate(part)}
+        for at, kind, (_, relation) in zip(places, kinds, parts, strict=True):
             chosen = [
                 f"{_cast(f'c{at[key]}', kind[at[key]], whole) if key in at else 'NULL'} AS c{i}"
                 for i, (key, whole) in enumerate(zip(union, united, strict=True))
