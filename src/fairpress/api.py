@@ -222,10 +222,10 @@ def mitigate(
 
 def compare(
     base: Model,
-    recipes: Sequence[str] | Mapping[str, str | Model],
+    recipes: str | Sequence[str] | Mapping[str, str | Model],
     *,
     data: Dataset | str | None = None,
-    by: Sequence[str],
+    by: Sequence[str] | str,
     positive: str | None = None,
     margin: float = 0.02,
     confidence: float = 0.95,
@@ -260,7 +260,7 @@ def compare(
     from fairpress.reporting.compared import Compared
 
     if isinstance(recipes, str):
-        raise UserError(f"give a list of recipes, such as [{recipes!r}].")
+        recipes = [recipes]
     named = dict(recipes) if isinstance(recipes, Mapping) else {str(parse(r)): r for r in recipes}
     if not named:
         raise UserError("name at least one recipe, such as ['int8'].")

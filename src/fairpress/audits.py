@@ -91,10 +91,11 @@ class AuditReport(Audit):
 
     def four_fifths(self, model: str) -> str:
         """Return the impact ratios of a model as Markdown tables; `auditing.four_fifths` has the numbers."""
-        from fairpress.auditing.four_fifths import impact_ratios
-        from fairpress.reporting.markdown import four_fifths
+        from fairpress.auditing.four_fifths import impact_ratios, selected
+        from fairpress.reporting.markdown import escape, four_fifths
 
-        return four_fifths(impact_ratios(self, model))
+        tables = four_fifths(impact_ratios(self, model))
+        return f"{escape(selected(self))}\n\n{tables}"
 
 
 def scoring_ratios(table: Any, model: str, **asked: Any) -> str:
@@ -218,13 +219,13 @@ def audit(
     *,
     label: str = "label",
     baseline: str | None = None,
-    compressed: Sequence[str] | None = None,
-    by: Sequence[str],
-    positive: str | None = None,
+    compressed: Sequence[str] | str | None = None,
+    by: Sequence[str] | str,
+    positive: str | float | None = None,
     decide: Mapping[str, str] | None = None,
     margin: float = 0.02,
     confidence: float = 0.95,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str] | str | None = None,
     weight: str | None = None,
     subject: str | None = None,
     seed_column: str | None = None,
@@ -233,12 +234,13 @@ def audit(
     missing: str = "group",
     correction: str = "holm",
     family: str = "artifact",
-    pairs: Sequence[str | tuple[Mapping[str, str], Mapping[str, str]]] = (),
+    pairs: str | Sequence[str | tuple[Mapping[str, str], Mapping[str, str]]] = (),
     pairs_from: Any = None,
 ) -> AuditReport:
     """Audit a predictions table; see `fairpress.auditing.run.audit`.
 
-    A table made by `predict` names its models itself: the first is the baseline unless told otherwise.
+    A table made by `predict` names its models itself: the first is the baseline unless another is named. A list of one name
+    may be given as the name alone: ``by="sex"``.
     """
     from fairpress.auditing.run import audit as run
 
@@ -325,9 +327,9 @@ def export_cells(
     *,
     label: str = "label",
     baseline: str,
-    compressed: Sequence[str] = (),
-    by: Sequence[str],
-    positive: str | None = None,
+    compressed: Sequence[str] | str = (),
+    by: Sequence[str] | str,
+    positive: str | float | None = None,
     decide: Mapping[str, str] | None = None,
     weight: str | None = None,
     bins: Mapping[str, Sequence[float]] | None = None,
@@ -339,13 +341,14 @@ def export_cells(
     ``audit([cells_a, cells_b], …)``. Arguments are those of `audit`.
     """
     from fairpress.auditing.cells_file import cells_table
-    from fairpress.auditing.run import count, open_source
+    from fairpress.auditing.run import attributes_of, count, listed, open_source
 
+    source = open_source(table)
     cells = count(
-        open_source(table),
+        source,
         label=label,
-        models=[baseline, *compressed],
-        by=by,
+        models=[baseline, *listed(compressed, "compressed")],
+        by=attributes_of(listed(by, "by"), source.columns),
         positive=positive,
         decide=decide,
         weight=weight,
@@ -365,6 +368,8 @@ def _written(path: str | os.PathLike[str] | None, text: str) -> str:
 
 
 def _models_of(table: Any) -> list[str]:
-    metadata = getattr(getattr(table, "schema", None), "metadata", None) or {}
+    from fairpress.auditing.source import arrow_schema
+
+    metadata = getattr(arrow_schema(table), "metadata", None) or {}
     text = metadata.get(b"fairpress.models", b"").decode()
     return text.split("\n") if text else []

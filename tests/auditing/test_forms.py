@@ -239,16 +239,16 @@ def test_files_of_seeds_are_read_by_a_glob(tmp_path):
         (
             lambda t: t.assign(w=t.w.where(t.index > 0)),
             {"weight": "w"},
-            "missing, negative or no number in 1",
+            "missing, negative or not a number in 1",
         ),
         (lambda t: t.assign(w=0.0), {"weight": "w"}, "sum to nothing"),
-        (lambda t: t, {"weight": "sex"}, "is no number"),
-        (lambda t: t, {"bins": {"sex": [1]}}, "is no number"),
+        (lambda t: t, {"weight": "sex"}, "must hold numbers, but row 1 has"),
+        (lambda t: t, {"bins": {"sex": [1]}}, "must hold numbers, but row 1 has"),
         (lambda t: t, {"bins": {"age": [1]}}, "not among the sensitive attributes"),
         (lambda t: t, {"bins": {"sex": [2, 1]}}, "ascending"),
         (lambda t: t, {"subject": "person"}, "no column 'person'"),
-        (lambda t: t.assign(sex=[["F"]] * len(t)), {}, "no plain values"),
-        (lambda t: t.assign(a=0.5), {"decide": {"a": "sex>=1"}}, "is no number"),
+        (lambda t: t.assign(sex=[["F"]] * len(t)), {}, "not plain values"),
+        (lambda t: t.assign(a=0.5), {"decide": {"a": "sex>=1"}}, "must hold numbers, but row 1 has"),
         (lambda t: t, {"confidence": 95}, "between 0.5 and 1"),
         (lambda t: t.assign(seed=0, row_id=t.index), {"seed_column": "seed"}, "one seed only"),
         (
@@ -279,7 +279,7 @@ def test_a_file_that_is_not_utf8_or_mixes_types_is_refused_or_read_as_written(tm
         audit(latin, by=["sex"], **BINARY)
     mixed = tmp_path / "mixed.csv"
     table.assign(a=table.a.astype(object).where(table.index != 5, "maybe")).to_csv(mixed, index=False)
-    with pytest.raises(UserError, match="predicts 'maybe', which is no label"):
+    with pytest.raises(UserError, match="predicts 'maybe', which is not a label"):
         audit(mixed, by=["sex"], **BINARY)
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(UserError, match=r"empty\.csv"):

@@ -103,7 +103,7 @@ def test_rows_that_only_one_of_the_models_has_predicted_are_refused(run):
 
 def test_the_label_is_no_model(run):
     arguments = ["--baseline", "a", "--compressed", "label", "--by", "sex"]
-    assert "'label' is no model" in run(csv(base()), *arguments, code=2)
+    assert "'label' is not a model" in run(csv(base()), *arguments, code=2)
 
 
 def test_a_group_without_positives_is_named_with_what_it_lacks_and_gaps_say_whom_they_leave_out(run):
@@ -187,12 +187,12 @@ def test_edges_of_bins_are_finite_numbers(run):
 def test_stacked_runs_and_repeated_people_that_nobody_told_of_are_pointed_out():
     table = base().assign(subject=[f"p{i}" for i in range(1200)], row_id=range(1200))
     stacked = pd.concat([table.assign(seed=0), table.assign(seed=1)])
-    assert not audit(table, by=["sex"], **PAIR).notes
-    assert "--seed-column seed" in " ".join(audit(stacked, by=["sex"], **PAIR).notes)
-    assert "too narrow" not in " ".join(audit(stacked, by=["sex"], seed_column="seed", **PAIR).notes)
+    assert not audit(table, by=["sex"], **PAIR).warnings
+    assert "--seed-column seed" in " ".join(audit(stacked, by=["sex"], **PAIR).warnings)
+    assert "too narrow" not in " ".join(audit(stacked, by=["sex"], seed_column="seed", **PAIR).warnings)
     repeated = table.assign(subject=[f"p{i // 2}" for i in range(1200)])
-    assert "--subject subject" in " ".join(audit(repeated, by=["sex"], **PAIR).notes)
-    assert "too narrow" not in " ".join(audit(repeated, by=["sex"], subject="subject", **PAIR).notes)
+    assert "--subject subject" in " ".join(audit(repeated, by=["sex"], **PAIR).warnings)
+    assert "too narrow" not in " ".join(audit(repeated, by=["sex"], subject="subject", **PAIR).warnings)
 
 
 def test_a_place_that_cannot_be_written_is_told_before_anything_is_written(run, tmp_path):

@@ -140,7 +140,7 @@ def test_a_constant_predictor_is_flagged():
         (lambda t: t.assign(label=np.arange(len(t)) % 3), "3 values.*--positive"),
         (lambda t: t.assign(int8=t.int8.where(t.index > 4)), "missing in 5 of 400 rows"),
         (lambda t: t.assign(label=t.label.where(t.index > 0)), "label column 'label' is missing in 1 of 400"),
-        (lambda t: t.assign(int8=0.37), "predicts '0.37', which is no label"),
+        (lambda t: t.assign(int8=0.37), "predicts '0.37', which is not a label"),
         (lambda t: t.assign(sex=np.arange(len(t)) / 7), "number with 400 values"),
         (lambda t: t.assign(sex=t.label), "is the label"),
         (lambda t: t.iloc[:0], "no rows"),

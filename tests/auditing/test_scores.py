@@ -164,15 +164,14 @@ def test_a_perfect_ranking_of_few_rows_is_not_certain_and_one_class_is_not_ranke
     assert men["generalized_fnr"].value is not None
 
 
-def test_what_is_no_probability_has_no_score_metrics_and_a_note_says_so():
+def test_missing_scores_have_no_score_metrics_and_a_note_says_so():
     table = scored(300).assign(a=lambda t: (t["a.score"] > 0.5) * 1, b=lambda t: (t["b.score"] > 0.5) * 1)
-    table.loc[4, "b.score"] = 1.5
     table.loc[5, "b.score"] = np.nan
     found = audit(table, by=["sex"], **PAIR)
     assert "auc" in found.models[0].overall.rates
     assert "auc" not in found.models[1].overall.rates
     assert "auc" not in found.comparisons[0].overall.changes
-    assert any("'b': its scores are missing, or no probabilities, in 2 rows" in n for n in found.notes)
+    assert any("'b': its scores are missing in 1 of 300 rows" in n for n in found.notes)
 
 
 def test_of_scores_of_many_classes_the_largest_decides_and_the_positive_ones_are_measured():

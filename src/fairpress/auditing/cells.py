@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from fairpress.auditing.positive import Origin
 from fairpress.auditing.studentized import Floats
 
 POSITIVE_ONLY = ("selection_rate", "tpr", "fpr", "tnr", "fnr", "ppv", "npv")
@@ -38,6 +39,8 @@ class Cells:
         What the weights were multiplied by.
     classes, positive
         All classes as text, and the positive one; None when there are more than two and none was named.
+    positive_from
+        What decided the positive class (`positive.Positive`).
     keys
         Subject, seed and row, where they were asked for: index per combination.
     """
@@ -52,6 +55,7 @@ class Cells:
     positive: str | None
     keys: Mapping[str, np.ndarray] = field(default_factory=dict)
     weight_scale: float = 1.0
+    positive_from: Origin | None = None
 
     def groups(self, attribute: str) -> tuple[list[dict[str, str]], np.ndarray]:
         """Return the groups of ``"sex"`` or ``"sex*race"`` in sorted order, and each combination's index.

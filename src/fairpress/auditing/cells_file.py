@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fairpress.auditing.cells import Cells
+from fairpress.auditing.positive import Positive, task_metadata
 from fairpress.auditing.source import ROWS, WEIGHT, WEIGHT_SQUARES
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ def cells_table(cells: Cells, label: str, weighted: bool) -> pa.Table:
     """Return the cells as a table that can be audited in place of the rows.
 
     Columns: the label, each sensitive attribute, a column of classes per model, and ``fairpress.rows``, how many
-    rows each line stands for; with weights also their sums and the sums of their squares. The lines are sorted.
+    rows each line stands for; with weights also their sums and the sums of their squares. The lines are sorted. The
+    metadata records the task as `predict` does, with the positive class unless only its place in the alphabet suggests it.
     """
     import pyarrow as pa
 
@@ -36,7 +38,10 @@ def cells_table(cells: Cells, label: str, weighted: bool) -> pa.Table:
     table = pa.table({**columns, **{k: pa.array(v) for k, v in measures.items()}})
     summed = table.group_by(list(columns)).aggregate([(k, "sum") for k in measures])
     summed = summed.rename_columns([*columns, *measures])
-    return summed.sort_by([(k, "ascending") for k in columns])
+    chosen = Positive(cells.positive, cells.positive_from)
+    positive = None if chosen.doubtful(cells.classes) else cells.positive
+    ordered = summed.sort_by([(k, "ascending") for k in columns])
+    return ordered.replace_schema_metadata(task_metadata(label, cells.classes, positive))
 
 
 def small_cells(cells: Cells, least: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,27 +10,17 @@ from typing import Any
 import numpy as np
 
 from fairpress.auditing.cells import Cells, Coded
+from fairpress.auditing.positive import ask, choose
 from fairpress.auditing.source import Counted, Encoded
 from fairpress.auditing.studentized import Floats
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.values import class_key, near_equal, resolve, spelling
 
 MISSING = "(missing)"
+_PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_CODE = re.compile(r"0\d")
 MOST_NUMBERS = 20
 MOST_GROUPS = 1000
-
-
-def text_of(value: Any) -> str | None:
-    """Return a class or group value as text, so that 1, 1.0, "1" and True are one class; None if missing."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if isinstance(value, (bool, np.bool_)):
-        return "1" if value else "0"
-    text = str(value)
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return str(int(number)) if number.is_integer() and abs(number) < 2**53 else text
 
 
 def build(
@@ -37,22 +28,28 @@ def build(
     *,
     label: str,
     attributes: Sequence[str],
-    decided: Sequence[str],
-    positive: str | None,
+    decided: Mapping[str, str],
+    positive: Any,
+    recorded: str | None,
     keys: Mapping[str, str],
     missing: str,
     where: str,
+    asks: bool = True,
 ) -> Cells:
     """Check and code the counted columns.
 
     Parameters
     ----------
     decided
-        Models whose column is a decision (true/false) and not a class.
+        Models whose column is a decision (true/false) and not a class → the column that decides.
+    positive, recorded
+        The positive class by the user's word, and by the table's metadata.
     keys
         Role (``"subject"``, ``"seed"``, ``"row"``) → column.
     missing
         ``"group"``: a missing attribute value is a group; ``"refuse"``: an error.
+    asks
+        Whether a positive class that only its place in the alphabet suggests is refused where scores decide.
 
     Raises
     ------
@@ -61,34 +58,44 @@ def build(
         attribute with many values, too many groups, or an attribute that equals the label.
     """
     rows = counted.rows
-    labels = _complete(counted.columns[label], rows, f"the label column {label!r}", where)
-    if len(labels.names) < 2:
-        raise UserError(
-            f"{where}: the label {label!r} has one class only ({labels.names[0]}); rates need two."
-        )
+    spelled = _complete(counted.columns[label], rows, f"the label column {label!r}", where)
     raw = {
         m: _complete(column, rows, f"the column of model {m!r}", where)
         for m, column in counted.models.items()
     }
-    classes = _classes(labels, {m: c for m, c in raw.items() if m not in decided}, where)
-    chosen = _positive(labels.names, positive, label, where)
+    known = class_names(spelled.names)
+    _refuse_alike([*known, *(n for m, c in raw.items() if m not in decided for n in c.names)], label, where)
+    labels = _renamed(spelled, [resolve(n, known) or n for n in spelled.names])
+    if len(labels.names) < 2:
+        raise UserError(
+            f"{where}: the label {label!r} has one class only ({labels.names[0]}); rates need two. Is the table filtered?"
+        )
+    models = {
+        m: c if m in decided else _renamed(c, [resolve(n, known) or n for n in c.names])
+        for m, c in raw.items()
+    }
+    classes = _classes(labels, {m: c for m, c in models.items() if m not in decided}, where)
+    chosen = choose(labels.names, positive, recorded, label, where)
     if decided and len(classes) > 2:
         raise UserError(
             f"{where}: the label {label!r} has {len(classes)} classes, and a threshold decides between two; bring "
-            f"columns of classes instead of {decided[0]!r}."
+            f"columns of classes instead of {next(iter(decided))!r}."
         )
-    if len(classes) > 2 and chosen is None:
-        _refuse_stray(labels.names, raw, label, where)
+    if decided and asks:
+        ask(chosen, classes, decided.values(), where)
+    if len(classes) > 2 and chosen.name is None:
+        _refuse_stray(labels.names, models, label, where)
     at = {name: i for i, name in enumerate(classes)}
     predicted = {}
-    for name, column in raw.items():
+    for name, column in models.items():
         if name in decided:
             # Decisions are true and false: true is the positive class.
-            hit = np.array([n == "1" for n in column.names])[column.codes]
-            yes = at[str(chosen)]
+            hit = np.array([n == "True" for n in column.names])[column.codes]
+            yes = at[str(chosen.name)]
             predicted[name] = np.where(hit, yes, 1 - yes)
         else:
-            predicted[name] = np.array([at[n] for n in column.names], dtype=np.int64)[column.codes]
+            codes = [at[str(resolve(n, classes))] for n in column.names]
+            predicted[name] = np.array(codes, dtype=np.int64)[column.codes]
     coded = {n: _attribute(counted.columns[n], rows, n, missing, where) for n in attributes}
     for name, column in coded.items():
         if _same(column.codes, labels.codes):
@@ -104,12 +111,10 @@ def build(
         counted.weight * scale,
         counted.weight_squares * scale**2,
         classes,
-        chosen,
-        {
-            role: _complete(counted.columns[c], rows, f"the {role} column {c!r}", where).codes
-            for role, c in keys.items()
-        },
+        chosen.name,
+        {role: _key(counted.columns[c], rows, f"the {role} column {c!r}", where) for role, c in keys.items()},
         float(scale),
+        chosen.origin,
     )
 
 
@@ -129,7 +134,12 @@ def code_like(
 
     def codes(column: Encoded, names: Sequence[str]) -> np.ndarray:
         at = {name: i for i, name in enumerate(names)}
-        lookup = [at[MISSING if (t := text_of(v)) is None else t] for v in column.values]
+        lookup = [at[MISSING if (t := spelling(v)) is None else t] for v in column.values]
+        return np.asarray(np.array(lookup, dtype=np.int64)[column.codes])
+
+    def classes(column: Encoded) -> np.ndarray:
+        at = {name: i for i, name in enumerate(cells.classes)}
+        lookup = [at[str(resolve(v, cells.classes))] for v in column.values]
         return np.asarray(np.array(lookup, dtype=np.int64)[column.codes])
 
     return replace(
@@ -138,7 +148,7 @@ def code_like(
             n: Coded(cells.attributes[n].names, codes(c, cells.attributes[n].names))
             for n, c in attributes.items()
         },
-        label=codes(label, cells.classes),
+        label=classes(label),
         predicted={},
         rows=rows,
         weight=weight,
@@ -147,9 +157,52 @@ def code_like(
     )
 
 
+def class_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes that texts name, sorted: 1 and 1.0 are one, called by its shortest spelling."""
+    found: dict[str | float, str] = {}
+    for name in sorted(names, key=lambda n: (len(n), n)):
+        found.setdefault(class_key(name), name)
+    return tuple(sorted(found.values()))
+
+
+def _renamed(column: Coded, names: Sequence[str]) -> Coded:
+    """Return a column whose values are called by other names; equal names become one."""
+    unique = sorted(set(names))
+    at = {name: i for i, name in enumerate(unique)}
+    lookup = np.array([at[n] for n in names], dtype=np.int64)
+    return Coded(tuple(unique), lookup[column.codes])
+
+
+def _refuse_alike(names: Sequence[str], label: str, where: str) -> None:
+    """Refuse classes that differ only in case, blanks or a trailing dot: one of the two is a slip of the pen."""
+    alike = near_equal(class_names(names))
+    if alike:
+        a, b, *_ = alike[0]
+        raise UserError(
+            f"{where}: the classes {a!r} and {b!r} of the label {label!r} or of a model's predictions differ only in "
+            "capitals, blanks or a dot; spell the class the same way everywhere."
+        )
+
+
+def _key(column: Encoded, rows: Floats, what: str, where: str) -> np.ndarray:
+    """Number the values of a column that tells people, seeds or rows apart."""
+    _refuse_merged(column, what, where)
+    return _complete(column, rows, what, where).codes
+
+
+def _refuse_merged(column: Encoded, what: str, where: str) -> None:
+    """Refuse decimal numbers so large that neighbouring whole numbers are one."""
+    large = [v for v in column.values if isinstance(v, float) and 2**53 <= abs(v) < np.inf]
+    if large or any(isinstance(v, np.float32) and abs(v) >= 2**24 for v in column.values):
+        raise UserError(
+            f"{where}: {what} holds whole numbers as decimal ones, which are so large that neighbours have become one "
+            "number; bring it as text or whole numbers."
+        )
+
+
 def _coded(column: Encoded) -> Coded:
-    """Name the values as text; values that are the same as text become one."""
-    texts = [text_of(v) for v in column.values]
+    """Name the values as text."""
+    texts = [spelling(v) for v in column.values]
     names = sorted({t for t in texts if t is not None})
     at = {name: i for i, name in enumerate(names)}
     lookup = np.array([-1 if t is None else at[t] for t in texts], dtype=np.int64)
@@ -180,10 +233,11 @@ def _classes(labels: Coded, models: Mapping[str, Coded], where: str) -> tuple[st
             elif "Did you mean" not in hint:
                 hint = " Give model and label the same names of classes."
             raise UserError(
-                f"{where}: model {name!r} predicts {strange[0]!r}, which is no label ({', '.join(labels.names[:5])}).{hint}"
+                f"{where}: model {name!r} predicts {strange[0]!r}, which is not a label "
+                f"({', '.join(labels.names[:5])}).{hint}"
             )
     found = known.union(*(c.names for c in models.values())) if len(known) > 2 else known
-    return tuple(sorted(found))
+    return class_names(sorted(found))
 
 
 def _is_number(text: str) -> bool:
@@ -206,7 +260,8 @@ def _refuse_stray(labels: Sequence[str], models: Mapping[str, Coded], label: str
 
 
 def _attribute(column: Encoded, rows: Floats, name: str, missing: str, where: str) -> Coded:
-    numbers = sum(isinstance(v, (int, float)) and not isinstance(v, bool) for v in column.values)
+    _refuse_merged(column, f"the sensitive attribute {name!r}", where)
+    numbers = _count_numbers(column.values)
     if numbers > MOST_NUMBERS:
         raise UserError(
             f"{where}: the sensitive attribute {name!r} is a number with {numbers:,} values; cut it into groups "
@@ -231,18 +286,11 @@ def _attribute(column: Encoded, rows: Floats, name: str, missing: str, where: st
     return Coded(names, lookup[coded.codes])  # −1 is the last entry
 
 
-def _positive(classes: tuple[str, ...], positive: str | None, label: str, where: str) -> str | None:
-    if positive is not None:
-        wanted = text_of(positive)
-        if wanted not in classes:
-            raise UserError(
-                f"{where}: {positive!r} is no value of {label!r}." + did_you_mean(str(positive), classes)
-            )
-        return wanted
-    if len(classes) > 2:
-        return None
-    known = [c for c in classes if c.lower() in ("1", "yes", "true", "positive")]
-    return known[0] if known else classes[1]
+def _count_numbers(values: Sequence[Any]) -> int:
+    """Return how many values are numbers, written as such; 0 where a leading zero shows that they are codes."""
+    texts = [t for v in values if not isinstance(v, bool) and (t := spelling(v)) is not None]
+    found = [t for t in texts if _PLAIN_NUMBER.fullmatch(t)]
+    return 0 if any(_CODE.match(t) for t in found) else len(found)
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

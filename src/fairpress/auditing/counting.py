@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fairpress.auditing.cells import Cells
 from fairpress.auditing.coding import build
+from fairpress.auditing.positive import TASK, recorded_positive
+from fairpress.auditing.score_columns import check_scores
 from fairpress.auditing.source import Decision, Source, parse_decision
 from fairpress.core.errors import UserError
 
@@ -17,19 +20,24 @@ def count(
     label: str,
     models: Sequence[str],
     by: Sequence[str],
-    positive: str | None = None,
+    positive: Any = None,
     decide: Mapping[str, str] | None = None,
     weight: str | None = None,
     bins: Mapping[str, Sequence[float]] | None = None,
     missing: str = "group",
     keys: Mapping[str, str] | None = None,
+    asks: bool = True,
 ) -> Cells:
-    """Return the cells of a table; see `run.audit` for the arguments. `keys` names the columns of subject, seed, row."""
+    """Return the cells of a table; see `run.audit` for the arguments.
+
+    `keys` names the columns of subject, seed, row. `asks`: whether scores that decide are refused where nothing but a
+    convention says which class they speak of.
+    """
     keys = keys or {}
     if len(set(models)) < len(models):
         raise UserError("a model is named twice; compare the baseline with other columns.")
     if label in models:
-        raise UserError(f"the label {label!r} is no model; name the column that a model predicted.")
+        raise UserError(f"the label {label!r} is not a model; name the column that a model predicted.")
     attributes = tuple(dict.fromkeys(part for b in by for part in b.split("*")))
     source.require(label, "the label")
     for name in attributes:
@@ -53,29 +61,39 @@ def count(
         )
     cut = {name: _edges(name, edges, attributes) for name, edges in (bins or {}).items()}
     decided_by = decisions(source, models, decide or {})
+    check_scores(source, models, decide or {})
     counted = source.count(
         list(dict.fromkeys([label, *attributes, *keys.values()])), decided_by, weight=weight, bins=cut
     )
+    # Of files joined with their headers one row holds the names of the columns.
+    if any(str(v).removeprefix("\ufeff") in source.columns for v in counted.columns[label].values):
+        source.refuse_repeated_header()
     return build(
         counted,
         label=label,
         attributes=attributes,
-        decided=[m for m, d in decided_by.items() if d.sign],
+        decided={m: d.column for m, d in decided_by.items() if d.sign},
         positive=positive,
+        recorded=recorded_positive(source.metadata(TASK)),
         keys=keys,
         missing=missing,
         where=source.name,
+        asks=asks,
     )
 
 
-def _edges(name: str, edges: Sequence[float], attributes: Sequence[str]) -> list[float]:
+def _edges(name: str, edges: Any, attributes: Sequence[str]) -> list[float]:
+    try:
+        edges = [float(e) for e in ([edges] if isinstance(edges, (int, float, str)) else edges)]
+    except (TypeError, ValueError):
+        raise UserError(f"the bins of {name!r} are a list of numbers, such as {name}=25,45.") from None
     if name not in attributes:
         raise UserError(f"--bins names {name!r}, which is not among the sensitive attributes of --by.")
     if not all(math.isfinite(e) for e in edges):
         raise UserError(f"the bins of {name!r} need finite edges, such as {name}=25,45.")
     if not edges or list(edges) != sorted(set(edges)):
         raise UserError(f"the bins of {name!r} need ascending edges, such as {name}=25,45.")
-    return [float(e) for e in edges]
+    return list(edges)
 
 
 def decisions(source: Source, names: Sequence[str], decide: Mapping[str, str]) -> dict[str, Decision]:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from fairpress.auditing.counting import count
 from fairpress.auditing.gaps import log_rate
 from fairpress.auditing.intervals import agresti_caffo
-from fairpress.auditing.opening import quote
+from fairpress.auditing.positive import Positive, sentence
 from fairpress.auditing.ranges import pair_quantile
 from fairpress.auditing.result import Audit, Values
 from fairpress.auditing.source import Source
@@ -83,6 +83,12 @@ def impact_ratios(audit: Audit, model: str, confidence: float | None = None) -> 
     return out
 
 
+def selected(audit: Audit) -> str:
+    """Return the sentence that says whom an audit counts as selected, and what decided it where that is doubtful."""
+    chosen = sentence(Positive(audit.positive, audit.positive_from), audit.classes)
+    return chosen or f"Selected means predicted {audit.positive!r}."
+
+
 def scoring_ratios(
     scores: ArrayLike, groups: Sequence[str], attribute: str, model: str = "scores", confidence: float = 0.95
 ) -> ImpactRatios:
@@ -115,7 +121,7 @@ def scoring_ratios_of(
     column = f"{model}.score"
     if not source.holds_numbers(column) or source.counted_already:
         return []
-    median = source.read(f"SELECT median({quote(column)}::DOUBLE) AS m FROM {source.relation}")["m"][
+    median = source.read(f"SELECT median({source.as_number(column)}) AS m FROM {source.relation}")["m"][
         0
     ].as_py()
     cells = count(
@@ -127,6 +133,7 @@ def scoring_ratios_of(
         decide={model: f"{column}>{median!r}"},
         bins=bins,
         missing=missing,
+        asks=False,
     )
     out = []
     for attribute in by:

@@ -9,6 +9,7 @@ import numpy as np
 from fairpress.auditing.cells import Cells
 from fairpress.auditing.coding import MISSING
 from fairpress.auditing.evidence import Evidence, per_group
+from fairpress.auditing.positive import Positive, sentence
 from fairpress.auditing.seed_evidence import SeedEvidence
 from fairpress.auditing.sentences import group_name
 
@@ -33,6 +34,9 @@ def notes(
     scores: Sequence[str],
 ) -> Iterator[str]:
     """Yield the notes of an audit; `scores` are those on score columns."""
+    chosen = sentence(Positive(cells.positive, cells.positive_from), cells.classes)
+    if chosen is not None:
+        yield chosen
     if len(cells.classes) > 2:
         rest = (
             f"the rates are of {cells.positive!r} against the rest, accuracy and flips of all classes."

@@ -1,12 +1,17 @@
-"""What DuckDB can read of what a user brings, and what to say when it cannot. Names are quoted, nothing is executed."""
+"""Files that hold tables: which are read and how, and what to say of those that cannot be. Nothing in them is executed."""
 
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fairpress.core.errors import UserError
 
@@ -14,11 +19,48 @@ PARQUET = (".parquet", ".pq")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 DELIMITERS = ",;\t|"
 _WILD = "*?["
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_LOOKED_AT = 50
+_EXCEL = "is an Excel workbook, which is not read; save the sheet as CSV"
+_BY_NAME = {
+    ".onnx": "is an ONNX model, not a table; run `fairpress predict` first and audit the table that it writes",
+    ".xlsx": _EXCEL,
+    ".xlsm": _EXCEL,
+    ".xls": _EXCEL,
+    ".ods": "is a spreadsheet, which is not read; save the sheet as CSV",
+    ".npy": "is a NumPy array, not a table with named columns; save it as CSV or Parquet",
+    ".npz": "holds NumPy arrays, not a table with named columns; save them as CSV or Parquet",
+    ".safetensors": "holds the weights of a model, not a table; run `fairpress predict` first",
+    ".feather": "is an Arrow file, which is not read; save it as Parquet",
+    ".arrow": "is an Arrow file, which is not read; save it as Parquet",
+    ".json": "is JSON, not a table of rows and columns; save it as CSV or Parquet",
+    ".jsonl": "holds JSON lines, which are not read; save them as CSV or Parquet",
+    ".yaml": "is YAML, not a table; bring the table of predictions, CSV or Parquet",
+    ".yml": "is YAML, not a table; bring the table of predictions, CSV or Parquet",
+}
+_BY_START = (
+    (b"\xd0\xcf\x11\xe0", _EXCEL),
+    (b"PK\x03\x04", "is a ZIP archive, not a table; unpack it and name the CSV or Parquet file in it"),
+    (b"ARROW1", "is an Arrow file, which is not read; save it as Parquet"),
+    (b"BZh", "is compressed by bzip2, which is not read; unpack it first"),
+    (b"\xfd7zXZ", "is compressed by xz, which is not read; unpack it first"),
+    (b"SQLite format 3", "is an SQLite database; save the table as CSV, or name it by an address, sqlite:///file.db/table"),
+    (b"%PDF", "is a PDF document, not a table; save the table as CSV"),
+    (b"\x93NUMPY", "is a NumPy array, not a table with named columns; save it as CSV or Parquet"),
+)  # fmt: skip
 
 
-def quote(name: str) -> str:
-    """Return a name as an SQL identifier; whatever it holds, it stays a name."""
-    return '"' + name.replace('"', '""') + '"'
+@dataclass(frozen=True)
+class Files:
+    """Files of one header: its names as written, and the query whose columns are ``c0``, ``c1`` … in their order.
+
+    `unreadable`: columns of which DuckDB would read other values than those that were written, such as periods.
+    """
+
+    paths: tuple[str, ...]
+    names: tuple[str, ...]
+    query: str
+    unreadable: tuple[int, ...] = ()
 
 
 def text(value: str) -> str:
@@ -26,68 +68,207 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def reader(path: str) -> str:
-    """Return the query that reads a file, or the files of a glob. Raises UserError with the remedy for anything else."""
+def files(paths: Sequence[str]) -> list[Files]:
+    """Return what reads files, or those of globs; files with the same columns are read together.
+
+    Raises UserError with the remedy for what is not a table.
+    """
+    found: dict[tuple[Any, ...], list[str]] = {}
+    for path in (p for given in paths for p in _expanded(given)):
+        start = _start(path)
+        if start.startswith(b"PAR1") or path.lower().endswith(PARQUET):
+            schema = parquet_schema(path)
+            odd = tuple(i for i, field in enumerate(schema) if _misread(field))
+            key: tuple[Any, ...] = ("parquet", tuple(schema.names), odd, tuple(map(str, schema.types)))
+        else:
+            delimiter, names = header(path)
+            kind = "gzip" if start.startswith(_GZIP) else "zstd" if start.startswith(_ZSTD) else "none"
+            key = ("csv", tuple(names), delimiter, kind)
+        found.setdefault(key, []).append(path)
+    return [
+        Files(tuple(p), key[1], _query(key, p), key[2] if key[0] == "parquet" else ())
+        for key, p in found.items()
+    ]
+
+
+def _misread(field: Any) -> bool:
+    """Tell whether DuckDB takes a column of Parquet for what it is stored as: periods and durations for numbers."""
+    kind = str(field.type)
+    extension = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode()
+    named = kind if kind.startswith("extension") else extension
+    return ("pandas." in named) or kind.startswith(("duration", "decimal256"))
+
+
+def _query(key: tuple[Any, ...], paths: Sequence[str]) -> str:
+    named = "[" + ", ".join(text(_literal(p)) for p in paths) + "]"
+    columns = [f"c{i}" for i in range(len(key[1]))]
+    if key[0] == "parquet":
+        # Names are given by position: DuckDB takes g and G for one column.
+        return f"SELECT * FROM read_parquet({named}) AS t({', '.join(columns)})"
+    types = "{" + ", ".join(f"'{c}': 'VARCHAR'" for c in columns) + "}"
+    return (
+        f"SELECT * FROM read_csv({named}, header=true, auto_detect=false, columns={types}, delim={text(key[2])}, "
+        f"quote='\"', escape='\"', compression='{key[3]}', null_padding=false, strict_mode=true, max_line_size=16000000)"
+    )
+
+
+def _literal(path: str) -> str:
+    """Return a path as DuckDB must be given it: a file called a[1].csv is not a pattern."""
+    return "".join(f"[{c}]" if c in _WILD else c for c in path)
+
+
+def _expanded(path: str) -> list[str]:
+    """Return the files that a path or pattern names."""
     place = Path(path)
-    if place.is_dir():
-        raise UserError(f"{path} is a folder; name its files, such as '{place / '*.parquet'}'.")
-    if place.suffix.lower() in PICKLES:
+    try:
+        if place.is_dir():
+            if (place / "card.json").exists() or (place / "model.onnx").exists():
+                raise UserError(f"{path} is a model folder, not a table; run `fairpress predict` first.")
+            raise UserError(f"{path} is a folder; name its files, such as '{place / '*.parquet'}'.")
+        if place.exists():
+            return [path]
+    except (OSError, ValueError):  # a name too long, or with a null byte
+        raise UserError(f"there is no file {path}.") from None
+    if any(c in path for c in _WILD):
+        found = sorted(p for p in glob(path, recursive=True) if Path(p).is_file())
+        if found:
+            return found
+        raise UserError(f"no file matches {path}.")
+    raise UserError(f"there is no file {path}.")
+
+
+def _start(path: str) -> bytes:
+    """Return how a file begins. Raises UserError for one that is not a table."""
+    place = Path(path)
+    suffix = place.suffix.lower()
+    if suffix in PICKLES:
         raise UserError(f"{path} is a pickle, which can run any code when opened; bring Parquet or CSV.")
-    if place.is_file():
-        _refuse(place)
-        path = "".join(f"[{c}]" if c in _WILD else c for c in path)  # a file called a[1].csv is no glob
-    elif not any(c in path for c in _WILD):
-        raise UserError(f"there is no file {path}.")
-    if path.lower().endswith(PARQUET):
-        return f"SELECT * FROM read_parquet({text(path)}, union_by_name=true)"
-    # A column of yes and no holds classes, not truth values; dates are groups as they are written.
-    types = "auto_type_candidates=['BIGINT', 'DOUBLE', 'VARCHAR']"
-    strict = "header=true, sample_size=-1, null_padding=false, strict_mode=true, union_by_name=true"
-    return f"SELECT * FROM read_csv({text(path)}, {strict}, {types})"
-
-
-def _refuse(place: Path) -> None:
-    """Refuse a file that DuckDB would misread or describe badly."""
+    if not place.is_file():
+        raise UserError(f"{path} is not a regular file; save the table as a file, CSV or Parquet.")
     try:
         with place.open("rb") as file:
-            start = file.read(4)
+            start = file.read(4096)
     except OSError as error:
-        raise UserError(f"cannot read {place}: {error.strerror or error}.") from None
+        raise UserError(f"cannot read {path}: {error.strerror or error}.") from None
     if not start:
-        raise UserError(f"{place} is empty; a table with a header line is needed.")
+        raise UserError(f"{path} is empty; a table with a header line is needed.")
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise UserError(f"{place} is UTF-16 text; save it as UTF-8.")
+        raise UserError(f"{path} is UTF-16 text; save it as UTF-8.")
+    what = _BY_NAME.get(suffix) or next((w for magic, w in _BY_START if start.startswith(magic)), None)
+    if what is not None:
+        raise UserError(f"{path} {what}.")
+    known = start.startswith((b"PAR1", _GZIP, _ZSTD)) or suffix in PARQUET
+    if not known and b"\0" in start:
+        raise UserError(f"{path} is a binary file, not a table; bring Parquet or CSV.")
+    return start
 
 
-def named_twice(path: str, name: str) -> bool:
-    """Return whether the header of a CSV file has a column twice; DuckDB would call the second one ``name_1``."""
+def parquet_schema(path: str) -> Any:
+    """Return the Arrow schema of a Parquet file, with its metadata."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowException) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")[:200]
+        raise UserError(f"cannot read {path}: {first}. Is it complete, and CSV or Parquet?") from None
+
+
+def header(path: str) -> tuple[str, list[str]]:
+    """Return the delimiter of a CSV file and the names of its columns.
+
+    The delimiter is the one that parts the header into the most columns, among those that part the first lines alike.
+    """
+    candidates: list[tuple[bool, int, int, str, list[str]]] = []
+    for delimiter in DELIMITERS:
+        rows = []
+        try:
+            with opened(path) as file:
+                for _, row in zip(range(_LOOKED_AT), csv.reader(file, delimiter=delimiter), strict=False):
+                    rows.append(row)
+        except csv.Error:
+            pass
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"cannot read {path}: {error}. Is it complete?") from None
+        if rows:
+            alike = all(len(r) in (0, len(rows[0])) for r in rows)
+            candidates.append(
+                (alike and len(rows[0]) > 1, len(rows[0]), -len(candidates), delimiter, rows[0])
+            )
+    if not candidates:
+        raise UserError(f"cannot tell the columns of {path} apart; is it complete, and CSV or Parquet?")
+    _, _, _, delimiter, names = max(candidates)
+    if any("\ufffd" in name for name in names):
+        raise UserError(f"{path} is not UTF-8 text, line 1; save it as UTF-8.")
+    if not names:
+        raise UserError(f"{path}: the first line is empty; a table with a header line is needed.")
+    return delimiter, names
+
+
+def opened(path: str) -> IO[str]:
+    """Open a text file, unpacked where it is compressed by gzip or zstd; what is not UTF-8 is replaced."""
+    with open(path, "rb") as file:
+        magic = file.read(4)
+    binary: Any
+    if magic.startswith(_GZIP):
+        binary = gzip.open(path)  # noqa: SIM115
+    elif magic == _ZSTD:
+        import pyarrow as pa
+
+        binary = pa.input_stream(path, compression="zstd")
+    else:
+        binary = open(path, "rb")  # noqa: SIM115  (closed with the text that reads it)
+    return io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="")
+
+
+def lines(path: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records of a CSV file, header included, each with the number of its last line; stops at what is broken."""
+    try:
+        delimiter, _ = header(path)
+        with opened(path) as file:
+            rows = csv.reader(file, delimiter=delimiter)
+            for row in rows:
+                yield rows.line_num, row
+    except csv.Error as error:
+        if "field larger" in str(error):
+            raise UserError(
+                f"{path}: a value is longer than {csv.field_size_limit():,} characters; is a quotation mark not closed?"
+            ) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"cannot read {path}: {error}; is it complete?") from None
+
+
+def is_text(path: str) -> bool:
+    """Tell whether a path is a file that is read as CSV."""
     place = Path(path)
     if not place.is_file() or path.lower().endswith(PARQUET):
         return False
-    with place.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        line = file.readline()
-    return any(next(csv.reader([line], delimiter=d), []).count(name) > 1 for d in DELIMITERS)
+    with place.open("rb") as file:
+        return file.read(4) != b"PAR1"
 
 
 def refuse_uneven(path: str) -> None:
     """Raise UserError for a CSV file whose lines do not all have the columns of its header, naming the first."""
-    place = Path(path)
-    if not place.is_file() or path.lower().endswith(PARQUET):
+    if not is_text(path):
         return
-    with place.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = file.readline()
-        file.seek(0)
-        rows = csv.reader(file, delimiter=max(DELIMITERS, key=header.count))
-        try:
-            wide = len(next(rows, []))
-            for row in rows:
-                if len(row) not in (0, wide):
-                    raise UserError(
-                        f"{path}, line {rows.line_num}: {len(row)} columns where the header has {wide}; is the file cut "
-                        "short, or a quotation mark not closed?"
-                    )
-        except csv.Error:
-            return
+    wide = None
+    for number, row in lines(path):
+        wide = len(row) if wide is None else wide
+        if len(row) not in (0, wide):
+            raise UserError(
+                f"{path}, line {number}: {len(row)} columns where the header has {wide}; is the file cut "
+                "short, or a quotation mark not closed?"
+            )
+
+
+def repeated_header(path: str, names: Sequence[str]) -> int | None:
+    """Return the line of a CSV file after the first that holds the names of the columns, in any order; None if none does."""
+    wanted = sorted(names)
+    for number, row in lines(path):
+        if number > 1 and sorted(v.removeprefix("\ufeff") for v in row) == wanted:
+            return number
+    return None
 
 
 def refusal(name: str, error: str) -> str:
@@ -98,25 +279,11 @@ def refusal(name: str, error: str) -> str:
         return f"no file matches {name}."
     if "not utf-8" in error.lower() or "invalid unicode" in error.lower():
         return f"{name} is not UTF-8 text{place}; save it as UTF-8."
-    if "sniffing" in error:
+    if line and "CSV" in error:
         return (
-            f"cannot tell the columns of {name} apart; is it complete, CSV or Parquet, and without line breaks in the names "
-            "of its columns?"
+            f"{name}{place}: the line cannot be parted into columns; is a quotation mark not closed, or one inside a value "
+            "not doubled?"
         )
     first = error.splitlines()[0].partition("Error: ")
     what = (first[2] or first[0]).rstrip(" .")[:200]
     return f"cannot read {name}{place}: {what}. Is it complete, and CSV or Parquet?"
-
-
-def frame(table: Any) -> Any:
-    """Return what DuckDB can scan. Raises UserError for other types."""
-    kind = f"{type(table).__module__.partition('.')[0]}.{type(table).__name__}"
-    if kind in ("pandas.DataFrame", "polars.DataFrame", "polars.LazyFrame", "pyarrow.Table"):
-        return table
-    if isinstance(table, Mapping):
-        import pyarrow as pa
-
-        return pa.table(dict(table))
-    raise UserError(
-        f"cannot audit a {kind}; bring a pandas, polars or pyarrow frame, or a path to Parquet or CSV."
-    )

@@ -259,5 +259,5 @@ class Audit:
     family: str = "artifact"
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    positive_from: str | None = None
+    positive_from: Literal["option", "table", "name", "order"] | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)

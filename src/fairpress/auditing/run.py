@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any
+
+import numpy as np
 
 from fairpress.auditing.auditor import Auditor, Run
 from fairpress.auditing.cells import Cells
@@ -14,11 +16,14 @@ from fairpress.auditing.evidence import Evidence
 from fairpress.auditing.multiplicity import CORRECTIONS
 from fairpress.auditing.notes import notes as noted
 from fairpress.auditing.pairs import Pair, fixed_pairs, widest_pairs
+from fairpress.auditing.positive import Positive
 from fairpress.auditing.result import Audit, Values
+from fairpress.auditing.score_columns import check_orientation
 from fairpress.auditing.scored import score_pairs
 from fairpress.auditing.seed_evidence import SeedEvidence
 from fairpress.auditing.sentences import group_name
 from fairpress.auditing.source import Source
+from fairpress.auditing.suspicions import warnings as suspicions
 from fairpress.auditing.verdict import JUDGED_BINARY, JUDGED_MULTICLASS
 from fairpress.core.errors import UserError
 
@@ -32,13 +37,13 @@ def audit(
     *,
     label: str = "label",
     baseline: str,
-    compressed: Sequence[str] = (),
-    by: Sequence[str],
-    positive: str | None = None,
+    compressed: Sequence[str] | str = (),
+    by: Sequence[str] | str,
+    positive: Any = None,
     decide: Mapping[str, str] | None = None,
     margin: float = 0.02,
     confidence: float = 0.95,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str] | str | None = None,
     weight: str | None = None,
     subject: str | None = None,
     seed_column: str | None = None,
@@ -47,7 +52,7 @@ def audit(
     missing: str = "group",
     correction: str = "holm",
     family: str = "artifact",
-    pairs: Sequence[str | tuple[Values, Values]] = (),
+    pairs: str | Sequence[str | tuple[Values, Values]] = (),
     pairs_from: Any = None,
     notes: Sequence[str] = (),
 ) -> Audit:
@@ -56,7 +61,7 @@ def audit(
     Parameters
     ----------
     table
-        A pandas, polars or pyarrow frame, or the path of Parquet or CSV files, or a list of paths; also tables of
+        A pandas, polars or pyarrow frame, or the path of Parquet or CSV files, or a list of those; also tables of
         cells (`cells_file`), whose counts add up. A table of Ibis, or an address such as
         ``snowflake://account/database/schema/table``, is counted where it is.
     label
@@ -68,8 +73,10 @@ def audit(
     by
         Sensitive attributes, ``"sex"``, and intersections, ``"sex*race"``.
     positive
-        The positive class; by default 1, yes or true, else the last of two in the alphabet. With more than two
-        classes and none named, accuracy and flips only.
+        The positive class; by default the one that the table records (`predict` writes it), else the one called 1, yes,
+        true or positive, else the last of two in alphabetical order, which a note then says. Where scores decide,
+        alphabetical order is not enough, and the class must be named. With more than two classes and none named, accuracy
+        and flips only.
     decide
         Model → ``column>=number`` for models given by any numeric score.
     margin
@@ -104,9 +111,18 @@ def audit(
     UserError
         One sentence with the remedy for anything in the table or the arguments that cannot be audited.
     """
-    by = _attributes(by)
+    by = listed(by, "by")
+    compressed = listed(compressed, "compressed")
+    metrics = None if metrics is None else listed(metrics, "metrics")
+    pairs = [pairs] if isinstance(pairs, str) else list(pairs or ())
+    _check_mappings({"decide": decide, "bins": bins})
+    _check_names(
+        {"label": label, "baseline": baseline},
+        {"weight": weight, "subject": subject, "seed_column": seed_column},
+    )
     _check(by, margin, confidence, missing, metrics, correction, family)
     source = open_source(table)
+    by = attributes_of(by, source.columns)
     names = [baseline, *compressed]
     keys = {
         **({"subject": subject} if subject is not None else {}),
@@ -121,6 +137,8 @@ def audit(
         "missing": missing,
     }
     cells = count(source, models=names, weight=weight, keys=keys, **asked)
+    positive_class = Positive(cells.positive, cells.positive_from)
+    doubts = check_orientation(source, decisions(source, names, decide or {}), positive_class, cells.classes)
     if cells.positive is None and set(metrics or JUDGED_MULTICLASS) - {*JUDGED_MULTICLASS}:
         raise UserError(
             f"the label {label!r} has {len(cells.classes)} classes; name the one that tpr and fpr speak of with "
@@ -176,7 +194,6 @@ def audit(
         comparisons=comparer.compare(compressed),
         notes=(
             *notes,
-            *_overlooked(source, subject, seed_column),
             *noted(
                 cells,
                 evidence,
@@ -188,6 +205,21 @@ def audit(
                 scores=scored.notes,
             ),
         ),
+        warnings=(
+            *doubts,
+            *suspicions(
+                source,
+                cells,
+                label=label,
+                baseline=baseline,
+                models=names,
+                by=by,
+                subject=subject,
+                seed_column=seed_column,
+                row_id=row_id,
+            ),
+        ),
+        positive_from=cells.positive_from,
     )
 
 
@@ -198,13 +230,21 @@ def open_source(table: Any) -> Source:
     return WarehouseSource(table) if is_address(table) or is_ibis(table) else Source(table)
 
 
-def _attributes(by: Sequence[str]) -> tuple[str, ...]:
-    """Return the attributes asked for, each once; race*sex is sex*race, and counting it twice would correct for it twice."""
+def attributes_of(by: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:
+    """Return the attributes asked for, each once; race*sex is sex*race, and counting it twice would correct for it twice.
+
+    Blanks around a name belong to it only where a column is called so.
+    """
+    known = set(columns)
     found: dict[frozenset[str], str] = {}
     for asked in by:
-        if not asked.strip():
+        if not asked.strip() and asked not in known:
             continue
-        parts = [part.strip() for part in asked.split("*")]
+        if "*" in asked and asked in known:
+            raise UserError(
+                f"--by {asked}: a * stands between the attributes of an intersection; rename this column."
+            )
+        parts = [part if part in known else part.strip() for part in asked.split("*")]
         if not all(parts):
             raise UserError(
                 f"--by {asked}: write an intersection as sex*race, with an attribute on either side."
@@ -215,38 +255,62 @@ def _attributes(by: Sequence[str]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _overlooked(source: Source, subject: str | None, seed_column: str | None) -> list[str]:
-    """Return what a predictions table says of its rows that the audit was not told."""
-    if source.counted_already or seed_column is not None:
-        return []
-    if "seed" in source.columns and source.varies("seed"):
-        return [
-            "The column 'seed' has several values. If runs are stacked, each example was counted once per run and the "
-            "intervals are too narrow: name the column with --seed-column seed."
-        ]
-    if subject is None and "subject" in source.columns and source.repeats("subject"):
-        return [
-            "The column 'subject' has people with several rows, counted here as so many people: intervals are too narrow "
-            "unless they are named with --subject subject."
-        ]
-    return []
+def listed(given: Any, name: str) -> list[str]:
+    """Return a list of names; a single one may be given as it is."""
+    if isinstance(given, str):
+        return [given]
+    try:
+        found = [] if given is None else list(given)
+    except TypeError:
+        found = [given]
+    strange = next((x for x in found if not isinstance(x, str)), None)
+    if strange is None:
+        return found
+    if name == "by" and isinstance(strange, (tuple, list)) and all(isinstance(x, str) for x in strange):
+        crossed = "*".join(strange)
+        raise UserError(
+            f"by is a list of names, and an intersection is one of them: by=[{crossed!r}], not {strange!r}."
+        )
+    raise UserError(
+        f"{name} is a list of names, such as ['{'sex' if name == 'by' else 'int8'}'], not of {strange!r}."
+    )
+
+
+def _check_mappings(given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Mapping):
+            example = "{'int8': 'int8.score>=0.3'}" if name == "decide" else "{'age': [25, 45]}"
+            raise UserError(f"{name} is a dict, such as {example}, not {value!r}.")
+
+
+def _check_names(needed: Mapping[str, Any], optional: Mapping[str, Any]) -> None:
+    for name, value in {**needed, **{k: v for k, v in optional.items() if v is not None}}.items():
+        if not isinstance(value, str):
+            raise UserError(f"{name} is the name of one column, not {value!r}.")
 
 
 def _check(
-    by: tuple[str, ...],
-    margin: float,
-    confidence: float,
+    by: Sequence[str],
+    margin: Any,
+    confidence: Any,
     missing: str,
     metrics: Sequence[str] | None,
     correction: str,
     family: str,
 ) -> None:
-    if not by:
+    for name, value in (("margin", margin), ("confidence", confidence)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise UserError(
+                f"the {name} is a number such as {0.02 if name == 'margin' else 0.95}, not {value!r}."
+            )
+    if not any(b.strip() for b in by):
         raise UserError("name at least one sensitive attribute with --by, such as --by sex,race.")
     if not 0 < margin < 1:
-        raise UserError(f"the margin {margin} is no share between 0 and 1; 0.02 means two points.")
+        raise UserError(
+            f"the margin {margin} is not a share between 0 and 1; 0.02 means two percentage points."
+        )
     if not 0.5 < confidence < 1:
-        raise UserError(f"the confidence {confidence} is no share between 0.5 and 1, such as 0.95.")
+        raise UserError(f"the confidence {confidence} is not a share between 0.5 and 1, such as 0.95.")
     if missing not in ("group", "refuse"):
         raise UserError(f"--missing takes group or refuse, not {missing!r}.")
     if correction not in CORRECTIONS:

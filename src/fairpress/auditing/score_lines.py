@@ -14,7 +14,6 @@ import numpy as np
 from fairpress.auditing.cells import Cells
 from fairpress.auditing.coding import code_like
 from fairpress.auditing.evidence import Moments
-from fairpress.auditing.opening import quote
 from fairpress.auditing.source import Source, encode, numbers
 from fairpress.auditing.studentized import Floats
 
@@ -55,15 +54,6 @@ class ScoreLines:
     products: tuple[Floats, Floats, Floats]
 
 
-def unusable(source: Source, column: str) -> int:
-    """Return in how many rows a score is missing, or no probability."""
-    c = f"{quote(column)}::DOUBLE"
-    query = (
-        f"SELECT count(*) AS n FROM {source.relation} WHERE ({c} BETWEEN 0 AND 1) IS NOT TRUE OR isnan({c})"
-    )
-    return int(source.read(query)["n"][0].as_py())
-
-
 def score_lines(
     source: Source,
     cells: Cells,
@@ -76,15 +66,18 @@ def score_lines(
 ) -> ScoreLines:
     """Count the two score columns (which may be the same) over the groups of `cells`, once their range is known.
 
-    Both columns hold probabilities in every row (`unusable`). Arguments otherwise as `run.count`.
+    Both columns hold probabilities in every row. The other arguments are those of `run.count`.
     """
     names = list(dict.fromkeys([label, *cells.attributes, *keys.values()]))
-    s = [f"least(greatest({quote(c)}::DOUBLE, 0), 1)" for c in columns]
+    s = [f"least(greatest({source.as_number(c)}, 0), 1)" for c in columns]
     logits = [f"ln({_kept(x)} / (1 - {_kept(x)}))" for x in ("s0", "s1")]
     inner = ", ".join(
-        [f"{source.binned(n, bins[n]) if n in bins else quote(n)} AS k{i}" for i, n in enumerate(names)]
+        [
+            f"{source.binned(n, bins[n]) if n in bins else source.column(n)} AS k{i}"
+            for i, n in enumerate(names)
+        ]
         + [f"{x} AS s{i}" for i, x in enumerate(s)]
-        + [f"{'1::DOUBLE' if weight is None else quote(weight) + '::DOUBLE'} AS w"]
+        + [f"{'1::DOUBLE' if weight is None else source.as_number(weight)} AS w"]
     )
     rows = f"(SELECT {inner} FROM {source.relation})"
     exact = float(cells.rows.sum()) <= EXACT_ROWS

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairpress.auditing.cells import Cells
-from fairpress.auditing.score_lines import score_lines, unusable
+from fairpress.auditing.score_columns import score_columns, unequal_sums
+from fairpress.auditing.score_lines import score_lines
 from fairpress.auditing.score_metrics import ScorePair
 from fairpress.auditing.source import Source
+from fairpress.core.values import resolve
 
 
 @dataclass(frozen=True)
@@ -33,25 +35,31 @@ def score_pairs(
 ) -> Scored:
     """Count the columns ``M.score`` (or ``M.score.<positive>``) of all models that have one.
 
-    A column with anything but a probability in some row is left out, and a note says so. The baseline is counted beside
-    every compressed model, because their changes are paired.
+    A column with a missing score, or with other numbers that the user decides by, is left out, and a note says so. The
+    baseline is counted with every compressed model, because their changes are paired.
     """
     if cells.positive is None or source.counted_already:
         return Scored({}, {}, ())
     if not source.scored:
         return Scored({}, {}, ("No score metrics: of a table in a warehouse decisions alone are counted.",))
-    columns, notes = {}, []
+    columns: dict[str, str] = {}
+    notes: list[str] = []
     for model in (baseline, *compressed):
-        name = next(
-            (c for c in (f"{model}.score", f"{model}.score.{cells.positive}") if source.holds_numbers(c)),
-            None,
-        )
-        if name is None:
+        among = score_columns(source, model)
+        name = _of(model, among, cells.positive)
+        if len(among) > 1 or (among and among[0] != f"{model}.score"):
+            notes += _incomplete(source, model, among, cells.classes)
+        if name is None or not source.holds_numbers(name):
             continue
-        bad = unusable(source, name)
-        if bad:
+        found = source.numbers([name])[name]
+        if found.outside:
             notes.append(
-                f"No score metrics of {model!r}: its scores are missing, or no probabilities, in {bad:,} rows."
+                f"No score metrics of {model!r}: {name!r} runs from {found.low:.6g} to {found.high:.6g}, which are not "
+                "probabilities."
+            )
+        elif found.missing:
+            notes.append(
+                f"No score metrics of {model!r}: its scores are missing in {found.missing:,} of {found.rows:,} rows."
             )
         else:
             columns[model] = name
@@ -75,3 +83,25 @@ def score_pairs(
     if pairs:
         sides[baseline] = (next(iter(pairs.values())), 0)
     return Scored(sides, pairs, tuple(notes))
+
+
+def _of(model: str, columns: Sequence[str], positive: str) -> str | None:
+    """Return the column that holds the probability of the positive class."""
+    if f"{model}.score" in columns:
+        return f"{model}.score"
+    by_class = {c.removeprefix(f"{model}.score."): c for c in columns}
+    found = resolve(positive, by_class)
+    return None if found is None else by_class[found]
+
+
+def _incomplete(source: Source, model: str, columns: Sequence[str], classes: Sequence[str]) -> Iterator[str]:
+    """Say where the scores per class are not a distribution over all classes."""
+    known = [c.removeprefix(f"{model}.score.") for c in columns]
+    lacking = [c for c in classes if resolve(c, known) is None]
+    if lacking:
+        name = f"{model}.score.{lacking[0]}"
+        yield f"{model!r} has no column {name!r}, so that its scores never decide for {lacking[0]!r}."
+        return
+    rows = unequal_sums(source, columns)
+    if rows:
+        yield f"The scores of {model!r} do not sum to 1 over the classes in {rows:,} rows; are they probabilities?"

@@ -7,20 +7,20 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from glob import glob
 from typing import Any
 
 import numpy as np
 
+from fairpress.auditing.frames import Frame
 from fairpress.auditing.opening import (
     DELIMITERS,
-    PARQUET,
-    frame,
-    named_twice,
-    quote,
-    reader,
+    files,
+    header,
+    is_text,
+    parquet_schema,
     refusal,
     refuse_uneven,
+    repeated_header,
     text,
 )
 from fairpress.core.errors import UserError, did_you_mean
@@ -32,11 +32,14 @@ ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.
 RUNS = b"fairpress.runtimes"
 """Metadata of a predictions table: JSON, model → ``{"runtime": …, "threshold": …}``."""
 
+SLACK = 1e-6
+"""How far a probability may be outside 0 … 1 by rounding."""
+
 _DECIDE = re.compile(
     r"\s*(?P<column>.+?)\s*(?P<sign>>=|<=|>|<|==)\s*(?P<number>[-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*"
 )
 _NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$")
-_NO_CLASS = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT)|.*\]$")
+_NO_CLASS = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT|NESTED)|.*\]$")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,22 @@ class Counted:
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """What a column's values are as numbers.
+
+    `strange`: rows whose value is not a number. `missing`: those without one, NaN and `strange` included. `low`, `high`: the
+    range, None where there is no number. `outside`: rows outside 0 … 1, but for rounding. `rows`: of the table.
+    """
+
+    strange: int
+    missing: int
+    low: float | None
+    high: float | None
+    outside: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class Decision:
     """How a model's class comes from a column: as it stands, or by ``column sign number``.
 
@@ -73,7 +92,7 @@ class Decision:
 
 def parse_decision(told: str, model: str) -> Decision:
     """Read ``decile_score>=5``. Raises UserError for anything else; nothing is ever evaluated as code."""
-    match = _DECIDE.fullmatch(told)
+    match = _DECIDE.fullmatch(told) if isinstance(told, str) else None
     try:
         if match:
             return Decision(match["column"], match["sign"], float(match["number"]))
@@ -87,10 +106,18 @@ def parse_decision(told: str, model: str) -> Decision:
 class Source:
     """A table that can be counted.
 
+    DuckDB takes ``g`` and ``G`` for one column, so in queries the columns are called by their position, ``c0``, ``c1`` …
+    (`column`); users name them exactly.
+
     Parameters
     ----------
     table
-        A pandas, polars or pyarrow frame, the path or glob of Parquet or CSV files, or a list of paths.
+        A pandas, polars or pyarrow frame, a dict of columns, the path or glob of Parquet or CSV files, or a list of those.
+
+    Attributes
+    ----------
+    columns
+        Name → type in DuckDB's words. All columns of a CSV file are text.
 
     Raises
     ------
@@ -104,44 +131,105 @@ class Source:
         self._connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
         # Progress goes to standard output, where --json has the audit.
         self._connection.execute("SET enable_progress_bar = false")
-        self.name = "the table"
-        self._paths: list[str] = []
-        self._table = table[0] if isinstance(table, (list, tuple)) and table else table
-        if (
-            isinstance(table, (list, tuple))
-            and table
-            and all(isinstance(t, (str, os.PathLike)) for t in table)
-        ):
-            self._paths = [os.fspath(t) for t in table]
-            self.name = " + ".join(self._paths)
-            self.relation = "(" + " UNION ALL BY NAME ".join(f"({reader(p)})" for p in self._paths) + ")"
-        elif isinstance(table, (str, os.PathLike)):
-            self.name = os.fspath(table)
-            self._paths = [self.name]
-            self.relation = f"({reader(self.name)})"
-        else:
-            self._connection.register("predictions", frame(table))
-            self.relation = "predictions"
-        described = self.read(f"DESCRIBE SELECT * FROM {self.relation}")
-        names, kinds = (described[c].to_pylist() for c in ("column_name", "column_type"))
-        self.columns: dict[str, str] = dict(zip(names, kinds, strict=True))
+        tables = list(table) if isinstance(table, (list, tuple)) else [table]
+        if not tables:
+            raise UserError("the list of tables is empty; name at least one.")
+        given = [os.fspath(t) for t in tables if isinstance(t, (str, os.PathLike))]
+        self.name = " + ".join(given) if len(given) == len(tables) else "the table"
+        found = files(given)
+        self.paths = [p for part in found for p in part.paths]
+        self._frames = [Frame(t) for t in tables if not isinstance(t, (str, os.PathLike))]
+        self._schemas = [arrow_schema(t) for t in tables]
+        parts = [(part.names, f"({part.query})") for part in found]
+        parts += [(tuple(frame.names), f"f{i}") for i, frame in enumerate(self._frames)]
+        self._numbers: dict[str, Numbers] = {}
+        self._files_read = len(found)
+        self._unreadable = [part.unreadable for part in found]
+        self._stale = bool(self._frames)
+        self._unite(parts)
+
+    def _unite(self, parts: Sequence[tuple[Sequence[str], str]]) -> None:
+        """Put tables below each other by the names of their columns; of two with one name the first goes with the first."""
+        kinds = [self._kinds(i, relation, len(names)) for i, (names, relation) in enumerate(parts)]
+        keys = [_numbered(names) for names, _ in parts]
+        union = list(dict.fromkeys(key for part in keys for key in part))
+        places = [{key: i for i, key in enumerate(part)} for part in keys]
+        self._origin = [[at.get(key) for at in places] for key in union]
+        united = []
+        for key in union:
+            seen = {k[at[key]] for at, k in zip(places, kinds, strict=True) if key in at}
+            united.append(_common(seen))
+        self._places: dict[str, list[int]] = {}
+        for i, (name, _) in enumerate(union):
+            self._places.setdefault(name, []).append(i)
+        self.columns: dict[str, str] = {name: united[at[0]] for name, at in self._places.items()}
+        if len(parts) == 1:
+            self.relation = parts[0][1]
+            return
+        selects = []
+        for at, kind, (_, relation) in zip(places, kinds, parts, strict=True):
+            chosen = [
+                f"{_cast(f'c{at[key]}', kind[at[key]], whole) if key in at else 'NULL'} AS c{i}"
+                for i, (key, whole) in enumerate(zip(union, united, strict=True))
+            ]
+            selects.append(f"(SELECT {', '.join(chosen)} FROM {relation})")
+        self.relation = "(" + " UNION ALL ".join(selects) + ")"
+
+    def _kinds(self, part: int, relation: str, width: int) -> list[str]:
+        first = part - self._files_read
+        if first >= 0:
+            return [self._frames[first].kind(i) for i in range(width)]
+        if "read_csv" in relation:
+            return ["VARCHAR"] * width
+        described = self.read(f"DESCRIBE SELECT * FROM {relation}")
+        found = [str(k) for k in described["column_type"].to_pylist()]
+        return ["NESTED" if i in self._unreadable[part] else kind for i, kind in enumerate(found)]
+
+    def column(self, name: str) -> str:
+        """Return what a column is called in queries; of two with one name, the first."""
+        place = self._places[name][0]
+        self._load(place)
+        return f"c{place}"
+
+    def _load(self, place: int) -> None:
+        """Make a column of frames ready to be read."""
+        for i, frame in enumerate(self._frames):
+            origin = self._origin[place][self._files_read + i]
+            if origin is not None and frame.load(origin):
+                self._stale = True
+
+    def head(self, rows: int, columns: int = 500) -> tuple[list[str], Any]:
+        """Return the first columns of plain values, and their first rows as an Arrow table of the same names ``c0`` …"""
+        chosen = [
+            (name, place)
+            for name, places in self._places.items()
+            for place in places
+            if not _NO_CLASS.match(self.columns[name])
+        ][:columns]
+        names, found = [], []
+        for name, place in chosen:
+            try:
+                self._load(place)
+            except UserError:  # it cannot be read, and nobody asked for it
+                continue
+            names.append(name)
+            found.append(f"c{place}")
+        query = f"SELECT {', '.join(found)} FROM {self.relation} LIMIT {rows}"
+        return names, self.read(query)
+
+    def metadata(self, key: bytes) -> list[tuple[str, bytes]]:
+        """Return what the tables' schemas hold under a key: which table, and the bytes."""
+        schemas = [("the table", schema) for schema in self._schemas]
+        schemas += [(p, parquet_schema(p)) for p in self.paths if not is_text(p)]
+        found = [(where, (getattr(schema, "metadata", None) or {}).get(key)) for where, schema in schemas]
+        return [(where, value) for where, value in found if isinstance(value, bytes)]
 
     def runs(self) -> dict[str, dict[str, Any]]:
         """Return what the table's metadata says of each model's run (`predict` writes it): runtime, threshold."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        schema = getattr(self._table, "schema", None)
-        if isinstance(self._table, (str, os.PathLike)):
-            files = sorted(glob(os.fspath(self._table)))
-            try:
-                schema = pq.read_schema(files[0]) if files and files[0].lower().endswith(PARQUET) else None
-            except (OSError, pa.ArrowException):
-                return {}
         try:
-            found = json.loads((getattr(schema, "metadata", None) or {})[RUNS])
+            found = json.loads(self.metadata(RUNS)[0][1])
             return {str(k): dict(v) for k, v in found.items()}
-        except (KeyError, ValueError, TypeError, AttributeError):
+        except (IndexError, ValueError, TypeError, AttributeError):
             return {}
 
     @property
@@ -155,48 +243,130 @@ class Source:
         return ROWS in self.columns
 
     def require(self, name: str, role: str) -> None:
-        """Raise UserError unless the column is there and holds values that can be counted."""
+        """Raise UserError unless the column is there, once, and holds values that can be counted."""
         if name not in self.columns:
             if any(d in c for c in self.columns for d in DELIMITERS):  # lines of different lengths
-                for path in self._paths:
+                for path in self.paths:
                     refuse_uneven(path)
             raise UserError(
                 f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns)
             )
-        if f"{name}_1" in self.columns and any(named_twice(p, name) for p in self._paths):
-            a, b = (f"{quote(c)}::VARCHAR" for c in (name, f"{name}_1"))
-            differ = f"SELECT 1 FROM {self.relation} WHERE {a} IS DISTINCT FROM {b} LIMIT 1"
-            if self.read(differ).num_rows:
+        if _NO_CLASS.match(self.columns[name]):
+            self.column(name)  # of a frame it says better what is wrong
+            kind = self.columns[name].lower()
+            what = "periods, durations or numbers of more than 38 digits" if kind == "nested" else kind
+            raise UserError(
+                f"{self.name}: the column {name!r} ({role}) holds {what}, not plain values; write them as text or numbers."
+            )
+        places = self._places.get(name, [])
+        for place in places[1:]:
+            self._load(place)
+            a, b = f"{self.column(name)}::VARCHAR", f"c{place}::VARCHAR"
+            if self.read(f"SELECT 1 FROM {self.relation} WHERE {a} IS DISTINCT FROM {b} LIMIT 1").num_rows:
                 raise UserError(
                     f"{self.name} has two columns {name!r} ({role}) that differ; rename one of them."
                 )
-        if _NO_CLASS.match(self.columns[name]):
-            raise UserError(
-                f"{self.name}: the column {name!r} ({role}) holds {self.columns[name].lower()}, no plain values."
-            )
 
     def holds_numbers(self, name: str) -> bool:
-        """Return whether there is such a column and it is one of numbers."""
-        return name in self.columns and _NUMBER.match(self.columns[name]) is not None
+        """Return whether there is such a column and all its values are numbers."""
+        if name not in self.columns:
+            return False
+        if _NUMBER.match(self.columns[name]):
+            return True
+        return self.columns[name] == "VARCHAR" and self.numbers([name])[name].strange == 0
+
+    def numbers(self, names: Sequence[str]) -> dict[str, Numbers]:
+        """Return what the values of some columns are as numbers, all in one pass."""
+        wanted = [n for n in names if n not in self._numbers]
+        if wanted:
+            measures = []
+            for i, name in enumerate(wanted):
+                c, x = self.column(name), self.as_number(name)
+                known = f"({x} IS NOT NULL AND NOT isnan({x}))"
+                measures += [
+                    f"count(*) FILTER (WHERE {c} IS NOT NULL AND {x} IS NULL) AS strange{i}",
+                    f"count(*) FILTER (WHERE NOT {known}) AS missing{i}",
+                    f"min({x}) FILTER (WHERE {known}) AS low{i}",
+                    f"max({x}) FILTER (WHERE {known}) AS high{i}",
+                    f"count(*) FILTER (WHERE {known} AND ({x} < {-SLACK!r} OR {x} > {1 + SLACK!r})) AS outside{i}",
+                ]
+            found = self.read(
+                f"SELECT count(*) AS n, {', '.join(measures)} FROM {self.relation}"
+            ).to_pylist()[0]
+            for i, name in enumerate(wanted):
+                self._numbers[name] = Numbers(
+                    found[f"strange{i}"],
+                    found[f"missing{i}"],
+                    found[f"low{i}"],
+                    found[f"high{i}"],
+                    found[f"outside{i}"],
+                    found["n"],
+                )
+        return {n: self._numbers[n] for n in names}
+
+    def as_number(self, name: str) -> str:
+        """Return SQL for a column's values as DOUBLE; text that is not a number becomes NULL."""
+        column = self.column(name)
+        if self.columns[name] != "VARCHAR":
+            return f"{column}::DOUBLE"
+        # DuckDB reads 18_24 as 1824.
+        return f"TRY_CAST(CASE WHEN contains({column}, '_') THEN NULL ELSE {column} END AS DOUBLE)"
 
     def repeats(self, name: str, rows: int = 1_000_000) -> bool:
         """Return whether a value stands twice among the first rows of a column; a look, not a scan of everything."""
-        some = f"(SELECT {quote(name)} AS v FROM {self.relation} LIMIT {rows})"
+        some = f"(SELECT {self.column(name)} AS v FROM {self.relation} LIMIT {rows})"
         query = f"SELECT 1 FROM {some} WHERE v IS NOT NULL GROUP BY v HAVING count(*) > 1 LIMIT 1"
         return bool(self.read(query).num_rows)
 
     def varies(self, name: str) -> bool:
         """Return whether a column has more than one value."""
-        column = quote(name)
+        column = self.column(name)
         found = self.read(f"SELECT min({column}) IS DISTINCT FROM max({column}) AS v FROM {self.relation}")
         return bool(found["v"][0].as_py())
 
     def number(self, name: str, role: str) -> None:
         """Raise UserError unless the column is there and holds numbers."""
         self.require(name, role)
-        if not self.holds_numbers(name):
+        kind = self.columns[name]
+        if _NUMBER.match(kind):
+            return
+        if kind != "VARCHAR":
             raise UserError(
-                f"{self.name}: the column {name!r} ({role}) is no number ({self.columns[name].lower()})."
+                f"{self.name}: the column {name!r} ({role}) must hold numbers, not {kind.lower()}."
+            )
+        if self.numbers([name])[name].strange:
+            self.refuse_repeated_header()
+            c, x = self.column(name), self.as_number(name)
+            first = self.read(
+                f"SELECT r, v FROM (SELECT row_number() OVER () AS r, {c} AS v, {x} AS x FROM {self.relation}) "
+                "WHERE v IS NOT NULL AND x IS NULL LIMIT 1"
+            ).to_pylist()[0]
+            raise UserError(
+                f"{self.name}: the column {name!r} ({role}) must hold numbers, but row {first['r']:,} has {first['v']!r}; "
+                "correct it, and leave missing values empty."
+            )
+
+    def refuse_repeated_header(self) -> None:
+        """Raise UserError where a row holds the names of the columns: two files with headers, one below the other."""
+        names = [name for name, places in self._places.items() for _ in places]
+        for path in self.paths:
+            if is_text(path) and (line := repeated_header(path, header(path)[1])):
+                raise UserError(
+                    f"{path}, line {line}: the header is repeated in the middle of the table; delete this line, or give "
+                    "the files that were joined one by one (--merge)."
+                )
+        plain = [n for n in names if self.columns[n] == "VARCHAR"]
+        if not plain:
+            return
+        listed = ", ".join(self.column(n) for n in dict.fromkeys(plain))
+        inside = " AND ".join(
+            f"{self.column(n)} IN ({', '.join(map(text, names))})" for n in dict.fromkeys(plain)
+        )
+        rows = f"(SELECT row_number() OVER () AS r, {listed} FROM {self.relation})"
+        found = self.read(f"SELECT * FROM {rows} WHERE {inside} LIMIT 1").to_pylist()
+        if found and len(set(map(str, found[0].values()))) == len(found[0]):
+            raise UserError(
+                f"{self.name}, row {found[0]['r']:,}: the header is repeated in the middle of the table; delete this row."
             )
 
     def count(
@@ -216,11 +386,12 @@ class Source:
         bins
             Column → edges that cut its numbers into groups; a value equal to an edge is above it.
         """
-        wanted = [self.binned(c, bins[c]) if bins and c in bins else quote(c) for c in columns]
+        wanted = [self.binned(c, bins[c]) if bins and c in bins else self.column(c) for c in columns]
         wanted += [self._decided(m, d) for m, d in decisions.items()]
         select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(wanted))
+        measures = self._measures(weight)
         # Sorted, so that sums are added in one order and the audit is the same to the last digit for any number of threads.
-        query = f"SELECT {select}, {self._measures(weight)} FROM {self.relation} GROUP BY ALL ORDER BY ALL"
+        query = f"SELECT {select}, {measures} FROM {self.relation} GROUP BY ALL ORDER BY ALL"
         return counted(self.read(query), self.name, columns, decisions, weight)
 
     def _measures(self, weight: str | None) -> str:
@@ -230,15 +401,15 @@ class Source:
                 raise UserError(f"{self.name} holds cells without weights; export them with --weight.")
             for name in (ROWS, WEIGHT, WEIGHT_SQUARES)[: 3 if weight is not None else 1]:
                 self.number(name, "of a table of cells")
-            n = f"sum({quote(ROWS)})::DOUBLE"
+            n = f"sum({self.as_number(ROWS)})::DOUBLE"
             if weight is not None:
-                w, ww = (f"sum({quote(c)})::DOUBLE" for c in (WEIGHT, WEIGHT_SQUARES))
+                w, ww = (f"sum({self.as_number(c)})::DOUBLE" for c in (WEIGHT, WEIGHT_SQUARES))
                 return f"{n} AS n, {w} AS w, {ww} AS ww, 0 AS bad"
             return f"{n} AS n"
         if weight is None:
             return "count(*)::DOUBLE AS n"
         self.number(weight, "the weight")
-        c = f"{quote(weight)}::DOUBLE"
+        c = self.as_number(weight)
         bad = f"{c} IS NULL OR isnan({c}) OR isinf({c}) OR {c} < 0"
         return (
             f"count(*)::DOUBLE AS n, sum({c}) AS w, sum({c} * {c}) AS ww, "
@@ -247,7 +418,7 @@ class Source:
 
     def binned(self, name: str, edges: Sequence[float]) -> str:
         self.number(name, "cut into bins")
-        column, names = f"{quote(name)}::DOUBLE", bin_names(edges)
+        column, names = self.as_number(name), bin_names(edges)
         below = " ".join(
             f"WHEN {column} < {float(e)!r} THEN {text(n)}" for e, n in zip(edges, names, strict=False)
         )
@@ -257,22 +428,18 @@ class Source:
         if decision.among:
             return self._largest(model, decision.among)
         self.require(decision.column, f"model {model!r}")
-        column = quote(decision.column)
         if not decision.sign:
-            return column
+            return self.column(decision.column)
+        self.number(decision.column, f"what decides for model {model!r}")
         sign = "=" if decision.sign == "==" else decision.sign
-        kind = self.columns[decision.column]
-        if not _NUMBER.match(kind):
-            raise UserError(
-                f"{self.name}: column {decision.column!r} is no number ({kind.lower()}), so it cannot be held against one."
-            )
+        x = self.as_number(decision.column)
         # NaN compares as the largest number in SQL: it would silently become a positive prediction.
-        return f"CASE WHEN isnan({column}::DOUBLE) THEN NULL ELSE ({column} {sign} {decision.number!r}) END"
+        return f"CASE WHEN isnan({x}) THEN NULL ELSE ({x} {sign} {decision.number!r}) END"
 
     def _largest(self, model: str, columns: Sequence[str]) -> str:
         for name in columns:
             self.number(name, f"a score of model {model!r}")
-        scores = [f"{quote(c)}::DOUBLE" for c in columns]
+        scores = [self.as_number(c) for c in columns]
         unknown = " OR ".join(f"{s} IS NULL OR isnan({s})" for s in scores)
         names = ", ".join(text(c.removeprefix(f"{model}.score.")) for c in columns)
         among = ", ".join(scores)
@@ -284,13 +451,54 @@ class Source:
         """Return the answer as an Arrow table."""
         import duckdb
 
+        if self._stale:
+            for i, frame in enumerate(self._frames):
+                self._connection.register(f"f{i}", frame.arrow())
+            self._stale = False
         try:
             return self._connection.sql(query).to_arrow_table()
         except duckdb.Error as error:
-            if "sniffing" in str(error):
-                for path in self._paths:
+            if any(word in str(error) for word in ("CSV", "sniffing")):
+                for path in self.paths:
                     refuse_uneven(path)
             raise UserError(refusal(self.name, str(error))) from None
+
+
+def arrow_schema(table: Any) -> Any:
+    """Return the schema of a table of pyarrow, None for all else."""
+    return table.schema if type(table).__module__.startswith("pyarrow") else None
+
+
+def is_number(kind: str) -> bool:
+    """Tell whether a type in DuckDB's words is one of numbers."""
+    return _NUMBER.match(kind) is not None
+
+
+def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Return each name with how often it stood before, so that two columns of one name are two."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, -1) + 1
+        out.append((name, seen[name]))
+    return out
+
+
+def _common(kinds: set[str]) -> str:
+    """Return the type of a column that tables hold in these types: numbers stay numbers, all else becomes text."""
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    if any(_NO_CLASS.match(k) for k in kinds):
+        return next(k for k in sorted(kinds) if _NO_CLASS.match(k))
+    return "DOUBLE" if all(_NUMBER.match(k) for k in kinds) else "VARCHAR"
+
+
+def _cast(column: str, kind: str, whole: str) -> str:
+    if kind == whole or _NO_CLASS.match(whole):
+        return column if kind == whole else "NULL"
+    if kind == "BOOLEAN":  # as pandas writes it
+        return f"CASE WHEN {column} THEN 'True' WHEN NOT {column} THEN 'False' END"
+    return f"{column}::{whole}"
 
 
 def counted(
@@ -303,7 +511,7 @@ def counted(
         bad = int(np.sum(numbers(table["bad"])))
         if bad:
             raise UserError(
-                f"{name}: the weight {weight!r} is missing, negative or no number in {bad:,} rows; mend them."
+                f"{name}: the weight {weight!r} is missing, negative or not a number in {bad:,} rows; correct them."
             )
     found = [encode(table[f"k{i}"]) for i in range(len(columns) + len(decisions))]
     measures = ("n", "n", "n") if weight is None else ("n", "w", "ww")
@@ -332,7 +540,19 @@ def encode(column: Any) -> Encoded:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     coded = pc.dictionary_encode(array, null_encoding="encode")
-    return Encoded(coded.dictionary.to_pylist(), np.asarray(_values(coded.indices), dtype=np.int64))
+    return Encoded(_listed(coded.dictionary), np.asarray(_values(coded.indices), dtype=np.int64))
+
+
+def _listed(values: Any) -> list[Any]:
+    """Return Arrow values as Python's, with the spelling of their own type."""
+    import pyarrow as pa
+
+    if str(values.type) in ("float", "halffloat"):  # as doubles they would have digits that nobody wrote
+        return [None if v is None else np.float32(v) for v in values.to_pylist()]
+    try:
+        return list(values.to_pylist())
+    except (ValueError, OverflowError, pa.ArrowException):  # dates that Python does not have
+        return list(values.cast(pa.string()).to_pylist())
 
 
 def numbers(column: Any) -> np.ndarray:

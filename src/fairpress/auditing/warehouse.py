@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from fairpress.auditing.source import Counted, Decision, Source, counted
+from fairpress.auditing.source import SLACK, Counted, Decision, Numbers, Source, counted, is_number
 from fairpress.core.addresses import said, secrets_of, shown
 from fairpress.core.errors import UserError
 from fairpress.datasets.groups import bin_names
@@ -45,14 +45,62 @@ class WarehouseSource(Source):
     """
 
     def __init__(self, table: Any) -> None:
-        self.relation, self._paths, self._table = "", [], None
+        self.relation, self.paths = "", []
+        self._places: dict[str, list[int]] = {}
         self._secrets = secrets_of(table) if isinstance(table, str) else ()
         self.name = shown(table) if isinstance(table, str) else _name(table)
         self._expression = _open(table, self.name) if isinstance(table, str) else table
         self.columns = {name: _kind(kind) for name, kind in self._expression.schema().items()}
 
-    def runs(self) -> dict[str, dict[str, Any]]:
-        return {}
+    def column(self, name: str) -> str:
+        return name
+
+    def metadata(self, key: bytes) -> list[tuple[str, bytes]]:
+        return []
+
+    def refuse_repeated_header(self) -> None:
+        """Nothing: tables of a database have no header line."""
+
+    def number(self, name: str, role: str) -> None:
+        self.require(name, role)
+        if not self.holds_numbers(name):
+            raise UserError(
+                f"{self.name}: the column {name!r} ({role}) must hold numbers, not {self.columns[name].lower()}."
+            )
+
+    def holds_numbers(self, name: str) -> bool:
+        return name in self.columns and is_number(self.columns[name])
+
+    def numbers(self, names: Sequence[str]) -> dict[str, Numbers]:
+        import ibis
+
+        if not names:
+            return {}
+        table = self._expression
+        measures: dict[str, Any] = {}
+        for i, name in enumerate(names):
+            x = table[name].cast("float64")
+            known = x.notnull() & ~x.isnan()
+            y = ibis.ifelse(known, x, ibis.null("float64"))
+            outside = known & ((x < -SLACK) | (x > 1 + SLACK))
+            measures |= {
+                f"missing{i}": ibis.ifelse(known, 0, 1).sum(),
+                f"low{i}": y.min(),
+                f"high{i}": y.max(),
+                f"outside{i}": ibis.ifelse(outside, 1, 0).sum(),
+            }
+        found = self._read(table.aggregate(n=table.count(), **measures)).to_pylist()[0]
+        return {
+            name: Numbers(
+                0,
+                found[f"missing{i}"] or 0,
+                found[f"low{i}"],
+                found[f"high{i}"],
+                found[f"outside{i}"] or 0,
+                found["n"],
+            )
+            for i, name in enumerate(names)
+        }
 
     @property
     def scored(self) -> bool:

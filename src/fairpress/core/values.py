@@ -42,9 +42,10 @@ def spelling(value: Any) -> str | None:
     if isinstance(value, (float, Decimal)):
         return None if math.isnan(value) else str(value)
     text = str(value)
-    if isinstance(value, datetime.datetime):  # a day without a time is written as one
-        return text.removesuffix(" 00:00:00")
-    return None if text in ("NaT", "<NA>", "nan", "") else text
+    if text in ("NaT", "<NA>", "nan", ""):  # NaT is a datetime too
+        return None
+    # A day without a time is written as one.
+    return text.removesuffix(" 00:00:00") if isinstance(value, datetime.datetime) else text
 
 
 def class_key(text: str) -> str | float:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fairpress.auditing.coding import text_of
 from fairpress.auditing.rows_needed import rows_needed
 from fairpress.auditing.sentences import group_name
 from fairpress.auditing.verdict import JUDGED_BINARY, JUDGED_MULTICLASS
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.values import spelling
 from fairpress.datasets.base import Dataset
 from fairpress.mitigation.groups import keys_of, parse_by, rows_of
 from fairpress.searching.bounds import EVERYBODY, Asked
@@ -123,6 +123,6 @@ def _counted(
         if metric in ("tpr", "fpr") and positive is not None:
             yes = labels == dataset.task.classes.index(positive)
             labels = labels[yes if metric == "tpr" else ~yes]
-        texts = (str(text_of(value)) for value in key)
+        texts = (str(spelling(value)) for value in key)
         found[group_name(dict(zip(names, texts, strict=True)))] = float(len(labels))
     return found

@@ -1,0 +1,269 @@
+"""Tables in memory: pandas, polars, pyarrow and dicts, column by column as Arrow; whatever is in them keeps its spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fairpress.core.errors import UserError
+from fairpress.core.values import spelling
+
+NESTED = "NESTED"
+_HEAD = 1000
+
+
+class Frame:
+    """A table in memory whose columns become Arrow arrays when they are asked for.
+
+    Attributes
+    ----------
+    names
+        Of its columns, as text; two may be equal.
+    rows
+        How many it has.
+    """
+
+    def __init__(self, table: Any) -> None:
+        self.names, self.rows, self._column = _opened(table)
+        self._loaded: dict[int, Any] = {}
+
+    def kind(self, position: int) -> str:
+        """Return the type of a column in DuckDB's words, by its first values; `NESTED` for lists and the like."""
+        import pyarrow as pa
+
+        try:
+            kind = plain(self._column(position, _HEAD), self.names[position]).type
+        except UserError:
+            return NESTED
+        if pa.types.is_boolean(kind):
+            return "BOOLEAN"
+        if pa.types.is_integer(kind):
+            return "BIGINT"
+        if pa.types.is_floating(kind):
+            return "DOUBLE"
+        if pa.types.is_decimal(kind):
+            return "DECIMAL"
+        if pa.types.is_temporal(kind):
+            return "TIMESTAMP"
+        return "VARCHAR"
+
+    def load(self, position: int) -> bool:
+        """Make a column ready to be read; return whether it was not."""
+        if position in self._loaded:
+            return False
+        self._loaded[position] = plain(self._column(position, None), self.names[position])
+        return True
+
+    def arrow(self) -> Any:
+        """Return the loaded columns as a table with names ``c0``, ``c1`` …; at least the number of rows is right."""
+        import pyarrow as pa
+
+        loaded = {f"c{i}": column for i, column in self._loaded.items()}
+        return pa.table(loaded or {"rows": pa.nulls(self.rows, pa.int8())})
+
+
+def _opened(table: Any) -> tuple[list[str], int, Callable[[int, int | None], Any]]:
+    """Return names, number of rows, and what gives a column (its first values), not yet in Arrow."""
+    kind = f"{type(table).__module__.partition('.')[0]}.{type(table).__name__}"
+    if kind == "pandas.DataFrame":
+        return [_name(c) for c in table.columns], len(table), lambda i, n: table.iloc[:n, i]
+    if kind in ("polars.DataFrame", "polars.LazyFrame"):
+        whole = table.collect() if kind.endswith("LazyFrame") else table
+        return list(whole.columns), len(whole), lambda i, n: whole.to_series(i)[:n]
+    if kind in ("pyarrow.Table", "pyarrow.RecordBatch"):
+        return list(table.column_names), table.num_rows, lambda i, n: table.column(i).slice(0, n)
+    if isinstance(table, Mapping):
+        return _of_mapping(table)
+    raise UserError(
+        f"cannot audit a {kind}; bring a pandas, polars or pyarrow frame, or a path to Parquet or CSV."
+    )
+
+
+def _name(column: Any) -> str:
+    """Return the name of a pandas column as text; of several levels those that are not empty."""
+    if isinstance(column, tuple) and sum(part != "" for part in column) == 1:
+        return str(next(part for part in column if part != ""))
+    return str(column)
+
+
+def _of_mapping(table: Mapping[Any, Any]) -> tuple[list[str], int, Callable[[int, int | None], Any]]:
+    names, columns = [str(n) for n in table], list(table.values())
+    lengths = {}
+    for name, column in zip(names, columns, strict=True):
+        if isinstance(column, (str, bytes, Mapping)) or not hasattr(column, "__len__"):
+            raise UserError(
+                f"the column {name!r} holds one value and not one per row; bring a list or an array."
+            )
+        if getattr(column, "ndim", 1) != 1:
+            raise UserError(
+                f"the column {name!r} is not a single column of values; bring a list or a flat array."
+            )
+        lengths[name] = len(column)
+    if len(set(lengths.values())) > 1:
+        a, b = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+        raise UserError(
+            f"the column {a!r} has {lengths[a]:,} values and {b!r} {lengths[b]:,}; a table needs one of each per row."
+        )
+    return names, next(iter(lengths.values()), 0), lambda i, n: columns[i][:n]
+
+
+def plain(column: Any, name: str) -> Any:
+    """Return a column as an Arrow array that DuckDB reads, each value spelled as it is written in a CSV file.
+
+    Raises UserError for lists, dicts and other values that are not plain.
+    """
+    import pyarrow as pa
+
+    try:
+        found = _arrow(column)
+        return _readable(found, name)
+    except UserError:
+        raise
+    except (pa.ArrowException, ValueError, TypeError, OverflowError, NotImplementedError, AttributeError):
+        return _spelled(column, name)
+    except Exception as error:  # a frame's own: polars panics on some types
+        raise UserError(
+            f"the column {name!r} cannot be read ({type(error).__name__}); write it as plain text or numbers."
+        ) from None
+
+
+def _arrow(column: Any) -> Any:
+    import pyarrow as pa
+
+    kind = f"{type(column).__module__.partition('.')[0]}.{type(column).__name__}"
+    if kind.startswith("pyarrow."):
+        return column
+    if kind == "polars.Series":
+        if str(column.dtype) in ("Object", "Unknown"):
+            raise TypeError
+        return column.to_arrow()
+    if kind.startswith("pandas."):
+        return _of_pandas(column)
+    if isinstance(column, np.ndarray):
+        if column.dtype.kind in "Omc":
+            return _of_objects(column.tolist() if column.dtype.kind == "O" else column)
+        return pa.array(_known_width(column), from_pandas=True)
+    return _of_objects(column)
+
+
+def _of_pandas(column: Any) -> Any:
+    import pyarrow as pa
+
+    dtype = str(column.dtype)
+    if dtype == "category":
+        names = [spelling(c) for c in column.cat.categories]
+        codes = np.asarray(column.cat.codes)
+        known = [n for n in dict.fromkeys(names) if n is not None]
+        at = {n: i for i, n in enumerate(known)}
+        lookup = np.array([-1 if n is None else at[n] for n in names] + [-1], dtype=np.int32)
+        index = lookup[codes]
+        indices = pa.array(np.maximum(index, 0), mask=index < 0)
+        return pa.DictionaryArray.from_arrays(indices, pa.array(known, pa.string()))
+    if dtype.startswith("Sparse"):
+        return _arrow(column.sparse.to_dense())
+    if dtype == "object":
+        return _of_objects(column)
+    if dtype.startswith(("period", "interval", "timedelta", "datetime", "complex")):
+        raise TypeError  # spelled one by one
+    values = _known_width(column.to_numpy()) if isinstance(column.dtype, np.dtype) else column
+    return pa.array(values, from_pandas=True)
+
+
+def _known_width(values: np.ndarray) -> np.ndarray:
+    """Return floats in a precision that DuckDB has."""
+    if values.dtype == np.float16:
+        return values.astype(np.float32)
+    return values.astype(np.float64) if values.dtype == np.longdouble else values
+
+
+def _of_objects(values: Any) -> Any:
+    """Return values of any types: texts as they are, values of one number type as such; else each is spelled."""
+    import pyarrow as pa
+
+    kinds = {type(v) for v in values if v is not None}
+    if kinds <= {str}:
+        return pa.array(values, pa.string(), from_pandas=True)
+    if kinds in ({bool}, {int}, {float}):
+        return pa.array(values, from_pandas=True)
+    raise TypeError
+
+
+def _readable(array: Any, name: str) -> Any:
+    """Return an Arrow array in a type that DuckDB counts, and that comes back with its spelling."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = array.type
+    t = pa.types
+    if t.is_run_end_encoded(kind):
+        whole = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        return _readable(pc.run_end_decode(whole), name)
+    if isinstance(kind, pa.BaseExtensionType):
+        if "uuid" in str(kind) or "period" in str(kind) or "interval" in str(kind):
+            raise TypeError
+        storage = array.storage if isinstance(array, pa.ExtensionArray) else array.cast(kind.storage_type)
+        return _readable(storage, name)
+    if t.is_nested(kind) or t.is_binary(kind) or t.is_large_binary(kind) or t.is_fixed_size_binary(kind):
+        raise UserError(f"the column {name!r} holds {kind}, not plain values; write it as text or numbers.")
+    if t.is_dictionary(kind):
+        inner = kind.value_type
+        if not (t.is_string(inner) or t.is_large_string(inner)):
+            return _readable(array.cast(inner), name)
+        return array
+    if t.is_null(kind) or str(kind) == "string_view":
+        return array.cast(pa.string())
+    if t.is_float16(kind):
+        return array.cast(pa.float32())
+    if t.is_decimal256(kind):
+        return array.cast(pa.string())
+    if t.is_time(kind) or t.is_duration(kind) or t.is_interval(kind) or "binary_view" in str(kind):
+        raise TypeError
+    return array
+
+
+def _nameless(value: Any) -> bool:
+    """Tell whether a value's text is only its place in memory."""
+    kind: Any = type(value)
+    return bool(kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__)
+
+
+def _spelled(column: Any, name: str) -> Any:
+    """Return a column as text, value by value."""
+    import pyarrow as pa
+
+    values: Sequence[Any]
+    try:
+        if type(column).__module__.startswith("pyarrow"):
+            values = column.to_pylist()
+        elif hasattr(column, "to_list"):
+            values = column.to_list()
+        else:
+            values = list(column)
+        known: dict[Any, str | None] = {}
+        out = []
+        for value in values:
+            key = (type(value), value)
+            if isinstance(value, (list, tuple, dict, set, np.ndarray)):
+                raise UserError(
+                    f"the column {name!r} holds a {type(value).__name__}, not plain values; write it as text or numbers."
+                )
+            if _nameless(value):
+                raise UserError(
+                    f"the column {name!r} holds objects ({type(value).__name__}), not plain values; write it as text or "
+                    "numbers."
+                )
+            if key not in known:
+                known[key] = spelling(value)
+            out.append(known[key])
+        return pa.array(out, pa.string())
+    except UserError:
+        raise
+    except Exception as error:  # unhashable values, dates that Python does not have, …
+        try:
+            return column.cast(pa.string())
+        except Exception:
+            raise UserError(
+                f"the column {name!r} cannot be read ({type(error).__name__}); write it as plain text or numbers."
+            ) from None

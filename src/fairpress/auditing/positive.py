@@ -1,0 +1,125 @@
+"""Which class is the positive one: the rule, in one place, for tables of decisions, of scores and of cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.values import class_key, named_positive, resolve
+
+TASK = b"fairpress.task"
+"""Metadata of a predictions table or of cells: JSON, ``{"label": …, "classes": […], "positive": class or null}``."""
+
+Origin = Literal["option", "table", "name", "order"]
+_OPPOSITES = (0.0, -1.0)
+
+
+@dataclass(frozen=True)
+class Positive:
+    """The positive class and what decided it.
+
+    `origin`: ``"option"`` (``--positive``), ``"table"`` (the metadata that `predict` writes), ``"name"`` (it is called yes
+    or 1), ``"order"`` (the last of two in alphabetical order); None where there is no positive class.
+    """
+
+    name: str | None
+    origin: Origin | None = None
+
+    def doubtful(self, classes: Sequence[str]) -> bool:
+        """Tell whether it is only a convention: by alphabetical order, or the 1 of 1 and 2."""
+        if self.origin == "name" and self.name is not None and class_key(self.name) == 1.0:
+            numbers = [class_key(c) for c in classes if c != self.name]
+            return any(isinstance(n, float) and n not in _OPPOSITES for n in numbers)
+        return self.origin == "order"
+
+
+def choose(classes: Sequence[str], option: Any, recorded: str | None, label: str, where: str) -> Positive:
+    """Return the positive class of a label.
+
+    Parameters
+    ----------
+    option
+        What the user named, if anything.
+    recorded
+        What the table's metadata names.
+
+    Raises
+    ------
+    UserError
+        The option is not a class of the label.
+    """
+    if option is not None:
+        wanted = resolve(option, classes)
+        if wanted is None:
+            raise UserError(
+                f"{where}: {str(option)!r} is not a value of {label!r}." + did_you_mean(str(option), classes)
+            )
+        return Positive(wanted, "option")
+    known = None if recorded is None else resolve(recorded, classes)
+    if known is not None:
+        return Positive(known, "table")
+    if len(classes) != 2:
+        return Positive(None)
+    named = named_positive(classes)
+    return Positive(named, "name") if named is not None else Positive(classes[1], "order")
+
+
+def ask(positive: Positive, classes: Sequence[str], columns: Iterable[str], where: str) -> None:
+    """Raise UserError where scores alone decide and only a convention says which class they speak of."""
+    if not positive.doubtful(classes):
+        return
+    first, *_ = columns
+    raise UserError(
+        f"{where}: the column {first!r} holds scores, and nothing says whether they are of {classes[0]!r} or "
+        f"{classes[1]!r}; name the class that high scores stand for: --positive {classes[0]!r} or --positive {classes[1]!r}."
+    )
+
+
+def task_metadata(label: str, classes: Sequence[str], positive: str | None) -> dict[str, str]:
+    """Return the metadata entry that records a task."""
+    value = json.dumps({"label": label, "classes": list(classes), "positive": positive})
+    return {TASK.decode(): value}
+
+
+def recorded_positive(metadata: Sequence[tuple[str, bytes]]) -> str | None:
+    """Return the positive class that tables record (table → bytes of its metadata), None where none does.
+
+    Raises UserError where two tables record different ones.
+    """
+    found: dict[str, str] = {}
+    for where, value in metadata:
+        try:
+            task = json.loads(value)
+        except ValueError:
+            continue
+        name = task.get("positive") if isinstance(task, Mapping) else None
+        if not isinstance(name, (str, int, float)):
+            continue
+        text = str(name)
+        other = next((o for o in found if class_key(o) != class_key(text)), None)
+        if other is not None:
+            raise UserError(
+                f"the positive class is {other!r} in {found[other]} and {text!r} in {where}; name the one that the audit "
+                "is about with --positive."
+            )
+        found.setdefault(text, where)
+    return next(iter(found), None)
+
+
+def sentence(positive: Positive, classes: Sequence[str]) -> str | None:
+    """Return what an audit says of a positive class that is only a convention."""
+    if positive.name is None or not positive.doubtful(classes):
+        return None
+    other = next(c for c in classes if c != positive.name)
+    why = (
+        "because it is the last in alphabetical order"
+        if positive.origin == "order"
+        else "because of its name"
+    )
+    return (
+        f"The positive class is {positive.name!r}, chosen {why}: TPR is the share of {positive.name!r} found, and selected "
+        f"means predicted {positive.name!r}. For the other class: --positive {other!r}."
+    )
