@@ -24,7 +24,7 @@ from fairpress.compression.prepared import Prepared, prepare
 from fairpress.compression.scheme import Scheme
 from fairpress.compression.template import Template, make_template
 from fairpress.compression.values import check_values
-from fairpress.models.export import Merged, keeping_names
+from fairpress.models.export import keeping_names
 from fairpress.models.graph import Fold, fold_graph, fold_state, folds, trace
 from fairpress.models.registry import build
 
@@ -133,12 +133,9 @@ class Engine:
         }
 
     def float_template(self, state: Mapping[str, Tensor]) -> onnx.ModelProto:
-        """Return the folded graph in float, each tensor under the name it has in `state`; exported once.
-
-        Raises `models.export.Merged` where the exporter made one constant of several weights.
-        """
+        """Return the folded graph in float, each tensor under the name it has in `state`; exported once."""
         if self._floats is None:
-            self._floats = keeping_names(self.folded, state, self.example, turn=True)
+            self._floats = keeping_names(self.folded, state, self.example)
         return self._floats
 
     def _template(self, prepared: Prepared, made: Calibrated) -> Template:
@@ -148,10 +145,7 @@ class Engine:
             # PT2E knows one width a layer; which integers a file holds is no matter of its template.
             prepared = self.prepare(Scheme(8, bool(prepared.activations), keep=prepared.kept))
         if kind not in self._templates:
-            try:
-                self._templates[kind] = make_template(prepared, made.state, self.example)
-            except Merged:
-                return make_template(prepared, made.state, self.example, for_all=False)
+            self._templates[kind] = make_template(prepared, made.state, self.example)
         return self._templates[kind]
 
 

@@ -27,7 +27,8 @@ with quiet():  # torchao registers its enums in a way that torch will not need i
 class Layer:
     """A layer whose weight becomes integers: names of weight and fake-quantize module, width, largest integer, shape.
 
-    Of its output channels, `preserved` have 8 bits instead: which, a network's state says (`tops`).
+    Of its output channels, `preserved` have 8 bits instead: which, a network's state says (`tops`). A layer may run several
+    times: `uses`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Layer:
     top: int
     shape: tuple[int, ...]
     preserved: int = 0
+    uses: int = 1
 
     def tops(self, state: Mapping[str, Tensor]) -> int | Tensor:
         """Return the largest integer, or that of every channel [channels] ([networks, channels] of a stack)."""
@@ -116,7 +118,8 @@ def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
             count = scheme.preserved(len(tensor), bits)
             module.size(tensor, own_tops=count > 0)
             shape = tuple(tensor.shape)
-            found[name] = Layer(name, weight, str(node.target), bits, scheme.top(bits), shape, count)
+            uses = len(node.users)
+            found[name] = Layer(name, weight, str(node.target), bits, scheme.top(bits), shape, count, uses)
     if scheme.preserve and not any(layer.preserved for layer in found.values()):
         raise UserError(
             f"preserve={scheme.preserve:g} preserves no channel: no layer below {PRESERVED_BITS} bits has enough of them; "

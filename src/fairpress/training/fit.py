@@ -18,6 +18,8 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.training.fairness import Constrained
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fairpress.models.registry import Architecture
     from fairpress.training.loop import Data
 
@@ -121,7 +123,8 @@ def fit(
     classes = len(task.classes)
     made = train_together(architecture, train, validation, classes, seeds, config, where, progress, objective)
     key = (architecture, classes)
-    files = export_many(made.module, [n.state for n in made.networks], train[0].inputs[:2], key)
+    held = [rows_to_hold(d) for d in datasets]
+    files = export_many(made.module, [n.state for n in made.networks], train[0].inputs[:2], key, held)
     out = []
     for dataset, seed, network, file in zip(datasets, seeds, made.networks, files, strict=True):
         card = ModelCard(
@@ -198,6 +201,13 @@ def tensors(dataset: Dataset, part: Part) -> Data:
         return Data(Selected(dataset.inputs, index), torch.from_numpy(dataset.labels[index]))
     rows = dataset.part(part)
     return Data(torch.from_numpy(np.ascontiguousarray(rows.inputs)).float(), torch.from_numpy(rows.labels))
+
+
+def rows_to_hold(dataset: Dataset) -> Tensor:
+    """Return rows on which files are held against their networks: of the calibration part, or of the training part."""
+    from fairpress.models.faithful import some
+
+    return some(tensors(dataset, "calibration" if len(dataset.index("calibration")) else "train").inputs)
 
 
 def check_trainable(dataset: Dataset) -> None:

@@ -31,6 +31,7 @@ class QuantizeDynamic(Rewrite):
         from fairpress.compression.dynamic_file import integer_layers, multiply_integers
         from fairpress.compression.float_file import agreement, chosen_layers, float_model
         from fairpress.compression.ranges import weight_scales
+        from fairpress.models.graph import layer_name, weighted
         from fairpress.runtime.pack import finish
 
         state = engine.fold(network.state)
@@ -46,11 +47,12 @@ class QuantizeDynamic(Rewrite):
             check_zeros(layer, integers.numpy(), weight)
             multiply_integers(model, f"{layer}.weight", integers.numpy(), scale.numpy())
         data = finish(model)
+        uses = sum(layer_name(node) in chosen for node in weighted(engine.folded))  # a layer may run twice
         kept = dict.fromkeys([*convolutions, *self.keep], 32)
         details = {
             "bits": {**dict.fromkeys(chosen, 8), **kept},
             "activation_ranges": "of each call: a row's answer can depend on the rows run beside it",
-            "integer_kernels": integer_layers(data, len(chosen)),
+            "integer_kernels": integer_layers(data, uses),
         }
         return data, {**details, **agreement(data, engine, state, rows)}
 
