@@ -9,13 +9,14 @@ from torch.fx import GraphModule
 
 from fairpress.compression.quantizer import layers
 from fairpress.core.errors import UserError
+from fairpress.models.graph import stored_weight
 
 LEAST = 0.1  # share of weights that can become integers, below which a recipe that quantizes is refused
 
 
 def float_layers(graph: GraphModule, chosen: Collection[str]) -> dict[str, int]:
     """Return the layers with weights (of two dimensions or more) that are not `chosen`, and how many weights they have."""
-    own = {f"{name}.weight" for name in chosen}
+    own = set(_weights(graph, chosen))
     read = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr" and node.users}
     found: dict[str, int] = {}
     for name, value in graph.named_parameters():
@@ -27,9 +28,14 @@ def float_layers(graph: GraphModule, chosen: Collection[str]) -> dict[str, int]:
 
 def integer_share(graph: GraphModule, chosen: Collection[str]) -> float:
     """Return the share of weights that are those of `chosen` layers; 0 where there are no weights."""
-    integers = sum(graph.get_parameter(f"{name}.weight").numel() for name in chosen)
+    integers = sum(graph.get_parameter(name).numel() for name in _weights(graph, chosen))
     total = integers + sum(float_layers(graph, chosen).values())
     return integers / total if total else 0.0
+
+
+def _weights(graph: GraphModule, chosen: Collection[str]) -> list[str]:
+    names = dict(graph.named_parameters())
+    return [stored_weight(layer, names) for layer in chosen]
 
 
 def told(graph: GraphModule, chosen: Collection[str]) -> dict[str, Any]:

@@ -49,7 +49,9 @@ def collected(batches: Iterable[Any], trains: bool) -> Dataset:
                 f"{_shape(inputs[0].shape[1:])} ({inputs[0].dtype}); all rows must be of one shape and kind."
             )
         if (len(batch) == 3) != (len(groups) == len(labels)) and labels:
-            raise UserError(f"{where} has {len(batch)} parts, the batches before it had others; name groups in all or none.")
+            raise UserError(
+                f"{where} has {len(batch)} parts, the batches before it had others; name groups in all or none."
+            )
         inputs.append(x)
         labels.append(y)
         if len(batch) == 3:
@@ -58,7 +60,9 @@ def collected(batches: Iterable[Any], trains: bool) -> Dataset:
             break
     rows = sum(map(len, labels))
     if not labels:
-        raise UserError("the loader yields no batch; a generator can be read only once, so pass a new one, or a list.")
+        raise UserError(
+            "the loader yields no batch; a generator can be read only once, so pass a new one, or a list."
+        )
     if rows < LEAST:
         raise UserError(f"the loader has {rows} rows; give at least {LEAST}, better some hundred.")
     return _dataset(np.concatenate(inputs), np.concatenate(labels), groups, trains)
@@ -90,14 +94,18 @@ def _batches(batches: Any) -> Iterator[Any]:
     pair = isinstance(batches, tuple | list) and len(batches) == 2
     if pair and all(isinstance(part, Tensor | np.ndarray) for part in batches):
         raise UserError("data=(x, y) is one batch; put it into a list: data=[(x, y)].")
-    if isinstance(batches, Tensor | np.ndarray | str | Mapping) or not hasattr(type(batches), "__iter__") and not hasattr(
-        type(batches), "__getitem__"
+    if isinstance(batches, Tensor | np.ndarray | str | Mapping) or (
+        not hasattr(type(batches), "__iter__") and not hasattr(type(batches), "__getitem__")
     ):
-        raise UserError(f"data is a dataset or an iterable of batches (x, y), such as a DataLoader; got {_described(batches)}.")
+        raise UserError(
+            f"data is a dataset or an iterable of batches (x, y), such as a DataLoader; got {_described(batches)}."
+        )
     try:
         iterator = iter(batches)
     except TypeError as error:
-        raise UserError(f"data is a dataset or an iterable of batches (x, y); got {_described(batches)}.") from error
+        raise UserError(
+            f"data is a dataset or an iterable of batches (x, y); got {_described(batches)}."
+        ) from error
     number = 0
     while True:
         try:
@@ -150,7 +158,11 @@ def _labels(value: Any, where: str) -> np.ndarray:
         one = bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all())
         raise UserError(
             f"{where} has labels {y.shape}, "
-            + ("one column a class; labels are class indices: pass y.argmax(1)." if one else "labels are class indices [rows].")
+            + (
+                "one column a class; labels are class indices: pass y.argmax(1)."
+                if one
+                else "labels are class indices [rows]."
+            )
         )
     if y.ndim != 1 or y.dtype.kind not in "fiub":
         kind = "text" if y.dtype.kind in "USO" else str(y.dtype)
@@ -160,12 +172,18 @@ def _labels(value: Any, where: str) -> np.ndarray:
         )
     odd = y[~(np.isfinite(y) & (y == np.round(y)))] if y.dtype.kind == "f" else y[:0]
     if len(odd):
-        raise UserError(f"{where} has a label {odd[0]:.3g}; labels are class indices, whole numbers from 0 on.")
+        raise UserError(
+            f"{where} has a label {odd[0]:.3g}; labels are class indices, whole numbers from 0 on."
+        )
     return y.astype(np.int64)
 
 
 def _groups(value: Any, rows: int, where: str) -> np.ndarray:
-    own = _array(value, f"the groups of {where}") if isinstance(value, Tensor | np.ndarray) else np.asarray(value, object)
+    own = (
+        _array(value, f"the groups of {where}")
+        if isinstance(value, Tensor | np.ndarray)
+        else np.asarray(value, object)
+    )
     own = own[:, 0] if own.ndim == 2 and own.shape[1] == 1 else own
     if own.shape != (rows,):
         raise UserError(f"{where} has groups {own.shape} for {rows} rows; name one group for each row.")

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from fairpress.compression.apply import apply_steps, artifact
 from fairpress.compression.checks import untouched
-from fairpress.compression.loader import collected
 from fairpress.compression.in_float import in_float
+from fairpress.compression.loader import collected
 from fairpress.compression.plain_module import plain, unwrapped
 from fairpress.compression.recipes import Recipe
 from fairpress.compression.step import Network, Progress
@@ -126,7 +126,11 @@ def _refuse_many_inputs(module: nn.Module) -> None:
     except (TypeError, ValueError):
         return
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [p.name for p in (*places, *parameters) if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    needed = [
+        p.name
+        for p in (*places, *parameters)
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
     needed = list(dict.fromkeys(needed))
     if len(needed) > 1:
         raise UserError(
@@ -199,7 +203,9 @@ def _called(module: nn.Module, rows: Tensor) -> Any:
         where = "the network" if layer is None else f"layer {layer!r}"
         shape, dtype = "×".join(map(str, rows.shape[1:])), str(rows.dtype).removeprefix("torch.")
         why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"{where} cannot read rows of {shape} numbers ({dtype}): {why}." + _whole(module, rows)) from error
+        raise UserError(
+            f"{where} cannot read rows of {shape} numbers ({dtype}): {why}." + _whole(module, rows)
+        ) from error
 
 
 def _whole(module: nn.Module, rows: Tensor) -> str:
@@ -210,7 +216,9 @@ def _whole(module: nn.Module, rows: Tensor) -> str:
                 module(rows.long())
         except Exception:
             return ""
-        return " It reads whole numbers: pass a module whose forward gives it x.long(), with batches of floats."
+        return (
+            " It reads whole numbers: pass a module whose forward gives it x.long(), with batches of floats."
+        )
     return ""
 
 
@@ -228,7 +236,8 @@ def _several(out: Any) -> str:
             "[2, classes]. Wrap it in a module that does."
         )
     shown = ", ".join(
-        f"{name} {tuple(v.shape)}" if isinstance(v, Tensor) else f"{name} {type(v).__name__}" for name, v in parts[:6]
+        f"{name} {tuple(v.shape)}" if isinstance(v, Tensor) else f"{name} {type(v).__name__}"
+        for name, v in parts[:6]
     )
     fitting = [name for name, v in parts if isinstance(v, Tensor) and v.dim() == 2 and v.shape[0] == 2]
     choice = how.format((fitting or [parts[0][0] if parts else "0"])[0])
@@ -259,12 +268,19 @@ def _with_classes(dataset: Dataset, classes: int, notes: list[str]) -> Dataset:
     if present[0] < 0 or present[-1] >= classes:
         odd, shown = present[-1] if present[-1] >= classes else present[0], ", ".join(map(str, present[:8]))
         if len(present) == classes:
-            how = " Labels are class indices from 0 on: pass their places in the order of the outputs, such as " + (
-                f"y - {present[0]}." if present[-1] - present[0] == classes - 1 and present[0] > 0 else "torch.unique(y, return_inverse=True)[1]."
+            how = (
+                " Labels are class indices from 0 on: pass their places in the order of the outputs, such as "
+                + (
+                    f"y - {present[0]}."
+                    if present[-1] - present[0] == classes - 1 and present[0] > 0
+                    else "torch.unique(y, return_inverse=True)[1]."
+                )
             )
         else:
             how = f" It must have an output for each class; the loader's labels are {shown}."
-        raise UserError(f"the loader has the label {odd}, the network has {classes} outputs (labels 0 … {classes - 1}).{how}")
+        raise UserError(
+            f"the loader has the label {odd}, the network has {classes} outputs (labels 0 … {classes - 1}).{how}"
+        )
     if len(present) < classes:
         shown = ", ".join(map(str, present[:8])) + (", …" if len(present) > 8 else "")
         notes.append(

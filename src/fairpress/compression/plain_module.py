@@ -91,7 +91,9 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 def _inner(module: nn.Module) -> nn.Module | None:
     names = [WRAPPERS[c.__name__] for c in type(module).__mro__ if c.__name__ in WRAPPERS]
-    inner = getattr(module, names[0], None) if names and type(module).__module__.startswith("torch.") else None
+    inner = (
+        getattr(module, names[0], None) if names and type(module).__module__.startswith("torch.") else None
+    )
     return inner if isinstance(inner, nn.Module) else None
 
 
@@ -135,7 +137,11 @@ def _refuse_tensor(name: str, value: Tensor) -> None:
     if value.is_quantized or type(value) not in (Tensor, nn.Parameter, nn.Buffer):
         kind = str(value.dtype) if value.is_quantized else type(value).__name__
         raise UserError(f"the tensor {name!r} is quantized already ({kind}); pass the network in float.")
-    if value.is_floating_point() and not bool(torch.isfinite(value).all()) and isinstance(value, nn.Parameter):
+    if (
+        value.is_floating_point()
+        and not bool(torch.isfinite(value).all())
+        and isinstance(value, nn.Parameter)
+    ):
         raise UserError(
             f"the weight {name!r} has NaN or infinite values: its training diverged; pass the last network that had none."
         )

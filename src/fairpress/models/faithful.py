@@ -75,7 +75,9 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
         spread = np.maximum(spread, _apart(moved, wanted))
     finite = wanted[np.isfinite(wanted)]
     least = ROUNDINGS * EPSILON * float(np.abs(finite).max(initial=0.0))
-    most = LARGEST * float(np.nanmax(np.std(np.where(np.isfinite(wanted), wanted, np.nan), axis=0), initial=0.0))
+    most = LARGEST * float(
+        np.nanmax(np.std(np.where(np.isfinite(wanted), wanted, np.nan), axis=0), initial=0.0)
+    )
     tolerance = np.clip(ROUNDINGS * np.maximum(spread, np.median(spread)), least, max(least, most))
     found = Reference(rows, wanted, np.maximum(tolerance, np.finfo(np.float32).tiny))
     _refuse_moods(slots, values, found)
@@ -138,7 +140,9 @@ def hold(compute: Callable[[Tensor], np.ndarray], wanted: Reference, what: str) 
             raise NotTheNetwork(f"{what} cannot read {min(size, len(rows))} rows at a time: {why}") from error
         outputs = wanted.outputs[: len(rows)]
         if found.shape != outputs.shape:
-            raise NotTheNetwork(f"{what} returns {found.shape}, the network {outputs.shape}; it is not shipped.")
+            raise NotTheNetwork(
+                f"{what} returns {found.shape}, the network {outputs.shape}; it is not shipped."
+            )
         beyond = _beyond(found, wanted)
         if beyond.any():
             apart = _apart(found, outputs)

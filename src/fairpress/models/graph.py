@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
 
 from fairpress.core.errors import UserError
 from fairpress.models.quiet import quiet
@@ -110,19 +112,39 @@ class Fold:
 
 
 def folds(graph: GraphModule) -> tuple[Fold, ...]:
-    """Return every batch norm that follows a convolution or linear layer and is its only reader."""
+    """Return every batch norm that follows a convolution or linear layer and is its only reader.
+
+    Its tensors and the layer's must be read nowhere else: a weight that is tied to another would change there too.
+    """
     return tuple(_fold(layer, norm) for layer, norm in _pairs(graph))
 
 
 def _pairs(graph: GraphModule) -> list[tuple[Node, Node]]:
-    read = [n.args[1] for n in weighted(graph)]
+    read = Counter(
+        str(source.target) for n in graph.graph.nodes for source in _sources(n) if source.op == "get_attr"
+    )
+    names = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
+
+    def own(layer: Node, norm: Node) -> bool:
+        tensors = [n for n in (*layer.args[1:3], *norm.args[1:5]) if isinstance(n, Node)]
+        alone = all(n.op == "get_attr" and read[str(n.target)] == 1 for n in tensors)
+        has_bias = len(layer.args) > 2 and layer.args[2] is not None
+        return alone and (has_bias or _fold(layer, norm).bias not in names)
+
     return [
         (layer, norm)
         for norm in graph.graph.nodes
         if norm.target is aten.batch_norm.default and norm.args[3] is not None
         for layer in [norm.args[0]]
-        if is_weighted(layer) and len(layer.users) == 1 and read.count(layer.args[1]) == 1
+        if is_weighted(layer) and len(layer.users) == 1 and own(layer, norm)
     ]
+
+
+def _sources(node: Node) -> list[Node]:
+    """Return the nodes that a node reads, each as often as it reads it."""
+    found: list[Node] = []
+    map_arg((node.args, node.kwargs), lambda n: found.append(n) or n)
+    return found
 
 
 def _fold(layer: Node, norm: Node) -> Fold:
@@ -256,6 +278,12 @@ def weight_of(node: Node) -> str:
     """Return the name of a layer's weight."""
     weight: Any = node.args[1]
     return str(weight.target)
+
+
+def stored_weight(layer: str, tensors: Container[str]) -> str:
+    """Return the name of a layer's weight among a network's tensors: LAYER.weight, or a parameter that stands alone."""
+    name = f"{layer}.weight"
+    return name if name in tensors else layer
 
 
 def layer_name(node: Node) -> str:
