@@ -15,6 +15,7 @@ import onnx
 import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from fairpress.compression.prepared import Layer
 from fairpress.core.errors import FairpressError, UserError
@@ -300,16 +301,36 @@ def compared(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
-    """Make sure that what happens inside leaves a caller's network as it was: its tensors and its mode."""
-    before = {k: v.detach().clone() for k, v in module.state_dict().items()}
-    modes = [child.training for child in module.modules()]
+    """Make sure that what happens inside leaves a caller's network as it was: its tensors, modes and hooks."""
+    before = _held(module)
     yield
-    after = module.state_dict()
-    changed = [k for k, v in before.items() if k not in after or not torch.equal(v, after[k])]
-    if changed or [child.training for child in module.modules()] != modes:
-        raise NotAsAsked(
-            f"compressing changed the caller's network ({', '.join(changed[:3]) or 'its mode'})."
-        )
+    after = _held(module)
+    changed = [k for k, v in before.items() if k not in after or not _same(v, after[k])]
+    changed += [k for k in after if k not in before]
+    if changed:
+        raise NotAsAsked(f"compressing changed the caller's network ({', '.join(changed[:3])}).")
+
+
+def _held(module: nn.Module) -> dict[str, Any]:
+    """Return copies of what a network is: tensors that have values, whether they are trained, modes and hooks."""
+    found: dict[str, Any] = {}
+    if not isinstance(module, nn.Module):
+        return found
+    for name, child in module.named_modules():
+        found[f"{name} in training"] = child.training
+        for key, value in (*child._parameters.items(), *child._buffers.items()):
+            own = f"{name}.{key}" if name else key
+            if value is not None and not is_lazy(value) and not value.is_meta:
+                found[own], found[f"{own} requires_grad"] = value.detach().clone(), value.requires_grad
+        for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
+            found[f"{name}{kind}"] = tuple(getattr(child, kind, ()))
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not isinstance(one, Tensor):
+        return bool(one == other)
+    return bool(torch.equal(one, other) or (one != one).equal(other != other) and one.nan_to_num().equal(other.nan_to_num()))
 
 
 def _text(counts: Mapping[str, int]) -> str:

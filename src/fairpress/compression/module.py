@@ -225,11 +225,11 @@ def _whole(module: nn.Module, rows: Tensor) -> str:
 def _several(out: Any) -> str:
     """Say that a network returns something that is no tensor, what is in it, and how to choose."""
     if isinstance(out, Mapping):
-        parts, how = [(repr(k), v) for k, v in out.items()], "super().forward(x)[{}]"
+        parts, how = [(repr(k), v) for k, v in out.items()], "net(x)[{}]"
     elif is_dataclass(out) and not isinstance(out, type):
-        parts, how = [(f.name, getattr(out, f.name)) for f in fields(out)], "super().forward(x).{}"
+        parts, how = [(f.name, getattr(out, f.name)) for f in fields(out)], "net(x).{}"
     elif isinstance(out, tuple | list):
-        parts, how = [(str(i), v) for i, v in enumerate(out)], "super().forward(x)[{}]"
+        parts, how = [(str(i), v) for i, v in enumerate(out)], "net(x)[{}]"
     else:
         return (
             f"the network returns {type(out).__name__} for 2 rows; it must return a tensor with a logit per class, "
@@ -240,6 +240,7 @@ def _several(out: Any) -> str:
         for name, v in parts[:6]
     )
     fitting = [name for name, v in parts if isinstance(v, Tensor) and v.dim() == 2 and v.shape[0] == 2]
+    fitting.sort(key=lambda name: "logits" not in name)
     choice = how.format((fitting or [parts[0][0] if parts else "0"])[0])
     return (
         f"the network returns {type(out).__name__} for 2 rows ({shown}); a file has one output, a logit per class: pass a module "

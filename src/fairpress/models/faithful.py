@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from fairpress.core.errors import UserError
 from fairpress.models.slots import Slots
@@ -46,8 +49,8 @@ def some(rows: Tensor) -> Tensor:
 def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> Reference:
     """Run a module in evaluation mode, and find out how far float rounding moves its outputs.
 
-    Rounding is measured on the module itself: its weights and float buffers are changed by up to one unit in their last
-    place, which is what any other order of its sums amounts to. A row may differ by `ROUNDINGS` times the largest change
+    Rounding is measured on the module itself, by Monte Carlo arithmetic (Parker 1997): its inputs, weights and what every
+    operator returns are changed by up to one unit in the last place, at random. A row may differ by `ROUNDINGS` times the largest change
     of its outputs (or of those of the median row, if that is more), at least by as many units in the last place of the
     largest output, and by `LARGEST` of the spread of the outputs at most.
 
@@ -69,9 +72,11 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
         )
     _refuse_changes(slots, values, rows)
     spread = np.zeros(len(rows))
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(DRAWS):
-        moved = _outputs(slots, {k: _nudged(v, generator) for k, v in values.items()}, rows)
+    for draw in range(DRAWS):
+        nudge = _Nudge(draw)
+        nudged, other = {k: nudge.of(v) for k, v in values.items()}, nudge.of_inputs(rows)
+        with nudge:
+            moved = _outputs(slots, nudged, other)
         spread = np.maximum(spread, _apart(moved, wanted))
     finite = wanted[np.isfinite(wanted)]
     least = ROUNDINGS * EPSILON * float(np.abs(finite).max(initial=0.0))
@@ -165,15 +170,41 @@ def _outputs(
     """Return the outputs of a module [rows, classes]; what is random in it is drawn by `seed`."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        out = torch.cat([slots.call(values, part) for part in rows.split(size or _together(rows))])
+        try:
+            out = torch.cat([slots.call(values, part) for part in rows.split(size or _together(rows))])
+        except Exception as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            count = min(size or _together(rows), len(rows))
+            raise UserError(
+                f"the network cannot read {count} row{'s' if count > 1 else ''} at a time: {why}. A file is run on any number of "
+                "rows, so a row's outputs must depend on that row alone."
+            ) from error
     return np.asarray(out.float().numpy(), np.float64)
 
 
-def _nudged(value: Tensor, generator: torch.Generator) -> Tensor:
-    if not value.is_floating_point():
-        return value
-    share = torch.rand(value.shape, generator=generator, dtype=torch.float64) * 2 - 1
-    return (value.double() * (1 + EPSILON * share)).to(value.dtype)
+class _Nudge(TorchDispatchMode):
+    """Change what every operator returns by up to one unit in its last place, at random."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        aliases = [r.alias_info for r in func._schema.returns]
+        if any(a is not None for a in aliases):  # a view, or written in place: whoever holds the tensor would see it change
+            return out
+        return tree_map_only(Tensor, self.of, out)
+
+    def of(self, value: Tensor) -> Tensor:
+        if value.dtype != torch.float32:
+            return value
+        share = torch.rand(value.shape, generator=self.generator, dtype=torch.float64) * 2 - 1
+        return (value.double() * (1 + EPSILON * share)).float()
+
+    def of_inputs(self, rows: Tensor) -> Tensor:
+        """Return rows changed in the same way; whole numbers stay, which may be codes."""
+        return torch.where(rows == rows.round(), rows, self.of(rows)) if rows.is_floating_point() else rows
 
 
 def _apart(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -64,7 +64,13 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
 
 def cannot_export(layer: str | None, kind: str, error: BaseException) -> str:
     """Say which layer of which class an exporter failed in, and why."""
-    where = "the network" if layer is None else f"layer {layer!r} ({kind})"
+    where = f"layer {layer!r} ({kind})" if layer else "the network"
+    if "onstraints violated" in str(error) or "specialized" in str(error):
+        return (
+            f"{where} can be exported for batches of some sizes only, because its forward fixes the number of rows: write "
+            "x.shape[0] or -1 in the place of int(x.shape[0]), len(x), a loop over rows or a number ((x[:, None] - c).square()"
+            ".sum(-1).sqrt() for torch.cdist), and pass the module, not a program that was exported before."
+        )
     why = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     return (
         f"{where} cannot be exported: {type(error).__name__}: {why.rstrip('.')}. Rewrite it without control flow that "
