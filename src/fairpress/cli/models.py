@@ -82,6 +82,8 @@ def compress(
     refuse_taken(out)
     original = open_model(base)
     artifact = api.compress(original, recipe, seed=seed, say=told())
+    from fairpress.compression.in_float import in_float  # needs torch, which compress asks for in a sentence
+
     folder = artifact.save(out)
     ratio = original.size / artifact.size
     say(f"{folder}: {artifact.size:,} bytes, {ratio:.2f} times smaller than {base}", markup=False)
@@ -93,6 +95,8 @@ def compress(
             f"{packed} bytes",
             markup=False,
         )
+    if left := in_float(details):
+        say(left, markup=False)
     before = original.card.provenance.get("validation_accuracy")
     accuracy = details["validation"]["accuracy"]
     if accuracy is not None:

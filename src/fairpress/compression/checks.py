@@ -292,11 +292,14 @@ def _agreement(data: bytes, inputs: Tensor, wanted: Tensor, runtime: Runtime) ->
 
 def compared(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
     """Return the share of equal decisions of logits [rows, classes], and the relative error (`check_agreement`)."""
+    same = float((found.argmax(1) == wanted.argmax(1)).mean())
+    infinite = np.isinf(wanted) & (found == wanted)  # classes that a network rules out
+    found, wanted = np.where(infinite, 0, found), np.where(infinite, 0, wanted)
     centred = wanted - wanted.mean(1, keepdims=True)
     difference = found - found.mean(1, keepdims=True) - centred
     spread = float(np.sqrt(np.square(centred - centred.mean(0)).mean()))
     error = float(np.sqrt(np.square(difference).mean())) / max(spread, 1e-12)
-    return float((found.argmax(1) == wanted.argmax(1)).mean()), error
+    return same, error
 
 
 @contextmanager
@@ -330,7 +333,10 @@ def _held(module: nn.Module) -> dict[str, Any]:
 def _same(one: Any, other: Any) -> bool:
     if not isinstance(one, Tensor):
         return bool(one == other)
-    return bool(torch.equal(one, other) or (one != one).equal(other != other) and one.nan_to_num().equal(other.nan_to_num()))
+    return bool(
+        torch.equal(one, other)
+        or ((one != one).equal(other != other) and one.nan_to_num().equal(other.nan_to_num()))
+    )
 
 
 def _text(counts: Mapping[str, int]) -> str:

@@ -37,11 +37,16 @@ def collected(batches: Iterable[Any], trains: bool) -> Dataset:
             raise UserError(
                 f"a batch is (x, y) or (x, y, groups); this loader yields {_described(batch)}. Wrap it in a generator."
             )
-        x, y = _inputs(batch[0], where), _labels(batch[1], where)
+        x = _inputs(batch[0], where)
+        if np.ndim(batch[1]) == 0 and not isinstance(batch[1], str):
+            raise UserError(
+                f"{where} has one label, so that it is a single row; wrap the dataset in "
+                "torch.utils.data.DataLoader(dataset, batch_size=64)."
+            )
+        y = _labels(batch[1], where)
         if x.ndim == 0 or len(x) != len(y):
             raise UserError(
-                f"{where} has inputs {x.shape} and labels {y.shape}; a batch has a label for each row. A dataset of single "
-                "rows is wrapped in torch.utils.data.DataLoader(dataset, batch_size=64)."
+                f"{where} has inputs {x.shape} and labels {y.shape}; a batch has a label for each row."
             )
         if inputs and (x.shape[1:], x.dtype) != (inputs[0].shape[1:], inputs[0].dtype):
             raise UserError(

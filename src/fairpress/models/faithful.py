@@ -192,7 +192,9 @@ class _Nudge(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         aliases = [r.alias_info for r in func._schema.returns]
-        if any(a is not None for a in aliases):  # a view, or written in place: whoever holds the tensor would see it change
+        if any(
+            a is not None for a in aliases
+        ):  # a view, or written in place: whoever holds the tensor would see it change
             return out
         return tree_map_only(Tensor, self.of, out)
 

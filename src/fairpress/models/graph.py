@@ -280,6 +280,19 @@ def weighted(graph: GraphModule) -> list[Node]:
     return [n for n in graph.graph.nodes if is_weighted(n)]
 
 
+def products(graph: GraphModule) -> Counter[str]:
+    """Return how many different products each layer computes: two calls on the same values are one, as runtimes know."""
+    numbers: dict[Node, int] = {}
+    known: dict[Any, int] = {}
+    found: set[tuple[str, int]] = set()
+    for node in graph.graph.nodes:
+        same = (node.op, node.target, repr(map_arg((node.args, node.kwargs), lambda n: f"%{numbers[n]}")))
+        numbers[node] = known.setdefault(same, len(known))
+        if is_weighted(node):
+            found.add((layer_name(node), numbers[node]))
+    return Counter(layer for layer, _ in found)
+
+
 def weight_of(node: Node) -> str:
     """Return the name of a layer's weight."""
     weight: Any = node.args[1]

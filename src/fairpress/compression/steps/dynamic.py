@@ -33,7 +33,7 @@ class QuantizeDynamic(Rewrite):
         from fairpress.compression.float_file import agreement, chosen_layers, float_model
         from fairpress.compression.in_float import told
         from fairpress.compression.ranges import weight_scales
-        from fairpress.models.graph import layer_name, stored_weight, weighted
+        from fairpress.models.graph import products, stored_weight
         from fairpress.runtime.pack import finish
 
         state = engine.fold(network.state)
@@ -56,7 +56,7 @@ class QuantizeDynamic(Rewrite):
             check_zeros(layer, integers.numpy(), weight)
             multiply_integers(model, name, integers.numpy(), scale.numpy())
         data = finish(model)
-        uses = sum(layer_name(node) in chosen for node in weighted(engine.folded))  # a layer may run twice
+        uses = sum(count for name, count in products(engine.folded).items() if name in chosen)
         kept = dict.fromkeys([*convolutions, *tied, *self.keep], 32)
         details = {
             "bits": {**dict.fromkeys(chosen, 8), **kept},
