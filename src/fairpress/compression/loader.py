@@ -120,7 +120,8 @@ def _batches(batches: Any) -> Iterator[Any]:
         except Exception as error:
             why = (str(error).splitlines() or [""])[0].rstrip(".")
             raise UserError(
-                f"the loader failed after {number} batches ({type(error).__name__}: {why}); mend it, or pass a list of batches."
+                f"the loader failed after {number} batches ({type(error).__name__}: {why}); "
+                "correct it, or pass a list of batches."
             ) from error
         number += 1
         yield batch
@@ -141,12 +142,13 @@ def _inputs(value: Any, where: str) -> np.ndarray:
     own = x.astype(np.float32)
     if x.dtype.kind in "iu" and np.abs(x.astype(np.float64)).max(initial=0) > EXACT:
         raise UserError(
-            f"the inputs of {where} hold whole numbers above {EXACT:,}, which float32 cannot tell apart; number them anew from 0."
+            f"the inputs of {where} hold whole numbers above {EXACT:,}, which float32 cannot tell apart; "
+            "number them from 0 on."
         )
     if not np.isfinite(own).all():
         raise UserError(
-            f"the inputs of {where} have {int((~np.isfinite(own)).sum())} missing or infinite values; fill them or leave those "
-            "rows out."
+            f"the inputs of {where} have {int((~np.isfinite(own)).sum())} missing or infinite values; fill them or "
+            "leave those rows out."
         )
     return own
 
@@ -172,8 +174,8 @@ def _labels(value: Any, where: str) -> np.ndarray:
     if y.ndim != 1 or y.dtype.kind not in "fiub":
         kind = "text" if y.dtype.kind in "USO" else str(y.dtype)
         raise UserError(
-            f"{where} has labels {y.shape} of {kind}; labels are class indices [rows], whole numbers from 0 on in the order of "
-            "the network's outputs."
+            f"{where} has labels {y.shape} of {kind}; labels are class indices [rows], whole numbers from 0 on in the "
+            "order of the network's outputs."
         )
     odd = y[~(np.isfinite(y) & (y == np.round(y)))] if y.dtype.kind == "f" else y[:0]
     if len(odd):
@@ -206,7 +208,8 @@ def _array(value: Any, what: str) -> np.ndarray:
         return np.asarray(value)
     except Exception as error:
         raise UserError(
-            f"{what} ({type(value).__name__}) are no array: {(str(error).splitlines() or [''])[0].rstrip('.')}; pass a dense tensor."
+            f"{what} ({type(value).__name__}) are no array: {(str(error).splitlines() or [''])[0].rstrip('.')}; "
+            "pass a dense tensor."
         ) from error
 
 

@@ -68,8 +68,8 @@ def compress_module(
         first 2,048 rows. Every tenth row is held out as validation row, as many set ranges; a recipe that does not
         train sets them by half of the rows. Give rows the network was trained on or may be: never test rows.
 
-    A wrapper (`nn.DataParallel`, `torch.compile`) is taken off; weights that are computed in every call (pruning masks, weight
-    norm) are stored as what they come to. A network with one logit gets a second one, 0. What a user should know of the
+    A wrapper (`nn.DataParallel`, `torch.compile`) is taken off; weights that are computed in every call (pruning masks,
+    weight norm) are stored as what they come to. A network with one logit gets a second one, 0. What a user should know of the
     file, such as layers that stay in float, is a `UserWarning`.
 
     Raises
@@ -134,8 +134,8 @@ def _refuse_many_inputs(module: nn.Module) -> None:
     needed = list(dict.fromkeys(needed))
     if len(needed) > 1:
         raise UserError(
-            f"the network's forward takes {len(needed)} inputs ({', '.join(needed)}), and a file of fairpress reads one tensor: "
-            "pass a module whose forward takes one tensor and gives its columns to the network, with batches of such "
+            f"the network's forward takes {len(needed)} inputs ({', '.join(needed)}), and a file of fairpress reads one "
+            "tensor: pass a module whose forward takes one tensor and gives its columns to the network, with batches of such "
             "tensors."
         )
 
@@ -163,8 +163,8 @@ def _answering(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
     single = out.shape in ((2, 1), (2,))
     if not single and (out.dim() != 2 or out.shape[0] != 2 or out.shape[1] < 2):
         raise UserError(
-            f"the network returns a tensor {tuple(out.shape)} for 2 rows; it must return a logit per class, [2, classes] with two "
-            "classes or more, or one logit for the second of two. Wrap it in a module that does."
+            f"the network returns a tensor {tuple(out.shape)} for 2 rows; it must return a logit per class, [2, classes] "
+            "with two classes or more, or one logit for the second of two. Wrap it in a module that does."
         )
     few = rows[: len(rows) - len(rows) % 2]
     with torch.no_grad():
@@ -243,8 +243,8 @@ def _several(out: Any) -> str:
     fitting.sort(key=lambda name: "logits" not in name)
     choice = how.format((fitting or [parts[0][0] if parts else "0"])[0])
     return (
-        f"the network returns {type(out).__name__} for 2 rows ({shown}); a file has one output, a logit per class: pass a module "
-        f"whose forward returns the one that is meant, such as {choice}."
+        f"the network returns {type(out).__name__} for 2 rows ({shown}); a file has one output, a logit per class: pass a "
+        f"module whose forward returns the one that is meant, such as {choice}."
     )
 
 
@@ -285,8 +285,8 @@ def _with_classes(dataset: Dataset, classes: int, notes: list[str]) -> Dataset:
     if len(present) < classes:
         shown = ", ".join(map(str, present[:8])) + (", …" if len(present) > 8 else "")
         notes.append(
-            f"the network has {classes} outputs, and the loader's {len(dataset)} rows have the labels {shown} only: if its outputs "
-            "are features, not classes, its last layer is missing; otherwise pass rows of every class."
+            f"the network has {classes} outputs, and the loader's {len(dataset)} rows have the labels {shown} only: if its "
+            "outputs are features, not classes, its last layer is missing; otherwise pass rows of every class."
         )
     task = Task("label", tuple(map(str, range(classes))), "1" if classes == 2 else None)
     return replace(dataset, task=task)

@@ -27,8 +27,8 @@ with quiet():  # torchao registers its enums in a way that torch will not need i
 class Layer:
     """A layer whose weight becomes integers: names of weight and fake-quantize module, width, largest integer, shape.
 
-    Of its output channels, `preserved` have 8 bits instead: which, a network's state says (`tops`). A layer may compute several
-    products: `uses`.
+    Of its output channels, `preserved` have 8 bits instead: which, a network's state says (`tops`). A layer may compute
+    several products: `uses`.
     """
 
     name: str

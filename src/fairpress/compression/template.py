@@ -114,7 +114,7 @@ def make_template(prepared: Prepared, state: Mapping[str, Tensor], example: Tens
         The graph with folded batch norms.
     state
         Any network's calibrated state. Small noise is added first, so that no two of its integer weights are equal: the
-        exporter would store them as one. `Template.fill` replaces every number of it; floats are not folded (`export_graph`).
+        exporter would store them as one. `Template.fill` replaces every number of it; floats are not folded.
 
     Raises
     ------

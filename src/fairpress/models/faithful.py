@@ -50,9 +50,9 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
     """Run a module in evaluation mode, and find out how far float rounding moves its outputs.
 
     Rounding is measured on the module itself, by Monte Carlo arithmetic (Parker 1997): its inputs, weights and what every
-    operator returns are changed by up to one unit in the last place, at random. A row may differ by `ROUNDINGS` times the largest change
-    of its outputs (or of those of the median row, if that is more), at least by as many units in the last place of the
-    largest output, and by `LARGEST` of the spread of the outputs at most.
+    operator returns are changed by up to one unit in the last place, at random. A row may differ by `ROUNDINGS` times the
+    largest change of its outputs (or of those of the median row, if that is more), at least by as many units in the last
+    place of the largest output, and by `LARGEST` of the spread of the outputs at most.
 
     Raises
     ------
@@ -176,8 +176,8 @@ def _outputs(
             why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             count = min(size or _together(rows), len(rows))
             raise UserError(
-                f"the network cannot read {count} row{'s' if count > 1 else ''} at a time: {why}. A file is run on any number of "
-                "rows, so a row's outputs must depend on that row alone."
+                f"the network cannot read {count} row{'s' if count > 1 else ''} at a time: {why}. A file is run on any number "
+                "of rows, so a row's outputs must depend on that row alone."
             ) from error
     return np.asarray(out.float().numpy(), np.float64)
 

@@ -68,8 +68,8 @@ def cannot_export(layer: str | None, kind: str, error: BaseException) -> str:
     if "onstraints violated" in str(error) or "specialized" in str(error):
         return (
             f"{where} can be exported for batches of some sizes only, because its forward fixes the number of rows: write "
-            "x.shape[0] or -1 in the place of int(x.shape[0]), len(x), a loop over rows or a number ((x[:, None] - c).square()"
-            ".sum(-1).sqrt() for torch.cdist), and pass the module, not a program that was exported before."
+            "x.shape[0] or -1 in the place of int(x.shape[0]), len(x), a loop over rows or a number ((x[:, None] - c)"
+            ".square().sum(-1).sqrt() for torch.cdist), and pass the module, not a program that was exported before."
         )
     why = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     return (
@@ -149,7 +149,12 @@ def _pairs(graph: GraphModule) -> list[tuple[Node, Node]]:
 def _sources(node: Node) -> list[Node]:
     """Return the nodes that a node reads, each as often as it reads it."""
     found: list[Node] = []
-    map_arg((node.args, node.kwargs), lambda n: found.append(n) or n)
+
+    def note(source: Node) -> Node:
+        found.append(source)
+        return source
+
+    map_arg((node.args, node.kwargs), note)
     return found
 
 

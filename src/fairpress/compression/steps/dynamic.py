@@ -74,9 +74,11 @@ def read_elsewhere(graph: GraphModule, layers: Sequence[str]) -> list[str]:
     products = {layer_name(node) for node in graph.graph.nodes if is_weighted(node)}
     found = []
     for node in graph.graph.nodes:
-        if node.op == "get_attr" and (name := str(node.target).removesuffix(".weight")) in products:
-            if not all(is_weighted(user) and user.args[1] is node for user in node.users):
-                found.append(name)
+        name = str(node.target).removesuffix(".weight")
+        if node.op != "get_attr" or name not in products:
+            continue
+        if not all(is_weighted(user) and user.args[1] is node for user in node.users):
+            found.append(name)
     return [name for name in layers if name in found]
 
 
