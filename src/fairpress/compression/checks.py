@@ -320,7 +320,7 @@ def _held(module: nn.Module) -> dict[str, Any]:
     if not isinstance(module, nn.Module):
         return found
     for name, child in module.named_modules():
-        found[f"{name} in training"] = child.training
+        found[f"its mode, {name}" if name else "its mode"] = child.training
         for key, value in (*child._parameters.items(), *child._buffers.items()):
             own = f"{name}.{key}" if name else key
             if value is not None and not is_lazy(value) and not value.is_meta:

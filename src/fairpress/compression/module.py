@@ -68,8 +68,8 @@ def compress_module(
         first 2,048 rows. Every tenth row is held out as validation row, as many set ranges; a recipe that does not
         train sets them by half of the rows. Give rows the network was trained on or may be: never test rows.
 
-    A wrapper (`nn.DataParallel`, `torch.compile`) is taken off; weights that are computed in every call (pruning masks,
-    weight norm) are stored as what they come to. A network with one logit gets a second one, 0. What a user should know of the
+    A wrapper (`nn.DataParallel`, `torch.compile`) is taken off; weights that are computed in every call (masks, weight norm)
+    are stored as what they come to. A network with one logit gets a second one, 0. What a user should know of the
     file, such as layers that stay in float, is a `UserWarning`.
 
     Raises
@@ -135,8 +135,8 @@ def _refuse_many_inputs(module: nn.Module) -> None:
     if len(needed) > 1:
         raise UserError(
             f"the network's forward takes {len(needed)} inputs ({', '.join(needed)}), and a file of fairpress reads one "
-            "tensor: pass a module whose forward takes one tensor and gives its columns to the network, with batches of such "
-            "tensors."
+            "tensor: pass a module whose forward takes one tensor and gives its columns to the network, with batches of "
+            "such tensors."
         )
 
 

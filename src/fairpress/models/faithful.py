@@ -176,8 +176,8 @@ def _outputs(
             why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             count = min(size or _together(rows), len(rows))
             raise UserError(
-                f"the network cannot read {count} row{'s' if count > 1 else ''} at a time: {why}. A file is run on any number "
-                "of rows, so a row's outputs must depend on that row alone."
+                f"the network cannot read {count} row{'s' if count > 1 else ''} at a time: {why}. A file is run on any "
+                "number of rows, so a row's outputs must depend on that row alone."
             ) from error
     return np.asarray(out.float().numpy(), np.float64)
 
