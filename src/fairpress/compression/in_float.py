@@ -55,7 +55,8 @@ def check_quantizable(graph: GraphModule) -> None:
     largest = max(others, key=lambda name: others[name])
     raise UserError(
         f"{1 - share:.0%} of the network's weights would stay in float, most of them those of {largest!r}; only "
-        "convolutions and linear layers whose weights are stored become integers. Take fp32, or a network made of such layers."
+        "convolutions and linear layers whose weights are stored become integers. Take fp32, or a network of such "
+        "layers."
     )
 
 
