@@ -403,7 +403,7 @@ def test_layers_that_stay_in_float_are_named():
         artifact = fp.compress(made(make), "int8", data=batches(shape))
     details = artifact.card.provenance["details"]
     assert details["float_layers"] == {"2": 216}
-    assert details["integer_share"] == pytest.approx(174 / 390)
+    assert details["float_share"] == pytest.approx(216 / 390)
     assert set(details["bits"]) == {"0", "6"}
 
 

@@ -135,7 +135,7 @@ class Engine:
             "bits": {**prepared.widths, **dict.fromkeys(prepared.kept, 32)},
             "weight_ranges": made.weights,
             **({"activation_ranges": made.activations} if integer else {}),
-            **told(self.folded, [layer.name for layer in prepared.layers]),
+            **told(self.folded, [layer.name for layer in prepared.layers], prepared.kept),
             **self._preserved(prepared, made, data),
             "integer_kernels": kernels,
             **agreement,

@@ -38,10 +38,12 @@ def _weights(graph: GraphModule, chosen: Collection[str]) -> list[str]:
     return [stored_weight(layer, names) for layer in chosen]
 
 
-def told(graph: GraphModule, chosen: Collection[str]) -> dict[str, Any]:
-    """Return what a card says of weights that stay in float; nothing where none do."""
-    found = float_layers(graph, chosen)
-    return {"float_layers": found, "integer_share": integer_share(graph, chosen)} if found else {}
+def told(graph: GraphModule, chosen: Collection[str], keep: Collection[str]) -> dict[str, Any]:
+    """Return what a card says of weights that stay in float though nobody asked for it (`keep`); nothing where none do."""
+    every = float_layers(graph, chosen)
+    found = {name: count for name, count in every.items() if name not in keep}
+    total = sum(every.values()) + sum(graph.get_parameter(name).numel() for name in _weights(graph, chosen))
+    return {"float_layers": found, "float_share": sum(found.values()) / total} if found else {}
 
 
 def check_quantizable(graph: GraphModule) -> None:
@@ -67,4 +69,4 @@ def in_float(details: Mapping[str, Any]) -> str:
         return ""
     names = sorted(found, key=lambda name: -found[name])
     shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"{1 - details['integer_share']:.1%} of the network's weights stay in float: those of {shown}."
+    return f"{details['float_share']:.1%} of the network's weights stay in float: those of {shown}."

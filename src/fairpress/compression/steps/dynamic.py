@@ -62,7 +62,7 @@ class QuantizeDynamic(Rewrite):
             "bits": {**dict.fromkeys(chosen, 8), **kept},
             "activation_ranges": "of each call: a row's answer can depend on the rows run beside it",
             "integer_kernels": integer_layers(data, uses),
-            **told(engine.folded, chosen),
+            **told(engine.folded, chosen, self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}
 

@@ -62,7 +62,7 @@ class Cluster(Rewrite):
             "bits": {**bits, **dict.fromkeys(self.keep, 32)},
             "clusters": self.clusters,
             "squared_error_of_weights": errors,
-            **told(engine.folded, chosen),
+            **told(engine.folded, chosen, self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}
 
