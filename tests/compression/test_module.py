@@ -167,10 +167,10 @@ TABLE = [(torch.randn(64, 4), torch.arange(64) % 2)]
             r"layer '0' cannot read rows of 4 numbers \(float32\)",
         ),
         (
-            nn.Linear(4, 1),
+            nn.Unflatten(1, (2, 2)),
             "int8",
             TABLE,
-            r"returns a tensor \(2, 1\) for 2 rows; it must return a logit per class",
+            r"returns a tensor \(2, 2, 2\) for 2 rows; it must return a logit per class",
         ),
         (nn.LSTM(4, 2), "int8", TABLE, "returns tuple for 2 rows"),
         (nn.Linear(4, 2), "int8", None, "say which rows"),

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fairpress.core.errors import UserError
-from fairpress.models.export import Merged, export_many, filled, keeping_names
+from fairpress.models.export import export_many, filled, keeping_names
 from fairpress.models.graph import fold_graph, fold_state, folds, set_training, trace
 from fairpress.models.slots import Slots
 from fairpress.runtime.session import run
@@ -129,7 +129,7 @@ def test_a_tensor_under_two_names_is_replaced_under_both():
     assert torch.equal(net(x), before)
 
 
-def test_a_matrix_that_the_exporter_turned_is_stored_as_it_is():
+def test_a_matrix_that_the_exporter_turns_is_stored_as_it_is():
     class Tokens(nn.Module):
         def __init__(self):
             super().__init__()
@@ -142,9 +142,7 @@ def test_a_matrix_that_the_exporter_turned_is_stored_as_it_is():
     net, x = Tokens().eval(), torch.randn(2, 5, 64)
     graph = trace(net, x)
     state = {k: v.detach() for k, v in net.state_dict().items()}
-    with pytest.raises(Merged, match=r"wide\.weight"):
-        keeping_names(trace(net, x), state, x)
-    model = keeping_names(graph, state, x, turn=True)
+    model = keeping_names(graph, state, x)
     other = {k: torch.randn_like(v) for k, v in state.items()}
     made = filled(model, {k: v.numpy() for k, v in other.items()})
     assert {"wide.weight", "narrow.weight"} <= {t.name for t in made.graph.initializer}

@@ -87,6 +87,8 @@ def compress(
     refuse_taken(out, inputs=[base], force=force)
     replaced = " (replaced)" if out.is_dir() and any(out.iterdir()) else ""
     artifact = api.compress(original, recipe, seed=seed, say=told())
+    from fairpress.compression.in_float import in_float  # needs torch, which compress asks for in a sentence
+
     folder = artifact.save(out, force=force)
     ratio = original.size / artifact.size
     size = f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
@@ -99,6 +101,8 @@ def compress(
             f"{packed} bytes",
             markup=False,
         )
+    if left := in_float(details):
+        say(left, markup=False)
     before = original.card.provenance.get("validation_accuracy")
     accuracy = details["validation"]["accuracy"]
     if accuracy is not None:

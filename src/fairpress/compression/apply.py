@@ -79,7 +79,7 @@ def apply_steps(
     """Return the networks after all steps, each with its finished file."""
     from fairpress.models.blank import blank
     from fairpress.models.export import export_many
-    from fairpress.training.fit import tensors
+    from fairpress.training.fit import rows_to_hold, tensors
 
     made = list(networks)
     for step in recipe.steps:
@@ -90,7 +90,8 @@ def apply_steps(
     # A module of somebody's own is not kept for later.
     key = None if getattr(architecture, "alone", False) else (architecture, len(data[0].task.classes))
     example = tensors(data[0], "train").inputs[:2]
-    files = export_many(blank(architecture, data[0]), [n.state for n in made], example, key)
+    rows = [rows_to_hold(d) for d in data]
+    files = export_many(blank(architecture, data[0]), [n.state for n in made], example, key, rows)
     return [replace(n, onnx=file) for n, file in zip(made, files, strict=True)]
 
 

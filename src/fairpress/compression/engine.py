@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -20,13 +21,16 @@ from torch.fx import GraphModule
 
 from fairpress.compression.calibrate import Calibrated, Choice, calibrate, in_chunks
 from fairpress.compression.checks import check_agreement, check_file, untouched
+from fairpress.compression.in_float import check_quantizable, told
 from fairpress.compression.prepared import Prepared, prepare
 from fairpress.compression.scheme import Scheme
 from fairpress.compression.template import Template, make_template
 from fairpress.compression.values import check_values
-from fairpress.models.export import Merged, keeping_names
+from fairpress.models.export import keeping_names
+from fairpress.models.faithful import hold, reference
 from fairpress.models.graph import Fold, fold_graph, fold_state, folds, trace
 from fairpress.models.registry import build
+from fairpress.models.slots import Slots
 
 if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
@@ -78,6 +82,25 @@ class Engine:
         self._templates: dict[Hashable, Template] = {}
         self._floats: onnx.ModelProto | None = None
 
+    def check(self, module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Hold the graph that all files are made from against the network itself.
+
+        Raises
+        ------
+        UserError
+            Nearly all weights would stay in float, or the network's outputs are not a function of its inputs.
+        NotTheNetwork
+            The graph computes something else.
+        """
+        check_quantizable(self.folded)
+        slots, own = Slots(self.folded), self.fold(state)
+
+        def compute(rows: Tensor) -> np.ndarray:
+            with torch.no_grad():
+                return np.asarray(slots.call(own, rows).numpy())
+
+        hold(compute, reference(module, state, rows), "the exported graph")
+
     def prepare(self, scheme: Scheme) -> Prepared:
         """Return the graph that ships, with the rounding of a scheme. Raises UserError for an unknown layer."""
         return prepare(self.folded, scheme)
@@ -112,6 +135,7 @@ class Engine:
             "bits": {**prepared.widths, **dict.fromkeys(prepared.kept, 32)},
             "weight_ranges": made.weights,
             **({"activation_ranges": made.activations} if integer else {}),
+            **told(self.folded, [layer.name for layer in prepared.layers], prepared.kept),
             **self._preserved(prepared, made, data),
             "integer_kernels": kernels,
             **agreement,
@@ -133,12 +157,9 @@ class Engine:
         }
 
     def float_template(self, state: Mapping[str, Tensor]) -> onnx.ModelProto:
-        """Return the folded graph in float, each tensor under the name it has in `state`; exported once.
-
-        Raises `models.export.Merged` where the exporter made one constant of several weights.
-        """
+        """Return the folded graph in float, each tensor under the name it has in `state`; exported once."""
         if self._floats is None:
-            self._floats = keeping_names(self.folded, state, self.example, turn=True)
+            self._floats = keeping_names(self.folded, state, self.example)
         return self._floats
 
     def _template(self, prepared: Prepared, made: Calibrated) -> Template:
@@ -148,10 +169,7 @@ class Engine:
             # PT2E knows one width a layer; which integers a file holds is no matter of its template.
             prepared = self.prepare(Scheme(8, bool(prepared.activations), keep=prepared.kept))
         if kind not in self._templates:
-            try:
-                self._templates[kind] = make_template(prepared, made.state, self.example)
-            except Merged:
-                return make_template(prepared, made.state, self.example, for_all=False)
+            self._templates[kind] = make_template(prepared, made.state, self.example)
         return self._templates[kind]
 
 

@@ -9,27 +9,17 @@ import onnx
 import torch
 from torch import Tensor
 
-from fairpress.compression.checks import NotAsAsked, check_agreement, check_no_randomness
+from fairpress.compression.checks import check_agreement, check_no_randomness
 from fairpress.compression.engine import CHECKED_NUMBERS, CHECKED_ROWS, Engine
 from fairpress.compression.quantizer import layers
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.models.export import Merged, filled
+from fairpress.models.export import filled
 from fairpress.models.slots import Slots
 
 
 def float_model(engine: Engine, state: Mapping[str, Tensor]) -> onnx.ModelProto:
-    """Return the graph of a network with this (folded) state; initializers go by the names of the state.
-
-    Raises
-    ------
-    NotAsAsked
-        The exporter made one constant of several weights.
-    """
-    try:
-        template = engine.float_template(state)
-    except Merged as error:
-        raise NotAsAsked(f"{error}; weights of this network cannot be told apart in its file.") from None
-    return filled(template, {k: v.detach().cpu().numpy() for k, v in state.items()})
+    """Return the graph of a network with this (folded) state; initializers go by the names of the state."""
+    return filled(engine.float_template(state), {k: v.detach().cpu().numpy() for k, v in state.items()})
 
 
 def chosen_layers(engine: Engine, keep: tuple[str, ...]) -> list[str]:

@@ -107,7 +107,12 @@ def train_alone(
     way = WAYS["fp32-channels-last" if "channels-last" in str(origin.get("way")) else "fp32"]
 
     def tensors() -> dict[str, Tensor]:
-        return {k: v.detach()[None] for k, v in (*module.named_parameters(), *module.named_buffers())}
+        # Tied weights have two names, and a graph may read them by either.
+        named = (
+            module.named_parameters(remove_duplicate=False),
+            module.named_buffers(remove_duplicate=False),
+        )
+        return {k: v.detach()[None] for part in named for k, v in part}
 
     def on_epoch(epoch: Epoch) -> None:
         if before_epoch is not None and epoch.number < course.epochs:

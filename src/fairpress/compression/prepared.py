@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 from fairpress.compression.quantizer import LayerQuantizer, layers
 from fairpress.compression.scheme import PRESERVED_BITS, Scheme
 from fairpress.core.errors import UserError
-from fairpress.models.graph import hide_batch_norm
+from fairpress.models.graph import hide_batch_norm, products
 from fairpress.models.quiet import quiet
 from fairpress.models.slots import Slots
 
@@ -27,7 +27,8 @@ with quiet():  # torchao registers its enums in a way that torch will not need i
 class Layer:
     """A layer whose weight becomes integers: names of weight and fake-quantize module, width, largest integer, shape.
 
-    Of its output channels, `preserved` have 8 bits instead: which, a network's state says (`tops`).
+    Of its output channels, `preserved` have 8 bits instead: which, a network's state says (`tops`). A layer may compute
+    several products: `uses`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Layer:
     top: int
     shape: tuple[int, ...]
     preserved: int = 0
+    uses: int = 1
 
     def tops(self, state: Mapping[str, Tensor]) -> int | Tensor:
         """Return the largest integer, or that of every channel [channels] ([networks, channels] of a stack)."""
@@ -103,6 +105,7 @@ def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
         own = prepare_pt2e(hide_batch_norm(copy.deepcopy(graph)), LayerQuantizer(tops, scheme.activations))
     modules = dict(own.named_modules())
     found: dict[str, Layer] = {}
+    uses = products(graph)
     for node in own.graph.nodes:
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, FakeQuantizeWeight):
@@ -116,7 +119,9 @@ def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
             count = scheme.preserved(len(tensor), bits)
             module.size(tensor, own_tops=count > 0)
             shape = tuple(tensor.shape)
-            found[name] = Layer(name, weight, str(node.target), bits, scheme.top(bits), shape, count)
+            found[name] = Layer(
+                name, weight, str(node.target), bits, scheme.top(bits), shape, count, uses[name]
+            )
     if scheme.preserve and not any(layer.preserved for layer in found.values()):
         raise UserError(
             f"preserve={scheme.preserve:g} preserves no channel: no layer below {PRESERVED_BITS} bits has enough of them; "

@@ -36,7 +36,8 @@ class LayerQuantizer(Quantizer):
 
     A convolution runs on integers only where its output is rounded too: where something else reads it (a transformer
     reads patches, ConvNeXt normalises over channels), that output is marked. A linear operator runs on integers
-    whether its output is rounded or not, but not when some readers round it and others do not.
+    whether its output is rounded or not, but not when some readers round it and others do not, nor when the runtime joins
+    it with the ReLU behind it, whose output is marked then.
 
     `tops` maps every layer to the largest integer of its weight; None leaves it in float. Weights take the symmetric
     range −top … top, which keeps every zero point at 0; activations are unsigned 8 bits.
@@ -120,7 +121,8 @@ def _round_output(layer: torch.fx.Node) -> None:
     while len(end.users) == 1 and (user := next(iter(end.users))).target in PART_OF_IT:
         end = user
     rounded = [end in _marked(user).input_qspec_map for user in end.users]
-    if all(rounded) or (layer.target not in CONVOLUTIONS and not any(rounded)):
+    alone = layer.target not in CONVOLUTIONS and end is layer
+    if all(rounded) or (alone and not any(rounded)):
         return
     own = _marked(end)
     own.output_qspec = _activation()

@@ -135,6 +135,10 @@ def activation_scale(seen: Histogram, top: int, how: Ranges) -> tuple[float, flo
                 high = _least(values, counts, torch.full_like(CLIPPING, low), high * CLIPPING, top)[1]
             if low < 0:
                 low = _least(values, counts, low * CLIPPING, torch.full_like(CLIPPING, high), top)[0]
+    if (
+        high == low
+    ):  # nothing but zeros: any step holds them, and with a tiny one the bias of a layer would not fit
+        high = 1.0
     scale, zero = _grid_of(torch.tensor(low), torch.tensor(high), top)
     return float(scale), float(zero)
 

@@ -14,6 +14,7 @@ from fairpress.compression.calibrate import chunks
 from fairpress.compression.engine import Engine
 from fairpress.compression.ranges import weight_scales
 from fairpress.compression.scheme import Scheme
+from fairpress.models.graph import stored_weight
 from fairpress.models.slots import Slots
 
 Table = dict[str, dict[int, Tensor]]
@@ -77,12 +78,10 @@ def measure(
     wanted = answers(state)
     return {
         layer: {
-            bits: divergences(
-                answers({**state, f"{layer}.weight": rounded(state[f"{layer}.weight"], bits)}), wanted
-            )
-            for bits in widths
+            bits: divergences(answers({**state, name: rounded(state[name], bits)}), wanted) for bits in widths
         }
         for layer in layers
+        for name in [stored_weight(layer, state)]
     }
 
 
@@ -93,11 +92,9 @@ def estimate(
     from fairpress.compression.second_order import of_layers
 
     changes = {
-        layer: {
-            bits: rounded(state[f"{layer}.weight"], bits) - state[f"{layer}.weight"].detach()
-            for bits in widths
-        }
+        layer: {bits: rounded(state[name], bits) - state[name].detach() for bits in widths}
         for layer in layers
+        for name in [stored_weight(layer, state)]
     }
     return of_layers(engine.folded, state, changes, rows)
 

@@ -17,7 +17,7 @@ from torch.fx import GraphModule
 from fairpress.compression.checks import NotAsAsked
 from fairpress.compression.maxima import pass_grids_on
 from fairpress.compression.prepared import Layer, Prepared
-from fairpress.models.export import Merged, distinct, export_graph, filled, holding, holds, shippable
+from fairpress.models.export import distinct, export_graph, filled, holding, holds, shippable
 from fairpress.models.quiet import quiet
 from fairpress.runtime.pack import finish, pack_channels, pack_weights
 
@@ -25,20 +25,27 @@ with quiet():
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
 decomposed = torch.ops.quantized_decomposed
+# Operators whose float weights ONNX Runtime would round by itself.
+SHIELDED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
 class Bias:
-    """A bias that is stored as int32 at the scale of its layer's products; names of it and of the two scales."""
+    """A bias that is stored as int32 at the scale of a product; names of it, of the product and of the two scales.
+
+    A layer that runs twice has one for each of its products, whose scales differ.
+    """
 
     name: str
+    product: str
     activation: str
     weights: str
 
     @property
     def constants(self) -> tuple[str, str, str]:
         """Name its integers, their scale and their zero point."""
-        return (f"{self.name} integers", f"{self.name} scales", f"{self.name} zero")
+        own = f"{self.name} of {self.product}"
+        return (f"{own} integers", f"{own} scales", f"{own} zero")
 
     def numbers(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         scale = (values[self.activation] * values[self.weights]).astype(np.float32)
@@ -98,9 +105,7 @@ def numbers(prepared: Prepared, state: Mapping[str, Tensor]) -> dict[str, np.nda
     return out
 
 
-def make_template(
-    prepared: Prepared, state: Mapping[str, Tensor], example: Tensor, *, for_all: bool = True
-) -> Template:
+def make_template(prepared: Prepared, state: Mapping[str, Tensor], example: Tensor) -> Template:
     """Convert and export a prepared graph.
 
     Parameters
@@ -108,32 +113,23 @@ def make_template(
     prepared
         The graph with folded batch norms.
     state
-        Any network's calibrated state. Small noise is added first, so that no two of its tensors are equal: the
-        exporter would store them as one.
-    for_all
-        False: the template of this very network, without the noise, and with whatever the exporter made of its
-        floats.
+        Any network's calibrated state. Small noise is added first, so that no two of its integer weights are equal: the
+        exporter would store them as one. `Template.fill` replaces every number of it; floats are not folded.
 
     Raises
     ------
-    Merged
-        The exporter made something else of a float tensor, so that the template could not hold another network's.
     NotAsAsked
         The exported file does not hold the graph's integers, scales and zero points.
     """
-    state = distinct(state) if for_all else {k: v.detach().cpu() for k, v in state.items()}
+    state = distinct(state)
     graph = _convert(prepared, state)
-    model = export_graph(graph, example)
+    model = export_graph(graph, example, free=frozenset(state))
     _name_constants(model, prepared, numbers(prepared, state))
-    stored = {t.name: t for t in model.graph.initializer}
-    for name in (str(n.target) for n in graph.graph.nodes if n.op == "get_attr" and n.users):
-        if for_all and name in state and not holds(stored.get(name), state[name].numpy()):
-            raise Merged(f"the exporter did not keep {name!r} as a weight of its own.")
     if not prepared.activations:
         _unpack_at_load(model, prepared.layers)
     pass_grids_on(model)
-    _shield_floats(model, stored)
-    return Template(model, _integer_biases(model, stored))
+    _shield_floats(model)
+    return Template(model, _integer_biases(model))
 
 
 def _convert(prepared: Prepared, state: Mapping[str, Tensor]) -> GraphModule:
@@ -217,16 +213,17 @@ def _unpack_at_load(model: onnx.ModelProto, layers: Sequence[Layer]) -> None:
             graph.node.insert(position, new)
 
 
-def _shield_floats(model: onnx.ModelProto, stored: Mapping[str, onnx.TensorProto]) -> None:
+def _shield_floats(model: onnx.ModelProto) -> None:
     """Put max(x, lowest float) between an integer activation and a layer that stays in float: it changes nothing.
 
     ONNX Runtime makes the weights of a float layer 8-bit by itself where it stands between two integer values.
     """
     graph = model.graph
     dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    constant = _float_constants(graph)
     lowest = "lowest"
     for node in list(graph.node):
-        if node.op_type not in ("Conv", "Gemm", "MatMul") or node.input[1] not in stored:
+        if node.op_type not in SHIELDED or node.input[1] not in constant:
             continue
         if node.input[0] in dequantized:
             if lowest not in {t.name for t in graph.initializer}:
@@ -238,12 +235,22 @@ def _shield_floats(model: onnx.ModelProto, stored: Mapping[str, onnx.TensorProto
             graph.node[position + 1].input[0] = shielded
 
 
-def _integer_biases(model: onnx.ModelProto, stored: Mapping[str, onnx.TensorProto]) -> tuple[Bias, ...]:
+def _float_constants(graph: onnx.GraphProto) -> set[str]:
+    """Return the values that are stored, or computed from stored values alone, without those that were integers."""
+    found = {t.name for t in graph.initializer}
+    for node in graph.node:
+        if node.op_type != "DequantizeLinear" and node.input and all(i in found or not i for i in node.input):
+            found |= set(node.output)
+    return found
+
+
+def _integer_biases(model: onnx.ModelProto) -> tuple[Bias, ...]:
     """Let biases of quantized Gemm nodes be int32 at the scale of their products; `Template.fill` computes them.
 
     ONNX Runtime runs the integer kernel (QGemm) only then; otherwise it multiplies floats.
     """
     graph = model.graph
+    stored = {t.name: t for t in graph.initializer}
     producer = {o: n for n in graph.node for o in n.output}
     found = []
     for node in list(graph.node):
@@ -252,12 +259,12 @@ def _integer_biases(model: onnx.ModelProto, stored: Mapping[str, onnx.TensorProt
         x, w = (producer.get(name) for name in node.input[:2])
         if x is None or w is None or {x.op_type, w.op_type} != {"DequantizeLinear"}:
             continue
-        bias = Bias(node.input[2], x.input[1], w.input[1])
+        bias = Bias(node.input[2], node.output[0], x.input[1], w.input[1])
         found.append(bias)
         channels = numpy_helper.to_array(stored[bias.name]).shape
         for name, kind in zip(bias.constants, (np.int32, np.float32, np.int32), strict=True):
             graph.initializer.append(numpy_helper.from_array(np.zeros(channels, kind), name))
-        result = f"{bias.name} dequantized"
+        result = f"{bias.name} of {bias.product} dequantized"
         position = list(graph.node).index(node)
         graph.node.insert(position, helper.make_node("DequantizeLinear", bias.constants, [result], axis=0))
         node.input[2] = result

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from fairpress.core.errors import UserError
+from fairpress.models.faithful import NotTheNetwork, hold_file, reference
 from fairpress.models.graph import (
     ANY_BATCH,
     Fold,
@@ -30,10 +33,6 @@ INPUT, OUTPUT = "x", "y"
 _templates: dict[Hashable, Template] = {}
 
 
-class Merged(ValueError):
-    """The exporter made one constant of several weights, so that a file cannot be refilled."""
-
-
 @dataclass(frozen=True)
 class Template:
     """An exported float network: each of its weights is a constant under its own name, batch norms are folded."""
@@ -48,7 +47,11 @@ class Template:
 
 
 def export_many(
-    module: nn.Module, states: Sequence[Mapping[str, Tensor]], example: Tensor, key: Hashable = None
+    module: nn.Module,
+    states: Sequence[Mapping[str, Tensor]],
+    example: Tensor,
+    key: Hashable = None,
+    rows: Sequence[Tensor] | None = None,
 ) -> list[bytes]:
     """Return one ONNX file (logits out) for each state of a network.
 
@@ -62,66 +65,69 @@ def export_many(
         Inputs [rows, …] with two rows or more (one row would fix the batch size).
     key
         Says that this architecture may be kept for the next call in this process with an equal key.
+    rows
+        Inputs [rows, …] for each state, on which the file must give the outputs of the module itself. A file that does
+        not is made once more as the exporter first wrote it, nothing simplified; one that still does not is refused.
 
     Raises
     ------
     UserError
-        The network cannot be exported; the sentence names the layer.
+        The network cannot be exported (the sentence names the layer), or its outputs are not a function of its inputs.
+    NotTheNetwork
+        A file computes something else than the module.
     """
     known = (key, tuple(example.shape[1:]), example.dtype)
     if key is not None and known in _templates:
         template = _templates[known]
     else:
-        graph = trace(module, example)
-        pairs, folded = folds(graph), fold_graph(graph)
-        try:
-            template = Template(keeping_names(folded, fold_state(states[0], pairs), example), pairs)
-        except Merged:
-            return [finish(export_graph(holding(folded, fold_state(s, pairs)), example)) for s in states]
+        template = _template(module, states[0], example)
         if key is not None:
             _templates[known] = template
-    return [template.fill(state) for state in states]
+    files = [template.fill(state) for state in states]
+    if rows is None:
+        return files
+    bare: Template | None = None
+    for i, (state, own) in enumerate(zip(states, rows, strict=True)):
+        wanted = reference(module, state, own)
+        try:
+            hold_file(files[i], wanted)
+        except NotTheNetwork:
+            bare = bare or _template(module, state, example, simplify=False)
+            files[i] = bare.fill(state)
+            hold_file(files[i], wanted)
+    return files
+
+
+def _template(
+    module: nn.Module, state: Mapping[str, Tensor], example: Tensor, *, simplify: bool = True
+) -> Template:
+    graph = trace(module, example)
+    pairs, folded = folds(graph), fold_graph(graph)
+    return Template(keeping_names(folded, fold_state(state, pairs), example, simplify=simplify), pairs)
 
 
 def keeping_names(
-    graph: GraphModule, state: Mapping[str, Tensor], example: Tensor, *, turn: bool = False
+    graph: GraphModule, state: Mapping[str, Tensor], example: Tensor, *, simplify: bool = True
 ) -> onnx.ModelProto:
-    """Export a graph and make sure that each tensor it reads is stored under its own name.
+    """Export a graph with each tensor of `state` that it reads stored as it is, under its own name.
 
-    The stored values are near those of `state`, no two of them equal: the exporter would store them as one.
-    Raises Merged where it did so all the same. With `turn`, a matrix that it stored transposed is stored as it is, and
-    transposed when the file is loaded.
+    Nothing that is computed from these tensors is computed in advance, so that `filled` may replace them.
     """
-    state = distinct(state)
-    model = export_graph(holding(graph, state), example)
-    stored = {t.name: t for t in model.graph.initializer}
-    for node in graph.graph.nodes:
-        name = str(node.target)
-        if node.op != "get_attr" or not node.users or name not in state:
-            continue
-        value = state[name].numpy()
-        if not holds(stored.get(name), value) and not (turn and _turned(model, name, value)):
-            raise Merged(f"the exporter did not keep {name!r} as a weight of its own")
-    return model
+    return export_graph(holding(graph, state), example, free=frozenset(state), simplify=simplify)
 
 
-def _turned(model: onnx.ModelProto, name: str, value: np.ndarray) -> bool:
-    """Store a matrix that a model has transposed as it is, transposed by the model; tell whether there was one."""
-    graph = model.graph
-    for tensor in graph.initializer:
-        if list(tensor.dims) != [*reversed(value.shape)] or value.ndim != 2:
-            continue
-        if np.array_equal(numpy_helper.to_array(tensor), value.T):
-            turning = onnx.helper.make_node("Transpose", [name], [tensor.name], perm=[1, 0])
-            graph.initializer.remove(tensor)
-            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-            graph.node.insert(0, turning)
-            return True
-    return False
-
-
-def export_graph(module: nn.Module, example: Tensor) -> onnx.ModelProto:
+def export_graph(
+    module: nn.Module, example: Tensor, *, free: Collection[str] = (), simplify: bool = True
+) -> onnx.ModelProto:
     """Return the exporter's graph of an evaluation-mode module, input ``x``, output ``y``, any batch size.
+
+    Parameters
+    ----------
+    free
+        Names of tensors that may have other values later: the exporter must neither fold them into constants nor store
+        two equal ones as one. It is shown them as inputs while it simplifies the graph.
+    simplify
+        Whether constants are folded at all.
 
     Raises
     ------
@@ -138,14 +144,35 @@ def export_graph(module: nn.Module, example: Tensor) -> onnx.ModelProto:
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 verbose=False,
+                optimize=False,
             )
+            assert program is not None
+            if simplify:
+                with _as_inputs(program.model, free):
+                    program.optimize()
         except Exception as error:
             root: BaseException = error
             while root.__cause__ is not None:
                 root = root.__cause__
             raise UserError(cannot_export(*node_at_fault(error), root)) from error
-    assert program is not None
     return program.model_proto
+
+
+@contextmanager
+def _as_inputs(model: ir.Model, names: Collection[str]) -> Iterator[None]:
+    """Let stored tensors of a model be inputs for a while, whose values nobody knows."""
+    graph = model.graph
+    hidden = {}
+    for name in [n for n in graph.initializers if n in names]:
+        value = graph.initializers.pop(name)
+        hidden[name] = (value, value.const_value)
+        value.const_value = None
+        graph.inputs.append(value)
+    yield
+    for name, (value, tensor) in hidden.items():
+        graph.inputs.remove(value)
+        value.name, value.const_value = name, tensor
+        graph.initializers[name] = value
 
 
 def holding(graph: GraphModule, state: Mapping[str, Tensor]) -> GraphModule:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
 
 from fairpress.core.errors import UserError
 from fairpress.models.quiet import quiet
@@ -62,7 +64,13 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
 
 def cannot_export(layer: str | None, kind: str, error: BaseException) -> str:
     """Say which layer of which class an exporter failed in, and why."""
-    where = "the network" if layer is None else f"layer {layer!r} ({kind})"
+    where = f"layer {layer!r} ({kind})" if layer else "the network"
+    if "onstraints violated" in str(error) or "specialized" in str(error):
+        return (
+            f"{where} can be exported for batches of some sizes only, because its forward fixes the number of rows: write "
+            "x.shape[0] or -1 in the place of int(x.shape[0]), len(x), a loop over rows or a number ((x[:, None] - c)"
+            ".square().sum(-1).sqrt() for torch.cdist), and pass the module, not a program that was exported before."
+        )
     why = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     return (
         f"{where} cannot be exported: {type(error).__name__}: {why.rstrip('.')}. Rewrite it without control flow that "
@@ -110,19 +118,44 @@ class Fold:
 
 
 def folds(graph: GraphModule) -> tuple[Fold, ...]:
-    """Return every batch norm that follows a convolution or linear layer and is its only reader."""
+    """Return every batch norm that follows a convolution or linear layer and is its only reader.
+
+    Its tensors and the layer's must be read nowhere else: a weight that is tied to another would change there too.
+    """
     return tuple(_fold(layer, norm) for layer, norm in _pairs(graph))
 
 
 def _pairs(graph: GraphModule) -> list[tuple[Node, Node]]:
-    read = [n.args[1] for n in weighted(graph)]
+    read = Counter(
+        str(source.target) for n in graph.graph.nodes for source in _sources(n) if source.op == "get_attr"
+    )
+    names = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
+
+    def own(layer: Node, norm: Node) -> bool:
+        tensors = [n for n in (*layer.args[1:3], *norm.args[1:5]) if isinstance(n, Node)]
+        alone = all(n.op == "get_attr" and read[str(n.target)] == 1 for n in tensors)
+        has_bias = len(layer.args) > 2 and layer.args[2] is not None
+        return alone and (has_bias or _fold(layer, norm).bias not in names)
+
     return [
         (layer, norm)
         for norm in graph.graph.nodes
         if norm.target is aten.batch_norm.default and norm.args[3] is not None
         for layer in [norm.args[0]]
-        if is_weighted(layer) and len(layer.users) == 1 and read.count(layer.args[1]) == 1
+        if is_weighted(layer) and len(layer.users) == 1 and own(layer, norm)
     ]
+
+
+def _sources(node: Node) -> list[Node]:
+    """Return the nodes that a node reads, each as often as it reads it."""
+    found: list[Node] = []
+
+    def note(source: Node) -> Node:
+        found.append(source)
+        return source
+
+    map_arg((node.args, node.kwargs), note)
+    return found
 
 
 def _fold(layer: Node, norm: Node) -> Fold:
@@ -252,10 +285,29 @@ def weighted(graph: GraphModule) -> list[Node]:
     return [n for n in graph.graph.nodes if is_weighted(n)]
 
 
+def products(graph: GraphModule) -> Counter[str]:
+    """Return how many different products each layer computes: two calls on the same values are one, as runtimes know."""
+    numbers: dict[Node, int] = {}
+    known: dict[Any, int] = {}
+    found: set[tuple[str, int]] = set()
+    for node in graph.graph.nodes:
+        same = (node.op, node.target, repr(map_arg((node.args, node.kwargs), lambda n: f"%{numbers[n]}")))
+        numbers[node] = known.setdefault(same, len(known))
+        if is_weighted(node):
+            found.add((layer_name(node), numbers[node]))
+    return Counter(layer for layer, _ in found)
+
+
 def weight_of(node: Node) -> str:
     """Return the name of a layer's weight."""
     weight: Any = node.args[1]
     return str(weight.target)
+
+
+def stored_weight(layer: str, tensors: Container[str]) -> str:
+    """Return the name of a layer's weight among a network's tensors: LAYER.weight, or a parameter that stands alone."""
+    name = f"{layer}.weight"
+    return name if name in tensors else layer
 
 
 def layer_name(node: Node) -> str:

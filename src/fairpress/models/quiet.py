@@ -24,7 +24,8 @@ def quiet() -> Iterator[None]:
                     "ignore", category=category, module=r"(torch|torchao|onnxscript|onnx_ir|copyreg)\b"
                 )
             warnings.filterwarnings(
-                "ignore", message=r".*(LeafSpec|isinstance\(treespec|torch\.jit|erase_node).*"
+                "ignore",
+                message=r".*(LeafSpec|isinstance\(treespec|assigned during export|torch\.jit|erase_node).*",
             )
             yield
     finally:

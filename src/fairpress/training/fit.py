@@ -191,7 +191,8 @@ def fit(
     columns = train[0].inputs.shape[1]
     made = train_together(architecture, train, validation, classes, seeds, config, where, progress, objective)
     key = (architecture, classes)
-    files = export_many(made.module, [n.state for n in made.networks], train[0].inputs[:2], key)
+    held = [rows_to_hold(d) for d in datasets]
+    files = export_many(made.module, [n.state for n in made.networks], train[0].inputs[:2], key, held)
     out = []
     for dataset, seed, network, file, rows_seen in zip(
         datasets, seeds, made.networks, files, validation, strict=True
@@ -328,6 +329,13 @@ def weights_of_classes(dataset: Dataset, chosen: ClassWeights) -> np.ndarray:
             weights[classes.index(found)] = weight
     scaled: np.ndarray = (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
     return scaled
+
+
+def rows_to_hold(dataset: Dataset) -> Tensor:
+    """Return rows on which files are held against their networks: of the calibration part, or of the training part."""
+    from fairpress.models.faithful import some
+
+    return some(tensors(dataset, "calibration" if len(dataset.index("calibration")) else "train").inputs)
 
 
 def check_trainable(dataset: Dataset) -> None:

@@ -25,7 +25,7 @@ from fairpress.runtime.session import run
 from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import Checkpoint
 from fairpress.training.doubts import constant_answer, doubt
-from fairpress.training.fit import ImageFitConfig, data_of, tensors
+from fairpress.training.fit import ImageFitConfig, data_of, rows_to_hold, tensors
 from fairpress.training.loop import Data
 from fairpress.training.objective import constrain, grouped
 from fairpress.training.schedule import Schedule
@@ -109,7 +109,7 @@ def fit_image_network(
         say=say,
         objective=objective,
     )
-    (file,) = export_many(module, [trained.state], data.inputs[:2])
+    (file,) = export_many(module, [trained.state], data.inputs[:2], rows=[rows_to_hold(dataset)])
     _refuse_another(file, module, validation, device)
     card = ModelCard(
         target=dataset.task.target,

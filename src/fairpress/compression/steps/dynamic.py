@@ -11,6 +11,7 @@ from fairpress.core.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.fx import GraphModule
 
     from fairpress.compression.engine import Engine
 
@@ -30,35 +31,63 @@ class QuantizeDynamic(Rewrite):
         from fairpress.compression.checks import check_zeros
         from fairpress.compression.dynamic_file import integer_layers, multiply_integers
         from fairpress.compression.float_file import agreement, chosen_layers, float_model
+        from fairpress.compression.in_float import told
         from fairpress.compression.ranges import weight_scales
+        from fairpress.models.graph import products, stored_weight
         from fairpress.runtime.pack import finish
 
         state = engine.fold(network.state)
         chosen = chosen_layers(engine, self.keep)
         convolutions = refuse_convolutions(chosen, state)
-        chosen = [name for name in chosen if name not in convolutions]
+        tied = read_elsewhere(engine.folded, chosen)
+        chosen = [name for name in chosen if name not in (*convolutions, *tied)]
+        if not chosen:
+            raise UserError(
+                f"int8-dynamic would leave all weights in float: that of layer {tied[0]!r} is read by other operators too; "
+                "take int8."
+            )
         model = float_model(engine, state)
         for layer in chosen:
-            weight = state[f"{layer}.weight"]
+            name = stored_weight(layer, state)
+            weight = state[name]
             scale = weight_scales(weight, 127, "mse")
             integers = (weight / scale[:, None]).round().clamp(-127, 127)
-            state[f"{layer}.weight"] = integers * scale[:, None]
+            state[name] = integers * scale[:, None]
             check_zeros(layer, integers.numpy(), weight)
-            multiply_integers(model, f"{layer}.weight", integers.numpy(), scale.numpy())
+            multiply_integers(model, name, integers.numpy(), scale.numpy())
         data = finish(model)
-        kept = dict.fromkeys([*convolutions, *self.keep], 32)
+        uses = sum(count for name, count in products(engine.folded).items() if name in chosen)
+        kept = dict.fromkeys([*convolutions, *tied, *self.keep], 32)
         details = {
             "bits": {**dict.fromkeys(chosen, 8), **kept},
             "activation_ranges": "of each call: a row's answer can depend on the rows run beside it",
-            "integer_kernels": integer_layers(data, len(chosen)),
+            "integer_kernels": integer_layers(data, uses),
+            **told(engine.folded, chosen, self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}
 
 
+def read_elsewhere(graph: GraphModule, layers: Sequence[str]) -> list[str]:
+    """Return the layers whose weight something else reads than their products, such as a layer with tied weights."""
+    from fairpress.models.graph import is_weighted, layer_name
+
+    products = {layer_name(node) for node in graph.graph.nodes if is_weighted(node)}
+    found = []
+    for node in graph.graph.nodes:
+        name = str(node.target).removesuffix(".weight")
+        if node.op != "get_attr" or name not in products:
+            continue
+        if not all(is_weighted(user) and user.args[1] is node for user in node.users):
+            found.append(name)
+    return [name for name in layers if name in found]
+
+
 def refuse_convolutions(layers: Sequence[str], state: Mapping[str, Tensor]) -> list[str]:
     """Return the convolutions among layers. Raises UserError where they hold most of the weights."""
-    sizes = {name: state[f"{name}.weight"].numel() for name in layers}
-    found = [name for name in layers if state[f"{name}.weight"].dim() > 2]
+    from fairpress.models.graph import stored_weight
+
+    sizes = {name: state[stored_weight(name, state)].numel() for name in layers}
+    found = [name for name in layers if state[stored_weight(name, state)].dim() > 2]
     if 2 * sum(sizes[name] for name in found) > sum(sizes.values()):
         largest = max(found, key=lambda name: sizes[name])
         raise UserError(

@@ -38,6 +38,8 @@ class Cluster(Rewrite):
         """Cluster each layer's weights and store indices and values."""
         from fairpress.compression.codebook import look_up, look_ups
         from fairpress.compression.float_file import agreement, chosen_layers, float_model
+        from fairpress.compression.in_float import told
+        from fairpress.models.graph import stored_weight
         from fairpress.runtime.pack import finish
 
         state = engine.fold(network.state)
@@ -46,19 +48,21 @@ class Cluster(Rewrite):
         bits: dict[str, int] = {}
         chosen = chosen_layers(engine, self.keep)
         for layer in chosen:
-            weight = state[f"{layer}.weight"]
+            name = stored_weight(layer, state)
+            weight = state[name]
             values, index = clustered(weight, self.clusters, zero="sparsity" in network.details)
-            state[f"{layer}.weight"] = values[index]
+            state[name] = values[index]
             errors[layer] = float(
                 (weight - values[index]).square().sum() / weight.square().sum().clamp_min(1e-30)
             )
-            bits[layer] = look_up(model, f"{layer}.weight", values.numpy(), index.numpy())
+            bits[layer] = look_up(model, name, values.numpy(), index.numpy())
         data = finish(model)
         look_ups(data, len(chosen))
         details = {
             "bits": {**bits, **dict.fromkeys(self.keep, 32)},
             "clusters": self.clusters,
             "squared_error_of_weights": errors,
+            **told(engine.folded, chosen, self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}
 

@@ -133,6 +133,7 @@ class Mixed(Widths, Step):
         from fairpress.compression.allocate import allocate
         from fairpress.compression.quantizer import layers
         from fairpress.compression.sensitivity import divergences, mean_of, table
+        from fairpress.models.graph import stored_weight
 
         state = engine.fold(network.state)
         budget = self.bytes_of(network)
@@ -152,7 +153,7 @@ class Mixed(Widths, Step):
         def free(own: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
             return {n: {w: h for w, h in own[n].items() if said.get(n, w) == w} for n in chosen_of}
 
-        sizes = {n: state[f"{n}.weight"].numel() for n in chosen_of}
+        sizes = {n: state[stored_weight(n, state)].numel() for n in chosen_of}
         cost = {n: {w: -(-sizes[n] * w // 8) for w in free(harm)[n]} for n in chosen_of}
 
         def quantized(bits: Mapping[str, int]) -> Quantized:

@@ -318,9 +318,16 @@ def inputs(dataset: Dataset, part: Literal["calibration", "validation"], rows: i
 
 
 def engine_for(network: Network, dataset: Dataset) -> Engine:
-    """Return the engine of a network's architecture, kept from an earlier call where one with equal options was."""
+    """Return the engine of a network's architecture, kept from an earlier call where one with equal options was.
+
+    Its graph is held against the network itself (`engine.Engine.check`).
+    """
     from fairpress.compression.engine import engine_of
+    from fairpress.models.blank import blank
+    from fairpress.training.fit import rows_to_hold
 
     row = inputs(dataset, "calibration", 2)
     make = engine_of.__wrapped__ if getattr(network.architecture, "alone", False) else engine_of
-    return make(network.architecture, tuple(row.shape[1:]), row.dtype, len(dataset.task.classes))
+    engine = make(network.architecture, tuple(row.shape[1:]), row.dtype, len(dataset.task.classes))
+    engine.check(blank(network.architecture, dataset), network.state, rows_to_hold(dataset))
+    return engine

@@ -1,0 +1,196 @@
+"""What a float file may differ from its network by: float rounding as the network itself shows it, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper, numpy_helper
+from torch import nn
+
+from conftest import make_dataset
+from fairpress.core.errors import UserError
+from fairpress.models import export
+from fairpress.models.export import export_many
+from fairpress.models.faithful import NotTheNetwork, Reference, hold, hold_file, reference
+from fairpress.models.mlp import Mlp
+from fairpress.training.fit import FitConfig, fit
+
+
+def network() -> nn.Sequential:
+    """A batch norm that is not folded (a ReLU stands between), a dropout, two linear layers."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.BatchNorm1d(16), nn.Dropout(0.2), nn.Linear(16, 3))
+    net[2].running_mean.normal_()
+    net[2].running_var.uniform_(0.5, 2)
+    return net.eval()
+
+
+def rows(count: int = 300) -> torch.Tensor:
+    return torch.randn(count, 6, generator=torch.Generator().manual_seed(1))
+
+
+def file_of(net: nn.Module) -> bytes:
+    return export_many(net, [net.state_dict()], rows(2))[0]
+
+
+def wanted() -> Reference:
+    return reference(network(), network().state_dict(), rows())
+
+
+def with_constant(
+    data: bytes, shape: tuple[int, ...], change: Callable[[np.ndarray], None], which: int = 0
+) -> bytes:
+    model = onnx.load_from_string(data)
+    tensor = [t for t in model.graph.initializer if tuple(t.dims) == shape][which]
+    values = numpy_helper.to_array(tensor).copy()
+    change(values)
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return model.SerializeToString()
+
+
+def one_weight(values: np.ndarray) -> None:
+    values.flat[0] += 1e-3
+
+
+def one_statistic(values: np.ndarray) -> None:
+    values *= 1.001
+
+
+def test_a_file_passes_with_rounding_to_spare():
+    found = wanted()
+    hold_file(file_of(network()), found)
+    assert 0 < found.tolerance.max() < 1e-4 * np.abs(found.outputs).max()
+
+
+@pytest.mark.parametrize(
+    ("shape", "which", "change"),
+    [((16, 6), 0, one_weight), ((3, 16), 0, one_weight), ((3,), 0, one_weight), ((16,), 3, one_statistic)],
+)
+def test_a_file_with_one_other_number_is_refused(shape, which, change):
+    data = with_constant(file_of(network()), shape, change, which)
+    with pytest.raises(NotTheNetwork, match=r"does not compute what the network computes.*float rounding"):
+        hold_file(data, wanted())
+
+
+def test_a_file_that_drops_out_is_refused():
+    model = onnx.load_from_string(file_of(network()))
+    last = model.graph.node[-1]
+    noise = [
+        helper.make_node("RandomUniformLike", [last.input[0]], ["drawn"], low=0.9, high=1.1),
+        helper.make_node("Mul", [last.input[0], "drawn"], ["noisy"]),
+    ]
+    last.input[0] = "noisy"
+    for node in noise:
+        model.graph.node.insert(len(model.graph.node) - 1, node)
+    with pytest.raises(NotTheNetwork, match="does not compute"):
+        hold_file(model.SerializeToString(), wanted())
+
+
+def test_a_file_for_one_size_of_batch_is_refused():
+    model = onnx.load_from_string(file_of(network()))
+    last = model.graph.node[-1]
+    last.output[0] = "before"
+    shape = numpy_helper.from_array(np.array([300, 3], np.int64), "shape")
+    model.graph.initializer.append(shape)
+    model.graph.node.append(helper.make_node("Reshape", ["before", "shape"], ["y"]))
+    with pytest.raises(NotTheNetwork, match="cannot read 1 rows at a time"):
+        hold_file(model.SerializeToString(), wanted())
+
+
+def test_a_graph_that_took_one_side_of_a_branch_is_refused():
+    net = network()
+
+    def traced(x: torch.Tensor) -> np.ndarray:
+        with torch.no_grad():
+            return (net(x) if True else -net(x)).numpy()
+
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out = self.net(x)
+            return torch.where(x[:, :1] > 2.5, -out, out)  # what a few rows only take
+
+    module = Branching().eval()
+    found = reference(module, module.state_dict(), rows())
+    with pytest.raises(NotTheNetwork, match=r"the graph .* \d+ of 300 rows differ"):
+        hold(traced, found, "the graph")
+
+
+def test_where_the_tolerance_is_large_the_network_itself_is_badly_conditioned():
+    """x − c by the difference of large squares: float32 leaves four digits, and the check allows for that."""
+
+    class Distances(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c = nn.Parameter(300 + torch.arange(9.0).view(3, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (
+                2 * nn.functional.linear(x, self.c) - self.c.square().sum(1) - x.square().sum(1, keepdim=True)
+            )
+
+    net, x = Distances(), 300 + rows()[:, :3]
+    found = reference(net, net.state_dict(), x)
+    exact = net.double()(x.double()).detach().numpy()
+    rounding = np.abs(found.outputs - exact).max()
+    assert 1e-3 < rounding < found.tolerance.max() < 0.1 * found.outputs.std()
+
+
+def test_a_file_that_the_exporter_simplified_wrongly_is_written_without_simplifying(monkeypatch):
+    simplified = []
+
+    def spoiled(graph, state, example, *, simplify=True):
+        simplified.append(simplify)
+        model = keeping_names(graph, state, example, simplify=simplify)
+        if simplify:
+            model.graph.node.append(helper.make_node("Neg", ["y"], ["z"]))
+            model.graph.output[0].name = "z"
+        return model
+
+    keeping_names = export.keeping_names
+    monkeypatch.setattr(export, "keeping_names", spoiled)
+    net = network()
+    (data,) = export_many(net, [net.state_dict()], rows(2), rows=[rows()])
+    assert simplified == [True, False]
+    hold_file(data, wanted())
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+    """Let every file hold other weights than its network."""
+    filled = export.filled
+    monkeypatch.setattr(
+        export, "filled", lambda model, values: filled(model, {k: factor * v for k, v in values.items()})
+    )
+
+
+def test_a_file_that_differs_either_way_is_refused(monkeypatch):
+    spoil(monkeypatch, 2)
+    net = network()
+    with pytest.raises(NotTheNetwork, match="is not shipped"):
+        export_many(net, [net.state_dict()], rows(2), rows=[rows()])
+
+
+def test_training_ends_in_a_file_that_was_held_against_its_network(monkeypatch):
+    spoil(monkeypatch, 1.01)
+    with pytest.raises(NotTheNetwork):
+        fit(Mlp(widths=(7,)), [make_dataset()], [0], FitConfig(max_epochs=1))
+
+
+def test_rounding_is_measured_without_touching_random_numbers():
+    net = network()
+    drawn = torch.get_rng_state()
+    reference(net, net.state_dict(), rows())
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
+def test_outputs_that_depend_on_the_batch_are_the_networks_fault():
+    net = nn.Sequential(nn.Linear(6, 3), nn.Softmax(dim=0)).eval()
+    with pytest.raises(UserError, match="depends on the rows beside it"):
+        reference(net, net.state_dict(), rows())
