@@ -12,6 +12,7 @@ from fairpress.core.errors import UserError
 from fairpress.models.graph import stored_weight
 
 LEAST = 0.1  # share of weights that can become integers, below which a recipe that quantizes is refused
+MENTIONED = 0.05  # share of weights in float from which on a warning names them; the card always lists them
 
 
 def float_layers(graph: GraphModule, chosen: Collection[str]) -> dict[str, int]:
@@ -63,9 +64,9 @@ def check_quantizable(graph: GraphModule) -> None:
 
 
 def in_float(details: Mapping[str, Any]) -> str:
-    """Say which layers of a quantized file stay in float, from its card's details; "" where none do."""
+    """Say which layers of a quantized file stay in float, from its card's details; "" where hardly any do."""
     found = details.get("float_layers")
-    if not found:
+    if not found or details["float_share"] < MENTIONED:
         return ""
     names = sorted(found, key=lambda name: -found[name])
     shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
