@@ -17,6 +17,7 @@ from fairpress.models import export
 from fairpress.models.export import export_many
 from fairpress.models.faithful import NotTheNetwork, Reference, hold, hold_file, reference
 from fairpress.models.mlp import Mlp
+from fairpress.runtime.session import session
 from fairpress.training.fit import FitConfig, fit
 
 
@@ -194,3 +195,59 @@ def test_outputs_that_depend_on_the_batch_are_the_networks_fault():
     net = nn.Sequential(nn.Linear(6, 3), nn.Softmax(dim=0)).eval()
     with pytest.raises(UserError, match="depends on the rows beside it"):
         reference(net, net.state_dict(), rows())
+
+
+class Ordinal(nn.Module):
+    """Log probabilities of two classes, added up in a way that the exporter writes as formulas that overflow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        one, other = self.head(x).split(1, 1)
+        return torch.cat([nn.functional.logsigmoid(one), torch.logaddexp(one, other)], 1)
+
+
+def test_logarithms_of_sums_do_not_overflow_in_a_file_where_they_do_not_in_the_network():
+    net = Ordinal()
+    for large in (1.0, 300.0, -300.0):
+        own = large * rows()
+        with torch.no_grad():
+            expected = net(own).numpy()
+        opened = session(file_of(net))
+        found = opened.run(None, {"x": own.numpy()})[0]
+        assert np.allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+class Half(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.head(x).float()
+
+
+class Data(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, 6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(x, self.weight.data * 2)
+
+
+@pytest.mark.parametrize(
+    ("net", "sentence"),
+    [
+        (Half, "no kernel for .* compute in float32 throughout, without autocast"),
+        (Data, r"through \.data.*write \.detach\(\)"),
+    ],
+)
+def test_what_no_file_can_compute_is_refused_with_what_to_write(net, sentence):
+    own = net()
+    with pytest.raises(UserError, match=sentence):
+        export_many(own, [own.state_dict()], rows(2), rows=[rows()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -336,6 +337,38 @@ def test_classes_that_a_classifier_names_are_the_order_of_its_columns(data):
     assert (decided(data("flag", "1")) == expected("1", "0")).all()
     classifier(("0", "1"), 1)  # counted, and there is one usual order of no and yes
     assert (decided(data()) == expected()).all()
+
+
+def test_labels_are_called_as_the_classifier_calls_its_columns(data):
+    for names in (("1", "0"), ("7", "3"), ("GOOD", "BAD")):
+        classifier(names, -1)
+        if names != ("1", "0"):
+            with pytest.raises(UserError, match="say under `classes`"):
+                decided(data())
+        classifier(names, -1, said="classes: ['yes', 'no']\n")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ModelWarning)
+            assert (decided(data()) == expected()).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "label"),
+    [
+        ("int64", "u = Cast<to=7>(e) label = Add(u,i1)"),
+        ("float", "u = Cast<to=7>(e) v = Add(u,i1) label = Cast<to=1>(v)"),
+    ],
+)
+def test_labels_that_name_no_class_are_said_or_refused(data, kind, label):
+    weights = TWO[:-1] + ", float[1] th = {0.5}>"
+    graph = LABELLED.split("high =")[0] + label + " }"
+    save(f"g (float[n,3] x) => ({kind}[n] label, float[n,2] prob) {weights}{graph}")
+    names = "1.0, 2.0" if kind == "float" else "1, 2"
+    with pytest.warns(ModelWarning, match=f"'label' names {names}, and the classes of 'ill' are no, yes"):
+        decided(data())
+    if kind == "int64":
+        save(f"g (float[n,3] x) => (int64[n] label) {weights}{graph}")
+        with pytest.raises(UserError, match="'label' holds 1, 2, which are not the classes of 'ill'"):
+            decided(data())
 
 
 def test_classes_that_contradict_the_file_or_have_two_orders_are_refused(data):

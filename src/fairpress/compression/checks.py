@@ -18,10 +18,10 @@ from torch.nn.parameter import is_lazy
 
 from fairpress.compression.prepared import Layer
 from fairpress.core.errors import FairpressError, UserError
+from fairpress.models.faithful import loaded
 from fairpress.runtime.batches import outputs, rows_at_once
 from fairpress.runtime.contract import Runtime
 from fairpress.runtime.runtimes import open_session
-from fairpress.runtime.session import session
 
 WIDTHS = {TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}
 RANDOM = frozenset(
@@ -217,7 +217,7 @@ def optimised(data: bytes) -> onnx.ModelProto:
     """Return the graph as ONNX Runtime runs it on this machine."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimised.onnx"
-        session(data, dump=str(path))
+        loaded(data, dump=str(path))
         return onnx.load(path)
 
 

@@ -27,6 +27,7 @@ from fairpress.models.graph import (
     trace,
 )
 from fairpress.models.quiet import quiet
+from fairpress.models.stable import stable
 from fairpress.runtime.pack import finish
 
 INPUT, OUTPUT = "x", "y"
@@ -145,6 +146,7 @@ def export_graph(
                 output_names=[OUTPUT],
                 verbose=False,
                 optimize=False,
+                custom_translation_table=stable(),
             )
             assert program is not None
             if simplify:

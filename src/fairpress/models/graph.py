@@ -71,6 +71,11 @@ def cannot_export(layer: str | None, kind: str, error: BaseException) -> str:
             "x.shape[0] or -1 in the place of int(x.shape[0]), len(x), a loop over rows or a number ((x[:, None] - c)"
             ".square().sum(-1).sqrt() for torch.cdist), and pass the module, not a program that was exported before."
         )
+    if "fake tensor in the exported program constant" in str(error):
+        return (
+            f"{where} cannot be exported, because its forward reads a tensor through .data, which torch.export cannot "
+            "follow; write .detach() in its place."
+        )
     why = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     return (
         f"{where} cannot be exported: {type(error).__name__}: {why.rstrip('.')}. Rewrite it without control flow that "

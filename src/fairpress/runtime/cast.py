@@ -140,4 +140,4 @@ def _numbers(values: np.ndarray, place: str, *, exact: bool) -> np.ndarray:
 
 def _shown(value: float) -> str:
     number = float(value)
-    return f"{int(number):,}" if number.is_integer() and abs(number) < 1e15 else f"{number:g}"
+    return f"{int(value):,}" if number.is_integer() and abs(number) < 1e20 else f"{number:g}"

@@ -306,5 +306,5 @@ def _no_classes(output: str, values: Any, task: Task, where: str) -> str:
     found = sorted({str(v) for v in np.unique(np.asarray(values).astype(str)).tolist()})
     return (
         f"{where}: the output {output!r} holds the labels {', '.join(found[:5])}, and the classes of {task.target!r} are "
-        f"{', '.join(task.classes[:5])}; export labels that are spelled so, or numbers from 0 with `classes` in their order."
+        f"{', '.join(task.classes[:5])}; export labels that are spelled as the classes."
     )

@@ -24,16 +24,17 @@ class OwnLabels:
     """The labels that a file gives itself: the output that holds them, and what the sample says of their order.
 
     `order` is the class of each column that the labels give away; None where they do not. `counted` are the classes that
-    labels mean which only count: 0, 1, ….
+    labels mean which only count: 0, 1, …; or, in the same order, are spelled as `names`.
     """
 
     output: str
     order: tuple[str, ...] | None
     counted: tuple[str, ...]
+    names: tuple[str, ...] | None = None
 
     def indices(self, found: Found, classes: tuple[str, ...]) -> np.ndarray:
         """Return the labels of some rows [rows] as indices into `classes`."""
-        own = label_indices(found.values[self.output], self.counted)
+        own = label_indices(found.values[self.output], self.names or self.counted)
         if own is None:
             values = np.unique(np.asarray(found.values[self.output]).astype(str)).tolist()
             raise UserError(
@@ -125,21 +126,24 @@ def own_labels(
     The labels of a class are given where its own column is high, also where a threshold decides that is not a half.
     """
     outputs = {output} if isinstance(output, str) else set(output)
+    called = _called(file, found, output, task, len(classes))
     names = [
         n
         for n, v in found.values.items()
         if n not in outputs
         and file.outputs[n] in (*LABELS, *FLOATS)
-        and holds_labels(file, n, v, task)
-        and label_indices(v, classes) is not None
+        and (holds_labels(file, n, v, task) or called is not None)
+        and label_indices(v, called or classes) is not None
     ]
     if not names:
         return None
     likely = [n for n in names if any(part in n.lower() for part in ("label", "class", "pred"))]
     name = (likely or names)[0]
-    indices = label_indices(found.values[name], classes)
+    indices = label_indices(found.values[name], called or classes)
     assert indices is not None
     order = _given_away(flat, indices, classes)
+    if called is not None:
+        return OwnLabels(name, order, classes, called)
     if isinstance(output, str) or _resolved(found.values[name], task):
         return OwnLabels(name, order, classes)
     # Outputs in an order that somebody wrote down: what numbers count, only the rows can tell.
@@ -152,15 +156,21 @@ def foreign_labels(file: ForeignFile, found: Found, output: Output, task: Task) 
     """Return a sentence on labels of the file that are none of the dataset's classes; None where there are no such."""
     outputs = {output} if isinstance(output, str) else set(output)
     for name, values in found.values.items():
-        if name in outputs or file.outputs[name] != "tensor(string)" or width(values) != 1:
+        if name in outputs or isinstance(values, list) or width(values) != 1:
+            continue
+        if file.outputs[name] not in LABELS and not _whole(values):
             continue
         names = np.unique(values.astype(str)).tolist()
-        if len(names) <= len(task.classes) and label_indices(values, task.classes) is None:
+        if 1 < len(names) <= len(task.classes) and label_indices(values, task.classes) is None:
             return (
                 f"its own output {name!r} names {', '.join(names)}, and the classes of {task.target!r} are "
                 f"{', '.join(task.classes)}; whether its labels agree with what is decided cannot be checked"
             )
     return None
+
+
+def _whole(values: np.ndarray) -> bool:
+    return values.dtype.kind == "f" and bool((np.isfinite(values) & (values == np.floor(values))).all())
 
 
 def refuse_reversed(
@@ -241,6 +251,20 @@ def _attributes(file: ForeignFile, output: Output) -> tuple[str, ...] | None:
         if node.op_type not in (*PASSING, "Softmax", "Sigmoid"):
             return None
     return None
+
+
+def _called(
+    file: ForeignFile, found: Found, output: Output, task: Task, count: int
+) -> tuple[str, ...] | None:
+    """Return what the file calls its columns where these are other names than the task's classes; else None.
+
+    Its labels are spelled so too: classes 1 and 0 of a file whose columns somebody says are yes and no.
+    """
+    if isinstance(output, tuple):
+        return None
+    values = found.values[output]
+    own = tuple(map(str, values[0])) if isinstance(values, list) else _attributes(file, output)
+    return own if own is not None and len(own) == count and _matched(own, task) is None else None
 
 
 def _names_of_outputs(output: Output, task: Task) -> tuple[str, ...] | None:

@@ -78,6 +78,13 @@ def choose_output(
         if len(file.outputs) > 1:
             guessed.append("output")
         return labels[0]
+    for name, values in found.values.items():
+        if file.outputs[name] in LABELS and width(values) == 1:
+            raise UserError(
+                f"the model has no output of scores, and its output {name!r} holds {_some_of(values)}, which are not the "
+                f"classes of {task.target!r} ({', '.join(task.classes[:5])}); export labels that are spelled as the classes "
+                "are, or an output of probabilities."
+            )
     reasons = "; ".join(f"{n}: {why}" for n, why in found.unfit.items())
     listed = ", ".join(f"{n} {kind}" for n, kind in file.outputs.items())
     raise UserError(
@@ -154,10 +161,11 @@ def choose_activation(
             bool(np.allclose(hundred, 100, atol=0.5)) if columns > 1 else 5 < float(hundred) <= 100
         )
         if percent or (columns == 1 and ending in _LOGARITHMS):
+            logits = "softmax" if columns > 1 else "sigmoid"
             raise UserError(
                 f"the output {output!r} holds numbers from {known.min():g} to {known.max():g}, which may be "
-                f"{'percentages' if percent else 'logarithms'} or logits; if they are logits, {remedy}, else export "
-                "probabilities."
+                f"{'percentages' if percent else 'logarithms'} or logits; if they are logits, say `activation: {logits}` in "
+                f"{where}, else export probabilities."
             )
         return "softmax" if columns > 1 else "sigmoid"
     if columns == 1 and ending not in (*_LAYERS, "Softmax"):
@@ -202,6 +210,11 @@ def _refuse_no_numbers(flat: np.ndarray, output: Output, where: str) -> None:
         raise UserError(
             f"{where} gives only infinite scores in its output {output!r} for some rows; export it again."
         )
+
+
+def _some_of(values: np.ndarray) -> str:
+    names = np.unique(values.astype(str)).tolist()
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def _ending(file: ForeignFile, output: Output) -> str:
