@@ -18,7 +18,7 @@ from fairpress.core.errors import UserError
 from fairpress.models.slots import Slots
 from fairpress.runtime.session import session
 
-ROWS, NUMBERS, FEWEST = 512, 2**21, 16  # rows of a check; of large inputs fewer, so that it stays short
+ROWS, NUMBERS, FEWEST = 512, 2**20, 16  # rows of a check; of large inputs fewer, so that it stays short
 CHUNK = 2**20  # numbers that go through a network at once
 SMALL_BATCHES = (1, 7)  # sizes of batches, other than all rows together
 EPSILON = float(np.finfo(np.float32).eps)
