@@ -29,7 +29,7 @@ def require_name(target: str | os.PathLike[str]) -> None:
     """Raise UserError for a name that no file can have, such as one that is too long."""
     try:
         Path(target).lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except (OSError, ValueError) as error:  # ValueError: a null byte
         reason = error.strerror if isinstance(error, OSError) else str(error)
