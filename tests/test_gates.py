@@ -119,8 +119,11 @@ def test_outputs_say_what_they_wrote_beside_what_is_parsed(run):
 
 def test_an_input_and_another_output_are_never_overwritten(run, folder):
     before = Path("t.csv").read_bytes()
-    assert "would overwrite the table" in run(*GATE, "--latex", "./t.csv", code=2).err
-    assert "both write same.md" in run(*GATE, "--markdown", "same.md", "--card", "int8=same.md", code=2).err
+    assert "is an input of this command" in run(*GATE, "--latex", "./t.csv", code=2).err
+    assert (
+        "name the same file same.md"
+        in run(*GATE, "--markdown", "same.md", "--card", "int8=same.md", code=2).err
+    )
     assert Path("t.csv").read_bytes() == before
     assert [p.name for p in folder.iterdir()] == ["t.csv"]
 
@@ -170,7 +173,7 @@ def test_a_card_goes_into_the_folder_of_its_own_model_only(run, folder):
     assert not (folder / "o.html").exists()
     run(*GATE, "--card", "int8=prune-80", "--force")
     (folder / "int8" / "README.md").write_text("my own notes\n")
-    assert "was not written by fairpress" in run(*GATE, "--card", "int8=int8", code=2).err
+    assert "was edited since fairpress wrote it" in run(*GATE, "--card", "int8=int8", code=2).err
     assert (folder / "int8" / "README.md").read_text() == "my own notes\n"
 
 
@@ -214,6 +217,11 @@ def test_a_table_that_records_which_file_predicted_knows_its_folder(folder):
         ([*BASE, "--compressed", "int8 int4"], "separate models with commas: --compressed int8,int4"),
         ([*GATE, "--fail-on", "not_estimable"], "Did you mean 'not-assessed'"),
         ([*GATE, "--fail-on", "losss"], "Did you mean 'loss'"),
+        ([*GATE, "--fail-on", ""], "--fail-on names no finding"),
+        ([*GATE, "--fail-on", ","], "--fail-on names no finding"),
+        ([*GATE, "--confidence", "95%"], "write a share: --confidence 0.95"),
+        ([*GATE, "--html", "x" * 300 + ".html"], "File name too long"),
+        ([*GATE, "--card", f"int8={'x' * 300}/"], "is too long; choose a shorter one"),
     ],
 )
 def test_wrong_input_names_the_cause_and_the_remedy(run, arguments, sentence):

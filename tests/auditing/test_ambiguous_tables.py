@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fairpress import api
@@ -266,3 +267,83 @@ def test_one_name_is_a_list_of_one_and_what_is_none_says_so():
     }.items():
         assert sentence[1] in refused(frame, **{asked: sentence[0]})
     assert api.export_cells(frame, baseline="a", compressed="b", by="g").num_rows > 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "groups"),
+    [
+        (pa.int32(), pa.int64(), {"1", "2"}),
+        (pa.int8(), pa.uint64(), {"1", "2"}),
+        (pa.int64(), pa.float64(), {"1.0", "2.0"}),
+        (pa.int64(), pa.string(), {"1", "2"}),
+    ],
+)
+def test_numbers_of_several_widths_are_the_same_groups_in_all_files(one, other, groups, tmp_path):
+    whole = table()
+    tables = []
+    for i, kind in enumerate((one, other)):
+        column = pa.array([1, 2] * 150).cast(kind)
+        tables.append(pa.Table.from_pandas(whole.drop(columns="g")).append_column("g", column))
+        pq.write_table(tables[-1], tmp_path / f"{i}.parquet")
+    for given in (tmp_path / "?.parquet", tables, [tmp_path / "0.parquet", tables[1]]):
+        assert counts(str(given) if not isinstance(given, list) else given) == dict.fromkeys(groups, 300)
+
+
+def test_decimals_and_times_of_several_precisions_are_the_same_groups():
+    whole = pa.Table.from_pandas(table().drop(columns="g"))
+    days = [datetime.datetime(2024, 5, 1), datetime.datetime(2024, 5, 2)] * 150
+    for values, one, other in (
+        ([0.1, 0.25] * 150, pa.float32(), pa.float64()),
+        (days, pa.timestamp("us"), pa.timestamp("ns")),
+        (days, pa.timestamp("s"), pa.date32()),
+    ):
+        tables = [whole.append_column("g", pa.array(values).cast(kind)) for kind in (one, other)]
+        names = {"0.1", "0.25"} if one == pa.float32() else {"2024-05-01", "2024-05-02"}
+        assert counts(tables) == dict.fromkeys(names, 300)
+
+
+def test_long_ids_of_two_integer_types_stay_apart(tmp_path):
+    ids = [2**53 + i for i in range(300)]
+    for name, kind in (("a", pa.int64()), ("b", pa.uint64())):
+        pq.write_table(
+            pa.Table.from_pandas(table()).append_column("who", pa.array(ids, kind)),
+            tmp_path / f"{name}.parquet",
+        )
+    assert audit(str(tmp_path / "?.parquet"), subject="who", **PAIR).subjects == 300
+
+
+def test_a_file_without_an_attribute_is_named_and_is_no_group_of_missing_values(tmp_path):
+    table().to_csv(tmp_path / "a.csv", index=False)
+    table().drop(columns="g").to_csv(tmp_path / "b.csv", index=False)
+    assert "b.csv has no column 'g'" in refused([str(tmp_path / "a.csv"), str(tmp_path / "b.csv")])
+
+
+def test_missing_values_of_pandas_among_objects_are_missing():
+    frame = table().assign(g=np.array(["x", pd.NA, "y"] * 100, dtype=object))
+    for given in (frame, {name: frame[name].tolist() for name in frame}):
+        assert counts(given) == {"x": 100, "y": 100, "(missing)": 100}
+
+
+@pytest.mark.parametrize(("rows", "values"), [(2000, 20_000), (10_000, 100_000)])
+def test_people_who_share_an_income_by_chance_are_no_copies(rows, values):
+    for seed in range(3):
+        frame = table(rows, seed)
+        frame["income"] = np.random.default_rng(seed).integers(0, values, rows)
+        frame["bracket"] = frame["income"] // (values // 20)
+        assert audit(frame, **PAIR).warnings == ()
+        copied = pd.concat([frame, frame[: rows // 20]])
+        assert "exact copies" in audit(copied, **PAIR).warnings[0]
+
+
+def test_twenty_copies_of_a_small_table_are_found():
+    assert "stands in it 20 times" in audit(pd.concat([table(100)] * 20), **PAIR).warnings[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["num_accounts", "no_patients", "clinic_id", "teacher_id", "branch_id", "job_title"]
+)
+def test_counts_and_places_are_not_taken_for_people(name):
+    frame = table(2000)
+    frame[name] = np.random.default_rng(0).integers(0, 90, 2000)
+    assert audit(frame, **PAIR).warnings == ()
+    assert "--subject account_id" in audit(frame.rename(columns={name: "account_id"}), **PAIR).warnings[0]

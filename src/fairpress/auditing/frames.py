@@ -40,9 +40,9 @@ class Frame:
         if pa.types.is_boolean(kind):
             return "BOOLEAN"
         if pa.types.is_integer(kind):
-            return "BIGINT"
+            return "UBIGINT" if kind == pa.uint64() else "BIGINT"
         if pa.types.is_floating(kind):
-            return "DOUBLE"
+            return "DOUBLE" if kind == pa.float64() else "FLOAT"
         if pa.types.is_decimal(kind):
             return "DECIMAL"
         if pa.types.is_temporal(kind):

@@ -39,6 +39,8 @@ _DECIDE = re.compile(
     r"\s*(?P<column>.+?)\s*(?P<sign>>=|<=|>|<|==)\s*(?P<number>[-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*"
 )
 _NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$")
+_INTEGERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"))
+_LONG_INTEGERS = frozenset(("UBIGINT", "HUGEINT", "UHUGEINT"))
 _NO_CLASS = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT|NESTED)|.*\]$")
 
 
@@ -144,6 +146,7 @@ class Source:
         parts += [(tuple(frame.names), f"f{i}") for i, frame in enumerate(self._frames)]
         self._numbers: dict[str, Numbers] = {}
         self._files_read = len(found)
+        self._first_files = [part.paths[0] for part in found]
         self._unreadable = [part.unreadable for part in found]
         self._stale = bool(self._frames)
         self._unite(parts)
@@ -259,6 +262,11 @@ class Source:
                 f"{self.name}: the column {name!r} ({role}) holds {what}, not plain values; write them as text or numbers."
             )
         places = self._places.get(name, [])
+        if places and (without := self._without(places[0])) is not None:
+            raise UserError(
+                f"{without} has no column {name!r} ({role}), which another table of this audit has; give all tables the "
+                "same columns."
+            )
         for place in places[1:]:
             self._load(place)
             a, b = f"{self.column(name)}::VARCHAR", f"c{place}::VARCHAR"
@@ -266,6 +274,13 @@ class Source:
                 raise UserError(
                     f"{self.name} has two columns {name!r} ({role}) that differ; rename one of them."
                 )
+
+    def _without(self, place: int) -> str | None:
+        """Return the name of a table that lacks a column, by its place; None where all have it."""
+        part = next((i for i, origin in enumerate(self._origin[place]) if origin is None), None)
+        if part is None:
+            return None
+        return self._first_files[part] if part < self._files_read else "one of the tables"
 
     def holds_numbers(self, name: str) -> bool:
         """Return whether there is such a column and all its values are numbers."""
@@ -490,6 +505,10 @@ def _common(kinds: set[str]) -> str:
         return next(iter(kinds))
     if any(_NO_CLASS.match(k) for k in kinds):
         return next(k for k in sorted(kinds) if _NO_CLASS.match(k))
+    if kinds <= _INTEGERS:
+        return "BIGINT"
+    if kinds <= {*_INTEGERS, *_LONG_INTEGERS}:
+        return "VARCHAR"  # every digit of every integer is kept
     return "DOUBLE" if all(_NUMBER.match(k) for k in kinds) else "VARCHAR"
 
 
@@ -498,6 +517,10 @@ def _cast(column: str, kind: str, whole: str) -> str:
         return column if kind == whole else "NULL"
     if kind == "BOOLEAN":  # as pandas writes it
         return f"CASE WHEN {column} THEN 'True' WHEN NOT {column} THEN 'False' END"
+    if kind == "FLOAT" and whole == "DOUBLE":  # by its shortest digits: .1 of either precision is one value
+        return f"{column}::VARCHAR::DOUBLE"
+    if kind.startswith("TIMESTAMP"):  # as `values.spelling` does: a day without a time is written as one
+        return f"regexp_replace({column}::VARCHAR, ' 00:00:00(\\.0+)?$', '')"
     return f"{column}::{whole}"
 
 

@@ -5,6 +5,7 @@ Each is a sentence for the place above all results. All looks are cheap: the fir
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,14 @@ _OTHER_WORDS = """
 zip zipcode postal postcode plz city county state country region tract fips ward district lat lon date day week month
 year hour minute second time timestamp dob birth born age weight wgt fnlwgt wt score prob probability logit count total
 amount income price salary fold split part set group type category class label model seed epoch run batch site
-hospital store product item device admission discharge source diag diagnosis icd drug"""
-_PEOPLE, _IDS, _OTHERS = (frozenset(w.split()) for w in (_PEOPLE_WORDS, _ID_WORDS, _OTHER_WORDS))
+hospital store product item device admission discharge source diag diagnosis icd drug
+clinic school branch vendor supplier merchant shop restaurant brand job occupation profession industry sector title
+team room office department dept division company organization organisation org employer firm bank court officer teacher
+rater interviewer annotator flight route station course question order"""
+_COUNTING_WORDS = "num n nr no number count"
+_PEOPLE, _IDS, _OTHERS, _COUNTING = (
+    frozenset(w.split()) for w in (_PEOPLE_WORDS, _ID_WORDS, _OTHER_WORDS, _COUNTING_WORDS)
+)
 _STRONG_IDS = frozenset(("id", "identifier", "uid", "uuid", "guid", "pid", "pseudonym"))
 
 _LETTERS_AND_NUMBER = re.compile(r"([A-Za-z]{1,12}[-_ .:]?)0*\d+")
@@ -175,6 +182,8 @@ def _named_like_people(name: str) -> bool:
         )
     ]
     people = [w for w in split if w in _PEOPLE or w.removesuffix("s") in _PEOPLE]
+    if split[0] in _COUNTING and split[-1].endswith("s") and split[-1] not in _PEOPLE:
+        return False  # num_accounts counts them
     return bool(people) and all(w in _IDS or w in people for w in split)
 
 
@@ -297,7 +306,7 @@ def _copies(source: Source, looked_at: Mapping[str, Any], label: str, scored: se
         return
     every = int(np.gcd.reduce(times))
     # By chance all counts share a factor k with a probability of about k to the minus number of different rows.
-    if every > 1 and distinct >= 10:
+    if every > 1 and distinct >= 4 and distinct * math.log(every) > math.log(1_000):
         yield (
             f"Every row of the table stands in it {every} times{'' if (times == every).all() else ' or a multiple of it'}: "
             f"{copies:,} of {total:,} rows are copies, which count as different people, and intervals are too narrow. "
@@ -326,9 +335,45 @@ def _telling(looked_at: Mapping[str, Any], but: set[str]) -> bool:
         rare = often <= 0.05 * len(codes)  # but for values that many rows have, such as 0
         single = often == 1
         copies = (times[single] - 1).sum()
-        if single[rare].sum() >= max(20, 0.9 * rare.sum()) and copies >= max(10, 0.01 * rows):
+        if (
+            single[rare].sum() >= max(20, 0.9 * rare.sum())
+            and copies >= max(10, 0.01 * rows)
+            and _more_than_chance(different, times, list(looks).index(name), rare)
+        ):
             return True
     return False
+
+
+def _more_than_chance(different: np.ndarray, times: np.ndarray, at: int, rare: np.ndarray) -> bool:
+    """Tell whether equal rows are more pairs than rows that share a value of one column by chance would be.
+
+    Parameters
+    ----------
+    different, times
+        The different rows, a column each, and how often each occurs.
+    at
+        The column of the shared value.
+    rare
+        Different rows whose value is rare.
+
+    Two people share an income now and then, and where labels and groups are few they agree in everything else too. How
+    often is what two rows of any incomes agree in; columns that follow from the income, such as its bracket, say nothing.
+    """
+    equal = float((times[rare] * (times[rare] - 1) / 2).sum())
+    order = np.argsort(different[at][rare], kind="stable")
+    found = different[:, rare][:, order]
+    neighbours = found[at, 1:] == found[at, :-1]
+    weight = (times[rare][order][1:] * times[rare][order][:-1])[neighbours]
+    unequal = float(weight.sum())
+    if not unequal:
+        return True
+    agree = (found[:, 1:] == found[:, :-1])[:, neighbours]
+    free = [i for i in range(len(different)) if i != at and not agree[i].mean() >= 0.98]
+    shares = np.unique(different[free], axis=1, return_inverse=True)[1].reshape(-1)
+    counts = np.bincount(shares, weights=times)
+    same = float(((counts / counts.sum()) ** 2).sum())
+    expected = unequal * same / max(1 - same, 1e-9)
+    return equal > 2 * expected + 4 * math.sqrt(expected + 1)
 
 
 def _labels_agree(

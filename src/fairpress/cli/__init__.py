@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -61,12 +62,20 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt as error:
         _complain("fairpress: interrupted; finished work is kept, the same command goes on from there.\n")
         return int(getattr(error, "exit_code", 130))
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return _refused(f"the file name {str(error.filename)[:80]}… is too long; choose a shorter one.")
+        return _unexpected(error, arguments)
     except Exception as error:  # exit code 1 would say that a gate failed
-        from fairpress.cli.crash import report
-
-        _complain(report(error, arguments))
-        return UNEXPECTED
+        return _unexpected(error, arguments)
     return code if isinstance(code, int) else 0
+
+
+def _unexpected(error: Exception, arguments: list[str]) -> int:
+    from fairpress.cli.crash import report
+
+    _complain(report(error, arguments))
+    return UNEXPECTED
 
 
 def _refused(sentence: str) -> int:

@@ -56,7 +56,7 @@ def audit(
     four_fifths: Flag = False,
     embed: Repeated = (),
     card: Repeated = (),
-    fail_on: Text = "",
+    fail_on: Annotated[str | None, Parameter(show_default=False)] = None,
     require: Repeated = (),
     force: Flag = False,
     json_: Annotated[bool, Parameter("--json", **_PLAIN)] = False,
@@ -141,7 +141,7 @@ def audit(
         Print audit.json instead of tables.
     """
     from fairpress import api, audits
-    from fairpress.auditing.gates import failures, gates_of, required_groups
+    from fairpress.auditing.gates import GATES, failures, gates_of, required_groups
     from fairpress.runtime.artifact import Artifact
 
     decisions = dict(
@@ -150,7 +150,9 @@ def audit(
     edges = {
         name: _numbers(name, text) for name, text in (_assigned(b, "--bins", "attribute=25,45") for b in bins)
     }
-    gates = gates_of(fail_on)
+    gates = gates_of(fail_on or "")
+    if fail_on is not None and not gates:
+        raise UserError(f"--fail-on names no finding; it takes {', '.join(GATES)}, or leave it out.")
     if not listed(by):
         raise UserError(
             f"name the sensitive attributes with --by, e.g. --by sex,age_group.{_columns_of(table)}"
@@ -162,7 +164,8 @@ def audit(
     if baseline is None:
         raise UserError("name the baseline's column with --baseline.")
     names = [baseline, *listed(compressed)]
-    _require_commas(names[1:], table)
+    _require_commas(names[1:], "--compressed", "models", table)
+    _require_commas(listed(by), "--by", "attributes", table)
     if (gates or require) and not names[1:]:
         option = "--fail-on" if gates else "--require"
         raise UserError(
@@ -264,14 +267,14 @@ def _columns(table: str) -> list[str]:
     return [] if is_address(table) else list(open_source(table).columns)
 
 
-def _require_commas(names: Sequence[str], table: str) -> None:
-    """Raise UserError where several models are written as one: with blanks or semicolons between them."""
+def _require_commas(names: Sequence[str], option: str, what: str, table: str) -> None:
+    """Raise UserError where several names are written as one: with blanks or semicolons between them."""
     for name in names:
         parts = name.replace(";", " ").split()
         if len(parts) > 1:
             columns = {c.partition(".score")[0] for c in _columns(table)}
             if name not in columns and any(part in columns for part in parts):
-                raise UserError(f"separate models with commas: --compressed {','.join(parts)}.")
+                raise UserError(f"separate {what} with commas: {option} {','.join(parts)}.")
 
 
 def _assigned(text: str, option: str, form: str) -> tuple[str, str]:

@@ -33,6 +33,9 @@ def sentence(error: CycloptsError) -> str:
         point = value.replace(",", ".")
         if error.target_type is float and value.count(",") == 1 and _is_number(point):
             return f"{option} {value}: write a decimal point: {option} {point}.".strip()
+        share = value.removesuffix("%").strip()
+        if error.target_type is float and value.endswith("%") and _is_number(share):
+            return f"{option} {value}: write a share: {option} {float(share) / 100:g}.".strip()
     text = str(error)
     return text.replace("...", "…") if isinstance(error, UnknownCommandError) else text
 

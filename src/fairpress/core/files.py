@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,14 @@ from fairpress.core.errors import UserError
 def write_whole(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
     """Let `write` make a file beside its place, then move it there. Raises UserError when the place cannot be written."""
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.part")
+    temporary = target.with_name(f".{target.name[:100]}.part")  # a name may have 255 bytes
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         temporary.replace(target)
     except OSError as error:
-        temporary.unlink(missing_ok=True) if target.parent.is_dir() else None
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise UserError(f"cannot write {target} ({error.strerror or error}); choose another place.") from None
 
 

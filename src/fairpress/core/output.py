@@ -21,7 +21,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from fairpress.core.errors import UserError
-from fairpress.core.places import require_file, require_writable
+from fairpress.core.places import require_file, require_name, require_writable
 
 MANIFEST = ".fairpress.json"
 SCHEMA = "fairpress.files/1"
@@ -364,6 +364,7 @@ def check_files(
     for option, target in targets.items():
         if target is None:
             continue
+        require_name(target)
         place = Path(target)
         resolved = place.resolve()
         if resolved in read:

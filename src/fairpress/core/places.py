@@ -9,6 +9,8 @@ from pathlib import Path
 
 from fairpress.core.errors import UserError
 
+_SHOWN = 80
+
 
 def require_writable(folder: str | os.PathLike[str]) -> None:
     """Raise UserError where a folder cannot be made or written, before any work is done; nothing is left behind."""
@@ -17,9 +19,26 @@ def require_writable(folder: str | os.PathLike[str]) -> None:
 
 def require_file(target: str | os.PathLike[str]) -> None:
     """Raise UserError where a file cannot be made, such as where a folder has its name."""
+    require_name(target)
     if Path(target).is_dir():
         raise UserError(f"cannot write {target} (it is a folder); choose another place.")
     _require(target, Path(target).absolute().parent)
+
+
+def require_name(target: str | os.PathLike[str]) -> None:
+    """Raise UserError for a name that no file can have, such as one that is too long."""
+    try:
+        Path(target).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(f"cannot write {_short(target)}: {reason}; choose another name.") from None
+
+
+def _short(target: str | os.PathLike[str]) -> str:
+    text = os.fspath(target)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def nearest(place: Path) -> str:

@@ -28,10 +28,10 @@ def spelling(value: Any) -> str | None:
     Text is returned as it is. Typed values have the spelling that Python and pandas give them in a CSV file, so that a table
     has the same groups in every format: ``1``, ``1.0``, ``True``, ``2024-05-01``.
     """
-    if value is None or value == "":
+    if value is None:
         return None
     if isinstance(value, str):
-        return value
+        return value or None
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a scalar of numpy
         kind = type(value).__name__
         if kind in ("float16", "float32"):  # shortest in its own precision: 0.1, not 0.10000000149011612
