@@ -12,7 +12,7 @@ from fairpress.auditing.result import Audit, Verdict
 from fairpress.auditing.verdict import WORST_FIRST
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.files import write_text
-from fairpress.core.output import check_files, check_into, write_into
+from fairpress.core.output import check_files, check_into, sealed, write_into
 from fairpress.runtime.artifact import ONNX_FILE, Artifact
 from fairpress.runtime.table_file import write_table
 
@@ -74,7 +74,7 @@ class AuditReport(Audit):
         made_by = {k: str(v) for k, v in self.provenance.items()}
         page = render([Section(title, self)], title=title, banner=banner, made_by=made_by)
         if path is not None:
-            write_text(path, page)
+            write_text(path, sealed(path, page))
         return page
 
     def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -363,7 +363,7 @@ def export_cells(
 
 def _written(path: str | os.PathLike[str] | None, text: str) -> str:
     if path is not None:
-        write_text(path, text)
+        write_text(path, sealed(path, text))
     return text
 
 

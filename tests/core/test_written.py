@@ -19,6 +19,7 @@ from fairpress.core.output import (
     check_folder,
     foreign_files,
     is_own_file,
+    sealed,
     write_folder,
     write_into,
 )
@@ -160,7 +161,10 @@ def test_outputs_over_inputs_over_each_other_and_over_other_files_are_refused(tm
         check_files({"--html": "t.csv"}, inputs=["./t.csv"])
     with pytest.raises(UserError, match="--html and --markdown name the same file"):
         check_files({"--html": "a", "--latex": None, "--markdown": "./a"})
-    with pytest.raises(UserError, match=r"page.html exists and was not written by fairpress; add --force"):
+    with pytest.raises(
+        UserError,
+        match=r"page.html exists and was not written by fairpress, or was edited since; add --force",
+    ):
         check_files({"--html": "page.html"})
     Path("empty.html").touch()
     check_files({"--html": "empty.html", "--markdown": "new.md"})
@@ -187,6 +191,27 @@ def test_outputs_over_inputs_over_each_other_and_over_other_files_are_refused(tm
 def test_what_fairpress_wrote_is_recognized(tmp_path, name, text, own):
     (tmp_path / name).write_text(text)
     assert is_own_file(tmp_path / name) is own
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.html", '<meta name="generator" content="fairpress">\n<p>…</p>\n'),
+        ("a.md", "### Who pays for the compression?\n\n✖ harm\n"),
+        ("a.tex", "% Written by fairpress; needs booktabs.\n\\begin{table}\n"),
+    ],
+)
+def test_a_report_that_was_edited_by_hand_is_the_users(tmp_path, name, text):
+    place = tmp_path / name
+    place.write_text(sealed(place, text), encoding="utf-8")
+    assert is_own_file(place)
+    assert place.read_text(encoding="utf-8").startswith(text)
+    place.write_text(place.read_text(encoding="utf-8").replace("\n", "\nmy note\n", 1), encoding="utf-8")
+    assert not is_own_file(place)
+    with pytest.raises(UserError, match="or was edited since"):
+        check_files({"--html": place})
+    place.write_text(text, encoding="utf-8")  # one of an earlier version
+    assert is_own_file(place)
 
 
 def test_without_an_exchange_the_folder_is_still_replaced(tmp_path, monkeypatch):

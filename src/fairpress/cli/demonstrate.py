@@ -24,10 +24,14 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
     """
     from fairpress import api, demonstration
     from fairpress.core.files import write_text
+    from fairpress.core.output import check_files
 
+    csv = out / "predictions.csv"
+    check_files(
+        {"the table": csv, "the report": out / "report.html"}, remedy="choose another folder with --out"
+    )
     table = demonstration.table()
     report = api.audit(table, baseline="fp32", compressed=list(demonstration.COMPRESSED), by=demonstration.BY)
-    csv = out / "predictions.csv"
     write_text(csv, csv_text(table))
     report.to_html(out / "report.html", title="Demonstration: one group pays", banner=demonstration.BANNER)
     say(f"[bold yellow]{demonstration.BANNER}[/]")

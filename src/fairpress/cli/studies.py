@@ -233,7 +233,7 @@ def report(
         Replace a file at --latex that fairpress did not write.
     """
     from fairpress.core.files import write_text
-    from fairpress.core.output import check_files, write_files
+    from fairpress.core.output import check_files, sealed, write_files
     from fairpress.core.places import require_writable
     from fairpress.studies import paper
     from fairpress.studies.again import report_again
@@ -245,7 +245,7 @@ def report(
             require_writable(place)
     done = report_again(folder, store=store)
     if latex is not None:
-        write_text(latex, paper.as_latex(done))
+        write_text(latex, sealed(latex, paper.as_latex(done)))
     if csv is not None:
         write_files(csv, {name: text.encode() for name, text in paper.as_csv(done).items()}, prune=False)
     if cards is not None:

@@ -38,6 +38,13 @@ MARKS: Mapping[str, re.Pattern[str]] = {
 }
 """Ending of a file → what it has in it, near its beginning, when fairpress wrote it."""
 
+SEALS: Mapping[str, str] = {
+    ".html": "<!-- fairpress sha256 {} -->",
+    ".md": "<!-- fairpress sha256 {} -->",
+    ".tex": "% fairpress sha256 {}",
+}
+"""Ending of a file → the comment at its end that tells whether it was edited."""
+
 LEGACY = frozenset(
     (
         "model.onnx",
@@ -342,7 +349,11 @@ def _check_entry(place: Path, name: str, force: bool) -> None:
 
 
 def check_files(
-    targets: Mapping[str, PathLike | None], *, inputs: Iterable[PathLike] = (), force: bool = False
+    targets: Mapping[str, PathLike | None],
+    *,
+    inputs: Iterable[PathLike] = (),
+    force: bool = False,
+    remedy: str = "add --force to replace it, or choose another file",
 ) -> None:
     """Refuse files that cannot or must not be written, before the work.
 
@@ -352,6 +363,8 @@ def check_files(
         Option → file, such as ``{"--html": "audit.html"}``; None where it was not given.
     inputs
         Files that the work reads.
+    remedy
+        What to do about a file that is not fairpress's own.
 
     Raises
     ------
@@ -377,8 +390,7 @@ def check_files(
         require_file(place)
         if place.exists() and place.stat().st_size and not force and not is_own_file(place):
             raise UserError(
-                f"{option} {place} exists and was not written by fairpress; add --force to replace it, or choose "
-                "another file."
+                f"{option} {place} exists and was not written by fairpress, or was edited since; {remedy}."
             )
 
 
@@ -393,10 +405,29 @@ def is_own_file(path: Path) -> bool:
                 file.seek(max(0, path.stat().st_size - _LOOKED_AT))
                 return b"fairpress." in file.read(_LOOKED_AT)
             head = file.read(_LOOKED_AT).decode("utf-8", "replace")
+        mark = MARKS.get(suffix)
+        if mark is None or mark.search(head) is None:
+            return False
+        return suffix not in SEALS or not _edited(path, SEALS[suffix])
     except OSError:
         return False
-    mark = MARKS.get(suffix)
-    return mark is not None and mark.search(head) is not None
+
+
+def sealed(path: PathLike, text: str) -> str:
+    """Return a text as it is written to a file: with a comment at its end that holds its sha256, so that edits are noticed.
+
+    Files whose format has no comments are left as they are.
+    """
+    comment = SEALS.get(Path(path).suffix.lower())
+    return text if comment is None else f"{text.rstrip()}\n{comment.format(digest(text.rstrip().encode()))}\n"
+
+
+def _edited(path: Path, comment: str) -> bool:
+    """Return whether a sealed file was changed since it was written."""
+    before, after = map(re.escape, comment.split("{}"))
+    text = path.read_text(encoding="utf-8", errors="replace")
+    seal = re.search(rf"\n{before}([0-9a-f]{{64}}){after}\s*\Z", text)
+    return seal is not None and digest(text[: seal.start()].encode()) != seal[1]
 
 
 def _some(names: Sequence[str]) -> str:
