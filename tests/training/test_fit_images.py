@@ -240,7 +240,7 @@ def test_a_folder_that_is_no_model_is_refused_before_an_hour_of_training(places,
     with pytest.raises(SystemExit):
         cli.main([*ARGUMENTS, "--out", str(tmp_path / "base")])
     said = capsys.readouterr().err
-    assert "is not a model folder" in said
+    assert "holds files that fairpress did not write" in said
     assert "epoch" not in said
 
 
