@@ -2,9 +2,9 @@
 
 Both read the same inputs (one-hot columns, standardized for the logistic regression) of the training part; accuracy and AUC
 are of the test part. Prints one line a table: figures of the logistic regression, and mean and worst difference (network
-minus logistic regression) over seeds of data split and training. The column "all rows" is against a logistic regression
-of all rows that are not tested, those of the calibration and validation parts too. Needs FAIRPRESS_DATA for `adult` and `compas`; the other
-tables come with scikit-learn or are drawn.
+minus logistic regression) over seeds of data split and training. The column "all rows" compares with a logistic regression
+of all rows that are not tested, those of the calibration and validation parts too. Needs FAIRPRESS_DATA for `adult` and
+`compas`; the other tables come with scikit-learn or are drawn.
 """
 
 from __future__ import annotations
