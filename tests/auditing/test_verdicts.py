@@ -301,3 +301,6 @@ def test_where_no_group_has_positives_but_one_equalized_odds_is_the_gap_that_is_
     assert not found["equal_opportunity_difference"].estimable
     assert found["equalized_odds_difference"].value == found["predictive_equality_difference"].value
     assert not found["average_odds_difference"].estimable
+    assert found["average_odds_difference"].reason == (
+        "one of the rates this needs is known in fewer than 2 of 2 groups"
+    )

@@ -86,6 +86,32 @@ def test_one_person_with_two_fifths_of_the_rows_is_trained_on_and_the_other_part
         assert len(parts["test"]) / 2000 == pytest.approx(0.30, abs=0.03)
 
 
+def test_one_person_with_most_rows_leaves_the_training_rows_other_people_too():
+    who = np.concatenate([np.zeros(800, dtype=int), 1 + np.arange(200) // 2])
+    rng = np.random.default_rng(2)
+    labels, attributes = rng.integers(0, 2, 1000), {"sex": rng.choice(["F", "M"], 1000)}
+    for seed in range(8):
+        parts = split(labels, attributes, who.astype(str), SplitOptions(split_seed=seed))
+        people = {part: len(np.unique(who[rows])) for part, rows in parts.items()}
+        assert people["train"] > 10
+        assert min(people.values()) >= 10
+
+
+def test_the_few_people_with_most_rows_are_tested_as_often_as_others():
+    rng = np.random.default_rng(3)
+    sizes = np.ceil(rng.lognormal(1, 1.5, 300)).astype(int)
+    who = np.repeat(np.arange(300), sizes)
+    labels, attributes = rng.integers(0, 2, len(who)), {"sex": rng.choice(["F", "M"], 300)[who]}
+    # Of those whom a part can hold; each is alone with so many rows.
+    largest = np.argsort(np.where(sizes < 60, sizes, 0))[-6:]
+    tested = np.zeros(300)
+    for seed in range(40):
+        tested[
+            np.unique(who[split(labels, attributes, who.astype(str), SplitOptions(split_seed=seed))["test"]])
+        ] += 1
+    assert tested[largest].mean() / 40 == pytest.approx(0.3, abs=0.08)
+
+
 def test_a_handful_of_people_fill_every_part_or_are_too_few():
     rng = np.random.default_rng(1)
     for people in range(2, 10):

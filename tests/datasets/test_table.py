@@ -191,3 +191,16 @@ def test_the_check_is_silent_about_clean_data_and_finds_what_was_planted(load):
     assert "X (" in kinds(tiny)["tiny_groups"].sentence
     nearly = np.where(table.index < 20, table.sex, np.where(table.hired == "yes", "F", "M"))
     assert kinds(load(table.assign(sex=nearly)))["attribute_is_label"].number > 0.95
+
+
+def test_a_tsv_file_is_read_by_its_tabs(tmp_path):
+    table = people()
+    table.to_csv(tmp_path / "people.csv", index=False)
+    table.to_csv(tmp_path / "people.tsv", index=False, sep="\t")
+    (tmp_path / "comma.yaml").write_text(YAML)
+    (tmp_path / "tab.yaml").write_text(YAML.replace("people.csv", "people.tsv"))
+    (tmp_path / "said.yaml").write_text(YAML.replace("people.csv", "people.tsv") + 'separator: "\\t"\n')
+    expected, *found = (datasets.load(str(tmp_path / f"{name}.yaml")) for name in ("comma", "tab", "said"))
+    for own in found:
+        np.testing.assert_array_equal(own.inputs, expected.inputs)
+        assert own.parts.keys() == expected.parts.keys()

@@ -48,7 +48,11 @@ def _known(p: float) -> float | None:
 def of_gap(gap: Gap, groups: int) -> Estimate:
     """Return a fairness metric as an estimate, whose n is the number of groups it is made of."""
     if np.isnan(gap.value):
-        return Estimate.not_estimable(
-            f"only {gap.groups} of {groups} groups have the rows this needs", gap.groups
+        # A mean or a sum of two gaps needs both: each group may have one of the rates, and none of them the other.
+        lacking = (
+            f"one of the rates this needs is known in fewer than 2 of {groups} groups"
+            if gap.groups > 1
+            else f"only {gap.groups} of {groups} groups have the rows this needs"
         )
+        return Estimate.not_estimable(lacking, gap.groups)
     return Estimate(float(gap.value), float(gap.low), float(gap.high), gap.groups, gap.method)

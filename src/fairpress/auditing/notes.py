@@ -41,7 +41,7 @@ def notes(
         rest = (
             f"the rates are of {cells.positive!r} against the rest, accuracy and flips of all classes."
             if cells.positive is not None
-            else "accuracy and flips only, for no class was named as the positive one."
+            else "only accuracy and flips are audited, because no class was named as the positive one."
         )
         yield f"The label has {len(cells.classes)} classes; {rest}"
     if weight is not None:

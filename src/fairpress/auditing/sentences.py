@@ -70,6 +70,9 @@ def headline(
             else f"Of the {assessed} of {len(groups)} groups that could be assessed"
         )
         parts.append(f"{whole}: {'; '.join(told)}.")
+    if verdict == "void":  # rows would not help; who lacks them stands in the table
+        lacking = [group_name(g.values) for g in found["not_estimable"]]
+        return " ".join([*parts, *([f"Not assessed: {named(lacking)}."] if lacking else [])])
     if found["not_estimable"]:
         parts.append(f"Not assessed, too few people: {named([_lacking(g) for g in found['not_estimable']])}.")
     partly = [g for g in groups if lacks_rows(g) and g.verdict != "not_estimable"]
@@ -78,7 +81,7 @@ def headline(
     elif partly:
         found_in = named([f"{group_name(g.values)} ({_kinds(g)})" for g in partly])
         parts.append(f"Not assessed in every rate: {found_in}.")
-    if void is not None and verdict != "void":
+    if void is not None:
         parts.append(void)
     return " ".join(parts)
 

@@ -19,6 +19,10 @@ from fairpress.datasets.draws import draw
 MOST_DRAWS, FEWEST_DRAWS = 64, 4
 ROWS_DEALT = 4_000_000  # in all draws together, so that a large table is split in seconds
 PARTS_TO_COME = 3  # a part that is taken leaves a subject for each of the others
+FEWEST_OF_A_SIZE = 10  # subjects that are balanced as one kind by their number of rows
+MOST_TAKEN = (
+    0.5  # of the subjects that are not too large for a part, where it takes more than its share of them
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Repeated:
         """Return the subjects of these rows; `unit` is the subject of each."""
         sizes = np.bincount(unit, minlength=len(names))
         classes = int(labels.max()) + 1
-        magnitude = np.frexp(sizes.astype(np.float64))[1]
+        magnitude = _magnitudes(sizes)
         groups = [np.unique(v, return_inverse=True)[1].reshape(-1) for v in attributes.values()]
         groups.sort(key=lambda g: int(np.bincount(g).min()))
         _, first = np.unique(unit, return_index=True)
@@ -75,14 +79,16 @@ class Repeated:
     def take(self, pool: np.ndarray, share: float, key: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the subjects of a part that has a share of the rows, and the others.
 
-        Whoever alone has more rows than the part shall have stays with the others, unless nearly all are so.
+        Whoever alone has more rows than the part shall have stays with the others, unless nearly all are so. More of the
+        others are then taken in their place, up to half, or the parts to come would have hardly anybody else.
         """
         if not len(pool):
             return pool, pool
         most = max(share * self.rows(pool), float(np.median(self.sizes[pool])))
         small = pool[self.sizes[pool] <= most]
         # Of those who can be drawn, so many that the part has its share of all rows; at least one, and some are left.
-        wanted = share * self.rows(pool) / self.rows(small) * len(small)
+        taken = max(share, min(share * self.rows(pool) / self.rows(small), MOST_TAKEN))
+        wanted = taken * len(small)
         count = min(max(wanted, 1.0), max(len(pool) - PARTS_TO_COME, 1), len(small))
         best = self._best(pool, [1 - share, share], self._drawn(pool, small, count / len(small), key))
         return pool[best == 1], pool[best == 0]
@@ -131,6 +137,17 @@ class Repeated:
                 best, least = dealt, far
         assert best is not None
         return best
+
+
+def _magnitudes(sizes: np.ndarray) -> np.ndarray:
+    """Return the power of two of each subject's number of rows; the largest are one kind, of `FEWEST_OF_A_SIZE` or more.
+
+    A kind of one or two subjects would be nearest to its share in every part where they are all in the largest part.
+    """
+    magnitude = np.frexp(sizes.astype(np.float64))[1]
+    largest = np.sort(magnitude)[-min(FEWEST_OF_A_SIZE, len(magnitude))]
+    found: np.ndarray = np.minimum(magnitude, largest)
+    return found
 
 
 def _commonest(unit: np.ndarray, labels: np.ndarray, subjects: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Read a CSV or Parquet file and hand out its columns as numbers or as text, missing values marked."""
+"""Read a CSV, TSV or Parquet file and hand out its columns as numbers or as text, missing values marked."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fairpress.core.values import class_key, spelling
 
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
 LONGEST = 1000
+TEXT_FILES = {".csv": ",", ".tsv": "\t"}
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 OTHER_FILES = {
     ".xlsx": "Excel workbooks are not read; save the sheet as CSV",
@@ -115,24 +116,27 @@ class Spellings(Mapping[str, np.ndarray]):
 
 
 def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -> Any:
-    """Return the file as a pyarrow.Table, CSV columns all as text.
+    """Return the file as a pyarrow.Table, CSV and TSV columns all as text.
 
     Text of a CSV is missing when it is empty or NA, N/A, #N/A, NaN, null without quotes.
 
     Raises
     ------
     UserError
-        There is no such file, it is empty, not UTF-8, cut short, neither CSV nor Parquet, or its header stands in it again.
+        There is no such file, it is empty, not UTF-8, cut short, none of CSV, TSV and Parquet, or its header stands in it
+        again.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     kind = path.suffix.lower()
     try:
-        if kind not in (".csv", ".parquet"):
-            why = OTHER_FILES.get(kind, "only .csv and .parquet are read; save the table as one of them")
+        if kind not in (*TEXT_FILES, ".parquet"):
+            why = OTHER_FILES.get(
+                kind, "only .csv, .tsv and .parquet are read; save the table as one of them"
+            )
             raise UserError(
-                f"{path} is neither .csv nor .parquet: {why}."
+                f"{path} is none of .csv, .tsv and .parquet: {why}."
                 if path.exists()
                 else f"there is no file {path}."
             )
@@ -142,7 +146,7 @@ def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -
         table = (
             parquet.read_table(path, partitioning=None)
             if kind == ".parquet"
-            else _csv(path, separator, usual)
+            else _csv(path, _separator(path, separator), usual)
         )
     except FileNotFoundError:
         raise UserError(f"there is no file {path}.") from None
@@ -154,13 +158,13 @@ def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -
         reason = " ".join(str(error).split())
         if "UTF8" in reason or "UTF-8" in reason:
             raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
-        what = "CSV" if kind == ".csv" else "Parquet"
+        what = "Parquet" if kind == ".parquet" else kind[1:].upper()
         raise UserError(
             f"{path} is damaged or cut short as {what} ({reason[:160]}); write the file again, or correct that row."
         ) from None
     if not table.num_rows:
         raise UserError(f"{path} has a header and no rows.")
-    if kind == ".csv":
+    if kind in TEXT_FILES:
         _refuse_second_header(table, path)
     return table
 
@@ -190,6 +194,11 @@ def _csv(path: Path, separator: str, missing: Sequence[str]) -> Any:
         null_values=list(missing),
     )
     return csv.read_csv(path, **_how(separator), convert_options=convert)
+
+
+def _separator(path: Path, separator: str) -> str:
+    """Return what separates the columns: a tab in a .tsv file for which nothing else was said."""
+    return TEXT_FILES[path.suffix.lower()] if separator == "," else separator
 
 
 def _quoted(separator: str) -> str:
@@ -244,13 +253,13 @@ def spelled_missing(
     from pyarrow import ArrowException, csv, string
 
     names = [c.name for c in columns if c.missing.any()]
-    if path.suffix.lower() != ".csv" or not names:
+    if path.suffix.lower() not in TEXT_FILES or not names:
         return {}
     convert = csv.ConvertOptions(
         column_types=dict.fromkeys(names, string()), include_columns=names, strings_can_be_null=False
     )
     try:
-        table = csv.read_csv(path, **_how(separator), convert_options=convert)
+        table = csv.read_csv(path, **_how(_separator(path, separator)), convert_options=convert)
     except ArrowException:  # it has been read before
         return {}
     found = {}

@@ -130,7 +130,7 @@ class Described(SplitOptions):
     Attributes
     ----------
     path
-        The file, ``.csv`` or ``.parquet``; relative to the YAML file that names it.
+        The file, ``.csv``, ``.tsv`` or ``.parquet``; relative to the YAML file that names it.
     label, positive
         The column to be predicted, and the value of it that the rates speak of. With two values it must be
         given; with more it may be left out. Classes are matched exactly, else as numbers and truth values: 1, 1.0
@@ -148,7 +148,7 @@ class Described(SplitOptions):
         A column with ``train``, ``calibration``, ``validation`` or ``test`` in each row; parts that do not
         occur are carved from train.
     separator
-        What separates the columns of a CSV file.
+        What separates the columns of a CSV file; a tab of a TSV file.
     missing
         ``"refuse"`` or another word of `missing_words`: what becomes of rows without label or input. Or a list of
         spellings that mean "missing" beside empty cells and NA, N/A, #N/A, NaN, nan, null and NULL without quotes;

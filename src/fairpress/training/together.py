@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from fairpress.training.objective import Objective
 
 
-# With fewer validation rows, the best of forty epochs may be the luckiest one.
-MANY_ROWS = 500
+# With fewer validation rows of some class, the best of forty epochs may be the luckiest one.
+MANY_ROWS = 250
+ONE_SIDED = 1.645  # standard errors of a one-sided test at 95 %
 
 
 @dataclass
@@ -96,8 +97,8 @@ def train_together(
     loss, and its violation on validation rows to theirs; the rows then have groups.
 
     A network that starts from the logistic regression keeps that (epoch 0) unless an epoch's validation loss is lower; with
-    fewer than `MANY_ROWS` validation rows, lower by more than the standard error of the difference. Under an `objective`,
-    which the start knows nothing of, it keeps an epoch in any case.
+    fewer than `MANY_ROWS` validation rows of some class, unless it is shown to be lower (one-sided, at 95 %). Under an
+    `objective`, which the start knows nothing of, it keeps an epoch in any case.
     """
     run = _start(architecture, train, classes, seeds, config, device)
     kept = [Kept(state) for state in run.stack.states()]
@@ -147,10 +148,11 @@ def _clearly_better(
         for states in (start, kept)
     )
     out = []
-    for own, first, b, a in zip(kept, start, before, after, strict=True):
+    for own, first, b, a, rows in zip(kept, start, before, after, validation, strict=True):
         gain = (b - a).double()
         error = float(gain.std()) / len(gain) ** 0.5 if len(gain) > 1 else float("inf")
-        better = float(gain.mean()) > (error if len(gain) < MANY_ROWS else 0.0)
+        few = int(rows.labels.unique(return_counts=True)[1].min()) < MANY_ROWS
+        better = float(gain.mean()) > (ONE_SIDED * error if few else 0.0)
         out.append(own if better else replace(first, epochs=own.epochs))
     return out
 
