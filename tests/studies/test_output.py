@@ -43,7 +43,7 @@ def test_pictures_and_predictions_of_the_user_stay(tmp_path):
 def test_a_name_that_the_user_has_taken_is_not_written_over(tmp_path):
     write(tmp_path, {"a.json": b"1"})
     (tmp_path / "report.html").write_text("mine")
-    with pytest.raises(UserError, match=r"did not write where it would write its own .report\.html"):
+    with pytest.raises(UserError, match=r"where it would write its own .report\.html"):
         write(tmp_path, {"a.json": b"2", "report.html": b"2"})
     assert (tmp_path / "a.json").read_bytes() == b"1"
     assert (tmp_path / "report.html").read_text() == "mine"

@@ -23,17 +23,13 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
         Folder for the table and its report.
     """
     from fairpress import api, demonstration
-    from fairpress.core.files import write_text
-    from fairpress.core.output import check_files
+    from fairpress.core.output import write_files
 
     csv = out / "predictions.csv"
-    check_files(
-        {"the table": csv, "the report": out / "report.html"}, remedy="choose another folder with --out"
-    )
     table = demonstration.table()
     report = api.audit(table, baseline="fp32", compressed=list(demonstration.COMPRESSED), by=demonstration.BY)
-    write_text(csv, csv_text(table))
-    report.to_html(out / "report.html", title="Demonstration: one group pays", banner=demonstration.BANNER)
+    page = report.to_html(title="Demonstration: one group pays", banner=demonstration.BANNER)
+    write_files(out, {csv.name: csv_text(table).encode(), "report.html": page.encode()})
     say(f"[bold yellow]{demonstration.BANNER}[/]")
     show_audit(report)
     by = ",".join(demonstration.BY)

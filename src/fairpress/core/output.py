@@ -291,8 +291,8 @@ def write_files(
                 taken.append(name)
     if taken:
         raise UserError(
-            f"{place} holds files that fairpress did not write where it would write its own ({_some(sorted(taken))}); "
-            "move them away or choose another folder."
+            f"{place} holds files that fairpress did not write, or that were edited since, where it would write its own "
+            f"({_some(sorted(taken))}); move them away or choose another folder."
         )
     before = known or {}
     new = {name: digest(data) for name, data in files.items()}
@@ -353,7 +353,6 @@ def check_files(
     *,
     inputs: Iterable[PathLike] = (),
     force: bool = False,
-    remedy: str = "add --force to replace it, or choose another file",
 ) -> None:
     """Refuse files that cannot or must not be written, before the work.
 
@@ -363,8 +362,6 @@ def check_files(
         Option → file, such as ``{"--html": "audit.html"}``; None where it was not given.
     inputs
         Files that the work reads.
-    remedy
-        What to do about a file that is not fairpress's own.
 
     Raises
     ------
@@ -390,7 +387,8 @@ def check_files(
         require_file(place)
         if place.exists() and place.stat().st_size and not force and not is_own_file(place):
             raise UserError(
-                f"{option} {place} exists and was not written by fairpress, or was edited since; {remedy}."
+                f"{option} {place} exists and was not written by fairpress, or was edited since; add --force to replace it, "
+                "or choose another file."
             )
 
 
