@@ -28,6 +28,7 @@ def test_the_demo_finds_who_pays_and_its_own_next_command_works(tmp_path, capsys
     assert "Synthetic data" in shown
     assert "sex = Female and age_group = 65+" in shown
     fairpress("demo")  # what it wrote, it may write again
+    capsys.readouterr()
     table = "fairpress-demo/predictions.csv"
     arguments = ["audit", table, "--baseline", "fp32", "--by", "sex,sex*age_group", "--json"]
     fairpress(*arguments, "--compressed", "int8,int4", "--fail-on", "harm", code=1)
