@@ -370,6 +370,15 @@ def _written(path: str | os.PathLike[str] | None, text: str) -> str:
 def _models_of(table: Any) -> list[str]:
     from fairpress.auditing.source import arrow_schema
 
-    metadata = getattr(arrow_schema(table), "metadata", None) or {}
+    schema = arrow_schema(table)
+    if isinstance(table, (str, os.PathLike)) and os.fspath(table).lower().endswith((".parquet", ".pq")):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            schema = pq.read_schema(table)
+        except (OSError, pa.ArrowException):  # the audit says what is wrong with it
+            return []
+    metadata = getattr(schema, "metadata", None) or {}
     text = metadata.get(b"fairpress.models", b"").decode()
     return text.split("\n") if text else []

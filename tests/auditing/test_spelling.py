@@ -189,6 +189,10 @@ def test_codes_are_groups_and_many_numbers_are_refused_in_text_and_as_numbers(tm
     frame = pd.DataFrame({**columns(400), "g": codes * 10})
     frame.to_csv(tmp_path / "t.csv", index=False)
     assert set(groups(tmp_path / "t.csv")) == set(groups(frame)) == set(codes)
+    zips = [str(i) for i in range(10_001, 10_041)]
+    plain = frame.assign(g=zips * 10)
+    plain.to_csv(tmp_path / "t.csv", index=False)
+    assert set(groups(tmp_path / "t.csv")) == set(groups(plain)) == set(zips)
     ages = frame.assign(g=list(range(30, 70)) * 10)
     ages.to_csv(tmp_path / "t.csv", index=False)
     for table in (ages, tmp_path / "t.csv", ages.astype({"g": str})):

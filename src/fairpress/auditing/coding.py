@@ -20,6 +20,7 @@ MISSING = "(missing)"
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _CODE = re.compile(r"0\d")
 MOST_NUMBERS = 20
+FEWEST_DIGITS = 3
 MOST_GROUPS = 1000
 
 
@@ -265,7 +266,7 @@ def _attribute(column: Encoded, rows: Floats, name: str, missing: str, where: st
     if numbers > MOST_NUMBERS:
         raise UserError(
             f"{where}: the sensitive attribute {name!r} is a number with {numbers:,} values; cut it into groups "
-            f"with --bins '{name}=25,45'."
+            f"with --bins '{name}=25,45', or write codes with a letter (r1, r2, …)."
         )
     coded = _coded(column)
     if len(coded.names) > MOST_GROUPS:
@@ -287,10 +288,12 @@ def _attribute(column: Encoded, rows: Floats, name: str, missing: str, where: st
 
 
 def _count_numbers(values: Sequence[Any]) -> int:
-    """Return how many values are numbers, written as such; 0 where a leading zero shows that they are codes."""
+    """Return how many values are numbers; 0 where they look like codes: by a leading zero, or three digits or more each."""
     texts = [t for v in values if not isinstance(v, bool) and (t := spelling(v)) is not None]
     found = [t for t in texts if _PLAIN_NUMBER.fullmatch(t)]
-    return 0 if any(_CODE.match(t) for t in found) else len(found)
+    lengths = {len(t) for t in found}
+    codes = len(lengths) == 1 and min(lengths) >= FEWEST_DIGITS and all(map(str.isdecimal, found))
+    return 0 if codes or any(_CODE.match(t) for t in found) else len(found)
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

@@ -173,6 +173,8 @@ def audit(
         )
     embedded, cards = _models(embed, "--embed", names), _models(card, "--card", names)
     outputs = {"--export-cells": export_cells, "--html": html, "--markdown": markdown, "--latex": latex}
+    if export_cells is not None and export_cells.suffix.lower() not in (".parquet", ".pq"):
+        raise UserError(f"--export-cells {export_cells}: cells are written as Parquet; name a .parquet file.")
     card_files = {f"--card {name}": place for name, place in cards if audits.is_card_file(place)}
     read = files_of([table, *merge, *([pair_from] if pair_from is not None else [])])
     check_files({**outputs, **card_files}, inputs=read, force=force)
