@@ -98,7 +98,7 @@ def test_rows_that_only_one_of_the_models_has_predicted_are_refused(run):
     csv(base(300), "both.csv")
     csv(base(200, seed=1).drop(columns="b"), "one.csv")
     said = run("both.csv", "--merge", "one.csv", *OPTIONS, "sex", code=2)
-    assert "the column of model 'b' is missing in 200 of 500 rows" in said
+    assert "one.csv has no column 'b' (model 'b'), which another table of this audit has" in said
 
 
 def test_the_label_is_no_model(run):
