@@ -12,7 +12,7 @@ from fairpress.auditing.result import Audit, Verdict
 from fairpress.auditing.verdict import WORST_FIRST
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.files import write_text
-from fairpress.core.output import check_files, check_into, sealed, write_into
+from fairpress.core.output import CARD, check_files, check_into, sealed, write_into
 from fairpress.runtime.artifact import ONNX_FILE, Artifact
 from fairpress.runtime.table_file import write_table
 
@@ -197,8 +197,6 @@ def require_same(
         "force=True)."
     )
 
-
-CARD = "README.md"
 
 UNTOLD = "fp32"
 """The recipe of a card that names none."""

@@ -61,6 +61,18 @@ def test_files_of_the_user_are_never_removed_even_by_force(tmp_path, name):
     assert content(tmp_path / "m") == {"a": b"old", name: mine}
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("p.csv", "row_id,subject,label,sex\n"), ("a.html", '<meta name="generator" content="fairpress">')],
+)
+def test_reports_and_tables_that_were_put_into_a_folder_are_not_removed_with_it(tmp_path, name, text):
+    write_folder(tmp_path / "m", {"a": b"old"})
+    (tmp_path / "m" / name).write_text(text)
+    with pytest.raises(UserError, match="did not write or that were edited since"):
+        write_folder(tmp_path / "m", {"a": b"new"}, force=True)
+    assert (tmp_path / "m" / name).read_text() == text
+
+
 def test_a_file_that_was_edited_is_the_users(tmp_path):
     write_folder(tmp_path / "m", {"a": b"old"})
     (tmp_path / "m/a").write_text("edited")
@@ -197,6 +209,7 @@ def test_what_fairpress_wrote_is_recognized(tmp_path, name, text, own):
     ("name", "text"),
     [
         ("a.html", '<meta name="generator" content="fairpress">\n<p>…</p>\n'),
+        ("a.html", '<meta name="generator" content="fairpress">\n<p>a\rb</p>\n'),
         ("a.md", "### Who pays for the compression?\n\n✖ harm\n"),
         ("a.tex", "% Written by fairpress; needs booktabs.\n\\begin{table}\n"),
     ],
@@ -205,7 +218,7 @@ def test_a_report_that_was_edited_by_hand_is_the_users(tmp_path, name, text):
     place = tmp_path / name
     place.write_text(sealed(place, text), encoding="utf-8")
     assert is_own_file(place)
-    assert place.read_text(encoding="utf-8").startswith(text)
+    assert place.read_bytes().startswith(text.encode())
     place.write_text(place.read_text(encoding="utf-8").replace("\n", "\nmy note\n", 1), encoding="utf-8")
     assert not is_own_file(place)
     with pytest.raises(UserError, match="or was edited since"):

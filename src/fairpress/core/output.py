@@ -59,6 +59,9 @@ LEGACY = frozenset(
 )
 """Files of model folders that were written before there was a manifest; ``card.json`` must be one of them."""
 
+CARD = "README.md"
+"""The model card of a folder, known by its mark where the folder has no manifest."""
+
 _SHOWN, _LOOKED_AT = 3, 65_536
 
 PathLike = str | os.PathLike[str]
@@ -99,8 +102,8 @@ def foreign_files(folder: Path) -> list[str]:
         elif known is not None and name in known:
             if digest(path.read_bytes()) not in known[name]:
                 out.append(name)
-        elif not (known is None and _is_legacy(folder, name)) and not is_own_file(path):
-            out.append(name)
+        elif known is not None or not (_is_legacy(folder, name) or (name == CARD and is_own_file(path))):
+            out.append(name)  # also what fairpress wrote there on request, such as a table of predictions
     return sorted(out)
 
 
@@ -423,7 +426,7 @@ def sealed(path: PathLike, text: str) -> str:
 def _edited(path: Path, comment: str) -> bool:
     """Return whether a sealed file was changed since it was written."""
     before, after = map(re.escape, comment.split("{}"))
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_bytes().decode("utf-8", "replace")  # as it is: a name may hold a carriage return
     seal = re.search(rf"\n{before}([0-9a-f]{{64}}){after}\s*\Z", text)
     return seal is not None and digest(text[: seal.start()].encode()) != seal[1]
 
