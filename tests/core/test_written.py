@@ -149,8 +149,9 @@ def test_a_model_folder_without_a_manifest_is_known_by_its_files(tmp_path):
     for name in ("model.onnx", "card.json", "model.safetensors"):
         (tmp_path / "m" / name).write_bytes(b"x")
     assert foreign_files(tmp_path / "m") == []
+    (tmp_path / "m/p.csv").write_text("row_id,subject,label,sex\n")
     write_into(tmp_path / "m", "model.onnx", b"y")
-    assert foreign_files(tmp_path / "m") == []
+    assert foreign_files(tmp_path / "m") == ["p.csv"]
     (tmp_path / "other").mkdir()
     (tmp_path / "other/model.onnx").write_bytes(b"x")  # somebody's export, and no model folder
     assert foreign_files(tmp_path / "other") == ["model.onnx"]

@@ -211,7 +211,8 @@ def write_into(folder: PathLike, name: str, data: bytes, *, force: bool = False)
     known = read_manifest(place) or {}
     before = {n: list(d) for n, d in known.items()}
     for path in () if known else place.iterdir():  # a folder that is older than its manifest
-        if path.is_file() and not path.is_symlink() and (path.name in LEGACY or is_own_file(path)):
+        own = path.name in LEGACY or (path.name == CARD and is_own_file(path))
+        if own and path.is_file() and not path.is_symlink():
             before[path.name] = [digest(path.read_bytes())]
     new = digest(data)
     try:
