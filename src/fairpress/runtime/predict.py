@@ -96,9 +96,7 @@ def predictions(
             ran[name] = {**ran[name], "digest": model.digest}
         if answers.notes:
             notes[name] = list(answers.notes)
-        if probability is None:
-            pass
-        elif two:
+        if probability is not None and two:
             positive = classes.tolist().index(dataset.task.positive)
             scores = probability[:, positive]
             if isinstance(model, Artifact) and model.mitigation is not None:
@@ -106,7 +104,7 @@ def predictions(
                 decided = np.where(chosen, positive, 1 - positive)
                 ran[name] = {**ran[name], "mitigation": model.mitigation.repair.method}
             columns[f"{name}.score"] = pa.array(scores)
-        else:
+        elif probability is not None:
             for i, label in enumerate(classes.tolist()):
                 columns[f"{name}.score.{label}"] = pa.array(probability[:, i])
         columns[name] = pa.array(classes[decided])
