@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from fairpress.cli.program import app, say
 from fairpress.core.errors import UserError
 
 LOOPBACK = "127.0.0.1"
+INTERRUPTED = 130
 
 
 @app.command
@@ -33,27 +35,26 @@ def dashboard(
     port
         Of the address http://127.0.0.1:PORT; 0 takes a free one.
     """
-    import socket
     import threading
 
     try:
-        import uvicorn
-
         from fairpress.dashboard.app import create_app, warm
+        from fairpress.dashboard.serving import listen, server
     except ModuleNotFoundError as error:
         raise UserError(
             f"the dashboard needs {error.name}; python -m pip install 'fairpress[dashboard]'."
         ) from None
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; `fairpress study run` makes one.")
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((LOOPBACK, port))
+        listener = listen(LOOPBACK, port)
     except OSError as error:
-        raise UserError(f"port {port} is taken ({error.strerror}); choose another --port.") from None
+        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise UserError(f"port {port} {why}; choose another --port, such as 0 for a free one.") from None
     say(f"http://{LOOPBACK}:{listener.getsockname()[1]}/  (Ctrl-C ends it)", markup=False)
-    threading.Thread(target=warm, daemon=True).start()
-    config = uvicorn.Config(create_app(folder), log_level="warning", access_log=False)
-    uvicorn.Server(config).run(sockets=[listener])
+    try:
+        threading.Thread(target=warm, daemon=True).start()
+        server(create_app(folder)).run(sockets=[listener])
+    except KeyboardInterrupt:  # nothing was under way that goes on another time
+        return INTERRUPTED
     return 0

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from fairpress.auditing.result import Verdict
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
 from fairpress.dashboard import live
-from fairpress.dashboard.catalogue import AUDIT, CARD, ONNX, STUDY, look
-from fairpress.dashboard.files import read_json
-from fairpress.dashboard.inside import inside, own
+from fairpress.dashboard.catalogue import AUDIT, CARD, ONNX, STUDY, look, read_card, read_progress
+from fairpress.dashboard.files import DAMAGED, Unreadable, open_regular
+from fairpress.dashboard.inside import inside
+from fairpress.dashboard.sending import OpenFile, disposition
+from fairpress.dashboard.text import address, encoded, pretty, sent, shown
 from fairpress.dashboard.told import OVERALL, Choice, Compared, Told, page_of
 from fairpress.reporting import words
 from fairpress.reporting.figures import MOST_GROUPS, Line, forest_of
 from fairpress.reporting.templating import environment
-from fairpress.studies.progress_file import PROGRESS, read_progress
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 HOSTS = ("127.0.0.1", "localhost")
 PAGE = 100
+MOST_ROWS = 1000  # of a table that has no pages, and of files
 SHOWN = {".html": "text/html", ".svg": "image/svg+xml", ".png": "image/png"}
 STRICT = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
@@ -59,16 +63,16 @@ def create_app(root: Path) -> Starlette:
     Only requests for this machine's own names are answered (no other site's name can be made to point here), and only
     files below `root` are read.
     """
-    pages = _Pages(root)
+    pages = _Pages(root.resolve())
     routes = {
         "/": pages.index,
-        "/study/{path:path}": pages.study,
-        "/chart/{path:path}": pages.chart,
-        "/network/{number:int}/{path:path}": pages.network,
-        "/compare/{path:path}": pages.compare,
-        "/model/{path:path}": pages.model,
-        "/file/{path:path}": pages.file,
-        "/download/{path:path}": pages.download,
+        "/study/{path:place}": pages.study,
+        "/chart/{path:place}": pages.chart,
+        "/network/{number:int}/{path:place}": pages.network,
+        "/compare/{path:place}": pages.compare,
+        "/model/{path:place}": pages.model,
+        "/file/{path:place}": pages.file,
+        "/download/{path:place}": pages.download,
     }
     return Starlette(
         routes=[Route(path, _threaded(page), methods=["GET"]) for path, page in routes.items()],
@@ -92,17 +96,23 @@ class _Pages:
         self.root = root
 
     def index(self, request: Request) -> Response:
-        studies, models = look(self.root)
-        live_now = any(s.progress and s.progress.state == "running" for s in studies)
-        return _html(
-            "index.html.j2", title="Studies and models", studies=studies, models=models, refresh=live_now
-        )
+        found = look(self.root)
+        live_now = any(s.progress and s.progress.state == "running" for s in found.studies)
+        return _html("index.html.j2", title="Studies and models", found=found, refresh=live_now)
 
     def study(self, request: Request) -> Response:
         path, folder = self._folder(request)
-        progress = read_progress(folder) if own(folder / PROGRESS, folder) else None
-        told = Told(folder) if read_json(folder / STUDY) is not None else None
-        if told is None and progress is None:
+        problem, progress = "", None
+        try:
+            progress = read_progress(folder)
+        except Unreadable as error:
+            problem = str(error)
+        files = _files(folder, FILES)
+        try:
+            told = Told(folder) if STUDY in files or _exists(folder / STUDY) else None
+        except DAMAGED as error:
+            return _refused_with(error, path, files)
+        if told is None and progress is None and not problem:
             raise HTTPException(404)
         choice = _choice(request)
         rows = told.compared(choice) if told else []
@@ -113,15 +123,17 @@ class _Pages:
             path=path,
             told=told,
             progress=progress,
+            problem=problem,
             choice=choice,
-            rows=rows,
+            rows=rows[:MOST_ROWS],
+            hidden=max(0, len(rows) - MOST_ROWS),
+            most=MOST_ROWS,
             networks=networks,
             page=min(max(_number(request, "page"), 1), pages),
             pages=pages,
             query=urlencode(asdict(choice)),
             drawn=any(r.loss.low is not None for r in rows),
-            figures=sorted(f"figures/{f.name}" for f in (folder / "figures").glob("*.svg")) if told else [],
-            files=[n for n in FILES if (folder / n).is_file()],
+            files=files + [f"figures/{n}" for n in _files(folder / "figures") if n.endswith(".svg")],
             refresh=progress is not None and progress.state == "running",
         )
 
@@ -131,7 +143,7 @@ class _Pages:
         told = Told(folder)
         margin = next((a["margin"] for a in told.audits.values()), 0.02)
         svg = _drawn(tuple(told.compared(choice)), choice.group or OVERALL, margin)
-        return Response(svg, media_type="image/svg+xml", headers=HEADERS)
+        return Response(encoded(svg), media_type="image/svg+xml", headers=HEADERS)
 
     def network(self, request: Request) -> Response:
         _, folder = self._folder(request)
@@ -150,12 +162,12 @@ class _Pages:
 
     def model(self, request: Request) -> Response:
         path, folder = self._folder(request)
-        card = read_json(folder / CARD)
-        onnx = folder / ONNX
-        if not isinstance(card, dict) or not onnx.is_file() or not own(onnx, folder):
+        card = read_card(folder)
+        if card is None:
             raise HTTPException(404)
-        size = onnx.stat().st_size
-        files = sorted(f.name for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
+        with open_regular(folder / ONNX) as onnx:
+            size = os.fstat(onnx.fileno()).st_size
+        files = _files(folder)
         return _html("model.html.j2", title=path, path=path, card=card, size=size, files=files, refresh=False)
 
     def file(self, request: Request) -> Response:
@@ -164,20 +176,19 @@ class _Pages:
     def download(self, request: Request) -> Response:
         return self._send(request, "attachment")
 
-    def _send(self, request: Request, disposition: str) -> Response:
+    def _send(self, request: Request, how: str) -> Response:
         found = inside(self.root, request.path_params["path"])
-        if found is None or not found.is_file() or not _ours(found):
+        if found is None or not _ours(found):
             raise HTTPException(404)
         kind = SHOWN.get(found.suffix)
         if kind is None:
-            kind, disposition = "application/octet-stream", "attachment"
-        return FileResponse(
-            found,
-            media_type=kind,
-            filename=found.name,
-            content_disposition_type=disposition,
-            headers={**HEADERS, "Content-Security-Policy": SANDBOX},
-        )
+            kind, how = "application/octet-stream", "attachment"
+        headers = {
+            **HEADERS,
+            "Content-Security-Policy": SANDBOX,
+            "Content-Disposition": disposition(how, found.name),
+        }
+        return OpenFile(open_regular(found), kind, headers)
 
     def _folder(self, request: Request) -> tuple[str, Path]:
         path = request.path_params["path"]
@@ -197,6 +208,37 @@ FILES = (
     STUDY,
     "predictions.parquet",
 )
+
+
+class _Place(Convertor[str]):
+    """The rest of an address, of any characters: a folder's name may have a line break in it."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("place", _Place())
+
+
+def _files(folder: Path, names: Collection[str] = ()) -> list[str]:
+    """Return the regular files of a folder that are not hidden, those of `names` where some are given, in their order."""
+    try:
+        with os.scandir(folder) as entries:
+            found = {
+                e.name for e in entries if not e.name.startswith(".") and e.is_file(follow_symlinks=False)
+            }
+    except OSError:
+        return []
+    return [n for n in names if n in found] if names else sorted(found)[:MOST_ROWS]
+
+
+def _exists(path: Path) -> bool:
+    return os.path.lexists(path)
 
 
 def _ours(path: Path) -> bool:
@@ -234,39 +276,52 @@ def _line(row: Compared) -> str:
 def _threaded(page: Page) -> Callable[[Request], Awaitable[Response]]:
     """Keep the pages of one visitor from waiting for another's."""
 
+    def safely(request: Request) -> Response:
+        try:
+            return page(request)
+        except (HTTPException, *DAMAGED) as error:
+            return _refused(request, error)
+
     async def answer(request: Request) -> Response:
-        return await run_in_threadpool(page, request)
+        return await run_in_threadpool(safely, request)
 
     return answer
 
 
 def _html(template: str, **values: Any) -> HTMLResponse:
-    return HTMLResponse(_environment().get_template(template).render(**values), headers=HEADERS)
+    return HTMLResponse(encoded(_environment().get_template(template).render(**values)), headers=HEADERS)
 
 
-def _report(page: str) -> HTMLResponse:
+def _report(page: bytes) -> HTMLResponse:
     return HTMLResponse(page, headers={**HEADERS, "Content-Security-Policy": SANDBOX})
 
 
 def _refused(request: Request, error: Exception) -> Response:
+    return _refused_with(error)
+
+
+def _refused_with(error: Exception, path: str = "", files: Collection[str] = ()) -> Response:
+    """Return the page that says why there is none, with files that can be downloaded all the same."""
     if isinstance(error, HTTPException):
         sentence = "There is no such page." if error.status_code == 404 else str(error.detail)
         code = error.status_code
+    elif isinstance(error, FileNotFoundError):
+        sentence, code = "There is no such page.", 404
     elif isinstance(error, UserError):
         sentence, code = str(error), 422
-    elif isinstance(error, (KeyError, TypeError, ValueError, AttributeError, OSError)):
+    elif isinstance(error, DAMAGED):
         sentence, code = "This folder's files are damaged, or of another version of fairpress.", 422
     else:
         sentence, code = "Something went wrong.", 500
     page = _environment().get_template("refused.html.j2")
-    return HTMLResponse(
-        page.render(title="Not shown", sentence=sentence, refresh=False), code, headers=HEADERS
-    )
+    text = page.render(title="Not shown", sentence=sentence, path=path, files=files, refresh=False)
+    return HTMLResponse(encoded(text), code, headers=HEADERS)
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     found = environment("fairpress.dashboard")
     found.globals["words"] = words
-    found.filters["path"] = lambda text: quote(str(text), safe="/")
+    found.filters.update(path=address, pretty=pretty, sent=sent)
+    found.finalize = shown  # all but markup: values that a form sends back are marked with |e
     return found

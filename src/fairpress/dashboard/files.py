@@ -1,29 +1,174 @@
-"""JSON files of a folder, read once as long as they stay what they are."""
+"""Files of a folder: opened only where they are regular files, and JSON of them read within bounds."""
 
 from __future__ import annotations
 
+import errno
 import json
-from functools import lru_cache
+import os
+import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from fairpress.dashboard.inside import own
+from fairpress.core.errors import UserError
+from fairpress.dashboard.cache import ByteCache
+
+MOST_BYTES = 64_000_000
+MOST_VALUES = 6_000_000
+"""Commas and opening brackets: each may stand for an object of a hundred bytes in memory, and for two in the file."""
+
+_OVERHEAD = 500  # bytes that an empty file's entry weighs
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_FOLDER = (
+    getattr(os, "O_PATH", os.O_RDONLY)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_DIRECTORY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+)
 
 
-def read_json(path: Path) -> Any:
-    """Return a file's content; None where there is none, where it is no JSON, or where it is a link out of its folder."""
+class Unreadable(UserError):
+    """A file that is not shown; the sentence begins with its name and says why."""
+
+
+DAMAGED = (
+    UserError,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,  # RecursionError is one
+    OSError,
+    MemoryError,
+)
+"""What reading files of any content may raise; anything else is a fault of the dashboard."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file at a resolved path; nothing else is opened, so that a pipe or a device is never waited for.
+
+    No symbolic link is followed, neither the file nor a folder above it: a path that was looked at before and was then
+    replaced by a link does not lead elsewhere.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    Unreadable
+        It is a link, a folder, a pipe, a socket or a device, or may not be read.
+    """
     try:
-        if not own(path, path.parent):
-            return None
-        found = path.stat()
-    except OSError:
-        return None
-    return _read(path, found.st_mtime_ns, found.st_size)
-
-
-@lru_cache(maxsize=512)
-def _read(path: Path, changed: int, size: int) -> Any:
+        descriptor = _opened(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(path.name) from None
+    except OSError as error:
+        raise Unreadable(f"{path.name} {_reason(error)}.") from None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        _require_regular(os.fstat(descriptor), path.name)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_json(path: Path, limit: int = MOST_BYTES) -> Any:
+    """Return a file's content; None where there is no such file. It is read once as long as it stays what it is.
+
+    Raises Unreadable where it is no regular file, has more than `limit` bytes, or is no JSON.
+    """
+    try:
+        file = open_regular(path)
+    except FileNotFoundError:
         return None
+    with file:
+        found = os.fstat(file.fileno())
+        _require_size(found.st_size, limit, path.name)
+        key = (str(path), limit, *version(found))
+        content = _CACHE.get(key, lambda: _weighed(_parsed(file, limit, path.name), found.st_size))
+    if isinstance(content, Unreadable):
+        raise Unreadable(str(content))
+    return content
+
+
+def version(found: os.stat_result) -> tuple[int, int, int, int]:
+    """Return what changes where a file changes."""
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def size_of(count: float) -> str:
+    """Write a number of bytes in MB."""
+    return f"{count / 1e6:,.0f} MB" if count >= 10e6 else f"{count / 1e6:,.1f} MB"
+
+
+def _opened(path: Path) -> int:
+    if os.open not in os.supports_dir_fd:  # Windows, where there are no pipes or devices among files
+        _require_regular(path.lstat(), path.name)
+        return os.open(path, _FLAGS)
+    folder = os.open(path.anchor or ".", _FOLDER)
+    try:
+        for part in path.parts[1 if path.anchor else 0 : -1]:
+            below = os.open(part, _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        # Looked at before it is opened as well: opening alone may do something to a device.
+        _require_regular(os.stat(path.name, dir_fd=folder, follow_symlinks=False), path.name)
+        return os.open(path.name, _FLAGS, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _require_regular(found: os.stat_result, name: str) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise Unreadable(f"{name} is a symbolic link.")
+    if stat.S_ISDIR(found.st_mode):
+        raise Unreadable(f"{name} is a folder.")
+    if not stat.S_ISREG(found.st_mode):
+        raise Unreadable(f"{name} is a pipe, a socket or a device, not a file.")
+
+
+def _require_size(size: int, limit: int, name: str) -> None:
+    if size > limit:
+        raise Unreadable(f"{name} has {size_of(size)}; at most {size_of(limit)} are shown.")
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in (errno.ELOOP, getattr(errno, "EMLINK", None)):
+        return "lies behind a symbolic link"
+    return f"cannot be opened ({error.strerror or type(error).__name__})"
+
+
+def _weighed(content: Any, size: int) -> tuple[Any, int]:
+    return content, _OVERHEAD if isinstance(content, Unreadable) else size + _OVERHEAD
+
+
+def _parsed(file: BinaryIO, limit: int, name: str) -> Any:
+    """Return the content, or the Unreadable that says why there is none: that is kept as well."""
+    try:
+        data = file.read(limit + 1)
+        _require_size(len(data), limit, name)
+        if data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_VALUES:
+            raise Unreadable(f"{name} has more than {MOST_VALUES:,} values, too many to be shown.")
+        return json.loads(data.decode("utf-8-sig"))
+    except Unreadable as error:
+        return error
+    except OSError as error:
+        return Unreadable(f"{name} cannot be read ({error.strerror or type(error).__name__}).")
+    except UnicodeDecodeError:
+        return Unreadable(f"{name} is not UTF-8 text.")
+    except RecursionError:
+        return Unreadable(f"{name} is nested too deeply.")
+    except MemoryError:
+        return Unreadable(f"{name} needs more memory than there is.")
+    except ValueError:
+        return Unreadable(f"{name} is damaged: it is no JSON.")
+
+
+_CACHE: ByteCache[Any] = ByteCache(MOST_BYTES)

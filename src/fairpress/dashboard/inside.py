@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 
 
@@ -9,21 +10,22 @@ def inside(root: Path, relative: str) -> Path | None:
     """Return the file or folder at a path below `root`; None where there is none, or where it is not below.
 
     A path that is absolute, goes up, or leads over a symbolic link out of the folder is not below it. Hidden names are
-    not looked at: the store lies there.
+    not looked at, neither by their names nor over a link: the store lies there.
     """
-    asked = PurePosixPath(relative)
-    if asked.is_absolute() or "\x00" in relative or "\\" in relative:
+    path = PurePosixPath(relative)
+    if path.is_absolute() or "\x00" in relative or (os.name == "nt" and "\\" in relative):
         return None
-    if any(part.startswith(".") for part in asked.parts):  # ".." is one of them
+    if _hidden(path.parts):  # ".." is one of them
         return None
-    top = root.resolve()
     try:
-        found = (top / asked).resolve(strict=True)
-    except (OSError, RuntimeError, ValueError):
+        top = root.resolve()
+        found = (top / path).resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle
         return None
-    return found if found == top or top in found.parents else None
+    if found != top and top not in found.parents:
+        return None
+    return None if _hidden(found.relative_to(top).parts) else found
 
 
-def own(path: Path, folder: Path) -> bool:
-    """Tell whether a file that stands in a folder also lies there: a symbolic link may lead anywhere."""
-    return folder.resolve() in path.resolve().parents
+def _hidden(parts: tuple[str, ...]) -> bool:
+    return any(part.startswith(".") for part in parts)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fairpress.auditing.run import audit
 from fairpress.core.errors import UserError
-from fairpress.dashboard.inside import own
+from fairpress.dashboard.cache import ByteCache
+from fairpress.dashboard.files import open_regular, version
+from fairpress.dashboard.text import encoded, sent
 from fairpress.dashboard.told import Network, Told
 from fairpress.reporting.html import Section, render
 from fairpress.studies.output import slug
 from fairpress.studies.plan import BASELINE
 
+MOST_CELLS = 50_000_000
 # They take ten times as long as everything else.
 NO_SCORES = "What was decided, judged just now. `fairpress audit` also judges the scores."
 
@@ -33,7 +35,7 @@ def rehearse() -> None:
     render([Section("", made)], title="")
 
 
-def of_network(told: Told, network: Network) -> str:
+def of_network(told: Told, network: Network) -> bytes:
     """Return the report of one network against the baseline of its seed and fold, on the rows it was tested on."""
     where = f"seed {network.seed}, fold {network.fold}"
     title = ", ".join(filter(None, [network.part, network.recipe, where]))
@@ -41,25 +43,26 @@ def of_network(told: Told, network: Network) -> str:
     return _report(told, network.part, BASELINE, network.recipe, title, only)
 
 
-def of_two(told: Told, part: str, first: str, second: str) -> str:
+def of_two(told: Told, part: str, first: str, second: str) -> bytes:
     """Return the report of what the second model loses against the first, over all seeds both have.
 
     Raises UserError where the study has no such model, or both are the same.
     """
+    part = next((p for p in told.parts if sent(p) == sent(part)), part)
+    known = {sent(name): name for name in told.recipes(part)}
     for name in (first, second):
-        if name not in told.recipes(part):
+        if sent(name) not in known:
             raise UserError(f"this study has no model {name!r}.")
+    first, second = known[sent(first)], known[sent(second)]
     if first == second:
         raise UserError("choose two different models.")
     title = ", ".join(filter(None, [part, f"{second} against {first}"]))
     return _report(told, part, first, second, title, None)
 
 
-def _report(told: Told, part: str, first: str, second: str, title: str, only: tuple[int, int] | None) -> str:
-    single = told.folder / "predictions.parquet"
-    path = single if single.is_file() else told.folder / "predictions" / f"{slug(part)}.parquet"
-    if not path.is_file() or not own(path, told.folder):
-        raise UserError("this study's folder has no predictions to compare.")
+def _report(
+    told: Told, part: str, first: str, second: str, title: str, only: tuple[int, int] | None
+) -> bytes:
     found = _like(told, part)
     asked = (
         ("by", tuple(found["attributes"])),
@@ -68,7 +71,23 @@ def _report(told: Told, part: str, first: str, second: str, title: str, only: tu
         ("confidence", found["confidence"]),
         ("subject", "subject" if found["subjects"] else None),
     )
-    return _made(path, path.stat().st_mtime_ns, first, second, title, only, asked)
+    with _predictions(told, part) as file:
+        key = (str(told.folder), version(os.fstat(file.fileno())), part, first, second, only, asked)
+
+        def work() -> tuple[bytes, int]:
+            page = _audited(file, first, second, title, only, asked)
+            return page, len(page)
+
+        return _REPORTS.get(key, work)
+
+
+def _predictions(told: Told, part: str) -> BinaryIO:
+    for name in ("predictions.parquet", f"predictions/{slug(part)}.parquet"):
+        try:
+            return open_regular(told.folder / name)
+        except FileNotFoundError:
+            continue
+    raise UserError("this study's folder has no predictions to compare.")
 
 
 def _like(told: Told, part: str) -> Mapping[str, Any]:
@@ -79,30 +98,39 @@ def _like(told: Told, part: str) -> Mapping[str, Any]:
     raise UserError("this study's folder has no audit of that part.")
 
 
-@lru_cache(maxsize=32)
-def _made(
-    path: Path,
-    changed: int,
+def _audited(
+    file: BinaryIO,
     first: str,
     second: str,
     title: str,
     only: tuple[int, int] | None,
     asked: tuple[tuple[str, Any], ...],
-) -> str:
+) -> bytes:
     import pyarrow.parquet as pq
 
     filters = None if only is None else [("seed", "=", only[0]), ("fold", "=", only[1])]
     compressed = [] if first == second else [second]
-    models = {c.removesuffix(".score") for c in pq.read_schema(path).names if c.endswith(".score")}
+    shape = pq.read_metadata(file)
+    names = shape.schema.to_arrow_schema().names
+    models = {c.removesuffix(".score") for c in names if c.endswith(".score")}
     others = models - {first, *compressed}
-    kept = [c for c in pq.read_schema(path).names if c not in others and not _scores(c, models)]
-    table = pq.read_table(path, columns=kept, filters=filters)
+    kept = [c for c in names if c not in others and not _scores(c, models)]
+    if shape.num_rows * len(kept) > MOST_CELLS:
+        raise UserError(
+            f"the predictions have {shape.num_rows:,} rows of {len(kept)} columns, too many to be audited while a page "
+            "waits; use `fairpress audit`."
+        )
+    file.seek(0)
+    table = pq.read_table(file, columns=kept, filters=filters)
     several = len(table["seed"].unique()) > 1
     made = audit(
         table, baseline=first, compressed=compressed, seed_column="seed" if several else None, **dict(asked)
     )
-    return render([Section(title, made, NO_SCORES)], title=title)
+    return encoded(render([Section(title, made, NO_SCORES)], title=title))
 
 
 def _scores(column: str, models: Collection[str]) -> bool:
     return any(column.startswith(f"{m}.score") for m in models)
+
+
+_REPORTS: ByteCache[bytes] = ByteCache(64_000_000)

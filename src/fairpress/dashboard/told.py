@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fairpress.auditing.result import Verdict
 from fairpress.core.estimate import Estimate
-from fairpress.dashboard.catalogue import AUDIT, MODELS, STUDY
-from fairpress.dashboard.files import read_json
+from fairpress.dashboard.catalogue import AUDIT, MODELS, read_study
+from fairpress.dashboard.files import Unreadable, read_json
+from fairpress.dashboard.text import sent
 
 OVERALL = "everybody"
 
@@ -37,11 +39,17 @@ class Choice:
 
     def part(self, label: str) -> bool:
         """Tell whether a part of the study is asked for, by its label ``dataset, model, attribute``."""
-        words = label.split(", ")
-        return all(not asked or asked in words for asked in (self.dataset, self.model))
+        # Names may have commas themselves.
+        words = f", {sent(label)}, "
+        return all(not name or f", {sent(name)}, " in words for name in (self.dataset, self.model))
 
     def recipe(self, name: str) -> bool:
-        return self.method.strip() in name
+        """Tell whether a model's name has what was typed in it."""
+        return sent(self.method).strip() in sent(name)
+
+    def groups(self, name: str) -> bool:
+        """Tell whether a group is the one that is asked for; without one, everybody is."""
+        return sent(name) == sent(self.group or OVERALL)
 
 
 @dataclass(frozen=True)
@@ -81,15 +89,14 @@ class Told:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.study: Mapping[str, Any] = read_json(folder / STUDY) or {}
+        self.study: Mapping[str, Any] = read_study(folder) or {}
         self.audits: Mapping[str, Any] = read_json(folder / AUDIT) or {}
-        facts = read_json(folder / MODELS) or []
-        self.networks = [
-            Network(i, f["part"], f["recipe"], int(f["seed"]), int(f["fold"]), int(f["bytes"]), f)
-            for i, f in enumerate(facts)
-        ]
+        self.networks = [_network(i, f) for i, f in enumerate(read_json(folder / MODELS) or [])]
+        warnings = self.study.get("warnings", [])
+        if not isinstance(warnings, list) or not isinstance(self.audits, Mapping):
+            raise Unreadable("study.json or audit.json is damaged, or of another version of fairpress.")
 
-    @property
+    @cached_property
     def config(self) -> Mapping[str, Any]:
         """The study's config, as study.json holds it."""
         found = json.loads(self.study.get("study", "{}"))
@@ -113,21 +120,25 @@ class Told:
 
     def groups(self) -> list[str]:
         """Return every group of every attribute, by its name."""
-        return list(dict.fromkeys(c.group for c in self._compared() if c.group != OVERALL))
+        return list(dict.fromkeys(c.group for c in self._compared if c.group != OVERALL))
 
     def compared(self, choice: Choice) -> list[Compared]:
         """Return the comparisons that are asked for, in one group."""
         return [
             c
-            for c in self._compared()
-            if choice.part(c.part) and choice.recipe(c.recipe) and c.group == (choice.group or OVERALL)
+            for c in self._compared
+            if choice.part(c.part) and choice.recipe(c.recipe) and choice.groups(c.group)
         ]
 
     def chosen(self, choice: Choice) -> list[Network]:
         """Return the networks that are asked for."""
         return [n for n in self.networks if choice.part(n.part) and choice.recipe(n.recipe)]
 
-    def _compared(self) -> Iterator[Compared]:
+    @cached_property
+    def _compared(self) -> list[Compared]:
+        return list(self._rows())
+
+    def _rows(self) -> Iterator[Compared]:
         for title, audit in self.audits.items():
             part = title.rpartition(" · ")[0]
             for recipe, found in audit["comparisons"].items():
@@ -135,10 +146,17 @@ class Told:
                     yield _row(title, part, recipe, audit["baseline"], found, group)
 
 
+def _network(number: int, facts: Mapping[str, Any]) -> Network:
+    part, recipe = facts["part"], facts["recipe"]
+    if not isinstance(part, str) or not isinstance(recipe, str):
+        raise Unreadable(f"network {number} in {MODELS} has a name that is not text.")
+    return Network(number, part, recipe, int(facts["seed"]), int(facts["fold"]), int(facts["bytes"]), facts)
+
+
 def _row(
     title: str, part: str, recipe: str, baseline: str, found: Mapping[str, Any], group: Mapping[str, Any]
 ) -> Compared:
-    loss = next(x for x in group["losses"] if x["metric"] == "accuracy")["estimate"]
+    (loss,) = (x["estimate"] for x in group["losses"] if x["metric"] == "accuracy")
     flips, values = group["flips"], group["values"]
     n = flips["n"] or 1
     every = [] if values else [g["verdict"] for a in found["attributes"] for g in a["groups"]]

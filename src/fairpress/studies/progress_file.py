@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 import threading
@@ -11,12 +12,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fairpress.studies.plan import Task
 
 PROGRESS = "progress.json"
 SECONDS = 1.0
+MOST_TASKS = 10**9
 State = Literal["running", "interrupted"]
 
 
@@ -144,18 +146,28 @@ class ProgressFile:
 def read_progress(folder: Path) -> Progressing | None:
     """Return where the study of a folder is; None when it is not under way, or the file is none of ours."""
     try:
-        told = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-        return Progressing(
-            str(told["name"]),
-            str(told["command"]),
-            int(told["total"]),
-            int(told["done"]),
-            int(told["failed"]),
-            tuple(str(t) for t in told["running"]),
-            int(told["process"]),
-            str(told["host"]),
-            float(told["started"]),
-            float(told["updated"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        return progress_of(json.loads((folder / PROGRESS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+def progress_of(content: Any) -> Progressing | None:
+    """Return what a progress file's content tells; None where it is none of ours, such as one with impossible numbers."""
+    try:
+        found = Progressing(
+            str(content["name"]),
+            str(content["command"]),
+            int(content["total"]),
+            int(content["done"]),
+            int(content["failed"]),
+            tuple(str(t) for t in content["running"]),
+            int(content["process"]),
+            str(content["host"]),
+            float(content["started"]),
+            float(content["updated"]),
+        )
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+    counts = (found.total, found.done, found.failed)
+    possible = all(0 <= n <= MOST_TASKS for n in counts) and 0 < found.process < 2**31
+    return found if possible and math.isfinite(found.started) and math.isfinite(found.updated) else None

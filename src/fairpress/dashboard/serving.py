@@ -1,0 +1,144 @@
+"""A web server for one machine, which waits for no client that sends or reads nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from uvicorn import Config, Server
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may take.
+
+    Attributes
+    ----------
+    head
+        Seconds in which the whole head of a request comes, from the connection or the answer before.
+    idle
+        Seconds between an answer and the first byte of the next request.
+    write
+        Seconds in which a client reads at least `write_bytes` of what waits for it.
+    connections
+        At most so many at once; others are answered with 503.
+    head_bytes
+        Of a request's head.
+    end
+        Seconds that answers under way get when the server ends.
+    """
+
+    head: float = 10
+    idle: int = 5
+    write: float = 20
+    write_bytes: int = 20_000
+    connections: int = 512
+    head_bytes: int = 32_768
+    end: int = 2
+
+
+def server(app: Starlette, limits: Limits | None = None) -> Server:
+    """Return a server of an application; ``run(sockets=[...])`` serves until SIGINT or SIGTERM."""
+    found = limits or Limits()
+
+    class Protocol(_TimedProtocol):
+        limits = found
+
+    return Server(
+        Config(
+            app,
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=found.connections,
+            timeout_keep_alive=found.idle,
+            timeout_graceful_shutdown=found.end,
+            h11_max_incomplete_event_size=found.head_bytes,
+        )
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address. Raises OSError where it is taken or may not be used."""
+    listener = socket.socket()
+    try:
+        # Elsewhere it lets a port be taken right after it was used; on Windows it would let it be shared.
+        if hasattr(socket, "AF_UNIX"):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+class _TimedProtocol(H11Protocol):
+    """Ends a connection whose request does not come, or whose answer is not read: uvicorn waits for both for ever."""
+
+    limits: ClassVar[Limits]
+    _head: asyncio.TimerHandle | None = None
+    _write: asyncio.TimerHandle | None = None
+    _waiting = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._head, self._write):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect_head()
+        self._expect_reading()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reading()
+
+    def send_400_response(self, msg: str) -> None:
+        super().send_400_response(msg)
+        self._expect_reading()
+
+    def _expect_head(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+        self._head = self.loop.call_later(self.limits.head, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            # Not while an answer is still being read: that has its own time.
+            if self.transport.get_write_buffer_size():
+                self._expect_head()
+            else:
+                self.transport.abort()
+
+    def _expect_reading(self) -> None:
+        if self._write is not None:
+            self._write.cancel()
+        self._waiting = self.transport.get_write_buffer_size()
+        self._write = (
+            self.loop.call_later(self.limits.write, self._reading_is_late) if self._waiting else None
+        )
+
+    def _reading_is_late(self) -> None:
+        self._write = None
+        left = self.transport.get_write_buffer_size()
+        # What is paused only shrinks; an answer that goes on was paused anew since.
+        if left and self._waiting - left < min(self.limits.write_bytes, self._waiting):
+            self.transport.abort()
+        else:
+            self._expect_reading()

@@ -1,0 +1,51 @@
+"""Text out of files, as a page shows it and as a browser sends it back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup, escape
+
+LONGEST = 1000
+# Control characters, and those that change the order of what stands beside them or have no width. The joiners of emoji and
+# of Persian stay.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    """Return text whose characters that cannot be seen stand as ``⟨U+202E⟩``, so that no name looks like another."""
+    return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
+
+
+def shown(value: Any) -> Any:
+    """Return what a page shows for a value: visible text of at most 1,000 characters; markup and numbers stay."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return visible(value if len(value) <= LONGEST else f"{value[:LONGEST]}…")
+
+
+def address(path: str) -> Markup:
+    """Return a path as part of an address; it has nothing left that means anything in HTML."""
+    return Markup(quote(os.fsencode(path), safe="/"))
+
+
+def pretty(value: Any) -> Markup:
+    """Return JSON to be read, of any length."""
+    return escape(visible(json.dumps(value, indent=1, ensure_ascii=False)))
+
+
+def sent(text: str) -> str:
+    """Return what a browser sends for a form's value: its lines end otherwise, and what is no character is replaced."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return re.sub("[\x00\ud800-\udfff]", "\ufffd", lines)
+
+
+def encoded(page: str) -> bytes:
+    """Return a page as UTF-8; half of a pair of surrogates, which JSON may hold, becomes a question mark."""
+    return page.encode("utf-8", "replace")
