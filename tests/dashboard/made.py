@@ -15,8 +15,22 @@ RECIPES = ("fp32", "int8", "int4")
 HOSTILE = "<script>alert(1)</script>"
 
 
-def make_study(folder, *, networks=6, rows=400, name="made", group="Female"):
+def make_study(
+    folder,
+    *,
+    networks=6,
+    rows=400,
+    name="made",
+    group="Female",
+    recipes=RECIPES,
+    attribute="sex",
+    classes=("no", "yes"),
+    part="",
+    config=None,
+    warnings=(),
+):
     """Write a study of three models; of `networks` networks, with the predictions of the first seeds alone."""
+    no, yes = classes
     folder.mkdir(parents=True)
     rng = np.random.default_rng(3)
     truth = rng.random(rows) < 0.5
@@ -25,14 +39,14 @@ def make_study(folder, *, networks=6, rows=400, name="made", group="Female"):
         columns = {
             "row_id": [str(i) for i in range(rows)],
             "subject": [str(i) for i in range(rows)],
-            "label": np.where(truth, "yes", "no").tolist(),
-            "sex": np.where(np.arange(rows) % 3 == 0, group, "Male").tolist(),
+            "label": np.where(truth, yes, no).tolist(),
+            attribute: np.where(np.arange(rows) % 3 == 0, group, "Male").tolist(),
             "seed": [seed] * rows,
             "fold": [0] * rows,
         }
-        for i, recipe in enumerate(RECIPES):
+        for i, recipe in enumerate(recipes):
             wrong = rng.random(rows) < 0.1 + 0.06 * i
-            columns[recipe] = np.where(truth ^ wrong, "yes", "no").tolist()
+            columns[recipe] = np.where(truth ^ wrong, yes, no).tolist()
             columns[f"{recipe}.score"] = [0.5] * rows
         tables.append(pa.table(columns))
     table = pa.concat_tables(tables)
@@ -40,23 +54,24 @@ def make_study(folder, *, networks=6, rows=400, name="made", group="Female"):
     found = audit(
         table.select([c for c in table.column_names if not c.endswith(".score")]),
         baseline="fp32",
-        compressed=RECIPES[1:],
-        by=["sex"],
-        positive="yes",
+        compressed=recipes[1:],
+        by=[attribute],
+        positive=yes,
         seed_column="seed",
     )
-    (folder / "audit.json").write_text(json.dumps({"Compressed against the baseline": to_dict(found)}))
+    title = f"{part} · Compressed against the baseline" if part else "Compressed against the baseline"
+    (folder / "audit.json").write_text(json.dumps({title: to_dict(found)}))
     facts = [
-        {"part": "", "recipe": r, "seed": s, "fold": 0, "bytes": 1000 * (4 - i), "sha256": "0"}
-        for s in range(networks // len(RECIPES))
-        for i, r in enumerate(RECIPES)
+        {"part": part, "recipe": r, "seed": s, "fold": 0, "bytes": 1000 * (4 - i), "sha256": "0"}
+        for s in range(networks // len(recipes))
+        for i, r in enumerate(recipes)
     ]
     (folder / "models.json").write_text(json.dumps(facts))
     told = {
         "name": name,
         "command": f"fairpress study run {name}",
-        "study": json.dumps({"models": {}}),
-        "warnings": [],
+        "study": json.dumps(config or {"models": {}}),
+        "warnings": list(warnings),
     }
     (folder / "study.json").write_text(json.dumps(told))
     (folder / "report.html").write_text("<h1>Report</h1>")

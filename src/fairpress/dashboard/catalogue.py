@@ -91,6 +91,11 @@ def read_study(folder: Path) -> Mapping[str, Any] | None:
     return None if content is None else _mapping(content, STUDY)
 
 
+def study_name(study: Mapping[str, Any]) -> str:
+    """Return a study's name, by what its study.json holds; empty where it has none. Raises Unreadable."""
+    return _text(study.get("name"), f"the name in {STUDY}")
+
+
 def read_progress(folder: Path) -> Progressing | None:
     """Return where a study is; None where it is not under way. Raises Unreadable."""
     content = read_json(folder / PROGRESS, SMALL)
@@ -141,7 +146,7 @@ def _study(path: Path, where: str) -> Study:
             problems.append(str(error) if isinstance(error, UserError) else _unexpected(error))
             return otherwise
 
-    name = tried(lambda: _text((read_study(path) or {}).get("name"), "the name in study.json"), "")
+    name = tried(lambda: study_name(read_study(path) or {}), "")
     progress = tried(lambda: read_progress(path), None)
     verdict = tried(lambda: _summary(path / AUDIT, _verdict), None)
     networks = tried(lambda: _summary(path / MODELS, _networks), None)

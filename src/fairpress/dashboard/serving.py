@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -50,7 +51,7 @@ def server(app: Starlette, limits: Limits | None = None) -> Server:
     class Protocol(_TimedProtocol):
         limits = found
 
-    return Server(
+    return _QuietServer(
         Config(
             app,
             http=Protocol,
@@ -69,17 +70,29 @@ def server(app: Starlette, limits: Limits | None = None) -> Server:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket bound to an address. Raises OSError where it is taken or may not be used."""
+    """Return a socket that listens: who connects before the server has begun waits, and is not refused.
+
+    Raises OSError where the address is taken or may not be used.
+    """
     listener = socket.socket()
     try:
         # Elsewhere it lets a port be taken right after it was used; on Windows it would let it be shared.
         if hasattr(socket, "AF_UNIX"):
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen()
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+class _QuietServer(Server):
+    """Ends without complaints about the answers that it cuts off."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
 
 
 class _TimedProtocol(H11Protocol):

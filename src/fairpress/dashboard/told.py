@@ -11,7 +11,7 @@ from typing import Any
 
 from fairpress.auditing.result import Verdict
 from fairpress.core.estimate import Estimate
-from fairpress.dashboard.catalogue import AUDIT, MODELS, read_study
+from fairpress.dashboard.catalogue import AUDIT, MODELS, STUDY, read_study, study_name
 from fairpress.dashboard.files import Unreadable, read_json
 from fairpress.dashboard.text import sent
 
@@ -92,9 +92,11 @@ class Told:
         self.study: Mapping[str, Any] = read_study(folder) or {}
         self.audits: Mapping[str, Any] = read_json(folder / AUDIT) or {}
         self.networks = [_network(i, f) for i, f in enumerate(read_json(folder / MODELS) or [])]
-        warnings = self.study.get("warnings", [])
-        if not isinstance(warnings, list) or not isinstance(self.audits, Mapping):
-            raise Unreadable("study.json or audit.json is damaged, or of another version of fairpress.")
+        self.name: str = study_name(self.study)
+        if not isinstance(self.study.get("warnings", []), list):
+            raise Unreadable(f"the warnings in {STUDY} are no list.")
+        if not isinstance(self.audits, Mapping):
+            raise Unreadable(f"{AUDIT} is damaged, or of another version of fairpress.")
 
     @cached_property
     def config(self) -> Mapping[str, Any]:

@@ -1,0 +1,69 @@
+"""Answers with the headers that forbid a browser whatever a page does not need."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, Response
+
+from fairpress.core.errors import UserError
+from fairpress.dashboard.files import DAMAGED
+from fairpress.dashboard.text import address, encoded, pretty, sent, shown
+from fairpress.reporting import words
+from fairpress.reporting.templating import environment
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+STRICT = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+HEADERS = {
+    "Content-Security-Policy": STRICT,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def html(template: str, **values: Any) -> HTMLResponse:
+    """Return a page of a template."""
+    return HTMLResponse(encoded(_templates().get_template(template).render(**values)), headers=HEADERS)
+
+
+def report(page: bytes) -> HTMLResponse:
+    """Return a report in a sandbox: nothing of it runs, and it reaches nothing."""
+    return HTMLResponse(page, headers={**HEADERS, "Content-Security-Policy": SANDBOX})
+
+
+def refused(error: Exception, path: str = "", files: Collection[str] = ()) -> Response:
+    """Return the page that says why there is none, with files that can be downloaded all the same."""
+    if isinstance(error, HTTPException):
+        sentence = "There is no such page." if error.status_code == 404 else str(error.detail)
+        code = error.status_code
+    elif isinstance(error, FileNotFoundError):
+        sentence, code = "There is no such page.", 404
+    elif isinstance(error, UserError):
+        sentence, code = str(error), 422
+    elif isinstance(error, DAMAGED):
+        sentence, code = "This folder's files are damaged, or of another version of fairpress.", 422
+    else:
+        sentence, code = "Something went wrong.", 500
+    page = _templates().get_template("refused.html.j2")
+    text = page.render(title="Not shown", sentence=sentence, path=path, files=files, refresh=False)
+    return HTMLResponse(encoded(text), code, headers=HEADERS)
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    found = environment("fairpress.dashboard")
+    found.globals["words"] = words
+    found.filters.update(path=address, pretty=pretty, sent=sent)
+    found.finalize = shown  # all but markup: values that a form sends back are marked with |e
+    return found
