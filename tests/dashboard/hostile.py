@@ -12,12 +12,12 @@ IMAGE = f'"><img src=x onerror="{HIT}">'
 CLOSING = f"</script></style></title></textarea><script>{HIT}</script>"
 ADDRESS = f"javascript:{HIT}"
 TEMPLATE = "{{7*7}}${7*7}<%= 7*7 %>"
-TURNED = "‮gpj.exe⁦​﻿"  # the letters after the first are read from right to left
+TURNED = "\u202egpj.exe\u2066\u200b\ufeff"  # the letters after the first are read from right to left
 QUOTES = 'it\'s "quoted" `so` \\ \\u003c &amp; %2e%2e'
 LINES = "one\ntwo\r\nthree\tfour"
-LONG = "x" * 290 + "👩‍🔬émoji"
-FOLDER = f'"><img src=x onerror={HIT}>\n\\%2e%2e?#👩‍🔬'
-FILE = f'"; x="\n{SCRIPT.replace("/", "")}‮gpj.svg'
+LONG = "x" * 290 + "👩\u200d🔬émoji"
+FOLDER = f'"><img src=x onerror={HIT}>\n\\%2e%2e?#👩\u200d🔬'
+FILE = f'"; x="\n{SCRIPT.replace("/", "")}\u202egpj.svg'
 
 RECIPES = ("fp32", f"{SCRIPT}{TEMPLATE}{QUOTES}{LINES}", f"{IMAGE}{CLOSING}{TURNED}{LONG}")
 GROUP = f"{IMAGE}{SCRIPT}{TEMPLATE}{TURNED}{QUOTES}{LINES}{LONG}"

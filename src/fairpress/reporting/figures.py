@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -70,15 +71,16 @@ def forest_of(lines: Sequence[Line], margin: float, lost: str, about: str) -> st
     import altair as alt
     import vl_convert as vlc
 
+    names = _distinct([_short(line.name) for line in lines])
     rows: list[dict[str, Any]] = [
         {
-            "group": _short(line.name),
+            "group": name,
             "loss": 100 * line.loss.value,
             "low": 100 * line.loss.low,
             "high": 100 * line.loss.high,
             "verdict": f"{SYMBOL[line.verdict]} {WORD[line.verdict]}",
         }
-        for line in lines
+        for line, name in zip(lines, names, strict=True)
         if line.loss.value is not None and line.loss.low is not None and line.loss.high is not None
     ]
     order = list(dict.fromkeys(row["group"] for row in rows))
@@ -134,6 +136,16 @@ def _frame(rows: Sequence[Mapping[str, Any]], margin: float) -> tuple[float, flo
     low, high = min(r["low"] for r in known), max(r["high"] for r in known)
     pad = 0.05 * max(high - low, margin)
     return min(low, -margin) - pad, max(high, 1.5 * margin) + pad
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return names of which each stands once, because lines of one name would be drawn over each other."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return found
 
 
 def _short(text: str) -> str:
