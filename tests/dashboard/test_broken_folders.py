@@ -14,7 +14,7 @@ from made import make_model, make_study
 starlette = pytest.importorskip("starlette", reason="the extra `dashboard` is not installed")
 from starlette.testclient import TestClient  # noqa: E402
 
-from fairpress.dashboard import catalogue, files  # noqa: E402
+from fairpress.dashboard import app, catalogue, files, live  # noqa: E402
 from fairpress.dashboard.app import create_app  # noqa: E402
 from fairpress.dashboard.cache import ByteCache  # noqa: E402
 from fairpress.dashboard.files import Unreadable, open_regular, read_json  # noqa: E402
@@ -336,3 +336,22 @@ def test_what_is_kept_weighs_no_more_than_its_limit():
     get("b", 4)
     get("large", 11)
     assert worked_out == ["a", "b", "c", "large", "b", "large"]
+
+
+def test_predictions_that_are_damaged_or_too_many_are_a_sentence(tmp_path, monkeypatch):
+    make_study(tmp_path / "many")
+    make_study(tmp_path / "torn")
+    (tmp_path / "torn" / "predictions.parquet").write_bytes(b"PAR1" * 100)
+    visitor = TestClient(create_app(tmp_path), base_url=HERE, raise_server_exceptions=False)
+    monkeypatch.setattr(live, "MOST_CELLS", 4_799)  # 800 rows of 6 columns
+    for study, sentence in (("many", "have 800 rows of"), ("torn", "files are damaged")):
+        for page in (f"network/1/{study}", f"compare/{study}?part=&first=fp32&second=int8"):
+            answer = visitor.get(f"/{page}")
+            assert (answer.status_code, sentence in answer.text) == (422, True), page
+
+
+def test_a_table_without_pages_shows_its_first_rows_and_says_how_many_more_there_are(tmp_path, monkeypatch):
+    make_study(tmp_path / "s")
+    monkeypatch.setattr(app, "MOST_ROWS", 1)
+    page = TestClient(create_app(tmp_path), base_url=HERE).get("/study/s").text
+    assert "1 more are not shown; choose a dataset, a model or a method." in page
