@@ -196,6 +196,9 @@ def test_links_to_hidden_files_and_in_circles_are_not_followed(tmp_path):
     (tmp_path / "way").symlink_to(tmp_path / ".store")
     (tmp_path / "s" / "loop").symlink_to(tmp_path / "s" / "loop")
     (tmp_path / "s" / "up").symlink_to(tmp_path / "s")
+    (tmp_path / ".store" / "secret.svg").write_text("<svg/>")
+    shutil.rmtree(tmp_path / "s" / "figures")
+    (tmp_path / "s" / "figures").symlink_to(tmp_path / ".store")
     visitor = TestClient(create_app(tmp_path), base_url=HERE, raise_server_exceptions=False)
     for path in (
         "download/s/seen.json",
@@ -207,6 +210,7 @@ def test_links_to_hidden_files_and_in_circles_are_not_followed(tmp_path):
         answer = visitor.get(f"/{path}")
         assert (answer.status_code, "hidden" in answer.text) == (404, False), path
     assert visitor.get("/").text.count("/study/") == 1
+    assert "secret" not in visitor.get("/study/s").text
 
 
 def test_a_file_replaced_by_a_link_after_it_was_looked_at_is_not_read(tmp_path):

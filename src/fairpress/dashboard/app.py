@@ -214,6 +214,8 @@ register_url_convertor("place", _Place())
 
 def _files(folder: Path, names: Collection[str] = ()) -> list[str]:
     """Return the regular files of a folder that are not hidden, those of `names` where some are given, in their order."""
+    if folder.is_symlink():
+        return []
     try:
         with os.scandir(folder) as entries:
             found = {
