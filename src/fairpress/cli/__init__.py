@@ -25,22 +25,29 @@ from fairpress.cli.program import (
     FAILED_TRIALS,
     UNEXPECTED,
     WRONG_INPUT,
+    Signals,
     app,
     close_output,
     discard_output,
 )
+from fairpress.core.addresses import without_logins
 from fairpress.core.errors import FairpressError, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
-    0 done, 1 a gate failed, 2 wrong input, 3 some trials failed, 70 an unexpected error, 130 or 143 interrupted (SIGINT,
-    SIGTERM). A reader that goes away (``| head``) changes nothing; where the work itself ends by it, the code is 141.
+    0 done, 1 a gate failed, 2 wrong input, 3 some trials failed, 70 an unexpected error or no memory left, 129, 130 or 143
+    interrupted (SIGHUP, SIGINT, SIGTERM). A reader that goes away (``| head``) changes nothing; where the work itself ends
+    by it, the code is 141.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    code = _run(given)
-    close_output()
+    with Signals():
+        code = _run(given)
+        try:
+            close_output()
+        except OSError as error:
+            code = _refused(f"cannot write what was to be printed ({error.strerror}); send it elsewhere.")
     sys.exit(code)
 
 
@@ -52,9 +59,9 @@ def _run(arguments: list[str]) -> int:
 
         return _refused(sentence(error))
     except UserError as error:
-        return _refused(str(error))
+        return _refused(without_logins(str(error)))
     except FairpressError as error:
-        _complain(f"fairpress: {error}\n")
+        _complain(f"fairpress: {without_logins(str(error))}\n")
         return FAILED_TRIALS
     except BrokenPipeError:
         discard_output()
@@ -72,8 +79,16 @@ def _run(arguments: list[str]) -> int:
 
 
 def _unexpected(error: Exception, arguments: list[str]) -> int:
-    from fairpress.cli.crash import report
+    from fairpress.cli.crash import of_machine, out_of_memory, report
 
+    if (sentence := of_machine(error)) is not None:
+        return _refused(without_logins(sentence))
+    if out_of_memory(error):
+        _complain(
+            "fairpress: memory ran out; use fewer rows, columns or workers, a smaller batch, or a machine that has more. "
+            "Nothing was written half.\n"
+        )
+        return UNEXPECTED
     _complain(report(error, arguments))
     return UNEXPECTED
 
@@ -87,5 +102,5 @@ def _complain(text: str) -> None:
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
-    except BrokenPipeError:
+    except (OSError, ValueError):  # nobody reads it, or it is closed
         pass
