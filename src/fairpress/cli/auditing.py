@@ -227,6 +227,7 @@ def audit(
     for name, target in cards:
         if not audits.is_card_file(target):
             audits.require_same(target, Artifact.load(target), report, name, force=force)
+    ratios = _ratios(report, source, asked_of_scores) if four_fifths else []
     if html is not None:
         report.to_html(html, title=f"Audit of {Path(table).name}", force=force)
     if markdown is not None:
@@ -241,12 +242,8 @@ def audit(
         write_out(json.dumps(report.to_dict(), indent=1, allow_nan=False))
     else:
         show_audit(report)
-        if four_fifths:
-            for model in report.models:
-                say(report.four_fifths(model.name), markup=False, soft_wrap=True)
-                scoring = audits.scoring_ratios(source, model.name, **asked_of_scores)
-                if scoring:
-                    say(scoring, markup=False, soft_wrap=True)
+        for text in ratios:
+            say(text, markup=False, soft_wrap=True)
     written = [html, markdown, latex, *(audits.card_file(place) for _, place in cards)]
     for place in [
         *(str(w) for w in written if w is not None),
@@ -257,6 +254,18 @@ def audit(
     for reason in reasons:
         tell(f"gate failed: {reason}", True)
     return FAILED_GATE if reasons else 0
+
+
+def _ratios(report: Any, source: Any, asked: dict[str, Any]) -> list[str]:
+    """Return the impact ratios of every model, of selection and, where two classes have scores, of scoring rates."""
+    from fairpress.audits import scoring_ratios
+
+    found = []
+    for model in report.models:
+        found.append(report.four_fifths(model.name))
+        if len(report.classes) <= 2:
+            found.append(scoring_ratios(source, model.name, **asked))
+    return [text for text in found if text]
 
 
 def _columns_of(table: str) -> str:
