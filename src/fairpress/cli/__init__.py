@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from fairpress.cli.program import (
     close_output,
     discard_output,
 )
+from fairpress.cli.progress import SignOfLife
 from fairpress.core.addresses import without_logins
 from fairpress.core.errors import FairpressError, UserError
 
@@ -53,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with _shown(arguments):
+            code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         from fairpress.cli.mistakes import sentence
 
@@ -76,6 +79,13 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:  # exit code 1 would say that a gate failed
         return _unexpected(error, arguments)
     return code if isinstance(code, int) else 0
+
+
+def _shown(arguments: list[str]) -> contextlib.AbstractContextManager[object]:
+    """Return what shows that a command is at work: not of the dashboard, nor of a study whose bar is on the terminal."""
+    command = next((a for a in arguments if not a.startswith("-")), "")
+    silent = command in ("", "dashboard") or (command == "study" and sys.stderr.isatty())
+    return contextlib.nullcontext() if silent else SignOfLife(command)
 
 
 def _unexpected(error: Exception, arguments: list[str]) -> int:

@@ -229,7 +229,7 @@ def audit(
             audits.require_same(target, Artifact.load(target), report, name, force=force)
     ratios = _ratios(report, source, asked_of_scores) if four_fifths else []
     if html is not None:
-        report.to_html(html, title=f"Audit of {Path(table).name}", force=force)
+        report.to_html(html, title=f"Audit of {_name_of(table)}", force=force)
     if markdown is not None:
         report.to_markdown(markdown, force=force)
     if latex is not None:
@@ -254,6 +254,14 @@ def audit(
     for reason in reasons:
         tell(f"gate failed: {reason}", True)
     return FAILED_GATE if reasons else 0
+
+
+def _name_of(table: str) -> str:
+    """Return what a table is called in a report; the password of an address is not in it."""
+    from fairpress.auditing.warehouse import is_address
+    from fairpress.core.addresses import shown
+
+    return Path(shown(table) if is_address(table) else table).name
 
 
 def _ratios(report: Any, source: Any, asked: dict[str, Any]) -> list[str]:
