@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -265,3 +268,139 @@ def test_an_unexpected_error_is_no_failed_gate_and_its_traceback_is_in_a_file(ru
     assert "Traceback" in log.read_text(encoding="utf-8")
     monkeypatch.setenv("FAIRPRESS_DEBUG", "1")
     assert "Traceback" in run(*GATE, code=70).err
+
+
+def test_a_crash_log_holds_no_credentials_and_is_read_by_its_owner_alone(run, folder, monkeypatch):
+    from fairpress import api
+
+    def fails(*_, **__):
+        raise KeyError("postgresql://bob:geheim99@host/db?sslkey=k99 with password='word99' and variable99")
+
+    monkeypatch.setattr(api, "audit", fails)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
+    monkeypatch.setenv("WAREHOUSE_TOKEN", "variable99")
+    monkeypatch.setenv("FAIRPRESS_DEBUG", "1")
+    first = run(*GATE, "--markdown", "postgresql://bob:geheim99@x.md", code=70).err
+    run(*GATE, code=70)  # in the same second: a file of its own
+    logs = sorted(folder.glob("fairpress-error-*.log"))
+    assert len(logs) == 2
+    for text in (first, *(log.read_text(encoding="utf-8") for log in logs)):
+        assert "Traceback" in text
+        assert "postgresql://…@host/db?…" in text
+        assert not [secret for secret in ("geheim99", "k99", "word99", "variable99") if secret in text]
+    assert "may quote a value of your table" in logs[0].read_text(encoding="utf-8")
+    assert os.name != "posix" or logs[0].stat().st_mode & 0o077 == 0
+
+
+def test_a_crash_log_finds_another_place_where_the_first_cannot_be_written(run, folder, monkeypatch):
+    from fairpress import api
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("cannot say what it is")
+
+    def fails(*_, **__):
+        raise Mute
+
+    monkeypatch.setattr(api, "audit", fails)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder / "t.csv"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    said = run(*GATE, code=70).err
+    assert "unexpected error (Mute)" in said
+    (log,) = (folder / "cache/fairpress").glob("fairpress-error-*.log")
+    assert str(log) in said
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "t.csv"))
+    assert "Set FAIRPRESS_DEBUG=1 to see the details" in run(*GATE, code=70).err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (MemoryError(), 70, "memory ran out; use fewer rows"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 70, "memory ran out"),
+        (type("OutOfMemoryException", (Exception,), {})("duckdb"), 70, "memory ran out"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "x"),
+            2,
+            "cannot go on x (No space left on device)",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (RecursionError("deep"), 70, "unexpected error (RecursionError: deep)"),
+    ],
+)
+def test_the_machine_and_the_user_are_no_faults_of_fairpress(run, folder, monkeypatch, error, code, sentence):
+    from fairpress import api
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(api, "audit", fails)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
+    said = run(*GATE, code=code).err
+    assert sentence in said
+    assert ("fault of fairpress" in said) == ("unexpected" in sentence)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_printed_is_no_success(folder):
+    script = "import sys; from fairpress.cli import main; main()"
+    for options in ([], ["--json"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-c", script, "audit", "t.csv", *GATE, *options],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 2
+        assert "No space left on device" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_command_that_is_told_to_end_clears_up(folder, name, code):
+    script = (
+        "import os, signal, tempfile\n"
+        "from fairpress import api, cli\n"
+        "def waits(*_, **__):\n"
+        "    with tempfile.TemporaryDirectory(dir='.', prefix='scratch'):\n"
+        f"        os.kill(os.getpid(), signal.{name})\n"
+        "        __import__('time').sleep(60)\n"
+        "api.audit = waits\n"
+        f"cli.main({['audit', 't.csv', *GATE]!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "interrupted" in done.stderr
+    assert [p.name for p in folder.iterdir()] == ["t.csv"]
+
+
+def test_a_command_that_shows_nothing_says_that_it_is_at_work(run, monkeypatch):
+    from fairpress import api
+    from fairpress.cli import progress
+
+    real = api.audit
+
+    def slow(*arguments, **options):
+        time.sleep(0.3)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(progress, "QUIET", 0.1)
+    monkeypatch.setattr(api, "audit", slow)
+    assert "fairpress audit: at work for 0 s\n" in run(*GATE).err
+
+
+def test_three_classes_have_impact_ratios_without_rates_of_scores(run, folder):
+    rows = ["label,sex,fp32,int8,fp32.score,int8.score"]
+    rows += [
+        f"{'abc'[i % 3]},{'FM'[i % 2]},{'abc'[i % 3]},{'abc'[i // 2 % 3]},0.{i % 9},0.{i % 7}"
+        for i in range(600)
+    ]
+    Path("t.csv").write_text("\n".join(rows), encoding="utf-8")
+    three = ["--baseline", "fp32", "--compressed", "int8", "--by", "sex", "--four-fifths"]
+    assert "sex" in run(*three, "--positive", "a").out
+    said = run(*three, "--html", "three.html", code=2).err
+    assert "impact ratios need a positive class" in said
+    assert not Path("three.html").exists()  # said before anything is written

@@ -11,8 +11,7 @@ from fairpress import __version__
 from fairpress.auditing.result import Audit, Verdict
 from fairpress.auditing.verdict import WORST_FIRST
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.core.files import write_text
-from fairpress.core.output import CARD, check_files, check_into, sealed, write_into
+from fairpress.core.output import CARD, check_files, check_into, write_file, write_into
 from fairpress.runtime.artifact import ONNX_FILE, Artifact
 from fairpress.runtime.table_file import write_table
 
@@ -66,28 +65,36 @@ class AuditReport(Audit):
         return to_dict(self)
 
     def to_html(
-        self, path: str | os.PathLike[str] | None = None, *, title: str = "Audit", banner: str = ""
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        title: str = "Audit",
+        banner: str = "",
+        force: bool = False,
     ) -> str:
-        """Return the one-file report, and write it where a path is given."""
+        """Return the one-file report, and write it where a path is given.
+
+        Raises UserError where a file is there that fairpress did not write and `force` is false, or nothing can be written.
+        """
         from fairpress.reporting.html import Section, render
 
         made_by = {k: str(v) for k, v in self.provenance.items()}
         page = render([Section(title, self)], title=title, banner=banner, made_by=made_by)
         if path is not None:
-            write_text(path, sealed(path, page))
+            write_file(path, page, kind=".html", force=force)
         return page
 
-    def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the audit as Markdown for a pull request, and write it where a path is given."""
+    def to_markdown(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> str:
+        """Return the audit as Markdown for a pull request, and write it where a path is given, as `to_html` does."""
         from fairpress.reporting.markdown import render
 
-        return _written(path, render(self))
+        return _written(path, render(self), ".md", force)
 
-    def to_latex(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the audit as LaTeX tables (booktabs), and write them where a path is given."""
+    def to_latex(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> str:
+        """Return the audit as LaTeX tables (booktabs), and write them where a path is given, as `to_html` does."""
         from fairpress.reporting.latex import render
 
-        return _written(path, render(self))
+        return _written(path, render(self), ".tex", force)
 
     def four_fifths(self, model: str) -> str:
         """Return the impact ratios of a model as Markdown tables; `auditing.four_fifths` has the numbers."""
@@ -138,8 +145,8 @@ def write_card(model: str | os.PathLike[str], report: Audit, name: str, *, force
     from fairpress.reporting.words import size
 
     if is_card_file(model):
-        check_files({"the model card": model}, force=force)
-        return _written(model, model_card(report, name))
+        check_files({"the model card": model}, kinds={"the model card": ".md"}, force=force)
+        return _written(model, model_card(report, name), ".md", force)
     artifact = Artifact.load(model)
     require_same(model, artifact, report, name, force=force)
     card = artifact.card
@@ -332,11 +339,13 @@ def export_cells(
     weight: str | None = None,
     bins: Mapping[str, Sequence[float]] | None = None,
     missing: str = "group",
+    force: bool = False,
 ) -> pa.Table:
     """Count a predictions table into cells, and write them as Parquet where a path is given.
 
     The table of cells can be audited in place of the rows, alone or with those of other sites:
-    ``audit([cells_a, cells_b], …)``. Arguments are those of `audit`.
+    ``audit([cells_a, cells_b], …)``. Arguments are those of `audit`. A file at the path that is no such table is replaced
+    only with `force`.
     """
     from fairpress.auditing.cells_file import cells_table
     from fairpress.auditing.run import attributes_of, count, listed, open_source
@@ -355,13 +364,13 @@ def export_cells(
     )
     found = cells_table(cells, label, weight is not None)
     if path is not None:
-        write_table(path, found)
+        write_table(path, found, kind="cells", force=force)
     return found
 
 
-def _written(path: str | os.PathLike[str] | None, text: str) -> str:
+def _written(path: str | os.PathLike[str] | None, text: str, kind: str, force: bool) -> str:
     if path is not None:
-        write_text(path, sealed(path, text))
+        write_file(path, text, kind=kind, force=force)
     return text
 
 

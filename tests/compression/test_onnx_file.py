@@ -345,7 +345,7 @@ def test_nothing_of_the_users_is_replaced_without_force(tmp_path, data, capsys, 
     say = ["compress", "big.onnx", "--data", "my.yaml", "--recipe", "int8", "--out"]
     for place, sentence in {
         "small.onnx": "small.report.json is there already; choose another --out, or replace it with --force.",
-        "big.onnx": "big.onnx is what is read here",
+        "big.onnx": "--out big.onnx is an input of this command",
     }.items():
         assert command([*say, place]) == 2
         assert sentence in " ".join(capsys.readouterr().err.split())

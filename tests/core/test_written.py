@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fairpress.core import output
+from fairpress.core import exchange
 from fairpress.core.errors import UserError
 from fairpress.core.output import (
     MANIFEST,
@@ -163,7 +163,7 @@ def test_a_model_folder_without_a_manifest_is_known_by_its_files(tmp_path):
 def test_a_broken_manifest_makes_nothing_fairpress_own(tmp_path, manifest):
     write_folder(tmp_path / "m", {"a": b"1"})
     (tmp_path / "m" / MANIFEST).write_text(manifest)
-    assert foreign_files(tmp_path / "m") == ["a"]
+    assert foreign_files(tmp_path / "m") == [MANIFEST, "a"]
 
 
 def test_outputs_over_inputs_over_each_other_and_over_other_files_are_refused(tmp_path, monkeypatch):
@@ -194,8 +194,7 @@ def test_outputs_over_inputs_over_each_other_and_over_other_files_are_refused(tm
         ("card.md", "---\nlicense: mit\ntags:\n- audit\n- fairpress\n---\n", True),
         ("card.md", "---\nlicense: mit\n---\nquantized with fairpress", False),
         ("a.html", "<p>made with fairpress</p>", False),
-        ("p.csv", "row_id,subject,label,sex\n", True),
-        ("p.csv", "id,label,sex\n", False),
+        ("p.csv", "row_id,subject,label,sex\n", False),  # it may as well be the user's
         ("a.json", json.dumps({"schema": "fairpress.audit/1"}), True),
         ("a.json", "{}", False),
         ("x.md", "", False),
@@ -229,7 +228,7 @@ def test_a_report_that_was_edited_by_hand_is_the_users(tmp_path, name, text):
 
 
 def test_without_an_exchange_the_folder_is_still_replaced(tmp_path, monkeypatch):
-    monkeypatch.setattr(output, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(exchange, "exchange", lambda one, other: False)
     write_folder(tmp_path / "m", {"a": b"old"})
     write_folder(tmp_path / "m", {"a": b"new"}, force=True)
     assert content(tmp_path / "m") == {"a": b"new"}

@@ -65,7 +65,7 @@ def test_it_is_written_as_csv_latex_and_a_chart(table, tmp_path):
     with pytest.raises(UserError, match=r"written as \.svg"):
         table.plot(tmp_path / "t.jpg")
     with pytest.raises(UserError, match="choose another place"):
-        table.to_csv(tmp_path / "none" / "t.csv")
+        table.to_csv(tmp_path / "t.csv" / "t.csv")
 
 
 def test_names_may_be_given_and_mistakes_are_said(base, tmp_path):

@@ -436,12 +436,18 @@ def test_the_table_and_the_printed_command_carry_the_positive_class(data, capsys
 def test_predict_replaces_predictions_only(data, capsys):
     data()
     save(f"g (float[n,3] x) => (float[n,1] o) {ONE}{LOGISTIC}")
+    for _ in range(2):
+        run("predict", "m=m.onnx", "--data", "ill.yaml", "--out", "p.parquet")
+    assert "p.parquet (replaced): " in capsys.readouterr().out
     run("predict", "m=m.onnx", "--data", "ill.yaml", "--out", "p.csv")
-    run("predict", "m=m.onnx", "--data", "ill.yaml", "--out", "p.csv")
-    assert "p.csv (replaced): " in capsys.readouterr().out
+    run(
+        "predict", "m=m.onnx", "--data", "ill.yaml", "--out", "p.csv", code=2
+    )  # a note may have been put into it
+    assert "add --force to replace it" in capsys.readouterr().err
+    run("predict", "m=m.onnx", "--data", "ill.yaml", "--out", "p.csv", "--force")
     before = people().to_csv(index=False)
-    run("predict", "m=m.onnx", "--data", "ill.yaml", "--out", "people.csv", code=2)
-    assert "people.csv exists and is not a predictions table" in capsys.readouterr().err
+    run("predict", "m=m.onnx", "--data", "ill.yaml", "--out", "people.csv", "--force", code=2)
+    assert "people.csv is an input of this command" in capsys.readouterr().err
     assert Path("people.csv").read_text(encoding="utf-8") == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
 from collections.abc import Sequence
@@ -25,36 +26,45 @@ from fairpress.cli.program import (
     FAILED_TRIALS,
     UNEXPECTED,
     WRONG_INPUT,
+    Signals,
     app,
     close_output,
     discard_output,
 )
+from fairpress.cli.progress import SignOfLife
+from fairpress.core.addresses import without_logins
 from fairpress.core.errors import FairpressError, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
-    0 done, 1 a gate failed, 2 wrong input, 3 some trials failed, 70 an unexpected error, 130 or 143 interrupted (SIGINT,
-    SIGTERM). A reader that goes away (``| head``) changes nothing; where the work itself ends by it, the code is 141.
+    0 done, 1 a gate failed, 2 wrong input, 3 some trials failed, 70 an unexpected error or no memory left, 129, 130 or 143
+    interrupted (SIGHUP, SIGINT, SIGTERM). A reader that goes away (``| head``) changes nothing; where the work itself ends
+    by it, the code is 141.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    code = _run(given)
-    close_output()
+    with Signals():
+        code = _run(given)
+        try:
+            close_output()
+        except OSError as error:
+            code = _refused(f"cannot write what was to be printed ({error.strerror}); send it elsewhere.")
     sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with _shown(arguments):
+            code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         from fairpress.cli.mistakes import sentence
 
         return _refused(sentence(error))
     except UserError as error:
-        return _refused(str(error))
+        return _refused(without_logins(str(error)))
     except FairpressError as error:
-        _complain(f"fairpress: {error}\n")
+        _complain(f"fairpress: {without_logins(str(error))}\n")
         return FAILED_TRIALS
     except BrokenPipeError:
         discard_output()
@@ -71,9 +81,24 @@ def _run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _unexpected(error: Exception, arguments: list[str]) -> int:
-    from fairpress.cli.crash import report
+def _shown(arguments: list[str]) -> contextlib.AbstractContextManager[object]:
+    """Return what shows that a command is at work: not of the dashboard, nor of a study whose bar is on the terminal."""
+    command = next((a for a in arguments if not a.startswith("-")), "")
+    silent = command in ("", "dashboard") or (command == "study" and sys.stderr.isatty())
+    return contextlib.nullcontext() if silent else SignOfLife(command)
 
+
+def _unexpected(error: Exception, arguments: list[str]) -> int:
+    from fairpress.cli.crash import of_machine, out_of_memory, report
+
+    if (sentence := of_machine(error)) is not None:
+        return _refused(without_logins(sentence))
+    if out_of_memory(error):
+        _complain(
+            "fairpress: memory ran out; use fewer rows, columns or workers, a smaller batch, or a machine that has more. "
+            "Nothing was written half.\n"
+        )
+        return UNEXPECTED
     _complain(report(error, arguments))
     return UNEXPECTED
 
@@ -87,5 +112,5 @@ def _complain(text: str) -> None:
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
-    except BrokenPipeError:
+    except (OSError, ValueError):  # nobody reads it, or it is closed
         pass

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from fairpress.cli.outputs import files_of, tell
 from fairpress.cli.program import FAILED_GATE, app, listed, say, show_audit, write_out
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.core.output import check_files
+from fairpress.core.output import check_apart, check_files
 from fairpress.core.places import require_file
 
 FEW = 5
@@ -175,9 +175,13 @@ def audit(
     outputs = {"--export-cells": export_cells, "--html": html, "--markdown": markdown, "--latex": latex}
     if export_cells is not None and export_cells.suffix.lower() not in (".parquet", ".pq"):
         raise UserError(f"--export-cells {export_cells}: cells are written as Parquet; name a .parquet file.")
-    card_files = {f"--card {name}": place for name, place in cards if audits.is_card_file(place)}
+    into = {f"--card {name}": audits.card_file(place) for name, place in cards}
+    into |= {f"--embed {name}": str(Path(place) / "model.onnx") for name, place in embedded}
     read = files_of([table, *merge, *([pair_from] if pair_from is not None else [])])
-    check_files({**outputs, **card_files}, inputs=read, force=force)
+    check_apart({**outputs, **into}, inputs=read)
+    card_files = {f"--card {name}": place for name, place in cards if audits.is_card_file(place)}
+    kinds = {"--export-cells": "cells", "--html": ".html", "--markdown": ".md", "--latex": ".tex"}
+    check_files({**outputs, **card_files}, kinds=kinds, force=force)
     audits.check_model_outputs([f for _, f in embedded], [place for _, place in cards], force)
     source: Any = [table, *merge] if merge else table
     asked: dict[str, Any] = {
@@ -194,7 +198,7 @@ def audit(
             raise UserError(
                 "a table of cells has neither people nor seeds; use --export-cells without --subject and --seed-column."
             )
-        source, rows = api.export_cells(source, export_cells, **asked, **rows), {}
+        source, rows = api.export_cells(source, export_cells, **asked, **rows, force=force), {}
         few = sum(n < FEW for n in source["fairpress.rows"].to_pylist())
         tell(
             f"written: {export_cells}, {source.num_rows:,} cells; {few:,} stand for fewer than {FEW} rows.",
@@ -223,12 +227,13 @@ def audit(
     for name, target in cards:
         if not audits.is_card_file(target):
             audits.require_same(target, Artifact.load(target), report, name, force=force)
+    ratios = _ratios(report, source, asked_of_scores) if four_fifths else []
     if html is not None:
-        report.to_html(html, title=f"Audit of {Path(table).name}")
+        report.to_html(html, title=f"Audit of {_name_of(table)}", force=force)
     if markdown is not None:
-        report.to_markdown(markdown)
+        report.to_markdown(markdown, force=force)
     if latex is not None:
-        report.to_latex(latex)
+        report.to_latex(latex, force=force)
     for name, folder in embedded:
         audits.embed_audit(folder, report, name, force=force)
     for name, target in cards:
@@ -237,12 +242,8 @@ def audit(
         write_out(json.dumps(report.to_dict(), indent=1, allow_nan=False))
     else:
         show_audit(report)
-        if four_fifths:
-            for model in report.models:
-                say(report.four_fifths(model.name), markup=False, soft_wrap=True)
-                scoring = audits.scoring_ratios(source, model.name, **asked_of_scores)
-                if scoring:
-                    say(scoring, markup=False, soft_wrap=True)
+        for text in ratios:
+            say(text, markup=False, soft_wrap=True)
     written = [html, markdown, latex, *(audits.card_file(place) for _, place in cards)]
     for place in [
         *(str(w) for w in written if w is not None),
@@ -253,6 +254,26 @@ def audit(
     for reason in reasons:
         tell(f"gate failed: {reason}", True)
     return FAILED_GATE if reasons else 0
+
+
+def _name_of(table: str) -> str:
+    """Return what a table is called in a report; the password of an address is not in it."""
+    from fairpress.auditing.warehouse import is_address
+    from fairpress.core.addresses import shown
+
+    return Path(shown(table) if is_address(table) else table).name
+
+
+def _ratios(report: Any, source: Any, asked: dict[str, Any]) -> list[str]:
+    """Return the impact ratios of every model, of selection and, where two classes have scores, of scoring rates."""
+    from fairpress.audits import scoring_ratios
+
+    found = []
+    for model in report.models:
+        found.append(report.four_fifths(model.name))
+        if len(report.classes) <= 2:
+            found.append(scoring_ratios(source, model.name, **asked))
+    return [text for text in found if text]
 
 
 def _columns_of(table: str) -> str:

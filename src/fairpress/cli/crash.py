@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import platform
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fairpress import __version__
+from fairpress.core.addresses import without_secrets
 
 DEBUG = "FAIRPRESS_DEBUG"
 ISSUES = "https://github.com/fairpress/fairpress/issues"
+NOTE = (
+    "This file was written when fairpress met an error that it did not foresee. Passwords in addresses and in the\n"
+    "environment are left out. A message of an error may quote a value of your table: read it before you send it.\n"
+)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
+"""Errors of the machine that stop any program, whatever it is doing."""
+
+_MOST_CHARACTERS = 200_000
 
 
 def report(error: BaseException, arguments: Sequence[str]) -> str:
     """Write the traceback to a file and return the message that names it; FAIRPRESS_DEBUG shows it, too."""
-    trace = "".join(traceback.format_exception(error))
+    trace = _trace(error)
     head = (
-        f"fairpress {__version__}, Python {sys.version.split()[0]}, {platform.platform()}\n"
-        f"arguments: {list(arguments)!r}\n\n"
+        f"{NOTE}\nfairpress {__version__}, Python {sys.version.split()[0]}, {platform.platform()}\n"
+        f"arguments: {without_secrets(repr(list(arguments)))}\n\n"
     )
-    what = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    what = f"{type(error).__name__}{_first_line(error)}"
     place = _written(head + trace)
     kept = (
         f"The details are in {place}; please"
@@ -38,11 +49,71 @@ def report(error: BaseException, arguments: Sequence[str]) -> str:
     )
 
 
-def _written(text: str) -> Path | None:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    place = Path(tempfile.gettempdir()) / f"fairpress-error-{stamp}-{os.getpid()}.log"
+def of_machine(error: BaseException) -> str | None:
+    """Return the sentence for an error of the machine, such as a full disk; None for any other."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        where = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+        return f"cannot go on{where or ' writing'} ({error.strerror}); free some space or files, and run this again."
+    return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out: in Python, or in a library that has an error of its own for that."""
+    names = {c.__name__ for c in type(error).__mro__}
+    return (
+        isinstance(error, MemoryError)
+        or bool(names & {"OutOfMemoryError", "OutOfMemoryException"})
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    )
+
+
+def _trace(error: BaseException) -> str:
     try:
-        place.write_text(text, encoding="utf-8")
-    except OSError:
-        return None
-    return place
+        lines = traceback.format_exception(error)
+    except Exception:  # such as an error that cannot say what it is
+        lines = [*traceback.format_tb(error.__traceback__), type(error).__name__, "\n"]
+    text = "".join(lines)
+    if len(text) > _MOST_CHARACTERS:
+        half = _MOST_CHARACTERS // 2
+        text = f"{text[:half]}\n…\n{text[-half:]}"
+    return without_secrets(text)
+
+
+def _first_line(error: BaseException) -> str:
+    try:
+        line = (str(error).splitlines() or [""])[0][:200]
+    except Exception:
+        return ""
+    return f": {without_secrets(line)}" if line else ""
+
+
+def _written(text: str) -> Path | None:
+    """Write a file that only its owner can read, where there is a place for it."""
+    stamp = f"fairpress-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    for folder in _folders():
+        for ending in ("", *(f"-{i}" for i in range(2, 10))):
+            place = folder / f"{stamp}{ending}.log"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                continue
+            except OSError:
+                break
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(text.encode("utf-8", "replace"))
+            except OSError:  # a full disk
+                with contextlib.suppress(OSError):
+                    place.unlink()
+                break
+            return place
+    return None
+
+
+def _folders() -> Iterator[Path]:
+    with contextlib.suppress(OSError):  # no place at all for temporary files
+        yield Path(tempfile.gettempdir())
+    cache = os.environ.get("XDG_CACHE_HOME")
+    with contextlib.suppress(RuntimeError):  # nobody's home
+        yield (Path(cache) if cache else Path.home() / ".cache") / "fairpress"

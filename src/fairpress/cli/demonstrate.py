@@ -23,8 +23,9 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
         Folder for the table and its report.
     """
     from fairpress import api, demonstration
-    from fairpress.core.output import write_files
+    from fairpress.core.output import check_shared_folder, write_files
 
+    check_shared_folder(out)
     csv = out / "predictions.csv"
     table = demonstration.table()
     report = api.audit(table, baseline="fp32", compressed=list(demonstration.COMPRESSED), by=demonstration.BY)

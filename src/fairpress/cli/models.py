@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from fairpress.cli.mitigating import in_words as repair_in_words
+from fairpress.cli.outputs import files_of_data
 from fairpress.cli.program import app, csv_text, say
 from fairpress.cli.progress import Progress, told
 from fairpress.core.errors import ModelWarning, UserError
-from fairpress.core.places import require_file
 
 
 @app.command
@@ -121,7 +121,8 @@ def _compress_file(
     force: bool,
 ) -> int:
     from fairpress import api
-    from fairpress.core.files import write_text, write_whole
+    from fairpress.core.files import write_together
+    from fairpress.core.output import check_apart, check_files
 
     if data is None:
         raise UserError(f"{base} does not say which data it reads; say --data, such as --data compas.")
@@ -130,19 +131,22 @@ def _compress_file(
         raise UserError(f"{out}: of an ONNX file an ONNX file is made; write --out small.onnx.")
     if not base.is_file():
         raise UserError(f"there is no file {base}.")
-    read = [base, *_read_with(base, model_config)]
+    read = [base, *_read_with(base, model_config), *files_of_data(data)]
+    targets: dict[str, Path] = {"--out": out, "its settings": beside[0], "its report": beside[1]}
+    check_apart(targets, inputs=read)
     for place in (out, *beside):
-        if place.resolve() in [r.resolve() for r in read]:
-            raise UserError(f"{place} is what is read here; choose another --out.")
         if place.exists() and not force:
             raise UserError(f"{place} is there already; choose another --out, or replace it with --force.")
     replaced = " (replaced)" if out.exists() else ""
-    for place in (out, *beside):
-        require_file(place)
+    check_files(targets, force=True)
     made = api.compress_file(base, recipe, data, model_config=model_config, seed=seed or 0)
-    write_text(beside[0], made.model_yaml)
-    write_text(beside[1], json.dumps(made.report, indent=1) + "\n")
-    write_whole(out, lambda place: place.write_bytes(made.onnx))
+    write_together(
+        {
+            beside[0]: lambda place: place.write_text(made.model_yaml, encoding="utf-8"),
+            beside[1]: lambda place: place.write_text(json.dumps(made.report, indent=1) + "\n"),
+            out: lambda place: place.write_bytes(made.onnx),
+        }
+    )
     found = made.report
     ratio = found["bytes_before"] / found["bytes"]
     layers, checked = found["layers"], found["validation"]
@@ -178,6 +182,7 @@ def predict(
     model_config: Path | None = None,
     threads: int = 1,
     dry_run: bool = False,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
     """Run models on a dataset's test rows and write the predictions table.
 
@@ -206,10 +211,12 @@ def predict(
         Threads within an operator.
     dry_run
         Print how ONNX files made elsewhere would be run, as a model.yaml, and run nothing more.
+    force
+        Replace a file at --out that predict did not write, or a CSV, which does not tell.
     """
     from fairpress import api
-    from fairpress.core.files import write_text
-    from fairpress.runtime.models import is_foreign
+    from fairpress.core.output import check_files, write_file
+    from fairpress.runtime.models import is_foreign, split_model
     from fairpress.runtime.table_file import write_table
 
     named = {}
@@ -232,8 +239,10 @@ def predict(
         raise UserError("say where the table goes: --out preds.parquet.")
     if out.suffix not in (".parquet", ".csv"):
         raise UserError(f"{out}: the table is written as .parquet or .csv.")
-    require_file(out)
-    _refuse_other_file(out, named, data, model_config)
+    read = [Path(str(split_model(place)[0])) for place in named.values()]
+    read += [Path(place) for place in (data, model_config) if place is not None]
+    read += files_of_data(data)
+    check_files({"--out": out}, inputs=read, kinds={"--out": "predictions"}, force=force)
     replaced = " (replaced)" if out.exists() else ""
     with warnings.catch_warnings(), Progress("rows") as progress:
         warnings.simplefilter("ignore", ModelWarning)  # said below, in the words of the command line
@@ -241,9 +250,9 @@ def predict(
             named, data, part=part, model_config=model_config, threads=threads, progress=progress
         )
     if out.suffix == ".csv":
-        write_text(out, csv_text(table))
+        write_file(out, csv_text(table).encode(), kind="predictions", force=force)
     else:
-        write_table(out, table)
+        write_table(out, table, force=force)
     attributes = [c for c in table.column_names if c not in ("row_id", "subject", "label")]
     attributes = [
         c for c in attributes if c not in named and not any(c.startswith(f"{n}.score") for n in named)
@@ -261,15 +270,6 @@ def predict(
     command += ["--by", ",".join(attributes), *(["--subject", "subject"] if repeated else [])]
     say(f"  {shlex.join(command)}", markup=False, soft_wrap=True)
     return 0
-
-
-def _refuse_other_file(out: Path, models: dict[str, str], data: str | None, config: Path | None) -> None:
-    """Raise UserError where a file would be replaced that is not a predictions table, such as the data's own."""
-    from fairpress.runtime.table_file import is_predictions
-
-    read = [Path(p) for p in (*models.values(), data, config) if p is not None]
-    if out.resolve() in [r.resolve() for r in read] or (out.exists() and not is_predictions(out)):
-        raise UserError(f"{out} exists and is not a predictions table; choose another --out.")
 
 
 def _tell_models(table: Any, models: list[str], out: Path) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 PATIENCE, INTERVAL = 3.0, 15.0
+QUIET = 25.0
+"""Seconds after which a command that shows nothing says that it is still at work."""
+
+_shown = 0.0
 
 
 class Progress:
@@ -26,6 +32,7 @@ class Progress:
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
         if self._bar is not None:
+            _touch()
             self._bar.update(self._line, description=what, completed=done, total=total)
         elif now >= self._next and done < total:
             self._next = now + INTERVAL
@@ -33,6 +40,7 @@ class Progress:
                 self._start(what, done, total)
             else:
                 sys.stderr.write(f"{what}: {done:,} of {total:,} {self._unit}\n")
+                _touch()
 
     def _start(self, what: str, done: int, total: int) -> None:
         from rich.console import Console
@@ -65,5 +73,38 @@ def told() -> Callable[[str], None]:
         last = time.monotonic()
         sys.stderr.write(f"{sentence}\n")
         sys.stderr.flush()
+        _touch()
 
     return tell
+
+
+class SignOfLife:
+    """While it is entered, a command that has shown no progress for a while says on standard error that it is at work."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._begun = time.monotonic()
+        _touch()
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _watch(self) -> None:
+        while not self._over.wait(max(0.0, _shown + QUIET - time.monotonic()) or QUIET):
+            if time.monotonic() - _shown >= QUIET:
+                seconds = time.monotonic() - self._begun
+                with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
+                    sys.stderr.write(f"fairpress {self._command}: at work for {seconds:.0f} s\n")
+                    sys.stderr.flush()
+                _touch()
+
+
+def _touch() -> None:
+    """Remember that something was shown just now."""
+    global _shown
+    _shown = time.monotonic()

@@ -232,20 +232,18 @@ def report(
     force
         Replace a file at --latex that fairpress did not write.
     """
-    from fairpress.core.files import write_text
-    from fairpress.core.output import check_files, sealed, write_files
-    from fairpress.core.places import require_writable
+    from fairpress.core.output import check_files, check_shared_folder, write_file, write_files
     from fairpress.studies import paper
     from fairpress.studies.again import report_again
 
     wanted = paper.forms(figures)
-    check_files({"--latex": latex}, force=force)
-    for place in (csv, cards):
+    check_files({"--latex": latex}, kinds={"--latex": ".tex"}, force=force)
+    for option, place in (("--csv", csv), ("--cards", cards)):
         if place is not None:
-            require_writable(place)
+            check_shared_folder(place, option=option)
     done = report_again(folder, store=store)
     if latex is not None:
-        write_text(latex, sealed(latex, paper.as_latex(done)))
+        write_file(latex, paper.as_latex(done), kind=".tex", force=force)
     if csv is not None:
         write_files(csv, {name: text.encode() for name, text in paper.as_csv(done).items()}, prune=False)
     if cards is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -125,6 +124,7 @@ def train(
 
     require_torch("Training a network")
     from fairpress.models import registry
+    from fairpress.training.checkpoints import clear
 
     refuse_taken(out, inputs=[p for p in (Path(data), weights) if p is not None and p.is_file()], force=force)
     checked_seed(seed)
@@ -168,7 +168,7 @@ def train(
         say=told(),
     )
     folder = artifact.save(out, force=force)
-    shutil.rmtree(unfinished, ignore_errors=True)
+    clear(unfinished)
     made = artifact.card.provenance
     constant = made["constant_answer"]
     say(f"{folder}: {artifact.size:,} bytes, {made['epochs']} epochs, ", end="", markup=False)

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from fairpress.core.errors import UserError
+
+_SECRET = (
+    r"(?:pass(?:word|wd|phrase)?|pwd|token|secret|credential|signature|api_?key|access_?key|private_?key)"
+)
+_LOGIN = re.compile(r"(\b[a-zA-Z][\w+.-]*://)[^\s'\"<>]*@")
+_PATTERNS = (
+    (re.compile(r"(\b[a-zA-Z][\w+.-]*://[^\s'\"<>?]*)\?[^\s'\"<>]+"), r"\1?…"),
+    (re.compile(rf"(?i)(\b\w*{_SECRET}s?['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s,;&)}}\]]+)"), r"\1…"),
+)
+_SHORTEST = 6
+"""Characters of a value of the environment that is looked for: a shorter one is in any text."""
 
 
 def shown(address: str) -> str:
@@ -39,3 +52,23 @@ def said(error: Exception, secrets: Sequence[str] = ()) -> str:
     for secret in secrets:
         line = line.replace(secret, "…")
     return f": {line[:200]}" if line else ""
+
+
+def without_secrets(text: str) -> str:
+    """Return a text of unknown origin, such as a traceback, without what looks like a credential.
+
+    That is what addresses hold of user, password and options; what is assigned to a name such as ``password``; and the
+    values of such variables of the environment.
+    """
+    names = re.compile(f"(?i){_SECRET}")
+    values = [v for n, v in os.environ.items() if names.search(n) and len(v) >= _SHORTEST]
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, "…")
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return without_logins(text)
+
+
+def without_logins(text: str) -> str:
+    """Return a text without the user and password of the addresses in it."""
+    return _LOGIN.sub(r"\1…@", text)

@@ -1,29 +1,197 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all: beside their place first, then moved there in one step.
+
+What a killed process left beside a place is removed by the next that writes there: its name tells what it is, and a lock
+whether somebody is still at it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-from collections.abc import Callable
+import re
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from fairpress.core.errors import UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    _HAVE_LOCKS = False
+else:
+    _HAVE_LOCKS = True
 
-def write_whole(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside its place, then move it there. Raises UserError when the place cannot be written."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name[:100]}.part")  # a name may have 255 bytes
+_NAME_BYTES, _CHUNK = 180, 1 << 20
+_ENDING = re.compile(rb"\.[0-9a-f]{8}\.part\Z")
+
+PathLike = str | os.PathLike[str]
+
+
+def digest(data: bytes) -> str:
+    """Return the sha256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_of(path: Path) -> str:
+    """Return the sha256 of a file, read in pieces."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def real(path: PathLike) -> Path:
+    """Return the absolute path without symbolic links; one that runs in a circle is left as it is."""
+    return Path(os.path.realpath(path))
+
+
+def unusual(path: PathLike) -> str | None:
+    """Return what stands at a path where it is no ordinary file and no folder, such as a link, a pipe or a device."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        temporary.replace(target)
-    except OSError as error:
+        mode = os.lstat(path).st_mode
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISLNK(mode):
+        return "a symbolic link"
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+
+
+def beside(target: Path) -> Path:
+    """Return a new hidden name in the folder of `target`, which is never longer than a file's name may be."""
+    stem = os.fsdecode(b"." + os.fsencode(target.name)[:_NAME_BYTES])
+    return target.parent / f"{stem}.{secrets.token_hex(4)}.part"
+
+
+def leftovers(target: Path) -> Iterator[Path]:
+    """Yield what processes that are gone left beside a place, locked while it is looked at."""
+    if not _HAVE_LOCKS or not target.parent.is_dir():
+        return
+    stem = b"." + os.fsencode(target.name)[:_NAME_BYTES]
+    try:
+        names = [os.fsencode(n) for n in os.listdir(target.parent)]
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(stem) and _ENDING.fullmatch(name[len(stem) :]):
+            path = target.parent / os.fsdecode(name)
+            with locked(path, wait=False) as free:
+                if free:
+                    yield path
+
+
+@contextlib.contextmanager
+def locked(place: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of a file or folder; where the system has none, or without `wait`, tell whether it is held."""
+    if not _HAVE_LOCKS:
+        yield False
+        return
+    try:
+        handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        yield False
+        return
+    try:
+        held = True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            held = False
+        yield held
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """Make an empty hidden file beside a place; whoever enters fills it, and `move` puts it there.
+
+    What is left of it at the end is removed.
+    """
+    temporary, handle = _locked_file(target)
+    try:
+        yield temporary
+    finally:
+        os.close(handle)
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _locked_file(target: Path) -> tuple[Path, int]:
+    """Make a hidden file and hold its lock; another process may have taken it for a leftover in between."""
+    while True:
+        temporary = beside(target)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less what the umask takes
+        if _HAVE_LOCKS:
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, handle
+        os.close(handle)
+
+
+def move(temporary: Path, target: Path) -> None:
+    """Put a file in the place of another, whose rights it takes over."""
+    keep_rights(target, temporary)
+    temporary.replace(target)
+
+
+def keep_rights(old: Path, new: Path) -> None:
+    """Give a file or folder the rights and the group of the one that it is to replace, where there is one."""
+    with contextlib.suppress(OSError):
+        was = old.lstat()
+        if stat.S_ISLNK(was.st_mode):
+            return
+        if hasattr(os, "chown") and new.lstat().st_gid != was.st_gid:
+            with contextlib.suppress(OSError):
+                os.chown(new, -1, was.st_gid)
+        new.chmod(stat.S_IMODE(was.st_mode))
+
+
+def write_whole(path: PathLike, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside its place, then move it there.
+
+    Raises UserError when the place cannot be written, or is a symbolic link, a pipe or a device.
+    """
+    write_together({path: write})
+
+
+def write_together(files: Mapping[PathLike, Callable[[Path], object]]) -> None:
+    """Let files be filled beside their places, then move all of them there; where one cannot be, none is touched.
+
+    Raises UserError as `write_whole` does.
+    """
+    target = Path()
+    try:
+        with contextlib.ExitStack() as stack:
+            ready = []
+            for path, write in files.items():
+                target = Path(path)
+                if (what := unusual(target)) is not None:
+                    raise UserError(f"cannot write {target}: it is {what}; name an ordinary file.")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                for left in leftovers(target):
+                    if left.is_file():
+                        left.unlink()
+                ready.append((stack.enter_context(staged(target)), target))
+                write(ready[-1][0])
+            for temporary, target in ready:
+                move(temporary, target)
+    except OSError as error:
         raise UserError(f"cannot write {target} ({error.strerror or error}); choose another place.") from None
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text as UTF-8, whole or not at all. Raises UserError when the place cannot be written."""
-    write_whole(path, lambda place: place.write_text(text, encoding="utf-8"))
+def write_bytes(path: PathLike, data: bytes | memoryview) -> None:
+    """Write bytes, whole or not at all. Raises UserError when the place cannot be written."""
+    write_whole(path, lambda place: place.write_bytes(data))
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """Write a text as UTF-8, whole or not at all. Raises UserError when the place cannot be written.
+
+    A part of a name that is not UTF-8 is written as a question mark.
+    """
+    write_bytes(path, text.encode("utf-8", "replace"))

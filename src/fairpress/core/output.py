@@ -1,122 +1,52 @@
 """Every folder and file that fairpress writes: checked before the work, replaced whole, never over a user's file.
 
 A folder holds a manifest that names its files with their sha256. Only files that stand in it unchanged are fairpress's own,
-and only those are ever replaced or removed. A single file is fairpress's own where it carries one of the `MARKS`, or
-fairpress's metadata in Parquet.
+and only those are ever replaced or removed. A single file is fairpress's own where it carries a mark; see `core.ownership`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import hashlib
-import json
 import os
-import re
-import shutil
-import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
 from fairpress.core.errors import UserError
+from fairpress.core.exchange import filled, swap, tidy
+from fairpress.core.files import PathLike, digest, leftovers, locked, move, real, staged, unusual, write_bytes
+from fairpress.core.ownership import (
+    CARD,
+    LEGACY,
+    MANIFEST,
+    differs,
+    foreign_files,
+    has_foreign_manifest,
+    is_own_file,
+    manifest_of,
+    read_manifest,
+    sealed,
+)
 from fairpress.core.places import require_file, require_name, require_writable
 
-MANIFEST = ".fairpress.json"
-SCHEMA = "fairpress.files/1"
-MARKS: Mapping[str, re.Pattern[str]] = {
-    ".html": re.compile(
-        r'<meta name="generator" content="fairpress">|<section aria-label="At a glance" id="glance">'
-    ),
-    ".md": re.compile(
-        r"\A---\n(?:.*\n)*?tags:\n(?:- .*\n)*- fairpress\n|\A### Who pays for the compression\?"
-    ),
-    ".tex": re.compile(r"\A% Written by fairpress"),
-    ".csv": re.compile(r'\A"?row_id"?,"?subject"?,"?label"?,'),
-    ".json": re.compile(r'"schema": ?"fairpress\.'),
-}
-"""Ending of a file → what it has in it, near its beginning, when fairpress wrote it."""
+__all__ = [
+    "CARD",
+    "MANIFEST",
+    "check_apart",
+    "check_files",
+    "check_folder",
+    "check_into",
+    "check_shared_folder",
+    "foreign_files",
+    "is_own_file",
+    "sealed",
+    "write_file",
+    "write_files",
+    "write_folder",
+    "write_into",
+]
 
-SEALS: Mapping[str, str] = {
-    ".html": "<!-- fairpress sha256 {} -->",
-    ".md": "<!-- fairpress sha256 {} -->",
-    ".tex": "% fairpress sha256 {}",
-}
-"""Ending of a file → the comment at its end that tells whether it was edited."""
-
-LEGACY = frozenset(
-    (
-        "model.onnx",
-        "card.json",
-        "model.safetensors",
-        "mitigation.json",
-        "audit.json",
-        "search.json",
-        "search.md",
-        "front.svg",
-    )
-)
-"""Files of model folders that were written before there was a manifest; ``card.json`` must be one of them."""
-
-CARD = "README.md"
-"""The model card of a folder, known by its mark where the folder has no manifest."""
-
-_SHOWN, _LOOKED_AT = 3, 65_536
-
-PathLike = str | os.PathLike[str]
-
-
-def digest(data: bytes) -> str:
-    """Return the sha256 of some bytes, in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def manifest_of(digests: Mapping[str, Sequence[str]]) -> bytes:
-    """Return the manifest of a folder: file → its sha256, two of them while a file is being replaced."""
-    files = {name: list(found) for name, found in sorted(digests.items())}
-    return (json.dumps({"schema": SCHEMA, "files": files}, indent=1) + "\n").encode()
-
-
-def read_manifest(folder: Path) -> dict[str, list[str]] | None:
-    """Return file → sha256 digests; None where there is no manifest, or one that cannot be read."""
-    try:
-        raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if raw["schema"] != SCHEMA:
-            return None
-        return {str(name): [str(d) for d in found] for name, found in raw["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-
-
-def foreign_files(folder: Path) -> list[str]:
-    """Return the files and folders below `folder` that fairpress did not write, or that were edited since, sorted."""
-    known = read_manifest(folder)
-    out = []
-    for path in _everything(folder):
-        name = path.relative_to(folder).as_posix()
-        if name == MANIFEST:
-            continue
-        if path.is_symlink() or not path.is_file():
-            out.append(name)
-        elif known is not None and name in known:
-            if digest(path.read_bytes()) not in known[name]:
-                out.append(name)
-        elif known is not None or not (_is_legacy(folder, name) or (name == CARD and is_own_file(path))):
-            out.append(name)  # also what fairpress wrote there on request, such as a table of predictions
-    return sorted(out)
-
-
-def _is_legacy(folder: Path, name: str) -> bool:
-    return name in LEGACY and (folder / "card.json").is_file() and (folder / "model.onnx").is_file()
-
-
-def _everything(folder: Path) -> Iterator[Path]:
-    """Yield files, links and empty folders below a folder; links are not followed."""
-    for place, folders, files in os.walk(folder):
-        at = Path(place)
-        yield from (at / f for f in files)
-        yield from (at / f for f in folders if (at / f).is_symlink() or not any((at / f).iterdir()))
+_SHOWN = 3
 
 
 def check_folder(
@@ -134,33 +64,35 @@ def check_folder(
     Raises
     ------
     UserError
-        The target is a file, a symbolic link, the current folder or an input; it holds anything that fairpress did not
-        write, or anything at all and `force` is false; or it cannot be written.
+        The target is a file, a symbolic link, a mount point, the current folder or an input; it holds anything that
+        fairpress did not write, or anything at all and `force` is false; or it cannot be written.
     """
     place = Path(target)
-    if place.is_symlink():
-        raise UserError(f"{place} is a symbolic link; name the folder itself as {option}.")
-    if place.exists() and not place.is_dir():
-        raise UserError(f"{place} is a file; choose a folder as {option}.")
-    resolved = place.resolve()
-    if Path.cwd().resolve().is_relative_to(resolved):
+    _require_folder(place, option)
+    if _holds(place, os.curdir):
         raise UserError(f"{place} is or holds the current folder; choose a new folder as {option}.")
     for read in inputs:
-        source = Path(read).resolve()
-        if source == resolved or source.is_relative_to(resolved) or resolved.is_relative_to(source):
+        if _holds(place, read) or _holds(read, place):
             raise UserError(
                 f"{place} is or holds the input {read}, or lies inside it; choose another {option}."
             )
-    if place.is_dir() and any(place.iterdir()):
-        theirs = foreign_files(place)
+    if place.is_dir():
+        if _is_mounted(place):  # it cannot be replaced in one step
+            raise UserError(
+                f"{place} is a mount point; choose a folder below it as {option}, such as {place / 'model'}."
+            )
+        with _readable(place, option):
+            empty, theirs = not any(place.iterdir()), foreign_files(place)
         if theirs:
             raise UserError(
                 f"{place} holds files that fairpress did not write or that were edited since ({_some(theirs)}); "
                 f"move them away or choose another {option}."
             )
-        if not force:
+        if not empty and not force:
             raise UserError(f"{place} exists; add --force to replace it, or choose another {option}.")
-    require_writable(resolved.parent)
+        if not empty and not os.access(place, os.W_OK):
+            raise UserError(f"{place} is read-only; choose another {option}.")
+    require_writable(real(place).parent)
 
 
 def write_folder(target: PathLike, files: Mapping[str, bytes], *, force: bool = False) -> Path:
@@ -179,25 +111,37 @@ def write_folder(target: PathLike, files: Mapping[str, bytes], *, force: bool = 
         As `check_folder` does, which is asked again; the folder is then as it was.
     """
     place = Path(target)
+    manifest = manifest_of({name: [digest(data)] for name, data in files.items()})
     check_folder(place, force=force)
-    scratch = None
-    try:
+    with _in_words(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-        scratch.chmod(0o755)
-        for name, data in files.items():
-            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
-            (scratch / name).write_bytes(data)
-        (scratch / MANIFEST).write_bytes(manifest_of({name: [digest(data)] for name, data in files.items()}))
-        _swap(scratch, place)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {place} ({error.strerror or error}); choose a folder you may write to."
-        ) from None
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with filled(place, {**files, MANIFEST: manifest}) as scratch, locked(real(place.parent)):
+            tidy(place)
+            check_folder(place, force=force)  # another process may have written it meanwhile
+            swap(scratch, place)
     return place
+
+
+def check_into(folder: PathLike, name: str, *, force: bool = False) -> None:
+    """Refuse, before the work, what `write_into` would refuse."""
+    place = Path(folder)
+    target = place / name
+    if (what := unusual(target)) is not None:
+        raise UserError(f"{target} is {what}, which fairpress does not write to; remove it first.")
+    if target.is_dir():
+        raise UserError(f"{target} is a folder; rename it first.")
+    _require_manifest(place)
+    require_writable(place)
+    known = read_manifest(place)
+    if force or not target.exists():
+        return
+    if known is not None and name in known:
+        if differs(target, known[name]):
+            raise UserError(
+                f"{target} was edited since fairpress wrote it; add --force to replace it, or move it away."
+            )
+    elif not ((known is None and name in LEGACY) or is_own_file(target)):
+        raise UserError(f"{target} was not written by fairpress; add --force to replace it, or move it away.")
 
 
 def write_into(folder: PathLike, name: str, data: bytes, *, force: bool = False) -> Path:
@@ -207,32 +151,35 @@ def write_into(folder: PathLike, name: str, data: bytes, *, force: bool = False)
     """
     place = Path(folder)
     target = place / name
-    _check_entry(place, name, force)
-    known = read_manifest(place) or {}
-    before = {n: list(d) for n, d in known.items()}
-    for path in () if known else place.iterdir():  # a folder that is older than its manifest
-        own = path.name in LEGACY or (path.name == CARD and is_own_file(path))
-        if own and path.is_file() and not path.is_symlink():
-            before[path.name] = [digest(path.read_bytes())]
     new = digest(data)
-    try:
-        _replace(place / MANIFEST, manifest_of({**before, name: [*before.get(name, []), new]}))
-        _replace(target, data)
-        _replace(place / MANIFEST, manifest_of({**before, name: [new]}))
-    except OSError as error:
-        raise UserError(f"cannot write {target} ({error.strerror or error}); choose another place.") from None
+    with _in_words(target), locked(real(place)):
+        check_into(place, name, force=force)
+        known = read_manifest(place) or {}
+        before = {n: list(d) for n, d in known.items()}
+        for path in () if known else place.iterdir():  # a folder that is older than its manifest
+            own = path.name in LEGACY or (path.name == CARD and is_own_file(path))
+            if own and path.is_file() and not path.is_symlink():
+                before[path.name] = [digest(path.read_bytes())]
+        write_bytes(place / MANIFEST, manifest_of({**before, name: [*before.get(name, []), new]}))
+        write_bytes(target, data)
+        write_bytes(place / MANIFEST, manifest_of({**before, name: [new]}))
     return target
 
 
 def check_shared_folder(
-    folder: PathLike, *, own: Callable[[Path], bool], what: str, option: str = "--out"
+    folder: PathLike,
+    *,
+    own: Callable[[Path], bool] = lambda place: True,
+    what: str = "",
+    option: str = "--out",
 ) -> None:
     """Refuse, before the work, a folder in which `write_files` must not write.
 
     Parameters
     ----------
     own
-        Whether a folder without a manifest was written by fairpress too, by an earlier version or an interrupted run.
+        Whether a folder without a manifest was written by fairpress too, by an earlier version or an interrupted run; by
+        default files of the user's may be there.
     what
         What such a folder is, for the message: ``"a study's folder"``.
 
@@ -243,18 +190,17 @@ def check_shared_folder(
         fairpress wrote it; or it cannot be written.
     """
     place = Path(folder)
-    if place.is_symlink():
-        raise UserError(f"{place} is a symbolic link; name the folder itself as {option}.")
-    if place.exists() and not place.is_dir():
-        raise UserError(f"{place} is a file; choose a folder as {option}.")
+    _require_folder(place, option)
     if place.is_dir():
+        with _readable(place, option):
+            there = sorted(p.name for p in place.iterdir())
         known = read_manifest(place)
-        if known is None and any(place.iterdir()) and not own(place):
-            found = _some(sorted(p.name for p in place.iterdir()))
+        if known is None and there and not own(place):
             raise UserError(
-                f"{place} is not {what} and holds other files ({found}); choose a new folder as {option}."
+                f"{place} is not {what} and holds other files ({_some(there)}); choose a new folder as {option}."
             )
-        edited = [n for n, digests in (known or {}).items() if _differs(place / n, digests)]
+        _require_manifest(place)
+        edited = [n for n, digests in (known or {}).items() if differs(place / n, digests)]
         if edited:
             raise UserError(
                 f"{place} holds files that were edited since fairpress wrote them ({_some(sorted(edited))}); rename them "
@@ -283,79 +229,70 @@ def write_files(
         everything is as it was.
     """
     place = Path(folder)
-    known = read_manifest(place)
+    _require_folder(place, "folder")
+    with _in_words(place):
+        place.mkdir(parents=True, exist_ok=True)
+        with locked(real(place)), contextlib.ExitStack() as stack:
+            _require_manifest(place)
+            known = read_manifest(place)
+            _require_free(place, files, known, legacy)
+            before = known or {}
+            new = {name: digest(data) for name, data in files.items()}
+            ready = []
+            for name, data in files.items():
+                target = place / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                for left in leftovers(target):
+                    if left.is_file():
+                        left.unlink()
+                ready.append((stack.enter_context(staged(target)), target))
+                ready[-1][0].write_bytes(data)
+            union = {n: [*before.get(n, []), *([new[n]] if n in new else [])] for n in {*before, *new}}
+            write_bytes(place / MANIFEST, manifest_of(union))
+            for hidden, target in ready:
+                move(hidden, target)
+            gone = [n for n in before if n not in files] if prune else []
+            for name in gone:
+                path = place / name
+                if path.is_file() and not _linked(place, name) and not differs(path, before[name]):
+                    path.unlink()
+            kept = {n: d for n, d in before.items() if n not in files and n not in gone}
+            write_bytes(place / MANIFEST, manifest_of({**kept, **{n: [d] for n, d in new.items()}}))
+
+
+def _require_free(
+    place: Path, files: Iterable[str], known: Mapping[str, Sequence[str]] | None, legacy: Sequence[str]
+) -> None:
     taken = []
     for name in files:
         path = place / name
-        if path.is_symlink() or (path.exists() and not path.is_file()):
+        if (link := _linked(place, name)) is not None:
+            taken.append(link)
+        elif path.exists() and not path.is_file():
             taken.append(name)
         elif path.is_file():
             old = known is None and any(fnmatch(name, pattern) for pattern in legacy)
-            if not old and _differs(path, (known or {}).get(name, ())):
+            if not old and differs(path, (known or {}).get(name, ())):
                 taken.append(name)
     if taken:
         raise UserError(
             f"{place} holds files that fairpress did not write, or that were edited since, where it would write its own "
-            f"({_some(sorted(taken))}); move them away or choose another folder."
+            f"({_some(sorted(set(taken)))}); move them away or choose another folder."
         )
-    before = known or {}
-    new = {name: digest(data) for name, data in files.items()}
-    union = {n: [*before.get(n, []), *([new[n]] if n in new else [])] for n in {*before, *new}}
-    staged = []
-    try:
-        for name, data in files.items():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            hidden = (place / name).with_name(f".{Path(name).name}")
-            staged.append(hidden)
-            hidden.write_bytes(data)
-        _replace(place / MANIFEST, manifest_of(union))
-        for name in files:
-            (place / name).with_name(f".{Path(name).name}").replace(place / name)
-        gone = [n for n in before if n not in files] if prune else []
-        for name in gone:
-            path = place / name
-            if path.is_file() and not path.is_symlink() and not _differs(path, before[name]):
-                path.unlink()
-        kept = {n: d for n, d in before.items() if n not in files and n not in gone}
-        _replace(place / MANIFEST, manifest_of({**kept, **{n: [d] for n, d in new.items()}}))
-    except OSError as error:
-        for hidden in staged:
-            with contextlib.suppress(OSError):
-                hidden.unlink()
-        raise UserError(f"cannot write {place} ({error.strerror or error}); choose another place.") from None
 
 
-def _differs(path: Path, digests: Sequence[str]) -> bool:
-    """Return whether a file is there and is none of those with these digests."""
-    return path.is_file() and digest(path.read_bytes()) not in digests
-
-
-def check_into(folder: PathLike, name: str, *, force: bool = False) -> None:
-    """Refuse, before the work, what `write_into` would refuse."""
-    _check_entry(Path(folder), name, force)
-
-
-def _check_entry(place: Path, name: str, force: bool) -> None:
-    target = place / name
-    if target.is_symlink():
-        raise UserError(f"{target} is a symbolic link, which fairpress does not follow; remove it first.")
-    if force or not target.exists():
-        return
-    known = read_manifest(place)
-    if target.is_file() and known is not None and name in known:
-        if digest(target.read_bytes()) not in known[name]:
-            raise UserError(
-                f"{target} was edited since fairpress wrote it; add --force to replace it, or move it away."
-            )
-        return
-    if not target.is_file() or not ((known is None and name in LEGACY) or is_own_file(target)):
-        raise UserError(f"{target} was not written by fairpress; add --force to replace it, or move it away.")
+def _linked(place: Path, name: str) -> str | None:
+    """Return the first part of a name that is a symbolic link: what is behind it may lie anywhere."""
+    parts = Path(name).parts
+    ways = [Path(*parts[: i + 1]) for i in range(len(parts))]
+    return next((way.as_posix() for way in ways if (place / way).is_symlink()), None)
 
 
 def check_files(
     targets: Mapping[str, PathLike | None],
     *,
     inputs: Iterable[PathLike] = (),
+    kinds: Mapping[str, str] | None = None,
     force: bool = False,
 ) -> None:
     """Refuse files that cannot or must not be written, before the work.
@@ -366,6 +303,8 @@ def check_files(
         Option → file, such as ``{"--html": "audit.html"}``; None where it was not given.
     inputs
         Files that the work reads.
+    kinds
+        Option → what its file is, as `is_own_file` takes it; by default what its ending tells.
 
     Raises
     ------
@@ -373,119 +312,131 @@ def check_files(
         A target is an input, the same as another target, a folder or a symbolic link, or a file that fairpress did not write
         and `force` is false.
     """
-    seen: dict[Path, str] = {}
-    read = {Path(i).resolve(): i for i in inputs}
+    check_apart(targets, inputs=inputs)
     for option, target in targets.items():
-        if target is None:
-            continue
-        require_name(target)
-        place = Path(target)
-        resolved = place.resolve()
-        if resolved in read:
+        if target is not None:
+            _check_file(Path(target), option, (kinds or {}).get(option), force)
+
+
+def check_apart(targets: Mapping[str, PathLike | None], *, inputs: Iterable[PathLike] = ()) -> None:
+    """Refuse, before the work, a target that is an input, another target, or a folder that another one would lie in."""
+    given = {option: Path(target) for option, target in targets.items() if target is not None}
+    read = list(inputs)
+    for option, place in given.items():
+        require_name(place)
+        if any(_same(place, source) for source in read):
             raise UserError(f"{option} {place} is an input of this command; choose another file.")
-        if resolved in seen:
-            raise UserError(f"{seen[resolved]} and {option} name the same file {place}; give each its own.")
-        seen[resolved] = option
-        if place.is_symlink():
-            raise UserError(f"{option} {place} is a symbolic link; name the file itself.")
-        require_file(place)
-        if place.exists() and place.stat().st_size and not force and not is_own_file(place):
-            raise UserError(
-                f"{option} {place} exists and was not written by fairpress, or was edited since; add --force to replace it, "
-                "or choose another file."
-            )
+        for other, before in given.items():
+            if other == option:
+                break
+            if _same(place, before):
+                raise UserError(f"{other} and {option} name the same file {place}; give each its own.")
+            if _holds(place, before) or _holds(before, place):
+                raise UserError(
+                    f"{option} {place} and {other} {before} lie one inside the other; choose two places."
+                )
 
 
-def is_own_file(path: Path) -> bool:
-    """Return whether a file carries what fairpress writes: one of the `MARKS`, or its metadata in Parquet."""
-    suffix = path.suffix.lower()
+def _check_file(place: Path, option: str, kind: str | None, force: bool) -> None:
+    name = f"{option} {place}".strip()
+    if (what := unusual(place)) is not None:
+        raise UserError(f"{name} is {what}; name an ordinary file.")
+    require_file(place)
+    if place.exists() and place.stat().st_size and not force and not is_own_file(place, kind):
+        raise UserError(
+            f"{name} exists and was not written by fairpress, or was edited since; add --force to replace it, "
+            "or choose another file."
+        )
+
+
+def write_file(
+    target: PathLike, data: bytes | memoryview | str, *, kind: str | None = None, force: bool = False
+) -> Path:
+    """Write a single file that stands alone, whole or not at all; a text is sealed, so that edits are noticed.
+
+    Parameters
+    ----------
+    kind
+        What it is, as `is_own_file` takes it; by default what its ending tells.
+
+    Raises
+    ------
+    UserError
+        A file is there that fairpress did not write, or that was edited since, and `force` is false; or nothing can be
+        written.
+    """
+    place = Path(target)
+    _check_file(place, "", kind, force)
+    if isinstance(data, str):
+        data = sealed(place, data, kind).encode("utf-8", "replace")
+    write_bytes(place, data)
+    return place
+
+
+def _require_folder(place: Path, option: str) -> None:
+    require_name(place)
+    if (what := unusual(place)) is not None:
+        raise UserError(f"{place} is {what}; name the folder itself as {option}.")
+    if place.exists() and not place.is_dir():
+        raise UserError(f"{place} is a file; choose a folder as {option}.")
+
+
+def _require_manifest(place: Path) -> None:
+    if has_foreign_manifest(place):
+        raise UserError(
+            f"{place / MANIFEST} is not a manifest of fairpress's, or is damaged; move it away or choose another "
+            "folder."
+        )
+
+
+def _same(one: PathLike, other: PathLike) -> bool:
+    """Return whether two paths are one file or folder: also by hard links, bind mounts, and names that differ in case."""
+    if real(one) == real(other):
+        return True
     try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            if suffix in (".parquet", ".pq"):
-                file.seek(max(0, path.stat().st_size - _LOOKED_AT))
-                return b"fairpress." in file.read(_LOOKED_AT)
-            head = file.read(_LOOKED_AT).decode("utf-8", "replace")
-        mark = MARKS.get(suffix)
-        if mark is None or mark.search(head) is None:
-            return False
-        return suffix not in SEALS or not _edited(path, SEALS[suffix])
-    except OSError:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
         return False
 
 
-def sealed(path: PathLike, text: str) -> str:
-    """Return a text as it is written to a file: with a comment at its end that holds its sha256, so that edits are noticed.
-
-    Files whose format has no comments are left as they are.
-    """
-    comment = SEALS.get(Path(path).suffix.lower())
-    return text if comment is None else f"{text.rstrip()}\n{comment.format(digest(text.rstrip().encode()))}\n"
+def _holds(one: PathLike, other: PathLike) -> bool:
+    """Return whether a path is the other, or a folder that it lies in."""
+    inner = real(other)
+    return any(_same(one, way) for way in (inner, *inner.parents))
 
 
-def _edited(path: Path, comment: str) -> bool:
-    """Return whether a sealed file was changed since it was written."""
-    before, after = map(re.escape, comment.split("{}"))
-    text = path.read_bytes().decode("utf-8", "replace")  # as it is: a name may hold a carriage return
-    seal = re.search(rf"\n{before}([0-9a-f]{{64}}){after}\s*\Z", text)
-    return seal is not None and digest(text[: seal.start()].encode()) != seal[1]
+def _is_mounted(place: Path) -> bool:
+    """Return whether a folder is a mount point, also one within its own file system."""
+    if place.is_mount():
+        return True
+    try:
+        mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return False
+    wanted = os.fsencode(real(place)).replace(b" ", b"\\040")
+    return any(line.split(b" ")[4] == wanted for line in mounts)
+
+
+@contextlib.contextmanager
+def _readable(place: Path, option: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot look into {place} ({error.strerror or error}); choose another {option}."
+        ) from None
+
+
+@contextlib.contextmanager
+def _in_words(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {place} ({error.strerror or error}); choose a place you may write to."
+        ) from None
 
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
-
-
-def _replace(target: Path, data: bytes) -> None:
-    """Write a file next to its place, then move it there."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def _swap(new: Path, place: Path) -> None:
-    """Put `new` at `place`. What stood there is at `new` afterwards, if anything; never is there nothing at `place`."""
-    if not place.exists() or not any(place.iterdir()):
-        if place.exists() and os.name == "nt":
-            place.rmdir()  # Windows does not rename over an empty folder
-        new.rename(place)
-        return
-    if _exchange(new, place):
-        return
-    away = Path(tempfile.mkdtemp(prefix=f".{place.name}.old.", dir=place.parent)) / place.name
-    place.rename(away)
-    try:
-        new.rename(place)
-    except OSError:
-        away.rename(place)
-        raise
-    finally:
-        shutil.rmtree(away.parent, ignore_errors=True)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step where the system can (Linux: renameat2); return whether it did."""
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return False
-    at_working_folder, exchange = -100, 2
-    found = rename(
-        ctypes.c_int(at_working_folder),
-        ctypes.c_char_p(os.fsencode(one)),
-        ctypes.c_int(at_working_folder),
-        ctypes.c_char_p(os.fsencode(other)),
-        ctypes.c_uint(exchange),
-    )
-    return bool(found == 0)

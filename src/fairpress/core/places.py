@@ -53,12 +53,11 @@ def nearest(place: Path) -> str:
 
 def _require(target: str | os.PathLike[str], folder: Path) -> None:
     place = folder
-    while not place.exists() and place != place.parent:
+    while not os.path.lexists(place) and place != place.parent:
         place = place.parent
     try:
         # Permissions do not tell: root has them all, also where nobody can write.
-        with tempfile.TemporaryDirectory(prefix=".fairpress.", dir=place):
-            return
+        os.rmdir(tempfile.mkdtemp(prefix=".fairpress.", dir=place))
     except OSError as error:
         raise UserError(
             f"cannot write {target}: {place} is not a folder you may write to ({error.strerror or error}); "

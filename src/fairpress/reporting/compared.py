@@ -13,6 +13,7 @@ from fairpress.auditing.result import Audit, Comparison, GroupComparison, Loss
 from fairpress.auditing.sentences import group_name
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
+from fairpress.core.files import write_text, write_whole
 from fairpress.reporting.latex import environment
 from fairpress.reporting.latex import escape as tex
 from fairpress.reporting.words import points, share, size, verdict
@@ -167,24 +168,15 @@ class Compared:
             panels.append((none + lines + dots).properties(width=420))
         chart = alt.vconcat(*panels)
         if path is not None:
-            if Path(path).suffix.lower() not in FORMS:
+            form = Path(path).suffix.lower()
+            if form not in FORMS:
                 raise UserError(f"a chart is written as {', '.join(FORMS)}, not as {Path(path).name!r}.")
-            try:
-                chart.save(str(path))
-            except OSError as error:
-                raise UserError(
-                    f"cannot write {path} ({error.strerror or error}); choose another place."
-                ) from None
+            write_whole(path, lambda place: chart.save(str(place), format=form.removeprefix(".")))
         return chart
 
     def _written(self, path: str | Path | None, text: str) -> str:
         if path is not None:
-            try:
-                Path(path).write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise UserError(
-                    f"cannot write {path} ({error.strerror or error}); choose another place."
-                ) from None
+            write_text(path, text)
         return text
 
 

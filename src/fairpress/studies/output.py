@@ -42,11 +42,16 @@ def write(out: Path, files: Mapping[str, bytes], *, prune: bool = True) -> None:
 
 def _is_study(folder: Path) -> bool:
     """Return whether a folder without a manifest is a study's: by its study.json, or because a run was interrupted in it."""
-    names = {p.name for p in folder.iterdir()}
-    if names <= {PROGRESS, f".{PROGRESS}"}:
-        return True
+    names = {p.name for p in folder.iterdir() if not p.name.startswith(f".{PROGRESS}")}
+    if names <= {PROGRESS}:
+        return not names or _holds(folder / PROGRESS, {"command", "process", "host"})
+    return _holds(folder / "study.json", {"name", "study", "command"})
+
+
+def _holds(path: Path, keys: set[str]) -> bool:
+    """Return whether a file is a JSON mapping that has these keys, as fairpress writes them."""
     try:
-        found = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and {"name", "study", "command"} <= found.keys()
+    return isinstance(found, dict) and keys <= found.keys()

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from fairpress.core.errors import UserError
+from fairpress.core.files import write_text
 from fairpress.studies.plan import Task
 
 PROGRESS = "progress.json"
@@ -134,13 +136,8 @@ class ProgressFile:
             if self._closed:
                 return
             self._wrote, self._later = time.monotonic(), None
-            hidden = self.folder / f".{PROGRESS}"
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                hidden.write_text(json.dumps(asdict(self._now) | {"updated": time.time()}), encoding="utf-8")
-                hidden.replace(self.folder / PROGRESS)
-            except OSError:
-                hidden.unlink(missing_ok=True)
+            with contextlib.suppress(UserError):
+                write_text(self.folder / PROGRESS, json.dumps(asdict(self._now) | {"updated": time.time()}))
 
 
 def read_progress(folder: Path) -> Progressing | None:

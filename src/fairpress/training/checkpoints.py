@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -14,6 +15,14 @@ from torch import Tensor
 from fairpress.core.errors import UserError
 
 FILE = "epoch.safetensors"
+
+
+def clear(folder: Path) -> None:
+    """Remove the state of a training that has ended, and its folder where nothing else lies in it."""
+    with contextlib.suppress(OSError):
+        for name in (FILE, f"{FILE}.part"):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,189 @@
+"""What fairpress wrote: by the manifest of a folder, or by a mark that a single file carries."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from fairpress.core.files import PathLike, digest, digest_of
+
+MANIFEST = ".fairpress.json"
+SCHEMA = "fairpress.files/1"
+UNFINISHED = ".fairpress.unfinished"
+"""Stands in a hidden folder while it is being filled."""
+
+MARKS: Mapping[str, re.Pattern[str]] = {
+    ".html": re.compile(
+        r'<meta name="generator" content="fairpress">|<section aria-label="At a glance" id="glance">'
+    ),
+    ".md": re.compile(
+        r"\A---\n(?:.*\n)*?tags:\n(?:- .*\n)*- fairpress\n|\A### Who pays for the compression\?"
+    ),
+    ".tex": re.compile(r"\A% Written by fairpress"),
+    ".json": re.compile(r'"schema": ?"fairpress\.'),
+}
+"""Ending of a file → what it has in it, near its beginning, when fairpress wrote it."""
+
+TABLES: Mapping[str, re.Pattern[bytes]] = {
+    "cells": re.compile(rb"fairpress\.rows"),
+    "predictions": re.compile(rb"fairpress\.(?:runtimes|task)"),
+}
+"""Kind of a Parquet file → what stands at its end. A CSV cannot be told from one of the user's."""
+
+SEALS: Mapping[str, str] = {
+    ".html": "<!-- fairpress sha256 {} -->",
+    ".md": "<!-- fairpress sha256 {} -->",
+    ".tex": "% fairpress sha256 {}",
+}
+"""Ending of a file → the comment at its end that tells whether it was edited."""
+
+LEGACY = frozenset(
+    (
+        "model.onnx",
+        "card.json",
+        "model.safetensors",
+        "mitigation.json",
+        "audit.json",
+        "search.json",
+        "search.md",
+        "front.svg",
+    )
+)
+"""Files of model folders that were written before there was a manifest; ``card.json`` must be one of them."""
+
+CARD = "README.md"
+"""The model card of a folder, known by its mark where the folder has no manifest."""
+
+_LOOKED_AT, _MOST_BYTES = 65_536, 16 << 20
+
+
+def manifest_of(digests: Mapping[str, Sequence[str]]) -> bytes:
+    """Return the manifest of a folder: file → its sha256, two of them while a file is being replaced."""
+    files = {name: list(found) for name, found in sorted(digests.items())}
+    return (json.dumps({"schema": SCHEMA, "files": files}, indent=1) + "\n").encode()
+
+
+def read_manifest(folder: Path) -> dict[str, list[str]] | None:
+    """Return file → sha256 digests; None where there is no manifest, or one that fairpress did not write."""
+    place = folder / MANIFEST
+    try:
+        if place.is_symlink() or not place.is_file() or place.stat().st_size > _MOST_BYTES:
+            return None
+        raw = json.loads(place.read_text(encoding="utf-8"))
+        if raw["schema"] != SCHEMA or not all(_is_below(name) for name in raw["files"]):
+            return None
+        return {str(name): [str(d) for d in found] for name, found in raw["files"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _is_below(name: str) -> bool:
+    """Return whether a name of a manifest stays in its folder."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and not {"..", "/"} & {*parts} and not set("\\:\0") & {*name} and name != MANIFEST
+
+
+def has_foreign_manifest(folder: Path) -> bool:
+    """Return whether something that is no manifest stands where a folder's manifest would be written."""
+    return os.path.lexists(folder / MANIFEST) and read_manifest(folder) is None
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Return the files and folders below `folder` that fairpress did not write, or that were edited since, sorted."""
+    known = read_manifest(folder)
+    out = []
+    for path in _everything(folder):
+        name = path.relative_to(folder).as_posix()
+        if name == MANIFEST:
+            if known is None:
+                out.append(name)
+        elif path.is_symlink() or not path.is_file():
+            out.append(name)
+        elif known is not None and name in known:
+            if differs(path, known[name]):
+                out.append(name)
+        elif known is not None or not (_is_legacy(folder, name) or (name == CARD and is_own_file(path))):
+            out.append(name)  # also what fairpress wrote there on request, such as a table of predictions
+    return sorted(out)
+
+
+def is_scratch(folder: Path) -> bool:
+    """Return whether a hidden folder was being filled, or holds what fairpress wrote and nothing else."""
+    return (folder / UNFINISHED).is_file() or not foreign_files(folder)
+
+
+def differs(path: Path, digests: Sequence[str]) -> bool:
+    """Return whether a file is there and is none of those with these digests; one that cannot be read is none."""
+    try:
+        return path.is_file() and digest_of(path) not in digests
+    except OSError:
+        return True
+
+
+def _is_legacy(folder: Path, name: str) -> bool:
+    return name in LEGACY and (folder / "card.json").is_file() and (folder / "model.onnx").is_file()
+
+
+def _everything(folder: Path) -> Iterator[Path]:
+    """Yield files, links, empty folders and those that cannot be read below a folder; links are not followed."""
+    closed: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=closed.append):
+        at = Path(place)
+        yield from (at / f for f in files)
+        yield from (at / f for f in folders if (at / f).is_symlink())
+        if not folders and not files and at != folder:
+            yield at
+    yield from (Path(error.filename) for error in closed)
+
+
+def is_own_file(path: Path, kind: str | None = None) -> bool:
+    """Return whether a file carries what fairpress writes and was not edited since.
+
+    Parameters
+    ----------
+    kind
+        One of `MARKS` or `TABLES`: what it must be; by default what its ending tells.
+    """
+    kind = kind or path.suffix.lower()
+    try:
+        if path.is_symlink() or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            if kind in (*TABLES, ".parquet", ".pq"):
+                file.seek(max(0, path.stat().st_size - _LOOKED_AT))
+                end = file.read(_LOOKED_AT)
+                wanted = [TABLES[kind]] if kind in TABLES else TABLES.values()
+                return end.endswith(b"PAR1") and any(mark.search(end) for mark in wanted)
+            head = file.read(_LOOKED_AT).decode("utf-8", "replace")
+        mark = MARKS.get(kind)
+        if mark is None or mark.search(head) is None:
+            return False
+        return kind not in SEALS or not _edited(path, SEALS[kind])
+    except OSError:
+        return False
+
+
+def sealed(path: PathLike, text: str, kind: str | None = None) -> str:
+    """Return a text as it is written to a file: with a comment at its end that holds its sha256, so that edits are noticed.
+
+    Files whose format has no comments are left as they are.
+    """
+    comment = SEALS.get(kind or Path(path).suffix.lower())
+    if comment is None:
+        return text
+    body = text.rstrip()
+    return f"{body}\n{comment.format(digest(body.encode('utf-8', 'replace')))}\n"
+
+
+def _edited(path: Path, comment: str) -> bool:
+    """Return whether a sealed file was changed since it was written, such as by a line after its end."""
+    before, after = map(re.escape, comment.split("{}"))
+    text = path.read_bytes().decode("utf-8", "replace")  # as it is: a name may hold a carriage return
+    seals = list(re.finditer(rf"\n{before}([0-9a-f]{{64}}){after}", text))
+    if not seals:  # one of an earlier version
+        return False
+    seal = seals[-1]
+    return bool(text[seal.end() :].strip()) or digest(text[: seal.start()].encode()) != seal[1]
