@@ -147,9 +147,10 @@ def _validation(card: ModelCard, onnx: bytes, dataset: Dataset) -> dict[str, Any
 
 def check_fit(base: Artifact, dataset: Dataset) -> None:
     """Raise UserError unless the data has the columns and classes of the model's card."""
-    if list(base.card.inputs["columns"]) != list(dataset.input_names):
+    columns = list(base.card.inputs.get("columns") or [])
+    if columns != list(dataset.input_names):
         raise UserError(
-            f"the model reads the columns {', '.join(base.card.inputs['columns'])}; "
+            f"the model reads the columns {', '.join(columns)}; "
             f"{dataset.name!r} has {', '.join(dataset.input_names)}. Use the data the model was trained on."
         )
     if tuple(base.card.classes) != dataset.task.classes or base.card.target != dataset.task.target:

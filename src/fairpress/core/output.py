@@ -21,6 +21,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from fairpress.core.errors import UserError
+from fairpress.core.json_file import read_json
 from fairpress.core.places import require_file, require_name, require_writable
 
 MANIFEST = ".fairpress.json"
@@ -81,11 +82,11 @@ def manifest_of(digests: Mapping[str, Sequence[str]]) -> bytes:
 def read_manifest(folder: Path) -> dict[str, list[str]] | None:
     """Return file → sha256 digests; None where there is no manifest, or one that cannot be read."""
     try:
-        raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        raw = read_json(folder / MANIFEST, "a list of files")
         if raw["schema"] != SCHEMA:
             return None
         return {str(name): [str(d) for d in found] for name, found in raw["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (UserError, TypeError, KeyError, AttributeError):
         return None
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fairpress.core.errors import UserError
+from fairpress.core.json_file import parse_json
 from fairpress.datasets.base import Dataset, Part
 from fairpress.mitigation.groups import keys_of
 from fairpress.runtime.artifact import Artifact
@@ -119,8 +120,11 @@ def predictions(
 
 def notes_of(table: pa.Table) -> dict[str, list[str]]:
     """Return the sentences on models that a predictions table carries."""
-    found: dict[str, list[str]] = json.loads((table.schema.metadata or {}).get(NOTES_KEY.encode(), b"{}"))
-    return found
+    what = f"the table's metadata {NOTES_KEY}"
+    found = parse_json((table.schema.metadata or {}).get(NOTES_KEY.encode(), b"{}"), what)
+    if not isinstance(found, dict) or not all(isinstance(v, list) for v in found.values()):
+        raise UserError(f"{what} is not a list of sentences for each model; predict again.")
+    return {name: [str(sentence) for sentence in sentences] for name, sentences in found.items()}
 
 
 def _answers(

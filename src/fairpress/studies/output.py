@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from fairpress.core import output
 from fairpress.core.errors import UserError
+from fairpress.core.json_file import read_json
 
 NAMES = ("*.json", "report.html", "figures/*.svg", "predictions.parquet", "predictions/*.parquet")
 """What a study's folder holds that was written before there was a manifest."""
@@ -46,7 +46,7 @@ def _is_study(folder: Path) -> bool:
     if names <= {PROGRESS, f".{PROGRESS}"}:
         return True
     try:
-        found = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(folder / "study.json", "a study's study.json")
+    except UserError:
         return False
     return isinstance(found, dict) and {"name", "study", "command"} <= found.keys()

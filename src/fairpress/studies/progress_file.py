@@ -13,10 +13,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from fairpress.core.errors import UserError
+from fairpress.core.json_file import SMALL, read_json
 from fairpress.studies.plan import Task
 
 PROGRESS = "progress.json"
 SECONDS = 1.0
+LARGEST_PROCESS = 2**31 - 1
 State = Literal["running", "interrupted"]
 
 
@@ -144,7 +147,10 @@ class ProgressFile:
 def read_progress(folder: Path) -> Progressing | None:
     """Return where the study of a folder is; None when it is not under way, or the file is none of ours."""
     try:
-        told = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+        told = read_json(folder / PROGRESS, "a study's progress", SMALL)
+        process = int(told["process"])
+        if not 0 <= process <= LARGEST_PROCESS:
+            return None
         return Progressing(
             str(told["name"]),
             str(told["command"]),
@@ -152,10 +158,10 @@ def read_progress(folder: Path) -> Progressing | None:
             int(told["done"]),
             int(told["failed"]),
             tuple(str(t) for t in told["running"]),
-            int(told["process"]),
+            process,
             str(told["host"]),
             float(told["started"]),
             float(told["updated"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, ValueError, KeyError, TypeError, OverflowError):
         return None
