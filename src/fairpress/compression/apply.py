@@ -10,7 +10,7 @@ from typing import Any
 from fairpress.compression.recipes import Recipe
 from fairpress.compression.step import Network, Progress
 from fairpress.core.card import ModelCard
-from fairpress.core.errors import UserError
+from fairpress.core.errors import UserError, listed
 from fairpress.datasets.base import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decide import decide
@@ -150,11 +150,11 @@ def check_fit(base: Artifact, dataset: Dataset) -> None:
     columns = list(base.card.inputs.get("columns") or [])
     if columns != list(dataset.input_names):
         raise UserError(
-            f"the model reads the columns {', '.join(columns)}; "
-            f"{dataset.name!r} has {', '.join(dataset.input_names)}. Use the data the model was trained on."
+            f"the model reads the columns {listed(columns)}; "
+            f"{dataset.name!r} has {listed(dataset.input_names)}. Use the data the model was trained on."
         )
     if tuple(base.card.classes) != dataset.task.classes or base.card.target != dataset.task.target:
         raise UserError(
-            f"the model predicts {base.card.target!r} ({', '.join(base.card.classes)}); "
-            f"{dataset.name!r} has {dataset.task.target!r} ({', '.join(dataset.task.classes)})."
+            f"the model predicts {base.card.target!r} ({listed(base.card.classes)}); "
+            f"{dataset.name!r} has {dataset.task.target!r} ({listed(dataset.task.classes)})."
         )

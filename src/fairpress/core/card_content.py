@@ -41,12 +41,22 @@ class _StartedFrom(_Open):
     file: str | None = None
 
 
+class _Options(_Open):
+    """Options of a training that further training keeps; who repeats it reads them all by a config of its own."""
+
+    class_weights: (
+        Literal["balanced"] | dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None
+    ) = None
+    flip: bool = False
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+
+
 class _Training(_Open):
     """How a baseline was trained; what repeats it or goes on from it reads this."""
 
-    training: dict[str, Any] = Field(default_factory=dict)
+    training: _Options = Field(default_factory=_Options)
     networks_in_batch: Count = 1
-    device: str = "cpu"
+    device: Annotated[str, Field(pattern=r"^(cpu|mps|(cuda|xpu)(:[0-9]{1,3})?)$")] = "cpu"
     way: str | None = None
     threads: Annotated[int, Field(ge=1, le=4096)] = 1
     curve: list[Annotated[list[float | None], Field(min_length=1)]] = Field(default_factory=list)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fairpress.core.errors import UserError
+from fairpress.core.errors import UserError, listed
 from fairpress.core.json_file import parse_json
 from fairpress.datasets.base import Dataset, Part
 from fairpress.mitigation.groups import keys_of
@@ -180,8 +180,8 @@ def check_fit(name: str, artifact: Artifact, dataset: Dataset) -> None:
     card = artifact.card
     if tuple(card.classes) != dataset.task.classes or card.target != dataset.task.target:
         raise UserError(
-            f"model {name!r} predicts {card.target!r} ({', '.join(card.classes)}); {dataset.name!r} has "
-            f"{dataset.task.target!r} ({', '.join(dataset.task.classes)})."
+            f"model {name!r} predicts {card.target!r} ({listed(card.classes)}); {dataset.name!r} has "
+            f"{dataset.task.target!r} ({listed(dataset.task.classes)})."
         )
     wanted = list(card.inputs.get("columns") or [])
     if wanted != list(dataset.input_names):
@@ -203,7 +203,7 @@ def check_fit(name: str, artifact: Artifact, dataset: Dataset) -> None:
 
 
 def _columns(names: list[str] | tuple[str, ...]) -> str:
-    return f"the columns {', '.join(names)}" if names else "images, not columns"
+    return f"the columns {listed(names)}" if names else "images, not columns"
 
 
 def _by(shape: tuple[int, ...]) -> str:
