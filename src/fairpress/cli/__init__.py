@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 from collections.abc import Sequence
 
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     SIGTERM). A reader that goes away (``| head``) changes nothing; where the work itself ends by it, the code is 141.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be UTF-8
+            stream.reconfigure(errors="backslashreplace")
     code = _run(given)
     close_output()
     sys.exit(code)

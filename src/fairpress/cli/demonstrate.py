@@ -24,7 +24,10 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
     """
     from fairpress import api, demonstration
     from fairpress.core.output import write_files
+    from fairpress.core.places import require_name, require_writable
 
+    require_name(out)
+    require_writable(out)
     csv = out / "predictions.csv"
     table = demonstration.table()
     report = api.audit(table, baseline="fp32", compressed=list(demonstration.COMPRESSED), by=demonstration.BY)
