@@ -104,7 +104,7 @@ def damaged_yaml(text: str, rng: random.Random) -> bytes:
         lines.pop(at)
     elif what < 0.9:
         lines[at] = f"{rng.choice(SNIPPETS)}: {value}"
-    elif what < 0.95:
+    elif what < 0.99:
         lines[at] = rng.choice(("  ", "\t", " ", "- ", "#", "? ", "{", "&a ", "!!str ", "<<: ")) + lines[at]
     else:
         lines += ALIASES.splitlines()
@@ -243,3 +243,15 @@ def test_aliases_that_expand_without_end_are_refused(reader):
     with pytest.raises(UserError, match="aliases expand"):
         read_yaml(path)
     assert time.process_time() - began < SECONDS
+
+
+@pytest.mark.parametrize(
+    "text", ["[" + "1," * 400_000 + "1]", "k: 1\n" * 150_000, "- a\n" * 200_000, "a: |\n" + " \n" * 400_000]
+)
+def test_a_file_that_would_take_minutes_is_refused_at_once(reader, text):
+    path = reader.folder / "x.yaml"
+    path.write_text(text)
+    began = time.process_time()
+    with pytest.raises(UserError, match="too many for a description"):
+        read_yaml(path)
+    assert time.process_time() - began < 5
