@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
@@ -108,7 +107,7 @@ class CardContent(BaseModel):
         return self
 
 
-def problem_of(model: type[BaseModel], document: Mapping[str, Any]) -> str | None:
+def problem_of(model: type[BaseModel], document: object) -> str | None:
     """Return what is wrong with a document, the first field that is; None where nothing is."""
     try:
         model.model_validate(document)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from torch import nn
 
-Width = Annotated[int, Field(ge=1, le=16_384)]
+Width = Annotated[int, Field(gt=0, le=16_384)]
 EIGHT = (68,) * 8
 # Rows of a table from which on a network has these units in addition to those that carry the logistic regression.
 FREE_UNITS: tuple[tuple[int, tuple[int, ...]], ...] = ((20_000, (126, 62)), (2_000, (62, 62)), (0, (30, 30)))
