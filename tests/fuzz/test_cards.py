@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from damage import a_sentence, damaged_json
-from small_model import make_model
+from small_model import make_model, write_table
 
 import fairpress as fp
 from fairpress.audits import embed_audit, write_card
@@ -226,3 +226,27 @@ def test_an_option_of_the_data_that_is_an_argument_of_loading_is_refused(tmp_pat
         card = replace(artifact.card, data=data)
         with pytest.raises(UserError, match="as an option of its data"):
             fp.predict({"m": replace(artifact, card=card)})
+
+
+def test_a_name_of_data_that_is_too_long_for_a_file_is_refused(tmp_path):
+    artifact = make_model(tmp_path)
+    for name in ("x" * 5_000, "x" * 5_000 + ".yaml"):
+        card = replace(artifact.card, data={**artifact.card.data, "name": name, "path": name})
+        with pytest.raises(UserError):
+            fp.predict({"m": replace(artifact, card=card)})
+    with pytest.raises(UserError, match="no model folder"):
+        Artifact.load("x" * 300)
+
+
+def test_weights_of_another_network_are_refused_before_anything_is_trained(tmp_path):
+    pytest.importorskip("torch")
+    from fairpress.compression.apply import check_weights
+    from fairpress.models import registry
+    from fairpress.models.blank import blank
+
+    dataset = fp.load_dataset(str(write_table(tmp_path, 100)))
+    state = blank(registry.get("mlp", widths=[4]), dataset).state_dict()
+    check_weights(registry.get("mlp", widths=[4]), state, dataset)
+    for widths in ([5], [4, 4]):
+        with pytest.raises(UserError, match="not those of the network on its card"):
+            check_weights(registry.get("mlp", widths=widths), state, dataset)

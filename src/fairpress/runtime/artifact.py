@@ -93,7 +93,7 @@ class Artifact:
                 f"{place} is a pickle, which can run any code when it is opened; fairpress reads ONNX and "
                 "safetensors only. Export the network with torch.onnx.export(..., dynamo=True)."
             )
-        if not place.exists():
+        if not os.path.exists(place):  # Path.exists raises for a name that is too long
             raise UserError(f"there is no model folder {place}; check the path." + nearest(place))
         card, onnx = place / CARD_FILE, place / ONNX_FILE
         if not place.is_dir() or not card.is_file() or not onnx.is_file():
