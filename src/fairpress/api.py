@@ -215,6 +215,7 @@ def mitigate(
     """
     from fairpress.runtime.mitigated import mitigated
 
+    checked_seed(seed)
     artifact = open_model(base)
     dataset = data_for(artifact, data)
     return mitigated(artifact, dataset, method=method, by=by, seed=seed, **options)

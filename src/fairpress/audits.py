@@ -387,5 +387,5 @@ def _models_of(table: Any) -> list[str]:
         except (OSError, pa.ArrowException):  # the audit says what is wrong with it
             return []
     metadata = getattr(schema, "metadata", None) or {}
-    text = metadata.get(b"fairpress.models", b"").decode()
+    text = metadata.get(b"fairpress.models", b"").decode("utf-8", "replace")
     return text.split("\n") if text else []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.json_file import parse_json
 from fairpress.core.values import class_key, named_positive, resolve
 
 TASK = b"fairpress.task"
@@ -92,8 +93,8 @@ def recorded_positive(metadata: Sequence[tuple[str, bytes]]) -> str | None:
     found: dict[str, str] = {}
     for where, value in metadata:
         try:
-            task = json.loads(value)
-        except ValueError:
+            task = parse_json(value, f"the metadata of {where}")
+        except UserError:
             continue
         name = task.get("positive") if isinstance(task, Mapping) else None
         if not isinstance(name, (str, int, float)):

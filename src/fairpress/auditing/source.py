@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from fairpress.auditing.opening import (
     text,
 )
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.json_file import parse_json
 from fairpress.datasets.groups import bin_names
 
 ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.weight_squares"
@@ -230,9 +230,9 @@ class Source:
     def runs(self) -> dict[str, dict[str, Any]]:
         """Return what the table's metadata says of each model's run (`predict` writes it): runtime, threshold."""
         try:
-            found = json.loads(self.metadata(RUNS)[0][1])
+            found = parse_json(self.metadata(RUNS)[0][1], "the table's metadata")
             return {str(k): dict(v) for k, v in found.items()}
-        except (IndexError, ValueError, TypeError, AttributeError):
+        except (UserError, IndexError, ValueError, TypeError, AttributeError):
             return {}
 
     @property

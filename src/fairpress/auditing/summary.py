@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
 from fairpress.auditing.result import Audit, Comparison
 from fairpress.auditing.sentences import group_name
+from fairpress.core.card_content import problem_of
 from fairpress.core.errors import UserError, did_you_mean
 
 SUMMARY = "fairpress.summary/1"
@@ -52,8 +55,38 @@ def summary(audit: Audit, model: str) -> dict[str, Any]:
     }
 
 
+class _Loss(BaseModel):
+    value: FiniteFloat | None
+
+
+class _Group(BaseModel):
+    values: dict[str, str]
+    verdict: str
+    losses: dict[str, _Loss]
+
+
+class SummaryContent(BaseModel):
+    """What must stand in an embedded summary for `in_words`."""
+
+    model_config = ConfigDict(strict=True)
+
+    baseline: str
+    verdict: str
+    disparate: bool | None
+    headline: str
+    rows: int
+    attributes: list[str]
+    margin: FiniteFloat
+    positive: str | None
+    groups: list[_Group]
+    warnings: list[str] = Field(default_factory=list)
+
+
 def in_words(found: dict[str, Any]) -> list[str]:
-    """Return the lines that `fairpress show` prints of an embedded summary."""
+    """Return the lines that `fairpress show` prints of an embedded summary. Raises UserError where it is damaged."""
+    problem = problem_of(SummaryContent, found)
+    if problem is not None:
+        raise UserError(f"the audit inside this file is damaged ({problem}); embed it again.")
     lines = [
         f"audited against {found['baseline']}: {found['verdict'].replace('_', ' ')}"
         + (", unevenly" if found["disparate"] else ""),

@@ -87,4 +87,4 @@ def _whole(text: str) -> int:
     try:
         return int(text.replace("_", ""))
     except ValueError:
-        raise UserError(f"--batch {text}: numbers of rows with commas between, such as 1,32.") from None
+        raise UserError(f"--batch {text[:40]}: numbers of rows with commas between, such as 1,32.") from None

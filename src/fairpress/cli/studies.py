@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 study = App(name="study", help="Run a whole study: datasets × models × recipes × seeds × folds.")
 app.command(study)
 
-Workers = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
+Workers = Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=4096))]
 Only = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fairpress.compression.recipes import Recipe
 from fairpress.compression.step import Network, Progress
 from fairpress.core.card import ModelCard
-from fairpress.core.errors import UserError
+from fairpress.core.errors import UserError, listed
 from fairpress.datasets.base import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decide import decide
 from fairpress.training.fit import check_trainable, require_torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fairpress.models.registry import Architecture
 
 # What later steps ask of how the baseline was trained.
 ORIGIN = ("training", "networks_in_batch", "device", "way", "warnings")
@@ -61,7 +66,9 @@ def compress(
         told = dict(base.card.provenance.get("details", {}))
         told.pop("validation", None)
         origin = base.card.provenance.get("origin", base.card.provenance)
-        networks.append(Network(architecture, from_bytes(base.weights), details=told, origin=origin))
+        state = from_bytes(base.weights)
+        check_weights(architecture, state, dataset)
+        networks.append(Network(architecture, state, details=told, origin=origin))
     made = apply_steps(networks, recipe, data, seeds, progress)
     return [
         artifact(base.card, base.card.baseline or base.digest, recipe, network, dataset, seed)
@@ -145,15 +152,28 @@ def _validation(card: ModelCard, onnx: bytes, dataset: Dataset) -> dict[str, Any
     return {"rows": len(index), "accuracy": float((decided == dataset.labels[index]).mean())}
 
 
+def check_weights(architecture: Architecture, state: Mapping[str, Tensor], dataset: Dataset) -> None:
+    """Raise UserError unless the weights are those of the network that the card describes."""
+    from fairpress.models.blank import blank
+
+    for name, wanted in blank(architecture, dataset).state_dict().items():
+        if name not in state or state[name].shape != wanted.shape:
+            raise UserError(
+                f"the weights of this model are not those of the network on its card ({architecture.name}): {name!r} is "
+                f"{'absent' if name not in state else 'of another shape'}; make the model again."
+            )
+
+
 def check_fit(base: Artifact, dataset: Dataset) -> None:
     """Raise UserError unless the data has the columns and classes of the model's card."""
-    if list(base.card.inputs["columns"]) != list(dataset.input_names):
+    columns = list(base.card.inputs.get("columns") or [])
+    if columns != list(dataset.input_names):
         raise UserError(
-            f"the model reads the columns {', '.join(base.card.inputs['columns'])}; "
-            f"{dataset.name!r} has {', '.join(dataset.input_names)}. Use the data the model was trained on."
+            f"the model reads the columns {listed(columns)}; "
+            f"{dataset.name!r} has {listed(dataset.input_names)}. Use the data the model was trained on."
         )
     if tuple(base.card.classes) != dataset.task.classes or base.card.target != dataset.task.target:
         raise UserError(
-            f"the model predicts {base.card.target!r} ({', '.join(base.card.classes)}); "
-            f"{dataset.name!r} has {dataset.task.target!r} ({', '.join(dataset.task.classes)})."
+            f"the model predicts {base.card.target!r} ({listed(base.card.classes)}); "
+            f"{dataset.name!r} has {dataset.task.target!r} ({listed(dataset.task.classes)})."
         )

@@ -14,6 +14,7 @@ from fairpress.models.registry import Architecture
 from fairpress.models.slots import Slots
 from fairpress.training.augment import Augment
 from fairpress.training.cells import means
+from fairpress.training.fit import device_of
 from fairpress.training.loop import AfterStep, Batches, Data, Stack, adamw, train_epoch
 from fairpress.training.objective import Objective
 from fairpress.training.schedule import Schedule
@@ -122,7 +123,7 @@ def train_alone(
         assert after_step is not None
         after_step(done, {k: v.detach()[None] for k, v in parameters.items()})
 
-    device = torch.device(str(origin.get("device", "cpu")))
+    device = device_of(origin)
     module = way.place(module, device)
     if before_epoch is not None:
         before_epoch(tensors())

@@ -70,6 +70,9 @@ _EXAMPLES = (
 )
 
 
+LONGEST = 4_000
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Steps that compose left to right; no step is ``fp32``, the baseline itself."""
@@ -109,6 +112,10 @@ class Recipe:
 
 def parse(text: str) -> Recipe:
     """Read a recipe. Raises UserError with what was probably meant for anything that is none."""
+    if len(text) > LONGEST:
+        raise UserError(
+            f"the recipe {text[:40]!r}… has more than {LONGEST:,} characters; write a shorter one."
+        )
     text = re.sub(r"\s+", "", text)
     if text == "fp32":
         return Recipe(())

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fairpress.core.errors import UserError
+from fairpress.core.json_file import parse_json, read_regular
 
 SCHEMA = "fairpress.card/1"
+MOST_BYTES = 64 << 20
+REMEDY = "make the model again"
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,23 @@ class ModelCard:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, where: str = "card.json") -> ModelCard:
-        """Read a card. Raises UserError naming `where` when the text is no card."""
-        try:
-            raw = json.loads(text)
-            if raw.pop("schema") != SCHEMA:
-                raise ValueError("other schema")
-            raw["classes"] = tuple(raw["classes"])
-            return cls(**raw)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{where} is not a {SCHEMA} card ({error}); make the model again.") from None
+    def from_json(cls, text: str | bytes, where: str = "card.json") -> ModelCard:
+        """Read a card. Raises UserError naming `where`, and the field that is wrong, when the text is no card."""
+        from fairpress.core.card_content import CardContent, problem_of
+
+        # A training that diverged has losses that are no numbers.
+        raw = parse_json(text, where, MOST_BYTES, remedy=REMEDY, finite=False)
+        schema = raw.pop("schema", None) if isinstance(raw, dict) else None
+        problem = (
+            "its `schema` is another one, or there is none"
+            if schema != SCHEMA
+            else problem_of(CardContent, raw)
+        )
+        if problem is not None:
+            raise UserError(f"{where} is not a {SCHEMA} card ({problem}); {REMEDY}.")
+        return cls(**{**raw, "classes": tuple(raw["classes"])})
+
+    @classmethod
+    def read(cls, path: Path) -> ModelCard:
+        """Read a card.json. Raises UserError when there is none, or it is damaged."""
+        return cls.from_json(read_regular(path, "a model's card", MOST_BYTES), str(path))

@@ -186,10 +186,16 @@ def _message(detail: ErrorDetails) -> str:
     given = detail.get("input")
     if kind in _KINDS and what in ("parsing", "type", "from_float"):
         plain_value = isinstance(given, str | int | float)
-        shown = "nothing" if given is None else repr(given) if plain_value else "a list or a mapping"
+        shown = (
+            "nothing" if given is None else _cut(repr(given), 80) if plain_value else "a list or a mapping"
+        )
         return f"must be {_KINDS[kind]}, not {shown}"
     message = detail["msg"].removeprefix("Value error, ").rstrip(".")
-    return message.replace("Input should be", "must be")
+    return _cut(message.replace("Input should be", "must be"), 500)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _fields(model: type[BaseModel], path: Sequence[Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class FairpressError(Exception):
@@ -32,6 +32,12 @@ class MissingExtra(UserError):
     def __init__(self, what: str, extra: str) -> None:
         self.extra = extra
         super().__init__(f"{what} needs an optional part: python -m pip install 'fairpress[{extra}]'")
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Return names for a sentence: the first of them, each cut where it is long."""
+    shown = [name if len(name) <= 60 else name[:60] + "…" for name in names[:most]]
+    return ", ".join(shown) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from fairpress.core.errors import UserError
 from fairpress.core.files import PathLike, digest, digest_of
+from fairpress.core.json_file import read_json
 
 MANIFEST = ".fairpress.json"
 SCHEMA = "fairpress.files/1"
@@ -70,13 +72,13 @@ def read_manifest(folder: Path) -> dict[str, list[str]] | None:
     """Return file → sha256 digests; None where there is no manifest, or one that fairpress did not write."""
     place = folder / MANIFEST
     try:
-        if place.is_symlink() or not place.is_file() or place.stat().st_size > _MOST_BYTES:
+        if place.is_symlink():
             return None
-        raw = json.loads(place.read_text(encoding="utf-8"))
+        raw = read_json(place, "a list of files", _MOST_BYTES)
         if raw["schema"] != SCHEMA or not all(_is_below(name) for name in raw["files"]):
             return None
         return {str(name): [str(d) for d in found] for name, found in raw["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (UserError, OSError, TypeError, KeyError, AttributeError):
         return None
 
 

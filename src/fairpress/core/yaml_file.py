@@ -14,8 +14,10 @@ from fairpress.core.errors import UserError
 
 MOST_BYTES = 1_000_000
 MOST_NODES = 200_000
+MOST_MARKS = 100_000
 DEEPEST = 60
 HOPELESS = 400
+_MARKS = re.compile(r"[,:\n\r\[\]{}]")
 _TAG = "tag:yaml.org,2002:"
 _NULL, _TRUE, _FALSE = ("", "~", "null"), ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 
@@ -82,12 +84,23 @@ def read_yaml(path: str | Path) -> Any:
         The file is absent, too large, not UTF-8, not YAML, or has the same key twice; the sentence names the line.
     """
     where = Path(path)
-    text = _read(where)
+    return parse_yaml(_read(where), str(where))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Return the document of a YAML text as `read_yaml` does; `where` names it in the sentences of UserError."""
+    if len(text) > MOST_BYTES:
+        raise UserError(f"{where} has more than {MOST_BYTES:,} characters, too many for a description.")
+    if len(_MARKS.findall(text)) > MOST_MARKS:  # the parser would need half a minute
+        raise UserError(
+            f"{where} has more than {MOST_MARKS:,} lines, commas, colons and brackets, too many for a description; a table "
+            "belongs into a file of its own, which `path:` names."
+        )
     opened = [{"[": 1, "{": 1, "]": -1, "}": -1}[c] for c in re.findall(r"[\[\]{}]", text)]
     try:
         if max(accumulate(opened), default=0) > HOPELESS:  # the parser would need long to give up
             raise RecursionError
-        return _construct(text, str(where))
+        return _construct(text, where)
     except RecursionError:
         raise UserError(
             f"{where}: lists and mappings are nested too deeply; {DEEPEST} levels are read."

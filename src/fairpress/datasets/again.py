@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,18 @@ def load_again(kept: Mapping[str, Any], say: Say = tell) -> Dataset:
     name, config = kept.get("name"), kept.get("config", {})
     if not isinstance(name, str) or not isinstance(config, Mapping):
         raise UserError("the model's card does not say which data it was trained on; name them with --data.")
+    options = {str(k): v for k, v in config.items()}
+    if reserved := {"name", "say"} & options.keys():
+        raise UserError(f"the model's card names {min(reserved)!r} as an option of its data, which is none.")
     places = list(_places(name, kept.get("path")))
-    present = [p for p in places if not _is_file(p) or Path(p).is_file()]
+    present = [p for p in places if not _is_file(p) or os.path.isfile(p)]
     if not present:
         raise UserError(
             f"the data that this model was trained on are described by {name!r}, which is not at {' or '.join(places)}; "
             "put the file back, or name it with --data."
         )
     for place in present:
-        dataset = load(place, say=say, **{str(k): v for k, v in config.items()})
+        dataset = load(place, say=say, **options)
         if dataset.fingerprint == kept.get("fingerprint"):
             return dataset
     raise UserError(

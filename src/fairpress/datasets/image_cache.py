@@ -24,6 +24,7 @@ import numpy as np
 
 from fairpress.core.canonical import digest as digest_of
 from fairpress.core.errors import UserError
+from fairpress.core.json_file import read_json
 from fairpress.datasets.image_decode import Unreadable, decode, identity
 from fairpress.datasets.image_files import CHUNK, digests, in_order, workers
 from fairpress.datasets.sources import DamagedFile, Say, cache_folder
@@ -227,12 +228,12 @@ def _entry(place: Path, key: str) -> Mapping[str, Any] | None:
     if not place.exists():
         return None
     try:
-        entry: Mapping[str, Any] = json.loads((place / ENTRY).read_text(encoding="utf-8"))
+        entry: Mapping[str, Any] = read_json(place / ENTRY, "an entry of the cache")
         stat = (place / PIXELS).stat()
         good = entry["key"] == key and entry["bytes"] == stat.st_size
         if good and (stat.st_size <= CHECKED or entry["modified_ns"] != stat.st_mtime_ns):
             good = entry["crc32"] == _checksums(place / PIXELS)
-    except (ValueError, KeyError, TypeError, OSError):
+    except (UserError, ValueError, KeyError, TypeError, OSError):
         good = False
     if good:
         return entry

@@ -47,7 +47,7 @@ def names() -> list[str]:
 def config_class(name: str) -> type[SplitOptions]:
     """Return the config class of a dataset. Raises UserError with what was probably meant."""
     known = _CONFIGS | _OWN
-    if name not in known and Path(name).is_file():
+    if name not in known and os.path.isfile(name):  # Path.is_file raises for a name that is too long
         what = (
             "a table"
             if Path(name).suffix.lower() in (".csv", ".parquet")
@@ -57,15 +57,15 @@ def config_class(name: str) -> type[SplitOptions]:
             f"{name} is {what}; describe the table in a YAML file (docs/your-own-data.md), beginning with the lines `path: "
             f"{Path(name).name}` and `label: …`, and name that file."
         )
-    if name not in known and Path(name).is_dir():
+    if name not in known and os.path.isdir(name):
         raise UserError(
             f"{name} is a folder; describe the images or the table in it in a YAML file (docs/your-own-data.md), and name "
             "that file."
         )
     if name not in known:
         raise UserError(
-            f"there is no dataset {name!r}; give the name of a shipped one, or a YAML file that describes a "
-            "table or images." + did_you_mean(name, _CONFIGS)
+            f"there is no dataset {name[:200]!r}; give the name of a shipped one, or a YAML file that describes a "
+            "table or images." + did_you_mean(name[:200], _CONFIGS)
         )
     module, _, attribute = known[name].partition(":")
     return cast("type[SplitOptions]", getattr(import_module(module), attribute))

@@ -40,8 +40,8 @@ class SplitOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     folds: int = Field(default=1, ge=1, le=50)
-    fold: int = Field(default=0, ge=0)
-    split_seed: int = Field(default=0, ge=0)
+    fold: int = Field(default=0, ge=0, le=49)
+    split_seed: int = Field(default=0, ge=0, le=2**63 - 1)
     test_share: float | None = Field(default=None, gt=0, lt=1)
 
     @model_validator(mode="after")

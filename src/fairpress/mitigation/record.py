@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from fairpress.core.errors import UserError
+from fairpress.core.json_file import parse_json, read_regular
 from fairpress.mitigation.calibrated_equalized_odds import CalibratedEqualizedOdds
 from fairpress.mitigation.thresholds import GroupThresholds
 
 SCHEMA = "fairpress.mitigation/1"
+MOST_BYTES = 64 << 20
+REMEDY = "run fairpress mitigate again"
 METHODS = {kind.method: kind for kind in (CalibratedEqualizedOdds, GroupThresholds)}
 Repair = CalibratedEqualizedOdds | GroupThresholds
 
@@ -56,14 +62,27 @@ class Mitigation:
         return json.dumps(raw, indent=2, allow_nan=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, where: str = "mitigation.json") -> Mitigation:
-        """Read it. Raises UserError naming `where` when the text is something else."""
-        try:
-            raw = json.loads(text)
-            if raw["schema"] != SCHEMA:
-                raise ValueError("other schema")
-            return cls(METHODS[raw["method"]].from_dict(raw), raw["model"], raw["fitted_on"])
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(
-                f"{where} is not a {SCHEMA} file ({error}); run fairpress mitigate again."
-            ) from None
+    def from_json(cls, text: str | bytes, where: str = "mitigation.json") -> Mitigation:
+        """Read it. Raises UserError naming `where`, and the field that is wrong, when the text is something else."""
+        from fairpress.core.card_content import problem_of
+        from fairpress.mitigation.content import MixingContent, ThresholdsContent
+
+        contents: dict[str, type[BaseModel]] = {
+            CalibratedEqualizedOdds.method: MixingContent,
+            GroupThresholds.method: ThresholdsContent,
+        }
+        raw = parse_json(text, where, MOST_BYTES, remedy=REMEDY)
+        if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
+            problem: str | None = "its `schema` is another one, or there is none"
+        elif not isinstance(raw.get("method"), str) or raw["method"] not in METHODS:
+            problem = f"`method` is none of {', '.join(METHODS)}"
+        else:
+            problem = problem_of(contents[raw["method"]], raw)
+        if problem is not None:
+            raise UserError(f"{where} is not a {SCHEMA} file ({problem}); {REMEDY}.")
+        return cls(METHODS[raw["method"]].from_dict(raw), raw["model"], raw["fitted_on"])
+
+    @classmethod
+    def read(cls, path: Path) -> Mitigation:
+        """Read a mitigation.json. Raises UserError when there is none, or it is damaged."""
+        return cls.from_json(read_regular(path, "a mitigation", MOST_BYTES), str(path))

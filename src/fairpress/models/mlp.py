@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from torch import nn
 
+Width = Annotated[int, Field(gt=0, le=16_384)]
 EIGHT = (68,) * 8
 # Rows of a table from which on a network has these units in addition to those that carry the logistic regression.
 FREE_UNITS: tuple[tuple[int, tuple[int, ...]], ...] = ((20_000, (126, 62)), (2_000, (62, 62)), (0, (30, 30)))
@@ -31,7 +32,7 @@ class Mlp(BaseModel):
     reads: ClassVar[Literal["table", "images"]] = "table"
     version: ClassVar[int] = 1
 
-    widths: tuple[PositiveInt, ...] | None = Field(default=None, min_length=1)
+    widths: tuple[Width, ...] | None = Field(default=None, min_length=1, max_length=64)
 
     def sized(self, rows: int, n_classes: int) -> Mlp:
         """Return the network for a table of so many rows, about half of which train it; one with `widths` stays as it is.

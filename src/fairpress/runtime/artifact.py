@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
+from fairpress.core.json_file import read_regular
 from fairpress.core.output import check_folder, write_folder
 from fairpress.core.places import nearest
 from fairpress.mitigation.record import Mitigation
@@ -16,6 +17,7 @@ from fairpress.mitigation.record import Mitigation
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.json"
+MOST_BYTES = 4 << 30  # protobuf holds 2 GiB
 MITIGATION_FILE = "mitigation.json"
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
 
@@ -91,7 +93,7 @@ class Artifact:
                 f"{place} is a pickle, which can run any code when it is opened; fairpress reads ONNX and "
                 "safetensors only. Export the network with torch.onnx.export(..., dynamo=True)."
             )
-        if not place.exists():
+        if not os.path.exists(place):  # Path.exists raises for a name that is too long
             raise UserError(f"there is no model folder {place}; check the path." + nearest(place))
         card, onnx = place / CARD_FILE, place / ONNX_FILE
         if not place.is_dir() or not card.is_file() or not onnx.is_file():
@@ -101,12 +103,10 @@ class Artifact:
             )
         weights, repair = place / WEIGHTS_FILE, place / MITIGATION_FILE
         found = cls(
-            ModelCard.from_json(card.read_text(encoding="utf-8"), str(card)),
-            onnx.read_bytes(),
-            weights.read_bytes() if weights.is_file() else None,
-            Mitigation.from_json(repair.read_text(encoding="utf-8"), str(repair))
-            if repair.is_file()
-            else None,
+            ModelCard.read(card),
+            read_regular(onnx, "an ONNX model", MOST_BYTES),
+            read_regular(weights, "the model's weights", MOST_BYTES) if weights.exists() else None,
+            Mitigation.read(repair) if repair.exists() else None,
         )
         if found.mitigation is not None and found.mitigation.model != found.digest:
             raise UserError(

@@ -14,6 +14,7 @@ from fairpress.runtime.contestants import Entry, data_at_hand, input_of, rows_fo
 from fairpress.runtime.contract import processor
 from fairpress.runtime.runtimes import kernels
 
+MOST_ROUNDS, LONGEST = 100_000, 86_400
 TABLE_BATCHES, IMAGE_BATCHES = (1, 32, 1000), (1, 32)
 
 
@@ -36,8 +37,10 @@ def bench_all(
     """
     if rounds is not None and rounds < 1:
         raise UserError(f"--rounds is {rounds}; it must be at least 1 (6 for an interval).")
-    if not seconds > 0:
-        raise UserError(f"--seconds is {seconds:g}; it must be above 0.")
+    if rounds is not None and rounds > MOST_ROUNDS:
+        raise UserError(f"--rounds is {rounds:,}; take at most {MOST_ROUNDS:,}.")
+    if not 0 < seconds <= LONGEST:
+        raise UserError(f"--seconds is {seconds:g}; it must be above 0, and at most {LONGEST:,} (a day).")
     if batches is not None and (not batches or min(batches) < 1):
         raise UserError("--batch takes numbers of rows, 1 or more, such as 1,32.")
     notes = [sentence for sentence in (busy(),) if sentence]

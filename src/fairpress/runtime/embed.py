@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fairpress.core.errors import UserError
+from fairpress.core.json_file import parse_json
 from fairpress.runtime.onnx_file import parsed
 
 KEY = "fairpress.audit"
@@ -28,10 +29,7 @@ def embedded(data: bytes) -> dict[str, Any] | None:
     """Return the summary that an ONNX file carries, None if there is none. Raises UserError for other bytes."""
     for prop in parsed(data).metadata_props:
         if prop.key == KEY:
-            try:
-                found = json.loads(prop.value)
-            except ValueError:
-                found = None
+            found = parse_json(prop.value, "the audit inside this file", remedy="embed it again")
             if not isinstance(found, dict):
                 raise UserError("the audit inside this file is damaged; embed it again.")
             return found

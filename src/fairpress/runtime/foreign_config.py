@@ -52,7 +52,7 @@ class ForeignConfig(BaseModel):
     columns: Columns | None = None
     inputs: dict[str, Text | tuple[Text, ...]] | None = None
     layout: Layout | None = None
-    scale: float | None = Field(default=None, gt=0)
+    scale: float | None = Field(default=None, gt=0, le=1e30)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     output: str | tuple[str, ...] | None = None

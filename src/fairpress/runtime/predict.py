@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fairpress.core.errors import UserError
+from fairpress.core.errors import UserError, listed
+from fairpress.core.json_file import parse_json
 from fairpress.datasets.base import Dataset, Part
 from fairpress.mitigation.groups import keys_of
 from fairpress.runtime.artifact import Artifact
@@ -119,8 +120,11 @@ def predictions(
 
 def notes_of(table: pa.Table) -> dict[str, list[str]]:
     """Return the sentences on models that a predictions table carries."""
-    found: dict[str, list[str]] = json.loads((table.schema.metadata or {}).get(NOTES_KEY.encode(), b"{}"))
-    return found
+    what = f"the table's metadata {NOTES_KEY}"
+    found = parse_json((table.schema.metadata or {}).get(NOTES_KEY.encode(), b"{}"), what)
+    if not isinstance(found, dict) or not all(isinstance(v, list) for v in found.values()):
+        raise UserError(f"{what} is not a list of sentences for each model; predict again.")
+    return {name: [str(sentence) for sentence in sentences] for name, sentences in found.items()}
 
 
 def _answers(
@@ -176,8 +180,8 @@ def check_fit(name: str, artifact: Artifact, dataset: Dataset) -> None:
     card = artifact.card
     if tuple(card.classes) != dataset.task.classes or card.target != dataset.task.target:
         raise UserError(
-            f"model {name!r} predicts {card.target!r} ({', '.join(card.classes)}); {dataset.name!r} has "
-            f"{dataset.task.target!r} ({', '.join(dataset.task.classes)})."
+            f"model {name!r} predicts {card.target!r} ({listed(card.classes)}); {dataset.name!r} has "
+            f"{dataset.task.target!r} ({listed(dataset.task.classes)})."
         )
     wanted = list(card.inputs.get("columns") or [])
     if wanted != list(dataset.input_names):
@@ -199,7 +203,7 @@ def check_fit(name: str, artifact: Artifact, dataset: Dataset) -> None:
 
 
 def _columns(names: list[str] | tuple[str, ...]) -> str:
-    return f"the columns {', '.join(names)}" if names else "images, not columns"
+    return f"the columns {listed(names)}" if names else "images, not columns"
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -17,6 +17,7 @@ RUNTIMES: Mapping[str, str] = {
     "openvino-bf16": "OpenVINO, floats in bfloat16 where the processor has it",
 }
 DEFAULT = "onnxruntime"
+MOST_THREADS = 1_024
 
 
 def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> Runtime:
@@ -33,6 +34,11 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> R
         raise UserError(f"there is no runtime {name!r}." + did_you_mean(name, RUNTIMES))
     if threads < 1:
         raise UserError(f"a model needs at least one thread, not {threads}; say --threads 1 or more.")
+    if threads > MOST_THREADS:
+        raise UserError(
+            f"--threads {threads:,} is more than can be started; say at most {MOST_THREADS:,}, and no more than this "
+            "machine has cores."
+        )
     provider = provider.removesuffix("ExecutionProvider")
     engine, _, variant = name.partition("-")
     if engine == "openvino":

@@ -16,6 +16,10 @@ class BudgetOver(Exception):
     """The time is over; what was being made is given up."""
 
 
+LARGEST = 366 * 86_400.0
+"""Seconds, or candidates: more is no bound."""
+
+
 @dataclass
 class Budget:
     """A time or a number of candidates, and what is used up. `reserve` seconds are kept for judging."""
@@ -53,6 +57,10 @@ def parse_budget(text: str | int | float | None) -> Budget:
         return Budget()
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(text).strip().lower())
     number, unit = (float(match[1]), match[2]) if match else (0.0, "")
+    if number * UNITS.get(unit, 1.0) > LARGEST:
+        raise UserError(
+            f"the budget {str(text)[:40]!r} is too large; take at most a year, such as 30min or 40."
+        )
     if number > 0 and unit in UNITS:
         return Budget(seconds=number * UNITS[unit])
     if number >= 1 and number.is_integer() and unit in ("", "trial", "trials"):

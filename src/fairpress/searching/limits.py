@@ -51,8 +51,8 @@ class Limits(BaseModel):
     max_eo_gap_rise: float | None = Field(default=None, gt=0, lt=1)
     max_eodds_gap_rise: float | None = Field(default=None, gt=0, lt=1)
     max_accuracy_gap_rise: float | None = Field(default=None, gt=0, lt=1)
-    max_bytes: int | None = Field(default=None, ge=1)
-    max_latency_ms: float | None = Field(default=None, gt=0)
+    max_bytes: int | None = Field(default=None, ge=1, le=2**63 - 1)
+    max_latency_ms: float | None = Field(default=None, gt=0, le=1e9)
 
     @model_validator(mode="after")
     def _something_is_asked(self) -> Limits:

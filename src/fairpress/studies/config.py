@@ -268,7 +268,7 @@ class StudyConfig(_Strict):
     choices: dict[str, dict[str, Any]] = Field(default_factory=dict)
     audit: AuditConfig
     device: str = "cpu"
-    networks_per_task: int = Field(default=10, ge=1)
+    networks_per_task: int = Field(default=10, ge=1, le=10_000)
 
     @field_validator("seeds", mode="before")
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from fairpress.core.errors import UserError
+from fairpress.core.json_file import read_json
 from fairpress.store.content import Store
 from fairpress.store.remote import open_store
 from fairpress.studies.config import StudyConfig
 
 STUDY = "study.json"
+REMEDY = "run the study again, which takes seconds where its results are kept"
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,14 @@ def read_study(folder: Path) -> Told:
         raise UserError(
             f"{folder} is no study's folder: there is no {STUDY}; `fairpress study run` writes one."
         )
+    told: Any = read_json(path, f"a study's {STUDY}", remedy=REMEDY)
     try:
-        told: Any = json.loads(path.read_text(encoding="utf-8"))
         config = StudyConfig.model_validate_json(told["study"])
         return Told(
             str(told["name"]), config, tuple(str(o) for o in told.get("only", [])), str(told["command"])
         )
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, ValidationError):
-        raise UserError(
-            f"{path} is damaged, or of another version of fairpress; run the study again, which takes seconds where its "
-            "results are kept."
-        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError):
+        raise UserError(f"{path} is damaged, or of another version of fairpress; {REMEDY}.") from None
 
 
 def store_of(folder: Path, store: str | Path | None) -> Store:

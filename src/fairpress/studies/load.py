@@ -10,6 +10,7 @@ from typing import Any
 
 from fairpress.core.config import Source, no_mapping, raise_all, read_yaml, validate
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.yaml_file import parse_yaml
 from fairpress.studies.claims.plan import claim_problems
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.registered import registered
@@ -82,7 +83,12 @@ def _choose(document: Any, data: str, where: str) -> None:
     if not isinstance(chosen, Mapping):
         document["dataset"] = {"name": data}
         return
-    for old, new in chosen.get("attributes", {}).items():
+    attributes = chosen.get("attributes", {})
+    if not isinstance(attributes, Mapping):
+        raise UserError(
+            f"{where}: `choices.{data}.attributes` must be lines `old: new`, not a list or a value."
+        )
+    for old, new in attributes.items():
         for key in ("recipes", "mitigations", "phases", "published", "claims"):
             if key in document:
                 document[key] = _renamed(document[key], str(old), str(new))
@@ -100,7 +106,7 @@ def _renamed(node: Any, old: str, new: str) -> Any:
         for i, value in enumerate(node):
             node[i] = _renamed(value, old, new)
     elif isinstance(node, str):
-        return re.sub(rf"\bby={re.escape(old)}\b", f"by={new}", node)
+        return re.sub(rf"\bby={re.escape(old)}\b", lambda _: f"by={new}", node)
     return node
 
 
@@ -120,9 +126,6 @@ def _resolve(document: Any, folder: Path) -> None:
 
 def _overridden(document: Any, overrides: Sequence[str], where: str) -> Source:
     """Set every ``key=value`` in the document."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     made: dict[tuple[str, ...], str] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -130,10 +133,7 @@ def _overridden(document: Any, overrides: Sequence[str], where: str) -> Source:
             raise UserError(
                 f"{text!r} is no override; write key=value, such as seeds=5 or audit.margin=0.01."
             )
-        try:
-            parsed = YAML(typ="safe", pure=True).load(value)
-        except YAMLError:
-            raise UserError(f"{text!r}: the value is not YAML.") from None
+        parsed = parse_yaml(value, f"the override {text[:80]!r}")
         path = tuple(key.split("."))
         _set(document, path, parsed, text)
         made[path] = text

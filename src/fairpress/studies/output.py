@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from fairpress.core import output
 from fairpress.core.errors import UserError
+from fairpress.core.json_file import read_json
 
 NAMES = ("*.json", "report.html", "figures/*.svg", "predictions.parquet", "predictions/*.parquet")
 """What a study's folder holds that was written before there was a manifest."""
@@ -51,7 +51,7 @@ def _is_study(folder: Path) -> bool:
 def _holds(path: Path, keys: set[str]) -> bool:
     """Return whether a file is a JSON mapping that has these keys, as fairpress writes them."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (OSError, ValueError, RecursionError):
+        found = read_json(path, "a study's file")
+    except UserError:
         return False
     return isinstance(found, dict) and keys <= found.keys()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.reporting import latex, model_card, spreadsheet
 from fairpress.reporting.words import size
+from fairpress.studies.folder import read_study
 from fairpress.studies.output import slug, write
 from fairpress.studies.report import Finished
 
@@ -84,10 +84,8 @@ def cards(done: Finished, data: Mapping[str, tuple[str, str]]) -> dict[str, str]
 def datasets_of(done: Finished) -> dict[str, tuple[str, str]]:
     """Return the label of a part → its dataset's name and task, from study.json and what is known of the architectures."""
     from fairpress.models.registry import reading
-    from fairpress.studies.config import StudyConfig
 
-    told = json.loads((done.folder / "study.json").read_text(encoding="utf-8"))
-    config = StudyConfig.model_validate_json(told["study"])
+    config = read_study(done.folder).config
     images = set(reading("images"))
     found = {}
     for part in dict.fromkeys(p.part for p in done.about):

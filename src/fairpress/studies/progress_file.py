@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from fairpress.core.errors import UserError
 from fairpress.core.files import write_text
+from fairpress.core.json_file import SMALL, read_json
 from fairpress.studies.plan import Task
 
 PROGRESS = "progress.json"
@@ -143,8 +144,8 @@ class ProgressFile:
 def read_progress(folder: Path) -> Progressing | None:
     """Return where the study of a folder is; None when it is not under way, or the file is none of ours."""
     try:
-        return progress_of(json.loads((folder / PROGRESS).read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
+        return progress_of(read_json(folder / PROGRESS, "a study's progress", SMALL))
+    except UserError:
         return None
 
 

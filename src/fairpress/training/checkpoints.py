@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from fairpress.core.errors import UserError
+from fairpress.core.json_file import parse_json
 
 FILE = "epoch.safetensors"
 
@@ -74,10 +75,12 @@ class Checkpoint:
 
         try:
             with safe_open(self.folder / FILE, framework="pt") as file:
-                facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
-        except (OSError, SafetensorError, KeyError, ValueError):
+                facts = parse_json(
+                    (file.metadata() or {})["facts"], "the state of the training", finite=False
+                )
+        except (OSError, SafetensorError, KeyError, UserError):
             return None
-        return facts if facts["key"] == self.key else None
+        return facts if isinstance(facts, dict) and facts.get("key") == self.key else None
 
     def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Replace the checkpoint. Raises UserError when the place cannot be written."""

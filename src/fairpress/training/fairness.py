@@ -54,13 +54,13 @@ class Constrained(BaseModel):
     method: Method | None = None
     constraint: Constraint | None = None
     by: str | None = None
-    strength: float | None = Field(default=None, ge=0)
-    step: float | None = Field(default=None, ge=0)
+    strength: float | None = Field(default=None, ge=0, le=1e9)
+    step: float | None = Field(default=None, ge=0, le=1e9)
     variant: Literal["paper", "celeba"] | None = None
-    inner: int | None = Field(default=None, ge=1)
-    tolerance: float | None = Field(default=None, ge=0)
+    inner: int | None = Field(default=None, ge=1, le=1_000_000)
+    tolerance: float | None = Field(default=None, ge=0, le=1e9)
     hold: bool = False
-    least: int = Field(default=30, ge=1)
+    least: int = Field(default=30, ge=1, le=10**9)
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:

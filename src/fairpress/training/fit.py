@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
@@ -57,11 +57,11 @@ class FitConfig(Constrained):
         Literal["balanced"] | dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None
     ) = None
     keep: Literal["best", "last"] = "best"
-    max_epochs: int = Field(default=40, ge=1)
-    batch_size: int | None = Field(default=None, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    patience: int = Field(default=8, ge=1)
+    max_epochs: int = Field(default=40, ge=1, le=100_000)
+    batch_size: int | None = Field(default=None, ge=1, le=1_000_000)
+    learning_rate: float = Field(default=1e-3, gt=0, le=1_000)
+    weight_decay: float = Field(default=1e-4, ge=0, le=1_000)
+    patience: int = Field(default=8, ge=1, le=100_000)
 
     @field_validator("class_weights", mode="before")
     @classmethod
@@ -104,10 +104,10 @@ class ImageFitConfig(FitConfig):
         fastest, so that two machines may come to slightly different weights; a name repeats.
     """
 
-    max_epochs: int = Field(default=16, ge=1)
-    batch_size: int = Field(default=64, ge=2)
-    weight_decay: float = Field(default=0.05, ge=0)
-    patience: int = Field(default=6, ge=1)
+    max_epochs: int = Field(default=16, ge=1, le=100_000)
+    batch_size: int = Field(default=64, ge=2, le=1_000_000)
+    weight_decay: float = Field(default=0.05, ge=0, le=1_000)
+    patience: int = Field(default=6, ge=1, le=100_000)
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     flip: bool = True
     shift: float = Field(default=0.0625, ge=0, le=0.5)
@@ -121,6 +121,9 @@ class ImageFitConfig(FitConfig):
                 "start is for tables; networks for images start from random or published weights"
             )
         return start
+
+
+Fit = TypeVar("Fit", bound=FitConfig)
 
 
 def training_config(architecture: Architecture, options: Mapping[str, Any] | None = None) -> FitConfig:
@@ -380,6 +383,26 @@ def resolve_device(name: str) -> Any:
         raise UserError(
             f"device {name!r} does not work here ({str(error).splitlines()[0]}); try --device cpu."
         ) from None
+
+
+def device_of(origin: Mapping[str, Any]) -> Any:
+    """Return the torch device that a card's provenance says its model was trained on, for further training.
+
+    Raises UserError where this machine has no such device.
+    """
+    name = str(origin.get("device", "cpu"))
+    try:
+        return resolve_device(name)
+    except UserError:
+        raise UserError(
+            f"the model was trained on {name}, which does not work here, and is trained further on the same kind of "
+            "device; go on where it was trained, or train the model here."
+        ) from None
+
+
+def training_of(kind: type[Fit], origin: Mapping[str, Any]) -> Fit:
+    """Return how a card's provenance says its model was trained. Raises UserError naming what is wrong there."""
+    return parse(kind, origin.get("training", {}), "the training on the model's card")
 
 
 def require_torch(what: str) -> None:

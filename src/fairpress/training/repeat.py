@@ -11,7 +11,7 @@ from torch import Tensor
 from fairpress.core.errors import UserError
 from fairpress.models.registry import build
 from fairpress.training.augment import Augment
-from fairpress.training.fit import ImageFitConfig
+from fairpress.training.fit import ImageFitConfig, device_of, training_of
 from fairpress.training.loop import Data
 from fairpress.training.objective import constrain
 from fairpress.training.schedule import Schedule
@@ -57,7 +57,10 @@ def state_after(
         raise UserError(
             f"there is no checkpoint after {epochs} epochs: the baseline trained for {len(curve)}."
         )
-    config = ImageFitConfig.model_validate(origin["training"])
+    config = training_of(ImageFitConfig, origin)
+    way = WAYS.get(str(origin.get("way")))
+    if way is None:
+        raise UserError("the model's card does not say in which way it was trained; train the model again.")
     module = build(architecture, rows.inputs.shape[1:], len(dataset.task.classes), seed)
     (rows,), objective = constrain(config, [dataset], [rows])
 
@@ -84,8 +87,8 @@ def state_after(
                 config.schedule,
             ),
             seed=seed,
-            device=torch.device(str(origin["device"])),
-            way=WAYS[str(origin["way"])],
+            device=device_of(origin),
+            way=way,
             augment=Augment(config.flip, config.shift),
             until=epochs,
             on_epoch=same,

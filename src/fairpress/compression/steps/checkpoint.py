@@ -49,7 +49,7 @@ class Checkpoint(Step):
 
     first: ClassVar[bool] = True
 
-    epochs: float = Field(gt=0)
+    epochs: float = Field(gt=0, le=100_000)
 
     def apply(
         self,
@@ -59,10 +59,8 @@ class Checkpoint(Step):
         progress: Progress | None = None,
     ) -> list[Network]:
         """Return the networks as they were then. Raises UserError for a baseline whose training cannot be repeated."""
-        import torch
-
         from fairpress.compression.further import alone
-        from fairpress.training.fit import FitConfig, tensors
+        from fairpress.training.fit import FitConfig, device_of, tensors, training_of
         from fairpress.training.objective import constrain
         from fairpress.training.together import states_after
 
@@ -74,7 +72,7 @@ class Checkpoint(Step):
                 "checkpoints are made by repeating the training of networks for tables that fairpress trained; "
                 "this one was not trained so."
             )
-        config = FitConfig.model_validate(origin["training"])
+        config = training_of(FitConfig, origin)
         if self.epochs > config.max_epochs:
             raise UserError(
                 f"there is no checkpoint after {self.epochs:g} epochs: the baseline trains at most {config.max_epochs}."
@@ -90,7 +88,7 @@ class Checkpoint(Step):
             seeds,
             config,
             self.epochs,
-            torch.device(str(origin["device"])),
+            device_of(origin),
             objective,
         )
         if progress is not None:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from fairpress.compression.step import Network, Progress, Step
 from fairpress.compression.steps.finetune import COURSE
 from fairpress.compression.steps.quantize import listed
 from fairpress.core.errors import UserError
 from fairpress.datasets.base import Dataset
+from fairpress.models.mlp import Width
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,17 +52,17 @@ class Distill(Step):
     trains: ClassVar[bool] = True
 
     into: str | None = None
-    widths: Annotated[tuple[PositiveInt, ...], BeforeValidator(listed)] = ()
-    temperature: float = Field(default=4.0, gt=0)
-    weight: float = Field(default=1.0, ge=0)
+    widths: Annotated[tuple[Width, ...], Field(max_length=64), BeforeValidator(listed)] = ()
+    temperature: float = Field(default=4.0, gt=0, le=1e6)
+    weight: float = Field(default=1.0, ge=0, le=1e9)
     by: str | None = None
-    step: float | None = Field(default=None, gt=0)
+    step: float | None = Field(default=None, gt=0, le=1e9)
     hold: bool = False
-    least: int = Field(default=30, ge=1)
-    epochs: int | None = Field(default=None, ge=1)
-    learning_rate: float | None = Field(default=None, gt=0)
-    weight_decay: float | None = Field(default=None, ge=0)
-    batch_size: int | None = Field(default=None, ge=1)
+    least: int = Field(default=30, ge=1, le=10**9)
+    epochs: int | None = Field(default=None, ge=1, le=100_000)
+    learning_rate: float | None = Field(default=None, gt=0, le=1_000)
+    weight_decay: float | None = Field(default=None, ge=0, le=1_000)
+    batch_size: int | None = Field(default=None, ge=1, le=1_000_000)
 
     @model_validator(mode="after")
     def _into_something(self) -> Self:
@@ -100,7 +101,7 @@ class Distill(Step):
         from fairpress.models.registry import build
         from fairpress.models.standardize import fit_standardize
         from fairpress.training.distillation import Distillation
-        from fairpress.training.fit import check_readable, tensors
+        from fairpress.training.fit import check_readable, device_of, tensors
         from fairpress.training.loop import Stack
 
         teacher, student = networks[0].architecture, self.student(networks[0].architecture)
@@ -136,7 +137,7 @@ class Distill(Step):
                     mean, scale = fit_standardize(rows[i].inputs)
                     modules[i].load_state_dict({**modules[i].state_dict(), "0.mean": mean, "0.scale": scale})
                 blank_teacher.load_state_dict(dict(network.state))
-                knowing = blank_teacher.eval().to(str(network.origin.get("device", "cpu")))
+                knowing = blank_teacher.eval().to(device_of(network.origin))
                 term = objective(
                     lambda x: knowing(x[0])[None],  # noqa: B023  used before the next network is loaded
                     None if shares is None else shares[i : i + 1],

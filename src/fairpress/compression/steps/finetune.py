@@ -51,10 +51,10 @@ class FineTune(Constrained, Step):
 
     trains: ClassVar[bool] = True
 
-    epochs: int | None = Field(default=None, ge=1)
-    learning_rate: float | None = Field(default=None, gt=0)
-    weight_decay: float | None = Field(default=None, ge=0)
-    batch_size: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1, le=100_000)
+    learning_rate: float | None = Field(default=None, gt=0, le=1_000)
+    weight_decay: float | None = Field(default=None, ge=0, le=1_000)
+    batch_size: int | None = Field(default=None, ge=1, le=1_000_000)
 
     @model_validator(mode="after")
     def _by_is_for_something(self) -> Self:

@@ -36,7 +36,7 @@ class PruneChannels(FineTune):
     """
 
     share: float = Field(gt=0, lt=1)
-    round_to: int = Field(default=8, ge=1)
+    round_to: int = Field(default=8, ge=1, le=65_536)
 
     @model_validator(mode="after")
     def _dense_is_at_hand(self) -> Self:

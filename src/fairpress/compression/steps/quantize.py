@@ -84,10 +84,10 @@ class Widths(BaseModel):
     weights: Choice = "mse"
     activations: Choice = "mse"
     ranges: Choice | None = Field(default=None, exclude=True)
-    rows: int = Field(default=512, ge=8)
+    rows: int = Field(default=512, ge=8, le=1_000_000)
     calibration: How = "first"
     by: str | None = None
-    draw: int = Field(default=0, ge=0)
+    draw: int = Field(default=0, ge=0, le=2**63 - 1)
     error: Literal["mean", "worst"] = "mean"
     preserve: float = Field(default=0.0, ge=0, lt=1)
     channels: Literal["groups", "pooled", "random"] | None = None

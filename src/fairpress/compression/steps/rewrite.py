@@ -33,7 +33,7 @@ class Rewrite(Step):
     done: ClassVar[str]  # the participle of what is said when all is done
 
     keep: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
-    rows: int = Field(default=512, ge=8)
+    rows: int = Field(default=512, ge=8, le=1_000_000)
 
     def apply(
         self,

@@ -89,7 +89,7 @@ class Claim(BaseModel):
     groups: tuple[str, ...] | None = Field(default=None, min_length=2)
     group: str | None = None
     against_group: str | None = None
-    times: float = Field(default=1.0, gt=0)
+    times: float = Field(default=1.0, gt=0, le=1e9)
     change: bool = False
     expect: Literal["more", "less", "differs"] = "more"
     than: float = 0.0

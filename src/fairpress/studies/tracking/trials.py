@@ -9,17 +9,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from fairpress.auditing.result import Audit
 from fairpress.auditing.run import audit
 from fairpress.auditing.schema import to_dict
 from fairpress.core.canonical import canonical_json, digest
+from fairpress.core.card_content import Count, Share, problem_of
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
+from fairpress.core.json_file import read_json
 from fairpress.reporting.model_card import model_card
 from fairpress.reporting.words import size
 from fairpress.studies.config import StudyConfig
 from fairpress.studies.filters import parse_filter
-from fairpress.studies.folder import STUDY, Told, read_study
+from fairpress.studies.folder import REMEDY, STUDY, Told, read_study
 from fairpress.studies.matrix import STRIDE
 from fairpress.studies.output import slug
 from fairpress.studies.plan import BASELINE
@@ -168,7 +172,7 @@ def read(folder: Path, only: Sequence[str] = ()) -> Tracked:
     chosen = parse_filter(only, told.config)
     study = _json(folder / STUDY)
     facts = []
-    for fact in _json(folder / "models.json"):
+    for fact in _facts(folder / "models.json"):
         dataset, model = labels(told.config, fact["part"])
         passes = {"dataset": dataset, "model": model, "recipe": fact["recipe"]}
         numbers = {"seed": fact["seed"] % STRIDE, "fold": fact["fold"]}
@@ -181,7 +185,7 @@ def read(folder: Path, only: Sequence[str] = ()) -> Tracked:
     data = str(study.get("data", ""))
     key = digest({"study": canonical_json(json.loads(study["study"])), "data": data})
     title = told.config.title or told.name
-    return Tracked(told.name, title, key, files, told, facts, _json(folder / "audit.json"), folder, data)
+    return Tracked(told.name, title, key, files, told, facts, _audits(folder / "audit.json"), folder, data)
 
 
 def labels(config: StudyConfig, part: str) -> tuple[str, str]:
@@ -250,10 +254,50 @@ def _score(column: str, models: set[str]) -> bool:
     return any(column.startswith(f"{m}.score") for m in models)
 
 
+class _Fact(BaseModel):
+    """A network of models.json, as far as it is read here."""
+
+    model_config = ConfigDict(strict=True)
+
+    part: str
+    recipe: str
+    seed: Count
+    fold: Count
+    group: dict[str, str] | None = None
+    bytes: Count
+
+
+class _Asked(BaseModel):
+    """An audit of audit.json, as far as it is made again here."""
+
+    model_config = ConfigDict(strict=True)
+
+    attributes: list[str]
+    positive: str | None
+    margin: Share
+    confidence: Share
+    subjects: int | None
+
+
+def _facts(path: Path) -> list[dict[str, Any]]:
+    found = _json(path)
+    for fact in found if isinstance(found, list) else [None]:
+        _check(path, _Fact, fact)
+    return list(found)
+
+
+def _audits(path: Path) -> dict[str, Any]:
+    found = _json(path)
+    for asked in found.values() if isinstance(found, dict) else [None]:
+        _check(path, _Asked, asked)
+    return dict(found)
+
+
+def _check(path: Path, kind: type[BaseModel], document: Any) -> None:
+    problem = problem_of(kind, document)
+    if problem is not None:
+        raise UserError(f"{path} is damaged, or of another version of fairpress ({problem}); {REMEDY}.")
+
+
 def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UserError(
-            f"{path} is not there or damaged; run the study again, which takes seconds."
-        ) from None
+    return read_json(path, f"a study's {path.name}", remedy=REMEDY)

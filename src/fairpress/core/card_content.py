@@ -1,0 +1,128 @@
+"""What may stand in a card.json: the type of everything that a later command reads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+LARGEST = 2**63 - 1
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+
+
+class _Open(BaseModel):
+    """Keys that nobody reads may hold anything."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Architecture(_Open):
+    name: str
+
+
+class _Inputs(_Open):
+    name: str | None = None
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=2**31)]], Field(max_length=8)] | None = None
+    columns: list[str] | None = None
+    dtype: str | None = None
+
+
+class _Data(_Open):
+    name: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    fingerprint: str | None = None
+    path: str | None = None
+    warnings: list[str] = Field(default_factory=list)
+
+
+class _StartedFrom(_Open):
+    file: str | None = None
+
+
+class _Options(_Open):
+    """Options of a training that further training keeps; who repeats it reads them all by a config of its own."""
+
+    class_weights: (
+        Literal["balanced"] | dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None
+    ) = None
+    flip: bool = False
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+
+
+class _Training(_Open):
+    """How a baseline was trained; what repeats it or goes on from it reads this."""
+
+    training: _Options = Field(default_factory=_Options)
+    networks_in_batch: Count = 1
+    device: Annotated[str, Field(pattern=r"^(cpu|mps|(cuda|xpu)(:[0-9]{1,3})?)$")] = "cpu"
+    way: str | None = None
+    threads: Annotated[int, Field(ge=1, le=4096)] = 1
+    curve: list[Annotated[list[float | None], Field(min_length=1)]] = Field(default_factory=list)
+    started_from: _StartedFrom | None = None
+    warnings: list[str] = Field(default_factory=list)
+    validation_accuracy: float | None = None
+
+
+class _Details(_Open):
+    validation: dict[str, Any] = Field(default_factory=dict)
+    sparsity: FiniteFloat | None = None
+    float_layers: dict[str, Count] = Field(default_factory=dict)
+    float_share: Share = 0.0
+    channels: dict[str, Any] | None = None
+
+
+class _Provenance(_Training):
+    steps: list[dict[str, Any]] = Field(default_factory=list)
+    details: _Details = Field(default_factory=_Details)
+    origin: _Training = Field(default_factory=_Training)
+
+
+class CardContent(BaseModel):
+    """The whole document but its schema; no other key is allowed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    target: str
+    classes: Annotated[list[str], Field(min_length=1)]
+    positive: str | None
+    architecture: _Architecture
+    inputs: _Inputs
+    activation: Literal["softmax", "sigmoid", "none"] = "softmax"
+    threshold: FiniteFloat = 0.5
+    data: _Data = Field(default_factory=_Data)
+    recipe: str = "fp32"
+    seed: Count | None = None
+    baseline: str | None = None
+    provenance: _Provenance = Field(default_factory=_Provenance)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("`classes` names a class twice")
+        if self.positive is not None and self.positive not in self.classes:
+            raise ValueError(f"`positive` is {self.positive[:80]!r}, which is none of `classes`")
+        if self.activation == "sigmoid" and len(self.classes) != 2:
+            raise ValueError("`activation` is sigmoid, which is for two `classes`")
+        return self
+
+
+def problem_of(model: type[BaseModel], document: object) -> str | None:
+    """Return what is wrong with a document, the first field that is; None where nothing is."""
+    try:
+        model.model_validate(document)
+    except ValidationError as error:
+        return first_problem(error)
+    return None
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that pydantic found, with the field's name: ```inputs.shape.0` must be a valid integer``."""
+    detail = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    where = ".".join(str(part)[:80] for part in detail["loc"])
+    if detail["type"] == "missing":
+        return f"`{where}` is missing"
+    if detail["type"] == "extra_forbidden":
+        return f"`{where}` is no key of it"
+    return f"`{where}` {message}" if where else message
