@@ -121,13 +121,14 @@ def _compress_file(
     force: bool,
 ) -> int:
     from fairpress import api
-    from fairpress.core.files import write_text, write_whole
+    from fairpress.core.files import require_regular, write_text, write_whole
 
     if data is None:
         raise UserError(f"{base} does not say which data it reads; say --data, such as --data compas.")
     beside = [out.with_suffix(".model.yaml"), out.with_suffix(".report.json")]
     if out.suffix != ".onnx":
         raise UserError(f"{out}: of an ONNX file an ONNX file is made; write --out small.onnx.")
+    require_regular(base)
     if not base.is_file():
         raise UserError(f"there is no file {base}.")
     read = [base, *_read_with(base, model_config)]
