@@ -27,8 +27,8 @@ MOST_COLUMNS = 20_000
 LONGEST_LINE = 16_000_000
 """Characters; DuckDB is told the same."""
 _UNPACKED, _RATIO, _PACKED = 2**28, 200, 2**26
-"""A file that unpacks to more bytes than the first and to more than the second times its size is refused, as far as its first
-bytes, the third, tell."""
+"""What unpacks to more bytes than the first, and to more than the second times its size, is refused; only so many packed
+bytes, the third, are looked at."""
 _EXCEL = "is an Excel workbook, which is not read; save the sheet as CSV"
 _BY_NAME = {
     ".onnx": "is an ONNX model, not a table; run `fairpress predict` first and audit the table that it writes",
@@ -116,8 +116,8 @@ def _refuse_bomb(path: str, kind: str) -> None:
     try:
         with open(path, "rb") as packed, _unpacking(packed, kind) as stream:
             unpacked = 0
-            while (read := packed.tell()) <= _PACKED and (piece := stream.read(2**20)):
-                unpacked += len(piece)
+            while packed.tell() <= _PACKED and (piece := stream.read(2**20)):
+                unpacked, read = unpacked + len(piece), packed.tell()
                 if unpacked > _UNPACKED and unpacked > _RATIO * read:
                     raise UserError(
                         f"{path} unpacks to more than {_RATIO} times its size ({unpacked / 2**20:.0f} MiB after {read:,} "
@@ -144,7 +144,8 @@ def _query(key: tuple[Any, ...], paths: Sequence[str]) -> str:
     types = "{" + ", ".join(f"'{c}': 'VARCHAR'" for c in columns) + "}"
     return (
         f"SELECT * FROM read_csv({named}, header=true, auto_detect=false, columns={types}, delim={text(key[2])}, "
-        f"quote='\"', escape='\"', compression='{key[3]}', null_padding=false, strict_mode=true, max_line_size={LONGEST_LINE})"
+        f"quote='\"', escape='\"', compression='{key[3]}', null_padding=false, strict_mode=true, "
+        f"max_line_size={LONGEST_LINE})"
     )
 
 

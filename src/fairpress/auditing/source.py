@@ -467,7 +467,7 @@ class Source:
         )
 
     def _narrowed(self, query: str) -> str:
-        """Return a query that names the columns it needs of a wide file: binding all takes seconds where there are thousands."""
+        """Return a query that names the columns it needs of a file: to bind thousands takes seconds."""
         if not self.relation.startswith("(SELECT * FROM read_") or "SELECT * FROM (SELECT *" in query:
             return query
         # Texts of the query may look like columns too.

@@ -31,7 +31,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
-    """Raise UserError for what is there and is no regular file; nothing is opened, as a pipe may wait and a device never end."""
+    """Raise UserError for what is there and is no regular file. It is not opened: a pipe may wait, a device never end."""
     try:
         kind = unfit_kind(os.stat(path).st_mode)
     except FileNotFoundError:

@@ -18,7 +18,7 @@ from fairpress.core.values import class_key, spelling
 
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
 LONGEST = 1000
-MOST_COLUMNS = 50_000
+MOST_COLUMNS = 20_000
 _HELD, _SWOLLEN = 2**30, 500  # bytes in memory, and how many times the bytes of the file
 TEXT_FILES = {".csv": ",", ".tsv": "\t"}
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
@@ -150,7 +150,8 @@ def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -
         with shown(f"reading {path}"):
             if kind == ".parquet":
                 _refuse_swollen(path)
-                table = parquet.read_table(path, partitioning=None)
+                # Threads and buffers of their own for each of thousands of columns take gigabytes.
+                table = parquet.read_table(path, partitioning=None, use_threads=False, pre_buffer=False)
             else:
                 table = _csv(path, _separator(path, separator), missing.usual())
     except FileNotFoundError:
@@ -183,8 +184,8 @@ def _refuse_swollen(path: Path) -> None:
     size, held = path.stat().st_size, 8 * found.num_rows * max(found.num_columns, 1)
     if held > _HELD and held > _SWOLLEN * size:
         raise UserError(
-            f"{path} holds {found.num_rows:,} rows in {size:,} bytes, which would take about {held / 2**30:.0f} GiB of memory; "
-            "are they all equal? Keep the rows and columns that are needed."
+            f"{path} holds {found.num_rows:,} rows in {size:,} bytes, which would take about {held / 2**30:.0f} GiB of "
+            "memory; are they all equal? Keep the rows and columns that are needed."
         )
 
 

@@ -36,8 +36,8 @@ def decode(data: bytes, size: int) -> np.ndarray:
     """Return the image's centre square at `size` × `size` pixels, uint8 [3, size, size].
 
     Turned upright as its EXIF data say, transparent parts on white, the first picture of several. Raises
-    Unreadable where the bytes are no image, a truncated one, one of more than 8 bits a colour, or of more than 50 million pixels:
-    of a JPEG those that are left when it is coarsened, but for one that builds up progressively.
+    Unreadable where the bytes are no image, a truncated one, one of more than 8 bits a colour, or of more than 50
+    million pixels: of a JPEG those that are left when it is coarsened, but for one that builds up progressively.
     """
     from PIL import Image, UnidentifiedImageError
 

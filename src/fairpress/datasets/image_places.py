@@ -15,9 +15,8 @@ from fairpress.core.errors import UserError
 from fairpress.core.files import require_regular
 from fairpress.datasets.sources import Say, cache_folder
 
-
 _UNPACKED, _RATIO, _MEMBERS = 2**30, 20, 2_000_000
-"""An archive of images may hold so many files; one that unpacks to more bytes, and to more than so many times its size, is none."""
+"""An archive of images does not unpack to more bytes and to more than so many times its size, nor into more files."""
 
 
 def place_of(what: str, name: str, folder: str | None, how: str) -> Path:
@@ -94,8 +93,8 @@ def _refuse_hostile(archive: Path, content: zipfile.ZipFile, folder: Path) -> No
     size, total = archive.stat().st_size, sum(member.file_size for member in members)
     if len(members) > _MEMBERS or (total > _UNPACKED and total > _RATIO * size):
         raise UserError(
-            f"{archive} has {size:,} bytes and unpacks to {total:,} in {len(members):,} files, as no archive of images does; "
-            "get it again."
+            f"{archive} has {size:,} bytes and unpacks to {total:,} in {len(members):,} files, as no archive of "
+            "images does; get it again."
         )
     if total > (free := shutil.disk_usage(folder).free):
         raise UserError(

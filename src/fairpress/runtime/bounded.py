@@ -14,7 +14,7 @@ import numpy as np
 from fairpress.core.errors import UserError
 
 SECONDS, GIB = "FAIRPRESS_CALL_SECONDS", "FAIRPRESS_CALL_GIB"
-"""Environment variables: how long one row may take, 30 seconds by default, and the memory of a call, 1 GiB beside its weights."""
+"""Environment variables: seconds that one row may take, by default 30, and memory of a call beside the weights, 1 GiB."""
 
 _STATUS = Path("/proc/self/status")
 _NO_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "std::length_error")
@@ -45,7 +45,7 @@ def allowed(name: str, usual: float) -> float:
 
 @contextmanager
 def memory(where: str, weights: int) -> Iterator[None]:
-    """Let the block take 1 GiB and four times the bytes of the weights; what asks for more fails, and the machine stays well.
+    """Let the block take 1 GiB and four times the bytes of the weights; what asks for more fails.
 
     The bound is one of the process (Linux only), so that other threads meet it too. Raises TooLarge.
     """
@@ -125,8 +125,8 @@ def call(
         if late.is_set() and "terminate" in str(error):
             rows = len(next(iter(feed.values())))
             raise TooLong(
-                f"{where} has not answered for {rows:,} {'row' if rows == 1 else 'rows'} within {seconds:.0f} seconds; is there "
-                f"a loop in it that does not end? If it needs longer, set {SECONDS} to more."
+                f"{where} has not answered for {rows:,} {'row' if rows == 1 else 'rows'} within {seconds:.0f} seconds; is "
+                f"there a loop in it that does not end? If it needs longer, set {SECONDS} to more."
             ) from None
         raise
     finally:
