@@ -127,7 +127,7 @@ def test_a_loop_that_ends_is_run(tmp_path, data):
         ("../other.bin", "looks for its weights at '../other.bin', outside of its folder"),
         ("pipe.bin", "pipe.bin is a pipe, not a file"),
         ("zero.bin", "zero.bin is a device, not a file"),
-        ("none.bin", "are not there"),
+        ("none.bin", "cannot be read: there is no"),
     ],
 )
 @pytest.mark.parametrize("inside", ["a stored tensor", "a node"])

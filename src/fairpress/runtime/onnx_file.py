@@ -70,7 +70,9 @@ def weights_beside(model: onnx.ModelProto, path: Path) -> list[Path]:
         place = path.parent / inside
         require_regular(place)
         if not place.is_file():
-            raise UserError(f"the weights that belong beside {path} are not there: {place}; copy them there.")
+            raise UserError(
+                f"the weights that belong beside {path} cannot be read: there is no {place}; copy it there."
+            )
         found.append(place)
     return found
 
