@@ -14,7 +14,7 @@ from networks import File, files
 import fairpress as fp
 from fairpress.core.errors import UserError
 
-FILES = int(os.environ.get("FAIRPRESS_FUZZ_FILES", "260"))
+FILES = int(os.environ.get("FAIRPRESS_FUZZ_FILES", "700"))
 
 
 @pytest.mark.slow

@@ -213,7 +213,7 @@ def test_what_has_several_answers_is_not_guessed(tmp_path, data):
 
 def test_what_is_no_model_is_one_sentence(tmp_path, data):
     (tmp_path / "x.onnx").write_bytes(b"no model")
-    with pytest.raises(UserError, match="no ONNX model"):
+    with pytest.raises(UserError, match="no ONNX file"):
         open_foreign(tmp_path / "x.onnx", data)
     with pytest.raises(UserError, match="no file"):
         open_foreign(tmp_path / "y.onnx", data)

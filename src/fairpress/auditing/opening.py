@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fairpress.core.errors import UserError
+from fairpress.core.slow import shown
 
 PARQUET = (".parquet", ".pq")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
@@ -21,6 +22,13 @@ DELIMITERS = ",;\t|"
 _WILD = "*?["
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _LOOKED_AT = 50
+MOST_COLUMNS = 20_000
+"""A table of more is refused: every query binds all of its columns."""
+LONGEST_LINE = 16_000_000
+"""Characters; DuckDB is told the same."""
+_UNPACKED, _RATIO, _PACKED = 2**28, 200, 2**26
+"""What unpacks to more bytes than the first, and to more than the second times its size, is refused; only so many packed
+bytes, the third, are looked at."""
 _EXCEL = "is an Excel workbook, which is not read; save the sheet as CSV"
 _BY_NAME = {
     ".onnx": "is an ONNX model, not a table; run `fairpress predict` first and audit the table that it writes",
@@ -78,17 +86,45 @@ def files(paths: Sequence[str]) -> list[Files]:
         start = _start(path)
         if start.startswith(b"PAR1") or path.lower().endswith(PARQUET):
             schema = parquet_schema(path)
+            _refuse_wide(path, len(schema))
             odd = tuple(i for i, field in enumerate(schema) if _misread(field))
             key: tuple[Any, ...] = ("parquet", tuple(schema.names), odd, tuple(map(str, schema.types)))
         else:
-            delimiter, names = header(path)
             kind = "gzip" if start.startswith(_GZIP) else "zstd" if start.startswith(_ZSTD) else "none"
+            if kind != "none":
+                _refuse_bomb(path, kind)
+            delimiter, names = header(path)
+            _refuse_wide(path, len(names))
             key = ("csv", tuple(names), delimiter, kind)
         found.setdefault(key, []).append(path)
     return [
         Files(tuple(p), key[1], _query(key, p), key[2] if key[0] == "parquet" else ())
         for key, p in found.items()
     ]
+
+
+def _refuse_wide(path: str, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise UserError(
+            f"{path} has {columns:,} columns, and up to {MOST_COLUMNS:,} are read; keep the label, the sensitive attributes "
+            "and the columns of the models."
+        )
+
+
+def _refuse_bomb(path: str, kind: str) -> None:
+    """Raise UserError for a compressed file that unpacks to what no table is packed so small from."""
+    try:
+        with open(path, "rb") as packed, _unpacking(packed, kind) as stream:
+            unpacked = 0
+            while packed.tell() <= _PACKED and (piece := stream.read(2**20)):
+                unpacked, read = unpacked + len(piece), packed.tell()
+                if unpacked > _UNPACKED and unpacked > _RATIO * read:
+                    raise UserError(
+                        f"{path} unpacks to more than {_RATIO} times its size ({unpacked / 2**20:.0f} MiB after {read:,} "
+                        "bytes), as no usual table does; unpack it first, if that is meant."
+                    )
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"cannot read {path}: {error}. Is it complete?") from None
 
 
 def _misread(field: Any) -> bool:
@@ -108,7 +144,8 @@ def _query(key: tuple[Any, ...], paths: Sequence[str]) -> str:
     types = "{" + ", ".join(f"'{c}': 'VARCHAR'" for c in columns) + "}"
     return (
         f"SELECT * FROM read_csv({named}, header=true, auto_detect=false, columns={types}, delim={text(key[2])}, "
-        f"quote='\"', escape='\"', compression='{key[3]}', null_padding=false, strict_mode=true, max_line_size=16000000)"
+        f"quote='\"', escape='\"', compression='{key[3]}', null_padding=false, strict_mode=true, "
+        f"max_line_size={LONGEST_LINE})"
     )
 
 
@@ -185,7 +222,8 @@ def header(path: str) -> tuple[str, list[str]]:
         rows = []
         try:
             with opened(path) as file:
-                for _, row in zip(range(_LOOKED_AT), csv.reader(file, delimiter=delimiter), strict=False):
+                reader = csv.reader(_bounded(file, path), delimiter=delimiter)
+                for _, row in zip(range(_LOOKED_AT), reader, strict=False):
                     rows.append(row)
         except csv.Error:
             pass
@@ -212,22 +250,41 @@ def opened(path: str) -> IO[str]:
         magic = file.read(4)
     binary: Any
     if magic.startswith(_GZIP):
-        binary = gzip.open(path)  # noqa: SIM115
+        binary = _unpacking(path, "gzip")
     elif magic == _ZSTD:
-        import pyarrow as pa
-
-        binary = pa.input_stream(path, compression="zstd")
+        binary = _unpacking(path, "zstd")
     else:
         binary = open(path, "rb")  # noqa: SIM115  (closed with the text that reads it)
     return io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="")
+
+
+def _unpacking(packed: Any, kind: str) -> Any:
+    """Return a stream of what a compressed file holds, given its path or the open file."""
+    if kind == "gzip":
+        return gzip.open(packed)
+    import pyarrow as pa
+
+    return pa.input_stream(packed, compression="zstd")
+
+
+def _bounded(file: IO[str], path: str) -> Iterator[str]:
+    """Yield the lines of a file. Raises UserError for one that is too long, before more of it is in memory."""
+    number = 0
+    while line := file.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise UserError(
+                f"{path}, line {number}: there is no line break within {LONGEST_LINE:,} characters; is it a table?"
+            )
+        yield line
 
 
 def lines(path: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the records of a CSV file, header included, each with the number of its last line; stops at what is broken."""
     try:
         delimiter, _ = header(path)
-        with opened(path) as file:
-            rows = csv.reader(file, delimiter=delimiter)
+        with opened(path) as file, shown(f"looking for what is wrong in {path}"):
+            rows = csv.reader(_bounded(file, path), delimiter=delimiter)
             for row in rows:
                 yield rows.line_num, row
     except csv.Error as error:

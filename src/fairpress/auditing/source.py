@@ -24,6 +24,7 @@ from fairpress.auditing.opening import (
 )
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.json_file import parse_json
+from fairpress.core.slow import shown
 from fairpress.datasets.groups import bin_names
 
 ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.weight_squares"
@@ -41,6 +42,7 @@ _DECIDE = re.compile(
 _NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$")
 _INTEGERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"))
 _LONG_INTEGERS = frozenset(("UBIGINT", "HUGEINT", "UHUGEINT"))
+_PLACE = re.compile(r"\bc(\d{1,6})\b")
 _NO_CLASS = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT|NESTED)|.*\]$")
 
 
@@ -131,8 +133,9 @@ class Source:
         import duckdb
 
         self._connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
-        # Progress goes to standard output, where --json has the audit.
-        self._connection.execute("SET enable_progress_bar = false")
+        # Progress is measured and not printed: DuckDB prints on standard output, where --json has the audit.
+        self._connection.execute("SET enable_progress_bar = true")
+        self._connection.execute("SET enable_progress_bar_print = false")
         tables = list(table) if isinstance(table, (list, tuple)) else [table]
         if not tables:
             raise UserError("the list of tables is empty; name at least one.")
@@ -153,6 +156,7 @@ class Source:
 
     def _unite(self, parts: Sequence[tuple[Sequence[str], str]]) -> None:
         """Put tables below each other by the names of their columns; of two with one name the first goes with the first."""
+        self.relation = ""
         kinds = [self._kinds(i, relation, len(names)) for i, (names, relation) in enumerate(parts)]
         keys = [_numbered(names) for names, _ in parts]
         union = list(dict.fromkeys(key for part in keys for key in part))
@@ -462,6 +466,18 @@ class Source:
             f"CASE WHEN {unknown} THEN NULL ELSE [{names}][list_position([{among}], greatest({among}))] END"
         )
 
+    def _narrowed(self, query: str) -> str:
+        """Return a query that names the columns it needs of a file: to bind thousands takes seconds."""
+        if not self.relation.startswith("(SELECT * FROM read_") or "SELECT * FROM (SELECT *" in query:
+            return query
+        # Texts of the query may look like columns too.
+        places = {int(p) for p in _PLACE.findall(query.replace(self.relation, ""))} & set(
+            range(len(self._origin))
+        )
+        needed = ", ".join(f"c{place}" for place in sorted(places or {0}))
+        narrow = self.relation.replace("SELECT *", f"SELECT {needed}", 1)
+        return query.replace(self.relation, narrow)
+
     def read(self, query: str) -> Any:
         """Return the answer as an Arrow table."""
         import duckdb
@@ -471,7 +487,8 @@ class Source:
                 self._connection.register(f"f{i}", frame.arrow())
             self._stale = False
         try:
-            return self._connection.sql(query).to_arrow_table()
+            with shown(f"reading {self.name}", self._connection.query_progress):
+                return self._connection.sql(self._narrowed(query)).to_arrow_table()
         except duckdb.Error as error:
             if any(word in str(error) for word in ("CSV", "sniffing")):
                 for path in self.paths:

@@ -121,7 +121,7 @@ def _compress_file(
     force: bool,
 ) -> int:
     from fairpress import api
-    from fairpress.core.files import write_together
+    from fairpress.core.files import require_regular, write_together
     from fairpress.core.output import check_apart, check_files
 
     if data is None:
@@ -129,6 +129,7 @@ def _compress_file(
     beside = [out.with_suffix(".model.yaml"), out.with_suffix(".report.json")]
     if out.suffix != ".onnx":
         raise UserError(f"{out}: of an ONNX file an ONNX file is made; write --out small.onnx.")
+    require_regular(base)
     if not base.is_file():
         raise UserError(f"there is no file {base}.")
     read = [base, *_read_with(base, model_config), *files_of_data(data)]

@@ -195,3 +195,25 @@ def write_text(path: PathLike, text: str) -> None:
     A part of a name that is not UTF-8 is written as a question mark.
     """
     write_bytes(path, text.encode("utf-8", "replace"))
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Raise UserError for what is there and is no regular file. It is not opened: a pipe may wait, a device never end."""
+    try:
+        kind = unfit_kind(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        raise UserError(f"cannot read {path} ({getattr(error, 'strerror', None) or error}).") from None
+    if kind == "a folder":
+        raise UserError(f"{path} is a folder, not a file; name a file in it.")
+    if kind is not None:
+        raise UserError(f"{path} is {kind}, not a file; write what it holds into a file, and name that.")
+
+
+def unfit_kind(mode: int) -> str | None:
+    """Return what a place is by its mode (`os.stat`), None where it is a regular file."""
+    if stat.S_ISREG(mode):
+        return None
+    kinds = (("a folder", stat.S_ISDIR), ("a pipe", stat.S_ISFIFO), ("a socket", stat.S_ISSOCK))
+    return next((name for name, matches in kinds if matches(mode)), "a device")

@@ -12,10 +12,14 @@ from typing import Any
 import numpy as np
 
 from fairpress.core.errors import UserError
+from fairpress.core.files import require_regular
+from fairpress.core.slow import shown
 from fairpress.core.values import class_key, spelling
 
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
 LONGEST = 1000
+MOST_COLUMNS = 20_000
+_HELD, _SWOLLEN = 2**30, 500  # bytes in memory, and how many times the bytes of the file
 TEXT_FILES = {".csv": ",", ".tsv": "\t"}
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 OTHER_FILES = {
@@ -142,12 +146,14 @@ def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -
             )
         if path.is_file() and path.stat().st_size == 0:
             raise UserError(f"{path} is empty; a table with a header line is needed.")
-        usual = missing.usual()
-        table = (
-            parquet.read_table(path, partitioning=None)
-            if kind == ".parquet"
-            else _csv(path, _separator(path, separator), usual)
-        )
+        require_regular(path)
+        with shown(f"reading {path}"):
+            if kind == ".parquet":
+                _refuse_swollen(path)
+                # Threads and buffers of their own for each of thousands of columns take gigabytes.
+                table = parquet.read_table(path, partitioning=None, use_threads=False, pre_buffer=False)
+            else:
+                table = _csv(path, _separator(path, separator), missing.usual())
     except FileNotFoundError:
         raise UserError(f"there is no file {path}.") from None
     except UnicodeDecodeError:
@@ -169,6 +175,27 @@ def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -
     return table
 
 
+def _refuse_swollen(path: Path) -> None:
+    """Refuse a Parquet file whose rows would take memory out of all proportion to the file: they are held all at once."""
+    from pyarrow import parquet
+
+    found = parquet.read_metadata(path)
+    _refuse_wide(path, found.num_columns)
+    size, held = path.stat().st_size, 8 * found.num_rows * max(found.num_columns, 1)
+    if held > _HELD and held > _SWOLLEN * size:
+        raise UserError(
+            f"{path} holds {found.num_rows:,} rows in {size:,} bytes, which would take about {held / 2**30:.0f} GiB of "
+            "memory; are they all equal? Keep the rows and columns that are needed."
+        )
+
+
+def _refuse_wide(path: Path, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise UserError(
+            f"{path} has {columns:,} columns, and up to {MOST_COLUMNS:,} are read; leave out those that are not needed."
+        )
+
+
 def _csv(path: Path, separator: str, missing: Sequence[str]) -> Any:
     import pyarrow as pa
     from pyarrow import csv
@@ -182,6 +209,7 @@ def _csv(path: Path, separator: str, missing: Sequence[str]) -> Any:
     if start == b"PK\x03\x04":
         raise UserError(f"{path} is an archive or an Excel workbook and not CSV; save the sheet as CSV.")
     names = _header(path, separator)
+    _refuse_wide(path, len(names))
     other = next((s for s in ";\t|," if s != separator and len(names) == 1 and s in names[0]), None)
     if other:
         raise UserError(
@@ -284,7 +312,9 @@ def column(table: Any, name: str, where: str, missing: Missing = Missing()) -> C
     """
     import pyarrow as pa
 
-    at = [i for i, other in enumerate(table.column_names) if other == name]
+    at = table.schema.get_all_field_indices(
+        name
+    )  # of thousands of columns a walk over the names takes too long
     if any(not table.column(i).equals(table.column(at[0])) for i in at[1:]):
         raise UserError(f"{where} has {len(at)} columns named {name!r} that differ; rename them.")
     try:

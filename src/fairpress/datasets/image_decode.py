@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import io
+import threading
+from contextlib import nullcontext
+from functools import cache
+from typing import Any
 
 import numpy as np
 
 # Part of every cache key: a change of what `decode` does must change it.
 PREPARATION = "centre square, resized bilinearly with antialiasing"
 VERSION = 1
+# What is read; Pillow knows others, and of them PostScript would start another program.
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+MOST_PIXELS = 50_000_000
+"""Reading one may take twenty bytes for each."""
+_LARGE = 1 << 22
+_one_at_a_time = threading.Lock()
 
 
 class Unreadable(Exception):
@@ -26,31 +36,58 @@ def decode(data: bytes, size: int) -> np.ndarray:
     """Return the image's centre square at `size` × `size` pixels, uint8 [3, size, size].
 
     Turned upright as its EXIF data say, transparent parts on white, the first picture of several. Raises
-    Unreadable where the bytes are no image, a truncated one, or one of more than 8 bits a colour.
+    Unreadable where the bytes are no image, a truncated one, one of more than 8 bits a colour, or of more than 50
+    million pixels: of a JPEG those that are left when it is coarsened, but for one that builds up progressively.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
             # A JPEG can be decoded at ½, ¼ or ⅛ of its side for a part of the time. Twice the wanted side is kept,
             # so that the last resizing averages what decoding coarsened.
-            image.draft(None, (2 * size, 2 * size))
-            if image.mode[0] in "IF":
-                raise Unreadable("more than 8 bits a colour")
-            upright = ImageOps.exif_transpose(image)
-            if upright.has_transparency_data:
-                layered = upright.convert("RGBA")
-                upright = Image.new("RGBA", layered.size, "white")
-                upright.alpha_composite(layered)
-            picture = upright.convert("RGB")
+            if "progressive" not in image.info or image.width * image.height <= MOST_PIXELS:
+                image.draft(None, (2 * size, 2 * size))
+            pixels = image.width * image.height
+            if pixels > MOST_PIXELS:
+                raise Unreadable(
+                    f"{image.width:,} × {image.height:,} pixels, of which {MOST_PIXELS:,} are read"
+                )
+            with _one_at_a_time if pixels > _LARGE else nullcontext():
+                return _square(image, size)
     except UnidentifiedImageError:
         raise Unreadable("no image of a known format" if data else "empty") from None
     except (Unreadable, MemoryError):
         raise
+    except Image.DecompressionBombError:
+        raise Unreadable(f"more pixels than the {MOST_PIXELS:,} that are read") from None
     except Exception as error:  # decoders of damaged files raise whatever they stumble over
         said = " ".join(str(error).split()) or type(error).__name__
         raise Unreadable("truncated" if "truncated" in said.lower() else said[:100]) from None
+
+
+def _square(image: Any, size: int) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    if image.mode[0] in "IF":
+        raise Unreadable("more than 8 bits a colour")
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.has_transparency_data:
+        layered = image if image.mode == "RGBA" else image.convert("RGBA")
+        upright = Image.new("RGBA", layered.size, "white")
+        upright.alpha_composite(layered)
+        image = upright
+    picture = image if image.mode == "RGB" else image.convert("RGB")
     side = min(picture.size)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     square = picture.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return those of `FORMATS` that this Pillow reads."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fairpress.core.files import unfit_kind
 from fairpress.datasets.sources import Say, cache_folder
 
 Item = TypeVar("Item")
@@ -22,6 +23,8 @@ Seen = tuple[int, int, int]
 # within the same stamp, so that it is read again next time.
 SETTLED = 2_500_000_000
 CHUNK = 64
+MOST_BYTES = 1 << 28
+"""A larger file is not read: all of its bytes are in memory while it is decoded."""
 
 
 def digests(folder: Path, names: Sequence[str], say: Say) -> tuple[list[str | None], dict[str, str]]:
@@ -45,7 +48,12 @@ def digests(folder: Path, names: Sequence[str], say: Say) -> tuple[list[str | No
     for i, name in enumerate(names):
         try:
             stat = os.stat(os.path.join(prefix, name))
-            seen.append((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+            unfit = unfit_kind(stat.st_mode)
+            if unfit is None and stat.st_size > MOST_BYTES:
+                unfit = f"larger than {MOST_BYTES >> 20} MiB"
+            seen.append(None if unfit else (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+            if unfit:
+                reasons[name] = unfit
         except (OSError, ValueError) as error:
             reasons[name] = _why(error)
             seen.append(None)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import shutil
+import struct
 import zipfile
-from pathlib import Path
+import zlib
+from pathlib import Path, PurePosixPath
 
 from fairpress.core.errors import UserError
+from fairpress.core.files import require_regular
 from fairpress.datasets.sources import Say, cache_folder
+
+_UNPACKED, _RATIO, _MEMBERS = 2**30, 20, 2_000_000
+"""An archive of images does not unpack to more bytes and to more than so many times its size, nor into more files."""
 
 
 def place_of(what: str, name: str, folder: str | None, how: str) -> Path:
@@ -40,6 +47,7 @@ def unpacked(archive: Path, say: Say) -> Path:
     """
     from filelock import FileLock
 
+    require_regular(archive)
     stat = archive.stat()
     facts = f"{archive.resolve()}/{stat.st_size}/{stat.st_mtime_ns}"
     place = cache_folder() / "images" / "unpacked" / hashlib.sha256(facts.encode()).hexdigest()[:32]
@@ -52,11 +60,44 @@ def unpacked(archive: Path, say: Say) -> Path:
                 say(f"unpacking {archive}, once")
                 scratch = place.with_name(f"{place.name}.part")
                 shutil.rmtree(scratch, ignore_errors=True)
-                with zipfile.ZipFile(archive) as content:
-                    content.extractall(scratch)
-                scratch.rename(place)
-    except zipfile.BadZipFile as error:
+                try:
+                    with zipfile.ZipFile(archive) as content:
+                        _refuse_hostile(archive, content, place.parent)
+                        content.extractall(scratch)
+                    scratch.rename(place)
+                finally:
+                    shutil.rmtree(scratch, ignore_errors=True)
+    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, ValueError, struct.error) as error:
         raise UserError(f"{archive} is no whole zip file ({error}); get it again.") from None
+    except (
+        RuntimeError,
+        NotImplementedError,
+    ) as error:  # a password, or a way of packing that Python does not have
+        raise UserError(
+            f"cannot unpack {archive} ({error}); unpack it by hand, into a folder beside it."
+        ) from None
     except OSError as error:
         raise UserError(f"cannot unpack {archive}: {error.strerror or error}.") from None
     return place
+
+
+def _refuse_hostile(archive: Path, content: zipfile.ZipFile, folder: Path) -> None:
+    """Raise UserError for an archive whose files would lie outside its folder, or that swells as images do not."""
+    members = content.infolist()
+    for member in members:
+        name = PurePosixPath(member.filename.replace("\\", "/"))
+        if name.is_absolute() or ".." in name.parts or ":" in "".join(name.parts[:1]):
+            raise UserError(
+                f"{archive} holds a file {member.filename!r}, which would lie outside of its folder; get it again."
+            )
+    size, total = archive.stat().st_size, sum(member.file_size for member in members)
+    if len(members) > _MEMBERS or (total > _UNPACKED and total > _RATIO * size):
+        raise UserError(
+            f"{archive} has {size:,} bytes and unpacks to {total:,} in {len(members):,} files, as no archive of "
+            "images does; get it again."
+        )
+    if total > (free := shutil.disk_usage(folder).free):
+        raise UserError(
+            f"{archive} unpacks to {total / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB left; free some space, or set "
+            "FAIRPRESS_CACHE to another folder."
+        )

@@ -158,8 +158,7 @@ def _coded(table: Any, keep: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    for i, name in enumerate(table.column_names):
-        kind = table.schema.types[i]
+    for i, (name, kind) in enumerate(zip(table.column_names, table.schema.types, strict=True)):
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
             continue
         values = table.column(i).take(pa.array(keep)).combine_chunks()

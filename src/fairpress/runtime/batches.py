@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -37,7 +38,7 @@ def bytes_per_row(data: bytes) -> int | None:
     stored = {t.name for t in graph.initializer}
     for tensor in graph.initializer:
         # Shapes follow from shapes and from small constants; weights would only be copied.
-        if np.prod(tensor.dims, dtype=np.int64) > 1024:
+        if math.prod(tensor.dims) > 1024:
             tensor.ClearField("raw_data")
     for value in graph.input:
         if value.name not in stored and value.type.tensor_type.shape.dim:
@@ -62,7 +63,7 @@ def bytes_per_row(data: bytes) -> int | None:
         if kind.elem_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
             return None
         item = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
-        total += item * int(np.prod([d.dim_value for d in kind.shape.dim], dtype=np.int64))
+        total += item * math.prod(d.dim_value for d in kind.shape.dim)
     return total
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from fairpress.core.config import parse, read_yaml
 from fairpress.core.errors import UserError
+from fairpress.core.files import require_regular
 from fairpress.datasets.base import Dataset, Task
 from fairpress.runtime.decide import decide, decides_by_threshold
 from fairpress.runtime.foreign_classes import (
@@ -162,6 +163,7 @@ def open_foreign(
         that the file's own labels contradict.
     """
     place = Path(path)
+    require_regular(place)
     if not place.is_file():
         raise UserError(f"there is no file {place}.")
     said, where = _said(place, config)
@@ -239,7 +241,9 @@ def _feeds(
 def _run(
     file: ForeignFile, config: ForeignConfig, dataset: Dataset, rows: np.ndarray, size: int | None = None
 ) -> Found:
-    size = size or (BATCH if dataset.features else IMAGE_BATCH)
+    if size is None:
+        size = BATCH if dataset.features else IMAGE_BATCH
+        size = min(size, file.most_rows or size)
     return file.run(_feeds(file, config, dataset, rows, size), len(rows), dataset.name)
 
 

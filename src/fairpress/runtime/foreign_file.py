@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairpress.core.errors import UserError
-from fairpress.runtime.batches import require_batch
+from fairpress.core.slow import shown
+from fairpress.runtime.batches import bytes_per_row, require_batch
+from fairpress.runtime.bounded import SECONDS, TooLarge, TooLong, allowed, call, memory
+from fairpress.runtime.onnx_file import read_model, weights_beside
 
 if TYPE_CHECKING:
     import onnx
@@ -22,6 +26,8 @@ WHOLE = tuple(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 1
 LABELS = (*WHOLE, "tensor(bool)", "tensor(string)")
 # Their ranges are those of a call, so that the scores of a row depend a little on its neighbours.
 PER_CALL = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"})
+_CALL_BYTES = 2**29
+_PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
@@ -54,13 +60,24 @@ class Found:
 
 @dataclass(frozen=True)
 class ForeignFile:
-    """An ONNX file, loaded by ONNX Runtime."""
+    """An ONNX file, loaded by ONNX Runtime.
+
+    `weights`: bytes of the file and of those beside it. `pace`: seconds for a row, measured at the first call.
+    """
 
     path: Path
     session: Any
     graph: onnx.GraphProto
     inputs: tuple[FileInput, ...]
     outputs: Mapping[str, str]
+    weights: int = 0
+    pace: list[float] = field(default_factory=list)
+
+    @cached_property
+    def most_rows(self) -> int | None:
+        """Return the rows whose values in a call surely fit into memory; None where their shapes are not known."""
+        size = bytes_per_row(self.path.read_bytes())
+        return None if size is None else max(1, _CALL_BYTES // max(size, 1))
 
     @cached_property
     def batch(self) -> int | None:
@@ -107,27 +124,10 @@ class ForeignFile:
             name, why = next(iter(unfit.items()))
             raise UserError(f"{self.path}: the output {name!r} cannot be read: {why}.")
         parts: dict[str, list[Any]] = {n: [] for n in names}
-        for feed in feeds:
-            count = len(next(iter(feed.values())))
-            short = (self.batch or count) - count
-            if short:
-                feed = {k: np.concatenate([v, np.repeat(v[-1:], short, axis=0)]) for k, v in feed.items()}
-            try:
-                found = self.session.run(names, feed)
-            except Exception as error:
-                first = (str(error).splitlines() or [type(error).__name__])[0]
-                raise UserError(
-                    f"{self.path} cannot be run on {data!r}: ONNX Runtime says {first[:200]!r}; compare its inputs, "
-                    f"{'; '.join(map(str, self.inputs))}, with the data."
-                ) from None
-            for name, value in zip(names, found, strict=True):
-                if name in unfit:
-                    continue
-                line = _per_row(value, count + short)
-                if isinstance(line, str):
-                    unfit[name] = line
-                else:
-                    parts[name].append(line[:count])
+        done = 0
+        with shown(f"running {self.path}", lambda: 100 * done / max(rows, 1)):
+            for feed in feeds:
+                done += self._add(feed, names, parts, unfit, data)
         values: dict[str, Any] = {}
         for name, pieces in parts.items():
             if name in unfit or not pieces:
@@ -139,18 +139,72 @@ class ForeignFile:
             assert len(values[name]) == rows
         return Found(values, unfit)
 
+    def _add(
+        self,
+        feed: dict[str, np.ndarray],
+        names: list[str],
+        parts: dict[str, list[Any]],
+        unfit: dict[str, str],
+        data: str,
+    ) -> int:
+        """Run one feed, add what the outputs say of its rows, and return how many they are."""
+        count = len(next(iter(feed.values())))
+        short = (self.batch or count) - count
+        if short:
+            feed = {k: np.concatenate([v, np.repeat(v[-1:], short, axis=0)]) for k, v in feed.items()}
+        for name, value in zip(names, self._call(names, feed, data), strict=True):
+            if name in unfit:
+                continue
+            line = _per_row(value, count + short)
+            if isinstance(line, str):
+                unfit[name] = line
+            else:
+                parts[name].append(line[:count])
+        return count
+
+    def _call(self, names: list[str], feed: dict[str, np.ndarray], data: str) -> list[Any]:
+        """Return what the outputs hold; at first a single row is tried, as it may never come back."""
+        rows, patience, where = len(next(iter(feed.values()))), allowed(SECONDS, _PATIENCE), str(self.path)
+        if not self.pace:
+            few = self.batch or 1
+            started = time.monotonic()
+            try:
+                with memory(where, self.weights):
+                    call(
+                        self.session, names, {k: v[:few] for k, v in feed.items()}, where, patience + few - 1
+                    )
+            except (TooLong, TooLarge):
+                raise
+            except Exception:  # the call that matters says what is wrong
+                started = time.monotonic() - 1.0
+            self.pace.append((time.monotonic() - started) / few)
+        try:
+            with memory(where, self.weights):
+                return call(self.session, names, feed, where, patience + 100 * rows * self.pace[0])
+        except UserError:
+            raise
+        except Exception as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"{self.path} cannot be run on {data!r}: ONNX Runtime says {first[:200]!r}; compare its inputs, "
+                f"{'; '.join(map(str, self.inputs))}, with the data."
+            ) from None
+
 
 def open_file(path: Path, threads: int) -> ForeignFile:
     """Load an ONNX file by its path: weights may lie in files beside it. Raises UserError when that is not possible."""
-    import onnx
     import onnxruntime as ort
 
+    model = read_model(path)
+    weights = path.stat().st_size + sum(file.stat().st_size for file in weights_beside(model, path))
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        graph = onnx.load(path, load_external_data=False).graph
+        with memory(str(path), weights), shown(f"loading {path}"):
+            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except UserError:
+        raise
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "External data" in first:
@@ -161,7 +215,7 @@ def open_file(path: Path, threads: int) -> ForeignFile:
         raise UserError(
             f"{path} is no ONNX model that ONNX Runtime can load ({first}); export it again."
         ) from None
-    declared = {v.name: v for v in graph.input}
+    declared = {v.name: v for v in model.graph.input}
     inputs = []
     for spec in session.get_inputs():
         # ONNX Runtime writes [] both for a single number and for an unknown rank.
@@ -173,7 +227,8 @@ def open_file(path: Path, threads: int) -> ForeignFile:
         raise UserError(
             f"{path} has no inputs, so that it says the same of every row; export a model that reads the data."
         )
-    file = ForeignFile(path, session, graph, tuple(inputs), {o.name: o.type for o in session.get_outputs()})
+    outputs = {o.name: o.type for o in session.get_outputs()}
+    file = ForeignFile(path, session, model.graph, tuple(inputs), outputs, weights)
     for spec in file.inputs:
         if spec.shape == ():
             raise UserError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairpress.core.errors import UserError
+from fairpress.core.files import require_regular
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.again import load_again
 from fairpress.datasets.base import Dataset
@@ -36,6 +37,7 @@ def named(models: Sequence[Model]) -> dict[str, Model]:
 
 def read_onnx(path: Path) -> bytes:
     """Return the bytes of a file, with the weights that lie beside it. Raises UserError when it cannot be read."""
+    require_regular(path)
     try:
         data = path.read_bytes()
         return data if b"location" not in data else _with_weights(path, data)
@@ -52,10 +54,10 @@ def _with_weights(path: Path, data: bytes) -> bytes:
     import onnx
     from google.protobuf.message import EncodeError
 
-    from fairpress.runtime.onnx_file import parsed
+    from fairpress.runtime.onnx_file import parsed, weights_beside
 
     model = parsed(data, str(path))
-    if not any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
+    if not weights_beside(model, path):
         return data
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
