@@ -37,7 +37,7 @@ def dashboard(root, **environment):
 
 
 @posix
-@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_at_once_and_without_a_word_and_nothing_is_written(sign, code, tmp_path):
     root, home, temporary = (tmp_path / name for name in ("runs", "home", "tmp"))
     make_study(root / "s")

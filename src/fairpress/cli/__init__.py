@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import sys
 from collections.abc import Sequence
 
@@ -45,9 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     by it, the code is 141.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be UTF-8
-            stream.reconfigure(errors="backslashreplace")
     with Signals():
         code = _run(given)
         try:

@@ -55,6 +55,6 @@ def dashboard(
     try:
         threading.Thread(target=warm, daemon=True).start()
         server(create_app(folder)).run(sockets=[listener])
-    except KeyboardInterrupt:  # nothing was under way that goes on another time
-        return INTERRUPTED
+    except KeyboardInterrupt as error:  # nothing was under way that goes on another time: no sentence about it
+        return int(getattr(error, "exit_code", INTERRUPTED))
     return 0
