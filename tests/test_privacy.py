@@ -91,6 +91,18 @@ def test_the_trap_sees_a_look_up(tmp_path):
     found = isolated(tmp_path, sys.executable, "-c", code)
     assert found["out"].strip() == "unknown"
     assert "example.org" in found["asked"]
+    assert found["packets"] == []
+
+
+@isolated_only
+@pytest.mark.parametrize("address", ["198.51.100.7", "2001:db8::7"])
+def test_the_trap_sees_a_packet_to_an_address(tmp_path, address):
+    code = (
+        f"import socket\ntry: socket.create_connection(({address!r}, 80), 5)\nexcept OSError: print('nobody')"
+    )
+    found = isolated(tmp_path, sys.executable, "-c", code)
+    assert found["out"].strip() == "nobody"
+    assert address in found["packets"]
 
 
 @isolated_only

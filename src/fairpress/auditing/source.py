@@ -105,6 +105,10 @@ def parse_decision(told: str, model: str) -> Decision:
     )
 
 
+# DuckDB would fetch and load extensions by itself, as for a table that is named by an address.
+WITHOUT_EXTENSIONS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+
+
 class Source:
     """A table that can be counted.
 
@@ -130,7 +134,7 @@ class Source:
     def __init__(self, table: Any) -> None:
         import duckdb
 
-        self._connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
+        self._connection = duckdb.connect(":memory:", config=WITHOUT_EXTENSIONS)
         # Progress goes to standard output, where --json has the audit.
         self._connection.execute("SET enable_progress_bar = false")
         tables = list(table) if isinstance(table, (list, tuple)) else [table]
