@@ -201,7 +201,7 @@ CHECKS: tuple[tuple[Check, ...], ...] = (
             holds=verdict,
         ),
         Check(
-            ("predict", *(f"{m}={m}.onnx" for m in ("base", "q", "dyn", "w")), "--data", "people.yaml", "--out", "p.parquet"),
+            (*("predict", "base=base.onnx", "q=q.onnx", "dyn=dyn.onnx", "w=w.onnx"), "--data", "people.yaml", "--out", "p.parquet"),
             writes=("p.parquet",),
             holds=alike,
         ),

@@ -1,8 +1,8 @@
 """Run a command where nothing can be reached, and report what it tried to look up: the script of `test_privacy.py`.
 
 Started within new user, network and mount namespaces. The only network is the loopback device, the only name server is this
-script, which knows no name and counts who asks. Every other address is routed to the loopback device too, where nobody answers
-and each packet is seen.
+script, which knows no name and counts who asks. Every other address is routed to the loopback device too, where nobody
+answers and each packet is seen.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_commands_look_nothing_up_and_write_where_they_were_asked_to(tmp_path, d
     for command in commands:
         found = fairpress(tmp_path, *command)
         assert found["code"] == 0, (command, found["err"])
-        assert found["asked"] == [], command
+        assert found["asked"] == found["packets"] == [], command
         assert left(tmp_path) == [], command
     assert {p.name for p in (tmp_path / "work").iterdir()} == {"fairpress-demo", "base", "int8", "p.parquet"}
 
@@ -148,5 +149,70 @@ time.sleep(20)
 """
     found = isolated(tmp_path, sys.executable, "-c", code)
     assert found["code"] == 0, found["err"]
-    assert found["asked"] == []
+    assert found["asked"] == found["packets"] == []
     assert left(tmp_path) == []
+
+
+DASHBOARD = """
+import re, signal, subprocess, sys, time, urllib.request
+command = [sys.executable, "-uc", "from fairpress.cli import main; main()", "dashboard", ".", "--port", "0"]
+server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+address = server.stdout.readline().split()[0]
+pages, seen = [""], set()
+while pages and len(seen) < 12:
+    page = pages.pop(0)
+    seen.add(page)
+    with urllib.request.urlopen(address + page, timeout=60) as answer:
+        text = answer.read().decode("utf-8", "replace")
+        kind = answer.headers["Content-Type"]
+    links = re.findall('href="/([^"#]+)"', text) if kind.startswith("text/html") else []
+    pages += [link for link in dict.fromkeys(links) if link not in seen and link not in pages]
+time.sleep(10)
+server.send_signal(signal.SIGINT)
+server.wait(30)
+print(len(seen))
+"""
+
+
+@isolated_only
+@pytest.mark.slow
+def test_workers_servers_and_other_runtimes_look_nothing_up(tmp_path, data_folder):
+    study = ["compas", "seeds=1", "folds=2", "recipes=[int8]", "size_accuracy_bias=null", "claims={}"]
+    commands = [
+        ["study", "run", *study, "--workers", "2", "--out", "small"],
+        ["report", "small"],
+        ["study", "export", "small", "--only", "seed=0,fold=0", "--out", "models"],
+        ["predict", "ort=models/fp32", "ov=models/fp32@openvino", "--out", "p.parquet"],
+        ["mitigate", "models/fp32", "--by", "race", "--out", "repaired"],
+    ]
+    search = [
+        "search",
+        "models/fp32",
+        "--by",
+        "sex",
+        "--max-group-loss",
+        "0.5",
+        "--budget",
+        "20s",
+        "--no-train",
+    ]
+    commands.append([*search, "--recipe", "int8", "--out", "best"])
+    written = {"small", "models", "p.parquet", "repaired", "best"}
+    if util.find_spec("mlflow"):
+        commands.append(["study", "mlflow", "small", "--uri", (tmp_path / "work" / "mlruns").as_uri()])
+        written.add("mlruns")
+    if util.find_spec("ray"):
+        commands.append(["study", "run", *study, "--engine", "ray", "--address", "local", "--out", "ray"])
+        written.add("ray")
+    for command in commands:
+        found = fairpress(tmp_path, *command)
+        assert found["code"] == 0, (command, found["out"], found["err"])
+        assert found["asked"] == found["packets"] == [], command
+        assert left(tmp_path) == [], command
+    found = isolated(tmp_path, sys.executable, "-c", DASHBOARD)
+    assert found["code"] == 0, found["err"]
+    assert int(found["out"]) > 3
+    assert found["asked"] == found["packets"] == []
+    assert left(tmp_path) == []
+    # What belongs to a study or a search lies beside it, and begins with a dot.
+    assert {p.name for p in (tmp_path / "work").iterdir() if not p.name.startswith(".")} == written
