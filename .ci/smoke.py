@@ -174,6 +174,7 @@ AUDIT = (
     "--by",
     "sex,sex*age_group",
 )
+FILES = ("base=base.onnx", "q=q.onnx", "dyn=dyn.onnx", "w=w.onnx")
 # Those of one list need those of the lists before; within a list the order is free.
 CHECKS: tuple[tuple[Check, ...], ...] = (
     (
@@ -201,7 +202,7 @@ CHECKS: tuple[tuple[Check, ...], ...] = (
             holds=verdict,
         ),
         Check(
-            (*("predict", "base=base.onnx", "q=q.onnx", "dyn=dyn.onnx", "w=w.onnx"), "--data", "people.yaml", "--out", "p.parquet"),
+            ("predict", *FILES, "--data", "people.yaml", "--out", "p.parquet"),
             writes=("p.parquet",),
             holds=alike,
         ),
