@@ -76,7 +76,7 @@ def main() -> None:
     packets: list[str] = []
     serve(asked)
     watch(packets)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     time.sleep(0.2)  # the last packets are read
     found = {
         "code": done.returncode,

@@ -55,7 +55,7 @@ def isolated(folder: Path, *command: str, environment: dict[str, str] | None = N
         cwd=folder / "work",
         env={**kept, "HOME": str(home), "TMPDIR": str(temporary), **(environment or {})},
         check=True,
-        timeout=400,
+        timeout=700,
     )
     return dict(json.loads(result.read_text()))
 
@@ -177,7 +177,15 @@ print(len(seen))
 @isolated_only
 @pytest.mark.slow
 def test_workers_servers_and_other_runtimes_look_nothing_up(tmp_path, data_folder):
-    study = ["compas", "seeds=1", "folds=2", "recipes=[int8]", "size_accuracy_bias=null", "claims={}"]
+    study = [
+        "compas",
+        "seeds=1",
+        "folds=2",
+        "recipes=[int8]",
+        "training.max_epochs=2",
+        "size_accuracy_bias=null",
+        "claims={}",
+    ]
     commands = [
         ["study", "run", *study, "--workers", "2", "--out", "small"],
         ["report", "small"],
