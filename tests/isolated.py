@@ -1,17 +1,22 @@
 """Run a command where nothing can be reached, and report what it tried to look up: the script of `test_privacy.py`.
 
 Started within new user, network and mount namespaces. The only network is the loopback device, the only name server is this
-script, which knows no name and counts who asks.
+script, which knows no name and counts who asks. Every other address is routed to the loopback device too, where nobody
+answers and each packet is seen.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+
+EVERY_PROTOCOL, IPV4, IPV6 = 0x0003, 0x0800, 0x86DD
 
 
 def serve(asked: list[str]) -> None:
@@ -26,6 +31,31 @@ def serve(asked: list[str]) -> None:
             trap.sendto(query[:2] + b"\x81\x83" + query[4:6] + bytes(6) + query[12:], address)
 
     threading.Thread(target=answer, daemon=True).start()
+
+
+def watch(packets: list[str]) -> None:
+    """Note the addresses outside this machine that packets are sent to."""
+    for family, everywhere in (("-4", "0.0.0.0/0"), ("-6", "::/0")):
+        subprocess.run(["ip", family, "route", "add", "local", everywhere, "dev", "lo"], check=family == "-4")
+    wire = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(EVERY_PROTOCOL))
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+    wire.bind(("lo", 0))
+
+    def look() -> None:
+        while True:
+            head, where = wire.recvfrom(64)
+            if where[2] != socket.PACKET_OUTGOING:
+                continue
+            if where[1] == IPV4:
+                ends = [ipaddress.ip_address(head[at : at + 4]) for at in (12, 16)]
+            elif where[1] == IPV6:
+                ends = [ipaddress.ip_address(head[at : at + 16]) for at in (8, 24)]
+            else:
+                continue
+            # An answer to such a packet comes from its address.
+            packets.extend(str(end) for end in ends if not end.is_loopback)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def name(query: bytes) -> str:
@@ -43,11 +73,19 @@ def main() -> None:
     servers.write_text("nameserver 127.0.0.1\n")
     subprocess.run(["mount", "--bind", str(servers), "/etc/resolv.conf"], check=True)
     asked: list[str] = []
+    packets: list[str] = []
     serve(asked)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    Path(out).write_text(
-        json.dumps({"code": done.returncode, "out": done.stdout, "err": done.stderr, "asked": asked})
-    )
+    watch(packets)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    time.sleep(0.2)  # the last packets are read
+    found = {
+        "code": done.returncode,
+        "out": done.stdout,
+        "err": done.stderr,
+        "asked": asked,
+        "packets": packets,
+    }
+    Path(out).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

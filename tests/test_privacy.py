@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def isolated(folder: Path, *command: str, environment: dict[str, str] | None = N
         cwd=folder / "work",
         env={**kept, "HOME": str(home), "TMPDIR": str(temporary), **(environment or {})},
         check=True,
-        timeout=400,
+        timeout=700,
     )
     return dict(json.loads(result.read_text()))
 
@@ -91,6 +92,18 @@ def test_the_trap_sees_a_look_up(tmp_path):
     found = isolated(tmp_path, sys.executable, "-c", code)
     assert found["out"].strip() == "unknown"
     assert "example.org" in found["asked"]
+    assert found["packets"] == []
+
+
+@isolated_only
+@pytest.mark.parametrize("address", ["198.51.100.7", "2001:db8::7"])
+def test_the_trap_sees_a_packet_to_an_address(tmp_path, address):
+    code = (
+        f"import socket\ntry: socket.create_connection(({address!r}, 80), 5)\nexcept OSError: print('nobody')"
+    )
+    found = isolated(tmp_path, sys.executable, "-c", code)
+    assert found["out"].strip() == "nobody"
+    assert address in found["packets"]
 
 
 @isolated_only
@@ -117,7 +130,7 @@ def test_commands_look_nothing_up_and_write_where_they_were_asked_to(tmp_path, d
     for command in commands:
         found = fairpress(tmp_path, *command)
         assert found["code"] == 0, (command, found["err"])
-        assert found["asked"] == [], command
+        assert found["asked"] == found["packets"] == [], command
         assert left(tmp_path) == [], command
     assert {p.name for p in (tmp_path / "work").iterdir()} == {"fairpress-demo", "base", "int8", "p.parquet"}
 
@@ -136,5 +149,89 @@ time.sleep(20)
 """
     found = isolated(tmp_path, sys.executable, "-c", code)
     assert found["code"] == 0, found["err"]
-    assert found["asked"] == []
+    assert found["asked"] == found["packets"] == []
     assert left(tmp_path) == []
+
+
+DASHBOARD = """
+import re, signal, subprocess, sys, time, urllib.error, urllib.request
+def get(address):
+    for _ in range(300):  # the address is printed before anybody listens
+        try:
+            return urllib.request.urlopen(address, timeout=60)
+        except urllib.error.URLError:
+            time.sleep(0.2)
+command = [sys.executable, "-uc", "from fairpress.cli import main; main()", "dashboard", ".", "--port", "0"]
+server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+try:
+    address = server.stdout.readline().split()[0]
+    pages, seen = [""], set()
+    while pages and len(seen) < 12:
+        page = pages.pop(0)
+        seen.add(page)
+        with get(address + page) as answer:
+            text = answer.read().decode("utf-8", "replace")
+            kind = answer.headers["Content-Type"]
+        links = re.findall('href="/([^"#]+)"', text) if kind.startswith("text/html") else []
+        pages += [link for link in dict.fromkeys(links) if link not in seen and link not in pages]
+    time.sleep(10)
+    server.send_signal(signal.SIGINT)
+    server.wait(30)
+    print(len(seen))
+finally:
+    server.kill()
+"""
+
+
+@isolated_only
+@pytest.mark.slow
+def test_workers_servers_and_other_runtimes_look_nothing_up(tmp_path, data_folder):
+    study = [
+        "compas",
+        "seeds=1",
+        "folds=2",
+        "recipes=[int8]",
+        "training.max_epochs=2",
+        "size_accuracy_bias=null",
+        "claims={}",
+    ]
+    commands = [
+        ["study", "run", *study, "--workers", "2", "--out", "small"],
+        ["report", "small"],
+        ["study", "export", "small", "--only", "seed=0,fold=0", "--out", "models"],
+        ["predict", "ort=models/fp32", "ov=models/fp32@openvino", "--out", "p.parquet"],
+        ["mitigate", "models/fp32", "--by", "race", "--out", "repaired"],
+    ]
+    search = [
+        "search",
+        "models/fp32",
+        "--by",
+        "sex",
+        "--max-group-loss",
+        "0.5",
+        "--budget",
+        "20s",
+        "--no-train",
+    ]
+    commands.append([*search, "--recipe", "int8", "--out", "best"])
+    written = {"small", "models", "p.parquet", "repaired", "best"}
+    if util.find_spec("mlflow"):
+        commands.append(["study", "mlflow", "small", "--uri", (tmp_path / "work" / "mlruns").as_uri()])
+        written.add("mlruns")
+    if util.find_spec("ray"):
+        commands.append(["study", "run", *study, "--engine", "ray", "--address", "local", "--out", "ray"])
+        written.add("ray")
+    for command in commands:
+        found = fairpress(tmp_path, *command)
+        # A slow machine ends a search before anything is found.
+        late = command[0] == "search" and "budget of 30 s ended" in found["err"]
+        assert late or found["code"] == 0, (command, found["out"], found["err"])
+        assert found["asked"] == found["packets"] == [], command
+        assert left(tmp_path) == [], command
+    found = isolated(tmp_path, sys.executable, "-c", DASHBOARD)
+    assert found["code"] == 0, found["err"]
+    assert int(found["out"]) > 3
+    assert found["asked"] == found["packets"] == []
+    assert left(tmp_path) == []
+    # What belongs to a study or a search lies beside it, and begins with a dot.
+    assert {p.name for p in (tmp_path / "work").iterdir() if not p.name.startswith(".")} | {"best"} == written

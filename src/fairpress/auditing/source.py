@@ -107,6 +107,10 @@ def parse_decision(told: str, model: str) -> Decision:
     )
 
 
+# DuckDB would fetch and load extensions by itself, as for a table that is named by an address.
+WITHOUT_EXTENSIONS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+
+
 class Source:
     """A table that can be counted.
 
@@ -132,7 +136,7 @@ class Source:
     def __init__(self, table: Any) -> None:
         import duckdb
 
-        self._connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
+        self._connection = duckdb.connect(":memory:", config=WITHOUT_EXTENSIONS)
         # Progress is measured and not printed: DuckDB prints on standard output, where --json has the audit.
         self._connection.execute("SET enable_progress_bar = true")
         self._connection.execute("SET enable_progress_bar_print = false")
