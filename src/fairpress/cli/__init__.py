@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from fairpress.cli.program import (
     close_output,
     discard_output,
 )
+from fairpress.core import temporary
 from fairpress.core.errors import FairpressError, UserError
 
 
@@ -39,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     SIGTERM). A reader that goes away (``| head``) changes nothing; where the work itself ends by it, the code is 141.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    code = _run(given)
+    with _temporary_files():
+        code = _run(given)
     close_output()
     sys.exit(code)
 
@@ -65,10 +68,19 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return _refused(f"the file name {str(error.filename)[:80]}… is too long; choose a shorter one.")
-        return _unexpected(error, arguments)
+        remedy = temporary.no_space(error)
+        return _unexpected(error, arguments) if remedy is None else _refused(remedy)
     except Exception as error:  # exit code 1 would say that a gate failed
         return _unexpected(error, arguments)
     return code if isinstance(code, int) else 0
+
+
+def _temporary_files() -> contextlib.AbstractContextManager[object]:
+    """Let the command put temporary files into one folder, of which nothing is left when it ends."""
+    try:
+        return temporary.used(temporary.folder())
+    except UserError:  # there is no such place; a command that needs one says so
+        return contextlib.nullcontext()
 
 
 def _unexpected(error: Exception, arguments: list[str]) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from fairpress import __version__
+from fairpress.core import temporary
 
 DEBUG = "FAIRPRESS_DEBUG"
 ISSUES = "https://github.com/fairpress/fairpress/issues"
@@ -40,7 +40,7 @@ def report(error: BaseException, arguments: Sequence[str]) -> str:
 
 def _written(text: str) -> Path | None:
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    place = Path(tempfile.gettempdir()) / f"fairpress-error-{stamp}-{os.getpid()}.log"
+    place = temporary.outside() / f"fairpress-error-{stamp}-{os.getpid()}.log"
     try:
         place.write_text(text, encoding="utf-8")
     except OSError:

@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fairpress.datasets.sources import Say, cache_folder
+from fairpress.core.cache import cache_folder
+from fairpress.datasets.sources import Say
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

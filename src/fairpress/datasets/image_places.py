@@ -8,8 +8,9 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from fairpress.core.cache import cache_folder
 from fairpress.core.errors import UserError
-from fairpress.datasets.sources import Say, cache_folder
+from fairpress.datasets.sources import Say
 
 
 def place_of(what: str, name: str, folder: str | None, how: str) -> Path:

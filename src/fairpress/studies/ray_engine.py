@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from fairpress.core import temporary
+from fairpress.core.environment import environment
 from fairpress.core.errors import UserError
 from fairpress.store.content import Store
 from fairpress.store.remote import open_store
@@ -95,15 +97,18 @@ class RayEngine:
         self.there = ray.remote(there)  # made once: each would be sent to the cluster anew
         _knock(address)
         try:
-            ray.init(
-                address=None if address == "local" else address,
-                namespace="fairpress",
-                runtime_env={"env_vars": dict(THREADS)},
-                logging_level=logging.ERROR,
-                configure_logging=True,
-                log_to_driver=True,
-                **({"include_dashboard": False} if address == "local" else {}),
-            )
+            # Where Ray looks for the cluster of this machine, and keeps one of its own.
+            place = os.environ.get("RAY_TMPDIR", str(temporary.outside()))
+            with environment({"RAY_TMPDIR": place}):
+                ray.init(
+                    address=None if address == "local" else address,
+                    namespace="fairpress",
+                    runtime_env={"env_vars": dict(THREADS)},
+                    logging_level=logging.ERROR,
+                    configure_logging=True,
+                    log_to_driver=True,
+                    **({"include_dashboard": False} if address == "local" else {}),
+                )
         except Exception as error:  # ConnectionError, RuntimeError, ValueError: as the version of Ray has it
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise _silent(address, said[0][:200]) from None
@@ -210,7 +215,8 @@ def there(folder: str, wanted: Mapping[str, str], work: Callable[..., Any], *arg
         return 0.0, _difference(socket.gethostname(), "", here, wanted)
     if os.path.isdir(folder):
         os.chdir(folder)
-    return work(*arguments)
+    with temporary.private():
+        return work(*arguments)
 
 
 def see(address: str, key: str) -> dict[str, str]:
