@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import logging
 import os
 import random
 import shutil
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,8 @@ class Bucket(Place):
         super().__init__(root)
         from moto.server import ThreadedMotoServer
 
-        self.server = ThreadedMotoServer(port=0)
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs every request
+        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
         self.server.start()
         host, port = self.server.get_host_and_port()
         self.endpoint = f"http://{host}:{port}"
@@ -187,11 +189,10 @@ class Raylets(Place):
     def start(self) -> None:
         from ray.cluster_utils import Cluster
 
-        self.cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-        )
-        self.second = self.cluster.add_node(num_cpus=1)
-        self.cluster.wait_for_nodes()
+        head = {"num_cpus": 1, "include_dashboard": False}
+        self.cluster = patient(lambda: Cluster(initialize_head=True, head_node_args=head))
+        self.second = patient(lambda: self.cluster.add_node(num_cpus=1))
+        self.cluster.wait_for_nodes(60)
 
     def address(self) -> str:
         return str(self.cluster.address)
@@ -215,7 +216,7 @@ class Raylets(Place):
             return False
         if what.startswith("raylet"):
             self.cluster.remove_node(self.second, allow_graceful=False)
-            self.second = self.cluster.add_node(num_cpus=1)
+            self.second = patient(lambda: self.cluster.add_node(num_cpus=1))
             return True
         if what.startswith("head"):  # the driver is lost with it, and the cluster
             os.kill(self.pid(self.cluster.head_node), signal.SIGKILL)
@@ -229,6 +230,14 @@ class Raylets(Place):
 
     def close(self) -> None:
         self.cluster.shutdown()
+
+
+def patient(start: Callable[[], Any]) -> Any:
+    """Start a node of Ray, again where it does not come up within Ray's 30 seconds on a busy machine."""
+    for _ in range(4):
+        with contextlib.suppress(Exception):
+            return start()
+    return start()
 
 
 def parent_of(pid: int) -> int:
