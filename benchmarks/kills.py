@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 MARK = "FAIRPRESS_KILLS"
-CHAINS, SECONDS, BYTES = 15, 0.15, 20_000
+CHAINS, SECONDS, BYTES = 15, 0.3, 20_000
+FROM_THE_START = 0.15
 STUDY = """
 title: Killed
 dataset: compas
@@ -329,12 +330,19 @@ class Rounds:
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
             if kills < most:
+                # Most kills come while tasks run, some while the driver starts.
+                late = self.rng.random() > FROM_THE_START
+                while late and driver.poll() is None and not self.place.workers(driver, mark):
+                    time.sleep(0.05)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    driver.wait(self.rng.uniform(0.05, 0.6) * span)
+                    driver.wait(self.rng.uniform(0.0, span))
                 what = self.rng.choice(self.place.victims)
+                at_work = bool(self.place.workers(driver, mark))
                 if driver.poll() is None and self.place.kill(what, driver, mark, self.rng):
                     kills += 1
                     yield what
+                    if at_work:
+                        yield "at work"
                     if what.startswith(("driver", "head")):
                         driver.wait(60)
             else:
@@ -380,6 +388,7 @@ def main() -> int:
     parser.add_argument("--where", choices=PLACES, default="local")
     parser.add_argument("--study", choices=("tasks", "networks"), default="tasks")
     parser.add_argument("--a-round", type=int, default=10, help="the most kills a round")
+    parser.add_argument("--span", type=float, default=3.0, help="the most seconds to the next kill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--drive", nargs=2, metavar=("STORE", "ADDRESS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -389,19 +398,22 @@ def main() -> int:
     kills: Counter[str] = Counter()
     ends: Counter[str] = Counter()
     left: Counter[str] = Counter()
-    other = number = 0
+    other = number = at_work = 0
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         place = PLACES[given.where](Path(folder))
         try:
             rounds = Rounds(place, Path(folder), given.study, rng)
-            wanted, span = rounds.undisturbed()
-            print(f"undisturbed: {len(wanted)} files, {span:.1f} s", flush=True)
+            wanted, took = rounds.undisturbed()
+            print(f"undisturbed: {len(wanted)} files, {took:.1f} s", flush=True)
             left += rounds.left(0)
             while sum(kills.values()) < given.kills:
                 number += 1
                 most = min(given.a_round, given.kills - sum(kills.values()))
-                for event in rounds.disturbed(number, span, most):
-                    (ends if event.startswith("exit") else kills)[event] += 1
+                for event in rounds.disturbed(number, given.span, most):
+                    if event == "at work":
+                        at_work += 1
+                    else:
+                        (ends if event.startswith("exit") else kills)[event] += 1
                 found = rounds.results(number)
                 differ = sorted(k for k in {*wanted, *found} if wanted.get(k) != found.get(k))
                 other += len(differ)
@@ -416,6 +428,7 @@ def main() -> int:
     for name, count in sorted(kills.items()):
         print(f"| {name} | {count} |")
     print(f"| kills | {sum(kills.values())} in {number} rounds |")
+    print(f"| of these while workers were there | {at_work} |")
     print(f"| drivers that ended before the study | {dict(sorted(ends.items()))} |")
     print(f"| results, files each | {len(wanted)} |")
     print(f"| files that differ from the undisturbed run | {other} |")

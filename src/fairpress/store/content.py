@@ -11,26 +11,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import shutil
-import threading
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
 from fairpress.core.errors import UserError
+from fairpress.store.durable import sync_folder, write_synced
+from fairpress.store.foreign import FOREIGN, MANIFEST, foreign_files, listed_files, unused
 
-MANIFEST = "entry.json"
-FOREIGN = "foreign"
-SYNCED_TOGETHER = 16
-# What file managers and network file systems put into any folder; it says nothing about an entry.
-IGNORED = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".nfs*")
 State = Literal["complete", "damaged", "absent"]
 
 
@@ -144,10 +138,10 @@ class Store:
                     "meta": dict(meta),
                 }
                 told = json.dumps(manifest, indent=1, sort_keys=True).encode()
-                _write_synced(temporary, {**files, MANIFEST: told})
+                write_synced(temporary, {**files, MANIFEST: told})
                 self.path(key).parent.mkdir(parents=True, exist_ok=True)
                 temporary.rename(self.path(key))
-                _sync_folder(self.path(key).parent)
+                sync_folder(self.path(key).parent)
             except OSError as error:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise self._unwritable(error) from None
@@ -211,7 +205,7 @@ class Store:
         try:
             there = {path.name for path in folder.iterdir() if path.is_file() and not path.is_symlink()}
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            if not there.issuperset(manifest["files"]) or _foreign(folder, manifest["files"]):
+            if not there.issuperset(manifest["files"]) or foreign_files(folder, manifest["files"]):
                 return "damaged"
             files = {name: (folder / name).read_bytes() for name in manifest["files"]}
             good = manifest["key"] == key and all(
@@ -225,7 +219,7 @@ class Store:
 
     def _warn_of_damage(self, key: str) -> None:
         folder = self.path(key)
-        foreign = _foreign(folder, _listed(folder))
+        foreign = foreign_files(folder, listed_files(folder))
         made = "; it is made again" if not self.read_only else ""
         what = ""
         if foreign and not self.read_only:
@@ -243,12 +237,12 @@ class Store:
         shutil.rmtree(away, ignore_errors=True)
         try:
             away.parent.mkdir(parents=True, exist_ok=True)
-            for name in _foreign(
-                folder, _listed(folder)
+            for name in foreign_files(
+                folder, listed_files(folder)
             ):  # a file of somebody's, which is not ours to delete
                 kept = self.root / FOREIGN / key
                 kept.mkdir(parents=True, exist_ok=True)
-                (folder / name).rename(_unused(kept, name))
+                (folder / name).rename(unused(kept, name))
             folder.rename(away)
         except FileNotFoundError:
             return
@@ -262,64 +256,3 @@ class Store:
             f"cannot write results to {self.root} ({error.strerror or error}); "
             "free some space or choose another --store. What was finished stays."
         )
-
-
-def _listed(folder: Path) -> Collection[str] | None:
-    """Return the files that an entry's manifest names; None where it cannot be read."""
-    try:
-        return [str(name) for name in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _foreign(folder: Path, listed: Collection[str] | None) -> list[str]:
-    """Return what lies in an entry's folder beside its files; nothing where it is not known which these are."""
-    if listed is None or not folder.is_dir():
-        return []
-    names = sorted({path.name for path in folder.iterdir()} - {MANIFEST, *listed})
-    return [name for name in names if not any(fnmatch(name, pattern) for pattern in IGNORED)]
-
-
-def _unused(folder: Path, name: str) -> Path:
-    """Return a path that nothing has yet."""
-    tries = (folder / (name if not i else f"{name}.{i}") for i in itertools.count())
-    return next(path for path in tries if not path.exists() and not path.is_symlink())
-
-
-def _write_synced(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files and make them last through a power cut.
-
-    They are synced beside each other, so that the file system's journal takes them in one go: half the time of one
-    after the other.
-    """
-    failed: list[OSError] = []
-
-    def sync(path: Path) -> None:
-        try:
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-        except OSError as error:
-            failed.append(error)
-
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    paths = [folder / name for name in files]
-    for start in range(0, len(paths), SYNCED_TOGETHER):
-        threads = [threading.Thread(target=sync, args=(p,)) for p in paths[start : start + SYNCED_TOGETHER]]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    if failed:
-        raise failed[0]
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename last through a power cut; not every system can open a folder."""
-    if os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
+from fairpress.core import temporary
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.store.content import Store
 from fairpress.studies.engine import Engine, Hired
@@ -225,6 +226,8 @@ def attempt(work: Callable[[str, Task], float], root: str, task: Task) -> Attemp
         return work(root, task), None
     except FairpressError as error:
         return 0.0, str(error)
+    except OSError as error:
+        return 0.0, temporary.no_space(error) or f"{type(error).__name__}: {error}"
     except MemoryError:
         return 0.0, "it ran out of memory; lower networks_per_task, or give it more."
     except BaseException as error:

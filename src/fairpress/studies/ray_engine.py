@@ -6,8 +6,10 @@ executor, so that a study does the same here as on one machine. Ray's own retrie
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import shutil
 import socket
 import time
 import uuid
@@ -15,6 +17,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairpress.core import temporary
@@ -84,6 +87,7 @@ class RayEngine:
                 "--engine ray needs Ray; python -m pip install 'fairpress[ray]', on every node."
             ) from None
         self._ray, self._resources, self._workers = ray, resources or {}, workers
+        self._session: Path | None = None
         self.died: tuple[type[BaseException], ...] = (
             ray.exceptions.WorkerCrashedError,
             ray.exceptions.RaySystemError,
@@ -112,10 +116,12 @@ class RayEngine:
         except Exception as error:  # ConnectionError, RuntimeError, ValueError: as the version of Ray has it
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise _silent(address, said[0][:200]) from None
+        if address == "local":
+            self._session = _session_folder()
         try:
             self._probe(store)
         except BaseException:
-            ray.shutdown()
+            self._leave()
             raise
 
     def slots(self) -> int:
@@ -133,7 +139,7 @@ class RayEngine:
 
     def kill(self) -> None:
         """Leave the cluster, which ends the tasks of this driver."""
-        self._ray.shutdown()
+        self._leave()
 
     def options(self, task: Task) -> dict[str, Any]:
         """Return what Ray is told of a task."""
@@ -146,7 +152,19 @@ class RayEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Leave the cluster; of one that ends with it the logs and sockets, which Ray leaves in TMPDIR, are removed."""
         self._ray.shutdown()
+        if self._session is not None:
+            shutil.rmtree(self._session, ignore_errors=True)
+            latest = self._session.with_name("session_latest")
+            if latest.is_symlink() and not latest.exists():
+                latest.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another cluster's session may be there
+                self._session.parent.rmdir()
+            self._session = None
 
     def _probe(self, store: Store) -> None:
         """Ask every node whether it sees the store and has the same versions."""
@@ -238,6 +256,16 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "absent"
     return found
+
+
+def _session_folder() -> Path | None:
+    """Return where a cluster that this process started keeps its logs and sockets."""
+    try:
+        from ray._private import worker
+
+        return Path(worker._global_node.get_session_dir_path())
+    except (ImportError, AttributeError):
+        return None
 
 
 def _knock(address: str) -> None:
