@@ -97,6 +97,7 @@ class Place:
     """Where results go and tasks run: a folder and processes of this machine."""
 
     victims = ("driver SIGKILL", "driver SIGTERM", "worker SIGKILL", "worker SIGTERM")
+    codes: tuple[int, ...] = ()
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -182,6 +183,7 @@ class Raylets(Place):
     """A folder, and a Ray cluster of two raylets on this machine, with a core each."""
 
     victims = ("driver SIGKILL", "driver SIGTERM", "worker SIGKILL", "raylet SIGKILL", "head SIGKILL")
+    codes = (1, -signal.SIGABRT)  # how Ray ends a driver whose raylet is lost
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -351,7 +353,7 @@ class Rounds:
             if code == 0:
                 return
             if code is not None:
-                if code not in (3, 143, 2, -signal.SIGKILL, -signal.SIGTERM, 1, 70):
+                if code not in (2, 3, 143, -signal.SIGKILL, -signal.SIGTERM, *self.place.codes):
                     raise SystemExit(
                         f"code {code}: {(self.root / f'round-{number}' / 'log').read_text()[-3000:]}"
                     )

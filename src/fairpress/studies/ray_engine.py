@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairpress.core import temporary
+from fairpress.core.canonical import digest
 from fairpress.core.environment import environment
 from fairpress.core.errors import UserError
-from fairpress.store.content import Store
+from fairpress.store.content import Busy, Store
 from fairpress.store.remote import open_store
 
 if TYPE_CHECKING:
@@ -168,34 +169,41 @@ class RayEngine:
 
     def _probe(self, store: Store) -> None:
         """Ask every node whether it sees the store and has the same versions."""
+        own = f"probe{digest(socket.gethostname())[:8]}"
+        for key in store.all_keys():  # those of drivers of this machine that were killed meanwhile
+            if key.startswith(own):
+                with contextlib.suppress(Busy), store.lock(key, wait=False):
+                    store.remove(key)
+        key = f"{own}{uuid.uuid4().hex}"
+        with store.lock(key):
+            store.put(key, {"probe": key.encode()}, {"kind": "probe"})
+            try:
+                self._ask_nodes(store, key)
+            finally:
+                store.remove(key)
+
+    def _ask_nodes(self, store: Store, key: str) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        key = f"probe{uuid.uuid4().hex}"
-        store.put(key, {"probe": key.encode()}, {"kind": "probe"})
-        try:
-            look = self._ray.remote(see)
-            asked = {}
-            for node in self._ray.nodes():
-                if node["Alive"] and node.get("Resources", {}).get("CPU"):
-                    where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                    options = {"num_cpus": 0, "scheduling_strategy": where, "max_retries": 0}
-                    name = node.get("NodeManagerHostname") or node["NodeManagerAddress"]
-                    asked[look.options(**options).remote(store.address, key)] = (
-                        f"{name} ({node['NodeID'][:8]})"
-                    )
-            own = see(store.address, key)
-            for reference, name in asked.items():
-                try:
-                    said = self._ray.get(reference, timeout=PROBE_SECONDS)
-                except Exception as error:
-                    raise UserError(
-                        f"node {name} cannot run fairpress ({type(error).__name__}); install fairpress there, in the same "
-                        "environment that Ray runs in."
-                    ) from None
-                if said != own:
-                    raise UserError(_difference(name, store.address, said, own))
-        finally:
-            store.remove(key)
+        look = self._ray.remote(see)
+        asked = {}
+        for node in self._ray.nodes():
+            if node["Alive"] and node.get("Resources", {}).get("CPU"):
+                where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                options = {"num_cpus": 0, "scheduling_strategy": where, "max_retries": 0}
+                name = node.get("NodeManagerHostname") or node["NodeManagerAddress"]
+                asked[look.options(**options).remote(store.address, key)] = f"{name} ({node['NodeID'][:8]})"
+        own = see(store.address, key)
+        for reference, name in asked.items():
+            try:
+                said = self._ray.get(reference, timeout=PROBE_SECONDS)
+            except Exception as error:
+                raise UserError(
+                    f"node {name} cannot run fairpress ({type(error).__name__}); install fairpress there, in the same "
+                    "environment that Ray runs in."
+                ) from None
+            if said != own:
+                raise UserError(_difference(name, store.address, said, own))
 
 
 class RayTask:
