@@ -250,3 +250,13 @@ def test_a_killed_driver_leaves_nothing_in_TMPDIR_that_the_next_does_not_remove(
     assert not list(place.iterdir())
     assert ended(drive(store, mark=tmp_path)) == 0
     assert not list(place.iterdir())
+
+
+def test_a_long_TMPDIR_keeps_no_study_from_running(tmp_path, monkeypatch):
+    place = tmp_path / ("t" * 100)  # the name of a socket has 107 bytes
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    driver = drive(tmp_path / "store", mark=tmp_path, count=1)
+    _, said = driver.communicate(timeout=120)
+    assert (driver.returncode, said) == (0, "")
+    assert not list(place.iterdir())

@@ -25,20 +25,21 @@ PREFIX, OWNER = "fairpress-tmp-", "owner"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _turn = threading.Lock()
-_folders: dict[int, tuple[Path, int]] = {}
+_folders: dict[tuple[int, Path], tuple[Path, int]] = {}
 
 
-def folder() -> Path:
-    """Return this process's folder in TMPDIR; it is made at first use, and removed when the process ends.
+def folder(place: Path | None = None) -> Path:
+    """Return this process's folder in TMPDIR, or in another place; made at first use, removed when the process ends.
 
-    Raises UserError where TMPDIR cannot be written.
+    Raises UserError where that place cannot be written.
     """
+    key = (os.getpid(), outside() if place is None else place)
     with _turn:
-        if os.getpid() not in _folders:
-            sweep()
-            _folders[os.getpid()] = _made()
-            atexit.register(_remove_own, os.getpid())
-        return _folders[os.getpid()][0]
+        if key not in _folders:
+            sweep(key[1])
+            _folders[key] = _made(key[1])
+            atexit.register(_remove_own, key)
+        return _folders[key][0]
 
 
 def outside() -> Path:
@@ -63,7 +64,7 @@ def used(place: Path) -> Iterator[Path]:
 def private() -> Iterator[Path]:
     """Use a folder for one piece of work, and remove it then, in a process that others own."""
     sweep()
-    place, owner = _made()
+    place, owner = _made(outside())
     try:
         with used(place):
             yield place
@@ -72,10 +73,10 @@ def private() -> Iterator[Path]:
         os.close(owner)
 
 
-def sweep() -> int:
+def sweep(place: Path | None = None) -> int:
     """Remove the folders of processes that were killed, and return how many there were."""
     count = 0
-    for owner in outside().glob(f"{PREFIX}*/{OWNER}"):
+    for owner in (outside() if place is None else place).glob(f"{PREFIX}*/{OWNER}"):
         with contextlib.suppress(OSError):
             handle = os.open(owner, os.O_RDWR)
             try:
@@ -120,10 +121,10 @@ def _free(place: Path) -> int | None:
         return None
 
 
-def _made() -> tuple[Path, int]:
+def _made(above: Path) -> tuple[Path, int]:
     """Return a new folder, and the handle that locks it for as long as it is open."""
     try:
-        place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=outside()))
+        place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=above))
         handle = os.open(place / f".{OWNER}", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise UserError(
@@ -148,9 +149,9 @@ def _locked(handle: int) -> bool:
     return True
 
 
-def _remove_own(process: int) -> None:
-    if os.getpid() == process and process in _folders:
-        place, handle = _folders.pop(process)
+def _remove_own(key: tuple[int, Path]) -> None:
+    if os.getpid() == key[0] and key in _folders:
+        place, handle = _folders.pop(key)
         _remove(place)
         with contextlib.suppress(OSError):
             os.close(handle)

@@ -99,11 +99,15 @@ def _of_workers() -> dict[str, str]:
 
 
 def _temporary_folder() -> Path:
-    """Return where workers, and multiprocessing itself, put temporary files: a kill leaves nothing but this folder."""
+    """Return where workers put temporary files, and let multiprocessing put its own there: a kill leaves that folder alone.
+
+    Sockets go to a folder in /tmp where TMPDIR is too long for them.
+    """
     place = temporary.folder()
-    if len(os.fsencode(place)) <= LONGEST_FOLDER:
-        settings: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
-        settings.setdefault("tempdir", str(place))
+    settings: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
+    if "tempdir" not in settings and os.name == "posix":
+        fits = len(os.fsencode(place)) <= LONGEST_FOLDER
+        settings["tempdir"] = str(place if fits else temporary.folder(Path("/tmp")))
     return place
 
 
