@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import random
 import shutil
 import sys
@@ -16,6 +17,7 @@ import pytest
 from fairpress.core.canonical import digest
 from fairpress.core.errors import UserError
 from fairpress.store.content import DamagedEntry, Store
+from mounts import read_only
 
 
 def test_what_is_put_is_got(tmp_path):
@@ -45,6 +47,72 @@ def test_a_damaged_entry_is_removed_with_a_warning_and_can_be_made_again(tmp_pat
         assert store.get("b" * 64) is None
     store.put("b" * 64, {"x.bin": b"hello"}, {})
     assert store.get("b" * 64).files == {"x.bin": b"hello"}
+
+
+def test_a_file_that_was_put_into_an_entry_is_noticed_and_kept(tmp_path):
+    store, key = Store(tmp_path), "b" * 64
+    store.put(key, {"x.bin": b"hello"}, {})
+    for name in (".DS_Store", "._x.bin", ".nfs0001"):
+        (store.path(key) / name).write_bytes(b"of the system's")
+    assert store.get(key) is not None
+    for _ in range(2):
+        (store.path(key) / "notes.txt").write_text("mine")
+        assert store.state(key) == "damaged"
+        with pytest.warns(
+            DamagedEntry, match=r"notes\.txt in it was not written by fairpress, and is moved to"
+        ):
+            assert store.get(key) is None
+        assert store.state(key) == "absent"
+        store.put(key, {"x.bin": b"hello"}, {})
+    assert sorted(p.name for p in (tmp_path / "foreign" / key).iterdir()) == ["notes.txt", "notes.txt.1"]
+    assert store.sweep() == 0
+    assert store.state(key) == "complete"
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_what_is_no_file_in_an_entry_is_not_read(tmp_path, kind):
+    store, key = Store(tmp_path), "b" * 64
+    store.put(key, {"x.bin": b"hello"}, {})
+    file = store.path(key) / "x.bin"
+    if kind == "link":
+        file.rename(tmp_path / "elsewhere")
+        file.symlink_to(tmp_path / "elsewhere")
+    else:
+        file.unlink()
+        (os.mkfifo if kind == "pipe" else os.mkdir)(file)
+    assert store.state(key) == "damaged"
+
+
+READ = """
+import os, sys, warnings
+from fairpress.store.content import ReadOnlyStore, Store
+store = Store(sys.argv[1])
+assert store.read_only
+assert store.get("a" * 64).files == {"x": b"1"}
+warnings.simplefilter("ignore")
+assert store.get("b" * 64) is None
+assert store.path("b" * 64).is_dir()
+with store.lock("a" * 64), store.lock("c" * 64, wait=False):
+    pass
+store.remember("c" * 64, {"x": b"1"}, {})
+assert store.sweep() == 0
+try:
+    store.put("c" * 64, {"x": b"1"}, {})
+except ReadOnlyStore as error:
+    print(error)
+"""
+
+
+def test_a_store_that_can_only_be_read_is_read(tmp_path):
+    store = Store(tmp_path / "store")
+    for key in ("a" * 64, "b" * 64):
+        store.put(key, {"x": b"1"}, {})
+    (store.path("b" * 64) / "x").write_bytes(b"2")
+    assert not store.read_only
+    done = read_only(store.root, [sys.executable, "-c", READ, str(store.root)])
+    assert done.returncode == 0, done.stderr
+    assert "cannot write results to" in done.stdout
+    assert not (store.root / "unfinished").exists() or not list((store.root / "unfinished").iterdir())
 
 
 def test_the_second_of_two_equal_writers_does_not_fail(tmp_path):

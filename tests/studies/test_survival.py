@@ -232,3 +232,31 @@ if __name__ == "__main__":
         [sys.executable, "-c", script, str(tmp_path / "there")], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_killed_driver_leaves_nothing_in_TMPDIR_that_the_next_does_not_remove(tmp_path, monkeypatch):
+    place = tmp_path / "t"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    store = tmp_path / "store"
+    tasks = chains(20, 0.05)
+    driver = drive(store, mark=tmp_path)
+    wait_for(lambda: states(store, tasks).count("complete") >= 4, 90)
+    assert [p.name.startswith("fairpress-tmp-") for p in place.iterdir()] == [True]
+    driver.kill()
+    driver.communicate()
+    assert not gone(tmp_path)
+    # The workers see to it as they end; where they were killed too, the next study does.
+    assert not list(place.iterdir())
+    assert ended(drive(store, mark=tmp_path)) == 0
+    assert not list(place.iterdir())
+
+
+def test_a_long_TMPDIR_keeps_no_study_from_running(tmp_path, monkeypatch):
+    place = tmp_path / ("t" * 100)  # the name of a socket has 107 bytes
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    driver = drive(tmp_path / "store", mark=tmp_path, count=1)
+    _, said = driver.communicate(timeout=120)
+    assert (driver.returncode, said) == (0, "")
+    assert not list(place.iterdir())

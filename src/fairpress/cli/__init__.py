@@ -32,6 +32,7 @@ from fairpress.cli.program import (
     discard_output,
 )
 from fairpress.cli.progress import SignOfLife
+from fairpress.core import temporary
 from fairpress.core.addresses import without_logins
 from fairpress.core.errors import FairpressError, UserError
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     by it, the code is 141.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    with Signals():
+    with Signals(), _temporary_files():
         code = _run(given)
         try:
             close_output()
@@ -86,6 +87,14 @@ def _shown(arguments: list[str]) -> contextlib.AbstractContextManager[object]:
     command = next((a for a in arguments if not a.startswith("-")), "")
     silent = command in ("", "dashboard") or (command == "study" and sys.stderr.isatty())
     return contextlib.nullcontext() if silent else SignOfLife(command)
+
+
+def _temporary_files() -> contextlib.AbstractContextManager[object]:
+    """Let the command put temporary files into one folder, of which nothing is left when it ends."""
+    try:
+        return temporary.used(temporary.folder())
+    except UserError:  # there is no such place; a command that needs one says so
+        return contextlib.nullcontext()
 
 
 def _unexpected(error: Exception, arguments: list[str]) -> int:

@@ -7,13 +7,13 @@ import errno
 import os
 import platform
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fairpress import __version__
+from fairpress.core import temporary
 from fairpress.core.addresses import without_secrets
 
 DEBUG = "FAIRPRESS_DEBUG"
@@ -22,7 +22,7 @@ NOTE = (
     "This file was written when fairpress met an error that it did not foresee. Passwords in addresses and in the\n"
     "environment are left out. A message of an error may quote a value of your table: read it before you send it.\n"
 )
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 """Errors of the machine that stop any program, whatever it is doing."""
 
 _MOST_CHARACTERS = 200_000
@@ -51,9 +51,14 @@ def report(error: BaseException, arguments: Sequence[str]) -> str:
 
 def of_machine(error: BaseException) -> str | None:
     """Return the sentence for an error of the machine, such as a full disk; None for any other."""
-    if isinstance(error, OSError) and error.errno in FULL:
+    if not isinstance(error, OSError):
+        return None
+    remedy = temporary.no_space(error)
+    if remedy is not None:
+        return remedy
+    if error.errno in TOO_MANY_FILES:
         where = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
-        return f"cannot go on{where or ' writing'} ({error.strerror}); free some space or files, and run this again."
+        return f"cannot go on{where or ' writing'} ({error.strerror}); close other programs or raise `ulimit -n`, and run this again."
     return None
 
 
@@ -113,7 +118,7 @@ def _written(text: str) -> Path | None:
 
 def _folders() -> Iterator[Path]:
     with contextlib.suppress(OSError):  # no place at all for temporary files
-        yield Path(tempfile.gettempdir())
+        yield temporary.outside()
     cache = os.environ.get("XDG_CACHE_HOME")
     with contextlib.suppress(RuntimeError):  # nobody's home
         yield (Path(cache) if cache else Path.home() / ".cache") / "fairpress"

@@ -55,6 +55,8 @@ def dashboard(
     try:
         threading.Thread(target=warm, daemon=True).start()
         server(create_app(folder)).run(sockets=[listener])
-    except KeyboardInterrupt as error:  # nothing was under way that goes on another time: no sentence about it
+    except (
+        KeyboardInterrupt
+    ) as error:  # nothing was under way that goes on another time: no sentence about it
         return int(getattr(error, "exit_code", INTERRUPTED))
     return 0

@@ -23,6 +23,7 @@ from fairpress.compression.step import Step
 from fairpress.compression.steps.dynamic import QuantizeDynamic
 from fairpress.compression.steps.quantize import Quantize
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.temporary import outside
 from fairpress.datasets.base import Dataset
 from fairpress.runtime.foreign import Foreign, open_foreign
 from fairpress.runtime.session import kernels
@@ -309,7 +310,7 @@ def _in_words(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise UserError(
-            f"cannot work on a copy of {path} in {tempfile.gettempdir()} ({error.strerror or error}); free some space "
+            f"cannot work on a copy of {path} in {outside()} ({error.strerror or error}); free some space "
             "there, or set TMPDIR to another folder."
         ) from None
     except Exception as error:

@@ -22,12 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from fairpress.core.cache import cache_folder
 from fairpress.core.canonical import digest as digest_of
 from fairpress.core.errors import UserError
 from fairpress.core.json_file import read_json
 from fairpress.datasets.image_decode import Unreadable, decode, identity
 from fairpress.datasets.image_files import CHUNK, digests, in_order, workers
-from fairpress.datasets.sources import DamagedFile, Say, cache_folder
+from fairpress.datasets.sources import DamagedFile, Say
 
 PIXELS, ENTRY = "pixels.u8", "entry.json"
 BLOCK = 1 << 24

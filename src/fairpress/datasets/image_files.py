@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fairpress.core.cache import cache_folder
 from fairpress.core.files import unfit_kind
-from fairpress.datasets.sources import Say, cache_folder
+from fairpress.datasets.sources import Say
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -11,9 +11,10 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from fairpress.core.cache import cache_folder
 from fairpress.core.errors import UserError
 from fairpress.core.files import require_regular
-from fairpress.datasets.sources import Say, cache_folder
+from fairpress.datasets.sources import Say
 
 _UNPACKED, _RATIO, _MEMBERS = 2**30, 20, 2_000_000
 """An archive of images does not unpack to more bytes and to more than so many times its size, nor into more files."""

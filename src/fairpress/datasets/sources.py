@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fairpress.core.cache import cache_folder
 from fairpress.core.errors import UserError
 from fairpress.datasets.download import Unreachable, download
 
@@ -76,16 +77,6 @@ class _Search:
     def settle(self, file: SourceFile, place: Path) -> None:
         self.found[file.path] = place
         self.pending.remove(file)
-
-
-def cache_folder() -> Path:
-    """Return the folder that downloads are kept in: FAIRPRESS_CACHE, or the platform's cache folder."""
-    chosen = os.environ.get("FAIRPRESS_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("fairpress"))
 
 
 def tell(sentence: str) -> None:

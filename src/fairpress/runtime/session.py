@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fairpress.core.errors import UserError
+from fairpress.core.temporary import full
 from fairpress.runtime import cast
 from fairpress.runtime.contract import Input, Kernels, Runtime, processor, readable
 
@@ -65,6 +66,9 @@ def session(
         source = data if isinstance(data, bytes) else str(data)
         opened = ort.InferenceSession(source, options, providers=[f"{provider}ExecutionProvider"])
     except Exception as error:
+        needed = max(2 * len(data), 1_000_000) if isinstance(data, bytes) else 1_000_000
+        if dump is not None and (lacking := full(Path(dump).parent, needed)) is not None:
+            raise lacking from None
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"this is no ONNX model that ONNX Runtime can load ({first}); export it again."

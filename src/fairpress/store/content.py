@@ -3,16 +3,17 @@
 An entry is a folder of files with a manifest of their sha256. It is written under another name, synced to
 disk and renamed, and it is renamed away before it is deleted, so that a reader finds it whole or not at all; it
 is checked when read. A damaged one is removed with a warning, to be made again. Several processes may use one store at
-a time: who writes or removes an entry holds its lock, which the system takes back when a process is killed.
+a time: who writes or removes an entry holds its lock, which the system takes back when a process is killed. A store that
+cannot be written is read without locks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,9 +22,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fairpress.core.errors import UserError
+from fairpress.store.durable import sync_folder, write_synced
+from fairpress.store.foreign import FOREIGN, MANIFEST, foreign_files, listed_files, unused
 
-MANIFEST = "entry.json"
-SYNCED_TOGETHER = 16
 State = Literal["complete", "damaged", "absent"]
 
 
@@ -33,6 +34,10 @@ class DamagedEntry(UserWarning):
 
 class Busy(Exception):
     """Another process holds the lock."""
+
+
+class ReadOnlyStore(UserError):
+    """A result was to be written to a store that can only be read."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,11 @@ class Store:
     def address(self) -> str:
         """Return what `open_store` takes to open this store again."""
         return str(self.root.absolute())
+
+    @property
+    def read_only(self) -> bool:
+        """Tell whether the folder is there and cannot be written, such as on a read-only mount."""
+        return self.root.is_dir() and not os.access(self.root, os.W_OK | os.X_OK)
 
     def path(self, key: str) -> Path:
         """Return the folder of an entry, whether it exists or not."""
@@ -91,7 +101,7 @@ class Store:
         return sorted(folder.name for folder in (self.root / "entries").glob("??/*"))
 
     def get(self, key: str) -> Entry | None:
-        """Return an entry, or None when there is none or when it was damaged (and is now removed)."""
+        """Return an entry, or None when there is none or when it was damaged (and is now removed, if possible)."""
         found = self._read(key)
         if found != "damaged":
             return found if isinstance(found, Entry) else None
@@ -100,12 +110,9 @@ class Store:
             with self.lock(key, wait=False):
                 found = self._read(key)
                 if found == "damaged":
-                    warnings.warn(
-                        f"the stored result {key[:12]} is damaged; it is made again.",
-                        DamagedEntry,
-                        stacklevel=2,
-                    )
-                    self._discard(key)
+                    self._warn_of_damage(key)
+                    with contextlib.suppress(ReadOnlyStore):
+                        self._discard(key)
         except Busy:
             return None  # somebody is making it
         return found if isinstance(found, Entry) else None
@@ -113,7 +120,7 @@ class Store:
     def put(self, key: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Entry:
         """Write an entry and return it; an entry that is there already stays as it is.
 
-        Raises UserError when the folder cannot be written (not allowed, disk full).
+        Raises UserError when the folder cannot be written (disk full), `ReadOnlyStore` when that is not allowed.
         """
         entry = Entry(key, dict(files), dict(meta))
         with self.lock(key):
@@ -131,14 +138,19 @@ class Store:
                     "meta": dict(meta),
                 }
                 told = json.dumps(manifest, indent=1, sort_keys=True).encode()
-                _write_synced(temporary, {**files, MANIFEST: told})
+                write_synced(temporary, {**files, MANIFEST: told})
                 self.path(key).parent.mkdir(parents=True, exist_ok=True)
                 temporary.rename(self.path(key))
-                _sync_folder(self.path(key).parent)
+                sync_folder(self.path(key).parent)
             except OSError as error:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise self._unwritable(error) from None
         return entry
+
+    def remember(self, key: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> None:
+        """Put an entry that costs little to make again; a store that can only be read goes without it."""
+        with contextlib.suppress(ReadOnlyStore):
+            self.put(key, files, meta)
 
     def remove(self, key: str) -> None:
         """Delete an entry; nothing happens when there is none."""
@@ -165,8 +177,8 @@ class Store:
     def lock(self, key: str, *, wait: bool = True) -> Iterator[None]:
         """Hold the entry's lock, so that two processes do not make the same result at a time.
 
-        A thread may take a lock that it holds. Raises Busy when it is held elsewhere and `wait` is false; UserError
-        when the folder cannot be written.
+        A thread may take a lock that it holds. In a store that can only be read there is nothing to lock. Raises Busy when
+        it is held elsewhere and `wait` is false; UserError when the folder cannot be written.
         """
         from filelock import FileLock, Timeout
 
@@ -179,7 +191,10 @@ class Store:
         except Timeout:
             raise Busy(key) from None
         except OSError as error:
-            raise self._unwritable(error) from None
+            if not self.read_only:
+                raise self._unwritable(error) from None
+            yield
+            return
         try:
             yield
         finally:
@@ -188,7 +203,10 @@ class Store:
     def _read(self, key: str) -> Entry | Literal["damaged", "absent"]:
         folder = self.path(key)
         try:
+            there = {path.name for path in folder.iterdir() if path.is_file() and not path.is_symlink()}
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            if not there.issuperset(manifest["files"]) or foreign_files(folder, manifest["files"]):
+                return "damaged"
             files = {name: (folder / name).read_bytes() for name in manifest["files"]}
             good = manifest["key"] == key and all(
                 hashlib.sha256(data).hexdigest() == manifest["files"][name] for name, data in files.items()
@@ -196,19 +214,36 @@ class Store:
             return Entry(key, files, dict(manifest["meta"])) if good else "damaged"
         except FileNotFoundError:
             return "damaged" if folder.exists() else "absent"
-        except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
             return "damaged"
+
+    def _warn_of_damage(self, key: str) -> None:
+        folder = self.path(key)
+        foreign = foreign_files(folder, listed_files(folder))
+        made = "; it is made again" if not self.read_only else ""
+        what = ""
+        if foreign and not self.read_only:
+            what = f": {', '.join(foreign[:3])} in it was not written by fairpress, and is moved to {self.root / FOREIGN}"
+        elif foreign:
+            what = f": {', '.join(foreign[:3])} in it was not written by fairpress"
+        warnings.warn(f"the stored result {key[:12]} is damaged{what}{made}.", DamagedEntry, stacklevel=3)
 
     def _scratch(self, key: str) -> Path:
         return self.root / "unfinished" / key
 
     def _discard(self, key: str) -> None:
         """Take an entry away at once, then delete its files; the lock is held."""
-        away = self.root / "unfinished" / f"{key}.removed"
+        folder, away = self.path(key), self.root / "unfinished" / f"{key}.removed"
         shutil.rmtree(away, ignore_errors=True)
         try:
             away.parent.mkdir(parents=True, exist_ok=True)
-            self.path(key).rename(away)
+            for name in foreign_files(
+                folder, listed_files(folder)
+            ):  # a file of somebody's, which is not ours to delete
+                kept = self.root / FOREIGN / key
+                kept.mkdir(parents=True, exist_ok=True)
+                (folder / name).rename(unused(kept, name))
+            folder.rename(away)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -216,46 +251,8 @@ class Store:
         shutil.rmtree(away, ignore_errors=True)
 
     def _unwritable(self, error: OSError) -> UserError:
-        return UserError(
+        kind = ReadOnlyStore if self.read_only else UserError
+        return kind(
             f"cannot write results to {self.root} ({error.strerror or error}); "
             "free some space or choose another --store. What was finished stays."
         )
-
-
-def _write_synced(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files and make them last through a power cut.
-
-    They are synced beside each other, so that the file system's journal takes them in one go: half the time of one
-    after the other.
-    """
-    failed: list[OSError] = []
-
-    def sync(path: Path) -> None:
-        try:
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-        except OSError as error:
-            failed.append(error)
-
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    paths = [folder / name for name in files]
-    for start in range(0, len(paths), SYNCED_TOGETHER):
-        threads = [threading.Thread(target=sync, args=(p,)) for p in paths[start : start + SYNCED_TOGETHER]]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    if failed:
-        raise failed[0]
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename last through a power cut; not every system can open a folder."""
-    if os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -3,7 +3,7 @@
 Other file systems promise less than a local disk: a rename is a copy and a deletion, and there are no locks. So an entry
 is one object, a tar whose first member is the manifest: object stores show an object whole or not at all, and where one
 does not, the digests find it out when it is read. Two hosts may make the same result at a time; the second replaces
-the first, and a reader sees one or the other. Processes of one host still take turns, by locks on its own disk.
+the first, and a reader sees one or the other. Processes of one host still take turns, by locks in the cache folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import tarfile
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,8 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from fairpress.core.cache import cache_folder
 from fairpress.core.errors import UserError
-from fairpress.store.content import MANIFEST, Busy, DamagedEntry, Entry, Store
+from fairpress.store.content import Busy, DamagedEntry, Entry, ReadOnlyStore, Store
+from fairpress.store.foreign import MANIFEST
 
 HEAD = 64 * 1024
 EXTRAS = {
@@ -50,11 +51,16 @@ class RemoteStore(Store):
         self._address = address.rstrip("/")
         self._fs, self._root = _file_system(self._address)
         locks = hashlib.sha256(self._address.encode()).hexdigest()[:16]
-        super().__init__(Path(tempfile.gettempdir()) / f"fairpress-locks-{locks}")
+        super().__init__(cache_folder() / "locks" / locks)
 
     @property
     def address(self) -> str:
         return self._address
+
+    @property
+    def read_only(self) -> bool:
+        """Return False: only an attempt tells what an address allows."""
+        return False
 
     def has(self, key: str) -> bool:
         with self._reached():
@@ -99,8 +105,14 @@ class RemoteStore(Store):
         entry = Entry(key, dict(files), dict(meta))
         with self._reached():
             if not self._fs.exists(self._object(key)):
-                self._fs.makedirs(self._object(key).rpartition("/")[0], exist_ok=True)
-                self._fs.pipe_file(self._object(key), _pack(entry))
+                try:
+                    self._fs.makedirs(self._object(key).rpartition("/")[0], exist_ok=True)
+                    self._fs.pipe_file(self._object(key), _pack(entry))
+                except PermissionError as error:
+                    raise ReadOnlyStore(
+                        f"cannot write results to {self._address} ({error.strerror or error}); choose another --store, or "
+                        "credentials that may write. What was finished stays."
+                    ) from None
         return entry
 
     def remove(self, key: str) -> None:

@@ -63,7 +63,7 @@ def data_facts(
         warnings=list(data.warnings),
     )
     if key is not None and remember:
-        store.put(
+        store.remember(
             key, {FACTS: json.dumps(asdict(facts), indent=1).encode()}, {"kind": "data", "seconds": 0.0}
         )
     return facts

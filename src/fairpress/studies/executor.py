@@ -9,7 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
-from fairpress.core.errors import FairpressError
+from fairpress.core import temporary
+from fairpress.core.errors import FairpressError, UserError
 from fairpress.store.content import Store
 from fairpress.studies.engine import Engine, Hired
 from fairpress.studies.plan import Task
@@ -71,6 +72,11 @@ def execute(
     -------
     The outcome. A failing task does not stop the others. A task whose process is killed is tried once more, by
     itself, so that another's memory is not to blame (on other engines: several times, beside others).
+
+    Raises
+    ------
+    UserError
+        Something must be made, and the store can only be read.
     """
     by_key = {task.key: task for task in tasks}
     read = {key for task in tasks for key in task.inputs}
@@ -78,6 +84,12 @@ def execute(
     # One listing, not a question for each task: a bucket answers in milliseconds.
     there = frozenset(store.all_keys())
     wanted = unfinished(by_key, sinks, lambda key: key in there and store.get(key) is not None)
+    if wanted and store.read_only:
+        absent = next(task.title for task in tasks if task.key in wanted)
+        raise UserError(
+            f"the store {store.address} can only be read, and {len(wanted)} results that are needed are not in it "
+            f"({absent}, …); choose a --store that can be written, such as a copy of it."
+        )
     outcome = Outcome()
     for task in tasks:
         if task.key not in wanted:
@@ -214,6 +226,8 @@ def attempt(work: Callable[[str, Task], float], root: str, task: Task) -> Attemp
         return work(root, task), None
     except FairpressError as error:
         return 0.0, str(error)
+    except OSError as error:
+        return 0.0, temporary.no_space(error) or f"{type(error).__name__}: {error}"
     except MemoryError:
         return 0.0, "it ran out of memory; lower networks_per_task, or give it more."
     except BaseException as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -12,8 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from fairpress.core import temporary
 from fairpress.core.environment import environment
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ PRELOAD, LIGHT = "fairpress.studies.preload", "fairpress.studies.executor"
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 # A killed worker leaves the semaphores of its libraries behind. Python's tracker removes them, and need not say so.
 HUSH = "ignore:resource_tracker:UserWarning"
+# The name of a socket has 107 bytes at most, and multiprocessing adds /listener-xxxxxxxx to that of its folder.
+LONGEST_FOLDER = 107 - len("/listener-xxxxxxxx")
 
 
 Result = TypeVar("Result")
@@ -47,8 +52,11 @@ class Worker:
         context = multiprocessing.get_context(method)
         if method == "forkserver":
             context.set_forkserver_preload(list(preload))
+        place = _temporary_folder()
         with environment(_of_workers()):
-            self._executor = ProcessPoolExecutor(1, mp_context=context, initializer=_start)
+            self._executor = ProcessPoolExecutor(
+                1, mp_context=context, initializer=_start, initargs=(str(place),)
+            )
         self._process: Any = None
 
     def submit(self, task: Task, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
@@ -86,7 +94,21 @@ class Worker:
 
 def _of_workers() -> dict[str, str]:
     """Return the variables of the environment that workers, their server and Python's tracker start with."""
-    return {**THREADS, "PYTHONWARNINGS": ",".join(filter(None, [HUSH, os.environ.get("PYTHONWARNINGS")]))}
+    hush = ",".join(filter(None, [HUSH, os.environ.get("PYTHONWARNINGS")]))
+    return {**THREADS, "PYTHONWARNINGS": hush, "TMPDIR": str(temporary.folder())}
+
+
+def _temporary_folder() -> Path:
+    """Return where workers put temporary files, and let multiprocessing put its own there: a kill leaves that folder alone.
+
+    Sockets go to a folder in /tmp where TMPDIR is too long for them.
+    """
+    place = temporary.folder()
+    settings: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
+    if "tempdir" not in settings and os.name == "posix":
+        fits = len(os.fsencode(place)) <= LONGEST_FOLDER
+        settings["tempdir"] = str(place if fits else temporary.folder(Path("/tmp")))
+    return place
 
 
 class LocalEngine:
@@ -157,21 +179,28 @@ def _terminate(number: int, frame: object) -> None:
     raise Terminated
 
 
-def _start() -> None:
-    """Prepare a worker: leave Ctrl-C to the driver, end with it, compute on one thread."""
+def _start(folder: str) -> None:
+    """Prepare a worker: leave Ctrl-C to the driver, end with it, compute on one thread.
+
+    `folder` holds the temporary files of the driver and its workers.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent, folder), daemon=True).start()
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)
 
 
-def _end_with(parent: Any) -> None:
-    """Wait for the driver to end, then end too: nobody would take the result, and a killed driver kills nobody."""
+def _end_with(parent: Any, folder: str) -> None:
+    """Wait for the driver to end, then end too: nobody would take the result, and a killed driver kills nobody.
+
+    Its temporary files are removed, which a killed driver has left.
+    """
     with contextlib.suppress(Exception):
         parent.join()
+    shutil.rmtree(folder, ignore_errors=True)
     os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 

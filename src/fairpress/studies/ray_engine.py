@@ -6,8 +6,10 @@ executor, so that a study does the same here as on one machine. Ray's own retrie
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import shutil
 import socket
 import time
 import uuid
@@ -15,10 +17,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairpress.core import temporary
+from fairpress.core.canonical import digest
+from fairpress.core.environment import environment
 from fairpress.core.errors import UserError
-from fairpress.store.content import Store
+from fairpress.store.content import Busy, Store
 from fairpress.store.remote import open_store
 
 if TYPE_CHECKING:
@@ -82,6 +88,7 @@ class RayEngine:
                 "--engine ray needs Ray; python -m pip install 'fairpress[ray]', on every node."
             ) from None
         self._ray, self._resources, self._workers = ray, resources or {}, workers
+        self._session: Path | None = None
         self.died: tuple[type[BaseException], ...] = (
             ray.exceptions.WorkerCrashedError,
             ray.exceptions.RaySystemError,
@@ -95,22 +102,27 @@ class RayEngine:
         self.there = ray.remote(there)  # made once: each would be sent to the cluster anew
         _knock(address)
         try:
-            ray.init(
-                address=None if address == "local" else address,
-                namespace="fairpress",
-                runtime_env={"env_vars": dict(THREADS)},
-                logging_level=logging.ERROR,
-                configure_logging=True,
-                log_to_driver=True,
-                **({"include_dashboard": False} if address == "local" else {}),
-            )
+            # Where Ray looks for the cluster of this machine, and keeps one of its own.
+            place = os.environ.get("RAY_TMPDIR", str(temporary.outside()))
+            with environment({"RAY_TMPDIR": place}):
+                ray.init(
+                    address=None if address == "local" else address,
+                    namespace="fairpress",
+                    runtime_env={"env_vars": dict(THREADS)},
+                    logging_level=logging.ERROR,
+                    configure_logging=True,
+                    log_to_driver=True,
+                    **({"include_dashboard": False} if address == "local" else {}),
+                )
         except Exception as error:  # ConnectionError, RuntimeError, ValueError: as the version of Ray has it
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise _silent(address, said[0][:200]) from None
+        if address == "local":
+            self._session = _session_folder()
         try:
             self._probe(store)
         except BaseException:
-            ray.shutdown()
+            self._leave()
             raise
 
     def slots(self) -> int:
@@ -128,7 +140,7 @@ class RayEngine:
 
     def kill(self) -> None:
         """Leave the cluster, which ends the tasks of this driver."""
-        self._ray.shutdown()
+        self._leave()
 
     def options(self, task: Task) -> dict[str, Any]:
         """Return what Ray is told of a task."""
@@ -141,38 +153,57 @@ class RayEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Leave the cluster; of one that ends with it the logs and sockets, which Ray leaves in TMPDIR, are removed."""
         self._ray.shutdown()
+        if self._session is not None:
+            shutil.rmtree(self._session, ignore_errors=True)
+            latest = self._session.with_name("session_latest")
+            if latest.is_symlink() and not latest.exists():
+                latest.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another cluster's session may be there
+                self._session.parent.rmdir()
+            self._session = None
 
     def _probe(self, store: Store) -> None:
         """Ask every node whether it sees the store and has the same versions."""
+        own = f"probe{digest(socket.gethostname())[:8]}"
+        for key in store.all_keys():  # those of drivers of this machine that were killed meanwhile
+            if key.startswith(own):
+                with contextlib.suppress(Busy), store.lock(key, wait=False):
+                    store.remove(key)
+        key = f"{own}{uuid.uuid4().hex}"
+        with store.lock(key):
+            store.put(key, {"probe": key.encode()}, {"kind": "probe"})
+            try:
+                self._ask_nodes(store, key)
+            finally:
+                store.remove(key)
+
+    def _ask_nodes(self, store: Store, key: str) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        key = f"probe{uuid.uuid4().hex}"
-        store.put(key, {"probe": key.encode()}, {"kind": "probe"})
-        try:
-            look = self._ray.remote(see)
-            asked = {}
-            for node in self._ray.nodes():
-                if node["Alive"] and node.get("Resources", {}).get("CPU"):
-                    where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                    options = {"num_cpus": 0, "scheduling_strategy": where, "max_retries": 0}
-                    name = node.get("NodeManagerHostname") or node["NodeManagerAddress"]
-                    asked[look.options(**options).remote(store.address, key)] = (
-                        f"{name} ({node['NodeID'][:8]})"
-                    )
-            own = see(store.address, key)
-            for reference, name in asked.items():
-                try:
-                    said = self._ray.get(reference, timeout=PROBE_SECONDS)
-                except Exception as error:
-                    raise UserError(
-                        f"node {name} cannot run fairpress ({type(error).__name__}); install fairpress there, in the same "
-                        "environment that Ray runs in."
-                    ) from None
-                if said != own:
-                    raise UserError(_difference(name, store.address, said, own))
-        finally:
-            store.remove(key)
+        look = self._ray.remote(see)
+        asked = {}
+        for node in self._ray.nodes():
+            if node["Alive"] and node.get("Resources", {}).get("CPU"):
+                where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                options = {"num_cpus": 0, "scheduling_strategy": where, "max_retries": 0}
+                name = node.get("NodeManagerHostname") or node["NodeManagerAddress"]
+                asked[look.options(**options).remote(store.address, key)] = f"{name} ({node['NodeID'][:8]})"
+        own = see(store.address, key)
+        for reference, name in asked.items():
+            try:
+                said = self._ray.get(reference, timeout=PROBE_SECONDS)
+            except Exception as error:
+                raise UserError(
+                    f"node {name} cannot run fairpress ({type(error).__name__}); install fairpress there, in the same "
+                    "environment that Ray runs in."
+                ) from None
+            if said != own:
+                raise UserError(_difference(name, store.address, said, own))
 
 
 class RayTask:
@@ -210,7 +241,8 @@ def there(folder: str, wanted: Mapping[str, str], work: Callable[..., Any], *arg
         return 0.0, _difference(socket.gethostname(), "", here, wanted)
     if os.path.isdir(folder):
         os.chdir(folder)
-    return work(*arguments)
+    with temporary.private():
+        return work(*arguments)
 
 
 def see(address: str, key: str) -> dict[str, str]:
@@ -232,6 +264,16 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "absent"
     return found
+
+
+def _session_folder() -> Path | None:
+    """Return where a cluster that this process started keeps its logs and sockets."""
+    try:
+        from ray._private import worker
+
+        return Path(worker._global_node.get_session_dir_path())
+    except (ImportError, AttributeError):
+        return None
 
 
 def _knock(address: str) -> None:

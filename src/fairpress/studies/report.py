@@ -229,7 +229,7 @@ def _files(
         ),
         "models.json": _json([{"part": label, **f} for label, found in facts.items() for f in found]),
     }
-    store.put(
+    store.remember(
         key, {REPORT: json.dumps({k: v.decode() for k, v in files.items()}).encode()}, {"kind": "report"}
     )
     return files
