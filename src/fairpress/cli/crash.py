@@ -58,7 +58,7 @@ def of_machine(error: BaseException) -> str | None:
         return remedy
     if error.errno in TOO_MANY_FILES:
         where = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
-        return f"cannot go on{where or ' writing'} ({error.strerror}); close other programs or raise `ulimit -n`, and run this again."
+        return f"cannot open{where or ' a file'} ({error.strerror}); close other programs or raise `ulimit -n`."
     return None
 
 
