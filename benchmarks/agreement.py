@@ -22,18 +22,18 @@ import numpy as np
 import onnx
 import torch
 
-from fairpress.auditing.intervals import wilson
-from fairpress.compression.engine import Engine, quantize_many
-from fairpress.compression.scheme import Scheme
+from fairpress.auditing.statistics.proportion_intervals import wilson
+from fairpress.compression.quantization.batch_quantizer import Engine, quantize_many
+from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.core.errors import FairpressError, MissingExtra
 from fairpress.models import registry
-from fairpress.models.checkpoint import from_bytes
+from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.contestants import data_at_hand
-from fairpress.runtime.contract import processor
-from fairpress.runtime.models import open_model
-from fairpress.runtime.runtimes import choose, open_session
-from fairpress.runtime.session import kernels
+from fairpress.runtime.backends.base import processor
+from fairpress.runtime.backends.onnxruntime import kernels
+from fairpress.runtime.backends.registry import choose, open_session
+from fairpress.runtime.benchmark.inputs import data_at_hand
+from fairpress.runtime.model_reference import open_model
 
 RUNTIMES = ("onnxruntime-exact", "onnxruntime", "openvino")
 BATCH = 32

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from fairpress.auditing.all_clear import ruled_out
-from fairpress.auditing.intervals import bonett_price
-from fairpress.auditing.rows_needed import rows_needed
-from fairpress.auditing.verdict import floor_rows
+from fairpress.auditing.statistics.proportion_intervals import bonett_price
+from fairpress.auditing.verdicts.noninferiority import ruled_out
+from fairpress.auditing.verdicts.rules import floor_rows
+from fairpress.auditing.verdicts.sample_size import rows_needed
 
 CONFIDENCE = 0.95
 

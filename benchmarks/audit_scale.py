@@ -31,7 +31,7 @@ duckdb.sql("SET enable_progress_bar = false")
 rows = duckdb.sql(f"SELECT label, sex, race, fp32, int8, count(*) FROM '{path}' GROUP BY ALL").fetchall()
 """
 AUDIT = """
-from fairpress.auditing.run import audit
+from fairpress.auditing.audit import audit
 found = audit(path, baseline="fp32", compressed=["int8"], by=["sex", "race", "sex*race"])
 """
 MEASURED = """
@@ -67,7 +67,7 @@ def main() -> None:
         run(BARE, "import duckdb", path)
         for _ in range(REPEATS):
             bare.append(run(BARE, "import duckdb, pyarrow", path))
-            ours.append(run(AUDIT, "import fairpress.auditing.run, duckdb, pyarrow.compute", path))
+            ours.append(run(AUDIT, "import fairpress.auditing.audit, duckdb, pyarrow.compute", path))
     print(f"{options.rows:,} rows of Parquet, {size / 1e6:,.0f} MB\n")
     print(f"| best of {REPEATS} | seconds | processor seconds | peak MiB |\n|---|--:|--:|--:|")
     (a, u, x), (b, v, y) = (

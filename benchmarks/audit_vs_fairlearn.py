@@ -17,10 +17,10 @@ import pandas as pd
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 from sklearn.metrics import accuracy_score
 
-from fairpress.auditing.bootstrap import draw
-from fairpress.auditing.rates import BASELINE, COMPRESSED, confusion, rate
-from fairpress.auditing.run import audit, count
-from fairpress.auditing.source import Source
+from fairpress.auditing.audit import audit, count
+from fairpress.auditing.cells.duckdb_source import Source
+from fairpress.auditing.metrics.cell_bootstrap import draw
+from fairpress.auditing.metrics.rates import BASELINE, COMPRESSED, confusion, rate
 
 OURS, THEIRS = 10_000, 100
 RATES = ("accuracy", "selection_rate", "tpr", "fpr")

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from fairpress.datasets.image_cache import decoded
-from fairpress.datasets.image_decode import decode
-from fairpress.datasets.image_files import CHUNK, workers
+from fairpress.datasets.images.cache import decoded
+from fairpress.datasets.images.decode import decode
+from fairpress.datasets.images.files import CHUNK, workers
 
 
 def chunk(size: int, paths: Sequence[Path]) -> int:

@@ -16,7 +16,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from fairpress.models import registry
 from fairpress.models.export import export_many
-from fairpress.runtime.session import operators, session
+from fairpress.runtime.backends.onnxruntime import operators, session
 
 ROUNDS = 15
 

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 
 import fairpress as fp
 from fairpress.compression.recipes import parse
-from fairpress.store.content import Store
-from fairpress.studies.output import slug
+from fairpress.store.local import Store
+from fairpress.studies.report.write_folder import slug
 
 RATES = {"selection_rate": "selection", "tpr": "TPR", "fpr": "FPR"}
 

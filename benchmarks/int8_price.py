@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from fairpress.compression.engine import Engine, quantize_many
-from fairpress.compression.scheme import Scheme
+from fairpress.compression.quantization.batch_quantizer import Engine, quantize_many
+from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.models.export import export_graph
-from fairpress.runtime.bench import Contestant, measure
-from fairpress.runtime.contract import processor
-from fairpress.runtime.medians import rank_of_bound
-from fairpress.runtime.pack import finish
-from fairpress.runtime.runtimes import choose
+from fairpress.runtime.backends.base import processor
+from fairpress.runtime.backends.registry import choose
+from fairpress.runtime.benchmark.measure import Contestant, measure
+from fairpress.runtime.benchmark.statistics import rank_of_bound
+from fairpress.runtime.onnx.weight_packing import finish
 
 WIDTHS, SHALLOW, DEEP = (68, 128, 256), 1, 9
 

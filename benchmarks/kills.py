@@ -47,7 +47,7 @@ LIMIT = 600.0
 
 def tasks() -> list[Any]:
     """Return `CHAINS` times a task and one that reads its result."""
-    from fairpress.studies.plan import make
+    from fairpress.studies.planning.plan import make
 
     found = []
     for i in range(CHAINS):
@@ -76,9 +76,9 @@ def drive(store: str, address: str) -> int:
     """Run the tasks, as a study does; a process of its own calls this."""
     from fairpress.core import temporary
     from fairpress.store.remote import open_store
-    from fairpress.studies import executor
-    from fairpress.studies.pool import Interruptible
-    from fairpress.studies.ray_engine import RayEngine
+    from fairpress.studies.execution import executor
+    from fairpress.studies.execution.local_engine import Interruptible
+    from fairpress.studies.execution.ray_engine import RayEngine
 
     executor.perform = perform
     with contextlib.ExitStack() as stack:

@@ -24,7 +24,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 import fairpress as fp
-from fairpress.datasets.base import Dataset, Part
+from fairpress.datasets.dataset import Dataset, Part
 
 SEEDS = range(5)
 

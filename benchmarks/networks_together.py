@@ -16,7 +16,8 @@ from fairpress.compression.apply import compress
 from fairpress.compression.recipes import parse
 from fairpress.models import registry
 from fairpress.models.mlp import EIGHT
-from fairpress.training.fit import FitConfig, fit
+from fairpress.training.config import FitConfig
+from fairpress.training.fit import fit
 
 
 def seconds(work: Callable[[], object]) -> float:

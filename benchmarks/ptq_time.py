@@ -19,28 +19,30 @@ from typing import Any
 import torch
 import torchvision
 
-from fairpress.compression import calibrate, checks, engine, template
-from fairpress.compression.calibrate import chunks
-from fairpress.compression.engine import Engine, quantize_many
-from fairpress.compression.ranges import Histogram
-from fairpress.compression.scheme import Scheme
+from fairpress.compression.quantization import batch_quantizer, calibrate
+from fairpress.compression.quantization.batch_quantizer import Engine, quantize_many
+from fairpress.compression.quantization.calibrate import chunks
+from fairpress.compression.quantized_graph import onnx_template
+from fairpress.compression.quantized_graph.range_estimators import Histogram
+from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.verification import checks
 
 EXPORTS = ("torch.export", "ONNX export")
 PARTS: dict[str, list[tuple[Any, str]]] = {
-    EXPORTS[0]: [(engine, "trace")],
-    "folding, and PT2E's preparation": [(engine, "fold_graph"), (engine, "prepare")],
+    EXPORTS[0]: [(batch_quantizer, "trace")],
+    "folding, and PT2E's preparation": [(batch_quantizer, "fold_graph"), (batch_quantizer, "prepare")],
     "ranges of weights": [(calibrate, "scales_of_weights")],
     "forward passes of the calibration rows, rounded weights": [(calibrate, "scales_of_activations")],
     "histograms of activations": [(Histogram, "add")],
     "ranges of activations": [(calibrate, "activation_scale")],
-    "PT2E's conversion": [(template, "_convert")],
-    EXPORTS[1]: [(template, "export_graph")],
-    "names in the exported file": [(engine, "make_template")],
-    "filling and packing the file": [(template.Template, "fill")],
-    "check of what is in the file": [(engine, "check_file")],
+    "PT2E's conversion": [(onnx_template, "_convert")],
+    EXPORTS[1]: [(onnx_template, "export_graph")],
+    "names in the exported file": [(batch_quantizer, "make_template")],
+    "filling and packing the file": [(onnx_template.Template, "fill")],
+    "check of what is in the file": [(batch_quantizer, "check_file")],
     "check of its kernels": [(checks, "optimised")],
-    "check that it decides as its graph: the graph": [(engine, "in_chunks")],
-    "check that it decides as its graph: the file": [(engine, "check_agreement")],
+    "check that it decides as its graph: the graph": [(batch_quantizer, "in_chunks")],
+    "check that it decides as its graph: the file": [(batch_quantizer, "check_agreement")],
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from study_table import sizes
 
-from fairpress.reporting.rates_table import GAPS, RATES
+from fairpress.reporting.paper_tables import GAPS, RATES
 
 FIRST = "Compressed against the baseline"
 

@@ -15,11 +15,11 @@ import time
 
 from scheduling import Warm, replaced
 
-from fairpress.store.content import Store
-from fairpress.studies import executor
-from fairpress.studies.engine import Engine
-from fairpress.studies.plan import Task, make
-from fairpress.studies.ray_engine import RayEngine
+from fairpress.store.local import Store
+from fairpress.studies.execution import executor
+from fairpress.studies.execution.engine import Engine
+from fairpress.studies.execution.ray_engine import RayEngine
+from fairpress.studies.planning.plan import Task, make
 
 WORKERS, REPEATS = 2, 7
 

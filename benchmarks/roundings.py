@@ -15,16 +15,17 @@ import sys
 
 import torch
 
-from fairpress.compression.calibrate import in_chunks
-from fairpress.compression.checks import NotAsAsked, compared
-from fairpress.compression.engine import CHECKED_ROWS, Engine, quantize_many, shaken
-from fairpress.compression.scheme import Scheme
+from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.quantization.batch_quantizer import CHECKED_ROWS, Engine, quantize_many, shaken
+from fairpress.compression.quantization.calibrate import in_chunks
+from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.verification.checks import compared
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.models import registry
-from fairpress.models.checkpoint import from_bytes
+from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.contestants import data_at_hand
-from fairpress.runtime.session import run
+from fairpress.runtime.backends.onnxruntime import run
+from fairpress.runtime.benchmark.inputs import data_at_hand
 
 SHARES = (1e-6, 1e-5, 1e-4, 1e-3)
 

@@ -12,15 +12,15 @@ import sys
 import torch
 import torchvision
 
-from fairpress.compression.engine import Engine, quantize_many
-from fairpress.compression.scheme import Scheme
+from fairpress.compression.quantization.batch_quantizer import Engine, quantize_many
+from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.models.export import export_graph
-from fairpress.runtime.bench import Contestant, Measurement, measure
-from fairpress.runtime.bench_result import times
-from fairpress.runtime.contract import processor
-from fairpress.runtime.medians import median_ratio, quartiles
-from fairpress.runtime.pack import finish
-from fairpress.runtime.runtimes import choose, kernels
+from fairpress.runtime.backends.base import processor
+from fairpress.runtime.backends.registry import choose, kernels
+from fairpress.runtime.benchmark.measure import Contestant, Measurement, measure
+from fairpress.runtime.benchmark.result import times
+from fairpress.runtime.benchmark.statistics import median_ratio, quartiles
+from fairpress.runtime.onnx.weight_packing import finish
 
 RUNTIMES = ("onnxruntime", "openvino")
 AIMS = {

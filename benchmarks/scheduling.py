@@ -29,12 +29,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fairpress.store.content import Store
-from fairpress.studies import executor
+from fairpress.store.local import Store
+from fairpress.studies.execution import executor
+from fairpress.studies.execution.local_engine import LocalEngine, Worker
+from fairpress.studies.execution.progress_file import ProgressFile
 from fairpress.studies.load import load
-from fairpress.studies.plan import Task, make, plan
-from fairpress.studies.pool import LocalEngine, Worker
-from fairpress.studies.progress_file import ProgressFile
+from fairpress.studies.planning.plan import Task, make, plan
 
 # Seconds of tasks by how many networks they are of: `fairpress study run compas seeds=1 folds=2 networks_per_task=1`, the
 # shorter of two, and `fairpress study run compas`, means.

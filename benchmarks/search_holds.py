@@ -19,17 +19,18 @@ import fairpress as fp
 from fairpress.compression.apply import compress
 from fairpress.compression.recipes import parse
 from fairpress.models.mlp import EIGHT, Mlp
-from fairpress.searching.asked import ask, attributes_of, least_rows_for
 from fairpress.searching.bounds import Asked, bounds_of
 from fairpress.searching.budget import Budget
-from fairpress.searching.confirm import in_order, judge_one, sequence
+from fairpress.searching.candidate_store import Made, Workshop
+from fairpress.searching.eligible_groups import ask, attributes_of, least_rows_for
 from fairpress.searching.explore import Explorer
+from fairpress.searching.fixed_sequence import in_order, judge_one, sequence
 from fairpress.searching.limits import Limits
-from fairpress.searching.rows import Divided, divide
-from fairpress.searching.trials import Trial
-from fairpress.searching.workshop import Made, Workshop
-from fairpress.store.content import Store
-from fairpress.training.fit import FitConfig, fit
+from fairpress.searching.row_split import Divided, divide
+from fairpress.searching.trial import Trial
+from fairpress.store.local import Store
+from fairpress.training.config import FitConfig
+from fairpress.training.fit import fit
 
 Chosen = tuple[str, bool, bool]
 TOGETHER = 15

@@ -16,12 +16,12 @@ import numpy as np
 import onnxruntime as ort
 
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.bench_result import times
-from fairpress.runtime.bench_worker import rest
-from fairpress.runtime.contestants import data_at_hand, input_of, rows_for
-from fairpress.runtime.contract import processor
-from fairpress.runtime.medians import median_ratio
-from fairpress.runtime.rewrite import constants_apart
+from fairpress.runtime.backends.base import processor
+from fairpress.runtime.benchmark.inputs import data_at_hand, input_of, rows_for
+from fairpress.runtime.benchmark.result import times
+from fairpress.runtime.benchmark.statistics import median_ratio
+from fairpress.runtime.benchmark.worker import rest
+from fairpress.runtime.onnx.compatibility import constants_apart
 
 BATCHES, BLOCK = (1, 32, 1000), 0.02
 EXACT = "exact 8-bit sums"

@@ -22,23 +22,25 @@ from typing import Any
 import torch
 
 from fairpress import datasets
-from fairpress.compression import apply, engine, further, learn, template
+from fairpress.compression import apply, finetuning
+from fairpress.compression.quantization import batch_quantizer, qat
+from fairpress.compression.quantized_graph import onnx_template
 from fairpress.compression.recipes import parse
 from fairpress.models import registry
 from fairpress.models.mlp import EIGHT
-from fairpress.store.content import Store
+from fairpress.store.local import Store
 from fairpress.studies.load import load
 from fairpress.studies.run import run_study
 from fairpress.training.fit import fit
 
 WORKERS, NETWORKS = 2, 10
 PARTS: dict[str, list[tuple[Any, str]]] = {
-    "training": [(further, "train_stack")],
-    "of it ranges": [(learn.Learning, "update_ranges")],
-    "ranges": [(engine, "calibrate")],
-    "filling files": [(template.Template, "fill"), (apply, "artifact")],
-    "checks": [(engine, "check_file"), (engine, "check_agreement")],
-    "exports": [(engine, "make_template"), (engine.Engine, "of")],
+    "training": [(finetuning, "train_stack")],
+    "of it ranges": [(qat.Learning, "update_ranges")],
+    "ranges": [(batch_quantizer, "calibrate")],
+    "filling files": [(onnx_template.Template, "fill"), (apply, "artifact")],
+    "checks": [(batch_quantizer, "check_file"), (batch_quantizer, "check_agreement")],
+    "exports": [(batch_quantizer, "make_template"), (batch_quantizer.Engine, "of")],
 }
 
 

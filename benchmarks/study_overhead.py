@@ -14,10 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from fairpress.store.content import Store
-from fairpress.studies import executor
+from fairpress.store.local import Store
+from fairpress.studies.execution import executor
 from fairpress.studies.load import load
-from fairpress.studies.plan import make
+from fairpress.studies.planning.plan import make
 from fairpress.studies.run import run_study
 
 WORKERS = 2

@@ -17,7 +17,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from fairpress.studies.output import slug
+from fairpress.studies.report.write_folder import slug
 
 PLACEBO = " against its placebo"
 

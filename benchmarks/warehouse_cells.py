@@ -17,8 +17,8 @@ from pathlib import Path
 
 import duckdb
 
-from fairpress.auditing.counting import count
-from fairpress.auditing.run import audit, open_source
+from fairpress.auditing.audit import audit, open_source
+from fairpress.auditing.cells.counting import count
 
 REPEATS = 5
 ASKED = {"by": ["sex", "race", "age"], "bins": {"age": [25.0, 45.0]}, "weight": "weight"}

@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
-from fairpress.datasets.base import Dataset, Task
+from fairpress.datasets.dataset import Dataset, Task
 
 # Files that take minutes, and are one process's from their beginning to their end.
 LONG = (

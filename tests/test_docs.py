@@ -38,7 +38,7 @@ def test_what_the_readme_shows_of_the_demo_is_what_it_prints(tmp_path):
 
 
 def test_every_command_of_the_program_is_in_the_reference():
-    from fairpress.cli.program import app
+    from fairpress.cli.app import app
 
     reference = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     names = [n for n in app if not n.startswith("-")]

@@ -81,11 +81,11 @@ def test_every_output_says_which_class_is_positive(run):
 def test_what_must_be_read_first_stands_above_the_verdict_in_every_output():
     from dataclasses import replace
 
-    from fairpress import api, demonstration
-    from fairpress.auditing.summary import in_words, summary
+    from fairpress import api, demo_data
+    from fairpress.auditing.output.summary import in_words, summary
     from fairpress.reporting.model_card import model_card
 
-    table = demonstration.table(rows=1200)
+    table = demo_data.table(rows=1200)
     report = replace(
         api.audit(table, baseline="fp32", compressed=["int8"], by=["sex"]), warnings=("Read this first.",)
     )

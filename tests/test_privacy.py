@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fairpress.core.privacy import SWITCHES, silence
+from fairpress.core.telemetry import SWITCHES, silence
 
 HERE = Path(__file__).parent
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from fairpress import demonstration
-from fairpress.runtime.table_file import write_table
+from fairpress import demo_data
+from fairpress.runtime.predictions_file import write_table
 
 pytest_plugins = ["pytester"]
 
 
 @pytest.fixture
 def table(pytester):
-    write_table(pytester.path / "preds.parquet", demonstration.table())
+    write_table(pytester.path / "preds.parquet", demo_data.table())
 
 
 def run(pytester, body, *options):

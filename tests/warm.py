@@ -23,8 +23,8 @@ PRELOAD = (
     "fairpress.runtime.predict",
 )
 HEAVY = (
-    "fairpress.studies.preload",
-    "fairpress.compression.onnx_file",
+    "fairpress.studies.execution.preload",
+    "fairpress.compression.compress_onnx",
     "fairpress.training.fit",
     "onnxscript",
 )

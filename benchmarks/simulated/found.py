@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairpress.auditing.intervals import wilson
+from fairpress.auditing.statistics.proportion_intervals import wilson
 
 DELTA = 0.02
 Rng = np.random.Generator

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from simulated.found import Found, Rng, found
 
-from fairpress.auditing.gap_changes import fairness_changes
-from fairpress.auditing.gaps import fairness_intervals
-from fairpress.auditing.intervals import agresti_caffo, bonett_price
+from fairpress.auditing.metrics.fairness import fairness_intervals
+from fairpress.auditing.metrics.fairness_changes import fairness_changes
+from fairpress.auditing.statistics.proportion_intervals import agresti_caffo, bonett_price
 
 SPREADS = {"equal": 0.0, "2 points apart": 0.02, "20 points apart": 0.2}
 

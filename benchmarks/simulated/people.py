@@ -8,9 +8,9 @@ import numpy as np
 from scipy.special import ndtr
 from simulated.found import Found, Rng, found
 
-from fairpress.auditing.cells import Cells
-from fairpress.auditing.evidence import Evidence
-from fairpress.auditing.studentized import Studentized
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.statistics.t_estimate import Studentized
 
 METRICS = ("accuracy", "ppv", "balanced_accuracy")
 CHANGES = (-1.3, -1.1)  # how often the baseline and the compressed model err, as probits

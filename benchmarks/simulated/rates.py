@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from simulated.found import Found, Rng, found
 
-from fairpress.auditing.bootstrap import bootstrap_changes
-from fairpress.auditing.intervals import agresti_caffo, bonett_price, wilson
+from fairpress.auditing.metrics.cell_bootstrap import bootstrap_changes
+from fairpress.auditing.statistics.proportion_intervals import agresti_caffo, bonett_price, wilson
 
 
 def bonett_price_coverage(rng: Rng, size: int) -> Iterator[Found]:

@@ -8,11 +8,11 @@ import numpy as np
 from scipy.stats import rankdata
 from simulated.found import Found, Rng, found
 
-from fairpress.auditing import calibration
-from fairpress.auditing.cells import Cells
-from fairpress.auditing.evidence import Moments
-from fairpress.auditing.score_lines import SIDES, VARIABLES, ScoreLines
-from fairpress.auditing.score_metrics import ScorePair
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.inference.group_estimator import Moments
+from fairpress.auditing.inference.score_counts import SIDES, VARIABLES, ScoreLines
+from fairpress.auditing.inference.score_metrics import ScorePair
+from fairpress.auditing.metrics import calibration_error as calibration
 
 LARGE = 4_000_000
 

@@ -8,13 +8,13 @@ import numpy as np
 from scipy.special import ndtri
 from simulated.found import DELTA, Found, Rng, found
 
-from fairpress.auditing.all_clear import ruled_out
-from fairpress.auditing.cells import Cells, Coded
-from fairpress.auditing.crossed import crossed_change, crossed_sums
-from fairpress.auditing.exemplars import exemplars
-from fairpress.auditing.gaps import fairness_intervals
-from fairpress.auditing.seed_evidence import SeedEvidence
-from fairpress.auditing.seeds import seed_interval
+from fairpress.auditing.cells.cells import Cells, Coded
+from fairpress.auditing.inference.exemplars import exemplars
+from fairpress.auditing.inference.seed_estimator import SeedEvidence
+from fairpress.auditing.metrics.fairness import fairness_intervals
+from fairpress.auditing.statistics.paired_seeds import seed_interval
+from fairpress.auditing.statistics.two_way import crossed_change, crossed_sums
+from fairpress.auditing.verdicts.noninferiority import ruled_out
 
 
 def crossed_coverage(rng: Rng, size: int) -> Iterator[Found]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from simulated.found import DELTA, Found, Rng, found
 
-from fairpress.auditing.intervals import bonett_price, excess_loss
-from fairpress.auditing.studentized import Studentized
-from fairpress.auditing.verdict import group_verdicts, judge, judge_excess, overall_verdict
+from fairpress.auditing.statistics.proportion_intervals import bonett_price, excess_loss
+from fairpress.auditing.statistics.t_estimate import Studentized
+from fairpress.auditing.verdicts.rules import group_verdicts, judge, judge_excess, overall_verdict
 
 FINE = [(s, r) for s in range(2) for r in range(4)]
 ATTRIBUTES = {

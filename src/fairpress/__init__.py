@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fairpress.core.privacy import silence
+from fairpress.core.telemetry import silence
+from fairpress.core.version import __version__
 
 if TYPE_CHECKING:
     from fairpress.api import (
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 silence()
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Artifact",
@@ -36,6 +36,7 @@ __all__ = [
     "ConstraintNotMet",
     "Dataset",
     "FairQuantizer",
+    "__version__",
     "audit",
     "bench",
     "compare",

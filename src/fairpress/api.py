@@ -11,9 +11,9 @@ from fairpress.audits import AuditReport, audit, export_cells
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets import load as load_dataset
-from fairpress.datasets.base import Dataset, Part
+from fairpress.datasets.dataset import Dataset, Part
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.models import (
+from fairpress.runtime.model_reference import (
     Model,
     data_for,
     data_of,
@@ -23,17 +23,17 @@ from fairpress.runtime.models import (
     read_onnx,
     split_model,
 )
-from fairpress.runtime.models import named as named_models
-from fairpress.searching.quantizer import FairQuantizer
+from fairpress.runtime.model_reference import named as named_models
+from fairpress.searching.fair_quantizer import FairQuantizer
 from fairpress.searching.result import ConstraintNotMet
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from torch import nn
 
-    from fairpress.compression.onnx_file import CompressedFile
-    from fairpress.reporting.compared import Compared
-    from fairpress.runtime.bench_result import Bench
+    from fairpress.compression.compress_onnx import CompressedFile
+    from fairpress.reporting.comparison_table import Compared
+    from fairpress.runtime.benchmark.result import Bench
     from fairpress.searching.limits import Objective
     from fairpress.searching.result import Found
 
@@ -84,7 +84,8 @@ def train(
         Receives a sentence about progress now and then.
     """
     from fairpress.models import registry
-    from fairpress.training.fit import fit, training_config
+    from fairpress.training.config import training_config
+    from fairpress.training.fit import fit
 
     checked_seed(seed)
     architecture = registry.get(model, **(options or {}))
@@ -132,7 +133,7 @@ def compress(
         checked_seed(seed)
     dataset = load_dataset(data) if isinstance(data, str) else data
     if not isinstance(base, Artifact | str | os.PathLike):
-        from fairpress.compression.module import compress_module
+        from fairpress.compression.torch_module import compress_module
 
         if dataset is None:
             raise UserError(
@@ -171,7 +172,7 @@ def compress_file(
     seed
         Of calibration rows that are drawn.
     """
-    from fairpress.compression.onnx_file import compress_file as compressed
+    from fairpress.compression.compress_onnx import compress_file as compressed
     from fairpress.compression.recipes import parse
 
     dataset = load_dataset(data) if isinstance(data, str) else data
@@ -213,7 +214,7 @@ def mitigate(
     UserError
         The model has a repair already or not two classes, an option or attribute is unknown, or too few groups have rows.
     """
-    from fairpress.runtime.mitigated import mitigated
+    from fairpress.runtime.mitigate import mitigated
 
     checked_seed(seed)
     artifact = open_model(base)
@@ -258,7 +259,7 @@ def compare(
         A recipe is none, two models have one name, or the data does not fit.
     """
     from fairpress.compression.recipes import parse
-    from fairpress.reporting.compared import Compared
+    from fairpress.reporting.comparison_table import Compared
 
     if isinstance(recipes, str):
         recipes = [recipes]
@@ -339,7 +340,7 @@ def search(
     """
     from fairpress.searching.budget import parse_budget
     from fairpress.searching.limits import limits_of
-    from fairpress.searching.run import search as run
+    from fairpress.searching.search import search as run
 
     wanted, chosen = limits_of(limits), parse_budget(budget)
     if seed is not None:
@@ -395,8 +396,8 @@ def predict(
     import warnings
 
     from fairpress.core.errors import ModelWarning
+    from fairpress.runtime.backends.registry import DEFAULT, choose
     from fairpress.runtime.predict import notes_of, predictions
-    from fairpress.runtime.runtimes import DEFAULT, choose
 
     if not models:
         raise UserError("name at least one model, such as fp32=base/.")
@@ -466,9 +467,9 @@ def bench(
     UserError
         A model, runtime or number is not what it must be, or a model cannot be run; the sentence names it.
     """
-    from fairpress.runtime.bench_all import bench_all
-    from fairpress.runtime.contestants import Entry
-    from fairpress.runtime.runtimes import RUNTIMES, choose
+    from fairpress.runtime.backends.registry import RUNTIMES, choose
+    from fairpress.runtime.benchmark.inputs import Entry
+    from fairpress.runtime.benchmark.run import bench_all
 
     named = models if isinstance(models, Mapping) else named_models(models)
     if not named:

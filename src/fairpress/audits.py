@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from fairpress import __version__
 from fairpress.auditing.result import Audit, Verdict
-from fairpress.auditing.verdict import WORST_FIRST
+from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.output import CARD, check_files, check_into, write_file, write_into
+from fairpress.core.version import __version__
 from fairpress.runtime.artifact import ONNX_FILE, Artifact
-from fairpress.runtime.table_file import write_table
+from fairpress.runtime.predictions_file import write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +44,7 @@ class AuditReport(Audit):
         UserError
             A word is not a gate, a group is not in the table, or no compressed model is compared.
         """
-        from fairpress.auditing.gates import failures, gates_of, require_something, required_groups
+        from fairpress.auditing.verdicts.gates import failures, gates_of, require_something, required_groups
 
         gates = gates_of(fail_on, "fail_on")
         wanted = [require] if isinstance(require, str) and require else list(require)
@@ -60,7 +60,7 @@ class AuditReport(Audit):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the audit as audit.json holds it."""
-        from fairpress.auditing.schema import to_dict
+        from fairpress.auditing.output.audit_json import to_dict
 
         return to_dict(self)
 
@@ -98,7 +98,7 @@ class AuditReport(Audit):
 
     def four_fifths(self, model: str) -> str:
         """Return the impact ratios of a model as Markdown tables; `auditing.four_fifths` has the numbers."""
-        from fairpress.auditing.four_fifths import impact_ratios, selected
+        from fairpress.auditing.metrics.impact_ratio import impact_ratios, selected
         from fairpress.reporting.markdown import escape, four_fifths
 
         tables = four_fifths(impact_ratios(self, model))
@@ -110,8 +110,8 @@ def scoring_ratios(table: Any, model: str, **asked: Any) -> str:
 
     `asked` is `label`, `by`, `positive`, `bins`, `missing` and `confidence`, as in `audit`.
     """
-    from fairpress.auditing.four_fifths import scoring_ratios_of
-    from fairpress.auditing.source import Source
+    from fairpress.auditing.cells.duckdb_source import Source
+    from fairpress.auditing.metrics.impact_ratio import scoring_ratios_of
     from fairpress.reporting.markdown import four_fifths
 
     return four_fifths(scoring_ratios_of(Source(table), model, **asked))
@@ -122,8 +122,8 @@ def embed_audit(model: str | os.PathLike[str], report: Audit, name: str, *, forc
 
     Raises UserError where the folder is not that model's (`require_same`), unless `force` is given.
     """
-    from fairpress.auditing.summary import summary
-    from fairpress.runtime.embed import embed
+    from fairpress.auditing.output.summary import summary
+    from fairpress.runtime.onnx.metadata import embed
 
     found = summary(report, name)
     artifact = Artifact.load(model)
@@ -141,8 +141,8 @@ def write_card(model: str | os.PathLike[str], report: Audit, name: str, *, force
     Raises UserError where the audit has no such model, the folder is not a model or not that model's (`require_same`), or
     the file exists and was not written by fairpress; `force` allows the last two.
     """
+    from fairpress.reporting.formatting import size
     from fairpress.reporting.model_card import model_card
-    from fairpress.reporting.words import size
 
     if is_card_file(model):
         check_files({"the model card": model}, kinds={"the model card": ".md"}, force=force)
@@ -242,12 +242,12 @@ def audit(
     pairs: str | Sequence[str | tuple[Mapping[str, str], Mapping[str, str]]] = (),
     pairs_from: Any = None,
 ) -> AuditReport:
-    """Audit a predictions table; see `fairpress.auditing.run.audit`.
+    """Audit a predictions table; see `fairpress.auditing.audit.audit`.
 
     A table made by `predict` names its models itself: the first is the baseline unless another is named. A list of one name
     may be given as the name alone: ``by="sex"``.
     """
-    from fairpress.auditing.run import audit as run
+    from fairpress.auditing.audit import audit as run
 
     _check_shares(margin, confidence)
     named = _models_of(table)
@@ -305,7 +305,7 @@ def _check_shares(margin: float, confidence: float) -> None:
 
 def _digests(table: Any) -> dict[str, str]:
     """Return model → digest of the file that made its predictions, as far as a table of `predict` tells."""
-    from fairpress.auditing.run import open_source
+    from fairpress.auditing.audit import open_source
 
     found = {} if isinstance(table, (list, tuple)) else open_source(table).runs()
     return {name: str(told["digest"]) for name, told in found.items() if told.get("digest")}
@@ -315,8 +315,8 @@ def _made_by(table: Any) -> dict[str, str]:
     """Return the versions an audit rests on, and the table where it is a file."""
     from importlib import metadata
 
-    from fairpress.auditing.warehouse import is_address
-    from fairpress.core.addresses import shown
+    from fairpress.auditing.cells.ibis_source import is_address
+    from fairpress.core.urls import shown
 
     versions = {name: metadata.version(name) for name in ("duckdb", "numpy", "scipy")}
     paths = table if isinstance(table, (list, tuple)) else [table]
@@ -347,8 +347,8 @@ def export_cells(
     ``audit([cells_a, cells_b], …)``. Arguments are those of `audit`. A file at the path that is no such table is replaced
     only with `force`.
     """
-    from fairpress.auditing.cells_file import cells_table
-    from fairpress.auditing.run import attributes_of, count, listed, open_source
+    from fairpress.auditing.audit import attributes_of, count, listed, open_source
+    from fairpress.auditing.cells.export import cells_table
 
     source = open_source(table)
     cells = count(
@@ -375,7 +375,7 @@ def _written(path: str | os.PathLike[str] | None, text: str, kind: str, force: b
 
 
 def _models_of(table: Any) -> list[str]:
-    from fairpress.auditing.source import arrow_schema
+    from fairpress.auditing.cells.duckdb_source import arrow_schema
 
     schema = arrow_schema(table)
     if isinstance(table, (str, os.PathLike)) and os.fspath(table).lower().endswith((".parquet", ".pq")):

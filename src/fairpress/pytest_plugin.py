@@ -27,10 +27,10 @@ def fairpress_audit(request: pytest.FixtureRequest) -> Callable[..., AuditReport
         table: Any, *, fail_on: str = "harm", require: str | Sequence[str] = (), **options: Any
     ) -> AuditReport:
         from fairpress.api import audit
-        from fairpress.auditing.gates import gates_of
+        from fairpress.auditing.verdicts.gates import gates_of
         from fairpress.core.errors import UserError
+        from fairpress.reporting.formatting import WORD, who_pays
         from fairpress.reporting.markdown import render
-        from fairpress.reporting.words import WORD, who_pays
 
         try:
             gates_of(fail_on, "fail_on")

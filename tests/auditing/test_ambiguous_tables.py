@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fairpress import api
-from fairpress.auditing.run import audit
+from fairpress.auditing.audit import audit
 from fairpress.core.errors import UserError
 
 PAIR = {"baseline": "a", "compressed": ["b"], "by": ["g"]}

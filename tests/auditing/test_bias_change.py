@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fairpress.auditing.bias_change import bias_change
-from fairpress.auditing.crossed import crossed_excess, crossed_sums
-from fairpress.auditing.crossed_contrast import crossed_contrasts, crossed_products
-from fairpress.auditing.seminorm import pair_sum
+from fairpress.auditing.statistics.pairwise_bias_change import bias_change
+from fairpress.auditing.statistics.pairwise_sum import pair_sum
+from fairpress.auditing.statistics.two_way import crossed_excess, crossed_sums
+from fairpress.auditing.statistics.two_way_contrasts import crossed_contrasts, crossed_products
 
 SEEDS, ROWS, RUNS = 10, 120, 200
 FAR = {2: np.array([-0.8, 0.8]), 3: np.array([-0.8, 0.0, 0.8])}

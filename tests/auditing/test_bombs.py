@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import fairpress as fp
-from fairpress.auditing import opening
+from fairpress.auditing.cells import table_readers
 from fairpress.core import slow
 from fairpress.core.errors import UserError
 
@@ -23,7 +23,7 @@ def audit(path):
 
 @pytest.mark.parametrize("packing", ["gz", "zst"])
 def test_what_unpacks_out_of_all_proportion_is_refused(tmp_path, monkeypatch, packing):
-    monkeypatch.setattr(opening, "_UNPACKED", 2**22)
+    monkeypatch.setattr(table_readers, "_UNPACKED", 2**22)
     path = tmp_path / f"t.csv.{packing}"
     with (
         gzip.open(path, "wb") if packing == "gz" else pa.output_stream(str(path), compression="zstd") as file
@@ -34,13 +34,13 @@ def test_what_unpacks_out_of_all_proportion_is_refused(tmp_path, monkeypatch, pa
 
 
 def test_what_is_packed_as_usual_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "_UNPACKED", 10)
+    monkeypatch.setattr(table_readers, "_UNPACKED", 10)
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(LINES.encode()))
     assert audit(tmp_path / "t.csv.gz").models[0].groups[0].n == 10
 
 
 def test_a_line_without_an_end_is_refused_before_it_is_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(table_readers, "LONGEST_LINE", 1000)
     (tmp_path / "t.csv").write_text(LINES + "1" * 1001 + "\n", encoding="utf-8")
     with pytest.raises(UserError, match="line 22: there is no line break within 1,000 characters"):
         audit(tmp_path / "t.csv")
@@ -65,7 +65,7 @@ def test_a_pipe_that_nobody_writes_is_not_waited_for(tmp_path):
 
 def test_only_the_columns_that_are_needed_are_bound(tmp_path):
     (tmp_path / "t.csv").write_text(LINES, encoding="utf-8")
-    from fairpress.auditing.source import Source
+    from fairpress.auditing.cells.duckdb_source import Source
 
     source = Source(str(tmp_path / "t.csv"))
     # A text of the query that looks like a column is none.

@@ -11,12 +11,12 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from fairpress import cli
-from fairpress.auditing.exemplars import differ, modal_class
-from fairpress.auditing.run import audit
-from fairpress.auditing.seed_noise import seed_noise
-from fairpress.auditing.seeds import hedges_g_z
+from fairpress.auditing.audit import audit
+from fairpress.auditing.inference.exemplars import differ, modal_class
+from fairpress.auditing.inference.seed_tests import seed_noise
+from fairpress.auditing.statistics.paired_seeds import hedges_g_z
 from fairpress.core.errors import UserError
-from fairpress.runtime.table_file import write_table
+from fairpress.runtime.predictions_file import write_table
 
 PAIR = {"baseline": "a", "compressed": ["b"]}
 

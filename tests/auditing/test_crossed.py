@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fairpress.auditing.crossed import crossed_change, crossed_sums
+from fairpress.auditing.statistics.two_way import crossed_change, crossed_sums
 
 
 def test_no_flip_in_many_seeds_says_no_more_than_the_rows():

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from fairpress import api, cli
-from fairpress.auditing.bootstrap import bootstrap_changes
-from fairpress.auditing.run import audit
-from fairpress.auditing.schema import to_dict
+from fairpress.auditing.audit import audit
+from fairpress.auditing.metrics.cell_bootstrap import bootstrap_changes
+from fairpress.auditing.output.audit_json import to_dict
 from fairpress.core.errors import UserError
 
 BINARY = {"baseline": "a", "compressed": ["b"]}

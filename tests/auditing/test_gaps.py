@@ -8,8 +8,8 @@ from fairlearn import metrics as fl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairpress.auditing.gaps import fairness_intervals, fairness_values
-from fairpress.auditing.intervals import agresti_caffo
+from fairpress.auditing.metrics.fairness import fairness_intervals, fairness_values
+from fairpress.auditing.statistics.proportion_intervals import agresti_caffo
 
 
 @settings(max_examples=25, deadline=None)

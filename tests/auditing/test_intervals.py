@@ -8,11 +8,16 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from fairpress.auditing.all_clear import ruled_out
-from fairpress.auditing.intervals import bonett_price, exact_mcnemar, excess_loss, wilson
-from fairpress.auditing.multiplicity import benjamini_hochberg, benjamini_yekutieli, holm
-from fairpress.auditing.rows_needed import rows_needed
-from fairpress.auditing.verdict import floor_rows
+from fairpress.auditing.statistics.proportion_intervals import (
+    bonett_price,
+    exact_mcnemar,
+    excess_loss,
+    wilson,
+)
+from fairpress.auditing.verdicts.multiplicity import benjamini_hochberg, benjamini_yekutieli, holm
+from fairpress.auditing.verdicts.noninferiority import ruled_out
+from fairpress.auditing.verdicts.rules import floor_rows
+from fairpress.auditing.verdicts.sample_size import rows_needed
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (3, 17), (17, 17), (450, 1000)])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from fairpress import cli
-from fairpress.auditing.run import audit
+from fairpress.auditing.audit import audit
 from fairpress.core.errors import UserError
 
 PAIR = {"baseline": "a", "compressed": ["b"]}

@@ -19,10 +19,10 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from fairpress.auditing.intervals import exact_mcnemar, wilson
-from fairpress.auditing.multiplicity import holm
-from fairpress.auditing.ranges import range_quantile
-from fairpress.auditing.run import audit
+from fairpress.auditing.audit import audit
+from fairpress.auditing.statistics.proportion_intervals import exact_mcnemar, wilson
+from fairpress.auditing.statistics.range_bounds import range_quantile
+from fairpress.auditing.verdicts.multiplicity import holm
 
 ROOT = Path(__file__).parents[2]
 EXACT = {"rel": 1e-12, "abs": 1e-12}

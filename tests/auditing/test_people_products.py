@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fairpress.auditing.bias_change import bias_change
-from fairpress.auditing.clusters import cluster_sums, design_effect
-from fairpress.auditing.crossed_contrast import crossed_contrasts, crossed_products
-from fairpress.auditing.people_products import people_products
+from fairpress.auditing.statistics.clustered_contrasts import people_products
+from fairpress.auditing.statistics.design_effect import cluster_sums, design_effect
+from fairpress.auditing.statistics.pairwise_bias_change import bias_change
+from fairpress.auditing.statistics.two_way_contrasts import crossed_contrasts, crossed_products
 
 MU = np.array([[0.5, 0.0, 0.2, 0.2], [0.6, -0.2, 0.2, 0.3]])  # models × cells
 SCALE = np.sqrt(1 + 0.3**2 + 0.15**2 + 0.2**2)

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fairpress import api
-from fairpress.auditing.positive import Positive, choose
-from fairpress.auditing.run import audit
+from fairpress.auditing.audit import audit
+from fairpress.auditing.cells.positive_class import Positive, choose
 from fairpress.core.errors import UserError
 
 PAIR = {"baseline": "m", "compressed": ["n"], "by": ["sex"]}

@@ -9,9 +9,9 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from fairpress import demonstration
-from fairpress.auditing.run import audit
-from fairpress.auditing.schema import to_dict
+from fairpress import demo_data
+from fairpress.auditing.audit import audit
+from fairpress.auditing.output.audit_json import to_dict
 from fairpress.core.errors import UserError
 
 MODELS = {"baseline": "fp32", "compressed": ["int8", "int4"]}
@@ -48,7 +48,7 @@ def test_propublicas_published_error_rates_come_out_exactly(data_folder):
 
 
 def test_the_group_that_was_made_to_pay_is_found_and_int8_is_not_blamed():
-    found = audit(demonstration.table(), by=demonstration.BY, **MODELS)
+    found = audit(demo_data.table(), by=demo_data.BY, **MODELS)
     int8, int4 = found.comparisons
     assert int8.verdict == "no_harm"
     assert int4.verdict == "harm"
@@ -60,7 +60,7 @@ def test_the_group_that_was_made_to_pay_is_found_and_int8_is_not_blamed():
 
 
 def test_counts_are_those_of_a_plain_group_by():
-    table = demonstration.table(rows=3000)
+    table = demo_data.table(rows=3000)
     pandas = table.to_pandas()
     found = audit(table, by=["sex*age_group"], **MODELS)
     for group in found.models[2].groups:
@@ -71,7 +71,7 @@ def test_counts_are_those_of_a_plain_group_by():
 
 
 def test_frames_and_files_of_every_kind_give_the_same_audit(tmp_path):
-    table = demonstration.table(rows=2000)
+    table = demo_data.table(rows=2000)
     pandas = table.to_pandas()
     pandas.to_csv(tmp_path / "t.csv", index=False)
     pandas.to_parquet(tmp_path / "t.parquet")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairpress.auditing.run import audit
+from fairpress.auditing.audit import audit
 from fairpress.core.errors import UserError
 
 PAIR = {"baseline": "m", "compressed": ["n"], "by": ["sex"]}

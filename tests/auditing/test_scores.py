@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 from sklearn.metrics import log_loss, roc_auc_score
 
-from fairpress.auditing import calibration, score_lines
-from fairpress.auditing.run import audit
-from fairpress.auditing.score_metrics import SCORE_METRICS
+from fairpress.auditing.audit import audit
+from fairpress.auditing.inference import score_counts
+from fairpress.auditing.inference.score_metrics import SCORE_METRICS
+from fairpress.auditing.metrics import calibration_error as calibration
 
 PAIR = {"baseline": "a", "compressed": ["b"]}
 
@@ -78,7 +79,7 @@ def test_every_score_metric_is_scikit_learns_or_its_definition(seed, steps, rows
 def test_bins_of_a_large_table_change_means_not_at_all_and_ranks_hardly(monkeypatch):
     table = scored(4000)
     exact = audit(table, by=["sex"], **PAIR)
-    monkeypatch.setattr(score_lines, "EXACT_ROWS", 100)
+    monkeypatch.setattr(score_counts, "EXACT_ROWS", 100)
     binned = audit(table, by=["sex"], **PAIR)
     for changes in (False, True):
         x, y = women(exact, changes), women(binned, changes)
@@ -92,7 +93,7 @@ def test_bins_of_a_large_table_change_means_not_at_all_and_ranks_hardly(monkeypa
 
 def test_scores_that_crowd_in_too_few_bins_are_not_ranked(monkeypatch):
     """One score far from all others stretches the bins until the rest share a few of them."""
-    monkeypatch.setattr(score_lines, "EXACT_ROWS", 100)
+    monkeypatch.setattr(score_counts, "EXACT_ROWS", 100)
     table = scored(2000)
     for model in "ab":
         table[f"{model}.score"] = 0.5 + 0.001 * (table[f"{model}.score"] - 0.5)

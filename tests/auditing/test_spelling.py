@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairpress.auditing.counting import count
-from fairpress.auditing.run import audit, open_source
+from fairpress.auditing.audit import audit, open_source
+from fairpress.auditing.cells.counting import count
 from fairpress.core.errors import UserError
 
 PAIR = {"baseline": "a", "compressed": ["b"]}

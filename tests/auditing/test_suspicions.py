@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairpress.auditing.run import audit
+from fairpress.auditing.audit import audit
 
 PAIR = {"baseline": "a", "compressed": ["b"]}
 

@@ -10,11 +10,11 @@ import duckdb
 import pytest
 
 from fairpress import cli
-from fairpress.auditing.warehouse import is_address
+from fairpress.auditing.cells.ibis_source import is_address
 from fairpress.audits import audit
-from fairpress.core.addresses import said, secrets_of, shown
 from fairpress.core.errors import UserError
-from fairpress.demonstration import table as made
+from fairpress.core.urls import said, secrets_of, shown
+from fairpress.demo_data import table as made
 from pages import ROOT
 
 pytest.importorskip("ibis", reason="the extra `warehouse` is not installed")

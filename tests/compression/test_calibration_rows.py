@@ -11,14 +11,14 @@ from trained import DEEP, easy, hard
 
 import fairpress as fp
 from conftest import make_dataset
-from fairpress.compression.calibrate import _of_all_or_worst, calibrate, in_chunks
-from fairpress.compression.calibration_rows import choose, worst_of
-from fairpress.compression.engine import engine_of
-from fairpress.compression.ranges import RANGES
+from fairpress.compression.quantization.batch_quantizer import engine_of
+from fairpress.compression.quantization.calibrate import _of_all_or_worst, calibrate, in_chunks
+from fairpress.compression.quantization.calibration_sampling import choose, worst_of
+from fairpress.compression.quantized_graph.range_estimators import RANGES
+from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.recipes import parse
-from fairpress.compression.scheme import Scheme
 from fairpress.core.errors import UserError
-from fairpress.models.checkpoint import from_bytes
+from fairpress.models.weights_io import from_bytes
 
 
 def _skewed():

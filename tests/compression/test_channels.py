@@ -9,19 +9,20 @@ import torch
 from trained import DEEP, hard, images, parts, residual
 
 import fairpress as fp
-from fairpress.compression import checks
-from fairpress.compression.channels import spread
-from fairpress.compression.checks import NotAsAsked, check_file, stored_weights
-from fairpress.compression.engine import engine_of, quantize_many
+from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.quantization.batch_quantizer import engine_of, quantize_many
+from fairpress.compression.quantization.gradient_sensitivity import of_channels
+from fairpress.compression.quantization.preserved_channels import spread
+from fairpress.compression.quantization.sensitivity import divergences, rounded
+from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.recipes import parse
-from fairpress.compression.scheme import Scheme
-from fairpress.compression.second_order import of_channels
-from fairpress.compression.sensitivity import divergences, rounded
+from fairpress.compression.verification import checks
+from fairpress.compression.verification.checks import check_file, stored_weights
 from fairpress.core.errors import UserError
-from fairpress.models.slots import Slots
-from fairpress.runtime.contract import Runtime
-from fairpress.runtime.runtimes import open_session
-from fairpress.runtime.session import run
+from fairpress.models.functional_call import Slots
+from fairpress.runtime.backends.base import Runtime
+from fairpress.runtime.backends.onnxruntime import run
+from fairpress.runtime.backends.registry import open_session
 
 
 def batches():
@@ -122,7 +123,7 @@ def test_training_goes_on_with_the_channels_that_were_chosen():
 
 def test_openvino_runs_them_on_integers_too():
     pytest.importorskip("openvino")
-    from fairpress.runtime.openvino import kernels
+    from fairpress.runtime.backends.openvino import kernels
 
     data, bases = hard()
     x = data[0].part("test").inputs

@@ -13,15 +13,16 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from trained import easy, parts, small_engine
 
-from fairpress.compression import checks
-from fairpress.compression.checks import NotAsAsked, check_agreement, check_file, untouched
-from fairpress.compression.engine import Quantized, quantize_many, shaken
-from fairpress.compression.prepared import prepare
-from fairpress.compression.scheme import Scheme
-from fairpress.compression.template import make_template
-from fairpress.compression.values import check_values
-from fairpress.models.graph import trace
-from fairpress.runtime.pack import finish
+from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.quantization.batch_quantizer import Quantized, quantize_many, shaken
+from fairpress.compression.quantized_graph.onnx_template import make_template
+from fairpress.compression.quantized_graph.prepare import prepare
+from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.verification import checks
+from fairpress.compression.verification.checks import check_agreement, check_file, untouched
+from fairpress.compression.verification.numbers import check_values
+from fairpress.models.tracing import trace
+from fairpress.runtime.onnx.weight_packing import finish
 
 
 @cache
@@ -178,7 +179,7 @@ def test_a_network_that_was_changed_meanwhile():
 
 def test_a_template_whose_numbers_are_not_the_graphs(monkeypatch):
     """Were our integers to differ from those of PT2E's own conversion, no file would be made."""
-    from fairpress.compression import template
+    from fairpress.compression.quantized_graph import onnx_template as template
 
     q = made(8)
     true = template.numbers

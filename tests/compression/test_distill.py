@@ -12,7 +12,7 @@ import fairpress as fp
 from fairpress.compression.apply import compress
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
-from fairpress.runtime.session import run
+from fairpress.runtime.backends.onnxruntime import run
 from fairpress.training.distillation import Distillation
 
 FEW = "epochs=6,batch_size=32,learning_rate=0.01"

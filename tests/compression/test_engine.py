@@ -10,12 +10,12 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from trained import SMALL, easy, images, parts, residual, small_engine
 
-from fairpress.compression.checks import optimised
-from fairpress.compression.engine import Engine, quantize_many
-from fairpress.compression.scheme import Scheme
+from fairpress.compression.quantization.batch_quantizer import Engine, quantize_many
+from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.verification.checks import optimised
 from fairpress.core.errors import UserError
-from fairpress.runtime.pack import weight_bits
-from fairpress.runtime.session import operators, run
+from fairpress.runtime.backends.onnxruntime import operators, run
+from fairpress.runtime.onnx.weight_packing import weight_bits
 
 SCHEMES = {
     "int8": Scheme(8),

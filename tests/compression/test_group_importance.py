@@ -12,10 +12,10 @@ from torch import nn
 from trained import easy, residual
 
 import fairpress as fp
-from fairpress.compression.group_importance import batches_of_groups, importance, keep_for_all
+from fairpress.compression.pruning.group_importance import batches_of_groups, importance, keep_for_all
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
-from fairpress.training.loop import Data
+from fairpress.training.data import Data
 
 BOTH = torch.tensor([[True, True]])
 FEW = "epochs=1,batch_size=32"

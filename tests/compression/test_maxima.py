@@ -10,9 +10,9 @@ from onnx import numpy_helper
 from torch import nn
 from trained import images
 
-from fairpress.compression.engine import Engine, quantize_many
-from fairpress.compression.scheme import Scheme
-from fairpress.runtime.session import kernels, operators
+from fairpress.compression.quantization.batch_quantizer import Engine, quantize_many
+from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.runtime.backends.onnxruntime import kernels, operators
 
 
 class Pooled(nn.Module):

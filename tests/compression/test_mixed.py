@@ -10,14 +10,14 @@ import torch
 from scipy.special import logsumexp
 from trained import DEEP, easy, hard
 
-from fairpress.compression.allocate import allocate
 from fairpress.compression.apply import compress
-from fairpress.compression.engine import engine_of
+from fairpress.compression.quantization.batch_quantizer import engine_of
+from fairpress.compression.quantization.bit_allocation import allocate
+from fairpress.compression.quantization.sensitivity import estimate, mean_of, measure
 from fairpress.compression.recipes import parse
-from fairpress.compression.sensitivity import estimate, mean_of, measure
 from fairpress.core.errors import UserError
-from fairpress.models.checkpoint import from_bytes
-from fairpress.runtime.session import run
+from fairpress.models.weights_io import from_bytes
+from fairpress.runtime.backends.onnxruntime import run
 
 
 def made(recipe: str, which=hard):
@@ -114,7 +114,7 @@ def test_a_budget_may_be_a_share_of_the_weights_in_32_bits():
 
 
 def test_a_network_is_measured_once_for_all_budgets(monkeypatch):
-    from fairpress.compression import sensitivity
+    from fairpress.compression.quantization import sensitivity
 
     sensitivity._found.clear()
     asked = []

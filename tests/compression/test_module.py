@@ -13,11 +13,11 @@ from trained import images, residual, waves
 
 import fairpress as fp
 from conftest import make_dataset
-from fairpress.compression.engine import Engine
-from fairpress.compression.learn import Learning
-from fairpress.compression.scheme import Scheme
+from fairpress.compression.quantization.batch_quantizer import Engine
+from fairpress.compression.quantization.qat import Learning
+from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.core.errors import UserError
-from fairpress.runtime.session import operators, run
+from fairpress.runtime.backends.onnxruntime import operators, run
 
 
 def loader(rows: int = 640, *, draw=images, groups: bool = False):

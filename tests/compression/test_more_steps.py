@@ -18,11 +18,11 @@ from fairpress.compression.recipes import parse
 from fairpress.compression.steps.kmeans import clustered
 from fairpress.core.errors import UserError
 from fairpress.models import registry
-from fairpress.models.checkpoint import from_bytes
-from fairpress.models.vision import MobileNetV2
+from fairpress.models.torchvision_models import MobileNetV2
+from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.runtimes import Runtime, open_session
-from fairpress.runtime.session import operators, run
+from fairpress.runtime.backends.onnxruntime import operators, run
+from fairpress.runtime.backends.registry import Runtime, open_session
 
 
 def made(recipe: str) -> Artifact:

@@ -12,10 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fairpress import api, cli, datasets
-from fairpress.compression.onnx_file import compress_file
+from fairpress.compression.compress_onnx import compress_file
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
-from fairpress.runtime.foreign import open_foreign
+from fairpress.runtime.external.model import open_foreign
 
 COLUMNS = ["a", "b", "c", "d"]
 

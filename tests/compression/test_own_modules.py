@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 import fairpress as fp
 from fairpress.core.errors import UserError
-from fairpress.runtime.session import operators, run
+from fairpress.runtime.backends.onnxruntime import operators, run
 
 ROW, IMAGE, SERIES = (6,), (3, 12, 12), (5, 8)
 
@@ -390,7 +390,7 @@ def test_a_layer_that_runs_twice_runs_on_integers_both_times():
 def test_zeros_of_torchs_pruning_stay_zero_in_further_training():
     net = made(SAME["pruned by torch"][0])
     artifact = fp.compress(net, "placebo(epochs=1)", data=batches(ROW))
-    from fairpress.models.checkpoint import from_bytes
+    from fairpress.models.weights_io import from_bytes
 
     stored = from_bytes(artifact.weights)["0.weight"]
     assert torch.equal(stored == 0, net[0].weight_mask == 0)

@@ -11,10 +11,10 @@ from conftest import make_pictures
 from fairpress.compression.steps.prune_channels import take_out
 from fairpress.core.errors import UserError
 from fairpress.models import registry
-from fairpress.models.checkpoint import from_bytes
-from fairpress.models.transformers import TimmNetwork
+from fairpress.models.timm_models import TimmNetwork
+from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.session import run
+from fairpress.runtime.backends.onnxruntime import run
 
 HEADS, SIZE = 6, 16
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fairpress.compression.ranges import Histogram, activation_scale, weight_scales
+from fairpress.compression.quantized_graph.range_estimators import Histogram, activation_scale, weight_scales
 
 
 def error(weight: torch.Tensor, scale: torch.Tensor, top: int) -> torch.Tensor:

@@ -12,13 +12,13 @@ from onnx import numpy_helper
 from trained import easy, hard
 
 from fairpress.compression.apply import compress
-from fairpress.compression.checks import integer_weights
 from fairpress.compression.recipes import parse
 from fairpress.compression.steps.prune import keep_largest
+from fairpress.compression.verification.checks import integer_weights
 from fairpress.core.errors import UserError
-from fairpress.models.checkpoint import from_bytes
+from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.session import run
+from fairpress.runtime.backends.onnxruntime import run
 
 
 def made(recipe: str, which=easy) -> list[Artifact]:
@@ -76,7 +76,7 @@ def test_equal_arguments_give_equal_bytes():
 
 
 def test_the_quantized_and_the_placebo_see_the_same_rows_in_the_same_order(monkeypatch):
-    from fairpress.training.loop import Batches
+    from fairpress.training.stacked_networks import Batches
 
     seen: list[torch.Tensor] = []
     epoch = Batches.epoch

@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from conftest import make_dataset
-from fairpress.compression.engine import Engine, engine_of
-from fairpress.datasets.base import Dataset
-from fairpress.models.checkpoint import from_bytes
+from fairpress.compression.quantization.batch_quantizer import Engine, engine_of
+from fairpress.datasets.dataset import Dataset
 from fairpress.models.mlp import Mlp
+from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
-from fairpress.training.fit import FitConfig, fit
+from fairpress.training.config import FitConfig
+from fairpress.training.fit import fit
 
 SMALL, DEEP = Mlp(widths=(16, 16)), Mlp(widths=(16,) * 6)
 State = dict[str, torch.Tensor]

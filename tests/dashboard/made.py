@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fairpress.auditing.run import audit
-from fairpress.auditing.schema import to_dict
+from fairpress.auditing.audit import audit
+from fairpress.auditing.output.audit_json import to_dict
 
 RECIPES = ("fp32", "int8", "int4")
 HOSTILE = "<script>alert(1)</script>"

@@ -14,10 +14,15 @@ from made import make_model, make_study
 starlette = pytest.importorskip("starlette", reason="the extra `dashboard` is not installed")
 from starlette.testclient import TestClient  # noqa: E402
 
-from fairpress.dashboard import app, catalogue, files, live  # noqa: E402
+from fairpress.dashboard import (
+    app,
+    discovery,
+    json_files,
+    on_demand_audit,  # noqa: E402
+)
 from fairpress.dashboard.app import create_app  # noqa: E402
 from fairpress.dashboard.cache import ByteCache  # noqa: E402
-from fairpress.dashboard.files import Unreadable, open_regular, read_json  # noqa: E402
+from fairpress.dashboard.json_files import Unreadable, open_regular, read_json  # noqa: E402
 
 HERE = "http://127.0.0.1"
 PROGRESS = {
@@ -236,8 +241,8 @@ def test_what_may_not_be_read_is_named(tmp_path, monkeypatch):
 
     if not os.path.isdir("/proc/self/fd") or os.open not in os.supports_dir_fd:
         pytest.skip("needs /proc")
-    monkeypatch.setattr(files.os, "open", refused)
-    monkeypatch.setattr(files.os, "supports_dir_fd", {refused})
+    monkeypatch.setattr(json_files.os, "open", refused)
+    monkeypatch.setattr(json_files.os, "supports_dir_fd", {refused})
     page = TestClient(create_app(tmp_path), base_url=HERE).get("/").text
     assert "study.json cannot be opened (Permission denied)" in row(page, "/study/t")
     assert "cannot be read" not in row(page, "/study/s")
@@ -287,7 +292,7 @@ def test_a_folder_with_a_name_that_is_no_text_is_named(tmp_path):
 
 
 def test_only_so_many_folders_are_looked_through(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalogue, "MOST_FOLDERS", 5)
+    monkeypatch.setattr(discovery, "MOST_FOLDERS", 5)
     for i in range(9):
         (tmp_path / f"f{i}").mkdir()
     assert "Only the first 5 folders" in TestClient(create_app(tmp_path), base_url=HERE).get("/").text
@@ -347,7 +352,7 @@ def test_predictions_that_are_damaged_or_too_many_are_a_sentence(tmp_path, monke
     make_study(tmp_path / "torn")
     (tmp_path / "torn" / "predictions.parquet").write_bytes(b"PAR1" * 100)
     visitor = TestClient(create_app(tmp_path), base_url=HERE, raise_server_exceptions=False)
-    monkeypatch.setattr(live, "MOST_CELLS", 4_799)  # 800 rows of 6 columns
+    monkeypatch.setattr(on_demand_audit, "MOST_CELLS", 4_799)  # 800 rows of 6 columns
     for study, sentence in (("many", "have 800 rows of"), ("torn", "files are damaged")):
         for page in (f"network/1/{study}", f"compare/{study}?part=&first=fp32&second=int8"):
             answer = visitor.get(f"/{page}")

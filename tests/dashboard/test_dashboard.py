@@ -14,19 +14,19 @@ import time
 import pytest
 from made import HOSTILE, make_model, make_study
 
-from fairpress.auditing.run import audit
-from fairpress.auditing.verdict import WORST_FIRST
+from fairpress.auditing.audit import audit
+from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.core.estimate import Estimate
-from fairpress.reporting.words import SYMBOL, WORD, points
-from fairpress.studies import progress_file
-from fairpress.studies.plan import Task
-from fairpress.studies.progress_file import PROGRESS, ProgressFile, read_progress
+from fairpress.reporting.formatting import SYMBOL, WORD, points
+from fairpress.studies.execution import progress_file
+from fairpress.studies.execution.progress_file import PROGRESS, ProgressFile, read_progress
+from fairpress.studies.planning.plan import Task
 
 starlette = pytest.importorskip("starlette", reason="the extra `dashboard` is not installed")
 from starlette.testclient import TestClient  # noqa: E402
 
 from fairpress.dashboard.app import create_app  # noqa: E402
-from fairpress.dashboard.inside import inside  # noqa: E402
+from fairpress.dashboard.safe_paths import inside  # noqa: E402
 
 HERE = "http://127.0.0.1"
 

@@ -17,8 +17,8 @@ from starlette.responses import HTMLResponse  # noqa: E402
 from visiting import BROWSER, browse, serving  # noqa: E402
 
 from fairpress.dashboard.app import create_app  # noqa: E402
-from fairpress.dashboard.sending import disposition  # noqa: E402
-from fairpress.dashboard.text import shown, visible  # noqa: E402
+from fairpress.dashboard.file_response import disposition  # noqa: E402
+from fairpress.dashboard.visible_text import shown, visible  # noqa: E402
 
 FOLDER, MODEL = quote(hostile.FOLDER), f"models/{quote(hostile.FOLDER)}"
 GROUP = f"{hostile.ATTRIBUTE} = {hostile.GROUP}"

@@ -8,7 +8,7 @@ import pytest
 
 from fairpress import datasets
 from fairpress.core.errors import UserError
-from fairpress.datasets.again import facts, load_again
+from fairpress.datasets.reload import facts, load_again
 
 YAML = "path: data/t.csv\nlabel: y\npositive: 1\nfeatures: [a]\nsensitive: [sex]\n"
 

@@ -12,8 +12,8 @@ import pytest
 from faces import jpeg
 from fairpress import datasets
 from fairpress.core.errors import UserError
-from fairpress.datasets.celeba import ATTRIBUTES, attribute_table
-from fairpress.datasets.fairface import CLASSES
+from fairpress.datasets.bundled.celeba import ATTRIBUTES, attribute_table
+from fairpress.datasets.bundled.fairface import CLASSES
 
 COUNT = 240
 

@@ -10,8 +10,8 @@ import pytest
 
 from fairpress import datasets
 from fairpress.cli import main
-from fairpress.datasets.base_rates import rates
-from fairpress.datasets.check import check
+from fairpress.datasets.checks.base_rates import rates
+from fairpress.datasets.checks.dataset import check
 
 ROWS = 2400
 

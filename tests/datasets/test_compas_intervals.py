@@ -8,9 +8,9 @@ import pytest
 
 from fairpress import datasets
 from fairpress.core.errors import UserError
-from fairpress.datasets.check import check
-from fairpress.datasets.naive import lookup_by_person, majority
-from fairpress.datasets.shared import seen_before
+from fairpress.datasets.checks.dataset import check
+from fairpress.datasets.split_leakage import seen_before
+from fairpress.studies.analysis.naive_predictors import lookup_by_person, majority
 
 PATH = "compas/cox-violent-parsed_filt.csv"
 
@@ -49,7 +49,7 @@ def test_by_person_nobody_is_on_both_sides_and_by_row_more_than_half_of_the_test
 
 
 def test_a_split_by_row_is_said_loudly_in_check_card_and_what_is_derived(frame):
-    from fairpress.training.fit import data_of
+    from fairpress.training.data import data_of
 
     data = datasets.load("compas-intervals", split="rows")
     (warning,) = data.warnings

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from fairpress.core.errors import UserError
-from fairpress.datasets import columns, image_files, image_places
-from fairpress.datasets.columns import read_table
-from fairpress.datasets.image_files import digests
-from fairpress.datasets.image_places import unpacked
+from fairpress.datasets.custom import columns
+from fairpress.datasets.custom.columns import read_table
+from fairpress.datasets.images import files, local_archives
+from fairpress.datasets.images.files import digests
+from fairpress.datasets.images.local_archives import unpacked
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_a_link_in_an_archive_leads_nowhere(unpack):
 
 
 def test_an_archive_that_swells_is_refused(unpack, tmp_path, monkeypatch):
-    monkeypatch.setattr(image_places, "_UNPACKED", 10**6)
+    monkeypatch.setattr(local_archives, "_UNPACKED", 10**6)
     with pytest.raises(UserError, match="as no archive of images does"):
         unpack(("a.png", bytes(2 * 10**6)))
     assert left_in(tmp_path / "cache") == []
@@ -71,7 +72,7 @@ def test_a_broken_member_leaves_nothing(unpack, tmp_path):
 
 def test_what_is_no_file_is_not_opened(tmp_path, monkeypatch):
     monkeypatch.setenv("FAIRPRESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(image_files, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(files, "MOST_BYTES", 2**20)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     (tmp_path / "folder").mkdir()

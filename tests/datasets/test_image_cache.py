@@ -12,10 +12,10 @@ import pytest
 from faces import jpeg, make_faces
 from fairpress import datasets
 from fairpress.core.errors import UserError
-from fairpress.datasets import image_cache, image_files
-from fairpress.datasets.image_cache import decoded
-from fairpress.datasets.image_decode import decode
-from fairpress.datasets.sources import DamagedFile
+from fairpress.datasets.download.sources import DamagedFile
+from fairpress.datasets.images import cache, files
+from fairpress.datasets.images.cache import decoded
+from fairpress.datasets.images.decode import decode
 
 SIZE = 16
 
@@ -54,10 +54,10 @@ def test_rows_are_the_files_in_the_order_asked_for(folder):
 
 
 def test_the_second_time_nothing_is_decoded_nor_read(folder, monkeypatch):
-    monkeypatch.setattr(image_files, "SETTLED", -(10**18))  # as if the files had lain there for long
+    monkeypatch.setattr(files, "SETTLED", -(10**18))  # as if the files had lain there for long
     first = pixels(folder)
-    forbid(monkeypatch, image_cache, "decode")
-    forbid(monkeypatch, image_files, "_sha256")
+    forbid(monkeypatch, cache, "decode")
+    forbid(monkeypatch, files, "_sha256")
     again = pixels(folder)
     np.testing.assert_array_equal(again.array, first.array)
     assert again.digests.tolist() == first.digests.tolist()
@@ -65,12 +65,12 @@ def test_the_second_time_nothing_is_decoded_nor_read(folder, monkeypatch):
 
 def test_files_that_are_just_being_written_are_not_remembered(folder):
     pixels(folder)
-    (memory,) = (image_files.cache_folder() / "images" / "digests").iterdir()
-    assert image_files._read(memory) == {}  # their status changed within the last two seconds
+    (memory,) = (files.cache_folder() / "images" / "digests").iterdir()
+    assert files._read(memory) == {}  # their status changed within the last two seconds
 
 
 def test_a_file_that_was_exchanged_under_its_old_time_is_noticed(folder, monkeypatch):
-    monkeypatch.setattr(image_files, "SETTLED", -(10**18))
+    monkeypatch.setattr(files, "SETTLED", -(10**18))
     name = sorted(os.listdir(folder))[3]
     before = pixels(folder)
     old = (folder / name).stat()
@@ -115,21 +115,21 @@ def test_what_a_killed_run_left_is_no_entry(folder, tmp_path):
 
 
 def test_checksums_go_by_blocks_however_the_bytes_come(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_cache, "BLOCK", 10)
+    monkeypatch.setattr(cache, "BLOCK", 10)
     data = bytes(range(34))
     (tmp_path / "f").write_bytes(data)
     for step in (3, 10, 34):
-        sums = image_cache._Checksums()
+        sums = cache._Checksums()
         for start in range(0, 34, step):
             sums.add(data[start : start + step])
-        assert sums.finish() == image_cache._checksums(tmp_path / "f")
-    assert len(image_cache._checksums(tmp_path / "f")) == 4
+        assert sums.finish() == cache._checksums(tmp_path / "f")
+    assert len(cache._checksums(tmp_path / "f")) == 4
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(folder):
     name = sorted(os.listdir(folder))[0]
     with pytest.raises(UserError, match="being changed while it is read"):
-        image_cache._one(str(folder / name), "0" * 64, SIZE)
+        cache._one(str(folder / name), "0" * 64, SIZE)
 
 
 def test_files_that_cannot_be_read_are_named_with_the_reason(folder):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from faces import jpeg
-from fairpress.datasets.image_decode import Unreadable, decode
+from fairpress.datasets.images.decode import Unreadable, decode
 
 
 def png(image: Image.Image, **options: object) -> bytes:

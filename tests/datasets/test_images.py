@@ -10,7 +10,7 @@ from PIL import Image
 from faces import make_faces
 from fairpress import datasets
 from fairpress.core.errors import UserError
-from fairpress.datasets.check import check
+from fairpress.datasets.checks.dataset import check
 
 YAML = """\
 path: people.csv

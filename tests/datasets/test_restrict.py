@@ -7,7 +7,7 @@ import pytest
 
 from conftest import make_dataset
 from fairpress.core.errors import UserError
-from fairpress.datasets.restrict import restrict
+from fairpress.datasets.subset import restrict
 
 
 def test_a_group_keeps_its_rows_and_its_parts():

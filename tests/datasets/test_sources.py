@@ -8,8 +8,8 @@ import zipfile
 import pytest
 
 from fairpress.core.errors import UserError
-from fairpress.datasets import sources
-from fairpress.datasets.sources import DamagedFile, SourceFile, find
+from fairpress.datasets.download import sources
+from fairpress.datasets.download.sources import DamagedFile, SourceFile, find
 
 CONTENT = b"id,label\n1,0\n"
 FILE = SourceFile(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fairpress.core.errors import UserError
-from fairpress.datasets.base import PARTS
+from fairpress.datasets.dataset import PARTS
 from fairpress.datasets.splits import SplitOptions, split
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fairpress import datasets
 from fairpress.core.errors import UserError
-from fairpress.datasets.check import check
+from fairpress.datasets.checks.dataset import check
 
 YAML = """\
 path: people.csv

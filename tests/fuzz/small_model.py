@@ -61,7 +61,7 @@ def network() -> bytes:
 
 def make_model(folder: Path) -> Artifact:
     """Return the network's artifact on the table of a folder."""
-    from fairpress.datasets.again import facts
+    from fairpress.datasets.reload import facts
 
     description = write_table(folder)
     dataset = fp.load_dataset(str(description))

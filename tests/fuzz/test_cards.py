@@ -22,9 +22,9 @@ from fairpress.audits import embed_audit, write_card
 from fairpress.cli import main
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.contestants import data_at_hand
-from fairpress.runtime.embed import KEY
-from fairpress.runtime.onnx_file import parsed
+from fairpress.runtime.benchmark.inputs import data_at_hand
+from fairpress.runtime.onnx.load import parsed
+from fairpress.runtime.onnx.metadata import KEY
 
 CARDS = int(os.environ.get("FAIRPRESS_FUZZ_CARDS", "400"))
 FEW = 40
@@ -242,7 +242,7 @@ def test_weights_of_another_network_are_refused_before_anything_is_trained(tmp_p
     pytest.importorskip("torch")
     from fairpress.compression.apply import check_weights
     from fairpress.models import registry
-    from fairpress.models.blank import blank
+    from fairpress.models.initialize import blank
 
     dataset = fp.load_dataset(str(write_table(tmp_path, 100)))
     state = blank(registry.get("mlp", widths=[4]), dataset).state_dict()

@@ -16,10 +16,10 @@ from damage import a_sentence, damaged_json, other_bytes
 import fairpress as fp
 from fairpress.core.errors import UserError
 from fairpress.core.output import MANIFEST, foreign_files, write_folder
-from fairpress.studies.folder import read_study, text_of
+from fairpress.studies.execution.progress_file import PROGRESS, read_progress
 from fairpress.studies.load import load
-from fairpress.studies.output import check_out
-from fairpress.studies.progress_file import PROGRESS, read_progress
+from fairpress.studies.report.manifest import read_study, text_of
+from fairpress.studies.report.write_folder import check_out
 
 FILES = int(os.environ.get("FAIRPRESS_FUZZ_FOLDERS", "300"))
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from tables import Case, cases, expected, positive_class, store
 
 import fairpress as fp
-from fairpress.auditing.counting import count
-from fairpress.auditing.run import open_source
+from fairpress.auditing.audit import open_source
+from fairpress.auditing.cells.counting import count
 from fairpress.core.errors import UserError
 
 TABLES = int(os.environ.get("FAIRPRESS_FUZZ_TABLES", "8000"))

@@ -18,7 +18,7 @@ from small_model import DESCRIPTION, network, write_table
 import fairpress as fp
 from fairpress.core.errors import UserError
 from fairpress.core.yaml_file import read_yaml
-from fairpress.runtime.foreign import open_foreign
+from fairpress.runtime.external.model import open_foreign
 from fairpress.studies.load import load as load_study
 
 FILES = int(os.environ.get("FAIRPRESS_FUZZ_YAML", "1300"))

@@ -17,8 +17,8 @@ from fairpress.mitigation.calibrated_equalized_odds import (
     mixing_rate,
 )
 from fairpress.mitigation.calibrated_equalized_odds import Group as Mixed
-from fairpress.mitigation.calibration import Curve, platt
-from fairpress.mitigation.coin import coins
+from fairpress.mitigation.hash_uniform import coins
+from fairpress.mitigation.platt import Curve, platt
 
 WITNESS = json.loads((Path(__file__).parent / "aif360.json").read_text())
 COSTS = ("fnr", "fpr", "weighted")

@@ -11,7 +11,7 @@ import pytest
 import fairpress as fp
 from conftest import make_dataset
 from fairpress.core.errors import UserError
-from fairpress.mitigation.coin import coins
+from fairpress.mitigation.hash_uniform import coins
 from fairpress.runtime.artifact import Artifact
 
 

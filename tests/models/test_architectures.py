@@ -15,10 +15,10 @@ from torchvision.models import efficientnet, resnet
 import fairpress as fp
 from fairpress.core.errors import UserError
 from fairpress.models import registry
-from fairpress.models.image_network import MEAN, STD
-from fairpress.models.pixels import ScalePixels
-from fairpress.models.transformers import ConvNeXtTiny, TimmNetwork, ViTSmall
-from fairpress.runtime.session import run
+from fairpress.models.image_architecture import MEAN, STD
+from fairpress.models.pixel_scaling import ScalePixels
+from fairpress.models.timm_models import ConvNeXtTiny, TimmNetwork, ViTSmall
+from fairpress.runtime.backends.onnxruntime import run
 
 SIDE = 32
 VIT = {"depth": 2, "embed_dim": 48, "num_heads": 3}

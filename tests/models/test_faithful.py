@@ -14,11 +14,12 @@ from torch import nn
 from conftest import make_dataset
 from fairpress.core.errors import UserError
 from fairpress.models import export
+from fairpress.models.equivalence import NotTheNetwork, Reference, hold, hold_file, reference
 from fairpress.models.export import export_many
-from fairpress.models.faithful import NotTheNetwork, Reference, hold, hold_file, reference
 from fairpress.models.mlp import Mlp
-from fairpress.runtime.session import session
-from fairpress.training.fit import FitConfig, fit
+from fairpress.runtime.backends.onnxruntime import session
+from fairpress.training.config import FitConfig
+from fairpress.training.fit import fit
 
 
 def network() -> nn.Sequential:

@@ -8,9 +8,9 @@ from torch import nn
 
 from fairpress.core.errors import UserError
 from fairpress.models.export import export_many, filled, keeping_names
-from fairpress.models.graph import fold_graph, fold_state, folds, set_training, trace
-from fairpress.models.slots import Slots
-from fairpress.runtime.session import run
+from fairpress.models.functional_call import Slots
+from fairpress.models.tracing import fold_graph, fold_state, folds, set_training, trace
+from fairpress.runtime.backends.onnxruntime import run
 
 
 def convolutional() -> nn.Sequential:

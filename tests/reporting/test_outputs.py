@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 from onnx import numpy_helper
 
-from fairpress import api, cli, demonstration
-from fairpress.auditing.four_fifths import impact_ratios, scoring_ratios, scoring_ratios_of
-from fairpress.auditing.json_schema import json_schema
-from fairpress.auditing.schema import to_dict
-from fairpress.auditing.source import Source
+from fairpress import api, cli, demo_data
+from fairpress.auditing.cells.duckdb_source import Source
+from fairpress.auditing.metrics.impact_ratio import impact_ratios, scoring_ratios, scoring_ratios_of
+from fairpress.auditing.output.audit_json import to_dict
+from fairpress.auditing.output.json_schema import json_schema
 from fairpress.audits import embed_audit, write_card
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
@@ -31,7 +31,7 @@ HOSTILE = "<script>alert(1)</script> | `x` @team #12 [a](http://evil) & % _ ^ ~ 
 
 @pytest.fixture(scope="module")
 def report():
-    return api.audit(demonstration.table(), baseline="fp32", compressed=["int8", "int4"], by=demonstration.BY)
+    return api.audit(demo_data.table(), baseline="fp32", compressed=["int8", "int4"], by=demo_data.BY)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def linear() -> Artifact:
 
 
 def hostile():
-    table = demonstration.table(rows=600).to_pandas()
+    table = demo_data.table(rows=600).to_pandas()
     table["sex"] = table.sex.replace("Female", HOSTILE)
     return api.audit(table, baseline="fp32", compressed=["int4"], by=["sex"])
 
@@ -167,7 +167,7 @@ def test_an_impact_ratio_of_nobody_is_none():
 
 
 def audits():
-    table = demonstration.table(rows=500).to_pandas()
+    table = demo_data.table(rows=500).to_pandas()
     both = {"baseline": "fp32", "compressed": ["int4"], "by": ["sex*age_group"]}
     seeds = pd.concat([table.assign(seed=s, row_id=table.index) for s in range(2)])
     many = table.assign(label="third", fp32="third").iloc[:100]
@@ -255,7 +255,7 @@ def test_a_report_prints_as_on_the_command_line(report):
 
 
 def test_a_model_with_an_audit_inside_predicts_the_same(linear, report, tmp_path):
-    from fairpress.runtime.scoring import score
+    from fairpress.runtime.probabilities import score
 
     folder = linear.save(tmp_path / "m")
     x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)

@@ -11,20 +11,21 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from fairpress import demonstration
-from fairpress.auditing.run import audit
-from fairpress.reporting import charts, figures
-from fairpress.reporting import lean as leaner
-from fairpress.reporting.glance import glance, headline
+from fairpress import demo_data
+from fairpress.auditing.audit import audit
+from fairpress.reporting import forest_plot
+from fairpress.reporting import overview_charts as charts
+from fairpress.reporting import svg_minify as leaner
+from fairpress.reporting.first_screen import glance, headline
 from fairpress.reporting.html import Section, overview_charts, render
-from fairpress.reporting.rates_table import tables
+from fairpress.reporting.paper_tables import tables
 
 MODELS = {"baseline": "fp32", "compressed": ["int8", "int4"]}
 
 
 @pytest.fixture(scope="module")
 def demo():
-    return audit(demonstration.table(), by=demonstration.BY, **MODELS)
+    return audit(demo_data.table(), by=demo_data.BY, **MODELS)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_the_first_screen_says_who_pays_how_many_how_sure_and_what_to_do(demo, p
 
 
 def test_nothing_shown_is_no_all_clear():
-    few = demonstration.table(rows=300)
+    few = demo_data.table(rows=300)
     found = audit(few, by=["sex"], baseline="fp32", compressed=["int8"])
     if found.comparisons[0].verdict == "inconclusive":
         assert headline([found]).startswith("No group is shown to pay")
@@ -68,7 +69,7 @@ def test_nothing_shown_is_no_all_clear():
 
 
 def test_one_recipe_needs_no_heatmap(demo):
-    one = audit(demonstration.table(rows=300), by=["sex"], baseline="fp32", compressed=["int8"])
+    one = audit(demo_data.table(rows=300), by=["sex"], baseline="fp32", compressed=["int8"])
     assert [c.name for c in overview_charts([Section("", one)])] == ["groups"]
     assert [c.name for c in overview_charts([Section("", demo)])] == ["heatmap", "groups"]
 
@@ -136,7 +137,7 @@ def test_a_lean_drawing_is_the_same_picture(demo, monkeypatch):
         return kept["after"]
 
     for module, draw in (
-        (figures, lambda: figures.forest(demo.comparisons[1], 0.02, "accuracy")),
+        (forest_plot, lambda: forest_plot.forest(demo.comparisons[1], 0.02, "accuracy")),
         (charts, lambda: charts.heatmap([("", demo)])),
         (charts, lambda: charts.bars(demo)),
     ):

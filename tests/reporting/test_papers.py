@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from fairpress import demonstration
-from fairpress.auditing.run import audit
+from fairpress import demo_data
+from fairpress.auditing.audit import audit
 from fairpress.core.errors import UserError
 from fairpress.reporting import latex
+from fairpress.reporting.csv_export import audits_csv, claims_csv
 from fairpress.reporting.model_card import model_card
-from fairpress.reporting.rates_table import tables
-from fairpress.reporting.spreadsheet import audits_csv, claims_csv
-from fairpress.studies import paper
+from fairpress.reporting.paper_tables import tables
+from fairpress.studies.report import publish
 
 EVIL = "a|b <script>\n---\n# x: {y} & % _"
 CLAIM = {
@@ -37,7 +37,7 @@ CLAIM = {
 
 @pytest.fixture(scope="module")
 def demo():
-    return audit(demonstration.table(), by=demonstration.BY, baseline="fp32", compressed=["int8", "int4"])
+    return audit(demo_data.table(), by=demo_data.BY, baseline="fp32", compressed=["int8", "int4"])
 
 
 def test_hugging_face_reads_the_rates_of_every_group(demo):
@@ -60,7 +60,7 @@ def test_hugging_face_reads_the_rates_of_every_group(demo):
 
 
 def test_hostile_names_break_neither_the_front_matter_nor_the_table():
-    table = demonstration.table(rows=1500).to_pandas().rename(columns={"int8": EVIL})
+    table = demo_data.table(rows=1500).to_pandas().rename(columns={"int8": EVIL})
     table["sex"] = EVIL + table["sex"]
     found = audit(table, by=["sex"], baseline="fp32", compressed=[EVIL])
     text = model_card(found, EVIL, dataset=EVIL, notes=[EVIL])
@@ -98,16 +98,16 @@ def test_latex_has_a_table_of_each_kind_and_theirs_below_ours(demo):
 
 
 def test_figures_are_written_in_other_forms_without_a_browser(demo, tmp_path):
-    from fairpress.reporting.figures import forest
+    from fairpress.reporting.forest_plot import forest
 
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "a.svg").write_text(forest(demo.comparisons[0], 0.02, "accuracy"))
     done = SimpleNamespace(folder=tmp_path)
-    assert paper.figures(done, ["svg"]) == []
-    written = paper.figures(done, ["pdf", "png"])
+    assert publish.figures(done, ["svg"]) == []
+    written = publish.figures(done, ["pdf", "png"])
     assert [p.name for p in written] == ["a.pdf", "a.png"]
     assert written[0].read_bytes().startswith(b"%PDF")
     assert written[1].read_bytes().startswith(b"\x89PNG")
-    assert paper.forms("pdf, png") == ["pdf", "png"]
+    assert publish.forms("pdf, png") == ["pdf", "png"]
     with pytest.raises(UserError, match="takes svg, pdf, png, not 'pdff'"):
-        paper.forms("pdff")
+        publish.forms("pdff")

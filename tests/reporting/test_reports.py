@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from fairpress import demonstration
-from fairpress.auditing.run import audit
+from fairpress import demo_data
+from fairpress.auditing.audit import audit
 from fairpress.reporting import terminal
 from fairpress.reporting.html import ModelFacts, Section, render
 
@@ -21,13 +21,13 @@ EVIL = '<script>alert("x")</script>[bold red]&'
 
 @pytest.fixture(scope="module")
 def demo():
-    return audit(demonstration.table(), by=demonstration.BY, **MODELS)
+    return audit(demo_data.table(), by=demo_data.BY, **MODELS)
 
 
 @pytest.fixture(scope="module")
 def page(demo):
     facts = [ModelFacts("fp32", 137_000, 125_000, 1.0), ModelFacts("int8", 44_000, 38_000, 3.11)]
-    return render([Section("Demo", demo)], title="Demo", models=facts, banner=demonstration.BANNER)
+    return render([Section("Demo", demo)], title="Demo", models=facts, banner=demo_data.BANNER)
 
 
 def test_the_banner_and_the_verdict_come_before_everything_else(page):
@@ -43,7 +43,7 @@ def test_the_page_asks_nothing_of_the_network(page):
 
 
 def test_hostile_names_stay_text():
-    table = demonstration.table(rows=1500).to_pandas().rename(columns={"sex": EVIL})
+    table = demo_data.table(rows=1500).to_pandas().rename(columns={"sex": EVIL})
     table[EVIL] = EVIL + table[EVIL]
     found = audit(table, by=[EVIL], **MODELS)
     seen: list[str] = []

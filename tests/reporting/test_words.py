@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fairpress import audit
-from fairpress.reporting.words import parted, points, positive, who_pays, why
+from fairpress.reporting.formatting import parted, points, positive, who_pays, why
 
 
 def table(lost: dict[str, int], gained: dict[str, int], rows: int = 4000) -> pd.DataFrame:

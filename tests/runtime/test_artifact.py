@@ -6,9 +6,9 @@ import pytest
 
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
-from fairpress.models.checkpoint import from_bytes
+from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.session import run
+from fairpress.runtime.backends.onnxruntime import run
 
 CARD = ModelCard("y", ("no", "yes"), "yes", {"name": "mlp"}, {"name": "x", "shape": [4], "columns": []})
 

@@ -14,15 +14,15 @@ from tiny_networks import artifact, chain, images, linear, pixels, quantized
 from fairpress import api, cli
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
-from fairpress.datasets import again
-from fairpress.reporting.bench import duration, render
-from fairpress.runtime import bench as bench_module
-from fairpress.runtime import contestants
-from fairpress.runtime.bench import Contestant, Measurement, measure
-from fairpress.runtime.bench_result import Bench, Size, times
-from fairpress.runtime.contestants import input_of, rows_for
-from fairpress.runtime.contract import Kernels, Runtime
-from fairpress.runtime.medians import median_ratio, quartiles, rank_of_bound
+from fairpress.datasets import reload
+from fairpress.reporting.benchmark_table import duration, render
+from fairpress.runtime.backends.base import Kernels, Runtime
+from fairpress.runtime.benchmark import inputs
+from fairpress.runtime.benchmark import measure as bench_module
+from fairpress.runtime.benchmark.inputs import input_of, rows_for
+from fairpress.runtime.benchmark.measure import Contestant, Measurement, measure
+from fairpress.runtime.benchmark.result import Bench, Size, times
+from fairpress.runtime.benchmark.statistics import median_ratio, quartiles, rank_of_bound
 
 
 def test_the_ranks_of_a_median_are_those_of_the_binomial():
@@ -217,13 +217,13 @@ def test_data_that_would_have_to_be_fetched_is_not_at_hand(monkeypatch):
         say(f"fetching {name}")
         raise AssertionError("went on to fetch")
 
-    monkeypatch.setattr(again, "load", load)
+    monkeypatch.setattr(reload, "load", load)
     card = artifact(linear(), [4], trained_on={"name": "compas", "config": {}, "fingerprint": "x"}).card
-    assert contestants.data_at_hand(card) is None
-    monkeypatch.setattr(again, "load", lambda *_, **__: images(np.zeros((4, 3, 8, 8), np.uint8)))
-    assert contestants.data_at_hand(card) is None  # other data than in training
+    assert inputs.data_at_hand(card) is None
+    monkeypatch.setattr(reload, "load", lambda *_, **__: images(np.zeros((4, 3, 8, 8), np.uint8)))
+    assert inputs.data_at_hand(card) is None  # other data than in training
     made = replace(card, data={**card.data, "fingerprint": "made"})
-    assert contestants.data_at_hand(made).name == "faces"
+    assert inputs.data_at_hand(made).name == "faces"
 
 
 @pytest.fixture

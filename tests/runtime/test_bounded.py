@@ -16,7 +16,7 @@ from onnx import numpy_helper as nh
 import fairpress as fp
 from fairpress.core.errors import UserError
 from fairpress.runtime.bounded import TooLarge, TooLong
-from fairpress.runtime.models import read_onnx
+from fairpress.runtime.model_reference import read_onnx
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded on Linux only")
 FLAT = [h.make_node("MatMul", ["x", "w"], ["z"]), h.make_node("Softmax", ["z"], ["p"], axis=1)]

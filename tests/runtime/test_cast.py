@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairpress.core.errors import UserError
-from fairpress.runtime.cast import NUMPY, cast, rounded
+from fairpress.runtime.backends.cast import NUMPY, cast, rounded
 
 WHOLE = [k for k in NUMPY if "int" in k]
 

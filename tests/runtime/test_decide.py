@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fairpress.runtime.decide import decide, decides_by_threshold
+from fairpress.runtime.decision_rule import decide, decides_by_threshold
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fairpress import api, cli, datasets
 from fairpress.core.errors import UserError
-from fairpress.runtime.foreign import open_foreign
+from fairpress.runtime.external.model import open_foreign
 
 WEIGHTS = np.array([1.5, -0.7, 0.3])
 BIAS = 0.2

@@ -16,7 +16,7 @@ from onnx import helper
 
 from fairpress import api, cli, datasets
 from fairpress.core.errors import ModelWarning, UserError
-from fairpress.runtime.foreign import open_foreign
+from fairpress.runtime.external.model import open_foreign
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]>\n'
 ONE = "<float[3,1] w = {1.5,-1.0,0.5}, float[1] b = {0.1}>"

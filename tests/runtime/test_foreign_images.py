@@ -9,8 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fairpress import api
 from fairpress.core.errors import UserError
-from fairpress.datasets.base import Dataset, Task
-from fairpress.runtime.foreign import open_foreign
+from fairpress.datasets.dataset import Dataset, Task
+from fairpress.runtime.external.model import open_foreign
 
 WEIGHTS = np.array([[6.0], [-5.0], [-1.0]])
 

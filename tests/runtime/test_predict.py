@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_networks import artifact, chain, images, linear, pixels
 
-from fairpress import api, cli, demonstration
+from fairpress import api, cli, demo_data
 from fairpress.core.errors import UserError
-from fairpress.runtime.batches import bytes_per_row, outputs, rows_at_once
-from fairpress.runtime.contract import Runtime
+from fairpress.runtime.backends.base import Runtime
+from fairpress.runtime.backends.batching import bytes_per_row, outputs, rows_at_once
+from fairpress.runtime.backends.onnxruntime import run
+from fairpress.runtime.backends.registry import choose, open_session
 from fairpress.runtime.predict import predictions
-from fairpress.runtime.runtimes import choose, open_session
-from fairpress.runtime.scoring import score
-from fairpress.runtime.session import run
+from fairpress.runtime.probabilities import score
 
 openvino = pytest.mark.skipif(
     util.find_spec("openvino") is None, reason="the extra openvino is not installed"
@@ -55,7 +55,7 @@ def model(**changes):
 def test_images_in_a_file_larger_than_a_batch_are_read_a_batch_at_a_time(faces, monkeypatch):
     dataset, values = faces
     told = []
-    monkeypatch.setattr("fairpress.runtime.scoring.rows_at_once", lambda data: 16)
+    monkeypatch.setattr("fairpress.runtime.probabilities.rows_at_once", lambda data: 16)
     table = predictions({"m": model()}, dataset, progress=lambda *step: told.append(step))
     assert max(Watched.taken) == 16
     assert sum(Watched.taken) == 100
@@ -193,7 +193,7 @@ def test_every_table_says_which_class_its_scores_are_of(faces):
     said = json.loads(api.predict({"m": model()}, dataset).schema.metadata[b"fairpress.task"])
     task = dataset.task
     assert said == {"label": task.target, "classes": list(task.classes), "positive": task.positive}
-    assert json.loads(demonstration.table(10).schema.metadata[b"fairpress.task"])["positive"] == "yes"
+    assert json.loads(demo_data.table(10).schema.metadata[b"fairpress.task"])["positive"] == "yes"
 
 
 def test_parts_without_rows_are_refused(faces):

@@ -13,11 +13,11 @@ import pytest
 from tiny_networks import chain, linear, pixels, quantized
 
 from fairpress.core.errors import MissingExtra, UserError
-from fairpress.runtime.contract import Kernels, Runtime, integer_instructions, processor
-from fairpress.runtime.pack import weight_bits
-from fairpress.runtime.rewrite import constants_apart, widen_two_bits
-from fairpress.runtime.runtimes import choose, kernels, open_session, split_suffix
-from fairpress.runtime.session import run
+from fairpress.runtime.backends.base import Kernels, Runtime, integer_instructions, processor
+from fairpress.runtime.backends.onnxruntime import run
+from fairpress.runtime.backends.registry import choose, kernels, open_session, split_suffix
+from fairpress.runtime.onnx.compatibility import constants_apart, widen_two_bits
+from fairpress.runtime.onnx.weight_packing import weight_bits
 
 openvino = pytest.mark.skipif(
     util.find_spec("openvino") is None, reason="the extra openvino is not installed"
@@ -62,7 +62,7 @@ def test_without_openvino_the_extra_is_named(monkeypatch):
 
 @openvino
 def test_bf16_is_refused_where_the_processor_has_none_and_openvino_would_not_say_so(monkeypatch):
-    from fairpress.runtime import openvino as engine
+    from fairpress.runtime.backends import openvino as engine
 
     monkeypatch.setattr(engine, "capabilities", lambda: ["FP32", "INT8"])
     with pytest.raises(UserError, match="does not compute in bfloat16"):
@@ -103,7 +103,7 @@ def test_what_ran_is_told_with_version_threads_and_precision():
 
 @openvino
 def test_a_bf16_session_says_so_and_differs_in_the_digits_bf16_lacks():
-    from fairpress.runtime.openvino import capabilities
+    from fairpress.runtime.backends.openvino import capabilities
 
     if "BF16" not in capabilities():
         pytest.skip("this processor has no bfloat16")
@@ -177,7 +177,7 @@ def test_what_a_runtime_cannot_load_is_one_sentence(name):
 @openvino
 def test_importing_openvino_reports_nothing_and_leaves_the_home_folder_alone(tmp_path):
     code = (
-        "import sys; from fairpress.runtime.openvino import version; print(version()); "
+        "import sys; from fairpress.runtime.backends.openvino import version; print(version()); "
         "assert 'openvino_telemetry' not in sys.modules"
     )
     home = {**os.environ, "HOME": str(tmp_path), "CI": "", "USERPROFILE": str(tmp_path)}

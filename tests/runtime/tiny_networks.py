@@ -7,9 +7,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fairpress.core.card import ModelCard
-from fairpress.datasets.base import Dataset, Task
+from fairpress.datasets.dataset import Dataset, Task
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.pack import pack_weights
+from fairpress.runtime.onnx.weight_packing import pack_weights
 
 
 def _file(nodes, shape, weights, *, kind=TensorProto.FLOAT, classes=2, opset=21, ir=10, bits=None) -> bytes:

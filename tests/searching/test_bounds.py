@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fairpress.auditing.cells import Cells, Coded
-from fairpress.auditing.evidence import Evidence
+from fairpress.auditing.cells.cells import Cells, Coded
+from fairpress.auditing.inference.group_estimator import Evidence
 from fairpress.audits import audit
 from fairpress.searching.bounds import Asked, bounds_of, exact
-from fairpress.searching.confirm import in_order, judge_one, sequence
-from fairpress.searching.trials import Trial, front
+from fairpress.searching.fixed_sequence import in_order, judge_one, sequence
+from fairpress.searching.trial import Trial, front
 
 METRICS = ("accuracy", "tpr", "fpr")
 

@@ -11,11 +11,11 @@ import pytest
 from conftest import make_dataset
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
-from fairpress.searching import space
-from fairpress.searching.asked import ask, attributes_of, least_rows_for
+from fairpress.searching import search_space
 from fairpress.searching.budget import Budget, parse_budget
+from fairpress.searching.eligible_groups import ask, attributes_of, least_rows_for
 from fairpress.searching.limits import check_rates, limits_of
-from fairpress.searching.rows import divide
+from fairpress.searching.row_split import divide
 
 
 @pytest.mark.parametrize(
@@ -133,25 +133,25 @@ def test_everything_that_may_be_tried_is_a_recipe():
     optuna = pytest.importorskip("optuna")
     sizes = {8: 40_000, 4: 25_000, 2: 18_000}
     planned = [
-        *space.cheap(None, ["race"]),
-        *space.cheap(8, ["sex*race"]),
-        *space.mixed(sizes, 10**6, ["race"]),
-        *space.dear(None, ["race"], images=True),
-        *space.dear(None, ["race"], images=False, students=True),
+        *search_space.cheap(None, ["race"]),
+        *search_space.cheap(8, ["sex*race"]),
+        *search_space.mixed(sizes, 10**6, ["race"]),
+        *search_space.dear(None, ["race"], images=True),
+        *search_space.dear(None, ["race"], images=False, students=True),
     ]
     names = [str(parse(p.recipe)) for p in planned]
     assert len(names) > 30
-    below = [p.recipe for p in space.mixed(sizes, 20_000, ["race"])]
+    below = [p.recipe for p in search_space.mixed(sizes, 20_000, ["race"])]
     assert below == ["mixed(budget=19750)"]
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     sampled = {
-        space.sampled(study.ask(), ["sex", "race"], sizes, images=True, train=True) for _ in range(200)
+        search_space.sampled(study.ask(), ["sex", "race"], sizes, images=True, train=True) for _ in range(200)
     }
     kinds = {re.match(r"(prune-channels-\d+\(\S+?\)\+)?([a-z]+)", str(parse(text)))[2] for text in sampled}
     assert kinds == {"int", "w", "qat", "mixed"}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     sampled = {
-        str(parse(space.sampled(study.ask(), ["sex"], sizes, images=False, train=True, students=True)))
+        str(parse(search_space.sampled(study.ask(), ["sex"], sizes, images=False, train=True, students=True)))
         for _ in range(200)
     }
     assert {"distill", "qat", "mixed"} <= {re.match("[a-z]+", text)[0] for text in sampled}

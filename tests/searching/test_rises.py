@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import binom
 from test_bounds import evidence_of
 
-from fairpress.auditing.intervals import bonett_price
+from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.searching.bounds import Asked, bounds_of
-from fairpress.searching.rises import rise
+from fairpress.searching.gap_increase_bound import rise
 
 
 def changes(up: np.ndarray, down: np.ndarray, rows: int):

@@ -22,13 +22,14 @@ from fairpress import cli
 from fairpress.compression import apply
 from fairpress.core.errors import UserError
 from fairpress.models.mlp import Mlp
-from fairpress.searching import timing
+from fairpress.searching import latency
 from fairpress.searching.budget import Budget
+from fairpress.searching.candidate_table import markdown
 from fairpress.searching.limits import Limits
-from fairpress.searching.run import search
-from fairpress.searching.table import markdown
-from fairpress.searching.written import save
-from fairpress.training.fit import FitConfig, fit
+from fairpress.searching.search import search
+from fairpress.searching.write_result import save
+from fairpress.training.config import FitConfig
+from fairpress.training.fit import fit
 
 ASKED = {"by": ["sex"], "budget": 3, "train": False}  # int8, int4, int2
 
@@ -98,7 +99,7 @@ def test_files_of_the_same_names_and_other_confidence_are_other_openings(base, d
 
     monkeypatch.setattr(apply, "compress", by_seed)
     monkeypatch.setattr(
-        timing, "measure", lambda contestants, *_, **__: [_timing(c.model, 1.0) for c in contestants]
+        latency, "measure", lambda contestants, *_, **__: [_timing(c.model, 1.0) for c in contestants]
     )
     asked = {**ASKED, "budget": 1, "max_group_loss": 0.05, "store": tmp_path}
     first, second, sure = (
@@ -137,7 +138,7 @@ def test_latency_is_judged_by_a_timing_that_did_not_choose(base, data, place, mo
         timed.update(c.model for c in contestants)
         return found
 
-    monkeypatch.setattr(timing, "measure", lucky_at_first)
+    monkeypatch.setattr(latency, "measure", lucky_at_first)
     with pytest.raises(fp.ConstraintNotMet, match="max_latency_ms: at most 2 ms") as refused:
         fp.search(base, data, max_group_loss=0.05, max_latency_ms=1.0, store=place, **ASKED)
     searched = refused.value.searched
@@ -155,8 +156,8 @@ def test_the_bound_of_a_latency_has_the_confidence_asked_for(monkeypatch, confid
         count = 20 if rounds is None else rounds
         return [SimpleNamespace(model="m", seconds=np.arange(count) + 1.0, median=count / 2)]
 
-    monkeypatch.setattr(timing, "measure", times)
-    _, upper = timing.milliseconds({"m": b""}, np.zeros((1, 1)), confidence)["m"]
+    monkeypatch.setattr(latency, "measure", times)
+    _, upper = latency.milliseconds({"m": b""}, np.zeros((1, 1)), confidence)["m"]
     assert upper == pytest.approx(1e3 * bound)
     assert binom.sf(bound - 1, rounds, 0.5) <= 1 - confidence
     assert bound == rounds or binom.sf(bound - 2, rounds, 0.5) > 1 - confidence

@@ -14,9 +14,9 @@ import warnings
 
 import pytest
 
-from fairpress.core.canonical import digest
+from fairpress.core.canonical_json import digest
 from fairpress.core.errors import UserError
-from fairpress.store.content import DamagedEntry, Store
+from fairpress.store.local import DamagedEntry, Store
 from mounts import read_only
 
 
@@ -85,7 +85,7 @@ def test_what_is_no_file_in_an_entry_is_not_read(tmp_path, kind):
 
 READ = """
 import os, sys, warnings
-from fairpress.store.content import ReadOnlyStore, Store
+from fairpress.store.local import ReadOnlyStore, Store
 store = Store(sys.argv[1])
 assert store.read_only
 assert store.get("a" * 64).files == {"x": b"1"}

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from fairpress.core.errors import UserError
-from fairpress.store.content import DamagedEntry, Store
+from fairpress.store.local import DamagedEntry, Store
 from fairpress.store.remote import RemoteStore, open_store
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
@@ -152,9 +152,9 @@ def test_a_file_system_whose_package_is_absent_names_it(monkeypatch):
 
 @pytest.mark.slow
 def test_a_study_gives_the_same_from_a_store_at_an_address(data_folder, tmp_path):
-    from fairpress.studies.again import report_again
-    from fairpress.studies.config import StudyConfig
-    from fairpress.studies.export import export
+    from fairpress.studies.config.study import StudyConfig
+    from fairpress.studies.report.export_models import export
+    from fairpress.studies.report.rewrite import report_again
     from fairpress.studies.run import run_study
 
     config = StudyConfig.model_validate(

@@ -9,10 +9,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from saboteur import perform
 
-from fairpress.store.content import Store
-from fairpress.studies import executor
-from fairpress.studies.plan import make
-from fairpress.studies.pool import Interruptible
+from fairpress.store.local import Store
+from fairpress.studies.execution import executor
+from fairpress.studies.execution.local_engine import Interruptible
+from fairpress.studies.planning.plan import make
 
 
 def chains(count, sleep=0.0, size=1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fairpress.studies.tasks import perform as real
+from fairpress.studies.execution.tasks import perform as real
 
 
 def perform(root, task):

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fairpress.auditing.run import audit
-from fairpress.auditing.schema import to_dict
-from fairpress.core.canonical import canonical_json
-from fairpress.studies.config import StudyConfig
+from fairpress.auditing.audit import audit
+from fairpress.auditing.output.audit_json import to_dict
+from fairpress.core.canonical_json import canonical_json
+from fairpress.studies.config.study import StudyConfig
 
 GROUPS = ("<25", "Male", "Nobody positive")
 

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 
-from fairpress.store.content import Store
+from fairpress.store.local import Store
 
 
 def perform(root, task):

@@ -11,23 +11,23 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from fairpress.auditing.crossed_contrast import crossed_products
-from fairpress.auditing.extremes import Extremes, Term, gap, orders
+from fairpress.auditing.statistics.max_contrasts import Extremes, Term, gap, orders
+from fairpress.auditing.statistics.two_way_contrasts import crossed_products
 from fairpress.core.errors import UserError
 from fairpress.reporting import claims as words
 from fairpress.reporting.html import Section, render
-from fairpress.store.content import Store
-from fairpress.studies.claims.answer import CLAIMS, answers
-from fairpress.studies.claims.config import Claim
-from fairpress.studies.claims.layers import depth_correlation, measure_layers
-from fairpress.studies.claims.measure import Measured, measure, over_networks, seeds_needed
-from fairpress.studies.claims.plan import claims_params, phase
-from fairpress.studies.claims.resolve import Resolved, resolve
-from fairpress.studies.claims.task import answer_claims
-from fairpress.studies.config import StudyConfig
-from fairpress.studies.data_facts import DataFacts
+from fairpress.store.local import Store
+from fairpress.studies.analysis.claims.effect import Measured, measure, over_networks, seeds_needed
+from fairpress.studies.analysis.claims.layer_depth import depth_correlation, measure_layers
+from fairpress.studies.analysis.claims.task import answer_claims
+from fairpress.studies.analysis.claims.verdict import CLAIMS, answers
+from fairpress.studies.config.claims import Claim
+from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.load import bundled, load
-from fairpress.studies.plan import make, plan
+from fairpress.studies.planning.claim_tasks import claims_params, phase
+from fairpress.studies.planning.claim_trials import Resolved, resolve
+from fairpress.studies.planning.dataset_facts import DataFacts
+from fairpress.studies.planning.plan import make, plan
 
 ASK = {"positive": "yes", "people": False, "folds": 1, "confidence": 0.95}
 
@@ -171,7 +171,7 @@ def test_an_effect_and_its_interval_are_those_of_scipy_away_from_ties(one, quant
 
 
 def _theta(claim, t, effect):
-    from fairpress.studies.claims.arrays import Arrays
+    from fairpress.studies.analysis.claims.arrays import Arrays
 
     sums, terms, _ = Arrays(claim, Resolved(effect, {}, "race"), {"": t}, "yes").terms(False)
     return Extremes(sums, terms)
@@ -559,7 +559,7 @@ def test_the_task_answers_from_the_store_and_the_page_and_the_terminal_say_the_s
     table_, said = words.lines([told])
     assert table_.row_count == 1
     assert said.startswith("Of 1 claim: 1 supported.")
-    from fairpress.auditing.run import audit
+    from fairpress.auditing.audit import audit
 
     done = audit(t, baseline="fp32", compressed=["int8"], by=["race"], positive="yes", seed_column="seed")
     page = render([Section("s", done)], title="t", claims=[told])

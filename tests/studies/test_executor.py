@@ -10,11 +10,11 @@ from fairpress.core.errors import UserError
 from fairpress.datasets import load
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.predict import predictions
-from fairpress.store.content import DamagedEntry, Store
-from fairpress.studies.again import report_again
-from fairpress.studies.config import StudyConfig
-from fairpress.studies.export import export
-from fairpress.studies.plan import plan
+from fairpress.store.local import DamagedEntry, Store
+from fairpress.studies.config.study import StudyConfig
+from fairpress.studies.planning.plan import plan
+from fairpress.studies.report.export_models import export
+from fairpress.studies.report.rewrite import report_again
 from fairpress.studies.run import run_study
 
 CONFIG = {
@@ -76,10 +76,14 @@ def test_a_study_runs_resumes_after_damage_and_gives_the_same_with_any_number_of
     assert not (tmp_path / "nowhere").exists()
     # Another version makes the audits anew, from the predictions.
     with monkeypatch.context() as another:
-        another.setattr("fairpress.studies.sections.code_digest", lambda package: f"another {package}")
+        another.setattr(
+            "fairpress.studies.planning.report_plan.code_digest", lambda package: f"another {package}"
+        )
         assert report_again(tmp_path / "a").sections == done.sections
         # Nothing is run for that: damaged predictions are refused, and stay for `study run` to make anew.
-        another.setattr("fairpress.studies.sections.code_digest", lambda package: f"a third {package}")
+        another.setattr(
+            "fairpress.studies.planning.report_plan.code_digest", lambda package: f"a third {package}"
+        )
         entries = (tmp_path / ".store" / "entries").glob("*/*/predictions.parquet")
         kept = {path: path.read_bytes() for path in entries}
         for path, whole in kept.items():
@@ -144,7 +148,7 @@ def test_a_failing_trial_is_named_its_seeds_are_left_out_and_the_command_exits_w
     from failing import perform
 
     from fairpress import cli
-    from fairpress.studies import executor
+    from fairpress.studies.execution import executor
 
     monkeypatch.chdir(tmp_path)
     overrides = ["model.widths=[8]", "training.max_epochs=1", "folds=1", "seeds=2", "networks_per_task=1"]

@@ -9,9 +9,9 @@ import pytest
 from driver import chains
 from saboteur import content, perform
 
-from fairpress.store.content import DamagedEntry, Store
-from fairpress.studies import executor
-from fairpress.studies.executor import execute
+from fairpress.store.local import DamagedEntry, Store
+from fairpress.studies.execution import executor
+from fairpress.studies.execution.executor import execute
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_a_task_whose_process_is_killed_once_is_done_by_another(tmp_path):
 
 
 def test_a_worker_that_dies_while_it_has_nothing_to_do_is_replaced(tmp_path):
-    from fairpress.studies.plan import make
+    from fairpress.studies.planning.plan import make
 
     quick = make("naive", "quick", {"number": 0})
     slow = make("naive", "slow", {"number": 1, "sleep": 0.8})
@@ -101,7 +101,7 @@ def test_a_damaged_result_is_made_again_and_nothing_else(damage, tmp_path):
 
 
 def test_the_longest_path_starts_first(tmp_path):
-    from fairpress.studies.plan import make
+    from fairpress.studies.planning.plan import make
 
     first = make("naive", "short", {"number": 0})
     train = make("naive", "long", {"number": 1})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from fairpress.core.errors import UserError
-from fairpress.studies.config import StudyConfig
-from fairpress.studies.filters import parse_filter, recipe_name, select
-from fairpress.studies.plan import plan
+from fairpress.studies.config.recipe_names import recipe_name
+from fairpress.studies.config.study import StudyConfig
+from fairpress.studies.planning.plan import plan
+from fairpress.studies.planning.select import parse_filter, select
 
 CONFIG = StudyConfig.model_validate(
     {

@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from fairpress.core.errors import UserError
-from fairpress.studies.json_schema import schema
+from fairpress.studies.config.json_schema import schema
 from fairpress.studies.load import bundled, load
 
 BAD = """\

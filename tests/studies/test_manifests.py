@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
 
-from fairpress.cli.program import app
+from fairpress.cli.app import app
 from pages import ROOT
 
 MANIFESTS = ROOT / "docs" / "manifests"

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from fairpress.core.errors import UserError
-from fairpress.models.vision import EfficientNetB0
-from fairpress.studies.config import StudyConfig
-from fairpress.studies.data_facts import DataFacts
-from fairpress.studies.filters import Filter
-from fairpress.studies.matrix import STRIDE
-from fairpress.studies.plan import plan
-from fairpress.studies.sections import report_plan
+from fairpress.models.torchvision_models import EfficientNetB0
+from fairpress.studies.config.study import StudyConfig
+from fairpress.studies.planning.dataset_facts import DataFacts
+from fairpress.studies.planning.matrix import STRIDE
+from fairpress.studies.planning.plan import plan
+from fairpress.studies.planning.report_plan import report_plan
+from fairpress.studies.planning.select import Filter
 
 BASE = {
     "dataset": "compas",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from fairpress.studies.config import StudyConfig
-from fairpress.studies.folder import STUDY, read_study, text_of
-from fairpress.studies.plan import plan
-from fairpress.studies.report import sizes_of
+from fairpress.studies.config.study import StudyConfig
+from fairpress.studies.planning.plan import plan
+from fairpress.studies.report.build import sizes_of
+from fairpress.studies.report.manifest import STUDY, read_study, text_of
 
 TEXT = {
     "dataset": "compas",

@@ -6,7 +6,7 @@ import pytest
 
 from fairpress.core.errors import UserError
 from fairpress.core.output import MANIFEST
-from fairpress.studies.output import check_out, slug, write
+from fairpress.studies.report.write_folder import check_out, slug, write
 
 
 def test_files_take_their_places_and_those_of_an_earlier_run_go(tmp_path):

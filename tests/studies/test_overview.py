@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from fairpress.store.content import Store
-from fairpress.studies.config import StudyConfig
+from fairpress.store.local import Store
+from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.overview import overview
-from fairpress.studies.prepare import prepare
+from fairpress.studies.planning.prepare import prepare
 
 CONFIG = {
     "dataset": "compas",

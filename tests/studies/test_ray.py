@@ -12,10 +12,10 @@ from driver import chains
 from saboteur import content, perform
 
 from fairpress.core.errors import UserError
-from fairpress.store.content import Store
-from fairpress.studies import executor
-from fairpress.studies.config import StudyConfig
-from fairpress.studies.ray_engine import RayEngine, Resources, _difference
+from fairpress.store.local import Store
+from fairpress.studies.config.study import StudyConfig
+from fairpress.studies.execution import executor
+from fairpress.studies.execution.ray_engine import RayEngine, Resources, _difference
 from fairpress.studies.run import run_study
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")

@@ -66,7 +66,7 @@ def test_a_store_that_can_only_be_read_is_enough_for_what_is_in_it(tmp_path, dat
 KERNELS = """
 import numpy as np
 from onnx import helper, numpy_helper
-from fairpress.runtime.session import kernels
+from fairpress.runtime.backends.onnxruntime import kernels
 w = numpy_helper.from_array(np.zeros((200, 200), np.float32), "w")
 ends = [helper.make_tensor_value_info(name, 1, ["n", 200]) for name in "xy"]
 graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [w])

@@ -12,17 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fairpress.auditing.audit import audit
 from fairpress.auditing.result import Fairness
-from fairpress.auditing.run import audit
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.core.estimate import Estimate
-from fairpress.store.content import Store
-from fairpress.studies import reported
-from fairpress.studies.entries import FACTS, PREDICTIONS, parquet_bytes, read_table
-from fairpress.studies.findings import findings
-from fairpress.studies.plan import make
-from fairpress.studies.sections import Planned
-from fairpress.studies.tasks import perform
+from fairpress.store.local import Store
+from fairpress.studies.analysis import audit_tasks
+from fairpress.studies.analysis.bias_findings import findings
+from fairpress.studies.config.store_files import FACTS, PREDICTIONS, parquet_bytes, read_table
+from fairpress.studies.execution.tasks import perform
+from fairpress.studies.planning.plan import make
+from fairpress.studies.planning.report_plan import Planned
 
 
 def put(store, model, networks, rows, flip=0, labels=None, metadata=None):
@@ -58,7 +58,7 @@ def halves(fold):
 
 def joined(store, columns, inputs, networks, rows="same"):
     task = make("join", "j", {"columns": columns, "networks": networks, "rows": rows}, inputs)
-    files = reported.join(store, task)
+    files = audit_tasks.join(store, task)
     return pq.read_table(io.BytesIO(files["predictions.parquet"])), json.loads(files["models.json"])
 
 
@@ -151,7 +151,7 @@ def test_an_audit_comes_back_as_it_was_infinite_and_unknown_numbers_included(tmp
     found = audit(table, baseline="base", compressed=["constant"], by=["group"])
     endless = Fairness("base", "group", "disparate_impact", Estimate(2.0, 0.5, math.inf, 3))
     found = replace(found, fairness=(*found.fairness, endless))
-    back = reported.restore(reported.dump(found))
+    back = audit_tasks.restore(audit_tasks.dump(found))
     assert back == found
     assert back.fairness[-1].estimate.high == math.inf
     assert back.models[1].degenerate
@@ -178,18 +178,18 @@ def test_the_whole_chain_join_audit_findings(tmp_path):
     for each in (join, task):
         perform(str(tmp_path), each)
     entry = store.get(task.key)
-    found = reported.restore(entry.files[reported.AUDIT])
+    found = audit_tasks.restore(entry.files[audit_tasks.AUDIT])
     assert (found.rows, found.seeds, found.subjects) == (200, 2, 100)
     assert found.models[0].overall.rates["accuracy"].value == 1.0
-    figures = reported.read_figures(entry)
+    figures = audit_tasks.read_figures(entry)
     assert set(figures) == {("int8", m) for m in ("accuracy", "tpr", "fpr")}
     assert all(svg.startswith("<svg") for svg in figures.values())
-    told = json.loads(entry.files[reported.BIAS])
+    told = json.loads(entry.files[audit_tasks.BIAS])
     (bias,) = findings([Planned("t", "", "compressed", "", task)], [told])
     assert (bias.model, bias.against, bias.attribute, bias.groups) == ("int8", "fp32", "sex", ["F", "M"])
     assert bias.before["value"] == 0.0
     assert bias.change["value"] == pytest.approx(bias.after["value"])
     assert bias.to_dict()["word"] == "not estimable"  # each person here is in both groups
-    rows = reported.bias_changes(read_table(store.get(join.key)), {**arguments, "subject": None})
+    rows = audit_tasks.bias_changes(read_table(store.get(join.key)), {**arguments, "subject": None})
     assert rows[0]["change"]["low"] < bias.change["value"] < rows[0]["change"]["high"]
     assert findings([Planned("t", "", "contrast", "", task)], [told]) == []

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 from driver import chains
 
-from fairpress.store.content import Store
-from fairpress.studies import executor
+from fairpress.store.local import Store
+from fairpress.studies.execution import executor
 from pages import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -15,7 +15,7 @@ import pytest
 from driver import chains
 from saboteur import content
 
-from fairpress.store.content import Store
+from fairpress.store.local import Store
 
 DRIVER = Path(__file__).parent / "driver.py"
 MARK = "FAIRPRESS_TEST_RUN"
@@ -216,7 +216,7 @@ def test_a_killed_workers_semaphores_are_nobodys_complaint(tmp_path):
 import pathlib
 import sys
 import time
-from fairpress.studies.pool import Worker, kill_server
+from fairpress.studies.execution.local_engine import Worker, kill_server
 
 if __name__ == "__main__":
     worker = Worker()

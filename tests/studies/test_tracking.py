@@ -17,10 +17,10 @@ import pytest
 from made_study import made_study
 
 from fairpress import cli
-from fairpress.auditing.run import audit
+from fairpress.auditing.audit import audit
 from fairpress.core.errors import UserError
 from fairpress.studies.tracking.mlflow import _signed_in, export_mlflow
-from fairpress.studies.tracking.trials import metric_name, read
+from fairpress.studies.tracking.networks import metric_name, read
 
 
 @pytest.fixture(scope="module")

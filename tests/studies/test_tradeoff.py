@@ -14,8 +14,8 @@ from fairpress.core.errors import UserError
 from fairpress.reporting.html import render
 from fairpress.reporting.tradeoff import Tradeoff, by_chance, control_words, draw, short, word
 from fairpress.reporting.tradeoff import render as lines
+from fairpress.studies.analysis.tradeoff import compare, match
 from fairpress.studies.load import load
-from fairpress.studies.tradeoff import compare, match
 
 CURVE = [(0.60, "checkpoint-1"), (0.64, "checkpoint-2"), (0.68, "fp32")]
 RIGHT = {
@@ -213,11 +213,11 @@ def test_the_terminal_and_the_page_tell_the_same(found, told):
 
 
 def _page(told):
-    from fairpress import demonstration
-    from fairpress.auditing.run import audit
+    from fairpress import demo_data
+    from fairpress.auditing.audit import audit
     from fairpress.reporting.html import Section
 
-    demo = audit(demonstration.table(rows=1500), by=["sex"], baseline="fp32", compressed=["int8"])
+    demo = audit(demo_data.table(rows=1500), by=["sex"], baseline="fp32", compressed=["int8"])
     return render([Section("Demo", demo)], title="x", tradeoff=told)
 
 

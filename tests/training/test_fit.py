@@ -12,11 +12,12 @@ from conftest import make_dataset
 from fairpress.compression.apply import compress
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
-from fairpress.models.checkpoint import from_bytes
 from fairpress.models.mlp import Mlp
+from fairpress.models.weights_io import from_bytes
+from fairpress.runtime.backends.onnxruntime import run
 from fairpress.runtime.predict import predictions
-from fairpress.runtime.session import run
-from fairpress.training.fit import FitConfig, fit
+from fairpress.training.config import FitConfig
+from fairpress.training.fit import fit
 
 CONFIG = FitConfig(max_epochs=6, batch_size=32, learning_rate=1e-2)
 SMALL = Mlp(widths=(16, 16))

@@ -25,10 +25,12 @@ from fairpress import cli, datasets
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.models import registry
 from fairpress.models.mlp import Mlp
-from fairpress.models.vision import ResNet18
+from fairpress.models.torchvision_models import ResNet18
 from fairpress.runtime.artifact import Artifact
 from fairpress.training import fit_images
-from fairpress.training.fit import FitConfig, ImageFitConfig, fit, tensors, training_config
+from fairpress.training.config import FitConfig, ImageFitConfig, training_config
+from fairpress.training.data import tensors
+from fairpress.training.fit import fit
 from fairpress.training.fit_images import _refuse_another
 
 QUICK = {"max_epochs": 3, "batch_size": 16, "way": "fp32", "learning_rate": 3e-3}

@@ -11,14 +11,15 @@ import torch
 import fairpress as fp
 from conftest import make_dataset
 from fairpress.core.errors import UserError
-from fairpress.datasets.base import Dataset, Task
-from fairpress.models.checkpoint import from_bytes
+from fairpress.datasets.dataset import Dataset, Task
+from fairpress.models.feature_scaling import fit_robust, fit_standardize
 from fairpress.models.mlp import Mlp
 from fairpress.models.registry import build
-from fairpress.models.standardize import fit_robust, fit_standardize
-from fairpress.runtime.session import run
-from fairpress.training.fit import FitConfig, fit, training_config
-from fairpress.training.linear_start import logistic_regression, plant
+from fairpress.models.weights_io import from_bytes
+from fairpress.runtime.backends.onnxruntime import run
+from fairpress.training.config import FitConfig, training_config
+from fairpress.training.fit import fit
+from fairpress.training.logistic_init import logistic_regression, plant
 
 
 def table(inputs, labels, classes=("no", "yes"), seed=0) -> Dataset:

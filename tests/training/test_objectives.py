@@ -11,16 +11,18 @@ from torch import nn
 
 from conftest import make_dataset
 from fairpress.core.errors import UserError
-from fairpress.models.checkpoint import from_bytes
 from fairpress.models.mlp import Mlp
+from fairpress.models.weights_io import from_bytes
 from fairpress.training.ceag import Ceag
-from fairpress.training.cells import means
+from fairpress.training.config import FitConfig
+from fairpress.training.data import Data
 from fairpress.training.fairalm import FairAlm
-from fairpress.training.fit import FitConfig, fit
+from fairpress.training.fit import fit
 from fairpress.training.fit_images import ImageFitConfig
-from fairpress.training.loop import Batches, Data, Stack, train_epoch
-from fairpress.training.objective import constrain
+from fairpress.training.group_means import means
+from fairpress.training.group_objective import constrain
 from fairpress.training.penalty import Penalty, between
+from fairpress.training.stacked_networks import Batches, Stack, train_epoch
 
 SMALL = Mlp(widths=(8,))
 FAIR = {"by": "sex", "constraint": "equal_opportunity"}

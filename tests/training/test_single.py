@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 from fairpress.core.errors import UserError
-from fairpress.training import ways
+from fairpress.training import precision
 from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import FILE, Checkpoint
+from fairpress.training.data import Data
 from fairpress.training.fairalm import FairAlm
-from fairpress.training.loop import Data
-from fairpress.training.rows import Selected
+from fairpress.training.memmap_rows import Selected
+from fairpress.training.precision import WAYS, Way, fastest
 from fairpress.training.schedule import Schedule
-from fairpress.training.single import train_module
-from fairpress.training.ways import WAYS, Way, fastest
+from fairpress.training.trainer import train_module
 
 FOUR = Schedule(epochs=4, batch_size=16, learning_rate=3e-3, weight_decay=0.01, shape="one_cycle")
 
@@ -208,7 +208,7 @@ def timed(monkeypatch, seconds):
             raise RuntimeError("no kernel")
         return seconds[way.name] * len(x)
 
-    monkeypatch.setattr(ways, "_seconds", fake)
+    monkeypatch.setattr(precision, "_seconds", fake)
     x, y = torch.zeros(32, 3, 4, 4), torch.zeros(32)
     return *fastest(nn.Identity(), x, y, torch.device("cpu")), asked
 
@@ -233,8 +233,8 @@ def test_a_hopeless_way_is_given_up_after_a_few_rows(monkeypatch):
         monkeypatch, {"fp32": 1.0, "fp32-channels-last": 0.9, "bf16": 30.0, "bf16-channels-last": 1.0}
     )
     assert ("bf16", 1) in asked
-    assert ("bf16", ways.STEPS) not in asked
-    assert ("bf16-channels-last", ways.STEPS) in asked
+    assert ("bf16", precision.STEPS) not in asked
+    assert ("bf16-channels-last", precision.STEPS) in asked
 
 
 def test_ways_are_really_tried(monkeypatch):

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from fairpress.auditing.cells import Cells
-from fairpress.auditing.coding import MISSING
-from fairpress.auditing.evidence import Evidence, per_group
-from fairpress.auditing.positive import Positive, sentence
-from fairpress.auditing.seed_evidence import SeedEvidence
-from fairpress.auditing.sentences import group_name
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.cells.encoding import MISSING
+from fairpress.auditing.cells.positive_class import Positive, sentence
+from fairpress.auditing.inference.group_estimator import Evidence, per_group
+from fairpress.auditing.inference.seed_estimator import SeedEvidence
+from fairpress.auditing.verdicts.wording import group_name
 
 SHOWN = 5
 FEWEST = 2

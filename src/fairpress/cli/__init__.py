@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from cyclopts.exceptions import CycloptsError
 
 from fairpress.cli import (  # noqa: F401  each adds its commands
-    auditing,
-    benching,
+    audit,
+    bench,
     dashboard,
-    datasets,
-    demonstrate,
-    mitigating,
+    data,
+    demo,
+    mitigate,
     models,
-    searching,
-    studies,
-    training,
+    search,
+    study,
+    train,
 )
-from fairpress.cli.program import (
+from fairpress.cli.app import (
     BROKEN_PIPE,
     FAILED_TRIALS,
     UNEXPECTED,
@@ -33,8 +33,8 @@ from fairpress.cli.program import (
 )
 from fairpress.cli.progress import SignOfLife
 from fairpress.core import temporary
-from fairpress.core.addresses import without_logins
 from fairpress.core.errors import FairpressError, UserError
+from fairpress.core.urls import without_logins
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,7 +59,7 @@ def _run(arguments: list[str]) -> int:
         with _shown(arguments):
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        from fairpress.cli.mistakes import sentence
+        from fairpress.cli.usage_errors import sentence
 
         return _refused(sentence(error))
     except UserError as error:

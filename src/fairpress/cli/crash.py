@@ -12,9 +12,9 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fairpress import __version__
 from fairpress.core import temporary
-from fairpress.core.addresses import without_secrets
+from fairpress.core.urls import without_secrets
+from fairpress.core.version import __version__
 
 DEBUG = "FAIRPRESS_DEBUG"
 ISSUES = "https://github.com/fairpress/fairpress/issues"
@@ -58,7 +58,9 @@ def of_machine(error: BaseException) -> str | None:
         return remedy
     if error.errno in TOO_MANY_FILES:
         where = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
-        return f"cannot open{where or ' a file'} ({error.strerror}); close other programs or raise `ulimit -n`."
+        return (
+            f"cannot open{where or ' a file'} ({error.strerror}); close other programs or raise `ulimit -n`."
+        )
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from fairpress.cli.program import app, say
+from fairpress.cli.app import app, say
 from fairpress.core.errors import UserError
 
 LOOPBACK = "127.0.0.1"

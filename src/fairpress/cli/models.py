@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.mitigating import in_words as repair_in_words
-from fairpress.cli.outputs import files_of_data
-from fairpress.cli.program import app, csv_text, say
+from fairpress.cli.app import app, csv_text, say
+from fairpress.cli.mitigate import in_words as repair_in_words
 from fairpress.cli.progress import Progress, told
+from fairpress.cli.written import files_of_data
 from fairpress.core.errors import ModelWarning, UserError
 
 
@@ -74,20 +74,22 @@ def compress(
         Replace a model folder or file that is there already; a folder only where fairpress wrote all of its files.
     """
     from fairpress import api
-    from fairpress.runtime.models import is_foreign
+    from fairpress.runtime.model_reference import is_foreign
 
     if is_foreign(base):
         return _compress_file(base, recipe, out, seed, data, model_config, force)
     if data is not None or model_config is not None:
         raise UserError(f"--data and --model-config are for ONNX files; {base} names its data on its card.")
     from fairpress.runtime.artifact import refuse_taken
-    from fairpress.runtime.models import open_model
+    from fairpress.runtime.model_reference import open_model
 
     original = open_model(base)
     refuse_taken(out, inputs=[base], force=force)
     replaced = " (replaced)" if out.is_dir() and any(out.iterdir()) else ""
     artifact = api.compress(original, recipe, seed=seed, say=told())
-    from fairpress.compression.in_float import in_float  # needs torch, which compress asks for in a sentence
+    from fairpress.compression.quantization.float_layers import (
+        in_float,  # needs torch, which compress asks for in a sentence
+    )
 
     folder = artifact.save(out, force=force)
     ratio = original.size / artifact.size
@@ -169,7 +171,7 @@ def _compress_file(
 
 def _read_with(model: Path, config: Path | None) -> list[Path]:
     """Return the files that say how an ONNX file is run, where they are."""
-    from fairpress.runtime.foreign import places_of_config
+    from fairpress.runtime.external.model import places_of_config
 
     return [p for p in places_of_config(model, config) if p.is_file()]
 
@@ -217,8 +219,8 @@ def predict(
     """
     from fairpress import api
     from fairpress.core.output import check_files, write_file
-    from fairpress.runtime.models import is_foreign, split_model
-    from fairpress.runtime.table_file import write_table
+    from fairpress.runtime.model_reference import is_foreign, split_model
+    from fairpress.runtime.predictions_file import write_table
 
     named = {}
     for text in models:
@@ -301,8 +303,8 @@ def _tell_models(table: Any, models: list[str], out: Path) -> None:
 
 def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> int:
     from fairpress import api
-    from fairpress.runtime.foreign import open_foreign
-    from fairpress.runtime.models import is_foreign, split_model
+    from fairpress.runtime.external.model import open_foreign
+    from fairpress.runtime.model_reference import is_foreign, split_model
 
     made_elsewhere = {n: str(split_model(m)[0]) for n, m in models.items() if is_foreign(m)}
     if not made_elsewhere or data is None:
@@ -355,9 +357,9 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
     json_
         Print JSON: {"card": …, "audit": …}.
     """
-    from fairpress.auditing.summary import in_words
+    from fairpress.auditing.output.summary import in_words
     from fairpress.runtime.artifact import Artifact
-    from fairpress.runtime.embed import embedded
+    from fairpress.runtime.onnx.metadata import embedded
 
     repair, threshold = None, 0.5
     if model.suffix == ".onnx" and not model.exists():

@@ -11,10 +11,11 @@ from fairpress.compression.recipes import Recipe
 from fairpress.compression.step import Network, Progress
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError, listed
-from fairpress.datasets.base import Dataset
+from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.decide import decide
-from fairpress.training.fit import check_trainable, require_torch
+from fairpress.runtime.decision_rule import decide
+from fairpress.training.data import check_trainable
+from fairpress.training.device import require_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +48,7 @@ def compress(
     """
     require_torch("Compressing a network")
     from fairpress.models import registry
-    from fairpress.models.checkpoint import from_bytes
+    from fairpress.models.weights_io import from_bytes
 
     data = [d.development() for d in datasets]
     networks = []
@@ -84,9 +85,9 @@ def apply_steps(
     progress: Progress | None = None,
 ) -> list[Network]:
     """Return the networks after all steps, each with its finished file."""
-    from fairpress.models.blank import blank
     from fairpress.models.export import export_many
-    from fairpress.training.fit import rows_to_hold, tensors
+    from fairpress.models.initialize import blank
+    from fairpress.training.data import rows_to_hold, tensors
 
     made = list(networks)
     for step in recipe.steps:
@@ -106,7 +107,7 @@ def artifact(
     card: ModelCard, digest: str | None, recipe: Recipe, network: Network, dataset: Dataset, seed: int
 ) -> Artifact:
     """Return a compressed network's artifact; `card` and `digest` are its baseline's."""
-    from fairpress.models.checkpoint import to_bytes
+    from fairpress.models.weights_io import to_bytes
 
     assert network.onnx is not None
     quantized = any(step.final for step in recipe.steps)
@@ -142,7 +143,7 @@ def _pruned(network: Network) -> dict[str, Any]:
 
 def _validation(card: ModelCard, onnx: bytes, dataset: Dataset) -> dict[str, Any]:
     """Return the finished file's accuracy on validation rows: what a control of equal accuracy is chosen by."""
-    from fairpress.runtime.scoring import score
+    from fairpress.runtime.probabilities import score
 
     index = dataset.index("validation")
     if not len(index):
@@ -154,7 +155,7 @@ def _validation(card: ModelCard, onnx: bytes, dataset: Dataset) -> dict[str, Any
 
 def check_weights(architecture: Architecture, state: Mapping[str, Tensor], dataset: Dataset) -> None:
     """Raise UserError unless the weights are those of the network that the card describes."""
-    from fairpress.models.blank import blank
+    from fairpress.models.initialize import blank
 
     for name, wanted in blank(architecture, dataset).state_dict().items():
         if name not in state or state[name].shape != wanted.shape:

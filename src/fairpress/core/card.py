@@ -23,7 +23,7 @@ class ModelCard:
     Attributes
     ----------
     target, classes, positive
-        The task, as in `fairpress.datasets.base.Task`.
+        The task, as in `fairpress.datasets.dataset.Task`.
     architecture
         ``{"name": "mlp", …}`` with every parameter needed to build the network again.
     inputs

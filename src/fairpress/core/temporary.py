@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fairpress.core.environment import environment
+from fairpress.core.env import environment
 from fairpress.core.errors import UserError
 
 PREFIX, OWNER = "fairpress-tmp-", "owner"

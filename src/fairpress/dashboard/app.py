@@ -20,16 +20,16 @@ from starlette.routing import Route
 
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
-from fairpress.dashboard import live
-from fairpress.dashboard.catalogue import AUDIT, CARD, ONNX, STUDY, look, read_card, read_progress
+from fairpress.dashboard import on_demand_audit
 from fairpress.dashboard.charts import drawn
-from fairpress.dashboard.files import DAMAGED, Unreadable, open_regular
-from fairpress.dashboard.inside import inside
+from fairpress.dashboard.discovery import AUDIT, CARD, ONNX, STUDY, look, read_card, read_progress
+from fairpress.dashboard.file_response import OpenFile, disposition
+from fairpress.dashboard.json_files import DAMAGED, Unreadable, open_regular
 from fairpress.dashboard.responses import HEADERS, SANDBOX, html, refused, report
-from fairpress.dashboard.sending import OpenFile, disposition
-from fairpress.dashboard.text import encoded
-from fairpress.dashboard.told import OVERALL, Choice, Told, page_of
-from fairpress.reporting.figures import Line, forest_of
+from fairpress.dashboard.safe_paths import inside
+from fairpress.dashboard.study_reader import OVERALL, Choice, Told, page_of
+from fairpress.dashboard.visible_text import encoded
+from fairpress.reporting.forest_plot import Line, forest_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -72,7 +72,7 @@ def create_app(root: Path) -> Starlette:
 def warm() -> None:
     """Load what draws charts and what audits, so that the first visitor does not wait for it."""
     forest_of([Line("", Estimate(0.0, -0.01, 0.01, 1), "inconclusive")], 0.02, "", "")
-    live.rehearse()
+    on_demand_audit.rehearse()
 
 
 class _Pages:
@@ -137,12 +137,12 @@ class _Pages:
         told, number = Told(folder), request.path_params["number"]
         if number >= len(told.networks):
             raise HTTPException(404)
-        return report(live.of_network(told, told.networks[number]))
+        return report(on_demand_audit.of_network(told, told.networks[number]))
 
     def compare(self, request: Request) -> Response:
         _, folder = self._folder(request)
         asked = request.query_params
-        found = live.of_two(
+        found = on_demand_audit.of_two(
             Told(folder), asked.get("part", ""), asked.get("first", ""), asked.get("second", "")
         )
         return report(found)

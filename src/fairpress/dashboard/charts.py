@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from fairpress.auditing.result import Verdict
-from fairpress.dashboard.told import Compared
-from fairpress.reporting.figures import MOST_GROUPS, Line, forest_of
+from fairpress.dashboard.study_reader import Compared
+from fairpress.reporting.forest_plot import MOST_GROUPS, Line, forest_of
 
 
 @lru_cache(maxsize=128)

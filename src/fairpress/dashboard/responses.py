@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
 from fairpress.core.errors import UserError
-from fairpress.dashboard.files import DAMAGED
-from fairpress.dashboard.text import address, encoded, pretty, sent, shown
-from fairpress.reporting import words
+from fairpress.dashboard.json_files import DAMAGED
+from fairpress.dashboard.visible_text import address, encoded, pretty, sent, shown
+from fairpress.reporting import formatting
 from fairpress.reporting.templating import environment
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def refused(error: Exception, path: str = "", files: Collection[str] = ()) -> Re
 @lru_cache(maxsize=1)
 def _templates() -> Environment:
     found = environment("fairpress.dashboard")
-    found.globals["words"] = words
+    found.globals["words"] = formatting
     found.filters.update(path=address, pretty=pretty, sent=sent)
     found.finalize = shown  # all but markup: values that a form sends back are marked with |e
     return found

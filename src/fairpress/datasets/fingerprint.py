@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fairpress.core.canonical import canonical_json
-from fairpress.datasets.base import PARTS, Part, Task
+from fairpress.core.canonical_json import canonical_json
+from fairpress.datasets.dataset import PARTS, Part, Task
 
 
 def fingerprint(

@@ -6,26 +6,30 @@ import hashlib
 import os
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from fairpress.core.config import parse
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.datasets.base import Dataset
-from fairpress.datasets.sources import Say, SourceFile, find, tell
+from fairpress.datasets.dataset import Dataset
+from fairpress.datasets.download.sources import Say, SourceFile, find, tell
 from fairpress.datasets.splits import SplitOptions
 
+if TYPE_CHECKING:
+    from fairpress.datasets.custom.images_config import Images
+    from fairpress.datasets.custom.table_config import Table
+
 _CONFIGS = {
-    "adult": "fairpress.datasets.adult:Adult",
-    "celeba": "fairpress.datasets.celeba:Celeba",
-    "compas": "fairpress.datasets.compas:Compas",
-    "compas-intervals": "fairpress.datasets.compas_intervals:CompasIntervals",
-    "fairface": "fairpress.datasets.fairface:Fairface",
-    "utkface": "fairpress.datasets.utkface:Utkface",
+    "adult": "fairpress.datasets.bundled.adult:Adult",
+    "celeba": "fairpress.datasets.bundled.celeba:Celeba",
+    "compas": "fairpress.datasets.bundled.compas:Compas",
+    "compas-intervals": "fairpress.datasets.bundled.compas_intervals:CompasIntervals",
+    "fairface": "fairpress.datasets.bundled.fairface:Fairface",
+    "utkface": "fairpress.datasets.bundled.utkface:Utkface",
 }
 # Not among the names that ship: these are the user's own.
 _OWN = {
-    "table": "fairpress.datasets.table_config:Table",
-    "images": "fairpress.datasets.images_config:Images",
+    "table": "fairpress.datasets.custom.table_config:Table",
+    "images": "fairpress.datasets.custom.images_config:Images",
 }
 
 
@@ -91,10 +95,14 @@ def load(name: str | os.PathLike[str], *, say: Say = tell, **config: Any) -> Dat
     """
     text = os.fspath(name)
     if Path(text).suffix.lower() in (".yaml", ".yml"):
-        from fairpress.datasets.described import load_yaml
+        from fairpress.datasets.custom.from_yaml import load_yaml
 
         return load_yaml(text, config, say)
     chosen = parse(config_class(text), config, text)
+    if text in _OWN:
+        from fairpress.datasets.custom.from_yaml import read
+
+        return read(cast("Table | Images", chosen), None, say)
     return cast("_Readable", chosen).read(say)
 
 

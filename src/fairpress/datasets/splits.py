@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fairpress.core.errors import UserError
-from fairpress.datasets.balanced import Repeated
-from fairpress.datasets.base import PARTS, Part
-from fairpress.datasets.draws import draw
+from fairpress.datasets.balanced_split import Repeated
+from fairpress.datasets.dataset import PARTS, Part
+from fairpress.datasets.hash_draws import draw
 
 TEST_SHARE = 0.30
 VALIDATION_SHARE = 0.15

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.mitigation.calibration import Curve, platt, too_few
-from fairpress.mitigation.coin import coins
-from fairpress.mitigation.groups import Key, named, rows_of
+from fairpress.datasets.grouping import Key, named, rows_of
+from fairpress.mitigation.hash_uniform import coins
+from fairpress.mitigation.platt import Curve, platt, too_few
 
 Cost = Literal["fnr", "fpr", "weighted"]
 Calibration = Literal["platt", "none"]

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from fairpress.core.errors import MissingExtra, UserError, did_you_mean
-from fairpress.mitigation.calibration import too_few
-from fairpress.mitigation.coin import coins
-from fairpress.mitigation.groups import Key, named, rows_of
+from fairpress.datasets.grouping import Key, named, rows_of
+from fairpress.mitigation.hash_uniform import coins
+from fairpress.mitigation.platt import too_few
 
 Constraint = Literal["demographic_parity", "equal_opportunity", "predictive_equality", "equalized_odds"]
 # fairlearn's words for the same.

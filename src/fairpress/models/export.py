@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from fairpress.core.errors import UserError
-from fairpress.models.faithful import NotTheNetwork, hold_file, reference
-from fairpress.models.graph import (
+from fairpress.models.equivalence import NotTheNetwork, hold_file, reference
+from fairpress.models.exporter_warnings import quiet
+from fairpress.models.stable_operators import stable
+from fairpress.models.tracing import (
     ANY_BATCH,
     Fold,
     cannot_export,
@@ -26,9 +28,7 @@ from fairpress.models.graph import (
     node_at_fault,
     trace,
 )
-from fairpress.models.quiet import quiet
-from fairpress.models.stable import stable
-from fairpress.runtime.pack import finish
+from fairpress.runtime.onnx.weight_packing import finish
 
 INPUT, OUTPUT = "x", "y"
 _templates: dict[Hashable, Template] = {}

@@ -55,7 +55,7 @@ class Mlp(BaseModel):
         """
         from torch import nn
 
-        from fairpress.models.standardize import Standardize
+        from fairpress.models.feature_scaling import Standardize
 
         before = shape if isinstance(shape, int) else shape[0]
         layers: list[nn.Module] = [Standardize(before)]

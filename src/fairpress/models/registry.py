@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 _CONFIGS = {
     "mlp": "fairpress.models.mlp:Mlp",
-    "convnext_tiny": "fairpress.models.transformers:ConvNeXtTiny",
-    "deit_tiny_patch16_224": "fairpress.models.transformers:DeiTTiny",
-    "efficientnet_b0": "fairpress.models.vision:EfficientNetB0",
-    "mobilenet_v2": "fairpress.models.vision:MobileNetV2",
-    "resnet18": "fairpress.models.vision:ResNet18",
-    "resnet50": "fairpress.models.vision:ResNet50",
-    "squeezenet1_1": "fairpress.models.vision:SqueezeNet",
-    "swin_tiny_patch4_window7_224": "fairpress.models.transformers:SwinTiny",
-    "vit_small_patch16_224": "fairpress.models.transformers:ViTSmall",
+    "convnext_tiny": "fairpress.models.timm_models:ConvNeXtTiny",
+    "deit_tiny_patch16_224": "fairpress.models.timm_models:DeiTTiny",
+    "efficientnet_b0": "fairpress.models.torchvision_models:EfficientNetB0",
+    "mobilenet_v2": "fairpress.models.torchvision_models:MobileNetV2",
+    "resnet18": "fairpress.models.torchvision_models:ResNet18",
+    "resnet50": "fairpress.models.torchvision_models:ResNet50",
+    "squeezenet1_1": "fairpress.models.torchvision_models:SqueezeNet",
+    "swin_tiny_patch4_window7_224": "fairpress.models.timm_models:SwinTiny",
+    "vit_small_patch16_224": "fairpress.models.timm_models:ViTSmall",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fairpress.reporting.words import chance
+from fairpress.reporting.formatting import chance
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

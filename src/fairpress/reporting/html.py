@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from fairpress.auditing.audit import group_name
 from fairpress.auditing.result import Audit
-from fairpress.auditing.run import group_name
 from fairpress.reporting import claims as claim_words
-from fairpress.reporting import glance as first_screen
+from fairpress.reporting import first_screen, formatting
 from fairpress.reporting import tradeoff as tradeoff_words
-from fairpress.reporting import words
-from fairpress.reporting.figures import forest
-from fairpress.reporting.rates_table import RatesTable
+from fairpress.reporting.forest_plot import forest
+from fairpress.reporting.paper_tables import RatesTable
 from fairpress.reporting.templating import environment
 from fairpress.reporting.tradeoff import Tradeoff
 
@@ -148,7 +147,7 @@ def render(
         fresh=_fresh(sections),
         cw=claim_words,
         nothing=None,
-        words=words,
+        words=formatting,
         group_name=group_name,
     )
     whole = page(brief=False)
@@ -157,7 +156,7 @@ def render(
 
 def overview_charts(sections: Sequence[Section]) -> list[Drawn]:
     """Return the charts that audits alone allow: the heatmap and, of the first, the accuracy of every group."""
-    from fairpress.reporting import charts
+    from fairpress.reporting import overview_charts as charts
 
     told = [(s.part, s.audit) for s in sections]
     heat = charts.heatmap(told)

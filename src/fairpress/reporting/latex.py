@@ -7,15 +7,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit
-from fairpress.auditing.sentences import group_name
+from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.estimate import Estimate
-from fairpress.reporting import words
-from fairpress.reporting.words import METRIC, WORD, points
+from fairpress.reporting import formatting
+from fairpress.reporting.formatting import METRIC, WORD, points
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
-    from fairpress.reporting.rates_table import RatesTable
+    from fairpress.reporting.paper_tables import RatesTable
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -35,7 +35,7 @@ _SPECIAL = {
 def render(audit: Audit) -> str:
     """Return a table per compressed model, ready for ``\\input``; it needs the package booktabs."""
     return _template().render(
-        audit=audit, tex=escape, name=group_name, cell=cell, WORD=WORD, METRIC=METRIC, words=words
+        audit=audit, tex=escape, name=group_name, cell=cell, WORD=WORD, METRIC=METRIC, words=formatting
     )
 
 
@@ -45,11 +45,12 @@ def render_study(
     source: Mapping[str, Any] | None = None,
 ) -> str:
     """Return tables of rates and gaps, and of claims, ready for ``\\input``."""
-    from fairpress.reporting import claims as words
-    from fairpress.reporting.words import chance
+    from fairpress.reporting.formatting import chance
 
     template = environment().get_template("study.tex.j2")
-    return template.render(groups=groups, claims=claims, source=source, tex=escape, cw=words, chance=chance)
+    return template.render(
+        groups=groups, claims=claims, source=source, tex=escape, cw=formatting, chance=chance
+    )
 
 
 def escape(text: str) -> str:

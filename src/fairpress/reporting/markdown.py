@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from fairpress.auditing.four_fifths import ImpactRatios
+from fairpress.auditing.metrics.impact_ratio import ImpactRatios
 from fairpress.auditing.result import Audit, Comparison, GroupComparison, GroupRates
-from fairpress.auditing.sentences import group_name
-from fairpress.auditing.verdict import WORST_FIRST
-from fairpress.reporting.words import (
+from fairpress.auditing.verdicts.rules import WORST_FIRST
+from fairpress.auditing.verdicts.wording import group_name
+from fairpress.reporting.formatting import (
     METRIC,
     SYMBOL,
     WORD,

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fairpress.auditing.result import Audit, Comparison, GroupComparison, GroupRates
-from fairpress.auditing.sentences import group_name
+from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.reporting.markdown import escape
-from fairpress.reporting.words import (
+from fairpress.reporting.formatting import (
     METRIC,
     SYMBOL,
     WORD,
@@ -22,6 +21,7 @@ from fairpress.reporting.words import (
     warnings,
     who_pays,
 )
+from fairpress.reporting.markdown import escape
 
 RATES = ("accuracy", "tpr", "fpr", "selection_rate")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fairpress.core.estimate import Estimate
-from fairpress.reporting.lean import lean
+from fairpress.reporting.svg_minify import lean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

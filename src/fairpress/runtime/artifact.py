@@ -12,7 +12,7 @@ from fairpress.core.errors import UserError
 from fairpress.core.json_file import read_regular
 from fairpress.core.output import check_folder, write_folder
 from fairpress.core.places import nearest
-from fairpress.mitigation.record import Mitigation
+from fairpress.mitigation.artifact import Mitigation
 
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
@@ -51,7 +51,7 @@ class Artifact:
     @property
     def digest(self) -> str:
         """sha256 of the ONNX graph; an audit that is embedded later does not change it."""
-        from fairpress.runtime.embed import graph_digest
+        from fairpress.runtime.onnx.metadata import graph_digest
 
         return graph_digest(self.onnx)
 

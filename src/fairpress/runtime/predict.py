@@ -10,14 +10,14 @@ import numpy as np
 
 from fairpress.core.errors import UserError, listed
 from fairpress.core.json_file import parse_json
-from fairpress.datasets.base import Dataset, Part
-from fairpress.mitigation.groups import keys_of
+from fairpress.datasets.dataset import Dataset, Part
+from fairpress.datasets.grouping import keys_of
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.contract import Runtime, processor
-from fairpress.runtime.decide import decide, decides_by_threshold
-from fairpress.runtime.foreign import Answers, Foreign
-from fairpress.runtime.scoring import score
-from fairpress.runtime.table_file import TASK_KEY, task_json
+from fairpress.runtime.backends.base import Runtime, processor
+from fairpress.runtime.decision_rule import decide, decides_by_threshold
+from fairpress.runtime.external.model import Answers, Foreign
+from fairpress.runtime.predictions_file import TASK_KEY, task_json
+from fairpress.runtime.probabilities import score
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from fairpress.auditing.all_clear import score_statistic
-from fairpress.auditing.evidence import Evidence
-from fairpress.auditing.rates import LOSS_SIGN
-from fairpress.auditing.rows_needed import rows_to_decide
-from fairpress.auditing.sentences import group_name
-from fairpress.auditing.studentized import Floats, Studentized, t_tail
+from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.metrics.rates import LOSS_SIGN
+from fairpress.auditing.statistics.t_estimate import Floats, Studentized, t_tail
+from fairpress.auditing.verdicts.noninferiority import score_statistic
+from fairpress.auditing.verdicts.sample_size import rows_to_decide
+from fairpress.auditing.verdicts.wording import group_name
+from fairpress.searching.gap_increase_bound import rise
 from fairpress.searching.limits import GAPS
-from fairpress.searching.rises import rise
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 EVERYBODY = ""

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
-from fairpress.searching import space
+from fairpress.searching import search_space
 from fairpress.searching.bounds import CANDIDATE, Asked, bounds_of, exact
 from fairpress.searching.budget import Budget, BudgetOver
+from fairpress.searching.candidate_store import Made, Workshop
+from fairpress.searching.latency import milliseconds
 from fairpress.searching.limits import Limits, Objective
-from fairpress.searching.timing import milliseconds
-from fairpress.searching.trials import Trial
-from fairpress.searching.workshop import Made, Workshop
+from fairpress.searching.trial import Trial
 
 Say = Callable[[str], None]
 AGAIN = 30  # proposals in a row that were tried before: then a sampler has nothing new
@@ -37,18 +37,18 @@ class Explorer:
         by, images = self.asked.by, self.shop.dataset.inputs.ndim > 2
         # Whose answers change much must be judged group by group.
         students = not self.asked.too_few
-        for planned in space.cheap(bits, by):
+        for planned in search_space.cheap(bits, by):
             if self.budget.over:
                 return
             if self._can_win(planned, bits):
                 self.attempt(planned.recipe)
         sizes = self._sizes()
         if bits is None:
-            for planned in space.mixed(sizes, self._to_beat(), by, images):
+            for planned in search_space.mixed(sizes, self._to_beat(), by, images):
                 if self.budget.over:
                     return
                 self.attempt(planned.recipe)
-        for planned in space.dear(bits, by, images, students) if train else ():
+        for planned in search_space.dear(bits, by, images, students) if train else ():
             if self.budget.over:
                 return
             if self._can_win(planned, bits):
@@ -104,14 +104,14 @@ class Explorer:
         return trial
 
     def _sizes(self) -> dict[int, int]:
-        return {w: self.trials[f"int{w}"].bytes for w in space.WIDTHS if f"int{w}" in self.trials}
+        return {w: self.trials[f"int{w}"].bytes for w in search_space.WIDTHS if f"int{w}" in self.trials}
 
     def _to_beat(self) -> int:
         """Return the bytes that a candidate must be smaller than, to win by size."""
         safe = [t.bytes for t in self.trials.values() if t.safe and t.fits]
         return min(safe, default=self.shop.base.size) if self.objective == "bytes" else self.shop.base.size
 
-    def _can_win(self, planned: space.Planned, bits: int | None) -> bool:
+    def _can_win(self, planned: search_space.Planned, bits: int | None) -> bool:
         """Whether a recipe could still make the best one: by size, only where it would be smaller than what is likely to be.
 
         Files of one width have one size: there it is worth trying another as long as none looks fine.
@@ -132,7 +132,7 @@ class Explorer:
         again = 0
         while not self.budget.over and again < AGAIN:
             proposed = study.ask()
-            text = space.sampled(proposed, self.asked.by, sizes, images, train, students)
+            text = search_space.sampled(proposed, self.asked.by, sizes, images, train, students)
             try:
                 name = str(parse(text))
             except UserError:

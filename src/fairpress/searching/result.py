@@ -10,9 +10,9 @@ from fairpress.audits import AuditReport
 from fairpress.core.errors import UserError
 from fairpress.runtime.artifact import Artifact
 from fairpress.searching.bounds import Asked, Bound
-from fairpress.searching.confirm import Judged
+from fairpress.searching.fixed_sequence import Judged
 from fairpress.searching.limits import Limits, Objective
-from fairpress.searching.trials import Trial
+from fairpress.searching.trial import Trial
 
 SCHEMA = "fairpress.search/1"
 

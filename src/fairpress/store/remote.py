@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 from fairpress.core.cache import cache_folder
 from fairpress.core.errors import UserError
-from fairpress.store.content import Busy, DamagedEntry, Entry, ReadOnlyStore, Store
-from fairpress.store.foreign import MANIFEST
+from fairpress.store.local import Busy, DamagedEntry, Entry, ReadOnlyStore, Store
+from fairpress.store.unknown_files import MANIFEST
 
 HEAD = 64 * 1024
 EXTRAS = {

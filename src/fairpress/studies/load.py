@@ -11,9 +11,9 @@ from typing import Any
 from fairpress.core.config import Source, no_mapping, raise_all, read_yaml, validate
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.yaml_file import parse_yaml
-from fairpress.studies.claims.plan import claim_problems
-from fairpress.studies.config import StudyConfig
-from fairpress.studies.registered import registered
+from fairpress.studies.config.study import StudyConfig
+from fairpress.studies.config.validate_names import registered
+from fairpress.studies.planning.claim_tasks import claim_problems
 
 
 def bundled() -> list[str]:

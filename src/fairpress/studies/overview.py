@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fairpress.store.content import Store
-from fairpress.studies.executor import unfinished
-from fairpress.studies.plan import Kind, Task
-from fairpress.studies.pool import cores
-from fairpress.studies.prepare import Prepared
-from fairpress.studies.times import Times
+from fairpress.store.local import Store
+from fairpress.studies.execution.executor import unfinished
+from fairpress.studies.execution.local_engine import cores
+from fairpress.studies.planning.durations import Times
+from fairpress.studies.planning.plan import Kind, Task
+from fairpress.studies.planning.prepare import Prepared
 
 State = Literal["there", "to run", "damaged", "not needed"]
 

@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fairpress.store.remote import open_store
-from fairpress.studies.config import StudyConfig
-from fairpress.studies.engine import Engine
-from fairpress.studies.executor import Event, Outcome, execute
-from fairpress.studies.output import check_out
-from fairpress.studies.plan import Task
-from fairpress.studies.pool import Interruptible
-from fairpress.studies.prepare import prepare
-from fairpress.studies.report import Finished, write_report
-from fairpress.studies.sections import report_plan
+from fairpress.studies.config.study import StudyConfig
+from fairpress.studies.execution.engine import Engine
+from fairpress.studies.execution.executor import Event, Outcome, execute
+from fairpress.studies.execution.local_engine import Interruptible
+from fairpress.studies.planning.plan import Task
+from fairpress.studies.planning.prepare import prepare
+from fairpress.studies.planning.report_plan import report_plan
+from fairpress.studies.report.build import write_report
+from fairpress.studies.report.result import Finished
+from fairpress.studies.report.write_folder import check_out
 
 __all__ = ["Finished", "run_study"]
 

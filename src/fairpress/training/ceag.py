@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairpress.training.cells import means, row_losses
+from fairpress.training.group_means import means, row_losses
 
 MEMORY = 512  # rows of each group whose answers are remembered
 

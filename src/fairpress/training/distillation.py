@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairpress.training.cells import means
+from fairpress.training.group_means import means
 
 Teach = Callable[[Tensor], Tensor]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fairpress.training.cells import means, row_losses
+from fairpress.training.group_means import means, row_losses
 
 GROWTH = 1.01  # of the step, each epoch, in the variant celeba
 

@@ -12,28 +12,28 @@ import numpy as np
 import torch
 from torch import nn
 
-from fairpress.core.canonical import digest
+from fairpress.core.canonical_json import digest
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import FairpressError
-from fairpress.datasets.base import Dataset
-from fairpress.datasets.image_decode import PREPARATION
-from fairpress.models.checkpoint import to_bytes
+from fairpress.datasets.dataset import Dataset
+from fairpress.datasets.images.decode import PREPARATION
 from fairpress.models.export import INPUT, export_many
 from fairpress.models.registry import build
+from fairpress.models.weights_io import to_bytes
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.session import run
+from fairpress.runtime.backends.onnxruntime import run
 from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import Checkpoint
-from fairpress.training.doubts import constant_answer, doubt
-from fairpress.training.fit import ImageFitConfig, data_of, rows_to_hold, tensors
-from fairpress.training.loop import Data
-from fairpress.training.objective import constrain, grouped
+from fairpress.training.config import ImageFitConfig
+from fairpress.training.constant_baseline import constant_answer, doubt
+from fairpress.training.data import Data, data_of, rows_to_hold, tensors
+from fairpress.training.group_objective import constrain, grouped
+from fairpress.training.precision import WAYS, Way, fastest
 from fairpress.training.schedule import Schedule
-from fairpress.training.single import Trained, train_module
-from fairpress.training.ways import WAYS, Way, fastest
+from fairpress.training.trainer import Trained, train_module
 
 if TYPE_CHECKING:
-    from fairpress.models.image_network import ImageNetwork
+    from fairpress.models.image_architecture import ImageNetwork
 
 TRIED_ROWS, CHECKED_ROWS = 32, 32
 TOLERANCE = 1e-3

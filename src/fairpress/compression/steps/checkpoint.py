@@ -10,7 +10,7 @@ from pydantic import Field
 
 from fairpress.compression.step import Network, Progress, Step
 from fairpress.core.errors import UserError
-from fairpress.datasets.base import Dataset
+from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,10 +59,12 @@ class Checkpoint(Step):
         progress: Progress | None = None,
     ) -> list[Network]:
         """Return the networks as they were then. Raises UserError for a baseline whose training cannot be repeated."""
-        from fairpress.compression.further import alone
-        from fairpress.training.fit import FitConfig, device_of, tensors, training_of
-        from fairpress.training.objective import constrain
-        from fairpress.training.together import states_after
+        from fairpress.compression.finetuning import alone
+        from fairpress.training.batched_trainer import states_after
+        from fairpress.training.config import FitConfig, training_of
+        from fairpress.training.data import tensors
+        from fairpress.training.device import device_of
+        from fairpress.training.group_objective import constrain
 
         architecture, origin = networks[0].architecture, networks[0].origin
         if alone(architecture):
@@ -102,8 +104,8 @@ class Checkpoint(Step):
         seeds: Sequence[int],
         progress: Progress | None,
     ) -> list[Network]:
-        from fairpress.training.fit import tensors
-        from fairpress.training.repeat import state_after
+        from fairpress.training.data import tensors
+        from fairpress.training.replay import state_after
 
         if not self.epochs.is_integer():
             raise UserError(

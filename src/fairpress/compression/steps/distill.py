@@ -12,17 +12,17 @@ from fairpress.compression.step import Network, Progress, Step
 from fairpress.compression.steps.finetune import COURSE
 from fairpress.compression.steps.quantize import listed
 from fairpress.core.errors import UserError
-from fairpress.datasets.base import Dataset
+from fairpress.datasets.dataset import Dataset
 from fairpress.models.mlp import Width
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fairpress.compression.further import Course
+    from fairpress.compression.finetuning import Course
     from fairpress.models.registry import Architecture
+    from fairpress.training.data import Data
     from fairpress.training.distillation import Distillation
-    from fairpress.training.loop import Data
-    from fairpress.training.objective import Groups
+    from fairpress.training.group_objective import Groups
 
 
 class Distill(Step):
@@ -96,13 +96,14 @@ class Distill(Step):
         """Train a student for each network, small ones as one batch. Raises UserError where it cannot read the data."""
         import torch
 
-        from fairpress.compression.further import alone, train_alone, train_stack
-        from fairpress.models.blank import blank, row_shape
+        from fairpress.compression.finetuning import alone, train_alone, train_stack
+        from fairpress.models.feature_scaling import fit_standardize
+        from fairpress.models.initialize import blank, row_shape
         from fairpress.models.registry import build
-        from fairpress.models.standardize import fit_standardize
+        from fairpress.training.data import check_readable, tensors
+        from fairpress.training.device import device_of
         from fairpress.training.distillation import Distillation
-        from fairpress.training.fit import check_readable, device_of, tensors
-        from fairpress.training.loop import Stack
+        from fairpress.training.stacked_networks import Stack
 
         teacher, student = networks[0].architecture, self.student(networks[0].architecture)
         check_readable(student, datasets[0])
@@ -173,7 +174,7 @@ class Distill(Step):
 
     def course(self, student: Architecture) -> Course:
         """Return the training of an architecture with its defaults filled in."""
-        from fairpress.compression.further import Course, alone
+        from fairpress.compression.finetuning import Course, alone
 
         usual = Course(16, 1e-3, 0.05, 64) if alone(student) else Course(40, 1e-3, 1e-4, 128)
         said = {name: getattr(self, name) for name in COURSE}
@@ -184,8 +185,8 @@ class Distill(Step):
     ) -> tuple[Sequence[Data], Groups | None]:
         import torch
 
-        from fairpress.training.fairness import Constrained
-        from fairpress.training.objective import group
+        from fairpress.training.constraint_config import Constrained
+        from fairpress.training.group_objective import group
 
         if self.by is None:
             none = [torch.full((len(r.labels),), -1) for r in rows]

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fairpress.compression.step import Network
-from fairpress.compression.steps.rewrite import Rewrite
+from fairpress.compression.steps.onnx_step import Rewrite
 from fairpress.core.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.fx import GraphModule
 
-    from fairpress.compression.engine import Engine
+    from fairpress.compression.quantization.batch_quantizer import Engine
 
 
 class QuantizeDynamic(Rewrite):
@@ -28,13 +28,13 @@ class QuantizeDynamic(Rewrite):
 
     def file(self, engine: Engine, network: Network, rows: Tensor) -> tuple[bytes, Mapping[str, Any]]:
         """Let linear layers multiply integers. Raises UserError for a network of convolutions, naming the largest."""
-        from fairpress.compression.checks import check_zeros
-        from fairpress.compression.dynamic_file import integer_layers, multiply_integers
-        from fairpress.compression.float_file import agreement, chosen_layers, float_model
-        from fairpress.compression.in_float import told
-        from fairpress.compression.ranges import weight_scales
-        from fairpress.models.graph import products, stored_weight
-        from fairpress.runtime.pack import finish
+        from fairpress.compression.onnx.dynamic import integer_layers, multiply_integers
+        from fairpress.compression.onnx.float_graph import agreement, chosen_layers, float_model
+        from fairpress.compression.quantization.float_layers import told
+        from fairpress.compression.quantized_graph.range_estimators import weight_scales
+        from fairpress.compression.verification.checks import check_zeros
+        from fairpress.models.tracing import products, stored_weight
+        from fairpress.runtime.onnx.weight_packing import finish
 
         state = engine.fold(network.state)
         chosen = chosen_layers(engine, self.keep)
@@ -69,7 +69,7 @@ class QuantizeDynamic(Rewrite):
 
 def read_elsewhere(graph: GraphModule, layers: Sequence[str]) -> list[str]:
     """Return the layers whose weight something else reads than their products, such as a layer with tied weights."""
-    from fairpress.models.graph import is_weighted, layer_name
+    from fairpress.models.tracing import is_weighted, layer_name
 
     products = {layer_name(node) for node in graph.graph.nodes if is_weighted(node)}
     found = []
@@ -84,7 +84,7 @@ def read_elsewhere(graph: GraphModule, layers: Sequence[str]) -> list[str]:
 
 def refuse_convolutions(layers: Sequence[str], state: Mapping[str, Tensor]) -> list[str]:
     """Return the convolutions among layers. Raises UserError where they hold most of the weights."""
-    from fairpress.models.graph import stored_weight
+    from fairpress.models.tracing import stored_weight
 
     sizes = {name: state[stored_weight(name, state)].numel() for name in layers}
     found = [name for name in layers if state[stored_weight(name, state)].dim() > 2]

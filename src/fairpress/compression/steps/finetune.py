@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from fairpress.compression.pruning.masks import keep_zeros
 from fairpress.compression.step import Network, Progress, Step
-from fairpress.compression.zeros import keep_zeros
-from fairpress.datasets.base import Dataset
-from fairpress.training.fairness import Constrained
+from fairpress.datasets.dataset import Dataset
+from fairpress.training.constraint_config import Constrained
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from fairpress.compression.further import Course
+    from fairpress.compression.finetuning import Course
     from fairpress.models.registry import Architecture
-    from fairpress.training.loop import AfterStep, Data
+    from fairpress.training.data import Data
     from fairpress.training.objective import Objective
+    from fairpress.training.stacked_networks import AfterStep
 
 COURSE = ("epochs", "learning_rate", "weight_decay", "batch_size")
 
@@ -69,7 +70,7 @@ class FineTune(Constrained, Step):
 
     def course(self, architecture: Architecture) -> Course:
         """Return the training of an architecture with its defaults filled in."""
-        from fairpress.compression.further import Course, alone
+        from fairpress.compression.finetuning import Course, alone
 
         usual = Course(3, 3e-4, 1e-4, 64) if alone(architecture) else Course(8, 1e-3, 1e-4, 128)
         said = {name: getattr(self, name) for name in COURSE}
@@ -99,9 +100,9 @@ class FineTune(Constrained, Step):
         """
         import torch
 
-        from fairpress.compression.further import alone, train_alone, train_stack
-        from fairpress.models.blank import blank
-        from fairpress.training.loop import Stack
+        from fairpress.compression.finetuning import alone, train_alone, train_stack
+        from fairpress.models.initialize import blank
+        from fairpress.training.stacked_networks import Stack
 
         architecture = networks[0].architecture
         course, module = self.course(architecture), blank(architecture, datasets[0])
@@ -132,10 +133,10 @@ class FineTune(Constrained, Step):
         self, networks: Sequence[Network], datasets: Sequence[Dataset]
     ) -> tuple[list[Data], Objective | None]:
         """Return the training rows, with groups where they are constrained, and what adds to the loss."""
-        from fairpress.compression.further import accuracy_by_group
-        from fairpress.models.blank import blank
-        from fairpress.training.fit import tensors
-        from fairpress.training.objective import constrain
+        from fairpress.compression.finetuning import accuracy_by_group
+        from fairpress.models.initialize import blank
+        from fairpress.training.data import tensors
+        from fairpress.training.group_objective import constrain
 
         def dense(rows: Sequence[Data], count: int) -> Tensor:
             module = blank(networks[0].architecture, datasets[0])
@@ -156,7 +157,7 @@ class FineTune(Constrained, Step):
 
 def in_evaluation(module: nn.Module, inputs: Tensor) -> Tensor:
     """Return the logits [1, rows, classes] of a network in training for inputs [1, rows, …], and leave no trace in it."""
-    from fairpress.training.single import set_mode
+    from fairpress.training.trainer import set_mode
 
     training = module.training
     set_mode(module, training=False)

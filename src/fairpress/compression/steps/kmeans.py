@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from fairpress.compression.step import Network
-from fairpress.compression.steps.rewrite import Rewrite
+from fairpress.compression.steps.onnx_step import Rewrite
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fairpress.compression.engine import Engine
+    from fairpress.compression.quantization.batch_quantizer import Engine
 
 ITERATIONS = 100
 
@@ -36,11 +36,11 @@ class Cluster(Rewrite):
 
     def file(self, engine: Engine, network: Network, rows: Tensor) -> tuple[bytes, Mapping[str, Any]]:
         """Cluster each layer's weights and store indices and values."""
-        from fairpress.compression.codebook import look_up, look_ups
-        from fairpress.compression.float_file import agreement, chosen_layers, float_model
-        from fairpress.compression.in_float import told
-        from fairpress.models.graph import stored_weight
-        from fairpress.runtime.pack import finish
+        from fairpress.compression.onnx.codebook import look_up, look_ups
+        from fairpress.compression.onnx.float_graph import agreement, chosen_layers, float_model
+        from fairpress.compression.quantization.float_layers import told
+        from fairpress.models.tracing import stored_weight
+        from fairpress.runtime.onnx.weight_packing import finish
 
         state = engine.fold(network.state)
         model = float_model(engine, state)

@@ -15,12 +15,12 @@ from pydantic import BeforeValidator
 from fairpress.compression.step import Network, Progress, Step
 from fairpress.compression.steps.quantize import Bits, Widths, engine_for, warn_of_differences
 from fairpress.core.errors import UserError
-from fairpress.datasets.base import Dataset
+from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fairpress.compression.engine import Engine, Quantized
+    from fairpress.compression.quantization.batch_quantizer import Engine, Quantized
 
 WIDTHS = (8, 4, 2)
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1_000_000}
@@ -130,10 +130,10 @@ class Mixed(Widths, Step):
         protected: Tensor | None,
         told_of: Mapping[str, Any],
     ) -> tuple[Quantized, Mapping[str, Any]]:
-        from fairpress.compression.allocate import allocate
-        from fairpress.compression.quantizer import layers
-        from fairpress.compression.sensitivity import divergences, mean_of, table
-        from fairpress.models.graph import stored_weight
+        from fairpress.compression.quantization.bit_allocation import allocate
+        from fairpress.compression.quantization.sensitivity import divergences, mean_of, table
+        from fairpress.compression.quantized_graph.pt2e_quantizer import layers
+        from fairpress.models.tracing import stored_weight
 
         state = engine.fold(network.state)
         budget = self.bytes_of(network)
@@ -230,7 +230,7 @@ class Mixed(Widths, Step):
         held_out: Tensor | None,
         groups: Tensor | None,
     ) -> Quantized:
-        from fairpress.compression.engine import quantize_many
+        from fairpress.compression.quantization.batch_quantizer import quantize_many
 
         scheme = replace(self.scheme, bits=tuple(bits.items()))
         (made,) = quantize_many(
@@ -249,8 +249,8 @@ class Mixed(Widths, Step):
 def _answers(engine: Engine, state: Mapping[str, Tensor], rows: Tensor) -> Tensor:
     import torch
 
-    from fairpress.compression.calibrate import chunks
-    from fairpress.models.slots import Slots
+    from fairpress.compression.quantization.calibrate import chunks
+    from fairpress.models.functional_call import Slots
 
     slots = Slots(engine.folded)
     with torch.no_grad():

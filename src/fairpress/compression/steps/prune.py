@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from fairpress.compression.pruning.masks import prunable
 from fairpress.compression.step import Network, Progress
 from fairpress.compression.steps.finetune import FineTune, Seen
-from fairpress.compression.zeros import prunable
-from fairpress.datasets.base import Dataset
+from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +57,7 @@ class Worth:
 
     def of(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the importance of weights [networks, …] to groups, as [groups, networks, …]."""
-        from fairpress.compression.group_importance import importance
+        from fairpress.compression.pruning.group_importance import importance
 
         return importance(self.forward, weights, self.parameters, self.batches)
 
@@ -65,7 +65,7 @@ class Worth:
         """Return masks of weights that compete with one another, as `keep_largest` does."""
         import torch
 
-        from fairpress.compression.group_importance import keep_for_all
+        from fairpress.compression.pruning.group_importance import keep_for_all
 
         flat = torch.cat([w.abs().flatten(1) for w in weights], dim=1)
         kept = flat.shape[1] - round(sparsity * flat.shape[1])
@@ -168,8 +168,8 @@ class Prune(FineTune):
             return None
         import torch
 
-        from fairpress.compression.group_importance import POOLED_ROWS, batches_of_groups
-        from fairpress.training.objective import group
+        from fairpress.compression.pruning.group_importance import POOLED_ROWS, batches_of_groups
+        from fairpress.training.group_objective import group
 
         if self.importance == "gradient":
             alike = [replace(r, groups=torch.zeros(len(r.labels), dtype=torch.long)) for r in seen.rows]

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from fairpress.compression.step import Network, Progress
 from fairpress.compression.steps.finetune import FineTune
 from fairpress.core.errors import MissingExtra, UserError
-from fairpress.datasets.base import Dataset
+from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -63,7 +63,7 @@ class PruneChannels(FineTune):
     def _narrowed(self, network: Network, dataset: Dataset) -> Network:
         from fairpress.compression.steps.quantize import inputs
         from fairpress.models.attention import attentions
-        from fairpress.models.blank import blank
+        from fairpress.models.initialize import blank
 
         module = blank(network.architecture, dataset)
         module.load_state_dict(dict(network.state))
@@ -162,7 +162,7 @@ def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) ->
         with torch.no_grad():
             after = tuple(own(example).shape)
     except Exception as error:
-        from fairpress.models.graph import layer_at_fault
+        from fairpress.models.tracing import layer_at_fault
 
         layer = layer_at_fault(own, error.__traceback__)
         where = "the network" if layer is None else f"layer {layer!r}"

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
-from fairpress.compression.calibration_rows import How, choose, groups_of, worst_of
-from fairpress.compression.scheme import Scheme
+from fairpress.compression.quantization.calibration_sampling import How, choose, groups_of, worst_of
+from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.step import Network, Progress, Step
-from fairpress.datasets.base import Dataset
+from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from fairpress.compression.engine import Engine, Quantized
+    from fairpress.compression.quantization.batch_quantizer import Engine, Quantized
 
 Bits = Literal[2, 4, 8]
 Choice = Literal["minmax", "percentile", "mse", "auto"]
@@ -139,7 +139,7 @@ class Widths(BaseModel):
         self, datasets: Sequence[Dataset], seeds: Sequence[int]
     ) -> tuple[list[Tensor], list[dict[str, Any]]]:
         """Return each network's calibration inputs [rows, …], and what its card says of them."""
-        from fairpress.training.fit import tensors
+        from fairpress.training.data import tensors
 
         found = [self._chosen(d, s) for d, s in zip(datasets, seeds, strict=True)]
         rows = [
@@ -175,7 +175,7 @@ class Widths(BaseModel):
         """
         if not self.preserve:
             return None
-        from fairpress.compression.channels import preserve
+        from fairpress.compression.quantization.preserved_channels import preserve
 
         how, prepared = self.which_channels, engine.prepare(self.scheme)
         groups: Sequence[Tensor | None] = [None] * len(states)
@@ -259,7 +259,7 @@ class Quantize(Widths, Step):
         progress: Progress | None = None,
     ) -> list[Network]:
         """Quantize each network on its own calibration rows; the graph is exported once for all."""
-        from fairpress.compression.engine import quantize_many
+        from fairpress.compression.quantization.batch_quantizer import quantize_many
 
         engine = engine_for(networks[0], datasets[0])
         states = [n.state for n in networks]
@@ -312,7 +312,7 @@ def warn_of_differences(made: Sequence[Quantized], progress: Progress) -> None:
 
 def inputs(dataset: Dataset, part: Literal["calibration", "validation"], rows: int) -> Tensor:
     """Return the first rows of a part, as the network reads them."""
-    from fairpress.training.fit import tensors
+    from fairpress.training.data import tensors
 
     return tensors(dataset, part).inputs[:rows]
 
@@ -322,9 +322,9 @@ def engine_for(network: Network, dataset: Dataset) -> Engine:
 
     Its graph is held against the network itself (`engine.Engine.check`).
     """
-    from fairpress.compression.engine import engine_of
-    from fairpress.models.blank import blank
-    from fairpress.training.fit import rows_to_hold
+    from fairpress.compression.quantization.batch_quantizer import engine_of
+    from fairpress.models.initialize import blank
+    from fairpress.training.data import rows_to_hold
 
     row = inputs(dataset, "calibration", 2)
     make = engine_of.__wrapped__ if getattr(network.architecture, "alone", False) else engine_of

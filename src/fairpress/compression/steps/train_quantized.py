@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 from fairpress.compression.step import Network, Progress
 from fairpress.compression.steps.finetune import FineTune, trained, zeros_stay
 from fairpress.compression.steps.quantize import Widths, engine_for, warn_of_differences
-from fairpress.datasets.base import Dataset
-from fairpress.training.fairness import Constrained
+from fairpress.datasets.dataset import Dataset
+from fairpress.training.constraint_config import Constrained
 
 if TYPE_CHECKING:
     from fairpress.training.objective import Objective
@@ -49,10 +49,10 @@ class TrainQuantized(FineTune, Widths):
         """Train all networks on, small ones as one batch, then make each one's file."""
         import torch
 
-        from fairpress.compression.further import alone, train_alone, train_stack
-        from fairpress.compression.learn import Learning
-        from fairpress.models.graph import trainable
-        from fairpress.training.loop import Stack
+        from fairpress.compression.finetuning import alone, train_alone, train_stack
+        from fairpress.compression.quantization.qat import Learning
+        from fairpress.models.tracing import trainable
+        from fairpress.training.stacked_networks import Stack
 
         architecture = networks[0].architecture
         course = self.course(architecture)

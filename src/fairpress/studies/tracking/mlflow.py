@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from fairpress.core.addresses import said, secrets_of, shown
-from fairpress.core.environment import environment
+from fairpress.core.env import environment
 from fairpress.core.errors import UserError
-from fairpress.studies.tracking.trials import Tracked, Trial, read
+from fairpress.core.urls import said, secrets_of, shown
+from fairpress.studies.tracking.networks import Tracked, Trial, read
 
 TRIAL, STUDY, STATE = "fairpress.trial", "fairpress.study", "fairpress.state"
 BATCH = 500  # MLflow takes 1,000 values at a time

@@ -1,0 +1,366 @@
+"""The audit of a predictions table: open it, check what is asked, count, and let the auditor judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.cells.counting import count, decisions
+from fairpress.auditing.cells.duckdb_source import Source
+from fairpress.auditing.cells.positive_class import Positive
+from fairpress.auditing.cells.score_columns import check_orientation
+from fairpress.auditing.comparison import Comparer
+from fairpress.auditing.group_pairs import Pair, fixed_pairs, widest_pairs
+from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.inference.score_tables import score_pairs
+from fairpress.auditing.inference.seed_estimator import SeedEvidence
+from fairpress.auditing.model_rates import Auditor, Run
+from fairpress.auditing.notes import notes as noted
+from fairpress.auditing.result import Audit, Values
+from fairpress.auditing.table_warnings import warnings as suspicions
+from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
+from fairpress.auditing.verdicts.rules import JUDGED_BINARY, JUDGED_MULTICLASS
+from fairpress.auditing.verdicts.wording import group_name
+from fairpress.core.errors import UserError
+
+__all__ = ["audit", "count", "group_name"]
+
+FAMILIES = ("artifact", "study")
+
+
+def audit(
+    table: Any,
+    *,
+    label: str = "label",
+    baseline: str,
+    compressed: Sequence[str] | str = (),
+    by: Sequence[str] | str,
+    positive: Any = None,
+    decide: Mapping[str, str] | None = None,
+    margin: float = 0.02,
+    confidence: float = 0.95,
+    metrics: Sequence[str] | str | None = None,
+    weight: str | None = None,
+    subject: str | None = None,
+    seed_column: str | None = None,
+    row_id: str = "row_id",
+    bins: Mapping[str, Sequence[float]] | None = None,
+    missing: str = "group",
+    correction: str = "holm",
+    family: str = "artifact",
+    pairs: str | Sequence[str | tuple[Values, Values]] = (),
+    pairs_from: Any = None,
+    notes: Sequence[str] = (),
+) -> Audit:
+    """Audit compressed models against a baseline on the same rows.
+
+    Parameters
+    ----------
+    table
+        A pandas, polars or pyarrow frame, or the path of Parquet or CSV files, or a list of those; also tables of
+        cells (`cells_file`), whose counts add up. A table of Ibis, or an address such as
+        ``snowflake://account/database/schema/table``, is counted where it is.
+    label
+        Column of true classes.
+    baseline, compressed
+        Models: columns of predicted classes; where there is no column M but ``M.score`` (the probability of
+        the positive class), it is decided at 0.5; where there is only ``M.score.<class>``, the largest decides. Models with
+        scores get score metrics too (`score_metrics`). No compressed model: rates and gaps only.
+    by
+        Sensitive attributes, ``"sex"``, and intersections, ``"sex*race"``.
+    positive
+        The positive class; by default the one that the table records (`predict` writes it), else the one called 1, yes,
+        true or positive, else the last of two in alphabetical order, which a note then says. Where scores decide,
+        alphabetical order is not enough, and the class must be named. With more than two classes and none named, accuracy
+        and flips only.
+    decide
+        Model → ``column>=number`` for models given by any numeric score.
+    margin
+        δ: a loss above this is harm.
+    metrics
+        The losses that are judged, of accuracy, tpr, fpr; all three by default.
+    weight
+        Column of row weights; they are scaled to a mean of one, and every n is weighted.
+    subject
+        Column that says who a row is about; people are then the unit of every interval.
+    seed_column
+        Column of training seeds when runs are stacked; intervals then take seeds and rows as random.
+    row_id
+        Column that tells which rows of different seeds are the same; read only with `seed_column`.
+    bins
+        Numeric attribute → edges that cut it into groups.
+    missing
+        Missing attribute values: ``"group"`` (a group of their own) or ``"refuse"``.
+    correction
+        ``"holm"``: the chance of any false finding is bounded. ``"bh"``, ``"by"``: the share of false findings.
+    family
+        What is corrected together: the groups × metrics × attributes of each ``"artifact"``, or of the whole ``"study"``.
+    pairs
+        Pairs of groups whose difference in differences is wanted: ``"sex=Female|Male"``,
+        ``"sex*race=Female,Black|Male,White"``, or two groups as attribute → value.
+    pairs_from
+        Another table, such as validation rows, on which the pair with the baseline's largest gap is chosen for each
+        attribute and judged metric.
+
+    Raises
+    ------
+    UserError
+        One sentence with the remedy for anything in the table or the arguments that cannot be audited.
+    """
+    by = listed(by, "by")
+    compressed = listed(compressed, "compressed")
+    metrics = None if metrics is None else listed(metrics, "metrics")
+    pairs = [pairs] if isinstance(pairs, str) else list(pairs or ())
+    _check_mappings({"decide": decide, "bins": bins})
+    _check_names(
+        {"label": label, "baseline": baseline},
+        {"weight": weight, "subject": subject, "seed_column": seed_column},
+    )
+    _check(by, margin, confidence, missing, metrics, correction, family)
+    source = open_source(table)
+    by = attributes_of(by, source.columns)
+    names = [baseline, *compressed]
+    keys = {
+        **({"subject": subject} if subject is not None else {}),
+        **({"seed": seed_column, "row": row_id} if seed_column is not None else {}),
+    }
+    asked: dict[str, Any] = {
+        "label": label,
+        "by": by,
+        "positive": positive,
+        "decide": decide,
+        "bins": bins,
+        "missing": missing,
+    }
+    cells = count(source, models=names, weight=weight, keys=keys, **asked)
+    positive_class = Positive(cells.positive, cells.positive_from)
+    doubts = check_orientation(source, decisions(source, names, decide or {}), positive_class, cells.classes)
+    if cells.positive is None and set(metrics or JUDGED_MULTICLASS) - {*JUDGED_MULTICLASS}:
+        raise UserError(
+            f"the label {label!r} has {len(cells.classes)} classes; name the one that tpr and fpr speak of with "
+            "--positive, or judge accuracy only."
+        )
+    default = JUDGED_BINARY if cells.positive is not None else JUDGED_MULTICLASS
+    judged = tuple(metrics) if metrics is not None else default
+    evidence = Evidence(cells) if seed_column is None else SeedEvidence(cells, source.name)
+    fixed = fixed_pairs(pairs, cells, by)
+    if pairs_from is not None:
+        if pairs_from is table or (isinstance(pairs_from, (str, PathLike)) and pairs_from == table):
+            raise UserError(
+                "a pair chosen on the audited rows themselves regresses to the mean and flatters compression; choose it on "
+                "validation rows (`fairpress predict --part validation`), or fix it by --pair."
+            )
+        fixed += _chosen(pairs_from, cells, baseline, judged, margin, asked)
+    scored = score_pairs(
+        source, cells, baseline, compressed, label=label, bins=bins or {}, keys=keys, weight=weight
+    )
+    auditor = Auditor(
+        evidence, cells, by, confidence, scored.sides, _runs(source, names, decide or {}), margin
+    )
+    comparer = Comparer(
+        evidence,
+        cells,
+        by,
+        baseline,
+        margin,
+        confidence,
+        judged,
+        correction,
+        family,
+        scored.pairs,
+        fixed,
+    )
+    return Audit(
+        rows=evidence.table_rows,
+        subjects=evidence.subjects,
+        seeds=evidence.seeds if isinstance(evidence, SeedEvidence) else None,
+        baseline=baseline,
+        margin=margin,
+        confidence=confidence,
+        label=label,
+        positive=cells.positive,
+        classes=cells.classes,
+        weight=weight,
+        correction=correction,
+        family=family,
+        attributes=by,
+        metrics=judged,
+        models=tuple(auditor.model(name) for name in names),
+        fairness=tuple(f for name in names for f in auditor.fairness(name)),
+        comparisons=comparer.compare(compressed),
+        notes=(
+            *notes,
+            *noted(
+                cells,
+                evidence,
+                by,
+                weight=weight,
+                subject=subject,
+                correction=correction,
+                family=family,
+                scores=scored.notes,
+            ),
+        ),
+        warnings=(
+            *doubts,
+            *suspicions(
+                source,
+                cells,
+                label=label,
+                baseline=baseline,
+                models=names,
+                by=by,
+                subject=subject,
+                seed_column=seed_column,
+                row_id=row_id,
+            ),
+        ),
+        positive_from=cells.positive_from,
+    )
+
+
+def open_source(table: Any) -> Source:
+    """Return what counts a table: where it is, for one in a warehouse (an address, or a table of Ibis)."""
+    from fairpress.auditing.cells.ibis_source import WarehouseSource, is_address, is_ibis
+
+    return WarehouseSource(table) if is_address(table) or is_ibis(table) else Source(table)
+
+
+def attributes_of(by: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:
+    """Return the attributes asked for, each once; race*sex is sex*race, and counting it twice would correct for it twice.
+
+    Blanks around a name belong to it only where a column is called so.
+    """
+    known = set(columns)
+    found: dict[frozenset[str], str] = {}
+    for asked in by:
+        if not asked.strip() and asked not in known:
+            continue
+        if "*" in asked and asked in known:
+            raise UserError(
+                f"--by {asked}: a * stands between the attributes of an intersection; rename this column."
+            )
+        parts = [part if part in known else part.strip() for part in asked.split("*")]
+        if not all(parts):
+            raise UserError(
+                f"--by {asked}: write an intersection as sex*race, with an attribute on either side."
+            )
+        if len(set(parts)) < len(parts):
+            raise UserError(f"--by {asked}: an intersection is of different attributes, such as sex*race.")
+        found.setdefault(frozenset(parts), "*".join(parts))
+    return tuple(found.values())
+
+
+def listed(given: Any, name: str) -> list[str]:
+    """Return a list of names; a single one may be given as it is."""
+    if isinstance(given, str):
+        return [given]
+    try:
+        found = [] if given is None else list(given)
+    except TypeError:
+        found = [given]
+    strange = next((x for x in found if not isinstance(x, str)), None)
+    if strange is None:
+        return found
+    if name == "by" and isinstance(strange, (tuple, list)) and all(isinstance(x, str) for x in strange):
+        crossed = "*".join(strange)
+        raise UserError(
+            f"by is a list of names, and an intersection is one of them: by=[{crossed!r}], not {strange!r}."
+        )
+    raise UserError(
+        f"{name} is a list of names, such as ['{'sex' if name == 'by' else 'int8'}'], not of {strange!r}."
+    )
+
+
+def _check_mappings(given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Mapping):
+            example = "{'int8': 'int8.score>=0.3'}" if name == "decide" else "{'age': [25, 45]}"
+            raise UserError(f"{name} is a dict, such as {example}, not {value!r}.")
+
+
+def _check_names(needed: Mapping[str, Any], optional: Mapping[str, Any]) -> None:
+    for name, value in {**needed, **{k: v for k, v in optional.items() if v is not None}}.items():
+        if not isinstance(value, str):
+            raise UserError(f"{name} is the name of one column, not {value!r}.")
+
+
+def _check(
+    by: Sequence[str],
+    margin: Any,
+    confidence: Any,
+    missing: str,
+    metrics: Sequence[str] | None,
+    correction: str,
+    family: str,
+) -> None:
+    for name, value in (("margin", margin), ("confidence", confidence)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise UserError(
+                f"the {name} is a number such as {0.02 if name == 'margin' else 0.95}, not {value!r}."
+            )
+    if not any(b.strip() for b in by):
+        raise UserError("name at least one sensitive attribute with --by, such as --by sex,race.")
+    if not 0 < margin < 1:
+        raise UserError(
+            f"the margin {margin} is not a share between 0 and 1; 0.02 means two percentage points."
+        )
+    if not 0.5 < confidence < 1:
+        raise UserError(f"the confidence {confidence} is not a share between 0.5 and 1, such as 0.95.")
+    if missing not in ("group", "refuse"):
+        raise UserError(f"--missing takes group or refuse, not {missing!r}.")
+    if correction not in CORRECTIONS:
+        raise UserError(f"--correction takes {', '.join(CORRECTIONS)}, not {correction!r}.")
+    if family not in FAMILIES:
+        raise UserError(f"--family takes {' or '.join(FAMILIES)}, not {family!r}.")
+    strange = [m for m in metrics or () if m not in JUDGED_BINARY]
+    if strange or (metrics is not None and not metrics):
+        raise UserError(
+            f"losses can be judged in accuracy, tpr and fpr, not in {', '.join(strange) or 'nothing'}."
+        )
+
+
+def _chosen(
+    table: Any, cells: Cells, baseline: str, metrics: Sequence[str], margin: float, asked: Mapping[str, Any]
+) -> list[Pair]:
+    """Return the pairs with the baseline's largest gaps on other rows."""
+    source = open_source(table)
+    decide = {m: d for m, d in (asked["decide"] or {}).items() if m == baseline}
+    positive = asked["positive"] if asked["positive"] is not None else cells.positive
+    other = count(source, models=[baseline], **{**asked, "decide": decide, "positive": positive})
+    found = widest_pairs(cells, Evidence(other), baseline, asked["by"], metrics, margin)
+    if not found:
+        raise UserError(
+            f"{source.name}: no attribute has two groups with the rows that a pair can be chosen from; fix one by --pair."
+        )
+    return found
+
+
+def _runs(source: Source, names: Sequence[str], decide: Mapping[str, str]) -> dict[str, Run]:
+    """Return how each model's predictions came about, by the table's own word and by how they are decided here."""
+    said, out = source.runs(), {}
+    for name, decision in decisions(source, names, decide).items():
+        told = said.get(name, {})
+        threshold = decision.number if decision.sign else told.get("threshold")
+        out[name] = Run(
+            _runtime(told),
+            float(threshold) if isinstance(threshold, (int, float)) else None,
+        )
+    return out
+
+
+def _runtime(told: Mapping[str, Any]) -> str | None:
+    """Return runtime, version and options, such as ``onnxruntime 1.22.0 (precision f32, provider CPU, threads 1)``."""
+    name = told.get("runtime")
+    if not isinstance(name, str):
+        return None
+    said = {k: v for k, v in sorted(told.items()) if k not in ("runtime", "threshold", "processor", "digest")}
+    options = [f"{k} {v}" for k, v in said.items() if isinstance(v, (str, int, float))]
+    options += [
+        f"{k} {v}" for part in said.values() if isinstance(part, Mapping) for k, v in sorted(part.items())
+    ]
+    return f"{name} ({', '.join(options)})" if options else name

@@ -1,0 +1,141 @@
+"""Cells: how often each (group, label, prediction of every model) occurs. All that an audit says follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from fairpress.auditing.cells.positive_class import Origin
+from fairpress.auditing.statistics.t_estimate import Floats
+
+POSITIVE_ONLY = ("selection_rate", "tpr", "fpr", "tnr", "fnr", "ppv", "npv")
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A column as sorted names and, per cell, the index of its name."""
+
+    names: tuple[str, ...]
+    codes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Counts of combinations, coded; every array has one entry per combination.
+
+    Attributes
+    ----------
+    attributes
+        Name → groups; a missing value is its own group, ``"(missing)"``.
+    label, predicted
+        Index of the class in `classes`, of the label and of each model.
+    rows
+        Rows of each combination.
+    weight, weight_squares
+        Σw and Σw² over those rows, scaled so that weights have mean one; equal to `rows` without weights.
+    weight_scale
+        What the weights were multiplied by.
+    classes, positive
+        All classes as text, and the positive one; None when there are more than two and none was named.
+    positive_from
+        What decided the positive class (`positive.Positive`).
+    keys
+        Subject, seed and row, where they were asked for: index per combination.
+    """
+
+    attributes: Mapping[str, Coded]
+    label: np.ndarray
+    predicted: Mapping[str, np.ndarray]
+    rows: Floats
+    weight: Floats
+    weight_squares: Floats
+    classes: tuple[str, ...]
+    positive: str | None
+    keys: Mapping[str, np.ndarray] = field(default_factory=dict)
+    weight_scale: float = 1.0
+    positive_from: Origin | None = None
+
+    def groups(self, attribute: str) -> tuple[list[dict[str, str]], np.ndarray]:
+        """Return the groups of ``"sex"`` or ``"sex*race"`` in sorted order, and each combination's index.
+
+        ``""`` is everybody.
+        """
+        if not attribute:
+            return [{}], np.zeros(len(self.label), dtype=np.int64)
+        parts, shape, flat = self._flat(attribute)
+        found, index = np.unique(flat, return_inverse=True)
+        coordinates = np.unravel_index(found, shape)
+        names = attribute.split("*")
+        groups = [
+            {n: p.names[int(c)] for n, p, c in zip(names, parts, at, strict=True)}
+            for at in zip(*coordinates, strict=True)
+        ]
+        return groups, index.reshape(-1)
+
+    def _flat(self, attribute: str) -> tuple[list[Coded], tuple[int, ...], np.ndarray]:
+        parts = [self.attributes[n] for n in attribute.split("*")]
+        shape = tuple(len(p.names) for p in parts)
+        return parts, shape, np.ravel_multi_index(tuple(p.codes for p in parts), shape)
+
+    def index_in(self, other: Cells, attribute: str) -> np.ndarray:
+        """Return each combination's group, numbered as in other cells of the same names."""
+        if not attribute:
+            return np.zeros(len(self.label), dtype=np.int64)
+        return np.searchsorted(np.unique(other._flat(attribute)[2]), self._flat(attribute)[2])
+
+    def at(self, lines: np.ndarray) -> Cells:
+        """Return these combinations only."""
+        return replace(
+            self,
+            attributes={k: Coded(c.names, c.codes[lines]) for k, c in self.attributes.items()},
+            label=self.label[lines],
+            predicted={k: v[lines] for k, v in self.predicted.items()},
+            rows=self.rows[lines],
+            weight=self.weight[lines],
+            weight_squares=self.weight_squares[lines],
+            keys={k: v[lines] for k, v in self.keys.items()},
+        )
+
+    def rates_of(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of some rates that there are: without a positive class, accuracy."""
+        return names if self.positive is not None else ("accuracy",)
+
+    def correct(self, model: str) -> np.ndarray:
+        """Return whether the model's class is the label's."""
+        return np.asarray(self.predicted[model] == self.label)
+
+    def binary(self, codes: np.ndarray) -> np.ndarray:
+        """Return 1 where a class index is the positive class, else 0."""
+        if self.positive is None:
+            raise ValueError("there is no positive class")
+        return np.asarray(codes == self.classes.index(self.positive), dtype=np.int64)
+
+    def indicator(self, model: str, rate: str) -> Floats:
+        """Return what a rate is the mean of: 0 or 1, and NaN outside the rate's denominator.
+
+        Accuracy is over all classes; the others are the positive class against the rest.
+        """
+        if rate == "accuracy":
+            return np.asarray(self.correct(model), dtype=float)
+        y, p = self.binary(self.label), self.binary(self.predicted[model])
+        match rate:
+            case "selection_rate":
+                return np.asarray(p, dtype=float)
+            case "tpr" | "fnr":
+                return np.where(y == 1, p if rate == "tpr" else 1 - p, np.nan)
+            case "fpr" | "tnr":
+                return np.where(y == 0, p if rate == "fpr" else 1 - p, np.nan)
+            case "ppv":
+                return np.where(p == 1, y, np.nan)
+            case "npv":
+                return np.where(p == 0, 1 - y, np.nan)
+        raise ValueError(f"there is no rate {rate!r}")
+
+    def pair(self, baseline: str, compressed: str, index: np.ndarray, groups: int) -> Floats:
+        """Return weighted cells [groups, label, ŷ baseline, ŷ compressed] of the positive class against the rest."""
+        out = np.zeros((groups, 2, 2, 2))
+        y, a, b = (self.binary(v) for v in (self.label, self.predicted[baseline], self.predicted[compressed]))
+        np.add.at(out, (index, y, a, b), self.weight)
+        return out

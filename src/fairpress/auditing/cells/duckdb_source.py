@@ -1,0 +1,627 @@
+"""Open a predictions table, whatever it is in, and count the columns an audit asks for."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fairpress.auditing.cells.frames import Frame
+from fairpress.auditing.cells.table_readers import (
+    DELIMITERS,
+    files,
+    header,
+    is_text,
+    parquet_schema,
+    refusal,
+    refuse_uneven,
+    repeated_header,
+    text,
+)
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.json_file import parse_json
+from fairpress.core.slow import shown
+from fairpress.datasets.binning import bin_names
+
+ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.weight_squares"
+"""Columns of a table of cells: how many rows each line stands for, their weights and squared weights summed."""
+
+RUNS = b"fairpress.runtimes"
+"""Metadata of a predictions table: JSON, model → ``{"runtime": …, "threshold": …}``."""
+
+SLACK = 1e-6
+"""How far a probability may be outside 0 … 1 by rounding."""
+
+_DECIDE = re.compile(
+    r"\s*(?P<column>.+?)\s*(?P<sign>>=|<=|>|<|==)\s*(?P<number>[-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*"
+)
+_NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$")
+_INTEGERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"))
+_LONG_INTEGERS = frozenset(("UBIGINT", "HUGEINT", "UHUGEINT"))
+_PLACE = re.compile(r"\bc(\d{1,6})\b")
+_NO_CLASS = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT|NESTED)|.*\]$")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A column as its distinct values and, per line, the index of its value."""
+
+    values: list[Any]
+    codes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Distinct combinations of the asked columns, with how many rows (and weights) each stands for."""
+
+    columns: Mapping[str, Encoded]
+    models: Mapping[str, Encoded]
+    rows: np.ndarray
+    weight: np.ndarray
+    weight_squares: np.ndarray
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a column's values are as numbers.
+
+    `strange`: rows whose value is not a number. `missing`: those without one, NaN and `strange` included. `low`, `high`: the
+    range, None where there is no number. `outside`: rows outside 0 … 1, but for rounding. `rows`: of the table.
+    """
+
+    strange: int
+    missing: int
+    low: float | None
+    high: float | None
+    outside: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a model's class comes from a column: as it stands, or by ``column sign number``.
+
+    `among`: columns ``M.score.<class>`` instead, of which the largest decides (the first of equal ones).
+    """
+
+    column: str
+    sign: str = ""
+    number: float = 0.0
+    among: tuple[str, ...] = ()
+
+
+def parse_decision(told: str, model: str) -> Decision:
+    """Read ``decile_score>=5``. Raises UserError for anything else; nothing is ever evaluated as code."""
+    match = _DECIDE.fullmatch(told) if isinstance(told, str) else None
+    try:
+        if match:
+            return Decision(match["column"], match["sign"], float(match["number"]))
+    except ValueError:
+        match = None
+    raise UserError(
+        f"cannot read the decision {told!r} for {model!r}; write column>=number, such as decile_score>=5."
+    )
+
+
+# DuckDB would fetch and load extensions by itself, as for a table that is named by an address.
+WITHOUT_EXTENSIONS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+
+
+class Source:
+    """A table that can be counted.
+
+    DuckDB takes ``g`` and ``G`` for one column, so in queries the columns are called by their position, ``c0``, ``c1`` …
+    (`column`); users name them exactly.
+
+    Parameters
+    ----------
+    table
+        A pandas, polars or pyarrow frame, a dict of columns, the path or glob of Parquet or CSV files, or a list of those.
+
+    Attributes
+    ----------
+    columns
+        Name → type in DuckDB's words. All columns of a CSV file are text.
+
+    Raises
+    ------
+    UserError
+        No such file, or DuckDB cannot read it; the sentence names the file.
+    """
+
+    def __init__(self, table: Any) -> None:
+        import duckdb
+
+        self._connection = duckdb.connect(":memory:", config=WITHOUT_EXTENSIONS)
+        # Progress is measured and not printed: DuckDB prints on standard output, where --json has the audit.
+        self._connection.execute("SET enable_progress_bar = true")
+        self._connection.execute("SET enable_progress_bar_print = false")
+        tables = list(table) if isinstance(table, (list, tuple)) else [table]
+        if not tables:
+            raise UserError("the list of tables is empty; name at least one.")
+        given = [os.fspath(t) for t in tables if isinstance(t, (str, os.PathLike))]
+        self.name = " + ".join(given) if len(given) == len(tables) else "the table"
+        found = files(given)
+        self.paths = [p for part in found for p in part.paths]
+        self._frames = [Frame(t) for t in tables if not isinstance(t, (str, os.PathLike))]
+        self._schemas = [arrow_schema(t) for t in tables]
+        parts = [(part.names, f"({part.query})") for part in found]
+        parts += [(tuple(frame.names), f"f{i}") for i, frame in enumerate(self._frames)]
+        self._numbers: dict[str, Numbers] = {}
+        self._files_read = len(found)
+        self._first_files = [part.paths[0] for part in found]
+        self._unreadable = [part.unreadable for part in found]
+        self._stale = bool(self._frames)
+        self._unite(parts)
+
+    def _unite(self, parts: Sequence[tuple[Sequence[str], str]]) -> None:
+        """Put tables below each other by the names of their columns; of two with one name the first goes with the first."""
+        self.relation = ""
+        kinds = [self._kinds(i, relation, len(names)) for i, (names, relation) in enumerate(parts)]
+        keys = [_numbered(names) for names, _ in parts]
+        union = list(dict.fromkeys(key for part in keys for key in part))
+        places = [{key: i for i, key in enumerate(part)} for part in keys]
+        self._origin = [[at.get(key) for at in places] for key in union]
+        united = []
+        for key in union:
+            seen = {k[at[key]] for at, k in zip(places, kinds, strict=True) if key in at}
+            united.append(_common(seen))
+        self._places: dict[str, list[int]] = {}
+        for i, (name, _) in enumerate(union):
+            self._places.setdefault(name, []).append(i)
+        self.columns: dict[str, str] = {name: united[at[0]] for name, at in self._places.items()}
+        if len(parts) == 1:
+            self.relation = parts[0][1]
+            return
+        selects = []
+        for at, kind, (_, relation) in zip(places, kinds, parts, strict=True):
+            chosen = [
+                f"{_cast(f'c{at[key]}', kind[at[key]], whole) if key in at else 'NULL'} AS c{i}"
+                for i, (key, whole) in enumerate(zip(union, united, strict=True))
+            ]
+            selects.append(f"(SELECT {', '.join(chosen)} FROM {relation})")
+        self.relation = "(" + " UNION ALL ".join(selects) + ")"
+
+    def _kinds(self, part: int, relation: str, width: int) -> list[str]:
+        first = part - self._files_read
+        if first >= 0:
+            return [self._frames[first].kind(i) for i in range(width)]
+        if "read_csv" in relation:
+            return ["VARCHAR"] * width
+        described = self.read(f"DESCRIBE SELECT * FROM {relation}")
+        found = [str(k) for k in described["column_type"].to_pylist()]
+        return ["NESTED" if i in self._unreadable[part] else kind for i, kind in enumerate(found)]
+
+    def column(self, name: str) -> str:
+        """Return what a column is called in queries; of two with one name, the first."""
+        place = self._places[name][0]
+        self._load(place)
+        return f"c{place}"
+
+    def _load(self, place: int) -> None:
+        """Make a column of frames ready to be read."""
+        for i, frame in enumerate(self._frames):
+            origin = self._origin[place][self._files_read + i]
+            if origin is not None and frame.load(origin):
+                self._stale = True
+
+    def head(self, rows: int, columns: int = 500) -> tuple[list[str], Any]:
+        """Return the first columns of plain values, and their first rows as an Arrow table of the same names ``c0`` …"""
+        chosen = [
+            (name, place)
+            for name, places in self._places.items()
+            for place in places
+            if not _NO_CLASS.match(self.columns[name])
+        ][:columns]
+        names, found = [], []
+        for name, place in chosen:
+            try:
+                self._load(place)
+            except UserError:  # it cannot be read, and nobody asked for it
+                continue
+            names.append(name)
+            found.append(f"c{place}")
+        query = f"SELECT {', '.join(found)} FROM {self.relation} LIMIT {rows}"
+        return names, self.read(query)
+
+    def metadata(self, key: bytes) -> list[tuple[str, bytes]]:
+        """Return what the tables' schemas hold under a key: which table, and the bytes."""
+        schemas = [("the table", schema) for schema in self._schemas]
+        schemas += [(p, parquet_schema(p)) for p in self.paths if not is_text(p)]
+        found = [(where, (getattr(schema, "metadata", None) or {}).get(key)) for where, schema in schemas]
+        return [(where, value) for where, value in found if isinstance(value, bytes)]
+
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """Return what the table's metadata says of each model's run (`predict` writes it): runtime, threshold."""
+        try:
+            found = parse_json(self.metadata(RUNS)[0][1], "the table's metadata")
+            return {str(k): dict(v) for k, v in found.items()}
+        except (UserError, IndexError, ValueError, TypeError, AttributeError):
+            return {}
+
+    @property
+    def scored(self) -> bool:
+        """Whether its scores can be counted; of a table in a warehouse only decisions are."""
+        return True
+
+    @property
+    def counted_already(self) -> bool:
+        """Whether the table holds cells, each line standing for several rows."""
+        return ROWS in self.columns
+
+    def require(self, name: str, role: str) -> None:
+        """Raise UserError unless the column is there, once, and holds values that can be counted."""
+        if name not in self.columns:
+            if any(d in c for c in self.columns for d in DELIMITERS):  # lines of different lengths
+                for path in self.paths:
+                    refuse_uneven(path)
+            raise UserError(
+                f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns)
+            )
+        if _NO_CLASS.match(self.columns[name]):
+            self.column(name)  # of a frame it says better what is wrong
+            kind = self.columns[name].lower()
+            what = "periods, durations or numbers of more than 38 digits" if kind == "nested" else kind
+            raise UserError(
+                f"{self.name}: the column {name!r} ({role}) holds {what}, not plain values; write them as text or numbers."
+            )
+        places = self._places.get(name, [])
+        if places and (without := self._without(places[0])) is not None:
+            raise UserError(
+                f"{without} has no column {name!r} ({role}), which another table of this audit has; give all tables the "
+                "same columns."
+            )
+        for place in places[1:]:
+            self._load(place)
+            a, b = f"{self.column(name)}::VARCHAR", f"c{place}::VARCHAR"
+            if self.read(f"SELECT 1 FROM {self.relation} WHERE {a} IS DISTINCT FROM {b} LIMIT 1").num_rows:
+                raise UserError(
+                    f"{self.name} has two columns {name!r} ({role}) that differ; rename one of them."
+                )
+
+    def _without(self, place: int) -> str | None:
+        """Return the name of a table that lacks a column, by its place; None where all have it."""
+        part = next((i for i, origin in enumerate(self._origin[place]) if origin is None), None)
+        if part is None:
+            return None
+        return self._first_files[part] if part < self._files_read else "one of the tables"
+
+    def holds_numbers(self, name: str) -> bool:
+        """Return whether there is such a column and all its values are numbers."""
+        if name not in self.columns:
+            return False
+        if _NUMBER.match(self.columns[name]):
+            return True
+        return self.columns[name] == "VARCHAR" and self.numbers([name])[name].strange == 0
+
+    def numbers(self, names: Sequence[str]) -> dict[str, Numbers]:
+        """Return what the values of some columns are as numbers, all in one pass."""
+        wanted = [n for n in names if n not in self._numbers]
+        if wanted:
+            measures = []
+            for i, name in enumerate(wanted):
+                c, x = self.column(name), self.as_number(name)
+                known = f"({x} IS NOT NULL AND NOT isnan({x}))"
+                measures += [
+                    f"count(*) FILTER (WHERE {c} IS NOT NULL AND {x} IS NULL) AS strange{i}",
+                    f"count(*) FILTER (WHERE NOT {known}) AS missing{i}",
+                    f"min({x}) FILTER (WHERE {known}) AS low{i}",
+                    f"max({x}) FILTER (WHERE {known}) AS high{i}",
+                    f"count(*) FILTER (WHERE {known} AND ({x} < {-SLACK!r} OR {x} > {1 + SLACK!r})) AS outside{i}",
+                ]
+            found = self.read(
+                f"SELECT count(*) AS n, {', '.join(measures)} FROM {self.relation}"
+            ).to_pylist()[0]
+            for i, name in enumerate(wanted):
+                self._numbers[name] = Numbers(
+                    found[f"strange{i}"],
+                    found[f"missing{i}"],
+                    found[f"low{i}"],
+                    found[f"high{i}"],
+                    found[f"outside{i}"],
+                    found["n"],
+                )
+        return {n: self._numbers[n] for n in names}
+
+    def as_number(self, name: str) -> str:
+        """Return SQL for a column's values as DOUBLE; text that is not a number becomes NULL."""
+        column = self.column(name)
+        if self.columns[name] != "VARCHAR":
+            return f"{column}::DOUBLE"
+        # DuckDB reads 18_24 as 1824.
+        return f"TRY_CAST(CASE WHEN contains({column}, '_') THEN NULL ELSE {column} END AS DOUBLE)"
+
+    def repeats(self, name: str, rows: int = 1_000_000) -> bool:
+        """Return whether a value stands twice among the first rows of a column; a look, not a scan of everything."""
+        some = f"(SELECT {self.column(name)} AS v FROM {self.relation} LIMIT {rows})"
+        query = f"SELECT 1 FROM {some} WHERE v IS NOT NULL GROUP BY v HAVING count(*) > 1 LIMIT 1"
+        return bool(self.read(query).num_rows)
+
+    def varies(self, name: str) -> bool:
+        """Return whether a column has more than one value."""
+        column = self.column(name)
+        found = self.read(f"SELECT min({column}) IS DISTINCT FROM max({column}) AS v FROM {self.relation}")
+        return bool(found["v"][0].as_py())
+
+    def number(self, name: str, role: str) -> None:
+        """Raise UserError unless the column is there and holds numbers."""
+        self.require(name, role)
+        kind = self.columns[name]
+        if _NUMBER.match(kind):
+            return
+        if kind != "VARCHAR":
+            raise UserError(
+                f"{self.name}: the column {name!r} ({role}) must hold numbers, not {kind.lower()}."
+            )
+        if self.numbers([name])[name].strange:
+            self.refuse_repeated_header()
+            c, x = self.column(name), self.as_number(name)
+            first = self.read(
+                f"SELECT r, v FROM (SELECT row_number() OVER () AS r, {c} AS v, {x} AS x FROM {self.relation}) "
+                "WHERE v IS NOT NULL AND x IS NULL LIMIT 1"
+            ).to_pylist()[0]
+            raise UserError(
+                f"{self.name}: the column {name!r} ({role}) must hold numbers, but row {first['r']:,} has {first['v']!r}; "
+                "correct it, and leave missing values empty."
+            )
+
+    def refuse_repeated_header(self) -> None:
+        """Raise UserError where a row holds the names of the columns: two files with headers, one below the other."""
+        names = [name for name, places in self._places.items() for _ in places]
+        for path in self.paths:
+            if is_text(path) and (line := repeated_header(path, header(path)[1])):
+                raise UserError(
+                    f"{path}, line {line}: the header is repeated in the middle of the table; delete this line, or give "
+                    "the files that were joined one by one (--merge)."
+                )
+        plain = [n for n in names if self.columns[n] == "VARCHAR"]
+        if not plain:
+            return
+        listed = ", ".join(self.column(n) for n in dict.fromkeys(plain))
+        inside = " AND ".join(
+            f"{self.column(n)} IN ({', '.join(map(text, names))})" for n in dict.fromkeys(plain)
+        )
+        rows = f"(SELECT row_number() OVER () AS r, {listed} FROM {self.relation})"
+        found = self.read(f"SELECT * FROM {rows} WHERE {inside} LIMIT 1").to_pylist()
+        if found and len(set(map(str, found[0].values()))) == len(found[0]):
+            raise UserError(
+                f"{self.name}, row {found[0]['r']:,}: the header is repeated in the middle of the table; delete this row."
+            )
+
+    def count(
+        self,
+        columns: Sequence[str],
+        decisions: Mapping[str, Decision],
+        *,
+        weight: str | None = None,
+        bins: Mapping[str, Sequence[float]] | None = None,
+    ) -> Counted:
+        """Count every combination of the columns and decisions in one pass over the table.
+
+        Parameters
+        ----------
+        weight
+            Column of row weights.
+        bins
+            Column → edges that cut its numbers into groups; a value equal to an edge is above it.
+        """
+        wanted = [self.binned(c, bins[c]) if bins and c in bins else self.column(c) for c in columns]
+        wanted += [self._decided(m, d) for m, d in decisions.items()]
+        select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(wanted))
+        measures = self._measures(weight)
+        # Sorted, so that sums are added in one order and the audit is the same to the last digit for any number of threads.
+        query = f"SELECT {select}, {measures} FROM {self.relation} GROUP BY ALL ORDER BY ALL"
+        return counted(self.read(query), self.name, columns, decisions, weight)
+
+    def _measures(self, weight: str | None) -> str:
+        if self.counted_already:
+            missing = [c for c in (WEIGHT, WEIGHT_SQUARES) if weight is not None and c not in self.columns]
+            if missing:
+                raise UserError(f"{self.name} holds cells without weights; export them with --weight.")
+            for name in (ROWS, WEIGHT, WEIGHT_SQUARES)[: 3 if weight is not None else 1]:
+                self.number(name, "of a table of cells")
+            n = f"sum({self.as_number(ROWS)})::DOUBLE"
+            if weight is not None:
+                w, ww = (f"sum({self.as_number(c)})::DOUBLE" for c in (WEIGHT, WEIGHT_SQUARES))
+                return f"{n} AS n, {w} AS w, {ww} AS ww, 0 AS bad"
+            return f"{n} AS n"
+        if weight is None:
+            return "count(*)::DOUBLE AS n"
+        self.number(weight, "the weight")
+        c = self.as_number(weight)
+        bad = f"{c} IS NULL OR isnan({c}) OR isinf({c}) OR {c} < 0"
+        return (
+            f"count(*)::DOUBLE AS n, sum({c}) AS w, sum({c} * {c}) AS ww, "
+            f"count(*) FILTER (WHERE {bad})::DOUBLE AS bad"
+        )
+
+    def binned(self, name: str, edges: Sequence[float]) -> str:
+        self.number(name, "cut into bins")
+        column, names = self.as_number(name), bin_names(edges)
+        below = " ".join(
+            f"WHEN {column} < {float(e)!r} THEN {text(n)}" for e, n in zip(edges, names, strict=False)
+        )
+        return f"CASE WHEN {column} IS NULL OR isnan({column}) THEN NULL {below} ELSE {text(names[-1])} END"
+
+    def _decided(self, model: str, decision: Decision) -> str:
+        if decision.among:
+            return self._largest(model, decision.among)
+        self.require(decision.column, f"model {model!r}")
+        if not decision.sign:
+            return self.column(decision.column)
+        self.number(decision.column, f"what decides for model {model!r}")
+        sign = "=" if decision.sign == "==" else decision.sign
+        x = self.as_number(decision.column)
+        # NaN compares as the largest number in SQL: it would silently become a positive prediction.
+        return f"CASE WHEN isnan({x}) THEN NULL ELSE ({x} {sign} {decision.number!r}) END"
+
+    def _largest(self, model: str, columns: Sequence[str]) -> str:
+        for name in columns:
+            self.number(name, f"a score of model {model!r}")
+        scores = [self.as_number(c) for c in columns]
+        unknown = " OR ".join(f"{s} IS NULL OR isnan({s})" for s in scores)
+        names = ", ".join(text(c.removeprefix(f"{model}.score.")) for c in columns)
+        among = ", ".join(scores)
+        return (
+            f"CASE WHEN {unknown} THEN NULL ELSE [{names}][list_position([{among}], greatest({among}))] END"
+        )
+
+    def _narrowed(self, query: str) -> str:
+        """Return a query that names the columns it needs of a file: to bind thousands takes seconds."""
+        if not self.relation.startswith("(SELECT * FROM read_") or "SELECT * FROM (SELECT *" in query:
+            return query
+        # Texts of the query may look like columns too.
+        places = {int(p) for p in _PLACE.findall(query.replace(self.relation, ""))} & set(
+            range(len(self._origin))
+        )
+        needed = ", ".join(f"c{place}" for place in sorted(places or {0}))
+        narrow = self.relation.replace("SELECT *", f"SELECT {needed}", 1)
+        return query.replace(self.relation, narrow)
+
+    def read(self, query: str) -> Any:
+        """Return the answer as an Arrow table."""
+        import duckdb
+
+        if self._stale:
+            for i, frame in enumerate(self._frames):
+                self._connection.register(f"f{i}", frame.arrow())
+            self._stale = False
+        try:
+            with shown(f"reading {self.name}", self._connection.query_progress):
+                return self._connection.sql(self._narrowed(query)).to_arrow_table()
+        except duckdb.Error as error:
+            if any(word in str(error) for word in ("CSV", "sniffing")):
+                for path in self.paths:
+                    refuse_uneven(path)
+            raise UserError(refusal(self.name, str(error))) from None
+
+
+def arrow_schema(table: Any) -> Any:
+    """Return the schema of a table of pyarrow, None for all else."""
+    return table.schema if type(table).__module__.startswith("pyarrow") else None
+
+
+def is_number(kind: str) -> bool:
+    """Tell whether a type in DuckDB's words is one of numbers."""
+    return _NUMBER.match(kind) is not None
+
+
+def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Return each name with how often it stood before, so that two columns of one name are two."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, -1) + 1
+        out.append((name, seen[name]))
+    return out
+
+
+def _common(kinds: set[str]) -> str:
+    """Return the type of a column that tables hold in these types: numbers stay numbers, all else becomes text."""
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    if any(_NO_CLASS.match(k) for k in kinds):
+        return next(k for k in sorted(kinds) if _NO_CLASS.match(k))
+    if kinds <= _INTEGERS:
+        return "BIGINT"
+    if kinds <= {*_INTEGERS, *_LONG_INTEGERS}:
+        return "VARCHAR"  # every digit of every integer is kept
+    return "DOUBLE" if all(_NUMBER.match(k) for k in kinds) else "VARCHAR"
+
+
+def _cast(column: str, kind: str, whole: str) -> str:
+    if kind == whole or _NO_CLASS.match(whole):
+        return column if kind == whole else "NULL"
+    if kind == "BOOLEAN":  # as pandas writes it
+        return f"CASE WHEN {column} THEN 'True' WHEN NOT {column} THEN 'False' END"
+    if kind == "FLOAT" and whole == "DOUBLE":  # by its shortest digits: .1 of either precision is one value
+        return f"{column}::VARCHAR::DOUBLE"
+    if kind.startswith("TIMESTAMP"):  # as `values.spelling` does: a day without a time is written as one
+        return f"regexp_replace({column}::VARCHAR, ' 00:00:00(\\.0+)?$', '')"
+    return f"{column}::{whole}"
+
+
+def counted(
+    table: Any, name: str, columns: Sequence[str], decisions: Mapping[str, Decision], weight: str | None
+) -> Counted:
+    """Return what a query counted: columns ``k0`` … of the combinations, ``n``, and with weights ``w``, ``ww``, ``bad``."""
+    if not table.num_rows or not float(np.sum(numbers(table["n"]))):
+        raise UserError(f"{name} has no rows; bring predictions to audit.")
+    if weight is not None:
+        bad = int(np.sum(numbers(table["bad"])))
+        if bad:
+            raise UserError(
+                f"{name}: the weight {weight!r} is missing, negative or not a number in {bad:,} rows; correct them."
+            )
+    found = [encode(table[f"k{i}"]) for i in range(len(columns) + len(decisions))]
+    measures = ("n", "n", "n") if weight is None else ("n", "w", "ww")
+    rows, w, ww = (numbers(table[k]) for k in measures)
+    if not np.isfinite(ww.sum()):
+        raise UserError(
+            f"{name}: the weights {weight!r} are too large to be squared; divide them all by the largest."
+        )
+    if not w.sum() > 0:
+        raise UserError(f"{name}: the weights {weight!r} sum to nothing; leave --weight out.")
+    return Counted(
+        dict(zip(columns, found[: len(columns)], strict=True)),
+        dict(zip(decisions, found[len(columns) :], strict=True)),
+        rows,
+        w,
+        ww,
+    )
+
+
+def encode(column: Any) -> Encoded:
+    """Return an Arrow column as its distinct values and their indices."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    array = _whole(column)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    coded = pc.dictionary_encode(array, null_encoding="encode")
+    return Encoded(_listed(coded.dictionary), np.asarray(_values(coded.indices), dtype=np.int64))
+
+
+def _listed(values: Any) -> list[Any]:
+    """Return Arrow values as Python's, with the spelling of their own type."""
+    import pyarrow as pa
+
+    if str(values.type) in ("float", "halffloat"):  # as doubles they would have digits that nobody wrote
+        return [None if v is None else np.float32(v) for v in values.to_pylist()]
+    try:
+        return list(values.to_pylist())
+    except (ValueError, OverflowError, pa.ArrowException):  # dates that Python does not have
+        return list(values.cast(pa.string()).to_pylist())
+
+
+def numbers(column: Any) -> np.ndarray:
+    """Return an Arrow column of numbers without gaps as float64.
+
+    Arrow's own ``to_numpy`` imports pandas where it is installed, which takes longer than most audits.
+    """
+    import pyarrow as pa
+
+    return _values(_whole(column).cast(pa.float64()))
+
+
+def _values(array: Any) -> np.ndarray:
+    """Return an Arrow array of float64 or int32 without gaps, read from its own memory."""
+    kind = {"double": np.float64, "int32": np.int32}[str(array.type)]
+    memory = array.buffers()[1]
+    if memory is None:
+        return np.array([], dtype=kind)
+    return np.asarray(np.frombuffer(memory, dtype=kind)[array.offset : array.offset + len(array)])
+
+
+def _whole(column: Any) -> Any:
+    import pyarrow as pa
+
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    return array

@@ -1,0 +1,302 @@
+"""From counted columns to cells: values become classes and groups, and what cannot be audited is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fairpress.auditing.cells.cells import Cells, Coded
+from fairpress.auditing.cells.duckdb_source import Counted, Encoded
+from fairpress.auditing.cells.positive_class import ask, choose
+from fairpress.auditing.statistics.t_estimate import Floats
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.values import class_key, near_equal, resolve, spelling
+
+MISSING = "(missing)"
+_PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_CODE = re.compile(r"0\d")
+MOST_NUMBERS = 20
+FEWEST_DIGITS = 3
+MOST_GROUPS = 1000
+
+
+def build(
+    counted: Counted,
+    *,
+    label: str,
+    attributes: Sequence[str],
+    decided: Mapping[str, str],
+    positive: Any,
+    recorded: str | None,
+    keys: Mapping[str, str],
+    missing: str,
+    where: str,
+    asks: bool = True,
+) -> Cells:
+    """Check and code the counted columns.
+
+    Parameters
+    ----------
+    decided
+        Models whose column is a decision (true/false) and not a class → the column that decides.
+    positive, recorded
+        The positive class by the user's word, and by the table's metadata.
+    keys
+        Role (``"subject"``, ``"seed"``, ``"row"``) → column.
+    missing
+        ``"group"``: a missing attribute value is a group; ``"refuse"``: an error.
+    asks
+        Whether a positive class that only its place in the alphabet suggests is refused where scores decide.
+
+    Raises
+    ------
+    UserError
+        Missing labels, predictions or keys, one class, a class no label has, scores instead of classes, a numeric
+        attribute with many values, too many groups, or an attribute that equals the label.
+    """
+    rows = counted.rows
+    spelled = _complete(counted.columns[label], rows, f"the label column {label!r}", where)
+    raw = {
+        m: _complete(column, rows, f"the column of model {m!r}", where)
+        for m, column in counted.models.items()
+    }
+    known = class_names(spelled.names)
+    _refuse_alike([*known, *(n for m, c in raw.items() if m not in decided for n in c.names)], label, where)
+    labels = _renamed(spelled, [resolve(n, known) or n for n in spelled.names])
+    if len(labels.names) < 2:
+        raise UserError(
+            f"{where}: the label {label!r} has one class only ({labels.names[0]}); rates need two. Is the table filtered?"
+        )
+    models = {
+        m: c if m in decided else _renamed(c, [resolve(n, known) or n for n in c.names])
+        for m, c in raw.items()
+    }
+    classes = _classes(labels, {m: c for m, c in models.items() if m not in decided}, where)
+    chosen = choose(labels.names, positive, recorded, label, where)
+    if decided and len(classes) > 2:
+        raise UserError(
+            f"{where}: the label {label!r} has {len(classes)} classes, and a threshold decides between two; bring "
+            f"columns of classes instead of {next(iter(decided))!r}."
+        )
+    if decided and asks:
+        ask(chosen, classes, decided.values(), where)
+    if len(classes) > 2 and chosen.name is None:
+        _refuse_stray(labels.names, models, label, where)
+    at = {name: i for i, name in enumerate(classes)}
+    predicted = {}
+    for name, column in models.items():
+        if name in decided:
+            # Decisions are true and false: true is the positive class.
+            hit = np.array([n == "True" for n in column.names])[column.codes]
+            yes = at[str(chosen.name)]
+            predicted[name] = np.where(hit, yes, 1 - yes)
+        else:
+            codes = [at[str(resolve(n, classes))] for n in column.names]
+            predicted[name] = np.array(codes, dtype=np.int64)[column.codes]
+    coded = {n: _attribute(counted.columns[n], rows, n, missing, where) for n in attributes}
+    for name, column in coded.items():
+        if _same(column.codes, labels.codes):
+            raise UserError(
+                f"{where}: the sensitive attribute {name!r} is the label {label!r}; audit by another one."
+            )
+    scale = rows.sum() / counted.weight.sum()
+    return Cells(
+        coded,
+        np.array([at[n] for n in labels.names], dtype=np.int64)[labels.codes],
+        predicted,
+        rows,
+        counted.weight * scale,
+        counted.weight_squares * scale**2,
+        classes,
+        chosen.name,
+        {role: _key(counted.columns[c], rows, f"the {role} column {c!r}", where) for role, c in keys.items()},
+        float(scale),
+        chosen.origin,
+    )
+
+
+def code_like(
+    cells: Cells,
+    attributes: Mapping[str, Encoded],
+    label: Encoded,
+    keys: Mapping[str, Encoded],
+    rows: Floats,
+    weight: Floats,
+    weight_squares: Floats,
+) -> Cells:
+    """Return other combinations of the same table, numbered by the names of `cells`; without predictions.
+
+    Keys are numbered by their sorted texts, as `build` numbers them.
+    """
+
+    def codes(column: Encoded, names: Sequence[str]) -> np.ndarray:
+        at = {name: i for i, name in enumerate(names)}
+        lookup = [at[MISSING if (t := spelling(v)) is None else t] for v in column.values]
+        return np.asarray(np.array(lookup, dtype=np.int64)[column.codes])
+
+    def classes(column: Encoded) -> np.ndarray:
+        at = {name: i for i, name in enumerate(cells.classes)}
+        lookup = [at[str(resolve(v, cells.classes))] for v in column.values]
+        return np.asarray(np.array(lookup, dtype=np.int64)[column.codes])
+
+    return replace(
+        cells,
+        attributes={
+            n: Coded(cells.attributes[n].names, codes(c, cells.attributes[n].names))
+            for n, c in attributes.items()
+        },
+        label=classes(label),
+        predicted={},
+        rows=rows,
+        weight=weight,
+        weight_squares=weight_squares,
+        keys={role: _coded(column).codes for role, column in keys.items()},
+    )
+
+
+def class_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes that texts name, sorted: 1 and 1.0 are one, called by its shortest spelling."""
+    found: dict[str | float, str] = {}
+    for name in sorted(names, key=lambda n: (len(n), n)):
+        found.setdefault(class_key(name), name)
+    return tuple(sorted(found.values()))
+
+
+def _renamed(column: Coded, names: Sequence[str]) -> Coded:
+    """Return a column whose values are called by other names; equal names become one."""
+    unique = sorted(set(names))
+    at = {name: i for i, name in enumerate(unique)}
+    lookup = np.array([at[n] for n in names], dtype=np.int64)
+    return Coded(tuple(unique), lookup[column.codes])
+
+
+def _refuse_alike(names: Sequence[str], label: str, where: str) -> None:
+    """Refuse classes that differ only in case, blanks or a trailing dot: one of the two is a slip of the pen."""
+    alike = near_equal(class_names(names))
+    if alike:
+        a, b, *_ = alike[0]
+        raise UserError(
+            f"{where}: the classes {a!r} and {b!r} of the label {label!r} or of a model's predictions differ only in "
+            "capitals, blanks or a dot; spell the class the same way everywhere."
+        )
+
+
+def _key(column: Encoded, rows: Floats, what: str, where: str) -> np.ndarray:
+    """Number the values of a column that tells people, seeds or rows apart."""
+    _refuse_merged(column, what, where)
+    return _complete(column, rows, what, where).codes
+
+
+def _refuse_merged(column: Encoded, what: str, where: str) -> None:
+    """Refuse decimal numbers so large that neighbouring whole numbers are one."""
+    large = [v for v in column.values if isinstance(v, float) and 2**53 <= abs(v) < np.inf]
+    if large or any(isinstance(v, np.float32) and abs(v) >= 2**24 for v in column.values):
+        raise UserError(
+            f"{where}: {what} holds whole numbers as decimal ones, which are so large that neighbours have become one "
+            "number; bring it as text or whole numbers."
+        )
+
+
+def _coded(column: Encoded) -> Coded:
+    """Name the values as text."""
+    texts = [spelling(v) for v in column.values]
+    names = sorted({t for t in texts if t is not None})
+    at = {name: i for i, name in enumerate(names)}
+    lookup = np.array([-1 if t is None else at[t] for t in texts], dtype=np.int64)
+    return Coded(tuple(names), lookup[column.codes])
+
+
+def _complete(column: Encoded, rows: Floats, what: str, where: str) -> Coded:
+    coded = _coded(column)
+    absent = coded.codes < 0
+    if absent.any():
+        raise UserError(
+            f"{where}: {what} is missing in {int(rows[absent].sum()):,} of {int(rows.sum()):,} rows; "
+            "drop those rows or fill them, knowing that this changes the audit."
+        )
+    return coded
+
+
+def _classes(labels: Coded, models: Mapping[str, Coded], where: str) -> tuple[str, ...]:
+    """Return all classes. Of more than two a model may predict one that no row of the table has."""
+    known = set(labels.names)
+    for name, column in models.items():
+        strange = [n for n in column.names if n not in known]
+        if strange and (len(known) == 2 or len(strange) > len(known)):
+            hint = did_you_mean(strange[0], labels.names)
+            if _is_number(strange[0]):
+                scores = f"'{name}.score' or use --decide '{name}=column>=number'"
+                hint = f" If it holds scores, call the column {scores}."
+            elif "Did you mean" not in hint:
+                hint = " Give model and label the same names of classes."
+            raise UserError(
+                f"{where}: model {name!r} predicts {strange[0]!r}, which is not a label "
+                f"({', '.join(labels.names[:5])}).{hint}"
+            )
+    found = known.union(*(c.names for c in models.values())) if len(known) > 2 else known
+    return class_names(sorted(found))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_stray(labels: Sequence[str], models: Mapping[str, Coded], label: str, where: str) -> None:
+    """Refuse a third label that no model ever predicts: a stray value, and no task of three classes."""
+    predicted = set().union(*(c.names for c in models.values()))
+    if len(predicted) <= 2:
+        strange = sorted(set(labels) - predicted)
+        raise UserError(
+            f"{where}: the label {label!r} has {len(labels)} values ({', '.join(labels[:5])}), of which no model "
+            f"predicts {strange[0]!r}; mend those rows, or name the class to hold against the rest with --positive."
+        )
+
+
+def _attribute(column: Encoded, rows: Floats, name: str, missing: str, where: str) -> Coded:
+    _refuse_merged(column, f"the sensitive attribute {name!r}", where)
+    numbers = _count_numbers(column.values)
+    if numbers > MOST_NUMBERS:
+        raise UserError(
+            f"{where}: the sensitive attribute {name!r} is a number with {numbers:,} values; cut it into groups "
+            f"with --bins '{name}=25,45', or write codes with a letter (r1, r2, …)."
+        )
+    coded = _coded(column)
+    if len(coded.names) > MOST_GROUPS:
+        raise UserError(
+            f"{where}: the sensitive attribute {name!r} has {len(coded.names):,} groups (at most {MOST_GROUPS:,}); "
+            "name a coarser column."
+        )
+    absent = coded.codes < 0
+    if not absent.any():
+        return coded
+    if missing == "refuse":
+        raise UserError(
+            f"{where}: the sensitive attribute {name!r} is missing in {int(rows[absent].sum()):,} of "
+            f"{int(rows.sum()):,} rows; fill it in, or leave --missing refuse out to see them as a group of their own."
+        )
+    names = tuple(sorted({*coded.names, MISSING}))
+    lookup = np.array([names.index(n) for n in coded.names] + [names.index(MISSING)], dtype=np.int64)
+    return Coded(names, lookup[coded.codes])  # −1 is the last entry
+
+
+def _count_numbers(values: Sequence[Any]) -> int:
+    """Return how many values are numbers; 0 where they look like codes: by a leading zero, or three digits or more each."""
+    texts = [t for v in values if not isinstance(v, bool) and (t := spelling(v)) is not None]
+    found = [t for t in texts if _PLAIN_NUMBER.fullmatch(t)]
+    lengths = {len(t) for t in found}
+    codes = len(lengths) == 1 and min(lengths) >= FEWEST_DIGITS and all(map(str.isdecimal, found))
+    return 0 if codes or any(_CODE.match(t) for t in found) else len(found)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two columns say the same in other words."""
+    pairs = np.unique(np.stack([a, b]), axis=1).shape[1]
+    return bool(pairs == len(np.unique(a)) == len(np.unique(b)))

@@ -1,0 +1,267 @@
+"""A table in a warehouse, counted where it is: only cells travel. Any database that Ibis speaks to."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from fairpress.auditing.cells.duckdb_source import (
+    SLACK,
+    Counted,
+    Decision,
+    Numbers,
+    Source,
+    counted,
+    is_number,
+)
+from fairpress.core.errors import UserError
+from fairpress.core.urls import said, secrets_of, shown
+from fairpress.datasets.binning import bin_names
+
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def is_address(table: Any) -> bool:
+    """Tell whether a table is named by an address, such as ``snowflake://account/database/schema/table``."""
+    return isinstance(table, str) and SCHEME.match(table) is not None
+
+
+def is_ibis(table: Any) -> bool:
+    """Tell whether something is a table of Ibis; Ibis is not imported for that."""
+    kind = type(table)
+    return kind.__module__.startswith("ibis.") and kind.__name__ == "Table"
+
+
+class WarehouseSource(Source):
+    """A table that stays where it is. The methods are those of `Source`; one query counts.
+
+    Parameters
+    ----------
+    table
+        A table of Ibis, or an address whose last part is the table's name: ``duckdb:///folder/file.db/predictions``;
+        of Spark also a Parquet file or a folder of them: ``pyspark:///folder/predictions.parquet``.
+
+    Raises
+    ------
+    UserError
+        Ibis or the database's driver is not installed, nothing answers, or there is no such table. No sentence holds
+        what the address says of user and password.
+    """
+
+    def __init__(self, table: Any) -> None:
+        self.relation, self.paths = "", []
+        self._places: dict[str, list[int]] = {}
+        self._secrets = secrets_of(table) if isinstance(table, str) else ()
+        self.name = shown(table) if isinstance(table, str) else _name(table)
+        self._expression = _open(table, self.name) if isinstance(table, str) else table
+        self.columns = {name: _kind(kind) for name, kind in self._expression.schema().items()}
+
+    def column(self, name: str) -> str:
+        return name
+
+    def metadata(self, key: bytes) -> list[tuple[str, bytes]]:
+        return []
+
+    def refuse_repeated_header(self) -> None:
+        """Nothing: tables of a database have no header line."""
+
+    def number(self, name: str, role: str) -> None:
+        self.require(name, role)
+        if not self.holds_numbers(name):
+            raise UserError(
+                f"{self.name}: the column {name!r} ({role}) must hold numbers, not {self.columns[name].lower()}."
+            )
+
+    def holds_numbers(self, name: str) -> bool:
+        return name in self.columns and is_number(self.columns[name])
+
+    def numbers(self, names: Sequence[str]) -> dict[str, Numbers]:
+        import ibis
+
+        if not names:
+            return {}
+        table = self._expression
+        measures: dict[str, Any] = {}
+        for i, name in enumerate(names):
+            x = table[name].cast("float64")
+            known = x.notnull() & ~x.isnan()
+            y = ibis.ifelse(known, x, ibis.null("float64"))
+            outside = known & ((x < -SLACK) | (x > 1 + SLACK))
+            measures |= {
+                f"missing{i}": ibis.ifelse(known, 0, 1).sum(),
+                f"low{i}": y.min(),
+                f"high{i}": y.max(),
+                f"outside{i}": ibis.ifelse(outside, 1, 0).sum(),
+            }
+        found = self._read(table.aggregate(n=table.count(), **measures)).to_pylist()[0]
+        return {
+            name: Numbers(
+                0,
+                found[f"missing{i}"] or 0,
+                found[f"low{i}"],
+                found[f"high{i}"],
+                found[f"outside{i}"] or 0,
+                found["n"],
+            )
+            for i, name in enumerate(names)
+        }
+
+    @property
+    def scored(self) -> bool:
+        return False
+
+    def repeats(self, name: str, rows: int = 1_000_000) -> bool:
+        some = self._expression.select(name).limit(rows).filter(lambda t: t[name].notnull())
+        often = some.group_by(name).aggregate(n=some.count()).filter(lambda t: t.n > 1)
+        return bool(self._read(often.limit(1)).num_rows)
+
+    def varies(self, name: str) -> bool:
+        column = self._expression[name]
+        found = self._read(self._expression.aggregate(low=column.min(), high=column.max())).to_pylist()[0]
+        return bool(found["low"] != found["high"])
+
+    def count(
+        self,
+        columns: Sequence[str],
+        decisions: Mapping[str, Decision],
+        *,
+        weight: str | None = None,
+        bins: Mapping[str, Sequence[float]] | None = None,
+    ) -> Counted:
+        table = self._expression
+        wanted = [self._bins(c, bins[c]) if bins and c in bins else table[c] for c in columns]
+        wanted += [self._decision(m, d) for m, d in decisions.items()]
+        keys = [expression.name(f"k{i}") for i, expression in enumerate(wanted)]
+        found = self._read(table.group_by(keys).aggregate(**self._sums(weight)))
+        # Sorted, so that sums are added in one order and the audit is the same to the last digit wherever it is made.
+        found = found.sort_by([(f"k{i}", "ascending") for i in range(len(wanted))]) if wanted else found
+        return counted(found, self.name, columns, decisions, weight)
+
+    def _sums(self, weight: str | None) -> dict[str, Any]:
+        import ibis
+
+        table = self._expression
+        if self.counted_already:
+            raise UserError(f"{self.name} holds cells; export them as Parquet and audit that file.")
+        if weight is None:
+            return {"n": table.count().cast("float64")}
+        self.number(weight, "the weight")
+        w = table[weight].cast("float64")
+        bad = w.isnull() | w.isnan() | w.isinf() | (w < 0)
+        return {
+            "n": table.count().cast("float64"),
+            "w": w.sum(),
+            "ww": (w * w).sum(),
+            "bad": ibis.ifelse(bad, 1, 0).sum().cast("float64"),
+        }
+
+    def _bins(self, name: str, edges: Sequence[float]) -> Any:
+        import ibis
+
+        self.number(name, "cut into bins")
+        column, names = self._expression[name].cast("float64"), bin_names(edges)
+        cases = [(column.isnull() | column.isnan(), ibis.null("string"))]
+        cases += [(column < edge, ibis.literal(n)) for edge, n in zip(edges, names, strict=False)]
+        return ibis.cases(*cases, else_=names[-1])
+
+    def _decision(self, model: str, decision: Decision) -> Any:
+        import ibis
+
+        if decision.among:
+            raise UserError(
+                f"{self.name}: model {model!r} has a score per class and no column of classes; add a column {model!r}."
+            )
+        self.require(decision.column, f"model {model!r}")
+        column = self._expression[decision.column]
+        if not decision.sign:
+            return column
+        self.number(decision.column, f"the score of model {model!r}")
+        number = column.cast("float64")
+        said = {
+            ">=": number >= decision.number,
+            "<=": number <= decision.number,
+            ">": number > decision.number,
+            "<": number < decision.number,
+            "==": number == decision.number,
+        }[decision.sign]
+        return ibis.ifelse(number.isnan(), ibis.null("boolean"), said)
+
+    def _read(self, expression: Any) -> Any:
+        try:
+            with _quiet():
+                return expression.to_pyarrow()
+        except Exception as error:  # each database has its own
+            raise UserError(
+                f"{self.name} could not be counted ({type(error).__name__}{said(error, self._secrets)})."
+            ) from None
+
+
+def _open(address: str, name: str) -> Any:
+    """Return the table of an address."""
+    try:
+        import ibis
+    except ModuleNotFoundError:
+        raise UserError(
+            f"auditing {name} needs Ibis; python -m pip install 'fairpress[warehouse]'."
+        ) from None
+    parts = urlsplit(address)
+    database, _, table = parts.path.rpartition("/")
+    if not table:
+        raise UserError(f"{name}: end the address with the table's name, such as …/predictions.")
+    # Nothing is written, and others may be reading the file too.
+    query = parts.query or ("read_only=True" if parts.scheme == "duckdb" else "")
+    try:
+        with _quiet():
+            where = "" if parts.scheme == "pyspark" and table.endswith(".parquet") else database
+            connection = ibis.connect(parts._replace(path=where, query=query).geturl())
+    except (ImportError, ModuleNotFoundError):
+        raise UserError(
+            f"{name}: the driver is not installed; python -m pip install 'ibis-framework[{parts.scheme}]'."
+        ) from None
+    except Exception as error:  # each database has its own
+        raise UserError(
+            f"nothing answers at {name} ({type(error).__name__}{said(error, secrets_of(address))}); "
+            "are address and credentials right?"
+        ) from None
+    try:
+        with _quiet():
+            # Spark alone keeps no tables: a Parquet file or folder, here or on a file system it knows, is one too.
+            files = connection.name == "pyspark" and table.endswith(".parquet")
+            return connection.read_parquet(parts.path) if files else connection.table(table)
+    except Exception as error:  # TableNotFound, and whatever a database says
+        raise UserError(
+            f"{shown(parts._replace(path=database).geturl())} has no table {table!r} that can be read "
+            f"({type(error).__name__})."
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what Ibis is told of its own use of a driver."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _name(table: Any) -> str:
+    """Name a table of Ibis; what is filtered or joined has no name of its own."""
+    try:
+        return f"the table {table.get_name()}"
+    except AttributeError:
+        return "the table"
+
+
+def _kind(kind: Any) -> str:
+    """Return an Ibis type in the words that `Source` has for types."""
+    if kind.is_integer():
+        return "BIGINT"
+    if kind.is_floating() or kind.is_decimal():
+        return "DOUBLE"
+    if kind.is_nested() or kind.is_binary():
+        return f"STRUCT {kind}"
+    return str(kind).upper()

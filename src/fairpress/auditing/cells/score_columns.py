@@ -1,0 +1,136 @@
+"""The score columns of models: which there are, whether they hold probabilities, and of which class they seem to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fairpress.auditing.cells.duckdb_source import Decision, Numbers, Source, parse_decision
+from fairpress.auditing.cells.positive_class import Positive
+from fairpress.core.errors import UserError
+from fairpress.core.values import resolve
+
+SUM_SLACK = 0.02
+"""How far the probabilities of a row may sum from 1: those rounded to two digits do by less."""
+
+
+def score_columns(source: Source, model: str) -> tuple[str, ...]:
+    """Return the columns of a model's scores: ``M.score``, else all ``M.score.<class>``."""
+    if f"{model}.score" in source.columns:
+        return (f"{model}.score",)
+    return tuple(c for c in source.columns if c.startswith(f"{model}.score."))
+
+
+def check_scores(source: Source, models: Sequence[str], decide: Mapping[str, str]) -> None:
+    """Raise UserError where a score column of a model is not one of probabilities.
+
+    A column that the user decides by (`decide`) may hold anything.
+    """
+    if source.counted_already:
+        return
+    free = {parse_decision(text, m).column for m, text in decide.items() if isinstance(text, str)}
+    columns = {c: m for m in models for c in score_columns(source, m) if c not in free}
+    for column, model in columns.items():
+        source.number(column, f"scores of model {model!r}")
+    for column, found in source.numbers(list(columns)).items():
+        if found.outside:
+            raise UserError(
+                _outside(source.name, column, found, column == f"{columns[column]}.score", columns[column])
+            )
+
+
+def _outside(where: str, column: str, found: Numbers, single: bool, model: str) -> str:
+    low, high = found.low or 0.0, found.high or 0.0
+    what = (
+        f"{where}: the scores {column!r} run from {low:.6g} to {high:.6g} and are outside 0 to 1 in {found.outside:,} of "
+        f"{found.rows:,} rows"
+    )
+    if low >= 0 and 1 < high <= 100 and high > 20:
+        return f"{what}; if they are percentages, divide them by 100."
+    convert = "the sigmoid" if single else "the softmax over all classes"
+    threshold = f", or decide by a threshold, --decide '{model}={column}>=0'" if single else ""
+    return f"{what}; if they are logits or margins, turn them into probabilities with {convert}{threshold}."
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """Scores of one model next to its own decisions.
+
+    `high`, `low`: the mean score where the positive class is predicted, and elsewhere. `agreeing`: the share of rows in
+    which a score of .5 or more goes with the positive class.
+    """
+
+    column: str
+    high: float
+    low: float
+    agreeing: float
+
+    @property
+    def reversed(self) -> bool:
+        """Whether the scores are clearly those of the other class."""
+        return self.high < self.low and self.agreeing < 0.5
+
+
+def orientation(
+    source: Source, model: str, column: str, positive: str, classes: Sequence[str]
+) -> Orientation | None:
+    """Compare a model's scores with its own decisions; None where one of the two is lacking."""
+    x, d = source.as_number(column), source.column(model)
+    counted = source.read(
+        f"SELECT {d} AS d, count(x) AS n, sum(x) AS s, count(*) FILTER (WHERE x >= 0.5) AS above FROM "
+        f"(SELECT {d}, CASE WHEN isnan({x}) THEN NULL ELSE {x} END AS x FROM {source.relation}) GROUP BY {d} ORDER BY {d}"
+    ).to_pylist()
+    sides = {True: [0.0, 0.0, 0.0], False: [0.0, 0.0, 0.0]}
+    for line in counted:
+        side = sides[resolve(line["d"], classes) == positive]
+        for i, key in enumerate(("n", "s", "above")):
+            side[i] += line[key] or 0
+    (n, s, above), (m, t, other) = sides[True], sides[False]
+    if not n or not m:
+        return None
+    return Orientation(column, s / n, t / m, (above + m - other) / (n + m))
+
+
+def check_orientation(
+    source: Source,
+    decided: Mapping[str, Decision],
+    positive: Positive,
+    classes: Sequence[str],
+) -> list[str]:
+    """Return warnings about scores that seem to be of another class than the positive one.
+
+    Raises UserError where only a convention has chosen the positive class, and the scores speak of the other.
+    """
+    warnings: list[str] = []
+    if positive.name is None or source.counted_already or not source.scored:
+        return warnings
+    for model, decision in decided.items():
+        column = f"{model}.score"
+        if decision.sign or decision.among or column not in source.columns:
+            continue
+        found = orientation(source, model, column, positive.name, classes)
+        if found is None or not found.reversed:
+            continue
+        others = [c for c in classes if c != positive.name]
+        of = f"{others[0]!r}" if len(others) == 1 else "another class"
+        said = (
+            f"the scores {column!r} are higher where {model!r} predicts {of} (mean {found.low:.2f}) than where it predicts "
+            f"{positive.name!r} (mean {found.high:.2f})"
+        )
+        if positive.doubtful(classes):
+            raise UserError(
+                f"{source.name}: {said}, so they seem to be the probability of {of}; name the positive class: "
+                f"--positive {others[0]!r}."
+            )
+        warnings.append(
+            f"T{said[1:]}, although the positive class is {positive.name!r}: AUC, calibration and all other score metrics "
+            f"are wrong unless {column!r} is the probability of {positive.name!r}."
+        )
+    return warnings
+
+
+def unequal_sums(source: Source, columns: Sequence[str]) -> int:
+    """Return in how many rows the probabilities of all classes do not sum to 1."""
+    total = " + ".join(source.as_number(c) for c in columns)
+    query = f"SELECT count(*) AS n FROM {source.relation} WHERE abs({total} - 1) > {SUM_SLACK!r}"
+    return int(source.read(query)["n"][0].as_py())

@@ -1,0 +1,326 @@
+"""What compression changed: judged losses, excess losses, changes of rates and gaps, flips, verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.group_pairs import Pair, pair_change
+from fairpress.auditing.inference.degenerate_models import degenerate, lost_class
+from fairpress.auditing.inference.exemplars import exemplars
+from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.inference.score_metrics import ScorePair
+from fairpress.auditing.inference.seed_estimator import SeedEvidence
+from fairpress.auditing.inference.seed_tests import seed_noise
+from fairpress.auditing.inference.to_estimates import WHY_EMPTY, estimates, of_gap
+from fairpress.auditing.metrics.cell_bootstrap import bootstrap_changes
+from fairpress.auditing.metrics.fairness_changes import fairness_changes
+from fairpress.auditing.metrics.linearization import LINEARISED
+from fairpress.auditing.model_rates import EVERYBODY, GAP_RATES
+from fairpress.auditing.result import (
+    AttributeComparison,
+    Comparison,
+    Flips,
+    GroupComparison,
+    Loss,
+    SeedNoise,
+    Verdict,
+)
+from fairpress.auditing.statistics.proportion_intervals import exact_mcnemar
+from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
+from fairpress.auditing.verdicts.rules import (
+    Judged,
+    artifact_verdict,
+    disparate,
+    floor_rows,
+    group_verdicts,
+    judge,
+    judge_excess,
+    overall_verdict,
+)
+from fairpress.auditing.verdicts.sample_size import rows_needed, rows_to_decide
+from fairpress.auditing.verdicts.wording import headline, sentence
+from fairpress.core.estimate import Estimate
+
+CHANGES = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr")
+
+Key = tuple[str, str, str]
+"""Compressed model, attribute, metric."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Everything that is tested of some artifacts, judged together."""
+
+    losses: Mapping[Key, Studentized]
+    judged: Mapping[Key, Judged]
+    moved: Mapping[Key, Floats]
+    excess: Mapping[Key, Studentized]
+    adjusted: Mapping[Key, Floats]
+    noise: Mapping[Key, list[SeedNoise | None]]
+
+
+@dataclass(frozen=True)
+class Comparer:
+    """Compares models with the baseline by the same evidence, margin and metrics.
+
+    `metrics` are the losses that are judged; `correction` and `family` as in `result.Audit`; `scores` maps a model to its
+    score column beside the baseline's; `pairs` are the fixed pairs of groups.
+    """
+
+    evidence: Evidence
+    cells: Cells
+    by: tuple[str, ...]
+    baseline: str
+    margin: float
+    confidence: float
+    metrics: tuple[str, ...]
+    correction: str = "holm"
+    family: str = "artifact"
+    scores: Mapping[str, ScorePair] = field(default_factory=dict)
+    pairs: Sequence[Pair] = ()
+
+    def compare(self, names: Sequence[str]) -> tuple[Comparison, ...]:
+        """Return every compressed model against the baseline."""
+        if self.family == "study":
+            together = self._family(names)
+            return tuple(self._comparison(name, together) for name in names)
+        return tuple(self._comparison(name, self._family([name])) for name in names)
+
+    def _family(self, names: Sequence[str]) -> Family:
+        """Judge everybody and every group of some artifacts: everybody is one more group."""
+        losses: dict[Key, Studentized] = {}
+        excess: dict[Key, Studentized] = {}
+        seeds: dict[Key, Floats] = {}
+        moved: dict[Key, Floats] = {}
+        for name in names:
+            for attribute in (EVERYBODY, *self.by):
+                values, index = self.cells.groups(attribute)
+                for m in self.metrics:
+                    key, asked = (name, attribute, m), (name, self.baseline, m, index, len(values))
+                    losses[key] = _oriented(m, self.evidence.change(*asked))
+                    moved[key] = self.evidence.flip_share(*asked)
+                    if attribute != EVERYBODY:
+                        excess[key] = self.evidence.excess(*asked)
+                    if isinstance(self.evidence, SeedEvidence):
+                        seeds[key] = self.evidence.per_seed(*asked) * (1 if m == "fpr" else -1)
+        adjust = CORRECTIONS[self.correction]
+        return Family(
+            losses,
+            judge(losses, self.margin, self.confidence, adjust, moved),
+            moved,
+            excess,
+            judge_excess(excess, self.confidence, adjust)[1],
+            seed_noise(seeds, self.confidence, adjust),
+        )
+
+    def _comparison(self, name: str, family: Family) -> Comparison:
+        attributes = tuple(self._attribute(name, a, family) for a in self.by)
+        everybody = self._attribute(name, EVERYBODY, family).groups[0]
+        rates = self.cells.rates_of(GAP_RATES)
+        void = self._void(name)
+        if void is not None:
+            everybody = _voided(everybody)
+            attributes = tuple(
+                replace(
+                    a,
+                    verdict="void" if a.verdict == "no_harm" else a.verdict,
+                    groups=tuple(map(_voided, a.groups)),
+                )
+                for a in attributes
+            )
+        groups = [g for a in attributes for g in a.groups]
+        verdict = artifact_verdict(everybody.verdict, np.array([g.verdict for g in groups], dtype=object))
+        if void is not None and verdict != "harm":
+            verdict = "void"
+        return Comparison(
+            name,
+            verdict,
+            disparate([p for key, p in family.adjusted.items() if key[0] == name], self.confidence),
+            headline(verdict, everybody, groups, void),
+            everybody,
+            attributes,
+            tuple(
+                pair_change(p, self.evidence, self.baseline, name, rates, self.confidence, WHY_EMPTY)
+                for p in self.pairs
+            ),
+            exemplars(
+                self.evidence,
+                self.baseline,
+                name,
+                [self.cells.groups(a) for a in (EVERYBODY, *self.by)],
+                self.confidence,
+            )
+            if isinstance(self.evidence, SeedEvidence)
+            else None,
+            void,
+        )
+
+    def _void(self, name: str) -> str | None:
+        """Return why this comparison says nothing, or None: one of the models has nothing to lose, or a class was lost."""
+        before, after = (
+            degenerate(self.evidence, m, self.margin, self.confidence) for m in (self.baseline, name)
+        )
+        lost = lost_class(self.evidence, self.baseline, name, self.confidence)
+        own = after.sentence if after is not None and after.void else None
+        reasons = [
+            before.sentence if before is not None and before.void else None,
+            (lost or own) if after is None or after.rare else (own or lost),
+        ]
+        return " ".join(filter(None, reasons)) or None
+
+    def _attribute(self, name: str, attribute: str, family: Family) -> AttributeComparison:
+        values, index = self.cells.groups(attribute)
+        k = len(values)
+        changes = {
+            r: self.evidence.change(name, self.baseline, r, index, k) for r in self.cells.rates_of(CHANGES)
+        }
+        moved = {
+            r: estimates(x, self.confidence, WHY_EMPTY[r], x.p_two_sided()) for r, x in changes.items()
+        } | self._other_changes(name, attribute, index, k)
+        losses = {m: self._losses((name, attribute, m), family) for m in self.metrics}
+        flips = self._flips(name, index, k)
+        verdicts = group_verdicts([family.judged[name, attribute, m].verdict for m in self.metrics])
+        groups = []
+        for g, group in enumerate(values):
+            found = tuple(losses[m][g] for m in self.metrics)
+            # From rows of the metric's denominator (positives, for a TPR) to rows of the group.
+            needed = [
+                math.ceil(loss.rows_needed * flips[g].n / loss.estimate.n)
+                for loss in found
+                if loss.rows_needed is not None and loss.estimate.n > 0
+            ]
+            groups.append(
+                GroupComparison(
+                    values=group,
+                    n=flips[g].n,
+                    verdict=verdicts[g],
+                    changes={r: found_[g] for r, found_ in moved.items()},
+                    losses=found,
+                    flips=flips[g],
+                    rows_needed=max(needed) if needed else None,
+                    sentence=sentence(group, flips[g]),
+                )
+            )
+        own = family.losses[name, attribute, self.metrics[0]]
+        # An outcome may decide in a group of few rows, too.
+        decided = np.isin(verdicts, ("harm", "loss")) & own.estimable
+        known = np.flatnonzero((own.effective_n >= floor_rows(self.margin, self.confidence)) | decided)
+        worst = values[int(known[np.argmax(own.value[known])])] if len(known) else None
+        gaps = self._gap_changes(name, index, k, changes) if k > 1 else {}
+        return AttributeComparison(attribute, overall_verdict(verdicts), worst, tuple(groups), gaps)
+
+    def _flips(self, name: str, index: np.ndarray, k: int) -> list[Flips]:
+        counts = self.evidence.flips(name, self.baseline, index, k)
+        p = None
+        if self.evidence.plain and not self.evidence.dependent:
+            p = exact_mcnemar(counts["wrong_to_right"], counts["right_to_wrong"])
+        return [
+            Flips(
+                **{key: float(count[g]) for key, count in counts.items()},
+                p_mcnemar=None if p is None else float(p[g]),
+            )
+            for g in range(k)
+        ]
+
+    def _other_changes(
+        self, name: str, attribute: str, index: np.ndarray, k: int
+    ) -> dict[str, list[Estimate]]:
+        """Return changes of PPV, NPV and balanced accuracy, and of score metrics where there are scores."""
+        out = {}
+        if self.cells.positive is not None:
+            plain = self.evidence.plain and not self.evidence.dependent
+            out = (self._bootstrapped if plain else self._linearised)(name, index, k)
+        if name in self.scores:
+            out |= self.scores[name].changes(attribute, self.confidence)
+        return out
+
+    def _linearised(self, name: str, index: np.ndarray, k: int) -> dict[str, list[Estimate]]:
+        found = {r: self.evidence.ratio_change(name, self.baseline, r, index, k) for r in LINEARISED}
+        return {
+            r: estimates(x, self.confidence, f"{WHY_EMPTY[r]}, by one of the models", x.p_two_sided())
+            for r, x in found.items()
+        }
+
+    def _bootstrapped(self, name: str, index: np.ndarray, k: int) -> dict[str, list[Estimate]]:
+        pair = self.cells.pair(self.baseline, name, index, k)
+        found = bootstrap_changes(pair, np.random.default_rng(0), self.confidence)
+        return {
+            rate: [
+                Estimate(
+                    float(b.change[g]), float(b.low[g]), float(b.high[g]), float(pair[g].sum()), "bootstrap"
+                )
+                if np.isfinite(b.change[g])
+                else Estimate.not_estimable(WHY_EMPTY[rate] + ", by one of the models or in many replicates")
+                for g in range(k)
+            ]
+            for rate, b in found.items()
+        }
+
+    def _gap_changes(
+        self, name: str, index: np.ndarray, k: int, changes: Mapping[str, Studentized]
+    ) -> dict[str, Estimate]:
+        rates = self.cells.rates_of(GAP_RATES)
+        before, after = (
+            {r: self.evidence.smoothed(m, r, index, k) for r in rates} for m in (self.baseline, name)
+        )
+        moved = fairness_changes(
+            before,
+            after,
+            {r: changes[r] for r in rates},
+            np.random.default_rng(0),
+            self.confidence,
+            self.evidence.dependent,
+        )
+        return {metric: of_gap(gap, k) for metric, gap in moved.items()}
+
+    def _losses(self, key: Key, family: Family) -> list[Loss]:
+        """Return the judged loss of every group of an attribute in one metric."""
+        metric, moved = key[2], family.moved[key]
+        judged, losses, why = family.judged[key], family.losses[key], WHY_EMPTY[metric]
+        found = estimates(losses, self.confidence, why, judged.p_loss, judged.p_loss_adjusted)
+        beyond: Sequence[Estimate | None] = [None] * len(found)
+        if key in family.excess:
+            excess = family.excess[key]
+            beyond = estimates(excess, self.confidence, why, excess.p_above(0.0), family.adjusted[key])
+        noise = family.noise.get(key, [None] * len(found))
+        floor = floor_rows(self.margin, self.confidence)
+        out = []
+        for g, loss in enumerate(found):
+            verdict: Verdict = judged.verdict[g]
+            if not loss.estimable:
+                out.append(Loss(metric, loss, None, None, verdict, beyond[g], floor, noise[g]))
+                continue
+            needed = None
+            if verdict in ("inconclusive", "not_estimable"):
+                needed = self._needed(losses[g : g + 1], float(moved[g]))
+            upper, p_harm = float(judged.upper[g]), float(judged.p_harm_adjusted[g])
+            out.append(Loss(metric, loss, upper, p_harm, verdict, beyond[g], needed, noise[g]))
+        return out
+
+    def _needed(self, loss: Studentized, flip_share: float) -> int:
+        """Return the rows of the metric's denominator that would decide."""
+        rows, worth = float(loss.n[0]), float(loss.effective_n[0])
+        needed = rows_needed(flip_share, self.margin, self.confidence)
+        if worth >= needed:
+            # The rows would do if nothing had changed; what keeps it open is the loss itself.
+            needed = rows_to_decide(
+                float(loss.value[0]), float(loss.se[0]), worth, self.margin, self.confidence
+            )
+        return math.ceil(needed * rows / worth) if worth > 0 else needed
+
+
+def _voided(group: GroupComparison) -> GroupComparison:
+    """Return a group of a void comparison: it loses nothing because there was nothing to lose, which is not "no harm"."""
+    losses = tuple(replace(x, verdict="void") if x.verdict == "no_harm" else x for x in group.losses)
+    return replace(group, losses=losses, verdict="void" if group.verdict == "no_harm" else group.verdict)
+
+
+def _oriented(metric: str, change: Studentized) -> Studentized:
+    """Orient a change so that positive = worse."""
+    return change if metric == "fpr" else -change

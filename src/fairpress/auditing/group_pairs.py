@@ -1,0 +1,154 @@
+"""Two groups fixed beforehand: the difference of their rates before and after, and the difference in differences.
+
+The pair must not be chosen on the audited rows: the pair with the largest gap there regresses to the mean, and flatters
+compression whatever it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.metrics.fairness_changes import difference_in_differences
+from fairpress.auditing.result import PairChange, Values
+from fairpress.auditing.statistics.t_estimate import Studentized
+from fairpress.auditing.verdicts.rules import floor_rows
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.estimate import Estimate
+
+USER, VALIDATION = "by the user", "on other rows"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two groups of one attribute, by their position among its groups."""
+
+    attribute: str
+    first: int
+    second: int
+    chosen: str
+
+
+def parse_pair(text: str) -> tuple[str, list[str], list[str]]:
+    """Read ``sex=Female|Male`` or ``sex*race=Female,Black|Male,White``; raise UserError for anything else."""
+    attribute, _, groups = text.partition("=")
+    sides = [[v.strip() for v in side.split(",")] for side in groups.split("|")]
+    parts = [p.strip() for p in attribute.split("*")]
+    if len(sides) != 2 or any(len(side) != len(parts) or not all(side) for side in sides):
+        raise UserError(
+            f"--pair {text!r}: write attribute=group|group, such as sex=Female|Male or 'sex*race=Female,Black|Male,White'."
+        )
+    return "*".join(parts), sides[0], sides[1]
+
+
+def fixed_pairs(asked: Sequence[str | tuple[Values, Values]], cells: Cells, by: Sequence[str]) -> list[Pair]:
+    """Return the pairs that the user fixed: texts for `parse_pair`, or two groups as attribute → value.
+
+    Raises UserError for an attribute that is not audited, or a group that is not there.
+    """
+    found = []
+    for pair in asked:
+        if isinstance(pair, str):
+            attribute, *sides = parse_pair(pair)
+            first, second = (dict(zip(attribute.split("*"), side, strict=True)) for side in sides)
+        else:
+            first, second = (dict(side) for side in pair)
+            attribute = "*".join(first)
+        if attribute not in by:
+            raise UserError(
+                f"the pair's attribute {attribute!r} is not among those audited (--by)."
+                + did_you_mean(attribute, by)
+            )
+        groups, _ = cells.groups(attribute)
+        places = [_place(dict(side), groups, attribute) for side in (first, second)]
+        if places[0] == places[1]:
+            raise UserError(f"the pair of {attribute!r} names the same group twice; a difference needs two.")
+        found.append(Pair(attribute, places[0], places[1], USER))
+    return found
+
+
+def widest_pairs(
+    cells: Cells, other: Evidence, baseline: str, by: Sequence[str], metrics: Sequence[str], margin: float
+) -> list[Pair]:
+    """Return, per attribute and judged metric, the pair with the largest gap of the baseline on other rows.
+
+    Groups with fewer rows there than a verdict needs are left out, and so are groups that the audited rows do not have.
+    """
+    found: dict[Pair, None] = {}
+    for attribute in by:
+        groups, _ = cells.groups(attribute)
+        there, index = other.cells.groups(attribute)
+        for metric in metrics:
+            rate = other.smoothed(baseline, metric, index, len(there))
+            usable = [
+                i
+                for i, g in enumerate(there)
+                if g in groups and rate.estimable[i] and rate.effective_n[i] >= floor_rows(margin)
+            ]
+            if len(usable) < 2:
+                continue
+            top, bottom = (usable[int(pick(rate.value[usable]))] for pick in (np.argmax, np.argmin))
+            first, second = groups.index(there[top]), groups.index(there[bottom])
+            if Pair(attribute, second, first, VALIDATION) not in found:
+                found[Pair(attribute, first, second, VALIDATION)] = None
+    return list(found)
+
+
+def _place(values: Mapping[str, str], groups: list[dict[str, str]], attribute: str) -> int:
+    if values in groups:
+        return groups.index(dict(values))
+    named = [", ".join(g.values()) for g in groups]
+    asked = ", ".join(values.values())
+    raise UserError(f"{attribute!r} has no group {asked!r}." + did_you_mean(asked, named))
+
+
+def pair_change(
+    pair: Pair,
+    evidence: Evidence,
+    baseline: str,
+    model: str,
+    rates: Sequence[str],
+    confidence: float,
+    why_empty: Mapping[str, str],
+) -> PairChange:
+    """Return the differences of a pair in each rate, and their paired changes."""
+    groups, index = evidence.cells.groups(pair.attribute)
+    between = (pair.first, pair.second)
+    parts: list[dict[str, Estimate]] = []
+    n: dict[str, float] = {}
+    for name in (baseline, model):
+        rate = {r: evidence.smoothed(name, r, index, len(groups)) for r in rates}
+        n = {r: float(x.n[list(between)].sum()) for r, x in rate.items()}
+        parts.append(
+            {
+                r: _scalar(
+                    difference_in_differences(x, *between, evidence.dependent), n[r], confidence, why_empty[r]
+                )
+                for r, x in rate.items()
+            }
+        )
+    changes = {
+        r: _scalar(evidence.contrast(model, baseline, r, index, between)[0], n[r], confidence, why_empty[r])
+        for r in rates
+    }
+    return PairChange(
+        pair.attribute,
+        groups[pair.first],
+        groups[pair.second],
+        pair.chosen,
+        parts[0],
+        parts[1],
+        changes,
+    )
+
+
+def _scalar(x: Studentized, n: float, confidence: float, why: str) -> Estimate:
+    if not bool(x.estimable):
+        return Estimate.not_estimable(f"{why}, or in the other", n)
+    low, high = (float(v) for v in x.interval(confidence))
+    value = float(x.value)
+    return Estimate(value, min(low, value), max(high, value), n, x.method, float(x.p_two_sided()))

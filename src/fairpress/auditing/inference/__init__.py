@@ -1,0 +1,1 @@
+"""Estimates per group from rows, people or training seeds."""

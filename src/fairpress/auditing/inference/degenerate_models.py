@@ -1,0 +1,150 @@
+"""Models that have nothing to lose: they predict one class only, hardly ever predict one, or guess.
+
+Such a model can hardly get worse, so that "no harm" would be true of it and mean nothing. The verdict of its comparison is
+then *void*, unless a harm is demonstrated all the same (`comparing`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.inference.group_estimator import Evidence, per_group
+from fairpress.auditing.inference.seed_estimator import SeedEvidence
+from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+
+RARELY = 0.05
+"""A class predicted in a smaller share of the rows that have it is nearly never predicted …"""
+
+NEVER = 0.01
+"""… whatever the accuracy below this share; above it, only where never predicting the class would be as accurate."""
+
+FEWEST = 20
+"""Rows with a class below which nothing is concluded from its being predicted rarely."""
+
+
+@dataclass(frozen=True)
+class Degenerate:
+    """What is degenerate about a model; `void` where it empties the verdicts of comparisons with this model.
+
+    `rare`: it nearly never predicts a class.
+    """
+
+    sentence: str
+    void: bool
+    rare: bool = False
+
+
+def degenerate(evidence: Evidence, model: str, margin: float, confidence: float) -> Degenerate | None:
+    """Return what is degenerate about one model by itself, or None.
+
+    First match wins: it predicts one class only; some of its networks do (void from half of them on); it nearly never
+    predicts a class (void for either of two, the positive one, or one that makes up more than the margin); it guesses: it is
+    not shown to be right more often than the most frequent class would be, and its balanced accuracy is shown to be within
+    the margin of chance.
+    """
+    cells = evidence.cells
+    labels, predicted = (_counts(cells, codes) for codes in (cells.label, cells.predicted[model]))
+    if (predicted > 0).sum() == 1:
+        only = cells.classes[int(predicted.argmax())]
+        return Degenerate(f"{model} predicts one class only ({only}): its gaps of 0 say nothing.", True)
+    constant = _constant_networks(evidence, model)
+    if constant is not None:
+        return constant
+    whole = labels.sum()
+    for c in np.flatnonzero(labels >= FEWEST * evidence.repeats):
+        found = _rarely(evidence, model, int(c), predicted[c], labels[c], confidence)
+        if found is not None:
+            single = len(cells.classes) == 2 or cells.classes[c] == cells.positive
+            return Degenerate(found, single or bool(labels[c] / whole >= margin), rare=True)
+    return _guesses(evidence, model, labels, margin, confidence)
+
+
+def lost_class(evidence: Evidence, baseline: str, model: str, confidence: float) -> str | None:
+    """Return the sentence on a class that the baseline predicts and the compressed model nearly never does, or None."""
+    cells = evidence.cells
+    labels, before, after = (
+        _counts(cells, codes) for codes in (cells.label, cells.predicted[baseline], cells.predicted[model])
+    )
+    there = np.minimum(labels, before)  # a baseline that predicts a class too often is no measure of it
+    for c in np.flatnonzero(there >= FEWEST * evidence.repeats):
+        if _rarely(evidence, model, int(c), after[c], there[c], confidence) is not None:
+            times = evidence.repeats
+            return (
+                f"{model} has lost the class {cells.classes[c]!r}: it predicts it in {after[c] / times:,.0f} rows, "
+                f"{baseline} in {before[c] / times:,.0f}, and {labels[c] / times:,.0f} have it."
+            )
+    return None
+
+
+def _counts(cells: Cells, codes: np.ndarray) -> Floats:
+    return per_group(cells.weight, codes, len(cells.classes))
+
+
+def _constant_networks(evidence: Evidence, model: str) -> Degenerate | None:
+    if not isinstance(evidence, SeedEvidence):
+        return None
+    by_seed = evidence.by_seed(evidence.cells.predicted[model])
+    constant = int((by_seed == by_seed[:, :1]).all(axis=1).sum())
+    if not constant:
+        return None
+    return Degenerate(
+        f"{constant} of the {len(by_seed)} networks of {model} predict one class only; they pull its gaps towards 0, "
+        "which says nothing of fairness.",
+        2 * constant >= len(by_seed),
+    )
+
+
+def _rarely(
+    evidence: Evidence, model: str, c: int, predicted: float, reference: float, confidence: float
+) -> str | None:
+    """Return the sentence where a class is predicted in too few rows, measured by the rows that should have it."""
+    if predicted >= RARELY * reference:
+        return None
+    cells = evidence.cells
+    chosen, right = cells.predicted[model] == c, cells.label == c
+    if predicted >= NEVER * reference:
+        # Of a model that never predicts the class, these rows would be right the other way round.
+        gain = np.where(chosen, np.where(right, 1.0, -1.0), 0.0)
+        if _above(_mean(evidence, gain, 1.0), 0.0, confidence):
+            return None
+    times = evidence.repeats
+    labels = _counts(cells, cells.label)[c]
+    return (
+        f"{model} nearly never predicts {cells.classes[c]!r}: in {predicted / times:,.0f} rows, where {labels / times:,.0f} "
+        "have it."
+    )
+
+
+def _guesses(
+    evidence: Evidence, model: str, labels: Floats, margin: float, confidence: float
+) -> Degenerate | None:
+    """Return the sentence where a model is shown to be within the margin of guessing, and no better than one answer."""
+    cells = evidence.cells
+    most = int(labels.argmax())
+    correct = np.asarray(cells.correct(model), dtype=float)
+    lead = _mean(evidence, correct - (cells.label == most), 1.0)
+    if not lead.estimable[0] or _above(lead, 0.0, confidence):
+        return None
+    known = int((labels > 0).sum())
+    scale = labels.sum() / (known * np.where(labels > 0, labels, 1.0))
+    # The mean of the classes' recalls, as a mean over rows.
+    balanced = _mean(evidence, correct * scale[cells.label], 0.0)
+    if not balanced.estimable[0] or float(balanced.upper(confidence)[0]) >= 1 / known + margin:
+        return None
+    return Degenerate(
+        f"{model} does not tell the classes apart: its balanced accuracy is {float(balanced.value[0]):.3f}, that of "
+        f"guessing {1 / known:.3f}, and always predicting {cells.classes[most]!r} is right as often or more.",
+        True,
+    )
+
+
+def _mean(evidence: Evidence, values: Floats, reach: float) -> Studentized:
+    index = np.zeros(len(evidence.cells.label), dtype=np.int64)
+    return evidence.mean(evidence.moments(values), index, 1, reach)
+
+
+def _above(x: Studentized, bound: float, confidence: float) -> bool:
+    return bool(x.p_above(bound)[0] < 1 - confidence)

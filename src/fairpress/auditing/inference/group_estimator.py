@@ -1,0 +1,236 @@
+"""What a table says of each group: rates, paired changes and excess losses, with rows or people as the unit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.metrics.linearization import linearise
+from fairpress.auditing.statistics.design_effect import ClusterSums, cluster_sums, design_effect
+from fairpress.auditing.statistics.proportion_intervals import (
+    agresti_caffo,
+    bonett_price,
+    excess_loss,
+    wilson,
+)
+from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+
+RATES = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr", "ppv", "npv")
+
+
+class Rate(NamedTuple):
+    """A rate of each group with its interval; NaN where there is none."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+    n: Floats
+    method: str
+
+
+class Moments(NamedTuple):
+    """Of a value x of rows, per combination: Σw·x, Σw²·x, Σw²·x². NaN outside the denominator."""
+
+    first: Floats
+    crossed: Floats
+    second: Floats
+
+
+class _Sums(NamedTuple):
+    """Σ of positive parts, of negative parts, and the denominator, per group; with the design effect."""
+
+    up: Floats
+    down: Floats
+    n: Floats
+    deff: Floats
+    rest_deff: Floats
+    df: Floats
+
+
+class Evidence:
+    """Evidence of one table: rows are random, or people where a subject has several rows, weighted or not.
+
+    Weights and repeated subjects enter every closed form through the design effect n/deff (`clusters`).
+    """
+
+    dependent = False
+    rates: tuple[str, ...] = RATES
+
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+        self._subjects = cells.keys.get("subject")
+        # The squares too: weights of 0.5 and 1.5 in one combination sum to its rows.
+        weighted = not all(
+            np.allclose(w, cells.rows, rtol=1e-9, atol=0) for w in (cells.weight, cells.weight_squares)
+        )
+        self.plain = self._subjects is None and not weighted
+
+    def rate(self, model: str, name: str, index: np.ndarray, groups: int, confidence: float) -> Rate:
+        """Return a rate of each group with Wilson's interval; `index` [combinations] is the group."""
+        s = self._sums(self.cells.indicator(model, name), index, groups)
+        low, high = wilson(s.up, s.n, confidence, s.deff)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = np.where(s.n > 0, s.up / s.n, np.nan)
+        return Rate(value, low, high, s.n, "wilson" if self.plain else "wilson-design-effect")
+
+    def smoothed(self, model: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+        """Return a rate of each group, ready for gaps."""
+        s = self._sums(self.cells.indicator(model, name), index, groups)
+        return agresti_caffo(s.up, s.n, s.deff)
+
+    def change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+        """Return the paired change of a rate in each group."""
+        s = self._sums(self._difference(model, baseline, name), index, groups)
+        return bonett_price(s.up, s.down, s.n, s.deff, s.df)
+
+    def excess(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+        """Return each group's loss minus the loss of everybody else."""
+        s = self._sums(self._difference(model, baseline, name), index, groups)
+        lost, gained = (s.up, s.down) if name == "fpr" else (s.down, s.up)
+        return excess_loss(lost, gained, s.n, s.deff, s.rest_deff)
+
+    def contrast(
+        self, model: str, baseline: str, name: str, index: np.ndarray, pair: tuple[int, int]
+    ) -> Studentized:
+        """Return the change of a rate in one group minus that in another: a difference in differences [1]."""
+        values, side = self._two_groups(self._difference(model, baseline, name), index, pair)
+        s = self._sums(values, side, 2)
+        change = bonett_price(s.up, s.down, s.n, s.deff, s.df)
+        return change[0:1] - change[1:2]
+
+    def _two_groups(
+        self, values: Floats, index: np.ndarray, pair: tuple[int, int]
+    ) -> tuple[Floats, np.ndarray]:
+        """Return the values without those of other groups, and 0 or 1 for the side of the pair."""
+        return np.where(np.isin(index, pair), values, np.nan), np.where(index == pair[0], 0, 1)
+
+    def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+        """Return a rate of `linearised.LINEARISED` in each group."""
+        found = linearise(self.cells, model, name, index, groups)
+        return self.mean(self.moments(found.values), index, groups, found.reach, (0.0, 1.0), "linearised")
+
+    def ratio_change(
+        self, model: str, baseline: str, name: str, index: np.ndarray, groups: int
+    ) -> Studentized:
+        """Return the paired change of such a rate."""
+        after, before = (linearise(self.cells, m, name, index, groups) for m in (model, baseline))
+        reach = np.maximum(after.reach, before.reach)
+        change = self.moments(after.values - before.values)
+        return self.mean(change, index, groups, reach, (-1.0, 1.0), "linearised")
+
+    def moments(self, values: Floats) -> Moments:
+        """Return the moments of a value that all rows of a combination share."""
+        w, ww = self.cells.weight, self.cells.weight_squares
+        return Moments(w * values, ww * values, ww * values**2)
+
+    def mean(
+        self,
+        x: Moments,
+        index: np.ndarray,
+        groups: int,
+        reach: Floats | float = 0.0,
+        limits: tuple[float, float] = (-np.inf, np.inf),
+        method: str = "mean",
+    ) -> Studentized:
+        """Return the mean of any value in each group, with Student's t over rows, or over people.
+
+        `reach` adds two pseudo-rows (people, of typical size), one that far above the mean and one below: what was not seen
+        is not impossible. NaN where there are no rows, and no standard error where there is one.
+        """
+        inside = ~np.isnan(x.first)
+        g = index[inside]
+        first, crossed, second, w, ww, rows = (
+            v[inside] for v in (*x, self.cells.weight, self.cells.weight_squares, self.cells.rows)
+        )
+        n = per_group(w, g, groups)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = per_group(first, g, groups) / n
+            if self._subjects is None:
+                units, squares = per_group(rows, g, groups), per_group(ww, g, groups)
+                between = per_group(second - 2 * mean[g] * crossed + mean[g] ** 2 * ww, g, groups)
+            else:
+                entry, at = np.unique(self._subjects[inside] * groups + g, return_inverse=True)
+                of = entry % groups
+                size, total = (per_group(v, at, len(entry)) for v in (w, first))
+                units, squares = per_group(np.ones(len(entry)), of, groups), per_group(size**2, of, groups)
+                between = per_group((total - mean[of] * size) ** 2, of, groups)
+            typical = squares / n
+            between = np.maximum(between, 0) * units / (units - 1)
+            pseudo = np.where(np.asarray(reach) > 0, 2 * typical, 0.0)
+            se = np.sqrt(between + pseudo * typical * np.asarray(reach) ** 2) / (n + pseudo)
+            effective = n**2 / squares
+        df = np.maximum(units - 1, 1)
+        return Studentized(mean, mean, se, n, np.nan_to_num(effective), df, limits, method)
+
+    def flips(self, model: str, baseline: str, index: np.ndarray, groups: int) -> dict[str, Floats]:
+        """Return (weighted) rows per group: n, right to wrong, wrong to right, wrong to another wrong."""
+        before, after = self.cells.correct(baseline), self.cells.correct(model)
+        moved = self.cells.predicted[baseline] != self.cells.predicted[model]
+        parts = {
+            "n": np.ones(len(index), bool),
+            "right_to_wrong": before & ~after,
+            "wrong_to_right": ~before & after,
+            "wrong_to_wrong": ~before & ~after & moved,
+        }
+        w = self.cells.weight / self.repeats
+        return {k: per_group(w * v, index, groups) for k, v in parts.items()}
+
+    def flip_share(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Floats:
+        """Return the share of a rate's denominator that flipped, per group; 0 where there are no rows."""
+        d = self._difference(model, baseline, name)
+        inside = ~np.isnan(d)
+        w, g = self.cells.weight[inside], index[inside]
+        moved, n = (per_group(x, g, groups) for x in (w * np.abs(d[inside]), w))
+        return np.asarray(moved / np.where(n > 0, n, 1.0))
+
+    @property
+    def repeats(self) -> float:
+        """How many times every row was counted (once per seed)."""
+        return 1.0
+
+    @property
+    def table_rows(self) -> int:
+        return round(float(self.cells.rows.sum()))
+
+    @property
+    def subjects(self) -> int | None:
+        return None if self._subjects is None else len(np.unique(self._subjects))
+
+    def _difference(self, model: str, baseline: str, name: str) -> Floats:
+        return np.asarray(self.cells.indicator(model, name) - self.cells.indicator(baseline, name))
+
+    def _sums(self, values: Floats, index: np.ndarray, groups: int) -> _Sums:
+        inside = ~np.isnan(values)
+        d, g = values[inside], index[inside]
+        w, ww, rows = (x[inside] for x in (self.cells.weight, self.cells.weight_squares, self.cells.rows))
+
+        def by_group(x: Floats) -> Floats:
+            return per_group(x, g, groups)
+
+        up, down, n = by_group(w * (d > 0)), by_group(w * (d < 0)), by_group(w)
+        one = np.ones(groups)
+        if self.plain:
+            return _Sums(up, down, n, one, one, np.full(groups, np.inf))
+        if self._subjects is None:
+            sums = ClusterSums(
+                by_group(rows), n, up - down, by_group(ww), by_group(ww * d**2), by_group(ww * d), up + down
+            )
+        else:
+            subject = self._subjects[inside]
+            entry, at = np.unique(subject * groups + g, return_inverse=True)
+            size, total, squares = (per_group(x, at, len(entry)) for x in (w, w * d, w * d**2))
+            sums = cluster_sums(size, total, squares, entry % groups, groups)
+        own = design_effect(sums)
+        return _Sums(up, down, n, _known(own.deff), _known(design_effect(sums.rest()).deff), own.df)
+
+
+def per_group(values: Floats, index: np.ndarray, groups: int) -> Floats:
+    """Return the sum of the values in each group."""
+    return np.asarray(np.bincount(index, weights=values, minlength=groups), dtype=float)
+
+
+def _known(deff: Floats) -> Floats:
+    """Empty groups have no design effect; their estimates are NaN anyway."""
+    return np.where(np.isfinite(deff), deff, 1.0)

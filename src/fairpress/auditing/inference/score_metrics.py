@@ -1,0 +1,196 @@
+"""Metrics of scores, before they are decided: AUC, log loss, calibration error, generalized rates; their changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.inference.group_estimator import Evidence, Moments, per_group
+from fairpress.auditing.inference.score_counts import SIDES, ScoreLines
+from fairpress.auditing.inference.seed_estimator import SeedEvidence
+from fairpress.auditing.metrics import calibration_error
+from fairpress.auditing.metrics.roc_auc import placements, tied_within_bins
+from fairpress.auditing.statistics.proportion_intervals import wilson
+from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.core.estimate import Estimate
+
+SCORE_METRICS = ("auc", "log_loss", "calibration_error", "generalized_fpr", "generalized_fnr")
+MEANS = ("log_loss", "generalized_fpr", "generalized_fnr")
+MOST_TIED = 0.005
+LIMITS = {"log_loss": (0.0, np.inf), "generalized_fpr": (0.0, 1.0), "generalized_fnr": (0.0, 1.0)}
+WHY = {
+    "auc": "fewer than two positives or two negatives in this group",
+    "log_loss": "fewer than two rows in this group",
+    "calibration_error": "fewer than two rows (people) in this group",
+    "generalized_fpr": "fewer than two negatives in this group",
+    "generalized_fnr": "fewer than two positives in this group",
+}
+
+
+@dataclass(frozen=True)
+class ScorePair:
+    """The scores of a baseline and a compressed model (or one model twice) with the evidence on them."""
+
+    lines: ScoreLines
+    evidence: Evidence
+    like: Cells
+
+    @classmethod
+    def of(cls, lines: ScoreLines, like: Cells, where: str) -> ScorePair:
+        """Return the pair, with seeds and people as the cells' keys say."""
+        seeds = "seed" in lines.cells.keys
+        return cls(lines, SeedEvidence(lines.cells, where) if seeds else Evidence(lines.cells), like)
+
+    def rates(self, side: int, attribute: str, confidence: float) -> dict[str, list[Estimate]]:
+        """Return every score metric of one model, 0 the baseline and 1 the compressed one, per group of an attribute."""
+        index, k = self._groups(attribute)
+        out = {}
+        for name in MEANS:
+            x = self.evidence.mean(self._moments(SIDES[side], name), index, k, 0.0, LIMITS[name])
+            out[name] = _estimates(x, confidence, WHY[name])
+        out["auc"] = self._auc(side, index, k, confidence)
+        out["calibration_error"] = self._calibration(
+            index, k, lambda d, drawn: calibration_error.calibration_error(d, side, drawn, 1 - confidence)
+        )
+        return {name: out[name] for name in SCORE_METRICS}
+
+    def changes(self, attribute: str, confidence: float) -> dict[str, list[Estimate]]:
+        """Return compressed − baseline of every score metric, per group."""
+        index, k = self._groups(attribute)
+        out = {}
+        for name in MEANS:
+            x = self._moments("change", name)
+            change = self.evidence.mean(x, index, k, self._usual(x, index, k), (-np.inf, np.inf))
+            out[name] = _estimates(change, confidence, WHY[name])
+        out["auc"] = self._auc_change(index, k, confidence)
+        out["calibration_error"] = self._calibration(
+            index, k, lambda d, drawn: calibration_error.calibration_change(d, drawn, 1 - confidence)
+        )
+        return {name: out[name] for name in SCORE_METRICS}
+
+    @property
+    def _positive(self) -> np.ndarray:
+        return np.asarray(self.lines.cells.binary(self.lines.cells.label) == 1)
+
+    def _groups(self, attribute: str) -> tuple[np.ndarray, int]:
+        return self.lines.cells.index_in(self.like, attribute), len(self.like.groups(attribute)[0])
+
+    def _moments(self, side: str, name: str) -> Moments:
+        """Return the moments of what a metric is the mean of; NaN outside its denominator."""
+        yes, cells = self._positive, self.lines.cells
+        if name == "log_loss":
+            log, rest = (self.lines.moments[side, v] for v in ("log", "log_rest"))
+            a = [np.where(yes, p, q) for p, q in zip(log, rest, strict=True)]
+            return Moments(-a[0], -a[1], a[2])
+        x = self.lines.moments[side, "score"]
+        if name == "generalized_fpr":
+            return Moments(*(np.where(yes, np.nan, v) for v in x))
+        flipped = (-x.first, -x.crossed, x.second)  # of 1 − s, whose change is −Δs
+        if side != "change":
+            w, ww = cells.weight, cells.weight_squares
+            flipped = (w - x.first, ww - x.crossed, ww - 2 * x.crossed + x.second)
+        return Moments(*(np.where(yes, v, np.nan) for v in flipped))
+
+    def _usual(self, x: Moments, index: np.ndarray, k: int) -> Floats:
+        """Return the root mean square of a change in each group: a pseudo-row of that size; 1 where nothing changed."""
+        inside = ~np.isnan(x.first)
+        squares, ww = (
+            per_group(v[inside], index[inside], k) for v in (x.second, self.lines.cells.weight_squares)
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            usual = np.sqrt(np.maximum(squares, 0) / ww)
+        return np.where(usual > 0, usual, 1.0)
+
+    def _placed(self, side: int, index: np.ndarray, k: int) -> Floats:
+        cells, seeds = self.lines.cells, round(self.evidence.repeats)
+        stratum = index if seeds == 1 else index * seeds + cells.keys["seed"]
+        return placements(
+            self.lines.bins[SIDES[side]], self._positive, cells.weight, cells.rows, stratum, k * seeds
+        )
+
+    def _auc(self, side: int, index: np.ndarray, k: int, confidence: float) -> list[Estimate]:
+        x = self.evidence.mean(
+            self.evidence.moments(self._placed(side, index, k)), index, k, 0.0, (0.0, 1.0), "delong"
+        )
+        if not self.evidence.dependent:
+            # Wilson with the rows that DeLong's variance is worth: a perfect ranking of few rows is not certain.
+            yes = self._positive
+            least = np.minimum(*(per_group((self.lines.cells.weight * v), index, k) for v in (yes, ~yes)))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                worth = np.where(x.se > 0, x.value * (1 - x.value) / x.se**2, least * x.effective_n / x.n)
+                low, high = wilson(x.value * worth, worth, confidence)
+            return self._ranked(_between(x, low, high, "delong-wilson"), (side,), index, k)
+        return self._ranked(_estimates(x, confidence, WHY["auc"]), (side,), index, k)
+
+    def _auc_change(self, index: np.ndarray, k: int, confidence: float) -> list[Estimate]:
+        before, after = (self._placed(side, index, k) for side in (0, 1))
+        x = self.evidence.moments(after - before)
+        change = self.evidence.mean(x, index, k, self._usual(x, index, k), (-1.0, 1.0), "delong")
+        return self._ranked(_estimates(change, confidence, WHY["auc"]), (0, 1), index, k)
+
+    def _ranked(
+        self, found: list[Estimate], sides: tuple[int, ...], index: np.ndarray, k: int
+    ) -> list[Estimate]:
+        """Take back estimates of groups whose scores crowd in so few bins that their ranks are not known."""
+        if self.lines.exact:
+            return found
+        off = np.max(
+            [
+                tied_within_bins(self.lines.bins[SIDES[s]], self._positive, self.lines.cells.weight, index, k)
+                for s in sides
+            ],
+            axis=0,
+        )
+        reason = "scores crowd in too few of the bins that a large table is cut into"
+        return [
+            Estimate.not_estimable(reason, e.n) if e.estimable and o > MOST_TIED else e
+            for e, o in zip(found, off, strict=True)
+        ]
+
+    def _calibration(
+        self,
+        index: np.ndarray,
+        k: int,
+        found: Callable[[calibration_error.Deviations, Floats], tuple[float, float, float]],
+    ) -> list[Estimate]:
+        cells = self.lines.cells
+        if self.evidence.dependent:
+            reason = "the calibration of several seeds; audit one seed's table"
+            return [Estimate.not_estimable(reason, float(n)) for n in per_group(cells.weight, index, k)]
+        order = np.argsort(index, kind="stable")
+        out = []
+        for at in np.split(order, np.cumsum(np.bincount(index, minlength=k))[:-1]):
+            n = float(cells.weight[at].sum())
+            people = cells.keys.get("subject")
+            rows = float(cells.rows[at].sum()) if people is None else len(np.unique(people[at]))
+            if rows < 2:
+                out.append(Estimate.not_estimable(WHY["calibration_error"], n))
+                continue
+            d = calibration_error.deviations(
+                (self.lines.scores["baseline"][at], self.lines.scores["compressed"][at]),
+                (self.lines.products[0][at], self.lines.products[1][at], self.lines.products[2][at]),
+                self._positive[at],
+                cells.weight[at],
+                cells.weight_squares[at],
+                None if people is None else people[at],
+            )
+            value, low, high = found(d, calibration_error.noise(d, np.random.default_rng(0)))
+            out.append(Estimate(value, low, high, n, "least-favourable"))
+        return out
+
+
+def _estimates(x: Studentized, confidence: float, why: str) -> list[Estimate]:
+    low, high = x.interval(confidence)
+    return _between(x, low, high, x.method, why)
+
+
+def _between(x: Studentized, low: Floats, high: Floats, method: str, why: str = WHY["auc"]) -> list[Estimate]:
+    return [
+        Estimate(float(v), float(np.fmin(a, v)), float(np.fmax(b, v)), float(n), method)
+        if ok
+        else Estimate.not_estimable(why, float(np.nan_to_num(n)))
+        for v, a, b, n, ok in zip(x.value, low, high, x.n, x.estimable, strict=True)
+    ]

@@ -1,0 +1,107 @@
+"""Find the score columns of the audited models and count them, a pair at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.cells.duckdb_source import Source
+from fairpress.auditing.cells.score_columns import score_columns, unequal_sums
+from fairpress.auditing.inference.score_counts import score_lines
+from fairpress.auditing.inference.score_metrics import ScorePair
+from fairpress.core.values import resolve
+
+
+@dataclass(frozen=True)
+class Scored:
+    """`sides`: model → a pair and its side in it. `pairs`: compressed model → its pair with the baseline."""
+
+    sides: Mapping[str, tuple[ScorePair, int]]
+    pairs: Mapping[str, ScorePair]
+    notes: tuple[str, ...]
+
+
+def score_pairs(
+    source: Source,
+    cells: Cells,
+    baseline: str,
+    compressed: Sequence[str],
+    *,
+    label: str,
+    bins: Mapping[str, Sequence[float]],
+    keys: Mapping[str, str],
+    weight: str | None,
+) -> Scored:
+    """Count the columns ``M.score`` (or ``M.score.<positive>``) of all models that have one.
+
+    A column with a missing score, or with other numbers that the user decides by, is left out, and a note says so. The
+    baseline is counted with every compressed model, because their changes are paired.
+    """
+    if cells.positive is None or source.counted_already:
+        return Scored({}, {}, ())
+    if not source.scored:
+        return Scored({}, {}, ("No score metrics: of a table in a warehouse decisions alone are counted.",))
+    columns: dict[str, str] = {}
+    notes: list[str] = []
+    for model in (baseline, *compressed):
+        among = score_columns(source, model)
+        name = _of(model, among, cells.positive)
+        if len(among) > 1 or (among and among[0] != f"{model}.score"):
+            notes += _incomplete(source, model, among, cells.classes)
+        if name is None or not source.holds_numbers(name):
+            continue
+        found = source.numbers([name])[name]
+        if found.outside:
+            notes.append(
+                f"No score metrics of {model!r}: {name!r} runs from {found.low:.6g} to {found.high:.6g}, which are not "
+                "probabilities."
+            )
+        elif found.missing:
+            notes.append(
+                f"No score metrics of {model!r}: its scores are missing in {found.missing:,} of {found.rows:,} rows."
+            )
+        else:
+            columns[model] = name
+
+    def pair(first: str, second: str) -> ScorePair:
+        lines = score_lines(
+            source,
+            cells,
+            label=label,
+            columns=(columns[first], columns[second]),
+            bins=bins,
+            keys=keys,
+            weight=weight,
+        )
+        return ScorePair.of(lines, cells, source.name)
+
+    pairs = {m: pair(baseline, m) for m in compressed if m in columns and baseline in columns}
+    sides = {m: (p, 1) for m, p in pairs.items()}
+    alone = [m for m in columns if m not in sides and not (m == baseline and pairs)]
+    sides |= {m: (pair(m, m), 0) for m in alone}
+    if pairs:
+        sides[baseline] = (next(iter(pairs.values())), 0)
+    return Scored(sides, pairs, tuple(notes))
+
+
+def _of(model: str, columns: Sequence[str], positive: str) -> str | None:
+    """Return the column that holds the probability of the positive class."""
+    if f"{model}.score" in columns:
+        return f"{model}.score"
+    by_class = {c.removeprefix(f"{model}.score."): c for c in columns}
+    found = resolve(positive, by_class)
+    return None if found is None else by_class[found]
+
+
+def _incomplete(source: Source, model: str, columns: Sequence[str], classes: Sequence[str]) -> Iterator[str]:
+    """Say where the scores per class are not a distribution over all classes."""
+    known = [c.removeprefix(f"{model}.score.") for c in columns]
+    lacking = [c for c in classes if resolve(c, known) is None]
+    if lacking:
+        name = f"{model}.score.{lacking[0]}"
+        yield f"{model!r} has no column {name!r}, so that its scores never decide for {lacking[0]!r}."
+        return
+    rows = unequal_sums(source, columns)
+    if rows:
+        yield f"The scores of {model!r} do not sum to 1 over the classes in {rows:,} rows; are they probabilities?"

@@ -1,0 +1,201 @@
+"""What runs of several training seeds say of each group: seeds and rows (or people) are both random."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.inference.group_estimator import Evidence, Moments, Rate, per_group
+from fairpress.auditing.metrics.linearization import LINEARISED, linearise
+from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.auditing.statistics.two_way import (
+    CrossedSums,
+    crossed_change,
+    crossed_excess,
+    crossed_mean,
+    crossed_rate,
+    crossed_sums,
+)
+from fairpress.core.errors import UserError
+
+
+class SeedEvidence(Evidence):
+    """Evidence of stacked runs: every seed has predicted every row of the table once.
+
+    With subjects or weights the unit is the person, or the weighted row: with sizes m_j, sums u_sj of D over
+    the rows of unit j, d = Σu/(SΣm) and m̄ the mean size, the crossed formulas take the linearised values
+    z_sj = d + (u_sj − d·m_j)/m̄, whose mean is d (Cochran, *Sampling Techniques*, 1977, §11).
+    """
+
+    dependent = True
+
+    def __init__(self, cells: Cells, where: str) -> None:
+        super().__init__(cells)
+        seed, row = cells.keys["seed"], cells.keys["row"]
+        self.seeds, self._rows = int(seed.max()) + 1, int(row.max()) + 1
+        if self.seeds < 2:
+            raise UserError(f"{where} has one seed only; leave --seed-column out, or stack more runs.")
+        # A row with two values of the label or an attribute makes two combinations, and is caught here too.
+        once = len(np.unique(seed * self._rows + row)) == len(seed) and (cells.rows == 1).all()
+        if not once or len(seed) != self.seeds * self._rows:
+            raise UserError(
+                f"{where}: each of the {self.seeds} seeds must have each of the {self._rows:,} rows exactly once "
+                f"({cells.rows.sum():,.0f} rows are there); stack complete runs."
+            )
+        self._order = np.lexsort((row, seed))
+        for what, values in [
+            ("labels", cells.label),
+            *((f"values of {n!r}", c.codes) for n, c in cells.attributes.items()),
+        ]:
+            matrix = self.by_seed(values)
+            if (matrix != matrix[0]).any():
+                raise UserError(
+                    f"{where}: a row has different {what} under different seeds; are the row ids right?"
+                )
+        self._weight = self.by_seed(cells.weight)[0]
+        if self._subjects is not None:
+            self._unit = self.by_seed(self._subjects)[0]
+
+    @property
+    def repeats(self) -> float:
+        return float(self.seeds)
+
+    @property
+    def table_rows(self) -> int:
+        return self._rows
+
+    def rate(self, model: str, name: str, index: np.ndarray, groups: int, confidence: float) -> Rate:
+        """Return a rate of each group, averaged over seeds, with its crossed interval."""
+        ratio = name in LINEARISED
+        found = (self.ratio if ratio else self.smoothed)(model, name, index, groups)
+        low, high = found.interval(confidence)
+        return Rate(found.value, low, high, found.n, found.method)
+
+    def smoothed(self, model: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+        sums, n, effective = self._crossed(self.cells.indicator(model, name), index, groups)
+        return replace(crossed_rate(sums), n=n, effective_n=effective)
+
+    def change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+        sums, n, effective = self._crossed(self._difference(model, baseline, name), index, groups)
+        return replace(crossed_change(sums), n=n, effective_n=effective)
+
+    def excess(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+        values = self._difference(model, baseline, name)
+        if self.plain:
+            found = crossed_excess(self._crossed(values, index, groups)[0])
+        else:
+            # Group against rest: the rest's values are linearised about the rest's own mean.
+            parts = []
+            for g in range(groups):
+                sums, n, effective = self._crossed(values, np.where(index == g, 0, 1), 2)
+                parts.append(replace(crossed_excess(sums), n=n, effective_n=effective)[0:1])
+            found = _joined(parts)
+        return found if name == "fpr" else -found
+
+    def contrast(
+        self, model: str, baseline: str, name: str, index: np.ndarray, pair: tuple[int, int]
+    ) -> Studentized:
+        values, side = self._two_groups(self._difference(model, baseline, name), index, pair)
+        sums, n, effective = self._crossed(values, side, 2)
+        return replace(crossed_excess(sums), n=n, effective_n=effective)[0:1]
+
+    def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+        values, reach = self._linearised(model, name, index, groups)
+        return self.mean(self.moments(values), index, groups, reach, (0.0, 1.0), "crossed-linearised")
+
+    def ratio_change(
+        self, model: str, baseline: str, name: str, index: np.ndarray, groups: int
+    ) -> Studentized:
+        after, reach = self._linearised(model, name, index, groups)
+        before, other = self._linearised(baseline, name, index, groups)
+        change = self.moments(after - before)
+        return self.mean(change, index, groups, np.maximum(reach, other), (-1.0, 1.0), "crossed-linearised")
+
+    def mean(
+        self,
+        x: Moments,
+        index: np.ndarray,
+        groups: int,
+        reach: Floats | float = 0.0,
+        limits: tuple[float, float] = (-np.inf, np.inf),
+        method: str = "crossed-mean",
+    ) -> Studentized:
+        """Return the mean of any value over seeds and rows, both random; see `Evidence.mean`.
+
+        A group in which some seed has no value (nobody predicted positive) has no estimate.
+        """
+        values = x.first / self.cells.weight
+        known = self.by_seed(~np.isnan(values))
+        partly = known.any(axis=0) & ~known.all(axis=0)
+        torn = np.bincount(self.by_seed(index)[0][partly], minlength=groups) > 0
+        inside = ~np.isnan(values)
+        n = per_group(self.cells.weight[inside], index[inside], groups)
+        reached = np.broadcast_to(np.asarray(reach, dtype=float), (groups,))
+        r = np.where(reached > 0, reached, 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = per_group(x.first[inside], index[inside], groups) / n
+            sums, n, effective = self._crossed((values - mean[index]) / r[index], index, groups)
+            without, pseudo = crossed_mean(sums), crossed_change(sums)
+            se = np.where(reached > 0, pseudo.se, without.se) * r
+            df = np.where(reached > 0, pseudo.df, without.df)
+        nothing = torn | ~(n > 0)
+        mean, se = np.where(nothing, np.nan, mean), np.where(nothing, np.nan, se)
+        return Studentized(mean, mean, se, n, effective, df, limits, method)
+
+    def per_seed(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Floats:
+        """Return the change of a rate under each seed [groups, seeds]; NaN where a group has no rows."""
+        sums, _, _ = self._crossed(self._difference(model, baseline, name), index, groups)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(sums.seed_sums / sums.seed_counts)
+
+    def _linearised(self, model: str, name: str, index: np.ndarray, groups: int) -> tuple[Floats, Floats]:
+        """Return the values linearised within each seed, and the mean reach of each group."""
+        stratum = index * self.seeds + self.cells.keys["seed"]
+        found = linearise(self.cells, model, name, stratum, groups * self.seeds)
+        return found.values, found.reach.reshape(groups, self.seeds).mean(axis=1)
+
+    def one_seed(self) -> Evidence:
+        """Return the evidence of the rows as if there were one run: for values that are functions of all seeds."""
+        return Evidence(self.cells.at(self._order[: self._rows]))
+
+    def by_seed(self, values: np.ndarray) -> np.ndarray:
+        """Return values of the combinations as a matrix [seeds, rows]."""
+        return np.asarray(values[self._order].reshape(self.seeds, self._rows))
+
+    def _crossed(self, values: Floats, index: np.ndarray, groups: int) -> tuple[CrossedSums, Floats, Floats]:
+        """Return the crossed sums, the (weighted) rows, and the rows they are worth, per group."""
+        d, group = self.by_seed(values), self.by_seed(index)[0]
+        inside = ~np.isnan(d[0])
+        d, group, w = d[:, inside], group[inside], self._weight[inside]
+        n = per_group(w, group, groups)
+        if self.plain:
+            return crossed_sums(d, group, groups), n, n
+        unit = np.arange(len(w)) if self._subjects is None else self._unit[inside]
+        entry, at = np.unique(unit * groups + group, return_inverse=True)
+        of = entry % groups
+        size = per_group(w, at, len(entry))
+        u = np.stack([per_group(w * row, at, len(entry)) for row in d])
+        units = np.bincount(of, minlength=groups)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = per_group(u.mean(axis=0), of, groups) / n
+            typical = n / units
+            effective = n**2 / per_group(size**2, of, groups)
+        z = mean[of] + (u - mean[of] * size) / typical[of]
+        return crossed_sums(z, of, groups), n, np.nan_to_num(effective)
+
+
+def _joined(parts: list[Studentized]) -> Studentized:
+    def all_of(name: str) -> Floats:
+        return np.concatenate([getattr(p, name) for p in parts])
+
+    return replace(
+        parts[0],
+        value=all_of("value"),
+        centre=all_of("centre"),
+        se=all_of("se"),
+        n=all_of("n"),
+        effective_n=all_of("effective_n"),
+        df=all_of("df"),
+    )

@@ -1,0 +1,58 @@
+"""From arrays of inference to single estimates, with the reason where there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairpress.auditing.metrics.fairness import Gap
+from fairpress.auditing.statistics.t_estimate import Studentized
+from fairpress.core.estimate import Estimate
+
+WHY_EMPTY = {
+    "accuracy": "no rows in this group",
+    "selection_rate": "no rows in this group",
+    "tpr": "no positives in this group",
+    "fnr": "no positives in this group",
+    "fpr": "no negatives in this group",
+    "tnr": "no negatives in this group",
+    "ppv": "nobody in this group was predicted positive",
+    "npv": "nobody in this group was predicted negative",
+    "balanced_accuracy": "no positives or no negatives in this group",
+}
+
+
+def estimates(
+    x: Studentized,
+    confidence: float,
+    why: str,
+    p: ArrayLike | None = None,
+    p_adjusted: ArrayLike | None = None,
+) -> list[Estimate]:
+    """Return the estimate of each group with its interval, and with p-values where they are given [groups]."""
+    low, high = x.interval(confidence)
+    empty = np.full(x.value.shape, np.nan)
+    p, p_adjusted = (empty if v is None else np.asarray(v, float) for v in (p, p_adjusted))
+    return [
+        Estimate(float(v), float(a), float(b), float(n), x.method, _known(q), _known(r))
+        if ok
+        else Estimate.not_estimable(why)
+        for v, a, b, n, q, r, ok in zip(x.value, low, high, x.n, p, p_adjusted, x.estimable, strict=True)
+    ]
+
+
+def _known(p: float) -> float | None:
+    return None if np.isnan(p) else float(p)
+
+
+def of_gap(gap: Gap, groups: int) -> Estimate:
+    """Return a fairness metric as an estimate, whose n is the number of groups it is made of."""
+    if np.isnan(gap.value):
+        # A mean or a sum of two gaps needs both: each group may have one of the rates, and none of them the other.
+        lacking = (
+            f"one of the rates this needs is known in fewer than 2 of {groups} groups"
+            if gap.groups > 1
+            else f"only {gap.groups} of {groups} groups have the rows this needs"
+        )
+        return Estimate.not_estimable(lacking, gap.groups)
+    return Estimate(float(gap.value), float(gap.low), float(gap.high), gap.groups, gap.method)

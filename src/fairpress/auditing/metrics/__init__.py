@@ -1,0 +1,1 @@
+"""Rates of a classifier, fairness metrics over groups, and their changes."""

@@ -1,0 +1,195 @@
+"""Fairness metrics of one model over the groups of one attribute: values and valid intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairpress.auditing.statistics.pairwise_sum import pair_sum, pair_sum_bounds
+from fairpress.auditing.statistics.range_bounds import Bounds, range_bounds
+from fairpress.auditing.statistics.t_estimate import Floats, Studentized, t_quantile
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "demographic_parity_difference": ("selection_rate",),
+    "disparate_impact": ("selection_rate",),
+    "equal_opportunity_difference": ("tpr",),
+    "predictive_equality_difference": ("fpr",),
+    "equalized_odds_difference": ("tpr", "fpr"),
+    "average_odds_difference": ("tpr", "fpr"),
+    "accuracy_gap": ("accuracy",),
+    "worst_group_accuracy": ("accuracy",),
+    "pairwise_bias": ("tpr", "fpr"),
+    "pairwise_bias_mean": ("tpr", "fpr"),
+}
+"""Fairness metric → the rates it is made of. Specificity = 1 − FPR has the same pairwise differences."""
+
+FAIRNESS: tuple[str, ...] = tuple(NEEDS)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A fairness metric with its interval; all NaN when fewer than two groups (one for the worst group) can be used.
+
+    Attributes
+    ----------
+    groups, left_out
+        Groups that have at least one of the metric's rates, and groups that have none. The caller names those: the metric
+        of the others says nothing about them, and a group that vanishes must not make a gap look smaller.
+    """
+
+    value: float
+    low: float
+    high: float
+    groups: int
+    left_out: int
+    method: str
+
+
+def fairness_values(rates: Mapping[str, Floats]) -> dict[str, float]:
+    """Return every fairness metric that the given rates [G] allow; a group with a NaN rate is left out of that rate only.
+
+    Keys of `rates`: "selection_rate", "tpr", "fpr", "accuracy" (multi-class: "accuracy" only). NaN with fewer than
+    two usable groups. Definitions: max − min over groups, except ``disparate_impact`` = min/max,
+    ``equalized_odds_difference`` = max of the TPR and the FPR gap, ``average_odds_difference`` = their mean,
+    ``worst_group_accuracy`` = min, ``pairwise_bias`` = Σ_{i<j} |TNR_i − TNR_j| + |TPR_i − TPR_j| (Kamal and
+    Talbert, eq. 1) and ``pairwise_bias_mean`` = the same per pair.
+    """
+    out = {}
+    for metric, names in NEEDS.items():
+        if all(name in rates for name in names):
+            chosen = [np.asarray(rates[name], float) for name in names]
+            out[metric] = metric_value(metric, [x[~np.isnan(x)] for x in chosen])
+    return out
+
+
+def metric_value(metric: str, x: Sequence[Floats]) -> float:
+    """Return the metric from its rates in the order of NEEDS, each over the groups that have it.
+
+    A group without positives has an FPR and no TPR: it counts in the FPR gap, so that no metric made of both gaps is smaller
+    than they are. Equalized odds is the larger of the gaps that are known; a mean or a sum of both needs both.
+    """
+    if metric == "worst_group_accuracy":
+        return float(x[0].min()) if x[0].size else float("nan")
+    known = [part for part in x if part.size >= 2]
+    if not known or (metric != "equalized_odds_difference" and len(known) < len(x)):
+        return float("nan")
+    match metric:
+        case "disparate_impact":
+            return float(x[0].min() / x[0].max()) if x[0].max() > 0 else float("nan")
+        case "pairwise_bias":
+            return sum(float(pair_sum(part)) for part in x)
+        case "pairwise_bias_mean":
+            return sum(float(pair_sum(part)) / pairs_of(part.size) for part in x)
+        case "average_odds_difference":
+            return float(np.mean([np.ptp(part) for part in x]))
+    return max(float(np.ptp(part)) for part in known)
+
+
+def pairs_of(groups: int) -> float:
+    """Return the number of pairs of so many groups."""
+    return groups * (groups - 1) / 2
+
+
+def most_pair_sum(metric: str, x: Sequence[Studentized]) -> float:
+    """Return the largest pairwise bias that there can be: half of the groups at 0, half at 1."""
+    sizes = [part.value.size for part in x]
+    return sum((k // 2) * (k - k // 2) / (pairs_of(k) if metric.endswith("mean") else 1.0) for k in sizes)
+
+
+def per_pair(x: Studentized) -> Studentized:
+    """Return rates divided by the number of pairs, so that a sum over pairs becomes a mean."""
+    pairs = pairs_of(x.value.size)
+    return replace(x, value=x.value / pairs, centre=x.centre / pairs, se=x.se / pairs)
+
+
+def usable(*estimates: Studentized) -> NDArray[np.bool_]:
+    """Return the groups in which every one of the given estimates of a rate is known."""
+    return np.asarray(np.logical_and.reduce([e.estimable for e in estimates]))
+
+
+def log_rate(x: Studentized) -> Studentized:
+    """Return the logarithm of rates, by the delta method around the (never zero) smoothed centre."""
+    with np.errstate(divide="ignore"):
+        value = np.log(x.value)
+    return replace(x, value=value, centre=np.log(x.centre), se=x.se / x.centre, limits=(-np.inf, 0.0))
+
+
+def fairness_intervals(
+    rates: Mapping[str, Studentized],
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    dependent: bool = False,
+) -> dict[str, Gap]:
+    """Return every fairness metric that the given rates [G] allow, with an interval that is valid at ties.
+
+    Give `intervals.agresti_caffo` per rate (with its `deff`), or `crossed.crossed_rate` and ``dependent=True``
+    for rates over seeds. `rng` is used by pairwise bias only.
+
+    Gaps: `ranges.range_bounds` (Tukey–Kramer below, pointwise above). Equalized odds: both families at once.
+    Average odds: mean of the bounds of the two gaps at half the error each. Disparate impact: bounds of the
+    range of log rates; 0 is the lower bound when a group is never selected. Worst group: the smallest pointwise lower bound
+    (the truth's own worst group is one group) and the smallest simultaneous upper bound.
+    """
+    out = {}
+    for metric, names in NEEDS.items():
+        if not all(name in rates for name in names):
+            continue
+        chosen = [rates[name] for name in names]
+        keep = [usable(x) for x in chosen]
+        parts = [x[own] for x, own in zip(chosen, keep, strict=True)]
+        value = metric_value(metric, [x.value for x in parts])
+        bounds, method = Bounds(np.nan, np.nan), ""
+        if not np.isnan(value):
+            bounds, method = metric_bounds(metric, parts, 1 - confidence, dependent, rng)
+        used = int(np.logical_or.reduce(keep).sum())
+        # The plain value may lie outside bounds that are centred on smoothed rates.
+        out[metric] = Gap(
+            value,
+            float(np.fmin(bounds.low, value)),
+            float(np.fmax(bounds.high, value)),
+            used,
+            int(keep[0].size) - used,
+            method,
+        )
+    return out
+
+
+def metric_bounds(
+    metric: str, x: list[Studentized], alpha: float, dependent: bool, rng: np.random.Generator
+) -> tuple[Bounds, str]:
+    kind = "simultaneous-bonferroni" if dependent else "tukey-kramer"
+    match metric:
+        case "disparate_impact":
+            return disparate_impact_bounds(x[0], alpha, dependent), "log-" + kind
+        case "worst_group_accuracy":
+            return minimum_bounds(x[0], alpha), "worst-of-bounds"
+        case "pairwise_bias" | "pairwise_bias_mean":
+            summed = [per_pair(part) for part in x] if metric.endswith("mean") else x
+            found = pair_sum_bounds(summed, alpha, dependent, rng)
+            return Bounds(found.low, min(found.high, most_pair_sum(metric, x))), "seminorm"
+        case "equalized_odds_difference":
+            known = [part for part in x if part.value.size >= 2]
+            both = [range_bounds(part, alpha, dependent, families=len(known)) for part in known]
+            return Bounds(max(b.low for b in both), min(1.0, max(b.high for b in both))), kind
+        case "average_odds_difference":
+            both = [range_bounds(part, alpha / 2, dependent) for part in x]
+            return Bounds(sum(b.low for b in both) / 2, min(1.0, sum(b.high for b in both) / 2)), kind
+    found = range_bounds(x[0], alpha, dependent)
+    return Bounds(found.low, min(1.0, found.high)), kind
+
+
+def disparate_impact_bounds(x: Studentized, alpha: float, dependent: bool) -> Bounds:
+    """Return bounds of min/max of rates from the range of their logarithms."""
+    spread = range_bounds(log_rate(x), alpha, dependent)
+    low = 0.0 if (x.value <= 0).any() else float(np.exp(-spread.high))
+    return Bounds(low, float(np.exp(-spread.low)))
+
+
+def minimum_bounds(x: Studentized, alpha: float) -> Bounds:
+    """Return bounds of the smallest parameter: min of pointwise lower and of simultaneous upper bounds."""
+    low = (x.centre - t_quantile(x.df, 1 - alpha / 2) * x.se).min()
+    high = (x.centre + t_quantile(x.df, 1 - alpha / (2 * x.value.size)) * x.se).min()
+    return Bounds(float(np.clip(low, *x.limits)), float(np.clip(high, *x.limits)))

@@ -1,0 +1,203 @@
+"""Impact ratios with the four-fifths rule, in the form that New York City's Local Law 144 asks for.
+
+A category's selection rate over the largest one; for scores the *scoring rate*, the share of a category above the median of
+the sample (Rules of the City of New York, title 6, §5-301 and §5-302; the rule of four fifths: 29 CFR 1607.4 D).
+Categories of less than 2 % of the data may be left out of the ratio; they are listed with their counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairpress.auditing.cells.counting import count
+from fairpress.auditing.cells.duckdb_source import Source
+from fairpress.auditing.cells.positive_class import Positive, sentence
+from fairpress.auditing.metrics.fairness import log_rate
+from fairpress.auditing.result import Audit, Values
+from fairpress.auditing.statistics.proportion_intervals import agresti_caffo
+from fairpress.auditing.statistics.range_bounds import pair_quantile
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.estimate import Estimate
+
+FOUR_FIFTHS = 0.8
+LEAST_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category with its selection (or scoring) rate and its impact ratio.
+
+    `excluded` is True for less than 2 % of the data: shown, but neither the reference nor judged. `below` is True when the
+    ratio is below four fifths; `shown_below` when its whole interval is.
+    """
+
+    values: Values
+    n: float
+    selected: float
+    rate: float
+    ratio: Estimate
+    excluded: bool
+    below: bool | None
+    shown_below: bool | None
+
+
+@dataclass(frozen=True)
+class ImpactRatios:
+    """The categories of one attribute, largest rate first.
+
+    `median`: the sample's median score, where the rates are scoring rates.
+    """
+
+    model: str
+    attribute: str
+    categories: tuple[Category, ...]
+    median: float | None = None
+
+
+def impact_ratios(audit: Audit, model: str, confidence: float | None = None) -> list[ImpactRatios]:
+    """Return the impact ratios of one audited model, an entry per audited attribute.
+
+    Raises UserError when the model was not audited or there is no positive class.
+    """
+    names = [m.name for m in audit.models]
+    if model not in names:
+        raise UserError(f"the audit has no model {model!r}." + did_you_mean(model, names))
+    if audit.positive is None:
+        raise UserError("impact ratios need a positive class; name it with --positive.")
+    if audit.seeds is not None:
+        raise UserError("impact ratios are of one model, not of stacked seeds; audit one seed's table.")
+    found = next(m for m in audit.models if m.name == model)
+    out = []
+    for attribute in audit.attributes:
+        keys = attribute.split("*")
+        groups = [g for g in found.groups if list(g.values) == keys]
+        selected = [(g.tp or 0.0) + (g.fp or 0.0) for g in groups]
+        categories = _categories(
+            [g.values for g in groups], selected, [g.n for g in groups], confidence or audit.confidence
+        )
+        out.append(ImpactRatios(model, attribute, categories))
+    return out
+
+
+def selected(audit: Audit) -> str:
+    """Return the sentence that says whom an audit counts as selected, and what decided it where that is doubtful."""
+    chosen = sentence(Positive(audit.positive, audit.positive_from), audit.classes)
+    return chosen or f"Selected means predicted {audit.positive!r}."
+
+
+def scoring_ratios(
+    scores: ArrayLike, groups: Sequence[str], attribute: str, model: str = "scores", confidence: float = 0.95
+) -> ImpactRatios:
+    """Return impact ratios of scoring rates: the share of each category above the sample's median score."""
+    s, g = np.asarray(scores, float), np.asarray(groups, dtype=str)
+    if len(s) != len(g) or not len(s) or np.isnan(s).any():
+        raise UserError("scores and groups must be of one length, with no score missing.")
+    names, index = np.unique(g, return_inverse=True)
+    above = np.bincount(index, weights=s > np.median(s))
+    values = [{attribute: str(n)} for n in names]
+    categories = _categories(values, above, np.bincount(index), confidence)
+    return ImpactRatios(model, attribute, categories, float(np.median(s)))
+
+
+def scoring_ratios_of(
+    source: Source,
+    model: str,
+    *,
+    label: str,
+    by: Sequence[str],
+    positive: str | None = None,
+    bins: Mapping[str, Sequence[float]] | None = None,
+    missing: str = "group",
+    confidence: float = 0.95,
+) -> list[ImpactRatios]:
+    """Return impact ratios of the scoring rates of the column ``M.score`` of a table, an entry per attribute.
+
+    Empty where there is no such column. Two passes over the table: the median, then who is above it.
+    """
+    column = f"{model}.score"
+    if not source.holds_numbers(column) or source.counted_already:
+        return []
+    median = source.read(f"SELECT median({source.as_number(column)}) AS m FROM {source.relation}")["m"][
+        0
+    ].as_py()
+    cells = count(
+        source,
+        label=label,
+        models=[model],
+        by=by,
+        positive=positive,
+        decide={model: f"{column}>{median!r}"},
+        bins=bins,
+        missing=missing,
+        asks=False,
+    )
+    out = []
+    for attribute in by:
+        values, index = cells.groups(attribute)
+        above = cells.binary(cells.predicted[model])
+        n, selected = (
+            np.bincount(index, weights=w, minlength=len(values)) for w in (cells.rows, cells.rows * above)
+        )
+        out.append(
+            ImpactRatios(model, attribute, _categories(values, selected, n, confidence), float(median))
+        )
+    return out
+
+
+def _categories(
+    values: Sequence[Values], selected: ArrayLike, n: ArrayLike, confidence: float
+) -> tuple[Category, ...]:
+    x, size = np.asarray(selected, float), np.asarray(n, float)
+    excluded = size < LEAST_SHARE * size.sum()
+    rates = x / size
+    judged = np.flatnonzero(~excluded)
+    reference = int(judged[np.argmax(rates[judged])]) if len(judged) else -1
+    logs = log_rate(agresti_caffo(x, size))
+    # Which category is the largest is seen in the same data: the intervals hold for all pairs at once.
+    c = pair_quantile(logs[judged], 1 - confidence, dependent=False) if len(judged) > 1 else np.nan
+    out = []
+    for i in np.argsort(-rates, kind="stable").tolist():
+        ratio = _ratio(i, reference, rates, logs.centre, logs.se, c, size, bool(excluded[i]))
+        known = ratio.value is not None
+        out.append(
+            Category(
+                values[i],
+                float(size[i]),
+                float(x[i]),
+                float(rates[i]),
+                ratio,
+                bool(excluded[i]),
+                (ratio.value < FOUR_FIFTHS) if ratio.value is not None else None,
+                (ratio.high < FOUR_FIFTHS) if known and ratio.high is not None else None,
+            )
+        )
+    return tuple(out)
+
+
+def _ratio(
+    i: int,
+    reference: int,
+    rates: np.ndarray,
+    centre: np.ndarray,
+    se: np.ndarray,
+    c: float,
+    size: np.ndarray,
+    excluded: bool,
+) -> Estimate:
+    if excluded:
+        return Estimate.not_estimable("less than 2 % of the data", float(size[i]))
+    if reference < 0 or rates[reference] <= 0:
+        return Estimate.not_estimable("nobody was selected in any category", float(size[i]))
+    if i == reference:
+        return Estimate(1.0, None, None, float(size[i]), "reference")
+    value = float(rates[i] / rates[reference])
+    reach = c * float(np.hypot(se[i], se[reference]))
+    middle = float(centre[i] - centre[reference])
+    low, high = float(np.exp(middle - reach)), float(np.exp(middle + reach))
+    return Estimate(
+        value, min(low, value) if value > 0 else 0.0, max(high, value), float(size[i]), "log-tukey-kramer"
+    )

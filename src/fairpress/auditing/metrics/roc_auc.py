@@ -1,0 +1,64 @@
+"""The area under the ROC curve, as the mean of one value per row: so that any kind of evidence can infer on it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fairpress.auditing.statistics.t_estimate import Floats
+
+
+def placements(
+    bins: np.ndarray, positive: np.ndarray, weight: Floats, rows: Floats, stratum: np.ndarray, strata: int
+) -> Floats:
+    """Return values [combinations] whose weighted mean in a stratum is its AUC, and whose spread is DeLong's.
+
+    A positive's placement is the share of negatives it outranks, ties counted half; a negative's the share of positives
+    that outrank it (DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988). With n₁ positives and n₀ negatives of n,
+    z = A + (n/n_y)·√(n_y/(n_y − 1))·(placement − A): the variance of the mean of z is S₁₀/n₁ + S₀₁/n₀.
+    NaN in a stratum with fewer than two positives or negatives; a stratum is a group, or a group under one seed.
+
+    Parameters
+    ----------
+    bins
+        Rank of each combination's score.
+    rows
+        How many rows it stands for; `weight` their weights.
+    """
+    yes = positive.astype(float)
+    key, at = np.unique(stratum * (int(bins.max(initial=0)) + 1) + bins, return_inverse=True)
+    of = key // (int(bins.max(initial=0)) + 1)
+    below: list[Floats] = []
+    size: list[Floats] = []
+    count: list[Floats] = []
+    for side in (yes, 1 - yes):
+        here = np.bincount(at, weights=weight * side, minlength=len(key))
+        total = np.bincount(stratum, weights=weight * side, minlength=strata)
+        up_to = np.cumsum(here)
+        before = np.concatenate([[0.0], np.cumsum(total)])[of]  # what earlier strata hold
+        with np.errstate(divide="ignore", invalid="ignore"):
+            below.append(((up_to - before - here / 2) / total[of])[at])
+        size.append(np.asarray(total, dtype=float))
+        count.append(np.asarray(np.bincount(stratum, weights=rows * side, minlength=strata), dtype=float))
+    placement = np.where(positive, below[1], 1 - below[0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        area = (
+            np.bincount(stratum, weights=weight * yes * np.nan_to_num(placement), minlength=strata) / size[0]
+        )
+        area = np.where((count[0] > 1) & (count[1] > 1), area, np.nan)
+        n = size[0] + size[1]
+        stretch = [n / s * np.sqrt(c / (c - 1)) for s, c in zip(size, count, strict=True)]
+        factor = np.where(positive, stretch[0][stratum], stretch[1][stratum])
+        return np.asarray(area[stratum] + factor * (placement - area[stratum]))
+
+
+def tied_within_bins(
+    bins: np.ndarray, positive: np.ndarray, weight: Floats, stratum: np.ndarray, strata: int
+) -> Floats:
+    """Return half the share of positive–negative pairs that fall into one bin: by how much an AUC of bins can be off."""
+    width = int(bins.max(initial=0)) + 1
+    key, at = np.unique(stratum * width + bins, return_inverse=True)
+    here = [np.bincount(at, weights=weight * side, minlength=len(key)) for side in (positive, ~positive)]
+    total = [np.bincount(stratum, weights=weight * side, minlength=strata) for side in (positive, ~positive)]
+    pairs = np.bincount(key // width, weights=here[0] * here[1], minlength=strata)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(pairs / (2 * total[0] * total[1]))

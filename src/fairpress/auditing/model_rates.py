@@ -1,0 +1,140 @@
+"""What an audit says of one model: its rates, score metrics and gaps, each with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.inference.degenerate_models import degenerate
+from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.inference.score_metrics import ScorePair
+from fairpress.auditing.inference.to_estimates import WHY_EMPTY, estimates, of_gap
+from fairpress.auditing.metrics.fairness import fairness_intervals
+from fairpress.auditing.result import Fairness, GroupRates, ModelResult
+from fairpress.auditing.statistics.t_estimate import t_quantile
+from fairpress.core.estimate import Estimate
+
+GAP_RATES = ("accuracy", "selection_rate", "tpr", "fpr")
+EVERYBODY = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a model's predictions came about, where that is known."""
+
+    runtime: str | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Auditor:
+    """Audits one model after the other by the same evidence.
+
+    `scores` maps a model to a pair of score columns and its side in it (`ScorePair.rates`); `runs` to its `Run`;
+    `margin` says how close to guessing is too close (`degenerate`).
+    """
+
+    evidence: Evidence
+    cells: Cells
+    by: tuple[str, ...]
+    confidence: float
+    scores: Mapping[str, tuple[ScorePair, int]] = field(default_factory=dict)
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    margin: float = 0.02
+
+    def model(self, name: str) -> ModelResult:
+        """Return the rates of one model: everybody's, then each group's."""
+        groups = [g for attribute in self.by for g in self._rates(name, attribute)]
+        run = self.runs.get(name, Run())
+        found = degenerate(self.evidence, name, self.margin, self.confidence)
+        return ModelResult(
+            name,
+            self._rates(name, EVERYBODY)[0],
+            tuple(groups),
+            runtime=run.runtime,
+            threshold=run.threshold,
+            degenerate=None if found is None else found.sentence,
+        )
+
+    def fairness(self, name: str) -> list[Fairness]:
+        """Return every fairness metric of one model over the groups of each attribute."""
+        out = []
+        for attribute in self.by:
+            values, index = self.cells.groups(attribute)
+            found = fairness_intervals(
+                {
+                    r: self.evidence.smoothed(name, r, index, len(values))
+                    for r in self.cells.rates_of(GAP_RATES)
+                },
+                np.random.default_rng(0),
+                self.confidence,
+                self.evidence.dependent,
+            )
+            out += [
+                Fairness(name, attribute, metric, of_gap(gap, len(values))) for metric, gap in found.items()
+            ]
+        return out
+
+    def _rates(self, name: str, attribute: str) -> list[GroupRates]:
+        values, index = self.cells.groups(attribute)
+        k = len(values)
+        per_rate: dict[str, list[Estimate]] = {}
+        for rate in self.cells.rates_of(self.evidence.rates):
+            found = self.evidence.rate(name, rate, index, k, self.confidence)
+            per_rate[rate] = [
+                Estimate(float(v), float(low), float(high), float(n), found.method)
+                if np.isfinite(v)
+                else Estimate.not_estimable(WHY_EMPTY[rate])
+                for v, low, high, n in zip(found.value, found.low, found.high, found.n, strict=True)
+            ]
+        if self.cells.positive is not None:
+            per_rate["balanced_accuracy"] = self._balanced(name, index, k)
+        if name in self.scores:
+            pair, side = self.scores[name]
+            per_rate |= pair.rates(side, attribute, self.confidence)
+        n = self.evidence.flips(name, name, index, k)["n"]
+        counts: dict[str, np.ndarray] = {}
+        if self.cells.positive is not None:
+            pair_counts = self.cells.pair(name, name, index, k).sum(axis=-1) / self.evidence.repeats
+            counts = {
+                "tn": pair_counts[:, 0, 0],
+                "fp": pair_counts[:, 0, 1],
+                "fn": pair_counts[:, 1, 0],
+                "tp": pair_counts[:, 1, 1],
+            }
+        return [
+            GroupRates(
+                group,
+                float(n[g]),
+                {rate: found[g] for rate, found in per_rate.items()},
+                **{key: float(count[g]) for key, count in counts.items()},
+            )
+            for g, group in enumerate(values)
+        ]
+
+    def _balanced(self, name: str, index: np.ndarray, k: int) -> list[Estimate]:
+        """Return (TPR + TNR)/2. Of independent rows, positives and negatives are disjoint, so that variances add."""
+        why = WHY_EMPTY["balanced_accuracy"]
+        if self.evidence.dependent or not self.evidence.plain:
+            x = self.evidence.ratio(name, "balanced_accuracy", index, k)
+            return estimates(x, self.confidence, why)
+        tpr, tnr = (self.evidence.smoothed(name, rate, index, k) for rate in ("tpr", "tnr"))
+        centre, se = (tpr.centre + tnr.centre) / 2, np.sqrt(tpr.se**2 + tnr.se**2) / 2
+        reach = t_quantile(np.fmin(tpr.df, tnr.df), (1 + self.confidence) / 2) * se
+        value = (tpr.value + tnr.value) / 2
+        low, high = np.fmin(centre - reach, value), np.fmax(centre + reach, value)
+        return [
+            Estimate(
+                float(value[g]),
+                max(0.0, float(low[g])),
+                min(1.0, float(high[g])),
+                float(tpr.n[g] + tnr.n[g]),
+                f"{tpr.method}-sum",
+            )
+            if np.isfinite(value[g])
+            else Estimate.not_estimable(why)
+            for g in range(k)
+        ]

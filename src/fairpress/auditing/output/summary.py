@@ -1,0 +1,106 @@
+"""The few lines of an audit that travel with a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from fairpress.auditing.result import Audit, Comparison
+from fairpress.auditing.verdicts.wording import group_name
+from fairpress.core.card_content import problem_of
+from fairpress.core.errors import UserError, did_you_mean
+
+SUMMARY = "fairpress.summary/1"
+
+
+def summary(audit: Audit, model: str) -> dict[str, Any]:
+    """Return what an audit says of one compressed model, as plain JSON.
+
+    Raises UserError when the audit does not compare that model with the baseline.
+    """
+    names = [c.compressed for c in audit.comparisons]
+    if model not in names:
+        raise UserError(f"the audit compares no model {model!r}." + did_you_mean(model, names))
+    found: Comparison = next(c for c in audit.comparisons if c.compressed == model)
+    return {
+        "schema": SUMMARY,
+        "baseline": audit.baseline,
+        "compressed": model,
+        "verdict": found.verdict,
+        "void": found.void,
+        "disparate": found.disparate,
+        "headline": found.headline,
+        "margin": audit.margin,
+        "confidence": audit.confidence,
+        "rows": audit.rows,
+        "subjects": audit.subjects,
+        "seeds": audit.seeds,
+        "label": audit.label,
+        "positive": audit.positive,
+        "positive_from": audit.positive_from,
+        "warnings": list(audit.warnings),
+        "attributes": list(audit.attributes),
+        "groups": [
+            {
+                "values": dict(g.values),
+                "n": g.n,
+                "verdict": g.verdict,
+                "losses": {x.metric: x.estimate.to_dict() for x in g.losses},
+            }
+            for a in found.attributes
+            for g in a.groups
+        ],
+        "provenance": dict(audit.provenance),
+    }
+
+
+class _Loss(BaseModel):
+    value: FiniteFloat | None
+
+
+class _Group(BaseModel):
+    values: dict[str, str]
+    verdict: str
+    losses: dict[str, _Loss]
+
+
+class SummaryContent(BaseModel):
+    """What must stand in an embedded summary for `in_words`."""
+
+    model_config = ConfigDict(strict=True)
+
+    baseline: str
+    verdict: str
+    disparate: bool | None
+    headline: str
+    rows: int
+    attributes: list[str]
+    margin: FiniteFloat
+    positive: str | None
+    groups: list[_Group]
+    warnings: list[str] = Field(default_factory=list)
+
+
+def in_words(found: dict[str, Any]) -> list[str]:
+    """Return the lines that `fairpress show` prints of an embedded summary. Raises UserError where it is damaged."""
+    problem = problem_of(SummaryContent, found)
+    if problem is not None:
+        raise UserError(f"the audit inside this file is damaged ({problem}); embed it again.")
+    lines = [
+        f"audited against {found['baseline']}: {found['verdict'].replace('_', ' ')}"
+        + (", unevenly" if found["disparate"] else ""),
+        *(f"  ! {line}" for line in found.get("warnings", ())),
+        f"  {found['headline']}",
+        f"  {found['rows']:,} rows, by {', '.join(found['attributes'])}; margin {100 * found['margin']:g} points"
+        + (f"; positive class: {found['positive']}" if found["positive"] is not None else ""),
+    ]
+    for group in found["groups"]:
+        if group["verdict"] in ("harm", "loss"):
+            parts = [
+                f"{m} {100 * e['value']:+.1f}" for m, e in group["losses"].items() if e["value"] is not None
+            ]
+            lines.append(
+                f"  {group_name(group['values'])}: {group['verdict']}; points lost: {', '.join(parts)}"
+            )
+    return lines

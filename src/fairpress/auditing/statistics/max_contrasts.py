@@ -1,0 +1,206 @@
+"""Sums of largest values: gaps, worst groups and orders of groups over several models, seeds and rows at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations, product
+
+import numpy as np
+
+from fairpress.auditing.statistics.t_estimate import Floats, t_quantile
+from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_contrasts
+
+ORDER_SHARE = 0.1
+"""Share of α spent on which candidates may be the largest; the rest on the sum itself."""
+
+_EXHAUSTIVE = 64
+_SMALLEST_P = 1e-8
+
+
+@dataclass(frozen=True)
+class Term:
+    """coefficient · max over candidates v of Σ v[cell, column] · rate[cell, column].
+
+    A gap of K groups is the largest of K(K − 1) differences, a pairwise bias the largest of K! weighted sums, a linear
+    quantity has one candidate.
+
+    Attributes
+    ----------
+    candidates
+        Shape [candidates, cells, columns of the sums].
+    place, family
+        A negative term is paired with a positive one of its family, whose candidates correspond to its own (such as the same
+        differences of TPRs); if there is one of the same place too (such as one architecture), with that.
+    """
+
+    coefficient: float
+    candidates: Floats
+    place: str = ""
+    family: int = 0
+
+    def __neg__(self) -> Term:
+        return replace(self, coefficient=-self.coefficient)
+
+
+class Extremes:
+    """θ = Σ terms, with intervals and p-values that hold at ties.
+
+    θ is the contrast in which every term has its true largest candidate. Which that is is not known: all are kept that are
+    not shown to be smaller than the one estimated to be the largest (one-sided, α/10 over all candidates of all terms
+    together), and the upper bound is the largest upper bound over the combinations kept; likewise the lower bound. As
+    −T(x) ≤ −v·x for every v, θ is also at most the contrast in which a negative term takes the candidate of a positive
+    one, its partner: paired, and of less variance. Where the two differ both are looked at, each at half of α, and the
+    smaller counts. Of more than 64 combinations the largest is looked for one term at a time. The generalisation of
+    `bias_change` to any number of models; `crossed_contrasts` gives the bounds.
+    """
+
+    def __init__(self, sums: CrossedProducts, terms: Sequence[Term]) -> None:
+        self.sums, self.terms = sums, [t for t in terms if t.coefficient]
+        rates = sums.rates
+        self._best = [int(np.argmax(np.einsum("vcm,cm->v", t.candidates, rates))) for t in self.terms]
+        self._against_best = [self._differences(t, b) for t, b in zip(self.terms, self._best, strict=True)]
+        self._seen: dict[tuple[int, ...], tuple[float, float, float]] = {}
+        self.linear = all(len(t.candidates) == 1 for t in self.terms)
+
+    @property
+    def weights(self) -> Floats:
+        """Return the contrast [cells, columns] of the candidates that are estimated to be the largest; θ̂ is its sum."""
+        return sum_of(t.coefficient * t.candidates[b] for t, b in zip(self.terms, self._best, strict=True))
+
+    @property
+    def value(self) -> float:
+        return float((self.weights * self.sums.rates).sum())
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Return the two-sided interval, within what rates between 0 and 1 allow."""
+        alpha = 1 - confidence
+        least, most = self._possible()
+        return max(least, -self._upper(-1, alpha)), min(most, self._upper(1, alpha))
+
+    def _possible(self) -> tuple[float, float]:
+        """Return the smallest and largest sum that rates between 0 and 1 can have."""
+        least = most = 0.0
+        for term in self.terms:
+            high = np.maximum(term.candidates, 0).sum(axis=(1, 2)).max()
+            low = np.minimum(term.candidates, 0).sum(axis=(1, 2)).max()
+            if len(term.candidates) > 1 and np.allclose(term.candidates.sum(axis=0), 0):
+                low = 0.0  # of opposite candidates one is not negative
+            ends = sorted((term.coefficient * low, term.coefficient * high))
+            least, most = least + ends[0], most + ends[1]
+        return least, most
+
+    def p_two_sided(self, bound: float = 0.0) -> float:
+        """Return the smallest α whose interval excludes the bound, not below 1e-8."""
+        if self.linear:
+            found = crossed_contrasts(self.sums, self.weights[None])
+            p = float(found.p_two_sided(bound)[0])
+            return 1.0 if math.isnan(p) else max(p, _SMALLEST_P)
+        sign = 1 if self.value < bound else -1
+
+        def excludes(alpha: float) -> bool:
+            return self._upper(sign, alpha) < sign * bound
+
+        low, high = math.log(_SMALLEST_P), 0.0
+        if not excludes(0.999):
+            return 1.0
+        for _ in range(22):
+            middle = (low + high) / 2
+            low, high = (low, middle) if excludes(math.exp(middle)) else (middle, high)
+        return math.exp(high)
+
+    def _differences(self, term: Term, best: int) -> tuple[Floats, Floats, Floats] | None:
+        """Return centre, se and df of the best candidate minus each."""
+        if len(term.candidates) == 1:
+            return None
+        found = crossed_contrasts(self.sums, term.candidates[best][None] - term.candidates)
+        return found.centre, found.se, found.df
+
+    def _kept(self, i: int, alpha: float) -> list[int]:
+        against, term = self._against_best[i], self.terms[i]
+        if against is None:
+            return [0]
+        several = sum(len(t.candidates) > 1 for t in self.terms)
+        level = alpha * ORDER_SHARE / (several * (len(term.candidates) - 1))
+        centre, se, df = against
+        with np.errstate(invalid="ignore"):
+            certain = centre - t_quantile(df, 1 - level) * se > 0
+        return [int(v) for v in np.flatnonzero(~certain)] or [self._best[i]]
+
+    def _upper(self, sign: int, alpha: float) -> float:
+        """Return the upper bound of sign · θ."""
+        terms = [t if sign > 0 else -t for t in self.terms]
+        partner = _partners(terms)
+        kept = [self._kept(i, alpha) for i in range(len(terms))]
+        side = 1 - (alpha if self.linear else (1 - ORDER_SHARE) * alpha) / 2
+        half = 1 - (1 - side) / 2
+
+        def bounds(choices: Sequence[tuple[int, ...]]) -> Floats:
+            paired = [tuple(c[partner[j]] for j in range(len(c))) for c in choices]
+            own, other = self._bounds(sign, choices), self._bounds(sign, paired)
+            same = np.array([a == b for a, b in zip(choices, paired, strict=True)])
+            level = np.where(same, side, half)
+            return np.minimum(*(c + t_quantile(df, level) * se for c, se, df in (own, other)))
+
+        if math.prod(map(len, kept)) <= _EXHAUSTIVE:
+            return float(bounds(list(product(*kept))).max())
+        chosen, most = list(self._best), -math.inf
+        several = [i for i, k in enumerate(kept) if len(k) > 1]
+        for _ in range(10):
+            before = most
+            for i in several:
+                # Alone, and together with the terms whose partner it is.
+                moved = {(i,), (i, *(j for j, q in enumerate(partner) if q == i and j != i))}
+                tries = [
+                    tuple(v if j in m else c for j, c in enumerate(chosen)) for m in moved for v in kept[i]
+                ]
+                tries = [t for t in tries if all(v in kept[j] for j, v in enumerate(t))]
+                found = bounds(tries)
+                if found.max() >= most:
+                    chosen, most = list(tries[int(found.argmax())]), float(found.max())
+            if most <= before + 1e-12:
+                break
+        return most
+
+    def _bounds(self, sign: int, choices: Sequence[tuple[int, ...]]) -> tuple[Floats, Floats, Floats]:
+        """Return centre, se and df of sign · Σ of the chosen candidates, each computed once."""
+        new = [c for c in dict.fromkeys(choices) if c not in self._seen]
+        if new:
+            stacked = [
+                sum_of(t.coefficient * t.candidates[v] for t, v in zip(self.terms, c, strict=True))
+                for c in new
+            ]
+            found = crossed_contrasts(self.sums, np.stack(stacked))
+            self._seen |= dict(zip(new, zip(found.centre, found.se, found.df, strict=True), strict=True))
+        centre, se, df = np.array([self._seen[c] for c in choices]).T
+        return sign * centre, se, df
+
+
+def _partners(terms: Sequence[Term]) -> list[int]:
+    """Return for each term the term whose candidate it takes: a positive one itself, a negative one a positive one's."""
+    positive = [i for i, t in enumerate(terms) if t.coefficient > 0 or len(t.candidates) == 1]
+    out = []
+    for i, t in enumerate(terms):
+        found = [j for j in positive if terms[j].family == t.family and terms[j].coefficient > 0]
+        near = [j for j in found if terms[j].place == t.place] or found
+        out.append(i if i in positive or not near else near[0])
+    return out
+
+
+def gap(values: Floats) -> Floats:
+    """Return the candidates of the largest difference between rows of [groups, cells, columns]."""
+    k = len(values)
+    return np.stack([values[i] - values[j] for i in range(k) for j in range(k) if i != j])
+
+
+def orders(values: Floats) -> Floats:
+    """Return the candidates of Σ over pairs of |difference| between rows of [groups, cells, columns]."""
+    k = len(values)
+    steps = 2.0 * np.arange(k) - k + 1
+    return np.stack([np.tensordot(steps, values[list(o)], axes=1) for o in permutations(range(k))])
+
+
+def sum_of(parts: Iterable[Floats]) -> Floats:
+    """Return the sum of arrays of one shape."""
+    return np.asarray(np.sum(np.stack(list(parts)), axis=0))

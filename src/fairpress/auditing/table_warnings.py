@@ -1,0 +1,396 @@
+"""What makes a table doubtful as a whole: copies of rows, people with several rows, scores of the other class, equal names.
+
+Each is a sentence for the place above all results. All looks are cheap: the first rows, then one pass over single columns.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.cells.duckdb_source import Source, encode
+from fairpress.auditing.cells.encoding import MISSING
+from fairpress.core.values import near_equal, spelling
+
+LOOKED_AT = 100_000
+MOST_ROWS = 5_000_000
+"""Larger tables are not searched for copies of whole rows."""
+
+_PEOPLE_WORDS = """
+person people patient subject customer client user member applicant borrower employee student pupil participant respondent
+individual account household defendant offender inmate candidate donor citizen voter cust emp pat speaker driver
+policyholder cardholder insured mrn ssn"""
+_ID_WORDS = "id identifier uid uuid guid nbr nr no num number key hash pseudonym code token name"
+_OTHER_WORDS = """
+zip zipcode postal postcode plz city county state country region tract fips ward district lat lon date day week month
+year hour minute second time timestamp dob birth born age weight wgt fnlwgt wt score prob probability logit count total
+amount income price salary fold split part set group type category class label model seed epoch run batch site
+hospital store product item device admission discharge source diag diagnosis icd drug
+clinic school branch vendor supplier merchant shop restaurant brand job occupation profession industry sector title
+team room office department dept division company organization organisation org employer firm bank court officer teacher
+rater interviewer annotator flight route station course question order"""
+_COUNTING_WORDS = "num n nr no number count"
+_PEOPLE, _IDS, _OTHERS, _COUNTING = (
+    frozenset(w.split()) for w in (_PEOPLE_WORDS, _ID_WORDS, _OTHER_WORDS, _COUNTING_WORDS)
+)
+_STRONG_IDS = frozenset(("id", "identifier", "uid", "uuid", "guid", "pid", "pseudonym"))
+
+_LETTERS_AND_NUMBER = re.compile(r"([A-Za-z]{1,12}[-_ .:]?)0*\d+")
+_LONG_CODE = re.compile(r"(?=.*\d)[0-9a-fA-F-]{16,}|[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
+
+
+def warnings(
+    source: Source,
+    cells: Cells,
+    *,
+    label: str,
+    baseline: str,
+    models: Sequence[str],
+    by: Sequence[str],
+    subject: str | None,
+    seed_column: str | None,
+    row_id: str,
+) -> Iterator[str]:
+    """Yield what is doubtful about an audited table; see `run.audit` for the arguments."""
+    yield from _worse_than_constant(source, cells, baseline)
+    yield from _equal_groups(cells)
+    if source.counted_already or not source.scored:
+        return
+    columns = {c for c in source.columns if any(c == m or c.startswith(f"{m}.score") for m in models)}
+    attributes = {part for b in by for part in b.split("*")}
+    stacked = yield from _overlooked(source, subject, seed_column, row_id)
+    if subject is not None or stacked:
+        return
+    names, head = source.head(LOOKED_AT)
+    looked_at = {n: head.column(i) for i, n in reversed(list(enumerate(names)))}
+    skipped = {label, row_id, seed_column, "subject", *columns, *attributes}
+    repeated = yield from _people(
+        source,
+        looked_at,
+        [n for n in looked_at if n not in skipped],
+        sorted(attributes & looked_at.keys()),
+        seed_column,
+    )
+    if not repeated and seed_column is None and head.num_rows:
+        yield from _copies(source, looked_at, label, columns)
+
+
+def _worse_than_constant(source: Source, cells: Cells, baseline: str) -> Iterator[str]:
+    """Doubt a baseline that is right less often than one answer for everybody."""
+    total = cells.weight.sum()
+    right = cells.weight[cells.correct(baseline)].sum() / total
+    shares = np.bincount(cells.label, weights=cells.weight, minlength=len(cells.classes)) / total
+    best = int(shares.argmax())
+    if right >= shares[best] - 1e-12:
+        return
+    scored = baseline not in source.columns
+    digits = 1 if shares[best] - right > 0.001 else 4
+    check = (
+        "check --positive and the score column"
+        if scored
+        else "check that its column and the label name the same classes"
+    )
+    yield (
+        f"The baseline {baseline!r} is right in {100 * right:.{digits}f} % of the rows, less often than always answering "
+        f"{cells.classes[best]!r} ({100 * shares[best]:.{digits}f} %): {check}."
+    )
+
+
+def _equal_groups(cells: Cells) -> Iterator[str]:
+    for name, column in cells.attributes.items():
+        for alike in near_equal(n for n in column.names if n != MISSING):
+            rows = [
+                f"{n!r} ({cells.rows[column.codes == column.names.index(n)].sum():,.0f} rows)" for n in alike
+            ]
+            yield (
+                f"Groups of {name!r} differ only in capitals, blanks or a dot: {' and '.join(rows)}. They are audited as "
+                "groups of their own; spell them the same way if they are one."
+            )
+
+
+def _overlooked(source: Source, subject: str | None, seed_column: str | None, row_id: str) -> Any:
+    """Yield what columns with a known name say of the rows; return whether the rows are known to be repeated."""
+    if seed_column is not None:
+        return False
+    if "seed" in source.columns and source.varies("seed"):
+        yield (
+            "The column 'seed' has several values. If runs are stacked, each example was counted once per run and the "
+            "intervals are too narrow: name the column with --seed-column seed."
+        )
+        return True
+    if subject is None and "subject" in source.columns and source.repeats("subject"):
+        yield (
+            "The column 'subject' has people with several rows, counted here as different people: intervals are too narrow "
+            "unless they are named with --subject subject."
+        )
+        return True
+    if subject is None and row_id in source.columns and source.repeats(row_id):
+        column = source.column(row_id)
+        found = source.read(
+            f"SELECT count({column}) AS n, count(DISTINCT {column}) AS d FROM {source.relation}"
+        ).to_pylist()[0]
+        yield (
+            f"The column {row_id!r} has {found['d']:,} different values in {found['n']:,} rows: examples that occur several "
+            "times count as different people, and intervals are too narrow. Delete the copies, or name the column of the "
+            f"runs with --seed-column, or audit with --subject {row_id}."
+        )
+        return True
+    return False
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A column of the first rows: its values as text, the code of each row (−1: missing), and how often each occurs."""
+
+    texts: list[str]
+    codes: np.ndarray
+    counts: np.ndarray
+
+
+def _look(column: Any) -> _Look:
+    coded = encode(column)
+    texts = [spelling(v) for v in coded.values]
+    lookup = np.array([-1 if t is None else i for i, t in enumerate(texts)], dtype=np.int64)
+    codes = lookup[coded.codes]
+    return _Look(
+        [t or "" for t in texts], codes, np.bincount(codes[codes >= 0], minlength=len(texts)).astype(float)
+    )
+
+
+def words(name: str) -> list[str]:
+    """Return the words of a column's name in lower case: ``patientNbr`` and ``patient_nbr`` have two."""
+    parted = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
+    return [w for w in re.split(r"[^A-Za-z]+", parted.lower()) if w]
+
+
+def _named_like_people(name: str) -> bool:
+    """Tell whether a name is that of a person's id: patient_nbr, CustomerID, user."""
+    found = words(name)
+    if not found:
+        return False
+    split = [
+        w
+        for word in found
+        for w in next(
+            ([p, word[len(p) :]] for p in _PEOPLE if word.startswith(p) and word[len(p) :] in _IDS), [word]
+        )
+    ]
+    people = [w for w in split if w in _PEOPLE or w.removesuffix("s") in _PEOPLE]
+    if split[0] in _COUNTING and split[-1].endswith("s") and split[-1] not in _PEOPLE:
+        return False  # num_accounts counts them
+    return bool(people) and all(w in _IDS or w in people for w in split)
+
+
+def _people(
+    source: Source,
+    looked_at: Mapping[str, Any],
+    candidates: Sequence[str],
+    attributes: Sequence[str],
+    seed_column: str | None,
+) -> Any:
+    """Name a column whose values repeat like those of people with several rows; return whether there is one."""
+    found = [n for n in candidates if _repeats_like_people(n, looked_at, attributes, seed_column)]
+    if not found:
+        return False
+    # An id by its name first; among others, the one with the most rows per value says the least about independence.
+    name = min(found, key=lambda n: (not _named_like_people(n), found.index(n)))
+    column = source.column(name)
+    rows = f"count(DISTINCT ({column}, {source.column(seed_column)}))" if seed_column else f"count({column})"
+    whole = source.read(
+        f"SELECT {rows} AS n, count(DISTINCT {column}) AS d FROM {source.relation}"
+    ).to_pylist()[0]
+    often = whole["n"] / max(whole["d"], 1)
+    each = f"{often:,.0f} rows each" if often == round(often) else f"about {often:,.1f} rows each"
+    yield (
+        f"The column {name!r} repeats ({whole['d']:,} different values, {each}): if they are people, rows of one person "
+        f"count here as different people, and intervals are too narrow. Name it with --subject {name}."
+    )
+    return True
+
+
+def _repeats_like_people(
+    name: str, looked_at: Mapping[str, Any], attributes: Sequence[str], seed_column: str | None
+) -> bool:
+    import pyarrow as pa
+
+    kind = looked_at[name].type
+    if pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
+        return False
+    named = _named_like_people(name)
+    parts = words(name)
+    if not named and any(w in _OTHERS or w.removesuffix("s") in _OTHERS for w in parts):
+        return False
+    look = _look(looked_at[name])
+    if seed_column is not None and seed_column in looked_at:
+        seeds = _look(looked_at[seed_column]).codes
+        pairs = np.unique(np.stack([look.codes, seeds]), axis=1, return_counts=True)[1]
+        if (pairs == 1).all():
+            return False
+    known = look.codes >= 0
+    rows, distinct = int(known.sum()), int((look.counts > 0).sum())
+    if not distinct or rows < 20 or rows - distinct < 0.01 * rows:
+        return False
+    texts = [t for t, n in zip(look.texts, look.counts, strict=True) if n]
+    if not _whole(texts):
+        return False
+    if named:
+        return distinct > 20 or (any(w in _STRONG_IDS for w in parts) and distinct > 4)
+    many = distinct >= max(50, 0.01 * rows)
+    if not many:
+        return False
+    strong = any(w in _STRONG_IDS or (w.endswith("id") and len(w) <= 4) for w in parts)
+    if strong or _like_codes(texts):
+        return True
+    return _whole_numbers(texts) and _even(look.counts) and _constant(look, looked_at, attributes)
+
+
+def _whole(texts: Sequence[str]) -> bool:
+    """Tell whether no value is a decimal fraction."""
+    return not any(re.fullmatch(r"[+-]?\d*\.\d*[1-9]\d*([eE].*)?|[+-]?\d+[eE]-\d+", t) for t in texts[:2000])
+
+
+def _whole_numbers(texts: Sequence[str]) -> bool:
+    return all(re.fullmatch(r"\d+(\.0)?", t) for t in texts)
+
+
+def _like_codes(texts: Sequence[str]) -> bool:
+    """Tell whether values look like ids: u1029, one run of letters and a number; or long hexadecimal codes, or e-mails."""
+    matches = [_LETTERS_AND_NUMBER.fullmatch(t) for t in texts]
+    prefixes = [m[1] for m in matches if m]
+    if prefixes and len(prefixes) >= 0.99 * len(texts):
+        most = max(prefixes.count(p) for p in set(prefixes[:50]))
+        if most >= 0.95 * len(texts):
+            return True
+    return sum(_LONG_CODE.fullmatch(t) is not None for t in texts) >= 0.99 * len(texts)
+
+
+def _even(counts: np.ndarray) -> bool:
+    """Tell whether values occur more evenly than by chance, as people do in a balanced design."""
+    found = counts[counts > 0]
+    return bool(found.mean() >= 2 and found.var() < 0.3 * found.mean())
+
+
+def _constant(look: _Look, looked_at: Mapping[str, Any], attributes: Sequence[str]) -> bool:
+    """Tell whether a sensitive attribute never changes within a value, though it has several groups."""
+    for name in attributes:
+        other = _look(looked_at[name])
+        if (other.counts > 0).sum() < 2:
+            continue
+        pairs = np.unique(np.stack([look.codes, other.codes]), axis=1)
+        if pairs.shape[1] <= 1.01 * (look.counts > 0).sum() + (look.codes < 0).any():
+            return True
+    return not attributes
+
+
+def _copies(source: Source, looked_at: Mapping[str, Any], label: str, scored: set[str]) -> Iterator[str]:
+    """Point out rows that stand in the table several times, where that cannot be chance."""
+    total = source.read(f"SELECT count(*) AS n FROM {source.relation}")["n"][0].as_py()
+    if total < 20 or total > MOST_ROWS:
+        return
+    names = list(looked_at)
+    columns = ", ".join(source.column(n) for n in names)
+    found = source.read(
+        f"SELECT n, count(*) AS rows FROM (SELECT hash({columns}) AS h, count(*) AS n FROM {source.relation} "
+        "GROUP BY ALL) GROUP BY n ORDER BY n"
+    ).to_pylist()
+    times, rows = np.array([f["n"] for f in found]), np.array([f["rows"] for f in found])
+    distinct = int(rows.sum())
+    copies = int(total) - distinct
+    if not copies:
+        return
+    every = int(np.gcd.reduce(times))
+    # By chance all counts share a factor k with a probability of about k to the minus number of different rows.
+    if every > 1 and distinct >= 4 and distinct * math.log(every) > math.log(1_000):
+        yield (
+            f"Every row of the table stands in it {every} times{'' if (times == every).all() else ' or a multiple of it'}: "
+            f"{copies:,} of {total:,} rows are copies, which count as different people, and intervals are too narrow. "
+            "Delete the copies, or name the column of people with --subject."
+        )
+        return
+    if copies < max(10, 0.01 * total) or label not in looked_at:
+        return
+    if _telling(looked_at, {label, *scored}) or _labels_agree(source, names, label, looked_at, scored):
+        yield (
+            f"{copies:,} of {total:,} rows are exact copies of other rows, which count as different people, and intervals "
+            "are too narrow. Delete the copies, or name the column of people with --subject."
+        )
+
+
+def _telling(looked_at: Mapping[str, Any], but: set[str]) -> bool:
+    """Tell whether rows stand twice that have a value which no different row has, in a column where hardly two rows do."""
+    looks = {name: _look(column).codes for name, column in looked_at.items()}
+    different, times = np.unique(np.stack(list(looks.values())), axis=1, return_counts=True)
+    rows = int(times.sum())
+    for name, codes in zip(looks, different, strict=True):
+        if name in but:
+            continue
+        shared = np.unique(codes, return_inverse=True, return_counts=True)
+        often = shared[2][shared[1].reshape(-1)]
+        rare = often <= 0.05 * len(codes)  # but for values that many rows have, such as 0
+        single = often == 1
+        copies = (times[single] - 1).sum()
+        if (
+            single[rare].sum() >= max(20, 0.9 * rare.sum())
+            and copies >= max(10, 0.01 * rows)
+            and _more_than_chance(different, times, list(looks).index(name), rare)
+        ):
+            return True
+    return False
+
+
+def _more_than_chance(different: np.ndarray, times: np.ndarray, at: int, rare: np.ndarray) -> bool:
+    """Tell whether equal rows are more pairs than rows that share a value of one column by chance would be.
+
+    Parameters
+    ----------
+    different, times
+        The different rows, a column each, and how often each occurs.
+    at
+        The column of the shared value.
+    rare
+        Different rows whose value is rare.
+
+    Two people share an income now and then, and where labels and groups are few they agree in everything else too. How
+    often is what two rows of any incomes agree in; columns that follow from the income, such as its bracket, say nothing.
+    """
+    equal = float((times[rare] * (times[rare] - 1) / 2).sum())
+    order = np.argsort(different[at][rare], kind="stable")
+    found = different[:, rare][:, order]
+    neighbours = found[at, 1:] == found[at, :-1]
+    weight = (times[rare][order][1:] * times[rare][order][:-1])[neighbours]
+    unequal = float(weight.sum())
+    if not unequal:
+        return True
+    agree = (found[:, 1:] == found[:, :-1])[:, neighbours]
+    free = [i for i in range(len(different)) if i != at and not agree[i].mean() >= 0.98]
+    shares = np.unique(different[free], axis=1, return_inverse=True)[1].reshape(-1)
+    counts = np.bincount(shares, weights=times)
+    same = float(((counts / counts.sum()) ** 2).sum())
+    expected = unequal * same / max(1 - same, 1e-9)
+    return equal > 2 * expected + 4 * math.sqrt(expected + 1)
+
+
+def _labels_agree(
+    source: Source, names: Sequence[str], label: str, looked_at: Mapping[str, Any], scored: set[str]
+) -> bool:
+    """Tell whether rows with equal scores and all else equal always have the same label.
+
+    Copies do. Different people of the same features, and therefore of the same scores, do not.
+    """
+    scores = [n for n in scored if n in looked_at and ".score" in n]
+    if not any(len(_look(looked_at[n]).texts) >= 50 for n in scores):
+        return False
+    rest = ", ".join(source.column(n) for n in names if n != label)
+    y = source.column(label)
+    found = source.read(
+        f"SELECT count(*) AS sets, count(*) FILTER (WHERE low IS NOT DISTINCT FROM high) AS same FROM (SELECT min({y}) AS "
+        f"low, max({y}) AS high, count(*) AS n FROM {source.relation} GROUP BY {rest} HAVING count(*) > 1)"
+    ).to_pylist()[0]
+    # With labels that agree by chance in at most 95 % of the sets, 90 sets all agree once in a hundred tables.
+    return bool(found["sets"] >= 90 and found["same"] == found["sets"])

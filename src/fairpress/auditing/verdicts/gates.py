@@ -1,0 +1,152 @@
+"""Gates: which findings of an audit fail a release, and which groups must have been assessed for it to pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fairpress.auditing.result import Audit, Comparison, GroupComparison, Values
+from fairpress.auditing.verdicts.wording import group_name, lacks_rows, named
+from fairpress.core.errors import UserError, did_you_mean
+
+GATES = ("harm", "loss", "inconclusive", "not-assessed")
+"""``harm`` fails on harm alone, ``loss`` on loss or harm, ``inconclusive`` where any group is, ``not-assessed`` where any
+group lacks the rows for any judged metric. A void comparison fails every gate."""
+
+_FAILS: Mapping[str, tuple[str, ...]] = {
+    "harm": ("harm",),
+    "loss": ("harm", "loss"),
+    "inconclusive": ("inconclusive",),
+}
+
+
+def gates_of(fail_on: str | Sequence[str], option: str = "--fail-on") -> tuple[str, ...]:
+    """Return the gates named in ``"harm,inconclusive"`` or a list; raise UserError for a word that is not a gate."""
+    words = fail_on.split(",") if isinstance(fail_on, str) else fail_on
+    found = tuple(dict.fromkeys(w.strip() for w in words if w.strip()))
+    for word in found:
+        if word not in GATES:
+            hint = (
+                did_you_mean(word.replace("_", "-"), GATES)
+                if word != "not_estimable"
+                else " Did you mean 'not-assessed'?"
+            )
+            raise UserError(
+                f"{option} takes {', '.join(GATES)}, not {word!r}." + (hint if "mean" in hint else "")
+            )
+    return found
+
+
+def require_something(audit: Audit, option: str = "--fail-on", remedy: str = "--compressed int8") -> None:
+    """Raise UserError where a gate has nothing to compare: it would pass whatever the models do."""
+    if not audit.comparisons:
+        raise UserError(
+            f"{option} has nothing to decide on, because no compressed model is compared with {audit.baseline}; name one, "
+            f"such as {remedy}."
+        )
+
+
+def required_groups(required: Sequence[str], audit: Audit, option: str = "--require") -> list[Values]:
+    """Return the groups that must be assessed.
+
+    ``race=Black,sex=Female`` names two groups, ``race=Black,White`` too; ``sex*race=Female,Black`` an intersection, and
+    ``sex*race=Female,Black|Male,White`` two. A text that spells one group to the letter is that group, whatever commas its
+    name has. Raises UserError for an attribute that is not audited and for a group that is not in the table.
+    """
+    known = {a.attribute: [g.values for g in a.groups] for c in audit.comparisons[:1] for a in c.attributes}
+    found: list[Values] = []
+    for text in required:
+        found += _groups(text.strip(), known, option)
+    return found
+
+
+def failures(audit: Audit, gates: Sequence[str], required: Sequence[Values] = ()) -> list[str]:
+    """Return a sentence for each reason why the audit fails; none where it passes."""
+    return [reason for c in audit.comparisons for reason in _failures(c, gates, required)]
+
+
+def _failures(c: Comparison, gates: Sequence[str], required: Sequence[Values]) -> list[str]:
+    groups = [c.overall, *(g for a in c.attributes for g in a.groups)]
+    out = []
+    if (gates or required) and c.void is not None:
+        out.append(f"{c.compressed}: void. {c.void}")
+    for gate in gates:
+        hit = [g for g in groups if (lacks_rows(g) if gate == "not-assessed" else g.verdict in _FAILS[gate])]
+        if hit:
+            word = (
+                "not assessed in full"
+                if gate == "not-assessed"
+                else " or ".join(dict.fromkeys(g.verdict for g in hit))
+            )
+            out.append(f"{c.compressed}: {word}: {named([group_name(g.values) for g in hit])}.")
+    missing = [g for g in groups if lacks_rows(g) and dict(g.values) in [dict(r) for r in required]]
+    if missing:
+        out.append(f"{c.compressed}: required and not assessed: {named([_rows(g) for g in missing])}.")
+    return out
+
+
+def _rows(group: GroupComparison) -> str:
+    return f"{group_name(group.values)} ({group.n:,.0f})"
+
+
+def _groups(text: str, known: Mapping[str, Sequence[Values]], option: str) -> list[Values]:
+    attribute, rest = _attribute(text, known)
+    if attribute is None:
+        name = text.partition("=")[0].strip()
+        if "=" not in text or not name:
+            raise UserError(
+                f"{option} {text!r}: write attribute=group, such as race=Black or 'sex*race=Female,Black'."
+            )
+        raise UserError(
+            f"{option} {text!r}: {name!r} is not audited; add it to --by." + did_you_mean(name, known)
+        )
+    groups = known[attribute]
+    order = [p.strip() for p in text.partition("=")[0].split("*")]
+    exact = [g for g in groups if ",".join(g[p] for p in order) == rest]
+    if exact:
+        return exact
+    found: list[Values] = []
+    values: list[str] = []
+    tokens = [token for side in rest.split("|") for token in side.split(",")]
+    for i, token in enumerate(tokens):
+        other, _ = _attribute(token.strip(), known)
+        if other is not None and not values:
+            # A new attribute begins; what follows belongs to it.
+            return found + _groups(_rest(rest, i), known, option)
+        values.append(token.strip())
+        if len(values) == len(order):
+            found.append(_group(attribute, order, values, groups, f"{option} {text!r}"))
+            values = []
+    if values or not found:
+        raise UserError(
+            f"{option} {text!r}: a group of {'*'.join(order)} has {len(order)} value(s), separated by commas; "
+            f"{', '.join(values) or 'none'} is left over."
+        )
+    return found
+
+
+def _attribute(text: str, known: Mapping[str, Sequence[Values]]) -> tuple[str | None, str]:
+    """Return the audited attribute that a text begins with, and what follows the equals sign."""
+    name, equals, rest = text.partition("=")
+    parts = {p.strip() for p in name.split("*")}
+    found = next((a for a in known if set(a.split("*")) == parts), None)
+    return (found, rest.strip()) if equals else (None, text)
+
+
+def _rest(text: str, tokens: int) -> str:
+    """Return a text without its first values."""
+    at = 0
+    for _ in range(tokens):
+        at = min(i for i in (text.find(",", at), text.find("|", at)) if i >= 0) + 1
+    return text[at:].strip()
+
+
+def _group(
+    attribute: str, order: Sequence[str], values: Sequence[str], groups: Sequence[Values], where: str
+) -> Values:
+    wanted = dict(zip(order, values, strict=True))
+    if wanted in [dict(g) for g in groups]:
+        return {name: wanted[name] for name in attribute.split("*")}
+    spelled = [",".join(g[p] for p in order) for g in groups]
+    raise UserError(
+        f"{where}: the table has no group {','.join(values)!r}." + did_you_mean(",".join(values), spelled)
+    )

@@ -1,0 +1,58 @@
+"""Adjusted p-values for many claims about one artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairpress.auditing.statistics.t_estimate import Floats
+
+
+def holm(p: ArrayLike) -> Floats:
+    """Return Holm's step-down adjusted p-values: family-wise error under any dependence (Holm 1979).
+
+    `p` of any shape is one family; NaN entries (nothing to test) stay NaN and do not count.
+    """
+    return _adjust(p, lambda s: np.maximum.accumulate(s * np.arange(len(s), 0, -1)))
+
+
+def benjamini_hochberg(p: ArrayLike) -> Floats:
+    """Return Benjamini and Hochberg's (1995) adjusted p-values.
+
+    Controls the false discovery rate under positive dependence.
+    """
+    return _adjust(p, _step_up)
+
+
+def benjamini_yekutieli(p: ArrayLike) -> Floats:
+    """Return Benjamini and Yekutieli's (2001) adjusted p-values: false discovery rate under any dependence.
+
+    The one to use where marginal and intersectional groups overlap.
+    """
+    return _adjust(p, lambda s: _step_up(s) * (1 / np.arange(1, len(s) + 1)).sum())
+
+
+CORRECTIONS: dict[str, Callable[[ArrayLike], Floats]] = {
+    "holm": holm,
+    "bh": benjamini_hochberg,
+    "by": benjamini_yekutieli,
+}
+"""What ``--correction`` may be. Holm bounds the chance of any false finding; the others bound the share of false ones."""
+
+
+def _step_up(s: Floats) -> Floats:
+    m = len(s)
+    return np.asarray(np.minimum.accumulate((s * m / np.arange(1, m + 1))[::-1])[::-1])
+
+
+def _adjust(p: ArrayLike, step: Callable[[Floats], Floats]) -> Floats:
+    values = np.asarray(p, float)
+    flat = values.ravel()
+    known = np.flatnonzero(~np.isnan(flat))
+    order = known[np.argsort(flat[known], kind="stable")]
+    out = np.full(flat.shape, np.nan)
+    if len(order):
+        out[order] = np.minimum(1.0, step(flat[order]))
+    return out.reshape(values.shape)

@@ -1,0 +1,57 @@
+"""How many rows would decide: the answer to "inconclusive"."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from scipy import special
+
+from fairpress.auditing.statistics.proportion_intervals import bonett_price
+from fairpress.auditing.verdicts.noninferiority import ruled_out
+from fairpress.auditing.verdicts.rules import floor_rows
+
+
+def rows_to_decide(
+    loss: float, se: float, rows: float, margin: float = 0.02, confidence: float = 0.95, power: float = 0.9
+) -> int:
+    """Return the rows at which a loss that stays as estimated would be told from the margin.
+
+    rows · ((z_conf + z_power)·se/|δ − ℓ|)²: the standard error shrinks with the root of the rows (over seeds:
+    of rows and seeds alike). Capped at 10⁹, where the loss sits on the margin.
+    """
+    z, w = float(special.ndtri(confidence)), float(special.ndtri(power))
+    distance = abs(margin - loss)
+    wanted = rows * ((z + w) * se / distance) ** 2 if distance > 0 else math.inf
+    return math.ceil(min(wanted, 1e9))
+
+
+def rows_needed(flips: float, margin: float = 0.02, confidence: float = 0.95, power: float = 0.9) -> int:
+    """Return the rows (of the metric's denominator) at which "no harm" is shown if nothing truly changed.
+
+    With a share p of rows flipping, half each way, b − c is taken to lie √(np) · z_power above 0; at that outcome both
+    conditions of `all_clear.ruled_out` must hold. Within 10 % of exact enumeration (``benchmarks/all_clear.py``).
+    """
+    return _rows_needed(float(f"{flips:.3g}"), margin, confidence, power)
+
+
+@lru_cache(maxsize=4096)
+def _rows_needed(flips: float, margin: float, confidence: float, power: float) -> int:
+    w = float(special.ndtri(power))
+    low = high = floor_rows(margin, confidence)
+
+    def enough(rows: int) -> bool:
+        moved = rows * flips
+        # Flips are whole: with one expected, one more loss than gain is the outcome to be ready for.
+        ahead = max(w * math.sqrt(moved), min(moved, 1.0))
+        b, c = (np.array([(max(moved, ahead) + sign * ahead) / 2]) for sign in (1, -1))
+        loss = bonett_price(b, c, np.array([float(rows)]))
+        return bool(ruled_out(loss, (b + c) / rows, margin, confidence)[0])
+
+    while not enough(high):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

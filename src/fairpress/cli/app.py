@@ -1,0 +1,136 @@
+"""What every command shares: the program, its exit codes, and how it prints."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from cyclopts import App
+
+from fairpress.core.version import __version__
+
+if TYPE_CHECKING:
+    from fairpress.auditing.result import Audit
+
+FAILED_GATE, WRONG_INPUT, FAILED_TRIALS = 1, 2, 3
+UNEXPECTED, BROKEN_PIPE = 70, 141
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 a gate failed; 2 wrong input; 3 some trials of a study failed; 70 an unexpected error, with a "
+    "log file, or no memory left; 129, 130 or 143 interrupted; 141 nobody read the output."
+)
+
+app = App(
+    name="fairpress",
+    version=__version__,
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # `main` says what becomes of the work
+    help="Which people pay for the compression of a neural network, is that real or noise, "
+    "and how to compress so that nobody does.\n\nFirst steps: `fairpress demo`, `fairpress study run compas`."
+    f"\n\n{EXIT_CODES}",
+)
+
+
+def listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def csv_text(table: Any) -> str:
+    import io
+
+    from pyarrow import csv
+
+    sink = io.BytesIO()
+    csv.write_csv(table, sink)
+    return sink.getvalue().decode()
+
+
+def show_audit(report: Audit) -> None:
+    from fairpress.reporting import terminal
+
+    for part in terminal.render(report):
+        say(part)
+
+
+def say(what: Any, **options: Any) -> None:
+    """Print on standard output; a reader that has gone away does not end the work, and changes no exit code."""
+    from rich.console import Console
+
+    class Patient(Console):
+        def on_broken_pipe(self) -> None:
+            discard_output()
+
+    console = Patient(width=None if sys.stdout.isatty() else 100, highlight=False, soft_wrap=False)
+    console.print(what, **options)
+
+
+def write_out(text: str) -> None:
+    """Write text as it is on standard output, such as JSON; a reader that has gone away changes no exit code."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+
+
+def discard_output() -> None:
+    """Send what is still printed nowhere, because nobody reads it; Python complains at its end otherwise."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):
+        return
+
+
+def close_output() -> None:
+    """Write what is buffered; after this, nothing is left that could fail when Python ends."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_output()
+    except ValueError:  # it is closed
+        return
+    except OSError:  # a full disk: what was printed is lost, which must not pass for success
+        discard_output()
+        raise
+
+
+class Interrupted(KeyboardInterrupt):
+    """The process was asked to end; what is temporary is cleared away on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+class Signals:
+    """While it is entered, SIGTERM and SIGHUP end the program as Ctrl-C does, where nobody else handles or ignores them.
+
+    Text that the terminal's encoding lacks, such as a file name that is no UTF-8, is printed escaped.
+    """
+
+    def __enter__(self) -> Self:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        self._set: list[int] = []
+        if threading.current_thread() is threading.main_thread():
+            for name in ("SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)
+                if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                    signal.signal(number, _interrupt)
+                    self._set.append(number)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in self._set:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough: the way out is short
+    raise Interrupted(number)

@@ -1,0 +1,90 @@
+"""`fairpress bench`: size, speed and memory of models, side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from fairpress.cli.app import app, listed, say
+from fairpress.cli.progress import Progress
+from fairpress.core.errors import UserError
+
+
+@app.command
+def bench(
+    *models: str,
+    runtime: str = "onnxruntime",
+    batch: str | None = None,
+    threads: int = 1,
+    provider: str = "CPU",
+    rounds: int | None = None,
+    seconds: float = 20.0,
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> int:
+    """Measure models side by side: bytes, time per call, memory, and how many times faster than the first.
+
+    Example: fairpress bench base/ int8/ tiny/ --runtime onnxruntime,openvino --threads 2
+
+    Parameters
+    ----------
+    models
+        Model folders, or ONNX files with one input of known shape.
+        name=folder gives a name; base/@openvino a runtime of its own.
+        The first is what the others are compared with.
+    runtime
+        onnxruntime, onnxruntime-exact, openvino, openvino-bf16;
+        several with commas.
+    batch
+        Rows of a call, several with commas; by default 1,32, and for tables 1,32,1000.
+    threads
+        Threads within an operator.
+    provider
+        Execution provider of ONNX Runtime, such as CUDA or CoreML;
+        `fairpress doctor` lists those of this installation.
+    rounds
+        How often each model is timed; by default 7 to 101 times, as --seconds allow.
+    seconds
+        Time for each batch size.
+    json_
+        Print JSON, with every single timing.
+    """
+    from fairpress import api
+    from fairpress.reporting.benchmark_table import render
+
+    named = {}
+    for text in models:
+        name, equals, place = text.partition("=")
+        if equals and not Path(text).exists():
+            if name in named:
+                raise UserError(f"two models are called {name!r}; give each a name of its own.")
+            named[name] = place
+    if named and len(named) < len(models):
+        raise UserError("name all models (name=folder), or none.")
+    sizes = None if batch is None else [_whole(part) for part in listed(batch)]
+    with Progress("rounds") as progress:
+        found = api.bench(
+            named or list(models),
+            runtime=listed(runtime),
+            batch=sizes,
+            threads=threads,
+            provider=provider,
+            rounds=rounds,
+            seconds=seconds,
+            progress=progress,
+        )
+    if json_:
+        print(json.dumps(found.to_dict(), indent=1))  # noqa: T201
+        return 0
+    for part in render(found):
+        say(part)
+    return 0
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text.replace("_", ""))
+    except ValueError:
+        raise UserError(f"--batch {text[:40]}: numbers of rows with commas between, such as 1,32.") from None

@@ -1,0 +1,67 @@
+"""`fairpress demo` and `fairpress doctor`: the first minute."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from fairpress.cli.app import FAILED_GATE, app, csv_text, say, show_audit
+
+
+@app.command
+def demo(*, out: Path = Path("fairpress-demo")) -> int:
+    """Audit a synthetic table in which one group pays; no network, no torch, no real person.
+
+    Example: fairpress demo
+
+    Parameters
+    ----------
+    out
+        Folder for the table and its report.
+    """
+    from fairpress import api, demo_data
+    from fairpress.core.output import check_shared_folder, write_files
+
+    check_shared_folder(out)
+    csv = out / "predictions.csv"
+    table = demo_data.table()
+    report = api.audit(table, baseline="fp32", compressed=list(demo_data.COMPRESSED), by=demo_data.BY)
+    page = report.to_html(title="Demonstration: one group pays", banner=demo_data.BANNER)
+    write_files(out, {csv.name: csv_text(table).encode(), "report.html": page.encode()})
+    say(f"[bold yellow]{demo_data.BANNER}[/]")
+    show_audit(report)
+    by = ",".join(demo_data.BY)
+    say(f"\nReport: {out / 'report.html'}\nThe same by hand:", markup=False)
+    say(
+        f"  fairpress audit {csv} --baseline fp32 --compressed int8,int4 --positive yes --by '{by}'",
+        markup=False,
+    )
+    return 0
+
+
+@app.command
+def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
+    """Show what is installed, which runtimes and extras work, and what this machine can do.
+
+    Example: fairpress doctor
+
+    Parameters
+    ----------
+    json_
+        Print JSON.
+    """
+    from dataclasses import asdict
+
+    from fairpress.cli.doctor_checks import diagnose, healthy
+
+    findings = diagnose()
+    if json_:
+        print(json.dumps([asdict(f) for f in findings], indent=1))  # noqa: T201
+    else:
+        for f in findings:
+            sign = {True: "ok     ", None: "absent ", False: "BROKEN "}[f.ok]
+            say(f"{sign} {f.what}: {f.detail}", markup=False)
+    return 0 if healthy(findings) else FAILED_GATE

@@ -1,0 +1,136 @@
+"""What is installed and what this machine can do, for `fairpress doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from fairpress.core.version import __version__
+from fairpress.runtime.backends.base import Runtime, processor
+from fairpress.runtime.backends.registry import open_session
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the diagnosis: what was looked at, whether it works, what there is or what to do."""
+
+    what: str
+    ok: bool | None
+    detail: str
+
+
+def diagnose() -> list[Finding]:
+    """Look at Python, the packages, the runtimes, the machine and the places data is read from.
+
+    torch itself is not imported (that takes seconds); its presence and version are read from its metadata.
+    """
+    findings = [
+        Finding("fairpress", True, __version__),
+        Finding(
+            "Python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"
+        ),
+        _runtime(),
+        _openvino(),
+        _packages("audit", ("duckdb", "pyarrow", "numpy", "scipy"), None),
+        _packages("report", ("altair", "vl-convert-python", "jinja2"), None),
+        _packages(
+            "train and compress", ("torch", "torchvision", "torchao", "onnxscript", "safetensors"), "torch"
+        ),
+        _packages("search", ("optuna",), "search"),
+        _packages("read pandas frames", ("pandas",), "", install="pandas"),
+        _packages("read polars frames", ("polars",), "", install="polars"),
+        Finding("processor", True, _processor()),
+        _accelerator(),
+    ]
+    folder = os.environ.get("FAIRPRESS_DATA")
+    if folder is None:
+        findings.append(
+            Finding("FAIRPRESS_DATA", None, "not set; data sets are fetched when they are needed")
+        )
+    else:
+        there = Path(folder).is_dir()
+        findings.append(Finding("FAIRPRESS_DATA", there, folder if there else f"{folder} is no folder"))
+    return findings
+
+
+def healthy(findings: Sequence[Finding]) -> bool:
+    """Tell whether nothing needed is broken; what is optional and absent does not count."""
+    return all(finding.ok is not False for finding in findings)
+
+
+def _packages(what: str, names: Sequence[str], extra: str | None, install: str | None = None) -> Finding:
+    present = {}
+    for name in names:
+        try:
+            present[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            wanted = install or f"'fairpress[{extra}]'"
+            remedy = f"python -m pip install {wanted}" if extra is not None else "reinstall fairpress"
+            return Finding(what, None if extra is not None else False, f"{name} is not installed: {remedy}")
+    return Finding(what, True, ", ".join(f"{k} {v}" for k, v in present.items()))
+
+
+def _runtime() -> Finding:
+    """Run a one-node network, which is the only proof that the runtime works."""
+    try:
+        import onnx
+        import onnxruntime
+
+        works = _negates(Runtime())
+    except Exception as error:
+        return Finding(
+            "ONNX Runtime", False, f"does not run ({type(error).__name__}: {error}); reinstall onnxruntime"
+        )
+    providers = ", ".join(p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers())
+    return Finding("ONNX Runtime", works, f"{onnxruntime.__version__} ({providers}), onnx {onnx.__version__}")
+
+
+def _openvino() -> Finding:
+    """The same with OpenVINO, and what it computes with on this processor."""
+    from fairpress.runtime.backends import openvino
+
+    if util.find_spec("openvino") is None:
+        return Finding(
+            "OpenVINO", None, "openvino is not installed: python -m pip install 'fairpress[openvino]'"
+        )
+    try:
+        works = _negates(Runtime("openvino"))
+        can = ", ".join(c for c in openvino.capabilities() if c in ("FP32", "BF16", "FP16", "INT8"))
+        return Finding("OpenVINO", works, f"{openvino.version()}, computes in {can}")
+    except Exception as error:
+        return Finding(
+            "OpenVINO", False, f"does not run ({type(error).__name__}: {error}); reinstall openvino"
+        )
+
+
+def _negates(runtime: Runtime) -> bool:
+    import numpy as np
+
+    from fairpress.runtime.benchmark.measure import one_node
+
+    return bool(open_session(one_node(), runtime).run(np.ones((1, 1), np.float32))[0, 0] == -1.0)
+
+
+def _processor() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parts = [processor(), f"{cores} core{'s' if cores != 1 else ''}"]
+    if "no VNNI" in parts[0]:
+        parts.append(
+            "no fast 8-bit integers, so INT8 gains less here, and its sums can saturate (@onnxruntime-exact shows whether "
+            "that matters)"
+        )
+    memory = Path("/proc/meminfo")
+    if memory.is_file():
+        parts.append(f"{int(memory.read_text().split()[1]) / 2**20:.0f} GiB memory")
+    return "; ".join(parts)
+
+
+def _accelerator() -> Finding:
+    if util.find_spec("torch") is None:
+        return Finding("GPU", None, "unknown without torch; everything runs on the CPU")
+    return Finding("GPU", None, "images train on it where torch finds one; tables with --device cuda")

@@ -1,0 +1,133 @@
+"""`fairpress mitigate`: repair a finished model's scores or decisions, a group at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from fairpress.cli.app import app, say
+
+if TYPE_CHECKING:
+    from fairpress.mitigation.artifact import Repair
+    from fairpress.mitigation.calibrated_equalized_odds import CalibratedEqualizedOdds
+
+
+@app.command
+def mitigate(
+    base: Path,
+    /,
+    *,
+    by: str,
+    out: Path,
+    method: Literal["calibrated-equalized-odds", "thresholds"] = "calibrated-equalized-odds",
+    cost: Literal["weighted", "fnr", "fpr"] | None = None,
+    calibration: Literal["platt", "none"] | None = None,
+    constraint: Literal["demographic_parity", "equal_opportunity", "predictive_equality", "equalized_odds"]
+    | None = None,
+    seed: int = 0,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+) -> int:
+    """Repair a finished model's scores or decisions by group, fitted on validation rows.
+
+    Example: fairpress mitigate base/ --method calibrated-equalized-odds --cost fnr --by race --out base-ceo/
+
+    calibrated-equalized-odds: scores are calibrated, then a share of the rows of every cheaper group is given its base
+    rate, until one generalized cost is as high as in the costliest group. It equalizes that mean, not rates at a threshold.
+
+    thresholds: each group has thresholds of its own, so that rates are equal (by fairlearn).
+
+    Both need every person's group when the model decides, and using it may be unlawful. Both throw a coin, which is
+    a hash of the seed and the row's name. Compress first, then mitigate: a repair fits the scores of one file.
+
+    Parameters
+    ----------
+    base
+        The model folder, compressed or not.
+    by
+        A sensitive attribute, or an intersection such as 'sex*race'.
+    out
+        The new model folder: the same files, and mitigation.json, which predict applies.
+    method
+        What is done.
+    cost
+        What calibrated-equalized-odds equalizes: the generalized false negative rate, false positive rate, or both
+        weighted by the base rate (the default).
+    calibration
+        platt (the default): a curve per group first. none: scores are taken as calibrated.
+    constraint
+        What thresholds equalize; by default equalized_odds.
+    seed
+        Of the coin.
+    force
+        Replace a model folder that is there.
+    """
+    from fairpress import api
+    from fairpress.runtime.artifact import refuse_taken
+
+    refuse_taken(out, inputs=[base], force=force)
+    artifact = api.mitigate(
+        base, by=by, method=method, cost=cost, calibration=calibration, constraint=constraint, seed=seed
+    )
+    folder = artifact.save(out, force=force)
+    assert artifact.mitigation is not None
+    rows = artifact.mitigation.fitted_on["rows"]
+    say(f"{folder}: {method} by {by}, fitted on {rows:,} validation rows", markup=False)
+    for line in in_words(artifact.mitigation.repair, artifact.card.threshold):
+        say(line, markup=False, soft_wrap=True)
+    say(artifact.mitigation.warning, markup=False, soft_wrap=True)
+    return 0
+
+
+def in_words(repair: Repair, threshold: float) -> list[str]:
+    """Return a line per group, as fitted; what it does to people is for an audit of test rows to say."""
+    from fairpress.mitigation.calibrated_equalized_odds import CalibratedEqualizedOdds
+
+    lines = []
+    if isinstance(repair, CalibratedEqualizedOdds):
+        return _mixing(repair, threshold)
+    for group in repair.groups:
+        name = ", ".join(group.values.values())
+        if group.reason:
+            lines.append(f"  {name}: left at the model's threshold ({group.reason})")
+            continue
+        parts = [
+            f"{'above' if rule.above else 'below'} {rule.threshold:.3f} (weight {rule.weight:.2f})"
+            for rule in group.rules
+        ]
+        chance = f"; {group.ignored:.0%} without looking at the score" if group.ignored else ""
+        lines.append(f"  {name} ({group.n:,} rows): positive {' or '.join(parts)}{chance}")
+    return lines
+
+
+def _mixing(repair: CalibratedEqualizedOdds, threshold: float) -> list[str]:
+    lines = []
+    what = {"fnr": "generalized FNR", "fpr": "generalized FPR", "weighted": "weighted cost"}[repair.cost]
+    for group in repair.groups:
+        name = ", ".join(group.values.values())
+        if group.cost is None or group.expected_cost is None:
+            lines.append(f"  {name}: left alone ({group.reason})")
+            continue
+        end = (
+            f"{what} {group.cost:.3f} → {group.expected_cost:.3f}"
+            if group.mixing_rate
+            else f"{what} {group.cost:.3f}"
+        )
+        # All of them fall on one side of the threshold, whatever their scores were.
+        side = "positive" if (group.base_rate or 0.0) >= threshold else "negative"
+        decided = f", which decides {side}" if group.mixing_rate else ""
+        missed = (
+            ""
+            if group.feasible
+            else f"; infeasible, everybody's base rate would cost {group.trivial_cost:.3f}"
+        )
+        lines.append(
+            f"  {name} ({group.n:,} rows): {group.mixing_rate:.1%} get the base rate {group.base_rate:.3f}{decided}; "
+            f"{end}{missed}"
+        )
+    if not repair.feasible:
+        lines.append(
+            "Infeasible: no mixing of scores and base rates makes the cost equal in all groups; the nearest to it was done."
+        )
+    return lines

@@ -1,0 +1,426 @@
+"""`fairpress study …`: a whole matrix of models."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter, validators
+
+from fairpress.cli.app import FAILED_TRIALS, app, say, show_audit
+
+if TYPE_CHECKING:
+    from fairpress.studies.report.result import Finished
+
+study = App(name="study", help="Run a whole study: datasets × models × recipes × seeds × folds.")
+app.command(study)
+
+Workers = Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=4096))]
+Only = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
+
+
+@study.command(name="run")
+def study_run(
+    name: str,
+    /,
+    *overrides: str,
+    only: Only = None,
+    phase: str | None = None,
+    data: str | None = None,
+    out: Path | None = None,
+    store: str | None = None,
+    workers: Workers = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str = "auto",
+) -> int:
+    """Run a study and write its report; what was done before is not done again.
+
+    Example: fairpress study run compas --only recipe=int8,seed=0..3
+
+    Parameters
+    ----------
+    name
+        A bundled study (compas) or a YAML file.
+    overrides
+        key=value, such as seeds=5 or audit.margin=0.01: another study, with results of its own.
+    only
+        Run and report a part: dataset, model, recipe, seed or fold = values, such as
+        recipe=int8,prune-*,seed=0..3.
+    phase
+        Run and report a part that the study has a name for, such as baseline; all for the whole.
+    data
+        A dataset in the place of the study's own: one of its choices, or any by name.
+    out
+        The study's folder; runs/NAME by default.
+    store
+        Where results are kept: a folder, or an address such as s3://bucket/runs;
+        .store beside the study's folder by default.
+    workers
+        Processes; by default one a core.
+    engine
+        ray: the tasks run on a Ray cluster, whose nodes all reach the store. Needs fairpress[ray].
+    address
+        Of the Ray cluster: auto, host:port, or local for a new one on this machine.
+    """
+    import contextlib
+    import time
+
+    from fairpress.store.remote import open_store
+    from fairpress.studies.execution.progress import Progress
+    from fairpress.studies.execution.progress_file import ProgressFile
+    from fairpress.studies.execution.ray_engine import RayEngine
+    from fairpress.studies.load import load
+    from fairpress.studies.planning.claim_tasks import phase as part_of
+    from fairpress.studies.report.write_folder import check_out
+    from fairpress.studies.run import run_study
+    from fairpress.training.device import require_torch
+
+    started = time.monotonic()
+    title, config = load(name, overrides, data)
+    only = [*(only or ()), *part_of(config, phase)]
+    require_torch("Running a study")
+    command = shlex.join(
+        [
+            "fairpress",
+            "study",
+            "run",
+            name,
+            *overrides,
+            *(["--data", data] if data else []),
+            *(part for text in only for part in ("--only", text)),
+        ]
+    )
+    folder = out or Path("runs") / title
+    check_out(folder)
+    place = open_store(store or folder.parent / ".store")
+    where: RayEngine | None = None
+    with contextlib.ExitStack() as stack:
+        if engine == "ray":
+            where = stack.enter_context(RayEngine(address, place, workers=workers))
+        progress = stack.enter_context(Progress(ProgressFile(folder, title, command)))
+        done = run_study(
+            title,
+            config,
+            out=folder,
+            store=store,
+            only=only,
+            workers=workers,
+            engine=where,
+            command=command,
+            on_plan=progress.plan,
+            on_event=progress.event,
+        )
+    _show(done)
+    say(f"\nReport: {done.folder / 'report.html'}  ({time.monotonic() - started:.0f} s)", markup=False)
+    for key, reason in done.outcome.failed.items():
+        sys.stderr.write(f"failed: {done.tasks[key].title}: {reason}\n")
+    for task in done.outcome.skipped:
+        sys.stderr.write(f"skipped: {task.title}: an input failed\n")
+    return 0 if done.outcome.complete else FAILED_TRIALS
+
+
+@study.command(name="export")
+def study_export(
+    folder: Path,
+    /,
+    *,
+    out: Path,
+    only: Only = None,
+    store: str | None = None,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+) -> int:
+    """Write networks of a finished study as model folders, to ship, bench, mitigate or compress further.
+
+    Example: fairpress study export runs/compas --only recipe=fp32,int8,seed=0,fold=0 --out models/
+
+    Parameters
+    ----------
+    folder
+        The folder that fairpress study run wrote.
+    out
+        Each network gets a folder here, named by its recipe, and by its seed and fold where there are several.
+    only
+        As for study run.
+    store
+        Where its results are kept; .store beside the folder by default.
+    force
+        Replace model folders that are there.
+    """
+    from fairpress.studies.report.export_models import export
+
+    done = export(folder, out, only=only or (), store=store, force=force)
+    for place in done.folders:
+        say(str(place), markup=False, soft_wrap=True)
+    for name in done.absent:
+        sys.stderr.write(f"without: {name}, which has no result\n")
+    return 0 if not done.absent else FAILED_TRIALS
+
+
+@study.command(name="mlflow")
+def study_mlflow(
+    folder: Path, /, *, uri: str | None = None, experiment: str | None = None, only: Only = None
+) -> int:
+    """Export a finished study to MLflow: a run for each network, with its rates, losses, audit and model card.
+
+    What is there already is not exported again. Needs fairpress[mlflow].
+
+    Example: fairpress study mlflow runs/compas --uri http://localhost:5000
+
+    Parameters
+    ----------
+    folder
+        The folder that fairpress study run wrote.
+    uri
+        The server's address, or a database; MLFLOW_TRACKING_URI by default.
+    experiment
+        Its name there; the study's by default.
+    only
+        As for study run.
+    """
+    from fairpress.cli.progress import Progress
+    from fairpress.studies.tracking.mlflow import export_mlflow
+
+    with Progress("networks") as progress:
+        done = export_mlflow(
+            folder,
+            uri,
+            experiment=experiment,
+            only=only or (),
+            on_trial=lambda count, total: progress("exported", count, total),
+        )
+    say(
+        f"experiment {done.experiment} at {done.server}: {done.new} networks exported, {done.there} were there",
+        markup=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+@app.command(name="report")
+def report(
+    folder: Path,
+    /,
+    *,
+    store: str | None = None,
+    latex: Path | None = None,
+    csv: Path | None = None,
+    figures: str = "",
+    cards: Path | None = None,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+) -> int:
+    """Write the report of a finished study again, from the results that are kept, without training anything.
+
+    Example: fairpress report runs/compas
+
+    Parameters
+    ----------
+    folder
+        The folder that fairpress study run wrote.
+    store
+        Where its results are kept; .store beside the folder by default.
+    latex
+        Write the tables, the claims and all audits as LaTeX here too.
+    csv
+        Write every number into CSV files in this folder.
+    figures
+        Write every figure in other forms beside it: pdf,png.
+    cards
+        Write a model card (README.md) for every model into folders below this one.
+    force
+        Replace a file at --latex that fairpress did not write.
+    """
+    from fairpress.core.output import check_files, check_shared_folder, write_file, write_files
+    from fairpress.studies.report import publish
+    from fairpress.studies.report.rewrite import report_again
+
+    wanted = publish.forms(figures)
+    check_files({"--latex": latex}, kinds={"--latex": ".tex"}, force=force)
+    for option, place in (("--csv", csv), ("--cards", cards)):
+        if place is not None:
+            check_shared_folder(place, option=option)
+    done = report_again(folder, store=store)
+    if latex is not None:
+        write_file(latex, publish.as_latex(done), kind=".tex", force=force)
+    if csv is not None:
+        write_files(csv, {name: text.encode() for name, text in publish.as_csv(done).items()}, prune=False)
+    if cards is not None:
+        texts = publish.cards(done, publish.datasets_of(done))
+        write_files(cards, {f"{name}/README.md": text.encode() for name, text in texts.items()}, prune=False)
+    drawn = publish.figures(done, wanted)
+    _show(done)
+    say(f"\nReport: {done.folder / 'report.html'}", markup=False)
+    if drawn:
+        say(f"{len(drawn)} figures: {done.folder / 'figures'}", markup=False)
+    for task in done.outcome.skipped:
+        sys.stderr.write(f"without: {task.title}, which has no result\n")
+    return 0 if done.outcome.complete else FAILED_TRIALS
+
+
+def _show(done: Finished) -> None:
+    from fairpress.studies.report.build import accuracies
+
+    for warning in done.warnings:
+        say(f"[bold red]{warning}[/]", soft_wrap=True)
+    several = len({p.part for p in done.about}) > 1
+    for planned, section in zip(done.about, done.sections, strict=True):
+        audit = section.audit
+        say(f"\n[bold underline]{section.title}[/]")
+        if planned.about in ("compressed", "counterpart", "placebo"):
+            show_audit(audit)
+        else:
+            for sentence in accuracies(audit):
+                say(sentence, markup=False)
+    if several:
+        _show_bias(done)
+    if done.claims:
+        from fairpress.reporting.claims import lines
+
+        say("\n[bold underline]Claims[/]")
+        for part in lines(done.claims):
+            say(part, markup=False)
+    if done.tradeoff is not None:
+        from fairpress.reporting.tradeoff import render
+
+        say("\n[bold underline]Size, accuracy, bias[/]")
+        for part in render(done.tradeoff):
+            say(part, markup=False)
+        return
+    say("")
+    for m in done.models:
+        say(
+            f"{m.name:>20}  {m.bytes / 1e3:7.1f} KB  {m.smaller:5.2f}× smaller  {m.gzip_bytes / 1e3:7.1f} KB gzipped"
+        )
+
+
+def _show_bias(done: Finished) -> None:
+    from rich.table import Table
+
+    from fairpress.reporting.tradeoff import short
+
+    say("\n[bold underline]Bias: the sum over pairs of groups of |ΔTPR| + |ΔTNR|[/]")
+    for part in dict.fromkeys(f.part for f in done.bias):
+        table = Table(title=part, title_justify="left", box=None, pad_edge=False)
+        for column in ("by", "compressed against", "before → after", "change", ""):
+            table.add_column(column, no_wrap=True)
+        for f in done.bias:
+            if f.part == part:
+                against = "its placebo" if f.against.startswith("placebo") else f.against
+                values = " → ".join(short({"value": e["value"]}) for e in (f.before, f.after))
+                row = (f.attribute, f"{f.model} against {against}", values, short(f.change, sign="+"))
+                table.add_row(*row, f.word)
+        say(table)
+
+
+@study.command(name="plan")
+def study_plan(
+    name: str,
+    /,
+    *overrides: str,
+    only: Only = None,
+    phase: str | None = None,
+    data: str | None = None,
+    out: Path | None = None,
+    store: str | None = None,
+    workers: Workers = None,
+    json_: Annotated[bool, Parameter("--json")] = False,
+) -> int:
+    """Show what a study would do: what is there already, what will run, how long it took last time.
+
+    Example: fairpress study plan compas seeds=5
+
+    Parameters
+    ----------
+    name
+        A bundled study or a YAML file.
+    overrides
+        key=value.
+    only, phase, data
+        As for study run.
+    out, store, workers
+        As for study run.
+    json_
+        Print JSON.
+    """
+    from fairpress.store.remote import open_store
+    from fairpress.studies.load import load
+    from fairpress.studies.overview import overview
+    from fairpress.studies.planning.claim_tasks import phase as part_of
+    from fairpress.studies.planning.prepare import prepare
+
+    title, config = load(name, overrides, data)
+    only = [*(only or ()), *part_of(config, phase)]
+    place = open_store(store or (out or Path("runs") / title).parent / ".store")
+    found = overview(prepare(config, place, only, remember=False), place, workers)
+    if json_:
+        print(json.dumps(found.to_dict(), indent=1))  # noqa: T201
+        return 0
+    for line in found.lines:
+        took = f"{line.seconds:7.1f} s" if line.seconds is not None else ""
+        took = f"~{line.about:6.1f} s" if line.about is not None else took
+        say(f"{line.state:>10} {took:>9}  {'  ' * line.depth}{line.title}", markup=False, soft_wrap=True)
+    total = "" if found.expected is None else f", about {found.expected:.0f} s on {found.workers} workers"
+    to_run = found.count("to run") + found.count("damaged")
+    say(
+        f"{name}: {len(found.lines)} tasks, {found.count('there')} there, {to_run} to run{total}",
+        markup=False,
+    )
+    return 0
+
+
+@study.command(name="list")
+def study_list() -> int:
+    """List the studies that ship with fairpress, and what each asks."""
+    from fairpress.studies.load import bundled, load
+
+    names = bundled()
+    for name in names:
+        say(f"{name:<{max(map(len, names))}}  {load(name)[1].title}", markup=False, soft_wrap=True)
+    return 0
+
+
+@study.command(name="check")
+def study_check(name: str, /, *overrides: str, data: str | None = None) -> int:
+    """Check a study's YAML without data and without running it; every error at once.
+
+    Example: fairpress study check my.yaml
+
+    Parameters
+    ----------
+    name
+        A bundled study or a YAML file.
+    overrides
+        key=value.
+    data
+        As for study run.
+    """
+    from fairpress.studies.load import load
+    from fairpress.studies.planning.plan import plan
+
+    _, config = load(name, overrides, data)
+    layout = plan(config, lambda dataset, fold: "")
+    counts = [
+        *([f"{len(config.all_datasets)} datasets"] if len(config.all_datasets) > 1 else []),
+        *([f"{len(config.all_models)} models"] if len(config.all_models) > 1 else []),
+        f"{len(config.seeds)} seeds",
+        f"{config.folds} folds",
+    ]
+    tasks = (
+        "networks for each group, which the data tell" if config.per_group else f"{len(layout.tasks)} tasks"
+    )
+    say(f"{name}: {' × '.join(counts)}, {tasks}", markup=False)
+    return 0
+
+
+@study.command(name="schema")
+def study_schema() -> int:
+    """Print the JSON Schema of a study's YAML, by which editors complete and check it.
+
+    Example: fairpress study schema > study.schema.json
+    """
+    from fairpress.studies.config.json_schema import schema
+
+    print(json.dumps(schema(), indent=1))  # noqa: T201
+    return 0

@@ -1,0 +1,233 @@
+"""`fairpress train`: a dataset in, a model folder out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from fairpress.cli.app import app, listed, say, show_audit
+from fairpress.cli.progress import told
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.seeds import checked_seed
+
+if TYPE_CHECKING:
+    from fairpress.datasets.dataset import Dataset
+
+
+@app.command
+def train(
+    model: str,
+    /,
+    *,
+    data: str,
+    out: Path,
+    by: str = "",
+    target: str | None = None,
+    image_size: int | None = None,
+    test_share: float | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    weights: Path | None = None,
+    pretrained: bool = False,
+    seed: int = 0,
+    device: str | None = None,
+    method: Literal["penalty", "fairalm"] | None = None,
+    constraint: Literal["demographic_parity", "equal_opportunity", "predictive_equality", "equalized_odds"]
+    | None = None,
+    strength: float | None = None,
+    step: float | None = None,
+    variant: Literal["paper", "celeba"] | None = None,
+    hold: bool | None = None,
+    class_weights: str | None = None,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+) -> int:
+    """Train a network and write its model folder. An interrupted training of images goes on by the same command.
+
+    mlp is sized by the rows of the table: 32 and 32 hidden units below 2,000 rows, 64 and 64 below 20,000, 128 and 64 above.
+
+    Training of mlp starts from the logistic regression of the training rows.
+
+    It stops after 8 epochs (images 6) without a lower loss on validation rows, and keeps the best epoch.
+
+    With fewer than 500 validation rows, mlp keeps the logistic regression unless an epoch is better by a standard error.
+
+    Test rows are never used.
+
+    Examples:
+
+    fairpress train mlp --data compas --out base/
+
+    fairpress train resnet18 --data utkface --target sex --by race,age --image-size 64 --out base/
+
+    fairpress train mlp --data loans.yaml --class-weights balanced --out base/
+
+    fairpress train mlp --data compas --method fairalm --constraint equal_opportunity --by race --out fair/
+
+    Parameters
+    ----------
+    model
+        An architecture: mlp for tables; for images resnet18, resnet50, mobilenet_v2, efficientnet_b0, squeezenet1_1,
+        vit_small_patch16_224, deit_tiny_patch16_224, swin_tiny_patch4_window7_224, convnext_tiny.
+    data
+        A dataset's name, or a YAML file that describes a table or images.
+    out
+        The model folder.
+    by
+        Sensitive attributes, by commas: show the accuracy of each of their groups, on validation rows.
+        With --method exactly one, or an intersection such as 'sex*race': what is constrained.
+    target
+        What is predicted, where the dataset has a choice: utkface has sex, race, age_group.
+    image_size
+        Side of the square, in pixels, to which images are resized (64).
+    test_share
+        Share of the rows that is kept for testing; small groups need many.
+    epochs
+        At most so many rounds through the training rows (mlp 40, images 16); training stops early.
+    batch_size
+        Rows in a step (mlp 128, from 16 for tables below 2,048 rows; images 64).
+    learning_rate
+        The highest learning rate (0.001).
+    weights
+        A safetensors file of weights to start from: a model folder's, or one with torchvision's or timm's names.
+    pretrained
+        Start from the weights that timm publishes, which it downloads and keeps: vit, deit, swin and convnext.
+    seed
+        Training seed.
+    device
+        cpu, cuda, or auto. By default a GPU, where there is one, for images, and else the processor.
+    method
+        Constrain differences between groups while training: penalty, or fairalm (an augmented Lagrangian).
+        Training then stops early by the loss plus the largest difference, on validation rows.
+    constraint
+        Of what: demographic_parity, equal_opportunity, predictive_equality, equalized_odds.
+    strength
+        Weight of the penalty (10).
+    step
+        Dual step of fairalm (0.05; 20 in its variant celeba).
+    variant
+        fairalm as in the paper, or as its authors' experiments on celeba.
+    hold
+        The control of fairalm: multipliers stay 0.
+    class_weights
+        balanced: every class counts alike in the loss, however rare; or a weight per class, such as no=1,yes=4. Scores are
+        then not calibrated to the base rate.
+    force
+        Replace a model folder that is there.
+    """
+    from fairpress import api
+    from fairpress.runtime.artifact import refuse_taken
+    from fairpress.training.config import training_config
+    from fairpress.training.data import check_readable, weights_of_classes
+    from fairpress.training.device import require_torch
+
+    require_torch("Training a network")
+    from fairpress.models import registry
+    from fairpress.training.checkpoints import clear
+
+    refuse_taken(out, inputs=[p for p in (Path(data), weights) if p is not None and p.is_file()], force=force)
+    checked_seed(seed)
+    options = _given(weights=None if weights is None else str(weights), pretrained=pretrained or None)
+    training = _given(
+        max_epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        method=method,
+        constraint=constraint,
+        strength=strength,
+        step=step,
+        variant=variant,
+        hold=hold,
+        class_weights=None if class_weights is None else _weights(class_weights),
+    )
+    if method is not None:
+        if len(listed(by)) != 1:
+            raise UserError(
+                "--method needs one attribute, such as --by race, or an intersection such as --by 'sex*race'."
+            )
+        training["by"] = listed(by)[0]
+    architecture = registry.get(model, **options)
+    training_config(architecture, training)
+    dataset = api.load_dataset(data, **_given(target=target, size=image_size, test_share=test_share))
+    check_readable(architecture, dataset)
+    if class_weights is not None:
+        weights_of_classes(dataset, training["class_weights"])
+    attributes = ["*".join(_attribute(dataset, n.strip()) for n in name.split("*")) for name in listed(by)]
+    if method is not None:
+        training["by"] = attributes[0]
+    unfinished = out.resolve().with_name(f".{out.resolve().name}.training")
+    artifact = api.train(
+        model,
+        dataset,
+        seed=seed,
+        options=options,
+        training=training,
+        device=device,
+        checkpoints=unfinished,
+        say=told(),
+    )
+    folder = artifact.save(out, force=force)
+    clear(unfinished)
+    made = artifact.card.provenance
+    constant = made["constant_answer"]
+    say(f"{folder}: {artifact.size:,} bytes, {made['epochs']} epochs, ", end="", markup=False)
+    say(f"accuracy on validation rows {made['validation_accuracy']:.3f} ", end="", markup=False)
+    say(f"(always {constant['class']}: {constant['accuracy']:.3f})", markup=False)
+    if made["best_epoch"] == 0:
+        say(
+            "no epoch was better on validation rows than the logistic regression it started from",
+            markup=False,
+        )
+    if class_weights is not None:
+        say("trained with class weights: scores are not calibrated to the base rate", markup=False)
+    for warning in made.get("warnings", ()):
+        sys.stderr.write(f"warning: {warning}\n")
+    left_out = made.get("fairness", {}).get("not_constrained")
+    if left_out:
+        named = ", ".join(f"{group} ({rows})" for group, rows in left_out.items())
+        say(f"too few training rows to be constrained: {named}", markup=False)
+    if attributes:
+        table = api.predict({out.resolve().name: artifact}, dataset.development(), part="validation")
+        say("on validation rows, which chose the epoch; an audit uses test rows:", markup=False)
+        show_audit(api.audit(table, by=attributes, positive=dataset.task.positive))
+    return 0
+
+
+def _weights(text: str) -> str | dict[str, float]:
+    """Return what --class-weights means: a word, or class → weight."""
+    if "=" not in text:
+        return text
+    found: dict[str, float] = {}
+    for part in listed(text):
+        name, _, number = part.rpartition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError:
+            raise UserError(
+                f"--class-weights {part}: {number!r} is not a number; write balanced, or a weight per class such as "
+                "no=1,yes=4."
+            ) from None
+    return found
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _attribute(dataset: Dataset, name: str) -> str:
+    """Return the sensitive attribute that is meant: age stands for age_group where there is no age."""
+    if name in dataset.attributes:
+        return name
+    if f"{name}_group" in dataset.attributes:
+        return f"{name}_group"
+    if name == dataset.task.target:
+        raise UserError(
+            f"--by {name}: {name} is what is predicted here; accuracy by it is no question of fairness."
+        )
+    raise UserError(
+        f"--by {name}: {dataset.name!r} has no such sensitive attribute."
+        + did_you_mean(name, dataset.attributes)
+    )

@@ -1,0 +1,1 @@
+"""Rewriting of ONNX files: dynamic quantization, codebooks, float graphs."""

@@ -1,0 +1,78 @@
+"""Weights in an ONNX file as packed indices into a few values, looked up when the file is loaded."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.verification.checks import optimised
+from fairpress.runtime.onnx.weight_packing import FORMATS, packed
+
+
+def width_of(clusters: int) -> int:
+    """Return the bits that an index into so many values takes in a file: 2, 4 or 8."""
+    return 2 if clusters <= 4 else 4 if clusters <= 16 else 8
+
+
+def look_up(model: onnx.ModelProto, name: str, values: np.ndarray, index: np.ndarray) -> int:
+    """Store a float initializer as indices and values, in place, and return the width of an index.
+
+    Signed types are what runtimes read at 2 and 4 bits, and Gather counts negative indices from the end: there, index i of
+    2^b is stored as i − 2^b from the middle on, and the values are filled up to 2^b.
+
+    Raises
+    ------
+    NotAsAsked
+        The file has no such weight.
+    """
+    bits = width_of(len(values))
+    room = 2**bits
+    graph = model.graph
+    stored = next((t for t in graph.initializer if t.name == name), None)
+    if stored is None or tuple(stored.dims) != index.shape:
+        raise NotAsAsked(f"the exported file has no weight {name!r} {index.shape} to store otherwise.")
+    own = values.astype(np.float32)
+    graph.initializer.remove(stored)
+    if bits == 8:
+        indices = numpy_helper.from_array(index.astype(np.uint8), f"{name} indices")
+    else:
+        signed = np.where(index >= room // 2, index - room, index).astype(np.int8)
+        own = np.concatenate([own, np.full(room - len(own), own[-1])])
+        kind, opset, ir = FORMATS[bits]
+        indices = onnx.TensorProto(
+            name=f"{name} indices", data_type=kind, dims=index.shape, raw_data=packed(signed, bits)
+        )
+        model.opset_import[0].version = max(model.opset_import[0].version, opset)
+        model.ir_version = max(model.ir_version, ir)
+    graph.initializer.extend([indices, numpy_helper.from_array(own, f"{name} values")])
+    wide = f"{name} wide"
+    for node in (
+        helper.make_node("Gather", [f"{name} values", wide], [name], axis=0),
+        helper.make_node("Cast", [indices.name], [wide], to=TensorProto.INT32),
+    ):
+        graph.node.insert(0, node)
+    return bits
+
+
+def look_ups(data: bytes, wanted: int) -> None:
+    """Make sure that a file looks up so many weights, and that ONNX Runtime does it once, when it loads the file.
+
+    Raises
+    ------
+    NotAsAsked
+        It does not.
+    """
+
+    def count(model: onnx.ModelProto) -> int:
+        stored = {
+            t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) == 1
+        }
+        return sum(n.op_type == "Gather" and n.input[0] in stored for n in model.graph.node)
+
+    found, left = count(onnx.load_from_string(data)), count(optimised(data))
+    if found != wanted or left:
+        raise NotAsAsked(
+            f"{wanted} layers were to be looked up in their values, {found} are, and {left} of them in every run."
+        )

@@ -1,0 +1,74 @@
+"""Linear layers of an ONNX file as products of integers whose inputs are rounded anew in every call."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.verification.checks import INTEGER_KERNELS, optimised
+
+
+def multiply_integers(model: onnx.ModelProto, name: str, integers: np.ndarray, scales: np.ndarray) -> None:
+    """Let whatever multiplies by a stored weight [out, in] multiply by integers of it instead, in place.
+
+    x·Wᵀ + b becomes DynamicQuantizeLinear, MatMulInteger, a product with both scales, and the sum with b.
+
+    Raises
+    ------
+    NotAsAsked
+        Something other than a Gemm or MatMul reads the weight.
+    """
+    graph = model.graph
+    readers = [n for n in graph.node if name in n.input]
+    turned = [n for n in readers if n.op_type == "Transpose"]
+    products = [n for n in graph.node if any(t.output[0] in n.input for t in turned)]
+    products += [n for n in readers if n.op_type == "Gemm"]
+    if not products or len(readers) != len(turned) + sum(n.op_type == "Gemm" for n in readers):
+        raise NotAsAsked(f"the weight {name!r} is read by something that is no product of matrices.")
+    stored = next(t for t in graph.initializer if t.name == name)
+    graph.initializer.remove(stored)
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.ascontiguousarray(integers.T.astype(np.int8)), f"{name} integers"),
+            numpy_helper.from_array(scales.astype(np.float32), f"{name} scales"),
+            numpy_helper.from_array(np.zeros((), np.int8), f"{name} zero"),
+        ]
+    )
+    for node in products:
+        _replace(graph, node, name)
+    for node in turned:
+        graph.node.remove(node)
+
+
+def _replace(graph: onnx.GraphProto, node: onnx.NodeProto, name: str) -> None:
+    x, y = node.input[0], node.output[0]
+    if node.op_type not in ("Gemm", "MatMul") or any(a.name == "alpha" and a.f != 1 for a in node.attribute):
+        raise NotAsAsked(
+            f"the weight {name!r} is read by {node.op_type}, which is no plain product of matrices."
+        )
+    own = [f"{y} {what}" for what in ("x", "x scale", "x zero", "sum", "float", "scale", "product")]
+    rounded, x_scale, x_zero, total, wide, scale, product = own
+    bias = node.input[2] if len(node.input) > 2 else None
+    made = [
+        helper.make_node("DynamicQuantizeLinear", [x], [rounded, x_scale, x_zero]),
+        helper.make_node("MatMulInteger", [rounded, f"{name} integers", x_zero, f"{name} zero"], [total]),
+        helper.make_node("Cast", [total], [wide], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [x_scale, f"{name} scales"], [scale]),
+        helper.make_node("Mul", [wide, scale], [product if bias else y]),
+    ]
+    if bias:
+        made.append(helper.make_node("Add", [product, bias], [y]))
+    place = list(graph.node).index(node)
+    graph.node.remove(node)
+    for new in reversed(made):
+        graph.node.insert(place, new)
+
+
+def integer_layers(data: bytes, wanted: int) -> int:
+    """Return how many layers run on integer kernels of ONNX Runtime. Raises NotAsAsked unless all do."""
+    found = sum(n.op_type in INTEGER_KERNELS for n in optimised(data).graph.node)
+    if found != wanted:
+        raise NotAsAsked(f"{wanted} layers were to run on integer kernels of ONNX Runtime, {found} do.")
+    return found

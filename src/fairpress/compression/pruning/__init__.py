@@ -1,0 +1,1 @@
+"""Pruning masks, and importance of weights by group."""

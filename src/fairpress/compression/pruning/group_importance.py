@@ -1,0 +1,98 @@
+"""Which weights to keep so that every group keeps its share of what they are worth to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fairpress.training.data import Data
+
+ROWS = 64  # of each group, by which a weight's worth is measured
+POOLED_ROWS = 256  # of all rows, where nobody asks whose they are
+ROUNDS, RATE = 12, 4.0
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def batches_of_groups(
+    rows: Sequence[Data], count: int, seeds: Sequence[int], size: int = ROWS
+) -> list[tuple[Tensor, Tensor]]:
+    """Return per group inputs [networks, size, …] and labels [networks, size], drawn once from each network's rows.
+
+    A group with fewer rows is taken as often as that takes; one that a network does not have is filled with other rows,
+    and is not to be counted there.
+    """
+    found = []
+    for group in range(count):
+        inputs, labels = [], []
+        for own, seed in zip(rows, seeds, strict=True):
+            assert own.groups is not None
+            index = torch.nonzero(own.groups == group).flatten()
+            index = index if len(index) else torch.arange(len(own.labels))
+            order = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed + group))
+            chosen = index[order.repeat(-(-size // len(order)))[:size]]
+            inputs.append(own.inputs[chosen])
+            labels.append(own.labels[chosen])
+        found.append((torch.stack(inputs), torch.stack(labels)))
+    return found
+
+
+def importance(
+    forward: Forward,
+    weights: Mapping[str, Tensor],
+    parameters: Mapping[str, Tensor],
+    batches: Sequence[tuple[Tensor, Tensor]],
+) -> dict[str, Tensor]:
+    """Return how much the loss of each group depends on each weight, (w · ∂L_g/∂w)², as [groups, networks, …].
+
+    The first-order estimate of Molchanov et al. (2019, arXiv 1906.10771), a group at a time. `weights` are [networks, …];
+    `parameters` are what `forward` computes with: the same, or those of one network without the first axis.
+    """
+    found: dict[str, list[Tensor]] = {name: [] for name in weights}
+    for inputs, labels in batches:
+        with torch.enable_grad():
+            device = next(iter(weights.values())).device
+            logits = forward(inputs.to(device))
+            loss = nn.functional.cross_entropy(
+                logits.flatten(0, 1), labels.to(device).flatten(), reduction="sum"
+            )
+            gradients = torch.autograd.grad(loss / labels.shape[1], [parameters[name] for name in weights])
+        for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
+            found[name].append((weight.detach() * gradient.view_as(weight)).square())
+    return {name: torch.stack(values) for name, values in found.items()}
+
+
+def keep_for_all(worth: Tensor, magnitude: Tensor, kept: int, active: Tensor) -> Tensor:
+    """Return masks [networks, size] of `kept` weights whose least share among the groups is as large as was found.
+
+    A group's share is Σ over kept weights of its importance, over that of all weights. The aim is that of FairGRAPE (Lin et
+    al., ECCV 2022), which adds weights one by one; here whole sets are ranked by a weighted sum of the groups' importances,
+    and the weight of whoever kept less than the others grows (multiplicative weights). The first set weighs groups alike.
+
+    Parameters
+    ----------
+    worth
+        [groups, networks, size].
+    magnitude
+        [networks, size]: what decides among weights that are worth nothing to anybody.
+    active
+        [networks, groups] bool.
+    """
+    share = worth / worth.sum(-1, keepdim=True).clamp_min(1e-30)
+    counted = active.T.to(share)  # [groups, networks]
+    weight = counted / counted.sum(0).clamp_min(1)
+    tie = 1e-9 * magnitude / magnitude.amax(-1, keepdim=True).clamp_min(1e-30) / magnitude.shape[-1]
+    best, least = torch.zeros_like(magnitude), torch.full((len(magnitude),), -1.0, device=magnitude.device)
+    for _ in range(ROUNDS if len(worth) > 1 else 1):
+        score = (weight[..., None] * share).sum(0) + tie
+        mask = torch.zeros_like(magnitude).scatter_(-1, score.topk(kept, dim=-1, sorted=False).indices, 1.0)
+        retained = (share * mask).sum(-1)
+        worst = retained.masked_fill(counted == 0, torch.inf).amin(0)
+        better = worst > least
+        best, least = torch.where(better[:, None], mask, best), torch.where(better, worst, least)
+        mean = (retained * counted).sum(0) / counted.sum(0).clamp_min(1)
+        weight = weight * torch.exp(-RATE * (retained - mean)) * counted
+        weight = weight / weight.sum(0).clamp_min(1e-30)
+    return best

@@ -1,0 +1,1 @@
+"""Quantization: calibration, widths per layer, training with rounding, many networks at once."""

@@ -1,0 +1,245 @@
+"""Quantize many networks of one architecture: one export of the graph, each network its own numbers and file.
+
+torch.export and the ONNX exporter take seconds and depend on the architecture only. So both run once; every
+network is calibrated on the same prepared graph (PT2E's, with our own fake-quantize modules), and its integers,
+scales and zero points are put into a copy of the ONNX template. Each file is then held against that graph.
+Trained quantization (`steps.train_quantized`) enters with scales that it has already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from fairpress.compression.quantization.calibrate import Calibrated, Choice, calibrate, in_chunks
+from fairpress.compression.quantization.float_layers import check_quantizable, told
+from fairpress.compression.quantized_graph.onnx_template import Template, make_template
+from fairpress.compression.quantized_graph.prepare import Prepared, prepare
+from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.verification.checks import check_agreement, check_file, untouched
+from fairpress.compression.verification.numbers import check_values
+from fairpress.models.equivalence import hold, reference
+from fairpress.models.export import keeping_names
+from fairpress.models.functional_call import Slots
+from fairpress.models.registry import build
+from fairpress.models.tracing import Fold, fold_graph, fold_state, folds, trace
+
+if TYPE_CHECKING:
+    from fairpress.models.registry import Architecture
+
+CHECKED_ROWS, CHECKED_NUMBERS = 512, 2**21
+SHAKE = 1e-4  # share that steps are changed by: moves logits by more than that where they hang on roundings
+SHAKES = 3  # how often
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A finished file, the network as its graph rounds it, and what was checked."""
+
+    onnx: bytes
+    prepared: Prepared
+    state: Mapping[str, Tensor]
+    details: Mapping[str, Any]
+
+    def graph(self, inputs: Tensor) -> Tensor:
+        """Return the logits [rows, classes] of the graph that the file was made from."""
+        return in_chunks(self.prepared, self.state, inputs, rounded=True)
+
+
+@dataclass
+class Engine:
+    """What is the same for all networks of an architecture: its graph, and the template of each kind of file.
+
+    Attributes
+    ----------
+    graph
+        The traced graph with its batch norms, which quantization-aware training starts from.
+    folded, pairs
+        The graph without them, and which of them became part of a layer.
+    """
+
+    graph: GraphModule
+    folded: GraphModule
+    pairs: tuple[Fold, ...]
+    example: Tensor
+
+    @classmethod
+    def of(cls, module: nn.Module, example: Tensor) -> Engine:
+        """Trace a network, which is not changed. Raises UserError naming the layer that cannot be traced."""
+        with untouched(module):
+            graph = trace(module, example[:2])
+        return cls(graph, fold_graph(graph), folds(graph), example[:2].clone())
+
+    def __post_init__(self) -> None:
+        self._templates: dict[Hashable, Template] = {}
+        self._floats: onnx.ModelProto | None = None
+
+    def check(self, module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Hold the graph that all files are made from against the network itself.
+
+        Raises
+        ------
+        UserError
+            Nearly all weights would stay in float, or the network's outputs are not a function of its inputs.
+        NotTheNetwork
+            The graph computes something else.
+        """
+        check_quantizable(self.folded)
+        slots, own = Slots(self.folded), self.fold(state)
+
+        def compute(rows: Tensor) -> np.ndarray:
+            with torch.no_grad():
+                return np.asarray(slots.call(own, rows).numpy())
+
+        hold(compute, reference(module, state, rows), "the exported graph")
+
+    def prepare(self, scheme: Scheme) -> Prepared:
+        """Return the graph that ships, with the rounding of a scheme. Raises UserError for an unknown layer."""
+        return prepare(self.folded, scheme)
+
+    def fold(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a network's state as the folded graph has it."""
+        return fold_state(state, self.pairs)
+
+    def finish(self, prepared: Prepared, made: Calibrated, rows: Tensor) -> Quantized:
+        """Make a calibrated network's file, and check it.
+
+        Raises
+        ------
+        NotAsAsked
+            The file has other layers, widths or kernels than asked for, or does not decide as its graph on `rows`.
+        """
+        data = self._template(prepared, made).fill(prepared, made.state)
+        integer = bool(prepared.activations)
+        kernels = check_file(data, prepared.layers, made.state, integer=integer)
+        check_values(data, prepared, made.state)
+        rows = rows[: min(CHECKED_ROWS, max(64, CHECKED_NUMBERS // rows[0].numel()))]
+        agreement = check_agreement(
+            data,
+            rows,
+            in_chunks(prepared, made.state, rows, rounded=True),
+            lambda: [
+                in_chunks(prepared, shaken(prepared, made.state, draw), rows, rounded=True)
+                for draw in range(SHAKES)
+            ],
+        )
+        details = {
+            "bits": {**prepared.widths, **dict.fromkeys(prepared.kept, 32)},
+            "weight_ranges": made.weights,
+            **({"activation_ranges": made.activations} if integer else {}),
+            **told(self.folded, [layer.name for layer in prepared.layers], prepared.kept),
+            **self._preserved(prepared, made, data),
+            "integer_kernels": kernels,
+            **agreement,
+        }
+        return Quantized(data, prepared, made.state, details)
+
+    def _preserved(self, prepared: Prepared, made: Calibrated, data: bytes) -> dict[str, Any]:
+        """Return which channels have 8 bits, and the bytes they cost beside the file without any."""
+        split = [layer for layer in prepared.layers if layer.preserved]
+        if not split:
+            return {}
+        bare = self._template(prepared, made).fill(prepared.even, made.state)
+        return {
+            "preserved_bytes": len(data) - len(bare),
+            "preserved": {
+                layer.name: torch.nonzero(made.state[layer.own_tops] > layer.top).flatten().tolist()
+                for layer in split
+            },
+        }
+
+    def float_template(self, state: Mapping[str, Tensor]) -> onnx.ModelProto:
+        """Return the folded graph in float, each tensor under the name it has in `state`; exported once."""
+        if self._floats is None:
+            self._floats = keeping_names(self.folded, state, self.example)
+        return self._floats
+
+    def _template(self, prepared: Prepared, made: Calibrated) -> Template:
+        """Return the template of all files with these layers: bits change numbers, and not the graph."""
+        kind = (prepared.kept, bool(prepared.activations))
+        if any(layer.preserved for layer in prepared.layers):
+            # PT2E knows one width a layer; which integers a file holds is no matter of its template.
+            prepared = self.prepare(Scheme(8, bool(prepared.activations), keep=prepared.kept))
+        if kind not in self._templates:
+            self._templates[kind] = make_template(prepared, made.state, self.example)
+        return self._templates[kind]
+
+
+def shaken(
+    prepared: Prepared, state: Mapping[str, Tensor], draw: int = 0, by: float = SHAKE
+) -> dict[str, Tensor]:
+    """Return a network's state with every step of an activation changed by about a share `by` of it, by number of draw."""
+    drawn = torch.Generator().manual_seed(draw)
+    names = [f"{name}.scale" for name in prepared.activations]
+    changes = (1 + by * torch.randn(state[n].shape, generator=drawn).to(state[n]) for n in names)
+    return {**state, **{n: state[n] * change for n, change in zip(names, changes, strict=True)}}
+
+
+@lru_cache(maxsize=4)
+def engine_of(
+    architecture: Architecture, shape: tuple[int, ...], dtype: torch.dtype, n_classes: int
+) -> Engine:
+    """Return the engine of an architecture by its config, kept for the next call in this process."""
+    return Engine.of(build(architecture, shape, n_classes), torch.zeros((2, *shape), dtype=dtype))
+
+
+def quantize_many(
+    engine: Engine,
+    states: Sequence[Mapping[str, Tensor]],
+    calibration: Sequence[Tensor],
+    scheme: Scheme | None = None,
+    *,
+    weights: Choice = "mse",
+    activations: Choice = "mse",
+    validation: Sequence[Tensor] | None = None,
+    groups: Sequence[Tensor] | None = None,
+    tops: Sequence[Mapping[str, Tensor]] | None = None,
+) -> list[Quantized]:
+    """Quantize a network with each of the given states after its training.
+
+    Parameters
+    ----------
+    states
+        A state dict per network, batch norms and all.
+    calibration
+        Inputs [rows, …] per network that set the ranges of its activations.
+    scheme
+        Widths; by default 8 bits everywhere.
+    weights, activations
+        How ranges are found (`calibrate.calibrate`).
+    validation, groups
+        Inputs [rows, …] per network, for ``"auto"``; their groups [rows] where the worst group's error counts.
+    tops
+        Per network the largest integer of every channel [channels], by the names of `Layer.own_tops`, where the scheme
+        preserves some.
+
+    Raises
+    ------
+    UserError
+        The scheme names a layer that there is not.
+    NotAsAsked
+        A file is not what was asked for.
+    """
+    prepared = engine.prepare(scheme or Scheme())
+    out = []
+    for i, (state, rows) in enumerate(zip(states, calibration, strict=True)):
+        own = None if validation is None else validation[i]
+        made = calibrate(
+            prepared,
+            {**engine.fold(state), **({} if tops is None else tops[i])},
+            rows,
+            weights=weights,
+            activations=activations,
+            validation=own,
+            groups=None if groups is None else groups[i],
+        )
+        out.append(engine.finish(prepared, made, rows))
+    return out

@@ -1,0 +1,136 @@
+"""Give a network's quantization its scales and zero points, from its weights and from calibration rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fairpress.compression.quantized_graph.fake_quantize import TOP, mode
+from fairpress.compression.quantized_graph.prepare import Prepared
+from fairpress.compression.quantized_graph.range_estimators import (
+    RANGES,
+    Ranges,
+    activation_scale,
+    weight_scales,
+)
+
+Choice = Literal["minmax", "percentile", "mse", "auto"]
+CHUNK = 2**20  # numbers at once, so that the activations of images stay small
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A network's state with scale and zero point of every fake-quantize module, and how they were chosen."""
+
+    state: Mapping[str, Tensor]
+    weights: Ranges
+    activations: Ranges
+
+
+def calibrate(
+    prepared: Prepared,
+    state: Mapping[str, Tensor],
+    rows: Tensor,
+    *,
+    weights: Choice = "mse",
+    activations: Choice = "mse",
+    validation: Tensor | None = None,
+    groups: Tensor | None = None,
+) -> Calibrated:
+    """Set the ranges of one network.
+
+    Activations are watched while the weights are rounded already, as they will be when the network runs.
+    ``"auto"`` tries every method and takes the one whose outputs on `validation` are nearest to the float network's, by
+    the mean Kullback-Leibler divergence of the class probabilities (labels play no part).
+
+    Parameters
+    ----------
+    prepared
+        The graph with folded batch norms.
+    state
+        The network's (folded) float state.
+    rows
+        Inputs [rows, …] of the calibration part.
+    validation
+        Inputs [rows, …] for ``"auto"``; never test rows.
+    groups
+        Their groups [rows] int64: the mean divergence of the worst group decides, in place of that of all rows. Rows of
+        group −1 have no say.
+    """
+    tried: dict[Ranges, dict[str, Tensor]] = {}
+    candidates: list[tuple[float, Calibrated]] = []
+    w_choices: tuple[Ranges, ...] = RANGES if weights == "auto" else (weights,)
+    a_choices: tuple[Ranges, ...] = RANGES if activations == "auto" else (activations,)
+    if not prepared.activations:
+        a_choices = a_choices[:1]
+    choices = list(itertools.product(w_choices, a_choices))
+    wanted = None
+    if len(choices) > 1:
+        assert validation is not None
+        wanted = in_chunks(prepared, state, validation, rounded=False).log_softmax(-1)
+    for w in w_choices:
+        tried[w] = scales_of_weights(prepared, state, w)
+        seen = {**state, **tried[w]}
+        for a, found in scales_of_activations(prepared, seen, rows, a_choices).items():
+            made = Calibrated({**seen, **found}, w, a)
+            if wanted is None:
+                return made
+            logits = in_chunks(prepared, made.state, validation, rounded=True)
+            loss = nn.functional.kl_div(logits.log_softmax(-1), wanted, reduction="none", log_target=True)
+            candidates.append((_of_all_or_worst(loss.sum(-1), groups), made))
+    return min(candidates, key=lambda c: c[0])[1]
+
+
+def _of_all_or_worst(loss: Tensor, groups: Tensor | None) -> float:
+    """Return the mean of a loss [rows], or the highest mean of a group."""
+    if groups is None:
+        return float(loss.mean())
+    return max(float(loss[groups == g].mean()) for g in groups.unique().tolist() if g >= 0)
+
+
+def scales_of_weights(prepared: Prepared, state: Mapping[str, Tensor], how: Ranges) -> dict[str, Tensor]:
+    """Return the scales of every quantized weight [channels]; of a stack of networks [networks, channels]."""
+    out = {}
+    for layer in prepared.layers:
+        weight = state[layer.weight].detach()
+        flat = weight.flatten(weight.dim() - len(layer.shape) + 1)
+        out[f"{layer.module}.scale"] = weight_scales(flat, layer.tops(state), how)
+    return out
+
+
+@torch.no_grad()
+def scales_of_activations(
+    prepared: Prepared, state: Mapping[str, Tensor], rows: Tensor, methods: tuple[Ranges, ...]
+) -> dict[Ranges, dict[str, Tensor]]:
+    """Return per method the scale and zero point of every integer activation; each row is run once."""
+    if not prepared.activations:
+        return {how: {} for how in methods}
+    device = next(iter(state.values())).device
+    with mode(prepared.graph, weights="round", activations="watch") as watching:
+        for chunk in chunks(rows):
+            prepared.slots.call(state, chunk.to(device))
+        seen = [module.histogram for module in watching]
+    out: dict[Ranges, dict[str, Tensor]] = {}
+    for how in methods:
+        out[how] = {}
+        for name, histogram in zip(prepared.activations, seen, strict=True):
+            assert histogram is not None
+            scale, zero = activation_scale(histogram, TOP, how)
+            out[how][f"{name}.scale"] = torch.tensor(scale)
+            out[how][f"{name}.zero_point"] = torch.tensor(zero)
+    return out
+
+
+def in_chunks(prepared: Prepared, state: Mapping[str, Tensor], rows: Tensor, *, rounded: bool) -> Tensor:
+    """Return the logits of many rows, some at a time."""
+    return torch.cat([prepared.run(state, chunk, rounded=rounded) for chunk in chunks(rows)])
+
+
+def chunks(rows: Tensor) -> tuple[Tensor, ...]:
+    """Split rows into pieces whose activations fit into memory."""
+    return rows.split(max(1, CHUNK // rows[0].numel()))

@@ -1,0 +1,107 @@
+"""Which calibration rows set the ranges: the first, random ones, or as many of every group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from fairpress.core.errors import UserError
+from fairpress.datasets.dataset import Dataset, Part
+from fairpress.datasets.grouping import Key, keys_of, parse_by, rows_of
+
+How = Literal["first", "random", "balanced", "balanced-label"]
+LEAST_ROWS = 10  # of a group whose error may be the one that counts
+
+
+def group_keys(dataset: Dataset, part: Part, by: str | None) -> list[Key]:
+    """Return each row's group in a part: of `by`, or of all sensitive attributes together.
+
+    Raises UserError for an unknown attribute, or where there is none at all.
+    """
+    names = tuple(dataset.attributes) if by is None else parse_by(by)
+    if not names:
+        raise UserError(
+            f"{dataset.name!r} has no sensitive attribute to balance by; give batches (x, y, groups)."
+        )
+    index = dataset.index(part)
+    return keys_of({k: v[index] for k, v in dataset.attributes.items()}, names, repr(dataset.name))
+
+
+def choose(
+    dataset: Dataset, rows: int, how: How, by: str | None, seed: Sequence[int]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return positions within the calibration part, at most `rows` of them, and what the card says.
+
+    ``"balanced"`` gives every group (``"balanced-label"``: every group of every label) the same number of rows, up to one: a
+    group with fewer is taken whole, as often as that takes. So every group weighs the same in the ranges, and the card
+    says how many different rows that rests on.
+    """
+    size = len(dataset.index("calibration"))
+    count, rng = min(rows, size), np.random.default_rng(list(seed))
+    if how == "first":
+        return np.arange(count), {}
+    if how == "random":
+        return np.sort(rng.choice(size, count, replace=False)), {"calibration": {"how": how}}
+    keys = group_keys(dataset, "calibration", by)
+    if how == "balanced-label":
+        labels = dataset.labels[dataset.index("calibration")]
+        keys = [(*key, dataset.task.classes[label]) for key, label in zip(keys, labels.tolist(), strict=True)]
+    cells = rows_of(keys)
+    if len(cells) > count:
+        raise UserError(
+            f"{len(cells)} groups cannot share {count} calibration rows; balance by one attribute: by=…, or raise rows=."
+        )
+    quotas = np.full(len(cells), count // len(cells))
+    quotas[rng.permutation(len(cells))[: count % len(cells)]] += 1
+    chosen, told = [], {}
+    for (key, own), quota in zip(cells.items(), quotas.tolist(), strict=True):
+        whole, rest = divmod(quota, len(own))
+        chosen += [np.tile(own, whole), rng.choice(own, rest, replace=False)]
+        told[", ".join(key)] = {"rows": quota, "different": min(quota, len(own))}
+    return np.concatenate(chosen), {"calibration": {"how": how, "groups": told}}
+
+
+def codes_of(keys: Sequence[Key], least: int) -> tuple[np.ndarray, dict[str, int], dict[str, int]]:
+    """Return each row's group [rows] int64, −1 in one of fewer than `least` rows; rows of those that count, of others."""
+    found = np.full(len(keys), -1)
+    counted: dict[str, int] = {}
+    small: dict[str, int] = {}
+    for key, own in rows_of(keys).items():
+        if len(own) < least:
+            small[", ".join(key)] = len(own)
+        else:
+            found[own] = len(counted)
+            counted[", ".join(key)] = len(own)
+    return found, counted, small
+
+
+def groups_of(
+    dataset: Dataset, which: np.ndarray, by: str | None, option: str
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the group of each of the chosen calibration rows as `codes_of` does, and what the card says of them.
+
+    Raises UserError where fewer than two groups have `LEAST_ROWS` of these rows.
+    """
+    keys = group_keys(dataset, "calibration", by)
+    codes, counted, small = codes_of([keys[i] for i in which.tolist()], LEAST_ROWS)
+    if len(counted) < 2:
+        raise UserError(
+            f"{option}: fewer than two groups have {LEAST_ROWS} calibration rows; raise rows=, or take another attribute."
+        )
+    return codes, {"rows_of_groups": counted, **({"too_few_rows": small} if small else {})}
+
+
+def worst_of(dataset: Dataset, by: str | None, rows: int) -> np.ndarray:
+    """Return the group of each of the first validation rows [rows] int64; −1 where a group has fewer than `LEAST_ROWS`.
+
+    Raises UserError where fewer than two groups have so many.
+    """
+    keys = group_keys(dataset, "validation", by)[:rows]
+    found, counted, _ = codes_of(keys, LEAST_ROWS)
+    if len(counted) < 2:
+        raise UserError(
+            f"error=worst: fewer than two groups have {LEAST_ROWS} validation rows; take another attribute: by=…."
+        )
+    return found

@@ -1,0 +1,126 @@
+"""What rounding a layer would do to a network's answers, estimated from gradients: no rounded network is run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Interpreter, Node
+
+from fairpress.compression.quantization.calibrate import chunks
+from fairpress.models.export import holding
+from fairpress.models.tracing import CONVOLUTIONS, is_weighted, layer_name
+
+
+def of_layers(
+    graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Mapping[int, Tensor]], rows: Tensor
+) -> dict[str, dict[int, Tensor]]:
+    """Return layer → width → the estimated divergence of every row [rows] (float64, nats), the whole layer changed.
+
+    As `of_channels`, with every layer's change for each of several widths.
+    """
+    widths = {width for own in changes.values() for width in own}
+    found: dict[str, dict[int, Tensor]] = {layer: {} for layer in changes}
+    for width in sorted(widths, reverse=True):
+        own = {layer: by_width[width] for layer, by_width in changes.items() if width in by_width}
+        parts: dict[str, list[Tensor]] = {layer: [] for layer in own}
+        for probabilities, moved in _moves(graph, state, own, rows):
+            for layer, by_channel in moved.items():
+                parts[layer].append(_half_variance(probabilities, by_channel.sum(2, keepdim=True))[:, 0])
+        for layer, values in parts.items():
+            found[layer][width] = torch.cat(values)
+    return found
+
+
+def of_channels(
+    graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Tensor], rows: Tensor
+) -> dict[str, Tensor]:
+    """Return layer → the estimated divergence of every row, each output channel changed alone [rows, channels] (nats).
+
+    A change δ of weights moves the logits by J·δ, and the Kullback-Leibler divergence of the new answers from the old ones
+    is to second order ½·Var_p(J·δ), the variance over the classes by their probabilities: ½·δᵀFδ with F a row's Fisher
+    information, taken without labels. A layer's J·δ is its own response to δ in the place of its weights, times the
+    gradient of the logits by its output: one pass forward and one backward for each class.
+
+    Parameters
+    ----------
+    graph
+        The folded graph.
+    state
+        Its float state.
+    changes
+        Layer → δ, in the shape of its weight.
+    rows
+        Inputs [rows, …] of the calibration part; never test rows.
+    """
+    found: dict[str, list[Tensor]] = {layer: [] for layer in changes}
+    for probabilities, moved in _moves(graph, state, changes, rows):
+        for layer, by_channel in moved.items():
+            found[layer].append(_half_variance(probabilities, by_channel))
+    return {layer: torch.cat(values) for layer, values in found.items()}
+
+
+def _half_variance(probabilities: Tensor, moves: Tensor) -> Tensor:
+    """Return ½·Var_p of moves [rows, classes, …] over the classes, p [rows, classes]."""
+    weight, moves = probabilities[..., None], moves.double()
+    centred = moves - (weight * moves).sum(1, keepdim=True)
+    return (weight * centred.square()).sum(1) / 2
+
+
+def _moves(
+    graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Tensor], rows: Tensor
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """Yield, some rows at a time, their probabilities [rows, classes] and layer → J·δ [rows, classes, channels]."""
+    own = holding(copy.deepcopy(graph), state)
+    for parameter in own.parameters():
+        parameter.requires_grad_(False)
+    for chunk in chunks(rows):
+        tape = _Tape(own, changes)
+        with torch.enable_grad():
+            logits = tape.run(chunk)
+            outputs = [output for _, output, _ in tape.seen]
+            moved: dict[str, list[Tensor]] = {layer: [] for layer in changes}
+            for k in range(logits.shape[1]):
+                gradients = torch.autograd.grad(logits[:, k].sum(), outputs, retain_graph=True)
+                by_layer: dict[str, Tensor] = {}
+                for (node, _, response), gradient in zip(tape.seen, gradients, strict=True):
+                    product = _by_channel(node, gradient * response)
+                    name = layer_name(node)  # one that runs twice moves the logits twice
+                    by_layer[name] = by_layer[name] + product if name in by_layer else product
+                for layer, values in by_layer.items():
+                    moved[layer].append(values)
+        yield (
+            logits.detach().double().softmax(-1),
+            {layer: torch.stack(values, 1) for layer, values in moved.items()},
+        )
+
+
+def _by_channel(node: Node, product: Tensor) -> Tensor:
+    """Sum over all axes but rows and output channels: the second axis of a convolution, the last of a product."""
+    axis = 1 if node.target in CONVOLUTIONS else product.dim() - 1
+    others = [a for a in range(1, product.dim()) if a != axis]
+    return product.sum(others) if others else product
+
+
+class _Tape(Interpreter):
+    """Run a graph, and note what comes out of each layer, and what would come out with δ in the place of its weight."""
+
+    def __init__(self, graph: GraphModule, changes: Mapping[str, Tensor]) -> None:
+        super().__init__(graph)
+        self.changes = changes
+        self.seen: list[tuple[Node, Tensor, Tensor]] = []
+
+    def run_node(self, n: Node) -> Any:
+        result = super().run_node(n)
+        if not is_weighted(n) or layer_name(n) not in self.changes:
+            return result
+        args, _ = self.fetch_args_kwargs_from_env(n)
+        with torch.no_grad():
+            bias: tuple[Any, ...] = (None,) if len(args) > 2 else ()
+            response = n.target(args[0], self.changes[layer_name(n)], *bias, *args[3:])
+        result = result if result.requires_grad else result.requires_grad_()
+        self.seen.append((n, result, response))
+        return result.clone()  # what follows may write into it

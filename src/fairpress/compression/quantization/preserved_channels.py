@@ -1,0 +1,73 @@
+"""Which output channels keep 8 bits where the others get fewer: those whose rounding tells groups apart most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fairpress.compression.quantization.batch_quantizer import Engine
+from fairpress.compression.quantization.gradient_sensitivity import of_channels
+from fairpress.compression.quantization.sensitivity import rounded
+from fairpress.compression.quantized_graph.prepare import Layer, Prepared
+from fairpress.compression.quantized_graph.scheme import PRESERVED_TOP
+
+Channels = Literal["groups", "pooled", "random"]
+
+
+def preserve(
+    engine: Engine,
+    prepared: Prepared,
+    state: Mapping[str, Tensor],
+    how: Channels,
+    rows: Tensor,
+    groups: Tensor | None,
+    seed: Sequence[int],
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the largest integer of every channel [channels], by the names of `Layer.own_tops`, and what a card says.
+
+    A channel's sensitivity is the divergence of the answers when it alone is rounded (`second_order.of_channels`).
+    ``"groups"`` takes those of each layer where its mean differs most between two groups; ``"pooled"`` those of the
+    highest mean over all rows, whoever they are; ``"random"`` draws them.
+
+    Parameters
+    ----------
+    state
+        The (folded) float state.
+    rows, groups
+        Inputs [rows, …] of the calibration part, and the group of each [rows], −1 for one that has no say.
+    """
+    split = [layer for layer in prepared.layers if layer.preserved]
+    if how == "random":
+        draw = np.random.default_rng(list(seed))
+        chosen = {
+            n.name: torch.from_numpy(draw.choice(n.shape[0], n.preserved, replace=False)) for n in split
+        }
+        return {n.own_tops: _tops(n, chosen[n.name]) for n in split}, {}
+    weights = {n.name: state[n.weight].detach() for n in split}
+    changes = {n.name: rounded(weights[n.name], n.bits) - weights[n.name] for n in split}
+    found = of_channels(engine.folded, state, changes, rows)
+    tops, told = {}, {}
+    for layer in split:
+        harm = found[layer.name]
+        score = harm.mean(0) if how == "pooled" else spread(harm, groups)
+        which = score.topk(layer.preserved).indices
+        tops[layer.own_tops] = _tops(layer, which)
+        told[layer.name] = {"sensitivity": float(score.mean()), "of_preserved": float(score[which].mean())}
+    return tops, {"channel_sensitivity": told}
+
+
+def spread(harm: Tensor, groups: Tensor | None) -> Tensor:
+    """Return for every channel the largest difference of two groups' means, from harms [rows, channels]."""
+    assert groups is not None
+    means = torch.stack([harm[groups == g].mean(0) for g in groups.unique().tolist() if g >= 0])
+    return means.amax(0) - means.amin(0)
+
+
+def _tops(layer: Layer, which: Tensor) -> Tensor:
+    tops = torch.full((layer.shape[0],), float(layer.top))
+    tops[which] = float(PRESERVED_TOP)
+    return tops

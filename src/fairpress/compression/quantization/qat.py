@@ -1,0 +1,114 @@
+"""What quantization-aware training adds to training: a graph that rounds, its ranges, and the way back to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fairpress.compression.quantization.batch_quantizer import Engine, Quantized
+from fairpress.compression.quantization.calibrate import (
+    Calibrated,
+    Choice,
+    calibrate,
+    scales_of_activations,
+    scales_of_weights,
+)
+from fairpress.compression.quantized_graph.prepare import Prepared, prepare
+from fairpress.compression.quantized_graph.range_estimators import LEAST, Ranges
+from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.models.tracing import fold_factor, set_training
+
+
+@dataclass(frozen=True)
+class Learning:
+    """One architecture's rounding graph as it trains (batch norms in it) and as it ships (folded).
+
+    Both have the same fake-quantize modules under the same names.
+    """
+
+    engine: Engine
+    training: Prepared
+    shipping: Prepared
+
+    @classmethod
+    def of(cls, engine: Engine, scheme: Scheme) -> Learning:
+        """Prepare both graphs. Raises UserError when the scheme names a layer that there is not."""
+        training, shipping = prepare(engine.graph, scheme), engine.prepare(scheme)
+        assert (training.layers, training.activations) == (shipping.layers, shipping.activations)
+        return cls(engine, training, shipping)
+
+    def first_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a float network's state with room for the numbers of its fake-quantize modules."""
+        own = {k: v.detach().clone() for k, v in self.training.graph.state_dict().items()}
+        return own | {k: v.detach().clone() for k, v in state.items() if k in own}
+
+    def choose(
+        self,
+        states: Sequence[Mapping[str, Tensor]],
+        calibration: Sequence[Tensor],
+        validation: Sequence[Tensor] | None,
+        weights: Choice,
+        activations: Choice,
+        groups: Sequence[Tensor] | None = None,
+    ) -> list[tuple[Ranges, Ranges]]:
+        """Return each network's methods for weights and activations; ``"auto"`` is settled before, as in `calibrate`."""
+        if weights != "auto" and activations != "auto":
+            return [(weights, activations)] * len(states)
+        assert validation is not None
+        chosen = []
+        for i, (state, rows, held_out) in enumerate(zip(states, calibration, validation, strict=True)):
+            made = calibrate(
+                self.shipping,
+                self.engine.fold(state),
+                rows,
+                weights=weights,
+                activations=activations,
+                validation=held_out,
+                groups=None if groups is None else groups[i],
+            )
+            chosen.append((made.weights, made.activations))
+        return chosen
+
+    def update_ranges(
+        self,
+        stacked: Mapping[str, Tensor],
+        calibration: Sequence[Tensor],
+        methods: Sequence[tuple[Ranges, Ranges]],
+    ) -> None:
+        """Find the ranges of a stack of networks anew, in place, as they train: batch norm by the statistics of the rows."""
+        set_training(self.training.graph, True, dropout=False)
+        tensors = {k: v.detach() for k, v in stacked.items()}
+        for how in dict.fromkeys(weights for weights, _ in methods):
+            which = torch.tensor([i for i, (weights, _) in enumerate(methods) if weights == how])
+            own = {
+                name: tensors[name][which]
+                for layer in self.training.layers
+                for name in (layer.weight, *([layer.own_tops] if layer.preserved else ()))
+            }
+            for name, value in scales_of_weights(self.training, own, how).items():
+                tensors[name][which] = value
+        for i, (rows, (_, how)) in enumerate(zip(calibration, methods, strict=True)):
+            # Batch norm moves its running statistics when rows pass through: those of a copy.
+            state = {k: v[i].clone() if "running" in k else v[i] for k, v in tensors.items()}
+            for name, value in scales_of_activations(self.training, state, rows, (how,))[how].items():
+                tensors[name][i] = value
+
+    def finish(self, state: Mapping[str, Tensor], rows: Tensor, methods: tuple[Ranges, Ranges]) -> Quantized:
+        """Make a trained network's file: its integers as trained, its activations' ranges once more as it ships.
+
+        Folding a batch norm multiplies an output channel's weights by a number, and so its scale: the integers
+        stay (or change their sign).
+        """
+        own = self.engine.fold(state)
+        by_weight = {layer.weight: f"{layer.module}.scale" for layer in self.shipping.layers}
+        for fold in self.engine.pairs:
+            if fold.weight in by_weight:
+                name = by_weight[fold.weight]
+                factor = fold_factor(state, fold).abs()
+                own[name] = (own[name].double() * factor).clamp_min(LEAST).float()
+        weights, activations = methods
+        own |= scales_of_activations(self.shipping, own, rows, (activations,))[activations]
+        return self.engine.finish(self.shipping, Calibrated(own, weights, activations), rows)

@@ -1,0 +1,117 @@
+"""What rounding one layer's weights does to a network's answers, on calibration rows; every other layer stays in float."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fairpress.compression.quantization.batch_quantizer import Engine
+from fairpress.compression.quantization.calibrate import chunks
+from fairpress.compression.quantized_graph.range_estimators import weight_scales
+from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.models.functional_call import Slots
+from fairpress.models.tracing import stored_weight
+
+Table = dict[str, dict[int, Tensor]]
+KEPT = 4  # tables: those of one network and several budgets, or of a search that goes back and forth
+_found: OrderedDict[str, Table] = OrderedDict()
+
+
+def table(
+    how: Literal["measured", "gradient"],
+    engine: Engine,
+    state: Mapping[str, Tensor],
+    layers: Sequence[str],
+    widths: Sequence[int],
+    rows: Tensor,
+) -> Table:
+    """Return what `measure` or `estimate` returns; found once for the same network and rows, whatever the budget.
+
+    The tables of the last `KEPT` networks are kept.
+    """
+    nodes = [(n.name, n.op, str(n.target), repr((n.args, n.kwargs))) for n in engine.folded.graph.nodes]
+    modules = [(name, repr(module)) for name, module in engine.folded.named_modules() if name]
+    key = hashlib.sha256(repr((how, list(layers), list(widths), sorted(state), nodes, modules)).encode())
+    for tensor in (*(state[name] for name in sorted(state)), rows):
+        key.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        key.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    name = key.hexdigest()
+    if name not in _found:
+        find = measure if how == "measured" else estimate
+        _found[name] = find(engine, state, layers, widths, rows)
+    _found.move_to_end(name)
+    while len(_found) > KEPT:
+        _found.popitem(last=False)
+    return _found[name]
+
+
+def measure(
+    engine: Engine,
+    state: Mapping[str, Tensor],
+    layers: Sequence[str],
+    widths: Sequence[int],
+    rows: Tensor,
+) -> Table:
+    """Return layer → width → Kullback-Leibler divergence, nats, of every row's answer from the float network's [rows].
+
+    Measured by rounding each layer alone, as HAWQ and its kin estimate by second derivatives (Dong et al. 2019, arXiv
+    1905.03696). Activations are not rounded: they have 8 bits in all that is chosen between.
+
+    Parameters
+    ----------
+    state
+        The (folded) float state.
+    rows
+        Inputs [rows, …] of the calibration part; never test rows.
+    """
+    slots = Slots(engine.folded)
+
+    def answers(own: Mapping[str, Tensor]) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([slots.call(own, chunk) for chunk in chunks(rows)]).double().log_softmax(-1)
+
+    wanted = answers(state)
+    return {
+        layer: {
+            bits: divergences(answers({**state, name: rounded(state[name], bits)}), wanted) for bits in widths
+        }
+        for layer in layers
+        for name in [stored_weight(layer, state)]
+    }
+
+
+def estimate(
+    engine: Engine, state: Mapping[str, Tensor], layers: Sequence[str], widths: Sequence[int], rows: Tensor
+) -> Table:
+    """Return the same as `measure`, estimated by gradients (`second_order`): passes grow with classes, not with layers."""
+    from fairpress.compression.quantization.gradient_sensitivity import of_layers
+
+    changes = {
+        layer: {bits: rounded(state[name], bits) - state[name].detach() for bits in widths}
+        for layer in layers
+        for name in [stored_weight(layer, state)]
+    }
+    return of_layers(engine.folded, state, changes, rows)
+
+
+def divergences(found: Tensor, wanted: Tensor) -> Tensor:
+    """Return Σ p·(ln p − ln q) of every row [rows] from log-probabilities [rows, classes]."""
+    return nn.functional.kl_div(found, wanted, reduction="none", log_target=True).sum(-1)
+
+
+def mean_of(values: Tensor, groups: Tensor | None = None, group: int = 0) -> float:
+    """Return the mean of a divergence over rows [rows], or over those of a group; never below 0."""
+    own = values if groups is None else values[groups == group]
+    return max(0.0, float(own.mean()))
+
+
+def rounded(weight: Tensor, bits: int) -> Tensor:
+    """Return a weight on its grid of least squared error, a scale per output channel."""
+    top = Scheme().top(bits)
+    scale = weight_scales(weight.flatten(1), top, "mse").view(-1, *[1] * (weight.dim() - 1))
+    return (weight / scale).round().clamp(-top, top) * scale

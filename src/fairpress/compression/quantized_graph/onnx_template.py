@@ -1,0 +1,271 @@
+"""The ONNX file of a quantized architecture: exported once, then filled with each network's numbers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+from torch.fx import GraphModule
+
+from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.quantized_graph.max_pool import pass_grids_on
+from fairpress.compression.quantized_graph.prepare import Layer, Prepared
+from fairpress.models.export import distinct, export_graph, filled, holding, holds, shippable
+from fairpress.models.exporter_warnings import quiet
+from fairpress.runtime.onnx.weight_packing import finish, pack_channels, pack_weights
+
+with quiet():
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
+
+decomposed = torch.ops.quantized_decomposed
+# Operators whose float weights ONNX Runtime would round by itself.
+SHIELDED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True)
+class Bias:
+    """A bias that is stored as int32 at the scale of a product; names of it, of the product and of the two scales.
+
+    A layer that runs twice has one for each of its products, whose scales differ.
+    """
+
+    name: str
+    product: str
+    activation: str
+    weights: str
+
+    @property
+    def constants(self) -> tuple[str, str, str]:
+        """Name its integers, their scale and their zero point."""
+        own = f"{self.name} of {self.product}"
+        return (f"{own} integers", f"{own} scales", f"{own} zero")
+
+    def numbers(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        scale = (values[self.activation] * values[self.weights]).astype(np.float32)
+        limit = 2**31 - 1
+        exact = values[self.name].astype(np.float64) / scale
+        integers = np.clip(np.round(exact), -limit, limit).astype(np.int32)
+        return dict(zip(self.constants, (integers, scale, np.zeros_like(integers)), strict=True))
+
+
+@dataclass(frozen=True)
+class Template:
+    """An ONNX graph whose constants go by the names of `numbers` and of the state."""
+
+    model: onnx.ModelProto
+    biases: tuple[Bias, ...]
+
+    def fill(self, prepared: Prepared, state: Mapping[str, Tensor]) -> bytes:
+        """Return the file of a network with this state (float weights, and numbers of its fake-quantize modules)."""
+        values = {k: v.detach().cpu().numpy() for k, v in state.items()} | numbers(prepared, state)
+        for bias in self.biases:
+            values |= bias.numbers(values)
+        model = filled(self.model, values)
+        pack_weights(model, {integers_of(n.name): n.bits for n in prepared.layers if not n.preserved})
+        for layer in prepared.layers:
+            if layer.preserved:
+                wide = state[layer.own_tops].detach().cpu().numpy() > layer.top
+                pack_channels(model, integers_of(layer.name), layer.bits, wide)
+        return finish(model)
+
+
+def integers_of(layer: str) -> str:
+    """Name the constant that holds a layer's integers."""
+    return f"{layer} integers"
+
+
+def scales_of(layer: str) -> str:
+    """Name the constant that holds a layer's scales."""
+    return f"{layer} scales"
+
+
+def numbers(prepared: Prepared, state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Return what PT2E's conversion makes of a state: scale and zero point of activations, integers and scales of layers.
+
+    Both in the order of the graph.
+    """
+    out: dict[str, np.ndarray] = {}
+    for name in prepared.activations:
+        out[f"{name}.scale"] = state[f"{name}.scale"].detach().cpu().numpy()
+        out[f"{name}.zero_point"] = state[f"{name}.zero_point"].detach().cpu().numpy().astype(np.uint8)
+    for layer in prepared.layers:
+        scale, weight = state[f"{layer.module}.scale"].detach(), state[layer.weight].detach()
+        shape = (-1, *[1] * (weight.dim() - 1))
+        top = torch.as_tensor(layer.tops(state)).view(shape)
+        integers = (weight * scale.reciprocal().view(shape)).round().clamp(-top, top)
+        out[integers_of(layer.name)] = integers.to(torch.int8).cpu().numpy()
+        out[scales_of(layer.name)] = scale.cpu().numpy()
+    return out
+
+
+def make_template(prepared: Prepared, state: Mapping[str, Tensor], example: Tensor) -> Template:
+    """Convert and export a prepared graph.
+
+    Parameters
+    ----------
+    prepared
+        The graph with folded batch norms.
+    state
+        Any network's calibrated state. Small noise is added first, so that no two of its integer weights are equal: the
+        exporter would store them as one. `Template.fill` replaces every number of it; floats are not folded.
+
+    Raises
+    ------
+    NotAsAsked
+        The exported file does not hold the graph's integers, scales and zero points.
+    """
+    state = distinct(state)
+    graph = _convert(prepared, state)
+    model = export_graph(graph, example, free=frozenset(state))
+    _name_constants(model, prepared, numbers(prepared, state))
+    if not prepared.activations:
+        _unpack_at_load(model, prepared.layers)
+    pass_grids_on(model)
+    _shield_floats(model)
+    return Template(model, _integer_biases(model))
+
+
+def _convert(prepared: Prepared, state: Mapping[str, Tensor]) -> GraphModule:
+    """Return PT2E's conversion, after making sure that `numbers` says the same of this network."""
+    with quiet():
+        graph = convert_pt2e(holding(copy.deepcopy(prepared.graph), state))
+    held = {k: v.detach().cpu().numpy() for k, v in graph.state_dict().items()}
+    activations: list[Any] = []
+    weights: dict[str, np.ndarray] = {}
+    for node in graph.graph.nodes:
+        if node.target is decomposed.quantize_per_tensor.default:
+            activations += [np.float32(node.args[1]), np.uint8(node.args[2])]
+        elif node.target is decomposed.dequantize_per_channel.default:
+            integers, scales = (str(a.target) for a in node.args[:2])
+            weights |= {integers: held[integers], f"{integers} scales": held[scales]}
+    found, wanted = [*activations, *weights.values()], [*numbers(prepared, state).values()]
+    if len(found) != len(wanted) or not all(map(np.array_equal, found, wanted)):
+        raise NotAsAsked("PT2E's conversion holds other numbers than the fake-quantize modules.")
+    return shippable(graph)
+
+
+def _name_constants(model: onnx.ModelProto, prepared: Prepared, own: Mapping[str, np.ndarray]) -> None:
+    """Give every scale, zero point and integer weight a constant of its own, by the names of `numbers`."""
+    graph = model.graph
+    stored = {t.name: t for t in graph.initializer}
+
+    def adopt(node: onnx.NodeProto, place: int, name: str) -> None:
+        if not holds(stored.get(node.input[place]), own[name]):
+            raise NotAsAsked(f"the exported file does not hold {name!r} where the graph has it")
+        if name not in named:
+            named.add(name)
+            old = numpy_helper.to_array(stored[node.input[place]])
+            graph.initializer.append(numpy_helper.from_array(own[name].reshape(old.shape), name))
+        node.input[place] = name
+
+    named: set[str] = set()
+    activations, weights = iter(prepared.activations), iter(prepared.layers)
+    quantized: dict[str, Any] = {}  # value → the node that quantizes it
+    layers: dict[str, Layer] = {}  # integer weight → its layer
+    try:
+        for node in graph.node:
+            if node.op_type == "QuantizeLinear":
+                name = next(activations)
+                adopt(node, 1, f"{name}.scale")
+                adopt(node, 2, f"{name}.zero_point")
+                quantized[node.output[0]] = node
+            elif node.op_type == "DequantizeLinear" and node.input[0] in stored:
+                layer = layers.get(node.input[0]) or next(weights)
+                layers[node.input[0]] = layer
+                adopt(node, 1, scales_of(layer.name))
+                adopt(node, 0, integers_of(layer.name))
+            elif node.op_type == "DequantizeLinear":
+                # A value that is dequantized twice was quantized once: the exporter joins equal nodes.
+                node.input[1:] = quantized[node.input[0]].input[1:]
+        left = next(activations, None) is not None or next(weights, None) is not None
+    except (StopIteration, KeyError):
+        left = True
+    if left:
+        raise NotAsAsked("the exported file does not quantize the same values as the graph it came from")
+
+
+def _unpack_at_load(model: onnx.ModelProto, layers: Sequence[Layer]) -> None:
+    """Write s·q as Cast and Mul instead of DequantizeLinear, which ONNX Runtime would repeat in every run."""
+    shapes = {integers_of(layer.name): layer.shape for layer in layers}
+    graph = model.graph
+    for position, node in reversed(list(enumerate(graph.node))):
+        if node.op_type != "DequantizeLinear":
+            continue
+        integers, scales, result = node.input[0], node.input[1], node.output[0]
+        axes = f"{len(shapes[integers])} axes"
+        if axes not in {t.name for t in graph.initializer}:
+            after = np.arange(1, len(shapes[integers]), dtype=np.int64)
+            graph.initializer.append(numpy_helper.from_array(after, axes))
+        floats, columns = f"{result} integers", f"{result} scales"
+        del graph.node[position]
+        for new in (
+            helper.make_node("Mul", [floats, columns], [result]),
+            helper.make_node("Unsqueeze", [scales, axes], [columns]),
+            helper.make_node("Cast", [integers], [floats], to=TensorProto.FLOAT),
+        ):
+            graph.node.insert(position, new)
+
+
+def _shield_floats(model: onnx.ModelProto) -> None:
+    """Put max(x, lowest float) between an integer activation and a layer that stays in float: it changes nothing.
+
+    ONNX Runtime makes the weights of a float layer 8-bit by itself where it stands between two integer values.
+    """
+    graph = model.graph
+    dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    constant = _float_constants(graph)
+    lowest = "lowest"
+    for node in list(graph.node):
+        if node.op_type not in SHIELDED or node.input[1] not in constant:
+            continue
+        if node.input[0] in dequantized:
+            if lowest not in {t.name for t in graph.initializer}:
+                value = np.array(np.finfo(np.float32).min, np.float32)
+                graph.initializer.append(numpy_helper.from_array(value, lowest))
+            shielded = f"{node.input[0]} for {node.output[0]}"
+            position = list(graph.node).index(node)
+            graph.node.insert(position, helper.make_node("Max", [node.input[0], lowest], [shielded]))
+            graph.node[position + 1].input[0] = shielded
+
+
+def _float_constants(graph: onnx.GraphProto) -> set[str]:
+    """Return the values that are stored, or computed from stored values alone, without those that were integers."""
+    found = {t.name for t in graph.initializer}
+    for node in graph.node:
+        if node.op_type != "DequantizeLinear" and node.input and all(i in found or not i for i in node.input):
+            found |= set(node.output)
+    return found
+
+
+def _integer_biases(model: onnx.ModelProto) -> tuple[Bias, ...]:
+    """Let biases of quantized Gemm nodes be int32 at the scale of their products; `Template.fill` computes them.
+
+    ONNX Runtime runs the integer kernel (QGemm) only then; otherwise it multiplies floats.
+    """
+    graph = model.graph
+    stored = {t.name: t for t in graph.initializer}
+    producer = {o: n for n in graph.node for o in n.output}
+    found = []
+    for node in list(graph.node):
+        if node.op_type != "Gemm" or len(node.input) < 3 or node.input[2] not in stored:
+            continue
+        x, w = (producer.get(name) for name in node.input[:2])
+        if x is None or w is None or {x.op_type, w.op_type} != {"DequantizeLinear"}:
+            continue
+        bias = Bias(node.input[2], node.output[0], x.input[1], w.input[1])
+        found.append(bias)
+        channels = numpy_helper.to_array(stored[bias.name]).shape
+        for name, kind in zip(bias.constants, (np.int32, np.float32, np.int32), strict=True):
+            graph.initializer.append(numpy_helper.from_array(np.zeros(channels, kind), name))
+        result = f"{bias.name} of {bias.product} dequantized"
+        position = list(graph.node).index(node)
+        graph.node.insert(position, helper.make_node("DequantizeLinear", bias.constants, [result], axis=0))
+        node.input[2] = result
+    return tuple(found)

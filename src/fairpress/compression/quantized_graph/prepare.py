@@ -1,0 +1,145 @@
+"""A graph that computes with the rounding of a quantization scheme: PT2E's, with our own fake-quantize modules."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from fairpress.compression.quantized_graph.pt2e_quantizer import LayerQuantizer, layers
+from fairpress.compression.quantized_graph.scheme import PRESERVED_BITS, Scheme
+from fairpress.core.errors import UserError
+from fairpress.models.exporter_warnings import quiet
+from fairpress.models.functional_call import Slots
+from fairpress.models.tracing import hide_batch_norm, products
+
+with quiet():  # torchao registers its enums in a way that torch will not need in future, and says so
+    from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
+
+    from fairpress.compression.quantized_graph.fake_quantize import (
+        FakeQuantizeActivation,
+        FakeQuantizeWeight,
+        Mode,
+        mode,
+    )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose weight becomes integers: names of weight and fake-quantize module, width, largest integer, shape.
+
+    Of its output channels, `preserved` have 8 bits instead: which, a network's state says (`tops`). A layer may compute
+    several products: `uses`.
+    """
+
+    name: str
+    weight: str
+    module: str
+    bits: int
+    top: int
+    shape: tuple[int, ...]
+    preserved: int = 0
+    uses: int = 1
+
+    def tops(self, state: Mapping[str, Tensor]) -> int | Tensor:
+        """Return the largest integer, or that of every channel [channels] ([networks, channels] of a stack)."""
+        return state[self.own_tops].detach() if self.preserved else self.top
+
+    @property
+    def own_tops(self) -> str:
+        """Name the tensor of a state that holds the largest integer of every channel."""
+        return f"{self.module}.top"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A graph with fake-quantize modules, and the names to fill it by.
+
+    Attributes
+    ----------
+    graph
+        The prepared graph; its own numbers mean nothing, `run` and `training.loop.Stack` bring a network's.
+    layers, kept
+        Layers with integer weights in the order they run; those that stay in float.
+    activations
+        Names of the modules before each integer activation, in the order of the graph.
+    """
+
+    graph: GraphModule
+    layers: tuple[Layer, ...]
+    kept: tuple[str, ...]
+    activations: tuple[str, ...]
+    slots: Slots
+
+    def run(self, state: Mapping[str, Tensor], inputs: Tensor, *, rounded: bool = True) -> Tensor:
+        """Return the logits of a network [rows, classes] with (or without) the rounding its scales describe."""
+        which: Mode = "round" if rounded else "pass"
+        with torch.no_grad(), mode(self.graph, weights=which, activations=which):
+            out: Tensor = self.slots.call(state, inputs)
+        return out
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Layer → width of its integers."""
+        return {layer.name: layer.bits for layer in self.layers}
+
+    @property
+    def even(self) -> Prepared:
+        """Return the same where no channel is preserved; for sizes, not for computing."""
+        return replace(self, layers=tuple(replace(layer, preserved=0) for layer in self.layers))
+
+
+def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
+    """Put fake-quantize modules into a copy of an exported graph.
+
+    A graph whose batch norms are folded (`models.graph.fold_graph`) is what ships. Batch norms that are still
+    there stay as they are: a graph for training, whose modules have the names and order of the folded one's.
+
+    Raises
+    ------
+    UserError
+        The scheme names a layer that there is not, or preserves no channel of any.
+    """
+    widths = scheme.widths(layers(graph))
+    tops = {name: None if bits is None else scheme.top(bits) for name, bits in widths.items()}
+    with quiet():
+        own = prepare_pt2e(hide_batch_norm(copy.deepcopy(graph)), LayerQuantizer(tops, scheme.activations))
+    modules = dict(own.named_modules())
+    found: dict[str, Layer] = {}
+    uses = products(graph)
+    for node in own.graph.nodes:
+        module = modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, FakeQuantizeWeight):
+            reader = next(user for user in node.users)
+            weight = str(node.args[0].target)
+            tensor = own.get_parameter(weight)
+            name = weight.removesuffix(".weight")
+            bits = widths[name]
+            assert bits is not None
+            assert reader.args[1] is node
+            count = scheme.preserved(len(tensor), bits)
+            module.size(tensor, own_tops=count > 0)
+            shape = tuple(tensor.shape)
+            found[name] = Layer(
+                name, weight, str(node.target), bits, scheme.top(bits), shape, count, uses[name]
+            )
+    if scheme.preserve and not any(layer.preserved for layer in found.values()):
+        raise UserError(
+            f"preserve={scheme.preserve:g} preserves no channel: no layer below {PRESERVED_BITS} bits has enough of them; "
+            "raise it."
+        )
+    return Prepared(
+        own,
+        tuple(found.values()),
+        tuple(n for n, bits in widths.items() if bits is None),
+        tuple(
+            str(n.target)
+            for n in own.graph.nodes
+            if n.op == "call_module" and isinstance(modules[str(n.target)], FakeQuantizeActivation)
+        ),
+        Slots(own),
+    )

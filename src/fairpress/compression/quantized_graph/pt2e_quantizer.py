@@ -1,0 +1,152 @@
+"""Tell torchao's PT2E which values become integers: weights per channel, activations per tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from fairpress.compression.quantized_graph.fake_quantize import (
+    TOP,
+    FakeQuantizeActivation,
+    FakeQuantizeWeight,
+)
+from fairpress.compression.quantized_graph.max_pool import MAXIMA, on_grid
+from fairpress.models.exporter_warnings import quiet
+from fairpress.models.tracing import CONVOLUTIONS, batch_norm, is_weighted, layer_name, weighted
+
+with quiet():
+    from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
+
+aten = torch.ops.aten
+# Between two layers, all of these read integers, or else each would be an island of float between two conversions,
+# and ONNX Runtime would run the convolution before it in float.
+JOINS = (aten.add.Tensor, aten.add_.Tensor, aten.mul.Tensor, aten.mul_.Tensor)
+POOLS = (*MAXIMA, aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.mean.dim)
+CURVES = (
+    *(aten.silu.default, aten.silu_.default, aten.sigmoid.default, aten.sigmoid_.default),
+    *(aten.hardswish.default, aten.hardswish_.default, aten.hardsigmoid.default, aten.hardsigmoid_.default),
+)
+# What a convolution runs together with.
+PART_OF_IT = (
+    *(batch_norm, aten.batch_norm.default, aten.relu.default, aten.relu_.default, aten.clamp.default),
+    *(aten.hardtanh.default, aten.hardtanh_.default),
+)
+
+
+class LayerQuantizer(Quantizer):
+    """Mark each layer's weight, and with `activations` the inputs of layers, sums and pools.
+
+    A convolution runs on integers only where its output is rounded too: where something else reads it (a transformer
+    reads patches, ConvNeXt normalises over channels), that output is marked. A linear operator runs on integers
+    whether its output is rounded or not, but not when some readers round it and others do not, nor when the runtime joins
+    it with the ReLU behind it, whose output is marked then.
+
+    `tops` maps every layer to the largest integer of its weight; None leaves it in float. Weights take the symmetric
+    range −top … top, which keeps every zero point at 0; activations are unsigned 8 bits.
+    """
+
+    def __init__(self, tops: Mapping[str, int | None], activations: bool) -> None:
+        super().__init__()
+        self.tops, self.activations = tops, activations
+
+    def annotate(self, model: torch.fx.GraphModule) -> torch.fx.GraphModule:
+        after: set[Any] = set()  # nodes that depend on an integer layer
+        for node in model.graph.nodes:
+            if any(i in after for i in node.all_input_nodes):
+                after.add(node)
+            read: list[Any] = []
+            if is_weighted(node):
+                top = self.tops[layer_name(node)]
+                # Activation first: PT2E reads this map by position. What a float layer reads of an integer one is
+                # rounded all the same: only then does the layer before it run on integers.
+                if top is not None or node.args[0] in after:
+                    read = [node.args[0]]
+                if top is not None:
+                    after.add(node)
+                    _annotate(node, self._read(read) | {node.args[1]: _weight(top)})
+                    continue
+            elif node.target in JOINS:
+                read = list(node.args[:2]) if all(map(_is_images, node.args[:2])) else []
+            elif node.target is aten.cat.default:
+                read = list(node.args[0]) if all(map(_is_images, node.args[0])) else []
+            elif node.target in (*POOLS, *CURVES) and _is_images(node.args[0]):
+                read = [node.args[0]]
+            if read and self.activations:
+                _annotate(node, self._read(read))
+        if self.activations:
+            for node in weighted(model):
+                if self.tops[layer_name(node)] is not None:
+                    _round_output(node)
+        return model
+
+    def _read(self, inputs: Sequence[Any]) -> dict[Any, QuantizationSpec]:
+        rounded = [i for i in inputs if not on_grid(i)] if self.activations else []
+        return {i: _activation() for i in rounded}
+
+    def validate(self, model: torch.fx.GraphModule) -> None:
+        """Nothing to add: `Scheme.widths` refuses what cannot be done."""
+
+
+def layers(graph: torch.fx.GraphModule) -> list[str]:
+    """Return the layers with weights in the order they run; one that runs twice is named once."""
+    return list(dict.fromkeys(map(layer_name, weighted(graph))))
+
+
+def _weight(top: int) -> QuantizationSpec:
+    return QuantizationSpec(
+        dtype=torch.int8,
+        quant_min=-top,
+        quant_max=top,
+        ch_axis=0,
+        qscheme=torch.per_channel_symmetric,
+        observer_or_fake_quant_ctr=FakeQuantizeWeight,
+    )
+
+
+def _activation() -> QuantizationSpec:
+    return QuantizationSpec(
+        dtype=torch.uint8,
+        quant_min=0,
+        quant_max=TOP,
+        qscheme=torch.per_tensor_affine,
+        observer_or_fake_quant_ctr=FakeQuantizeActivation,
+    )
+
+
+def _annotate(node: torch.fx.Node, inputs: dict[Any, QuantizationSpec]) -> None:
+    node.meta["quantization_annotation"] = QuantizationAnnotation(input_qspec_map=inputs, _annotated=True)
+
+
+def _round_output(layer: torch.fx.Node) -> None:
+    """Mark what comes out of a layer, where its readers would leave it in float, or disagree."""
+    end = layer
+    while len(end.users) == 1 and (user := next(iter(end.users))).target in PART_OF_IT:
+        end = user
+    rounded = [end in _marked(user).input_qspec_map for user in end.users]
+    alone = layer.target not in CONVOLUTIONS and end is layer
+    if all(rounded) or (alone and not any(rounded)):
+        return
+    own = _marked(end)
+    own.output_qspec = _activation()
+    end.meta["quantization_annotation"] = own
+
+
+def _marked(node: torch.fx.Node) -> QuantizationAnnotation:
+    found = node.meta.get("quantization_annotation")
+    return QuantizationAnnotation(input_qspec_map={}, _annotated=True) if found is None else found
+
+
+def _is_images(node: Any) -> bool:
+    """Tell whether a value is a float feature map [rows, channels, height, width]; no counter, scalar, or weight.
+
+    How many rows there are is open, so that a first axis of a fixed size is that of a weight.
+    """
+    return (
+        isinstance(node, torch.fx.Node)
+        and node.op != "get_attr"
+        and node.meta["val"].dim() == 4
+        and node.meta["val"].is_floating_point()
+        and not isinstance(node.meta["val"].shape[0], int)
+    )

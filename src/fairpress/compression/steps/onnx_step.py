@@ -1,0 +1,57 @@
+"""What steps share that rewrite the weights of a float file, and quantize nothing by calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from fairpress.compression.step import Network, Progress, Step
+from fairpress.compression.steps.quantize import engine_for, inputs, listed
+from fairpress.datasets.dataset import Dataset
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fairpress.compression.quantization.batch_quantizer import Engine
+
+
+class Rewrite(Step):
+    """Base: the file of each network is its float file, batch norms folded into the weights, with other weights.
+
+    Attributes
+    ----------
+    keep
+        Layers that stay as they are: ``keep=conv1|fc``.
+    rows
+        At most this many calibration rows on which the file is held against its graph.
+    """
+
+    final: ClassVar[bool] = True
+    done: ClassVar[str]  # the participle of what is said when all is done
+
+    keep: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
+    rows: int = Field(default=512, ge=8, le=1_000_000)
+
+    def apply(
+        self,
+        networks: Sequence[Network],
+        datasets: Sequence[Dataset],
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[Network]:
+        """Rewrite each network's file."""
+        engine = engine_for(networks[0], datasets[0])
+        out = []
+        for network, dataset in zip(networks, datasets, strict=True):
+            data, details = self.file(engine, network, inputs(dataset, "calibration", self.rows))
+            out.append(replace(network, onnx=data, details={**network.details, **details}))
+        if progress is not None:
+            progress(f"{len(out)} network{'s' if len(out) > 1 else ''} {self.done}")
+        return out
+
+    def file(self, engine: Engine, network: Network, rows: Tensor) -> tuple[bytes, Mapping[str, Any]]:
+        """Return the bytes of a network's file, and what its card says of it; `rows` [rows, …] are inputs to check it on."""
+        raise TypeError(f"{type(self).__name__} does not say what it writes")

@@ -1,0 +1,299 @@
+"""Compress a network of the user's own: any module that torch.export can follow, with any loader of batches."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fairpress.compression.apply import apply_steps, artifact
+from fairpress.compression.data_loader import collected
+from fairpress.compression.quantization.float_layers import in_float
+from fairpress.compression.recipes import Recipe
+from fairpress.compression.step import Network, Progress
+from fairpress.compression.unwrapped_module import plain, unwrapped
+from fairpress.compression.verification.checks import untouched
+from fairpress.core.card import ModelCard
+from fairpress.core.errors import UserError
+from fairpress.datasets.dataset import Dataset, Task
+from fairpress.models.tracing import layer_at_fault
+from fairpress.runtime.artifact import Artifact
+from fairpress.training.data import rows_to_hold
+
+TRIED = 64  # rows that a network is called with to see what it returns
+
+
+@dataclass(frozen=True, eq=False)
+class OwnModule:
+    """An architecture that is known by its module alone; it trains alone, and no two of them are equal."""
+
+    reads: ClassVar[Literal["table", "images"]] = "table"
+    version: ClassVar[int] = 1
+    alone: ClassVar[bool] = True
+
+    module: nn.Module
+    name: str
+
+    def build(self, shape: Sequence[int], n_classes: int) -> nn.Module:
+        return copy.deepcopy(self.module)
+
+    def model_dump(self, *, mode: str = "json") -> dict[str, Any]:
+        return {"module": type(self.module).__module__}
+
+
+def compress_module(
+    module: nn.Module,
+    recipe: Recipe,
+    data: Dataset | Iterable[Any],
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Return a compressed copy of a network; the network itself is not changed.
+
+    Parameters
+    ----------
+    module
+        Maps a float32 or uint8 tensor [rows, …] to a logit per class [rows, classes].
+    data
+        A dataset, whose test rows are taken away; or batches (x, y) or (x, y, groups) with y the index of the class.
+        Batches are read once, in their order, and kept in memory: all of them when the recipe trains, otherwise the
+        first 2,048 rows. Every tenth row is held out as validation row, as many set ranges; a recipe that does not
+        train sets them by half of the rows. Give rows the network was trained on or may be: never test rows.
+
+    A wrapper (`nn.DataParallel`, `torch.compile`) is taken off; weights that are computed in every call (masks, weight norm)
+    are stored as what they come to. A network with one logit gets a second one, 0. What a user should know of the
+    file, such as layers that stay in float, is a `UserWarning`.
+
+    Raises
+    ------
+    UserError
+        The module does not read such rows or has no logit per class, cannot be exported (the sentence names the
+        layer), does not answer equal rows equally, or a batch is something else.
+    NotAsAsked
+        The finished file is not what the recipe says.
+    """
+    trains = any(step.trains for step in recipe.steps)
+    with untouched(module), torch.random.fork_rng(devices=[]):
+        own = plain(module)
+        _refuse_many_inputs(own.module)
+        dataset = data.development() if isinstance(data, Dataset) else collected(data, trains)
+        notes = [*own.notes]
+        network, classes = _answering(own.module, dataset)
+        if isinstance(data, Dataset):
+            if classes != len(dataset.task.classes):
+                raise UserError(
+                    f"the network has {classes} outputs, {dataset.name!r} has {len(dataset.task.classes)} classes."
+                )
+        else:
+            dataset = _with_classes(dataset, classes, notes)
+        network = _without_hooks(network, rows_to_hold(dataset))
+        state = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        architecture = OwnModule(network, type(unwrapped(module)).__qualname__)
+        first = Network(architecture, state, details=_pruned(state) if own.pruned else {})
+        (made,) = apply_steps([first], recipe, [dataset], [seed], progress)
+    notes += [text for text in [in_float(made.details)] if text]
+    for note in notes:
+        warnings.warn(note, UserWarning, stacklevel=3)
+    card = ModelCard(
+        target=dataset.task.target,
+        classes=dataset.task.classes,
+        positive=dataset.task.positive,
+        architecture={"name": architecture.name, **architecture.model_dump()},
+        inputs={
+            "name": "x",
+            "shape": list(dataset.inputs.shape[1:]),
+            "dtype": str(dataset.inputs.dtype),
+            "columns": list(dataset.input_names),
+        },
+        data={"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint},
+        seed=seed,
+    )
+    return artifact(card, None, recipe, made, dataset, seed)
+
+
+def _refuse_many_inputs(module: nn.Module) -> None:
+    """Raise UserError if a network's forward cannot be called with one tensor."""
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):
+        return
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [
+        p.name
+        for p in (*places, *parameters)
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    needed = list(dict.fromkeys(needed))
+    if len(needed) > 1:
+        raise UserError(
+            f"the network's forward takes {len(needed)} inputs ({', '.join(needed)}), and a file of fairpress reads one "
+            "tensor: pass a module whose forward takes one tensor and gives its columns to the network, with batches of "
+            "such tensors."
+        )
+
+
+def _answering(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
+    """Return a network that answers with a logit per class, and how many classes it tells apart.
+
+    One logit (of a binary task) becomes two, 0 and that logit: their softmax is its sigmoid.
+
+    Raises
+    ------
+    UserError
+        The network does not read the rows, or answers with something else; the sentence says what to pass.
+    """
+    index = dataset.index("train")[:TRIED]
+    rows = torch.from_numpy(np.ascontiguousarray(dataset.inputs[index]))
+    out = _called(module, rows[:2])
+    if not isinstance(out, Tensor):
+        raise UserError(_several(out))
+    if out.is_complex() or not out.is_floating_point():
+        raise UserError(
+            f"the network returns {str(out.dtype).removeprefix('torch.')} numbers; it must return a logit per class, "
+            "[rows, classes] float, so leave out argmax or whatever decides."
+        )
+    single = out.shape in ((2, 1), (2,))
+    if not single and (out.dim() != 2 or out.shape[0] != 2 or out.shape[1] < 2):
+        raise UserError(
+            f"the network returns a tensor {tuple(out.shape)} for 2 rows; it must return a logit per class, [2, classes] "
+            "with two classes or more, or one logit for the second of two. Wrap it in a module that does."
+        )
+    few = rows[: len(rows) - len(rows) % 2]
+    with torch.no_grad():
+        found = torch.cat([_called(module, part) for part in few.split(2)]).float()
+    if bool((found >= 0).all() and (found <= 1).all()) and (
+        (single and found.unique().numel() > 1)
+        or (not single and bool(torch.allclose(found.sum(1), torch.ones(len(found)), atol=1e-3)))
+    ):
+        raise UserError(
+            f"the network returns {'a probability' if single else 'probabilities'} (all lie in 0 … 1"
+            f"{'' if single else ' and sum to 1'}) where a file holds logits: leave out its last "
+            f"{'sigmoid' if single else 'softmax'}, or add {'torch.logit' if single else 'torch.log'} after it."
+        )
+    return (_two_logits(module), 2) if single else (module, int(out.shape[1]))
+
+
+def _two_logits(module: nn.Module) -> nn.Module:
+    """Return the network with 0 beside its one logit; its layers keep their names."""
+    kind = type(module)
+
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        logit = kind.forward(self, x).reshape(-1, 1)
+        return torch.cat([torch.zeros_like(logit), logit], 1)
+
+    module.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
+    return module
+
+
+def _called(module: nn.Module, rows: Tensor) -> Any:
+    """Return what a network returns for rows. Raises UserError naming the layer that cannot read them."""
+    try:
+        with torch.no_grad():
+            return module(rows)
+    except Exception as error:
+        layer = layer_at_fault(module, error.__traceback__)
+        where = "the network" if layer is None else f"layer {layer!r}"
+        shape, dtype = "×".join(map(str, rows.shape[1:])), str(rows.dtype).removeprefix("torch.")
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UserError(
+            f"{where} cannot read rows of {shape} numbers ({dtype}): {why}." + _whole(module, rows)
+        ) from error
+
+
+def _whole(module: nn.Module, rows: Tensor) -> str:
+    """Say what to do where a network would read the same rows as whole numbers; "" where it would not."""
+    if rows.is_floating_point() and bool((rows == rows.round()).all()):
+        try:
+            with torch.no_grad():
+                module(rows.long())
+        except Exception:
+            return ""
+        return (
+            " It reads whole numbers: pass a module whose forward gives it x.long(), with batches of floats."
+        )
+    return ""
+
+
+def _several(out: Any) -> str:
+    """Say that a network returns something that is no tensor, what is in it, and how to choose."""
+    if isinstance(out, Mapping):
+        parts, how = [(repr(k), v) for k, v in out.items()], "net(x)[{}]"
+    elif is_dataclass(out) and not isinstance(out, type):
+        parts, how = [(f.name, getattr(out, f.name)) for f in fields(out)], "net(x).{}"
+    elif isinstance(out, tuple | list):
+        parts, how = [(str(i), v) for i, v in enumerate(out)], "net(x)[{}]"
+    else:
+        return (
+            f"the network returns {type(out).__name__} for 2 rows; it must return a tensor with a logit per class, "
+            "[2, classes]. Wrap it in a module that does."
+        )
+    shown = ", ".join(
+        f"{name} {tuple(v.shape)}" if isinstance(v, Tensor) else f"{name} {type(v).__name__}"
+        for name, v in parts[:6]
+    )
+    fitting = [name for name, v in parts if isinstance(v, Tensor) and v.dim() == 2 and v.shape[0] == 2]
+    fitting.sort(key=lambda name: "logits" not in name)
+    choice = how.format((fitting or [parts[0][0] if parts else "0"])[0])
+    return (
+        f"the network returns {type(out).__name__} for 2 rows ({shown}); a file has one output, a logit per class: pass a "
+        f"module whose forward returns the one that is meant, such as {choice}."
+    )
+
+
+def _without_hooks(module: nn.Module, rows: Tensor) -> nn.Module:
+    """Return the network without hooks that only look on: an export would show them what are no tensors."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    if not any(getattr(child, name) for child in module.modules() for name in hooks):
+        return module
+    bare = copy.deepcopy(module)
+    for child in bare.modules():
+        for name in hooks:
+            getattr(child, name).clear()
+    few = rows[:TRIED]
+    try:
+        return bare if torch.equal(_called(bare, few), _called(module, few)) else module
+    except UserError:
+        return module
+
+
+def _with_classes(dataset: Dataset, classes: int, notes: list[str]) -> Dataset:
+    present = np.unique(dataset.labels)
+    if present[0] < 0 or present[-1] >= classes:
+        odd, shown = present[-1] if present[-1] >= classes else present[0], ", ".join(map(str, present[:8]))
+        if len(present) == classes:
+            how = (
+                " Labels are class indices from 0 on: pass their places in the order of the outputs, such as "
+                + (
+                    f"y - {present[0]}."
+                    if present[-1] - present[0] == classes - 1 and present[0] > 0
+                    else "torch.unique(y, return_inverse=True)[1]."
+                )
+            )
+        else:
+            how = f" It must have an output for each class; the loader's labels are {shown}."
+        raise UserError(
+            f"the loader has the label {odd}, the network has {classes} outputs (labels 0 … {classes - 1}).{how}"
+        )
+    if len(present) < classes:
+        shown = ", ".join(map(str, present[:8])) + (", …" if len(present) > 8 else "")
+        notes.append(
+            f"the network has {classes} outputs, and the loader's {len(dataset)} rows have the labels {shown} only: if its "
+            "outputs are features, not classes, its last layer is missing; otherwise pass rows of every class."
+        )
+    task = Task("label", tuple(map(str, range(classes))), "1" if classes == 2 else None)
+    return replace(dataset, task=task)
+
+
+def _pruned(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the share of zeros of a pruned network for its card, which keeps them zero in further training."""
+    weights = [v for v in state.values() if v.is_floating_point() and v.dim() >= 2]
+    total = sum(v.numel() for v in weights)
+    return {"sparsity": sum(int((v == 0).sum()) for v in weights) / total} if total else {}

@@ -1,0 +1,1 @@
+"""Checks that a compressed file is what was requested."""

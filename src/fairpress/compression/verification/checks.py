@@ -1,0 +1,338 @@
+"""Hold a quantized file against what was asked for. Each check raises `NotAsAsked`: such a file is not shipped."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.quantized_graph.prepare import Layer
+from fairpress.core.errors import UserError
+from fairpress.models.equivalence import loaded
+from fairpress.runtime.backends.base import Runtime
+from fairpress.runtime.backends.batching import outputs, rows_at_once
+from fairpress.runtime.backends.registry import open_session
+
+WIDTHS = {TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}
+RANDOM = frozenset(
+    {
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Bernoulli",
+        "Multinomial",
+        "Dropout",
+    }
+)
+INTEGER_KERNELS = frozenset(
+    {
+        "QGemm",
+        "QLinearConv",
+        "QLinearMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "ConvInteger",
+        "DynamicQuantizeMatMul",
+    }
+)
+LEAST_AGREEMENT, LARGEST_ERROR, NOTICEABLE_ERROR = 0.95, 0.15, 0.02
+# A file may be off by as much as roundings move its own graph, and half as much again; not more than half the spread.
+MORE_THAN_ROUNDING, LARGEST_BY_ROUNDING = 1.5, 0.5
+
+
+def check_file(data: bytes, layers: Sequence[Layer], state: Mapping[str, Tensor], *, integer: bool) -> int:
+    """Make every check that needs no rows, and return how many layers run on integer kernels.
+
+    Parameters
+    ----------
+    data
+        The finished file.
+    layers
+        The layers whose weights were to become integers, with their widths.
+    state
+        The network's float weights; where one is 0, its integer must be.
+    integer
+        Whether these layers must run on integer kernels; otherwise on float ones, unpacked when the file is loaded.
+    """
+    model = onnx.load_from_string(data)
+    check_no_randomness(model)
+    weights = integer_weights(model)
+    check_widths(weights, layers)
+    for layer, (_, values) in zip(layers, weights, strict=True):
+        check_range(layer, values, layer.tops(state))
+        check_zeros(layer.name, values, state[layer.weight])
+    check_channels(model, layers, state)
+    return check_kernels(data, layers, integer)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An integer weight of a file: its width (that of most channels), its values, and which channels have 8 bits instead."""
+
+    bits: int
+    values: np.ndarray
+    wide: np.ndarray
+
+
+def integer_weights(model: onnx.ModelProto) -> list[tuple[int, np.ndarray]]:
+    """Return stored width and values of every integer weight (two dimensions or more), in the order they are read."""
+    return [(w.bits, w.values) for w in stored_weights(model)]
+
+
+def stored_weights(model: onnx.ModelProto) -> list[Stored]:
+    """Return every integer weight as it is stored, in the order they are read; one in two parts (`pack_channels`) is one."""
+    graph = model.graph
+    constants = {t.name: t for t in graph.initializer}
+    stored = [t for t in graph.initializer if t.data_type in WIDTHS and len(t.dims) >= 2]
+    cast = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Cast" and n.input[0] in constants}
+    gathered = {n.input[0]: n.input[1] for n in graph.node if n.op_type == "Gather"}
+    parts = {}  # the part that is read first → the other, and the order of both
+    for node in graph.node:
+        sources = [cast.get(i, i) for i in node.input]
+        if node.op_type == "Concat" and node.output[0] in gathered and all(s in constants for s in sources):
+            order = gathered[node.output[0]]
+            parts[sources[0]] = (sources[1], numpy_helper.to_array(constants[cast.get(order, order)]))
+    others = {other for other, _ in parts.values()}
+    out = []
+    for tensor in stored:
+        bits, values = WIDTHS[tensor.data_type], numpy_helper.to_array(tensor).astype(np.int8)
+        wide = np.zeros(len(values), bool)
+        if tensor.name in parts:
+            other, order = parts[tensor.name]
+            rest = numpy_helper.to_array(constants[other]).astype(np.int8)
+            values = np.concatenate([values, rest])[order]
+            wide = np.concatenate([wide, np.ones(len(rest), bool)])[order]
+        if tensor.name not in others:
+            out.append(Stored(bits, values, wide))
+    return out
+
+
+def check_no_randomness(model: onnx.ModelProto) -> None:
+    """Nothing in the file may draw random numbers."""
+    found = sorted(RANDOM & {node.op_type for node in model.graph.node})
+    if found:
+        raise NotAsAsked(
+            f"the file draws random numbers ({', '.join(found)}): export the network in evaluation mode."
+        )
+
+
+def check_widths(weights: Sequence[tuple[int, np.ndarray]], layers: Sequence[Layer]) -> None:
+    """As many weights as asked for are stored as integers, each at its width and of its size."""
+    if len(weights) != len(layers):
+        raise NotAsAsked(f"{len(layers)} layers were to be quantized, the file has {len(weights)}.")
+    for layer, (bits, values) in zip(layers, weights, strict=True):
+        if bits != layer.bits or values.shape != layer.shape:
+            raise NotAsAsked(
+                f"layer {layer.name!r} was to store weights {layer.shape} of {layer.bits} bits, the file stores "
+                f"{values.shape} of {bits}."
+            )
+
+
+def check_range(layer: Layer, values: np.ndarray, tops: int | Tensor | None = None) -> None:
+    """Integers are symmetric: −top … top, `tops` [channels] where these differ."""
+    limits = np.full(len(values), layer.top) if not isinstance(tops, Tensor) else tops.cpu().numpy()
+    beyond = np.abs(values.astype(np.int16)).reshape(len(values), -1).max(1) > limits
+    if beyond.any():
+        found, top = values[beyond], int(limits[beyond].min())
+        raise NotAsAsked(
+            f"layer {layer.name!r} stores integers {found.min()} … {found.max()}, outside of ±{top} "
+            f"({layer.bits} bits{', some channels 8' if layer.preserved else ''})."
+        )
+
+
+def check_channels(model: onnx.ModelProto, layers: Sequence[Layer], state: Mapping[str, Tensor]) -> None:
+    """The channels that were to be preserved have 8 bits, and no others beside them."""
+    for layer, found in zip(layers, stored_weights(model), strict=True):
+        wanted = np.zeros(len(found.wide), bool)
+        if layer.preserved:
+            wanted = state[layer.own_tops].cpu().numpy() > layer.top
+        if wanted.sum() != layer.preserved or not np.array_equal(found.wide, wanted):
+            raise NotAsAsked(
+                f"layer {layer.name!r} was to preserve {layer.preserved} channels at 8 bits, the file does so for "
+                f"{int(found.wide.sum())}, {int((found.wide & wanted).sum())} of them as chosen."
+            )
+
+
+def check_zeros(layer: str, values: np.ndarray, weight: Tensor) -> None:
+    """A weight that was pruned to 0 is still 0."""
+    back = int(np.count_nonzero(values[weight.detach().cpu().numpy() == 0]))
+    if back:
+        raise NotAsAsked(f"{back} weights of layer {layer!r} that were 0 are not 0 in the file.")
+
+
+def check_kernels(data: bytes, layers: Sequence[Layer], integer: bool) -> int:
+    """Return how many products run on integer kernels of ONNX Runtime: all of them, or none for integers at rest only.
+
+    A layer that is called twice is two products. A layer whose integers are dequantized in every run is slower than a float
+    one.
+    """
+    model = optimised(data)
+    found = sum(node.op_type in INTEGER_KERNELS for node in model.graph.node)
+    stored = {t.name: t for t in model.graph.initializer if len(t.dims) >= 2}
+    slow = [n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in stored]
+    wanted = sum(layer.uses for layer in layers)
+    if slow or found != (wanted if integer else 0):
+        ops = Counter(node.op_type for node in model.graph.node)
+        raise NotAsAsked(
+            f"{wanted} layers were to run on {'integer' if integer else 'float'} kernels of ONNX Runtime, "
+            f"{found} run on integer ones and {len(slow)} are dequantized in every run ({_text(ops)})."
+            + _keep(slow, stored, data, layers)
+        )
+    return found
+
+
+def _keep(
+    slow: Sequence[onnx.NodeProto],
+    stored: Mapping[str, onnx.TensorProto],
+    data: bytes,
+    layers: Sequence[Layer],
+) -> str:
+    """Name the layers to keep in float: those whose integers are dequantized, which ONNX Runtime may have transposed."""
+    found = [numpy_helper.to_array(stored[n.input[0]]) for n in slow]
+    weights = integer_weights(onnx.load_from_string(data))
+    names = [
+        layer.name
+        for layer, (_, values) in zip(layers, weights, strict=True)
+        if any(np.array_equal(own, other) for own in (values, values.T) for other in found)
+    ]
+    return f" Keep these in float: keep={'|'.join(names)}." if names else ""
+
+
+def optimised(data: bytes) -> onnx.ModelProto:
+    """Return the graph as ONNX Runtime runs it on this machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimised.onnx"
+        loaded(data, dump=str(path))
+        return onnx.load(path)
+
+
+def check_agreement(
+    data: bytes, inputs: Tensor, wanted: Tensor, shaken: Callable[[], Sequence[Tensor]] | None = None
+) -> dict[str, Any]:
+    """Return how well the file agrees with its graph: the share of equal decisions, and the relative error of logits.
+
+    The error is the root mean square of the difference, over the spread of the graph's logits from row to row:
+    0.02-0.1 where only roundings differ, about 1 for the file of another network. Either alone would mislead: a
+    network that is unsure of everybody decides otherwise for a rounding, and one that says the same of everybody
+    has no spread. Where most of the error is gone with sums that do not saturate, the processor is to blame: the file is
+    as asked, and the result says so.
+
+    In a deep network that is badly conditioned, roundings grow from layer to layer, and no two ways to compute it
+    agree. What they do to the graph itself is then the measure, and stands in the result (`moved_by_rounding`).
+
+    Parameters
+    ----------
+    inputs
+        Rows [rows, …].
+    wanted
+        The graph's logits [rows, classes] for them.
+    shaken
+        Returns logits of the same graph, several times, with all steps of activations changed by about a
+        ten-thousandth: other values fall on the other side of a rounding. Called where a file would be refused otherwise;
+        only its numbers tell such a file from a wrong one (`values.check_values`).
+    """
+    agreement, error = _agreement(data, inputs, wanted, Runtime())
+    told: dict[str, Any] = {"agreement_with_graph": agreement, "error_against_graph": error}
+    if error <= NOTICEABLE_ERROR:
+        return told
+    exact = _without_saturation(data, inputs, wanted)
+    best = exact or (agreement, error)
+    if not _agrees(agreement, error) and not _agrees(*best):
+        drawn = () if shaken is None else shaken()
+        own = max((compared(other.numpy(), wanted.numpy())[1] for other in drawn), default=0.0)
+        if best[1] > own * MORE_THAN_ROUNDING:
+            raise NotAsAsked(
+                f"the file decides as its graph on {best[0]:.1%} of {len(inputs)} rows only, and its logits are off by "
+                f"{best[1]:.0%} of their spread."
+            )
+        if max(own, best[1]) > LARGEST_BY_ROUNDING:
+            raise NotAsAsked(
+                f"this network's answers hang on roundings: with steps changed by a ten-thousandth, the logits of its own "
+                f"graph move by {own:.0%} of their spread (those of the file by {best[1]:.0%}), and no file could decide as "
+                "it does. Train it longer, or keep layers in float (keep=)."
+            )
+        told["moved_by_rounding"] = own
+    if exact and (exact[1] < error / 2 or (_agrees(*exact) and not _agrees(agreement, error))):
+        told["saturates"] = True
+    return told
+
+
+def _agrees(agreement: float, error: float) -> bool:
+    return agreement >= LEAST_AGREEMENT or error <= LARGEST_ERROR
+
+
+def _without_saturation(data: bytes, inputs: Tensor, wanted: Tensor) -> tuple[float, float] | None:
+    """Return the same with sums that never saturate; None where ONNX Runtime 1.32 cannot: it fails on MatMulInteger."""
+    try:
+        return _agreement(data, inputs, wanted, Runtime(variant="exact"))
+    except UserError:
+        return None
+
+
+def _agreement(data: bytes, inputs: Tensor, wanted: Tensor, runtime: Runtime) -> tuple[float, float]:
+    rows = inputs.numpy()
+    found = outputs(open_session(data, runtime), rows, np.arange(len(rows)), rows_at_once(data))
+    return compared(found, wanted.numpy())
+
+
+def compared(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
+    """Return the share of equal decisions of logits [rows, classes], and the relative error (`check_agreement`)."""
+    same = float((found.argmax(1) == wanted.argmax(1)).mean())
+    infinite = np.isinf(wanted) & (found == wanted)  # classes that a network rules out
+    found, wanted = np.where(infinite, 0, found), np.where(infinite, 0, wanted)
+    centred = wanted - wanted.mean(1, keepdims=True)
+    difference = found - found.mean(1, keepdims=True) - centred
+    spread = float(np.sqrt(np.square(centred - centred.mean(0)).mean()))
+    error = float(np.sqrt(np.square(difference).mean())) / max(spread, 1e-12)
+    return same, error
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Make sure that what happens inside leaves a caller's network as it was: its tensors, modes and hooks."""
+    before = _held(module)
+    yield
+    after = _held(module)
+    changed = [k for k, v in before.items() if k not in after or not _same(v, after[k])]
+    changed += [k for k in after if k not in before]
+    if changed:
+        raise NotAsAsked(f"compressing changed the caller's network ({', '.join(changed[:3])}).")
+
+
+def _held(module: nn.Module) -> dict[str, Any]:
+    """Return copies of what a network is: tensors that have values, whether they are trained, modes and hooks."""
+    found: dict[str, Any] = {}
+    if not isinstance(module, nn.Module):
+        return found
+    for name, child in module.named_modules():
+        found[f"its mode, {name}" if name else "its mode"] = child.training
+        for key, value in (*child._parameters.items(), *child._buffers.items()):
+            own = f"{name}.{key}" if name else key
+            if value is not None and not is_lazy(value) and not value.is_meta:
+                found[own], found[f"{own} requires_grad"] = value.detach().clone(), value.requires_grad
+        for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
+            found[f"{name}{kind}"] = tuple(getattr(child, kind, ()))
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two facts of `_held` are equal; NaN is equal to NaN."""
+    if not isinstance(one, Tensor):
+        return bool(one == other)
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _text(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {op}" for op, n in sorted(counts.items()))

@@ -1,0 +1,96 @@
+"""Hold the numbers of a quantized file against those of its network: integers, scales, zero points, biases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from torch import Tensor
+from torch.fx import Node
+
+from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.quantized_graph.onnx_template import integers_of, numbers, scales_of
+from fairpress.compression.quantized_graph.prepare import Prepared
+from fairpress.compression.verification.checks import stored_weights
+
+
+def check_values(data: bytes, prepared: Prepared, state: Mapping[str, Tensor]) -> None:
+    """Make sure that the file holds what the network's state says.
+
+    Agreement of answers cannot tell where roundings alone move them (`checks.check_agreement`); numbers can, whatever the
+    network is like.
+
+    Raises
+    ------
+    NotAsAsked
+        A layer's integers, scales or bias, or the grid of an activation, are others.
+    """
+    model = onnx.load_from_string(data)
+    wanted = numbers(prepared, state)
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    _check_layers(model, prepared, state, wanted, constants)
+    grids = {
+        (float(wanted[f"{name}.scale"]), int(wanted[f"{name}.zero_point"])) for name in prepared.activations
+    }
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear":
+            scale, zero = (constants[name] for name in node.input[1:3])
+            if (float(scale), int(zero)) not in grids:
+                raise NotAsAsked(
+                    f"the file rounds to a grid of step {float(scale):g} and zero {int(zero)}, which no activation has."
+                )
+
+
+def _check_layers(
+    model: onnx.ModelProto,
+    prepared: Prepared,
+    state: Mapping[str, Tensor],
+    wanted: Mapping[str, np.ndarray],
+    constants: Mapping[str, np.ndarray],
+) -> None:
+    """Hold every layer against the state: its integers where they stand; its scales and bias must be somewhere in the file.
+
+    That they stand with this layer is known from the template, whose constants were adopted one by one.
+    """
+    biases = _biases(prepared)
+    vectors = [value for value in constants.values() if value.ndim == 1 and value.dtype == np.float32]
+    rounded = [
+        (constants[node.input[0]], constants[node.input[1]])
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear"
+        and node.input[0] in constants
+        and constants[node.input[0]].dtype == np.int32
+    ]
+    for layer, found in zip(prepared.layers, stored_weights(model), strict=True):
+        if not np.array_equal(found.values, wanted[integers_of(layer.name)]):
+            off = int((found.values != wanted[integers_of(layer.name)]).sum())
+            raise NotAsAsked(
+                f"layer {layer.name!r} stores {off} integers of {found.values.size} that are others."
+            )
+        scales = wanted[scales_of(layer.name)]
+        if not any(np.array_equal(v, scales) for v in vectors):
+            raise NotAsAsked(f"the file does not hold the scales of layer {layer.name!r}.")
+        if layer.name not in biases:
+            continue
+        bias = state[biases[layer.name]].detach().cpu().numpy()
+        as_integers = (
+            i.shape == bias.shape and bool((np.abs(i * s.astype(float) - bias) <= 0.51 * s).all())
+            for i, s in rounded
+        )
+        if not any(np.array_equal(v, bias) for v in vectors) and not any(as_integers):
+            raise NotAsAsked(f"the file does not hold the bias of layer {layer.name!r}.")
+
+
+def _biases(prepared: Prepared) -> dict[str, str]:
+    """Return the name in the state of the bias of each layer that has one."""
+    layers = {layer.module: layer.name for layer in prepared.layers}
+    found = {}
+    for node in prepared.graph.graph.nodes:
+        weight, bias = node.args[1:3] if len(node.args) > 2 else (None, None)
+        if isinstance(weight, Node) and isinstance(bias, Node) and bias.op == "get_attr":
+            name = layers.get(str(weight.target))
+            if name is not None:
+                found[name] = str(bias.target)
+    return found

@@ -1,0 +1,222 @@
+"""What is in a folder: studies, finished or in progress, and models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fairpress.auditing.verdicts.rules import WORST_FIRST
+from fairpress.core.errors import UserError
+from fairpress.dashboard.json_files import DAMAGED, Unreadable, open_regular, read_json, version
+from fairpress.studies.execution.progress_file import PROGRESS, Progressing, progress_of
+
+STUDY, AUDIT, MODELS, CARD, ONNX = "study.json", "audit.json", "models.json", "card.json", "model.onnx"
+DEEPEST = 5
+MOST_FOLDERS = 20_000
+SMALL, MIDDLE = 4_000_000, 16_000_000  # bytes of a card or a progress file, and of study.json
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's folder, by its path below the root.
+
+    Attributes
+    ----------
+    verdict
+        The worst of all comparisons with the baseline; None before the study is finished.
+    networks
+        Networks that predicted.
+    progress
+        Where it is, while it runs or after it was interrupted.
+    problem
+        Why a part of it cannot be read, in a sentence; empty where all can.
+    """
+
+    path: str
+    name: str
+    verdict: str | None
+    networks: int
+    progress: Progressing | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder, by its path below the root; `problem` says why it cannot be read."""
+
+    path: str
+    recipe: str = ""
+    target: str = ""
+    bytes: int = 0
+    problem: str = ""
+
+
+@dataclass
+class Listing:
+    """Studies and models below a folder, by their paths, and sentences about what else should be known."""
+
+    studies: list[Study] = field(default_factory=list)
+    models: list[Model] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def look(root: Path) -> Listing:
+    """Return what is below a folder; hidden folders and links are not entered.
+
+    A folder that cannot be read is listed with the reason, and changes nothing about the others.
+
+    Raises UserError where the folder itself is not there or cannot be listed.
+    """
+    found = Listing()
+    for path, names in _folders(root, found.notes):
+        where = path.relative_to(root).as_posix()
+        if names & {STUDY, PROGRESS}:
+            found.studies.append(_study(path, where))
+        else:
+            found.models.append(_model(path, where))
+    found.studies.sort(key=lambda s: s.path)
+    found.models.sort(key=lambda m: m.path)
+    return found
+
+
+def read_study(folder: Path) -> Mapping[str, Any] | None:
+    """Return what study.json holds; None where there is none. Raises Unreadable."""
+    content = read_json(folder / STUDY, MIDDLE)
+    return None if content is None else _mapping(content, STUDY)
+
+
+def study_name(study: Mapping[str, Any]) -> str:
+    """Return a study's name, by what its study.json holds; empty where it has none. Raises Unreadable."""
+    return _text(study.get("name"), f"the name in {STUDY}")
+
+
+def read_progress(folder: Path) -> Progressing | None:
+    """Return where a study is; None where it is not under way. Raises Unreadable."""
+    content = read_json(folder / PROGRESS, SMALL)
+    if content is None:
+        return None
+    found = progress_of(content)
+    if found is None:
+        raise Unreadable(f"{PROGRESS} is damaged, or of another version of fairpress.")
+    return found
+
+
+def read_card(folder: Path) -> Mapping[str, Any] | None:
+    """Return what card.json holds; None where there is none. Raises Unreadable."""
+    content = read_json(folder / CARD, SMALL)
+    return None if content is None else _mapping(content, CARD)
+
+
+def _folders(root: Path, notes: list[str]) -> Iterator[tuple[Path, set[str]]]:
+    def refused(error: OSError) -> None:
+        place = Path(error.filename or root)
+        if isinstance(error, FileNotFoundError) and place != root:  # it went away just now
+            return
+        if place == root:
+            raise UserError(
+                f"the folder {root} cannot be listed ({error.strerror}); while it is, its studies are shown."
+            )
+        notes.append(f"{place.relative_to(root).as_posix()} cannot be listed ({error.strerror}).")
+
+    for count, (folder, below, names) in enumerate(os.walk(root, onerror=refused)):
+        if count >= MOST_FOLDERS:
+            notes.append(f"Only the first {MOST_FOLDERS:,} folders were looked through; name one of them.")
+            return
+        path = Path(folder)
+        deep = len(path.relative_to(root).parts)
+        below[:] = sorted(b for b in below if not b.startswith(".") and deep < DEEPEST)
+        found = set(names) & {STUDY, PROGRESS, CARD, ONNX}
+        if found & {STUDY, PROGRESS} or {CARD, ONNX} <= found:
+            yield path, found
+
+
+def _study(path: Path, where: str) -> Study:
+    problems: list[str] = []
+
+    def tried(read: Callable[[], Value], otherwise: Value) -> Value:
+        try:
+            return read()
+        except DAMAGED as error:
+            problems.append(str(error) if isinstance(error, UserError) else _unexpected(error))
+            return otherwise
+
+    name = tried(lambda: study_name(read_study(path) or {}), "")
+    progress = tried(lambda: read_progress(path), None)
+    verdict = tried(lambda: _summary(path / AUDIT, _verdict), None)
+    networks = tried(lambda: _summary(path / MODELS, _networks), None)
+    tried(lambda: _utf8(where), None)
+    name = name or (progress.name if progress else path.name)
+    return Study(where, name, verdict, networks or 0, progress, " ".join(problems))
+
+
+def _model(path: Path, where: str) -> Model:
+    try:
+        _utf8(where)
+        card = read_card(path) or {}
+        with open_regular(path / ONNX) as file:
+            size = os.fstat(file.fileno()).st_size
+        recipe = _text(card.get("recipe"), "the recipe in card.json") or "fp32"
+        return Model(where, recipe, str(card.get("target", "")), size)
+    except DAMAGED as error:
+        return Model(where, problem=str(error) if isinstance(error, UserError) else _unexpected(error))
+
+
+def _unexpected(error: BaseException) -> str:
+    return f"its files are damaged, or of another version of fairpress ({type(error).__name__})."
+
+
+def _summary(path: Path, summarize: Callable[[Path], Value]) -> Value | None:
+    """Return what a list shows of a large file, which is not read again as long as it stays what it is."""
+    try:
+        found: Value = _summarized(path, summarize, version(path.lstat()))
+    except FileNotFoundError:
+        return None
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _summarized(path: Path, summarize: Callable[[Path], Value], _version: tuple[int, ...]) -> Value:
+    return summarize(path)
+
+
+def _verdict(path: Path) -> str | None:
+    audits = _mapping(read_json(path) or {}, AUDIT)
+    found = {
+        c.get("verdict")
+        for a in audits.values()
+        for c in _mapping(_mapping(a, AUDIT).get("comparisons", {}), AUDIT).values()
+        if isinstance(c, Mapping) and isinstance(c.get("verdict"), str)
+    }
+    return next((v for v in WORST_FIRST if v in found), None)
+
+
+def _networks(path: Path) -> int:
+    facts = read_json(path) or []
+    if not isinstance(facts, list):
+        raise Unreadable(f"{MODELS} is damaged: it holds no list.")
+    return len(facts)
+
+
+def _mapping(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise Unreadable(f"{name} is damaged, or of another version of fairpress.")
+    return value
+
+
+def _text(value: Any, what: str) -> str:
+    if value is not None and not isinstance(value, str):
+        raise Unreadable(f"{what} is not text.")
+    return value or ""
+
+
+def _utf8(where: str) -> None:
+    try:
+        where.encode()
+    except UnicodeEncodeError:
+        raise Unreadable("the folder's name is not UTF-8 text; rename it.") from None

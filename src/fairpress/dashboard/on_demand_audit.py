@@ -1,0 +1,136 @@
+"""Audits that are made when somebody asks: of one network, and of one model against another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Any, BinaryIO
+
+from fairpress.auditing.audit import audit
+from fairpress.core.errors import UserError
+from fairpress.dashboard.cache import ByteCache
+from fairpress.dashboard.json_files import open_regular, version
+from fairpress.dashboard.study_reader import Network, Told
+from fairpress.dashboard.visible_text import encoded, sent
+from fairpress.reporting.html import Section, render
+from fairpress.studies.config.recipe_names import BASELINE
+from fairpress.studies.report.write_folder import slug
+
+MOST_CELLS = 50_000_000
+# They take ten times as long as everything else.
+NO_SCORES = "What was decided, judged just now. `fairpress audit` also judges the scores."
+
+
+def rehearse() -> None:
+    """Audit four rows and write the report, so that the first who asks does not wait for what that loads."""
+    import pyarrow as pa
+
+    rows = {
+        "label": ["a", "b"] * 2,
+        BASELINE: ["a", "b"] * 2,
+        "small": ["a"] * 4,
+        "group": ["x", "x", "y", "y"],
+    }
+    made = audit(pa.table(rows), baseline=BASELINE, compressed=["small"], by=["group"], positive="a")
+    render([Section("", made)], title="")
+
+
+def of_network(told: Told, network: Network) -> bytes:
+    """Return the report of one network against the baseline of its seed and fold, on the rows it was tested on."""
+    where = f"seed {network.seed}, fold {network.fold}"
+    title = ", ".join(filter(None, [network.part, network.recipe, where]))
+    only = (network.seed, network.fold)
+    return _report(told, network.part, BASELINE, network.recipe, title, only)
+
+
+def of_two(told: Told, part: str, first: str, second: str) -> bytes:
+    """Return the report of what the second model loses against the first, over all seeds both have.
+
+    Raises UserError where the study has no such model, or both are the same.
+    """
+    part = next((p for p in told.parts if sent(p) == sent(part)), part)
+    known = {sent(name): name for name in told.recipes(part)}
+    for name in (first, second):
+        if sent(name) not in known:
+            raise UserError(f"this study has no model {name!r}.")
+    first, second = known[sent(first)], known[sent(second)]
+    if first == second:
+        raise UserError("choose two different models.")
+    title = ", ".join(filter(None, [part, f"{second} against {first}"]))
+    return _report(told, part, first, second, title, None)
+
+
+def _report(
+    told: Told, part: str, first: str, second: str, title: str, only: tuple[int, int] | None
+) -> bytes:
+    found = _like(told, part)
+    asked = (
+        ("by", tuple(found["attributes"])),
+        ("positive", found["positive"]),
+        ("margin", found["margin"]),
+        ("confidence", found["confidence"]),
+        ("subject", "subject" if found["subjects"] else None),
+    )
+    with _predictions(told, part) as file:
+        key = (str(told.folder), version(os.fstat(file.fileno())), part, first, second, only, asked)
+
+        def work() -> tuple[bytes, int]:
+            page = _audited(file, first, second, title, only, asked)
+            return page, len(page)
+
+        return _REPORTS.get(key, work)
+
+
+def _predictions(told: Told, part: str) -> BinaryIO:
+    for name in ("predictions.parquet", f"predictions/{slug(part)}.parquet"):
+        try:
+            return open_regular(told.folder / name)
+        except FileNotFoundError:
+            continue
+    raise UserError("this study's folder has no predictions to compare.")
+
+
+def _like(told: Told, part: str) -> Mapping[str, Any]:
+    """Return an audit of the same part, whose options are used again."""
+    for title, found in told.audits.items():
+        if title.rpartition(" · ")[0] == part and isinstance(found, Mapping):
+            return found
+    raise UserError("this study's folder has no audit of that part.")
+
+
+def _audited(
+    file: BinaryIO,
+    first: str,
+    second: str,
+    title: str,
+    only: tuple[int, int] | None,
+    asked: tuple[tuple[str, Any], ...],
+) -> bytes:
+    import pyarrow.parquet as pq
+
+    filters = None if only is None else [("seed", "=", only[0]), ("fold", "=", only[1])]
+    compressed = [] if first == second else [second]
+    shape = pq.read_metadata(file)
+    names = shape.schema.to_arrow_schema().names
+    models = {c.removesuffix(".score") for c in names if c.endswith(".score")}
+    others = models - {first, *compressed}
+    kept = [c for c in names if c not in others and not _scores(c, models)]
+    if shape.num_rows * len(kept) > MOST_CELLS:
+        raise UserError(
+            f"the predictions have {shape.num_rows:,} rows of {len(kept)} columns, too many to be audited while a page "
+            "waits; use `fairpress audit`."
+        )
+    file.seek(0)
+    table = pq.read_table(file, columns=kept, filters=filters)
+    several = len(table["seed"].unique()) > 1
+    made = audit(
+        table, baseline=first, compressed=compressed, seed_column="seed" if several else None, **dict(asked)
+    )
+    return encoded(render([Section(title, made, NO_SCORES)], title=title))
+
+
+def _scores(column: str, models: Collection[str]) -> bool:
+    return any(column.startswith(f"{m}.score") for m in models)
+
+
+_REPORTS: ByteCache[bytes] = ByteCache(64_000_000)

@@ -1,0 +1,193 @@
+"""What a study's folder tells, as rows that can be chosen from: comparisons, groups and networks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fairpress.auditing.result import Verdict
+from fairpress.core.estimate import Estimate
+from fairpress.dashboard.discovery import AUDIT, MODELS, STUDY, read_study, study_name
+from fairpress.dashboard.json_files import Unreadable, read_json
+from fairpress.dashboard.visible_text import sent
+
+OVERALL = "everybody"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a visitor asked for; an empty word lets everything pass.
+
+    Attributes
+    ----------
+    dataset, model
+        Labels in the study.
+    method
+        Part of a recipe's name.
+    group
+        ``attribute = group``, as the report names it.
+    """
+
+    dataset: str = ""
+    model: str = ""
+    method: str = ""
+    group: str = ""
+
+    def part(self, label: str) -> bool:
+        """Tell whether a part of the study is asked for, by its label ``dataset, model, attribute``."""
+        # Names may have commas themselves.
+        words = f", {sent(label)}, "
+        return all(not name or f", {sent(name)}, " in words for name in (self.dataset, self.model))
+
+    def recipe(self, name: str) -> bool:
+        """Tell whether a model's name has what was typed in it."""
+        return sent(self.method).strip() in sent(name)
+
+    def groups(self, name: str) -> bool:
+        """Tell whether a group is the one that is asked for; without one, everybody is."""
+        return sent(name) == sent(self.group or OVERALL)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one model loses against another in one group, or over everybody; `lacking` of `groups` were not assessed."""
+
+    section: str
+    part: str
+    recipe: str
+    baseline: str
+    group: str
+    n: float
+    verdict: Verdict
+    disparate: bool
+    loss: Estimate
+    lose: float
+    gain: float
+    lacking: int = 0
+    groups: int = 0
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network: its number among the study's, and what is known of it."""
+
+    number: int
+    part: str
+    recipe: str
+    seed: int
+    fold: int
+    bytes: int
+    facts: Mapping[str, Any]
+
+
+class Told:
+    """A finished study's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.study: Mapping[str, Any] = read_study(folder) or {}
+        self.audits: Mapping[str, Any] = read_json(folder / AUDIT) or {}
+        self.networks = [_network(i, f) for i, f in enumerate(read_json(folder / MODELS) or [])]
+        self.name: str = study_name(self.study)
+        if not isinstance(self.study.get("warnings", []), list):
+            raise Unreadable(f"the warnings in {STUDY} are no list.")
+        if not isinstance(self.audits, Mapping):
+            raise Unreadable(f"{AUDIT} is damaged, or of another version of fairpress.")
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """The study's config, as study.json holds it."""
+        found = json.loads(self.study.get("study", "{}"))
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def parts(self) -> list[str]:
+        return list(dict.fromkeys(n.part for n in self.networks))
+
+    @property
+    def datasets(self) -> list[str]:
+        return list(self.config.get("datasets") or {})
+
+    @property
+    def models(self) -> list[str]:
+        return list(self.config.get("models") or {})
+
+    def recipes(self, part: str | None = None) -> list[str]:
+        """Return the models of a part, or of all, in reporting order."""
+        return list(dict.fromkeys(n.recipe for n in self.networks if part in (None, n.part)))
+
+    def groups(self) -> list[str]:
+        """Return every group of every attribute, by its name."""
+        return list(dict.fromkeys(c.group for c in self._compared if c.group != OVERALL))
+
+    def compared(self, choice: Choice) -> list[Compared]:
+        """Return the comparisons that are asked for, in one group."""
+        return [
+            c
+            for c in self._compared
+            if choice.part(c.part) and choice.recipe(c.recipe) and choice.groups(c.group)
+        ]
+
+    def chosen(self, choice: Choice) -> list[Network]:
+        """Return the networks that are asked for."""
+        return [n for n in self.networks if choice.part(n.part) and choice.recipe(n.recipe)]
+
+    @cached_property
+    def _compared(self) -> list[Compared]:
+        return list(self._rows())
+
+    def _rows(self) -> Iterator[Compared]:
+        for title, audit in self.audits.items():
+            part = title.rpartition(" · ")[0]
+            for recipe, found in audit["comparisons"].items():
+                for group in [found["overall"], *(g for a in found["attributes"] for g in a["groups"])]:
+                    yield _row(title, part, recipe, audit["baseline"], found, group)
+
+
+def _network(number: int, facts: Mapping[str, Any]) -> Network:
+    part, recipe = facts["part"], facts["recipe"]
+    if not isinstance(part, str) or not isinstance(recipe, str):
+        raise Unreadable(f"network {number} in {MODELS} has a name that is not text.")
+    return Network(number, part, recipe, int(facts["seed"]), int(facts["fold"]), int(facts["bytes"]), facts)
+
+
+def _row(
+    title: str, part: str, recipe: str, baseline: str, found: Mapping[str, Any], group: Mapping[str, Any]
+) -> Compared:
+    (loss,) = (x["estimate"] for x in group["losses"] if x["metric"] == "accuracy")
+    flips, values = group["flips"], group["values"]
+    n = flips["n"] or 1
+    every = [] if values else [g["verdict"] for a in found["attributes"] for g in a["groups"]]
+    return Compared(
+        title,
+        part,
+        recipe,
+        baseline,
+        ", ".join(f"{k} = {v}" for k, v in values.items()) or OVERALL,
+        group["n"],
+        group["verdict"] if values else found["verdict"],
+        bool(found["disparate"]),
+        Estimate(
+            loss.get("value"),
+            loss.get("low"),
+            loss.get("high"),
+            loss["n"],
+            loss.get("method", ""),
+            loss.get("reason"),
+        ),
+        1000 * flips["right_to_wrong"] / n,
+        1000 * flips["wrong_to_right"] / n,
+        every.count("not_estimable"),
+        len(every),
+    )
+
+
+def page_of(rows: Sequence[Network], page: int, size: int) -> tuple[Sequence[Network], int]:
+    """Return the rows of a page (from 1) and how many pages there are."""
+    pages = max(1, -(-len(rows) // size))
+    page = min(max(page, 1), pages)
+    return rows[(page - 1) * size : page * size], pages

@@ -1,0 +1,120 @@
+"""The last step of every loader: columns in, a split and fingerprinted Dataset out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from fairpress.datasets.dataset import Dataset, Part, Task
+from fairpress.datasets.fingerprint import fingerprint
+from fairpress.datasets.split_leakage import shared_subjects
+from fairpress.datasets.splits import SplitOptions, split
+
+# Options that came later, which leave the fingerprints alone of those who do not use them.
+LATER = ("test_share", "positive_is", "missing_rows", "not_missing", "not_subject")
+
+
+class Inputs(Protocol):
+    """What a network reads: the encoded columns of a table (`encode.Encoder`), or pixels (`image_cache.Pixels`).
+
+    `content` stands for the inputs in the fingerprint where they are too many to be read; None: they are read.
+    """
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def columns(self) -> Sequence[str]: ...
+
+    @property
+    def raw(self) -> Mapping[str, np.ndarray]: ...
+
+    @property
+    def content(self) -> bytes | None: ...
+
+    def matrix(self) -> np.ndarray: ...
+
+
+def build(
+    *,
+    name: str,
+    task: Task,
+    inputs: Inputs,
+    labels: np.ndarray,
+    attributes: Mapping[str, np.ndarray],
+    subjects: np.ndarray,
+    row_ids: np.ndarray,
+    options: SplitOptions,
+    official: Mapping[Part, np.ndarray] | None = None,
+    split_by: np.ndarray | None = None,
+    notes: tuple[str, ...] = (),
+    config: Mapping[str, Any] | None = None,
+    unprinted: Collection[str] = (),
+    parts: Mapping[Part, np.ndarray] | None = None,
+    spellings: Mapping[str, np.ndarray] | None = None,
+    warnings: tuple[str, ...] = (),
+) -> Dataset:
+    """Return the dataset of these rows, split by `options`.
+
+    Parameters
+    ----------
+    name, task, labels, attributes, subjects, row_ids, notes
+        As in `Dataset`.
+    inputs
+        The encoded columns, or the pixels.
+    options
+        The loader's config.
+    split_by
+        [rows] what stays in one part together, where that is not the subject. Then people may be on both sides of
+        the split, which the dataset's `warnings` say.
+    config
+        `Dataset.config`: what loads it again beside its name; all options when not given.
+    official
+        Parts that the dataset's makers fixed, row indices.
+    unprinted
+        Options that say where the content is, not what it is; the fingerprint leaves them out.
+    parts
+        The parts, where the inputs depend on them; else they are made here.
+    spellings, warnings
+        As in `Dataset`; a split that shares people warns in any case.
+    """
+    matrix = inputs.matrix()
+    if parts is None:
+        parts = split(labels, attributes, subjects if split_by is None else split_by, options, official)
+    printed = options.model_dump(mode="json")
+    names = tuple(inputs.names)
+    return Dataset(
+        name=name,
+        task=task,
+        inputs=matrix,
+        input_names=names,
+        features=dict(inputs.raw),
+        input_columns=tuple(inputs.columns),
+        labels=labels,
+        attributes=dict(attributes),
+        subjects=subjects,
+        row_ids=row_ids,
+        parts=parts,
+        fingerprint=fingerprint(
+            task=task,
+            inputs=matrix,
+            content=inputs.content,
+            input_names=names,
+            labels=labels,
+            attributes=attributes,
+            subjects=subjects,
+            row_ids=row_ids,
+            parts=parts,
+            config={
+                k: v
+                for k, v in printed.items()
+                if k not in unprinted and not (k in LATER and v in (None, []))
+            },
+        ),
+        config=printed if config is None else config,
+        notes=notes,
+        warnings=(*(() if split_by is None else shared_subjects(subjects, parts)), *warnings),
+        spellings={} if spellings is None else spellings,
+    )

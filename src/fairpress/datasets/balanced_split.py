@@ -1,0 +1,187 @@
+"""Parts of subjects with several rows each: those with many rows are in every part as often as in the whole.
+
+Dealing such subjects to the part that lags furthest behind its share of rows would put nearly everybody with many rows
+into the largest part. Subjects are counted here instead, each as likely as another to be drawn: systematic sampling from
+a list sorted by number of rows, label and groups (Madow and Madow 1944), and of several such draws the one whose
+parts resemble the whole most (rerandomization: Morgan and Rubin 2012, doi:10.1214/12-AOS1008).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fairpress.datasets.hash_draws import draw
+
+MOST_DRAWS, FEWEST_DRAWS = 64, 4
+ROWS_DEALT = 4_000_000  # in all draws together, so that a large table is split in seconds
+PARTS_TO_COME = 3  # a part that is taken leaves a subject for each of the others
+FEWEST_OF_A_SIZE = 10  # subjects that are balanced as one kind by their number of rows
+MOST_TAKEN = (
+    0.5  # of the subjects that are not too large for a part, where it takes more than its share of them
+)
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Subjects with one row or several.
+
+    Attributes
+    ----------
+    names
+        [subjects] their names.
+    unit
+        [rows] the subject of each row.
+    sizes
+        [subjects] their numbers of rows.
+    strata
+        [subjects] rank of number of rows (in powers of two), commonest label and groups.
+    codes
+        Each [rows], integers from 0: what the parts shall have in the same shares as the whole.
+    """
+
+    names: Sequence[str]
+    unit: np.ndarray
+    sizes: np.ndarray
+    strata: np.ndarray
+    codes: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(
+        cls, names: Sequence[str], unit: np.ndarray, labels: np.ndarray, attributes: Mapping[str, np.ndarray]
+    ) -> Repeated:
+        """Return the subjects of these rows; `unit` is the subject of each."""
+        sizes = np.bincount(unit, minlength=len(names))
+        classes = int(labels.max()) + 1
+        magnitude = _magnitudes(sizes)
+        groups = [np.unique(v, return_inverse=True)[1].reshape(-1) for v in attributes.values()]
+        groups.sort(key=lambda g: int(np.bincount(g).min()))
+        _, first = np.unique(unit, return_index=True)
+        keys = [magnitude, _commonest(unit, labels, len(names)), *(g[first] for g in groups)]
+        _, strata = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
+        codes = (magnitude[unit] * classes + labels, *(g * classes + labels for g in groups))
+        codes = tuple(np.unique(c, return_inverse=True)[1].reshape(-1) for c in codes)
+        return cls(names, unit, sizes, strata.reshape(-1), codes)
+
+    def rows(self, pool: np.ndarray) -> float:
+        """Return how many rows these subjects have."""
+        return float(self.sizes[pool].sum())
+
+    def fold(self, pool: np.ndarray, folds: int, fold: int, key: str) -> np.ndarray:
+        """Return the subjects of one of several folds."""
+        best = self._best(pool, [1 / folds] * folds, self._dealt_to_folds(pool, folds, key))
+        tested: np.ndarray = pool[best == fold]
+        return tested
+
+    def take(self, pool: np.ndarray, share: float, key: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the subjects of a part that has a share of the rows, and the others.
+
+        Whoever alone has more rows than the part shall have stays with the others, unless nearly all are so. More of the
+        others are then taken in their place, up to half, or the parts to come would have hardly anybody else.
+        """
+        if not len(pool):
+            return pool, pool
+        most = max(share * self.rows(pool), float(np.median(self.sizes[pool])))
+        small = pool[self.sizes[pool] <= most]
+        # Of those who can be drawn, so many that the part has its share of all rows; at least one, and some are left.
+        taken = max(share, min(share * self.rows(pool) / self.rows(small), MOST_TAKEN))
+        wanted = taken * len(small)
+        count = min(max(wanted, 1.0), max(len(pool) - PARTS_TO_COME, 1), len(small))
+        best = self._best(pool, [1 - share, share], self._drawn(pool, small, count / len(small), key))
+        return pool[best == 1], pool[best == 0]
+
+    def _drawn(self, pool: np.ndarray, small: np.ndarray, share: float, key: str) -> Iterator[np.ndarray]:
+        """Yield draws: for each of `pool` 1 where it is taken; each of `small` is so with probability `share`."""
+        position = np.searchsorted(pool, small)
+        for attempt, order in enumerate(self._orders(small, key)):
+            start = draw(f"start/{key}/{attempt}") / 2**64
+            ends = np.floor(start + share * np.arange(len(small) + 1))
+            if ends[-1] == ends[0]:  # fewer than one is wanted on average: somebody is taken
+                ends[int(start * len(small)) + 1 :] += 1
+            dealt = np.zeros(len(pool), dtype=np.int64)
+            dealt[position[order]] = np.diff(ends) > 0
+            yield dealt
+
+    def _dealt_to_folds(self, pool: np.ndarray, folds: int, key: str) -> Iterator[np.ndarray]:
+        """Yield draws: the fold of each of `pool`; of as many neighbours as there are folds, each gets one."""
+        for attempt, order in enumerate(self._orders(pool, key)):
+            place = np.arange(len(pool))
+            bits = _mixed(np.array(place, dtype=np.uint64), draw(f"folds/{key}/{attempt}"))
+            dealt = np.empty(len(pool), dtype=np.int64)
+            # Neighbours, `folds` at a time, in random order; the last ones get some of the folds.
+            turns = np.lexsort((bits, place // folds))
+            offset = draw(f"start/{key}/{attempt}") % folds
+            dealt[order[turns]] = (place + offset) % folds
+            yield dealt
+
+    def _orders(self, pool: np.ndarray, key: str) -> Iterator[np.ndarray]:
+        """Yield as many orders of `pool` as there shall be draws: by stratum, within a stratum at random."""
+        bits = np.array([draw(f"{key}/{self.names[i]}") for i in pool], dtype=np.uint64)
+        for attempt in range(min(max(ROWS_DEALT // len(self.unit), FEWEST_DRAWS), MOST_DRAWS)):
+            yield np.lexsort((_mixed(bits, attempt), self.strata[pool]))
+
+    def _best(self, pool: np.ndarray, shares: Sequence[float], draws: Iterator[np.ndarray]) -> np.ndarray:
+        """Return the draw whose parts are nearest to their shares of the rows of every kind."""
+        where = np.full(len(self.names), -1, dtype=np.int64)
+        where[pool] = np.arange(len(pool))
+        rows = np.flatnonzero(where[self.unit] >= 0)
+        of = where[self.unit[rows]]
+        codes = [code[rows] for code in self.codes]
+        best, least = None, math.inf
+        for dealt in draws:
+            far = _distance(dealt[of], codes, shares)
+            if best is None or far < least:
+                best, least = dealt, far
+        assert best is not None
+        return best
+
+
+def _magnitudes(sizes: np.ndarray) -> np.ndarray:
+    """Return the power of two of each subject's number of rows; the largest are one kind, of `FEWEST_OF_A_SIZE` or more.
+
+    A kind of one or two subjects would be nearest to its share in every part where they are all in the largest part.
+    """
+    magnitude = np.frexp(sizes.astype(np.float64))[1]
+    largest = np.sort(magnitude)[-min(FEWEST_OF_A_SIZE, len(magnitude))]
+    found: np.ndarray = np.minimum(magnitude, largest)
+    return found
+
+
+def _commonest(unit: np.ndarray, labels: np.ndarray, subjects: int) -> np.ndarray:
+    """Return each subject's commonest label, the first of a tie."""
+    pairs, counts = np.unique(np.stack([unit, labels]), axis=1, return_counts=True)
+    order = np.lexsort((pairs[1], -counts, pairs[0]))
+    _, first = np.unique(pairs[0][order], return_index=True)
+    commonest = np.zeros(subjects, dtype=np.int64)
+    commonest[pairs[0][order][first]] = pairs[1][order][first]
+    return commonest
+
+
+def _distance(part: np.ndarray, codes: Sequence[np.ndarray], shares: Sequence[float]) -> float:
+    """Return how far parts [rows] are from having their share of every code's rows; infinite where one is empty."""
+    total = np.bincount(part, minlength=len(shares))
+    if (total == 0).any():
+        return math.inf
+    far = math.fsum(
+        (n - s * len(part)) ** 2 / (s * len(part)) for n, s in zip(total.tolist(), shares, strict=True)
+    )
+    for code in codes:
+        kinds = int(code.max()) + 1
+        found = np.bincount(part * kinds + code, minlength=len(shares) * kinds).reshape(len(shares), kinds)
+        wanted = np.outer(total / len(part), np.bincount(code, minlength=kinds))
+        there = wanted > 0
+        far += math.fsum(((found[there] - wanted[there]) ** 2 / wanted[there]).tolist())
+    return far
+
+
+def _mixed(bits: np.ndarray, salt: int) -> np.ndarray:
+    """Return other 64 bits for each of these, by the finalizer of splitmix64 (Steele, Lea and Flood 2014)."""
+    with np.errstate(over="ignore"):
+        z = bits + np.uint64((salt * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % 2**64)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed: np.ndarray = z ^ (z >> np.uint64(31))
+    return mixed

@@ -1,0 +1,1 @@
+"""Datasets that fairpress knows by name, a file per dataset."""

@@ -1,0 +1,1 @@
+"""Checks of a dataset: what in it would make an audit misleading."""

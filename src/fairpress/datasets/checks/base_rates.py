@@ -1,0 +1,115 @@
+"""How often each class occurs among the rows of each group and part, and where there are too few of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fairpress.datasets.checks.warning import Warned
+from fairpress.datasets.dataset import PARTS, Dataset, Part
+
+EVERYBODY = "everybody"
+LEARNT = 10  # rows of a class that a group needs in training, at the very least
+
+
+def rates(data: Dataset) -> Iterator[tuple[str, str, dict[Part, tuple[int, int]]]]:
+    """Yield attribute, group and, for each part, rows and rows of the positive class; everybody first."""
+    positive = _positive(data)
+    parts = {part: data.parts[part] for part in PARTS if part in data.parts}
+    yield "", EVERYBODY, {p: (len(rows), int(positive[rows].sum())) for p, rows in parts.items()}
+    for name, groups in data.attributes.items():
+        for group in np.unique(groups).tolist():
+            there = {p: rows[groups[rows] == group] for p, rows in parts.items()}
+            yield name, group, {p: (len(rows), int(positive[rows].sum())) for p, rows in there.items()}
+
+
+def table(data: Dataset, most: int = 12) -> list[str]:
+    """Return the base rates as lines of text, of the `most` largest groups of each attribute."""
+    if data.task.positive is None:
+        title = f"share of {data.task.classes[_commonest(data)]!r}, the commonest class (rows)"
+    else:
+        title = f"share of {data.task.positive!r} (rows)"
+    lines, left_out = [["", *(part for part in PARTS if part in data.parts)]], 0
+    shown: dict[str, int] = {}
+    ordered = sorted(rates(data), key=lambda r: -sum(n for n, _ in r[2].values()))
+    names = ["", *data.attributes]
+    for name, group, counts in sorted(ordered, key=lambda r: names.index(r[0])):
+        shown[name] = shown.get(name, 0) + 1
+        if shown[name] > most:
+            left_out += 1
+            continue
+        cells = [f"{k / n:.3f} ({n:,})" if n else "- (0)" for n, k in counts.values()]
+        lines.append([f"{name}: {group}" if name else group, *cells])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    text = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    return [title, *text, *([f"and {left_out} smaller groups"] if left_out else [])]
+
+
+def lacking(data: Dataset, floor: int) -> Iterator[Warned]:
+    """Yield groups with enough test rows and too few of one class, and parts in which one is absent."""
+    if data.task.positive is None:
+        return
+    positive = data.task.positive
+    others = [c for c in data.task.classes if c != positive]
+    negative = others[0] if len(others) == 1 else f"not {positive}"
+    learnt = min(LEARNT, floor)
+    for name in ("", *data.attributes):
+        short, none, untrained = [], [], []
+        for of, group, counts in rates(data):
+            if of != name:
+                continue
+            for part, (n, k) in counts.items():
+                few = [f"{c:,} of {kind!r}" for c, kind in ((k, positive), (n - k, negative)) if c < floor]
+                absent = [kind for c, kind in ((k, positive), (n - k, negative)) if not c]
+                if part == "test" and n >= floor and few and not absent:
+                    short.append(f"{group} ({', '.join(few)})")
+                elif absent and n >= (floor if part == "test" else learnt):
+                    none.append(f"{group} has none of {absent[0]!r} among {n:,} {part} rows")
+                elif part == "train" and n >= learnt > min(k, n - k):
+                    untrained.append(f"{group} ({min(k, n - k)} of {positive if k < n - k else negative!r})")
+        by = f"by {name!r}, " if name else ""
+        if none:
+            rate = "TPR or FPR cannot be measured, or the class not be learnt, there"
+            yield Warned(
+                "one_class_groups", name, len(none), f"{by}{_some(none)}: {rate}. Use folds, or gather rows."
+            )
+        if short:
+            yield Warned(
+                "few_of_a_class",
+                name,
+                len(short),
+                f"{by}these have fewer than {floor} test rows of a class, which a verdict on TPR or FPR needs at a "
+                "margin of "
+                f"two points: {_some(short)}. Use folds, a larger `test_share`, or gather rows.",
+            )
+        if untrained:
+            yield Warned(
+                "few_of_a_class_in_training",
+                name,
+                len(untrained),
+                f"{by}these have fewer than {learnt} training rows of a class: {_some(untrained)}. A network can "
+                "hardly learn them; "
+                "gather rows.",
+            )
+
+
+def _some(found: list[str], most: int = 6) -> str:
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
+
+
+def _positive(data: Dataset) -> np.ndarray:
+    name = data.task.positive
+    wanted = _commonest(data) if name is None else data.task.classes.index(name)
+    found: np.ndarray = data.labels == wanted
+    return found
+
+
+def _commonest(data: Dataset) -> int:
+    return int(np.bincount(data.labels).argmax())

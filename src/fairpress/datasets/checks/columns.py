@@ -1,0 +1,146 @@
+"""What in a table's columns would mislead: ids among the inputs, codes, placeholders, names that are nearly alike."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from fairpress.core.values import near_equal
+from fairpress.datasets.checks.warning import Warned
+from fairpress.datasets.custom.messages import alike_sentence, is_placeholder
+from fairpress.datasets.custom.person_ids import fixes_groups, person_like, repeats
+from fairpress.datasets.dataset import Dataset
+
+FEWEST_ROWS = 50  # below this, every column may be unique by chance
+FEW_CODES = 20
+SENTINELS = (-9, -99, -999, -9999, -99999, -1, 99, 999, 9999, 99999)
+_CODE = re.compile(
+    r"(^|[^a-z])(id|code|zip|zipcode|postcode|postal|plz|fips|icd\d*|naics|sic|isco|type|category|cat|class|kind|region|district"
+    r"|county|state|branch|department|dept|sector|industry|occupation|race|ethnicity|religion)s?([^a-z]|$)"
+)
+
+
+def check_columns(data: Dataset) -> Iterator[Warned]:
+    """Yield the warnings, gravest first."""
+    ids = [w for name, values in data.features.items() for w in _ids(data, name, values, _whole(values))]
+    yield from ids
+    for name, values in data.features.items():
+        yield from _placeholders(data, name, values, "column")
+        if name in {w.column for w in ids}:
+            continue
+        if values.dtype.kind == "f":
+            yield from _codes(name, values)
+        else:
+            yield from _alike(name, np.unique(values), "values")
+    for name, groups in data.attributes.items():
+        yield from _placeholders(data, name, groups, "attribute")
+        yield from _alike(name, np.unique(groups), "groups")
+    for name in data.task.classes:
+        if is_placeholder(name):
+            rows = int((data.labels == data.task.classes.index(name)).sum())
+            yield _placeholder(data, data.task.target, "label", name, rows)
+
+
+def _whole(values: np.ndarray) -> bool:
+    return values.dtype.kind != "f" or bool((values == np.floor(values)).all())
+
+
+def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[Warned]:
+    """A column that names rows or people: a network that reads it can learn people by heart."""
+    if not whole or len(values) < FEWEST_ROWS:
+        return
+    _, codes = np.unique(values, return_inverse=True)
+    codes = codes.reshape(-1)
+    different = int(codes.max()) + 1
+    remedy = f"leave {name!r} out of the inputs"
+    if different > 0.99 * len(values):
+        yield Warned(
+            "unique_ids",
+            name,
+            different,
+            f"the input {name!r} has a different value in nearly every row ({different:,} in {len(values):,} rows), as "
+            f"the id of a row has; {remedy}, unless it is a quantity.",
+        )
+        return
+    people, person = np.unique(data.subjects, return_inverse=True)
+    if len(people) < len(data):
+        pairs = np.unique(np.stack([person.reshape(-1), codes]), axis=1).shape[1]
+        if pairs == len(people) and different > 0.9 * len(people) >= FEWEST_ROWS:
+            yield Warned(
+                "repeated_ids",
+                name,
+                different,
+                f"the input {name!r} has one value for each person ({different:,} values, {len(people):,} people): a "
+                f"network that reads it can tell people apart; {remedy}.",
+            )
+    elif repeats(codes) and (person_like(name) or fixes_groups(codes, data.attributes)):
+        yield Warned(
+            "repeated_ids",
+            name,
+            different,
+            f"the values of the input {name!r} repeat like a person's id ({different:,} values in {len(values):,} rows): "
+            f"write `subject: {name}`, which also leaves it out of the inputs, or {remedy}.",
+        )
+
+
+def _codes(name: str, values: np.ndarray) -> Iterator[Warned]:
+    """Whole numbers that look like the codes of categories: a network would read an order into them."""
+    found, counts = np.unique(values, return_counts=True)
+    if len(found) < 3 or not _whole(found):
+        return
+    named = _CODE.search(re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower().replace("_", " ")) is not None
+    steps = np.diff(found)
+    gapped = len(found) <= FEW_CODES and found[-1] - found[0] > 2 * len(found) * np.gcd.reduce(
+        steps.astype(np.int64)
+    )
+    # Counts of something fall off from 0 and have gaps at the end only.
+    tail = found[0] == 0 and counts[0] == counts.max()
+    if named or (gapped and not tail):
+        some = ", ".join(f"{v:g}" for v in found[:6]) + (", …" if len(found) > 6 else "")
+        yield Warned(
+            "codes",
+            name,
+            len(found),
+            f"the input {name!r} is read as a quantity and looks like codes of categories ({len(found):,} whole numbers: "
+            f"{some}); if it is, write `categorical: [{name}]`.",
+        )
+
+
+def _placeholders(data: Dataset, name: str, values: np.ndarray, role: str) -> Iterator[Warned]:
+    """Values that usually stand for one that is missing."""
+    if values.dtype.kind != "f":
+        found, counts = np.unique(values, return_counts=True)
+        for text, count in zip(found.tolist(), counts.tolist(), strict=True):
+            if is_placeholder(text):
+                yield _placeholder(data, name, role, text, count)
+        return
+    found, counts = np.unique(values, return_counts=True)
+    for number in SENTINELS:
+        at = int(np.searchsorted(found, number))
+        if at == len(found) or found[at] != number or counts[at] < 2 or len(found) < 3:
+            continue
+        others = np.delete(found, at)
+        below = number < 0 and at == 0 and others[0] >= 0
+        above = number > 0 and at == len(found) - 1 and others[-1] * 2 < number
+        if (below and (number != -1 or len(found) > FEW_CODES)) or above:
+            yield _placeholder(data, name, role, f"{number}", int(counts[at]))
+
+
+def _placeholder(data: Dataset, name: str, role: str, text: str, count: int) -> Warned:
+    own = data.path or data.spellings  # shipped datasets have no YAML to write this into
+    listed = json.dumps(text.strip(), ensure_ascii=False)
+    remedy = f"if it does, write `missing: [{listed}]`" if own else "here it is a value like any other"
+    return Warned(
+        "placeholder",
+        name,
+        count,
+        f"the {role} {name!r} is {text!r} in {count:,} rows, which usually means that the value is missing; {remedy}.",
+    )
+
+
+def _alike(name: str, found: np.ndarray, what: str) -> Iterator[Warned]:
+    for alike in near_equal(found.tolist()):
+        yield Warned("near_equal", name, len(alike), alike_sentence(name, alike, what))

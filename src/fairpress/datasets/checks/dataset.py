@@ -1,0 +1,192 @@
+"""What in a dataset would make an audit misleading: each a sentence with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fairpress.datasets.checks.base_rates import lacking
+from fairpress.datasets.checks.columns import check_columns
+from fairpress.datasets.checks.warning import GIVES_AWAY, Warned, read_off
+from fairpress.datasets.dataset import Dataset
+from fairpress.datasets.split_leakage import seen_before
+
+NEARLY_EQUAL = 0.95
+MOSTLY_UNLIKE = 0.9  # share of different rows from which on an equal one is no coincidence
+
+
+def check(dataset: Dataset, floor: int) -> list[Warned]:
+    """Return the warnings, gravest first.
+
+    Parameters
+    ----------
+    floor
+        Rows a group needs for any verdict (`auditing.verdict.floor_rows`).
+
+    What is looked for: a column from which the label can be read off; an attribute that is nearly the label; ids among the
+    inputs, people with many rows, equal rows, values that stand for missing ones, codes read as quantities, names that are
+    nearly equal, columns of one value, groups too small or with too few of one class. Of images: brightness from which the
+    label can be read off, copies, images of one colour.
+    People in two parts are refused when the data are loaded, unless the split by rows was asked for by name.
+    """
+    if dataset.inputs.ndim == 4:
+        from fairpress.datasets.checks.images import check_images
+
+        of_images = (_people_in_two_parts, _attribute_is_label, check_images, check_columns)
+        return [w for find in of_images for w in find(dataset)] + list(_groups(dataset, floor))
+    finders = (
+        _people_in_two_parts,
+        _giveaways,
+        _attribute_is_label,
+        _people_known,
+        _duplicates,
+        check_columns,
+        _constants,
+    )
+    return [w for find in finders for w in find(dataset)] + list(_groups(dataset, floor))
+
+
+def _groups(data: Dataset, floor: int) -> Iterator[Warned]:
+    yield from _tiny_groups(data, floor)
+    yield from lacking(data, floor)
+
+
+def _people_in_two_parts(data: Dataset) -> Iterator[Warned]:
+    """What stands above every result: people on both sides of the split, or columns that look like people's ids."""
+    for sentence in data.warnings:
+        if seen_before(data.subjects, data.parts).any():
+            share = float(seen_before(data.subjects, data.parts).mean())
+            yield Warned("people_in_two_parts", "subject", share, sentence)
+        else:
+            yield Warned("no_subject", "subject", 0.0, sentence)
+
+
+def _giveaways(data: Dataset) -> Iterator[Warned]:
+    """A column that alone tells the label of 98 % of unseen rows, much better than always the commonest."""
+    train, test = data.parts["train"], data.parts["test"]
+    y = data.labels
+    commonest = float(np.bincount(y[test]).max() / len(test)) if len(test) else 1.0
+    for name, values in data.features.items():
+        right = read_off(values[train], y[train], values[test], y[test])
+        if right >= GIVES_AWAY and right > (1 + commonest) / 2:
+            yield Warned(
+                "gives_away",
+                name,
+                right,
+                f"the column {name!r} alone tells the label of {right:.1%} of the test rows: it may be known only after "
+                "the fact. Leave it out, or explain it.",
+            )
+
+
+def _attribute_is_label(data: Dataset) -> Iterator[Warned]:
+    for name, groups in data.attributes.items():
+        v = _cramer(groups, data.labels)
+        if v >= NEARLY_EQUAL:
+            yield Warned(
+                "attribute_is_label",
+                name,
+                v,
+                f"the sensitive attribute {name!r} is nearly the label (Cramér's V {v:.2f}): rates by group have next to "
+                "no rows of the other class.",
+            )
+
+
+def _cramer(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Cramér's V of two categorical columns: 0 unrelated, 1 the same in other words."""
+    (x, i), (y, j) = (np.unique(v, return_inverse=True) for v in (a, b))
+    if min(len(x), len(y)) < 2:
+        return 0.0
+    table = np.zeros((len(x), len(y)))
+    np.add.at(table, (i.reshape(-1), j.reshape(-1)), 1)
+    expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / table.sum()
+    chi = ((table - expected) ** 2 / expected).sum()
+    return float(np.sqrt(chi / table.sum() / (min(table.shape) - 1)))
+
+
+def _people_known(data: Dataset) -> Iterator[Warned]:
+    """People with many rows of one label: whoever is recognised is predicted."""
+    people, counts = np.unique(data.subjects, return_counts=True)
+    repeated = int((counts > 1).sum())
+    if not repeated:
+        return
+    index = np.searchsorted(people, data.subjects)
+    table = np.zeros((len(people), len(data.task.classes)))
+    np.add.at(table, (index, data.labels), 1)
+    several = counts > 1
+    right = float(table[several].max(1).sum() / counts[several].sum())
+    yield Warned(
+        "repeated_people",
+        "subject",
+        repeated,
+        f"{repeated:,} of {len(people):,} people have several rows; who knows the person knows the label of {right:.1%} of "
+        f"them. {'' if data.warnings else 'Splits are by person; '}audit with --subject subject.",
+    )
+
+
+def _duplicates(data: Dataset) -> Iterator[Warned]:
+    """Rows that a network cannot tell apart, and among them those that are copies in label and groups too."""
+    read = _numbered(data.inputs)
+    whole = np.stack([read, data.labels, *map(_numbered, data.attributes.values())])
+    copies, seen = _copies(data, np.unique(whole, axis=1, return_inverse=True)[1].reshape(-1))
+    extra, across = _copies(data, read)
+    unlike = len(np.unique(read)) / len(data)
+    if extra / len(data) < 0.01 and across < 0.01 and not (seen and unlike > MOSTLY_UNLIKE):
+        return
+    both = np.zeros((int(read.max()) + 1, len(data.task.classes)), dtype=bool)
+    both[read, data.labels] = True
+    torn = int((both.sum(1) > 1)[read].sum())
+    yield Warned(
+        "duplicates",
+        "",
+        extra,
+        f"{extra:,} rows equal an earlier one in all inputs, {copies:,} of them in label and groups too; of the test rows "
+        f"{across:.1%} have an equal in another part ({seen:.1%} in everything), and {torn:,} rows have an "
+        "equal with another "
+        "label. With few and coarse columns that is natural; else look for copies and remove them.",
+    )
+
+
+def _numbered(values: np.ndarray) -> np.ndarray:
+    """Return a number for each row, the same for equal rows."""
+    if values.ndim > 1:
+        flat = np.ascontiguousarray(values.reshape(len(values), -1))
+        values = flat.view(np.dtype((np.void, flat.dtype.itemsize * flat.shape[1]))).reshape(-1)
+    return np.unique(values, return_inverse=True)[1].reshape(-1)
+
+
+def _copies(data: Dataset, number: np.ndarray) -> tuple[int, float]:
+    """Return how many rows equal an earlier one, and which share of the test rows have an equal outside the test part."""
+    test = data.parts["test"]
+    rest = np.setdiff1d(np.arange(len(data)), test)
+    across = float(np.isin(number[test], number[rest]).mean()) if len(test) else 0.0
+    return len(data) - len(np.unique(number)), across
+
+
+def _constants(data: Dataset) -> Iterator[Warned]:
+    for name, values in data.features.items():
+        if len(np.unique(values)) == 1:
+            yield Warned(
+                "constant",
+                name,
+                1,
+                f"the column {name!r} has one value only ({data.spellings.get(name, values)[0]}); it tells nothing. "
+                "Leave it out.",
+            )
+
+
+def _tiny_groups(data: Dataset, floor: int) -> Iterator[Warned]:
+    test = data.parts["test"]
+    for name, groups in data.attributes.items():
+        found, counts = np.unique(groups[test], return_counts=True)
+        absent = sorted(set(np.unique(groups).tolist()) - set(found.tolist()))
+        small = [f"{g} ({n:,})" for g, n in zip(found.tolist(), counts.tolist(), strict=True) if n < floor]
+        small += [f"{g} (0)" for g in absent]
+        if small:
+            yield Warned(
+                "tiny_groups",
+                name,
+                len(small),
+                f"by {name!r}, {len(small)} group(s) have fewer than {floor} test rows, so that no verdict on them is "
+                f"possible at a margin of two points: {', '.join(small[:8])}. Use folds, or gather rows.",
+            )

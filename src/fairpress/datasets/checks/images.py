@@ -1,0 +1,99 @@
+"""What in images would make an audit misleading: copies, blank images, brightness that tells the label."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from fairpress.datasets.checks.warning import GIVES_AWAY, Warned, read_off
+from fairpress.datasets.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Of each image [images]: a number that equal pixels share, the mean pixel, and whether all pixels are equal."""
+
+    same: np.ndarray
+    brightness: np.ndarray
+    blank: np.ndarray
+
+
+def check_images(data: Dataset) -> Iterator[Warned]:
+    """Yield the warnings that need the pixels, each image read once."""
+    seen = _look(data.inputs)
+    yield from _brightness(data, seen)
+    yield from _copies(data, seen)
+    yield from _people(data, seen)
+    if count := int(seen.blank.sum()):
+        yield Warned(
+            "blank",
+            "",
+            count,
+            f"{count:,} images are of one colour, such as {data.row_ids[seen.blank.argmax()]}; nothing can be seen in them.",
+        )
+
+
+def _look(images: np.ndarray) -> _Seen:
+    digests, brightness, blank = [], np.empty(len(images)), np.empty(len(images), dtype=bool)
+    for i, image in enumerate(images):
+        pixels = np.ascontiguousarray(image)
+        digests.append(hashlib.blake2b(pixels.tobytes(), digest_size=16).digest())
+        colours = pixels.reshape(len(pixels), -1)
+        brightness[i] = colours.mean()
+        blank[i] = bool((colours == colours[:, :1]).all())
+    _, same = np.unique(np.array(digests), return_inverse=True)
+    return _Seen(same.reshape(-1), brightness, blank)
+
+
+def _brightness(data: Dataset, seen: _Seen) -> Iterator[Warned]:
+    """The mean pixel alone tells the label: the classes come from different cameras or archives."""
+    train, test = data.parts["train"], data.parts["test"]
+    commonest = float(np.bincount(data.labels[test]).max() / len(test))
+    right = read_off(seen.brightness[train], data.labels[train], seen.brightness[test], data.labels[test])
+    if right >= GIVES_AWAY and right > (1 + commonest) / 2:
+        yield Warned(
+            "gives_away",
+            "brightness",
+            right,
+            f"the brightness of an image alone tells the label of {right:.1%} of the test rows: if the classes "
+            "were photographed or processed differently, that is what a network learns.",
+        )
+
+
+def _copies(data: Dataset, seen: _Seen) -> Iterator[Warned]:
+    _, first, counts = np.unique(seen.same, return_index=True, return_counts=True)
+    extra = len(data) - len(first)
+    if not extra:
+        return
+    test = data.parts["test"]
+    rest = np.setdiff1d(np.arange(len(data)), test)
+    across = int(np.isin(seen.same[test], seen.same[rest]).sum())
+    both = np.zeros((len(first), len(data.task.classes)), dtype=bool)
+    both[seen.same, data.labels] = True
+    torn = int(counts[both.sum(1) > 1].sum())
+    pair = data.row_ids[seen.same == int(counts.argmax())][:2]
+    yield Warned(
+        "duplicates",
+        "",
+        extra,
+        f"{extra:,} images equal an earlier one in every pixel, such as {pair[0]} and {pair[1]}; {across:,} of the test "
+        f"rows have an equal among the others, and {torn:,} rows an equal with another label. Remove the copies.",
+    )
+
+
+def _people(data: Dataset, seen: _Seen) -> Iterator[Warned]:
+    """People with several different images: whoever is recognised is predicted. Copies are told of above."""
+    people, index, counts = np.unique(data.subjects, return_inverse=True, return_counts=True)
+    images = np.unique(np.stack([index.reshape(-1), seen.same]), axis=1)
+    repeated = int((np.bincount(images[0], minlength=len(people)) > 1).sum())
+    if repeated:
+        yield Warned(
+            "repeated_people",
+            "subject",
+            repeated,
+            f"{repeated:,} of {len(people):,} people have several images, one of them {int(counts.max()):,}. Splits are by "
+            "person; audit with --subject subject.",
+        )

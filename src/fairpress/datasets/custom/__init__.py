@@ -1,0 +1,1 @@
+"""Users' own tables and images, described in YAML."""

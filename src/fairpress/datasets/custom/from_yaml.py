@@ -1,0 +1,65 @@
+"""A dataset that a YAML file describes: a table, or images where it says `image`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fairpress.core.config import parse, read_yaml
+from fairpress.datasets.custom import images, table
+from fairpress.datasets.custom.images_config import Images
+from fairpress.datasets.custom.table_config import Place, Table
+from fairpress.datasets.dataset import Dataset
+from fairpress.datasets.download.sources import Say
+
+
+def kind_of(document: Any) -> type[Table | Images]:
+    """Return what a YAML document describes: images where it has the key `image`, else a table."""
+    return Images if isinstance(document, Mapping) and "image" in document else Table
+
+
+def load_yaml(path: str, overrides: Mapping[str, Any], say: Say) -> Dataset:
+    """Return the dataset that a YAML file describes; see `Table` and `Images` for its keys.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    overrides
+        Options that replace or add to those in the file, such as ``folds``.
+    say
+        Receives a sentence before each slow step.
+
+    Raises
+    ------
+    UserError
+        Every error of the YAML at once, with line and column; or what is wrong in the data.
+    """
+    document = read_yaml(path)
+    if isinstance(document, dict):
+        document.update(overrides)
+    options = parse(kind_of(document), document, path)
+    dumped = options.model_dump(mode="json")
+    config = {key: dumped[key] for key in overrides}
+    dataset = read(options, Place(path, Path(path).parent, config, document), say)
+    return replace(dataset, path=str(Path(path).absolute()))
+
+
+def read(options: Table | Images, place: Place | None, say: Say) -> Dataset:
+    """Read a user's table or images.
+
+    Parameters
+    ----------
+    place
+        Where the options came from; None for options given in Python, whose paths are relative to the working directory.
+
+    Raises
+    ------
+    UserError
+        What is wrong in the table or in the images.
+    """
+    if isinstance(options, Images):
+        return images.load(options, place or Place("images", Path(), options.placed("path", "folder")), say)
+    return table.load(options, place or Place("table", Path(), options.placed("path")))

@@ -1,0 +1,1 @@
+"""Downloads: where the files of a dataset come from."""

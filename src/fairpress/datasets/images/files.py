@@ -1,0 +1,163 @@
+"""The sha256 of many files, each read once: as long as size and times stay, the digest is remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fairpress.core.cache import cache_folder
+from fairpress.core.files import unfit_kind
+from fairpress.datasets.download.sources import Say
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Seen = tuple[int, int, int]
+
+# Time stamps may be as coarse as two seconds (FAT): what changed so shortly before it was read may change again
+# within the same stamp, so that it is read again next time.
+SETTLED = 2_500_000_000
+CHUNK = 64
+MOST_BYTES = 1 << 28
+"""A larger file is not read: all of its bytes are in memory while it is decoded."""
+
+
+def digests(folder: Path, names: Sequence[str], say: Say) -> tuple[list[str | None], dict[str, str]]:
+    """Return each file's sha256, None where it cannot be read, and file → the reason for those.
+
+    A digest is remembered in the user's cache under size, time of modification and, where the system has one,
+    time of change of status, which moves even when a tool sets the first back (``cp -p``, ``rsync -t``). A file
+    that is written over in place without any of them moving would go unnoticed; on Windows, where the third is
+    the time of creation, that is a tool that keeps the size and sets the time back.
+    """
+    place = cache_folder() / "images" / "digests" / f"{_key(folder)}.parquet"
+    known = _read(place)
+    now = time.time_ns()
+    found: list[str | None] = []
+    reasons: dict[str, str] = {}
+    unknown: list[int] = []
+    seen: list[Seen | None] = []
+    prefix = str(
+        folder
+    )  # joined as text: a Path for each of many files takes longer than asking for its size
+    for i, name in enumerate(names):
+        try:
+            stat = os.stat(os.path.join(prefix, name))
+            unfit = unfit_kind(stat.st_mode)
+            if unfit is None and stat.st_size > MOST_BYTES:
+                unfit = f"larger than {MOST_BYTES >> 20} MiB"
+            seen.append(None if unfit else (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+            if unfit:
+                reasons[name] = unfit
+        except (OSError, ValueError) as error:
+            reasons[name] = _why(error)
+            seen.append(None)
+        old = known.get(name)
+        found.append(old[1] if old is not None and old[0] == seen[-1] else None)
+        if found[-1] is None and seen[-1] is not None:
+            unknown.append(i)
+    if not unknown:
+        return found, reasons
+    if len(unknown) > 1000:
+        say(f"reading {len(unknown):,} files of {folder}, once")
+
+    def read(chunk: Sequence[int]) -> list[str | OSError]:
+        return [_sha256(os.path.join(prefix, names[i])) for i in chunk]
+
+    chunks = [unknown[i : i + CHUNK] for i in range(0, len(unknown), CHUNK)]
+    with ThreadPoolExecutor(workers()) as pool:
+        for chunk, made in zip(chunks, in_order(pool, read, chunks), strict=True):
+            for i, digest in zip(chunk, made, strict=True):
+                stamp = seen[i]
+                if isinstance(digest, OSError):
+                    reasons[names[i]] = _why(digest)
+                    continue
+                found[i] = digest
+                if stamp is not None and max(stamp[1:]) < now - SETTLED:
+                    known[names[i]] = (stamp, digest)
+    _write(place, known)
+    return found, reasons
+
+
+def workers() -> int:
+    """Return how many threads read and decode: as many as this process has processors, eight at most."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(count or 1, 8)
+
+
+def in_order(
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int = 32
+) -> Iterator[Result]:
+    """Yield function(item) in the order of the items, never more than `ahead` of them waiting in memory."""
+    waiting: deque[Any] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _sha256(path: str) -> str | OSError:
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        return error
+
+
+def _why(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "there is no such file"
+    if isinstance(error, IsADirectoryError):
+        return "a folder"
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def _key(folder: Path) -> str:
+    return hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _read(place: Path) -> dict[str, tuple[Seen, str]]:
+    """Return what is remembered; a damaged memory is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        columns = pq.read_table(place, partitioning=None).to_pydict()
+        stamps = zip(columns["bytes"], columns["modified_ns"], columns["changed_ns"], strict=True)
+        return dict(zip(columns["name"], zip(stamps, columns["sha256"], strict=True), strict=True))
+    except (OSError, KeyError, ValueError, pa.ArrowException):
+        return {}
+
+
+def _write(place: Path, known: dict[str, tuple[Seen, str]]) -> None:
+    """Remember; where that is impossible, the files are read again next time, which is only slower."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stamps = [stamp for stamp, _ in known.values()]
+    table = pa.table(
+        {
+            "name": pa.array(list(known), pa.string()),
+            **{
+                name: pa.array([s[i] for s in stamps], pa.int64())
+                for i, name in enumerate(("bytes", "modified_ns", "changed_ns"))
+            },
+            "sha256": pa.array([digest for _, digest in known.values()], pa.string()),
+        }
+    )
+    temporary = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, temporary)
+        temporary.replace(place)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()

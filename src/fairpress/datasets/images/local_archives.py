@@ -1,0 +1,104 @@
+"""Where pictures are that may not be passed on: a folder the user has, or a zip file in it, unpacked once."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import shutil
+import struct
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from fairpress.core.cache import cache_folder
+from fairpress.core.errors import UserError
+from fairpress.core.files import require_regular
+from fairpress.datasets.download.sources import Say
+
+_UNPACKED, _RATIO, _MEMBERS = 2**30, 20, 2_000_000
+"""An archive of images does not unpack to more bytes and to more than so many times its size, nor into more files."""
+
+
+def place_of(what: str, name: str, folder: str | None, how: str) -> Path:
+    """Return the folder of a dataset: the one the user named, or `name` in FAIRPRESS_DATA or in the cache.
+
+    Raises
+    ------
+    UserError
+        There is none; the sentence says `how` to get the pictures.
+    """
+    shared = os.environ.get("FAIRPRESS_DATA")
+    usual = [p / name for p in ([Path(shared).expanduser()] if shared else []) + [cache_folder()]]
+    places = [Path(folder).expanduser()] if folder else usual
+    for place in places:
+        if place.is_dir():
+            return place
+    looked = ", ".join(str(p) for p in places)
+    raise UserError(
+        f"{what} is not on this machine (looked for {looked}). It may not be passed on, so fairpress does not "
+        f"fetch it: {how}, and set FAIRPRESS_DATA to the folder that holds {name}."
+    )
+
+
+def unpacked(archive: Path, say: Say) -> Path:
+    """Return a folder in the cache with the content of a zip file, unpacked when it is first asked for.
+
+    The archive is known by its path, size and time. Raises UserError for a file that is no whole zip.
+    """
+    from filelock import FileLock
+
+    require_regular(archive)
+    stat = archive.stat()
+    facts = f"{archive.resolve()}/{stat.st_size}/{stat.st_mtime_ns}"
+    place = cache_folder() / "images" / "unpacked" / hashlib.sha256(facts.encode()).hexdigest()[:32]
+    if place.is_dir():
+        return place
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_name(f"{place.name}.lock")):
+            if not place.is_dir():
+                say(f"unpacking {archive}, once")
+                scratch = place.with_name(f"{place.name}.part")
+                shutil.rmtree(scratch, ignore_errors=True)
+                try:
+                    with zipfile.ZipFile(archive) as content:
+                        _refuse_hostile(archive, content, place.parent)
+                        content.extractall(scratch)
+                    scratch.rename(place)
+                finally:
+                    shutil.rmtree(scratch, ignore_errors=True)
+    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, ValueError, struct.error) as error:
+        raise UserError(f"{archive} is no whole zip file ({error}); get it again.") from None
+    except (
+        RuntimeError,
+        NotImplementedError,
+    ) as error:  # a password, or a way of packing that Python does not have
+        raise UserError(
+            f"cannot unpack {archive} ({error}); unpack it by hand, into a folder beside it."
+        ) from None
+    except OSError as error:
+        raise UserError(f"cannot unpack {archive}: {error.strerror or error}.") from None
+    return place
+
+
+def _refuse_hostile(archive: Path, content: zipfile.ZipFile, folder: Path) -> None:
+    """Raise UserError for an archive whose files would lie outside its folder, or that swells as images do not."""
+    members = content.infolist()
+    for member in members:
+        name = PurePosixPath(member.filename.replace("\\", "/"))
+        if name.is_absolute() or ".." in name.parts or ":" in "".join(name.parts[:1]):
+            raise UserError(
+                f"{archive} holds a file {member.filename!r}, which would lie outside of its folder; get it again."
+            )
+    size, total = archive.stat().st_size, sum(member.file_size for member in members)
+    if len(members) > _MEMBERS or (total > _UNPACKED and total > _RATIO * size):
+        raise UserError(
+            f"{archive} has {size:,} bytes and unpacks to {total:,} in {len(members):,} files, as no archive of "
+            "images does; get it again."
+        )
+    if total > (free := shutil.disk_usage(folder).free):
+        raise UserError(
+            f"{archive} unpacks to {total / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB left; free some space, or set "
+            "FAIRPRESS_CACHE to another folder."
+        )

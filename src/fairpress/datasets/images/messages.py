@@ -1,0 +1,35 @@
+"""What is said of images that were prepared, left out or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fairpress.core.errors import UserError
+from fairpress.datasets.images.decode import PREPARATION
+
+MOST_NAMED = 10
+
+
+def prepared(size: int) -> str:
+    """Return how an image becomes what a network reads."""
+    return f"Each image is read as {size} × {size} pixels of 8-bit RGB: {PREPARATION}."
+
+
+def left_out(files: Mapping[str, str | None], total: int, why: str) -> str:
+    """Return a note on the files that are left out; each may have a reason of its own."""
+    return f"{len(files):,} of {total:,} images are left out because they {why}: {_listed(files)}."
+
+
+def refuse_unreadable(where: str, files: Mapping[str, str], total: int, remedy: str) -> None:
+    """Raise UserError where there are files that cannot be read, naming them and the remedy."""
+    if files:
+        raise UserError(
+            f"{where}: {len(files):,} of {total:,} images cannot be read: {_listed(files)}; mend or remove them, {remedy}."
+        )
+
+
+def _listed(files: Mapping[str, str | None]) -> str:
+    named = [
+        name if reason is None else f"{name} ({reason})" for name, reason in list(files.items())[:MOST_NAMED]
+    ]
+    return ", ".join(named) + (f" and {len(files) - MOST_NAMED:,} more" if len(files) > MOST_NAMED else "")

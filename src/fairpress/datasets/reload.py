@@ -1,0 +1,71 @@
+"""Load a dataset as a model's card describes it, from whatever working directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fairpress.core.errors import UserError
+from fairpress.datasets.dataset import Dataset
+from fairpress.datasets.download.sources import Say, tell
+from fairpress.datasets.registry import load
+
+
+def facts(dataset: Dataset) -> dict[str, Any]:
+    """Return what a card keeps of its data: enough to load it again."""
+    found: dict[str, Any] = {
+        "name": dataset.name,
+        "config": dict(dataset.config),
+        "fingerprint": dataset.fingerprint,
+    }
+    if dataset.path:
+        found["path"] = dataset.path
+    if dataset.warnings:
+        found["warnings"] = list(dataset.warnings)
+    return found
+
+
+def load_again(kept: Mapping[str, Any], say: Say = tell) -> Dataset:
+    """Return the dataset of `facts`.
+
+    A YAML file is looked for where it was, and then by its name from the working directory.
+
+    Raises
+    ------
+    UserError
+        It is at neither place, or its content or split is not what it was.
+    """
+    name, config = kept.get("name"), kept.get("config", {})
+    if not isinstance(name, str) or not isinstance(config, Mapping):
+        raise UserError("the model's card does not say which data it was trained on; name them with --data.")
+    options = {str(k): v for k, v in config.items()}
+    if reserved := {"name", "say"} & options.keys():
+        raise UserError(f"the model's card names {min(reserved)!r} as an option of its data, which is none.")
+    places = list(_places(name, kept.get("path")))
+    present = [p for p in places if not _is_file(p) or os.path.isfile(p)]
+    if not present:
+        raise UserError(
+            f"the data that this model was trained on are described by {name!r}, which is not at {' or '.join(places)}; "
+            "put the file back, or name it with --data."
+        )
+    for place in present:
+        dataset = load(place, say=say, **options)
+        if dataset.fingerprint == kept.get("fingerprint"):
+            return dataset
+    raise UserError(
+        f"{name!r} is not what this model was trained on (the content or the split differs): its test rows may have been "
+        "trained on. Train again, or restore the data."
+    )
+
+
+def _places(name: str, path: object) -> Iterator[str]:
+    if isinstance(path, str) and path:
+        yield path
+    if name != path:
+        yield name
+
+
+def _is_file(place: str) -> bool:
+    return Path(place).suffix.lower() in (".yaml", ".yml")

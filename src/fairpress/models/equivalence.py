@@ -1,0 +1,240 @@
+"""Hold what was made of a network against the network itself: equal outputs on equal rows, up to float rounding."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from fairpress.core.errors import UserError
+from fairpress.models.functional_call import Slots
+from fairpress.runtime.backends.onnxruntime import session
+
+ROWS, NUMBERS, FEWEST = 512, 2**20, 16  # rows of a check; of large inputs fewer, so that it stays short
+CHUNK = 2**20  # numbers that go through a network at once
+SMALL_BATCHES = (1, 7)  # sizes of batches, other than all rows together
+EPSILON = float(np.finfo(np.float32).eps)
+DRAWS = 2
+# Another order of the same sums differs by a few roundings, not by hundreds of them.
+ROUNDINGS = 16
+# What is off by more than this share of the spread of the outputs is no rounding, however badly conditioned a network is.
+LARGEST = 0.01
+
+
+class NotTheNetwork(UserError):
+    """A file or graph computes something else than the network it was made of, and is not used."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a module answers: its rows, its outputs [rows, classes], and how far rounding may move each row [rows]."""
+
+    rows: Tensor
+    outputs: np.ndarray
+    tolerance: np.ndarray
+
+
+def some(rows: Tensor) -> Tensor:
+    """Return the first rows of inputs [rows, …], as many as a check takes."""
+    return rows[: min(ROWS, max(FEWEST, NUMBERS // max(1, rows[:1].numel())))]
+
+
+def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> Reference:
+    """Run a module in evaluation mode, and find out how far float rounding moves its outputs.
+
+    Rounding is measured on the module itself, by Monte Carlo arithmetic (Parker 1997): its inputs, weights and what every
+    operator returns are changed by up to one unit in the last place, at random. A row may differ by `ROUNDINGS` times the
+    largest change of its outputs (or of those of the median row, if that is more), at least by as many units in the last
+    place of the largest output, and by `LARGEST` of the spread of the outputs at most.
+
+    Raises
+    ------
+    UserError
+        The module answers equal rows differently, changes its own state, or answers with NaN.
+    """
+    own = copy.deepcopy(module).cpu().eval()
+    slots, rows = Slots(own), some(rows)
+    values = {k: v.detach().clone() for k, v in (*own.named_parameters(), *own.named_buffers())}
+    values |= {k: v.detach().cpu().clone() for k, v in state.items() if k in values}
+    wanted = _outputs(slots, values, rows)
+    if np.isnan(wanted).any():
+        count = int(np.isnan(wanted).any(1).sum())
+        raise UserError(
+            f"the network returns NaN for {count} of {len(wanted)} rows; find the layer whose values overflow, or the rows "
+            "that it cannot read."
+        )
+    _refuse_changes(slots, values, rows)
+    spread = np.zeros(len(rows))
+    for draw in range(DRAWS):
+        nudge = _Nudge(draw)
+        nudged, other = {k: nudge.of(v) for k, v in values.items()}, nudge.of_inputs(rows)
+        with nudge:
+            moved = _outputs(slots, nudged, other)
+        spread = np.maximum(spread, _apart(moved, wanted))
+    finite = wanted[np.isfinite(wanted)]
+    least = ROUNDINGS * EPSILON * float(np.abs(finite).max(initial=0.0))
+    most = LARGEST * float(
+        np.nanmax(np.std(np.where(np.isfinite(wanted), wanted, np.nan), axis=0), initial=0.0)
+    )
+    tolerance = np.clip(ROUNDINGS * np.maximum(spread, np.median(spread)), least, max(least, most))
+    found = Reference(rows, wanted, np.maximum(tolerance, np.finfo(np.float32).tiny))
+    _refuse_moods(slots, values, found)
+    return found
+
+
+def _refuse_changes(slots: Slots, values: Mapping[str, Tensor], rows: Tensor) -> None:
+    """Raise UserError if a module in evaluation mode writes into its parameters or buffers."""
+    few = rows[: max(SMALL_BATCHES)]
+    own = {k: v.clone() for k, v in values.items()}
+    _outputs(slots, own, few)
+    changed = [k for k, v in values.items() if not torch.equal(v, own[k])]
+    module = copy.deepcopy(slots.module)  # as it stands, for tensors that it replaces
+    before = {k: v.clone() for k, v in module.named_buffers()}
+    _outputs(Slots(module), {}, few)
+    after = dict(module.named_buffers())
+    changed += [k for k, v in before.items() if k not in after or not torch.equal(v, after[k])]
+    if changed:
+        raise UserError(
+            f"the network changes its tensor {changed[0]!r} in every call, in evaluation mode too, so that no file can "
+            "compute what it does; let it do so in training only (if self.training: …)."
+        )
+
+
+def _refuse_moods(slots: Slots, values: Mapping[str, Tensor], found: Reference) -> None:
+    """Raise UserError if a module answers equal rows differently: in a second call, or in a batch of another size."""
+    rows = found.rows[: 8 * max(SMALL_BATCHES)]
+    # The batches of the first call again, for networks whose answers depend on the rows of a batch.
+    same = found.rows[: _together(found.rows)]
+    if _beyond(_outputs(slots, values, same, seed=1), found).any():
+        raise UserError(_moody("when it is called again: something in it is random in evaluation mode"))
+    for size in SMALL_BATCHES:
+        if _beyond(_outputs(slots, values, rows[: 8 * size], size), found).any():
+            raise UserError(_moody(f"in batches of {size}: a row's answer depends on the rows beside it"))
+
+
+def _moody(when: str) -> str:
+    return (
+        f"the network gives different outputs for the same rows {when}, so that no file can compute what it does; a row's "
+        "outputs must depend on that row alone (look for dropout with training=True, batch norm without running "
+        "statistics, sums over the first axis)."
+    )
+
+
+def hold_file(data: bytes, wanted: Reference) -> None:
+    """Raise NotTheNetwork unless a file gives the outputs of its network, in batches of several sizes.
+
+    Raises UserError where ONNX Runtime has no kernel for an operator and the numbers it computes with.
+    """
+    opened = loaded(data)
+    name = opened.get_inputs()[0].name
+    hold(lambda rows: opened.run(None, {name: rows.numpy()})[0], wanted, "the file")
+
+
+def loaded(data: bytes, dump: str | None = None) -> Any:
+    """Return an ONNX Runtime session of a network's own file, whose optimised graph is written to `dump`."""
+    try:
+        return session(data, dump=dump)
+    except UserError as error:
+        found = re.search(r"Could not find an implementation for (\w+)", str(error))
+        if found is None:
+            raise
+        raise UserError(
+            f"ONNX Runtime has no kernel for an operator of the network ({found[1]}) in the type of numbers that it reads; "
+            "let its forward compute in float32 throughout, without autocast, .half() or .bfloat16()."
+        ) from error
+
+
+def hold(compute: Callable[[Tensor], np.ndarray], wanted: Reference, what: str) -> None:
+    """Raise NotTheNetwork unless `compute` gives a network's outputs [rows, classes], in batches of several sizes."""
+    for size in (_together(wanted.rows), *SMALL_BATCHES):
+        rows = wanted.rows[: 8 * size] if size in SMALL_BATCHES else wanted.rows
+        try:
+            found = np.concatenate([compute(part) for part in rows.split(size)])
+        except Exception as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            raise NotTheNetwork(f"{what} cannot read {min(size, len(rows))} rows at a time: {why}") from error
+        outputs = wanted.outputs[: len(rows)]
+        if found.shape != outputs.shape:
+            raise NotTheNetwork(
+                f"{what} returns {found.shape}, the network {outputs.shape}; it is not shipped."
+            )
+        beyond = _beyond(found, wanted)
+        if beyond.any():
+            apart = _apart(found, outputs)
+            worst = int(np.argmax(apart / wanted.tolerance[: len(rows)]))
+            raise NotTheNetwork(
+                f"{what} does not compute what the network computes: the outputs of {int(beyond.sum())} of {len(rows)} rows "
+                f"differ by more than float rounding (by {apart[worst]:.2g}, where rounding explains "
+                f"{wanted.tolerance[worst]:.2g}), in batches of {min(size, len(rows))}; it is not shipped."
+            )
+
+
+def _together(rows: Tensor) -> int:
+    """Return how many rows go through a network at once."""
+    return max(1, CHUNK // max(1, rows[:1].numel()))
+
+
+def _outputs(
+    slots: Slots, values: Mapping[str, Tensor], rows: Tensor, size: int | None = None, *, seed: int = 0
+) -> np.ndarray:
+    """Return the outputs of a module [rows, classes]; what is random in it is drawn by `seed`."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            out = torch.cat([slots.call(values, part) for part in rows.split(size or _together(rows))])
+        except Exception as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            count = min(size or _together(rows), len(rows))
+            raise UserError(
+                f"the network cannot read {count} row{'s' if count > 1 else ''} at a time: {why}. A file is run on any "
+                "number of rows, so a row's outputs must depend on that row alone."
+            ) from error
+    return np.asarray(out.float().numpy(), np.float64)
+
+
+class _Nudge(TorchDispatchMode):
+    """Change what every operator returns by up to one unit in its last place, at random."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        aliases = [r.alias_info for r in func._schema.returns]
+        if any(
+            a is not None for a in aliases
+        ):  # a view, or written in place: whoever holds the tensor would see it change
+            return out
+        return tree_map_only(Tensor, self.of, out)
+
+    def of(self, value: Tensor) -> Tensor:
+        if value.dtype != torch.float32:
+            return value
+        # Factors from 1 - ε to 1 + ε in float32, which is twice as fast as in double: large networks wait for this.
+        factor = torch.rand(value.shape, generator=self.generator).mul_(2 * EPSILON).add_(1 - EPSILON)
+        return value * factor
+
+    def of_inputs(self, rows: Tensor) -> Tensor:
+        """Return rows changed in the same way; whole numbers stay, which may be codes."""
+        return torch.where(rows == rows.round(), rows, self.of(rows)) if rows.is_floating_point() else rows
+
+
+def _apart(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the largest difference of each row [rows]; equal infinities do not differ."""
+    with np.errstate(invalid="ignore"):
+        apart = np.where(found == wanted, 0.0, np.abs(found - wanted))
+    return np.where(np.isnan(apart), np.inf, apart).max(1)
+
+
+def _beyond(found: np.ndarray, wanted: Reference) -> np.ndarray:
+    """Tell which of the first rows differ by more than rounding [rows]."""
+    return _apart(found, wanted.outputs[: len(found)]) > wanted.tolerance[: len(found)]

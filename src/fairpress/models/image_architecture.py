@@ -1,0 +1,125 @@
+"""What networks for images have in common: uint8 pixels in, scaled inside, weights to start from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from fairpress.core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# Of ImageNet's training images, in units of 0 … 1: what most published weights were trained with.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def _pairs(value: Any) -> Any:
+    """Let a mapping, as a card has it, stand for its pairs, which can be hashed."""
+    return tuple(value.items()) if isinstance(value, Mapping) else value
+
+
+class ImageNetwork(BaseModel):
+    """A network by its `name`; a subclass says what its `body` is.
+
+    Class attributes: `mean`, `std` of the pixels its published weights read; `multiple`, to which sides of an image
+    are filled up; `least_side` of an image it can read; `makers`, the packages whose versions matter.
+
+    Attributes
+    ----------
+    weights
+        A local safetensors file to start training from: a model folder's, or one with the names the body gives its
+        tensors. Its last layer is left out where it has another number of classes. Weights stand in the model
+        folder afterwards, so that the file is needed no more.
+    channels
+        Shapes of the tensors that pruning of channels made smaller; a card tells them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: ClassVar[str]
+    reads: ClassVar[Literal["table", "images"]] = "images"
+    version: ClassVar[int] = 1
+    mean: ClassVar[tuple[float, float, float]] = MEAN
+    std: ClassVar[tuple[float, float, float]] = STD
+    multiple: ClassVar[int] = 1
+    least_side: ClassVar[int] = 1
+    makers: ClassVar[tuple[str, ...]] = ("torchvision",)
+
+    weights: str | None = Field(default=None, exclude=True)
+    channels: Annotated[tuple[tuple[str, tuple[int, ...]], ...], BeforeValidator(_pairs)] = Field(
+        default=(), exclude=True
+    )
+
+    def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
+        """Return the network behind the scaling: float pixels [rows, 3, height, width] in, logits out."""
+        raise TypeError(f"{type(self).__name__} does not say what its body is")
+
+    def build(self, shape: Sequence[int], n_classes: int) -> nn.Module:
+        """Return the network: uint8 pixels [rows, 3, height, width] in, logits [rows, n_classes] out.
+
+        Weights are drawn from torch's global generator, as the body's makers draw them; the caller seeds it.
+
+        Raises
+        ------
+        UserError
+            The images are too small for this network.
+        """
+        from torch import nn
+
+        from fairpress.models.pixel_scaling import ScalePixels, filled_up
+        from fairpress.models.pruned_shapes import narrow
+
+        high, wide = (filled_up(side, self.multiple) for side in shape[1:])
+        if min(high, wide) < self.least_side:
+            raise UserError(
+                f"{self.name} reads images of {self.least_side} × {self.least_side} pixels or more, not "
+                f"{shape[1]} × {shape[2]}; set the image size."
+            )
+        pixels = ScalePixels(self.mean, self.std, self.multiple)
+        body = self.body((shape[0], high, wide), n_classes)
+        network = nn.Sequential(OrderedDict(pixels=pixels, body=body))
+        narrow(network, dict(self.channels))
+        return network
+
+    def fitted(self, given: dict[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
+        """Return weights of a file as `body` has them; here they are, name by name."""
+        return given
+
+    def start(self, network: nn.Module) -> dict[str, Any]:
+        """Load `weights` into a network that `build` made, and return what a card says of them.
+
+        Raises
+        ------
+        UserError
+            There is no such file, it is no safetensors file, or it belongs to another network.
+        """
+        if self.weights is None:
+            return {}
+        from fairpress.models.weights_io import from_bytes
+
+        path = Path(self.weights).expanduser()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read the weights {path}: {error.strerror or error}.") from None
+        body = network.get_submodule("body")
+        own = body.state_dict()
+        given = {k.removeprefix("body."): v for k, v in from_bytes(data, str(path)).items()}
+        given = self.fitted({k: v for k, v in given.items() if not k.startswith("pixels.")}, body)
+        # The last layer's weight and bias are the last tensors of every classifier of torchvision and timm.
+        head = set(list(own)[-2:])
+        fitting = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
+        lacking = [k for k in own if k not in fitting and k not in head and "num_batches" not in k]
+        if lacking:
+            raise UserError(
+                f"{path} holds no weights of {self.name}: {lacking[0]!r} is absent or of another shape "
+                f"({len(lacking)} of {len(own)} tensors)."
+            )
+        body.load_state_dict({**own, **fitting})
+        kept_head = sorted(head - set(fitting))
+        return {"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "drawn_anew": kept_head}

@@ -1,0 +1,320 @@
+"""A network as a graph of aten operators, and batch norm folded into the layer before it."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from io import StringIO
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
+
+from fairpress.core.errors import UserError
+from fairpress.models.exporter_warnings import quiet
+
+aten = torch.ops.aten
+CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding)
+WEIGHTED = (*CONVOLUTIONS, aten.linear.default)
+ANY_BATCH = {0: torch.export.Dim("batch", min=1, max=2**20)}
+
+
+def trace(module: nn.Module, example: Tensor) -> GraphModule:
+    """Return the evaluation-mode graph of a network; the network is not changed and shares no tensor with it.
+
+    Parameters
+    ----------
+    module
+        Maps inputs [rows, …] to logits [rows, classes].
+    example
+        Inputs of two rows or more: one row would fix the size of a batch.
+
+    Raises
+    ------
+    UserError
+        torch.export cannot follow the network; the sentence names the layer.
+    """
+    from torch.utils import _pytree  # noqa: F401  imported before warnings are filtered
+
+    # An exported graph shares its tensors with the module it came from.
+    module = copy.deepcopy(module).cpu().eval()
+    for child in module.modules():
+        # Random depth does not survive: the exported network would stay random after eval().
+        if type(child).__name__ in ("StochasticDepth", "DropPath"):
+            child.p = child.drop_prob = 0.0
+    # torch prints the graph it could not finish.
+    with quiet(), redirect_stderr(StringIO()):
+        try:
+            graph = torch.export.export(module, (example,), dynamic_shapes=(ANY_BATCH,)).module(
+                check_guards=False
+            )
+        except Exception as error:
+            layer = layer_at_fault(module, error.__traceback__)
+            kind = "" if layer is None else type(module.get_submodule(layer)).__name__
+            raise UserError(cannot_export(layer, kind, error)) from error
+    assert isinstance(graph, GraphModule)
+    return graph
+
+
+def cannot_export(layer: str | None, kind: str, error: BaseException) -> str:
+    """Say which layer of which class an exporter failed in, and why."""
+    where = f"layer {layer!r} ({kind})" if layer else "the network"
+    if "onstraints violated" in str(error) or "specialized" in str(error):
+        return (
+            f"{where} can be exported for batches of some sizes only, because its forward fixes the number of rows: write "
+            "x.shape[0] or -1 in the place of int(x.shape[0]), len(x), a loop over rows or a number ((x[:, None] - c)"
+            ".square().sum(-1).sqrt() for torch.cdist), and pass the module, not a program that was exported before."
+        )
+    if "fake tensor in the exported program constant" in str(error):
+        return (
+            f"{where} cannot be exported, because its forward reads a tensor through .data, which torch.export cannot "
+            "follow; write .detach() in its place."
+        )
+    why = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+    return (
+        f"{where} cannot be exported: {type(error).__name__}: {why.rstrip('.')}. Rewrite it without control flow that "
+        "depends on the values of tensors, with operators that ONNX has."
+    )
+
+
+def node_at_fault(error: BaseException) -> tuple[str | None, str]:
+    """Return name and class of the layer whose operator an exporter of graphs failed at; None and "" if unknown."""
+    cause: BaseException | None = error
+    while cause is not None:
+        trail = cause.__traceback__
+        while trail is not None:
+            node = trail.tb_frame.f_locals.get("node")
+            stack = node.meta.get("nn_module_stack") if isinstance(node, Node) else None
+            if stack:
+                name, kind = list(stack.values())[-1]
+                return str(name), str(kind).rpartition(".")[2]
+            trail = trail.tb_next
+        cause = cause.__cause__ or cause.__context__
+    return None, ""
+
+
+def layer_at_fault(module: nn.Module, trail: TracebackType | None) -> str | None:
+    """Return the name of the innermost layer that a traceback runs through; None outside all layers."""
+    names = {id(child): name for name, child in module.named_modules() if name}
+    found = None
+    while trail is not None:
+        found = names.get(id(trail.tb_frame.f_locals.get("self")), found)
+        trail = trail.tb_next
+    return found
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A batch norm whose numbers can become part of the layer before it: the names of its tensors, and its ε."""
+
+    weight: str
+    bias: str
+    gamma: str | None
+    beta: str | None
+    mean: str
+    variance: str
+    eps: float
+
+
+def folds(graph: GraphModule) -> tuple[Fold, ...]:
+    """Return every batch norm that follows a convolution or linear layer and is its only reader.
+
+    Its tensors and the layer's must be read nowhere else: a weight that is tied to another would change there too.
+    """
+    return tuple(_fold(layer, norm) for layer, norm in _pairs(graph))
+
+
+def _pairs(graph: GraphModule) -> list[tuple[Node, Node]]:
+    read = Counter(
+        str(source.target) for n in graph.graph.nodes for source in _sources(n) if source.op == "get_attr"
+    )
+    names = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
+
+    def own(layer: Node, norm: Node) -> bool:
+        tensors = [n for n in (*layer.args[1:3], *norm.args[1:5]) if isinstance(n, Node)]
+        alone = all(n.op == "get_attr" and read[str(n.target)] == 1 for n in tensors)
+        has_bias = len(layer.args) > 2 and layer.args[2] is not None
+        return alone and (has_bias or _fold(layer, norm).bias not in names)
+
+    return [
+        (layer, norm)
+        for norm in graph.graph.nodes
+        if norm.target is aten.batch_norm.default and norm.args[3] is not None
+        for layer in [norm.args[0]]
+        if is_weighted(layer) and len(layer.users) == 1 and own(layer, norm)
+    ]
+
+
+def _sources(node: Node) -> list[Node]:
+    """Return the nodes that a node reads, each as often as it reads it."""
+    found: list[Node] = []
+
+    def note(source: Node) -> Node:
+        found.append(source)
+        return source
+
+    map_arg((node.args, node.kwargs), note)
+    return found
+
+
+def _fold(layer: Node, norm: Node) -> Fold:
+    weight = weight_of(layer)
+    bias = layer.args[2] if len(layer.args) > 2 else None
+    gamma, beta, mean, variance = (None if n is None else str(n.target) for n in norm.args[1:5])
+    assert mean is not None
+    assert variance is not None
+    own = f"{weight.removesuffix('weight')}bias" if bias is None else str(bias.target)
+    return Fold(weight, own, gamma, beta, mean, variance, float(norm.args[7]))
+
+
+def fold_graph(graph: GraphModule) -> GraphModule:
+    """Return a copy without the batch norms of `folds`: each such layer has a bias instead."""
+    graph = copy.deepcopy(graph)
+    for layer, norm in _pairs(graph):
+        fold = _fold(layer, norm)
+        if len(layer.args) < 3 or layer.args[2] is None:
+            owner, _, name = fold.bias.rpartition(".")
+            channels = graph.get_parameter(fold.weight).shape[0]
+            graph.get_submodule(owner).register_parameter(name, nn.Parameter(torch.zeros(channels)))
+            with graph.graph.inserting_before(layer):
+                bias = graph.graph.get_attr(fold.bias)
+            _describe(bias, norm, graph.get_parameter(fold.bias))
+            layer.args = (*layer.args[:2], bias, *layer.args[3:])
+        norm.replace_all_uses_with(layer)
+        graph.graph.erase_node(norm)
+    graph.graph.eliminate_dead_code()
+    graph.delete_all_unused_submodules()
+    _drop_unread(graph)
+    graph.recompile()
+    return graph
+
+
+def _describe(node: Node, like: Node, value: Tensor) -> None:
+    """Give a new node the shape that passes over graphs read."""
+    node.meta["val"] = like.meta["val"].fake_mode.from_tensor(value, static_shapes=True)
+
+
+def _drop_unread(graph: GraphModule) -> None:
+    read = {str(n.target) for n in graph.graph.nodes if n.op == "get_attr"}
+    for name in [n for n, _ in (*graph.named_parameters(), *graph.named_buffers()) if n not in read]:
+        owner, _, last = name.rpartition(".")
+        delattr(graph.get_submodule(owner), last)
+
+
+def fold_factor(state: Mapping[str, Tensor], fold: Fold) -> Tensor:
+    """Return γ/√(σ²+ε) per output channel, float64: what folding multiplies the weights by."""
+    variance = state[fold.variance].detach().double()
+    gamma = torch.ones_like(variance) if fold.gamma is None else state[fold.gamma].detach().double()
+    return gamma / (variance + fold.eps).sqrt()
+
+
+def fold_state(state: Mapping[str, Tensor], pairs: Sequence[Fold]) -> dict[str, Tensor]:
+    """Return the state of `fold_graph`'s network: w·γ/√(σ²+ε) and β + (b − μ)·γ/√(σ²+ε) per output channel."""
+    out = {name: value.detach() for name, value in state.items()}
+    for fold in pairs:
+        weight, bias = out[fold.weight], out.get(fold.bias)
+        factor, mean = fold_factor(state, fold), out[fold.mean].double()
+        beta = torch.zeros_like(mean) if fold.beta is None else out[fold.beta].double()
+        shift = mean if bias is None else mean - bias.double()
+        out[fold.weight] = (weight.double() * factor.view(-1, *[1] * (weight.dim() - 1))).to(weight.dtype)
+        out[fold.bias] = (beta - shift * factor).to(weight.dtype)
+        counter = fold.mean.removesuffix("running_mean") + "num_batches_tracked"
+        for name in (fold.gamma, fold.beta, fold.mean, fold.variance, counter):
+            out.pop(str(name), None)
+    return out
+
+
+def batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    _cudnn: bool = False,
+) -> Tensor:
+    """Normalise as aten.batch_norm does; running statistics are changed in place while training."""
+    return nn.functional.batch_norm(x, mean, variance, weight, bias, training, momentum, eps)
+
+
+def hide_batch_norm(graph: GraphModule) -> GraphModule:
+    """Return a copy whose batch norms go by a name that PT2E does not know, so that it leaves them as they are."""
+    graph = copy.deepcopy(graph)
+    for node in graph.graph.nodes:
+        if node.target is aten.batch_norm.default:
+            node.target = batch_norm
+    graph.recompile()
+    return graph
+
+
+def set_training(graph: GraphModule, training: bool, *, dropout: bool = True) -> None:
+    """Let batch norm (and with `dropout`, dropout) of a graph behave as in training, or else as in evaluation."""
+    places = {batch_norm: (5, training), aten.batch_norm.default: (5, training)}
+    places[aten.dropout.default] = (2, training and dropout)
+    changed = False
+    for node in graph.graph.nodes:
+        place, value = places.get(node.target, (None, None))
+        if place is not None and node.args[place] is not value:
+            node.args = (*node.args[:place], value, *node.args[place + 1 :])
+            changed = True
+    if changed:
+        graph.recompile()
+
+
+def trainable(graph: GraphModule) -> GraphModule:
+    """Return the graph, which refuses train() and eval(), as one that changes its mode by them."""
+
+    def train(mode: bool = True) -> GraphModule:
+        set_training(graph, mode)
+        return graph
+
+    graph.train, graph.eval = train, lambda: train(False)
+    return graph
+
+
+def is_weighted(node: Node) -> bool:
+    """Tell whether this is a convolution or linear operator whose weight is stored, not computed."""
+    return node.target in WEIGHTED and isinstance(node.args[1], Node) and node.args[1].op == "get_attr"
+
+
+def weighted(graph: GraphModule) -> list[Node]:
+    """Return the convolutions and linear operators with stored weights, in the order they run."""
+    return [n for n in graph.graph.nodes if is_weighted(n)]
+
+
+def products(graph: GraphModule) -> Counter[str]:
+    """Return how many different products each layer computes: two calls on the same values are one, as runtimes know."""
+    numbers: dict[Node, int] = {}
+    known: dict[Any, int] = {}
+    found: set[tuple[str, int]] = set()
+    for node in graph.graph.nodes:
+        same = (node.op, node.target, repr(map_arg((node.args, node.kwargs), lambda n: f"%{numbers[n]}")))
+        numbers[node] = known.setdefault(same, len(known))
+        if is_weighted(node):
+            found.add((layer_name(node), numbers[node]))
+    return Counter(layer for layer, _ in found)
+
+
+def weight_of(node: Node) -> str:
+    """Return the name of a layer's weight."""
+    weight: Any = node.args[1]
+    return str(weight.target)
+
+
+def stored_weight(layer: str, tensors: Container[str]) -> str:
+    """Return the name of a layer's weight among a network's tensors: LAYER.weight, or a parameter that stands alone."""
+    name = f"{layer}.weight"
+    return name if name in tensors else layer
+
+
+def layer_name(node: Node) -> str:
+    """Return the name of the layer that an operator runs: that of its weight, less ``.weight``."""
+    return weight_of(node).removesuffix(".weight")

@@ -1,0 +1,196 @@
+"""Several compressed models beside their baseline: one row each, as CSV, LaTeX and a chart."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fairpress.auditing.result import Audit, Comparison, GroupComparison, Loss
+from fairpress.auditing.verdicts.wording import group_name
+from fairpress.core.errors import UserError
+from fairpress.core.estimate import Estimate
+from fairpress.core.files import write_text, write_whole
+from fairpress.reporting.formatting import points, share, size, verdict
+from fairpress.reporting.latex import environment
+from fairpress.reporting.latex import escape as tex
+
+FORMS = (".svg", ".png", ".pdf", ".html")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A baseline and what was made of it, on the same test rows.
+
+    Attributes
+    ----------
+    audit
+        The whole audit, from which every figure of the table is taken.
+    bytes
+        Model → bytes of its file, the baseline first.
+    """
+
+    audit: Audit
+    bytes: Mapping[str, int]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a mapping for each model: figures as numbers, None where something cannot be estimated.
+
+        Shares are of test rows, losses of accuracy in shares (positive is worse) with their intervals; for each
+        attribute the group of largest estimated loss, chosen on the rows that measure it; and the verdict.
+        """
+        accuracy = {m.name: m.overall.rates["accuracy"] for m in self.audit.models}
+        base = self.bytes[self.audit.baseline]
+        found = []
+        for name, count in self.bytes.items():
+            row: dict[str, Any] = {"model": name, "bytes": count, "times_smaller": base / count}
+            row |= _numbers("accuracy", accuracy[name]) | {"n": accuracy[name].n}
+            compared = next((c for c in self.audit.comparisons if c.compressed == name), None)
+            row |= self._changes(compared)
+            found.append(row)
+        return found
+
+    def _changes(self, compared: Comparison | None) -> dict[str, Any]:
+        flips = None if compared is None else compared.overall.flips
+        names = ("right_to_wrong", "wrong_to_right", "wrong_to_wrong")
+        out: dict[str, Any] = {k: None if flips is None else getattr(flips, k) / flips.n for k in names}
+        out["flips"] = None if flips is None else sum(out.values())
+        for attribute in self.audit.attributes:
+            worst = None if compared is None else worst_group(compared, attribute)
+            loss = Estimate.not_estimable("none") if worst is None else accuracy_loss(worst).estimate
+            out[f"{attribute}: worst group"] = None if worst is None else group_name(worst.values)
+            out |= _numbers(f"{attribute}: loss", loss)
+        out["verdict"] = None if compared is None else compared.verdict
+        return out
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """Return the table as CSV, empty cells where something cannot be estimated, and write it where a path is given."""
+        stream = io.StringIO()
+        rows = self.rows()
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return self._written(path, stream.getvalue())
+
+    def to_latex(self, path: str | Path | None = None) -> str:
+        """Return the table as LaTeX (booktabs), and write it where a path is given."""
+        template = environment().get_template("compared.tex.j2")
+        return self._written(path, template.render(audit=self.audit, rows=self._words(), tex=tex))
+
+    def __str__(self) -> str:
+        rows = self._words()
+        head = [
+            "model",
+            "size",
+            "accuracy",
+            "flips",
+            *(f"worst {a}" for a in self.audit.attributes),
+            "verdict",
+        ]
+        lines = [
+            head,
+            *([r["model"], r["size"], r["accuracy"], r["flips"], *r["worst"], r["verdict"]] for r in rows),
+        ]
+        wide = [max(len(line[i]) for line in lines) for i in range(len(head))]
+        return "\n".join(
+            "  ".join(c.ljust(w) for c, w in zip(line, wide, strict=True)).rstrip() for line in lines
+        )
+
+    def _words(self) -> list[dict[str, Any]]:
+        """Return each row as people read it."""
+        accuracy = {m.name: m.overall.rates["accuracy"] for m in self.audit.models}
+        found = []
+        for row in self.rows():
+            name = row["model"]
+            compared = next((c for c in self.audit.comparisons if c.compressed == name), None)
+            worst = []
+            for attribute in self.audit.attributes:
+                group = None if compared is None else worst_group(compared, attribute)
+                value = "–" if group is None else points(accuracy_loss(group).estimate)
+                worst.append(value if group is None else f"{', '.join(group.values.values())} {value}")
+            found.append(
+                {
+                    "model": name,
+                    "size": size(row["bytes"]),
+                    "accuracy": share(accuracy[name]),
+                    "flips": "–" if row["flips"] is None else f"{100 * row['flips']:.1f} %",
+                    "worst": worst,
+                    "verdict": "baseline" if compared is None else verdict(compared).split(" ", 1)[1],
+                }
+            )
+        return found
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Return an altair chart of every group's loss of accuracy with its interval; written as SVG, PNG, PDF or HTML.
+
+        Raises
+        ------
+        UserError
+            The path ends otherwise, or cannot be written.
+        """
+        import altair as alt
+
+        values = [
+            {
+                "attribute": a.attribute,
+                "group": ", ".join(g.values.values()),
+                "model": c.compressed,
+                "loss": 100 * estimate.value,
+                "low": None if estimate.low is None else 100 * estimate.low,
+                "high": None if estimate.high is None else 100 * estimate.high,
+            }
+            for c in self.audit.comparisons
+            for a in c.attributes
+            for g in a.groups
+            if (estimate := accuracy_loss(g).estimate).value is not None
+        ]
+        models = [c.compressed for c in self.audit.comparisons]
+        offset = alt.YOffset("model:N", sort=models)
+        colour = alt.Color("model:N", sort=models, title=None)
+        panels = []
+        for attribute in self.audit.attributes:
+            base = alt.Chart(alt.Data(values=[v for v in values if v["attribute"] == attribute]))
+            y = alt.Y("group:N", title=attribute)
+            lines = base.mark_rule().encode(
+                y=y,
+                yOffset=offset,
+                x=alt.X("low:Q", title="accuracy lost, points"),
+                x2="high:Q",
+                color=colour,
+            )
+            dots = base.mark_point(filled=True, size=45, opacity=1).encode(
+                y=y, yOffset=offset, x="loss:Q", color=colour
+            )
+            none = alt.Chart(alt.Data(values=[{"x": 0}])).mark_rule(color="#98a2b3").encode(x="x:Q")
+            panels.append((none + lines + dots).properties(width=420))
+        chart = alt.vconcat(*panels)
+        if path is not None:
+            form = Path(path).suffix.lower()
+            if form not in FORMS:
+                raise UserError(f"a chart is written as {', '.join(FORMS)}, not as {Path(path).name!r}.")
+            write_whole(path, lambda place: chart.save(str(place), format=form.removeprefix(".")))
+        return chart
+
+    def _written(self, path: str | Path | None, text: str) -> str:
+        if path is not None:
+            write_text(path, text)
+        return text
+
+
+def worst_group(compared: Comparison, attribute: str) -> GroupComparison | None:
+    """Return the group of largest estimated loss of accuracy; None where no group has the rows."""
+    groups = next(a.groups for a in compared.attributes if a.attribute == attribute)
+    known = [g for g in groups if accuracy_loss(g).estimate.value is not None]
+    return max(known, key=lambda g: accuracy_loss(g).estimate.value or 0.0) if known else None
+
+
+def accuracy_loss(group: GroupComparison) -> Loss:
+    """Return what a group lost in accuracy."""
+    return next(loss for loss in group.losses if loss.metric == "accuracy")
+
+
+def _numbers(name: str, estimate: Estimate) -> dict[str, float | None]:
+    return {name: estimate.value, f"{name} low": estimate.low, f"{name} high": estimate.high}

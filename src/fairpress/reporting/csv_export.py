@@ -1,0 +1,99 @@
+"""Audits and claims as CSV: a row for every number, with its interval and n, empty where there is none."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fairpress.auditing.result import Audit
+from fairpress.auditing.verdicts.wording import group_name
+from fairpress.core.estimate import Estimate
+from fairpress.reporting import claims as words
+
+COLUMNS = ("section", "model", "against", "attribute", "group", "what", "metric",
+           "value", "low", "high", "n", "p", "p_adjusted", "verdict")  # fmt: skip
+
+
+def audits_csv(audits: Sequence[tuple[str, Audit]]) -> str:
+    """Return all rates, gaps and losses of audits, each with the heading of its section."""
+    return _written(COLUMNS, (row for title, audit in audits for row in _rows(title, audit)))
+
+
+def claims_csv(answers: Sequence[Mapping[str, Any]]) -> str:
+    """Return the answers to claims."""
+    columns = ("claim", "says", "source", "published", "quantity", "compared", "asked", "answer", "why",
+               "effect", "low", "high", "p", "p_adjusted", "g_z", "seeds", "networks", "rows")  # fmt: skip
+    rows = (
+        {
+            "claim": a["name"],
+            **{k: a["claim"].get(k, "") for k in ("says", "source", "published")},
+            "quantity": words.quantity(a),
+            "compared": words.compared(a),
+            "asked": words.expected(a),
+            **{k: a[k] for k in ("answer", "why", "p", "p_adjusted", "seeds", "networks", "rows")},
+            "effect": a["effect"].get("value"),
+            **{k: a["effect"].get(k) for k in ("low", "high")},
+            "g_z": (a["size"] or {}).get("value"),
+        }
+        for a in answers
+    )
+    return _written(columns, rows)
+
+
+def _rows(title: str, audit: Audit) -> Iterator[dict[str, Any]]:
+    for m in audit.models:
+        for g in (m.overall, *m.groups):
+            for metric, e in g.rates.items():
+                yield {
+                    "section": title,
+                    "model": m.name,
+                    **_group(g.values),
+                    "what": "rate",
+                    "metric": metric,
+                    **_numbers(e),
+                }
+    for f in audit.fairness:
+        yield {
+            "section": title,
+            "model": f.model,
+            "attribute": f.attribute,
+            "what": "gap",
+            "metric": f.metric,
+            **_numbers(f.estimate),
+        }
+    for c in audit.comparisons:
+        both = {"section": title, "model": c.compressed, "against": audit.baseline}
+        for x in (c.overall, *(g for a in c.attributes for g in a.groups)):
+            for loss in x.losses:
+                told = {"what": "loss", "metric": loss.metric, "verdict": loss.verdict}
+                yield {**both, **_group(x.values), **told, **_numbers(loss.estimate)}
+        for a in c.attributes:
+            for metric, e in a.gap_changes.items():
+                yield {
+                    **both,
+                    "attribute": a.attribute,
+                    "what": "change of a gap",
+                    "metric": metric,
+                    **_numbers(e),
+                }
+
+
+def _group(values: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "attribute": "*".join(values),
+        "group": ", ".join(map(str, values.values())) or group_name(values),
+    }
+
+
+def _numbers(e: Estimate) -> dict[str, Any]:
+    return {k: getattr(e, k) for k in ("value", "low", "high", "n", "p", "p_adjusted")}
+
+
+def _written(columns: Sequence[str], rows: Any) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()

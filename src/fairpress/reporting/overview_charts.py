@@ -1,0 +1,324 @@
+"""Charts over several models of a study or an audit: heatmap, per-group bars, repairs, layers, Pareto front.
+
+Each returns SVG whose numbers stand in a table of the report too. Colour never says alone what it says: cells hold their
+number and the verdict's sign, points have shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fairpress.auditing.result import Audit, Comparison
+from fairpress.auditing.verdicts.rules import WORST_FIRST
+from fairpress.auditing.verdicts.wording import group_name
+from fairpress.reporting.formatting import METRIC, SYMBOL, worst_loss
+from fairpress.reporting.svg_minify import lean
+
+MOST_ROWS, MOST_BARS = 30, 5
+SHADES = ["#1570ef", "#f2f4f7", "#b42318"]
+BARS = ["#344054", "#1570ef", "#b42318", "#946200", "#067647"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model on the map of size, accuracy and fairness; the worst group's loss is against the baseline."""
+
+    name: str
+    bytes: float
+    accuracy: float
+    worst: float
+    front: bool = False
+
+
+def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
+    """Draw what every method takes from whom: architectures (or, where there is one, groups) × recipes.
+
+    One audit of one recipe has none: its forest plot shows the same numbers, with their intervals.
+    """
+    import altair as alt
+
+    told = [(label, a) for label, a in audits if a.comparisons]
+    if not told or (len(told) == 1 and len(told[0][1].comparisons) == 1):
+        return None
+    rows: list[dict[str, Any]] = []
+    several = len(told) > 1
+    for label, audit in told:
+        for c in audit.comparisons:
+            groups = [c.overall, *(g for a in c.attributes for g in a.groups)]
+            if several:
+                known = [
+                    g
+                    for g in groups[1:]
+                    if worst_loss(g).estimate.value is not None and g.verdict != "not_estimable"
+                ]
+                if not known:
+                    continue
+                groups = [max(known, key=lambda g: worst_loss(g).estimate.value or 0.0)]
+            for g in groups[:MOST_ROWS]:
+                loss = worst_loss(g) if several else g.losses[0]
+                if loss.estimate.value is None:
+                    continue
+                value = 100 * loss.estimate.value
+                verdict = c.verdict if several else g.verdict
+                rows.append(
+                    {
+                        "row": _cut(label if several else group_name(g.values)),
+                        "recipe": _cut(c.compressed, 34),
+                        # The strongest colour must not be that of the smallest group.
+                        "loss": 0.0 if verdict == "not_estimable" else value,
+                        "text": f"{value:+z.1f} {SYMBOL[verdict]}".replace("-", "−"),
+                    }
+                )
+    if not rows:
+        return None
+    most = max(2.0, *(abs(r["loss"]) for r in rows))
+    order = {k: list(dict.fromkeys(r[k] for r in rows)) for k in ("row", "recipe")}
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X(
+            "recipe:N",
+            sort=order["recipe"],
+            title=None,
+            axis=alt.Axis(labelAngle=-40, labelLimit=220, orient="bottom"),
+        ),
+        y=alt.Y("row:N", sort=order["row"], title=None, axis=alt.Axis(labelLimit=240)),
+    )
+    scale = alt.Scale(domain=[-most, 0, most], range=SHADES, interpolate="rgb")
+    cells = base.mark_rect(stroke="#ffffff").encode(color=alt.Color("loss:Q", scale=scale, legend=None))
+    text = base.mark_text(fontSize=11).encode(
+        text="text:N",
+        color=alt.condition(f"abs(datum.loss) > {0.6 * most}", alt.value("#ffffff"), alt.value("#1d2939")),
+    )
+    chart = (cells + text).properties(width={"step": 58}, height={"step": 24})
+    what = "worst group's loss" if several else "points of accuracy lost"
+    return svg(chart, f"Heatmap: {what} by method; the tables have the same numbers.")
+
+
+def bars(audit: Audit) -> str | None:
+    """Draw the accuracy of every group under the baseline and the compressed models with the gravest verdicts."""
+    import altair as alt
+
+    ranked = sorted(audit.comparisons, key=lambda c: (WORST_FIRST.index(c.verdict), -_worst(c)))
+    names = [audit.baseline, *(c.compressed for c in ranked[: MOST_BARS - 1])]
+    by_name = {m.name: m for m in audit.models}
+    rows: list[dict[str, Any]] = [
+        {
+            "group": _cut(f"{group_name(g.values)} (n = {g.n:,.0f})"),
+            "model": _cut(name, 40),
+            "value": 100 * e.value,
+            "low": 100 * (e.low if e.low is not None else e.value),
+            "high": 100 * (e.high if e.high is not None else e.value),
+        }
+        for name in names
+        if name in by_name
+        for g in by_name[name].groups[:MOST_ROWS]
+        if (e := g.rates["accuracy"]).value is not None
+    ]
+    if not rows or len(names) < 2:
+        return None
+    models = [_cut(n, 40) for n in names]
+    order = list(dict.fromkeys(r["group"] for r in rows))
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        y=alt.Y("group:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)),
+        yOffset=alt.YOffset("model:N", sort=models),
+    )
+    colour = alt.Color(
+        "model:N", sort=models, scale=alt.Scale(domain=models, range=BARS[: len(models)]), title=None
+    )
+    shape = alt.Shape("model:N", sort=models, scale=alt.Scale(domain=models), title=None)
+    low = max(0.0, min(r["low"] for r in rows) - 3)
+    scale = alt.Scale(domain=[low, min(100.0, max(r["high"] for r in rows) + 2)], nice=False)
+    x = alt.X("low:Q", title="accuracy, %", scale=scale)
+    rules = base.mark_rule(size=2).encode(x=x, x2="high:Q", color=colour)
+    dots = base.mark_point(filled=True, size=40, opacity=1).encode(x="value:Q", color=colour, shape=shape)
+    chart = (rules + dots).properties(width=460, height={"step": 9})
+    return svg(chart, "Accuracy of every group under the baseline and compressed models, with intervals")
+
+
+def repairs(audits: Sequence[tuple[str, Audit]], metric: str = "demographic_parity_difference") -> str | None:
+    """Draw what each thing done for fairness changed against its plain counterpart: a gap, and accuracy."""
+    import altair as alt
+
+    rows = []
+    for label, audit in audits:
+        for c in audit.comparisons:
+            name = _cut(f"{label}: {c.compressed}" if label else c.compressed, 58)
+            change = c.overall.changes["accuracy"]
+            told = [("accuracy (more is better)", change)]
+            first = c.attributes[0] if c.attributes else None
+            if first is not None and metric in first.gap_changes:
+                told.append(
+                    (f"{METRIC[metric]} by {first.attribute} (less is better)", first.gap_changes[metric])
+                )
+            rows += [
+                {
+                    "name": name,
+                    "what": what,
+                    "value": 100 * e.value,
+                    "low": 100 * (e.low or 0.0),
+                    "high": 100 * (e.high or 0.0),
+                }
+                for what, e in told
+                if e.value is not None
+            ]
+    if not rows:
+        return None
+    order = list(dict.fromkeys(r["name"] for r in rows))
+    panels = []
+    for i, what in enumerate(dict.fromkeys(r["what"] for r in rows)):
+        base = alt.Chart(alt.Data(values=[r for r in rows if r["what"] == what]))
+        axis = alt.Axis(labelLimit=360) if i == 0 else None
+        y = alt.Y("name:N", sort=order, title=None, axis=axis)
+        none = (
+            alt.Chart(alt.Data(values=[{"x": 0}]))
+            .mark_rule(color="#475467", strokeDash=[4, 3])
+            .encode(x="x:Q")
+        )
+        lines = base.mark_rule(size=2).encode(y=y, x=alt.X("low:Q", title="points"), x2="high:Q")
+        dots = base.mark_point(filled=True, size=60, opacity=1, color="#1570ef").encode(y=y, x="value:Q")
+        panels.append((none + lines + dots).properties(width=240, height={"step": 22}, title=what))
+    return svg(alt.hconcat(*panels), "What each repair changed against its plain counterpart, with intervals")
+
+
+def layers(sensitivity: Mapping[str, Mapping[str, float]]) -> str | None:
+    """Draw how much rounding one layer alone changes answers, by depth: model → layer → divergence, first layer first."""
+    import altair as alt
+
+    rows = [
+        {"model": _cut(model, 40), "depth": i + 1, "layer": _cut(layer), "harm": max(value, 1e-9)}
+        for model, found in sensitivity.items()
+        for i, (layer, value) in enumerate(found.items())
+    ]
+    if not rows:
+        return None
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("depth:Q", title="layer, from the input on"),
+            y=alt.Y("harm:Q", title="divergence of the answers", scale=alt.Scale(type="log")),
+            color=alt.Color("model:N", title=None),
+            strokeDash=alt.StrokeDash("model:N", title=None),
+        )
+        .properties(width=560, height=240)
+    )
+    return svg(chart, "Sensitivity of every layer to rounding, by depth")
+
+
+def front(found: Sequence[Point]) -> list[Point]:
+    """Mark the points that no other is at least as small, as accurate and as fair as, and better in one of them."""
+
+    def beaten(p: Point) -> bool:
+        return any(
+            q.bytes <= p.bytes
+            and q.accuracy >= p.accuracy
+            and q.worst <= p.worst
+            and (q.bytes, q.accuracy, q.worst) != (p.bytes, p.accuracy, p.worst)
+            for q in found
+        )
+
+    return [Point(p.name, p.bytes, p.accuracy, p.worst, not beaten(p)) for p in found]
+
+
+def pareto(found: Sequence[Point]) -> str | None:
+    """Draw size against accuracy; the mark's size is the worst group's loss, filled where nothing beats a model."""
+    import altair as alt
+
+    if len(found) < 3:
+        return None
+    rows = [
+        {
+            "name": _cut(p.name, 34),
+            "kb": p.bytes / 1e3,
+            "accuracy": 100 * p.accuracy,
+            "worst": 100 * max(p.worst, 0.0),
+            "what": "nothing is smaller, more accurate and fairer" if p.front else "beaten by another",
+        }
+        for p in front(found)
+    ]
+    kinds = ["nothing is smaller, more accurate and fairer", "beaten by another"]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X(
+            "kb:Q", title="KB of the file (logarithmic)", scale=alt.Scale(type="log", nice=False, padding=30)
+        ),
+        y=alt.Y("accuracy:Q", title="accuracy, %", scale=alt.Scale(zero=False)),
+    )
+    points = base.mark_point(filled=True, opacity=0.85).encode(
+        color=alt.Color("what:N", scale=alt.Scale(domain=kinds, range=["#1570ef", "#98a2b3"]), title=None),
+        shape=alt.Shape("what:N", scale=alt.Scale(domain=kinds, range=["circle", "square"]), title=None),
+        size=alt.Size("worst:Q", title="worst group's loss, points", scale=alt.Scale(range=[40, 500])),
+    )
+    names = (
+        base.transform_filter(f"datum.what == '{kinds[0]}'")
+        .mark_text(dy=-14, fontSize=10)
+        .encode(text="name:N")
+    )
+    chart = (points + names).properties(width=560, height=320)
+    return svg(chart, "Size, accuracy and the worst group's loss of every model; the front is filled")
+
+
+def svg(chart: Any, label: str) -> str:
+    """Return a chart as SVG that a screen reader calls by its label."""
+    import vl_convert as vlc
+
+    spec = (
+        # The viewer's font may be wider than the one the labels were measured in.
+        chart.properties(padding={"left": 16, "right": 16, "top": 5, "bottom": 24})
+        .configure(font="Arial, Liberation Sans, sans-serif", background="#ffffff")
+        .configure_legend(orient="top", columnPadding=20, labelLimit=300)
+        .to_dict(validate=False)
+    )
+    return lean(vlc.vegalite_to_svg(spec), label)
+
+
+def _worst(c: Comparison) -> float:
+    values = [
+        worst_loss(g).estimate.value for a in c.attributes for g in a.groups if g.verdict != "not_estimable"
+    ]
+    return max([v for v in values if v is not None], default=0.0)
+
+
+def points_of(audits: Sequence[tuple[str, Audit]], bytes_: Mapping[tuple[str, str], float]) -> list[Point]:
+    """Return every model whose size is known: (label, model) → bytes."""
+    found = []
+    for label, audit in audits:
+        worst = {c.compressed: _worst(c) for c in audit.comparisons} | {audit.baseline: 0.0}
+        for m in audit.models:
+            accuracy, size = m.overall.rates["accuracy"].value, bytes_.get((label, m.name))
+            if accuracy is not None and size and m.name in worst:
+                found.append(Point(f"{label}: {m.name}" if label else m.name, size, accuracy, worst[m.name]))
+    return found
+
+
+def mean_sensitivity(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return layer → what rounding it alone to the fewest bits does, mean over the networks whose cards tell; by depth."""
+    tables = [t for f in facts if (t := f["provenance"].get("details", {}).get("sensitivity"))]
+    found: dict[str, list[float]] = {}
+    for table in tables:
+        for layer, row in sorted(table.items(), key=lambda item: int(item[1]["depth"])):
+            width = next((w for w in ("2", "4", "8") if w in row), None)
+            if width is not None:
+                found.setdefault(layer, []).append(float(row[width]))
+    return {layer: float(np.mean(v)) for layer, v in found.items()}
+
+
+def _cut(text: str, most: int = 48) -> str:
+    text = "".join(c if c.isprintable() else "�" for c in text)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+__all__ = [
+    "Point",
+    "bars",
+    "front",
+    "heatmap",
+    "layers",
+    "mean_sensitivity",
+    "pareto",
+    "points_of",
+    "repairs",
+    "svg",
+]

@@ -1,0 +1,137 @@
+"""Tables of rates and gaps in the layouts that papers use, a paper's numbers beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fairpress.auditing.result import Audit, ModelResult
+from fairpress.core.estimate import Estimate
+from fairpress.reporting.formatting import share
+
+GAPS = {
+    "demographic_parity_difference": "DP gap",
+    "equal_opportunity_difference": "EO (TPR gap)",
+    "predictive_equality_difference": "FPR gap",
+}
+RATES = {"accuracy": "accuracy", "tpr": "TPR", "fpr": "FPR"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Our estimate in words, and what a paper has there (empty where it has nothing)."""
+
+    ours: str
+    theirs: str = ""
+
+
+@dataclass(frozen=True)
+class RatesTable:
+    """One table: caption, names of the columns after the first, rows of a name and its cells."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+
+
+def tables(
+    audit: Audit,
+    bytes_: Mapping[str, float],
+    published: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[RatesTable]:
+    """Yield the tables of an audit: accuracy, gaps and size of every model; then rates group by group, for each attribute.
+
+    Parameters
+    ----------
+    bytes_
+        Model → bytes of its file.
+    published
+        Model → key → value: ``accuracy``, the gaps by their long names, ``kilobytes``, and below ``groups`` a group's name
+        → rate → value. All between 0 and 1, but kilobytes.
+    """
+    theirs = published or {}
+    base = bytes_.get(audit.baseline)
+    changes = {c.compressed: c.overall.changes["accuracy"] for c in audit.comparisons}
+    for attribute in audit.attributes:
+        gaps = {(f.model, f.metric): f.estimate for f in audit.fairness if f.attribute == attribute}
+        known = [g for g in GAPS if any((m.name, g) in gaps for m in audit.models)]
+        rows = []
+        for m in audit.models:
+            own = theirs.get(m.name, {})
+            size = bytes_.get(m.name)
+            cells = [Cell(_percent(m.overall.rates["accuracy"]), _their(own, "accuracy", 100))]
+            cells.append(Cell(_moved(changes.get(m.name))))
+            cells += [Cell(_known(gaps.get((m.name, g))), _their(own, g)) for g in known]
+            cells.append(
+                Cell(
+                    "–" if size is None or base is None else f"{size / 1e3:,.1f} ({base / size:.1f}×)",
+                    _their(own, "kilobytes"),
+                )
+            )
+            rows.append((m.name, cells))
+        columns = [
+            "accuracy, %",
+            "against the baseline, points",
+            *(GAPS[g] for g in known),
+            "KB (times smaller)",
+        ]
+        yield RatesTable(f"Accuracy, gaps by {attribute}, size", columns, rows)
+        yield from _by_group(audit.models, attribute, theirs)
+
+
+def _by_group(
+    models: Sequence[ModelResult], attribute: str, theirs: Mapping[str, Mapping[str, Any]]
+) -> Iterator[RatesTable]:
+    parts = [a.strip() for a in attribute.split("*")]
+    names = list(dict.fromkeys(_name(g.values) for m in models for g in m.groups if list(g.values) == parts))
+    for rate, word in RATES.items():
+        rows = []
+        for m in models:
+            groups = {_name(g.values): g for g in m.groups if list(g.values) == parts}
+            own = theirs.get(m.name, {}).get("groups", {})
+            if not groups or any(rate not in g.rates for g in groups.values()):
+                continue
+            factor = 100 if rate == "accuracy" else 1
+            write = _percent if rate == "accuracy" else share
+            cells = [
+                Cell(
+                    write(groups[n].rates[rate]) if n in groups and groups[n].rates[rate].estimable else "–",
+                    _their(own.get(n, {}), rate, factor),
+                )
+                for n in names
+            ]
+            rows.append((m.name, cells))
+        if rows:
+            unit = ", %" if rate == "accuracy" else ""
+            yield RatesTable(f"{word[:1].upper()}{word[1:]}{unit} of every group by {attribute}", names, rows)
+
+
+def _name(values: Mapping[str, object]) -> str:
+    return ", ".join(map(str, values.values()))
+
+
+def _percent(e: Estimate) -> str:
+    if e.value is None:
+        return "–"
+    out = f"{100 * e.value:.2f}"
+    return out + (
+        f" [{100 * e.low:.1f}, {100 * e.high:.1f}]" if e.low is not None and e.high is not None else ""
+    )
+
+
+def _moved(e: Estimate | None) -> str:
+    if e is None or e.value is None:
+        return "–"
+    out = f"{100 * e.value:+z.2f}"
+    out += f" [{100 * e.low:z.1f}, {100 * e.high:z.1f}]" if e.low is not None and e.high is not None else ""
+    return out.replace("-", "−")
+
+
+def _known(e: Estimate | None) -> str:
+    return "–" if e is None or not e.estimable else share(e)
+
+
+def _their(found: Mapping[str, Any], key: str, factor: float = 1) -> str:
+    value = found.get(key)
+    return "" if value is None else f"{factor * value:,.4g}"

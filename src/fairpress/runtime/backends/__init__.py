@@ -1,0 +1,1 @@
+"""Inference backends: ONNX Runtime and OpenVINO behind one interface."""

@@ -1,0 +1,104 @@
+"""What runs a file, and under which options: ``onnxruntime``, ``openvino`` and their variants."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.runtime.backends.base import Kernels, Runtime, Session
+
+# One line each, for --help and doctor; the key is what a user types after the @.
+RUNTIMES: Mapping[str, str] = {
+    "onnxruntime": "ONNX Runtime with its default options",
+    "onnxruntime-exact": "ONNX Runtime, 8-bit sums that never saturate (slower on processors without VNNI)",
+    "openvino": "OpenVINO, floats in 32 bits",
+    "openvino-bf16": "OpenVINO, floats in bfloat16 where the processor has it",
+}
+DEFAULT = "onnxruntime"
+MOST_THREADS = 1_024
+
+
+def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> Runtime:
+    """Return the runtime a user named; a provider with or without its ending, ``CUDA`` or ``CUDAExecutionProvider``.
+
+    Raises
+    ------
+    UserError
+        There is no such runtime or provider, or fewer than one thread.
+    MissingExtra
+        OpenVINO is not installed.
+    """
+    if name not in RUNTIMES:
+        raise UserError(f"there is no runtime {name!r}." + did_you_mean(name, RUNTIMES))
+    if threads < 1:
+        raise UserError(f"a model needs at least one thread, not {threads}; say --threads 1 or more.")
+    if threads > MOST_THREADS:
+        raise UserError(
+            f"--threads {threads:,} is more than can be started; say at most {MOST_THREADS:,}, and no more than this "
+            "machine has cores."
+        )
+    provider = provider.removesuffix("ExecutionProvider")
+    engine, _, variant = name.partition("-")
+    if engine == "openvino":
+        from fairpress.runtime.backends.openvino import require
+
+        require(bf16=variant == "bf16")
+        if provider != "CPU":
+            raise UserError(
+                f"--provider {provider} is one of ONNX Runtime's; OpenVINO runs on the CPU here. Leave one of them away."
+            )
+        return Runtime("openvino", "bf16" if variant else "default", threads)
+    from fairpress.runtime.backends.onnxruntime import providers
+
+    known = providers()
+    if provider not in known:
+        raise UserError(
+            f"this installation of ONNX Runtime has no provider {provider!r}, only {', '.join(known)}."
+            + did_you_mean(provider, known)
+        )
+    return Runtime("onnxruntime", "exact" if variant else "default", threads, provider)
+
+
+def kernels(data: bytes, runtime: Runtime) -> Kernels:
+    """Look at the graph as the runtime has optimised it. Raises UserError where it cannot load the file."""
+    if runtime.engine == "openvino":
+        from fairpress.runtime.backends import openvino
+
+        return openvino.kernels(data)
+    from fairpress.runtime.backends import onnxruntime
+
+    return onnxruntime.kernels(data)
+
+
+def open_session(data: bytes | Path, runtime: Runtime, batch: int | None = None) -> Session:
+    """Load a file.
+
+    Parameters
+    ----------
+    data
+        The bytes of an ONNX file with one input; or the path of a file that the runtime reads as it stands (`readable`).
+    batch
+        Rows of every call, where they are known: OpenVINO plans better for a fixed number.
+
+    Raises
+    ------
+    UserError
+        The runtime cannot load the file, or it has several inputs.
+    """
+    if runtime.engine == "openvino":
+        from fairpress.runtime.backends.openvino import OpenVinoSession
+
+        return OpenVinoSession(data, runtime, batch)
+    from fairpress.runtime.backends.onnxruntime import OnnxRuntimeSession
+
+    return OnnxRuntimeSession(data, runtime)
+
+
+def split_suffix(text: str) -> tuple[str, str | None]:
+    """Split ``int8/@openvino`` into the path and the runtime; a path that exists as it stands has no suffix."""
+    path, at, name = text.rpartition("@")
+    if not at or not path or os.sep in name or "/" in name or Path(text).exists():
+        return text, None
+    return path, name

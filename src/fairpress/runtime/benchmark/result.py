@@ -1,0 +1,147 @@
+"""What a bench found: sizes, times, ratios, memory, and a sentence for each model that is slower than the first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fairpress.core.estimate import Estimate
+from fairpress.runtime.backends.base import Kernels
+from fairpress.runtime.benchmark.measure import Measurement
+from fairpress.runtime.benchmark.statistics import median_ratio
+
+SCHEMA = "fairpress.bench/1"
+MANY_ROWS = 32
+NO_VNNI = "This processor has no fast 8-bit instructions (VNNI)."
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model's file: bytes as shipped and gzipped (level 6), and what it was given to run on."""
+
+    model: str
+    bytes: int
+    gzip_bytes: int
+    inputs: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Models side by side.
+
+    Attributes
+    ----------
+    measurements
+        Batch by batch, in the order of the models.
+    kernels
+        (Model, runtime) → how its layers are computed, for those that turned out slower.
+    notes
+        What a reader should know of the conditions.
+    """
+
+    sizes: Sequence[Size]
+    measurements: Sequence[Measurement]
+    processor: str
+    kernels: Mapping[tuple[str, str], Kernels] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def slower(self) -> list[Measurement]:
+        """Return the measurements whose whole interval says slower than the first model."""
+        return [
+            m
+            for m in self.measurements
+            if m.speedup is not None and (m.speedup.high or m.speedup.low or 1) < 1
+        ]
+
+    def sentences(self) -> list[str]:
+        """Return a sentence for each model that is slower than the first, with what is known of the reason."""
+        slow: dict[tuple[str, str], list[Measurement]] = {}
+        for m in self.slower():
+            slow.setdefault((m.model, m.runtime), []).append(m)
+        return [self._sentence(found) for found in slow.values()]
+
+    def fastest(self) -> list[tuple[Measurement, Estimate]]:
+        """Return, for each batch size, what takes least time a call, and how many times faster it is than the very first.
+
+        Left out where the first itself is fastest, or the difference is not shown. Since it is picked among several, its
+        interval is widened (Bonferroni).
+        """
+        found = []
+        for batch in dict.fromkeys(m.batch for m in self.measurements):
+            first, *others = (m for m in self.measurements if m.batch == batch)
+            best = min(others, key=lambda m: m.median, default=first)
+            ratio = median_ratio(first.seconds, best.seconds, 1 - 0.05 / max(len(others), 1))
+            if best is not first and (ratio.low or 0) > 1:
+                found.append((best, ratio))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the bench as JSON holds it."""
+        return {
+            "schema": SCHEMA,
+            "processor": self.processor,
+            "sizes": [asdict(s) for s in self.sizes],
+            "measurements": [m.to_dict() for m in self.measurements],
+            "fastest": [
+                {"model": m.model, "runtime": m.runtime, "batch": m.batch, "speedup": ratio.to_dict()}
+                for m, ratio in self.fastest()
+            ],
+            "sentences": self.sentences(),
+            "kernels": [
+                {"model": model, "runtime": runtime, **asdict(k)}
+                for (model, runtime), k in self.kernels.items()
+            ],
+            "notes": list(self.notes),
+        }
+
+    def _sentence(self, slow: Sequence[Measurement]) -> str:
+        first = slow[0]
+        how = ", ".join(
+            f"{times(inverse(m.speedup))} at batch {m.batch:,}" for m in slow if m.speedup is not None
+        )
+        said = f"{first.model} is slower than {first.against} on {first.runtime}: {how}."
+        kernels = self.kernels.get((first.model, first.runtime))
+        if kernels is None or not (kernels.integer or kernels.conversions):
+            return said
+        layers = kernels.integer + kernels.floating
+        conversions = (
+            f"{kernels.conversions} conversion{'' if kernels.conversions == 1 else 's'} from or to floats"
+        )
+        if kernels.floating:
+            return f"{said} Of its {layers} layers {kernels.floating} run in floats, with {conversions}."
+        said += f" All its {layers} layers run in integers, with {conversions}."
+        faster = self._faster(slow[-1])
+        if faster is not None and faster.speedup is not None:
+            return (
+                f"{said} An integer layer has a price per call, which pays when there is enough to compute: at batch "
+                f"{faster.batch:,} it is {times(faster.speedup)} faster."
+            )
+        if slow[-1].batch < MANY_ROWS:
+            return f"{said} An integer layer has a price per call, which may pay at a larger batch (--batch {MANY_ROWS})."
+        return f"{said} {NO_VNNI}" if "no VNNI" in self.processor else said
+
+    def _faster(self, slow: Measurement) -> Measurement | None:
+        """Return a measurement of the same model at a larger batch whose whole interval says faster."""
+        found = [
+            m
+            for m in self.measurements
+            if (m.model, m.runtime) == (slow.model, slow.runtime)
+            and m.batch > slow.batch
+            and m.speedup is not None
+            and (m.speedup.low or 0) > 1
+        ]
+        return found[-1] if found else None
+
+
+def inverse(ratio: Estimate) -> Estimate:
+    """Return how many times slower something is that is `ratio` times faster."""
+    assert ratio.value is not None
+    low, high = (None if b is None else 1 / b for b in (ratio.high, ratio.low))
+    return Estimate(1 / ratio.value, low, high, ratio.n, ratio.method)
+
+
+def times(ratio: Estimate) -> str:
+    """Write a ratio with its interval: ``1.35x [1.31, 1.40]``."""
+    text = f"{ratio.value:.2f}x"
+    return text if ratio.low is None else f"{text} [{ratio.low:.2f}, {ratio.high:.2f}]"

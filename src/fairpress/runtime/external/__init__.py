@@ -1,0 +1,1 @@
+"""ONNX models made elsewhere: their inputs, outputs, classes and categories."""

@@ -1,0 +1,34 @@
+"""A finished model with a repair that was fitted to its scores on validation rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fairpress.core.errors import UserError
+from fairpress.datasets.dataset import Dataset
+from fairpress.mitigation.artifact import Mitigation
+from fairpress.mitigation.registry import fit_repair
+from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.predict import check_fit
+from fairpress.runtime.probabilities import score
+
+
+def mitigated(
+    artifact: Artifact, dataset: Dataset, *, method: str, by: str, seed: int = 0, **options: Any
+) -> Artifact:
+    """Return the artifact with its repair; arguments are those of `mitigation.fit.fit_repair`.
+
+    Raises
+    ------
+    UserError
+        The model has a repair already, does not fit the data, or the repair cannot be fitted.
+    """
+    if artifact.mitigation is not None:
+        raise UserError("this model carries a mitigation already; mitigate the model it was made from.")
+    check_fit("base", artifact, dataset)
+    index = dataset.development().index("validation")
+    scores, _ = score(artifact, dataset.inputs, index)
+    repair = fit_repair(method, dataset, index, scores, by=by, seed=seed, **options)
+    fitted_on = {"part": "validation", "rows": len(index), "fingerprint": dataset.fingerprint}
+    return replace(artifact, mitigation=Mitigation(repair, artifact.digest, fitted_on))

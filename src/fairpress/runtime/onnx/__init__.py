@@ -1,0 +1,1 @@
+"""ONNX files: load, pack, annotate, convert for other runtimes."""

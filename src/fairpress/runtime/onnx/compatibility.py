@@ -1,0 +1,70 @@
+"""Other forms of the same network, for runtimes that cannot read the file as it is; numbers stay the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fairpress.runtime.onnx.load import parsed
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def widen_two_bits(data: bytes) -> bytes:
+    """Return the network with 2-bit constants as 8-bit ones; files without any are returned as they are.
+
+    OpenVINO 2026.4 reads INT4 and refuses INT2 ("Unsupported data type INT2").
+    """
+    import numpy as np
+    from onnx import TensorProto, numpy_helper
+
+    wide = {TensorProto.INT2: (np.int8, TensorProto.INT8), TensorProto.UINT2: (np.uint8, TensorProto.UINT8)}
+    model = parsed(data)
+    kinds: dict[str, int] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_type in wide:
+            dtype, kind = wide[tensor.data_type]
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(dtype), tensor.name))
+            kinds[tensor.name] = kind
+    if not kinds:
+        return data
+    # A cast that changes nothing any more hides the weights from the matching of integer kernels.
+    alias: dict[str, str] = {}
+    for node in list(model.graph.node):
+        if node.op_type == "Cast" and kinds.get(node.input[0]) == node.attribute[0].i:
+            alias[node.output[0]] = node.input[0]
+            model.graph.node.remove(node)
+    _rewire(model, alias)
+    return bytes(model.SerializeToString())
+
+
+def constants_apart(data: bytes) -> bytes:
+    """Return the network in which every quantizer, dequantizer and integer product has constants of its own.
+
+    ONNX Runtime 1.32 turns signed 8-bit constants into unsigned ones for its exact kernels and fails where two nodes
+    share one ("Attempt to replace the existing tensor").
+    """
+    import onnx
+
+    model = parsed(data)
+    stored = {t.name: t for t in model.graph.initializer}
+    seen: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear", "MatMulInteger"):
+            continue
+        for i, name in enumerate(node.input):
+            if name in stored and name in seen:
+                own = onnx.TensorProto()
+                own.CopyFrom(stored[name])
+                own.name = f"{name}/{len(model.graph.initializer)}"
+                model.graph.initializer.append(own)
+                node.input[i] = own.name
+            seen.add(name)
+    return bytes(model.SerializeToString())
+
+
+def _rewire(model: onnx.ModelProto, alias: dict[str, str]) -> None:
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            if name in alias:
+                node.input[i] = alias[name]

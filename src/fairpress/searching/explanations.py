@@ -1,0 +1,98 @@
+"""A search in sentences: why the winner won, what ended the sequence, who was not judged, what more rows would do."""
+
+from __future__ import annotations
+
+from fairpress.searching.bounds import THE_FILE, Bound
+from fairpress.searching.fixed_sequence import Judged
+from fairpress.searching.result import Searched
+from fairpress.searching.trial import Trial
+
+RATES = {"tpr": "true positive rate", "fpr": "false positive rate", "selection_rate": "selection rate"}
+
+
+def rate(name: str) -> str:
+    return RATES.get(name, name.replace("_", " "))
+
+
+def points(value: float | None) -> str:
+    return "not estimable" if value is None else f"{100 * value:.1f}".replace("-", "−")
+
+
+def what(b: Bound) -> str:
+    """Say what a limit is about: ``false positive rate of race = Asian``."""
+    return "the file" if b.who == THE_FILE else f"{rate(b.metric)} of {b.who}"
+
+
+def bound(b: Bound) -> str:
+    """Say where a bound stands to its limit."""
+    if b.limit == "max_latency_ms":
+        return f"{b.limit}: at most {b.bound:.3g} ms with confidence, limit {b.allowed:g}"
+    if b.who == THE_FILE:
+        return f"{b.limit}: {b.value:,.0f} bytes, limit {b.allowed:,.0f}"
+    side = "at least" if b.limit.startswith("min") else "at most"
+    kind = "lost, " if b.limit in ("max_group_loss", "max_loss") else ""
+    if b.value is None:
+        return f"{b.limit}, {what(b)}: no rows"
+    return (
+        f"{b.limit}, {what(b)}: {kind}{points(b.value)} points on {b.n:,.0f} rows, {side} {points(b.bound)} "
+        f"with confidence, limit {points(b.allowed)}"
+    )
+
+
+def remedy(b: Bound) -> str:
+    """Say whether more rows would help, or only a better model."""
+    if b.who == THE_FILE:
+        return "a smaller network, or a wider limit, is needed"
+    if b.rows_needed is not None:
+        return (
+            f"the estimate keeps the limit and the rows are too few to show it: {b.rows_needed:,} rows of the same "
+            f"denominator would ({b.n:,.0f} were there)"
+        )
+    return "the estimate itself is beyond the limit: a better model is needed, not more rows"
+
+
+def why_won(searched: Searched) -> str:
+    """Say why the winner is the winner."""
+    winner = searched.winner
+    assert winner is not None
+    others = len(searched.judged) - 1
+    t = winner.trial
+    text = (
+        f"{t.recipe}: {t.bytes:,} bytes, {searched.base_bytes / t.bytes:.2f} times smaller than the baseline. Every limit "
+        f"is shown to be kept on {searched.rows['judging']:,} rows that chose nothing (largest p = {winner.binds.p:.3f})."
+    )
+    ended = searched.stopped
+    if ended is not None:
+        text += (
+            f" The next in line, {ended.trial.recipe} ({ended.trial.bytes:,} bytes), was not: {short(ended)}."
+        )
+    elif others or len(searched.sequence) == 1:
+        text += " Nothing that was made and could keep the limits is better."
+    return text
+
+
+def short(judged: Judged) -> str:
+    """Say in what a candidate failed."""
+    if judged.shown:
+        return f"a loss is shown for {', '.join(judged.shown[:3])}"
+    return f"{bound(judged.binds)}; {remedy(judged.binds)}"
+
+
+def not_met(searched: Searched, nearest: Trial | None, binding: Bound | None, shown: str, base: str) -> str:
+    """Say that nothing keeps the limits, what is nearest, what binds, and what would help."""
+    if nearest is None or binding is None:
+        first = next(iter(searched.failed.items()), ("", "nothing could be made"))
+        return f"no candidate could be made ({first[0]}: {first[1]})."
+    text = (
+        f"no candidate is shown to keep every limit. Nearest: {nearest.recipe} ({nearest.bytes:,} bytes). "
+        f"Binding: {shown or bound(binding)}; {remedy(binding)}."
+    )
+    return f"{text}{base} What was made is kept; the same command with other limits goes on from it."
+
+
+def not_judged(searched: Searched) -> list[str]:
+    """Name who has too few rows to be judged, a line a rate."""
+    by_rate: dict[str, list[str]] = {}
+    for who, metric, n in searched.asked.too_few:
+        by_rate.setdefault(metric, []).append(f"{who} ({n:,.0f})")
+    return [f"{rate(m)}: {', '.join(names)}" for m, names in by_rate.items()]

@@ -1,0 +1,43 @@
+"""Milliseconds of a call with one row on this machine, for a limit or an objective, and for the table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from fairpress.runtime.backends.base import Runtime
+from fairpress.runtime.benchmark.measure import LEAST_ROUNDS, Contestant, measure
+from fairpress.runtime.benchmark.statistics import rank_of_bound
+from fairpress.searching.bounds import exact
+from fairpress.searching.trial import Trial
+
+SECONDS = 1.5
+
+
+def milliseconds(
+    files: Mapping[str, bytes], rows: np.ndarray, confidence: float
+) -> dict[str, tuple[float, float]]:
+    """Return file → median of a call and its one-sided upper bound, timed against one another; rows [n, …]."""
+    # The slowest of n calls is above the median with 1 − 2⁻ⁿ.
+    least = math.ceil(-math.log2(1 - confidence))
+    rounds = least if least > LEAST_ROUNDS else None
+    contestants = [Contestant(name, onnx, rows, Runtime(), None) for name, onnx in files.items()]
+    out = {}
+    for found in measure(contestants, 1, rounds=rounds, seconds=SECONDS):
+        times = np.sort(np.asarray(found.seconds))
+        rank = rank_of_bound(len(times), 2 * confidence - 1)
+        out[found.model] = (1e3 * found.median, 1e3 * float(times[-(rank or 1)]))
+    return out
+
+
+def timed_anew(trial: Trial, limit: float | None, rows: np.ndarray, confidence: float) -> Trial:
+    """Return a candidate with a latency, and its bound, that did not choose it; as it is where latency is not limited."""
+    if limit is None:
+        return trial
+    median, upper = milliseconds({trial.recipe: trial.artifact.onnx}, rows, confidence)[trial.recipe]
+    others = (b for b in trial.bounds if b.limit != "max_latency_ms")
+    bound = exact("max_latency_ms", limit, median, upper)
+    return replace(trial, latency_ms=median, bounds=(*others, bound))

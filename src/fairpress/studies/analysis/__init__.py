@@ -1,0 +1,1 @@
+"""From a study's predictions to audits, trade-offs and answers to claims."""

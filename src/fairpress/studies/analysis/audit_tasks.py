@@ -1,0 +1,183 @@
+"""The last tasks of a study: put predictions side by side, audit them, draw them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from fairpress.auditing.result import Audit
+from fairpress.core.errors import FairpressError, UserError
+from fairpress.runtime.predictions_file import TASK_KEY
+from fairpress.store.local import Entry, Store
+from fairpress.studies.config.store_files import (
+    FACTS,
+    MODELS,
+    PREDICTIONS,
+    parquet_bytes,
+    read_entry,
+    read_table,
+)
+from fairpress.studies.planning.plan import Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pydantic import TypeAdapter
+
+AUDIT, FIGURES, BIAS = "audit.json", "figures.json", "bias.json"
+KEYS = ("seed", "row_id")
+FOLDS = 1000  # more than there can be
+
+
+def join(store: Store, task: Task) -> dict[str, bytes]:
+    """Put the columns of several models side by side, on the rows of the first or on those that all have.
+
+    ``params``: `columns`, a list of [name in the result, model, positions of its inputs]; `networks`, the (seed, fold) to
+    keep; `rows`, ``"same"`` when all must have the same rows, ``"common"`` to keep those that all have.
+
+    Raises
+    ------
+    FairpressError
+        The rows differ where they must not, or common rows have different labels.
+    """
+
+    wanted = [tuple(n) for n in task.params["networks"]]
+    joined: pa.Table | None = None
+    predicts: bytes | None = None
+    facts = []
+    for name, model, inputs in task.params["columns"]:
+        entries = [read_entry(store, task.inputs[i]) for i in inputs]
+        facts += [f for e in entries for f in json.loads(e.files[FACTS]) if (f["seed"], f["fold"]) in wanted]
+        stacked = _stack(entries, wanted)
+        predicts = (stacked.schema.metadata or {}).get(TASK_KEY.encode(), predicts)
+        table = _rename(stacked, model, name)
+        joined = table if joined is None else _beside(joined, table, name, task.params["rows"])
+    assert joined is not None
+    if predicts is not None:  # new names and joins lose it
+        joined = joined.replace_schema_metadata({TASK_KEY: predicts})
+    return {PREDICTIONS: parquet_bytes(joined), MODELS: json.dumps(facts, indent=1).encode()}
+
+
+def audit(store: Store, task: Task) -> dict[str, bytes]:
+    """Audit the joined predictions, tell what changed in pairwise bias, and draw the figures.
+
+    ``params["audit"]`` are the arguments of `auditing.run.audit`.
+    """
+    from fairpress.auditing.audit import audit as run
+    from fairpress.reporting.html import Section, draw
+
+    table = read_table(read_entry(store, task.inputs[0]))
+    found = run(table, **task.params["audit"])
+    drawn = draw([Section("", found)])
+    places = {f"{i}.svg": [compressed, metric] for i, (_, compressed, metric) in enumerate(drawn)}
+    return {
+        AUDIT: dump(found),
+        FIGURES: json.dumps(places).encode(),
+        BIAS: json.dumps(bias_changes(table, task.params["audit"]), indent=1).encode(),
+        **{name: svg.encode() for name, svg in zip(places, drawn.values(), strict=True)},
+    }
+
+
+def bias_changes(table: pa.Table, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return, for each compressed model and attribute, the pairwise bias before and after and what changed in it.
+
+    `asked` are the arguments of the audit. Nothing for a task of several classes without a positive one.
+    """
+    from fairpress.auditing.statistics.pairwise_bias_change import bias_change
+    from fairpress.studies.analysis.prediction_arrays import Stacked
+
+    if asked["positive"] is None or not asked["compressed"]:
+        return []
+    models = [asked["baseline"], *asked["compressed"]]
+    stacked = Stacked(table, models, asked["positive"], asked["subject"] is not None)
+    told = []
+    for attribute in asked["by"]:
+        used = stacked.used(attribute)
+        sums, holds = stacked.biased(attribute, used)
+        before = [1.0, *[0.0] * len(asked["compressed"])]
+        for i, model in enumerate(asked["compressed"], start=1):
+            after = [float(j == i) for j in range(len(models))]
+            found = {
+                "before": bias_change(sums, before, None, asked["confidence"]),
+                "after": bias_change(sums, after, None, asked["confidence"]),
+                "change": bias_change(sums, after, before, asked["confidence"]),
+            }
+            if not holds:
+                found = {k: replace(e, low=None, high=None) for k, e in found.items()}
+            named = {"model": model, "against": asked["baseline"], "attribute": attribute, "groups": used}
+            told.append({**named, **{k: e.to_dict() for k, e in found.items()}})
+    return told
+
+
+def read_figures(entry: Entry) -> dict[tuple[str, str], str]:
+    """Return (compressed model, metric) → SVG of a finished audit task."""
+    places: Mapping[str, Sequence[str]] = json.loads(entry.files[FIGURES])
+    return {(compressed, metric): entry.files[n].decode() for n, (compressed, metric) in places.items()}
+
+
+def dump(found: Audit) -> bytes:
+    """Return an audit as bytes that `restore` makes the same audit of, unlike audit.json, which is for readers."""
+    return json.dumps(_adapter().dump_python(found), allow_nan=True).encode()
+
+
+def restore(data: bytes) -> Audit:
+    """Return the audit that `dump` was given."""
+    return _adapter().validate_python(json.loads(data))
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[Audit]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Audit)
+
+
+def _stack(entries: Sequence[Entry], wanted: Sequence[tuple[int, ...]]) -> pa.Table:
+    """Return the rows of the wanted networks, by seed and row."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = pa.concat_tables([read_table(entry) for entry in entries])
+    pairs = pc.add(pc.multiply(table["seed"], FOLDS), table["fold"])
+    keep = pc.is_in(pairs, value_set=pa.array([seed * FOLDS + fold for seed, fold in wanted], pa.int64()))
+    return table.filter(keep).sort_by([(key, "ascending") for key in KEYS])
+
+
+def _rename(table: pa.Table, model: str, name: str) -> pa.Table:
+    if name != model and name in table.column_names:
+        raise UserError(
+            f"{name!r} cannot be a label: the predictions have a column of that name; choose another."
+        )
+    return table.rename_columns(
+        [
+            name + c[len(model) :] if c == model or c.startswith(f"{model}.score") else c
+            for c in table.column_names
+        ]
+    )
+
+
+def _beside(base: pa.Table, table: pa.Table, name: str, rows: str) -> pa.Table:
+    """Append a model's columns to those that are there."""
+    same = all(base[key].equals(table[key]) for key in KEYS)
+    if not same and rows == "same":
+        raise FairpressError(f"the predictions of {name} are not on the rows of the baseline.")
+    if not same:
+        both = base.select(KEYS).join(table.select(KEYS), keys=list(KEYS), join_type="inner")
+        if not both.num_rows:
+            raise FairpressError(f"{name} was tested on no row that the other was tested on; use folds.")
+        base, table = _those(base, both), _those(table, both)
+    if not base["label"].equals(table["label"]):
+        raise FairpressError(
+            f"{name} has other labels on the same rows; only variants of one dataset can be compared."
+        )
+    for column in table.column_names:
+        if column == name or column.startswith(f"{name}.score"):
+            base = base.append_column(column, table[column])
+    return base
+
+
+def _those(table: pa.Table, keys: pa.Table) -> pa.Table:
+    kept: Any = table.join(keys, keys=list(KEYS), join_type="inner").select(table.column_names)
+    return kept.sort_by([(key, "ascending") for key in KEYS])

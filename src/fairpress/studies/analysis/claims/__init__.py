@@ -1,0 +1,1 @@
+"""Claims answered by a study's trials: effect, interval, test, verdict."""

@@ -1,0 +1,238 @@
+"""The predictions that a claim reads as arrays, and what its quantity is a sum of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fairpress.auditing.statistics.clustered_contrasts import people_products
+from fairpress.auditing.statistics.max_contrasts import Extremes, Term, gap, orders
+from fairpress.auditing.statistics.t_estimate import Floats
+from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_products
+from fairpress.studies.config.claims import LOSSES, OF_A_METRIC, OF_EVERYBODY, Claim
+from fairpress.studies.config.recipe_names import BASELINE
+from fairpress.studies.planning.claim_trials import Resolved, Trial
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LEAST_ROWS = 30
+MOST_ORDERED = 5
+SAID = ("demographic_parity_difference", "predictive_equality_difference", "equal_opportunity_difference",
+        "equalized_odds_difference", "average_odds_difference")  # fmt: skip
+BY_LABEL = (*SAID[1:], "pairwise_bias")
+
+
+class NotEstimable(Exception):
+    """Why a claim has no effect."""
+
+
+class Arrays:
+    """The predictions a claim reads, as 0/1 values [columns, seeds, rows], and what its quantity is a sum of."""
+
+    def __init__(
+        self, claim: Claim, found: Resolved, tables: Mapping[str, pa.Table], positive: str | None
+    ) -> None:
+        self.claim, self.found, self.tables = claim, found, tables
+        self.needed = found.needed()
+        first = tables[next(iter(self.needed))]
+        self.seeds = len(np.unique(first["seed"].to_numpy()))
+        self.rows = first.num_rows // self.seeds
+        self._first, self._positive = first, positive
+        self.columns: list[Trial] = [(p, r) for p, recipes in self.needed.items() for r in recipes]
+        self.names: tuple[str, ...] = ()
+        self._place = {t: i for i, t in enumerate(self.columns)}
+        self._candidates: dict[Trial, list[Floats]] = {}
+
+    def terms(self, people: bool) -> tuple[CrossedProducts, list[Term], list[Term]]:
+        """Return the sums of the values and the terms of the effect and of what was lost."""
+        self._aligned()
+        quantity = self.claim.quantity
+        if self._positive is None and (
+            quantity in (*SAID, "pairwise_bias") or self.claim.metric != "accuracy"
+        ):
+            raise NotEstimable("a task of several classes without a positive one has no such rate")
+        cells, count = self._cells()
+        values = np.stack([self._values(t) for t in self.columns])
+        if people:
+            subject = np.array(self._first["subject"].to_pylist()[: self.rows])
+            sums = people_products(values, cells, subject, count)
+            if sums is None:
+                raise NotEstimable("people have rows in several groups or under several labels")
+        else:
+            sums = crossed_products(values, cells, count)
+        if (sums.rows == 0).any():
+            raise NotEstimable("a group has no rows of one of the labels")
+        return sums, self._terms(self.found.effect, count), self._terms(self.found.lost, count)
+
+    def units(self, theta: Extremes) -> tuple[Floats, int]:
+        """Return the effect of each pair of networks, and how many of them a seed has.
+
+        Networks are paired within their part where every part answers the same question by itself: the weights are the
+        same in all and sum to nothing in each. Else there is one a seed.
+        """
+        by_seed = theta.sums.seed_sums / theta.sums.rows[:, None, None]
+        weights = theta.weights
+        parts = [[self._place[(p, r)] for r in recipes] for p, recipes in self.needed.items()]
+        own = np.stack([np.einsum("cm,cms->s", weights[:, at], by_seed[:, at]) for at in parts])
+        if self._alike() and all(self._paired(p) for p in self.needed):
+            return np.asarray(own * len(parts)).ravel(), len(parts)
+        return np.asarray(own.sum(axis=0)), 1
+
+    def _alike(self) -> bool:
+        """Return whether the effect weighs the same recipes alike in every part."""
+        asked = [
+            sorted((r, round(w, 9)) for (p, r), w in self.found.effect.items() if p == part)
+            for part in self.needed
+        ]
+        return all(own == asked[0] for own in asked)
+
+    def _paired(self, part: str) -> bool:
+        if self.claim.quantity in LOSSES and self.claim.against is None and self.claim.along is None:
+            return True  # a loss is against the baseline of the same part
+        return abs(sum(w for (p, _), w in self.found.effect.items() if p == part)) < 1e-9
+
+    def _aligned(self) -> None:
+        """Check that all tables have the same rows and labels under every seed."""
+        for table in self.tables.values():
+            same = table.num_rows == self._first.num_rows and all(
+                table[k].slice(0, self.rows).equals(self._first[k].slice(0, self.rows))
+                for k in ("row_id", "label")
+            )
+            if not same:
+                raise NotEstimable("its trials were not tested on the same rows")
+
+    def _values(self, trial: Trial) -> Floats:
+        """Return 1 where the value of the quantity's own kind holds."""
+        import pyarrow.compute as pc
+
+        table, quantity = self.tables[trial[0]], self.claim.quantity
+        said, label = table[trial[1]], table["label"]
+        if quantity in SAID or self.claim.metric == "fpr":
+            found = pc.equal(said, self._positive)
+        elif quantity == "flips":
+            found = pc.not_equal(said, table[BASELINE])
+        elif quantity == "lost_answers":
+            found = pc.and_(pc.equal(table[BASELINE], label), pc.not_equal(said, label))
+        else:
+            found = pc.equal(said, label)
+        return np.asarray(found.to_numpy(), float).reshape(self.seeds, self.rows)
+
+    def _cells(self) -> tuple[np.ndarray, int]:
+        """Return the cell of each row and how many there are; `names` become the groups compared."""
+        claim, quantity = self.claim, self.claim.quantity
+        is_positive = self._labels()
+        kept = {"tpr": is_positive, "fpr": ~is_positive}.get(claim.metric, np.ones(self.rows, bool))
+        if quantity in OF_EVERYBODY or (quantity == "loss" and claim.group is None):
+            return np.where(kept, 0, -1), 1
+        names, index = self._grouped()
+        if quantity == "loss":
+            return self._two(names, index, kept)
+        used = self._used(names, index, is_positive)
+        self.names = tuple(names[i] for i in used)
+        if len(used) < 2:
+            raise NotEstimable("fewer than two groups have enough rows")
+        place = np.full(len(names), -1)
+        place[used] = np.arange(len(used))
+        cell = place[index]
+        if quantity in BY_LABEL:
+            return np.where(cell < 0, -1, cell + np.where(is_positive, 0, len(used))), 2 * len(used)
+        return np.where(kept, cell, -1), len(used)
+
+    def _two(self, names: list[str], index: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, int]:
+        claim = self.claim
+        assert claim.group is not None
+        own = self._named(claim.group, names, index)
+        self.names = (names[own],)
+        cell = np.where(index == own, 0, -1)
+        if claim.against_group == "rest":
+            cell = np.where(index == own, 0, 1)
+        elif claim.against_group is not None:
+            other = self._named(claim.against_group, names, index)
+            self.names = (names[own], names[other])
+            cell = np.where(index == other, 1, cell)
+        return np.where(kept, cell, -1), 1 if claim.against_group is None else 2
+
+    def _named(self, name: str, names: list[str], index: np.ndarray) -> int:
+        if name == "smallest":
+            used = self._used(names, index, self._labels())
+            if not used:
+                raise NotEstimable("no group has enough rows")
+            return min(used, key=lambda i: int((index == i).sum()))
+        if name not in names:
+            raise _no_group(name, names)
+        return names.index(name)
+
+    def _used(self, names: list[str], index: np.ndarray, is_positive: np.ndarray) -> list[int]:
+        sizes = np.stack([np.bincount(index[is_positive == y], minlength=len(names)) for y in (True, False)])
+        if self._positive is None:
+            sizes = sizes.sum(axis=0, keepdims=True)
+        wanted = self.claim.groups
+        if wanted is not None:
+            absent = [n for n in wanted if n not in names]
+            if absent:
+                raise _no_group(absent[0], names)
+            return [i for i, n in enumerate(names) if n in wanted]
+        return [i for i in range(len(names)) if sizes[:, i].min() >= LEAST_ROWS]
+
+    def _labels(self) -> np.ndarray:
+        label = self._first["label"].slice(0, self.rows).to_pylist()
+        return np.array([x == self._positive for x in label])
+
+    def _grouped(self) -> tuple[list[str], np.ndarray]:
+        columns = [self._first[a].slice(0, self.rows).to_pylist() for a in self.found.by.split("*")]
+        joined = np.array([", ".join(map(str, v)) for v in zip(*columns, strict=True)])
+        names, index = np.unique(joined, return_inverse=True)
+        return names.tolist(), index.reshape(-1)
+
+    def _terms(self, weights: Mapping[Trial, float], cells: int) -> list[Term]:
+        sign = -1.0 if self.claim.quantity == "worst_group_accuracy" else 1.0
+        out = []
+        for trial, weight in weights.items():
+            if trial not in self._candidates:
+                self._candidates[trial] = self._families(trial, cells)
+            out += [Term(sign * weight, c, trial[0], i) for i, c in enumerate(self._candidates[trial])]
+        return out
+
+    def _families(self, trial: Trial, cells: int) -> list[Floats]:
+        """Return the candidates of a trial's quantity, a set for each summand."""
+        quantity = self.claim.quantity
+        unit = np.zeros((cells, cells, len(self.columns)))  # the rate of each cell
+        at = self._place[trial]
+        unit[np.arange(cells), np.arange(cells), at] = 1.0
+        k = cells // 2
+        if quantity in OF_A_METRIC:
+            base = np.zeros_like(unit)
+            base[np.arange(cells), np.arange(cells), self._place[(trial[0], BASELINE)]] = 1.0
+            # Positive is worse: fewer right answers, or more false positives.
+            unit = unit - base if self.claim.metric == "fpr" else base - unit
+        match quantity:
+            case "accuracy" | "flips" | "lost_answers":
+                return [unit]
+            case "loss":
+                return [unit if cells == 1 else unit[:1] - self.claim.times * unit[1:]]
+            case "worst_group_loss":
+                return [unit]
+            case "worst_group_accuracy":
+                return [-unit]
+            case "accuracy_gap" | "demographic_parity_difference" | "loss_gap":
+                return [gap(unit)]
+            case "equal_opportunity_difference":
+                return [gap(unit[:k])]
+            case "predictive_equality_difference":
+                return [gap(unit[k:])]
+            case "equalized_odds_difference":
+                return [np.concatenate([gap(unit[:k]), gap(unit[k:])])]
+            case "average_odds_difference":
+                return [gap(unit[:k]) / 2, gap(unit[k:]) / 2]
+            case "pairwise_bias":
+                if k > MOST_ORDERED:
+                    raise NotEstimable(f"more than {MOST_ORDERED} groups are too many to be put in order")
+                return [orders(unit[:k]), orders(unit[k:])]
+        raise AssertionError(quantity)
+
+
+def _no_group(name: str, names: Sequence[str]) -> NotEstimable:
+    return NotEstimable(f"there is no group {name!r}; there are {', '.join(names)}")

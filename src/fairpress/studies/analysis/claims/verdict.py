@@ -1,0 +1,133 @@
+"""From measured effects to answers: corrected for the number of a study's claims, in one of four words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from fairpress.auditing.verdicts.multiplicity import holm
+from fairpress.core.estimate import Estimate
+from fairpress.studies.analysis.claims.effect import Measured, seeds_needed
+from fairpress.studies.config.claims import Claim
+
+Word = Literal["supported", "contradicted", "undecided", "undecidable", "not answered"]
+CLAIMS = "claims.json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A claim and what the study says of it.
+
+    Attributes
+    ----------
+    name, claim
+        Its key in the study, and itself as JSON.
+    answer
+        ``undecidable``: with so few seeds no outcome could have decided; ``not answered``: trials or groups are missing.
+    why
+        Of `undecidable` and `not answered`: the reason, and what it would take.
+    effect, size
+        Estimates as JSON: in the quantity's own unit (shares of 1), and Hedges' g_z over pairs of networks.
+    p, p_adjusted
+        Two-sided; after Holm's correction over all claims of the study.
+    seeds, networks, rows
+        n.
+    """
+
+    name: str
+    claim: Mapping[str, Any]
+    by: str
+    groups: Sequence[str]
+    answer: Word
+    why: str
+    effect: Mapping[str, Any]
+    p: float | None
+    p_adjusted: float | None
+    size: Mapping[str, Any] | None
+    seeds: int
+    networks: int
+    rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as claims.json holds it."""
+        return asdict(self)
+
+
+def answers(
+    claims: Mapping[str, Claim], measured: Mapping[str, tuple[str, Measured | str]], confidence: float
+) -> list[Answer]:
+    """Return the answers to all claims of a study.
+
+    Parameters
+    ----------
+    measured
+        Name of a claim → its attribute, and what its trials say or why they say nothing. All claims of the study count in
+        the correction, those that are not answered too, so that asking for a part of a study makes nothing easier to find.
+    """
+    alpha = 1 - confidence
+    told = {name: m if isinstance(m, Measured) else None for name, (_, m) in measured.items()}
+    p = holm([1.0 if m is None or m.p is None else m.p for m in told.values()])
+    # What the corrected p could have been at best, had every claim reached the smallest p that its networks allow.
+    best = holm([1.0 if m is None or m.effect.value is None else m.smallest_p for m in told.values()])
+    found = []
+    for i, (name, (by, m)) in enumerate(measured.items()):
+        claim = claims[name]
+        dumped = claim.model_dump(mode="json", exclude_defaults=True)
+        if isinstance(m, str) or m.effect.value is None:
+            reason = m if isinstance(m, str) else str(m.effect.reason)
+            effect = m.effect if isinstance(m, Measured) else Estimate.not_estimable(reason)
+            seeds = m.seeds if isinstance(m, Measured) else 0
+            found.append(
+                Answer(
+                    name,
+                    dumped,
+                    by,
+                    (),
+                    "not answered",
+                    reason,
+                    effect.to_dict(),
+                    None,
+                    None,
+                    None,
+                    seeds,
+                    0,
+                    0,
+                )
+            )
+            continue
+        word, why = _word(claim, m, float(p[i]), float(best[i]), alpha, len(claims))
+        found.append(
+            Answer(
+                name,
+                dumped,
+                by,
+                m.groups,
+                word,
+                why,
+                m.effect.to_dict(),
+                m.p,
+                None if m.p is None else float(p[i]),
+                None if m.size is None else m.size.to_dict(),
+                m.seeds,
+                m.networks,
+                m.rows,
+            )
+        )
+    return found
+
+
+def _word(claim: Claim, m: Measured, p: float, best: float, alpha: float, count: int) -> tuple[Word, str]:
+    if m.p is None or best > alpha:
+        needed = seeds_needed(m.per_seed, alpha / count)
+        seeds = f"{m.seeds} seed" + ("s" if m.seeds != 1 else "")
+        return "undecidable", f"undecidable with {seeds}; it takes at least {max(needed, m.seeds + 1)}"
+    if p >= alpha or not np.isfinite(p):
+        return "undecided", ""
+    if claim.recovers is not None:
+        return ("supported" if m.above else "contradicted"), ""
+    if claim.expect == "differs":
+        return "supported", ""
+    return ("supported" if m.above == (claim.expect == "more") else "contradicted"), ""

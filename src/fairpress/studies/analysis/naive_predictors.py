@@ -1,0 +1,45 @@
+"""Predictors that need no network: what an accuracy must be held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from fairpress.datasets.dataset import Dataset
+
+
+def majority(data: Dataset) -> np.ndarray:
+    """Predict for every test row the commonest label of the other rows; class indices [test rows]."""
+    seen = data.labels[_others(data)]
+    guess: np.ndarray = np.full(len(data.parts["test"]), np.bincount(seen).argmax(), dtype=np.int64)
+    return guess
+
+
+def lookup_by_person(data: Dataset) -> np.ndarray:
+    """Predict for every test row what the other rows about the same person say; class indices [test rows].
+
+    Rows that a network trains, calibrates or validates on are looked up: a person's commonest label there, the
+    first class of a tie. Of somebody who is not there, the commonest label among people is guessed, each counted once. On
+    a split by person nobody is there, so that this is the commonest label.
+    """
+    people, index = np.unique(data.subjects, return_inverse=True)
+    index = index.reshape(-1)
+    others = _others(data)
+    counts = np.zeros((len(people), len(data.task.classes)), dtype=np.int64)
+    np.add.at(counts, (index[others], data.labels[others]), 1)
+    known = counts.any(1)
+    said = counts.argmax(1)
+    said[~known] = np.bincount(said[known]).argmax()
+    guess: np.ndarray = said[index[data.parts["test"]]]
+    return guess
+
+
+def _others(data: Dataset) -> np.ndarray:
+    return np.concatenate([rows for part, rows in data.parts.items() if part != "test"])
+
+
+PREDICTORS: Mapping[str, Callable[[Dataset], np.ndarray]] = {
+    "majority": majority,
+    "lookup-by-person": lookup_by_person,
+}

@@ -1,0 +1,95 @@
+"""Joined predictions as arrays: which answers are right, and in which group and label the row is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fairpress.auditing.statistics.clustered_contrasts import people_products
+from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_products
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LEAST_ROWS = 30
+
+
+class Stacked:
+    """Predictions of several models, every seed on the same rows.
+
+    Attributes
+    ----------
+    seeds
+        The seeds.
+    said
+        Models × stacked rows: what each model predicts.
+    right
+        Models × seeds × rows: 1 where it is right.
+    positive
+        Rows: whether the label is the positive class.
+    """
+
+    def __init__(self, table: pa.Table, models: Sequence[str], positive: str, people: bool) -> None:
+        """Take a table of stacked seeds; `people`: some have several rows, and are the unit of intervals."""
+        self._table = table
+        self.seeds = np.unique(table["seed"].to_numpy())
+        self._order = np.lexsort((np.array(table["row_id"].to_pylist()), table["seed"].to_numpy()))
+        self._shape = (len(self.seeds), -1)
+        label = self.column("label")
+        self.said = np.stack([self.column(m) for m in models])
+        self.right = (self.said == label).astype(float).reshape(len(models), *self._shape)
+        self.positive = (label == positive).reshape(self._shape)[0]
+        self._people = self.column("subject").reshape(self._shape)[0] if people else None
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows of one seed."""
+        return int(self.right.shape[-1])
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column, by seed and row."""
+        return np.array(self._table[name].to_pylist())[self._order]
+
+    def groups(self, attribute: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the names of an attribute's groups and each row's group; ``sex*race`` is their cross."""
+        columns = [self.column(a).reshape(self._shape)[0] for a in attribute.split("*")]
+        joined = np.array([", ".join(map(str, v)) for v in zip(*columns, strict=True)])
+        names, index = np.unique(joined, return_inverse=True)
+        return names, index.reshape(-1)
+
+    def used(self, attribute: str, wanted: Sequence[str] | None = None) -> list[str]:
+        """Return the groups that are compared: those wanted, or all with 30 rows of either label."""
+        names, index = self.groups(attribute)
+        sizes = np.stack(
+            [np.bincount(index[self.positive == y], minlength=len(names)) for y in (True, False)]
+        )
+        return [
+            str(name)
+            for i, name in enumerate(names)
+            if (wanted is None and sizes[:, i].min() >= LEAST_ROWS) or (wanted is not None and name in wanted)
+        ]
+
+    def everybody(self) -> tuple[CrossedProducts, bool]:
+        """Return the sums of what is right over all rows, and whether intervals hold; see `biased`."""
+        return self._products(np.zeros(self.rows, int), 1)
+
+    def biased(self, attribute: str, used: Sequence[str]) -> tuple[CrossedProducts, bool]:
+        """Return the sums for `bias_change` over groups, and whether its intervals hold.
+
+        They do not where people have several rows under different labels or in different groups: such rows are then
+        taken as if each were somebody else's, which only the values allow.
+        """
+        names, index = self.groups(attribute)
+        place = np.full(len(names), -1)
+        for i, name in enumerate(used):
+            place[names == name] = i
+        cell = np.where(place[index] < 0, -1, place[index] + np.where(self.positive, 0, len(used)))
+        return self._products(cell, 2 * len(used))
+
+    def _products(self, cell: np.ndarray, count: int) -> tuple[CrossedProducts, bool]:
+        if self._people is None:
+            return crossed_products(self.right, cell, count), True
+        found = people_products(self.right, cell, self._people, count)
+        return (found, True) if found is not None else (crossed_products(self.right, cell, count), False)

@@ -1,0 +1,179 @@
+"""Size, accuracy and bias of every recipe, against baseline, placebo, and dense networks of equal accuracy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fairpress.auditing.statistics.pairwise_bias_change import bias_change
+from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_contrasts
+from fairpress.core.estimate import Estimate
+from fairpress.studies.analysis.prediction_arrays import Stacked
+from fairpress.studies.config.recipe_names import BASELINE
+from fairpress.studies.config.store_files import MODELS, read_entry, read_table
+from fairpress.studies.planning.plan import Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fairpress.store.local import Store
+
+TRADEOFF = "tradeoff.json"
+CHECKPOINT = "checkpoint"
+
+
+def tradeoff(store: Store, task: Task) -> dict[str, bytes]:
+    """Return what the section "Size, accuracy, bias" tells, as `TRADEOFF`.
+
+    For every model: bytes, gzipped bytes, sparsity, accuracy, networks, how many of them predict one class only, the bias
+    of each attribute's groups, and its change against the baseline, the placebo, and the control of equal accuracy.
+
+    The control of equal accuracy (`match`) is chosen on validation rows and measured on test rows, on the same people and
+    seeds as the model it is compared with.
+    """
+    entry = read_entry(store, task.inputs[0])
+    found = compare(read_table(entry), json.loads(entry.files[MODELS]), task.params)
+    return {TRADEOFF: json.dumps(found, allow_nan=False, indent=1).encode()}
+
+
+def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the comparison of all models of a table of stacked seeds; `facts` are those of every network."""
+    models = [m for m in dict.fromkeys(f["recipe"] for f in facts) if m in table.column_names]
+    stacked = Stacked(table, models, params["positive"], params["repeated"])
+    fold = stacked.column("fold")
+    confidence = params["confidence"]
+    everybody = stacked.everybody()
+    own = {m: [f for f in facts if f["recipe"] == m] for m in models}
+    validation = {m: v for m in models if (v := _validation(own[m])) is not None}
+    curve = sorted((a, m) for m, a in validation.items() if m == BASELINE or m.startswith(CHECKPOINT))
+    controls = {
+        m: match(validation[m], curve)
+        for m in models
+        if m in validation and m != BASELINE and not m.startswith((CHECKPOINT, "placebo")) and len(curve) > 1
+    }
+    out: dict[str, Any] = {
+        "models": [],
+        "groups": {},
+        "used": {},
+        "seeds": len(stacked.seeds),
+        "rows": stacked.rows,
+    }
+    unit = {m: np.eye(len(models))[i] for i, m in enumerate(models)}
+    mixed = {
+        m: (1 - c["weight"]) * unit[c["below"]] + c["weight"] * unit[c["above"]]
+        for m, c in controls.items()
+        if "below" in c
+    }
+    biased: dict[str, tuple[CrossedProducts, bool]] = {}
+    for attribute in params["by"]:
+        names, index = stacked.groups(attribute)
+        used = stacked.used(attribute, params["groups"].get(attribute))
+        out["groups"][attribute] = {str(n): int((index == i).sum()) for i, n in enumerate(names)}
+        out["used"][attribute] = used
+        biased[attribute] = stacked.biased(attribute, used)
+
+    def bias(after: np.ndarray, before: np.ndarray | None = None) -> dict[str, Any]:
+        return {
+            a: _told(
+                bias_change(sums, after.tolist(), None if before is None else before.tolist(), confidence),
+                holds,
+            )
+            for a, (sums, holds) in biased.items()
+        }
+
+    for i, m in enumerate(models):
+        placebo = params["placebo_of"].get(m)
+        entry: dict[str, Any] = {
+            "model": m,
+            "placebo": placebo,
+            **_sizes(own[m]),
+            "validation_accuracy": validation.get(m),
+            "accuracy": _rate(everybody, unit[m], confidence),
+            "networks": len(own[m]),
+            "constant": _constant(stacked.said[i], np.repeat(stacked.seeds, stacked.rows), fold),
+            "bias": bias(unit[m]),
+        }
+        if m != BASELINE:
+            entry["against_baseline"] = bias(unit[m], unit[BASELINE])
+            entry["accuracy_against_baseline"] = _rate(everybody, unit[m] - unit[BASELINE], confidence)
+        if placebo in unit:
+            entry["against_placebo"] = bias(unit[m], unit[placebo])
+        if m in controls:
+            entry["control"] = controls[m]
+        if m in mixed:
+            entry["control"] |= {
+                "bias": bias(mixed[m]),
+                "change": bias(unit[m], mixed[m]),
+                "accuracy_difference": _rate(everybody, unit[m] - mixed[m], confidence),
+            }
+        out["models"].append(entry)
+    return out
+
+
+def match(accuracy: float, curve: Sequence[tuple[float, str]]) -> dict[str, Any]:
+    """Return between which two dense networks a model's mean validation accuracy lies, and how near to the upper.
+
+    `curve` holds (mean validation accuracy, model) of checkpoints and the baseline, sorted. One choice for all seeds: a
+    single network's accuracy on some hundred validation rows is uncertain by more than whole epochs differ, and choosing per
+    seed would match noise. The control then answers as the upper with probability `weight`, else as the lower: its rates
+    are the mixture of theirs. A model above the curve is held against the most accurate dense network (`side`), since
+    none is better; below its earliest point there is no control, and `reason` says so. Test rows never choose.
+    """
+    if accuracy < curve[0][0]:
+        return {
+            "reason": f"less accurate on validation rows than the earliest checkpoint ({curve[0][1]})",
+            "side": "below",
+        }
+    if accuracy > curve[-1][0]:
+        return {"below": curve[-2][1], "above": curve[-1][1], "weight": 1.0, "side": "above"}
+    for (low, below), (high, above) in pairwise(curve):
+        if low <= accuracy <= high:
+            weight = (accuracy - low) / (high - low) if high > low else 1.0
+            return {"below": below, "above": above, "weight": weight}
+    raise AssertionError("a sorted curve encloses what is between its ends")
+
+
+def _rate(everybody: tuple[CrossedProducts, bool], weights: np.ndarray, confidence: float) -> dict[str, Any]:
+    sums, holds = everybody
+    found = crossed_contrasts(sums, weights[None, None, :])
+    low, high = (float(b[0]) for b in found.interval(confidence))
+    value = float(found.value[0])
+    estimate = Estimate(value, min(low, value), max(high, value), float(found.n[0]), found.method)
+    return _told(estimate, holds)
+
+
+def _told(estimate: Estimate, holds: bool) -> dict[str, Any]:
+    """Return an estimate as JSON; without its interval where that would not hold."""
+    if not holds and estimate.value is not None:
+        estimate = Estimate(estimate.value, n=estimate.n)
+    return estimate.to_dict()
+
+
+def _validation(facts: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the mean accuracy of a model's files on validation rows; None where some card does not tell."""
+    found = [
+        f["provenance"].get("details", {}).get("validation", {}).get("accuracy")
+        or f["provenance"].get("validation_accuracy")
+        for f in facts
+    ]
+    return None if not found or None in found else float(np.mean(found))
+
+
+def _constant(said: np.ndarray, seed: np.ndarray, fold: np.ndarray) -> int:
+    """Return how many networks say the same of everybody."""
+    return sum(
+        len(np.unique(said[(seed == s) & (fold == f)])) == 1 for s in np.unique(seed) for f in np.unique(fold)
+    )
+
+
+def _sizes(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    sparsity = [s for f in facts if (s := f["provenance"].get("details", {}).get("sparsity")) is not None]
+    return {
+        "bytes": float(np.mean([f["bytes"] for f in facts])),
+        "gzip_bytes": float(np.mean([f["gzip_bytes"] for f in facts])),
+        "sparsity": float(np.mean(sparsity)) if sparsity else None,
+    }

@@ -1,1 +1,0 @@
-"""Claims as data: what somebody says of compression and fairness, answered by a study's trials."""

@@ -1,0 +1,1 @@
+"""What a study's YAML may contain, and its validation."""

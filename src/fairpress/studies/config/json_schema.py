@@ -1,0 +1,112 @@
+"""The JSON Schema of a study's YAML, for editors: names and options of what is registered included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pydantic import BaseModel
+
+from fairpress.datasets import registry as datasets
+from fairpress.models import registry as models
+from fairpress.studies.config.study import StudyConfig
+from fairpress.training.config import FitConfig, ImageFitConfig
+
+LABELS = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+def schema() -> dict[str, Any]:
+    """Return the schema. What it cannot say, such as which attributes a dataset has, `fairpress study check` does."""
+    made = StudyConfig.model_json_schema()
+    definitions = {
+        k: v
+        for k, v in made.pop("$defs").items()
+        if k
+        in (
+            "AuditConfig",
+            "Contrast",
+            "SizeAccuracyBias",
+            "Published",
+            "MitigationChoice",
+            "Claim",
+            "PublishedRates",
+        )
+    }
+    for one in ("of", "against"):
+        definitions["Claim"]["properties"][one] = {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+            "description": "Filters with the words of --only, such as recipe=int8"
+            + ("; or baseline, placebo, plain." if one == "against" else "."),
+        }
+    properties = made["properties"]
+    # Some keys are for networks that read images alone; where both have a key, tables say its default.
+    training = {**ImageFitConfig.model_json_schema(), "description": "How the baselines are trained."}
+    training["properties"] |= FitConfig.model_json_schema()["properties"]
+    own = {"by": {"type": "array", "items": {"type": "string"}, "minItems": 1}, "training": training}
+    dataset = _choice(datasets.names(), datasets.config_class, own, without=("folds", "fold"))
+    dataset["anyOf"] += [
+        {"type": "string", "pattern": r"\.ya?ml$", "description": "A YAML file that describes a table."},
+        {
+            "type": "object",
+            "properties": {"name": {"type": "string", "pattern": r"\.ya?ml$"}, **own},
+            "required": ["name"],
+        },
+    ]
+    definitions["dataset"] = dataset
+    definitions["model"] = _choice(models.names(), models.config_class, {"training": training})
+    properties["training"] = training
+    for one in ("dataset", "model"):
+        reference = {"$ref": f"#/$defs/{one}"}
+        properties[one] = reference
+        properties[f"{one}s"] = {
+            "anyOf": [
+                {"type": "object", "additionalProperties": reference, "propertyNames": {"pattern": LABELS}},
+                {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+            ],
+            "description": f"Several: label → {one}.",
+        }
+    properties["seeds"] = {
+        "anyOf": [
+            {"type": "integer", "minimum": 1},
+            {
+                "type": "array",
+                "items": {"type": "integer", "minimum": 0},
+                "minItems": 1,
+                "uniqueItems": True,
+            },
+        ],
+        "description": "Training seeds: a number S means 0 … S−1.",
+    }
+    made["allOf"] = [
+        {"oneOf": [{"required": [one]}, {"required": [f"{one}s"]}]} for one in ("dataset", "model")
+    ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "fairpress.study/1",
+        **made,
+        "title": "A fairpress study",
+        "$defs": definitions,
+    }
+
+
+def _choice(
+    names: Iterable[str],
+    config_class: Callable[[str], type[BaseModel]],
+    more: dict[str, Any],
+    without: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Return the schema of a name, or of a name with its options."""
+    options: list[dict[str, Any]] = [{"enum": list(names)}]
+    for name in names:
+        own = config_class(name).model_json_schema()
+        fields = {k: v for k, v in own.get("properties", {}).items() if k not in set(without)}
+        options.append(
+            {
+                "type": "object",
+                "properties": {"name": {"const": name}, **fields, **more},
+                "required": ["name", *own.get("required", [])],
+                "additionalProperties": False,
+                **({"$defs": own["$defs"]} if "$defs" in own else {}),
+            }
+        )
+    return {"anyOf": options}

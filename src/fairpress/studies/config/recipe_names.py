@@ -1,0 +1,19 @@
+"""Names of recipes in studies: the baseline, and mitigations of a recipe."""
+
+from __future__ import annotations
+
+from fairpress.core.errors import UserError
+
+BASELINE = "fp32"
+THEN = ">"  # between a recipe and the label of a mitigation
+
+
+def recipe_name(text: str) -> str:
+    """Return the one name of a recipe that may be written otherwise; a pattern, or what is no recipe, stays as it is."""
+    from fairpress.compression.recipes import parse
+
+    recipe, then, mitigation = text.partition(THEN)
+    try:
+        return f"{parse(recipe)}{then}{mitigation}"
+    except UserError:
+        return text

@@ -1,0 +1,179 @@
+"""What a study names must exist: datasets, sensitive attributes, models, recipes, and the options they take.
+
+Works on the document as it was written, so that these problems are told together with those of its keys. Reads no data
+and imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from itertools import chain
+from typing import Any
+
+from fairpress.core.config import Problem, Source, plain, validate
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.studies.config.study import DatasetChoice, ModelChoice
+
+Path = tuple[Any, ...]
+
+
+def registered(source: Source) -> list[Problem]:
+    """Return a problem for everything that the study names and that does not exist."""
+    document = source.document
+    return [
+        *_recipes(source, document.get("recipes")),
+        *_training(source, document, document.get("training"), ("training",)),
+        *_models(source, document),
+        *_datasets(source, document),
+    ]
+
+
+def _recipes(source: Source, recipes: Any) -> Iterator[Problem]:
+    from fairpress.compression.recipes import parse
+
+    for i, text in enumerate(recipes if isinstance(recipes, list) else ()):
+        if isinstance(text, str):
+            try:
+                parse(text)
+            except UserError as error:
+                yield Problem.at(source, ("recipes", i), str(error))
+
+
+def _training(source: Source, document: Mapping[str, Any], training: Any, path: Path) -> Iterator[Problem]:
+    from fairpress.models.registry import reading
+    from fairpress.training.config import FitConfig, ImageFitConfig
+
+    if isinstance(training, Mapping):
+        models = {name for _, name, _ in _named(document, "model", "models")}
+        kind = ImageFitConfig if models & set(reading("images")) else FitConfig
+        yield from validate(kind, training, source, path)[1]
+
+
+def _models(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
+    from fairpress.models.registry import config_class
+
+    for path, name, given in _named(document, "model", "models"):
+        options = {k: v for k, v in given.items() if k not in ModelChoice.model_fields}
+        yield from _training(source, document, given.get("training"), (*path, "training"))
+        try:
+            kind = config_class(name)
+        except UserError as error:
+            yield Problem.at(source, (*path, "name"), str(error))
+        else:
+            yield from validate(kind, options, source, path)[1]
+
+
+def _datasets(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
+    audit = document.get("audit")
+    everywhere = audit.get("by") if isinstance(audit, Mapping) else None
+    told: set[str] = set()
+    for path, name, given in _named(document, "dataset", "datasets"):
+        options = {k: v for k, v in given.items() if k not in DatasetChoice.model_fields}
+        yield from _training(source, document, given.get("training"), (*path, "training"))
+        for key in ("folds", "fold"):
+            if key in options:
+                del options[key]
+                yield Problem.at(
+                    source, (*path, key), f"{key!r} is no option of a dataset here; say `folds` of the study."
+                )
+        try:
+            known, problems = _attributes(source, path, name, options)
+        except UserError as error:
+            yield Problem.at(source, (*path, "name"), str(error))
+            continue
+        yield from problems
+        own = given.get("by")
+        asked = [
+            _unknown_attributes(
+                source, (*path, "by") if own else ("audit", "by"), own or everywhere, known, name
+            ),
+            _unknown_to_recipes(source, document.get("recipes"), known, name),
+            _unknown_to_mitigations(source, document.get("mitigations"), known, name),
+        ]
+        for found in chain.from_iterable(asked):
+            if found.text not in told:
+                told.add(found.text)
+                yield found
+
+
+def _attributes(
+    source: Source, path: Path, name: str, options: Mapping[str, Any]
+) -> tuple[Sequence[str] | None, list[Problem]]:
+    """Return the sensitive attributes of a dataset, None where only the data can tell, and what is wrong in its options."""
+    from fairpress.core.config import no_mapping, read_yaml
+    from fairpress.datasets.custom.from_yaml import kind_of
+    from fairpress.datasets.registry import config_class
+
+    if name.lower().endswith((".yaml", ".yml")):
+        document = read_yaml(name)
+        if not isinstance(document, Mapping):
+            raise no_mapping(name, document)
+        described: Any = copy(document)
+        described.update(options)
+        _, found = validate(kind_of(document), described, Source(document, name))
+        sensitive = plain(document.get("sensitive"))
+        known = list(sensitive) if isinstance(sensitive, (list, dict)) else None
+        return known, [Problem(source.position(path), p.text) for p in found]
+    kind = config_class(name)
+    config, problems = validate(kind, options, source, path)
+    if config is None and all(not field.is_required() for field in kind.model_fields.values()):
+        config = kind()  # so that attributes are looked at too, where an option is wrong
+    tell = getattr(config, "attribute_names", None)
+    return (None if tell is None else tell()), problems
+
+
+def _unknown_attributes(
+    source: Source, path: Path, by: Any, known: Sequence[str] | None, dataset: str
+) -> Iterator[Problem]:
+    if known is None or not isinstance(by, list):
+        return
+    for i, text in enumerate(by):
+        for attribute in str(text).split("*"):
+            if attribute.strip() not in known:
+                yield Problem.at(
+                    source,
+                    (*path, i),
+                    f"{dataset!r} has no sensitive attribute {attribute.strip()!r}."
+                    + did_you_mean(attribute.strip(), known),
+                )
+
+
+def _unknown_to_recipes(
+    source: Source, recipes: Any, known: Sequence[str] | None, dataset: str
+) -> Iterator[Problem]:
+    from fairpress.compression.recipes import parse
+
+    for i, text in enumerate(recipes if isinstance(recipes, list) else ()):
+        try:
+            steps = parse(str(text)).steps
+        except UserError:
+            continue  # told elsewhere
+        for by in filter(None, (getattr(step, name, None) for step in steps for name in ("by", "protect"))):
+            for found in _unknown_attributes(source, (), [by], known, dataset):
+                yield Problem.at(source, ("recipes", i), found.text.partition(": ")[2])
+
+
+def _unknown_to_mitigations(
+    source: Source, mitigations: Any, known: Sequence[str] | None, dataset: str
+) -> Iterator[Problem]:
+    for label, choice in (mitigations if isinstance(mitigations, Mapping) else {}).items():
+        if isinstance(choice, Mapping) and isinstance(choice.get("by"), str):
+            for found in _unknown_attributes(source, (), [choice["by"]], known, dataset):
+                yield Problem.at(source, ("mitigations", label, "by"), found.text.partition(": ")[2])
+
+
+def _named(document: Mapping[str, Any], one: str, several: str) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+    """Yield path, name and options of what stands under ``one:`` and ``several:``, as far as it is written right."""
+    entries: list[tuple[Path, Any]] = [((one,), document.get(one))]
+    many = document.get(several)
+    if isinstance(many, Mapping):
+        entries += [((several, label), value) for label, value in many.items()]
+    elif isinstance(many, list):
+        entries += [((several, i), value) for i, value in enumerate(many)]
+    for path, value in entries:
+        if isinstance(value, str):
+            yield path, value, {}
+        elif isinstance(value, Mapping) and isinstance(value.get("name"), str):
+            options = plain(value)
+            yield path, options.pop("name"), options

@@ -1,0 +1,1 @@
+"""Running tasks: local workers, Ray workers, progress."""

@@ -1,0 +1,252 @@
+"""Run a graph of tasks on an engine: finished work stays, failures are reported, the rest goes on."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+
+from fairpress.core import temporary
+from fairpress.core.errors import FairpressError, UserError
+from fairpress.store.local import Store
+from fairpress.studies.execution.engine import Engine, Hired
+from fairpress.studies.execution.local_engine import LocalEngine
+from fairpress.studies.execution.tasks import perform
+from fairpress.studies.planning.durations import Times
+from fairpress.studies.planning.plan import Task
+
+Event = Callable[[str, Task], None]
+Attempt = tuple[float, str | None]
+
+
+@dataclass
+class Outcome:
+    """What came of a graph: tasks found finished, run, failed (with the reason) and skipped."""
+
+    reused: list[Task] = field(default_factory=list)
+    ran: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    skipped: list[Task] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return not self.failed and not self.skipped
+
+    @property
+    def undone(self) -> frozenset[str]:
+        """Return the keys of tasks that have no result."""
+        return frozenset(self.failed) | {task.key for task in self.skipped}
+
+
+def execute(
+    tasks: Sequence[Task],
+    store: Store,
+    *,
+    needed: Collection[str] | None = None,
+    workers: int | None = None,
+    engine: Engine | None = None,
+    on_event: Event = lambda event, task: None,
+) -> Outcome:
+    """Make every needed entry, inputs first, the longest path first.
+
+    Parameters
+    ----------
+    tasks
+        The graph; each task names its inputs by key.
+    store
+        Where results are and go.
+    needed
+        Keys of the results that will be read afterwards; by default those that no task reads. Others are made only
+        where a needed one is not there yet.
+    workers
+        Processes of this machine; by default one for each core this process may use.
+    engine
+        Where tasks run instead.
+    on_event
+        Called with ``"reused" | "started" | "finished" | "failed" | "skipped"`` and the task.
+
+    Returns
+    -------
+    The outcome. A failing task does not stop the others. A task whose process is killed is tried once more, by
+    itself, so that another's memory is not to blame (on other engines: several times, beside others).
+
+    Raises
+    ------
+    UserError
+        Something must be made, and the store can only be read.
+    """
+    by_key = {task.key: task for task in tasks}
+    read = {key for task in tasks for key in task.inputs}
+    sinks = needed if needed is not None else set(by_key) - read
+    # One listing, not a question for each task: a bucket answers in milliseconds.
+    there = frozenset(store.all_keys())
+    wanted = unfinished(by_key, sinks, lambda key: key in there and store.get(key) is not None)
+    if wanted and store.read_only:
+        absent = next(task.title for task in tasks if task.key in wanted)
+        raise UserError(
+            f"the store {store.address} can only be read, and {len(wanted)} results that are needed are not in it "
+            f"({absent}, …); choose a --store that can be written, such as a copy of it."
+        )
+    outcome = Outcome()
+    for task in tasks:
+        if task.key not in wanted:
+            outcome.reused.append(task)
+            on_event("reused", task)
+    store.sweep()
+    if wanted:
+        _Run(by_key, wanted, store, outcome, on_event, engine or LocalEngine(workers)).run()
+    return outcome
+
+
+class _Run:
+    """One run of what is unfinished."""
+
+    def __init__(
+        self,
+        by_key: Mapping[str, Task],
+        wanted: set[str],
+        store: Store,
+        outcome: Outcome,
+        on_event: Event,
+        engine: Engine,
+    ) -> None:
+        self.by_key, self.store, self.outcome, self.on_event = by_key, store, outcome, on_event
+        self.engine, self.most = engine, len(wanted)
+        graph = {key: [k for k in by_key[key].inputs if k in wanted] for key in wanted}
+        self.urgency = Times(store).paths([by_key[key] for key in by_key if key in wanted])
+        self.sorter = TopologicalSorter(graph)
+        self.sorter.prepare()
+        self.ready: list[tuple[float, int, Task]] = []
+        self.order = {key: i for i, key in enumerate(by_key)}
+        self.crashed: list[Task] = []
+        self.crashes: Counter[str] = Counter()
+        self.undone: set[str] = set()
+        self.running: dict[Future[Attempt], tuple[Task, Hired]] = {}
+        self.workers: list[Hired] = []
+        self.idle: list[Hired] = []
+        self.trains = any(by_key[key].kind in ("train", "compress") for key in wanted)
+
+    def run(self) -> None:
+        try:
+            while self.sorter.is_active():
+                for key in self.sorter.get_ready():
+                    heapq.heappush(self.ready, (-self.urgency[key], self.order[key], self.by_key[key]))
+                self._grow()
+                while self.idle and (task := self._next()) is not None:
+                    self.on_event("started", task)
+                    self._start(task, self.idle.pop())
+                if not self.running:
+                    continue
+                done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task, worker = self.running.pop(future)
+                    self.idle.append(self._finish(future, task, worker))
+        except BaseException:
+            for worker in self.workers:
+                worker.kill()
+            self.engine.kill()
+            self.store.sweep()
+            raise
+        for worker in self.idle:
+            worker.close()
+
+    def _grow(self) -> None:
+        """Hire as many as may run at a time; on an engine that others use too, that changes."""
+        while len(self.idle) + len(self.running) < max(1, min(self.engine.slots(), self.most)):
+            self.idle.append(self._hire())
+
+    def _start(self, task: Task, worker: Hired) -> None:
+        arguments = (task, attempt, perform, self.store.address, task)
+        try:
+            future = worker.submit(*arguments)
+        except self.engine.died:  # it was killed while it had nothing to do
+            worker.kill()
+            worker = self._hire()
+            future = worker.submit(*arguments)
+        self.running[future] = (task, worker)
+
+    def _next(self) -> Task | None:
+        """Return what may start now; skip what lost an input."""
+        if self.engine.alone and any(self.crashes[task.key] for task, _ in self.running.values()):
+            return None
+        if self.crashed and not self.engine.alone:
+            return self.crashed.pop(0)
+        while self.ready:
+            task = heapq.heappop(self.ready)[2]
+            if self.undone.isdisjoint(task.inputs):
+                return task
+            self.undone.add(task.key)
+            self.outcome.skipped.append(task)
+            self.on_event("skipped", task)
+            self.sorter.done(task.key)
+        return self.crashed.pop(0) if self.crashed and not self.running else None
+
+    def _finish(self, future: Future[Attempt], task: Task, worker: Hired) -> Hired:
+        """Take in what came of a task; return the worker, or its replacement."""
+        try:
+            seconds, reason = future.result()
+        except self.engine.died as error:
+            self.crashes[task.key] += 1
+            died = worker.death(error)
+            worker.kill()
+            worker = self._hire()
+            if self.crashes[task.key] < self.engine.attempts:
+                self.crashed.append(task)
+                return worker
+            often = (
+                "twice, the second time with nothing beside it"
+                if self.engine.alone
+                else f"{self.engine.attempts} times"
+            )
+            seconds, reason = 0.0, f"{died}, {often}."
+        if reason is None:
+            self.outcome.ran[task.key] = seconds
+        else:
+            self.undone.add(task.key)
+            self.outcome.failed[task.key] = reason
+        self.on_event("finished" if reason is None else "failed", task)
+        self.sorter.done(task.key)
+        return worker
+
+    def _hire(self) -> Hired:
+        worker = self.engine.hire(self.trains)
+        self.workers.append(worker)
+        return worker
+
+
+def attempt(work: Callable[[str, Task], float], root: str, task: Task) -> Attempt:
+    """Call `work` in a worker and return the seconds it took, or 0 and the reason why it failed.
+
+    Reasons travel as text: an exception that cannot be unpickled would break the pool.
+    """
+    try:
+        return work(root, task), None
+    except FairpressError as error:
+        return 0.0, str(error)
+    except OSError as error:
+        return 0.0, temporary.no_space(error) or f"{type(error).__name__}: {error}"
+    except MemoryError:
+        return 0.0, "it ran out of memory; lower networks_per_task, or give it more."
+    except BaseException as error:
+        return 0.0, f"{type(error).__name__}: {error}"
+
+
+def unfinished(
+    by_key: Mapping[str, Task], needed: Collection[str], is_there: Callable[[str], bool]
+) -> set[str]:
+    """Return the keys of tasks that must run: needed results that are absent or damaged, and inputs they need."""
+    missing: set[str] = set()
+    looked: set[str] = set()
+    stack = list(needed)
+    while stack:
+        key = stack.pop()
+        if key in looked:
+            continue
+        looked.add(key)
+        if not is_there(key):
+            missing.add(key)
+            stack += by_key[key].inputs
+    return missing

@@ -1,0 +1,13 @@
+"""Imported once by the server that workers are forked from; takes what is installed."""
+
+from __future__ import annotations
+
+import contextlib
+
+import fairpress.studies.execution.executor
+from fairpress.models.exporter_warnings import quiet
+
+with contextlib.suppress(ImportError), quiet():
+    import onnxruntime  # noqa: F401
+
+    import fairpress.compression.quantization.batch_quantizer  # noqa: F401  torch, torchao and their exporters

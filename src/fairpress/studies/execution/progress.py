@@ -1,0 +1,70 @@
+"""Show what a study is doing: a bar on a terminal, a line a task elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from fairpress.studies.execution.progress_file import ProgressFile
+from fairpress.studies.planning.plan import Task
+
+
+class Progress:
+    """A context manager whose methods are the callbacks of `run_study`; writes to the error stream.
+
+    With a file, also others can see how far it is.
+    """
+
+    def __init__(self, file: ProgressFile | None = None) -> None:
+        self._file = file
+        self._bar: Any = None
+        self._line: Any = None
+        self._total = self._done = 0
+
+    def plan(self, tasks: Sequence[Task]) -> None:
+        """Learn of tasks to come; after failures there may be more."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        self._total += len(tasks)
+        if self._file is not None:
+            self._file.plan(tasks)
+        if sys.stderr.isatty() and self._bar is None:
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.description}"),
+            )
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._line = self._bar.add_task("", total=self._total)
+            self._bar.start()
+        elif self._bar is not None:
+            self._bar.update(self._line, total=self._total)
+
+    def event(self, event: str, task: Task) -> None:
+        """Show one event."""
+        if self._file is not None:
+            self._file.event(event, task)
+        if event != "started":
+            self._done += 1
+        if self._bar is not None:
+            self._bar.update(self._line, completed=self._done, description=f"{event} {task.title}")
+        elif event not in ("started", "reused"):
+            sys.stderr.write(f"[{self._done}/{self._total}] {event} {task.title}\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # An interrupted study leaves its file, for others to see that it waits to go on.
+        if self._file is not None:
+            interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+            (self._file.leave if interrupted else self._file.close)()
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,125 @@
+"""What the task that answers a study's claims is told. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fairpress.core.config import Problem, Source
+from fairpress.core.errors import UserError
+from fairpress.studies.config.study import StudyConfig
+from fairpress.studies.planning.claim_trials import Resolved, check, left_out, resolve
+from fairpress.studies.planning.dataset_facts import DataFacts
+from fairpress.studies.planning.matrix import Part
+from fairpress.studies.planning.plan import Plan, Task, plan
+
+Seeds = tuple[int, ...]
+MATRIX = ("recipes", "model", "models", "dataset", "datasets", "mitigations", "placebos", "audit", "naive")
+
+
+def claims_params(
+    config: StudyConfig,
+    layout: Plan,
+    data: Mapping[str, DataFacts],
+    complete: Callable[[Part, str], Seeds],
+    table: Callable[[Part, Seeds], Task],
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the parameters of the task and the keys of the tables that it reads.
+
+    Parameters
+    ----------
+    complete
+        Part, recipe → the seeds whose networks have all predicted.
+    table
+        Part, seeds → the task that joins its predictions on these.
+    """
+    parts = {p.label: p for p in layout.parts}
+    told: dict[str, Any] = {}
+    inputs: list[str] = []
+    for name, claim in config.claims.items():
+        try:
+            found = resolve(claim, config, layout)
+        except UserError as error:  # told by `claim_problems` before, where a study is read from a file
+            found = Resolved({}, {}, claim.by or config.audit.by[0], _plain(error))
+        needed = found.needed() if not found.reason else {}
+        common: set[int] | None = None
+        for label, recipes in needed.items():
+            part = parts[label]
+            for recipe in recipes:
+                seeds = {s - part.offset for s in complete(part, recipe)}
+                common = seeds if common is None else common & seeds
+        if needed and not common:
+            found, needed = left_out(found, "no seed has all of its networks"), {}
+        absent = [
+            a
+            for a in found.by.split("*")
+            if needed and a not in data[parts[next(iter(needed))].dataset].groups
+        ]
+        if absent:
+            found, needed = left_out(found, f"the data have no attribute {absent[0]!r}"), {}
+        tables = {}
+        for label in needed:
+            part = parts[label]
+            key = table(part, tuple(sorted(s + part.offset for s in common or ()))).key
+            if key not in inputs:
+                inputs.append(key)
+            tables[label] = inputs.index(key)
+        facts = data[parts[next(iter(needed))].dataset] if needed else None
+        told[name] = {
+            "claim": claim.model_dump(mode="json"),
+            "by": found.by,
+            "reason": found.reason,
+            "effect": [[p, r, w] for (p, r), w in found.effect.items()],
+            "lost": [[p, r, w] for (p, r), w in found.lost.items()],
+            "tables": tables,
+            "positive": facts.positive if facts else None,
+            "people": facts.repeated if facts else False,
+        }
+    return {"claims": told, "folds": config.folds, "confidence": config.audit.confidence}, inputs
+
+
+def claim_problems(source: Source, config: StudyConfig) -> list[Problem]:
+    """Return a problem for every claim, and every phase, that names what the study has not.
+
+    Where the command line changed what the study has, that is no mistake in the file: such claims are then not answered.
+    """
+    from fairpress.studies.planning.select import parse_filter
+
+    found: list[Problem] = []
+    changed = {path[0] for path in source.overridden} & set(MATRIX)
+    if changed or not (config.claims or config.phases):
+        return found
+    # Groups with networks of their own are known from the data alone; their trials are not named by claims.
+    try:
+        layout = plan(config.model_copy(update={"per_group": False}), lambda dataset, fold: "")
+    except UserError:
+        return found  # told elsewhere
+    for name, claim in config.claims.items():
+        try:
+            check(claim, config, layout)
+        except UserError as error:
+            found.append(Problem.at(source, ("claims", name), f"claim {name!r}: {_plain(error)}"))
+    for name, texts in config.phases.items():
+        try:
+            parse_filter(texts, config)
+        except UserError as error:
+            found.append(Problem.at(source, ("phases", name), f"phase {name!r}: {_plain(error)}"))
+    return found
+
+
+def phase(config: StudyConfig, name: str | None) -> Sequence[str]:
+    """Return the filters of a phase; ``all``, or none, is the whole study. Raises UserError for one that is not there."""
+    from fairpress.core.errors import did_you_mean
+
+    if name is None or (name == "all" and "all" not in config.phases):
+        return ()
+    if name not in config.phases:
+        known = [*config.phases, "all"]
+        raise UserError(f"--phase: the study has no phase {name!r}." + did_you_mean(name, known))
+    return config.phases[name]
+
+
+def _plain(error: UserError) -> str:
+    """Return what a filter is refused for, without the option that it is not in."""
+    return re.sub(r"^--only( [^:]*)?: ", "", str(error))

@@ -1,0 +1,76 @@
+"""How long tasks took before, so that the longest path starts first and a plan can say how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from fairpress.store.local import Store
+from fairpress.studies.planning.plan import Kind, Task
+
+# For what was never done: only their order matters.
+GUESS: Mapping[Kind, float] = {
+    "train": 20.0,
+    "compress": 10.0,
+    "predict": 2.0,
+    "naive": 1.0,
+    "join": 1.0,
+    "audit": 3.0,
+    "tradeoff": 3.0,
+    "claims": 2.0,
+}
+
+
+class Times:
+    """Seconds of tasks, from what the store's entries say of themselves."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def last(self, task: Task) -> float | None:
+        """Return how long the task took when it was done, None when it never was."""
+        meta = self._store.meta(task.key) if task.key in self._there else None
+        return None if meta is None else _seconds(meta)
+
+    def expected(self, task: Task) -> float | None:
+        """Return how long the task took, or others of the same kind, recipe, dataset and size; None for none."""
+        last = self.last(task)
+        if last is not None:
+            return last
+        similar = self._similar.get(_shape(task))
+        return sum(similar) / len(similar) if similar else None
+
+    def paths(self, tasks: Sequence[Task]) -> dict[str, float]:
+        """Return key → seconds from the start of a task to the end of the longest chain of readers; inputs come first."""
+        follow: dict[str, float] = {}
+        out: dict[str, float] = {}
+        for task in reversed(tasks):
+            expected = self.expected(task)
+            out[task.key] = (GUESS[task.kind] if expected is None else expected) + follow.get(task.key, 0.0)
+            for key in task.inputs:
+                follow[key] = max(follow.get(key, 0.0), out[task.key])
+        return out
+
+    @cached_property
+    def _there(self) -> frozenset[str]:
+        return frozenset(self._store.all_keys())
+
+    @cached_property
+    def _similar(self) -> dict[tuple[Any, ...], list[float]]:
+        found: dict[tuple[Any, ...], list[float]] = {}
+        for meta in self._store.metas():
+            seconds = _seconds(meta)
+            if seconds is not None:
+                shape = tuple(meta.get(k) for k in ("kind", "recipe", "dataset", "networks"))
+                found.setdefault(shape, []).append(seconds)
+        return found
+
+
+def _shape(task: Task) -> tuple[Any, ...]:
+    return (task.kind, task.recipe, task.params.get("dataset", {}).get("name", ""), len(task.networks))
+
+
+def _seconds(meta: Mapping[str, Any]) -> float | None:
+    seconds = meta.get("seconds")
+    return float(seconds) if isinstance(seconds, (int, float)) else None

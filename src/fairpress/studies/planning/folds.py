@@ -1,0 +1,38 @@
+"""Folds of a study's datasets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from fairpress.core.canonical_json import canonical_json
+from fairpress.datasets.dataset import Dataset
+from fairpress.datasets.subset import restrict
+from fairpress.studies.planning.plan import Task
+
+if TYPE_CHECKING:
+    pass
+
+
+def load_folds(task: Task) -> list[Dataset]:
+    """Return the dataset of each network of the task, in order; a fold is read once per process."""
+    return [load_fold(task.params["dataset"], fold) for _, fold in task.networks]
+
+
+def load_fold(data: Mapping[str, Any], fold: int) -> Dataset:
+    """Return a dataset with one of its folds as the test part (its own split when there is one fold).
+
+    `data` has ``name``, ``options``, ``folds`` and, where only its rows are wanted, ``group``.
+    """
+    whole = _fold(data["name"], canonical_json(data["options"]), data["folds"], fold)
+    return restrict(whole, data["group"]) if data.get("group") else whole
+
+
+@lru_cache(maxsize=16)
+def _fold(name: str, options: str, folds: int, fold: int) -> Dataset:
+    from fairpress import datasets
+
+    split: dict[str, Any] = {"folds": folds, "fold": fold} if folds > 1 else {}
+    return datasets.load(name, **json.loads(options), **split)

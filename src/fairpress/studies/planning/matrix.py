@@ -1,0 +1,109 @@
+"""The cells of a study: which networks are trained on what, and which of them are reported together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fairpress.core.errors import UserError
+from fairpress.studies.config.study import DatasetChoice, ModelChoice, StudyConfig
+
+Network = tuple[int, int]
+"""(seed, fold)."""
+
+# Between the seeds of the networks of one attribute and of the next, where each has its own.
+STRIDE = 100_000
+
+Groups = Callable[[DatasetChoice, str], Sequence[str]]
+"""Dataset, sensitive attribute → its groups."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One dataset, or one group of its rows, with one architecture.
+
+    Attributes
+    ----------
+    networks
+        (seed, fold) of every network.
+    group
+        Attribute → value, where the networks see these rows alone; empty means all rows.
+    """
+
+    dataset: DatasetChoice
+    model: ModelChoice
+    networks: tuple[Network, ...]
+    group: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is reported together: one cell, or the cells of all groups of one attribute.
+
+    Attributes
+    ----------
+    label
+        Tells it from the study's other parts; empty where there is one.
+    dataset, model
+        Labels.
+    attribute
+        The attribute that has networks of its own; None where all share them.
+    by
+        The sensitive attributes it is audited by.
+    offset
+        What its seeds are higher than those of the config.
+    """
+
+    label: str
+    dataset: str
+    model: str
+    attribute: str | None
+    by: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    offset: int = 0
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Return (seed, fold) of the networks, the same in each cell."""
+        return self.cells[0].networks if self.cells else ()
+
+
+def parts(config: StudyConfig, groups: Groups) -> list[Part]:
+    """Return the parts in reporting order: datasets, within them models, within them attributes."""
+    return [
+        part
+        for dataset in config.all_datasets
+        for model in config.all_models
+        for part in _parts(config, dataset, model, groups)
+    ]
+
+
+def _parts(config: StudyConfig, dataset: str, model: str, groups: Groups) -> list[Part]:
+    data, architecture = config.all_datasets[dataset], config.all_models[model]
+    by = data.by or config.audit.by
+    names = [dataset] if len(config.all_datasets) > 1 else []
+    names += [model] if len(config.all_models) > 1 else []
+
+    def networks(offset: int) -> tuple[Network, ...]:
+        return tuple((seed + offset, fold) for seed in config.seeds for fold in range(config.folds))
+
+    if not (config.per_attribute or config.per_group):
+        cell = Cell(data, architecture, networks(0))
+        return [Part(", ".join(names), dataset, model, None, by, (cell,))]
+    found = []
+    for i, attribute in enumerate(by):
+        if config.per_attribute:
+            offset = i * STRIDE
+            cells = [Cell(data, architecture, networks(offset))]
+        else:
+            offset = 0
+            if "*" in attribute:
+                raise UserError(
+                    f"per_group takes single attributes, not {attribute!r}; leave it out of `by`."
+                )
+            cells = [
+                Cell(data, architecture, networks(0), {attribute: group}) for group in groups(data, attribute)
+            ]
+        label = ", ".join([*names, attribute])
+        found.append(Part(label, dataset, model, attribute, (attribute,), tuple(cells), offset))
+    return found

@@ -1,0 +1,310 @@
+"""Turn a study's config into a graph of tasks. Pure: nothing is computed, trained or written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from fairpress.core.canonical_json import digest
+from fairpress.core.errors import UserError
+from fairpress.core.version import __version__
+from fairpress.studies.config.recipe_names import BASELINE, THEN
+from fairpress.studies.config.study import DatasetChoice, StudyConfig
+from fairpress.studies.planning.matrix import Cell, Groups, Network, Part, parts
+
+Kind = Literal["train", "compress", "predict", "naive", "join", "audit", "tradeoff", "claims"]
+
+# Raised by hand when a task's meaning changes, so that older results are not taken for newer ones.
+STEP_VERSION: Mapping[Kind, int] = {
+    "train": 3,  # networks that train alone take fused steps; SqueezeNet's logits are not clipped
+    "compress": 3,  # as training; before, max-pools passed their grid on
+    "predict": 1,
+    "naive": 1,
+    "join": 1,
+    "audit": 1,
+    "tradeoff": 1,
+    "claims": 1,
+}
+LIBRARIES: Mapping[Kind, tuple[str, ...]] = {
+    "train": ("numpy", "torch", "onnx", "onnxscript"),
+    "compress": ("numpy", "torch", "torchao", "onnx", "onnxscript"),
+    "predict": ("numpy", "onnxruntime", "pyarrow"),
+    "naive": ("numpy", "pyarrow"),
+    "join": ("pyarrow",),
+    "audit": ("numpy", "scipy", "duckdb", "pyarrow", "altair", "vl-convert-python"),
+    "tradeoff": ("numpy", "scipy", "pyarrow"),
+    "claims": ("numpy", "scipy", "pyarrow"),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work with one result in the store.
+
+    Attributes
+    ----------
+    kind
+        What is done.
+    recipe
+        The recipe it is about, ``"fp32"`` for the baseline; the heading, for what is reported.
+    networks
+        (seed, fold) of every network of the batch.
+    params
+        Everything else the result depends on, JSON only.
+    inputs
+        Keys of the tasks whose results it reads.
+    key
+        sha256 over kind, version, parameters, inputs and library versions; the result's place in the store.
+    label
+        The part of the study it belongs to, for people.
+    """
+
+    kind: Kind
+    recipe: str
+    networks: tuple[Network, ...]
+    params: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    key: str
+    label: str = ""
+
+    @property
+    def title(self) -> str:
+        """Name the task for people: ``train fp32 (seeds 0–1, folds 0–4)``."""
+        where = [self.label] if self.label else []
+        if self.networks:
+            seeds, folds = _span(s for s, _ in self.networks), _span(f for _, f in self.networks)
+            where.append(f"seeds {seeds}, folds {folds}")
+        return f"{self.kind} {self.recipe}" + (f" ({'; '.join(where)})" if where else "")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What makes the predictions: all tasks, inputs before those that read them.
+
+    Attributes
+    ----------
+    parts
+        What is reported together.
+    recipes
+        In reporting order, without baseline and placebos.
+    placebo_of
+        Recipe that trains → its placebo.
+    plain_of
+        Recipe that does something for fairness → the same recipe without it, where the study has it.
+    naive
+        Predictors that need no network.
+    """
+
+    tasks: tuple[Task, ...]
+    parts: tuple[Part, ...]
+    recipes: tuple[str, ...]
+    placebo_of: Mapping[str, str]
+    plain_of: Mapping[str, str] = field(default_factory=dict)
+    naive: tuple[str, ...] = ()
+    predictions_of: Mapping[tuple[str, str], tuple[Task, ...]] = field(default_factory=dict)
+
+    def predictions(self, model: str, part: str | None = None) -> list[Task]:
+        """Return the tasks whose results are a model's predictions, in one part (by its label) or in all."""
+        return [
+            t
+            for (p, m), tasks in self.predictions_of.items()
+            for t in tasks
+            if m == model and part in (None, p)
+        ]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return every column of predictions: baseline, recipes, placebos, predictors without a network."""
+        return tuple(dict.fromkeys([BASELINE, *self.recipes, *self.placebo_of.values(), *self.naive]))
+
+
+def plan(
+    config: StudyConfig, fingerprint: Callable[[DatasetChoice, int], str], groups: Groups = lambda d, a: ()
+) -> Plan:
+    """Lay out a study.
+
+    Parameters
+    ----------
+    config
+        The validated config.
+    fingerprint
+        Dataset, fold → fingerprint of the dataset with that fold as its test part.
+    groups
+        Dataset, sensitive attribute → its groups; asked only where each group has networks of its own.
+
+    Returns
+    -------
+    The plan. Equal configs on equal data give equal keys, on any machine and with any number of workers.
+    """
+    from fairpress.compression.recipes import parse
+
+    recipes: list[str] = []
+    placebo_of: dict[str, str] = {}
+    plain_of: dict[str, str] = {}
+    for text in config.recipes:
+        recipe = parse(text)
+        name = str(recipe)
+        recipes.append(name)
+        placebo = recipe.placebo() if config.placebos else None
+        if placebo is not None:
+            placebo_of[name] = str(placebo)
+        plain = recipe.plain()
+        if plain is not None:
+            plain_of[name] = str(plain)
+    every = list(dict.fromkeys([*recipes, *placebo_of.values()]))
+    for label, mitigation in config.mitigations.items():
+        for name in map(str, map(parse, mitigation.of)):
+            if name not in (BASELINE, *every):
+                raise UserError(
+                    f"the mitigation {label!r} is of {name}, which is no recipe of this study; add it to `recipes`."
+                )
+            recipes.append(f"{name}{THEN}{label}")
+            plain_of[recipes[-1]] = name
+    tasks: dict[str, Task] = {}
+    predictions: dict[tuple[str, str], list[Task]] = {}
+    layout = parts(config, groups)
+    for part in layout:
+        for cell in part.cells:
+            for made in _cell(config, part.label, cell, every, fingerprint):
+                task = tasks.setdefault(made.key, made)
+                if task.kind in ("predict", "naive"):
+                    predictions.setdefault((part.label, task.recipe), []).append(task)
+    return Plan(
+        tuple(tasks.values()),
+        tuple(layout),
+        tuple(recipes),
+        placebo_of,
+        {
+            r: plain
+            for r, plain in plain_of.items()
+            if plain in (BASELINE, *every) and placebo_of.get(r) != plain
+        },
+        config.naive,
+        {key: tuple(found) for key, found in predictions.items()},
+    )
+
+
+def _cell(
+    config: StudyConfig,
+    label: str,
+    cell: Cell,
+    recipes: Sequence[str],
+    fingerprint: Callable[[DatasetChoice, int], str],
+) -> Iterable[Task]:
+    from fairpress.compression.recipes import parse
+    from fairpress.models import registry
+    from fairpress.training.config import training_config
+
+    architecture = registry.get(cell.model.name, **cell.model.options)
+    training = training_config(
+        architecture, {**config.training, **cell.dataset.training, **cell.model.training}
+    )
+    if cell.group:
+        label = f"{label}: {', '.join(cell.group.values())}"
+    size = config.networks_per_task
+    for start in range(0, len(cell.networks), size):
+        batch = cell.networks[start : start + size]
+        data: dict[str, Any] = {
+            "dataset": {
+                "name": cell.dataset.name,
+                "options": cell.dataset.options,
+                "folds": config.folds,
+                **({"group": dict(cell.group)} if cell.group else {}),
+            },
+            "fingerprints": [fingerprint(cell.dataset, fold) for _, fold in batch],
+        }
+        common = {**data, "device": config.device, "threads": 1}
+        model: dict[str, Any] = {"name": cell.model.name, "options": architecture.model_dump(mode="json")}
+        if architecture.version > 1:
+            model["version"] = architecture.version
+        train = make(
+            "train",
+            BASELINE,
+            {
+                **common,
+                "model": model,
+                "training": training.model_dump(mode="json"),
+            },
+            networks=batch,
+            label=label,
+        )
+        yield train
+        yield make("predict", BASELINE, common, (train.key,), batch, label)
+        made = {BASELINE: train.key}
+        # A recipe that goes on where another ends starts from that one's result: prune-80+int8 from prune-80's.
+        for recipe in sorted(map(parse, recipes), key=lambda r: len(r.steps)):
+            before, rest = recipe.after(made)
+            students = [name for step in rest.steps for name in step.architectures()]
+            params = {**common, "recipe": rest.to_dict(), "steps": str(rest), **_versions(students)}
+            if any(step.empties for step in recipe.steps[:-1]):
+                params["empty_channels"] = 2  # in files before, biases of such channels were cut off
+            compress = make("compress", str(recipe), params, (made[before],), batch, label)
+            made[str(recipe)] = compress.key
+            yield compress
+            yield make("predict", str(recipe), common, (compress.key,), batch, label)
+        for mitigation_label, mitigation in config.mitigations.items():
+            repair = mitigation.model_dump(mode="json", exclude={"of"})
+            for recipe in map(parse, mitigation.of):
+                name = f"{recipe}{THEN}{mitigation_label}"
+                params = {**common, "mitigation": repair}
+                yield make("predict", name, params, (made[str(recipe)],), batch, label)
+        for name in config.naive:
+            yield make("naive", name, {**data, "predictor": name}, (), batch, label)
+
+
+def _versions(students: Sequence[str]) -> dict[str, Any]:
+    """Return what the key of a step that makes networks anew holds of their architectures, where not their first version."""
+    from fairpress.models import registry
+
+    versions = {name: registry.version(name) for name in students}
+    later = {name: version for name, version in versions.items() if version > 1}
+    return {"versions": later} if later else {}
+
+
+def make(
+    kind: Kind,
+    recipe: str,
+    params: Mapping[str, Any],
+    inputs: Sequence[str] = (),
+    networks: tuple[Network, ...] = (),
+    label: str = "",
+) -> Task:
+    """Return a task under its key."""
+    key = digest(
+        {
+            "kind": kind,
+            "version": STEP_VERSION[kind],
+            "networks": networks,
+            "params": _without_folders(params),
+            "inputs": list(inputs),
+            "libraries": {name: _version(name) for name in LIBRARIES[kind]},
+        }
+    )
+    return Task(kind, recipe, networks, params, tuple(inputs), key, label)
+
+
+def _without_folders(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters without the folder of a user's own table: its fingerprint says what is in it."""
+    data = params.get("dataset")
+    if not isinstance(data, Mapping) or "/" not in str(data.get("name")):
+        return params
+    return {**params, "dataset": {**data, "name": Path(data["name"]).name}}
+
+
+@cache
+def _version(name: str) -> str:
+    if name == "fairpress":
+        return __version__
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _span(values: Iterable[int]) -> str:
+    present = sorted(set(values))
+    return str(present[0]) if len(present) == 1 else f"{present[0]}–{present[-1]}"

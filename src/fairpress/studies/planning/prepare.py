@@ -1,0 +1,81 @@
+"""From a study's config to everything that is to be done: shared by running a study and by showing its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.store.local import Store
+from fairpress.studies.config.study import DatasetChoice, StudyConfig
+from fairpress.studies.planning.dataset_facts import DataFacts, data_facts
+from fairpress.studies.planning.plan import Plan, Task, plan
+from fairpress.studies.planning.report_plan import ReportPlan, report_plan
+from fairpress.studies.planning.select import Filter, parse_filter, select
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study laid out: what makes the predictions, what makes the report, and what is known of the data.
+
+    `data` goes from a dataset's label to the facts of its fold 0; `asked` are the filters as they were written.
+    """
+
+    config: StudyConfig
+    only: Filter
+    data: Mapping[str, DataFacts]
+    layout: Plan
+    report: ReportPlan
+    asked: tuple[str, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Return all tasks, inputs before those that read them."""
+        return (*self.layout.tasks, *self.report.tasks)
+
+
+def prepare(
+    config: StudyConfig, store: Store, only: Sequence[str] = (), *, remember: bool = True
+) -> Prepared:
+    """Lay out a study on the data that is here.
+
+    Parameters
+    ----------
+    only
+        Filters (`filters.parse_filter`).
+    remember
+        Write what is found out of the data into the store.
+
+    Raises
+    ------
+    UserError
+        The data is nowhere or has no such attribute, or a filter matches nothing.
+    """
+    chosen = parse_filter(only, config)
+    facts: dict[tuple[str, int], DataFacts] = {}
+
+    def known(dataset: DatasetChoice, fold: int) -> DataFacts:
+        key = (dataset.model_dump_json(), fold)
+        if key not in facts:
+            facts[key] = data_facts(store, dataset, config.folds, fold, remember=remember)
+        return facts[key]
+
+    data = {label: known(dataset, 0) for label, dataset in config.all_datasets.items()}
+    _check_attributes(config, data)
+    layout = select(
+        plan(config, lambda d, fold: known(d, fold).fingerprint, lambda d, a: known(d, 0).groups[a]), chosen
+    )
+    return Prepared(config, chosen, data, layout, report_plan(config, layout, data, chosen), tuple(only))
+
+
+def _check_attributes(config: StudyConfig, data: Mapping[str, DataFacts]) -> None:
+    """Refuse attributes that only the data could tell to be absent, all at once."""
+    wrong = [
+        f"{label!r} has no sensitive attribute {attribute!r}." + did_you_mean(attribute, data[label].groups)
+        for label, dataset in config.all_datasets.items()
+        for by in dataset.by or config.audit.by
+        for attribute in by.split("*")
+        if attribute not in data[label].groups
+    ]
+    if wrong:
+        raise UserError("\n".join(dict.fromkeys(wrong)))

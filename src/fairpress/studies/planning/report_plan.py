@@ -1,0 +1,306 @@
+"""Which audits a study's report holds, given what was done: the tasks that make them, and their headings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fairpress.core.code_digest import code_digest
+from fairpress.studies.config.recipe_names import BASELINE
+from fairpress.studies.config.study import StudyConfig
+from fairpress.studies.planning.claim_tasks import claims_params
+from fairpress.studies.planning.dataset_facts import DataFacts
+from fairpress.studies.planning.matrix import Part
+from fairpress.studies.planning.plan import Plan, Task, make
+from fairpress.studies.planning.select import Filter
+
+About = Literal["compressed", "counterpart", "placebo", "naive", "contrast"]
+Seeds = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One audit of the report: its heading, a sentence of introduction, and the task that makes it."""
+
+    title: str
+    intro: str
+    about: About
+    part: str
+    task: Task
+
+
+@dataclass(frozen=True)
+class ReportPlan:
+    """The tasks of a report.
+
+    Attributes
+    ----------
+    tables
+        Label of a part → tasks that join its predictions: first on the seeds of its baseline, then on fewer, where
+        a model lost some.
+    tradeoff
+        Makes the section "Size, accuracy, bias" (`tradeoff.tradeoff`), where the config asks for it.
+    claims
+        Answers the study's claims, where it has any.
+    """
+
+    tasks: tuple[Task, ...]
+    sections: tuple[Planned, ...]
+    tables: Mapping[str, Sequence[Task]]
+    tradeoff: Task | None = None
+    claims: Task | None = None
+
+    @property
+    def needed(self) -> list[str]:
+        """Return the keys of the results that the report reads."""
+        more = [task.key for task in (self.tradeoff, self.claims) if task is not None]
+        return [
+            *(s.task.key for s in self.sections),
+            *(t.key for found in self.tables.values() for t in found),
+            *more,
+        ]
+
+
+def report_plan(
+    config: StudyConfig,
+    layout: Plan,
+    data: Mapping[str, DataFacts],
+    only: Filter,
+    undone: Collection[str] = (),
+) -> ReportPlan:
+    """Lay out the report.
+
+    Parameters
+    ----------
+    data
+        Label of a dataset → facts of it.
+    only
+        What was asked for.
+    undone
+        Keys of tasks that have no result. A model is reported on the seeds whose networks are all done; models
+        with other seeds than the rest stand in sections of their own, that say so.
+    """
+    return _Layout(config, layout, data, only, undone).report()
+
+
+def _about_placebo(recipe: str) -> str:
+    if "method=" not in recipe:
+        return (
+            f"{recipe} trains on; its placebo had the same extra training and was not compressed. What differs here is "
+            "due to compression alone."
+        )
+    left = "its multipliers held at 0" if "method=fairalm" in recipe else "without the constraint"
+    return (
+        f"{recipe} trains on under a constraint; its placebo had the same extra training, {left}, and was not compressed. "
+        "What differs here is due to the constraint and to compression together."
+    )
+
+
+class _Layout:
+    def __init__(
+        self,
+        config: StudyConfig,
+        layout: Plan,
+        data: Mapping[str, DataFacts],
+        only: Filter,
+        undone: Collection[str],
+    ) -> None:
+        self.config, self.plan, self.data, self.only, self.undone = config, layout, data, only, set(undone)
+        self.tasks: dict[str, Task] = {}
+        self.tables: dict[str, list[Task]] = {}
+
+    def report(self) -> ReportPlan:
+        sections = [section for part in self.plan.parts for section in self._part(part)]
+        sections += [
+            section for pair in self.config.contrasts for section in self._contrast(pair.of, pair.against)
+        ]
+        tradeoff, claims = self._tradeoff(), self._claims()
+        return ReportPlan(tuple(self.tasks.values()), tuple(sections), self.tables, tradeoff, claims)
+
+    def _claims(self) -> Task | None:
+        """Return the task that answers the claims, on the seeds that each one's networks are complete on."""
+        if not self.config.claims or not self.tables:
+            return None
+        params, inputs = claims_params(self.config, self.plan, self.data, self._complete, self._table)
+        params["code"] = [code_digest(f"fairpress.{p}") for p in ("auditing", "studies.claims")]
+        return self._kept(make("claims", "claims", params, inputs))
+
+    def _tradeoff(self) -> Task | None:
+        """Return the task that tells size, accuracy and bias, on the seeds that the baseline is complete on."""
+        asked = self.config.size_accuracy_bias
+        if asked is None or "" not in self.tables:
+            return None
+        (part,) = self.plan.parts
+        params = {
+            "by": list(part.by),
+            "groups": {k: list(v) for k, v in asked.groups.items()},
+            "positive": self.data[part.dataset].positive,
+            "confidence": self.config.audit.confidence,
+            "repeated": self.data[part.dataset].repeated,
+            "placebo_of": dict(self.plan.placebo_of),
+            "naive": list(self.plan.naive),
+            "code": [code_digest(f"fairpress.{package}") for package in ("auditing", "studies")],
+        }
+        return self._kept(make("tradeoff", "size, accuracy, bias", params, (self.tables[""][0].key,)))
+
+    def _part(self, part: Part) -> Iterator[Planned]:
+        own = self._complete(part, BASELINE)
+        if not own:
+            return
+        self._table(part, own)
+        # Checkpoints are points of a curve, not ways to compress: they stand in "Size, accuracy, bias".
+        curve = self.config.size_accuracy_bias is not None
+        recipes_told = [r for r in self.plan.recipes if not (curve and r.startswith("checkpoint"))]
+        seeds_of = {r: self._common(own, part, r) for r in recipes_told}
+        together: dict[Seeds, list[str]] = {}
+        for recipe, seeds in seeds_of.items():
+            if seeds:
+                together.setdefault(seeds, []).append(recipe)
+        for seeds, recipes in (together or {own: []}).items():
+            yield self._section(
+                part,
+                "compressed",
+                "Compressed against the baseline" if recipes else "The baseline",
+                f"Each compressed network against the network it was made from ({BASELINE}), on people neither has seen."
+                if not self.data[part.dataset].warnings
+                else f"Each compressed network against the network it was made from ({BASELINE}), on rows of which many are "
+                "about people seen in training.",
+                (BASELINE, recipes),
+                seeds,
+            )
+        for recipe, plain in self.plan.plain_of.items():
+            if recipe not in seeds_of or plain == BASELINE:  # that stands in the first section
+                continue
+            seeds = tuple(s for s in seeds_of[recipe] if s in self._complete(part, plain))
+            if seeds:
+                yield self._section(
+                    part,
+                    "counterpart",
+                    f"{recipe} against {plain}",
+                    f"{recipe} is {plain} with something done for fairness. What differs here is what that does, and "
+                    "what it costs.",
+                    (plain, [recipe]),
+                    seeds,
+                )
+        for recipe, placebo in self.plan.placebo_of.items():
+            if recipe not in seeds_of:
+                continue
+            seeds = tuple(s for s in seeds_of[recipe] if s in self._complete(part, placebo))
+            if seeds:
+                yield self._section(
+                    part,
+                    "placebo",
+                    f"{recipe} against its placebo",
+                    _about_placebo(recipe),
+                    (placebo, [recipe]),
+                    seeds,
+                )
+        for name in self.plan.naive:
+            seeds = self._common(own, part, name)
+            if seeds:
+                yield self._section(
+                    part,
+                    "naive",
+                    f"The baseline against {name}",
+                    f"{name} needs no network: what {BASELINE} loses against it, learning does not give.",
+                    (name, [BASELINE]),
+                    seeds,
+                )
+
+    def _section(
+        self,
+        part: Part,
+        about: About,
+        title: str,
+        intro: str,
+        models: tuple[str, Sequence[str]],
+        seeds: Seeds,
+    ) -> Planned:
+        table = self._table(part, seeds)
+        missing = len(seeds) < len({s for s, _ in self.only.networks(part)})
+        title = " · ".join(filter(None, [part.label, title]))
+        if missing:
+            title += f" (seeds {', '.join(str(s - part.offset) for s in seeds)} only)"
+        return Planned(title, intro, about, part.label, self._audit(part, title, table, *models, seeds))
+
+    def _table(self, part: Part, seeds: Seeds) -> Task:
+        """Return the task that joins all models of a part that are complete on the seeds."""
+        models = [m for m in self.plan.models if set(seeds) <= set(self._complete(part, m))]
+        task = self._join([(m, m, part) for m in models], seeds, part, "same", part.label)
+        found = self.tables.setdefault(part.label, [])
+        if task not in found:
+            found.append(task)
+        return task
+
+    def _contrast(self, of: str, against: str) -> Iterator[Planned]:
+        for part in self.plan.parts:
+            for other in self.plan.parts:
+                names = {(part.dataset, other.dataset), (part.model, other.model)}
+                differ = [pair for pair in names if pair[0] != pair[1]]
+                if differ != [(of, against)] or part.attribute != other.attribute:
+                    continue
+                seeds = self._common(self._complete(part, BASELINE), other, BASELINE)
+                if not seeds:
+                    continue
+                columns = [(against, BASELINE, other), (of, BASELINE, part)]
+                table = self._join(columns, seeds, part, "common", f"{of}, {against}")
+                title = " · ".join(filter(None, [part.attribute, f"The baseline: {of} against {against}"]))
+                yield Planned(
+                    title,
+                    f"The same rows, predicted by the {BASELINE} networks of {of} and by those of {against}: what is lost "
+                    f"here is what {against} has and {of} has not.",
+                    "contrast",
+                    part.label,
+                    self._audit(part, title, table, against, [of], seeds),
+                )
+
+    def _join(
+        self, columns: Sequence[tuple[str, str, Part]], seeds: Seeds, part: Part, rows: str, label: str
+    ) -> Task:
+        inputs: list[str] = []
+        listed: list[list[Any]] = []
+        for name, model, where in columns:
+            keys = [t.key for t in self.plan.predictions(model, where.label) if t.key not in self.undone]
+            listed.append([name, model, list(range(len(inputs), len(inputs) + len(keys)))])
+            inputs += keys
+        networks = [list(n) for n in self.only.networks(part) if n[0] in seeds]
+        params = {"columns": listed, "networks": networks, "rows": rows}
+        return self._kept(make("join", "predictions", params, inputs, (), label))
+
+    def _audit(
+        self, part: Part, title: str, table: Task, baseline: str, compressed: Sequence[str], seeds: Seeds
+    ) -> Task:
+        data = self.data[part.dataset]
+        params = {
+            "audit": {
+                "baseline": baseline,
+                "compressed": list(compressed),
+                "by": list(part.by),
+                "positive": data.positive,
+                "margin": self.config.audit.margin,
+                "confidence": self.config.audit.confidence,
+                "seed_column": "seed" if len(seeds) > 1 else None,
+                "subject": "subject" if data.repeated else None,
+            },
+            # An audit is cheap: after any change of its code it is made again.
+            "code": [code_digest(f"fairpress.{package}") for package in ("core", "auditing", "reporting")],
+        }
+        return self._kept(make("audit", title, params, (table.key,)))
+
+    def _kept(self, task: Task) -> Task:
+        return self.tasks.setdefault(task.key, task)
+
+    def _complete(self, part: Part, model: str) -> Seeds:
+        """Return the seeds whose wanted networks have all predicted, in every cell of the part."""
+        networks = self.only.networks(part)
+        tasks = self.plan.predictions(model, part.label)
+        if not tasks:
+            return ()
+        lost = {n for t in tasks if t.key in self.undone for n in t.networks}
+        bad = {seed for seed, fold in networks if (seed, fold) in lost}
+        return tuple(dict.fromkeys(seed for seed, _ in networks if seed not in bad))
+
+    def _common(self, seeds: Seeds, part: Part, model: str) -> Seeds:
+        other = set(self._complete(part, model))
+        return tuple(s for s in seeds if s in other)

@@ -1,0 +1,144 @@
+"""`--only`: run and report a part of a study, under the keys it has in the whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.studies.config.recipe_names import BASELINE, THEN, recipe_name
+from fairpress.studies.config.study import StudyConfig
+from fairpress.studies.planning.matrix import Network, Part
+from fairpress.studies.planning.plan import Plan
+
+KEYS = ("dataset", "model", "recipe", "seed", "fold")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Key → patterns of which one must match; a key that is absent lets everything pass."""
+
+    patterns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def passes(self, key: str, value: str | int) -> bool:
+        """Tell whether a value of a key is wanted."""
+        wanted = self.patterns.get(key)
+        return wanted is None or any(_matches(pattern, value) for pattern in wanted)
+
+    def networks(self, part: Part) -> tuple[Network, ...]:
+        """Return the part's networks whose seed, as the config names it, and fold are wanted."""
+        return tuple(
+            (seed, fold)
+            for seed, fold in part.networks
+            if self.passes("seed", seed - part.offset) and self.passes("fold", fold)
+        )
+
+
+def parse_filter(texts: Iterable[str], config: StudyConfig) -> Filter:
+    """Read filters such as ``recipe=int8,prune-*,seed=0..3``.
+
+    Commas separate values of one key and, where a new ``key=`` follows, keys. Names take ``*`` and ``?``; seeds and
+    folds take ``a..b``, both included. Several texts must all hold; the same key twice adds values.
+
+    Raises
+    ------
+    UserError
+        An unknown key, or a value that nothing in the study has, with what was probably meant.
+    """
+    from fairpress.compression.recipes import parse
+
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        key = ""
+        for piece in _pieces(text):
+            head, equals, value = piece.partition("=")
+            if equals and head.strip().isalpha():
+                key = head.strip()
+                if key not in KEYS:
+                    raise UserError(f"--only {text}: there is no key {key!r}." + did_you_mean(key, KEYS))
+            elif not key:
+                raise UserError(f"--only {text}: write key=value, such as recipe=int8 or seed=0..3.")
+            else:
+                value = piece
+            found.setdefault(key, []).append(re.sub(r"\s+", "", value))
+    known: dict[str, Sequence[str | int]] = {
+        "dataset": list(config.all_datasets),
+        "model": list(config.all_models),
+        "recipe": [
+            BASELINE,
+            *(str(parse(r)) for r in config.recipes),
+            *(f"{parse(r)}{THEN}{label}" for label, m in config.mitigations.items() for r in m.of),
+        ],
+        "seed": config.seeds,
+        "fold": range(config.folds),
+    }
+    found["recipe"] = [recipe_name(p) for p in found.pop("recipe", [])]
+    if not found["recipe"]:
+        del found["recipe"]
+    for key, patterns in found.items():
+        for pattern in patterns:
+            if not any(_matches(pattern, value) for value in known[key]):
+                raise UserError(
+                    f"--only: the study has no {key} {pattern!r}."
+                    + did_you_mean(pattern, [str(v) for v in known[key]])
+                )
+    return Filter({key: tuple(patterns) for key, patterns in found.items()})
+
+
+def select(layout: Plan, only: Filter) -> Plan:
+    """Return the plan of what passes, with all that it needs: baselines, placebos, whole batches.
+
+    Batches stay as they are in the whole study, so that nothing is trained twice: a seed that passes brings
+    the others of its batch along. They are run and not reported.
+    """
+    if not only.patterns:
+        return layout
+    parts = tuple(
+        p for p in layout.parts if only.passes("dataset", p.dataset) and only.passes("model", p.model)
+    )
+    recipes = tuple(r for r in layout.recipes if only.passes("recipe", r))
+    placebo_of = {r: p for r, p in layout.placebo_of.items() if r in recipes}
+    chosen = replace(layout, recipes=recipes, placebo_of=placebo_of, parts=parts)
+    predictions = {
+        (part.label, model): tuple(
+            task
+            for task in layout.predictions_of.get((part.label, model), ())
+            if set(task.networks) & set(only.networks(part))
+        )
+        for part in parts
+        for model in chosen.models
+    }
+    by_key = {task.key: task for task in layout.tasks}
+    needed: set[str] = set()
+    stack = [task.key for tasks in predictions.values() for task in tasks]
+    while stack:
+        key = stack.pop()
+        if key not in needed:
+            needed.add(key)
+            stack += by_key[key].inputs
+    return replace(
+        chosen, predictions_of=predictions, tasks=tuple(t for t in layout.tasks if t.key in needed)
+    )
+
+
+def _matches(pattern: str, value: str | int) -> bool:
+    if isinstance(value, str):
+        return pattern == value or fnmatchcase(value, pattern)
+    between = re.fullmatch(r"(\d+)\.\.(\d+)", pattern)
+    if between:
+        return int(between[1]) <= value <= int(between[2])
+    return pattern == str(value)
+
+
+def _pieces(text: str) -> list[str]:
+    """Split at commas outside parentheses: int4(rows=64,ranges=minmax) is one piece."""
+    pieces, depth = [""], 0
+    for character in text:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    return [piece for piece in pieces if piece.strip()]

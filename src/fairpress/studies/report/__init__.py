@@ -1,0 +1,1 @@
+"""A finished study's folder: report, tables, figures, models."""

@@ -1,0 +1,75 @@
+"""Time one network of every recipe of a study, in the driver, after everything else; remembered per processor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from fairpress.core.canonical_json import digest
+from fairpress.core.code_digest import code_digest
+from fairpress.runtime.backends.base import Runtime, processor
+from fairpress.runtime.benchmark.inputs import Entry
+from fairpress.runtime.benchmark.run import TABLE_BATCHES, bench_all
+from fairpress.runtime.onnx.load import parsed
+from fairpress.store.local import Store
+from fairpress.studies.config.recipe_names import BASELINE
+from fairpress.studies.execution.tasks import read_artifacts
+from fairpress.studies.planning.plan import Plan
+
+LATENCY = "latency.json"
+ROUNDS = 7
+
+
+def latency(
+    store: Store, layout: Plan, models: Sequence[str], undone: Collection[str]
+) -> dict[str, Any] | None:
+    """Return a bench as `Bench.to_dict` makes it, of the first network of each model; None without a baseline.
+
+    A model whose first task failed is left out. Models of one graph, that is the same operations on tensors of the same
+    shapes and types, are timed once, and a note says which they are: zeros among dense weights take the time of any
+    number. Each that is timed costs processes of its own.
+    """
+    entries = []
+    same: dict[tuple[object, ...], list[str]] = {}
+    for model in models:
+        tasks = [t for t in layout.predictions(model, "") if t.key not in undone]
+        if tasks and not model.startswith(("placebo", "checkpoint")):
+            artifact = read_artifacts(store, tasks[0].inputs[0])[0]
+            alike = same.setdefault(_graph(artifact.onnx), [])
+            alike.append(model)
+            if len(alike) > 1:
+                continue
+            entries.append(Entry(model, artifact.onnx, artifact.card, (Runtime(threads=1),)))
+    if not entries or entries[0].name != BASELINE:
+        return None
+    key = digest(
+        {
+            "kind": "latency",
+            "models": [[e.name, digest(e.onnx.hex())] for e in entries],
+            "same": list(same.values()),
+            "rounds": ROUNDS,
+            "processor": processor(),
+            "code": code_digest("fairpress.runtime"),
+        }
+    )
+    found = store.get(key)
+    if found is not None:
+        return dict(json.loads(found.files[LATENCY]))
+    bench = bench_all(entries, TABLE_BATCHES, rounds=ROUNDS).to_dict()
+    bench["notes"] += [
+        f"Timed as {first}, of the same graph: {', '.join(others)}."
+        for first, *others in same.values()
+        if others
+    ]
+    store.remember(key, {LATENCY: json.dumps(bench).encode()}, {"kind": "latency", "seconds": 0.0})
+    return bench
+
+
+def _graph(onnx: bytes) -> tuple[object, ...]:
+    """Return the operations of a file, and the types and shapes of its constants."""
+    graph = parsed(onnx).graph
+    return (
+        *(node.op_type for node in graph.node),
+        *((t.data_type, tuple(t.dims)) for t in graph.initializer),
+    )

@@ -1,0 +1,57 @@
+"""The charts of a study's report over all of its models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fairpress.auditing.result import Audit
+from fairpress.reporting import overview_charts as charts
+from fairpress.reporting.html import Drawn, Section, overview_charts
+
+if TYPE_CHECKING:
+    from fairpress.studies.report.result import Finished
+
+
+def study_charts(
+    leading: Sequence[tuple[str, Audit]],
+    done: Finished,
+    facts: Mapping[str, Sequence[Mapping[str, Any]]],
+    sizes: Mapping[tuple[str, str], float],
+) -> list[Drawn]:
+    """Return heatmap, per-group bars, repairs, sensitivity of layers and Pareto front, as far as the study has them.
+
+    Parameters
+    ----------
+    leading
+        Label of a part → its audit of all recipes against the baseline.
+    facts, sizes
+        Label of a part → what is known of each network's file; (part, recipe) → bytes.
+    """
+    found = overview_charts([Section("", audit, part=label) for label, audit in leading])
+    repaired = [
+        (p.part, s.audit) for p, s in zip(done.about, done.sections, strict=True) if p.about == "counterpart"
+    ]
+    drawn = charts.repairs(repaired)
+    if drawn is not None:
+        caption = "What each thing done for fairness changed against its plain counterpart (dashed: nothing)."
+        found.append(Drawn("repairs", drawn, caption))
+    sensitive = {}
+    for label, told in facts.items():
+        harm = charts.mean_sensitivity(told)
+        if harm:
+            sensitive[label or "all networks"] = harm
+    drawn = charts.layers(sensitive)
+    if drawn is not None:
+        caption = (
+            "What rounding one layer alone to the fewest bits does to answers, by depth; mean over networks."
+        )
+        found.append(Drawn("layers", drawn, caption))
+    drawn = charts.pareto(charts.points_of(leading, sizes))
+    if drawn is not None:
+        caption = (
+            "Size, accuracy and fairness: the larger the mark, the larger the worst group's loss. Round and named: nothing "
+            "is at least as small, as accurate and as fair. The worst group is chosen on the rows that measure it."
+        )
+        found.append(Drawn("pareto", drawn, caption))
+    return found

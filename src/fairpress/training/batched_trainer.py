@@ -1,0 +1,189 @@
+"""The training of many networks as one batch, from their seeds to the epoch each of them keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from fairpress.models.feature_scaling import fit_robust, fit_standardize
+from fairpress.models.registry import build
+from fairpress.training.data import Data
+from fairpress.training.logistic_init import plant
+from fairpress.training.stacked_networks import (
+    Batches,
+    Stack,
+    State,
+    adamw,
+    evaluate,
+    row_losses,
+    train_epoch,
+)
+
+if TYPE_CHECKING:
+    from fairpress.models.registry import Architecture
+    from fairpress.training.config import FitConfig
+    from fairpress.training.objective import Objective
+
+
+# With fewer validation rows of some class, the best of forty epochs may be the luckiest one.
+MANY_ROWS = 250
+ONE_SIDED = 1.645  # standard errors of a one-sided test at 95 %
+
+
+@dataclass
+class Kept:
+    """What a network keeps of its training: the state of its best epoch, how many epochs it saw, and the fairness of it."""
+
+    state: State
+    validation_loss: float = float("inf")
+    validation_accuracy: float = 0.0
+    best_epoch: int = 0
+    epochs: int = 0
+    criterion: float = float("inf")
+    fairness: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Together:
+    """An architecture's module (with no weights that mean anything) and what each network keeps."""
+
+    module: nn.Module
+    networks: list[Kept]
+
+
+@dataclass
+class _Run:
+    module: nn.Module
+    stack: Stack
+    optimizer: torch.optim.Optimizer
+    batches: Batches
+
+
+def _start(
+    architecture: Architecture,
+    train: Sequence[Data],
+    classes: int,
+    seeds: Sequence[int],
+    config: FitConfig,
+    device: torch.device,
+) -> _Run:
+    columns = train[0].inputs.shape[1]
+    states = []
+    for data, seed in zip(train, seeds, strict=True):
+        state = {
+            k: v.detach().clone() for k, v in build(architecture, columns, classes, seed).state_dict().items()
+        }
+        standardize = fit_robust if config.start == "linear" else fit_standardize
+        state["0.mean"], state["0.scale"] = standardize(data.inputs)
+        if config.start == "linear":
+            state = plant(state, data.inputs, data.labels, classes, data.weights)
+        states.append(state)
+    module = build(architecture, columns, classes)
+    stack = Stack.of(module, states, device)
+    assert config.batch_size is not None, "chosen by `fit.settled`"
+    optimizer = adamw(stack, config.learning_rate, config.weight_decay)
+    return _Run(module, stack, optimizer, Batches(train, seeds, config.batch_size))
+
+
+def train_together(
+    architecture: Architecture,
+    train: Sequence[Data],
+    validation: Sequence[Data],
+    classes: int,
+    seeds: Sequence[int],
+    config: FitConfig,
+    device: torch.device,
+    progress: Callable[[str], None] | None = None,
+    objective: Objective | None = None,
+) -> Together:
+    """Train each network until its patience has run out; one that is done leaves the batch to the others.
+
+    With ``keep="last"`` in the config all train to the last epoch and keep its state. An `objective` adds to the
+    loss, and its violation on validation rows to theirs; the rows then have groups.
+
+    A network that starts from the logistic regression keeps that (epoch 0) unless an epoch's validation loss is lower; with
+    fewer than `MANY_ROWS` validation rows of some class, unless it is shown to be lower (one-sided, at 95 %). Under an
+    `objective`, which the start knows nothing of, it keeps an epoch in any case.
+    """
+    run = _start(architecture, train, classes, seeds, config, device)
+    kept = [Kept(state) for state in run.stack.states()]
+    going = list(range(len(seeds)))
+    guarded = config.start == "linear" and config.keep == "best" and objective is None
+    if guarded:
+        first = [v.tolist() for v in evaluate(run.stack, validation, device)]
+        for own, own.validation_loss, own.validation_accuracy in zip(kept, *first[:2], strict=True):
+            own.criterion = own.validation_loss
+    start = [replace(own) for own in kept]
+    for epoch in range(1, config.max_epochs + 1):
+        train_epoch(run.stack, run.optimizer, run.batches, device, objective=objective)
+        measured = evaluate(run.stack, [validation[i] for i in going], device, objective)
+        losses, accuracies, violations = (v.tolist() for v in measured)
+        states = run.stack.states()
+        for i, state, loss, accuracy, violation in zip(
+            going, states, losses, accuracies, violations, strict=True
+        ):
+            kept[i].epochs = epoch
+            if config.keep == "last" or loss + violation < kept[i].criterion:
+                kept[i] = Kept(state, loss, accuracy, epoch, epoch, loss + violation)
+                kept[i].fairness = None if objective is None else objective.facts(going.index(i))
+        left = [p for p, i in enumerate(going) if epoch - kept[i].best_epoch < config.patience]
+        if progress is not None:
+            progress(
+                f"epoch {epoch} of at most {config.max_epochs}, {len(seeds) - len(left)} of {len(seeds)} stopped"
+            )
+        if not left:
+            break
+        if len(left) < len(going):
+            run.stack.only(left, run.optimizer)
+            run.batches.only(left)
+            if objective is not None:
+                objective.only(left)
+            going = [going[p] for p in left]
+    if guarded:
+        kept = _clearly_better(run.module, kept, start, validation, device)
+    return Together(run.module, kept)
+
+
+def _clearly_better(
+    module: nn.Module, kept: list[Kept], start: list[Kept], validation: Sequence[Data], device: torch.device
+) -> list[Kept]:
+    """Return what each network keeps: its start where few validation rows leave open whether the best epoch is better."""
+    before, after = (
+        row_losses(Stack.of(module, [k.state for k in states], device), validation, device)
+        for states in (start, kept)
+    )
+    out = []
+    for own, first, b, a, rows in zip(kept, start, before, after, validation, strict=True):
+        gain = (b - a).double()
+        error = float(gain.std()) / len(gain) ** 0.5 if len(gain) > 1 else float("inf")
+        few = int(rows.labels.unique(return_counts=True)[1].min()) < MANY_ROWS
+        better = float(gain.mean()) > (ONE_SIDED * error if few else 0.0)
+        out.append(own if better else replace(first, epochs=own.epochs))
+    return out
+
+
+def states_after(
+    architecture: Architecture,
+    train: Sequence[Data],
+    classes: int,
+    seeds: Sequence[int],
+    config: FitConfig,
+    epochs: float,
+    device: torch.device,
+    objective: Objective | None = None,
+) -> list[State]:
+    """Return each network's state after so many epochs of the training that `train_together` gives it.
+
+    A fraction of an epoch is so much of its steps. The same networks in the same batch take the same steps, to
+    the last bit until the first of them leaves the batch there.
+    """
+    run = _start(architecture, train, classes, seeds, config, device)
+    left = epochs
+    while left > 1e-9:
+        train_epoch(run.stack, run.optimizer, run.batches, device, part=min(left, 1.0), objective=objective)
+        left -= 1
+    return run.stack.states()

@@ -1,0 +1,125 @@
+"""How long and how fast networks train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+
+from fairpress.core.config import parse
+from fairpress.core.values import spelling
+from fairpress.training.constraint_config import Constrained
+
+if TYPE_CHECKING:
+    from fairpress.models.registry import Architecture
+
+BATCH_SIZE = 128
+
+
+class FitConfig(Constrained):
+    """How long and how fast to learn. Early stopping looks at the validation loss.
+
+    Attributes
+    ----------
+    start
+        ``"linear"``: from the logistic regression of the training rows (`linear_start`), which is the default of networks
+        sized by their rows; they keep it where no epoch is better on validation rows. ``"random"``: from drawn weights.
+    class_weights
+        ``"balanced"``: every class weighs alike in the loss, however many rows it has; or class → weight, 1 for classes that
+        are not named. Probabilities are then not calibrated to the base rates.
+    batch_size
+        128. Where the network is sized by the table's rows, 16 below 512 rows, 32 below 1,024, 64 below 2,048: ten steps an
+        epoch or more.
+    keep
+        ``"best"``: the state of the epoch of lowest validation loss; ``"last"``: train for `max_epochs` and keep the
+        last state, as who has no validation rows does. Under a constraint its violation on validation rows is added to
+        their loss, or the loss alone would stop the training before the constraint has done anything.
+    """
+
+    start: Literal["linear", "random"] | None = None
+    class_weights: (
+        Literal["balanced"] | dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None
+    ) = None
+    keep: Literal["best", "last"] = "best"
+    max_epochs: int = Field(default=40, ge=1, le=100_000)
+    batch_size: int | None = Field(default=None, ge=1, le=1_000_000)
+    learning_rate: float = Field(default=1e-3, gt=0, le=1_000)
+    weight_decay: float = Field(default=1e-4, ge=0, le=1_000)
+    patience: int = Field(default=8, ge=1, le=100_000)
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _balanced_or_by_class(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {spelling(name) or "": weight for name, weight in value.items()}
+        if value not in (None, "balanced"):
+            raise ValueError(f"{value!r} is neither balanced nor a weight for each class such as no=1,yes=4")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the newer options where they are not used: the keys of older results hold nothing of them."""
+        values: dict[str, Any] = handler(self)
+        return {k: v for k, v in values.items() if v is not None or k not in ("start", "class_weights")}
+
+    def settled(self, architecture: Architecture, rows: int) -> Self:
+        """Return the config with what was left open chosen for an architecture and a table of so many rows."""
+        sized = getattr(architecture, "widths", ()) is None
+        changes: dict[str, Any] = {}
+        if self.start is None:
+            changes["start"] = "linear" if sized else "random"
+        if self.batch_size is None:
+            few = next((size for size in (16, 32, 64) if rows < 32 * size), BATCH_SIZE)
+            changes["batch_size"] = few if sized else BATCH_SIZE
+        return self.model_copy(update=changes)
+
+
+class ImageFitConfig(FitConfig):
+    """The same for networks that read images.
+
+    Attributes
+    ----------
+    schedule
+        Course of the learning rate (`schedule.Schedule`).
+    flip, shift
+        Mirror half of the images; move each by up to this share of its side.
+    way
+        Precision and memory order, by name (`ways.WAYS`). ``"auto"`` times a few steps of each and takes the
+        fastest, so that two machines may come to slightly different weights; a name repeats.
+    """
+
+    max_epochs: int = Field(default=16, ge=1, le=100_000)
+    batch_size: int = Field(default=64, ge=2, le=1_000_000)
+    weight_decay: float = Field(default=0.05, ge=0, le=1_000)
+    patience: int = Field(default=6, ge=1, le=100_000)
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    flip: bool = True
+    shift: float = Field(default=0.0625, ge=0, le=0.5)
+    way: Literal["auto", "fp32", "fp32-channels-last", "bf16", "bf16-channels-last"] = "auto"
+
+    @field_validator("start")
+    @classmethod
+    def _no_start(cls, start: str | None) -> str | None:
+        if start is not None:
+            raise ValueError(
+                "start is for tables; networks for images start from random or published weights"
+            )
+        return start
+
+
+Fit = TypeVar("Fit", bound=FitConfig)
+
+
+def training_config(architecture: Architecture, options: Mapping[str, Any] | None = None) -> FitConfig:
+    """Return how an architecture is trained. Raises UserError for an unknown option or a wrong value."""
+    kind = ImageFitConfig if architecture.reads == "images" else FitConfig
+    config = parse(kind, dict(options or {}), "training")
+    if config.batch_size is None and getattr(architecture, "widths", None) is not None:
+        config = config.model_copy(update={"batch_size": BATCH_SIZE})
+    return config
+
+
+def training_of(kind: type[Fit], origin: Mapping[str, Any]) -> Fit:
+    """Return how a card's provenance says its model was trained. Raises UserError naming what is wrong there."""
+    return parse(kind, origin.get("training", {}), "the training on the model's card")

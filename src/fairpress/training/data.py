@@ -1,0 +1,127 @@
+"""The rows that networks train on, as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.values import resolve
+from fairpress.datasets.dataset import Dataset, Part
+from fairpress.datasets.reload import facts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fairpress.models.registry import Architecture
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows of one network: inputs [rows, …] float32, labels [rows] int64, and where they matter groups [rows] int64 and
+    weights [rows] of the rows in the loss.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    groups: Tensor | None = None
+    weights: Tensor | None = None
+
+
+ClassWeights = Literal["balanced"] | Mapping[str, float]
+
+
+def data_of(dataset: Dataset) -> dict[str, Any]:
+    """Return what a card says about its data."""
+    return facts(dataset)
+
+
+def tensors(dataset: Dataset, part: Part, class_weights: ClassWeights | None = None) -> Data:
+    """Return one part's inputs and labels as tensors: numbers as float32; pixels as uint8, read when asked for.
+
+    With `class_weights` every row has the weight of its class (`weights_of_classes`).
+    """
+    import torch
+
+    from fairpress.training.memmap_rows import Selected
+
+    if dataset.inputs.dtype == np.uint8:
+        index = dataset.index(part)
+        made = Data(Selected(dataset.inputs, index), torch.from_numpy(dataset.labels[index]))
+    else:
+        rows = dataset.part(part)
+        inputs = torch.from_numpy(np.ascontiguousarray(rows.inputs)).float()
+        made = Data(inputs, torch.from_numpy(rows.labels))
+    if class_weights is None:
+        return made
+    return replace(made, weights=torch.from_numpy(weights_of_classes(dataset, class_weights))[made.labels])
+
+
+def weights_of_classes(dataset: Dataset, chosen: ClassWeights) -> np.ndarray:
+    """Return the weight of each class [classes] float32, scaled so that training rows weigh 1 on average.
+
+    Raises UserError for a class that the task does not have.
+    """
+    classes = dataset.task.classes
+    counts = np.bincount(dataset.labels[dataset.index("train")], minlength=len(classes))
+    if chosen == "balanced":
+        weights = np.where(counts > 0, 1.0 / np.maximum(counts, 1), 1.0 / counts.sum())
+    else:
+        weights = np.ones(len(classes))
+        for name, weight in chosen.items():
+            found = resolve(name, classes)
+            if found not in classes:
+                raise UserError(
+                    f"class_weights: {name!r} is not a class of {dataset.task.target!r}."
+                    + did_you_mean(name, classes)
+                )
+            weights[classes.index(found)] = weight
+    scaled: np.ndarray = (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+    return scaled
+
+
+def rows_to_hold(dataset: Dataset) -> Tensor:
+    """Return rows on which files are held against their networks: of the calibration part, or of the training part."""
+    from fairpress.models.equivalence import some
+
+    return some(tensors(dataset, "calibration" if len(dataset.index("calibration")) else "train").inputs)
+
+
+def check_trainable(dataset: Dataset) -> None:
+    """Refuse what training would turn into nonsense, before any time is spent."""
+    if dataset.inputs.dtype.kind == "f":  # whole numbers are neither missing nor infinite
+        bad = ~np.isfinite(dataset.inputs).reshape(len(dataset), -1)
+        if bad.any():
+            column = int(bad.sum(0).argmax())
+            name = dataset.input_names[column] if dataset.input_names else f"input {column}"
+            raise UserError(
+                f"{dataset.name}: column {name!r} has {int(bad[:, column].sum())} missing or infinite values; "
+                "fill them or drop those rows."
+            )
+    present = np.unique(dataset.labels[dataset.index("train")])
+    if len(present) < 2:
+        raise UserError(
+            f"{dataset.name}: all training rows have one class of {dataset.task.target!r}; two are needed."
+        )
+
+
+def check_readable(architecture: Architecture, dataset: Dataset) -> None:
+    """Refuse a network for tables on images, and the other way round."""
+    from fairpress.models.registry import reading
+
+    images = dataset.inputs.ndim == 4
+    if images != (architecture.reads == "images"):
+        what, other = ("images", "tables") if images else ("a table", "images")
+        fitting = ", ".join(reading("images" if images else "table"))
+        raise UserError(f"{architecture.name} reads {other} and {dataset.name!r} is {what}; take {fitting}.")

@@ -1,0 +1,100 @@
+"""A network for images as it was after some epoch: its training is taken again from its seed, and must be the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fairpress.core.errors import UserError
+from fairpress.models.registry import build
+from fairpress.training.augment import Augment
+from fairpress.training.config import ImageFitConfig, training_of
+from fairpress.training.data import Data
+from fairpress.training.device import device_of
+from fairpress.training.group_objective import constrain
+from fairpress.training.precision import WAYS
+from fairpress.training.schedule import Schedule
+from fairpress.training.trainer import Epoch, train_module
+
+if TYPE_CHECKING:
+    from fairpress.datasets.dataset import Dataset
+    from fairpress.models.registry import Architecture
+
+
+def state_after(
+    architecture: Architecture,
+    rows: Data,
+    dataset: Dataset,
+    seed: int,
+    origin: Mapping[str, Any],
+    epochs: int,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Tensor]:
+    """Return the state after so many epochs of the training that `origin`, a card's provenance, tells of.
+
+    `rows` are the training rows of `dataset`.
+    Whether it is the same training is seen by the loss of each epoch, which the card has to the last bit.
+
+    Raises
+    ------
+    UserError
+        The card does not tell enough, there was no such epoch, the training began with weights that are not at hand,
+        or an epoch had another loss: another seed, or a machine, device or release that computes differently.
+    """
+    if "curve" not in origin or "schedule" not in origin.get("training", {}):
+        raise UserError(
+            "checkpoints are made by repeating a training of fairpress; this network was not trained so."
+        )
+    if "started_from" in origin:
+        raise UserError(
+            f"the baseline started from weights ({origin['started_from'].get('file')}) that its folder does not hold, "
+            "so that its training cannot be repeated."
+        )
+    curve = origin["curve"]
+    if epochs > len(curve):
+        raise UserError(
+            f"there is no checkpoint after {epochs} epochs: the baseline trained for {len(curve)}."
+        )
+    config = training_of(ImageFitConfig, origin)
+    way = WAYS.get(str(origin.get("way")))
+    if way is None:
+        raise UserError("the model's card does not say in which way it was trained; train the model again.")
+    module = build(architecture, rows.inputs.shape[1:], len(dataset.task.classes), seed)
+    (rows,), objective = constrain(config, [dataset], [rows])
+
+    def same(epoch: Epoch) -> None:
+        was = curve[epoch.number - 1][0]
+        if epoch.loss != was:
+            raise UserError(
+                f"the baseline's training does not repeat itself here: the loss of epoch {epoch.number} is {epoch.loss:.9g} "
+                f"and was {was:.9g}. A checkpoint needs the baseline's seed, and a machine and releases like those that "
+                "trained it; train the baseline here."
+            )
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(int(origin.get("threads", threads)))  # sums depend on how they are split
+    try:
+        return train_module(
+            module,
+            rows,
+            Schedule(
+                config.max_epochs,
+                config.batch_size,
+                config.learning_rate,
+                config.weight_decay,
+                config.schedule,
+            ),
+            seed=seed,
+            device=device_of(origin),
+            way=way,
+            augment=Augment(config.flip, config.shift),
+            until=epochs,
+            on_epoch=same,
+            say=say,
+            objective=objective,
+        ).state
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,383 @@
+"""Training of one network: any module that maps inputs to logits, an exported graph included."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from fairpress.core.errors import UserError
+from fairpress.training.augment import Augment
+from fairpress.training.checkpoints import Checkpoint
+from fairpress.training.data import Data
+from fairpress.training.precision import WAYS, Way
+from fairpress.training.schedule import Schedule
+from fairpress.training.stacked_networks import AfterStep
+
+if TYPE_CHECKING:
+    from fairpress.training.objective import Objective
+
+EVALUATION_BATCH = 256
+SAY_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch did; the validation figures are None where there are no validation rows."""
+
+    number: int
+    loss: float
+    seconds: float
+    rows_per_second: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    violation: float = 0.0
+
+    @property
+    def criterion(self) -> float | None:
+        """What early stopping looks at: the validation loss, and how far a constraint is violated there."""
+        return None if self.validation_loss is None else self.validation_loss + self.violation
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network's state after training and how it came about.
+
+    Attributes
+    ----------
+    state
+        The state dict on the CPU, contiguous.
+    best_epoch
+        The epoch it is of: that of lowest validation loss under early stopping, else the last.
+    epochs
+        One entry per epoch taken, those before an interruption included.
+    resumed_after
+        Epochs that an interrupted run had finished; 0 for a run in one go.
+    """
+
+    state: dict[str, Tensor]
+    best_epoch: int
+    epochs: tuple[Epoch, ...]
+    resumed_after: int = 0
+
+    @property
+    def best(self) -> Epoch:
+        return self.epochs[self.best_epoch - 1]
+
+    @property
+    def seconds(self) -> float:
+        return sum(e.seconds for e in self.epochs)
+
+    @property
+    def rows_per_second(self) -> float:
+        """The median epoch's speed of training, evaluation left out."""
+        return sorted(e.rows_per_second for e in self.epochs)[len(self.epochs) // 2]
+
+
+@dataclass
+class _Progress:
+    """What a training must remember between epochs."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
+    best_epoch: int = 0
+
+    def ran_out(self, patience: int | None) -> bool:
+        return patience is not None and len(self.epochs) - self.best_epoch >= patience
+
+
+def train_module(
+    module: nn.Module,
+    data: Data,
+    schedule: Schedule,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    way: Way = WAYS["fp32"],
+    augment: Augment | None = None,
+    validation: Data | None = None,
+    patience: int | None = None,
+    until: int | None = None,
+    after_step: AfterStep | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+    say: Callable[[str], None] | None = None,
+    objective: Objective | None = None,
+) -> Trained:
+    """Train a network in place by AdamW on the mean cross-entropy, and return its state.
+
+    The order of rows, the augmentation and dropout depend on `seed` and the number of the epoch alone, so that an
+    interrupted training ends as one that was not; torch's global generator stays put.
+
+    Parameters
+    ----------
+    module
+        Maps inputs [rows, …] to logits [rows, classes]. It may be a graph from torch.export: one that refuses
+        ``train()`` and ``eval()`` is left in the mode it was exported in. Afterwards it holds the returned state, in
+        evaluation mode, on `device`.
+    data, validation
+        Inputs [rows, …] and labels [rows] int64; `rows.Selected` in place of a tensor reads rows when they are needed.
+    way
+        Precision and memory order of training; evaluation is always in fp32, as the network is shipped.
+    augment
+        Changes batches of images.
+    patience
+        Stop after so many epochs without a lower validation loss (plus violation), and return the best epoch's state.
+        None: take every epoch and return the last.
+    until
+        Stop after so many epochs of the schedule, which is as long as ever.
+    after_step
+        Receives the share of all training done and the parameters by name, which it may change in place: pruning
+        masks, projections.
+    on_epoch
+        Receives each epoch that was taken now.
+    checkpoint
+        Where the state after each epoch is kept, and gone on from if it is of the same training.
+    say
+        Receives a sentence each epoch, and every half minute of a long one.
+    objective
+        Adds to the loss, and its violation on validation rows to theirs; the rows then have groups.
+
+    Raises
+    ------
+    UserError
+        The loss became infinite, or the checkpoint cannot be written.
+    """
+    device = torch.device(device)
+    run = _Run(way.place(module, device), data, schedule, device, way, augment, after_step, say, objective)
+    progress = _Progress()
+    if checkpoint is not None:
+        _go_on(checkpoint, run, progress)
+    resumed_after = len(progress.epochs)
+    if resumed_after and say is not None:
+        say(
+            f"goes on after epoch {resumed_after} of {schedule.epochs}, which an interrupted training had finished"
+        )
+    last = min(schedule.epochs, until or schedule.epochs)
+    while len(progress.epochs) < last and not progress.ran_out(patience):
+        number = len(progress.epochs) + 1
+        started = time.perf_counter()
+        with _own_randomness(device, _draw(seed, -number)):
+            loss, rate = run.epoch(number, torch.Generator().manual_seed(_draw(seed, number)))
+        if not math.isfinite(loss):
+            raise UserError(
+                f"training diverged in epoch {number} (the loss is {loss}); lower the learning rate, now "
+                f"{schedule.learning_rate:g}."
+            )
+        measured = (None, None) if validation is None else evaluate(module, validation, device, objective)
+        epoch = Epoch(number, loss, time.perf_counter() - started, rate, *measured)
+        progress.epochs.append(epoch)
+        _keep_best(progress, module, patience)
+        if checkpoint is not None:
+            _write(checkpoint, run, progress)
+        if on_epoch is not None:
+            on_epoch(epoch)
+        if say is not None:
+            say(_sentence(epoch, schedule.epochs))
+    if progress.best is not None:
+        module.load_state_dict(progress.best)
+    set_mode(module, training=False)
+    return Trained(_state(module), progress.best_epoch, tuple(progress.epochs), resumed_after)
+
+
+class _Run:
+    """What one training works on, from its first step to its last."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        data: Data,
+        schedule: Schedule,
+        device: torch.device,
+        way: Way,
+        augment: Augment | None,
+        after_step: AfterStep | None,
+        say: Callable[[str], None] | None,
+        objective: Objective | None = None,
+    ) -> None:
+        self.module, self.data, self.schedule, self.device, self.way = module, data, schedule, device, way
+        self.augment, self.after_step, self.say, self.objective = augment, after_step, say, objective
+        self.parameters = {k: p for k, p in module.named_parameters() if p.requires_grad}
+        decayed = [p for p in self.parameters.values() if p.dim() >= 2]
+        plain = [p for p in self.parameters.values() if p.dim() < 2]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": schedule.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=schedule.learning_rate,
+            fused=True,  # one pass over the weights: a tenth of a step's time where images are small
+        )
+
+    def epoch(self, number: int, generator: torch.Generator) -> tuple[float, float]:
+        """Take one epoch; return the mean loss and the rows a second. Rows that fill no batch sit it out."""
+        set_mode(self.module, training=True)
+        rows = len(self.data.labels)
+        size = min(self.schedule.batch_size, rows)
+        batches = torch.randperm(rows, generator=generator)[: rows // size * size].split(size)
+        total = torch.zeros((), device=self.device)
+        started = told = time.perf_counter()
+        for step, batch in enumerate(batches):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.schedule.rate((number - 1 + step / len(batches)) / self.schedule.epochs)
+            total += self.step(
+                batch, generator, (number - 1 + (step + 1) / len(batches)) / self.schedule.epochs
+            )
+            now = time.perf_counter()
+            if self.say is not None and now - told > SAY_SECONDS:
+                told, speed = now, (step + 1) * size / (now - started)
+                share = (step + 1) / len(batches)
+                self.say(f"epoch {number} of {self.schedule.epochs}, {share:.0%}: {speed:.0f} rows/s")
+        if self.objective is not None:
+            self.objective.epoch()
+        mean = total.item() / len(batches)  # waits for the device
+        return mean, len(batches) * size / (time.perf_counter() - started)
+
+    def step(self, batch: Tensor, generator: torch.Generator, done: float) -> Tensor:
+        """Take a step on these rows (or as many as the objective asks for) and return their mean cross-entropy before it.
+
+        `done` is the share of all training that is done afterwards.
+        """
+        x, y = self.data.inputs[batch], self.data.labels[batch].to(self.device)
+        x = self.way.inputs(x if self.augment is None else self.augment(x, generator), self.device)
+        if self.objective is not None:
+            self.objective.see(x[None])
+        weights = None if self.data.weights is None else self.data.weights[batch].to(self.device)
+        first: Tensor | None = None
+        for _ in range(1 if self.objective is None else self.objective.inner):
+            with self.way.arithmetic(self.device):
+                logits = self.module(x)
+            if weights is None:
+                loss = nn.functional.cross_entropy(logits.float(), y)
+            else:
+                loss = (weights * nn.functional.cross_entropy(logits.float(), y, reduction="none")).mean()
+            first = loss.detach() if first is None else first
+            if self.objective is not None:
+                assert self.data.groups is not None
+                groups = self.data.groups[batch].to(self.device)
+                loss = loss + self.objective.loss(logits.float()[None], y[None], groups[None]).sum()
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            if self.after_step is not None:
+                with torch.no_grad():
+                    self.after_step(done, dict(self.parameters))
+        if self.objective is not None:
+            self.objective.dual()
+        assert first is not None
+        return first
+
+
+@torch.no_grad()
+def evaluate(
+    module: nn.Module, data: Data, device: torch.device, objective: Objective | None = None
+) -> tuple[float, float, float]:
+    """Return the mean cross-entropy, the accuracy and the violation, computed in fp32 and evaluation mode.
+
+    The cross-entropy is weighted where rows have weights.
+    """
+    set_mode(module, training=False)
+    loss = right = violation = 0.0
+    every = []
+    for start in range(0, len(data.labels), EVALUATION_BATCH):
+        y = data.labels[start : start + EVALUATION_BATCH].to(device)
+        logits = module(data.inputs[start : start + EVALUATION_BATCH].to(device))
+        if data.weights is None:
+            loss += nn.functional.cross_entropy(logits, y, reduction="sum").item()
+        else:
+            weights = data.weights[start : start + EVALUATION_BATCH].to(device)
+            loss += (weights * nn.functional.cross_entropy(logits, y, reduction="none")).sum().item()
+        right += (logits.argmax(1) == y).sum().item()
+        every.append(logits)
+    if objective is not None and data.groups is not None:
+        whole = (torch.cat(every)[None], data.labels[None].to(device), data.groups[None].to(device))
+        violation = objective.violation(*whole).item()
+    return loss / len(data.labels), right / len(data.labels), violation
+
+
+def set_mode(module: nn.Module, *, training: bool) -> None:
+    """Call ``train()`` or ``eval()``; a graph from torch.export that refuses both keeps the mode it was made in."""
+    try:
+        module.train() if training else module.eval()
+    except NotImplementedError:
+        return
+
+
+def _keep_best(progress: _Progress, module: nn.Module, patience: int | None) -> None:
+    now, before = progress.epochs[-1], progress.epochs[progress.best_epoch - 1]
+    if patience is None or now.criterion is None:
+        progress.best_epoch = now.number
+    elif progress.best is None or now.criterion < (before.criterion or 0.0):
+        progress.best_epoch, progress.best = now.number, _state(module)
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
+
+
+def _write(checkpoint: Checkpoint, run: _Run, progress: _Progress) -> None:
+    tensors = {f"network {k}": v for k, v in run.module.state_dict().items()}
+    tensors |= {f"best {k}": v for k, v in (progress.best or {}).items()}
+    for name, parameter in run.parameters.items():
+        tensors |= {f"{slot} {name}": value for slot, value in run.optimizer.state[parameter].items()}
+    if run.objective is not None:
+        tensors |= {f"objective {k}": v for k, v in run.objective.tensors().items()}
+    facts = {"best_epoch": progress.best_epoch, "epochs": [asdict(e) for e in progress.epochs]}
+    checkpoint.write(tensors, facts)
+
+
+def _go_on(checkpoint: Checkpoint, run: _Run, progress: _Progress) -> None:
+    """Put back what the checkpoint holds, if it holds anything."""
+    found = checkpoint.read()
+    if found is None:
+        return
+    tensors, facts = found
+    kept: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        slot, _, name = key.partition(" ")
+        kept.setdefault(slot, {})[name] = value
+    run.module.load_state_dict(kept.pop("network"))
+    progress.best = kept.pop("best", None)
+    if run.objective is not None:
+        run.objective.load(kept.pop("objective"))
+    progress.best_epoch = facts["best_epoch"]
+    progress.epochs = [Epoch(**e) for e in facts["epochs"]]
+    for name, parameter in run.parameters.items():
+        for slot, values in kept.items():
+            value = values[name]
+            # Moments lie in memory as their weights do; the count of steps is a scalar on the CPU.
+            same = value.shape == parameter.shape and value.dim() > 0
+            run.optimizer.state[parameter][slot] = torch.empty_like(parameter).copy_(value) if same else value
+
+
+def _sentence(epoch: Epoch, of: int) -> str:
+    text = f"epoch {epoch.number} of {of}: loss {epoch.loss:.3f}"
+    if epoch.validation_accuracy is not None:
+        text += f", validation loss {epoch.validation_loss:.3f}, accuracy {epoch.validation_accuracy:.3f}"
+    left = (of - epoch.number) * epoch.seconds
+    text += f", {epoch.rows_per_second:.0f} rows/s"
+    return text + (f", at most {left / 60:.0f} min left" if left > 90 else "")
+
+
+def _draw(seed: int, number: int) -> int:
+    """Return a seed of its own for each epoch (and for dropout in it)."""
+    digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@contextmanager
+def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
+    """Let layers that draw (dropout) draw from `seed`, and nobody outside notice."""
+    kind: dict[str, Any] = {"devices": []}
+    if device.type != "cpu":
+        kind = {"devices": [device.index or 0], "device_type": device.type}
+    with torch.random.fork_rng(**kind):
+        torch.manual_seed(seed)
+        yield
