@@ -48,7 +48,7 @@ def isolated(folder: Path, *command: str, environment: dict[str, str] | None = N
             "--net",
             "--mount",
             sys.executable,
-            str(HERE / "isolated.py"),
+            str(HERE / "helpers" / "isolated.py"),
             str(result),
             *command,
         ],

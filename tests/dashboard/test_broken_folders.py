@@ -9,16 +9,17 @@ import socket
 import time
 
 import pytest
-from made import make_model, make_study
+
+from study_folders import make_model, make_study
 
 starlette = pytest.importorskip("starlette", reason="the extra `dashboard` is not installed")
 from starlette.testclient import TestClient  # noqa: E402
 
-from fairpress.dashboard import (
+from fairpress.dashboard import (  # noqa: E402
     app,
     discovery,
     json_files,
-    on_demand_audit,  # noqa: E402
+    on_demand_audit,
 )
 from fairpress.dashboard.app import create_app  # noqa: E402
 from fairpress.dashboard.cache import ByteCache  # noqa: E402

@@ -7,7 +7,8 @@ import json
 import random
 
 import pytest
-from made import make_model, make_study
+
+from study_folders import make_model, make_study
 
 pytest.importorskip("starlette", reason="the extra `dashboard` is not installed")
 from starlette.testclient import TestClient

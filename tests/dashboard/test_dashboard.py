@@ -12,7 +12,6 @@ import threading
 import time
 
 import pytest
-from made import HOSTILE, make_model, make_study
 
 from fairpress.auditing.audit import audit
 from fairpress.auditing.verdicts.rules import WORST_FIRST
@@ -21,6 +20,7 @@ from fairpress.reporting.formatting import SYMBOL, WORD, points
 from fairpress.studies.execution import progress_file
 from fairpress.studies.execution.progress_file import PROGRESS, ProgressFile, read_progress
 from fairpress.studies.planning.plan import Task
+from study_folders import HOSTILE, make_model, make_study
 
 starlette = pytest.importorskip("starlette", reason="the extra `dashboard` is not installed")
 from starlette.testclient import TestClient  # noqa: E402

@@ -12,7 +12,8 @@ import time
 import urllib.request
 
 import pytest
-from made import make_study
+
+from study_folders import make_study
 
 pytest.importorskip("starlette", reason="the extra `dashboard` is not installed")
 pytest.importorskip("uvicorn")

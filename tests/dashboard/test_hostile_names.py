@@ -8,17 +8,18 @@ import html.parser
 import re
 from urllib.parse import quote, urlencode
 
-import hostile
 import pytest
+
+import hostile
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("starlette", reason="the extra `dashboard` is not installed")
 from starlette.responses import HTMLResponse  # noqa: E402
-from visiting import BROWSER, browse, serving  # noqa: E402
 
 from fairpress.dashboard.app import create_app  # noqa: E402
 from fairpress.dashboard.file_response import disposition  # noqa: E402
 from fairpress.dashboard.visible_text import shown, visible  # noqa: E402
+from visiting import BROWSER, browse, serving  # noqa: E402
 
 FOLDER, MODEL = quote(hostile.FOLDER), f"models/{quote(hostile.FOLDER)}"
 GROUP = f"{hostile.ATTRIBUTE} = {hostile.GROUP}"

@@ -10,10 +10,9 @@ import pytest
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("starlette", reason="the extra `dashboard` is not installed")
-from visiting import serving  # noqa: E402
-
 from fairpress.dashboard.app import create_app  # noqa: E402
 from fairpress.dashboard.serving import Limits  # noqa: E402
+from visiting import serving  # noqa: E402
 
 LIMITS = Limits(head=1, idle=1, write=1, write_bytes=20_000, connections=400)
 SIZE = 60_000_000  # more than the system keeps for a client that does not read

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from damage import a_sentence, damaged_json
-from small_model import make_model, write_table
 
 import fairpress as fp
 from fairpress.audits import embed_audit, write_card
@@ -25,6 +23,8 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.benchmark.inputs import data_at_hand
 from fairpress.runtime.onnx.load import parsed
 from fairpress.runtime.onnx.metadata import KEY
+from fuzz_damage import a_sentence, damaged_json
+from small_model import make_model, write_table
 
 CARDS = int(os.environ.get("FAIRPRESS_FUZZ_CARDS", "400"))
 FEW = 40

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import a_sentence
-from small_model import make_model, network
 
 from fairpress.cli import main
+from fuzz_damage import a_sentence
+from small_model import make_model, network
 
 LINES = int(os.environ.get("FAIRPRESS_FUZZ_LINES", "270"))
 FEW = 27

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from images import DAMAGES, ROWS, Damage, Folder, make
 
 from fairpress import datasets
 from fairpress.core.errors import UserError
+from fuzz_images import DAMAGES, ROWS, Damage, Folder, make
 
 SEEDS = int(os.environ.get("FAIRPRESS_FUZZ_IMAGES", "6"))
 LOSSY = 6

@@ -11,7 +11,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from damage import a_sentence, damaged_json, other_bytes
 
 import fairpress as fp
 from fairpress.core.errors import UserError
@@ -20,6 +19,7 @@ from fairpress.studies.execution.progress_file import PROGRESS, read_progress
 from fairpress.studies.load import load
 from fairpress.studies.report.manifest import read_study, text_of
 from fairpress.studies.report.write_folder import check_out
+from fuzz_damage import a_sentence, damaged_json, other_bytes
 
 FILES = int(os.environ.get("FAIRPRESS_FUZZ_FOLDERS", "300"))
 

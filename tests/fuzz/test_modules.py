@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch")
 import onnxruntime as ort  # noqa: E402
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from modules import network  # noqa: E402
 
 import fairpress as fp  # noqa: E402
 from fairpress.core.errors import FairpressError  # noqa: E402
+from fuzz_modules import network  # noqa: E402
 
 MODULES = int(os.environ.get("FAIRPRESS_FUZZ_MODULES", "60"))
 

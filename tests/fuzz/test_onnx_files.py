@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from networks import File, files
 
 import fairpress as fp
 from fairpress.core.errors import UserError
+from fuzz_networks import File, files
 
 FILES = int(os.environ.get("FAIRPRESS_FUZZ_FILES", "700"))
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tables import Case, cases, expected, positive_class, store
 
 import fairpress as fp
 from fairpress.auditing.audit import open_source
 from fairpress.auditing.cells.counting import count
 from fairpress.core.errors import UserError
+from fuzz_tables import Case, cases, expected, positive_class, store
 
 TABLES = int(os.environ.get("FAIRPRESS_FUZZ_TABLES", "8000"))
 AUDITS = int(os.environ.get("FAIRPRESS_FUZZ_AUDITS", "2000"))

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import HOSTILE, a_sentence, holder, other_bytes, places
-from small_model import DESCRIPTION, network, write_table
 
 import fairpress as fp
 from fairpress.core.errors import UserError
 from fairpress.core.yaml_file import read_yaml
 from fairpress.runtime.external.model import open_foreign
 from fairpress.studies.load import load as load_study
+from fuzz_damage import HOSTILE, a_sentence, holder, other_bytes, places
+from small_model import DESCRIPTION, network, write_table
 
 FILES = int(os.environ.get("FAIRPRESS_FUZZ_YAML", "1300"))
 FEW = 130

@@ -9,7 +9,6 @@ from importlib import util
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tiny_networks import artifact, chain, images, linear, pixels
 
 from fairpress import api, cli, demo_data
 from fairpress.core.errors import UserError
@@ -19,6 +18,7 @@ from fairpress.runtime.backends.onnxruntime import run
 from fairpress.runtime.backends.registry import choose, open_session
 from fairpress.runtime.predict import predictions
 from fairpress.runtime.probabilities import score
+from tiny_networks import artifact, chain, images, linear, pixels
 
 openvino = pytest.mark.skipif(
     util.find_spec("openvino") is None, reason="the extra openvino is not installed"

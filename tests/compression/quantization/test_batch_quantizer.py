@@ -1,0 +1,167 @@
+"""The quantization engine: the file is what was asked for, whichever way it was made."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from fairpress.compression.quantization.batch_quantizer import Engine, quantize_many
+from fairpress.compression.quantized_graph.scheme import Scheme
+from fairpress.compression.verification.checks import optimised
+from fairpress.core.errors import UserError
+from fairpress.runtime.backends.onnxruntime import operators, run
+from fairpress.runtime.onnx.weight_packing import weight_bits
+from trained import SMALL, easy, images, parts, residual, small_engine
+
+SCHEMES = {
+    "int8": Scheme(8),
+    "int4": Scheme(4),
+    "int2": Scheme(2),
+    "w8": Scheme(8, activations=False),
+    "w4": Scheme(4, activations=False),
+    "first at 8": Scheme(4, bits=(("1", 8),)),
+    "head in float": Scheme(4, keep_head=True),
+    "7 of 8 bits": Scheme(8, reduce_range=True),
+}
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_the_file_computes_what_its_integers_and_scales_say(name):
+    """Against onnx's reference implementation in float64-free numpy, and against weights dequantized by hand."""
+    states, rows = parts(*easy())
+    (made,) = quantize_many(small_engine(), states[:1], rows[:1], SCHEMES[name])
+    x = rows[0].numpy()
+    graph = made.graph(rows[0]).numpy()
+    reference = _reference(made.onnx)(x)
+    assert np.allclose(graph, reference, atol=0.05)
+    assert (graph.argmax(1) == reference.argmax(1)).mean() >= 0.97
+    for layer in made.prepared.layers:
+        integers = np.round(
+            made.state[layer.weight].numpy() / made.state[f"{layer.module}.scale"].numpy()[:, None]
+        )
+        stored = [t for t in _constants(made.onnx) if t.shape == layer.shape]
+        assert any(np.array_equal(np.clip(integers, -layer.top, layer.top), t) for t in stored)
+
+
+def _reference(data: bytes):
+    model = onnx.load_from_string(data)
+    for tensor in model.graph.initializer:  # the reference knows no packed types as Cast inputs
+        if tensor.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.INT2):
+            values = numpy_helper.to_array(tensor).astype(np.int8)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    session = ReferenceEvaluator(model)
+    return lambda x: session.run(None, {"x": x})[0]
+
+
+def _constants(data: bytes) -> list[np.ndarray]:
+    return [
+        numpy_helper.to_array(t).astype(np.float32) for t in onnx.load_from_string(data).graph.initializer
+    ]
+
+
+@pytest.mark.parametrize("bits", [8, 2])
+def test_a_refilled_file_is_byte_for_byte_a_fresh_export(bits):
+    states, rows = parts(*easy())
+    together = quantize_many(small_engine(), states, rows, Scheme(bits))
+    for made, state, calibration in zip(together, states, rows, strict=True):
+        fresh = Engine.of(SMALL.build(4, 2), torch.zeros(2, 4))
+        (alone,) = quantize_many(fresh, [state], [calibration], Scheme(bits))
+        assert made.onnx == alone.onnx
+    assert together[0].onnx != together[1].onnx
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_the_file_stores_the_bits_and_runs_integers(bits):
+    states, rows = parts(*easy())
+    (made,) = quantize_many(small_engine(), states[:1], rows[:1], Scheme(bits))
+    assert sorted(b for b in weight_bits(made.onnx).values() if b < 32) == [bits] * 3
+    assert operators(made.onnx)["QGemm"] == 3
+    assert made.details["integer_kernels"] == 3
+    assert made.details["bits"] == {"1": bits, "3": bits, "5": bits}
+
+
+def test_weight_only_files_are_unpacked_when_they_are_loaded():
+    states, rows = parts(*easy())
+    (made,) = quantize_many(small_engine(), states[:1], rows[:1], Scheme(4, activations=False))
+    assert sorted(b for b in weight_bits(made.onnx).values()) == [4] * 3
+    found = operators(made.onnx)
+    assert not {op for op in found if "Quantize" in op or op in ("Cast", "Mul")}
+    assert made.details["agreement_with_graph"] == 1.0
+
+
+def test_a_layer_in_float_is_one_also_when_it_runs():
+    """Left to itself, ONNX Runtime makes a float layer between two integer values an 8-bit one."""
+    states, rows = parts(*easy())
+    for layer in ("1", "3", "5"):
+        (made,) = quantize_many(small_engine(), states[:1], rows[:1], Scheme(keep=(layer,)))
+        counts = operators(made.onnx)
+        assert counts["QGemm"] == 2, layer
+        assert made.details["bits"][layer] == 32
+        floats = [t for t in optimised(made.onnx).graph.initializer if t.data_type == 1 and len(t.dims) == 2]
+        wanted = states[0][f"{layer}.weight"].numpy()
+        assert any(
+            np.array_equal(v, wanted) or np.array_equal(v.T, wanted)
+            for v in map(numpy_helper.to_array, floats)
+        )
+
+
+def test_auto_takes_the_ranges_that_move_the_outputs_on_validation_rows_least():
+    states, rows = parts(*easy())
+    validation = [torch.from_numpy(d.part("validation").inputs) for d in easy()[0]]
+
+    def distance(**choice: str) -> float:
+        made = quantize_many(small_engine(), states, rows, Scheme(4), validation=validation, **choice)
+        total = 0.0
+        for q, state, held_out in zip(made, states, validation, strict=True):
+            wanted = q.prepared.run({**q.state, **state}, held_out, rounded=False).log_softmax(-1)
+            found = q.graph(held_out).log_softmax(-1)
+            total += float((wanted.exp() * (wanted - found)).sum(1).mean())
+        return total
+
+    auto = distance(weights="auto", activations="auto")
+    for weights in ("minmax", "percentile", "mse"):
+        for activations in ("minmax", "percentile", "mse"):
+            assert auto <= distance(weights=weights, activations=activations) + 1e-6
+
+
+def test_the_callers_network_is_not_touched():
+    module = SMALL.build(4, 2).train()
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    states, rows = parts(*easy())
+    quantize_many(Engine.of(module, torch.zeros(2, 4)), states, rows)
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    assert module.training
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sentence"),
+    [
+        (Scheme(keep=("99",)), "no layer '99'.*There is: 1, 3, 5"),
+        (Scheme(bits=(("head", 4),)), "no layer 'head'"),
+        (Scheme(keep=("1",), bits=(("1", 4),)), "layer '1' is to stay in float and to have 4 bits"),
+        (Scheme(keep=("1", "3", "5")), "no layer is left"),
+    ],
+)
+def test_layers_that_cannot_be_meant_are_refused(scheme, sentence):
+    states, rows = parts(*easy())
+    with pytest.raises(UserError, match=sentence):
+        quantize_many(small_engine(), states, rows, scheme)
+
+
+@pytest.mark.slow
+def test_the_same_engine_quantizes_convolutions_with_batch_norm_sums_joins_and_pools():
+    nets, (x, _) = [residual(0), residual(1)], images(256)
+    states = [n.state_dict() for n in nets]
+    together = quantize_many(Engine.of(nets[0], x), states, [x, x])
+    counts = operators(together[0].onnx)
+    assert (counts["QLinearConv"], counts["QLinearAdd"], counts["QGemm"]) == (3, 1, 1)
+    (alone,) = quantize_many(Engine.of(nets[1], x), states[1:], [x])
+    assert together[1].onnx == alone.onnx
+    for net, made in zip(nets, together, strict=True):
+        with torch.no_grad():
+            same = net(x).argmax(1).numpy() == run(made.onnx, x.numpy()).argmax(1)
+        assert same.mean() > 0.95
