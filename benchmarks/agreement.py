@@ -23,7 +23,7 @@ import onnx
 import torch
 
 from fairpress.auditing.statistics.proportion_intervals import wilson
-from fairpress.compression.quantization.batch_quantizer import Engine, quantize_many
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.core.errors import FairpressError, MissingExtra
 from fairpress.models import registry
@@ -51,7 +51,12 @@ def ours(base: Artifact, rows: np.ndarray, how: str, *, reduce_range: bool = Fal
     inputs = torch.from_numpy(rows)
     scheme = Scheme(8, reduce_range=reduce_range)
     (made,) = quantize_many(
-        Engine.of(network, inputs), [from_bytes(base.weights)], [inputs], scheme, weights=how, activations=how
+        BatchQuantizer.of(network, inputs),
+        [from_bytes(base.weights)],
+        [inputs],
+        scheme,
+        weights=how,
+        activations=how,
     )
     return made.onnx
 

@@ -18,7 +18,7 @@ from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, 
 from sklearn.metrics import accuracy_score
 
 from fairpress.auditing.audit import audit, count
-from fairpress.auditing.cells.duckdb_source import Source
+from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.metrics.cell_bootstrap import draw
 from fairpress.auditing.metrics.rates import BASELINE, COMPRESSED, confusion, rate
 
@@ -47,7 +47,7 @@ def table(rows: int) -> pd.DataFrame:
 
 def bootstrap(frame: pd.DataFrame) -> np.ndarray:
     """Return the changes [rates, replicates, groups] of the four rates in 10,000 replicates, from the rows on."""
-    cells = count(Source(frame), label="label", models=["fp32", "int8"], by=["group"])
+    cells = count(TableSource(frame), label="label", models=["fp32", "int8"], by=["group"])
     groups, index = cells.groups("group")
     drawn = draw(cells.pair("fp32", "int8", index, len(groups)), np.random.default_rng(0), OURS)
     before, after = (confusion(drawn, model) for model in (BASELINE, COMPRESSED))

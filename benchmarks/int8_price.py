@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from fairpress.compression.quantization.batch_quantizer import Engine, quantize_many
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.models.export import export_graph
 from fairpress.runtime.backends.base import processor
 from fairpress.runtime.backends.registry import choose
-from fairpress.runtime.benchmark.measure import Contestant, measure
+from fairpress.runtime.benchmark.measure import BenchmarkRun, measure
 from fairpress.runtime.benchmark.statistics import rank_of_bound
 from fairpress.runtime.onnx.weight_packing import finish
 
@@ -32,17 +32,19 @@ def network(width: int, depth: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(width, 2)).eval()
 
 
-def contestants(width: int) -> list[Contestant]:
+def contestants(width: int) -> list[BenchmarkRun]:
     """Return both depths, in floats and in integers."""
     rows = torch.rand(256, width)
     found = []
     for depth in (SHALLOW, DEEP):
         module = network(width, depth)
         # Weights of 4 bits go through the same 8-bit kernels, and no sum saturates where there is no VNNI.
-        engine = Engine.of(module, rows)
+        engine = BatchQuantizer.of(module, rows)
         (quantized,) = quantize_many(engine, [module.state_dict()], [rows], Scheme(4))
         files = {"float": finish(export_graph(module, rows[:2])), "integer": quantized.onnx}
-        found += [Contestant(f"{kind} {depth}", data, rows.numpy(), choose()) for kind, data in files.items()]
+        found += [
+            BenchmarkRun(f"{kind} {depth}", data, rows.numpy(), choose()) for kind, data in files.items()
+        ]
     return found
 
 

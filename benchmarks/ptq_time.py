@@ -20,7 +20,7 @@ import torch
 import torchvision
 
 from fairpress.compression.quantization import batch_quantizer, calibrate
-from fairpress.compression.quantization.batch_quantizer import Engine, quantize_many
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
 from fairpress.compression.quantization.calibrate import chunks
 from fairpress.compression.quantized_graph import onnx_template
 from fairpress.compression.quantized_graph.range_estimators import Histogram
@@ -38,7 +38,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "PT2E's conversion": [(onnx_template, "_convert")],
     EXPORTS[1]: [(onnx_template, "export_graph")],
     "names in the exported file": [(batch_quantizer, "make_template")],
-    "filling and packing the file": [(onnx_template.Template, "fill")],
+    "filling and packing the file": [(onnx_template.OnnxTemplate, "fill")],
     "check of what is in the file": [(batch_quantizer, "check_file")],
     "check of its kernels": [(checks, "optimised")],
     "check that it decides as its graph: the graph": [(batch_quantizer, "in_chunks")],
@@ -89,7 +89,7 @@ def main(size: int, rows: int, bits: int, model: str) -> None:
     spent: dict[str, float] = defaultdict(float)
     started = time.process_time()
     with timed(spent):
-        own = Engine.of(network, images)
+        own = BatchQuantizer.of(network, images)
         quantize_many(own, [network.state_dict()], [images], Scheme(bits))
     whole = time.process_time() - started
     started = time.process_time()

@@ -19,12 +19,12 @@ from fairpress.store.local import Store
 from fairpress.studies.execution import executor
 from fairpress.studies.execution.engine import Engine
 from fairpress.studies.execution.ray_engine import RayEngine
-from fairpress.studies.planning.plan import Task, make
+from fairpress.studies.planning.plan import StudyTask, make
 
 WORKERS, REPEATS = 2, 7
 
 
-def nothing(root: str, task: Task) -> float:
+def nothing(root: str, task: StudyTask) -> float:
     """Do nothing."""
     return 0.0
 

@@ -15,8 +15,13 @@ import sys
 
 import torch
 
-from fairpress.compression.errors import NotAsAsked
-from fairpress.compression.quantization.batch_quantizer import CHECKED_ROWS, Engine, quantize_many, shaken
+from fairpress.compression.errors import VerificationError
+from fairpress.compression.quantization.batch_quantizer import (
+    CHECKED_ROWS,
+    BatchQuantizer,
+    quantize_many,
+    shaken,
+)
 from fairpress.compression.quantization.calibrate import in_chunks
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.verification.checks import compared
@@ -43,8 +48,10 @@ def row(folder: str) -> str:
     assert base.weights is not None
     state = from_bytes(base.weights)
     try:
-        (made,) = quantize_many(Engine.of(network, rows), [state], [rows], Scheme(8, reduce_range=True))
-    except NotAsAsked as error:
+        (made,) = quantize_many(
+            BatchQuantizer.of(network, rows), [state], [rows], Scheme(8, reduce_range=True)
+        )
+    except VerificationError as error:
         return f"| {name} | refused: {error} |"
     graph = made.graph(rows).numpy()
     others = [run(base.onnx, rows.numpy()), run(made.onnx, rows.numpy())]

@@ -12,12 +12,12 @@ import sys
 import torch
 import torchvision
 
-from fairpress.compression.quantization.batch_quantizer import Engine, quantize_many
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.models.export import export_graph
 from fairpress.runtime.backends.base import processor
 from fairpress.runtime.backends.registry import choose, kernels
-from fairpress.runtime.benchmark.measure import Contestant, Measurement, measure
+from fairpress.runtime.benchmark.measure import BenchmarkRun, Measurement, measure
 from fairpress.runtime.benchmark.result import times
 from fairpress.runtime.benchmark.statistics import median_ratio, quartiles
 from fairpress.runtime.onnx.weight_packing import finish
@@ -40,7 +40,7 @@ def files(size: int) -> dict[str, bytes]:
             network.train()(torch.rand(8, 3, size, size))  # gives the batch norms their statistics
     network.eval()
     found = {"fp32": finish(export_graph(network, images[:2]))}
-    engine = Engine.of(network, images)
+    engine = BatchQuantizer.of(network, images)
     for bits in (8, 4):
         (made,) = quantize_many(engine, [network.state_dict()], [images], Scheme(bits))
         found[f"int{bits}"] = made.onnx
@@ -53,7 +53,7 @@ def main(size: int, batch: int, threads: int, seconds: float) -> None:
     rows = torch.rand(batch, 3, size, size).numpy()
     found = measure(
         [
-            Contestant(name, data, rows, choose(runtime, threads=threads))
+            BenchmarkRun(name, data, rows, choose(runtime, threads=threads))
             for runtime in RUNTIMES
             for name, data in made.items()
         ],

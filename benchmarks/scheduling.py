@@ -34,7 +34,7 @@ from fairpress.studies.execution import executor
 from fairpress.studies.execution.local_engine import LocalEngine, Worker
 from fairpress.studies.execution.progress_file import ProgressFile
 from fairpress.studies.load import load
-from fairpress.studies.planning.plan import Task, make, plan
+from fairpress.studies.planning.plan import StudyTask, make, plan
 
 # Seconds of tasks by how many networks they are of: `fairpress study run compas seeds=1 folds=2 networks_per_task=1`, the
 # shorter of two, and `fairpress study run compas`, means.
@@ -99,10 +99,10 @@ class Clock:
     def __init__(
         self,
         workers: int,
-        seconds: Callable[[Task], float],
+        seconds: Callable[[StudyTask], float],
         way: float = 0.0,
         drawn: Mapping[str, Sequence[float]] | None = None,
-        earnest: Callable[[Task], bool] = lambda task: True,
+        earnest: Callable[[StudyTask], bool] = lambda task: True,
     ) -> None:
         self.workers, self.seconds, self.way = workers, seconds, way
         self.drawn, self.earnest, self._chance = drawn, earnest, random.Random(0)
@@ -124,7 +124,7 @@ class Clock:
     def close(self) -> None:
         self._pass()
 
-    def submit(self, task: Task, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    def submit(self, task: StudyTask, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         self._pass()
         if self.drawn is None and self.earnest(task):
             said = work(*arguments)
@@ -157,7 +157,7 @@ class Clock:
         self._since += took
 
 
-def entry(root: str, task: Task) -> float:
+def entry(root: str, task: StudyTask) -> float:
     """Do at the store what a task does there: read its inputs, and write files of the usual sizes."""
     store = Store(root)
     with store.lock(task.key):
@@ -171,7 +171,7 @@ def entry(root: str, task: Task) -> float:
     return 0.0
 
 
-def sleeping(root: str, task: Task) -> float:
+def sleeping(root: str, task: StudyTask) -> float:
     """Do the same in a process of its own, and sleep as long as the work would take."""
     entry(root, task)
     time.sleep(task.params["seconds"])
@@ -190,13 +190,13 @@ def replaced(**names: Any) -> Iterator[None]:
 
 
 def simulate(
-    tasks: Sequence[Task], root: Path, clock: Clock, on_event: executor.Event = lambda event, task: None
+    tasks: Sequence[StudyTask], root: Path, clock: Clock, on_event: executor.Event = lambda event, task: None
 ) -> executor.Outcome:
     """Run the executor over tasks on the clock."""
     progress = ProgressFile(root / "study", "study", "")
     progress.plan(tasks)
 
-    def tell(event: str, task: Task) -> None:
+    def tell(event: str, task: StudyTask) -> None:
         progress.event(event, task)
         on_event(event, task)
 
@@ -207,7 +207,7 @@ def simulate(
     return outcome
 
 
-def ideal(tasks: Sequence[Task], workers: int, seconds: Callable[[Task], float]) -> float:
+def ideal(tasks: Sequence[StudyTask], workers: int, seconds: Callable[[StudyTask], float]) -> float:
     """Return the seconds that no schedule can beat."""
     ends: dict[str, float] = {}
     for task in tasks:
@@ -215,17 +215,17 @@ def ideal(tasks: Sequence[Task], workers: int, seconds: Callable[[Task], float])
     return max(sum(map(seconds, tasks)) / workers, max(ends.values()))
 
 
-def study(trials: int, size: int) -> tuple[Task, ...]:
+def study(trials: int, size: int) -> tuple[StudyTask, ...]:
     """Return the tasks of `compas` with `size` networks a task, enough seeds for so many trials."""
 
-    def tasks(seeds: int) -> tuple[Task, ...]:
+    def tasks(seeds: int) -> tuple[StudyTask, ...]:
         _, config = load("compas", [f"networks_per_task={size}", f"seeds={seeds}"])
         return plan(config, lambda dataset, fold: f"{fold}").tasks
 
     return tasks(-(-trials // sum(len(t.networks) for t in tasks(1) if t.kind == "predict")))
 
 
-def recorded(size: int, faster: float) -> Callable[[Task], float]:
+def recorded(size: int, faster: float) -> Callable[[StudyTask], float]:
     """Return what gives the seconds of a task: those of its kind and recipe."""
     return lambda t: RECORDED[size].get((t.kind, t.recipe), RECORDED[size].get((t.kind, ""), 0.0)) / faster
 
@@ -260,7 +260,7 @@ def check(workers: int, trip: float) -> tuple[float, float, float]:
     """Run 400 tasks in processes that sleep, and on the clock; return the seconds of ideal, clock and processes."""
     tasks = [make("naive", f"{i}", {"seconds": 0.05 * (1 + i % 5), "n": i}) for i in range(400)]
 
-    def seconds(task: Task) -> float:
+    def seconds(task: StudyTask) -> float:
         return float(task.params["seconds"])
 
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:

@@ -19,14 +19,14 @@ import fairpress as fp
 from fairpress.compression.apply import compress
 from fairpress.compression.recipes import parse
 from fairpress.models.mlp import EIGHT, Mlp
-from fairpress.searching.bounds import Asked, bounds_of
+from fairpress.searching.bounds import JudgingPlan, bounds_of
 from fairpress.searching.budget import Budget
-from fairpress.searching.candidate_store import Made, Workshop
+from fairpress.searching.candidate_store import Candidate, CandidateStore
 from fairpress.searching.eligible_groups import ask, attributes_of, least_rows_for
 from fairpress.searching.explore import Explorer
 from fairpress.searching.fixed_sequence import in_order, judge_one, sequence
 from fairpress.searching.limits import Limits
-from fairpress.searching.row_split import Divided, divide
+from fairpress.searching.row_split import RowSplit, divide
 from fairpress.searching.trial import Trial
 from fairpress.store.local import Store
 from fairpress.training.config import FitConfig
@@ -37,7 +37,7 @@ TOGETHER = 15
 RECIPES = ("int8", "w4", "int4", "kmeans-16", "int2", "w2")
 
 
-def holds(shop: Workshop, trial: Trial, asked: Asked) -> tuple[bool, bool]:
+def holds(shop: CandidateStore, trial: Trial, asked: JudgingPlan) -> tuple[bool, bool]:
     """Return whether no judged group's loss on the fresh rows is above the limit, and whether none is shown to be."""
     fresh = judge_one(trial, shop.evidence(trial.artifact, shop.dataset.parts["test"], asked.by), asked)
     return (
@@ -66,16 +66,16 @@ def repetitions(seeds: list[int], limit: float, mixed: int) -> list[dict[str, Ch
 
 
 def chosen(
-    base: fp.Artifact, dataset: fp.Dataset, rows: Divided, made: dict[str, fp.Artifact], limits: Limits
+    base: fp.Artifact, dataset: fp.Dataset, rows: RowSplit, made: dict[str, fp.Artifact], limits: Limits
 ) -> dict[str, Chosen | None]:
     """Return what each rule chose in one repetition."""
     by = attributes_of(["race", "age"], dataset)
     asked = ask(limits, by, dataset, rows.judging, least_rows_for(limits, 0.95), 0.95)
     with tempfile.TemporaryDirectory() as folder:
-        shop = Workshop(base, dataset, rows, Store(Path(folder)), 0)
+        shop = CandidateStore(base, dataset, rows, Store(Path(folder)), 0)
         explorer = Explorer(shop, asked, limits, "bytes", Budget(), lambda sentence: None)
         for text, artifact in made.items():
-            explorer.record(Made(text, artifact, None, 0.0, False))
+            explorer.record(Candidate(text, artifact, None, 0.0, False))
         trials = list(explorer.trials.values())
         seen = {t.recipe: shop.evidence(t.artifact, rows.judging, by) for t in trials}
         judged = in_order(sequence(trials, "bytes"), lambda t: seen[t.recipe], asked)

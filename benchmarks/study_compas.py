@@ -36,11 +36,11 @@ from fairpress.training.fit import fit
 WORKERS, NETWORKS = 2, 10
 PARTS: dict[str, list[tuple[Any, str]]] = {
     "training": [(finetuning, "train_stack")],
-    "of it ranges": [(qat.Learning, "update_ranges")],
+    "of it ranges": [(qat.QATGraphs, "update_ranges")],
     "ranges": [(batch_quantizer, "calibrate")],
-    "filling files": [(onnx_template.Template, "fill"), (apply, "artifact")],
+    "filling files": [(onnx_template.OnnxTemplate, "fill"), (apply, "artifact")],
     "checks": [(batch_quantizer, "check_file"), (batch_quantizer, "check_agreement")],
-    "exports": [(batch_quantizer, "make_template"), (batch_quantizer.Engine, "of")],
+    "exports": [(batch_quantizer, "make_template"), (batch_quantizer.BatchQuantizer, "of")],
 }
 
 

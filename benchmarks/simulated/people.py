@@ -9,8 +9,8 @@ from scipy.special import ndtr
 from simulated.found import Found, Rng, found
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.inference.group_estimator import Evidence
-from fairpress.auditing.statistics.t_estimate import Studentized
+from fairpress.auditing.inference.group_estimator import GroupEstimator
+from fairpress.auditing.statistics.t_estimate import TEstimate
 
 METRICS = ("accuracy", "ppv", "balanced_accuracy")
 CHANGES = (-1.3, -1.1)  # how often the baseline and the compressed model err, as probits
@@ -25,7 +25,7 @@ def cells(label: np.ndarray, wrong: list[np.ndarray], weight: np.ndarray, **keys
     )
 
 
-def change(found_: Evidence, metric: str, n: int) -> Studentized:
+def change(found_: GroupEstimator, metric: str, n: int) -> TEstimate:
     """Return the paired change of everybody."""
     everybody = np.zeros(n, dtype=np.int64)
     if metric == "accuracy":
@@ -59,10 +59,10 @@ def people_coverage(rng: Rng, size: int) -> Iterator[Found]:
             truth = p[0] - p[1]
             table = cells(label, wrong, np.ones(n), subject=who)
             for m in METRICS:
-                low, high = change(Evidence(table), m, n).interval()
+                low, high = change(GroupEstimator(table), m, n).interval()
                 hits[m].append(bool(low[0] <= truth <= high[0]))
                 widths[m].append(float(high[0] - low[0]))
-            low, high = change(Evidence(cells(label, wrong, np.ones(n))), "accuracy", n).interval()
+            low, high = change(GroupEstimator(cells(label, wrong, np.ones(n))), "accuracy", n).interval()
             naive.append(bool(low[0] <= truth <= high[0]))
         setting = f"{people} people, {rows} rows each on average"
         for m in METRICS:
@@ -88,7 +88,7 @@ def weight_coverage(rng: Rng, size: int) -> Iterator[Found]:
             truth = truths()["accuracy"]
             table = cells(label, wrong, weight)
             for m in METRICS:
-                low, high = change(Evidence(table), m, n).interval()
+                low, high = change(GroupEstimator(table), m, n).interval()
                 hits[m].append(bool(low[0] <= truth <= high[0]))
                 widths[m].append(float(high[0] - low[0]))
         for m in METRICS:

@@ -10,7 +10,7 @@ from simulated.found import Found, Rng, found
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.group_estimator import Moments
-from fairpress.auditing.inference.score_counts import SIDES, VARIABLES, ScoreLines
+from fairpress.auditing.inference.score_counts import SIDES, VARIABLES, ScoreCounts
 from fairpress.auditing.inference.score_metrics import ScorePair
 from fairpress.auditing.metrics import calibration_error as calibration
 
@@ -51,7 +51,7 @@ def pair(y: np.ndarray, s: tuple[np.ndarray, np.ndarray]) -> ScorePair:
         for side, v in zip(SIDES, (*x, x[1] - x[0]), strict=True):
             moments[side, variable] = Moments(v, v, v**2)
     bins = {side: np.unique(v, return_inverse=True)[1] for side, v in zip(SIDES, s, strict=False)}
-    lines = ScoreLines(
+    lines = ScoreCounts(
         cells, dict(zip(SIDES, s, strict=False)), bins, True, moments, (s[0] ** 2, s[1] ** 2, s[0] * s[1])
     )
     return ScorePair.of(lines, cells, "simulated")

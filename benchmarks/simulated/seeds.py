@@ -8,9 +8,9 @@ import numpy as np
 from scipy.special import ndtri
 from simulated.found import DELTA, Found, Rng, found
 
-from fairpress.auditing.cells.cells import Cells, Coded
+from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.inference.exemplars import exemplars
-from fairpress.auditing.inference.seed_estimator import SeedEvidence
+from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.metrics.fairness import fairness_intervals
 from fairpress.auditing.statistics.paired_seeds import seed_interval
 from fairpress.auditing.statistics.two_way import crossed_change, crossed_sums
@@ -63,7 +63,7 @@ def runs(rng: Rng, seeds: int, group: np.ndarray, wrong: tuple[float, float], lo
     one = np.ones(seeds * rows)
     names = tuple(f"g{i}" for i in range(int(group.max()) + 1))
     return Cells(
-        {"g": Coded(names, np.tile(group, seeds))},
+        {"g": EncodedTable(names, np.tile(group, seeds))},
         np.tile(label, seeds),
         predicted,
         one,
@@ -82,7 +82,7 @@ def seed_disparity(rng: Rng, size: int) -> Iterator[Found]:
             group = np.repeat(np.arange(len(sizes)), sizes)
             alarms, covered, widths = [], [], []
             for _ in range(size):
-                evidence = SeedEvidence(
+                evidence = SeedGroupEstimator(
                     runs(rng, seeds, group, (-2.0, -1.8), np.zeros(len(sizes))), "simulated"
                 )
                 loss = -evidence.excess(
@@ -107,7 +107,9 @@ def seed_all_clear(rng: Rng, size: int) -> Iterator[Found]:
             group = np.zeros(rows, dtype=np.int64)
             clear = []
             for _ in range(size):
-                found_ = SeedEvidence(runs(rng, seeds, group, (means[0], means[1]), np.zeros(1)), "simulated")
+                found_ = SeedGroupEstimator(
+                    runs(rng, seeds, group, (means[0], means[1]), np.zeros(1)), "simulated"
+                )
                 index = found_.cells.attributes["g"].codes
                 moved = found_.flip_share("b", "a", "accuracy", index, 1)
                 clear.append(
@@ -130,7 +132,9 @@ def exemplar_coverage(rng: Rng, size: int) -> Iterator[Found]:
         hits, widths, raw = [], [], []
         for _ in range(size):
             cells = runs(rng, 20, group, (-1.2, -1.2), np.zeros(2))
-            x = exemplars(SeedEvidence(cells, "simulated"), "a", "b", [cells.groups("")], 0.95).groups[0]
+            x = exemplars(SeedGroupEstimator(cells, "simulated"), "a", "b", [cells.groups("")], 0.95).groups[
+                0
+            ]
             hits.append((x.excess.low or 0) <= 0 <= (x.excess.high or 0))
             widths.append((x.excess.high or 0) - (x.excess.low or 0))
             raw.append(x.share.low == 0)

@@ -8,7 +8,7 @@ import numpy as np
 from simulated.found import DELTA, Found, Rng, found
 
 from fairpress.auditing.statistics.proportion_intervals import bonett_price, excess_loss
-from fairpress.auditing.statistics.t_estimate import Studentized
+from fairpress.auditing.statistics.t_estimate import TEstimate
 from fairpress.auditing.verdicts.rules import group_verdicts, judge, judge_excess, overall_verdict
 
 FINE = [(s, r) for s in range(2) for r in range(4)]
@@ -28,8 +28,8 @@ def artifact(rng: Rng, size: int, rows: int, lost: np.ndarray) -> Iterator[tuple
     n = np.round(rows * SHARES[:, None] * np.array([0.55, 0.45])).astype(int)
     p = np.stack([0.01 + lost, np.full(8, 0.01), 0.98 - lost], axis=-1)[:, None]
     flips = rng.multinomial(n, p, size=(size, 8, 2)).astype(float)
-    losses: dict[tuple[str, str], Studentized] = {}
-    excess: dict[tuple[str, str], Studentized] = {}
+    losses: dict[tuple[str, str], TEstimate] = {}
+    excess: dict[tuple[str, str], TEstimate] = {}
     moved: dict[tuple[str, str], np.ndarray] = {}
     for attribute, groups in ATTRIBUTES.items():
         for metric, labels in (("accuracy", [0, 1]), ("tpr", [1]), ("fpr", [0])):

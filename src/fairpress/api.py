@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fairpress.compression.compress_onnx import CompressedFile
-    from fairpress.reporting.comparison_table import Compared
-    from fairpress.runtime.benchmark.result import Bench
+    from fairpress.reporting.comparison_table import ComparisonTable
+    from fairpress.runtime.benchmark.result import BenchmarkResult
     from fairpress.searching.limits import Objective
-    from fairpress.searching.result import Found
+    from fairpress.searching.result import SearchResult
 
 __all__ = [
     "Artifact",
@@ -235,7 +235,7 @@ def compare(
     placebos: bool = True,
     runtime: str = "onnxruntime",
     say: Callable[[str], None] | None = None,
-) -> Compared:
+) -> ComparisonTable:
     """Compress a model by several recipes, run all files on the test rows, audit them, and return one table.
 
     Parameters
@@ -259,7 +259,7 @@ def compare(
         A recipe is none, two models have one name, or the data does not fit.
     """
     from fairpress.compression.recipes import parse
-    from fairpress.reporting.comparison_table import Compared
+    from fairpress.reporting.comparison_table import ComparisonTable
 
     if isinstance(recipes, str):
         recipes = [recipes]
@@ -295,7 +295,7 @@ def compare(
         margin=margin,
         confidence=confidence,
     )
-    return Compared(found, {name: artifact.size for name, artifact in models.items()})
+    return ComparisonTable(found, {name: artifact.size for name, artifact in models.items()})
 
 
 def search(
@@ -313,7 +313,7 @@ def search(
     seed: int | None = None,
     say: Callable[[str], None] = lambda sentence: None,
     **limits: float | None,
-) -> Found:
+) -> SearchResult:
     """Return the best artifact that is shown to keep every limit, on rows that chose nothing; see `searching.run.search`.
 
     Parameters
@@ -439,7 +439,7 @@ def bench(
     rounds: int | None = None,
     seconds: float = 20.0,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Bench:
+) -> BenchmarkResult:
     """Measure size, time and memory of models side by side; the first is what the others are compared with.
 
     A model is an artifact, a model folder, or an ``.onnx`` file with one input of known shape. They are given validation
@@ -468,7 +468,7 @@ def bench(
         A model, runtime or number is not what it must be, or a model cannot be run; the sentence names it.
     """
     from fairpress.runtime.backends.registry import RUNTIMES, choose
-    from fairpress.runtime.benchmark.inputs import Entry
+    from fairpress.runtime.benchmark.inputs import BenchmarkModel
     from fairpress.runtime.benchmark.run import bench_all
 
     named = models if isinstance(models, Mapping) else named_models(models)
@@ -483,8 +483,8 @@ def bench(
         chosen = [choose(r, threads=threads, provider=provider) for r in ([said] if said else everywhere)]
         if isinstance(place, Artifact) or not is_foreign(place):
             artifact = open_model(place)
-            entries.append(Entry(name, artifact.onnx, artifact.card, tuple(chosen)))
+            entries.append(BenchmarkModel(name, artifact.onnx, artifact.card, tuple(chosen)))
         else:
-            entries.append(Entry(name, read_onnx(Path(place)), None, tuple(chosen)))
+            entries.append(BenchmarkModel(name, read_onnx(Path(place)), None, tuple(chosen)))
     sizes = [batch] if isinstance(batch, int) else batch
     return bench_all(entries, sizes, rounds=rounds, seconds=seconds, progress=progress)

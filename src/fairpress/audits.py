@@ -110,11 +110,11 @@ def scoring_ratios(table: Any, model: str, **asked: Any) -> str:
 
     `asked` is `label`, `by`, `positive`, `bins`, `missing` and `confidence`, as in `audit`.
     """
-    from fairpress.auditing.cells.duckdb_source import Source
+    from fairpress.auditing.cells.duckdb_source import TableSource
     from fairpress.auditing.metrics.impact_ratio import scoring_ratios_of
     from fairpress.reporting.markdown import four_fifths
 
-    return four_fifths(scoring_ratios_of(Source(table), model, **asked))
+    return four_fifths(scoring_ratios_of(TableSource(table), model, **asked))
 
 
 def embed_audit(model: str | os.PathLike[str], report: Audit, name: str, *, force: bool = False) -> Artifact:

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import fairpress as fp
 from conftest import make_dataset
-from fairpress.compression.quantization.batch_quantizer import Engine
-from fairpress.compression.quantization.qat import Learning
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
+from fairpress.compression.quantization.qat import QATGraphs
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.core.errors import UserError
 from fairpress.runtime.backends.onnxruntime import operators, run
@@ -71,7 +71,7 @@ def test_folding_batch_norm_after_training_ships_the_integers_that_were_trained(
     net = copy.deepcopy(net)
     with torch.no_grad():
         net.first[1].weight[::2] *= -1  # a channel that batch norm turns over
-    learning = Learning.of(Engine.of(net, x), Scheme(2))
+    learning = QATGraphs.of(BatchQuantizer.of(net, x), Scheme(2))
     (state,) = [learning.first_state(net.state_dict())]
     learning.update_ranges({k: v[None] for k, v in state.items()}, [x], [("mse", "mse")])
     made = learning.finish(state, x, ("mse", "mse"))

@@ -19,7 +19,7 @@ from fairpress.core.estimate import Estimate
 from fairpress.reporting.formatting import SYMBOL, WORD, points
 from fairpress.studies.execution import progress_file
 from fairpress.studies.execution.progress_file import PROGRESS, ProgressFile, read_progress
-from fairpress.studies.planning.plan import Task
+from fairpress.studies.planning.plan import StudyTask
 from study_folders import HOSTILE, make_model, make_study
 
 starlette = pytest.importorskip("starlette", reason="the extra `dashboard` is not installed")
@@ -230,7 +230,7 @@ def test_hostile_names_are_escaped_and_damaged_files_are_a_sentence(tmp_path):
 
 def test_progress_is_seen_while_a_study_runs_after_a_kill_and_not_after_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(progress_file, "SECONDS", 0.2)
-    tasks = [Task("train", f"r{i}", (), {}, (), f"k{i}") for i in range(4)]
+    tasks = [StudyTask("train", f"r{i}", (), {}, (), f"k{i}") for i in range(4)]
     file = ProgressFile(tmp_path / "live", "live", "fairpress study run live")
     file.plan(tasks)
     file.event("started", tasks[0])

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from conftest import make_dataset
-from fairpress.compression.quantization.batch_quantizer import Engine, engine_of
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, engine_of
 from fairpress.datasets.dataset import Dataset
 from fairpress.models.mlp import Mlp
 from fairpress.models.weights_io import from_bytes
@@ -47,7 +47,7 @@ def parts(data: list[Dataset], bases: list[Artifact]) -> tuple[list[State], list
     return [from_bytes(a.weights) for a in bases], rows
 
 
-def small_engine() -> Engine:
+def small_engine() -> BatchQuantizer:
     return engine_of(SMALL, (4,), torch.float32, 2)
 
 

@@ -16,7 +16,7 @@ from fairpress.mitigation.calibrated_equalized_odds import (
     mixed,
     mixing_rate,
 )
-from fairpress.mitigation.calibrated_equalized_odds import Group as Mixed
+from fairpress.mitigation.calibrated_equalized_odds import GroupScores as Mixed
 from fairpress.mitigation.hash_uniform import coins
 from fairpress.mitigation.platt import Curve, platt
 

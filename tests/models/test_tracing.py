@@ -8,7 +8,7 @@ from torch import nn
 
 from fairpress.core.errors import UserError
 from fairpress.models.export import export_many, filled, keeping_names
-from fairpress.models.functional_call import Slots
+from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.tracing import fold_graph, fold_state, folds, set_training, trace
 from fairpress.runtime.backends.onnxruntime import run
 
@@ -43,7 +43,7 @@ def test_folding_batch_norm_changes_no_output():
     pairs = folds(graph)
     assert [p.weight for p in pairs] == ["0.weight", "3.weight", "7.weight"]
     with torch.no_grad():
-        found = Slots(fold_graph(graph)).call(fold_state(net.state_dict(), pairs), x)
+        found = FastFunctionalCall(fold_graph(graph)).call(fold_state(net.state_dict(), pairs), x)
         assert torch.allclose(found, net(x), atol=1e-5)
 
 
@@ -122,7 +122,7 @@ def test_a_layer_that_cannot_be_exported_is_named(odd, capfd):
 def test_a_tensor_under_two_names_is_replaced_under_both():
     net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     net[1].weight = net[0].weight
-    slots, x = Slots(net), torch.randn(2, 4)
+    slots, x = FastFunctionalCall(net), torch.randn(2, 4)
     assert slots.aliases == {"1.weight": "0.weight"}
     before = net(x)
     assert torch.equal(slots.call({"0.weight": torch.zeros(4, 4)}, x), net[1].bias.expand(2, 4))

@@ -16,7 +16,7 @@ import pytest
 from onnx import numpy_helper
 
 from fairpress import api, cli, demo_data
-from fairpress.auditing.cells.duckdb_source import Source
+from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.metrics.impact_ratio import impact_ratios, scoring_ratios, scoring_ratios_of
 from fairpress.auditing.output.audit_json import to_dict
 from fairpress.auditing.output.json_schema import json_schema
@@ -143,7 +143,7 @@ def test_scoring_rates_of_a_table_are_those_of_its_scores(tmp_path, capsys, monk
             "m.score": rng.random(400),
         }
     )
-    (found,) = scoring_ratios_of(Source(table), "m", label="label", by=["race"])
+    (found,) = scoring_ratios_of(TableSource(table), "m", label="label", by=["race"])
     direct = scoring_ratios(table["m.score"], table.race.tolist(), "race", "m")
     assert found == direct
     table.to_csv("t.csv", index=False)

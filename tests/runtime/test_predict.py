@@ -12,7 +12,7 @@ import pytest
 
 from fairpress import api, cli, demo_data
 from fairpress.core.errors import UserError
-from fairpress.runtime.backends.base import Runtime
+from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.batching import bytes_per_row, outputs, rows_at_once
 from fairpress.runtime.backends.onnxruntime import run
 from fairpress.runtime.backends.registry import choose, open_session
@@ -71,7 +71,7 @@ def test_images_in_a_file_larger_than_a_batch_are_read_a_batch_at_a_time(faces, 
 def test_a_file_that_insists_on_a_batch_gets_it_whatever_the_number_of_rows(batch):
     rows = np.random.default_rng(0).normal(size=(23, 4)).astype(np.float32)
     wanted = run(linear(), rows)
-    session = open_session(linear(batch=batch), Runtime())
+    session = open_session(linear(batch=batch), Backend())
     np.testing.assert_allclose(outputs(session, rows, np.arange(23), 16), wanted, rtol=1e-5)
     np.testing.assert_allclose(
         outputs(session, rows, np.array([22, 3, 3]), 16), wanted[[22, 3, 3]], rtol=1e-5

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fairpress.auditing.cells.cells import Cells, Coded
-from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.cells.cells import Cells, EncodedTable
+from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.audits import audit
-from fairpress.searching.bounds import Asked, bounds_of, exact
+from fairpress.searching.bounds import JudgingPlan, bounds_of, exact
 from fairpress.searching.fixed_sequence import in_order, judge_one, sequence
 from fairpress.searching.trial import Trial, front
 
@@ -29,7 +29,7 @@ def evidence_of(rng: np.random.Generator, rows: dict[str, int], lost: dict[str, 
     names = tuple(sorted(rows))
     ones = np.ones(len(group))
     cells = Cells(
-        {"race": Coded(names, np.searchsorted(names, group))},
+        {"race": EncodedTable(names, np.searchsorted(names, group))},
         label,
         {"baseline": before, "candidate": after},
         ones,
@@ -39,14 +39,14 @@ def evidence_of(rng: np.random.Generator, rows: dict[str, int], lost: dict[str, 
         "yes",
     )
     table = {"race": group, "label": label, "baseline": before, "candidate": after}
-    return Evidence(cells), pa.table({k: pa.array([str(x) for x in v]) for k, v in table.items()})
+    return GroupEstimator(cells), pa.table({k: pa.array([str(x) for x in v]) for k, v in table.items()})
 
 
-def asked_for(evidence: Evidence, limits: dict[str, float]) -> Asked:
+def asked_for(evidence: GroupEstimator, limits: dict[str, float]) -> JudgingPlan:
     groups, _ = evidence.cells.groups("race")
     own = {f"race = {g['race']}": 500.0 for g in groups}
     rows = {("race", m): own for m in (*METRICS, "selection_rate")} | {("", "accuracy"): {"everybody": 1e3}}
-    return Asked(limits, ("race",), METRICS, 0.95, rows)
+    return JudgingPlan(limits, ("race",), METRICS, 0.95, rows)
 
 
 def test_a_group_keeps_the_limit_where_an_audit_says_no_harm():
@@ -98,7 +98,7 @@ def test_a_loss_shown_for_a_group_that_is_too_small_to_be_judged_refuses():
     asked = asked_for(evidence, {"max_group_loss": 0.05})
     rows = {key: {"race = a": 2000.0} for key in asked.rows}
     few = tuple(("race = b", m, 60.0) for m in METRICS)
-    asked = Asked(asked.limits, asked.by, METRICS, 0.95, rows, few)
+    asked = JudgingPlan(asked.limits, asked.by, METRICS, 0.95, rows, few)
     judged = judge_one(trial("x", 1, 0.0), evidence, asked)
     assert all(b.p <= 0.05 for b in judged.bounds)
     assert "race = b (accuracy)" in judged.shown
@@ -139,7 +139,7 @@ def test_the_first_candidate_that_fails_ends_the_sequence():
     trials = [trial(name, 100 - 10 * i, 0.1 * i) for i, name in enumerate(losses)]
     opened = []
 
-    def evidence(t: Trial) -> Evidence:
+    def evidence(t: Trial) -> GroupEstimator:
         opened.append(t.recipe)
         return evidence_of(rng, {"a": 1500}, {"a": losses[t.recipe]}, 0.0)[0]
 
@@ -161,7 +161,7 @@ def test_the_winner_breaks_the_limit_at_most_once_in_twenty_where_picking_the_sm
     for _ in range(100):
         found = [evidence_of(rng, {"a": 800}, {"a": 0.055}, 0.005)[0] for _ in range(6)]
         asked = asked_for(found[0], {"max_group_loss": 0.05})
-        accuracy = Asked(asked.limits, asked.by, ("accuracy",), 0.95, asked.rows)
+        accuracy = JudgingPlan(asked.limits, asked.by, ("accuracy",), 0.95, asked.rows)
         trials = [trial(str(i), 100 - 5 * i, 0.1 * rng.random()) for i in range(6)]
         judged = in_order(sequence(trials, "bytes"), lambda t: found[int(t.recipe)], accuracy)  # noqa: B023
         wrong += any(j.kept for j in judged)

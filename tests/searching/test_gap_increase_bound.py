@@ -8,7 +8,7 @@ from scipy.stats import binom
 from test_bounds import evidence_of
 
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
-from fairpress.searching.bounds import Asked, bounds_of
+from fairpress.searching.bounds import JudgingPlan, bounds_of
 from fairpress.searching.gap_increase_bound import rise
 
 
@@ -55,7 +55,7 @@ def test_a_search_takes_this_bound_for_a_rise():
     change = evidence.change("candidate", "baseline", "accuracy", evidence.cells.attributes["race"].codes, 2)
     assert (change[1:2] - change[0:1]).upper(0.95)[0] < 0.008
     rows = {("race", "accuracy"): {"race = a": 3000.0, "race = b": 330.0}}
-    asked = Asked({"max_accuracy_gap_rise": 0.009}, ("race",), ("accuracy",), 0.95, rows)
+    asked = JudgingPlan({"max_accuracy_gap_rise": 0.009}, ("race",), ("accuracy",), 0.95, rows)
     bounds = bounds_of(evidence, asked)
     assert [b.who for b in bounds] == ["race = a against race = b", "race = b against race = a"]
     for b in bounds:

@@ -22,7 +22,7 @@ from fairpress.training.fit_images import ImageFitConfig
 from fairpress.training.group_means import means
 from fairpress.training.group_objective import constrain
 from fairpress.training.penalty import Penalty, between
-from fairpress.training.stacked_networks import Batches, Stack, train_epoch
+from fairpress.training.stacked_networks import Batches, StackedNetworks, train_epoch
 
 SMALL = Mlp(widths=(8,))
 FAIR = {"by": "sex", "constraint": "equal_opportunity"}
@@ -71,7 +71,7 @@ def _two_groups(rates=(0.7, 0.3), rows=20):
 
 def _solved(objective, data, steps=700, rate=1.0):
     """Return the probability of each group after descent on the whole data."""
-    stack = Stack.of(
+    stack = StackedNetworks.of(
         nn.Linear(2, 2),
         [{k: torch.zeros_like(v) for k, v in nn.Linear(2, 2).state_dict().items()}],
         torch.device("cpu"),

@@ -12,11 +12,11 @@ from torch import nn
 from fairpress.core.errors import UserError
 from fairpress.training import precision
 from fairpress.training.augment import Augment
-from fairpress.training.checkpoints import FILE, Checkpoint
+from fairpress.training.checkpoints import FILE, TrainingCheckpoint
 from fairpress.training.data import Data
 from fairpress.training.fairalm import FairAlm
-from fairpress.training.memmap_rows import Selected
-from fairpress.training.precision import WAYS, Way, fastest
+from fairpress.training.memmap_rows import MemmapRows
+from fairpress.training.precision import WAYS, TrainingFormat, fastest
 from fairpress.training.schedule import Schedule
 from fairpress.training.trainer import train_module
 
@@ -96,7 +96,7 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, patience):
             on_epoch=stop,
         )
 
-    checkpoint = Checkpoint(tmp_path / "scratch", "this")
+    checkpoint = TrainingCheckpoint(tmp_path / "scratch", "this")
     checkpoint.prepare()
     for stop_after in (1, 3):
         with pytest.raises(KeyboardInterrupt):
@@ -109,10 +109,10 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, patience):
 
 
 def test_what_another_training_left_or_half_a_file_is_not_gone_on_from(tmp_path):
-    one = Checkpoint(tmp_path, "one", {"way": "fp32"})
+    one = TrainingCheckpoint(tmp_path, "one", {"way": "fp32"})
     train_module(network(), rows(), Schedule(1, 16, 1e-3), seed=0, checkpoint=one)
     assert one.remembered() == {"way": "fp32"}
-    another = Checkpoint(tmp_path, "another")
+    another = TrainingCheckpoint(tmp_path, "another")
     assert another.of_another()
     assert another.read() is None
     assert (
@@ -126,7 +126,7 @@ def test_what_another_training_left_or_half_a_file_is_not_gone_on_from(tmp_path)
 def test_a_checkpoint_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="choose another --out"):
-        Checkpoint(tmp_path / "file" / "x", "key").prepare()
+        TrainingCheckpoint(tmp_path / "file" / "x", "key").prepare()
 
 
 def test_early_stopping_returns_the_epoch_of_lowest_validation_loss():
@@ -175,7 +175,7 @@ def test_selected_rows_are_those_of_the_part_and_read_when_asked_for(tmp_path):
     whole = np.memmap(tmp_path / "x", np.uint8, "w+", shape=(50, 3, 4, 4))
     whole[:] = np.arange(50)[:, None, None, None]
     part = np.array([7, 3, 40, 9])
-    some = Selected(whole, part)
+    some = MemmapRows(whole, part)
     assert some.shape == (4, 3, 4, 4)
     assert some[torch.tensor([2, 0])][:, 0, 0, 0].tolist() == [40, 7]
     assert some[:2][:, 0, 0, 0].tolist() == [7, 3]
@@ -240,7 +240,7 @@ def test_a_hopeless_way_is_given_up_after_a_few_rows(monkeypatch):
 def test_ways_are_really_tried(monkeypatch):
     data = rows(16)
     way, speed = fastest(network(), data.inputs, data.labels, torch.device("cpu"))
-    assert isinstance(way, Way)
+    assert isinstance(way, TrainingFormat)
     assert {"fp32", "fp32-channels-last"} <= set(speed)
     assert all(rate > 0 for rate in speed.values())
 
@@ -248,10 +248,10 @@ def test_ways_are_really_tried(monkeypatch):
 def test_an_interrupted_constrained_training_ends_as_one_that_was_not(tmp_path):
     own = rows()
     own = Data(own.inputs, own.labels, torch.arange(len(own.labels)) % 2)
-    checkpoint = Checkpoint(tmp_path, "one")
+    checkpoint = TrainingCheckpoint(tmp_path, "one")
     checkpoint.prepare()
 
-    def train(kept: Checkpoint | None = None, stop: int | None = None):
+    def train(kept: TrainingCheckpoint | None = None, stop: int | None = None):
         objective = FairAlm("celeba", 2.0, 2, (1, 0), 1, torch.tensor([[True, True]]))
 
         def on_epoch(epoch):

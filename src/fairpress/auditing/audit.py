@@ -10,15 +10,15 @@ import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.counting import count, decisions
-from fairpress.auditing.cells.duckdb_source import Source
-from fairpress.auditing.cells.positive_class import Positive
+from fairpress.auditing.cells.duckdb_source import TableSource
+from fairpress.auditing.cells.positive_class import PositiveClass
 from fairpress.auditing.cells.score_columns import check_orientation
-from fairpress.auditing.comparison import Comparer
-from fairpress.auditing.group_pairs import Pair, fixed_pairs, widest_pairs
-from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.comparison import CompressionComparison
+from fairpress.auditing.group_pairs import GroupPair, fixed_pairs, widest_pairs
+from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_tables import score_pairs
-from fairpress.auditing.inference.seed_estimator import SeedEvidence
-from fairpress.auditing.model_rates import Auditor, Run
+from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
+from fairpress.auditing.model_rates import ModelRates, PredictionProvenance
 from fairpress.auditing.notes import notes as noted
 from fairpress.auditing.result import Audit, Values
 from fairpress.auditing.table_warnings import warnings as suspicions
@@ -137,7 +137,7 @@ def audit(
         "missing": missing,
     }
     cells = count(source, models=names, weight=weight, keys=keys, **asked)
-    positive_class = Positive(cells.positive, cells.positive_from)
+    positive_class = PositiveClass(cells.positive, cells.positive_from)
     doubts = check_orientation(source, decisions(source, names, decide or {}), positive_class, cells.classes)
     if cells.positive is None and set(metrics or JUDGED_MULTICLASS) - {*JUDGED_MULTICLASS}:
         raise UserError(
@@ -146,7 +146,7 @@ def audit(
         )
     default = JUDGED_BINARY if cells.positive is not None else JUDGED_MULTICLASS
     judged = tuple(metrics) if metrics is not None else default
-    evidence = Evidence(cells) if seed_column is None else SeedEvidence(cells, source.name)
+    evidence = GroupEstimator(cells) if seed_column is None else SeedGroupEstimator(cells, source.name)
     fixed = fixed_pairs(pairs, cells, by)
     if pairs_from is not None:
         if pairs_from is table or (isinstance(pairs_from, (str, PathLike)) and pairs_from == table):
@@ -158,10 +158,10 @@ def audit(
     scored = score_pairs(
         source, cells, baseline, compressed, label=label, bins=bins or {}, keys=keys, weight=weight
     )
-    auditor = Auditor(
+    auditor = ModelRates(
         evidence, cells, by, confidence, scored.sides, _runs(source, names, decide or {}), margin
     )
-    comparer = Comparer(
+    comparer = CompressionComparison(
         evidence,
         cells,
         by,
@@ -177,7 +177,7 @@ def audit(
     return Audit(
         rows=evidence.table_rows,
         subjects=evidence.subjects,
-        seeds=evidence.seeds if isinstance(evidence, SeedEvidence) else None,
+        seeds=evidence.seeds if isinstance(evidence, SeedGroupEstimator) else None,
         baseline=baseline,
         margin=margin,
         confidence=confidence,
@@ -223,11 +223,11 @@ def audit(
     )
 
 
-def open_source(table: Any) -> Source:
+def open_source(table: Any) -> TableSource:
     """Return what counts a table: where it is, for one in a warehouse (an address, or a table of Ibis)."""
     from fairpress.auditing.cells.ibis_source import WarehouseSource, is_address, is_ibis
 
-    return WarehouseSource(table) if is_address(table) or is_ibis(table) else Source(table)
+    return WarehouseSource(table) if is_address(table) or is_ibis(table) else TableSource(table)
 
 
 def attributes_of(by: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:
@@ -326,13 +326,13 @@ def _check(
 
 def _chosen(
     table: Any, cells: Cells, baseline: str, metrics: Sequence[str], margin: float, asked: Mapping[str, Any]
-) -> list[Pair]:
+) -> list[GroupPair]:
     """Return the pairs with the baseline's largest gaps on other rows."""
     source = open_source(table)
     decide = {m: d for m, d in (asked["decide"] or {}).items() if m == baseline}
     positive = asked["positive"] if asked["positive"] is not None else cells.positive
     other = count(source, models=[baseline], **{**asked, "decide": decide, "positive": positive})
-    found = widest_pairs(cells, Evidence(other), baseline, asked["by"], metrics, margin)
+    found = widest_pairs(cells, GroupEstimator(other), baseline, asked["by"], metrics, margin)
     if not found:
         raise UserError(
             f"{source.name}: no attribute has two groups with the rows that a pair can be chosen from; fix one by --pair."
@@ -340,13 +340,15 @@ def _chosen(
     return found
 
 
-def _runs(source: Source, names: Sequence[str], decide: Mapping[str, str]) -> dict[str, Run]:
+def _runs(
+    source: TableSource, names: Sequence[str], decide: Mapping[str, str]
+) -> dict[str, PredictionProvenance]:
     """Return how each model's predictions came about, by the table's own word and by how they are decided here."""
     said, out = source.runs(), {}
     for name, decision in decisions(source, names, decide).items():
         told = said.get(name, {})
         threshold = decision.number if decision.sign else told.get("threshold")
-        out[name] = Run(
+        out[name] = PredictionProvenance(
             _runtime(told),
             float(threshold) if isinstance(threshold, (int, float)) else None,
         )

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.group_pairs import Pair, pair_change
+from fairpress.auditing.group_pairs import GroupPair, pair_change
 from fairpress.auditing.inference.degenerate_models import degenerate, lost_class
 from fairpress.auditing.inference.exemplars import exemplars
-from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_metrics import ScorePair
-from fairpress.auditing.inference.seed_estimator import SeedEvidence
+from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.inference.seed_tests import seed_noise
 from fairpress.auditing.inference.to_estimates import WHY_EMPTY, estimates, of_gap
 from fairpress.auditing.metrics.cell_bootstrap import bootstrap_changes
@@ -31,10 +31,10 @@ from fairpress.auditing.result import (
     Verdict,
 )
 from fairpress.auditing.statistics.proportion_intervals import exact_mcnemar
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.auditing.verdicts.rules import (
-    Judged,
+    Verdicts,
     artifact_verdict,
     disparate,
     floor_rows,
@@ -54,26 +54,26 @@ Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Family:
+class HypothesisFamily:
     """Everything that is tested of some artifacts, judged together."""
 
-    losses: Mapping[Key, Studentized]
-    judged: Mapping[Key, Judged]
+    losses: Mapping[Key, TEstimate]
+    judged: Mapping[Key, Verdicts]
     moved: Mapping[Key, Floats]
-    excess: Mapping[Key, Studentized]
+    excess: Mapping[Key, TEstimate]
     adjusted: Mapping[Key, Floats]
     noise: Mapping[Key, list[SeedNoise | None]]
 
 
 @dataclass(frozen=True)
-class Comparer:
+class CompressionComparison:
     """Compares models with the baseline by the same evidence, margin and metrics.
 
     `metrics` are the losses that are judged; `correction` and `family` as in `result.Audit`; `scores` maps a model to its
     score column beside the baseline's; `pairs` are the fixed pairs of groups.
     """
 
-    evidence: Evidence
+    evidence: GroupEstimator
     cells: Cells
     by: tuple[str, ...]
     baseline: str
@@ -83,7 +83,7 @@ class Comparer:
     correction: str = "holm"
     family: str = "artifact"
     scores: Mapping[str, ScorePair] = field(default_factory=dict)
-    pairs: Sequence[Pair] = ()
+    pairs: Sequence[GroupPair] = ()
 
     def compare(self, names: Sequence[str]) -> tuple[Comparison, ...]:
         """Return every compressed model against the baseline."""
@@ -92,10 +92,10 @@ class Comparer:
             return tuple(self._comparison(name, together) for name in names)
         return tuple(self._comparison(name, self._family([name])) for name in names)
 
-    def _family(self, names: Sequence[str]) -> Family:
+    def _family(self, names: Sequence[str]) -> HypothesisFamily:
         """Judge everybody and every group of some artifacts: everybody is one more group."""
-        losses: dict[Key, Studentized] = {}
-        excess: dict[Key, Studentized] = {}
+        losses: dict[Key, TEstimate] = {}
+        excess: dict[Key, TEstimate] = {}
         seeds: dict[Key, Floats] = {}
         moved: dict[Key, Floats] = {}
         for name in names:
@@ -107,10 +107,10 @@ class Comparer:
                     moved[key] = self.evidence.flip_share(*asked)
                     if attribute != EVERYBODY:
                         excess[key] = self.evidence.excess(*asked)
-                    if isinstance(self.evidence, SeedEvidence):
+                    if isinstance(self.evidence, SeedGroupEstimator):
                         seeds[key] = self.evidence.per_seed(*asked) * (1 if m == "fpr" else -1)
         adjust = CORRECTIONS[self.correction]
-        return Family(
+        return HypothesisFamily(
             losses,
             judge(losses, self.margin, self.confidence, adjust, moved),
             moved,
@@ -119,7 +119,7 @@ class Comparer:
             seed_noise(seeds, self.confidence, adjust),
         )
 
-    def _comparison(self, name: str, family: Family) -> Comparison:
+    def _comparison(self, name: str, family: HypothesisFamily) -> Comparison:
         attributes = tuple(self._attribute(name, a, family) for a in self.by)
         everybody = self._attribute(name, EVERYBODY, family).groups[0]
         rates = self.cells.rates_of(GAP_RATES)
@@ -156,7 +156,7 @@ class Comparer:
                 [self.cells.groups(a) for a in (EVERYBODY, *self.by)],
                 self.confidence,
             )
-            if isinstance(self.evidence, SeedEvidence)
+            if isinstance(self.evidence, SeedGroupEstimator)
             else None,
             void,
         )
@@ -174,7 +174,7 @@ class Comparer:
         ]
         return " ".join(filter(None, reasons)) or None
 
-    def _attribute(self, name: str, attribute: str, family: Family) -> AttributeComparison:
+    def _attribute(self, name: str, attribute: str, family: HypothesisFamily) -> AttributeComparison:
         values, index = self.cells.groups(attribute)
         k = len(values)
         changes = {
@@ -263,7 +263,7 @@ class Comparer:
         }
 
     def _gap_changes(
-        self, name: str, index: np.ndarray, k: int, changes: Mapping[str, Studentized]
+        self, name: str, index: np.ndarray, k: int, changes: Mapping[str, TEstimate]
     ) -> dict[str, Estimate]:
         rates = self.cells.rates_of(GAP_RATES)
         before, after = (
@@ -279,7 +279,7 @@ class Comparer:
         )
         return {metric: of_gap(gap, k) for metric, gap in moved.items()}
 
-    def _losses(self, key: Key, family: Family) -> list[Loss]:
+    def _losses(self, key: Key, family: HypothesisFamily) -> list[Loss]:
         """Return the judged loss of every group of an attribute in one metric."""
         metric, moved = key[2], family.moved[key]
         judged, losses, why = family.judged[key], family.losses[key], WHY_EMPTY[metric]
@@ -303,7 +303,7 @@ class Comparer:
             out.append(Loss(metric, loss, upper, p_harm, verdict, beyond[g], needed, noise[g]))
         return out
 
-    def _needed(self, loss: Studentized, flip_share: float) -> int:
+    def _needed(self, loss: TEstimate, flip_share: float) -> int:
         """Return the rows of the metric's denominator that would decide."""
         rows, worth = float(loss.n[0]), float(loss.effective_n[0])
         needed = rows_needed(flip_share, self.margin, self.confidence)
@@ -321,6 +321,6 @@ def _voided(group: GroupComparison) -> GroupComparison:
     return replace(group, losses=losses, verdict="void" if group.verdict == "no_harm" else group.verdict)
 
 
-def _oriented(metric: str, change: Studentized) -> Studentized:
+def _oriented(metric: str, change: TEstimate) -> TEstimate:
     """Orient a change so that positive = worse."""
     return change if metric == "fpr" else -change

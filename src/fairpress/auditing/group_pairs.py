@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.metrics.fairness_changes import difference_in_differences
 from fairpress.auditing.result import PairChange, Values
-from fairpress.auditing.statistics.t_estimate import Studentized
+from fairpress.auditing.statistics.t_estimate import TEstimate
 from fairpress.auditing.verdicts.rules import floor_rows
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.estimate import Estimate
@@ -24,7 +24,7 @@ USER, VALIDATION = "by the user", "on other rows"
 
 
 @dataclass(frozen=True)
-class Pair:
+class GroupPair:
     """Two groups of one attribute, by their position among its groups."""
 
     attribute: str
@@ -45,7 +45,9 @@ def parse_pair(text: str) -> tuple[str, list[str], list[str]]:
     return "*".join(parts), sides[0], sides[1]
 
 
-def fixed_pairs(asked: Sequence[str | tuple[Values, Values]], cells: Cells, by: Sequence[str]) -> list[Pair]:
+def fixed_pairs(
+    asked: Sequence[str | tuple[Values, Values]], cells: Cells, by: Sequence[str]
+) -> list[GroupPair]:
     """Return the pairs that the user fixed: texts for `parse_pair`, or two groups as attribute → value.
 
     Raises UserError for an attribute that is not audited, or a group that is not there.
@@ -67,18 +69,23 @@ def fixed_pairs(asked: Sequence[str | tuple[Values, Values]], cells: Cells, by: 
         places = [_place(dict(side), groups, attribute) for side in (first, second)]
         if places[0] == places[1]:
             raise UserError(f"the pair of {attribute!r} names the same group twice; a difference needs two.")
-        found.append(Pair(attribute, places[0], places[1], USER))
+        found.append(GroupPair(attribute, places[0], places[1], USER))
     return found
 
 
 def widest_pairs(
-    cells: Cells, other: Evidence, baseline: str, by: Sequence[str], metrics: Sequence[str], margin: float
-) -> list[Pair]:
+    cells: Cells,
+    other: GroupEstimator,
+    baseline: str,
+    by: Sequence[str],
+    metrics: Sequence[str],
+    margin: float,
+) -> list[GroupPair]:
     """Return, per attribute and judged metric, the pair with the largest gap of the baseline on other rows.
 
     Groups with fewer rows there than a verdict needs are left out, and so are groups that the audited rows do not have.
     """
-    found: dict[Pair, None] = {}
+    found: dict[GroupPair, None] = {}
     for attribute in by:
         groups, _ = cells.groups(attribute)
         there, index = other.cells.groups(attribute)
@@ -93,8 +100,8 @@ def widest_pairs(
                 continue
             top, bottom = (usable[int(pick(rate.value[usable]))] for pick in (np.argmax, np.argmin))
             first, second = groups.index(there[top]), groups.index(there[bottom])
-            if Pair(attribute, second, first, VALIDATION) not in found:
-                found[Pair(attribute, first, second, VALIDATION)] = None
+            if GroupPair(attribute, second, first, VALIDATION) not in found:
+                found[GroupPair(attribute, first, second, VALIDATION)] = None
     return list(found)
 
 
@@ -107,8 +114,8 @@ def _place(values: Mapping[str, str], groups: list[dict[str, str]], attribute: s
 
 
 def pair_change(
-    pair: Pair,
-    evidence: Evidence,
+    pair: GroupPair,
+    evidence: GroupEstimator,
     baseline: str,
     model: str,
     rates: Sequence[str],
@@ -146,7 +153,7 @@ def pair_change(
     )
 
 
-def _scalar(x: Studentized, n: float, confidence: float, why: str) -> Estimate:
+def _scalar(x: TEstimate, n: float, confidence: float, why: str) -> Estimate:
     if not bool(x.estimable):
         return Estimate.not_estimable(f"{why}, or in the other", n)
     low, high = (float(v) for v in x.interval(confidence))

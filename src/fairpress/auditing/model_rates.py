@@ -9,7 +9,7 @@ import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.degenerate_models import degenerate
-from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_metrics import ScorePair
 from fairpress.auditing.inference.to_estimates import WHY_EMPTY, estimates, of_gap
 from fairpress.auditing.metrics.fairness import fairness_intervals
@@ -22,7 +22,7 @@ EVERYBODY = ""
 
 
 @dataclass(frozen=True)
-class Run:
+class PredictionProvenance:
     """How a model's predictions came about, where that is known."""
 
     runtime: str | None = None
@@ -30,25 +30,25 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Auditor:
+class ModelRates:
     """Audits one model after the other by the same evidence.
 
-    `scores` maps a model to a pair of score columns and its side in it (`ScorePair.rates`); `runs` to its `Run`;
+    `scores` maps a model to a pair of score columns and its side in it (`ScorePair.rates`); `runs` to its provenance;
     `margin` says how close to guessing is too close (`degenerate`).
     """
 
-    evidence: Evidence
+    evidence: GroupEstimator
     cells: Cells
     by: tuple[str, ...]
     confidence: float
     scores: Mapping[str, tuple[ScorePair, int]] = field(default_factory=dict)
-    runs: Mapping[str, Run] = field(default_factory=dict)
+    runs: Mapping[str, PredictionProvenance] = field(default_factory=dict)
     margin: float = 0.02
 
     def model(self, name: str) -> ModelResult:
         """Return the rates of one model: everybody's, then each group's."""
         groups = [g for attribute in self.by for g in self._rates(name, attribute)]
-        run = self.runs.get(name, Run())
+        run = self.runs.get(name, PredictionProvenance())
         found = degenerate(self.evidence, name, self.margin, self.confidence)
         return ModelResult(
             name,

@@ -8,9 +8,9 @@ import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.encoding import MISSING
-from fairpress.auditing.cells.positive_class import Positive, sentence
-from fairpress.auditing.inference.group_estimator import Evidence, per_group
-from fairpress.auditing.inference.seed_estimator import SeedEvidence
+from fairpress.auditing.cells.positive_class import PositiveClass, sentence
+from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
+from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.verdicts.wording import group_name
 
 SHOWN = 5
@@ -24,7 +24,7 @@ _CORRECTION = {
 
 def notes(
     cells: Cells,
-    evidence: Evidence,
+    evidence: GroupEstimator,
     by: Sequence[str],
     *,
     weight: str | None,
@@ -34,7 +34,7 @@ def notes(
     scores: Sequence[str],
 ) -> Iterator[str]:
     """Yield the notes of an audit; `scores` are those on score columns."""
-    chosen = sentence(Positive(cells.positive, cells.positive_from), cells.classes)
+    chosen = sentence(PositiveClass(cells.positive, cells.positive_from), cells.classes)
     if chosen is not None:
         yield chosen
     if len(cells.classes) > 2:
@@ -51,7 +51,7 @@ def notes(
             f"{evidence.table_rows:,} rows are about {evidence.subjects:,} people ({subject!r}), who are the unit of "
             "every interval."
         )
-    if isinstance(evidence, SeedEvidence):
+    if isinstance(evidence, SeedGroupEstimator):
         unit = "rows" if subject is None else "people"
         yield (
             f"Intervals take both the {evidence.seeds} training seeds and the {unit} as random: they speak of the recipe."
@@ -68,7 +68,7 @@ def notes(
     yield from scores
 
 
-def _missing(cells: Cells, evidence: Evidence) -> Iterator[str]:
+def _missing(cells: Cells, evidence: GroupEstimator) -> Iterator[str]:
     for name, column in cells.attributes.items():
         if MISSING in column.names:
             rows = cells.rows[column.codes == column.names.index(MISSING)].sum() / evidence.repeats

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.cells.duckdb_source import Source, encode
+from fairpress.auditing.cells.duckdb_source import TableSource, encode
 from fairpress.auditing.cells.encoding import MISSING
 from fairpress.core.values import near_equal, spelling
 
@@ -46,7 +46,7 @@ _LONG_CODE = re.compile(r"(?=.*\d)[0-9a-fA-F-]{16,}|[^@\s]+@[^@\s]+\.[A-Za-z]{2,
 
 
 def warnings(
-    source: Source,
+    source: TableSource,
     cells: Cells,
     *,
     label: str,
@@ -81,7 +81,7 @@ def warnings(
         yield from _copies(source, looked_at, label, columns)
 
 
-def _worse_than_constant(source: Source, cells: Cells, baseline: str) -> Iterator[str]:
+def _worse_than_constant(source: TableSource, cells: Cells, baseline: str) -> Iterator[str]:
     """Doubt a baseline that is right less often than one answer for everybody."""
     total = cells.weight.sum()
     right = cells.weight[cells.correct(baseline)].sum() / total
@@ -114,7 +114,7 @@ def _equal_groups(cells: Cells) -> Iterator[str]:
             )
 
 
-def _overlooked(source: Source, subject: str | None, seed_column: str | None, row_id: str) -> Any:
+def _overlooked(source: TableSource, subject: str | None, seed_column: str | None, row_id: str) -> Any:
     """Yield what columns with a known name say of the rows; return whether the rows are known to be repeated."""
     if seed_column is not None:
         return False
@@ -188,7 +188,7 @@ def _named_like_people(name: str) -> bool:
 
 
 def _people(
-    source: Source,
+    source: TableSource,
     looked_at: Mapping[str, Any],
     candidates: Sequence[str],
     attributes: Sequence[str],
@@ -288,7 +288,7 @@ def _constant(look: _Look, looked_at: Mapping[str, Any], attributes: Sequence[st
     return not attributes
 
 
-def _copies(source: Source, looked_at: Mapping[str, Any], label: str, scored: set[str]) -> Iterator[str]:
+def _copies(source: TableSource, looked_at: Mapping[str, Any], label: str, scored: set[str]) -> Iterator[str]:
     """Point out rows that stand in the table several times, where that cannot be chance."""
     total = source.read(f"SELECT count(*) AS n FROM {source.relation}")["n"][0].as_py()
     if total < 20 or total > MOST_ROWS:
@@ -377,7 +377,7 @@ def _more_than_chance(different: np.ndarray, times: np.ndarray, at: int, rare: n
 
 
 def _labels_agree(
-    source: Source, names: Sequence[str], label: str, looked_at: Mapping[str, Any], scored: set[str]
+    source: TableSource, names: Sequence[str], label: str, looked_at: Mapping[str, Any], scored: set[str]
 ) -> bool:
     """Tell whether rows with equal scores and all else equal always have the same label.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from fairpress.cli.app import app, listed, say
-from fairpress.cli.progress import Progress
+from fairpress.cli.progress import ProgressBar
 from fairpress.core.errors import UserError
 
 
@@ -64,7 +64,7 @@ def bench(
     if named and len(named) < len(models):
         raise UserError("name all models (name=folder), or none.")
     sizes = None if batch is None else [_whole(part) for part in listed(batch)]
-    with Progress("rounds") as progress:
+    with ProgressBar("rounds") as progress:
         found = api.bench(
             named or list(models),
             runtime=listed(runtime),

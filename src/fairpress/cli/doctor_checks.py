@@ -11,12 +11,12 @@ from importlib import metadata, util
 from pathlib import Path
 
 from fairpress.core.version import __version__
-from fairpress.runtime.backends.base import Runtime, processor
+from fairpress.runtime.backends.base import Backend, processor
 from fairpress.runtime.backends.registry import open_session
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One line of the diagnosis: what was looked at, whether it works, what there is or what to do."""
 
     what: str
@@ -24,14 +24,14 @@ class Finding:
     detail: str
 
 
-def diagnose() -> list[Finding]:
+def diagnose() -> list[CheckResult]:
     """Look at Python, the packages, the runtimes, the machine and the places data is read from.
 
     torch itself is not imported (that takes seconds); its presence and version are read from its metadata.
     """
     findings = [
-        Finding("fairpress", True, __version__),
-        Finding(
+        CheckResult("fairpress", True, __version__),
+        CheckResult(
             "Python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"
         ),
         _runtime(),
@@ -44,26 +44,26 @@ def diagnose() -> list[Finding]:
         _packages("search", ("optuna",), "search"),
         _packages("read pandas frames", ("pandas",), "", install="pandas"),
         _packages("read polars frames", ("polars",), "", install="polars"),
-        Finding("processor", True, _processor()),
+        CheckResult("processor", True, _processor()),
         _accelerator(),
     ]
     folder = os.environ.get("FAIRPRESS_DATA")
     if folder is None:
         findings.append(
-            Finding("FAIRPRESS_DATA", None, "not set; data sets are fetched when they are needed")
+            CheckResult("FAIRPRESS_DATA", None, "not set; data sets are fetched when they are needed")
         )
     else:
         there = Path(folder).is_dir()
-        findings.append(Finding("FAIRPRESS_DATA", there, folder if there else f"{folder} is no folder"))
+        findings.append(CheckResult("FAIRPRESS_DATA", there, folder if there else f"{folder} is no folder"))
     return findings
 
 
-def healthy(findings: Sequence[Finding]) -> bool:
+def healthy(findings: Sequence[CheckResult]) -> bool:
     """Tell whether nothing needed is broken; what is optional and absent does not count."""
     return all(finding.ok is not False for finding in findings)
 
 
-def _packages(what: str, names: Sequence[str], extra: str | None, install: str | None = None) -> Finding:
+def _packages(what: str, names: Sequence[str], extra: str | None, install: str | None = None) -> CheckResult:
     present = {}
     for name in names:
         try:
@@ -71,44 +71,48 @@ def _packages(what: str, names: Sequence[str], extra: str | None, install: str |
         except metadata.PackageNotFoundError:
             wanted = install or f"'fairpress[{extra}]'"
             remedy = f"python -m pip install {wanted}" if extra is not None else "reinstall fairpress"
-            return Finding(what, None if extra is not None else False, f"{name} is not installed: {remedy}")
-    return Finding(what, True, ", ".join(f"{k} {v}" for k, v in present.items()))
+            return CheckResult(
+                what, None if extra is not None else False, f"{name} is not installed: {remedy}"
+            )
+    return CheckResult(what, True, ", ".join(f"{k} {v}" for k, v in present.items()))
 
 
-def _runtime() -> Finding:
+def _runtime() -> CheckResult:
     """Run a one-node network, which is the only proof that the runtime works."""
     try:
         import onnx
         import onnxruntime
 
-        works = _negates(Runtime())
+        works = _negates(Backend())
     except Exception as error:
-        return Finding(
+        return CheckResult(
             "ONNX Runtime", False, f"does not run ({type(error).__name__}: {error}); reinstall onnxruntime"
         )
     providers = ", ".join(p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers())
-    return Finding("ONNX Runtime", works, f"{onnxruntime.__version__} ({providers}), onnx {onnx.__version__}")
+    return CheckResult(
+        "ONNX Runtime", works, f"{onnxruntime.__version__} ({providers}), onnx {onnx.__version__}"
+    )
 
 
-def _openvino() -> Finding:
+def _openvino() -> CheckResult:
     """The same with OpenVINO, and what it computes with on this processor."""
     from fairpress.runtime.backends import openvino
 
     if util.find_spec("openvino") is None:
-        return Finding(
+        return CheckResult(
             "OpenVINO", None, "openvino is not installed: python -m pip install 'fairpress[openvino]'"
         )
     try:
-        works = _negates(Runtime("openvino"))
+        works = _negates(Backend("openvino"))
         can = ", ".join(c for c in openvino.capabilities() if c in ("FP32", "BF16", "FP16", "INT8"))
-        return Finding("OpenVINO", works, f"{openvino.version()}, computes in {can}")
+        return CheckResult("OpenVINO", works, f"{openvino.version()}, computes in {can}")
     except Exception as error:
-        return Finding(
+        return CheckResult(
             "OpenVINO", False, f"does not run ({type(error).__name__}: {error}); reinstall openvino"
         )
 
 
-def _negates(runtime: Runtime) -> bool:
+def _negates(runtime: Backend) -> bool:
     import numpy as np
 
     from fairpress.runtime.benchmark.measure import one_node
@@ -130,7 +134,7 @@ def _processor() -> str:
     return "; ".join(parts)
 
 
-def _accelerator() -> Finding:
+def _accelerator() -> CheckResult:
     if util.find_spec("torch") is None:
-        return Finding("GPU", None, "unknown without torch; everything runs on the CPU")
-    return Finding("GPU", None, "images train on it where torch finds one; tables with --device cuda")
+        return CheckResult("GPU", None, "unknown without torch; everything runs on the CPU")
+    return CheckResult("GPU", None, "images train on it where torch finds one; tables with --device cuda")

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from fairpress.cli.app import app, csv_text, say
 from fairpress.cli.mitigate import in_words as repair_in_words
-from fairpress.cli.progress import Progress, told
+from fairpress.cli.progress import ProgressBar, told
 from fairpress.cli.written import files_of_data
 from fairpress.core.errors import ModelWarning, UserError
 
@@ -247,7 +247,7 @@ def predict(
     read += files_of_data(data)
     check_files({"--out": out}, inputs=read, kinds={"--out": "predictions"}, force=force)
     replaced = " (replaced)" if out.exists() else ""
-    with warnings.catch_warnings(), Progress("rows") as progress:
+    with warnings.catch_warnings(), ProgressBar("rows") as progress:
         warnings.simplefilter("ignore", ModelWarning)  # said below, in the words of the command line
         table = api.predict(
             named, data, part=part, model_config=model_config, threads=threads, progress=progress

@@ -17,7 +17,7 @@ QUIET = 25.0
 _shown = 0.0
 
 
-class Progress:
+class ProgressBar:
     """A context manager; calling it with what is being done, how much is done, and how much there is, shows that.
 
     Work of less than three seconds shows nothing.

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter, validators
 from fairpress.cli.app import FAILED_TRIALS, app, say, show_audit
 
 if TYPE_CHECKING:
-    from fairpress.studies.report.result import Finished
+    from fairpress.studies.report.result import StudyResult
 
 study = App(name="study", help="Run a whole study: datasets × models × recipes × seeds × folds.")
 app.command(study)
@@ -69,7 +69,7 @@ def study_run(
     import time
 
     from fairpress.store.remote import open_store
-    from fairpress.studies.execution.progress import Progress
+    from fairpress.studies.execution.progress import StudyProgress
     from fairpress.studies.execution.progress_file import ProgressFile
     from fairpress.studies.execution.ray_engine import RayEngine
     from fairpress.studies.load import load
@@ -100,7 +100,7 @@ def study_run(
     with contextlib.ExitStack() as stack:
         if engine == "ray":
             where = stack.enter_context(RayEngine(address, place, workers=workers))
-        progress = stack.enter_context(Progress(ProgressFile(folder, title, command)))
+        progress = stack.enter_context(StudyProgress(ProgressFile(folder, title, command)))
         done = run_study(
             title,
             config,
@@ -180,10 +180,10 @@ def study_mlflow(
     only
         As for study run.
     """
-    from fairpress.cli.progress import Progress
+    from fairpress.cli.progress import ProgressBar
     from fairpress.studies.tracking.mlflow import export_mlflow
 
-    with Progress("networks") as progress:
+    with ProgressBar("networks") as progress:
         done = export_mlflow(
             folder,
             uri,
@@ -259,7 +259,7 @@ def report(
     return 0 if done.outcome.complete else FAILED_TRIALS
 
 
-def _show(done: Finished) -> None:
+def _show(done: StudyResult) -> None:
     from fairpress.studies.report.build import accuracies
 
     for warning in done.warnings:
@@ -295,7 +295,7 @@ def _show(done: Finished) -> None:
         )
 
 
-def _show_bias(done: Finished) -> None:
+def _show_bias(done: StudyResult) -> None:
     from rich.table import Table
 
     from fairpress.reporting.tradeoff import short

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fairpress.compression.recipes import Recipe
-from fairpress.compression.step import Network, Progress
+from fairpress.compression.step import Progress, TrainedNetwork
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError, listed
 from fairpress.datasets.dataset import Dataset
@@ -69,7 +69,7 @@ def compress(
         origin = base.card.provenance.get("origin", base.card.provenance)
         state = from_bytes(base.weights)
         check_weights(architecture, state, dataset)
-        networks.append(Network(architecture, state, details=told, origin=origin))
+        networks.append(TrainedNetwork(architecture, state, details=told, origin=origin))
     made = apply_steps(networks, recipe, data, seeds, progress)
     return [
         artifact(base.card, base.card.baseline or base.digest, recipe, network, dataset, seed)
@@ -78,12 +78,12 @@ def compress(
 
 
 def apply_steps(
-    networks: Sequence[Network],
+    networks: Sequence[TrainedNetwork],
     recipe: Recipe,
     data: Sequence[Dataset],
     seeds: Sequence[int],
     progress: Progress | None = None,
-) -> list[Network]:
+) -> list[TrainedNetwork]:
     """Return the networks after all steps, each with its finished file."""
     from fairpress.models.export import export_many
     from fairpress.models.initialize import blank
@@ -104,7 +104,7 @@ def apply_steps(
 
 
 def artifact(
-    card: ModelCard, digest: str | None, recipe: Recipe, network: Network, dataset: Dataset, seed: int
+    card: ModelCard, digest: str | None, recipe: Recipe, network: TrainedNetwork, dataset: Dataset, seed: int
 ) -> Artifact:
     """Return a compressed network's artifact; `card` and `digest` are its baseline's."""
     from fairpress.models.weights_io import to_bytes
@@ -128,14 +128,14 @@ def artifact(
     return Artifact(own, network.onnx, None if quantized else to_bytes(network.state))
 
 
-def _architecture(card: ModelCard, network: Network) -> dict[str, Any]:
+def _architecture(card: ModelCard, network: TrainedNetwork) -> dict[str, Any]:
     """Return the architecture for the card: the baseline's, or that of a student."""
     if "distilled" not in network.details:
         return dict(card.architecture)
     return {"name": network.architecture.name, **network.architecture.model_dump(mode="json")}
 
 
-def _pruned(network: Network) -> dict[str, Any]:
+def _pruned(network: TrainedNetwork) -> dict[str, Any]:
     """Return the shapes of tensors that lost channels, for the card; nothing where none did."""
     channels = getattr(network.architecture, "channels", ())
     return {"channels": {name: list(shape) for name, shape in channels}} if channels else {}

@@ -26,7 +26,7 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.temporary import outside
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.backends.onnxruntime import kernels
-from fairpress.runtime.external.model import Foreign, open_foreign
+from fairpress.runtime.external.model import ExternalModel, open_foreign
 
 if TYPE_CHECKING:
     import onnx
@@ -149,7 +149,13 @@ def _only(step: Step, allowed: tuple[str, ...], recipe: Recipe) -> None:
 
 
 def _static(
-    path: Path, made: Path, prepared: Path, step: Quantize, model: Foreign, data: Dataset, rows: np.ndarray
+    path: Path,
+    made: Path,
+    prepared: Path,
+    step: Quantize,
+    model: ExternalModel,
+    data: Dataset,
+    rows: np.ndarray,
 ) -> None:
     from onnxruntime import quantization as ort
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -239,7 +245,7 @@ def _look_at_layers(
         raise UserError(_nothing(path, recipe))
 
 
-def _refuse_other_answers(before: Foreign, own: Foreign, data: Dataset) -> None:
+def _refuse_other_answers(before: ExternalModel, own: ExternalModel, data: Dataset) -> None:
     """Raise UserError where the copy that is quantized does not answer as the user's file does."""
     rows = data.index("calibration")[:CHECKED_ROWS]
     one, other = before.answers(data, rows), own.answers(data, rows)
@@ -268,7 +274,7 @@ def _nothing(path: Path, recipe: Recipe) -> str:
     return f"{path} has no layer that {recipe} could make smaller: no {what} of matrices with stored weights is left."
 
 
-def _compared(before: Foreign, after: Foreign, data: Dataset) -> tuple[dict[str, Any], list[str]]:
+def _compared(before: ExternalModel, after: ExternalModel, data: Dataset) -> tuple[dict[str, Any], list[str]]:
     """Return on validation rows, decided as `predict` does: accuracy of both files, and how many decisions differ.
 
     Second come sentences on the file that was there before, which should make a reader look twice.

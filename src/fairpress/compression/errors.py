@@ -5,5 +5,5 @@ from __future__ import annotations
 from fairpress.core.errors import FairpressError
 
 
-class NotAsAsked(FairpressError):
+class VerificationError(FairpressError):
     """A quantized file is not what was asked for, and is not shipped."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairpress.models.functional_call import Slots
+from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.registry import Architecture
 from fairpress.training.augment import Augment
 from fairpress.training.data import Data
@@ -19,8 +19,8 @@ from fairpress.training.group_means import means
 from fairpress.training.objective import Objective
 from fairpress.training.precision import WAYS
 from fairpress.training.schedule import Schedule
-from fairpress.training.stacked_networks import AfterStep, Batches, Stack, adamw, train_epoch
-from fairpress.training.trainer import EVALUATION_BATCH, Epoch, train_module
+from fairpress.training.stacked_networks import AfterStep, Batches, StackedNetworks, adamw, train_epoch
+from fairpress.training.trainer import EVALUATION_BATCH, EpochResult, train_module
 
 # Called before each epoch with all tensors of the networks [networks, …], which it may change in place.
 BeforeEpoch = Callable[[Mapping[str, Tensor]], None]
@@ -30,7 +30,7 @@ STREAM = 1_000_003
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingRun:
     """How long and how fast to train on: AdamW, the rate falling along a half cosine, no early stopping."""
 
     epochs: int
@@ -45,10 +45,10 @@ def alone(architecture: Architecture) -> bool:
 
 
 def train_stack(
-    stack: Stack,
+    stack: StackedNetworks,
     rows: Sequence[Data],
     seeds: Sequence[int],
-    course: Course,
+    course: TrainingRun,
     say: Say | None = None,
     after_step: AfterStep | None = None,
     before_epoch: BeforeEpoch | None = None,
@@ -91,7 +91,7 @@ def train_alone(
     module: nn.Module,
     rows: Data,
     seed: int,
-    course: Course,
+    course: TrainingRun,
     origin: Mapping[str, Any],
     say: Say | None = None,
     after_step: AfterStep | None = None,
@@ -116,7 +116,7 @@ def train_alone(
         )
         return {k: v.detach()[None] for part in named for k, v in part}
 
-    def on_epoch(epoch: Epoch) -> None:
+    def on_epoch(epoch: EpochResult) -> None:
         if before_epoch is not None and epoch.number < course.epochs:
             before_epoch(tensors())
 
@@ -150,7 +150,7 @@ def accuracy_by_group(
 ) -> Tensor:
     """Return each network's accuracy in each group of its rows [networks, count]; 0 where it has none."""
     module.eval()
-    slots, found = Slots(module), []
+    slots, found = FastFunctionalCall(module), []
     for state, own in zip(states, rows, strict=True):
         assert own.groups is not None
         batches = torch.arange(len(own.labels)).split(EVALUATION_BATCH)

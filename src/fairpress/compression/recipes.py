@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairpress.compression.step import Step
-from fairpress.compression.steps.checkpoint import Checkpoint
+from fairpress.compression.steps.checkpoint import EarlierCheckpoint
 from fairpress.compression.steps.distill import Distill
 from fairpress.compression.steps.dynamic import QuantizeDynamic
 from fairpress.compression.steps.finetune import FineTune
@@ -55,7 +55,7 @@ _NAMES: dict[str, _Name] = {
     "kmeans-{n}": _Name(Cluster, {}, "clusters"),
     "prune-{n}": _Name(Prune, {}, "sparsity", 0.01),
     "prune-channels-{n}": _Name(PruneChannels, {}, "share", 0.01),
-    "checkpoint-{n}": _Name(Checkpoint, {}, "epochs"),
+    "checkpoint-{n}": _Name(EarlierCheckpoint, {}, "epochs"),
     "finetune": _Name(FineTune, {}),
     "distill": _Name(Distill, {}),
 }

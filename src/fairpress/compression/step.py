@@ -19,7 +19,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Network:
+class TrainedNetwork:
     """A network between two steps.
 
     Attributes
@@ -60,11 +60,11 @@ class Step(BaseModel):
 
     def apply(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None = None,
-    ) -> list[Network]:
+    ) -> list[TrainedNetwork]:
         """Return the changed networks, in order; inputs are not changed. Test rows are not at hand."""
         raise TypeError(f"{type(self).__name__} does not say what it does")
 

@@ -17,7 +17,7 @@ from fairpress.compression.apply import apply_steps, artifact
 from fairpress.compression.data_loader import collected
 from fairpress.compression.quantization.float_layers import in_float
 from fairpress.compression.recipes import Recipe
-from fairpress.compression.step import Network, Progress
+from fairpress.compression.step import Progress, TrainedNetwork
 from fairpress.compression.unwrapped_module import plain, unwrapped
 from fairpress.compression.verification.checks import untouched
 from fairpress.core.card import ModelCard
@@ -31,7 +31,7 @@ TRIED = 64  # rows that a network is called with to see what it returns
 
 
 @dataclass(frozen=True, eq=False)
-class OwnModule:
+class UserModule:
     """An architecture that is known by its module alone; it trains alone, and no two of them are equal."""
 
     reads: ClassVar[Literal["table", "images"]] = "table"
@@ -96,8 +96,8 @@ def compress_module(
             dataset = _with_classes(dataset, classes, notes)
         network = _without_hooks(network, rows_to_hold(dataset))
         state = {k: v.detach().clone() for k, v in network.state_dict().items()}
-        architecture = OwnModule(network, type(unwrapped(module)).__qualname__)
-        first = Network(architecture, state, details=_pruned(state) if own.pruned else {})
+        architecture = UserModule(network, type(unwrapped(module)).__qualname__)
+        first = TrainedNetwork(architecture, state, details=_pruned(state) if own.pruned else {})
         (made,) = apply_steps([first], recipe, [dataset], [seed], progress)
     notes += [text for text in [in_float(made.details)] if text]
     for note in notes:

@@ -28,7 +28,7 @@ QUANTIZED = ("torch.ao.nn", "torch.nn.quantized", "torch.nn.intrinsic.quantized"
 
 
 @dataclass(frozen=True)
-class Plain:
+class UnwrappedModule:
     """A float32 copy on the CPU, in evaluation mode, that shares nothing with the network it was made of.
 
     Attributes
@@ -44,7 +44,7 @@ class Plain:
     notes: list[str] = field(default_factory=list)
 
 
-def plain(module: nn.Module) -> Plain:
+def plain(module: nn.Module) -> UnwrappedModule:
     """Return a copy of a network that can be exported. The network itself is not changed, nor called.
 
     Wrappers (`nn.DataParallel`, `torch.compile`, …) are taken off. Weights that are computed from others in every call
@@ -71,7 +71,7 @@ def plain(module: nn.Module) -> Plain:
         ) from error
     pruned = _store_pruned(own)
     _store_computed(own)
-    found = Plain(own, pruned)
+    found = UnwrappedModule(own, pruned)
     kinds = {t.dtype for t in (*own.parameters(), *own.buffers()) if t.is_floating_point()} - {torch.float32}
     if kinds:
         names = " and ".join(sorted(str(k).removeprefix("torch.") for k in kinds))

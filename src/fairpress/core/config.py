@@ -12,7 +12,16 @@ from pydantic_core import ErrorDetails
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.yaml_file import read_yaml, written
 
-__all__ = ["Problem", "Source", "no_mapping", "parse", "plain", "raise_all", "read_yaml", "validate"]
+__all__ = [
+    "ConfigError",
+    "ConfigSource",
+    "no_mapping",
+    "parse",
+    "plain",
+    "raise_all",
+    "read_yaml",
+    "validate",
+]
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -28,7 +37,7 @@ def no_mapping(where: object, document: object) -> UserError:
 
 
 @dataclass(frozen=True)
-class Source:
+class ConfigSource:
     """A YAML document that knows where its parts stand.
 
     Attributes
@@ -77,20 +86,20 @@ class Source:
 
 
 @dataclass(frozen=True, order=True)
-class Problem:
+class ConfigError:
     """What is wrong in a document, in the order of its lines; what the command line set comes first."""
 
     position: tuple[int, int]
     text: str
 
     @classmethod
-    def at(cls, source: Source, path: Sequence[Any], text: str) -> Problem:
+    def at(cls, source: ConfigSource, path: Sequence[Any], text: str) -> ConfigError:
         """Return the problem of the part at `path`; `text` is a sentence."""
         position = (0, 0) if source.override(path) is not None else source.position(path)
         return cls(position, f"{source.place(path)}: {text}")
 
 
-def raise_all(problems: Iterable[Problem]) -> None:
+def raise_all(problems: Iterable[ConfigError]) -> None:
     """Raise one UserError with a line for each problem; nothing happens where there is none."""
     lines = dict.fromkeys(p.text for p in sorted(problems))
     if lines:
@@ -116,15 +125,15 @@ def parse(model: type[Config], document: Any, where: str) -> Config:
     """
     if not isinstance(document, Mapping):
         raise no_mapping(where, document)
-    found, problems = validate(model, document, Source(document, where))
+    found, problems = validate(model, document, ConfigSource(document, where))
     raise_all(problems)
     assert found is not None
     return found
 
 
 def validate(
-    model: type[Config], values: Mapping[str, Any], source: Source, at: Sequence[Any] = ()
-) -> tuple[Config | None, list[Problem]]:
+    model: type[Config], values: Mapping[str, Any], source: ConfigSource, at: Sequence[Any] = ()
+) -> tuple[Config | None, list[ConfigError]]:
     """Return the validated config, None where there are problems, and the problems.
 
     A model with a class attribute ``as_written = True`` gets the scalars of a YAML file as they are written there, so that
@@ -158,17 +167,19 @@ def plain(node: Any) -> Any:
     return node
 
 
-def _problem(model: type[BaseModel], source: Source, detail: ErrorDetails, at: Sequence[Any]) -> Problem:
+def _problem(
+    model: type[BaseModel], source: ConfigSource, detail: ErrorDetails, at: Sequence[Any]
+) -> ConfigError:
     path = [p for p in detail["loc"] if not (isinstance(p, str) and p.startswith("function-"))]
     whole = [*at, *path]
     name = ".".join(str(p) for p in whole) or "the file"
     message = _message(detail)
     if detail["type"] == "extra_forbidden":
         known = did_you_mean(str(path[-1]), _fields(model, path[:-1]))
-        return Problem.at(source, whole, f"unknown key {name!r}.{known}")
+        return ConfigError.at(source, whole, f"unknown key {name!r}.{known}")
     if detail["type"] == "missing":
-        return Problem.at(source, whole[:-1], f"the key {name!r} is missing.")
-    return Problem.at(source, whole, f"{message}." if name == "the file" else f"{name}: {message}.")
+        return ConfigError.at(source, whole[:-1], f"the key {name!r} is missing.")
+    return ConfigError.at(source, whole, f"{message}." if name == "the file" else f"{name}: {message}.")
 
 
 _KINDS = {

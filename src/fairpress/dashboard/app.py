@@ -27,9 +27,9 @@ from fairpress.dashboard.file_response import OpenFile, disposition
 from fairpress.dashboard.json_files import DAMAGED, Unreadable, open_regular
 from fairpress.dashboard.responses import HEADERS, SANDBOX, html, refused, report
 from fairpress.dashboard.safe_paths import inside
-from fairpress.dashboard.study_reader import OVERALL, Choice, Told, page_of
+from fairpress.dashboard.study_reader import OVERALL, Choice, StudyResults, page_of
 from fairpress.dashboard.visible_text import encoded
-from fairpress.reporting.forest_plot import Line, forest_of
+from fairpress.reporting.forest_plot import ForestRow, forest_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -71,7 +71,7 @@ def create_app(root: Path) -> Starlette:
 
 def warm() -> None:
     """Load what draws charts and what audits, so that the first visitor does not wait for it."""
-    forest_of([Line("", Estimate(0.0, -0.01, 0.01, 1), "inconclusive")], 0.02, "", "")
+    forest_of([ForestRow("", Estimate(0.0, -0.01, 0.01, 1), "inconclusive")], 0.02, "", "")
     on_demand_audit.rehearse()
 
 
@@ -98,7 +98,7 @@ class _Pages:
             progress = read_progress(folder)
         except Unreadable as error:
             problem = str(error)
-        told = Told(folder) if os.path.lexists(folder / STUDY) else None
+        told = StudyResults(folder) if os.path.lexists(folder / STUDY) else None
         if told is None and progress is None and not problem:
             raise HTTPException(404)
         choice = _choice(request)
@@ -127,14 +127,14 @@ class _Pages:
     def chart(self, request: Request) -> Response:
         _, folder = self._folder(request)
         choice = _choice(request)
-        told = Told(folder)
+        told = StudyResults(folder)
         margin = next((a["margin"] for a in told.audits.values()), 0.02)
         svg = drawn(tuple(told.compared(choice)), choice.group or OVERALL, margin)
         return Response(encoded(svg), media_type="image/svg+xml", headers=HEADERS)
 
     def network(self, request: Request) -> Response:
         _, folder = self._folder(request)
-        told, number = Told(folder), request.path_params["number"]
+        told, number = StudyResults(folder), request.path_params["number"]
         if number >= len(told.networks):
             raise HTTPException(404)
         return report(on_demand_audit.of_network(told, told.networks[number]))
@@ -143,7 +143,7 @@ class _Pages:
         _, folder = self._folder(request)
         asked = request.query_params
         found = on_demand_audit.of_two(
-            Told(folder), asked.get("part", ""), asked.get("first", ""), asked.get("second", "")
+            StudyResults(folder), asked.get("part", ""), asked.get("first", ""), asked.get("second", "")
         )
         return report(found)
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from functools import lru_cache
 
 from fairpress.auditing.result import Verdict
-from fairpress.dashboard.study_reader import Compared
-from fairpress.reporting.forest_plot import MOST_GROUPS, Line, forest_of
+from fairpress.dashboard.study_reader import ComparisonRow
+from fairpress.reporting.forest_plot import MOST_GROUPS, ForestRow, forest_of
 
 
 @lru_cache(maxsize=128)
-def drawn(rows: tuple[Compared, ...], group: str, margin: float) -> str:
+def drawn(rows: tuple[ComparisonRow, ...], group: str, margin: float) -> str:
     """Return the losses in one group as SVG, a line for each comparison, at most 60."""
-    lines = [Line(_line(r), r.loss, _verdict(r)) for r in rows[:MOST_GROUPS]]
+    lines = [ForestRow(_line(r), r.loss, _verdict(r)) for r in rows[:MOST_GROUPS]]
     return forest_of(lines, margin, "accuracy", f"what {group} loses")
 
 
-def _verdict(row: Compared) -> Verdict:
+def _verdict(row: ComparisonRow) -> Verdict:
     """Return the verdict whose mark a row has: no green where groups were not assessed."""
     return "inconclusive" if row.verdict == "no_harm" and row.lacking else row.verdict
 
 
-def _line(row: Compared) -> str:
+def _line(row: ComparisonRow) -> str:
     name = f"{row.recipe} against {row.baseline}"
     return f"{row.part}: {name}" if row.part else name

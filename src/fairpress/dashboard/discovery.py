@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.core.errors import UserError
 from fairpress.dashboard.json_files import DAMAGED, Unreadable, open_regular, read_json, version
-from fairpress.studies.execution.progress_file import PROGRESS, Progressing, progress_of
+from fairpress.studies.execution.progress_file import PROGRESS, ProgressRecord, progress_of
 
 STUDY, AUDIT, MODELS, CARD, ONNX = "study.json", "audit.json", "models.json", "card.json", "model.onnx"
 DEEPEST = 5
@@ -23,7 +23,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyEntry:
     """A study's folder, by its path below the root.
 
     Attributes
@@ -42,12 +42,12 @@ class Study:
     name: str
     verdict: str | None
     networks: int
-    progress: Progressing | None
+    progress: ProgressRecord | None
     problem: str = ""
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelEntry:
     """A model folder, by its path below the root; `problem` says why it cannot be read."""
 
     path: str
@@ -61,8 +61,8 @@ class Model:
 class Listing:
     """Studies and models below a folder, by their paths, and sentences about what else should be known."""
 
-    studies: list[Study] = field(default_factory=list)
-    models: list[Model] = field(default_factory=list)
+    studies: list[StudyEntry] = field(default_factory=list)
+    models: list[ModelEntry] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -96,7 +96,7 @@ def study_name(study: Mapping[str, Any]) -> str:
     return _text(study.get("name"), f"the name in {STUDY}")
 
 
-def read_progress(folder: Path) -> Progressing | None:
+def read_progress(folder: Path) -> ProgressRecord | None:
     """Return where a study is; None where it is not under way. Raises Unreadable."""
     content = read_json(folder / PROGRESS, SMALL)
     if content is None:
@@ -136,7 +136,7 @@ def _folders(root: Path, notes: list[str]) -> Iterator[tuple[Path, set[str]]]:
             yield path, found
 
 
-def _study(path: Path, where: str) -> Study:
+def _study(path: Path, where: str) -> StudyEntry:
     problems: list[str] = []
 
     def tried(read: Callable[[], Value], otherwise: Value) -> Value:
@@ -152,19 +152,19 @@ def _study(path: Path, where: str) -> Study:
     networks = tried(lambda: _summary(path / MODELS, _networks), None)
     tried(lambda: _utf8(where), None)
     name = name or (progress.name if progress else path.name)
-    return Study(where, name, verdict, networks or 0, progress, " ".join(problems))
+    return StudyEntry(where, name, verdict, networks or 0, progress, " ".join(problems))
 
 
-def _model(path: Path, where: str) -> Model:
+def _model(path: Path, where: str) -> ModelEntry:
     try:
         _utf8(where)
         card = read_card(path) or {}
         with open_regular(path / ONNX) as file:
             size = os.fstat(file.fileno()).st_size
         recipe = _text(card.get("recipe"), "the recipe in card.json") or "fp32"
-        return Model(where, recipe, str(card.get("target", "")), size)
+        return ModelEntry(where, recipe, str(card.get("target", "")), size)
     except DAMAGED as error:
-        return Model(where, problem=str(error) if isinstance(error, UserError) else _unexpected(error))
+        return ModelEntry(where, problem=str(error) if isinstance(error, UserError) else _unexpected(error))
 
 
 def _unexpected(error: BaseException) -> str:

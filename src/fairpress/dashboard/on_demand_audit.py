@@ -10,7 +10,7 @@ from fairpress.auditing.audit import audit
 from fairpress.core.errors import UserError
 from fairpress.dashboard.cache import ByteCache
 from fairpress.dashboard.json_files import open_regular, version
-from fairpress.dashboard.study_reader import Network, Told
+from fairpress.dashboard.study_reader import NetworkRow, StudyResults
 from fairpress.dashboard.visible_text import encoded, sent
 from fairpress.reporting.html import Section, render
 from fairpress.studies.config.recipe_names import BASELINE
@@ -35,7 +35,7 @@ def rehearse() -> None:
     render([Section("", made)], title="")
 
 
-def of_network(told: Told, network: Network) -> bytes:
+def of_network(told: StudyResults, network: NetworkRow) -> bytes:
     """Return the report of one network against the baseline of its seed and fold, on the rows it was tested on."""
     where = f"seed {network.seed}, fold {network.fold}"
     title = ", ".join(filter(None, [network.part, network.recipe, where]))
@@ -43,7 +43,7 @@ def of_network(told: Told, network: Network) -> bytes:
     return _report(told, network.part, BASELINE, network.recipe, title, only)
 
 
-def of_two(told: Told, part: str, first: str, second: str) -> bytes:
+def of_two(told: StudyResults, part: str, first: str, second: str) -> bytes:
     """Return the report of what the second model loses against the first, over all seeds both have.
 
     Raises UserError where the study has no such model, or both are the same.
@@ -61,7 +61,7 @@ def of_two(told: Told, part: str, first: str, second: str) -> bytes:
 
 
 def _report(
-    told: Told, part: str, first: str, second: str, title: str, only: tuple[int, int] | None
+    told: StudyResults, part: str, first: str, second: str, title: str, only: tuple[int, int] | None
 ) -> bytes:
     found = _like(told, part)
     asked = (
@@ -81,7 +81,7 @@ def _report(
         return _REPORTS.get(key, work)
 
 
-def _predictions(told: Told, part: str) -> BinaryIO:
+def _predictions(told: StudyResults, part: str) -> BinaryIO:
     for name in ("predictions.parquet", f"predictions/{slug(part)}.parquet"):
         try:
             return open_regular(told.folder / name)
@@ -90,7 +90,7 @@ def _predictions(told: Told, part: str) -> BinaryIO:
     raise UserError("this study's folder has no predictions to compare.")
 
 
-def _like(told: Told, part: str) -> Mapping[str, Any]:
+def _like(told: StudyResults, part: str) -> Mapping[str, Any]:
     """Return an audit of the same part, whose options are used again."""
     for title, found in told.audits.items():
         if title.rpartition(" · ")[0] == part and isinstance(found, Mapping):

@@ -53,7 +53,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparisonRow:
     """What one model loses against another in one group, or over everybody; `lacking` of `groups` were not assessed."""
 
     section: str
@@ -72,7 +72,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkRow:
     """One network: its number among the study's, and what is known of it."""
 
     number: int
@@ -84,7 +84,7 @@ class Network:
     facts: Mapping[str, Any]
 
 
-class Told:
+class StudyResults:
     """A finished study's folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -124,7 +124,7 @@ class Told:
         """Return every group of every attribute, by its name."""
         return list(dict.fromkeys(c.group for c in self._compared if c.group != OVERALL))
 
-    def compared(self, choice: Choice) -> list[Compared]:
+    def compared(self, choice: Choice) -> list[ComparisonRow]:
         """Return the comparisons that are asked for, in one group."""
         return [
             c
@@ -132,15 +132,15 @@ class Told:
             if choice.part(c.part) and choice.recipe(c.recipe) and choice.groups(c.group)
         ]
 
-    def chosen(self, choice: Choice) -> list[Network]:
+    def chosen(self, choice: Choice) -> list[NetworkRow]:
         """Return the networks that are asked for."""
         return [n for n in self.networks if choice.part(n.part) and choice.recipe(n.recipe)]
 
     @cached_property
-    def _compared(self) -> list[Compared]:
+    def _compared(self) -> list[ComparisonRow]:
         return list(self._rows())
 
-    def _rows(self) -> Iterator[Compared]:
+    def _rows(self) -> Iterator[ComparisonRow]:
         for title, audit in self.audits.items():
             part = title.rpartition(" · ")[0]
             for recipe, found in audit["comparisons"].items():
@@ -148,21 +148,23 @@ class Told:
                     yield _row(title, part, recipe, audit["baseline"], found, group)
 
 
-def _network(number: int, facts: Mapping[str, Any]) -> Network:
+def _network(number: int, facts: Mapping[str, Any]) -> NetworkRow:
     part, recipe = facts["part"], facts["recipe"]
     if not isinstance(part, str) or not isinstance(recipe, str):
         raise Unreadable(f"network {number} in {MODELS} has a name that is not text.")
-    return Network(number, part, recipe, int(facts["seed"]), int(facts["fold"]), int(facts["bytes"]), facts)
+    return NetworkRow(
+        number, part, recipe, int(facts["seed"]), int(facts["fold"]), int(facts["bytes"]), facts
+    )
 
 
 def _row(
     title: str, part: str, recipe: str, baseline: str, found: Mapping[str, Any], group: Mapping[str, Any]
-) -> Compared:
+) -> ComparisonRow:
     (loss,) = (x["estimate"] for x in group["losses"] if x["metric"] == "accuracy")
     flips, values = group["flips"], group["values"]
     n = flips["n"] or 1
     every = [] if values else [g["verdict"] for a in found["attributes"] for g in a["groups"]]
-    return Compared(
+    return ComparisonRow(
         title,
         part,
         recipe,
@@ -186,7 +188,7 @@ def _row(
     )
 
 
-def page_of(rows: Sequence[Network], page: int, size: int) -> tuple[Sequence[Network], int]:
+def page_of(rows: Sequence[NetworkRow], page: int, size: int) -> tuple[Sequence[NetworkRow], int]:
     """Return the rows of a page (from 1) and how many pages there are."""
     pages = max(1, -(-len(rows) // size))
     page = min(max(page, 1), pages)

@@ -26,7 +26,7 @@ MOST_TAKEN = (
 
 
 @dataclass(frozen=True)
-class Repeated:
+class RepeatedSubjects:
     """Subjects with one row or several.
 
     Attributes
@@ -52,7 +52,7 @@ class Repeated:
     @classmethod
     def of(
         cls, names: Sequence[str], unit: np.ndarray, labels: np.ndarray, attributes: Mapping[str, np.ndarray]
-    ) -> Repeated:
+    ) -> RepeatedSubjects:
         """Return the subjects of these rows; `unit` is the subject of each."""
         sizes = np.bincount(unit, minlength=len(names))
         classes = int(labels.max()) + 1

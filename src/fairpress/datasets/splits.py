@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fairpress.core.errors import UserError
-from fairpress.datasets.balanced_split import Repeated
+from fairpress.datasets.balanced_split import RepeatedSubjects
 from fairpress.datasets.dataset import PARTS, Part
 from fairpress.datasets.hash_draws import draw
 
@@ -109,7 +109,7 @@ def split(
     if len(first) == len(labels):
         people = _Single(names, _strata(labels, attributes)[first])
     else:
-        people = Repeated.of(names, unit, labels, attributes)
+        people = RepeatedSubjects.of(names, unit, labels, attributes)
     parts: dict[Part, np.ndarray] = {}
     if options.folds > 1:
         parts["test"] = people.fold(everybody, options.folds, options.fold, f"folds/{options.split_seed}")

@@ -18,7 +18,7 @@ Calibration = Literal["platt", "none"]
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupScores:
     """What is done to the scores of one group, and what it was fitted on.
 
     Attributes
@@ -72,7 +72,7 @@ class CalibratedEqualizedOdds:
     cost: Cost
     calibration: Calibration
     seed: int
-    groups: tuple[Group, ...]
+    groups: tuple[GroupScores, ...]
 
     @property
     def feasible(self) -> bool:
@@ -111,7 +111,7 @@ class CalibratedEqualizedOdds:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> CalibratedEqualizedOdds:
         groups = [{k: v for k, v in g.items() if k != "base_rate"} for g in raw["groups"]]
-        own = tuple(Group(**g) for g in groups)
+        own = tuple(GroupScores(**g) for g in groups)
         return cls(tuple(raw["by"]), raw["cost"], raw["calibration"], int(raw["seed"]), own)
 
 
@@ -149,13 +149,15 @@ def fit(
     if cost not in get_args(Cost):
         raise UserError(f"there is no cost {cost!r}." + did_you_mean(cost, get_args(Cost)))
     pooled = platt(scores, labels) if calibration == "platt" else None
-    found: list[Group] = []
+    found: list[GroupScores] = []
     rows = rows_of(keys)
     for key in sorted({*rows, *expected}):
         own = rows.get(key, np.array([], int))
         s, y = scores[own], labels[own]
         curve = (platt(s, y) if calibration == "platt" and not too_few(y) else None) or pooled or Curve()
-        group = Group(dict(zip(by, key, strict=True)), len(own), int(y.sum()), curve.slope, curve.intercept)
+        group = GroupScores(
+            dict(zip(by, key, strict=True)), len(own), int(y.sum()), curve.slope, curve.intercept
+        )
         found.append(_with_costs(group, curve(s), y, cost))
     if sum(not g.reason for g in found) < 2:
         raise UserError(
@@ -184,7 +186,7 @@ def mixing_rate(own: float, trivial: float, target: float) -> tuple[float, bool]
     return min((target - own) / (trivial - own), 1.0), target <= trivial
 
 
-def mixed(groups: Sequence[Group]) -> list[Group]:
+def mixed(groups: Sequence[GroupScores]) -> list[GroupScores]:
     """Return the groups with their mixing rates toward the costliest of them; those with a reason stay as they are."""
     target = max(g.cost for g in groups if g.cost is not None)
     out = []
@@ -197,7 +199,7 @@ def mixed(groups: Sequence[Group]) -> list[Group]:
     return out
 
 
-def _with_costs(group: Group, scores: np.ndarray, labels: np.ndarray, cost: Cost) -> Group:
+def _with_costs(group: GroupScores, scores: np.ndarray, labels: np.ndarray, cost: Cost) -> GroupScores:
     if reason := too_few(labels):
         return replace(group, reason=reason)
     trivial = np.full(group.n, group.base_rate)

@@ -37,7 +37,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupDecisions:
     """How one group is decided, and what it was fitted on.
 
     Attributes
@@ -75,7 +75,7 @@ class GroupThresholds:
     by: tuple[str, ...]
     constraint: Constraint
     seed: int
-    groups: tuple[Group, ...]
+    groups: tuple[GroupDecisions, ...]
 
     def apply(
         self, scores: np.ndarray, keys: Sequence[Key], row_ids: Sequence[str], threshold: float
@@ -95,7 +95,7 @@ class GroupThresholds:
         return scores, decided
 
     def to_dict(self) -> dict[str, Any]:
-        def written(group: Group) -> dict[str, Any]:
+        def written(group: GroupDecisions) -> dict[str, Any]:
             # JSON has no infinity: a threshold that nobody, or everybody, is above.
             rules = [{**asdict(r), "threshold": _finite(r.threshold)} for r in group.rules]
             return {**asdict(group), "rules": rules}
@@ -112,7 +112,7 @@ class GroupThresholds:
         def rules(group: Mapping[str, Any]) -> tuple[Rule, ...]:
             return tuple(Rule(r["weight"], r["above"], float(r["threshold"])) for r in group["rules"])
 
-        groups = tuple(Group(**{**g, "rules": rules(g)}) for g in raw["groups"])
+        groups = tuple(GroupDecisions(**{**g, "rules": rules(g)}) for g in raw["groups"])
         return cls(tuple(raw["by"]), raw["constraint"], int(raw["seed"]), groups)
 
 
@@ -163,11 +163,11 @@ def fit(
     for key in sorted({*rows, *expected}):
         own = rows.get(key, np.array([], int))
         n, positives = len(own), int(labels[own].sum())
-        group = Group(dict(zip(by, key, strict=True)), n, positives)
+        group = GroupDecisions(dict(zip(by, key, strict=True)), n, positives)
         if key in fitting:
             groups.append(_read(group, found[fitting.index(key)]))
         else:
-            groups.append(Group(group.values, n, positives, reason=too_few(labels[own])))
+            groups.append(GroupDecisions(group.values, n, positives, reason=too_few(labels[own])))
     return GroupThresholds(tuple(by), constraint, seed, tuple(groups))
 
 
@@ -189,14 +189,14 @@ def _identity() -> Any:
     return Scores()
 
 
-def _read(group: Group, theirs: Any) -> Group:
+def _read(group: GroupDecisions, theirs: Any) -> GroupDecisions:
     rules = tuple(
         Rule(float(weight), operation.operator == ">", float(operation.threshold))
         for weight, operation in ((theirs.p0, theirs.operation0), (theirs.p1, theirs.operation1))
         if weight
     )
     ignored, constant = (float(theirs.get(name, 0.0)) for name in ("p_ignore", "prediction_constant"))
-    return Group(group.values, group.n, group.positives, ignored, constant, rules)
+    return GroupDecisions(group.values, group.n, group.positives, ignored, constant, rules)
 
 
 def _finite(value: float) -> float | str:

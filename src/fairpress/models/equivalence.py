@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from fairpress.core.errors import UserError
-from fairpress.models.functional_call import Slots
+from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.runtime.backends.onnxruntime import session
 
 ROWS, NUMBERS, FEWEST = 512, 2**20, 16  # rows of a check; of large inputs fewer, so that it stays short
@@ -29,7 +29,7 @@ ROUNDINGS = 16
 LARGEST = 0.01
 
 
-class NotTheNetwork(UserError):
+class EquivalenceError(UserError):
     """A file or graph computes something else than the network it was made of, and is not used."""
 
 
@@ -61,7 +61,7 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
         The module answers equal rows differently, changes its own state, or answers with NaN.
     """
     own = copy.deepcopy(module).cpu().eval()
-    slots, rows = Slots(own), some(rows)
+    slots, rows = FastFunctionalCall(own), some(rows)
     values = {k: v.detach().clone() for k, v in (*own.named_parameters(), *own.named_buffers())}
     values |= {k: v.detach().cpu().clone() for k, v in state.items() if k in values}
     wanted = _outputs(slots, values, rows)
@@ -90,7 +90,7 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
     return found
 
 
-def _refuse_changes(slots: Slots, values: Mapping[str, Tensor], rows: Tensor) -> None:
+def _refuse_changes(slots: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor) -> None:
     """Raise UserError if a module in evaluation mode writes into its parameters or buffers."""
     few = rows[: max(SMALL_BATCHES)]
     own = {k: v.clone() for k, v in values.items()}
@@ -98,7 +98,7 @@ def _refuse_changes(slots: Slots, values: Mapping[str, Tensor], rows: Tensor) ->
     changed = [k for k, v in values.items() if not torch.equal(v, own[k])]
     module = copy.deepcopy(slots.module)  # as it stands, for tensors that it replaces
     before = {k: v.clone() for k, v in module.named_buffers()}
-    _outputs(Slots(module), {}, few)
+    _outputs(FastFunctionalCall(module), {}, few)
     after = dict(module.named_buffers())
     changed += [k for k, v in before.items() if k not in after or not torch.equal(v, after[k])]
     if changed:
@@ -108,7 +108,7 @@ def _refuse_changes(slots: Slots, values: Mapping[str, Tensor], rows: Tensor) ->
         )
 
 
-def _refuse_moods(slots: Slots, values: Mapping[str, Tensor], found: Reference) -> None:
+def _refuse_moods(slots: FastFunctionalCall, values: Mapping[str, Tensor], found: Reference) -> None:
     """Raise UserError if a module answers equal rows differently: in a second call, or in a batch of another size."""
     rows = found.rows[: 8 * max(SMALL_BATCHES)]
     # The batches of the first call again, for networks whose answers depend on the rows of a batch.
@@ -160,17 +160,19 @@ def hold(compute: Callable[[Tensor], np.ndarray], wanted: Reference, what: str) 
             found = np.concatenate([compute(part) for part in rows.split(size)])
         except Exception as error:
             why = (str(error).splitlines() or [type(error).__name__])[0]
-            raise NotTheNetwork(f"{what} cannot read {min(size, len(rows))} rows at a time: {why}") from error
+            raise EquivalenceError(
+                f"{what} cannot read {min(size, len(rows))} rows at a time: {why}"
+            ) from error
         outputs = wanted.outputs[: len(rows)]
         if found.shape != outputs.shape:
-            raise NotTheNetwork(
+            raise EquivalenceError(
                 f"{what} returns {found.shape}, the network {outputs.shape}; it is not shipped."
             )
         beyond = _beyond(found, wanted)
         if beyond.any():
             apart = _apart(found, outputs)
             worst = int(np.argmax(apart / wanted.tolerance[: len(rows)]))
-            raise NotTheNetwork(
+            raise EquivalenceError(
                 f"{what} does not compute what the network computes: the outputs of {int(beyond.sum())} of {len(rows)} rows "
                 f"differ by more than float rounding (by {apart[worst]:.2g}, where rounding explains "
                 f"{wanted.tolerance[worst]:.2g}), in batches of {min(size, len(rows))}; it is not shipped."
@@ -183,7 +185,12 @@ def _together(rows: Tensor) -> int:
 
 
 def _outputs(
-    slots: Slots, values: Mapping[str, Tensor], rows: Tensor, size: int | None = None, *, seed: int = 0
+    slots: FastFunctionalCall,
+    values: Mapping[str, Tensor],
+    rows: Tensor,
+    size: int | None = None,
+    *,
+    seed: int = 0,
 ) -> np.ndarray:
     """Return the outputs of a module [rows, classes]; what is random in it is drawn by `seed`."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):

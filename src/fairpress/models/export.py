@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from fairpress.core.errors import UserError
-from fairpress.models.equivalence import NotTheNetwork, hold_file, reference
+from fairpress.models.equivalence import EquivalenceError, hold_file, reference
 from fairpress.models.exporter_warnings import quiet
 from fairpress.models.stable_operators import stable
 from fairpress.models.tracing import (
     ANY_BATCH,
-    Fold,
+    BatchNormFold,
     cannot_export,
     fold_graph,
     fold_state,
@@ -31,15 +31,15 @@ from fairpress.models.tracing import (
 from fairpress.runtime.onnx.weight_packing import finish
 
 INPUT, OUTPUT = "x", "y"
-_templates: dict[Hashable, Template] = {}
+_templates: dict[Hashable, ExportTemplate] = {}
 
 
 @dataclass(frozen=True)
-class Template:
+class ExportTemplate:
     """An exported float network: each of its weights is a constant under its own name, batch norms are folded."""
 
     model: onnx.ModelProto
-    pairs: tuple[Fold, ...]
+    pairs: tuple[BatchNormFold, ...]
 
     def fill(self, state: Mapping[str, Tensor]) -> bytes:
         """Return the file of the network with this state."""
@@ -87,12 +87,12 @@ def export_many(
     files = [template.fill(state) for state in states]
     if rows is None:
         return files
-    bare: Template | None = None
+    bare: ExportTemplate | None = None
     for i, (state, own) in enumerate(zip(states, rows, strict=True)):
         wanted = reference(module, state, own)
         try:
             hold_file(files[i], wanted)
-        except NotTheNetwork:
+        except EquivalenceError:
             bare = bare or _template(module, state, example, simplify=False)
             files[i] = bare.fill(state)
             hold_file(files[i], wanted)
@@ -101,10 +101,10 @@ def export_many(
 
 def _template(
     module: nn.Module, state: Mapping[str, Tensor], example: Tensor, *, simplify: bool = True
-) -> Template:
+) -> ExportTemplate:
     graph = trace(module, example)
     pairs, folded = folds(graph), fold_graph(graph)
-    return Template(keeping_names(folded, fold_state(state, pairs), example, simplify=simplify), pairs)
+    return ExportTemplate(keeping_names(folded, fold_state(state, pairs), example, simplify=simplify), pairs)
 
 
 def keeping_names(

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 
-class Slots:
+class FastFunctionalCall:
     """Where a module keeps its parameters and buffers.
 
     `torch.func.functional_call` does the same with more checks, which take a third of the time of a step of a

@@ -110,7 +110,7 @@ def layer_at_fault(module: nn.Module, trail: TracebackType | None) -> str | None
 
 
 @dataclass(frozen=True)
-class Fold:
+class BatchNormFold:
     """A batch norm whose numbers can become part of the layer before it: the names of its tensors, and its ε."""
 
     weight: str
@@ -122,7 +122,7 @@ class Fold:
     eps: float
 
 
-def folds(graph: GraphModule) -> tuple[Fold, ...]:
+def folds(graph: GraphModule) -> tuple[BatchNormFold, ...]:
     """Return every batch norm that follows a convolution or linear layer and is its only reader.
 
     Its tensors and the layer's must be read nowhere else: a weight that is tied to another would change there too.
@@ -163,14 +163,14 @@ def _sources(node: Node) -> list[Node]:
     return found
 
 
-def _fold(layer: Node, norm: Node) -> Fold:
+def _fold(layer: Node, norm: Node) -> BatchNormFold:
     weight = weight_of(layer)
     bias = layer.args[2] if len(layer.args) > 2 else None
     gamma, beta, mean, variance = (None if n is None else str(n.target) for n in norm.args[1:5])
     assert mean is not None
     assert variance is not None
     own = f"{weight.removesuffix('weight')}bias" if bias is None else str(bias.target)
-    return Fold(weight, own, gamma, beta, mean, variance, float(norm.args[7]))
+    return BatchNormFold(weight, own, gamma, beta, mean, variance, float(norm.args[7]))
 
 
 def fold_graph(graph: GraphModule) -> GraphModule:
@@ -207,14 +207,14 @@ def _drop_unread(graph: GraphModule) -> None:
         delattr(graph.get_submodule(owner), last)
 
 
-def fold_factor(state: Mapping[str, Tensor], fold: Fold) -> Tensor:
+def fold_factor(state: Mapping[str, Tensor], fold: BatchNormFold) -> Tensor:
     """Return γ/√(σ²+ε) per output channel, float64: what folding multiplies the weights by."""
     variance = state[fold.variance].detach().double()
     gamma = torch.ones_like(variance) if fold.gamma is None else state[fold.gamma].detach().double()
     return gamma / (variance + fold.eps).sqrt()
 
 
-def fold_state(state: Mapping[str, Tensor], pairs: Sequence[Fold]) -> dict[str, Tensor]:
+def fold_state(state: Mapping[str, Tensor], pairs: Sequence[BatchNormFold]) -> dict[str, Tensor]:
     """Return the state of `fold_graph`'s network: w·γ/√(σ²+ε) and β + (b − μ)·γ/√(σ²+ε) per output channel."""
     out = {name: value.detach() for name, value in state.items()}
     for fold in pairs:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from fairpress.reporting.formatting import size
 from fairpress.reporting.terminal import clean
 from fairpress.runtime.benchmark.measure import Measurement
-from fairpress.runtime.benchmark.result import Bench, times
+from fairpress.runtime.benchmark.result import BenchmarkResult, times
 from fairpress.runtime.benchmark.statistics import quartiles
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def render(bench: Bench) -> Iterator[RenderableType]:
+def render(bench: BenchmarkResult) -> Iterator[RenderableType]:
     """Yield what to print: sizes, times, sentences."""
     from rich.table import Table
     from rich.text import Text
@@ -63,7 +63,7 @@ def render(bench: Bench) -> Iterator[RenderableType]:
         yield Text(f"! {clean(sentence)}", style="yellow")
 
 
-def _times(bench: Bench, batch: int, several: bool) -> RenderableType:
+def _times(bench: BenchmarkResult, batch: int, several: bool) -> RenderableType:
     from rich.table import Table
 
     found = [m for m in bench.measurements if m.batch == batch]
@@ -103,5 +103,5 @@ def _memory(m: Measurement) -> tuple[str, str]:
     return f"{m.memory_peak / 1e6:,.0f}", f"{(m.memory_peak - m.memory_before) / 1e6:,.0f}"
 
 
-def _inputs(bench: Bench) -> str:
+def _inputs(bench: BenchmarkResult) -> str:
     return " and ".join(dict.fromkeys(s.inputs for s in bench.sizes))

@@ -22,7 +22,7 @@ FORMS = (".svg", ".png", ".pdf", ".html")
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparisonTable:
     """A baseline and what was made of it, on the same test rows.
 
     Attributes

@@ -23,7 +23,7 @@ PARTLY = "no objection for the groups that were assessed; gather rows of the oth
 
 
 @dataclass(frozen=True)
-class Line:
+class SummaryRow:
     """A compressed model on the first screen: what it is judged, who pays, how many in a thousand, how sure, what to do.
 
     `tone` is the verdict whose colour it has.
@@ -102,12 +102,12 @@ def _unassessed(comparisons: Sequence[Comparison]) -> str:
 MOST_NAMED = 12
 
 
-def glance(audit: Audit) -> list[Line]:
+def glance(audit: Audit) -> list[SummaryRow]:
     """Return a line for each comparison of an audit, in its order."""
     return [_line(c, audit) for c in audit.comparisons]
 
 
-def _line(c: Comparison, audit: Audit) -> Line:
+def _line(c: Comparison, audit: Audit) -> SummaryRow:
     group = _worst(c) if c.verdict in ("harm", "loss") else c.overall
     loss = (
         worst_loss(group) if group is not c.overall or c.verdict in ("harm", "loss") else c.overall.losses[0]
@@ -142,7 +142,7 @@ def _line(c: Comparison, audit: Audit) -> Line:
         who = "not known" if not c.disparate else f"not known; {formatting.parted(c, audit)}"
         sure = formatting.largest(c, audit) or f"all together {span} points of {METRIC[loss.metric]}"
     flips = group.flips
-    return Line(
+    return SummaryRow(
         c.compressed,
         c.verdict,
         formatting.verdict(c),

@@ -36,7 +36,7 @@ SHAPE: Mapping[Verdict, str] = {
 
 
 @dataclass(frozen=True)
-class Line:
+class ForestRow:
     """One line of a forest plot: a loss between -1 and 1 (positive is worse) with its interval and verdict."""
 
     name: str
@@ -54,11 +54,11 @@ def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> s
     shown = [(g, x) for g, x in found if x.estimate.value is not None]
     if len(shown) > MOST_GROUPS:
         shown = shown[:1] + sorted(shown[1:], key=lambda p: -(p[1].estimate.value or 0))[: MOST_GROUPS - 1]
-    lines = [Line(f"{group_name(g.values)} (n = {g.n:,.0f})", x.estimate, x.verdict) for g, x in shown]
+    lines = [ForestRow(f"{group_name(g.values)} (n = {g.n:,.0f})", x.estimate, x.verdict) for g, x in shown]
     return forest_of(lines, margin, METRIC[metric], f"{METRIC[metric]} lost per group")
 
 
-def forest_of(lines: Sequence[Line], margin: float, lost: str, about: str) -> str:
+def forest_of(lines: Sequence[ForestRow], margin: float, lost: str, about: str) -> str:
     """Return lines as SVG: estimate, interval, zero and margin lines; those without an interval are left out.
 
     Parameters

@@ -50,7 +50,7 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RenderedChart:
     """A chart over several models: its file's name, SVG and caption."""
 
     name: str
@@ -82,7 +82,7 @@ def render(
     figures: Figures | None = None,
     tradeoff: Tradeoff | None = None,
     claims: Sequence[Mapping[str, Any]] = (),
-    charts: Sequence[Drawn] | None = None,
+    charts: Sequence[RenderedChart] | None = None,
     tables: Sequence[tuple[str, Sequence[RatesTable]]] = (),
     source: Mapping[str, Any] | None = None,
 ) -> str:
@@ -154,7 +154,7 @@ def render(
     return whole if len(whole.encode()) <= LARGEST else page(brief=True)
 
 
-def overview_charts(sections: Sequence[Section]) -> list[Drawn]:
+def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:
     """Return the charts that audits alone allow: the heatmap and, of the first, the accuracy of every group."""
     from fairpress.reporting import overview_charts as charts
 
@@ -167,7 +167,7 @@ def overview_charts(sections: Sequence[Section]) -> list[Drawn]:
             f"Who pays for what: {what} (red and positive = worse), with the verdict's sign: ✖ harm, ▼ loss, "
             "? inconclusive, – not assessed, ✔ no harm."
         )
-        found.append(Drawn("heatmap", heat, text))
+        found.append(RenderedChart("heatmap", heat, text))
     for i, (label, audit) in enumerate(told):
         drawn = charts.bars(audit)
         if drawn is not None:
@@ -176,7 +176,7 @@ def overview_charts(sections: Sequence[Section]) -> list[Drawn]:
                 "Accuracy of every group with intervals: the baseline and the compressed models with the gravest "
                 "verdicts."
             )
-            found.append(Drawn(name, drawn, f"{label}: {text}" if label else text))
+            found.append(RenderedChart(name, drawn, f"{label}: {text}" if label else text))
     return found
 
 

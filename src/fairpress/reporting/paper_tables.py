@@ -19,7 +19,7 @@ RATES = {"accuracy": "accuracy", "tpr": "TPR", "fpr": "FPR"}
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """Our estimate in words, and what a paper has there (empty where it has nothing)."""
 
     ours: str
@@ -32,7 +32,7 @@ class RatesTable:
 
     caption: str
     columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Cell]]]
+    rows: Sequence[tuple[str, Sequence[TableCell]]]
 
 
 def tables(
@@ -60,11 +60,11 @@ def tables(
         for m in audit.models:
             own = theirs.get(m.name, {})
             size = bytes_.get(m.name)
-            cells = [Cell(_percent(m.overall.rates["accuracy"]), _their(own, "accuracy", 100))]
-            cells.append(Cell(_moved(changes.get(m.name))))
-            cells += [Cell(_known(gaps.get((m.name, g))), _their(own, g)) for g in known]
+            cells = [TableCell(_percent(m.overall.rates["accuracy"]), _their(own, "accuracy", 100))]
+            cells.append(TableCell(_moved(changes.get(m.name))))
+            cells += [TableCell(_known(gaps.get((m.name, g))), _their(own, g)) for g in known]
             cells.append(
-                Cell(
+                TableCell(
                     "–" if size is None or base is None else f"{size / 1e3:,.1f} ({base / size:.1f}×)",
                     _their(own, "kilobytes"),
                 )
@@ -95,7 +95,7 @@ def _by_group(
             factor = 100 if rate == "accuracy" else 1
             write = _percent if rate == "accuracy" else share
             cells = [
-                Cell(
+                TableCell(
                     write(groups[n].rates[rate]) if n in groups and groups[n].rates[rate].estimable else "–",
                     _their(own.get(n, {}), rate, factor),
                 )

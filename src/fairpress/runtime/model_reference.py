@@ -15,7 +15,7 @@ from fairpress.datasets.reload import load_again
 from fairpress.runtime.artifact import Artifact
 
 if TYPE_CHECKING:
-    from fairpress.runtime.external.model import Foreign
+    from fairpress.runtime.external.model import ExternalModel
 
 Model = Artifact | str | os.PathLike[str]
 
@@ -88,7 +88,7 @@ def is_foreign(model: Model) -> bool:
 
 def open_any(
     model: Model, dataset: Dataset, model_config: str | os.PathLike[str] | None = None
-) -> Artifact | Foreign:
+) -> Artifact | ExternalModel:
     """Return what a model is run by: its artifact, or an ONNX file made elsewhere, opened for this dataset."""
     from fairpress.runtime.external.model import open_foreign
 

@@ -13,9 +13,9 @@ from fairpress.core.json_file import parse_json
 from fairpress.datasets.dataset import Dataset, Part
 from fairpress.datasets.grouping import keys_of
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.backends.base import Runtime, processor
+from fairpress.runtime.backends.base import Backend, processor
 from fairpress.runtime.decision_rule import decide, decides_by_threshold
-from fairpress.runtime.external.model import Answers, Foreign
+from fairpress.runtime.external.model import ExternalModel, ExternalPredictions
 from fairpress.runtime.predictions_file import TASK_KEY, task_json
 from fairpress.runtime.probabilities import score
 
@@ -29,11 +29,11 @@ Progress = Callable[[str, int, int], None]
 
 
 def predictions(
-    models: Mapping[str, Artifact | Foreign],
+    models: Mapping[str, Artifact | ExternalModel],
     dataset: Dataset,
     part: Part | Literal["all"] = "test",
     threads: int = 1,
-    runtimes: Mapping[str, Runtime] | None = None,
+    runtimes: Mapping[str, Backend] | None = None,
     progress: Progress | None = None,
 ) -> pa.Table:
     """Return row_id, subject, label, the sensitive attributes and, per model M, ``M`` and ``M.score``.
@@ -88,7 +88,7 @@ def predictions(
         if isinstance(model, Artifact):
             check_fit(name, model, dataset)
     for name, model in models.items():
-        runtime = (runtimes or {}).get(name, Runtime(threads=threads))
+        runtime = (runtimes or {}).get(name, Backend(threads=threads))
         answers, threshold, facts = _answers(name, model, dataset, index, runtime, progress)
         probability, decided = answers.probabilities, answers.decided
         two = decides_by_threshold(dataset.task.classes, dataset.task.positive)
@@ -129,13 +129,13 @@ def notes_of(table: pa.Table) -> dict[str, list[str]]:
 
 def _answers(
     name: str,
-    model: Artifact | Foreign,
+    model: Artifact | ExternalModel,
     dataset: Dataset,
     index: np.ndarray,
-    runtime: Runtime,
+    runtime: Backend,
     progress: Progress | None,
-) -> tuple[Answers, float, Mapping[str, Any]]:
-    if isinstance(model, Foreign):
+) -> tuple[ExternalPredictions, float, Mapping[str, Any]]:
+    if isinstance(model, ExternalModel):
         if runtime.name != "onnxruntime":
             raise UserError(
                 f"model {name!r} was made elsewhere; such files run on @onnxruntime so far, not on @{runtime.name}."
@@ -161,7 +161,7 @@ def _answers(
         raise UserError(f"model {name!r}: {error}") from None
     threshold = model.card.threshold
     decided = decide(probability, dataset.task.classes, dataset.task.positive, threshold)
-    return Answers(probability, decided), threshold, facts
+    return ExternalPredictions(probability, decided), threshold, facts
 
 
 def _repaired(

@@ -9,7 +9,7 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.backends.base import Runtime
+from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.batching import outputs, rows_at_once
 from fairpress.runtime.backends.registry import open_session
 
@@ -18,7 +18,7 @@ def score(
     artifact: Artifact,
     inputs: np.ndarray,
     index: np.ndarray,
-    runtime: Runtime | None = None,
+    runtime: Backend | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, Mapping[str, Any]]:
     """Return class probabilities [len(index), classes], float32, and the facts of the runtime that made them.
@@ -40,7 +40,7 @@ def score(
     if not len(index):
         raise UserError("there are no rows to predict; take another part of the data.")
     batch = min(rows_at_once(artifact.onnx), max(len(index), 1))
-    session = open_session(artifact.onnx, runtime or Runtime(), batch)
+    session = open_session(artifact.onnx, runtime or Backend(), batch)
     shape = session.input.shape[1:]
     if len(shape) != inputs.ndim - 1 or any(
         a not in (None, b) for a, b in zip(shape, inputs.shape[1:], strict=True)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.metrics.rates import LOSS_SIGN
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized, t_tail
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_tail
 from fairpress.auditing.verdicts.noninferiority import score_statistic
 from fairpress.auditing.verdicts.sample_size import rows_to_decide
 from fairpress.auditing.verdicts.wording import group_name
@@ -68,7 +68,7 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Asked:
+class JudgingPlan:
     """What is judged: limits, attributes, and who has the rows for it."""
 
     limits: Mapping[str, float]
@@ -97,7 +97,7 @@ def risk(bounds: Sequence[Bound]) -> float:
     return sum(b.risk for b in bounds)
 
 
-def bounds_of(evidence: Evidence, asked: Asked) -> list[Bound]:
+def bounds_of(evidence: GroupEstimator, asked: JudgingPlan) -> list[Bound]:
     """Return a bound for every limit and everybody, group or pair it concerns, in a fixed order."""
     found: list[Bound] = []
     for name, limit in asked.limits.items():
@@ -118,12 +118,12 @@ def bounds_of(evidence: Evidence, asked: Asked) -> list[Bound]:
 
 
 def _losses(
-    evidence: Evidence, asked: Asked, name: str, limit: float, attribute: str, metric: str
+    evidence: GroupEstimator, asked: JudgingPlan, name: str, limit: float, attribute: str, metric: str
 ) -> list[Bound]:
     names, index = _with_small_ones_together(evidence, asked, attribute, metric)
     whole = np.zeros(len(index), dtype=np.int64)
 
-    def loss(at: np.ndarray, count: int) -> tuple[Studentized, Floats]:
+    def loss(at: np.ndarray, count: int) -> tuple[TEstimate, Floats]:
         change = evidence.change(CANDIDATE, BASELINE, metric, at, count)
         moved = evidence.flip_share(CANDIDATE, BASELINE, metric, at, count)
         return (change if LOSS_SIGN[metric] > 0 else -change), moved
@@ -169,7 +169,7 @@ def _losses(
 
 
 def _with_small_ones_together(
-    evidence: Evidence, asked: Asked, attribute: str, metric: str
+    evidence: GroupEstimator, asked: JudgingPlan, attribute: str, metric: str
 ) -> tuple[list[str], np.ndarray]:
     """Return the groups' names and each combination's group, those with too few rows as one that stands last."""
     groups, index = evidence.cells.groups(attribute)
@@ -181,7 +181,7 @@ def _with_small_ones_together(
     return [*names, called], np.where(small[index], len(names), index)
 
 
-def _accuracy(evidence: Evidence, asked: Asked, limit: float) -> Bound:
+def _accuracy(evidence: GroupEstimator, asked: JudgingPlan, limit: float) -> Bound:
     index = np.zeros(len(evidence.cells.label), dtype=np.int64)
     x = evidence.smoothed(CANDIDATE, "accuracy", index, 1)
     value, se, n = float(x.value[0]), float(x.se[0]), float(x.n[0])
@@ -201,7 +201,7 @@ def _accuracy(evidence: Evidence, asked: Asked, limit: float) -> Bound:
 
 
 def _gaps(
-    evidence: Evidence, asked: Asked, name: str, limit: float, attribute: str, metric: str
+    evidence: GroupEstimator, asked: JudgingPlan, name: str, limit: float, attribute: str, metric: str
 ) -> list[Bound]:
     """Return a bound for each ordered pair of groups: a gap is small only if no difference is large.
 
@@ -249,11 +249,11 @@ def _gaps(
     return out
 
 
-def _needed(value: float, se: float, n: float, limit: float, asked: Asked) -> int | None:
+def _needed(value: float, se: float, n: float, limit: float, asked: JudgingPlan) -> int | None:
     return rows_to_decide(value, se, n, limit, asked.confidence) if value < limit else None
 
 
-def _risk(room: float, se: float, asked: Asked) -> float:
+def _risk(room: float, se: float, asked: JudgingPlan) -> float:
     """Return −log of the chance that an estimate this far below the limit stays below it by z standard errors."""
     return -float(special.log_ndtr(room / se - special.ndtri(asked.confidence)))
 

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from fairpress.auditing.cells.counting import count
-from fairpress.auditing.cells.duckdb_source import Source
-from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.cells.duckdb_source import TableSource
+from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.compression.recipes import Recipe
 from fairpress.core.canonical_json import digest
 from fairpress.core.card import ModelCard
@@ -24,7 +24,7 @@ from fairpress.core.errors import FairpressError
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.searching.bounds import BASELINE, CANDIDATE
-from fairpress.searching.row_split import Divided
+from fairpress.searching.row_split import RowSplit
 from fairpress.store.local import Store
 
 STEP = 2  # raised when candidates are made otherwise than before
@@ -32,7 +32,7 @@ OPENING = "search/opening"
 
 
 @dataclass(frozen=True)
-class Made:
+class Candidate:
     """A candidate: its file, or the sentence that says why there is none, and the seconds it took."""
 
     recipe: str
@@ -43,12 +43,12 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class CandidateStore:
     """A baseline, the data in three sets of rows, and where results are kept."""
 
     base: Artifact
     dataset: Dataset
-    rows: Divided
+    rows: RowSplit
     store: Store
     seed: int
 
@@ -60,13 +60,13 @@ class Workshop:
         rows = _rows_digest(self.dataset, self.rows.choosing)
         return digest([STEP, self.base.digest, weights, self.dataset.fingerprint, rows, self.seed, versions])
 
-    def make(self, recipe: Recipe, say: Callable[[str], None]) -> Made:
+    def make(self, recipe: Recipe, say: Callable[[str], None]) -> Candidate:
         """Return the candidate of a recipe, from the store where it was made before; failures are kept too.
 
         What `say` raises ends the making, and nothing is kept of it.
         """
         from fairpress.compression.apply import compress
-        from fairpress.compression.errors import NotAsAsked
+        from fairpress.compression.errors import VerificationError
 
         key = digest(["search/candidate", self.origin, recipe.to_dict()])
         entry = self.store.get(key)
@@ -76,11 +76,11 @@ class Workshop:
             if failure is None:
                 card = ModelCard.from_json(entry.files["card.json"].decode(), "the stored card")
                 artifact = Artifact(card, entry.files["model.onnx"])
-            return Made(str(recipe), artifact, failure, float(entry.meta["seconds"]), True)
+            return Candidate(str(recipe), artifact, failure, float(entry.meta["seconds"]), True)
         began, artifact, failure = time.monotonic(), None, None
         try:
             (artifact,) = compress([self.base], recipe, [self.rows.making], [self.seed], say)
-        except (FairpressError, NotAsAsked) as error:
+        except (FairpressError, VerificationError) as error:
             failure = str(error)
         seconds = time.monotonic() - began
         files = (
@@ -89,11 +89,11 @@ class Workshop:
             else {"model.onnx": artifact.onnx, "card.json": artifact.card.to_json().encode()}
         )
         self.store.put(key, files, {"recipe": str(recipe), "failure": failure, "seconds": seconds})
-        return Made(str(recipe), artifact, failure, seconds, False)
+        return Candidate(str(recipe), artifact, failure, seconds, False)
 
     def decided(self, artifact: Artifact, index: np.ndarray) -> np.ndarray:
         """Return the class index of each row [len(index)] that a file decides for, kept in the store."""
-        from fairpress.runtime.backends.base import Runtime
+        from fairpress.runtime.backends.base import Backend
         from fairpress.runtime.predict import predictions
 
         key = digest(
@@ -110,7 +110,7 @@ class Workshop:
         if entry is not None:
             return np.asarray(np.load(io.BytesIO(entry.files["decided.npy"]), allow_pickle=False))
         view = Dataset(**{**self.dataset.__dict__, "parts": {"validation": index}})
-        table = predictions({CANDIDATE: artifact}, view, "validation", runtimes={CANDIDATE: Runtime()})
+        table = predictions({CANDIDATE: artifact}, view, "validation", runtimes={CANDIDATE: Backend()})
         at = {name: i for i, name in enumerate(self.dataset.task.classes)}
         found = np.array([at[name] for name in table[CANDIDATE].to_pylist()], dtype=np.int16)
         stream = io.BytesIO()
@@ -118,7 +118,7 @@ class Workshop:
         self.store.put(key, {"decided.npy": stream.getvalue()}, {"recipe": artifact.card.recipe})
         return found
 
-    def evidence(self, artifact: Artifact, index: np.ndarray, by: tuple[str, ...]) -> Evidence:
+    def evidence(self, artifact: Artifact, index: np.ndarray, by: tuple[str, ...]) -> GroupEstimator:
         """Return what these rows say of a candidate beside the baseline; people are the unit where rows repeat them."""
         classes = np.array(self.dataset.task.classes)
         names = list(dict.fromkeys(name for attribute in by for name in attribute.split("*")))
@@ -134,7 +134,7 @@ class Workshop:
             }
         )
         cells = count(
-            Source(table),
+            TableSource(table),
             label="label",
             models=[BASELINE, CANDIDATE],
             by=["*".join(f"by.{n}" for n in attribute.split("*")) for attribute in by],
@@ -142,7 +142,7 @@ class Workshop:
             keys={"subject": "subject"} if repeated else None,
         )
         named = {name.removeprefix("by."): coded for name, coded in cells.attributes.items()}
-        return Evidence(type(cells)(**{**cells.__dict__, "attributes": named}))
+        return GroupEstimator(type(cells)(**{**cells.__dict__, "attributes": named}))
 
     def open(self, rows: str, what: Mapping[str, Any], files: Mapping[str, bytes] | None = None) -> None:
         """Write down that judging or test rows were looked at, for what; the same once more is no new opening."""

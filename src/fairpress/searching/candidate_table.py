@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fairpress.searching import explanations
 from fairpress.searching.bounds import THE_FILE, Bound
-from fairpress.searching.result import Found, Searched
+from fairpress.searching.result import SearchResult, SearchTrace
 from fairpress.searching.trial import Trial
 
 COLUMNS = ("recipe", "bytes", "smaller", "accuracy", "worst loss", "ms", "judged")
 
 
-def state(searched: Searched, trial: Trial) -> str:
+def state(searched: SearchTrace, trial: Trial) -> str:
     """Say what became of a candidate."""
     for judged in searched.judged:
         if judged.trial.recipe == trial.recipe:
@@ -26,7 +26,7 @@ def _own(trial: Trial) -> Bound:
     return next(b for b in trial.bounds if b.who == THE_FILE and b.p > 0)
 
 
-def rows(searched: Searched) -> list[tuple[str, ...]]:
+def rows(searched: SearchTrace) -> list[tuple[str, ...]]:
     """Return a row for each candidate, in the order of the objective, as text in the order of `COLUMNS`."""
     found: list[tuple[str, ...]] = []
     for t in sorted(searched.trials, key=lambda t: t.cost(searched.objective)):
@@ -55,7 +55,7 @@ def _lines(head: tuple[str, ...], body: list[tuple[str, ...]]) -> list[str]:
     return [line(head), "|" + "---|" * len(head), *map(line, body)]
 
 
-def markdown(found: Found) -> str:
+def markdown(found: SearchResult) -> str:
     """Return the page search.md."""
     s = found.searched
     winner = s.winner

@@ -13,7 +13,7 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import spelling
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.grouping import keys_of, parse_by, rows_of
-from fairpress.searching.bounds import EVERYBODY, Asked
+from fairpress.searching.bounds import EVERYBODY, JudgingPlan
 from fairpress.searching.limits import GAPS, Limits
 
 FLIPS = 0.01
@@ -54,7 +54,7 @@ def ask(
     judging: np.ndarray,
     least: int,
     confidence: float,
-) -> Asked:
+) -> JudgingPlan:
     """Return what is judged on these rows [judging]: every group of the development rows is judged, or named as too small.
 
     Raises UserError where a limit concerns groups and none, or for a gap no two of an attribute, have the rows.
@@ -93,7 +93,7 @@ def ask(
                     f"{name} compares groups, and no two of {', '.join(by)} have {least} rows for the "
                     f"{metric.replace('_', ' ')}; bring more validation rows, or lower --least-rows."
                 )
-    return Asked(limits.on_rows(), by, metrics, confidence, rows, tuple(too_few), together)
+    return JudgingPlan(limits.on_rows(), by, metrics, confidence, rows, tuple(too_few), together)
 
 
 def _comparable(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fairpress.searching.bounds import THE_FILE, Bound
-from fairpress.searching.fixed_sequence import Judged
-from fairpress.searching.result import Searched
+from fairpress.searching.fixed_sequence import JudgedCandidate
+from fairpress.searching.result import SearchTrace
 from fairpress.searching.trial import Trial
 
 RATES = {"tpr": "true positive rate", "fpr": "false positive rate", "selection_rate": "selection rate"}
@@ -51,7 +51,7 @@ def remedy(b: Bound) -> str:
     return "the estimate itself is beyond the limit: a better model is needed, not more rows"
 
 
-def why_won(searched: Searched) -> str:
+def why_won(searched: SearchTrace) -> str:
     """Say why the winner is the winner."""
     winner = searched.winner
     assert winner is not None
@@ -71,14 +71,16 @@ def why_won(searched: Searched) -> str:
     return text
 
 
-def short(judged: Judged) -> str:
+def short(judged: JudgedCandidate) -> str:
     """Say in what a candidate failed."""
     if judged.shown:
         return f"a loss is shown for {', '.join(judged.shown[:3])}"
     return f"{bound(judged.binds)}; {remedy(judged.binds)}"
 
 
-def not_met(searched: Searched, nearest: Trial | None, binding: Bound | None, shown: str, base: str) -> str:
+def not_met(
+    searched: SearchTrace, nearest: Trial | None, binding: Bound | None, shown: str, base: str
+) -> str:
     """Say that nothing keeps the limits, what is nearest, what binds, and what would help."""
     if nearest is None or binding is None:
         first = next(iter(searched.failed.items()), ("", "nothing could be made"))
@@ -90,7 +92,7 @@ def not_met(searched: Searched, nearest: Trial | None, binding: Bound | None, sh
     return f"{text}{base} What was made is kept; the same command with other limits goes on from it."
 
 
-def not_judged(searched: Searched) -> list[str]:
+def not_judged(searched: SearchTrace) -> list[str]:
     """Name who has too few rows to be judged, a line a rate."""
     by_rate: dict[str, list[str]] = {}
     for who, metric, n in searched.asked.too_few:

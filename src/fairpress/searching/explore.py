@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.searching import search_space
-from fairpress.searching.bounds import CANDIDATE, Asked, bounds_of, exact
+from fairpress.searching.bounds import CANDIDATE, JudgingPlan, bounds_of, exact
 from fairpress.searching.budget import Budget, BudgetOver
-from fairpress.searching.candidate_store import Made, Workshop
+from fairpress.searching.candidate_store import Candidate, CandidateStore
 from fairpress.searching.latency import milliseconds
 from fairpress.searching.limits import Limits, Objective
 from fairpress.searching.trial import Trial
@@ -23,8 +23,8 @@ AGAIN = 30  # proposals in a row that were tried before: then a sampler has noth
 class Explorer:
     """Tries recipes and keeps what came of each."""
 
-    shop: Workshop
-    asked: Asked
+    shop: CandidateStore
+    asked: JudgingPlan
     limits: Limits
     objective: Objective
     budget: Budget
@@ -77,7 +77,7 @@ class Explorer:
         self.budget.used += 1
         return self.record(made)
 
-    def record(self, made: Made) -> Trial | None:
+    def record(self, made: Candidate) -> Trial | None:
         """Measure a candidate on the choosing rows and keep it; None where none could be made."""
         name = made.recipe
         if made.artifact is None:
@@ -111,7 +111,7 @@ class Explorer:
         safe = [t.bytes for t in self.trials.values() if t.safe and t.fits]
         return min(safe, default=self.shop.base.size) if self.objective == "bytes" else self.shop.base.size
 
-    def _can_win(self, planned: search_space.Planned, bits: int | None) -> bool:
+    def _can_win(self, planned: search_space.PlannedCandidate, bits: int | None) -> bool:
         """Whether a recipe could still make the best one: by size, only where it would be smaller than what is likely to be.
 
         Files of one width have one size: there it is worth trying another as long as none looks fine.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fairpress.datasets.dataset import Dataset
     from fairpress.runtime.artifact import Artifact
     from fairpress.runtime.model_reference import Model
-    from fairpress.searching.result import Searched
+    from fairpress.searching.result import SearchTrace
 
 
 class FairQuantizer:
@@ -71,7 +71,7 @@ class FairQuantizer:
         self.artifact: Artifact | None = None
         self.recipe: str | None = None
         self._audit: AuditReport | None = None
-        self._searched: Searched | None = None
+        self._searched: SearchTrace | None = None
 
     def quantize(
         self,
@@ -135,7 +135,7 @@ class FairQuantizer:
         return self._audit
 
     @property
-    def searched(self) -> Searched:
+    def searched(self) -> SearchTrace:
         """Everything the search did. Raises UserError before `quantize`."""
         if self._searched is None:
             raise UserError("nothing was quantized yet: call quantize(base, data) first.")

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.inference.group_estimator import Evidence
+from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.metrics.rates import LOSS_SIGN
-from fairpress.auditing.statistics.t_estimate import Studentized
+from fairpress.auditing.statistics.t_estimate import TEstimate
 from fairpress.auditing.verdicts.rules import judge
 from fairpress.auditing.verdicts.wording import group_name
-from fairpress.searching.bounds import BASELINE, CANDIDATE, THE_FILE, Asked, Bound, bounds_of, worst
+from fairpress.searching.bounds import BASELINE, CANDIDATE, THE_FILE, Bound, JudgingPlan, bounds_of, worst
 from fairpress.searching.limits import Objective
 from fairpress.searching.trial import Trial, front
 
@@ -29,7 +29,7 @@ CLOSE = 0.03  # steps that gain less are not worth a test
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedCandidate:
     """What the judging rows say of a candidate.
 
     Attributes
@@ -82,15 +82,15 @@ def sequence(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
 
 def in_order(
     steps: Sequence[Trial],
-    evidence_of: Callable[[Trial], Evidence],
-    asked: Asked,
+    evidence_of: Callable[[Trial], GroupEstimator],
+    asked: JudgingPlan,
     timed: Callable[[Trial], Trial] = lambda trial: trial,
-) -> list[Judged]:
+) -> list[JudgedCandidate]:
     """Return what was judged, in order, up to and including the first candidate that failed.
 
     `timed` measures a candidate's latency anew where it is limited: the timing that chose it flatters it.
     """
-    judged: list[Judged] = []
+    judged: list[JudgedCandidate] = []
     for trial in steps:
         judged.append(judge_one(timed(trial), evidence_of(trial), asked))
         if not judged[-1].kept:
@@ -98,15 +98,15 @@ def in_order(
     return judged
 
 
-def judge_one(trial: Trial, evidence: Evidence, asked: Asked) -> Judged:
+def judge_one(trial: Trial, evidence: GroupEstimator, asked: JudgingPlan) -> JudgedCandidate:
     """Return what rows say of one candidate; the file's own limits stay as the trial has them."""
     own = [b for b in trial.bounds if b.who == THE_FILE]
     shown = _losses_shown(evidence, asked) if "max_group_loss" in asked.limits else ()
-    return Judged(trial, (*bounds_of(evidence, asked), *own), shown, asked.alpha)
+    return JudgedCandidate(trial, (*bounds_of(evidence, asked), *own), shown, asked.alpha)
 
 
-def _losses_shown(evidence: Evidence, asked: Asked) -> tuple[str, ...]:
-    losses: dict[tuple[str, str], Studentized] = {}
+def _losses_shown(evidence: GroupEstimator, asked: JudgingPlan) -> tuple[str, ...]:
+    losses: dict[tuple[str, str], TEstimate] = {}
     for attribute in asked.by:
         groups, index = evidence.cells.groups(attribute)
         for metric in asked.metrics:

@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized, t_tail
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_tail
 from fairpress.auditing.verdicts.noninferiority import score_statistic
 
 HALVINGS = 40
 
 
-def tail(change: Studentized, moved: Floats, margin: Floats) -> Floats:
+def tail(change: TEstimate, moved: Floats, margin: Floats) -> Floats:
     """Return the larger of both p-values of "the change is `margin` or more": the interval's and the score test's.
 
     `moved` is the share of the denominator that flipped, either way. A change of 1 or more is impossible: 0.
@@ -32,7 +32,7 @@ def tail(change: Studentized, moved: Floats, margin: Floats) -> Floats:
     return np.where(margin >= 1, 0.0, p)
 
 
-def upper_ends(change: Studentized, moved: Floats, confidence: float) -> Floats:
+def upper_ends(change: TEstimate, moved: Floats, confidence: float) -> Floats:
     """Return the smallest margin above each estimate that both tests rule out at this one-sided confidence."""
     return _last(
         lambda margin: tail(change, moved, margin) > 1 - confidence, change.value, np.ones_like(change.value)
@@ -40,7 +40,7 @@ def upper_ends(change: Studentized, moved: Floats, confidence: float) -> Floats:
 
 
 def rise(
-    first: Studentized, second: Studentized, moved: tuple[Floats, Floats], limit: float, confidence: float
+    first: TEstimate, second: TEstimate, moved: tuple[Floats, Floats], limit: float, confidence: float
 ) -> tuple[Floats, Floats]:
     """Return the upper bounds of first − second, and the p-values of "it is the limit or more", which invert them.
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fairpress.runtime.backends.base import Runtime
-from fairpress.runtime.benchmark.measure import LEAST_ROUNDS, Contestant, measure
+from fairpress.runtime.backends.base import Backend
+from fairpress.runtime.benchmark.measure import LEAST_ROUNDS, BenchmarkRun, measure
 from fairpress.runtime.benchmark.statistics import rank_of_bound
 from fairpress.searching.bounds import exact
 from fairpress.searching.trial import Trial
@@ -24,7 +24,7 @@ def milliseconds(
     # The slowest of n calls is above the median with 1 − 2⁻ⁿ.
     least = math.ceil(-math.log2(1 - confidence))
     rounds = least if least > LEAST_ROUNDS else None
-    contestants = [Contestant(name, onnx, rows, Runtime(), None) for name, onnx in files.items()]
+    contestants = [BenchmarkRun(name, onnx, rows, Backend(), None) for name, onnx in files.items()]
     out = {}
     for found in measure(contestants, 1, rounds=rounds, seconds=SECONDS):
         times = np.sort(np.asarray(found.seconds))

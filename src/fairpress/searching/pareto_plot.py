@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from fairpress.searching.candidate_table import state
-from fairpress.searching.result import Searched
+from fairpress.searching.result import SearchTrace
 
 STATES = ("winner", "keeps the limits", "judged, not shown", "not judged")
 SHAPES = ("diamond", "circle", "cross", "square")
 
 
-def draw(searched: Searched) -> str:
+def draw(searched: SearchTrace) -> str:
     """Return an SVG."""
     import altair as alt
     import vl_convert as vlc
@@ -50,7 +50,7 @@ def draw(searched: Searched) -> str:
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
-def _point(searched: Searched, trial: Any) -> dict[str, Any] | None:
+def _point(searched: SearchTrace, trial: Any) -> dict[str, Any] | None:
     said = state(searched, trial)
     kind = (
         STATES[0]

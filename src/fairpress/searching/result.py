@@ -9,8 +9,8 @@ from typing import Any
 from fairpress.audits import AuditReport
 from fairpress.core.errors import UserError
 from fairpress.runtime.artifact import Artifact
-from fairpress.searching.bounds import Asked, Bound
-from fairpress.searching.fixed_sequence import Judged
+from fairpress.searching.bounds import Bound, JudgingPlan
+from fairpress.searching.fixed_sequence import JudgedCandidate
 from fairpress.searching.limits import Limits, Objective
 from fairpress.searching.trial import Trial
 
@@ -18,7 +18,7 @@ SCHEMA = "fairpress.search/1"
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchTrace:
     """Everything a search did.
 
     Attributes
@@ -39,24 +39,24 @@ class Searched:
 
     objective: Objective
     limits: Limits
-    asked: Asked
+    asked: JudgingPlan
     base_bytes: int
     trials: Sequence[Trial]
     failed: Mapping[str, str]
     sequence: Sequence[Trial]
-    judged: Sequence[Judged]
+    judged: Sequence[JudgedCandidate]
     rows: Mapping[str, int]
     seconds: float
     latency: Mapping[str, float] = field(default_factory=dict)
     openings: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
-    def winner(self) -> Judged | None:
+    def winner(self) -> JudgedCandidate | None:
         """Return the last of the sequence that keeps every limit; None where not even the first does."""
         return next((j for j in reversed(self.judged) if j.kept), None)
 
     @property
-    def stopped(self) -> Judged | None:
+    def stopped(self) -> JudgedCandidate | None:
         """Return the candidate that ended the sequence; None where all keep their limits."""
         return self.judged[-1] if self.judged and not self.judged[-1].kept else None
 
@@ -100,7 +100,7 @@ class ConstraintNotMet(UserError):
     """
 
     def __init__(
-        self, sentence: str, searched: Searched, nearest: Trial | None, binding: Bound | None
+        self, sentence: str, searched: SearchTrace, nearest: Trial | None, binding: Bound | None
     ) -> None:
         super().__init__(sentence)
         self.searched = searched
@@ -111,10 +111,10 @@ class ConstraintNotMet(UserError):
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """A search that found something: the artifact, its audit on the test rows, and how it came about."""
 
     artifact: Artifact
     recipe: str
     audit: AuditReport
-    searched: Searched
+    searched: SearchTrace

@@ -19,7 +19,7 @@ MOST = 512  # what a recipe calibrates on
 
 
 @dataclass(frozen=True)
-class Divided:
+class RowSplit:
     """A dataset as a search uses it.
 
     Attributes
@@ -35,7 +35,7 @@ class Divided:
     judging: np.ndarray
 
 
-def divide(dataset: Dataset, most: int = MOST) -> Divided:
+def divide(dataset: Dataset, most: int = MOST) -> RowSplit:
     """Divide the development rows. Subjects stay together; the choosing rows are drawn by a hash of the subject.
 
     Raises UserError where there are no validation rows or no calibration rows.
@@ -60,7 +60,7 @@ def divide(dataset: Dataset, most: int = MOST) -> Divided:
         "calibration": choosing,
         "validation": choosing,
     }
-    return Divided(replace(dataset, parts=own), choosing, judging)
+    return RowSplit(replace(dataset, parts=own), choosing, judging)
 
 
 def _draw(text: str) -> int:

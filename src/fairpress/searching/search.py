@@ -18,13 +18,13 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.searching import explanations
 from fairpress.searching.bounds import BASELINE, CANDIDATE, THE_FILE, Bound, bounds_of, worst
 from fairpress.searching.budget import Budget
-from fairpress.searching.candidate_store import Workshop
+from fairpress.searching.candidate_store import CandidateStore
 from fairpress.searching.eligible_groups import ask, attributes_of, least_rows_for
 from fairpress.searching.explore import Explorer
-from fairpress.searching.fixed_sequence import LONGEST, Judged, in_order, sequence
+from fairpress.searching.fixed_sequence import LONGEST, JudgedCandidate, in_order, sequence
 from fairpress.searching.latency import SECONDS, milliseconds, timed_anew
 from fairpress.searching.limits import Limits, Objective, check_rates
-from fairpress.searching.result import ConstraintNotMet, Found, Searched
+from fairpress.searching.result import ConstraintNotMet, SearchResult, SearchTrace
 from fairpress.searching.row_split import divide
 from fairpress.searching.trial import Trial
 from fairpress.store.local import Store
@@ -49,7 +49,7 @@ def search(
     least_rows: int | None = None,
     seed: int | None = None,
     say: Callable[[str], None] = lambda sentence: None,
-) -> Found:
+) -> SearchResult:
     """Return the best artifact that is shown to keep every limit.
 
     Parameters
@@ -91,7 +91,7 @@ def search(
     rows = divide(dataset)
     least = least_rows_for(limits, confidence) if least_rows is None else least_rows
     asked = ask(limits, attributes, dataset, rows.judging, least, confidence)
-    shop = Workshop(base, dataset, rows, Store(store), base.card.seed or 0 if seed is None else seed)
+    shop = CandidateStore(base, dataset, rows, Store(store), base.card.seed or 0 if seed is None else seed)
     shop.store.sweep()
     began = budget.elapsed
     shop.decided(base, rows.choosing)
@@ -131,7 +131,7 @@ def search(
         asked,
         lambda t: timed_anew(t, limits.max_latency_ms, shop.dataset.inputs[rows.choosing[:200]], confidence),
     )
-    searched = Searched(
+    searched = SearchTrace(
         objective,
         limits,
         asked,
@@ -175,7 +175,7 @@ def _check(base: Artifact, sample: bool, confidence: float, least_rows: int | No
         raise UserError(f"--least-rows {least_rows}: a group of fewer than 2 rows cannot be judged.")
 
 
-def _not_met(shop: Workshop, searched: Searched) -> ConstraintNotMet:
+def _not_met(shop: CandidateStore, searched: SearchTrace) -> ConstraintNotMet:
     if not searched.judged:
         # No file keeps its own limits, or none could be made.
         nearest = min(searched.trials, key=lambda t: (t.cost(searched.objective), t.risk), default=None)
@@ -191,7 +191,7 @@ def _not_met(shop: Workshop, searched: Searched) -> ConstraintNotMet:
     return ConstraintNotMet(sentence, searched, first.trial, first.binds)
 
 
-def _of_baseline(shop: Workshop, searched: Searched, binds: Bound) -> str:
+def _of_baseline(shop: CandidateStore, searched: SearchTrace, binds: Bound) -> str:
     """Say so where the baseline itself is beyond a limit that is on the model and not on what compression changed."""
     if (
         binds.limit in ("max_group_loss", "max_loss")
@@ -212,7 +212,9 @@ def _of_baseline(shop: Workshop, searched: Searched, binds: Bound) -> str:
     return ""
 
 
-def _finish(shop: Workshop, searched: Searched, winner: Judged, limits: Limits) -> Found:
+def _finish(
+    shop: CandidateStore, searched: SearchTrace, winner: JudgedCandidate, limits: Limits
+) -> SearchResult:
     chosen = winner.trial.artifact
     margin = limits.max_group_loss or 0.02
     report = _tested(shop, chosen, searched, margin)
@@ -226,10 +228,10 @@ def _finish(shop: Workshop, searched: Searched, winner: Judged, limits: Limits) 
         provenance={**chosen.card.provenance, "search": _told(searched, winner)},
     )
     artifact = replace(chosen, card=card)
-    return Found(artifact, winner.trial.recipe, report, searched)
+    return SearchResult(artifact, winner.trial.recipe, report, searched)
 
 
-def _told(searched: Searched, winner: Judged) -> dict[str, Any]:
+def _told(searched: SearchTrace, winner: JudgedCandidate) -> dict[str, Any]:
     """Return what the winner's card says of the search."""
     return {
         "objective": searched.objective,
@@ -245,7 +247,7 @@ def _told(searched: Searched, winner: Judged) -> dict[str, Any]:
     }
 
 
-def _tested(shop: Workshop, chosen: Artifact, searched: Searched, margin: float) -> AuditReport:
+def _tested(shop: CandidateStore, chosen: Artifact, searched: SearchTrace, margin: float) -> AuditReport:
     """Return the audit of the winner on the test rows; the same winner's table is kept, and not made again."""
     from fairpress.runtime.predict import predictions
 

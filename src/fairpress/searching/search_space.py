@@ -13,7 +13,7 @@ STUDENTS = ("64|64", "32|32")
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedCandidate:
     """A recipe to try. Its file has about `share` of the bytes of a cheap recipe's, `like`; None where nobody knows."""
 
     recipe: str
@@ -21,7 +21,7 @@ class Planned:
     share: float = 1.0
 
 
-def cheap(bits: int | None, by: Sequence[str]) -> list[Planned]:
+def cheap(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]:
     """Return what takes no training: widths, ways to find ranges, calibration by groups.
 
     Parameters
@@ -36,12 +36,16 @@ def cheap(bits: int | None, by: Sequence[str]) -> list[Planned]:
     if bits is not None:
         ways += ["int{}(ranges=minmax)", "w{}(ranges=minmax)", "int{}-fp32-head"]
     found = [
-        Planned(way.format(width), f"int{width}" if "(" in way else None) for way in ways for width in widths
+        PlannedCandidate(way.format(width), f"int{width}" if "(" in way else None)
+        for way in ways
+        for width in widths
     ]
-    return [*found, Planned("kmeans-16")] if bits is None else found
+    return [*found, PlannedCandidate("kmeans-16")] if bits is None else found
 
 
-def mixed(sizes: Mapping[int, int], below: int, by: Sequence[str], images: bool = False) -> list[Planned]:
+def mixed(
+    sizes: Mapping[int, int], below: int, by: Sequence[str], images: bool = False
+) -> list[PlannedCandidate]:
     """Return what lies between two neighbouring widths, below a size: a tenth of the channels in 8 bits, bits by layer.
 
     `sizes` is width → bytes of the uniform file. Layers of networks for images are measured on fewer rows.
@@ -50,15 +54,15 @@ def mixed(sizes: Mapping[int, int], below: int, by: Sequence[str], images: bool 
     for wide, narrow in pairwise(WIDTHS):
         if wide in sizes and narrow in sizes:
             if sizes[narrow] + 0.1 * (sizes[8] - sizes[narrow]) < below:
-                found.append(Planned(f"int{narrow}(preserve=0.1,by={by[0]})"))
+                found.append(PlannedCandidate(f"int{narrow}(preserve=0.1,by={by[0]})"))
             for share in (0.75, 0.5, 0.25):
                 budget = round(sizes[narrow] + share * (sizes[wide] - sizes[narrow]))
                 if sizes[narrow] < budget < below:
-                    found.append(Planned(f"mixed(budget={budget}{rows})"))
+                    found.append(PlannedCandidate(f"mixed(budget={budget}{rows})"))
     return found
 
 
-def dear(bits: int | None, by: Sequence[str], images: bool, students: bool = False) -> list[Planned]:
+def dear(bits: int | None, by: Sequence[str], images: bool, students: bool = False) -> list[PlannedCandidate]:
     """Return what trains: quantization-aware training with and without a constraint, fewer channels, smaller networks.
 
     Four bits come first: where they are safe 8 are not needed, and where they are not 2 hardly are. Networks for images
@@ -69,22 +73,28 @@ def dear(bits: int | None, by: Sequence[str], images: bool, students: bool = Fal
         like = f"int{width}"
         bounded = ",".join(filter(None, ("method=ceag", f"by={by[0]}", epochs)))
         found += [
-            Planned(f"qat-int{width}" + (f"({epochs})" if epochs else ""), like),
-            Planned(f"qat-int{width}({bounded})", like),
+            PlannedCandidate(f"qat-int{width}" + (f"({epochs})" if epochs else ""), like),
+            PlannedCandidate(f"qat-int{width}({bounded})", like),
         ]
     if bits is None and images:
         # A convolution loses channels on both its sides.
         found += [
-            Planned(f"prune-channels-{gone}({epochs})+int{width}", f"int{width}", (1 - gone / 100) ** 2)
+            PlannedCandidate(
+                f"prune-channels-{gone}({epochs})+int{width}", f"int{width}", (1 - gone / 100) ** 2
+            )
             for width in (8, 4)
             for gone in (25, 50)
         ]
     if bits is None and students and not images:
-        found += [Planned(f"distill(widths={widths})+int{width}") for widths in STUDENTS for width in (8, 4)]
+        found += [
+            PlannedCandidate(f"distill(widths={widths})+int{width}")
+            for widths in STUDENTS
+            for width in (8, 4)
+        ]
     return found
 
 
-class Trial(Protocol):
+class OptunaTrial(Protocol):
     """What a sampler of optuna offers."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
@@ -95,7 +105,7 @@ class Trial(Protocol):
 
 
 def sampled(
-    trial: Trial,
+    trial: OptunaTrial,
     by: Sequence[str],
     sizes: Mapping[int, int],
     images: bool,

@@ -8,10 +8,10 @@ from pathlib import Path
 from fairpress.core.output import write_folder
 from fairpress.searching.candidate_table import markdown
 from fairpress.searching.pareto_plot import draw
-from fairpress.searching.result import Found
+from fairpress.searching.result import SearchResult
 
 
-def save(found: Found, folder: str | Path, *, force: bool = False) -> Path:
+def save(found: SearchResult, folder: str | Path, *, force: bool = False) -> Path:
     """Write model.onnx, card.json, audit.json, search.json, search.md and front.svg, all or nothing.
 
     Raises UserError when the place cannot be written, or holds files that would be lost (`core.output.write_folder`).

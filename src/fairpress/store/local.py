@@ -32,7 +32,7 @@ class DamagedEntry(UserWarning):
     """An entry's files are not what was written; it is made again."""
 
 
-class Busy(Exception):
+class StoreBusyError(Exception):
     """Another process holds the lock."""
 
 
@@ -113,7 +113,7 @@ class Store:
                     self._warn_of_damage(key)
                     with contextlib.suppress(ReadOnlyStore):
                         self._discard(key)
-        except Busy:
+        except StoreBusyError:
             return None  # somebody is making it
         return found if isinstance(found, Entry) else None
 
@@ -169,7 +169,7 @@ class Store:
                 with self.lock(folder.name.partition(".")[0], wait=False):
                     shutil.rmtree(folder, ignore_errors=True)
                     count += 1
-            except (Busy, UserError):
+            except (StoreBusyError, UserError):
                 continue
         return count
 
@@ -189,7 +189,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=-1 if wait else 0, poll_interval=0.02)
         except Timeout:
-            raise Busy(key) from None
+            raise StoreBusyError(key) from None
         except OSError as error:
             if not self.read_only:
                 raise self._unwritable(error) from None

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from fairpress.core.cache import cache_folder
 from fairpress.core.errors import UserError
-from fairpress.store.local import Busy, DamagedEntry, Entry, ReadOnlyStore, Store
+from fairpress.store.local import DamagedEntry, Entry, ReadOnlyStore, Store, StoreBusyError
 from fairpress.store.unknown_files import MANIFEST
 
 HEAD = 64 * 1024
@@ -142,7 +142,7 @@ class RemoteStore(Store):
         """Turn what a file system says of permissions and connections into a sentence."""
         try:
             yield
-        except (UserError, Busy, FileNotFoundError):
+        except (UserError, StoreBusyError, FileNotFoundError):
             raise
         except Exception as error:  # each file system has its own
             said = str(error).strip().splitlines()

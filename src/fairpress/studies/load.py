@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fairpress.core.config import Source, no_mapping, raise_all, read_yaml, validate
+from fairpress.core.config import ConfigSource, no_mapping, raise_all, read_yaml, validate
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.yaml_file import parse_yaml
 from fairpress.studies.config.study import StudyConfig
@@ -124,7 +124,7 @@ def _resolve(document: Any, folder: Path) -> None:
             holder[key] = str(folder / value)
 
 
-def _overridden(document: Any, overrides: Sequence[str], where: str) -> Source:
+def _overridden(document: Any, overrides: Sequence[str], where: str) -> ConfigSource:
     """Set every ``key=value`` in the document."""
     made: dict[tuple[str, ...], str] = {}
     for text in overrides:
@@ -137,7 +137,7 @@ def _overridden(document: Any, overrides: Sequence[str], where: str) -> Source:
         path = tuple(key.split("."))
         _set(document, path, parsed, text)
         made[path] = text
-    return Source(document, where, made)
+    return ConfigSource(document, where, made)
 
 
 def _set(node: Any, path: Sequence[str], value: Any, text: str) -> None:

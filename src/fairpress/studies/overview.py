@@ -9,15 +9,15 @@ from typing import Any, Literal
 from fairpress.store.local import Store
 from fairpress.studies.execution.executor import unfinished
 from fairpress.studies.execution.local_engine import cores
-from fairpress.studies.planning.durations import Times
-from fairpress.studies.planning.plan import Kind, Task
-from fairpress.studies.planning.prepare import Prepared
+from fairpress.studies.planning.durations import TaskDurations
+from fairpress.studies.planning.plan import Kind, StudyTask
+from fairpress.studies.planning.prepare import PreparedStudy
 
 State = Literal["there", "to run", "damaged", "not needed"]
 
 
 @dataclass(frozen=True)
-class Line:
+class OverviewRow:
     """One task: `depth` steps below what reads no other; seconds it took, or `about` how many others like it took."""
 
     title: str
@@ -33,7 +33,7 @@ class Line:
 class Overview:
     """The tasks in reading order, and the seconds expected on so many workers; None when some were never timed."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[OverviewRow, ...]
     workers: int
     expected: float | None
 
@@ -46,12 +46,12 @@ class Overview:
         return asdict(self)
 
 
-def overview(ready: Prepared, store: Store, workers: int | None = None) -> Overview:
+def overview(ready: PreparedStudy, store: Store, workers: int | None = None) -> Overview:
     """Return what running a prepared study would do. Nothing is changed, damaged results stay where they are."""
     by_key = {task.key: task for task in ready.tasks}
     states = {key: store.state(key) for key in by_key}
     wanted = unfinished(by_key, ready.report.needed, lambda key: states[key] == "complete")
-    times = Times(store)
+    times = TaskDurations(store)
     lines = []
     for task, depth in _tree(ready.tasks):
         there = states[task.key] == "complete"
@@ -60,7 +60,7 @@ def overview(ready: Prepared, store: Store, workers: int | None = None) -> Overv
             state = "damaged" if states[task.key] == "damaged" else "to run"
         seconds = times.last(task) if there else None
         about = None if there else times.expected(task)
-        lines.append(Line(task.title, task.kind, task.key, depth, state, seconds, about))
+        lines.append(OverviewRow(task.title, task.kind, task.key, depth, state, seconds, about))
     count = workers or cores()
     expected = [times.expected(by_key[key]) for key in wanted]
     known = [e for e in expected if e is not None]
@@ -71,13 +71,13 @@ def overview(ready: Prepared, store: Store, workers: int | None = None) -> Overv
     return Overview(tuple(lines), count, total)
 
 
-def _tree(tasks: Sequence[Task]) -> list[tuple[Task, int]]:
+def _tree(tasks: Sequence[StudyTask]) -> list[tuple[StudyTask, int]]:
     """Return tasks with their depth, each below the first task that it reads; joins and audits come last."""
-    below: dict[str | None, list[Task]] = {}
+    below: dict[str | None, list[StudyTask]] = {}
     for task in tasks:
         first = task.inputs[0] if task.inputs and task.kind != "join" else None
         below.setdefault(first, []).append(task)
-    found: list[tuple[Task, int]] = []
+    found: list[tuple[StudyTask, int]] = []
     stack = [(task, 0) for task in reversed(below.get(None, []))]
     while stack:
         task, depth = stack.pop()

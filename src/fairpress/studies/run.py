@@ -10,14 +10,14 @@ from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.execution.engine import Engine
 from fairpress.studies.execution.executor import Event, Outcome, execute
 from fairpress.studies.execution.local_engine import Interruptible
-from fairpress.studies.planning.plan import Task
+from fairpress.studies.planning.plan import StudyTask
 from fairpress.studies.planning.prepare import prepare
 from fairpress.studies.planning.report_plan import report_plan
 from fairpress.studies.report.build import write_report
-from fairpress.studies.report.result import Finished
+from fairpress.studies.report.result import StudyResult
 from fairpress.studies.report.write_folder import check_out
 
-__all__ = ["Finished", "run_study"]
+__all__ = ["StudyResult", "run_study"]
 
 
 def run_study(
@@ -30,9 +30,9 @@ def run_study(
     workers: int | None = None,
     engine: Engine | None = None,
     command: str = "",
-    on_plan: Callable[[Sequence[Task]], None] = lambda tasks: None,
+    on_plan: Callable[[Sequence[StudyTask]], None] = lambda tasks: None,
     on_event: Event = lambda event, task: None,
-) -> Finished:
+) -> StudyResult:
     """Run what is not in the store yet, audit all predictions, and write the report to `out`.
 
     The folder receives report.html, audit.json (one audit per section), bias.json, predictions.parquet (of several parts:

@@ -15,7 +15,7 @@ from fairpress.training.data import Data
 from fairpress.training.logistic_init import plant
 from fairpress.training.stacked_networks import (
     Batches,
-    Stack,
+    StackedNetworks,
     State,
     adamw,
     evaluate,
@@ -35,7 +35,7 @@ ONE_SIDED = 1.645  # standard errors of a one-sided test at 95 %
 
 
 @dataclass
-class Kept:
+class BestCheckpoint:
     """What a network keeps of its training: the state of its best epoch, how many epochs it saw, and the fairness of it."""
 
     state: State
@@ -48,17 +48,17 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Together:
+class BatchTrainingResult:
     """An architecture's module (with no weights that mean anything) and what each network keeps."""
 
     module: nn.Module
-    networks: list[Kept]
+    networks: list[BestCheckpoint]
 
 
 @dataclass
 class _Run:
     module: nn.Module
-    stack: Stack
+    stack: StackedNetworks
     optimizer: torch.optim.Optimizer
     batches: Batches
 
@@ -83,7 +83,7 @@ def _start(
             state = plant(state, data.inputs, data.labels, classes, data.weights)
         states.append(state)
     module = build(architecture, columns, classes)
-    stack = Stack.of(module, states, device)
+    stack = StackedNetworks.of(module, states, device)
     assert config.batch_size is not None, "chosen by `fit.settled`"
     optimizer = adamw(stack, config.learning_rate, config.weight_decay)
     return _Run(module, stack, optimizer, Batches(train, seeds, config.batch_size))
@@ -99,7 +99,7 @@ def train_together(
     device: torch.device,
     progress: Callable[[str], None] | None = None,
     objective: Objective | None = None,
-) -> Together:
+) -> BatchTrainingResult:
     """Train each network until its patience has run out; one that is done leaves the batch to the others.
 
     With ``keep="last"`` in the config all train to the last epoch and keep its state. An `objective` adds to the
@@ -110,7 +110,7 @@ def train_together(
     `objective`, which the start knows nothing of, it keeps an epoch in any case.
     """
     run = _start(architecture, train, classes, seeds, config, device)
-    kept = [Kept(state) for state in run.stack.states()]
+    kept = [BestCheckpoint(state) for state in run.stack.states()]
     going = list(range(len(seeds)))
     guarded = config.start == "linear" and config.keep == "best" and objective is None
     if guarded:
@@ -128,7 +128,7 @@ def train_together(
         ):
             kept[i].epochs = epoch
             if config.keep == "last" or loss + violation < kept[i].criterion:
-                kept[i] = Kept(state, loss, accuracy, epoch, epoch, loss + violation)
+                kept[i] = BestCheckpoint(state, loss, accuracy, epoch, epoch, loss + violation)
                 kept[i].fairness = None if objective is None else objective.facts(going.index(i))
         left = [p for p, i in enumerate(going) if epoch - kept[i].best_epoch < config.patience]
         if progress is not None:
@@ -145,15 +145,19 @@ def train_together(
             going = [going[p] for p in left]
     if guarded:
         kept = _clearly_better(run.module, kept, start, validation, device)
-    return Together(run.module, kept)
+    return BatchTrainingResult(run.module, kept)
 
 
 def _clearly_better(
-    module: nn.Module, kept: list[Kept], start: list[Kept], validation: Sequence[Data], device: torch.device
-) -> list[Kept]:
+    module: nn.Module,
+    kept: list[BestCheckpoint],
+    start: list[BestCheckpoint],
+    validation: Sequence[Data],
+    device: torch.device,
+) -> list[BestCheckpoint]:
     """Return what each network keeps: its start where few validation rows leave open whether the best epoch is better."""
     before, after = (
-        row_losses(Stack.of(module, [k.state for k in states], device), validation, device)
+        row_losses(StackedNetworks.of(module, [k.state for k in states], device), validation, device)
         for states in (start, kept)
     )
     out = []

@@ -27,7 +27,7 @@ def clear(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TrainingCheckpoint:
     """Where an unfinished training is kept.
 
     Attributes

@@ -9,7 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from fairpress.core.config import parse
 from fairpress.core.values import spelling
-from fairpress.training.constraint_config import Constrained
+from fairpress.training.constraint_config import ConstraintConfig
 
 if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 128
 
 
-class FitConfig(Constrained):
+class FitConfig(ConstraintConfig):
     """How long and how fast to learn. Early stopping looks at the validation loss.
 
     Attributes

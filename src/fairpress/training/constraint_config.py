@@ -20,7 +20,7 @@ READ_BY: dict[str, tuple[Method, ...]] = {
 }
 
 
-class Constrained(BaseModel):
+class ConstraintConfig(BaseModel):
     """Fairness of a training; nothing of it where `method` is None.
 
     Attributes
@@ -77,7 +77,7 @@ class Constrained(BaseModel):
 
     def fairness(self) -> dict[str, Any]:
         """Return what is said of fairness, for another config."""
-        return {name: getattr(self, name) for name in Constrained.model_fields}
+        return {name: getattr(self, name) for name in ConstraintConfig.model_fields}
 
     def control(self) -> dict[str, Any]:
         """Return the fairness of the control: every term of the loss, and no multiplier or weight that acts.

@@ -54,11 +54,11 @@ def tensors(dataset: Dataset, part: Part, class_weights: ClassWeights | None = N
     """
     import torch
 
-    from fairpress.training.memmap_rows import Selected
+    from fairpress.training.memmap_rows import MemmapRows
 
     if dataset.inputs.dtype == np.uint8:
         index = dataset.index(part)
-        made = Data(Selected(dataset.inputs, index), torch.from_numpy(dataset.labels[index]))
+        made = Data(MemmapRows(dataset.inputs, index), torch.from_numpy(dataset.labels[index]))
     else:
         rows = dataset.part(part)
         inputs = torch.from_numpy(np.ascontiguousarray(rows.inputs)).float()

@@ -141,10 +141,10 @@ def decisions(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) ->
     """Return the class that a network with this state decides for each row of inputs [rows, …]."""
     import torch
 
-    from fairpress.models.functional_call import Slots
+    from fairpress.models.functional_call import FastFunctionalCall
 
     with torch.no_grad():
-        logits: Tensor = Slots(module).call(dict(state), inputs)
+        logits: Tensor = FastFunctionalCall(module).call(dict(state), inputs)
         found: np.ndarray = logits.argmax(-1).numpy()
     return found
 

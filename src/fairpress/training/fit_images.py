@@ -23,14 +23,14 @@ from fairpress.models.weights_io import to_bytes
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.onnxruntime import run
 from fairpress.training.augment import Augment
-from fairpress.training.checkpoints import Checkpoint
+from fairpress.training.checkpoints import TrainingCheckpoint
 from fairpress.training.config import ImageFitConfig
 from fairpress.training.constant_baseline import constant_answer, doubt
 from fairpress.training.data import Data, data_of, rows_to_hold, tensors
 from fairpress.training.group_objective import constrain, grouped
-from fairpress.training.precision import WAYS, Way, fastest
+from fairpress.training.precision import WAYS, TrainingFormat, fastest
 from fairpress.training.schedule import Schedule
-from fairpress.training.trainer import Trained, train_module
+from fairpress.training.trainer import TrainingResult, train_module
 
 if TYPE_CHECKING:
     from fairpress.models.image_architecture import ImageNetwork
@@ -85,7 +85,7 @@ def fit_image_network(
             "device": device.type,
             "torch": version("torch"),
         }
-        checkpoint = Checkpoint(checkpoints, digest(depends_on))
+        checkpoint = TrainingCheckpoint(checkpoints, digest(depends_on))
         checkpoint.prepare()
         if checkpoint.of_another():
             tell(f"the unfinished training in {checkpoints} had other data or options; starting anew")
@@ -134,7 +134,7 @@ def fit_image_network(
     return Artifact(card, file, to_bytes(trained.state))
 
 
-def _doubts(dataset: Dataset, trained: Trained, config: ImageFitConfig) -> dict[str, Any]:
+def _doubts(dataset: Dataset, trained: TrainingResult, config: ImageFitConfig) -> dict[str, Any]:
     """Return what a card says of one constant answer, and a warning where the network is no better without class weights."""
     known, labels = (dataset.labels[dataset.index(part)] for part in ("train", "validation"))
     constant = constant_answer(labels, dataset.task.classes, known)
@@ -146,8 +146,12 @@ def _doubts(dataset: Dataset, trained: Trained, config: ImageFitConfig) -> dict[
 
 
 def _choose(
-    module: nn.Module, data: Data, config: ImageFitConfig, device: torch.device, checkpoint: Checkpoint | None
-) -> tuple[Way, Mapping[str, float]]:
+    module: nn.Module,
+    data: Data,
+    config: ImageFitConfig,
+    device: torch.device,
+    checkpoint: TrainingCheckpoint | None,
+) -> tuple[TrainingFormat, Mapping[str, float]]:
     """Return the way to train, and rows a second of each that was tried; an interrupted training keeps its way."""
     remembered = None if checkpoint is None else checkpoint.remembered()
     if remembered is not None:
@@ -159,7 +163,7 @@ def _choose(
         return fastest(module, data.inputs[batch], data.labels[batch], device)
 
 
-def _chosen(way: Way, tried: Mapping[str, float], device: torch.device) -> str:
+def _chosen(way: TrainingFormat, tried: Mapping[str, float], device: torch.device) -> str:
     speeds = ", ".join(f"{name} {rate:.0f}" for name, rate in tried.items())
     found = f" (tried, images/s: {speeds})" if speeds else ""
     return f"training on {device.type} in {way.name}{found}"
@@ -179,10 +183,10 @@ def _refuse_another(file: bytes, module: nn.Module, rows: Data, device: torch.de
 
 
 def _provenance(
-    trained: Trained,
+    trained: TrainingResult,
     config: ImageFitConfig,
     device: torch.device,
-    way: Way,
+    way: TrainingFormat,
     tried: Mapping[str, float],
     module: nn.Module,
     started_from: Mapping[str, Any],

@@ -14,7 +14,7 @@ from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset, Part
 from fairpress.datasets.grouping import keys_of, parse_by, rows_of
 from fairpress.training.ceag import Ceag
-from fairpress.training.constraint_config import Constrained
+from fairpress.training.constraint_config import ConstraintConfig
 from fairpress.training.data import Data
 from fairpress.training.fairalm import FairAlm
 from fairpress.training.objective import Objective
@@ -54,8 +54,8 @@ class Groups:
 
 
 def constrain(
-    config: Constrained, datasets: Sequence[Dataset], rows: Sequence[Data], dense: Dense | None = None
-) -> tuple[list[Data], Described | None]:
+    config: ConstraintConfig, datasets: Sequence[Dataset], rows: Sequence[Data], dense: Dense | None = None
+) -> tuple[list[Data], GroupObjective | None]:
     """Return the training rows with their groups, and the objective; the rows alone where there is no method.
 
     Raises
@@ -79,11 +79,11 @@ def constrain(
     positive = None if task.positive is None else task.classes.index(task.positive)
     groups = group(config, datasets, positive)
     own = [replace(r, groups=codes) for r, codes in zip(rows, groups.codes, strict=True)]
-    return own, Described(_objective(config, groups, positive or 0, own, dense), groups, config)
+    return own, GroupObjective(_objective(config, groups, positive or 0, own, dense), groups, config)
 
 
 def grouped(
-    objective: Described | None, datasets: Sequence[Dataset], rows: Sequence[Data], part: Part
+    objective: GroupObjective | None, datasets: Sequence[Dataset], rows: Sequence[Data], part: Part
 ) -> list[Data]:
     """Return the rows of another part with the groups that are constrained in training."""
     if objective is None:
@@ -100,7 +100,7 @@ def grouped(
     return out
 
 
-def group(config: Constrained, datasets: Sequence[Dataset], positive: int | None) -> Groups:
+def group(config: ConstraintConfig, datasets: Sequence[Dataset], positive: int | None) -> Groups:
     """Find the groups of all networks' training rows. Raises UserError where there are fewer than two."""
     assert config.by is not None
     by = parse_by(config.by)
@@ -136,7 +136,7 @@ def _least(is_positive: np.ndarray, labels: Sequence[int | None]) -> int:
 
 
 def _objective(
-    config: Constrained, groups: Groups, positive: int, rows: Sequence[Data], dense: Dense | None
+    config: ConstraintConfig, groups: Groups, positive: int, rows: Sequence[Data], dense: Dense | None
 ) -> Objective:
     labels, count = LABELS[config.constraint], len(groups.names)
     if config.method == "penalty":
@@ -153,10 +153,10 @@ def _objective(
     return Ceag(tolerance, step, dense(rows, count), shares, groups.active, config.hold)
 
 
-class Described:
+class GroupObjective:
     """An objective that can also say what it is about, and find its groups among other rows."""
 
-    def __init__(self, own: Objective, groups: Groups, config: Constrained) -> None:
+    def __init__(self, own: Objective, groups: Groups, config: ConstraintConfig) -> None:
         self.own, self.names, self.config = own, groups.names, config
         self.left_out, self.active = list(groups.left_out), groups.active
         self.see, self.loss, self.dual, self.epoch = own.see, own.loss, own.dual, own.epoch

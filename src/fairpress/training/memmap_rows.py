@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class Selected:
+class MemmapRows:
     """A part's rows of a larger tensor: indexed like the tensor [rows, …] they make, and copied only then.
 
     So a data set larger than the memory can be trained on: `loop.Data` takes it in place of a tensor.

@@ -19,7 +19,7 @@ FEW, HOPELESS = 4, 2.0
 
 
 @dataclass(frozen=True)
-class Way:
+class TrainingFormat:
     """Precision of the arithmetic (weights stay fp32) and order of an image's numbers in memory."""
 
     name: str
@@ -44,17 +44,21 @@ class Way:
 WAYS = {
     way.name: way
     for way in (
-        Way("fp32"),
-        Way("fp32-channels-last", channels_last=True),
-        Way("bf16", bf16=True),
-        Way("bf16-channels-last", bf16=True, channels_last=True),
+        TrainingFormat("fp32"),
+        TrainingFormat("fp32-channels-last", channels_last=True),
+        TrainingFormat("bf16", bf16=True),
+        TrainingFormat("bf16-channels-last", bf16=True, channels_last=True),
     )
 }
 
 
 def fastest(
-    module: nn.Module, x: Tensor, y: Tensor, device: torch.device, ways: Sequence[Way] = tuple(WAYS.values())
-) -> tuple[Way, Mapping[str, float]]:
+    module: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    device: torch.device,
+    ways: Sequence[TrainingFormat] = tuple(WAYS.values()),
+) -> tuple[TrainingFormat, Mapping[str, float]]:
     """Return the fastest way to train on batches like x [rows, 3, height, width], y [rows], and what was measured.
 
     Each way takes `STEPS` whole steps (forward, backward, update) on a copy of the module after one to warm up;
@@ -82,7 +86,9 @@ def fastest(
     return best, speed
 
 
-def _seconds(way: Way, module: nn.Module, x: Tensor, y: Tensor, device: torch.device, steps: int) -> float:
+def _seconds(
+    way: TrainingFormat, module: nn.Module, x: Tensor, y: Tensor, device: torch.device, steps: int
+) -> float:
     """Return the seconds of the fastest of some steps on a copy of the module, after one to warm up."""
     module = way.place(copy.deepcopy(module), device).train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6)

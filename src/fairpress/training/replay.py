@@ -17,7 +17,7 @@ from fairpress.training.device import device_of
 from fairpress.training.group_objective import constrain
 from fairpress.training.precision import WAYS
 from fairpress.training.schedule import Schedule
-from fairpress.training.trainer import Epoch, train_module
+from fairpress.training.trainer import EpochResult, train_module
 
 if TYPE_CHECKING:
     from fairpress.datasets.dataset import Dataset
@@ -65,7 +65,7 @@ def state_after(
     module = build(architecture, rows.inputs.shape[1:], len(dataset.task.classes), seed)
     (rows,), objective = constrain(config, [dataset], [rows])
 
-    def same(epoch: Epoch) -> None:
+    def same(epoch: EpochResult) -> None:
         was = curve[epoch.number - 1][0]
         if epoch.loss != was:
             raise UserError(

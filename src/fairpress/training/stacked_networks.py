@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from fairpress.models.functional_call import Slots
+from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.training.data import Data
 
 if TYPE_CHECKING:
@@ -22,22 +22,22 @@ AfterStep = Callable[[float, State], None]
 
 
 @dataclass
-class Stack:
+class StackedNetworks:
     """Networks side by side: every parameter and buffer has a leading axis over networks.
 
     `forward` maps stacked states and inputs [networks, rows, …] to logits [networks, rows, classes].
     """
 
-    slots: Slots
+    slots: FastFunctionalCall
     parameters: State
     buffers: State
 
     @classmethod
-    def of(cls, module: nn.Module, states: Sequence[State], device: torch.device) -> Stack:
+    def of(cls, module: nn.Module, states: Sequence[State], device: torch.device) -> StackedNetworks:
         """Stack the states of a module, or of a graph; the module is not changed."""
         module = copy.deepcopy(module).to(device)
         names = {name for name, _ in module.named_parameters()}
-        slots = Slots(module)
+        slots = FastFunctionalCall(module)
         stacked = {k: torch.stack([s[k] for s in states]).to(device) for k in slots.names}
         return cls(
             slots,
@@ -111,7 +111,7 @@ class Batches:
         return list(zip(*stacked, strict=True))
 
 
-def adamw(stack: Stack, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+def adamw(stack: StackedNetworks, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
     """Return AdamW (Loshchilov and Hutter 2019) over all networks; it is element-wise, so none knows of another."""
     return torch.optim.AdamW(
         stack.parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True
@@ -119,7 +119,7 @@ def adamw(stack: Stack, learning_rate: float, weight_decay: float) -> torch.opti
 
 
 def train_epoch(
-    stack: Stack,
+    stack: StackedNetworks,
     optimizer: torch.optim.Optimizer,
     batches: Batches,
     device: torch.device,
@@ -163,7 +163,7 @@ def train_epoch(
 
 @torch.no_grad()
 def evaluate(
-    stack: Stack, data: Sequence[Data], device: torch.device, objective: Objective | None = None
+    stack: StackedNetworks, data: Sequence[Data], device: torch.device, objective: Objective | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return each network's mean cross-entropy (weighted where rows have weights), accuracy and violation of the constraint
     on its own rows, all [networks].
@@ -188,7 +188,7 @@ def evaluate(
 
 
 @torch.no_grad()
-def row_losses(stack: Stack, data: Sequence[Data], device: torch.device) -> list[Tensor]:
+def row_losses(stack: StackedNetworks, data: Sequence[Data], device: torch.device) -> list[Tensor]:
     """Return the cross-entropy of each network's own rows, each [rows], weighted where rows have weights."""
     rows = max(len(d.labels) for d in data)
     x = torch.stack([_pad(d.inputs, rows) for d in data]).to(device)

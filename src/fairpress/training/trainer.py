@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from fairpress.core.errors import UserError
 from fairpress.training.augment import Augment
-from fairpress.training.checkpoints import Checkpoint
+from fairpress.training.checkpoints import TrainingCheckpoint
 from fairpress.training.data import Data
-from fairpress.training.precision import WAYS, Way
+from fairpress.training.precision import WAYS, TrainingFormat
 from fairpress.training.schedule import Schedule
 from fairpress.training.stacked_networks import AfterStep
 
@@ -29,7 +29,7 @@ SAY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochResult:
     """What one epoch did; the validation figures are None where there are no validation rows."""
 
     number: int
@@ -47,7 +47,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """A network's state after training and how it came about.
 
     Attributes
@@ -64,11 +64,11 @@ class Trained:
 
     state: dict[str, Tensor]
     best_epoch: int
-    epochs: tuple[Epoch, ...]
+    epochs: tuple[EpochResult, ...]
     resumed_after: int = 0
 
     @property
-    def best(self) -> Epoch:
+    def best(self) -> EpochResult:
         return self.epochs[self.best_epoch - 1]
 
     @property
@@ -85,7 +85,7 @@ class Trained:
 class _Progress:
     """What a training must remember between epochs."""
 
-    epochs: list[Epoch] = field(default_factory=list)
+    epochs: list[EpochResult] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
     best_epoch: int = 0
 
@@ -100,17 +100,17 @@ def train_module(
     *,
     seed: int,
     device: torch.device | str = "cpu",
-    way: Way = WAYS["fp32"],
+    way: TrainingFormat = WAYS["fp32"],
     augment: Augment | None = None,
     validation: Data | None = None,
     patience: int | None = None,
     until: int | None = None,
     after_step: AfterStep | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    checkpoint: Checkpoint | None = None,
+    on_epoch: Callable[[EpochResult], None] | None = None,
+    checkpoint: TrainingCheckpoint | None = None,
     say: Callable[[str], None] | None = None,
     objective: Objective | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Train a network in place by AdamW on the mean cross-entropy, and return its state.
 
     The order of rows, the augmentation and dropout depend on `seed` and the number of the epoch alone, so that an
@@ -172,7 +172,7 @@ def train_module(
                 f"{schedule.learning_rate:g}."
             )
         measured = (None, None) if validation is None else evaluate(module, validation, device, objective)
-        epoch = Epoch(number, loss, time.perf_counter() - started, rate, *measured)
+        epoch = EpochResult(number, loss, time.perf_counter() - started, rate, *measured)
         progress.epochs.append(epoch)
         _keep_best(progress, module, patience)
         if checkpoint is not None:
@@ -184,7 +184,7 @@ def train_module(
     if progress.best is not None:
         module.load_state_dict(progress.best)
     set_mode(module, training=False)
-    return Trained(_state(module), progress.best_epoch, tuple(progress.epochs), resumed_after)
+    return TrainingResult(_state(module), progress.best_epoch, tuple(progress.epochs), resumed_after)
 
 
 class _Run:
@@ -196,7 +196,7 @@ class _Run:
         data: Data,
         schedule: Schedule,
         device: torch.device,
-        way: Way,
+        way: TrainingFormat,
         augment: Augment | None,
         after_step: AfterStep | None,
         say: Callable[[str], None] | None,
@@ -322,7 +322,7 @@ def _state(module: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
 
 
-def _write(checkpoint: Checkpoint, run: _Run, progress: _Progress) -> None:
+def _write(checkpoint: TrainingCheckpoint, run: _Run, progress: _Progress) -> None:
     tensors = {f"network {k}": v for k, v in run.module.state_dict().items()}
     tensors |= {f"best {k}": v for k, v in (progress.best or {}).items()}
     for name, parameter in run.parameters.items():
@@ -333,7 +333,7 @@ def _write(checkpoint: Checkpoint, run: _Run, progress: _Progress) -> None:
     checkpoint.write(tensors, facts)
 
 
-def _go_on(checkpoint: Checkpoint, run: _Run, progress: _Progress) -> None:
+def _go_on(checkpoint: TrainingCheckpoint, run: _Run, progress: _Progress) -> None:
     """Put back what the checkpoint holds, if it holds anything."""
     found = checkpoint.read()
     if found is None:
@@ -348,7 +348,7 @@ def _go_on(checkpoint: Checkpoint, run: _Run, progress: _Progress) -> None:
     if run.objective is not None:
         run.objective.load(kept.pop("objective"))
     progress.best_epoch = facts["best_epoch"]
-    progress.epochs = [Epoch(**e) for e in facts["epochs"]]
+    progress.epochs = [EpochResult(**e) for e in facts["epochs"]]
     for name, parameter in run.parameters.items():
         for slot, values in kept.items():
             value = values[name]
@@ -357,7 +357,7 @@ def _go_on(checkpoint: Checkpoint, run: _Run, progress: _Progress) -> None:
             run.optimizer.state[parameter][slot] = torch.empty_like(parameter).copy_(value) if same else value
 
 
-def _sentence(epoch: Epoch, of: int) -> str:
+def _sentence(epoch: EpochResult, of: int) -> str:
     text = f"epoch {epoch.number} of {of}: loss {epoch.loss:.3f}"
     if epoch.validation_accuracy is not None:
         text += f", validation loss {epoch.validation_loss:.3f}, accuracy {epoch.validation_accuracy:.3f}"

@@ -65,9 +65,9 @@ def test_a_pipe_that_nobody_writes_is_not_waited_for(tmp_path):
 
 def test_only_the_columns_that_are_needed_are_bound(tmp_path):
     (tmp_path / "t.csv").write_text(LINES, encoding="utf-8")
-    from fairpress.auditing.cells.duckdb_source import Source
+    from fairpress.auditing.cells.duckdb_source import TableSource
 
-    source = Source(str(tmp_path / "t.csv"))
+    source = TableSource(str(tmp_path / "t.csv"))
     # A text of the query that looks like a column is none.
     query = source._narrowed(f"SELECT c2, 'c77' AS t FROM {source.relation}")
     assert "(SELECT c2 FROM read_csv" in query

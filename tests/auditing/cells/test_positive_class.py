@@ -12,7 +12,7 @@ import pytest
 
 from fairpress import api
 from fairpress.auditing.audit import audit
-from fairpress.auditing.cells.positive_class import Positive, choose
+from fairpress.auditing.cells.positive_class import PositiveClass, choose
 from fairpress.core.errors import UserError
 
 PAIR = {"baseline": "m", "compressed": ["n"], "by": ["sex"]}
@@ -39,18 +39,18 @@ def recorded(frame: pd.DataFrame, positive) -> pa.Table:
 @pytest.mark.parametrize(
     ("classes", "option", "noted", "expected"),
     [
-        (("bad", "good"), "bad", "good", Positive("bad", "option")),
-        (("bad", "good"), None, "bad", Positive("bad", "table")),
-        (("bad", "good"), None, "other", Positive("good", "order")),
-        (("no", "yes"), None, None, Positive("yes", "name")),
-        (("No", "Yes"), None, None, Positive("Yes", "name")),
-        (("0", "1"), None, None, Positive("1", "name")),
-        (("False", "True"), 1, None, Positive("True", "option")),
-        (("0.0", "1.0"), "1", None, Positive("1.0", "option")),
-        (("0", "1"), True, None, Positive("1", "option")),
-        (("1", "2"), None, None, Positive("1", "name")),
-        (("a", "b", "c"), None, None, Positive(None)),
-        (("a", "b", "c"), None, "b", Positive("b", "table")),
+        (("bad", "good"), "bad", "good", PositiveClass("bad", "option")),
+        (("bad", "good"), None, "bad", PositiveClass("bad", "table")),
+        (("bad", "good"), None, "other", PositiveClass("good", "order")),
+        (("no", "yes"), None, None, PositiveClass("yes", "name")),
+        (("No", "Yes"), None, None, PositiveClass("Yes", "name")),
+        (("0", "1"), None, None, PositiveClass("1", "name")),
+        (("False", "True"), 1, None, PositiveClass("True", "option")),
+        (("0.0", "1.0"), "1", None, PositiveClass("1.0", "option")),
+        (("0", "1"), True, None, PositiveClass("1", "option")),
+        (("1", "2"), None, None, PositiveClass("1", "name")),
+        (("a", "b", "c"), None, None, PositiveClass(None)),
+        (("a", "b", "c"), None, "b", PositiveClass("b", "table")),
     ],
 )
 def test_the_rule(classes, option, noted, expected):
@@ -58,12 +58,12 @@ def test_the_rule(classes, option, noted, expected):
 
 
 def test_only_alphabetical_order_and_the_1_of_1_and_2_are_doubtful():
-    assert Positive("good", "order").doubtful(("bad", "good"))
-    assert Positive("1", "name").doubtful(("1", "2"))
-    assert not Positive("1", "name").doubtful(("0", "1"))
-    assert not Positive("1", "name").doubtful(("-1", "1"))
-    assert not Positive("yes", "name").doubtful(("no", "yes"))
-    assert not Positive("good", "option").doubtful(("bad", "good"))
+    assert PositiveClass("good", "order").doubtful(("bad", "good"))
+    assert PositiveClass("1", "name").doubtful(("1", "2"))
+    assert not PositiveClass("1", "name").doubtful(("0", "1"))
+    assert not PositiveClass("1", "name").doubtful(("-1", "1"))
+    assert not PositiveClass("yes", "name").doubtful(("no", "yes"))
+    assert not PositiveClass("good", "option").doubtful(("bad", "good"))
 
 
 def test_decisions_alone_are_audited_and_a_note_names_the_class_and_the_other_choice():

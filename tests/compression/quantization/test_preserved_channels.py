@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import fairpress as fp
-from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantization.batch_quantizer import engine_of, quantize_many
 from fairpress.compression.quantization.gradient_sensitivity import of_channels
 from fairpress.compression.quantization.preserved_channels import spread
@@ -18,8 +18,8 @@ from fairpress.compression.recipes import parse
 from fairpress.compression.verification import checks
 from fairpress.compression.verification.checks import check_file, stored_weights
 from fairpress.core.errors import UserError
-from fairpress.models.functional_call import Slots
-from fairpress.runtime.backends.base import Runtime
+from fairpress.models.functional_call import FastFunctionalCall
+from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.onnxruntime import run
 from fairpress.runtime.backends.registry import open_session
 from trained import DEEP, brightness_group_batches, hard, parts, residual
@@ -32,7 +32,7 @@ def test_what_gradients_say_of_a_channel_is_what_rounding_it_alone_does():
 
     def answers(own):
         with torch.no_grad():
-            return Slots(engine.folded).call(own, rows[0]).double().log_softmax(-1)
+            return FastFunctionalCall(engine.folded).call(own, rows[0]).double().log_softmax(-1)
 
     wanted, weight = answers(state), state["3.weight"]
     change = rounded(weight, 8) - weight
@@ -124,7 +124,7 @@ def test_openvino_runs_them_on_integers_too():
     for bits in (4, 2):
         made = fp.compress(bases[0], f"int{bits}(preserve=0.25)", data=data[0])
         assert kernels(made.onnx).integer == 7
-        found = open_session(made.onnx, Runtime("openvino")).run(x)
+        found = open_session(made.onnx, Backend("openvino")).run(x)
         assert (found.argmax(1) == run(made.onnx, x).argmax(1)).mean() > 0.97
 
 
@@ -143,11 +143,14 @@ def test_other_channels_than_chosen_are_noticed(monkeypatch):
     other[name] = other[name].roll(-1)
     monkeypatch.setattr(checks, "check_range", lambda *_: None)
     with pytest.raises(
-        NotAsAsked, match=r"layer '3' was to preserve 4 channels at 8 bits, the file does so for 4, 3 of them"
+        VerificationError,
+        match=r"layer '3' was to preserve 4 channels at 8 bits, the file does so for 4, 3 of them",
     ):
         check_file(made.onnx, made.prepared.layers, other, integer=True)
     monkeypatch.undo()
-    with pytest.raises(NotAsAsked, match=r"layer '3' stores integers .* outside of ±7 .*some channels 8"):
+    with pytest.raises(
+        VerificationError, match=r"layer '3' stores integers .* outside of ±7 .*some channels 8"
+    ):
         check_file(made.onnx, made.prepared.layers, other, integer=True)
 
 

@@ -9,7 +9,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from fairpress.compression.quantization.batch_quantizer import Engine, quantize_many
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.runtime.backends.onnxruntime import kernels, operators
 from trained import images
@@ -37,7 +37,8 @@ def made():
         net = Pooled()
     x, _ = images(128)
     return {
-        bits: quantize_many(Engine.of(net, x), [net.state_dict()], [x], Scheme(bits))[0] for bits in (8, 2)
+        bits: quantize_many(BatchQuantizer.of(net, x), [net.state_dict()], [x], Scheme(bits))[0]
+        for bits in (8, 2)
     }
 
 

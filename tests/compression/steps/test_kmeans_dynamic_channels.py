@@ -21,7 +21,7 @@ from fairpress.models.torchvision_models import MobileNetV2
 from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.onnxruntime import operators, run
-from fairpress.runtime.backends.registry import Runtime, open_session
+from fairpress.runtime.backends.registry import Backend, open_session
 from trained import easy, images, residual
 
 
@@ -85,7 +85,7 @@ def test_clustered_weights_decide_as_the_network_and_on_both_runtimes():
     assert accuracy(artifact) > accuracy(easy()[1][0]) - 0.02
     assert artifact.onnx == made("kmeans-16").onnx
     for data in (artifact.onnx, made("kmeans-4").onnx):
-        np.testing.assert_allclose(open_session(data, Runtime("openvino")).run(x), run(data, x), atol=1e-4)
+        np.testing.assert_allclose(open_session(data, Backend("openvino")).run(x), run(data, x), atol=1e-4)
 
 
 def test_pruned_weights_are_zero_in_the_clustered_file():

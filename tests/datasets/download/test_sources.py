@@ -28,7 +28,7 @@ def _places(tmp_path, monkeypatch):
     monkeypatch.setenv("FAIRPRESS_CACHE", str(tmp_path / "cache"))
 
     def unreachable(address, target):
-        raise sources.Unreachable("no route")
+        raise sources.UnreachableError("no route")
 
     monkeypatch.setattr(sources, "download", unreachable)
 

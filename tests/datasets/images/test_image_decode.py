@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from faces import jpeg
-from fairpress.datasets.images.decode import Unreadable, decode
+from fairpress.datasets.images.decode import UnreadableImageError, decode
 
 
 def png(image: Image.Image, **options: object) -> bytes:
@@ -74,7 +74,7 @@ def test_other_colour_systems_become_rgb(mode):
     ],
 )
 def test_what_is_no_whole_image_has_a_reason(data, reason):
-    with pytest.raises(Unreadable, match=reason):
+    with pytest.raises(UnreadableImageError, match=reason):
         decode(data, 8)
 
 

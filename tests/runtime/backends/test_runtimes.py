@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from fairpress.core.errors import MissingExtra, UserError
-from fairpress.runtime.backends.base import Kernels, Runtime, integer_instructions, processor
+from fairpress.runtime.backends.base import Backend, Kernels, integer_instructions, processor
 from fairpress.runtime.backends.onnxruntime import run
 from fairpress.runtime.backends.registry import choose, kernels, open_session, split_suffix
 from fairpress.runtime.onnx.compatibility import constants_apart, widen_two_bits
@@ -68,7 +68,7 @@ def test_bf16_is_refused_where_the_processor_has_none_and_openvino_would_not_say
     with pytest.raises(UserError, match="does not compute in bfloat16"):
         choose("openvino-bf16")
     monkeypatch.setattr(engine, "capabilities", lambda: ["FP32", "BF16"])
-    assert choose("openvino-bf16") == Runtime("openvino", "bf16")
+    assert choose("openvino-bf16") == Backend("openvino", "bf16")
     assert choose(provider="CPUExecutionProvider") == choose()
     with pytest.raises(UserError, match="--provider CUDA"):
         choose("openvino", provider="CUDA")
@@ -120,7 +120,7 @@ def test_exact_sums_do_not_saturate_and_constants_that_nodes_share_are_no_obstac
     weights = np.full((64, 8), 127)
     rows = np.full((3, 64), 255, np.float32)
     data = quantized(weights)
-    assert kernels(data, Runtime()).integer == 1  # else floats would be added, which never saturate
+    assert kernels(data, Backend()).integer == 1  # else floats would be added, which never saturate
     assert (outputs(data, "onnxruntime-exact", rows) == rows @ weights).all()
 
 
@@ -163,7 +163,7 @@ def test_openvino_runs_files_of_every_width_in_integers_and_says_when_it_read_th
 
 
 def test_float_layers_are_counted_as_such():
-    assert kernels(linear(), Runtime()) == Kernels(0, 1, 0)
+    assert kernels(linear(), Backend()) == Kernels(0, 1, 0)
     if util.find_spec("openvino") is not None:
         assert kernels(linear(), choose("openvino")) == Kernels(0, 1, 0)
 

@@ -15,12 +15,12 @@ from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
 from fairpress.datasets import reload
 from fairpress.reporting.benchmark_table import duration, render
-from fairpress.runtime.backends.base import Kernels, Runtime
+from fairpress.runtime.backends.base import Backend, Kernels
 from fairpress.runtime.benchmark import inputs
 from fairpress.runtime.benchmark import measure as bench_module
 from fairpress.runtime.benchmark.inputs import input_of, rows_for
-from fairpress.runtime.benchmark.measure import Contestant, Measurement, measure
-from fairpress.runtime.benchmark.result import Bench, Size, times
+from fairpress.runtime.benchmark.measure import BenchmarkRun, Measurement, measure
+from fairpress.runtime.benchmark.result import BenchmarkResult, Size, times
 from fairpress.runtime.benchmark.statistics import median_ratio, quartiles, rank_of_bound
 from tiny_networks import artifact, chain, images, linear, pixels, quantized
 
@@ -58,7 +58,7 @@ def test_too_few_rounds_have_a_ratio_without_an_interval():
 
 
 def contestant(name, data, rows):
-    return Contestant(name, data, rows, Runtime())
+    return BenchmarkRun(name, data, rows, Backend())
 
 
 def test_each_is_timed_in_every_round_and_the_larger_takes_longer_and_more_memory():
@@ -139,7 +139,7 @@ def pair(ratio, batch=1, runtime="onnxruntime"):
 
 def bench(measurements, kernels=None, processor="some (AVX512-VNNI)"):
     sizes = [Size("base", 400, 300, "random numbers"), Size("int8", 100, 90, "random numbers")]
-    return Bench(sizes, measurements, processor, kernels or {})
+    return BenchmarkResult(sizes, measurements, processor, kernels or {})
 
 
 INTEGER = {("int8", "onnxruntime"): Kernels(9, 0, 1)}

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from fairpress.auditing.statistics.max_contrasts import Extremes, Term, gap, orders
+from fairpress.auditing.statistics.max_contrasts import MaxContrasts, Term, gap, orders
 from fairpress.auditing.statistics.two_way_contrasts import crossed_products
 from fairpress.core.errors import UserError
 from fairpress.reporting import claims as words
 from fairpress.reporting.html import Section, render
 from fairpress.store.local import Store
-from fairpress.studies.analysis.claims.effect import Measured, measure, over_networks, seeds_needed
+from fairpress.studies.analysis.claims.effect import MeasuredEffect, measure, over_networks, seeds_needed
 from fairpress.studies.analysis.claims.layer_depth import depth_correlation, measure_layers
 from fairpress.studies.analysis.claims.task import answer_claims
 from fairpress.studies.analysis.claims.verdict import CLAIMS, answers
@@ -25,7 +25,7 @@ from fairpress.studies.config.claims import Claim
 from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.load import bundled, load
 from fairpress.studies.planning.claim_tasks import claims_params, phase
-from fairpress.studies.planning.claim_trials import Resolved, resolve
+from fairpress.studies.planning.claim_trials import ClaimTrials, resolve
 from fairpress.studies.planning.dataset_facts import DataFacts
 from fairpress.studies.planning.plan import make, plan
 
@@ -53,7 +53,7 @@ def table(seeds=1, n=6000, groups=2, seed=0, **right):
 
 
 def measured(claim, tables, effect, lost=None, **more):
-    found = Resolved(effect, lost or {}, claim.by or "race")
+    found = ClaimTrials(effect, lost or {}, claim.by or "race")
     return measure(claim, found, tables, **{**ASK, **more})
 
 
@@ -171,10 +171,10 @@ def test_an_effect_and_its_interval_are_those_of_scipy_away_from_ties(one, quant
 
 
 def _theta(claim, t, effect):
-    from fairpress.studies.analysis.claims.arrays import Arrays
+    from fairpress.studies.analysis.claims.arrays import ClaimArrays
 
-    sums, terms, _ = Arrays(claim, Resolved(effect, {}, "race"), {"": t}, "yes").terms(False)
-    return Extremes(sums, terms)
+    sums, terms, _ = ClaimArrays(claim, ClaimTrials(effect, {}, "race"), {"": t}, "yes").terms(False)
+    return MaxContrasts(sums, terms)
 
 
 def test_gaps_of_equal_selection_and_equalized_odds_are_what_they_are_by_definition(one):
@@ -218,10 +218,10 @@ def test_an_interval_stays_within_what_rates_can_be():
     unit = np.zeros((2, 2, 2, 2))
     for m in (0, 1):
         unit[m, np.arange(2), np.arange(2), m] = 1
-    change_ = Extremes(sums, [Term(1.0, gap(unit[1])), Term(-1.0, gap(unit[0]))])
+    change_ = MaxContrasts(sums, [Term(1.0, gap(unit[1])), Term(-1.0, gap(unit[0]))])
     low, high = change_.interval(0.95)
     assert (low, high) == (-1.0, 1.0)
-    alone = Extremes(sums, [Term(1.0, gap(unit[1]))]).interval(0.95)
+    alone = MaxContrasts(sums, [Term(1.0, gap(unit[1]))]).interval(0.95)
     assert alone[0] >= 0
     assert alone[1] <= 1
 
@@ -259,7 +259,7 @@ def test_sensitivity_goes_with_depth_as_spearman_says():
         }
         for s in range(8)
     ]
-    found = measure_layers(Resolved({("", "mixed"): 1.0}, {}, "race"), {"": facts}, 0.0, 0.95)
+    found = measure_layers(ClaimTrials({("", "mixed"): 1.0}, {}, "race"), {"": facts}, 0.0, 0.95)
     values = [
         stats.spearmanr(
             range(9), [r["2"] for r in f["provenance"]["details"]["sensitivity"].values()]
@@ -270,7 +270,7 @@ def test_sensitivity_goes_with_depth_as_spearman_says():
     assert found.effect.value == pytest.approx(np.mean(values))
     assert (found.effect.low, found.effect.high) == pytest.approx(tuple(witness.confidence_interval(0.95)))
     assert found.p == pytest.approx(max(witness.pvalue, 2 / 2**8))
-    none = measure_layers(Resolved({("", "int8"): 1.0}, {}, "race"), {"": facts}, 0.0, 0.95)
+    none = measure_layers(ClaimTrials({("", "int8"): 1.0}, {}, "race"), {"": facts}, 0.0, 0.95)
     assert none.effect.value is None
 
 
@@ -289,7 +289,7 @@ def test_false_support_is_rare_where_groups_are_equal_and_nothing_changed(kind):
         for m in (0, 1):
             unit[m, np.arange(k), np.arange(k), m] = 1
         make_ = {"gap": gap, "bias": orders, "worst": lambda x: x}[kind]
-        theta = Extremes(sums, [Term(1.0, make_(unit[1])), Term(-1.0, make_(unit[0]))])
+        theta = MaxContrasts(sums, [Term(1.0, make_(unit[1])), Term(-1.0, make_(unit[0]))])
         low, high = theta.interval(1 - alpha)
         p = theta.p_two_sided()
         assert (p < alpha) == (low > 0 or high < 0) or abs(p - alpha) < 0.005
@@ -575,4 +575,4 @@ def test_words_of_a_claim_that_is_not_answered():
     assert words.effect(told) == "–"
     assert words.ground(told) == "–"
     assert isinstance(told["effect"], dict)
-    assert Measured  # its fields are what an answer is made of
+    assert MeasuredEffect  # its fields are what an answer is made of

@@ -14,7 +14,7 @@ POSITIVE_ONLY = ("selection_rate", "tpr", "fpr", "tnr", "fnr", "ppv", "npv")
 
 
 @dataclass(frozen=True)
-class Coded:
+class EncodedTable:
     """A column as sorted names and, per cell, the index of its name."""
 
     names: tuple[str, ...]
@@ -45,7 +45,7 @@ class Cells:
         Subject, seed and row, where they were asked for: index per combination.
     """
 
-    attributes: Mapping[str, Coded]
+    attributes: Mapping[str, EncodedTable]
     label: np.ndarray
     predicted: Mapping[str, np.ndarray]
     rows: Floats
@@ -74,7 +74,7 @@ class Cells:
         ]
         return groups, index.reshape(-1)
 
-    def _flat(self, attribute: str) -> tuple[list[Coded], tuple[int, ...], np.ndarray]:
+    def _flat(self, attribute: str) -> tuple[list[EncodedTable], tuple[int, ...], np.ndarray]:
         parts = [self.attributes[n] for n in attribute.split("*")]
         shape = tuple(len(p.names) for p in parts)
         return parts, shape, np.ravel_multi_index(tuple(p.codes for p in parts), shape)
@@ -89,7 +89,7 @@ class Cells:
         """Return these combinations only."""
         return replace(
             self,
-            attributes={k: Coded(c.names, c.codes[lines]) for k, c in self.attributes.items()},
+            attributes={k: EncodedTable(c.names, c.codes[lines]) for k, c in self.attributes.items()},
             label=self.label[lines],
             predicted={k: v[lines] for k, v in self.predicted.items()},
             rows=self.rows[lines],

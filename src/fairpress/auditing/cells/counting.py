@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.cells.duckdb_source import Decision, Source, parse_decision
+from fairpress.auditing.cells.duckdb_source import Decision, TableSource, parse_decision
 from fairpress.auditing.cells.encoding import build
 from fairpress.auditing.cells.positive_class import TASK, recorded_positive
 from fairpress.auditing.cells.score_columns import check_scores
@@ -15,7 +15,7 @@ from fairpress.core.errors import UserError
 
 
 def count(
-    source: Source,
+    source: TableSource,
     *,
     label: str,
     models: Sequence[str],
@@ -96,7 +96,7 @@ def _edges(name: str, edges: Any, attributes: Sequence[str]) -> list[float]:
     return list(edges)
 
 
-def decisions(source: Source, names: Sequence[str], decide: Mapping[str, str]) -> dict[str, Decision]:
+def decisions(source: TableSource, names: Sequence[str], decide: Mapping[str, str]) -> dict[str, Decision]:
     """Return how the class of each model comes from the table's columns.
 
     As told by `decide`; else from the column of the model's name; else from ``M.score`` at 0.5; else the class with the

@@ -47,7 +47,7 @@ _NO_CLASS = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT|NESTED)|.*\]$")
 
 
 @dataclass(frozen=True)
-class Encoded:
+class DictionaryColumn:
     """A column as its distinct values and, per line, the index of its value."""
 
     values: list[Any]
@@ -55,11 +55,11 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Counted:
+class CellCounts:
     """Distinct combinations of the asked columns, with how many rows (and weights) each stands for."""
 
-    columns: Mapping[str, Encoded]
-    models: Mapping[str, Encoded]
+    columns: Mapping[str, DictionaryColumn]
+    models: Mapping[str, DictionaryColumn]
     rows: np.ndarray
     weight: np.ndarray
     weight_squares: np.ndarray
@@ -111,7 +111,7 @@ def parse_decision(told: str, model: str) -> Decision:
 WITHOUT_EXTENSIONS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 
 
-class Source:
+class TableSource:
     """A table that can be counted.
 
     DuckDB takes ``g`` and ``G`` for one column, so in queries the columns are called by their position, ``c0``, ``c1`` …
@@ -399,7 +399,7 @@ class Source:
         *,
         weight: str | None = None,
         bins: Mapping[str, Sequence[float]] | None = None,
-    ) -> Counted:
+    ) -> CellCounts:
         """Count every combination of the columns and decisions in one pass over the table.
 
         Parameters
@@ -547,7 +547,7 @@ def _cast(column: str, kind: str, whole: str) -> str:
 
 def counted(
     table: Any, name: str, columns: Sequence[str], decisions: Mapping[str, Decision], weight: str | None
-) -> Counted:
+) -> CellCounts:
     """Return what a query counted: columns ``k0`` … of the combinations, ``n``, and with weights ``w``, ``ww``, ``bad``."""
     if not table.num_rows or not float(np.sum(numbers(table["n"]))):
         raise UserError(f"{name} has no rows; bring predictions to audit.")
@@ -566,7 +566,7 @@ def counted(
         )
     if not w.sum() > 0:
         raise UserError(f"{name}: the weights {weight!r} sum to nothing; leave --weight out.")
-    return Counted(
+    return CellCounts(
         dict(zip(columns, found[: len(columns)], strict=True)),
         dict(zip(decisions, found[len(columns) :], strict=True)),
         rows,
@@ -575,7 +575,7 @@ def counted(
     )
 
 
-def encode(column: Any) -> Encoded:
+def encode(column: Any) -> DictionaryColumn:
     """Return an Arrow column as its distinct values and their indices."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -584,7 +584,7 @@ def encode(column: Any) -> Encoded:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     coded = pc.dictionary_encode(array, null_encoding="encode")
-    return Encoded(_listed(coded.dictionary), np.asarray(_values(coded.indices), dtype=np.int64))
+    return DictionaryColumn(_listed(coded.dictionary), np.asarray(_values(coded.indices), dtype=np.int64))
 
 
 def _listed(values: Any) -> list[Any]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.cells.cells import Cells, Coded
-from fairpress.auditing.cells.duckdb_source import Counted, Encoded
+from fairpress.auditing.cells.cells import Cells, EncodedTable
+from fairpress.auditing.cells.duckdb_source import CellCounts, DictionaryColumn
 from fairpress.auditing.cells.positive_class import ask, choose
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.core.errors import UserError, did_you_mean
@@ -25,7 +25,7 @@ MOST_GROUPS = 1000
 
 
 def build(
-    counted: Counted,
+    counted: CellCounts,
     *,
     label: str,
     attributes: Sequence[str],
@@ -121,9 +121,9 @@ def build(
 
 def code_like(
     cells: Cells,
-    attributes: Mapping[str, Encoded],
-    label: Encoded,
-    keys: Mapping[str, Encoded],
+    attributes: Mapping[str, DictionaryColumn],
+    label: DictionaryColumn,
+    keys: Mapping[str, DictionaryColumn],
     rows: Floats,
     weight: Floats,
     weight_squares: Floats,
@@ -133,12 +133,12 @@ def code_like(
     Keys are numbered by their sorted texts, as `build` numbers them.
     """
 
-    def codes(column: Encoded, names: Sequence[str]) -> np.ndarray:
+    def codes(column: DictionaryColumn, names: Sequence[str]) -> np.ndarray:
         at = {name: i for i, name in enumerate(names)}
         lookup = [at[MISSING if (t := spelling(v)) is None else t] for v in column.values]
         return np.asarray(np.array(lookup, dtype=np.int64)[column.codes])
 
-    def classes(column: Encoded) -> np.ndarray:
+    def classes(column: DictionaryColumn) -> np.ndarray:
         at = {name: i for i, name in enumerate(cells.classes)}
         lookup = [at[str(resolve(v, cells.classes))] for v in column.values]
         return np.asarray(np.array(lookup, dtype=np.int64)[column.codes])
@@ -146,7 +146,7 @@ def code_like(
     return replace(
         cells,
         attributes={
-            n: Coded(cells.attributes[n].names, codes(c, cells.attributes[n].names))
+            n: EncodedTable(cells.attributes[n].names, codes(c, cells.attributes[n].names))
             for n, c in attributes.items()
         },
         label=classes(label),
@@ -166,12 +166,12 @@ def class_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(found.values()))
 
 
-def _renamed(column: Coded, names: Sequence[str]) -> Coded:
+def _renamed(column: EncodedTable, names: Sequence[str]) -> EncodedTable:
     """Return a column whose values are called by other names; equal names become one."""
     unique = sorted(set(names))
     at = {name: i for i, name in enumerate(unique)}
     lookup = np.array([at[n] for n in names], dtype=np.int64)
-    return Coded(tuple(unique), lookup[column.codes])
+    return EncodedTable(tuple(unique), lookup[column.codes])
 
 
 def _refuse_alike(names: Sequence[str], label: str, where: str) -> None:
@@ -185,13 +185,13 @@ def _refuse_alike(names: Sequence[str], label: str, where: str) -> None:
         )
 
 
-def _key(column: Encoded, rows: Floats, what: str, where: str) -> np.ndarray:
+def _key(column: DictionaryColumn, rows: Floats, what: str, where: str) -> np.ndarray:
     """Number the values of a column that tells people, seeds or rows apart."""
     _refuse_merged(column, what, where)
     return _complete(column, rows, what, where).codes
 
 
-def _refuse_merged(column: Encoded, what: str, where: str) -> None:
+def _refuse_merged(column: DictionaryColumn, what: str, where: str) -> None:
     """Refuse decimal numbers so large that neighbouring whole numbers are one."""
     large = [v for v in column.values if isinstance(v, float) and 2**53 <= abs(v) < np.inf]
     if large or any(isinstance(v, np.float32) and abs(v) >= 2**24 for v in column.values):
@@ -201,16 +201,16 @@ def _refuse_merged(column: Encoded, what: str, where: str) -> None:
         )
 
 
-def _coded(column: Encoded) -> Coded:
+def _coded(column: DictionaryColumn) -> EncodedTable:
     """Name the values as text."""
     texts = [spelling(v) for v in column.values]
     names = sorted({t for t in texts if t is not None})
     at = {name: i for i, name in enumerate(names)}
     lookup = np.array([-1 if t is None else at[t] for t in texts], dtype=np.int64)
-    return Coded(tuple(names), lookup[column.codes])
+    return EncodedTable(tuple(names), lookup[column.codes])
 
 
-def _complete(column: Encoded, rows: Floats, what: str, where: str) -> Coded:
+def _complete(column: DictionaryColumn, rows: Floats, what: str, where: str) -> EncodedTable:
     coded = _coded(column)
     absent = coded.codes < 0
     if absent.any():
@@ -221,7 +221,7 @@ def _complete(column: Encoded, rows: Floats, what: str, where: str) -> Coded:
     return coded
 
 
-def _classes(labels: Coded, models: Mapping[str, Coded], where: str) -> tuple[str, ...]:
+def _classes(labels: EncodedTable, models: Mapping[str, EncodedTable], where: str) -> tuple[str, ...]:
     """Return all classes. Of more than two a model may predict one that no row of the table has."""
     known = set(labels.names)
     for name, column in models.items():
@@ -249,7 +249,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _refuse_stray(labels: Sequence[str], models: Mapping[str, Coded], label: str, where: str) -> None:
+def _refuse_stray(labels: Sequence[str], models: Mapping[str, EncodedTable], label: str, where: str) -> None:
     """Refuse a third label that no model ever predicts: a stray value, and no task of three classes."""
     predicted = set().union(*(c.names for c in models.values()))
     if len(predicted) <= 2:
@@ -260,7 +260,7 @@ def _refuse_stray(labels: Sequence[str], models: Mapping[str, Coded], label: str
         )
 
 
-def _attribute(column: Encoded, rows: Floats, name: str, missing: str, where: str) -> Coded:
+def _attribute(column: DictionaryColumn, rows: Floats, name: str, missing: str, where: str) -> EncodedTable:
     _refuse_merged(column, f"the sensitive attribute {name!r}", where)
     numbers = _count_numbers(column.values)
     if numbers > MOST_NUMBERS:
@@ -284,7 +284,7 @@ def _attribute(column: Encoded, rows: Floats, name: str, missing: str, where: st
         )
     names = tuple(sorted({*coded.names, MISSING}))
     lookup = np.array([names.index(n) for n in coded.names] + [names.index(MISSING)], dtype=np.int64)
-    return Coded(names, lookup[coded.codes])  # −1 is the last entry
+    return EncodedTable(names, lookup[coded.codes])  # −1 is the last entry
 
 
 def _count_numbers(values: Sequence[Any]) -> int:

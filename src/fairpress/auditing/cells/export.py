@@ -8,7 +8,7 @@ import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.duckdb_source import ROWS, WEIGHT, WEIGHT_SQUARES
-from fairpress.auditing.cells.positive_class import Positive, task_metadata
+from fairpress.auditing.cells.positive_class import PositiveClass, task_metadata
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +38,7 @@ def cells_table(cells: Cells, label: str, weighted: bool) -> pa.Table:
     table = pa.table({**columns, **{k: pa.array(v) for k, v in measures.items()}})
     summed = table.group_by(list(columns)).aggregate([(k, "sum") for k in measures])
     summed = summed.rename_columns([*columns, *measures])
-    chosen = Positive(cells.positive, cells.positive_from)
+    chosen = PositiveClass(cells.positive, cells.positive_from)
     positive = None if chosen.doubtful(cells.classes) else cells.positive
     ordered = summed.sort_by([(k, "ascending") for k in columns])
     return ordered.replace_schema_metadata(task_metadata(label, cells.classes, positive))

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from fairpress.auditing.cells.duckdb_source import (
     SLACK,
-    Counted,
+    CellCounts,
     Decision,
     Numbers,
-    Source,
+    TableSource,
     counted,
     is_number,
 )
@@ -36,8 +36,8 @@ def is_ibis(table: Any) -> bool:
     return kind.__module__.startswith("ibis.") and kind.__name__ == "Table"
 
 
-class WarehouseSource(Source):
-    """A table that stays where it is. The methods are those of `Source`; one query counts.
+class WarehouseSource(TableSource):
+    """A table that stays where it is. The methods are those of `TableSource`; one query counts.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class WarehouseSource(Source):
         *,
         weight: str | None = None,
         bins: Mapping[str, Sequence[float]] | None = None,
-    ) -> Counted:
+    ) -> CellCounts:
         table = self._expression
         wanted = [self._bins(c, bins[c]) if bins and c in bins else table[c] for c in columns]
         wanted += [self._decision(m, d) for m, d in decisions.items()]
@@ -257,7 +257,7 @@ def _name(table: Any) -> str:
 
 
 def _kind(kind: Any) -> str:
-    """Return an Ibis type in the words that `Source` has for types."""
+    """Return an Ibis type in the words that `TableSource` has for types."""
     if kind.is_integer():
         return "BIGINT"
     if kind.is_floating() or kind.is_decimal():

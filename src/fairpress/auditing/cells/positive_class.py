@@ -19,7 +19,7 @@ _OPPOSITES = (0.0, -1.0)
 
 
 @dataclass(frozen=True)
-class Positive:
+class PositiveClass:
     """The positive class and what decided it.
 
     `origin`: ``"option"`` (``--positive``), ``"table"`` (the metadata that `predict` writes), ``"name"`` (it is called yes
@@ -37,7 +37,9 @@ class Positive:
         return self.origin == "order"
 
 
-def choose(classes: Sequence[str], option: Any, recorded: str | None, label: str, where: str) -> Positive:
+def choose(
+    classes: Sequence[str], option: Any, recorded: str | None, label: str, where: str
+) -> PositiveClass:
     """Return the positive class of a label.
 
     Parameters
@@ -58,17 +60,17 @@ def choose(classes: Sequence[str], option: Any, recorded: str | None, label: str
             raise UserError(
                 f"{where}: {str(option)!r} is not a value of {label!r}." + did_you_mean(str(option), classes)
             )
-        return Positive(wanted, "option")
+        return PositiveClass(wanted, "option")
     known = None if recorded is None else resolve(recorded, classes)
     if known is not None:
-        return Positive(known, "table")
+        return PositiveClass(known, "table")
     if len(classes) != 2:
-        return Positive(None)
+        return PositiveClass(None)
     named = named_positive(classes)
-    return Positive(named, "name") if named is not None else Positive(classes[1], "order")
+    return PositiveClass(named, "name") if named is not None else PositiveClass(classes[1], "order")
 
 
-def ask(positive: Positive, classes: Sequence[str], columns: Iterable[str], where: str) -> None:
+def ask(positive: PositiveClass, classes: Sequence[str], columns: Iterable[str], where: str) -> None:
     """Raise UserError where scores alone decide and only a convention says which class they speak of."""
     if not positive.doubtful(classes):
         return
@@ -110,7 +112,7 @@ def recorded_positive(metadata: Sequence[tuple[str, bytes]]) -> str | None:
     return next(iter(found), None)
 
 
-def sentence(positive: Positive, classes: Sequence[str]) -> str | None:
+def sentence(positive: PositiveClass, classes: Sequence[str]) -> str | None:
     """Return what an audit says of a positive class that is only a convention."""
     if positive.name is None or not positive.doubtful(classes):
         return None

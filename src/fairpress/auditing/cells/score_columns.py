@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fairpress.auditing.cells.duckdb_source import Decision, Numbers, Source, parse_decision
-from fairpress.auditing.cells.positive_class import Positive
+from fairpress.auditing.cells.duckdb_source import Decision, Numbers, TableSource, parse_decision
+from fairpress.auditing.cells.positive_class import PositiveClass
 from fairpress.core.errors import UserError
 from fairpress.core.values import resolve
 
@@ -14,14 +14,14 @@ SUM_SLACK = 0.02
 """How far the probabilities of a row may sum from 1: those rounded to two digits do by less."""
 
 
-def score_columns(source: Source, model: str) -> tuple[str, ...]:
+def score_columns(source: TableSource, model: str) -> tuple[str, ...]:
     """Return the columns of a model's scores: ``M.score``, else all ``M.score.<class>``."""
     if f"{model}.score" in source.columns:
         return (f"{model}.score",)
     return tuple(c for c in source.columns if c.startswith(f"{model}.score."))
 
 
-def check_scores(source: Source, models: Sequence[str], decide: Mapping[str, str]) -> None:
+def check_scores(source: TableSource, models: Sequence[str], decide: Mapping[str, str]) -> None:
     """Raise UserError where a score column of a model is not one of probabilities.
 
     A column that the user decides by (`decide`) may hold anything.
@@ -72,7 +72,7 @@ class Orientation:
 
 
 def orientation(
-    source: Source, model: str, column: str, positive: str, classes: Sequence[str]
+    source: TableSource, model: str, column: str, positive: str, classes: Sequence[str]
 ) -> Orientation | None:
     """Compare a model's scores with its own decisions; None where one of the two is lacking."""
     x, d = source.as_number(column), source.column(model)
@@ -92,9 +92,9 @@ def orientation(
 
 
 def check_orientation(
-    source: Source,
+    source: TableSource,
     decided: Mapping[str, Decision],
-    positive: Positive,
+    positive: PositiveClass,
     classes: Sequence[str],
 ) -> list[str]:
     """Return warnings about scores that seem to be of another class than the positive one.
@@ -129,7 +129,7 @@ def check_orientation(
     return warnings
 
 
-def unequal_sums(source: Source, columns: Sequence[str]) -> int:
+def unequal_sums(source: TableSource, columns: Sequence[str]) -> int:
     """Return in how many rows the probabilities of all classes do not sum to 1."""
     total = " + ".join(source.as_number(c) for c in columns)
     query = f"SELECT count(*) AS n FROM {source.relation} WHERE abs({total} - 1) > {SUM_SLACK!r}"

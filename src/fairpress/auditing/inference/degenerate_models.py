@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.inference.group_estimator import Evidence, per_group
-from fairpress.auditing.inference.seed_estimator import SeedEvidence
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
+from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
 RARELY = 0.05
 """A class predicted in a smaller share of the rows that have it is nearly never predicted …"""
@@ -26,7 +26,7 @@ FEWEST = 20
 
 
 @dataclass(frozen=True)
-class Degenerate:
+class DegenerateModel:
     """What is degenerate about a model; `void` where it empties the verdicts of comparisons with this model.
 
     `rare`: it nearly never predicts a class.
@@ -37,7 +37,9 @@ class Degenerate:
     rare: bool = False
 
 
-def degenerate(evidence: Evidence, model: str, margin: float, confidence: float) -> Degenerate | None:
+def degenerate(
+    evidence: GroupEstimator, model: str, margin: float, confidence: float
+) -> DegenerateModel | None:
     """Return what is degenerate about one model by itself, or None.
 
     First match wins: it predicts one class only; some of its networks do (void from half of them on); it nearly never
@@ -49,7 +51,7 @@ def degenerate(evidence: Evidence, model: str, margin: float, confidence: float)
     labels, predicted = (_counts(cells, codes) for codes in (cells.label, cells.predicted[model]))
     if (predicted > 0).sum() == 1:
         only = cells.classes[int(predicted.argmax())]
-        return Degenerate(f"{model} predicts one class only ({only}): its gaps of 0 say nothing.", True)
+        return DegenerateModel(f"{model} predicts one class only ({only}): its gaps of 0 say nothing.", True)
     constant = _constant_networks(evidence, model)
     if constant is not None:
         return constant
@@ -58,11 +60,11 @@ def degenerate(evidence: Evidence, model: str, margin: float, confidence: float)
         found = _rarely(evidence, model, int(c), predicted[c], labels[c], confidence)
         if found is not None:
             single = len(cells.classes) == 2 or cells.classes[c] == cells.positive
-            return Degenerate(found, single or bool(labels[c] / whole >= margin), rare=True)
+            return DegenerateModel(found, single or bool(labels[c] / whole >= margin), rare=True)
     return _guesses(evidence, model, labels, margin, confidence)
 
 
-def lost_class(evidence: Evidence, baseline: str, model: str, confidence: float) -> str | None:
+def lost_class(evidence: GroupEstimator, baseline: str, model: str, confidence: float) -> str | None:
     """Return the sentence on a class that the baseline predicts and the compressed model nearly never does, or None."""
     cells = evidence.cells
     labels, before, after = (
@@ -83,14 +85,14 @@ def _counts(cells: Cells, codes: np.ndarray) -> Floats:
     return per_group(cells.weight, codes, len(cells.classes))
 
 
-def _constant_networks(evidence: Evidence, model: str) -> Degenerate | None:
-    if not isinstance(evidence, SeedEvidence):
+def _constant_networks(evidence: GroupEstimator, model: str) -> DegenerateModel | None:
+    if not isinstance(evidence, SeedGroupEstimator):
         return None
     by_seed = evidence.by_seed(evidence.cells.predicted[model])
     constant = int((by_seed == by_seed[:, :1]).all(axis=1).sum())
     if not constant:
         return None
-    return Degenerate(
+    return DegenerateModel(
         f"{constant} of the {len(by_seed)} networks of {model} predict one class only; they pull its gaps towards 0, "
         "which says nothing of fairness.",
         2 * constant >= len(by_seed),
@@ -98,7 +100,7 @@ def _constant_networks(evidence: Evidence, model: str) -> Degenerate | None:
 
 
 def _rarely(
-    evidence: Evidence, model: str, c: int, predicted: float, reference: float, confidence: float
+    evidence: GroupEstimator, model: str, c: int, predicted: float, reference: float, confidence: float
 ) -> str | None:
     """Return the sentence where a class is predicted in too few rows, measured by the rows that should have it."""
     if predicted >= RARELY * reference:
@@ -119,8 +121,8 @@ def _rarely(
 
 
 def _guesses(
-    evidence: Evidence, model: str, labels: Floats, margin: float, confidence: float
-) -> Degenerate | None:
+    evidence: GroupEstimator, model: str, labels: Floats, margin: float, confidence: float
+) -> DegenerateModel | None:
     """Return the sentence where a model is shown to be within the margin of guessing, and no better than one answer."""
     cells = evidence.cells
     most = int(labels.argmax())
@@ -134,17 +136,17 @@ def _guesses(
     balanced = _mean(evidence, correct * scale[cells.label], 0.0)
     if not balanced.estimable[0] or float(balanced.upper(confidence)[0]) >= 1 / known + margin:
         return None
-    return Degenerate(
+    return DegenerateModel(
         f"{model} does not tell the classes apart: its balanced accuracy is {float(balanced.value[0]):.3f}, that of "
         f"guessing {1 / known:.3f}, and always predicting {cells.classes[most]!r} is right as often or more.",
         True,
     )
 
 
-def _mean(evidence: Evidence, values: Floats, reach: float) -> Studentized:
+def _mean(evidence: GroupEstimator, values: Floats, reach: float) -> TEstimate:
     index = np.zeros(len(evidence.cells.label), dtype=np.int64)
     return evidence.mean(evidence.moments(values), index, 1, reach)
 
 
-def _above(x: Studentized, bound: float, confidence: float) -> bool:
+def _above(x: TEstimate, bound: float, confidence: float) -> bool:
     return bool(x.p_above(bound)[0] < 1 - confidence)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fairpress.auditing.inference.group_estimator import Evidence, per_group
-from fairpress.auditing.inference.seed_estimator import SeedEvidence
+from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
+from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.result import Exemplars, GroupExemplars, Values
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized, t_quantile
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 from fairpress.core.estimate import Estimate
 
 LEAST = 10
@@ -35,7 +35,7 @@ def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def exemplars(
-    evidence: SeedEvidence,
+    evidence: SeedGroupEstimator,
     baseline: str,
     model: str,
     groups: Sequence[tuple[Sequence[Values], np.ndarray]],
@@ -90,7 +90,7 @@ def _excess(
 
 
 def _by_group(
-    one: Evidence,
+    one: GroupEstimator,
     values: Sequence[Values],
     index: np.ndarray,
     whole: tuple[np.ndarray, np.ndarray],
@@ -135,6 +135,6 @@ def _by_group(
     ]
 
 
-def _these_models(x: Studentized, g: int, confidence: float) -> Estimate:
+def _these_models(x: TEstimate, g: int, confidence: float) -> Estimate:
     low, high = x.interval(confidence)
     return Estimate(float(x.value[g]), float(low[g]), float(high[g]), float(x.n[g]), "rows")

@@ -15,7 +15,7 @@ from fairpress.auditing.statistics.proportion_intervals import (
     excess_loss,
     wilson,
 )
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
 RATES = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr", "ppv", "npv")
 
@@ -49,7 +49,7 @@ class _Sums(NamedTuple):
     df: Floats
 
 
-class Evidence:
+class GroupEstimator:
     """Evidence of one table: rows are random, or people where a subject has several rows, weighted or not.
 
     Weights and repeated subjects enter every closed form through the design effect n/deff (`clusters`).
@@ -75,17 +75,17 @@ class Evidence:
             value = np.where(s.n > 0, s.up / s.n, np.nan)
         return Rate(value, low, high, s.n, "wilson" if self.plain else "wilson-design-effect")
 
-    def smoothed(self, model: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+    def smoothed(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         """Return a rate of each group, ready for gaps."""
         s = self._sums(self.cells.indicator(model, name), index, groups)
         return agresti_caffo(s.up, s.n, s.deff)
 
-    def change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+    def change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         """Return the paired change of a rate in each group."""
         s = self._sums(self._difference(model, baseline, name), index, groups)
         return bonett_price(s.up, s.down, s.n, s.deff, s.df)
 
-    def excess(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+    def excess(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         """Return each group's loss minus the loss of everybody else."""
         s = self._sums(self._difference(model, baseline, name), index, groups)
         lost, gained = (s.up, s.down) if name == "fpr" else (s.down, s.up)
@@ -93,7 +93,7 @@ class Evidence:
 
     def contrast(
         self, model: str, baseline: str, name: str, index: np.ndarray, pair: tuple[int, int]
-    ) -> Studentized:
+    ) -> TEstimate:
         """Return the change of a rate in one group minus that in another: a difference in differences [1]."""
         values, side = self._two_groups(self._difference(model, baseline, name), index, pair)
         s = self._sums(values, side, 2)
@@ -106,14 +106,12 @@ class Evidence:
         """Return the values without those of other groups, and 0 or 1 for the side of the pair."""
         return np.where(np.isin(index, pair), values, np.nan), np.where(index == pair[0], 0, 1)
 
-    def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+    def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         """Return a rate of `linearised.LINEARISED` in each group."""
         found = linearise(self.cells, model, name, index, groups)
         return self.mean(self.moments(found.values), index, groups, found.reach, (0.0, 1.0), "linearised")
 
-    def ratio_change(
-        self, model: str, baseline: str, name: str, index: np.ndarray, groups: int
-    ) -> Studentized:
+    def ratio_change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         """Return the paired change of such a rate."""
         after, before = (linearise(self.cells, m, name, index, groups) for m in (model, baseline))
         reach = np.maximum(after.reach, before.reach)
@@ -133,7 +131,7 @@ class Evidence:
         reach: Floats | float = 0.0,
         limits: tuple[float, float] = (-np.inf, np.inf),
         method: str = "mean",
-    ) -> Studentized:
+    ) -> TEstimate:
         """Return the mean of any value in each group, with Student's t over rows, or over people.
 
         `reach` adds two pseudo-rows (people, of typical size), one that far above the mean and one below: what was not seen
@@ -162,7 +160,7 @@ class Evidence:
             se = np.sqrt(between + pseudo * typical * np.asarray(reach) ** 2) / (n + pseudo)
             effective = n**2 / squares
         df = np.maximum(units - 1, 1)
-        return Studentized(mean, mean, se, n, np.nan_to_num(effective), df, limits, method)
+        return TEstimate(mean, mean, se, n, np.nan_to_num(effective), df, limits, method)
 
     def flips(self, model: str, baseline: str, index: np.ndarray, groups: int) -> dict[str, Floats]:
         """Return (weighted) rows per group: n, right to wrong, wrong to right, wrong to another wrong."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.cells.duckdb_source import Source, encode, numbers
+from fairpress.auditing.cells.duckdb_source import TableSource, encode, numbers
 from fairpress.auditing.cells.encoding import code_like
 from fairpress.auditing.inference.group_estimator import Moments
 from fairpress.auditing.statistics.t_estimate import Floats
@@ -27,7 +27,7 @@ SIDES = ("baseline", "compressed", "change")
 
 
 @dataclass(frozen=True)
-class ScoreLines:
+class ScoreCounts:
     """Combinations of (groups, label, keys, both scores).
 
     Attributes
@@ -55,7 +55,7 @@ class ScoreLines:
 
 
 def score_lines(
-    source: Source,
+    source: TableSource,
     cells: Cells,
     *,
     label: str,
@@ -63,7 +63,7 @@ def score_lines(
     bins: Mapping[str, Sequence[float]],
     keys: Mapping[str, str],
     weight: str | None,
-) -> ScoreLines:
+) -> ScoreCounts:
     """Count the two score columns (which may be the same) over the groups of `cells`, once their range is known.
 
     Both columns hold probabilities in every row. The other arguments are those of `run.count`.
@@ -114,7 +114,7 @@ def score_lines(
         for side in SIDES
         for variable in VARIABLES
     }
-    return ScoreLines(
+    return ScoreCounts(
         lines,
         {
             # A mean of equal scores can differ from them in the last digit, and fall into another bin of calibration.

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.inference.group_estimator import Evidence, Moments, per_group
-from fairpress.auditing.inference.score_counts import SIDES, ScoreLines
-from fairpress.auditing.inference.seed_estimator import SeedEvidence
+from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, per_group
+from fairpress.auditing.inference.score_counts import SIDES, ScoreCounts
+from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.metrics import calibration_error
 from fairpress.auditing.metrics.roc_auc import placements, tied_within_bins
 from fairpress.auditing.statistics.proportion_intervals import wilson
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.core.estimate import Estimate
 
 SCORE_METRICS = ("auc", "log_loss", "calibration_error", "generalized_fpr", "generalized_fnr")
@@ -34,15 +34,17 @@ WHY = {
 class ScorePair:
     """The scores of a baseline and a compressed model (or one model twice) with the evidence on them."""
 
-    lines: ScoreLines
-    evidence: Evidence
+    lines: ScoreCounts
+    evidence: GroupEstimator
     like: Cells
 
     @classmethod
-    def of(cls, lines: ScoreLines, like: Cells, where: str) -> ScorePair:
+    def of(cls, lines: ScoreCounts, like: Cells, where: str) -> ScorePair:
         """Return the pair, with seeds and people as the cells' keys say."""
         seeds = "seed" in lines.cells.keys
-        return cls(lines, SeedEvidence(lines.cells, where) if seeds else Evidence(lines.cells), like)
+        return cls(
+            lines, SeedGroupEstimator(lines.cells, where) if seeds else GroupEstimator(lines.cells), like
+        )
 
     def rates(self, side: int, attribute: str, confidence: float) -> dict[str, list[Estimate]]:
         """Return every score metric of one model, 0 the baseline and 1 the compressed one, per group of an attribute."""
@@ -182,12 +184,12 @@ class ScorePair:
         return out
 
 
-def _estimates(x: Studentized, confidence: float, why: str) -> list[Estimate]:
+def _estimates(x: TEstimate, confidence: float, why: str) -> list[Estimate]:
     low, high = x.interval(confidence)
     return _between(x, low, high, x.method, why)
 
 
-def _between(x: Studentized, low: Floats, high: Floats, method: str, why: str = WHY["auc"]) -> list[Estimate]:
+def _between(x: TEstimate, low: Floats, high: Floats, method: str, why: str = WHY["auc"]) -> list[Estimate]:
     return [
         Estimate(float(v), float(np.fmin(a, v)), float(np.fmax(b, v)), float(n), method)
         if ok

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.cells.duckdb_source import Source
+from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.score_columns import score_columns, unequal_sums
 from fairpress.auditing.inference.score_counts import score_lines
 from fairpress.auditing.inference.score_metrics import ScorePair
@@ -14,7 +14,7 @@ from fairpress.core.values import resolve
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredModels:
     """`sides`: model → a pair and its side in it. `pairs`: compressed model → its pair with the baseline."""
 
     sides: Mapping[str, tuple[ScorePair, int]]
@@ -23,7 +23,7 @@ class Scored:
 
 
 def score_pairs(
-    source: Source,
+    source: TableSource,
     cells: Cells,
     baseline: str,
     compressed: Sequence[str],
@@ -32,16 +32,18 @@ def score_pairs(
     bins: Mapping[str, Sequence[float]],
     keys: Mapping[str, str],
     weight: str | None,
-) -> Scored:
+) -> ScoredModels:
     """Count the columns ``M.score`` (or ``M.score.<positive>``) of all models that have one.
 
     A column with a missing score, or with other numbers that the user decides by, is left out, and a note says so. The
     baseline is counted with every compressed model, because their changes are paired.
     """
     if cells.positive is None or source.counted_already:
-        return Scored({}, {}, ())
+        return ScoredModels({}, {}, ())
     if not source.scored:
-        return Scored({}, {}, ("No score metrics: of a table in a warehouse decisions alone are counted.",))
+        return ScoredModels(
+            {}, {}, ("No score metrics: of a table in a warehouse decisions alone are counted.",)
+        )
     columns: dict[str, str] = {}
     notes: list[str] = []
     for model in (baseline, *compressed):
@@ -82,7 +84,7 @@ def score_pairs(
     sides |= {m: (pair(m, m), 0) for m in alone}
     if pairs:
         sides[baseline] = (next(iter(pairs.values())), 0)
-    return Scored(sides, pairs, tuple(notes))
+    return ScoredModels(sides, pairs, tuple(notes))
 
 
 def _of(model: str, columns: Sequence[str], positive: str) -> str | None:
@@ -94,7 +96,9 @@ def _of(model: str, columns: Sequence[str], positive: str) -> str | None:
     return None if found is None else by_class[found]
 
 
-def _incomplete(source: Source, model: str, columns: Sequence[str], classes: Sequence[str]) -> Iterator[str]:
+def _incomplete(
+    source: TableSource, model: str, columns: Sequence[str], classes: Sequence[str]
+) -> Iterator[str]:
     """Say where the scores per class are not a distribution over all classes."""
     known = [c.removeprefix(f"{model}.score.") for c in columns]
     lacking = [c for c in classes if resolve(c, known) is None]

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.inference.group_estimator import Evidence, Moments, Rate, per_group
+from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, Rate, per_group
 from fairpress.auditing.metrics.linearization import LINEARISED, linearise
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.statistics.two_way import (
     CrossedSums,
     crossed_change,
@@ -21,7 +21,7 @@ from fairpress.auditing.statistics.two_way import (
 from fairpress.core.errors import UserError
 
 
-class SeedEvidence(Evidence):
+class SeedGroupEstimator(GroupEstimator):
     """Evidence of stacked runs: every seed has predicted every row of the table once.
 
     With subjects or weights the unit is the person, or the weighted row: with sizes m_j, sums u_sj of D over
@@ -73,15 +73,15 @@ class SeedEvidence(Evidence):
         low, high = found.interval(confidence)
         return Rate(found.value, low, high, found.n, found.method)
 
-    def smoothed(self, model: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+    def smoothed(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         sums, n, effective = self._crossed(self.cells.indicator(model, name), index, groups)
         return replace(crossed_rate(sums), n=n, effective_n=effective)
 
-    def change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+    def change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         sums, n, effective = self._crossed(self._difference(model, baseline, name), index, groups)
         return replace(crossed_change(sums), n=n, effective_n=effective)
 
-    def excess(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+    def excess(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         values = self._difference(model, baseline, name)
         if self.plain:
             found = crossed_excess(self._crossed(values, index, groups)[0])
@@ -96,18 +96,16 @@ class SeedEvidence(Evidence):
 
     def contrast(
         self, model: str, baseline: str, name: str, index: np.ndarray, pair: tuple[int, int]
-    ) -> Studentized:
+    ) -> TEstimate:
         values, side = self._two_groups(self._difference(model, baseline, name), index, pair)
         sums, n, effective = self._crossed(values, side, 2)
         return replace(crossed_excess(sums), n=n, effective_n=effective)[0:1]
 
-    def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> Studentized:
+    def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         values, reach = self._linearised(model, name, index, groups)
         return self.mean(self.moments(values), index, groups, reach, (0.0, 1.0), "crossed-linearised")
 
-    def ratio_change(
-        self, model: str, baseline: str, name: str, index: np.ndarray, groups: int
-    ) -> Studentized:
+    def ratio_change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         after, reach = self._linearised(model, name, index, groups)
         before, other = self._linearised(baseline, name, index, groups)
         change = self.moments(after - before)
@@ -121,7 +119,7 @@ class SeedEvidence(Evidence):
         reach: Floats | float = 0.0,
         limits: tuple[float, float] = (-np.inf, np.inf),
         method: str = "crossed-mean",
-    ) -> Studentized:
+    ) -> TEstimate:
         """Return the mean of any value over seeds and rows, both random; see `Evidence.mean`.
 
         A group in which some seed has no value (nobody predicted positive) has no estimate.
@@ -142,7 +140,7 @@ class SeedEvidence(Evidence):
             df = np.where(reached > 0, pseudo.df, without.df)
         nothing = torn | ~(n > 0)
         mean, se = np.where(nothing, np.nan, mean), np.where(nothing, np.nan, se)
-        return Studentized(mean, mean, se, n, effective, df, limits, method)
+        return TEstimate(mean, mean, se, n, effective, df, limits, method)
 
     def per_seed(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Floats:
         """Return the change of a rate under each seed [groups, seeds]; NaN where a group has no rows."""
@@ -156,9 +154,9 @@ class SeedEvidence(Evidence):
         found = linearise(self.cells, model, name, stratum, groups * self.seeds)
         return found.values, found.reach.reshape(groups, self.seeds).mean(axis=1)
 
-    def one_seed(self) -> Evidence:
+    def one_seed(self) -> GroupEstimator:
         """Return the evidence of the rows as if there were one run: for values that are functions of all seeds."""
-        return Evidence(self.cells.at(self._order[: self._rows]))
+        return GroupEstimator(self.cells.at(self._order[: self._rows]))
 
     def by_seed(self, values: np.ndarray) -> np.ndarray:
         """Return values of the combinations as a matrix [seeds, rows]."""
@@ -186,7 +184,7 @@ class SeedEvidence(Evidence):
         return crossed_sums(z, of, groups), n, np.nan_to_num(effective)
 
 
-def _joined(parts: list[Studentized]) -> Studentized:
+def _joined(parts: list[TEstimate]) -> TEstimate:
     def all_of(name: str) -> Floats:
         return np.concatenate([getattr(p, name) for p in parts])
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairpress.auditing.metrics.fairness import Gap
-from fairpress.auditing.statistics.t_estimate import Studentized
+from fairpress.auditing.statistics.t_estimate import TEstimate
 from fairpress.core.estimate import Estimate
 
 WHY_EMPTY = {
@@ -23,7 +23,7 @@ WHY_EMPTY = {
 
 
 def estimates(
-    x: Studentized,
+    x: TEstimate,
     confidence: float,
     why: str,
     p: ArrayLike | None = None,

@@ -16,7 +16,7 @@ CHUNK = 4_000_000
 
 
 @dataclass(frozen=True)
-class Bootstrapped:
+class BootstrapEstimate:
     """A rate's values [groups] before and after, and its change with a percentile interval; NaN where undefined."""
 
     before: Floats
@@ -42,7 +42,7 @@ def draw(cells: ArrayLike, rng: np.random.Generator, replicates: int) -> Floats:
 
 def bootstrap_changes(
     cells: ArrayLike, rng: np.random.Generator, confidence: float = 0.95, replicates: int = REPLICATES
-) -> dict[str, Bootstrapped]:
+) -> dict[str, BootstrapEstimate]:
     """Return the paired change of each of `BOOTSTRAPPED` in every group, from cells [groups, 2, 2, 2].
 
     Replicates in which a rate is undefined are left out; where that is more than one in twenty, there is no interval.
@@ -64,7 +64,7 @@ def bootstrap_changes(
         low, high = _quantiles(replicated, (1 - confidence) / 2)
         gone = undefined | np.isnan(change)
         # The plain change may lie outside an interval around smoothed cells.
-        out[name] = Bootstrapped(
+        out[name] = BootstrapEstimate(
             before,
             after,
             np.where(gone, np.nan, change),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fairpress.auditing.statistics.pairwise_sum import pair_sum, pair_sum_bounds
 from fairpress.auditing.statistics.range_bounds import Bounds, range_bounds
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized, t_quantile
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "demographic_parity_difference": ("selection_rate",),
@@ -93,24 +93,24 @@ def pairs_of(groups: int) -> float:
     return groups * (groups - 1) / 2
 
 
-def most_pair_sum(metric: str, x: Sequence[Studentized]) -> float:
+def most_pair_sum(metric: str, x: Sequence[TEstimate]) -> float:
     """Return the largest pairwise bias that there can be: half of the groups at 0, half at 1."""
     sizes = [part.value.size for part in x]
     return sum((k // 2) * (k - k // 2) / (pairs_of(k) if metric.endswith("mean") else 1.0) for k in sizes)
 
 
-def per_pair(x: Studentized) -> Studentized:
+def per_pair(x: TEstimate) -> TEstimate:
     """Return rates divided by the number of pairs, so that a sum over pairs becomes a mean."""
     pairs = pairs_of(x.value.size)
     return replace(x, value=x.value / pairs, centre=x.centre / pairs, se=x.se / pairs)
 
 
-def usable(*estimates: Studentized) -> NDArray[np.bool_]:
+def usable(*estimates: TEstimate) -> NDArray[np.bool_]:
     """Return the groups in which every one of the given estimates of a rate is known."""
     return np.asarray(np.logical_and.reduce([e.estimable for e in estimates]))
 
 
-def log_rate(x: Studentized) -> Studentized:
+def log_rate(x: TEstimate) -> TEstimate:
     """Return the logarithm of rates, by the delta method around the (never zero) smoothed centre."""
     with np.errstate(divide="ignore"):
         value = np.log(x.value)
@@ -118,7 +118,7 @@ def log_rate(x: Studentized) -> Studentized:
 
 
 def fairness_intervals(
-    rates: Mapping[str, Studentized],
+    rates: Mapping[str, TEstimate],
     rng: np.random.Generator,
     confidence: float = 0.95,
     dependent: bool = False,
@@ -158,7 +158,7 @@ def fairness_intervals(
 
 
 def metric_bounds(
-    metric: str, x: list[Studentized], alpha: float, dependent: bool, rng: np.random.Generator
+    metric: str, x: list[TEstimate], alpha: float, dependent: bool, rng: np.random.Generator
 ) -> tuple[Bounds, str]:
     kind = "simultaneous-bonferroni" if dependent else "tukey-kramer"
     match metric:
@@ -181,14 +181,14 @@ def metric_bounds(
     return Bounds(found.low, min(1.0, found.high)), kind
 
 
-def disparate_impact_bounds(x: Studentized, alpha: float, dependent: bool) -> Bounds:
+def disparate_impact_bounds(x: TEstimate, alpha: float, dependent: bool) -> Bounds:
     """Return bounds of min/max of rates from the range of their logarithms."""
     spread = range_bounds(log_rate(x), alpha, dependent)
     low = 0.0 if (x.value <= 0).any() else float(np.exp(-spread.high))
     return Bounds(low, float(np.exp(-spread.low)))
 
 
-def minimum_bounds(x: Studentized, alpha: float) -> Bounds:
+def minimum_bounds(x: TEstimate, alpha: float) -> Bounds:
     """Return bounds of the smallest parameter: min of pointwise lower and of simultaneous upper bounds."""
     low = (x.centre - t_quantile(x.df, 1 - alpha / 2) * x.se).min()
     high = (x.centre + t_quantile(x.df, 1 - alpha / (2 * x.value.size)) * x.se).min()

@@ -27,9 +27,9 @@ from fairpress.auditing.statistics.range_bounds import (
     largest_high,
     largest_low,
 )
-from fairpress.auditing.statistics.t_estimate import Studentized, t_quantile
+from fairpress.auditing.statistics.t_estimate import TEstimate, t_quantile
 
-Triple = tuple[Studentized, Studentized, Studentized]
+Triple = tuple[TEstimate, TEstimate, TEstimate]
 """Baseline rates, compressed rates, and their paired changes, over the same groups."""
 
 SELECTION_SHARE = 0.2
@@ -39,9 +39,9 @@ _RATIO_GROUPS, _PAIR_SUM_GROUPS = 1000, 200
 
 
 def fairness_changes(
-    baseline: Mapping[str, Studentized],
-    compressed: Mapping[str, Studentized],
-    changes: Mapping[str, Studentized],
+    baseline: Mapping[str, TEstimate],
+    compressed: Mapping[str, TEstimate],
+    changes: Mapping[str, TEstimate],
     rng: np.random.Generator,
     confidence: float = 0.95,
     dependent: bool = False,
@@ -88,8 +88,8 @@ def fairness_changes(
 
 
 def difference_in_differences(
-    change: Studentized, first: int, second: int, dependent: bool = False
-) -> Studentized:
+    change: TEstimate, first: int, second: int, dependent: bool = False
+) -> TEstimate:
     """Return Δ_first − Δ_second of two groups fixed beforehand, as an estimate without axes.
 
     Fix the pair by name or on validation rows: the pair with the largest gap on the same test baseline
@@ -139,7 +139,7 @@ def range_change_bounds(triples: Sequence[Triple], alpha: float = 0.05, dependen
     return Bounds(max(-1.0, low), min(1.0, high))
 
 
-def _simultaneous(x: Sequence[Studentized], alpha: float, dependent: bool) -> Bounds:
+def _simultaneous(x: Sequence[TEstimate], alpha: float, dependent: bool) -> Bounds:
     """Return the bounds of the largest range of some families that hold with those which select pairs."""
     share = alpha * SELECTION_SHARE / 2
     return Bounds(

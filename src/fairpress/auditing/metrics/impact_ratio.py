@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairpress.auditing.cells.counting import count
-from fairpress.auditing.cells.duckdb_source import Source
-from fairpress.auditing.cells.positive_class import Positive, sentence
+from fairpress.auditing.cells.duckdb_source import TableSource
+from fairpress.auditing.cells.positive_class import PositiveClass, sentence
 from fairpress.auditing.metrics.fairness import log_rate
 from fairpress.auditing.result import Audit, Values
 from fairpress.auditing.statistics.proportion_intervals import agresti_caffo
@@ -85,7 +85,7 @@ def impact_ratios(audit: Audit, model: str, confidence: float | None = None) -> 
 
 def selected(audit: Audit) -> str:
     """Return the sentence that says whom an audit counts as selected, and what decided it where that is doubtful."""
-    chosen = sentence(Positive(audit.positive, audit.positive_from), audit.classes)
+    chosen = sentence(PositiveClass(audit.positive, audit.positive_from), audit.classes)
     return chosen or f"Selected means predicted {audit.positive!r}."
 
 
@@ -104,7 +104,7 @@ def scoring_ratios(
 
 
 def scoring_ratios_of(
-    source: Source,
+    source: TableSource,
     model: str,
     *,
     label: str,

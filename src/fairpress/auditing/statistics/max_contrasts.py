@@ -44,7 +44,7 @@ class Term:
         return replace(self, coefficient=-self.coefficient)
 
 
-class Extremes:
+class MaxContrasts:
     """θ = Σ terms, with intervals and p-values that hold at ties.
 
     θ is the contrast in which every term has its true largest candidate. Which that is is not known: all are kept that are

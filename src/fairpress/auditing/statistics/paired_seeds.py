@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
 _EXACT_UP_TO = 16
 
 
-def seed_interval(values: ArrayLike) -> Studentized:
+def seed_interval(values: ArrayLike) -> TEstimate:
     """Return the mean over seeds [..., S] with its t inference: "training noise on these rows".
 
     Says nothing about other people: as an interval for the recipe it covers .82/.66/.45 at 3/5/10 seeds, which is
@@ -25,7 +25,7 @@ def seed_interval(values: ArrayLike) -> Studentized:
         raise ValueError("an interval over seeds needs two seeds or more")
     mean = v.mean(axis=-1)
     size = np.full(mean.shape, float(s))
-    return Studentized(
+    return TEstimate(
         mean,
         mean,
         v.std(axis=-1, ddof=1) / np.sqrt(s),

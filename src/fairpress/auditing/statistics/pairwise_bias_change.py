@@ -8,7 +8,7 @@ from itertools import permutations, product
 
 import numpy as np
 
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized, t_quantile
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_contrasts
 from fairpress.core.estimate import Estimate
 
@@ -112,7 +112,7 @@ def _ranked(x: Floats) -> Floats:
 
 def _contrasts(
     sums: CrossedProducts, orders: Sequence[Sequence[Floats]], moved: Floats
-) -> Iterator[Studentized]:
+) -> Iterator[TEstimate]:
     """Yield the contrasts of all combinations of an order of the TPRs and one of the TNRs, some at a time."""
     both = [np.concatenate(pair) for pair in product(*orders)]
     for start in range(0, len(both), _AT_ONCE):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpress.auditing.statistics.range_bounds import Bounds, pair_quantile, pair_se
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized, t_quantile
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 
 _DRAWS, _FEWER_DRAWS, _MANY_GROUPS = 4000, 1000, 1000
 _AT_ONCE = 2_000_000
@@ -21,7 +21,7 @@ def pair_sum(x: Floats) -> Floats:
 
 
 def pair_sum_bounds(
-    families: Sequence[Studentized], alpha: float, dependent: bool, rng: np.random.Generator
+    families: Sequence[TEstimate], alpha: float, dependent: bool, rng: np.random.Generator
 ) -> Bounds:
     """Return a 1 − `alpha` interval of the sum over families (TPR, FPR) of `pair_sum`, floored at 0.
 
@@ -50,7 +50,7 @@ def pair_sum_bounds(
     return Bounds(max(0.0, value - half), value + half)
 
 
-def _scale(x: Studentized, alpha: float) -> float:
+def _scale(x: TEstimate, alpha: float) -> float:
     """Return how much wider than normal the errors are taken to be when their df are finite."""
     df = float(x.df.min())
     if np.isinf(df):
@@ -59,7 +59,7 @@ def _scale(x: Studentized, alpha: float) -> float:
 
 
 def pair_sum_change_bounds(
-    families: Sequence[tuple[Studentized, Studentized, Studentized]],
+    families: Sequence[tuple[TEstimate, TEstimate, TEstimate]],
     alpha: float,
     rng: np.random.Generator,
 ) -> Bounds:
@@ -93,7 +93,7 @@ def pair_sum_change_bounds(
     return Bounds(lower - float(np.quantile(noise_down, side)), upper + float(np.quantile(noise_up, side)))
 
 
-def _signs(x0: Studentized, x1: Studentized, alpha: float, families: int) -> tuple[Floats, NDArray[np.bool_]]:
+def _signs(x0: TEstimate, x1: TEstimate, alpha: float, families: int) -> tuple[Floats, NDArray[np.bool_]]:
     """Return sign [i, j] of x_i − x_j where it is certain and equal in both models, else 0; and the other pairs."""
     certain = []
     for x in (x0, x1):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
 
 def wilson(
@@ -29,7 +29,7 @@ def wilson(
     return low, high
 
 
-def agresti_caffo(successes: ArrayLike, n: ArrayLike, deff: ArrayLike = 1.0) -> Studentized:
+def agresti_caffo(successes: ArrayLike, n: ArrayLike, deff: ArrayLike = 1.0) -> TEstimate:
     """Return one group's proportion with one success and one failure added, ready for differences and gaps.
 
     p̃ = (x+1)/(n+2), se² = p̃(1−p̃)/(n+2). The difference (``a - b``) of two groups is Agresti and Caffo's
@@ -41,12 +41,12 @@ def agresti_caffo(successes: ArrayLike, n: ArrayLike, deff: ArrayLike = 1.0) -> 
         m = size / d
         p = np.where(size > 0, (value * m + 1) / (m + 2), np.nan)
     se = np.sqrt(p * (1 - p) / (m + 2))
-    return Studentized(value, p, se, size, m, np.full(size.shape, np.inf), (0.0, 1.0), "agresti-caffo")
+    return TEstimate(value, p, se, size, m, np.full(size.shape, np.inf), (0.0, 1.0), "agresti-caffo")
 
 
 def bonett_price(
     up: ArrayLike, down: ArrayLike, n: ArrayLike, deff: ArrayLike = 1.0, df: ArrayLike = np.inf
-) -> Studentized:
+) -> TEstimate:
     """Return the paired change (up − down)/n of a proportion with Bonett and Price's adjusted Wald inference.
 
     p₁₂ = (up+1)/(n+2), p₂₁ = (down+1)/(n+2), centre = p₁₂ − p₂₁, se² = (p₁₂ + p₂₁ − centre²)/(n+2).
@@ -70,7 +70,7 @@ def bonett_price(
         p12, p21 = (b / d + 1) / (m + 2), (c / d + 1) / (m + 2)
     centre = np.where(size > 0, p12 - p21, np.nan)
     se = np.sqrt((p12 + p21 - centre**2) / (m + 2))
-    return Studentized(value, centre, se, size, m, np.array(f), (-1.0, 1.0), "bonett-price")
+    return TEstimate(value, centre, se, size, m, np.array(f), (-1.0, 1.0), "bonett-price")
 
 
 def exact_mcnemar(up: ArrayLike, down: ArrayLike) -> Floats:
@@ -90,7 +90,7 @@ def rest(counts: ArrayLike) -> Floats:
 
 def excess_loss(
     lost: ArrayLike, gained: ArrayLike, n: ArrayLike, deff: ArrayLike = 1.0, rest_deff: ArrayLike = 1.0
-) -> Studentized:
+) -> TEstimate:
     """Return each group's loss minus the loss of the rest of the attribute's groups (last axis = groups).
 
     E_g = ℓ_g − ℓ_rest with ℓ = (lost − gained)/n; both are Bonett–Price estimates of disjoint rows, so

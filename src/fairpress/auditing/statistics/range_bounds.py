@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized, t_quantile
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 
 _EXACT_PAIRS_UP_TO = 1000
 
@@ -53,7 +53,7 @@ def range_quantile(k: int, probability: float) -> float:
     return q
 
 
-def pair_quantile(x: Studentized, alpha: float, dependent: bool, families: int = 1) -> float:
+def pair_quantile(x: TEstimate, alpha: float, dependent: bool, families: int = 1) -> float:
     """Return c such that all pairwise |errors| are within c·se_ij at once with probability 1 − alpha.
 
     Independent groups: Tukey–Kramer, q/√2 with q the range quantile at (1 − alpha)^(1/families), conservative
@@ -66,7 +66,7 @@ def pair_quantile(x: Studentized, alpha: float, dependent: bool, families: int =
     return float(range_quantile(k, (1 - alpha) ** (1 / families)) / np.sqrt(2))
 
 
-def range_bounds(x: Studentized, alpha: float = 0.05, dependent: bool = False, families: int = 1) -> Bounds:
+def range_bounds(x: TEstimate, alpha: float = 0.05, dependent: bool = False, families: int = 1) -> Bounds:
     """Return a 1 − `alpha` interval of max − min of the parameters, floored at 0.
 
     low = max over ordered pairs of (x_i − x_j − c·se_ij), c simultaneous over all pairs (`pair_quantile`);
@@ -133,17 +133,17 @@ class Candidates(NamedTuple):
     pairs: NDArray[np.bool_] | None
 
 
-def largest_low(x: Studentized, alpha: float, dependent: bool, families: int = 1) -> float:
+def largest_low(x: TEstimate, alpha: float, dependent: bool, families: int = 1) -> float:
     """Return the largest simultaneous lower bound over all ordered pairs, at least 0."""
     return max(0.0, _extreme_pair(x.centre, x.se, -pair_quantile(x, alpha, dependent, families), dependent))
 
 
-def largest_high(x: Studentized, alpha: float, dependent: bool, families: int = 1) -> float:
+def largest_high(x: TEstimate, alpha: float, dependent: bool, families: int = 1) -> float:
     """Return the largest simultaneous upper bound over all ordered pairs, at least 0: the gap's own at this `alpha`."""
     return max(0.0, _extreme_pair(x.centre, x.se, pair_quantile(x, alpha, dependent, families), dependent))
 
 
-def candidates(x: Studentized, alpha: float, dependent: bool, families: int, reach: float) -> Candidates:
+def candidates(x: TEstimate, alpha: float, dependent: bool, families: int, reach: float) -> Candidates:
     """Return the ordered pairs that may be the extreme pair: simultaneous upper bound at least `reach`.
 
     Above 1,000 groups only the tops and the bottoms of such pairs are kept; all their combinations are more
@@ -165,7 +165,7 @@ def candidates(x: Studentized, alpha: float, dependent: bool, families: int, rea
     )
 
 
-def difference_bound(change: Studentized, among: Candidates, alpha: float, dependent: bool) -> Bounds:
+def difference_bound(change: TEstimate, among: Candidates, alpha: float, dependent: bool) -> Bounds:
     """Return min of the lower and max of the upper one-sided (1 − `alpha`) bounds of Δ_i − Δ_j over pairs [i, j].
 
     (inf, −inf) when there is no pair.

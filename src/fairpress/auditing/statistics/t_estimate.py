@@ -27,7 +27,7 @@ def t_tail(df: ArrayLike, t: ArrayLike) -> Floats:
 
 
 @dataclass(frozen=True)
-class Studentized:
+class TEstimate:
     """Arrays of estimates for which (centre − truth)/se is taken to be t with `df` degrees of freedom.
 
     Every method that makes intervals of changes and losses (Bonett–Price, crossed seeds × rows, excess loss)
@@ -90,19 +90,19 @@ class Studentized:
         """Return the two-sided p-values of H₀: truth = margin; inverts `interval`."""
         return np.minimum(1.0, 2 * t_tail(self.df, np.abs(self.centre - margin) / self.se))
 
-    def __neg__(self) -> Studentized:
+    def __neg__(self) -> TEstimate:
         """Return the estimates of the opposite sign: a change of accuracy becomes a loss."""
         return replace(
             self, value=-self.value, centre=-self.centre, limits=(-self.limits[1], -self.limits[0])
         )
 
-    def __sub__(self, other: Studentized) -> Studentized:
+    def __sub__(self, other: TEstimate) -> TEstimate:
         """Return the difference from an *independent* estimate: variances add, df by Welch–Satterthwaite."""
         a, b = self.se**2, other.se**2
         with np.errstate(divide="ignore", invalid="ignore"):
             df = np.asarray((a + b) ** 2 / (a**2 / self.df + b**2 / other.df))
         df = np.where(np.isinf(self.df) & np.isinf(other.df), np.inf, df)
-        return Studentized(
+        return TEstimate(
             value=self.value - other.value,
             centre=self.centre - other.centre,
             se=np.sqrt(a + b),
@@ -113,7 +113,7 @@ class Studentized:
             method=self.method,
         )
 
-    def __getitem__(self, index: Any) -> Studentized:
+    def __getitem__(self, index: Any) -> TEstimate:
         return replace(
             self,
             value=self.value[index],

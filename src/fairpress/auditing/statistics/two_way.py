@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def crossed_sums(values: ArrayLike, groups: ArrayLike, count: int) -> CrossedSum
     )
 
 
-def crossed_change(sums: CrossedSums) -> Studentized:
+def crossed_change(sums: CrossedSums) -> TEstimate:
     """Return the change averaged over seeds and rows, both random: new seeds and new people.
 
     Two pseudo-rows are added that flip in *every* seed, one up, one down; with one seed that is Bonett and
@@ -105,7 +105,7 @@ def crossed_change(sums: CrossedSums) -> Studentized:
     return _crossed(sums, up=1.0, down=1.0, low=-1.0, limits=(-1.0, 1.0))
 
 
-def crossed_rate(sums: CrossedSums) -> Studentized:
+def crossed_rate(sums: CrossedSums) -> TEstimate:
     """Return one model's proportion averaged over seeds and rows, both random; D ∈ {0, 1}.
 
     Two pseudo-rows of 1 and two of 0, constant over seeds, are added (Agresti and Coull, The American
@@ -114,12 +114,12 @@ def crossed_rate(sums: CrossedSums) -> Studentized:
     return _crossed(sums, up=2.0, down=2.0, low=0.0, limits=(0.0, 1.0))
 
 
-def crossed_mean(sums: CrossedSums) -> Studentized:
+def crossed_mean(sums: CrossedSums) -> TEstimate:
     """Return the mean over seeds and rows of any value, both random; no pseudo-rows, otherwise as `crossed_change`."""
     return _crossed(sums, up=0.0, down=0.0, low=0.0, limits=(-np.inf, np.inf))
 
 
-def crossed_excess(sums: CrossedSums) -> Studentized:
+def crossed_excess(sums: CrossedSums) -> TEstimate:
     """Return each group's change minus the rest's (first axis = groups), seeds and rows random.
 
     Rows of group and rest are disjoint, so their row variances add; seeds are shared, so the seed variance is
@@ -150,7 +150,7 @@ def crossed_excess(sums: CrossedSums) -> Studentized:
             ),
             s - 1,
         )
-    return Studentized(
+    return TEstimate(
         value=a.value - b.value,
         centre=a.centre - b.centre,
         se=np.sqrt(crossed),
@@ -212,9 +212,7 @@ def few_seeds(seeds: int) -> float:
     return 1 + 4 / (seeds - 1) ** 3
 
 
-def _crossed(
-    sums: CrossedSums, up: float, down: float, low: float, limits: tuple[float, float]
-) -> Studentized:
+def _crossed(sums: CrossedSums, up: float, down: float, low: float, limits: tuple[float, float]) -> TEstimate:
     s = sums.seeds
     part = _parts(sums, up, down, low)
     full = sums.fully_crossed
@@ -229,7 +227,7 @@ def _crossed(
         df = np.where(full, np.maximum(variance**2 / spread, s - 1), s - 1.0)
         value = np.where(sums.rows > 0, sums.seed_sums.sum(-1) / sums.seed_counts.sum(-1), np.nan)
     empty = sums.rows <= 0
-    return Studentized(
+    return TEstimate(
         value=value,
         centre=np.where(empty, np.nan, part.centre),
         se=np.where(empty, np.nan, np.sqrt(variance)),

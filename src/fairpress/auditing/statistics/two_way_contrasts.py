@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.statistics.two_way import few_seeds
 
 
@@ -54,7 +54,7 @@ def crossed_products(values: Floats, cells: np.ndarray, count: int) -> CrossedPr
     )
 
 
-def crossed_contrasts(sums: CrossedProducts, weights: Floats) -> Studentized:
+def crossed_contrasts(sums: CrossedProducts, weights: Floats) -> TEstimate:
     """Return Σ over cells and models of weight · rate, for each of several weightings [contrasts, cells, models].
 
     Rows of different cells are different rows, so their variances add; seeds are shared, so the seeds' variance is that of
@@ -88,7 +88,7 @@ def crossed_contrasts(sums: CrossedProducts, weights: Floats) -> Studentized:
     else:
         variance, df = rows, np.full(len(w), np.inf)
     used = ((w != 0).any(axis=-1) * sums.rows).sum(axis=-1)
-    return Studentized(
+    return TEstimate(
         value=np.einsum("pcm,cm->p", w, sums.rates),
         centre=mean.sum(axis=-1),
         se=np.sqrt(variance),

@@ -12,12 +12,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized, t_quantile
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 
 CORRECTION = 0.25
 
 
-def ruled_out(loss: Studentized, moved: Floats, margin: float, confidence: float) -> NDArray[np.bool_]:
+def ruled_out(loss: TEstimate, moved: Floats, margin: float, confidence: float) -> NDArray[np.bool_]:
     """Return where a loss of the margin or more is ruled out with one-sided confidence; False where nothing is known.
 
     Parameters
@@ -34,7 +34,7 @@ def ruled_out(loss: Studentized, moved: Floats, margin: float, confidence: float
         return np.asarray(loss.estimable & below & (score < -t_quantile(loss.df, confidence)))
 
 
-def score_statistic(loss: Studentized, moved: Floats, margin: Floats | float) -> Floats:
+def score_statistic(loss: TEstimate, moved: Floats, margin: Floats | float) -> Floats:
     """Return (ℓ − δ + ¼/n) over the standard error under a true loss of δ.
 
     With shares b of losses and c of gains, the variance of a flip is 2q + δ(1 − δ), q the share of gains that is likeliest

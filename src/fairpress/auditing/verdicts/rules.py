@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from fairpress.auditing.result import Verdict
-from fairpress.auditing.statistics.t_estimate import Floats, Studentized
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.verdicts.multiplicity import holm
 from fairpress.auditing.verdicts.noninferiority import ruled_out
 
@@ -37,7 +37,7 @@ def floor_rows(margin: float = 0.02, confidence: float = 0.95) -> int:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Verdicts:
     """Verdicts of one metric over the groups of one attribute; every array has one entry per group.
 
     `p_loss`, `p_harm` test ℓ ≤ 0 and ℓ ≤ δ, adjusted over the family; `upper` is the unadjusted one-sided bound.
@@ -53,12 +53,12 @@ class Judged:
 
 
 def judge(
-    losses: Mapping[Key, Studentized],
+    losses: Mapping[Key, TEstimate],
     margin: float = 0.02,
     confidence: float = 0.95,
     adjust: Callable[[ArrayLike], Floats] = holm,
     moved: Mapping[Key, Floats] | None = None,
-) -> dict[Key, Judged]:
+) -> dict[Key, Verdicts]:
     """Judge a family of losses, given by (attribute, metric), each over the attribute's groups.
 
     `adjust` (`multiplicity.CORRECTIONS`) runs over everything given, once for ℓ ≤ 0 and once for ℓ ≤ δ; entries that
@@ -101,7 +101,7 @@ def judge(
                 ["not_estimable", "harm", "loss", "not_estimable", "no_harm", "loss"],
                 "inconclusive",
             ).astype(object)
-        out[k] = Judged(verdict, upper, p0, a0, p1, a1)
+        out[k] = Verdicts(verdict, upper, p0, a0, p1, a1)
     return out
 
 
@@ -142,7 +142,7 @@ def artifact_verdict(everybody: Verdict, groups: ArrayLike) -> Verdict:
 
 
 def judge_excess(
-    excess: Mapping[Key, Studentized],
+    excess: Mapping[Key, TEstimate],
     confidence: float = 0.95,
     adjust: Callable[[ArrayLike], Floats] = holm,
 ) -> tuple[bool | None, dict[Key, Floats]]:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.errors import VerificationError
 from fairpress.compression.verification.checks import optimised
 from fairpress.runtime.onnx.weight_packing import FORMATS, packed
 
@@ -32,7 +32,7 @@ def look_up(model: onnx.ModelProto, name: str, values: np.ndarray, index: np.nda
     graph = model.graph
     stored = next((t for t in graph.initializer if t.name == name), None)
     if stored is None or tuple(stored.dims) != index.shape:
-        raise NotAsAsked(f"the exported file has no weight {name!r} {index.shape} to store otherwise.")
+        raise VerificationError(f"the exported file has no weight {name!r} {index.shape} to store otherwise.")
     own = values.astype(np.float32)
     graph.initializer.remove(stored)
     if bits == 8:
@@ -73,6 +73,6 @@ def look_ups(data: bytes, wanted: int) -> None:
 
     found, left = count(onnx.load_from_string(data)), count(optimised(data))
     if found != wanted or left:
-        raise NotAsAsked(
+        raise VerificationError(
             f"{wanted} layers were to be looked up in their values, {found} are, and {left} of them in every run."
         )

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.errors import VerificationError
 from fairpress.compression.verification.checks import INTEGER_KERNELS, optimised
 
 
@@ -26,7 +26,7 @@ def multiply_integers(model: onnx.ModelProto, name: str, integers: np.ndarray, s
     products = [n for n in graph.node if any(t.output[0] in n.input for t in turned)]
     products += [n for n in readers if n.op_type == "Gemm"]
     if not products or len(readers) != len(turned) + sum(n.op_type == "Gemm" for n in readers):
-        raise NotAsAsked(f"the weight {name!r} is read by something that is no product of matrices.")
+        raise VerificationError(f"the weight {name!r} is read by something that is no product of matrices.")
     stored = next(t for t in graph.initializer if t.name == name)
     graph.initializer.remove(stored)
     graph.initializer.extend(
@@ -45,7 +45,7 @@ def multiply_integers(model: onnx.ModelProto, name: str, integers: np.ndarray, s
 def _replace(graph: onnx.GraphProto, node: onnx.NodeProto, name: str) -> None:
     x, y = node.input[0], node.output[0]
     if node.op_type not in ("Gemm", "MatMul") or any(a.name == "alpha" and a.f != 1 for a in node.attribute):
-        raise NotAsAsked(
+        raise VerificationError(
             f"the weight {name!r} is read by {node.op_type}, which is no plain product of matrices."
         )
     own = [f"{y} {what}" for what in ("x", "x scale", "x zero", "sum", "float", "scale", "product")]
@@ -70,5 +70,7 @@ def integer_layers(data: bytes, wanted: int) -> int:
     """Return how many layers run on integer kernels of ONNX Runtime. Raises NotAsAsked unless all do."""
     found = sum(n.op_type in INTEGER_KERNELS for n in optimised(data).graph.node)
     if found != wanted:
-        raise NotAsAsked(f"{wanted} layers were to run on integer kernels of ONNX Runtime, {found} do.")
+        raise VerificationError(
+            f"{wanted} layers were to run on integer kernels of ONNX Runtime, {found} do."
+        )
     return found

@@ -9,20 +9,20 @@ import onnx
 import torch
 from torch import Tensor
 
-from fairpress.compression.quantization.batch_quantizer import CHECKED_NUMBERS, CHECKED_ROWS, Engine
+from fairpress.compression.quantization.batch_quantizer import CHECKED_NUMBERS, CHECKED_ROWS, BatchQuantizer
 from fairpress.compression.quantized_graph.pt2e_quantizer import layers
 from fairpress.compression.verification.checks import check_agreement, check_no_randomness
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.models.export import filled
-from fairpress.models.functional_call import Slots
+from fairpress.models.functional_call import FastFunctionalCall
 
 
-def float_model(engine: Engine, state: Mapping[str, Tensor]) -> onnx.ModelProto:
+def float_model(engine: BatchQuantizer, state: Mapping[str, Tensor]) -> onnx.ModelProto:
     """Return the graph of a network with this (folded) state; initializers go by the names of the state."""
     return filled(engine.float_template(state), {k: v.detach().cpu().numpy() for k, v in state.items()})
 
 
-def chosen_layers(engine: Engine, keep: tuple[str, ...]) -> list[str]:
+def chosen_layers(engine: BatchQuantizer, keep: tuple[str, ...]) -> list[str]:
     """Return the layers to change, in the order they run. Raises UserError for an unknown name, or if none is left."""
     names = layers(engine.folded)
     for name in keep:
@@ -34,10 +34,12 @@ def chosen_layers(engine: Engine, keep: tuple[str, ...]) -> list[str]:
     return left
 
 
-def agreement(data: bytes, engine: Engine, state: Mapping[str, Tensor], rows: Tensor) -> dict[str, Any]:
+def agreement(
+    data: bytes, engine: BatchQuantizer, state: Mapping[str, Tensor], rows: Tensor
+) -> dict[str, Any]:
     """Hold a file against the folded graph with this state, on at most so many rows as the engine checks."""
     check_no_randomness(onnx.load_from_string(data))
     rows = rows[: min(CHECKED_ROWS, max(64, CHECKED_NUMBERS // rows[0].numel()))]
     with torch.no_grad():
-        wanted = Slots(engine.folded).call(state, rows)
+        wanted = FastFunctionalCall(engine.folded).call(state, rows)
     return check_agreement(data, rows, wanted)

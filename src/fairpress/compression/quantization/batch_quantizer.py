@@ -21,16 +21,16 @@ from torch.fx import GraphModule
 
 from fairpress.compression.quantization.calibrate import Calibrated, Choice, calibrate, in_chunks
 from fairpress.compression.quantization.float_layers import check_quantizable, told
-from fairpress.compression.quantized_graph.onnx_template import Template, make_template
-from fairpress.compression.quantized_graph.prepare import Prepared, prepare
+from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, make_template
+from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.verification.checks import check_agreement, check_file, untouched
 from fairpress.compression.verification.numbers import check_values
 from fairpress.models.equivalence import hold, reference
 from fairpress.models.export import keeping_names
-from fairpress.models.functional_call import Slots
+from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.registry import build
-from fairpress.models.tracing import Fold, fold_graph, fold_state, folds, trace
+from fairpress.models.tracing import BatchNormFold, fold_graph, fold_state, folds, trace
 
 if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
@@ -45,7 +45,7 @@ class Quantized:
     """A finished file, the network as its graph rounds it, and what was checked."""
 
     onnx: bytes
-    prepared: Prepared
+    prepared: PreparedGraph
     state: Mapping[str, Tensor]
     details: Mapping[str, Any]
 
@@ -55,7 +55,7 @@ class Quantized:
 
 
 @dataclass
-class Engine:
+class BatchQuantizer:
     """What is the same for all networks of an architecture: its graph, and the template of each kind of file.
 
     Attributes
@@ -68,18 +68,18 @@ class Engine:
 
     graph: GraphModule
     folded: GraphModule
-    pairs: tuple[Fold, ...]
+    pairs: tuple[BatchNormFold, ...]
     example: Tensor
 
     @classmethod
-    def of(cls, module: nn.Module, example: Tensor) -> Engine:
+    def of(cls, module: nn.Module, example: Tensor) -> BatchQuantizer:
         """Trace a network, which is not changed. Raises UserError naming the layer that cannot be traced."""
         with untouched(module):
             graph = trace(module, example[:2])
         return cls(graph, fold_graph(graph), folds(graph), example[:2].clone())
 
     def __post_init__(self) -> None:
-        self._templates: dict[Hashable, Template] = {}
+        self._templates: dict[Hashable, OnnxTemplate] = {}
         self._floats: onnx.ModelProto | None = None
 
     def check(self, module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> None:
@@ -93,7 +93,7 @@ class Engine:
             The graph computes something else.
         """
         check_quantizable(self.folded)
-        slots, own = Slots(self.folded), self.fold(state)
+        slots, own = FastFunctionalCall(self.folded), self.fold(state)
 
         def compute(rows: Tensor) -> np.ndarray:
             with torch.no_grad():
@@ -101,7 +101,7 @@ class Engine:
 
         hold(compute, reference(module, state, rows), "the exported graph")
 
-    def prepare(self, scheme: Scheme) -> Prepared:
+    def prepare(self, scheme: Scheme) -> PreparedGraph:
         """Return the graph that ships, with the rounding of a scheme. Raises UserError for an unknown layer."""
         return prepare(self.folded, scheme)
 
@@ -109,7 +109,7 @@ class Engine:
         """Return a network's state as the folded graph has it."""
         return fold_state(state, self.pairs)
 
-    def finish(self, prepared: Prepared, made: Calibrated, rows: Tensor) -> Quantized:
+    def finish(self, prepared: PreparedGraph, made: Calibrated, rows: Tensor) -> Quantized:
         """Make a calibrated network's file, and check it.
 
         Raises
@@ -142,7 +142,7 @@ class Engine:
         }
         return Quantized(data, prepared, made.state, details)
 
-    def _preserved(self, prepared: Prepared, made: Calibrated, data: bytes) -> dict[str, Any]:
+    def _preserved(self, prepared: PreparedGraph, made: Calibrated, data: bytes) -> dict[str, Any]:
         """Return which channels have 8 bits, and the bytes they cost beside the file without any."""
         split = [layer for layer in prepared.layers if layer.preserved]
         if not split:
@@ -162,7 +162,7 @@ class Engine:
             self._floats = keeping_names(self.folded, state, self.example)
         return self._floats
 
-    def _template(self, prepared: Prepared, made: Calibrated) -> Template:
+    def _template(self, prepared: PreparedGraph, made: Calibrated) -> OnnxTemplate:
         """Return the template of all files with these layers: bits change numbers, and not the graph."""
         kind = (prepared.kept, bool(prepared.activations))
         if any(layer.preserved for layer in prepared.layers):
@@ -174,7 +174,7 @@ class Engine:
 
 
 def shaken(
-    prepared: Prepared, state: Mapping[str, Tensor], draw: int = 0, by: float = SHAKE
+    prepared: PreparedGraph, state: Mapping[str, Tensor], draw: int = 0, by: float = SHAKE
 ) -> dict[str, Tensor]:
     """Return a network's state with every step of an activation changed by about a share `by` of it, by number of draw."""
     drawn = torch.Generator().manual_seed(draw)
@@ -186,13 +186,13 @@ def shaken(
 @lru_cache(maxsize=4)
 def engine_of(
     architecture: Architecture, shape: tuple[int, ...], dtype: torch.dtype, n_classes: int
-) -> Engine:
+) -> BatchQuantizer:
     """Return the engine of an architecture by its config, kept for the next call in this process."""
-    return Engine.of(build(architecture, shape, n_classes), torch.zeros((2, *shape), dtype=dtype))
+    return BatchQuantizer.of(build(architecture, shape, n_classes), torch.zeros((2, *shape), dtype=dtype))
 
 
 def quantize_many(
-    engine: Engine,
+    engine: BatchQuantizer,
     states: Sequence[Mapping[str, Tensor]],
     calibration: Sequence[Tensor],
     scheme: Scheme | None = None,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fairpress.compression.quantized_graph.fake_quantize import TOP, mode
-from fairpress.compression.quantized_graph.prepare import Prepared
+from fairpress.compression.quantized_graph.prepare import PreparedGraph
 from fairpress.compression.quantized_graph.range_estimators import (
     RANGES,
     Ranges,
@@ -33,7 +33,7 @@ class Calibrated:
 
 
 def calibrate(
-    prepared: Prepared,
+    prepared: PreparedGraph,
     state: Mapping[str, Tensor],
     rows: Tensor,
     *,
@@ -93,7 +93,7 @@ def _of_all_or_worst(loss: Tensor, groups: Tensor | None) -> float:
     return max(float(loss[groups == g].mean()) for g in groups.unique().tolist() if g >= 0)
 
 
-def scales_of_weights(prepared: Prepared, state: Mapping[str, Tensor], how: Ranges) -> dict[str, Tensor]:
+def scales_of_weights(prepared: PreparedGraph, state: Mapping[str, Tensor], how: Ranges) -> dict[str, Tensor]:
     """Return the scales of every quantized weight [channels]; of a stack of networks [networks, channels]."""
     out = {}
     for layer in prepared.layers:
@@ -105,7 +105,7 @@ def scales_of_weights(prepared: Prepared, state: Mapping[str, Tensor], how: Rang
 
 @torch.no_grad()
 def scales_of_activations(
-    prepared: Prepared, state: Mapping[str, Tensor], rows: Tensor, methods: tuple[Ranges, ...]
+    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor, methods: tuple[Ranges, ...]
 ) -> dict[Ranges, dict[str, Tensor]]:
     """Return per method the scale and zero point of every integer activation; each row is run once."""
     if not prepared.activations:
@@ -126,7 +126,7 @@ def scales_of_activations(
     return out
 
 
-def in_chunks(prepared: Prepared, state: Mapping[str, Tensor], rows: Tensor, *, rounded: bool) -> Tensor:
+def in_chunks(prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor, *, rounded: bool) -> Tensor:
     """Return the logits of many rows, some at a time."""
     return torch.cat([prepared.run(state, chunk, rounded=rounded) for chunk in chunks(rows)])
 

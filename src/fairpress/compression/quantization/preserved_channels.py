@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fairpress.compression.quantization.batch_quantizer import Engine
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
 from fairpress.compression.quantization.gradient_sensitivity import of_channels
 from fairpress.compression.quantization.sensitivity import rounded
-from fairpress.compression.quantized_graph.prepare import Layer, Prepared
+from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.compression.quantized_graph.scheme import PRESERVED_TOP
 
 Channels = Literal["groups", "pooled", "random"]
 
 
 def preserve(
-    engine: Engine,
-    prepared: Prepared,
+    engine: BatchQuantizer,
+    prepared: PreparedGraph,
     state: Mapping[str, Tensor],
     how: Channels,
     rows: Tensor,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fairpress.compression.quantization.batch_quantizer import Engine, Quantized
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, Quantized
 from fairpress.compression.quantization.calibrate import (
     Calibrated,
     Choice,
@@ -16,25 +16,25 @@ from fairpress.compression.quantization.calibrate import (
     scales_of_activations,
     scales_of_weights,
 )
-from fairpress.compression.quantized_graph.prepare import Prepared, prepare
+from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
 from fairpress.compression.quantized_graph.range_estimators import LEAST, Ranges
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.models.tracing import fold_factor, set_training
 
 
 @dataclass(frozen=True)
-class Learning:
+class QATGraphs:
     """One architecture's rounding graph as it trains (batch norms in it) and as it ships (folded).
 
     Both have the same fake-quantize modules under the same names.
     """
 
-    engine: Engine
-    training: Prepared
-    shipping: Prepared
+    engine: BatchQuantizer
+    training: PreparedGraph
+    shipping: PreparedGraph
 
     @classmethod
-    def of(cls, engine: Engine, scheme: Scheme) -> Learning:
+    def of(cls, engine: BatchQuantizer, scheme: Scheme) -> QATGraphs:
         """Prepare both graphs. Raises UserError when the scheme names a layer that there is not."""
         training, shipping = prepare(engine.graph, scheme), engine.prepare(scheme)
         assert (training.layers, training.activations) == (shipping.layers, shipping.activations)

@@ -10,11 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fairpress.compression.quantization.batch_quantizer import Engine
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
 from fairpress.compression.quantization.calibrate import chunks
 from fairpress.compression.quantized_graph.range_estimators import weight_scales
 from fairpress.compression.quantized_graph.scheme import Scheme
-from fairpress.models.functional_call import Slots
+from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.tracing import stored_weight
 
 Table = dict[str, dict[int, Tensor]]
@@ -24,7 +24,7 @@ _found: OrderedDict[str, Table] = OrderedDict()
 
 def table(
     how: Literal["measured", "gradient"],
-    engine: Engine,
+    engine: BatchQuantizer,
     state: Mapping[str, Tensor],
     layers: Sequence[str],
     widths: Sequence[int],
@@ -51,7 +51,7 @@ def table(
 
 
 def measure(
-    engine: Engine,
+    engine: BatchQuantizer,
     state: Mapping[str, Tensor],
     layers: Sequence[str],
     widths: Sequence[int],
@@ -69,7 +69,7 @@ def measure(
     rows
         Inputs [rows, …] of the calibration part; never test rows.
     """
-    slots = Slots(engine.folded)
+    slots = FastFunctionalCall(engine.folded)
 
     def answers(own: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
@@ -86,7 +86,11 @@ def measure(
 
 
 def estimate(
-    engine: Engine, state: Mapping[str, Tensor], layers: Sequence[str], widths: Sequence[int], rows: Tensor
+    engine: BatchQuantizer,
+    state: Mapping[str, Tensor],
+    layers: Sequence[str],
+    widths: Sequence[int],
+    rows: Tensor,
 ) -> Table:
     """Return the same as `measure`, estimated by gradients (`second_order`): passes grow with classes, not with layers."""
     from fairpress.compression.quantization.gradient_sensitivity import of_layers

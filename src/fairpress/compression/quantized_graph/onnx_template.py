@@ -14,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 from torch.fx import GraphModule
 
-from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.max_pool import pass_grids_on
-from fairpress.compression.quantized_graph.prepare import Layer, Prepared
+from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.models.export import distinct, export_graph, filled, holding, holds, shippable
 from fairpress.models.exporter_warnings import quiet
 from fairpress.runtime.onnx.weight_packing import finish, pack_channels, pack_weights
@@ -56,13 +56,13 @@ class Bias:
 
 
 @dataclass(frozen=True)
-class Template:
+class OnnxTemplate:
     """An ONNX graph whose constants go by the names of `numbers` and of the state."""
 
     model: onnx.ModelProto
     biases: tuple[Bias, ...]
 
-    def fill(self, prepared: Prepared, state: Mapping[str, Tensor]) -> bytes:
+    def fill(self, prepared: PreparedGraph, state: Mapping[str, Tensor]) -> bytes:
         """Return the file of a network with this state (float weights, and numbers of its fake-quantize modules)."""
         values = {k: v.detach().cpu().numpy() for k, v in state.items()} | numbers(prepared, state)
         for bias in self.biases:
@@ -86,7 +86,7 @@ def scales_of(layer: str) -> str:
     return f"{layer} scales"
 
 
-def numbers(prepared: Prepared, state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+def numbers(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """Return what PT2E's conversion makes of a state: scale and zero point of activations, integers and scales of layers.
 
     Both in the order of the graph.
@@ -105,7 +105,7 @@ def numbers(prepared: Prepared, state: Mapping[str, Tensor]) -> dict[str, np.nda
     return out
 
 
-def make_template(prepared: Prepared, state: Mapping[str, Tensor], example: Tensor) -> Template:
+def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example: Tensor) -> OnnxTemplate:
     """Convert and export a prepared graph.
 
     Parameters
@@ -129,10 +129,10 @@ def make_template(prepared: Prepared, state: Mapping[str, Tensor], example: Tens
         _unpack_at_load(model, prepared.layers)
     pass_grids_on(model)
     _shield_floats(model)
-    return Template(model, _integer_biases(model))
+    return OnnxTemplate(model, _integer_biases(model))
 
 
-def _convert(prepared: Prepared, state: Mapping[str, Tensor]) -> GraphModule:
+def _convert(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> GraphModule:
     """Return PT2E's conversion, after making sure that `numbers` says the same of this network."""
     with quiet():
         graph = convert_pt2e(holding(copy.deepcopy(prepared.graph), state))
@@ -147,18 +147,18 @@ def _convert(prepared: Prepared, state: Mapping[str, Tensor]) -> GraphModule:
             weights |= {integers: held[integers], f"{integers} scales": held[scales]}
     found, wanted = [*activations, *weights.values()], [*numbers(prepared, state).values()]
     if len(found) != len(wanted) or not all(map(np.array_equal, found, wanted)):
-        raise NotAsAsked("PT2E's conversion holds other numbers than the fake-quantize modules.")
+        raise VerificationError("PT2E's conversion holds other numbers than the fake-quantize modules.")
     return shippable(graph)
 
 
-def _name_constants(model: onnx.ModelProto, prepared: Prepared, own: Mapping[str, np.ndarray]) -> None:
+def _name_constants(model: onnx.ModelProto, prepared: PreparedGraph, own: Mapping[str, np.ndarray]) -> None:
     """Give every scale, zero point and integer weight a constant of its own, by the names of `numbers`."""
     graph = model.graph
     stored = {t.name: t for t in graph.initializer}
 
     def adopt(node: onnx.NodeProto, place: int, name: str) -> None:
         if not holds(stored.get(node.input[place]), own[name]):
-            raise NotAsAsked(f"the exported file does not hold {name!r} where the graph has it")
+            raise VerificationError(f"the exported file does not hold {name!r} where the graph has it")
         if name not in named:
             named.add(name)
             old = numpy_helper.to_array(stored[node.input[place]])
@@ -188,7 +188,9 @@ def _name_constants(model: onnx.ModelProto, prepared: Prepared, own: Mapping[str
     except (StopIteration, KeyError):
         left = True
     if left:
-        raise NotAsAsked("the exported file does not quantize the same values as the graph it came from")
+        raise VerificationError(
+            "the exported file does not quantize the same values as the graph it came from"
+        )
 
 
 def _unpack_at_load(model: onnx.ModelProto, layers: Sequence[Layer]) -> None:

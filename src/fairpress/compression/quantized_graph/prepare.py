@@ -14,7 +14,7 @@ from fairpress.compression.quantized_graph.pt2e_quantizer import LayerQuantizer,
 from fairpress.compression.quantized_graph.scheme import PRESERVED_BITS, Scheme
 from fairpress.core.errors import UserError
 from fairpress.models.exporter_warnings import quiet
-from fairpress.models.functional_call import Slots
+from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.tracing import hide_batch_norm, products
 
 with quiet():  # torchao registers its enums in a way that torch will not need in future, and says so
@@ -56,7 +56,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedGraph:
     """A graph with fake-quantize modules, and the names to fill it by.
 
     Attributes
@@ -73,7 +73,7 @@ class Prepared:
     layers: tuple[Layer, ...]
     kept: tuple[str, ...]
     activations: tuple[str, ...]
-    slots: Slots
+    slots: FastFunctionalCall
 
     def run(self, state: Mapping[str, Tensor], inputs: Tensor, *, rounded: bool = True) -> Tensor:
         """Return the logits of a network [rows, classes] with (or without) the rounding its scales describe."""
@@ -88,12 +88,12 @@ class Prepared:
         return {layer.name: layer.bits for layer in self.layers}
 
     @property
-    def even(self) -> Prepared:
+    def even(self) -> PreparedGraph:
         """Return the same where no channel is preserved; for sizes, not for computing."""
         return replace(self, layers=tuple(replace(layer, preserved=0) for layer in self.layers))
 
 
-def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
+def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
     """Put fake-quantize modules into a copy of an exported graph.
 
     A graph whose batch norms are folded (`models.graph.fold_graph`) is what ships. Batch norms that are still
@@ -132,7 +132,7 @@ def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
             f"preserve={scheme.preserve:g} preserves no channel: no layer below {PRESERVED_BITS} bits has enough of them; "
             "raise it."
         )
-    return Prepared(
+    return PreparedGraph(
         own,
         tuple(found.values()),
         tuple(n for n, bits in widths.items() if bits is None),
@@ -141,5 +141,5 @@ def prepare(graph: GraphModule, scheme: Scheme) -> Prepared:
             for n in own.graph.nodes
             if n.op == "call_module" and isinstance(modules[str(n.target)], FakeQuantizeActivation)
         ),
-        Slots(own),
+        FastFunctionalCall(own),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from fairpress.compression.step import Network, Progress, Step
+from fairpress.compression.step import Progress, Step, TrainedNetwork
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Checkpoint(Step):
+class EarlierCheckpoint(Step):
     """The state of the baseline after `epochs` of its own training; a fraction is so much of an epoch's steps.
 
     The control of equal accuracy: "pruning raises bias" can be "less accurate networks have larger gaps". The
@@ -53,11 +53,11 @@ class Checkpoint(Step):
 
     def apply(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None = None,
-    ) -> list[Network]:
+    ) -> list[TrainedNetwork]:
         """Return the networks as they were then. Raises UserError for a baseline whose training cannot be repeated."""
         from fairpress.compression.finetuning import alone
         from fairpress.training.batched_trainer import states_after
@@ -99,11 +99,11 @@ class Checkpoint(Step):
 
     def _alone(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None,
-    ) -> list[Network]:
+    ) -> list[TrainedNetwork]:
         from fairpress.training.data import tensors
         from fairpress.training.replay import state_after
 
@@ -128,7 +128,9 @@ class Checkpoint(Step):
             progress(f"repeated to the last bit: {self.epochs:g} of the baseline's epochs")
         return self._made(networks, states)
 
-    def _made(self, networks: Sequence[Network], states: Sequence[Mapping[str, Tensor]]) -> list[Network]:
+    def _made(
+        self, networks: Sequence[TrainedNetwork], states: Sequence[Mapping[str, Tensor]]
+    ) -> list[TrainedNetwork]:
         return [
             replace(n, state=state, details={**n.details, "epochs_trained": self.epochs})
             for n, state in zip(networks, states, strict=True)

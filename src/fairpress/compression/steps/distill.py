@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fairpress.compression.step import Network, Progress, Step
+from fairpress.compression.step import Progress, Step, TrainedNetwork
 from fairpress.compression.steps.finetune import COURSE
 from fairpress.compression.steps.quantize import listed
 from fairpress.core.errors import UserError
@@ -18,7 +18,7 @@ from fairpress.models.mlp import Width
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fairpress.compression.finetuning import Course
+    from fairpress.compression.finetuning import TrainingRun
     from fairpress.models.registry import Architecture
     from fairpress.training.data import Data
     from fairpress.training.distillation import Distillation
@@ -88,11 +88,11 @@ class Distill(Step):
 
     def apply(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None = None,
-    ) -> list[Network]:
+    ) -> list[TrainedNetwork]:
         """Train a student for each network, small ones as one batch. Raises UserError where it cannot read the data."""
         import torch
 
@@ -103,7 +103,7 @@ class Distill(Step):
         from fairpress.training.data import check_readable, tensors
         from fairpress.training.device import device_of
         from fairpress.training.distillation import Distillation
-        from fairpress.training.stacked_networks import Stack
+        from fairpress.training.stacked_networks import StackedNetworks
 
         teacher, student = networks[0].architecture, self.student(networks[0].architecture)
         check_readable(student, datasets[0])
@@ -127,8 +127,8 @@ class Distill(Step):
                 state["0.mean"], state["0.scale"] = fit_standardize(own.inputs)
                 states.append(state)
             device = torch.device("cpu")
-            teachers = Stack.of(blank_teacher, [dict(n.state) for n in networks], device)
-            stack, term = Stack.of(modules[0], states, device), objective(teachers.forward, shares)
+            teachers = StackedNetworks.of(blank_teacher, [dict(n.state) for n in networks], device)
+            stack, term = StackedNetworks.of(modules[0], states, device), objective(teachers.forward, shares)
             train_stack(stack, rows, seeds, course, progress, objective=term)
             made, told = stack.states(), [term.facts(i) for i in range(len(networks))]
         else:
@@ -172,11 +172,11 @@ class Distill(Step):
             )
         return registry.get(name, **({"widths": self.widths} if self.widths else {}))
 
-    def course(self, student: Architecture) -> Course:
+    def course(self, student: Architecture) -> TrainingRun:
         """Return the training of an architecture with its defaults filled in."""
-        from fairpress.compression.finetuning import Course, alone
+        from fairpress.compression.finetuning import TrainingRun, alone
 
-        usual = Course(16, 1e-3, 0.05, 64) if alone(student) else Course(40, 1e-3, 1e-4, 128)
+        usual = TrainingRun(16, 1e-3, 0.05, 64) if alone(student) else TrainingRun(40, 1e-3, 1e-4, 128)
         said = {name: getattr(self, name) for name in COURSE}
         return replace(usual, **{name: value for name, value in said.items() if value is not None})
 
@@ -185,13 +185,13 @@ class Distill(Step):
     ) -> tuple[Sequence[Data], Groups | None]:
         import torch
 
-        from fairpress.training.constraint_config import Constrained
+        from fairpress.training.constraint_config import ConstraintConfig
         from fairpress.training.group_objective import group
 
         if self.by is None:
             none = [torch.full((len(r.labels),), -1) for r in rows]
             return [replace(r, groups=codes) for r, codes in zip(rows, none, strict=True)], None
-        groups = group(Constrained(by=self.by, least=self.least), datasets, None)
+        groups = group(ConstraintConfig(by=self.by, least=self.least), datasets, None)
         return [replace(r, groups=codes) for r, codes in zip(rows, groups.codes, strict=True)], groups
 
     def _facts(self, student: Architecture, small: Any, large: Any) -> dict[str, Any]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fairpress.compression.step import Network
-from fairpress.compression.steps.onnx_step import Rewrite
+from fairpress.compression.step import TrainedNetwork
+from fairpress.compression.steps.onnx_step import OnnxStep
 from fairpress.core.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.fx import GraphModule
 
-    from fairpress.compression.quantization.batch_quantizer import Engine
+    from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
 
 
-class QuantizeDynamic(Rewrite):
+class QuantizeDynamic(OnnxStep):
     """Store the weights of linear layers as 8-bit integers, a scale per output channel; no calibration rows.
 
     The inputs of a layer become unsigned 8-bit integers at the range that they have in this call. So a row's
@@ -26,7 +26,9 @@ class QuantizeDynamic(Rewrite):
 
     done: ClassVar[str] = "quantized"
 
-    def file(self, engine: Engine, network: Network, rows: Tensor) -> tuple[bytes, Mapping[str, Any]]:
+    def file(
+        self, engine: BatchQuantizer, network: TrainedNetwork, rows: Tensor
+    ) -> tuple[bytes, Mapping[str, Any]]:
         """Let linear layers multiply integers. Raises UserError for a network of convolutions, naming the largest."""
         from fairpress.compression.onnx.dynamic import integer_layers, multiply_integers
         from fairpress.compression.onnx.float_graph import agreement, chosen_layers, float_model

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field, model_validator
 
 from fairpress.compression.pruning.masks import keep_zeros
-from fairpress.compression.step import Network, Progress, Step
+from fairpress.compression.step import Progress, Step, TrainedNetwork
 from fairpress.datasets.dataset import Dataset
-from fairpress.training.constraint_config import Constrained
+from fairpress.training.constraint_config import ConstraintConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from fairpress.compression.finetuning import Course
+    from fairpress.compression.finetuning import TrainingRun
     from fairpress.models.registry import Architecture
     from fairpress.training.data import Data
     from fairpress.training.objective import Objective
@@ -26,7 +26,7 @@ COURSE = ("epochs", "learning_rate", "weight_decay", "batch_size")
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReplayedRows:
     """What happens after a step may look at: `forward` gives logits [networks, rows, classes] as the networks are then."""
 
     forward: Callable[[Tensor], Tensor]
@@ -36,7 +36,7 @@ class Seen:
     seeds: Sequence[int]
 
 
-class FineTune(Constrained, Step):
+class FineTune(ConstraintConfig, Step):
     """Train on with AdamW, the rate falling along a half cosine; no early stopping.
 
     As a step of its own it is the placebo of every recipe that trains so: the same rows in the same order, the
@@ -68,32 +68,32 @@ class FineTune(Constrained, Step):
         """Whether anything asks for the groups of `by`."""
         return self.method is not None
 
-    def course(self, architecture: Architecture) -> Course:
+    def course(self, architecture: Architecture) -> TrainingRun:
         """Return the training of an architecture with its defaults filled in."""
-        from fairpress.compression.finetuning import Course, alone
+        from fairpress.compression.finetuning import TrainingRun, alone
 
-        usual = Course(3, 3e-4, 1e-4, 64) if alone(architecture) else Course(8, 1e-3, 1e-4, 128)
+        usual = TrainingRun(3, 3e-4, 1e-4, 64) if alone(architecture) else TrainingRun(8, 1e-3, 1e-4, 128)
         said = {name: getattr(self, name) for name in COURSE}
         return replace(usual, **{name: value for name, value in said.items() if value is not None})
 
     def apply(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None = None,
-    ) -> list[Network]:
+    ) -> list[TrainedNetwork]:
         """Train all networks on, small ones as one batch."""
         return self.train(networks, datasets, seeds, progress, lambda seen: None)
 
     def train(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None,
-        after_step: Callable[[Seen], AfterStep | None],
-    ) -> list[Network]:
+        after_step: Callable[[ReplayedRows], AfterStep | None],
+    ) -> list[TrainedNetwork]:
         """Return the trained networks.
 
         `after_step` makes what changes the parameters after every step: once for a batch, once for each network alone.
@@ -102,14 +102,14 @@ class FineTune(Constrained, Step):
 
         from fairpress.compression.finetuning import alone, train_alone, train_stack
         from fairpress.models.initialize import blank
-        from fairpress.training.stacked_networks import Stack
+        from fairpress.training.stacked_networks import StackedNetworks
 
         architecture = networks[0].architecture
         course, module = self.course(architecture), blank(architecture, datasets[0])
         if not alone(architecture):
             rows, objective = self.constrained(networks, datasets)
-            stack = Stack.of(module, [dict(n.state) for n in networks], torch.device("cpu"))
-            seen = Seen(stack.forward, stack.parameters, rows, datasets, seeds)
+            stack = StackedNetworks.of(module, [dict(n.state) for n in networks], torch.device("cpu"))
+            seen = ReplayedRows(stack.forward, stack.parameters, rows, datasets, seeds)
             masks = after_step(seen) or zeros_stay(networks, stack.parameters)
             train_stack(stack, rows, seeds, course, progress, masks, objective=objective)
             return trained(networks, stack.states(), course, [objective] * len(networks))
@@ -117,7 +117,7 @@ class FineTune(Constrained, Step):
         for network, dataset, seed in zip(networks, datasets, seeds, strict=True):
             (own,), objective = self.constrained([network], [dataset])
             module.load_state_dict(dict(network.state))
-            seen = Seen(
+            seen = ReplayedRows(
                 lambda x: in_evaluation(module, x), dict(module.named_parameters()), [own], [dataset], [seed]
             )
             masks = after_step(seen) or zeros_stay(
@@ -130,7 +130,7 @@ class FineTune(Constrained, Step):
         return trained(networks, states, course, objectives, alone=True)
 
     def constrained(
-        self, networks: Sequence[Network], datasets: Sequence[Dataset]
+        self, networks: Sequence[TrainedNetwork], datasets: Sequence[Dataset]
     ) -> tuple[list[Data], Objective | None]:
         """Return the training rows, with groups where they are constrained, and what adds to the loss."""
         from fairpress.compression.finetuning import accuracy_by_group
@@ -148,7 +148,7 @@ class FineTune(Constrained, Step):
 
     def plain(self) -> FineTune:
         """Return the same step, trained without a constraint."""
-        return self.model_copy(update={k: f.default for k, f in Constrained.model_fields.items()})
+        return self.model_copy(update={k: f.default for k, f in ConstraintConfig.model_fields.items()})
 
     def placebo(self) -> FineTune:
         """Return the same training with nothing compressed, and nothing that acts toward a constraint."""
@@ -166,19 +166,19 @@ def in_evaluation(module: nn.Module, inputs: Tensor) -> Tensor:
     return logits[None]
 
 
-def zeros_stay(networks: Sequence[Network], parameters: Mapping[str, Tensor]) -> AfterStep | None:
+def zeros_stay(networks: Sequence[TrainedNetwork], parameters: Mapping[str, Tensor]) -> AfterStep | None:
     """Return what keeps the zeros of networks that were pruned; None where none was."""
     return keep_zeros(parameters) if any("sparsity" in n.details for n in networks) else None
 
 
 def trained(
-    networks: Sequence[Network],
+    networks: Sequence[TrainedNetwork],
     states: Sequence[Mapping[str, Tensor]],
-    course: Course,
+    course: TrainingRun,
     objectives: Sequence[Objective | None],
     *,
     alone: bool = False,
-) -> list[Network]:
+) -> list[TrainedNetwork]:
     """Return the networks with their states after a course of training, and what was asked of it beside the loss.
 
     Networks that trained `alone` have an objective each, in which they are the first.

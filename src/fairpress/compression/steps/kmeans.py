@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from fairpress.compression.step import Network
-from fairpress.compression.steps.onnx_step import Rewrite
+from fairpress.compression.step import TrainedNetwork
+from fairpress.compression.steps.onnx_step import OnnxStep
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fairpress.compression.quantization.batch_quantizer import Engine
+    from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
 
 ITERATIONS = 100
 
 
-class Cluster(Rewrite):
+class Cluster(OnnxStep):
     """Replace each layer's weights by the nearest of a few values of its own, stored once, and packed indices.
 
     The file holds the indices at 2, 4 or 8 bits and looks the values up (Gather) when it is loaded: smaller, and as
@@ -34,7 +34,9 @@ class Cluster(Rewrite):
 
     clusters: int = Field(ge=2, le=256)
 
-    def file(self, engine: Engine, network: Network, rows: Tensor) -> tuple[bytes, Mapping[str, Any]]:
+    def file(
+        self, engine: BatchQuantizer, network: TrainedNetwork, rows: Tensor
+    ) -> tuple[bytes, Mapping[str, Any]]:
         """Cluster each layer's weights and store indices and values."""
         from fairpress.compression.onnx.codebook import look_up, look_ups
         from fairpress.compression.onnx.float_graph import agreement, chosen_layers, float_model

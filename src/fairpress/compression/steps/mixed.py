@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
-from fairpress.compression.step import Network, Progress, Step
+from fairpress.compression.step import Progress, Step, TrainedNetwork
 from fairpress.compression.steps.quantize import Bits, Widths, engine_for, warn_of_differences
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
@@ -20,7 +20,7 @@ from fairpress.datasets.dataset import Dataset
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fairpress.compression.quantization.batch_quantizer import Engine, Quantized
+    from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, Quantized
 
 WIDTHS = (8, 4, 2)
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1_000_000}
@@ -77,11 +77,11 @@ class Mixed(Widths, Step):
 
     def apply(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None = None,
-    ) -> list[Network]:
+    ) -> list[TrainedNetwork]:
         """Quantize each network with widths of its own. Raises UserError where no widths fit the budget."""
         engine = engine_for(networks[0], datasets[0])
         out, made = [], []
@@ -113,7 +113,7 @@ class Mixed(Widths, Step):
             warn_of_differences(made, progress)
         return out
 
-    def bytes_of(self, network: Network) -> int:
+    def bytes_of(self, network: TrainedNetwork) -> int:
         """Return the bytes that a network's file may have."""
         if isinstance(self.budget, int):
             return self.budget
@@ -122,8 +122,8 @@ class Mixed(Widths, Step):
 
     def _one(
         self,
-        engine: Engine,
-        network: Network,
+        engine: BatchQuantizer,
+        network: TrainedNetwork,
         rows: Tensor,
         held_out: Tensor | None,
         groups: Tensor | None,
@@ -223,8 +223,8 @@ class Mixed(Widths, Step):
 
     def _quantized(
         self,
-        engine: Engine,
-        network: Network,
+        engine: BatchQuantizer,
+        network: TrainedNetwork,
         bits: Mapping[str, int],
         rows: Tensor,
         held_out: Tensor | None,
@@ -246,12 +246,12 @@ class Mixed(Widths, Step):
         return made
 
 
-def _answers(engine: Engine, state: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+def _answers(engine: BatchQuantizer, state: Mapping[str, Tensor], rows: Tensor) -> Tensor:
     import torch
 
     from fairpress.compression.quantization.calibrate import chunks
-    from fairpress.models.functional_call import Slots
+    from fairpress.models.functional_call import FastFunctionalCall
 
-    slots = Slots(engine.folded)
+    slots = FastFunctionalCall(engine.folded)
     with torch.no_grad():
         return torch.cat([slots.call(state, c) for c in chunks(rows)]).double().log_softmax(-1)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from fairpress.compression.step import Network, Progress, Step
+from fairpress.compression.step import Progress, Step, TrainedNetwork
 from fairpress.compression.steps.quantize import engine_for, inputs, listed
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fairpress.compression.quantization.batch_quantizer import Engine
+    from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
 
 
-class Rewrite(Step):
+class OnnxStep(Step):
     """Base: the file of each network is its float file, batch norms folded into the weights, with other weights.
 
     Attributes
@@ -37,11 +37,11 @@ class Rewrite(Step):
 
     def apply(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None = None,
-    ) -> list[Network]:
+    ) -> list[TrainedNetwork]:
         """Rewrite each network's file."""
         engine = engine_for(networks[0], datasets[0])
         out = []
@@ -52,6 +52,8 @@ class Rewrite(Step):
             progress(f"{len(out)} network{'s' if len(out) > 1 else ''} {self.done}")
         return out
 
-    def file(self, engine: Engine, network: Network, rows: Tensor) -> tuple[bytes, Mapping[str, Any]]:
+    def file(
+        self, engine: BatchQuantizer, network: TrainedNetwork, rows: Tensor
+    ) -> tuple[bytes, Mapping[str, Any]]:
         """Return the bytes of a network's file, and what its card says of it; `rows` [rows, …] are inputs to check it on."""
         raise TypeError(f"{type(self).__name__} does not say what it writes")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fairpress.compression.pruning.masks import prunable
-from fairpress.compression.step import Network, Progress
-from fairpress.compression.steps.finetune import FineTune, Seen
+from fairpress.compression.step import Progress, TrainedNetwork
+from fairpress.compression.steps.finetune import FineTune, ReplayedRows
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def keep_largest(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
 
 
 @dataclass(frozen=True)
-class Worth:
+class Importance:
     """What the weights are worth to each group (`group_importance`), and who counts in which network."""
 
     forward: Callable[[Tensor], Tensor]
@@ -81,7 +81,7 @@ class Pruning:
     sparsity: float
     until: float
     scope: Literal["layer", "global"]
-    worth: Worth | None = None
+    worth: Importance | None = None
     raised: int = 0
     masks: dict[str, Tensor] = field(default_factory=dict)
 
@@ -148,11 +148,11 @@ class Prune(FineTune):
 
     def apply(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None = None,
-    ) -> list[Network]:
+    ) -> list[TrainedNetwork]:
         """Prune all networks while they train on, small ones as one batch; zeros stay zeros."""
         made = self.train(
             networks,
@@ -163,7 +163,7 @@ class Prune(FineTune):
         )
         return [replace(n, details={**n.details, "sparsity": _sparsity(n)}) for n in made]
 
-    def _worth(self, seen: Seen) -> Worth | None:
+    def _worth(self, seen: ReplayedRows) -> Importance | None:
         if self.importance == "magnitude":
             return None
         import torch
@@ -175,13 +175,13 @@ class Prune(FineTune):
             alike = [replace(r, groups=torch.zeros(len(r.labels), dtype=torch.long)) for r in seen.rows]
             batches = batches_of_groups(alike, 1, seen.seeds, POOLED_ROWS)
             everyone = torch.ones(len(alike), 1, dtype=torch.bool)
-            return Worth(seen.forward, seen.parameters, batches, everyone)
+            return Importance(seen.forward, seen.parameters, batches, everyone)
         task = seen.datasets[0].task
         groups = group(
             self, seen.datasets, None if task.positive is None else task.classes.index(task.positive)
         )
         rows = [replace(r, groups=codes) for r, codes in zip(seen.rows, groups.codes, strict=True)]
-        return Worth(
+        return Importance(
             seen.forward,
             seen.parameters,
             batches_of_groups(rows, len(groups.names), seen.seeds),
@@ -189,6 +189,6 @@ class Prune(FineTune):
         )
 
 
-def _sparsity(network: Network) -> float:
+def _sparsity(network: TrainedNetwork) -> float:
     weights = [v for v in network.state.values() if v.dim() >= 2]
     return sum(int((v == 0).sum()) for v in weights) / sum(v.numel() for v in weights)

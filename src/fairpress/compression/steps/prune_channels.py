@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from fairpress.compression.step import Network, Progress
+from fairpress.compression.step import Progress, TrainedNetwork
 from fairpress.compression.steps.finetune import FineTune
 from fairpress.core.errors import MissingExtra, UserError
 from fairpress.datasets.dataset import Dataset
@@ -48,11 +48,11 @@ class PruneChannels(FineTune):
 
     def apply(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None = None,
-    ) -> list[Network]:
+    ) -> list[TrainedNetwork]:
         """Prune each network, then train all on. Raises UserError naming the layer that cannot lose channels."""
         made = [self._narrowed(n, d) for n, d in zip(networks, datasets, strict=True)]
         if progress is not None:
@@ -60,7 +60,7 @@ class PruneChannels(FineTune):
             progress(f"{first['weights_before']:,} weights pruned to {first['weights_after']:,}; training on")
         return self.train(made, datasets, seeds, progress, lambda seen: None)
 
-    def _narrowed(self, network: Network, dataset: Dataset) -> Network:
+    def _narrowed(self, network: TrainedNetwork, dataset: Dataset) -> TrainedNetwork:
         from fairpress.compression.steps.quantize import inputs
         from fairpress.models.attention import attentions
         from fairpress.models.initialize import blank

@@ -10,14 +10,14 @@ from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_v
 
 from fairpress.compression.quantization.calibration_sampling import How, choose, groups_of, worst_of
 from fairpress.compression.quantized_graph.scheme import Scheme
-from fairpress.compression.step import Network, Progress, Step
+from fairpress.compression.step import Progress, Step, TrainedNetwork
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from fairpress.compression.quantization.batch_quantizer import Engine, Quantized
+    from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, Quantized
 
 Bits = Literal[2, 4, 8]
 Choice = Literal["minmax", "percentile", "mse", "auto"]
@@ -163,7 +163,7 @@ class Widths(BaseModel):
 
     def preserved(
         self,
-        engine: Engine,
+        engine: BatchQuantizer,
         states: Sequence[Mapping[str, Tensor]],
         calibration: Sequence[Tensor],
         datasets: Sequence[Dataset],
@@ -253,11 +253,11 @@ class Quantize(Widths, Step):
 
     def apply(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None = None,
-    ) -> list[Network]:
+    ) -> list[TrainedNetwork]:
         """Quantize each network on its own calibration rows; the graph is exported once for all."""
         from fairpress.compression.quantization.batch_quantizer import quantize_many
 
@@ -317,7 +317,7 @@ def inputs(dataset: Dataset, part: Literal["calibration", "validation"], rows: i
     return tensors(dataset, part).inputs[:rows]
 
 
-def engine_for(network: Network, dataset: Dataset) -> Engine:
+def engine_for(network: TrainedNetwork, dataset: Dataset) -> BatchQuantizer:
     """Return the engine of a network's architecture, kept from an earlier call where one with equal options was.
 
     Its graph is held against the network itself (`engine.Engine.check`).

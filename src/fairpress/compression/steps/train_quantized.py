@@ -7,11 +7,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from fairpress.compression.step import Network, Progress
+from fairpress.compression.step import Progress, TrainedNetwork
 from fairpress.compression.steps.finetune import FineTune, trained, zeros_stay
 from fairpress.compression.steps.quantize import Widths, engine_for, warn_of_differences
 from fairpress.datasets.dataset import Dataset
-from fairpress.training.constraint_config import Constrained
+from fairpress.training.constraint_config import ConstraintConfig
 
 if TYPE_CHECKING:
     from fairpress.training.objective import Objective
@@ -36,30 +36,30 @@ class TrainQuantized(FineTune, Widths):
 
     def plain(self) -> TrainQuantized:
         """Return the same step, trained without a constraint and calibrated without regard to groups."""
-        plain = {k: f.default for k, f in Constrained.model_fields.items()}
+        plain = {k: f.default for k, f in ConstraintConfig.model_fields.items()}
         return self.model_copy(update={**plain, **self.plain_rows()})
 
     def apply(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None = None,
-    ) -> list[Network]:
+    ) -> list[TrainedNetwork]:
         """Train all networks on, small ones as one batch, then make each one's file."""
         import torch
 
         from fairpress.compression.finetuning import alone, train_alone, train_stack
-        from fairpress.compression.quantization.qat import Learning
+        from fairpress.compression.quantization.qat import QATGraphs
         from fairpress.models.tracing import trainable
-        from fairpress.training.stacked_networks import Stack
+        from fairpress.training.stacked_networks import StackedNetworks
 
         architecture = networks[0].architecture
         course = self.course(architecture)
         calibration, told = self.calibration_rows(datasets, seeds)
         validation, groups = self.validation_rows(datasets) or (None, None)
         engine = engine_for(networks[0], datasets[0])
-        learning = Learning.of(engine, self.scheme)
+        learning = QATGraphs.of(engine, self.scheme)
         before = [n.state for n in networks]
         tops, chosen = self.preserved(engine, before, calibration, datasets, seeds) or (
             None,
@@ -71,7 +71,7 @@ class TrainQuantized(FineTune, Widths):
         if not alone(architecture):
             rows, objective = self.constrained(networks, datasets)
             objectives = [objective] * len(networks)
-            stack = Stack.of(learning.training.graph, states, torch.device("cpu"))
+            stack = StackedNetworks.of(learning.training.graph, states, torch.device("cpu"))
             update = partial(learning.update_ranges, calibration=calibration, methods=methods)
             zeros = zeros_stay(networks, stack.parameters)
             train_stack(stack, rows, seeds, course, progress, zeros, update, objective)

@@ -1,4 +1,4 @@
-"""Hold a quantized file against what was asked for. Each check raises `NotAsAsked`: such a file is not shipped."""
+"""Hold a quantized file against what was asked for. Each check raises `VerificationError`: such a file is not shipped."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.prepare import Layer
 from fairpress.core.errors import UserError
 from fairpress.models.equivalence import loaded
-from fairpress.runtime.backends.base import Runtime
+from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.batching import outputs, rows_at_once
 from fairpress.runtime.backends.registry import open_session
 
@@ -78,7 +78,7 @@ def check_file(data: bytes, layers: Sequence[Layer], state: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredWeight:
     """An integer weight of a file: its width (that of most channels), its values, and which channels have 8 bits instead."""
 
     bits: int
@@ -91,7 +91,7 @@ def integer_weights(model: onnx.ModelProto) -> list[tuple[int, np.ndarray]]:
     return [(w.bits, w.values) for w in stored_weights(model)]
 
 
-def stored_weights(model: onnx.ModelProto) -> list[Stored]:
+def stored_weights(model: onnx.ModelProto) -> list[StoredWeight]:
     """Return every integer weight as it is stored, in the order they are read; one in two parts (`pack_channels`) is one."""
     graph = model.graph
     constants = {t.name: t for t in graph.initializer}
@@ -115,7 +115,7 @@ def stored_weights(model: onnx.ModelProto) -> list[Stored]:
             values = np.concatenate([values, rest])[order]
             wide = np.concatenate([wide, np.ones(len(rest), bool)])[order]
         if tensor.name not in others:
-            out.append(Stored(bits, values, wide))
+            out.append(StoredWeight(bits, values, wide))
     return out
 
 
@@ -123,7 +123,7 @@ def check_no_randomness(model: onnx.ModelProto) -> None:
     """Nothing in the file may draw random numbers."""
     found = sorted(RANDOM & {node.op_type for node in model.graph.node})
     if found:
-        raise NotAsAsked(
+        raise VerificationError(
             f"the file draws random numbers ({', '.join(found)}): export the network in evaluation mode."
         )
 
@@ -131,10 +131,10 @@ def check_no_randomness(model: onnx.ModelProto) -> None:
 def check_widths(weights: Sequence[tuple[int, np.ndarray]], layers: Sequence[Layer]) -> None:
     """As many weights as asked for are stored as integers, each at its width and of its size."""
     if len(weights) != len(layers):
-        raise NotAsAsked(f"{len(layers)} layers were to be quantized, the file has {len(weights)}.")
+        raise VerificationError(f"{len(layers)} layers were to be quantized, the file has {len(weights)}.")
     for layer, (bits, values) in zip(layers, weights, strict=True):
         if bits != layer.bits or values.shape != layer.shape:
-            raise NotAsAsked(
+            raise VerificationError(
                 f"layer {layer.name!r} was to store weights {layer.shape} of {layer.bits} bits, the file stores "
                 f"{values.shape} of {bits}."
             )
@@ -146,7 +146,7 @@ def check_range(layer: Layer, values: np.ndarray, tops: int | Tensor | None = No
     beyond = np.abs(values.astype(np.int16)).reshape(len(values), -1).max(1) > limits
     if beyond.any():
         found, top = values[beyond], int(limits[beyond].min())
-        raise NotAsAsked(
+        raise VerificationError(
             f"layer {layer.name!r} stores integers {found.min()} … {found.max()}, outside of ±{top} "
             f"({layer.bits} bits{', some channels 8' if layer.preserved else ''})."
         )
@@ -159,7 +159,7 @@ def check_channels(model: onnx.ModelProto, layers: Sequence[Layer], state: Mappi
         if layer.preserved:
             wanted = state[layer.own_tops].cpu().numpy() > layer.top
         if wanted.sum() != layer.preserved or not np.array_equal(found.wide, wanted):
-            raise NotAsAsked(
+            raise VerificationError(
                 f"layer {layer.name!r} was to preserve {layer.preserved} channels at 8 bits, the file does so for "
                 f"{int(found.wide.sum())}, {int((found.wide & wanted).sum())} of them as chosen."
             )
@@ -169,7 +169,7 @@ def check_zeros(layer: str, values: np.ndarray, weight: Tensor) -> None:
     """A weight that was pruned to 0 is still 0."""
     back = int(np.count_nonzero(values[weight.detach().cpu().numpy() == 0]))
     if back:
-        raise NotAsAsked(f"{back} weights of layer {layer!r} that were 0 are not 0 in the file.")
+        raise VerificationError(f"{back} weights of layer {layer!r} that were 0 are not 0 in the file.")
 
 
 def check_kernels(data: bytes, layers: Sequence[Layer], integer: bool) -> int:
@@ -185,7 +185,7 @@ def check_kernels(data: bytes, layers: Sequence[Layer], integer: bool) -> int:
     wanted = sum(layer.uses for layer in layers)
     if slow or found != (wanted if integer else 0):
         ops = Counter(node.op_type for node in model.graph.node)
-        raise NotAsAsked(
+        raise VerificationError(
             f"{wanted} layers were to run on {'integer' if integer else 'float'} kernels of ONNX Runtime, "
             f"{found} run on integer ones and {len(slow)} are dequantized in every run ({_text(ops)})."
             + _keep(slow, stored, data, layers)
@@ -243,7 +243,7 @@ def check_agreement(
         ten-thousandth: other values fall on the other side of a rounding. Called where a file would be refused otherwise;
         only its numbers tell such a file from a wrong one (`values.check_values`).
     """
-    agreement, error = _agreement(data, inputs, wanted, Runtime())
+    agreement, error = _agreement(data, inputs, wanted, Backend())
     told: dict[str, Any] = {"agreement_with_graph": agreement, "error_against_graph": error}
     if error <= NOTICEABLE_ERROR:
         return told
@@ -253,12 +253,12 @@ def check_agreement(
         drawn = () if shaken is None else shaken()
         own = max((compared(other.numpy(), wanted.numpy())[1] for other in drawn), default=0.0)
         if best[1] > own * MORE_THAN_ROUNDING:
-            raise NotAsAsked(
+            raise VerificationError(
                 f"the file decides as its graph on {best[0]:.1%} of {len(inputs)} rows only, and its logits are off by "
                 f"{best[1]:.0%} of their spread."
             )
         if max(own, best[1]) > LARGEST_BY_ROUNDING:
-            raise NotAsAsked(
+            raise VerificationError(
                 f"this network's answers hang on roundings: with steps changed by a ten-thousandth, the logits of its own "
                 f"graph move by {own:.0%} of their spread (those of the file by {best[1]:.0%}), and no file could decide as "
                 "it does. Train it longer, or keep layers in float (keep=)."
@@ -276,12 +276,12 @@ def _agrees(agreement: float, error: float) -> bool:
 def _without_saturation(data: bytes, inputs: Tensor, wanted: Tensor) -> tuple[float, float] | None:
     """Return the same with sums that never saturate; None where ONNX Runtime 1.32 cannot: it fails on MatMulInteger."""
     try:
-        return _agreement(data, inputs, wanted, Runtime(variant="exact"))
+        return _agreement(data, inputs, wanted, Backend(variant="exact"))
     except UserError:
         return None
 
 
-def _agreement(data: bytes, inputs: Tensor, wanted: Tensor, runtime: Runtime) -> tuple[float, float]:
+def _agreement(data: bytes, inputs: Tensor, wanted: Tensor, runtime: Backend) -> tuple[float, float]:
     rows = inputs.numpy()
     found = outputs(open_session(data, runtime), rows, np.arange(len(rows)), rows_at_once(data))
     return compared(found, wanted.numpy())
@@ -308,7 +308,7 @@ def untouched(module: nn.Module) -> Iterator[None]:
     changed = [k for k, v in before.items() if k not in after or not _same(v, after[k])]
     changed += [k for k in after if k not in before]
     if changed:
-        raise NotAsAsked(f"compressing changed the caller's network ({', '.join(changed[:3])}).")
+        raise VerificationError(f"compressing changed the caller's network ({', '.join(changed[:3])}).")
 
 
 def _held(module: nn.Module) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from onnx import numpy_helper
 from torch import Tensor
 from torch.fx import Node
 
-from fairpress.compression.errors import NotAsAsked
+from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.onnx_template import integers_of, numbers, scales_of
-from fairpress.compression.quantized_graph.prepare import Prepared
+from fairpress.compression.quantized_graph.prepare import PreparedGraph
 from fairpress.compression.verification.checks import stored_weights
 
 
-def check_values(data: bytes, prepared: Prepared, state: Mapping[str, Tensor]) -> None:
+def check_values(data: bytes, prepared: PreparedGraph, state: Mapping[str, Tensor]) -> None:
     """Make sure that the file holds what the network's state says.
 
     Agreement of answers cannot tell where roundings alone move them (`checks.check_agreement`); numbers can, whatever the
@@ -38,14 +38,14 @@ def check_values(data: bytes, prepared: Prepared, state: Mapping[str, Tensor]) -
         if node.op_type == "QuantizeLinear":
             scale, zero = (constants[name] for name in node.input[1:3])
             if (float(scale), int(zero)) not in grids:
-                raise NotAsAsked(
+                raise VerificationError(
                     f"the file rounds to a grid of step {float(scale):g} and zero {int(zero)}, which no activation has."
                 )
 
 
 def _check_layers(
     model: onnx.ModelProto,
-    prepared: Prepared,
+    prepared: PreparedGraph,
     state: Mapping[str, Tensor],
     wanted: Mapping[str, np.ndarray],
     constants: Mapping[str, np.ndarray],
@@ -66,12 +66,12 @@ def _check_layers(
     for layer, found in zip(prepared.layers, stored_weights(model), strict=True):
         if not np.array_equal(found.values, wanted[integers_of(layer.name)]):
             off = int((found.values != wanted[integers_of(layer.name)]).sum())
-            raise NotAsAsked(
+            raise VerificationError(
                 f"layer {layer.name!r} stores {off} integers of {found.values.size} that are others."
             )
         scales = wanted[scales_of(layer.name)]
         if not any(np.array_equal(v, scales) for v in vectors):
-            raise NotAsAsked(f"the file does not hold the scales of layer {layer.name!r}.")
+            raise VerificationError(f"the file does not hold the scales of layer {layer.name!r}.")
         if layer.name not in biases:
             continue
         bias = state[biases[layer.name]].detach().cpu().numpy()
@@ -80,10 +80,10 @@ def _check_layers(
             for i, s in rounded
         )
         if not any(np.array_equal(v, bias) for v in vectors) and not any(as_integers):
-            raise NotAsAsked(f"the file does not hold the bias of layer {layer.name!r}.")
+            raise VerificationError(f"the file does not hold the bias of layer {layer.name!r}.")
 
 
-def _biases(prepared: Prepared) -> dict[str, str]:
+def _biases(prepared: PreparedGraph) -> dict[str, str]:
     """Return the name in the state of the bias of each layer that has one."""
     layers = {layer.module: layer.name for layer in prepared.layers}
     found = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fairpress.datasets.checks.warning import Warned
+from fairpress.datasets.checks.warning import DatasetWarning
 from fairpress.datasets.dataset import PARTS, Dataset, Part
 
 EVERYBODY = "everybody"
@@ -52,7 +52,7 @@ def table(data: Dataset, most: int = 12) -> list[str]:
     return [title, *text, *([f"and {left_out} smaller groups"] if left_out else [])]
 
 
-def lacking(data: Dataset, floor: int) -> Iterator[Warned]:
+def lacking(data: Dataset, floor: int) -> Iterator[DatasetWarning]:
     """Yield groups with enough test rows and too few of one class, and parts in which one is absent."""
     if data.task.positive is None:
         return
@@ -77,11 +77,11 @@ def lacking(data: Dataset, floor: int) -> Iterator[Warned]:
         by = f"by {name!r}, " if name else ""
         if none:
             rate = "TPR or FPR cannot be measured, or the class not be learnt, there"
-            yield Warned(
+            yield DatasetWarning(
                 "one_class_groups", name, len(none), f"{by}{_some(none)}: {rate}. Use folds, or gather rows."
             )
         if short:
-            yield Warned(
+            yield DatasetWarning(
                 "few_of_a_class",
                 name,
                 len(short),
@@ -90,7 +90,7 @@ def lacking(data: Dataset, floor: int) -> Iterator[Warned]:
                 f"two points: {_some(short)}. Use folds, a larger `test_share`, or gather rows.",
             )
         if untrained:
-            yield Warned(
+            yield DatasetWarning(
                 "few_of_a_class_in_training",
                 name,
                 len(untrained),

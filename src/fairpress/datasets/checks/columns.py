@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fairpress.core.values import near_equal
-from fairpress.datasets.checks.warning import Warned
+from fairpress.datasets.checks.warning import DatasetWarning
 from fairpress.datasets.custom.messages import alike_sentence, is_placeholder
 from fairpress.datasets.custom.person_ids import fixes_groups, person_like, repeats
 from fairpress.datasets.dataset import Dataset
@@ -23,7 +23,7 @@ _CODE = re.compile(
 )
 
 
-def check_columns(data: Dataset) -> Iterator[Warned]:
+def check_columns(data: Dataset) -> Iterator[DatasetWarning]:
     """Yield the warnings, gravest first."""
     ids = [w for name, values in data.features.items() for w in _ids(data, name, values, _whole(values))]
     yield from ids
@@ -48,7 +48,7 @@ def _whole(values: np.ndarray) -> bool:
     return values.dtype.kind != "f" or bool((values == np.floor(values)).all())
 
 
-def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[Warned]:
+def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[DatasetWarning]:
     """A column that names rows or people: a network that reads it can learn people by heart."""
     if not whole or len(values) < FEWEST_ROWS:
         return
@@ -57,7 +57,7 @@ def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[
     different = int(codes.max()) + 1
     remedy = f"leave {name!r} out of the inputs"
     if different > 0.99 * len(values):
-        yield Warned(
+        yield DatasetWarning(
             "unique_ids",
             name,
             different,
@@ -69,7 +69,7 @@ def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[
     if len(people) < len(data):
         pairs = np.unique(np.stack([person.reshape(-1), codes]), axis=1).shape[1]
         if pairs == len(people) and different > 0.9 * len(people) >= FEWEST_ROWS:
-            yield Warned(
+            yield DatasetWarning(
                 "repeated_ids",
                 name,
                 different,
@@ -77,7 +77,7 @@ def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[
                 f"network that reads it can tell people apart; {remedy}.",
             )
     elif repeats(codes) and (person_like(name) or fixes_groups(codes, data.attributes)):
-        yield Warned(
+        yield DatasetWarning(
             "repeated_ids",
             name,
             different,
@@ -86,7 +86,7 @@ def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[
         )
 
 
-def _codes(name: str, values: np.ndarray) -> Iterator[Warned]:
+def _codes(name: str, values: np.ndarray) -> Iterator[DatasetWarning]:
     """Whole numbers that look like the codes of categories: a network would read an order into them."""
     found, counts = np.unique(values, return_counts=True)
     if len(found) < 3 or not _whole(found):
@@ -100,7 +100,7 @@ def _codes(name: str, values: np.ndarray) -> Iterator[Warned]:
     tail = found[0] == 0 and counts[0] == counts.max()
     if named or (gapped and not tail):
         some = ", ".join(f"{v:g}" for v in found[:6]) + (", …" if len(found) > 6 else "")
-        yield Warned(
+        yield DatasetWarning(
             "codes",
             name,
             len(found),
@@ -109,7 +109,7 @@ def _codes(name: str, values: np.ndarray) -> Iterator[Warned]:
         )
 
 
-def _placeholders(data: Dataset, name: str, values: np.ndarray, role: str) -> Iterator[Warned]:
+def _placeholders(data: Dataset, name: str, values: np.ndarray, role: str) -> Iterator[DatasetWarning]:
     """Values that usually stand for one that is missing."""
     if values.dtype.kind != "f":
         found, counts = np.unique(values, return_counts=True)
@@ -129,11 +129,11 @@ def _placeholders(data: Dataset, name: str, values: np.ndarray, role: str) -> It
             yield _placeholder(data, name, role, f"{number}", int(counts[at]))
 
 
-def _placeholder(data: Dataset, name: str, role: str, text: str, count: int) -> Warned:
+def _placeholder(data: Dataset, name: str, role: str, text: str, count: int) -> DatasetWarning:
     own = data.path or data.spellings  # shipped datasets have no YAML to write this into
     listed = json.dumps(text.strip(), ensure_ascii=False)
     remedy = f"if it does, write `missing: [{listed}]`" if own else "here it is a value like any other"
-    return Warned(
+    return DatasetWarning(
         "placeholder",
         name,
         count,
@@ -141,6 +141,6 @@ def _placeholder(data: Dataset, name: str, role: str, text: str, count: int) -> 
     )
 
 
-def _alike(name: str, found: np.ndarray, what: str) -> Iterator[Warned]:
+def _alike(name: str, found: np.ndarray, what: str) -> Iterator[DatasetWarning]:
     for alike in near_equal(found.tolist()):
-        yield Warned("near_equal", name, len(alike), alike_sentence(name, alike, what))
+        yield DatasetWarning("near_equal", name, len(alike), alike_sentence(name, alike, what))

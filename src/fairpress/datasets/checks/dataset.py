@@ -8,7 +8,7 @@ import numpy as np
 
 from fairpress.datasets.checks.base_rates import lacking
 from fairpress.datasets.checks.columns import check_columns
-from fairpress.datasets.checks.warning import GIVES_AWAY, Warned, read_off
+from fairpress.datasets.checks.warning import GIVES_AWAY, DatasetWarning, read_off
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.split_leakage import seen_before
 
@@ -16,7 +16,7 @@ NEARLY_EQUAL = 0.95
 MOSTLY_UNLIKE = 0.9  # share of different rows from which on an equal one is no coincidence
 
 
-def check(dataset: Dataset, floor: int) -> list[Warned]:
+def check(dataset: Dataset, floor: int) -> list[DatasetWarning]:
     """Return the warnings, gravest first.
 
     Parameters
@@ -47,22 +47,22 @@ def check(dataset: Dataset, floor: int) -> list[Warned]:
     return [w for find in finders for w in find(dataset)] + list(_groups(dataset, floor))
 
 
-def _groups(data: Dataset, floor: int) -> Iterator[Warned]:
+def _groups(data: Dataset, floor: int) -> Iterator[DatasetWarning]:
     yield from _tiny_groups(data, floor)
     yield from lacking(data, floor)
 
 
-def _people_in_two_parts(data: Dataset) -> Iterator[Warned]:
+def _people_in_two_parts(data: Dataset) -> Iterator[DatasetWarning]:
     """What stands above every result: people on both sides of the split, or columns that look like people's ids."""
     for sentence in data.warnings:
         if seen_before(data.subjects, data.parts).any():
             share = float(seen_before(data.subjects, data.parts).mean())
-            yield Warned("people_in_two_parts", "subject", share, sentence)
+            yield DatasetWarning("people_in_two_parts", "subject", share, sentence)
         else:
-            yield Warned("no_subject", "subject", 0.0, sentence)
+            yield DatasetWarning("no_subject", "subject", 0.0, sentence)
 
 
-def _giveaways(data: Dataset) -> Iterator[Warned]:
+def _giveaways(data: Dataset) -> Iterator[DatasetWarning]:
     """A column that alone tells the label of 98 % of unseen rows, much better than always the commonest."""
     train, test = data.parts["train"], data.parts["test"]
     y = data.labels
@@ -70,7 +70,7 @@ def _giveaways(data: Dataset) -> Iterator[Warned]:
     for name, values in data.features.items():
         right = read_off(values[train], y[train], values[test], y[test])
         if right >= GIVES_AWAY and right > (1 + commonest) / 2:
-            yield Warned(
+            yield DatasetWarning(
                 "gives_away",
                 name,
                 right,
@@ -79,11 +79,11 @@ def _giveaways(data: Dataset) -> Iterator[Warned]:
             )
 
 
-def _attribute_is_label(data: Dataset) -> Iterator[Warned]:
+def _attribute_is_label(data: Dataset) -> Iterator[DatasetWarning]:
     for name, groups in data.attributes.items():
         v = _cramer(groups, data.labels)
         if v >= NEARLY_EQUAL:
-            yield Warned(
+            yield DatasetWarning(
                 "attribute_is_label",
                 name,
                 v,
@@ -104,7 +104,7 @@ def _cramer(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(chi / table.sum() / (min(table.shape) - 1)))
 
 
-def _people_known(data: Dataset) -> Iterator[Warned]:
+def _people_known(data: Dataset) -> Iterator[DatasetWarning]:
     """People with many rows of one label: whoever is recognised is predicted."""
     people, counts = np.unique(data.subjects, return_counts=True)
     repeated = int((counts > 1).sum())
@@ -115,7 +115,7 @@ def _people_known(data: Dataset) -> Iterator[Warned]:
     np.add.at(table, (index, data.labels), 1)
     several = counts > 1
     right = float(table[several].max(1).sum() / counts[several].sum())
-    yield Warned(
+    yield DatasetWarning(
         "repeated_people",
         "subject",
         repeated,
@@ -124,7 +124,7 @@ def _people_known(data: Dataset) -> Iterator[Warned]:
     )
 
 
-def _duplicates(data: Dataset) -> Iterator[Warned]:
+def _duplicates(data: Dataset) -> Iterator[DatasetWarning]:
     """Rows that a network cannot tell apart, and among them those that are copies in label and groups too."""
     read = _numbered(data.inputs)
     whole = np.stack([read, data.labels, *map(_numbered, data.attributes.values())])
@@ -136,7 +136,7 @@ def _duplicates(data: Dataset) -> Iterator[Warned]:
     both = np.zeros((int(read.max()) + 1, len(data.task.classes)), dtype=bool)
     both[read, data.labels] = True
     torn = int((both.sum(1) > 1)[read].sum())
-    yield Warned(
+    yield DatasetWarning(
         "duplicates",
         "",
         extra,
@@ -163,10 +163,10 @@ def _copies(data: Dataset, number: np.ndarray) -> tuple[int, float]:
     return len(data) - len(np.unique(number)), across
 
 
-def _constants(data: Dataset) -> Iterator[Warned]:
+def _constants(data: Dataset) -> Iterator[DatasetWarning]:
     for name, values in data.features.items():
         if len(np.unique(values)) == 1:
-            yield Warned(
+            yield DatasetWarning(
                 "constant",
                 name,
                 1,
@@ -175,7 +175,7 @@ def _constants(data: Dataset) -> Iterator[Warned]:
             )
 
 
-def _tiny_groups(data: Dataset, floor: int) -> Iterator[Warned]:
+def _tiny_groups(data: Dataset, floor: int) -> Iterator[DatasetWarning]:
     test = data.parts["test"]
     for name, groups in data.attributes.items():
         found, counts = np.unique(groups[test], return_counts=True)
@@ -183,7 +183,7 @@ def _tiny_groups(data: Dataset, floor: int) -> Iterator[Warned]:
         small = [f"{g} ({n:,})" for g, n in zip(found.tolist(), counts.tolist(), strict=True) if n < floor]
         small += [f"{g} (0)" for g in absent]
         if small:
-            yield Warned(
+            yield DatasetWarning(
                 "tiny_groups",
                 name,
                 len(small),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairpress.datasets.checks.warning import GIVES_AWAY, Warned, read_off
+from fairpress.datasets.checks.warning import GIVES_AWAY, DatasetWarning, read_off
 from fairpress.datasets.dataset import Dataset
 
 
@@ -21,14 +21,14 @@ class _Seen:
     blank: np.ndarray
 
 
-def check_images(data: Dataset) -> Iterator[Warned]:
+def check_images(data: Dataset) -> Iterator[DatasetWarning]:
     """Yield the warnings that need the pixels, each image read once."""
     seen = _look(data.inputs)
     yield from _brightness(data, seen)
     yield from _copies(data, seen)
     yield from _people(data, seen)
     if count := int(seen.blank.sum()):
-        yield Warned(
+        yield DatasetWarning(
             "blank",
             "",
             count,
@@ -48,13 +48,13 @@ def _look(images: np.ndarray) -> _Seen:
     return _Seen(same.reshape(-1), brightness, blank)
 
 
-def _brightness(data: Dataset, seen: _Seen) -> Iterator[Warned]:
+def _brightness(data: Dataset, seen: _Seen) -> Iterator[DatasetWarning]:
     """The mean pixel alone tells the label: the classes come from different cameras or archives."""
     train, test = data.parts["train"], data.parts["test"]
     commonest = float(np.bincount(data.labels[test]).max() / len(test))
     right = read_off(seen.brightness[train], data.labels[train], seen.brightness[test], data.labels[test])
     if right >= GIVES_AWAY and right > (1 + commonest) / 2:
-        yield Warned(
+        yield DatasetWarning(
             "gives_away",
             "brightness",
             right,
@@ -63,7 +63,7 @@ def _brightness(data: Dataset, seen: _Seen) -> Iterator[Warned]:
         )
 
 
-def _copies(data: Dataset, seen: _Seen) -> Iterator[Warned]:
+def _copies(data: Dataset, seen: _Seen) -> Iterator[DatasetWarning]:
     _, first, counts = np.unique(seen.same, return_index=True, return_counts=True)
     extra = len(data) - len(first)
     if not extra:
@@ -75,7 +75,7 @@ def _copies(data: Dataset, seen: _Seen) -> Iterator[Warned]:
     both[seen.same, data.labels] = True
     torn = int(counts[both.sum(1) > 1].sum())
     pair = data.row_ids[seen.same == int(counts.argmax())][:2]
-    yield Warned(
+    yield DatasetWarning(
         "duplicates",
         "",
         extra,
@@ -84,13 +84,13 @@ def _copies(data: Dataset, seen: _Seen) -> Iterator[Warned]:
     )
 
 
-def _people(data: Dataset, seen: _Seen) -> Iterator[Warned]:
+def _people(data: Dataset, seen: _Seen) -> Iterator[DatasetWarning]:
     """People with several different images: whoever is recognised is predicted. Copies are told of above."""
     people, index, counts = np.unique(data.subjects, return_inverse=True, return_counts=True)
     images = np.unique(np.stack([index.reshape(-1), seen.same]), axis=1)
     repeated = int((np.bincount(images[0], minlength=len(people)) > 1).sum())
     if repeated:
-        yield Warned(
+        yield DatasetWarning(
             "repeated_people",
             "subject",
             repeated,

@@ -11,7 +11,7 @@ MOST_VALUES = 50
 
 
 @dataclass(frozen=True)
-class Warned:
+class DatasetWarning:
     """A warning: its kind, the column or attribute, the number it is about, and the sentence."""
 
     kind: str

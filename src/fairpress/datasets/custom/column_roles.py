@@ -11,7 +11,7 @@ from fairpress.core.values import class_key, near_equal, resolve
 from fairpress.datasets.binning import binned
 from fairpress.datasets.custom.columns import Column
 from fairpress.datasets.custom.messages import alike_sentence
-from fairpress.datasets.custom.table_config import Attribute, Described, Place
+from fairpress.datasets.custom.table_config import Attribute, ConfigLocation, TabularConfig
 from fairpress.datasets.custom.yaml_locations import place
 from fairpress.datasets.dataset import PARTS, Part, Task
 
@@ -21,7 +21,10 @@ MOST_CLASSES = 1000
 
 
 def refuse_unknown(
-    mentioned: Iterable[tuple[tuple[str | int, ...], str]], names: Sequence[str], at: Place, where: str
+    mentioned: Iterable[tuple[tuple[str | int, ...], str]],
+    names: Sequence[str],
+    at: ConfigLocation,
+    where: str,
 ) -> None:
     """Refuse every column that the options name and the file does not have, all at once."""
     raise_all(
@@ -52,7 +55,7 @@ def groups_of(name: str, attribute: Attribute, values: Column, where: str) -> np
     return groups
 
 
-def refuse_alike(label: Column, options: Described, where: str) -> None:
+def refuse_alike(label: Column, options: TabularConfig, where: str) -> None:
     """Refuse classes that differ in case, blanks or a trailing dot only, unless `classes` lists them all."""
     found = np.unique(label.text[~label.missing]).tolist()
     for alike in near_equal(found):
@@ -64,7 +67,7 @@ def refuse_alike(label: Column, options: Described, where: str) -> None:
             )
 
 
-def task_of(label: Column, options: Described, where: str) -> tuple[Task, np.ndarray, list[str]]:
+def task_of(label: Column, options: TabularConfig, where: str) -> tuple[Task, np.ndarray, list[str]]:
     """Return the task, the labels as indices into its classes, and notes: the positive class of two comes last."""
     found, index, counts = np.unique(label.text, return_inverse=True, return_counts=True)
     if len(found) > MOST_CLASSES:
@@ -94,7 +97,7 @@ def task_of(label: Column, options: Described, where: str) -> tuple[Task, np.nda
 
 
 def _names(
-    label: str, found: Mapping[str, int], options: Described, where: str
+    label: str, found: Mapping[str, int], options: TabularConfig, where: str
 ) -> tuple[dict[str, str], list[str]]:
     """Return the class of each spelling in the table and in `classes`, and notes on spellings that are one class."""
     if options.classes:
@@ -144,7 +147,7 @@ def _class(label: str, classes: Sequence[str], said: str) -> str:
 
 
 def _against_the_rest(
-    label: str, classes: Sequence[str], names: Mapping[str, str], options: Described, where: str
+    label: str, classes: Sequence[str], names: Mapping[str, str], options: TabularConfig, where: str
 ) -> tuple[list[str], dict[str, str], str]:
     """Return the two classes of `positive_is`, the class of each spelling, and the positive class."""
     wanted = list(dict.fromkeys(_class(label, classes, name) for name in options.positive_is))

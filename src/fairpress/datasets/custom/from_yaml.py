@@ -10,7 +10,7 @@ from typing import Any
 from fairpress.core.config import parse, read_yaml
 from fairpress.datasets.custom import images, table
 from fairpress.datasets.custom.images_config import Images
-from fairpress.datasets.custom.table_config import Place, Table
+from fairpress.datasets.custom.table_config import ConfigLocation, Table
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.download.sources import Say
 
@@ -43,11 +43,11 @@ def load_yaml(path: str, overrides: Mapping[str, Any], say: Say) -> Dataset:
     options = parse(kind_of(document), document, path)
     dumped = options.model_dump(mode="json")
     config = {key: dumped[key] for key in overrides}
-    dataset = read(options, Place(path, Path(path).parent, config, document), say)
+    dataset = read(options, ConfigLocation(path, Path(path).parent, config, document), say)
     return replace(dataset, path=str(Path(path).absolute()))
 
 
-def read(options: Table | Images, place: Place | None, say: Say) -> Dataset:
+def read(options: Table | Images, place: ConfigLocation | None, say: Say) -> Dataset:
     """Read a user's table or images.
 
     Parameters
@@ -61,5 +61,7 @@ def read(options: Table | Images, place: Place | None, say: Say) -> Dataset:
         What is wrong in the table or in the images.
     """
     if isinstance(options, Images):
-        return images.load(options, place or Place("images", Path(), options.placed("path", "folder")), say)
-    return table.load(options, place or Place("table", Path(), options.placed("path")))
+        return images.load(
+            options, place or ConfigLocation("images", Path(), options.placed("path", "folder")), say
+        )
+    return table.load(options, place or ConfigLocation("table", Path(), options.placed("path")))

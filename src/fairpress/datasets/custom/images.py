@@ -21,14 +21,14 @@ from fairpress.datasets.custom.column_roles import (
 from fairpress.datasets.custom.columns import Column, Missing, column, read_table
 from fairpress.datasets.custom.images_config import Images
 from fairpress.datasets.custom.messages import missing_notes
-from fairpress.datasets.custom.table_config import Place
+from fairpress.datasets.custom.table_config import ConfigLocation
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.download.sources import Say
 from fairpress.datasets.images.cache import decoded
 from fairpress.datasets.images.messages import left_out, prepared, refuse_unreadable
 
 
-def load(options: Images, at: Place, say: Say) -> Dataset:
+def load(options: Images, at: ConfigLocation, say: Say) -> Dataset:
     """Return the dataset of images; raises UserError saying what is wrong in the table or the files."""
     file = at.folder / Path(options.path).expanduser()
     folder = file.parent if options.folder is None else at.folder / Path(options.folder).expanduser()

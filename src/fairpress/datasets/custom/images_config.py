@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from fairpress.datasets.custom.table_config import Described, Value
+from fairpress.datasets.custom.table_config import TabularConfig, Value
 
 
-class Images(Described):
-    """Image files and a CSV or Parquet file with a row for each; what it has in common with tables, see `Described`.
+class Images(TabularConfig):
+    """Image files and a CSV or Parquet file with a row for each; what it has in common with tables, see `TabularConfig`.
 
     Without a `subject` every image is somebody else, files that are equal byte for byte excepted.
 

@@ -24,13 +24,13 @@ from fairpress.datasets.custom.column_roles import (
 from fairpress.datasets.custom.columns import Column, Missing, Spellings, column, read_table
 from fairpress.datasets.custom.messages import is_placeholder, missing_notes, name_notes
 from fairpress.datasets.custom.person_ids import unnamed_people
-from fairpress.datasets.custom.table_config import Place, Table
+from fairpress.datasets.custom.table_config import ConfigLocation, Table
 from fairpress.datasets.custom.yaml_locations import place
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.splits import split
 
 
-def load(options: Table, at: Place) -> Dataset:
+def load(options: Table, at: ConfigLocation) -> Dataset:
     """Return the dataset of a table; raises UserError saying what is wrong in it."""
     file = at.folder / Path(options.path).expanduser()
     missing = Missing(options.missing_spellings, options.not_missing)

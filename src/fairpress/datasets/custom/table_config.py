@@ -102,7 +102,7 @@ def _flow(values: Sequence[Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class ConfigLocation:
     """Where options came from.
 
     Attributes
@@ -123,7 +123,7 @@ class Place:
     document: Mapping[str, Any] | None = None
 
 
-class Described(SplitOptions):
+class TabularConfig(SplitOptions):
     """What tables and images have in common: a CSV or Parquet file that says what is predicted, and of whom.
 
     Attributes
@@ -232,7 +232,7 @@ class Described(SplitOptions):
         return self.missing_rows == "refuse"
 
     @model_validator(mode="after")
-    def _roles_are_consistent(self) -> Described:
+    def _roles_are_consistent(self) -> TabularConfig:
         for name, attribute in self.sensitive.items():
             if (attribute.column or name) == self.label:
                 raise ValueError(
@@ -279,8 +279,8 @@ class Described(SplitOptions):
             yield path, attribute.column or name
 
 
-class Table(Described):
-    """A CSV or Parquet file described by a few lines; what it has in common with images, see `Described`.
+class Table(TabularConfig):
+    """A CSV or Parquet file described by a few lines; what it has in common with images, see `TabularConfig`.
 
     Without a `subject` every row is somebody else.
 

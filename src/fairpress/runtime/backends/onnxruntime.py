@@ -13,7 +13,7 @@ import numpy as np
 from fairpress.core.errors import UserError
 from fairpress.core.temporary import full
 from fairpress.runtime.backends import cast
-from fairpress.runtime.backends.base import Input, Kernels, Runtime, processor, readable
+from fairpress.runtime.backends.base import Backend, Input, Kernels, processor, readable
 
 NUMPY = {kind: dtype for kind, dtype in cast.NUMPY.items() if kind != "tensor(string)"}
 # Without VNNI, products of unsigned and signed 8-bit numbers are summed in 16 bits, which saturate; this
@@ -84,7 +84,7 @@ def session(
 class OnnxRuntimeSession:
     """A file with one input, loaded by ONNX Runtime."""
 
-    def __init__(self, data: bytes | Path, runtime: Runtime) -> None:
+    def __init__(self, data: bytes | Path, runtime: Backend) -> None:
         self._runtime = runtime
         self._session = session(
             readable(data, runtime) if isinstance(data, bytes) else data,

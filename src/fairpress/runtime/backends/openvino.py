@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fairpress.core.errors import MissingExtra, UserError
-from fairpress.runtime.backends.base import Input, Kernels, Runtime, processor, readable
+from fairpress.runtime.backends.base import Backend, Input, Kernels, processor, readable
 
 NUMPY = {
     "f32": np.float32,
@@ -72,7 +72,7 @@ class OpenVinoSession:
     Without a hint, OpenVINO computes floats in bfloat16 on processors that have it, and does not say so.
     """
 
-    def __init__(self, data: bytes | Path, runtime: Runtime, batch: int | None = None) -> None:
+    def __init__(self, data: bytes | Path, runtime: Backend, batch: int | None = None) -> None:
         require(bf16=runtime.variant == "bf16")
         source = readable(data, runtime) if isinstance(data, bytes) else data
         self._widened = source is not data
@@ -111,7 +111,7 @@ class OpenVinoSession:
 
 def kernels(data: bytes) -> Kernels:
     """Count layers in integers and in floats, and conversions, in the compiled graph."""
-    runtime = Runtime("openvino")
+    runtime = Backend("openvino")
     compiled, _ = _compile(readable(data, runtime), runtime, None)
     integer = floating = conversions = 0
     for node in compiled.get_runtime_model().get_ops():
@@ -126,7 +126,7 @@ def kernels(data: bytes) -> Kernels:
     return Kernels(integer, floating, conversions)
 
 
-def _compile(source: bytes | Path, runtime: Runtime, batch: int | None) -> tuple[Any, Any]:
+def _compile(source: bytes | Path, runtime: Backend, batch: int | None) -> tuple[Any, Any]:
     """Return the compiled model and its inputs, with a fixed batch where one is given and the file leaves it free."""
     try:
         core = module().Core()

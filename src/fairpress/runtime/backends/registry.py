@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.runtime.backends.base import Kernels, Runtime, Session
+from fairpress.runtime.backends.base import Backend, Kernels, Session
 
 # One line each, for --help and doctor; the key is what a user types after the @.
 RUNTIMES: Mapping[str, str] = {
-    "onnxruntime": "ONNX Runtime with its default options",
-    "onnxruntime-exact": "ONNX Runtime, 8-bit sums that never saturate (slower on processors without VNNI)",
+    "onnxruntime": "ONNX Backend with its default options",
+    "onnxruntime-exact": "ONNX Backend, 8-bit sums that never saturate (slower on processors without VNNI)",
     "openvino": "OpenVINO, floats in 32 bits",
     "openvino-bf16": "OpenVINO, floats in bfloat16 where the processor has it",
 }
@@ -20,7 +20,7 @@ DEFAULT = "onnxruntime"
 MOST_THREADS = 1_024
 
 
-def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> Runtime:
+def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> Backend:
     """Return the runtime a user named; a provider with or without its ending, ``CUDA`` or ``CUDAExecutionProvider``.
 
     Raises
@@ -49,7 +49,7 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> R
             raise UserError(
                 f"--provider {provider} is one of ONNX Runtime's; OpenVINO runs on the CPU here. Leave one of them away."
             )
-        return Runtime("openvino", "bf16" if variant else "default", threads)
+        return Backend("openvino", "bf16" if variant else "default", threads)
     from fairpress.runtime.backends.onnxruntime import providers
 
     known = providers()
@@ -58,10 +58,10 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> R
             f"this installation of ONNX Runtime has no provider {provider!r}, only {', '.join(known)}."
             + did_you_mean(provider, known)
         )
-    return Runtime("onnxruntime", "exact" if variant else "default", threads, provider)
+    return Backend("onnxruntime", "exact" if variant else "default", threads, provider)
 
 
-def kernels(data: bytes, runtime: Runtime) -> Kernels:
+def kernels(data: bytes, runtime: Backend) -> Kernels:
     """Look at the graph as the runtime has optimised it. Raises UserError where it cannot load the file."""
     if runtime.engine == "openvino":
         from fairpress.runtime.backends import openvino
@@ -72,7 +72,7 @@ def kernels(data: bytes, runtime: Runtime) -> Kernels:
     return onnxruntime.kernels(data)
 
 
-def open_session(data: bytes | Path, runtime: Runtime, batch: int | None = None) -> Session:
+def open_session(data: bytes | Path, runtime: Backend, batch: int | None = None) -> Session:
     """Load a file.
 
     Parameters

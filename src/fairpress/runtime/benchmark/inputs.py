@@ -11,7 +11,7 @@ from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.reload import load_again
-from fairpress.runtime.backends.base import Input, Runtime
+from fairpress.runtime.backends.base import Backend, Input
 from fairpress.runtime.backends.batching import MOST_BYTES, require_batch
 from fairpress.runtime.onnx.load import parsed
 
@@ -22,13 +22,13 @@ READABLE = frozenset({1, 11, 10, 2, 3, 4, 5, 6, 7, 12, 13, 9})
 
 
 @dataclass(frozen=True)
-class Entry:
+class BenchmarkModel:
     """A model that takes part: its file, its card if it has one, and what it runs on."""
 
     name: str
     onnx: bytes
     card: ModelCard | None
-    runtimes: tuple[Runtime, ...]
+    runtimes: tuple[Backend, ...]
 
 
 def data_at_hand(card: ModelCard | None) -> Dataset | None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
-from fairpress.runtime.backends.base import Runtime, readable
+from fairpress.runtime.backends.base import Backend, readable
 from fairpress.runtime.benchmark.statistics import median_ratio, quartiles
 
 PROBE = "probe.onnx"
@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Contestant:
+class BenchmarkRun:
     """A file on a runtime, with the rows it is given.
 
     Attributes
@@ -49,7 +49,7 @@ class Contestant:
     model: str
     onnx: bytes
     rows: np.ndarray
-    runtime: Runtime
+    runtime: Backend
     fixed_batch: int | None = None
 
     def batch(self, size: int) -> np.ndarray:
@@ -106,7 +106,7 @@ class Measurement:
 
 
 def measure(
-    contestants: Sequence[Contestant],
+    contestants: Sequence[BenchmarkRun],
     batch: int,
     *,
     rounds: int | None = None,
@@ -215,7 +215,7 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _worker(contestant: Contestant, batch: int, folder: Path, number: int) -> Iterator[_Worker]:
+def _worker(contestant: BenchmarkRun, batch: int, folder: Path, number: int) -> Iterator[_Worker]:
     model, rows, errors = (folder / f"{number}{ending}" for ending in (".onnx", ".npy", ".txt"))
     model.write_bytes(readable(contestant.onnx, contestant.runtime))
     np.save(rows, contestant.batch(batch))

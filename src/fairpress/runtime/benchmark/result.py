@@ -27,7 +27,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Bench:
+class BenchmarkResult:
     """Models side by side.
 
     Attributes

@@ -10,22 +10,22 @@ from fairpress.core.errors import UserError
 from fairpress.runtime.backends.base import processor
 from fairpress.runtime.backends.batching import MOST_BYTES, MOST_ROWS
 from fairpress.runtime.backends.registry import kernels
-from fairpress.runtime.benchmark.inputs import Entry, data_at_hand, input_of, rows_for
-from fairpress.runtime.benchmark.measure import Contestant, Measurement, Progress, busy, measure
-from fairpress.runtime.benchmark.result import Bench, Size
+from fairpress.runtime.benchmark.inputs import BenchmarkModel, data_at_hand, input_of, rows_for
+from fairpress.runtime.benchmark.measure import BenchmarkRun, Measurement, Progress, busy, measure
+from fairpress.runtime.benchmark.result import BenchmarkResult, Size
 
 MOST_ROUNDS, LONGEST = 100_000, 86_400
 TABLE_BATCHES, IMAGE_BATCHES = (1, 32, 1000), (1, 32)
 
 
 def bench_all(
-    entries: Sequence[Entry],
+    entries: Sequence[BenchmarkModel],
     batches: Sequence[int] | None = None,
     *,
     rounds: int | None = None,
     seconds: float = 20.0,
     progress: Progress | None = None,
-) -> Bench:
+) -> BenchmarkResult:
     """Measure every entry on each of its runtimes at every batch size.
 
     A file that insists on a number of rows is measured at that number only, and a note says so.
@@ -60,7 +60,7 @@ def bench_all(
     for c in {c.model: c for c in contestants if c.fixed_batch}.values():
         if [c.fixed_batch] != asked:
             notes.append(f"{c.model} takes exactly {c.fixed_batch} rows a call and was measured so.")
-    bench = Bench(sizes, measurements, processor(), notes=notes)
+    bench = BenchmarkResult(sizes, measurements, processor(), notes=notes)
     slow = {(m.model, m.runtime) for m in bench.slower()}
     return replace(
         bench,
@@ -72,7 +72,7 @@ def bench_all(
     )
 
 
-def _contestants(entries: Sequence[Entry]) -> tuple[list[Contestant], list[Size], bool]:
+def _contestants(entries: Sequence[BenchmarkModel]) -> tuple[list[BenchmarkRun], list[Size], bool]:
     dataset = next((d for d in (data_at_hand(e.card) for e in entries) if d is not None), None)
     contestants, sizes, images = [], [], False
     for entry in entries:
@@ -80,5 +80,7 @@ def _contestants(entries: Sequence[Entry]) -> tuple[list[Contestant], list[Size]
         rows, source = rows_for(wanted, dataset)
         images |= rows.ndim > 2
         sizes.append(Size(entry.name, len(entry.onnx), len(gzip.compress(entry.onnx, 6, mtime=0)), source))
-        contestants += [Contestant(entry.name, entry.onnx, rows, r, wanted.shape[0]) for r in entry.runtimes]
+        contestants += [
+            BenchmarkRun(entry.name, entry.onnx, rows, r, wanted.shape[0]) for r in entry.runtimes
+        ]
     return contestants, sizes, images

@@ -26,7 +26,7 @@ def main(commands: TextIO, answers: TextIO) -> None:
     import numpy as np
 
     from fairpress.core.errors import UserError
-    from fairpress.runtime.backends.base import Runtime
+    from fairpress.runtime.backends.base import Backend
     from fairpress.runtime.backends.registry import open_session
 
     def answer(**content: Any) -> None:
@@ -34,7 +34,7 @@ def main(commands: TextIO, answers: TextIO) -> None:
         answers.flush()
 
     task = json.loads(commands.readline())
-    runtime = Runtime(**task["runtime"])
+    runtime = Backend(**task["runtime"])
     rows = np.load(task["rows"])
     try:
         # A network of one node first: what the runtime takes to start is not the model's.

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from fairpress.core.errors import UserError
-from fairpress.runtime.external.onnx_model import ForeignFile
+from fairpress.runtime.external.onnx_model import ExternalOnnxFile
 from fairpress.runtime.external.outputs import PASSING
 
 _ENCODERS = frozenset({"LabelEncoder", "OneHotEncoder", "CategoryMapper"})
 _KNOWN = ("keys_strings", "cats_strings", "keys_int64s", "cats_int64s", "keys_tensor")
 
 
-def unknown_categories(file: ForeignFile, spec: str, fed: np.ndarray, column: str, where: str) -> str | None:
+def unknown_categories(
+    file: ExternalOnnxFile, spec: str, fed: np.ndarray, column: str, where: str
+) -> str | None:
     """Return a sentence on values [rows] of a column that the encoder behind the input does not know; None without any.
 
     Raises
@@ -44,7 +46,7 @@ def unknown_categories(file: ForeignFile, spec: str, fed: np.ndarray, column: st
     )
 
 
-def _categories(file: ForeignFile, name: str) -> Iterator[str]:
+def _categories(file: ExternalOnnxFile, name: str) -> Iterator[str]:
     """Yield the categories of the encoder that reads an input as it is."""
     from onnx import numpy_helper
 

@@ -11,8 +11,8 @@ import numpy as np
 from fairpress.core.errors import UserError
 from fairpress.core.values import class_key, resolve
 from fairpress.datasets.dataset import Task
-from fairpress.runtime.external.config import ForeignConfig
-from fairpress.runtime.external.onnx_model import FLOATS, LABELS, ForeignFile, Found, width
+from fairpress.runtime.external.config import ExternalModelConfig
+from fairpress.runtime.external.onnx_model import FLOATS, LABELS, ExternalOnnxFile, OutputCandidates, width
 from fairpress.runtime.external.outputs import PASSING, Output, holds_labels, label_indices
 
 # Operators of classifiers and maps, which may name the classes of their columns.
@@ -20,7 +20,7 @@ _ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
 
 
 @dataclass(frozen=True)
-class OwnLabels:
+class ModelLabels:
     """The labels that a file gives itself: the output that holds them, and what the sample says of their order.
 
     `order` is the class of each column that the labels give away; None where they do not. `counted` are the classes that
@@ -32,7 +32,7 @@ class OwnLabels:
     counted: tuple[str, ...]
     names: tuple[str, ...] | None = None
 
-    def indices(self, found: Found, classes: tuple[str, ...]) -> np.ndarray:
+    def indices(self, found: OutputCandidates, classes: tuple[str, ...]) -> np.ndarray:
         """Return the labels of some rows [rows] as indices into `classes`."""
         own = label_indices(found.values[self.output], self.names or self.counted)
         if own is None:
@@ -46,9 +46,9 @@ class OwnLabels:
 
 
 def choose_classes(
-    file: ForeignFile,
-    said: ForeignConfig,
-    found: Found,
+    file: ExternalOnnxFile,
+    said: ExternalModelConfig,
+    found: OutputCandidates,
     output: Output,
     flat: np.ndarray | None,
     named: tuple[str, ...] | None,
@@ -119,8 +119,13 @@ def choose_classes(
 
 
 def own_labels(
-    file: ForeignFile, found: Found, output: Output, flat: np.ndarray, classes: tuple[str, ...], task: Task
-) -> OwnLabels | None:
+    file: ExternalOnnxFile,
+    found: OutputCandidates,
+    output: Output,
+    flat: np.ndarray,
+    classes: tuple[str, ...],
+    task: Task,
+) -> ModelLabels | None:
     """Return the output of labels beside the scores, and the order of classes that it gives away; None without one.
 
     The labels of a class are given where its own column is high, also where a threshold decides that is not a half.
@@ -143,16 +148,16 @@ def own_labels(
     assert indices is not None
     order = _given_away(flat, indices, classes)
     if called is not None:
-        return OwnLabels(name, order, classes, called)
+        return ModelLabels(name, order, classes, called)
     if isinstance(output, str) or _resolved(found.values[name], task):
-        return OwnLabels(name, order, classes)
+        return ModelLabels(name, order, classes)
     # Outputs in an order that somebody wrote down: what numbers count, only the rows can tell.
     if order is None:
         return None
-    return OwnLabels(name, classes, tuple(classes[order.index(c)] for c in classes))
+    return ModelLabels(name, classes, tuple(classes[order.index(c)] for c in classes))
 
 
-def foreign_labels(file: ForeignFile, found: Found, output: Output, task: Task) -> str | None:
+def foreign_labels(file: ExternalOnnxFile, found: OutputCandidates, output: Output, task: Task) -> str | None:
     """Return a sentence on labels of the file that are none of the dataset's classes; None where there are no such."""
     outputs = {output} if isinstance(output, str) else set(output)
     for name, values in found.values.items():
@@ -174,7 +179,7 @@ def _whole(values: np.ndarray) -> bool:
 
 
 def refuse_reversed(
-    labels: OwnLabels, found: Found, decided: np.ndarray, classes: tuple[str, ...], where: str
+    labels: ModelLabels, found: OutputCandidates, decided: np.ndarray, classes: tuple[str, ...], where: str
 ) -> None:
     """Raise UserError where the file's own labels show that the columns are the classes in another order.
 
@@ -238,7 +243,7 @@ def _between(low: float, high: float) -> float:
     return high
 
 
-def _attributes(file: ForeignFile, output: Output) -> tuple[str, ...] | None:
+def _attributes(file: ExternalOnnxFile, output: Output) -> tuple[str, ...] | None:
     """Return the classes that the operator behind the scores names, in the order of its columns."""
     if isinstance(output, tuple):
         return None
@@ -254,7 +259,7 @@ def _attributes(file: ForeignFile, output: Output) -> tuple[str, ...] | None:
 
 
 def _called(
-    file: ForeignFile, found: Found, output: Output, task: Task, count: int
+    file: ExternalOnnxFile, found: OutputCandidates, output: Output, task: Task, count: int
 ) -> tuple[str, ...] | None:
     """Return what the file calls its columns where these are other names than the task's classes; else None.
 

@@ -8,12 +8,12 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.backends.cast import NUMPY, cast, rounded
 from fairpress.runtime.external.categories import unknown_categories
-from fairpress.runtime.external.config import Columns, ForeignConfig
-from fairpress.runtime.external.onnx_model import WHOLE, FileInput, ForeignFile, written
+from fairpress.runtime.external.config import Columns, ExternalModelConfig
+from fairpress.runtime.external.onnx_model import WHOLE, ExternalOnnxFile, FileInput, written
 
 
 def plan_columns(
-    file: ForeignFile, said: ForeignConfig, dataset: Dataset, where: str, guessed: list[str]
+    file: ExternalOnnxFile, said: ExternalModelConfig, dataset: Dataset, where: str, guessed: list[str]
 ) -> tuple[Columns | None, dict[str, str | tuple[str, ...]] | None]:
     """Return (columns of the one input, None) or (None, input → its column or columns)."""
     names = [i.name for i in file.inputs]
@@ -76,7 +76,7 @@ def plan_columns(
 
 
 def feed_columns(
-    file: ForeignFile, config: ForeignConfig, dataset: Dataset, rows: np.ndarray, where: str
+    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, where: str
 ) -> dict[str, np.ndarray]:
     """Return what each input of the model reads for some rows."""
     out = {}
@@ -99,7 +99,7 @@ def feed_columns(
 
 
 def notes_on_columns(
-    file: ForeignFile, config: ForeignConfig, dataset: Dataset, where: str
+    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, where: str
 ) -> tuple[str, ...]:
     """Return a sentence for each input of unknown rank, column whose whole numbers are rounded, and unknown category.
 
@@ -129,7 +129,7 @@ def notes_on_columns(
 
 
 def _read(
-    file: ForeignFile, config: ForeignConfig, dataset: Dataset
+    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset
 ) -> list[tuple[FileInput, tuple[str, ...]]]:
     """Return every input with the columns that it reads."""
     if config.inputs is not None:

@@ -20,7 +20,7 @@ Activation = Literal["none", "softmax", "sigmoid"]
 Layout = Literal["nchw", "nhwc"]
 
 
-class ForeignConfig(BaseModel):
+class ExternalModelConfig(BaseModel):
     """What the file does not say itself. Whatever is left out is guessed where there is one answer only.
 
     Attributes
@@ -61,7 +61,7 @@ class ForeignConfig(BaseModel):
     threshold: float = Field(default=0.5, ge=0, le=1)
 
     @model_validator(mode="after")
-    def _consistent(self) -> ForeignConfig:
+    def _consistent(self) -> ExternalModelConfig:
         if self.columns is not None and self.inputs is not None:
             raise ValueError("say `columns` for a model with one input, or `inputs` for one with many")
         if self.inputs is not None and (self.mean or self.std):

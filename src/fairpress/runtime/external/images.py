@@ -8,8 +8,8 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
-from fairpress.runtime.external.config import ForeignConfig, Layout
-from fairpress.runtime.external.onnx_model import FileInput, ForeignFile
+from fairpress.runtime.external.config import ExternalModelConfig, Layout
+from fairpress.runtime.external.onnx_model import ExternalOnnxFile, FileInput
 
 NUMPY = {
     "tensor(float)": np.float32,
@@ -20,7 +20,7 @@ NUMPY = {
 
 
 def plan_images(
-    file: ForeignFile, said: ForeignConfig, dataset: Dataset, where: str, guessed: list[str]
+    file: ExternalOnnxFile, said: ExternalModelConfig, dataset: Dataset, where: str, guessed: list[str]
 ) -> tuple[Layout, float]:
     """Return the layout and what pixel values (0 to 255) are divided by.
 
@@ -74,7 +74,7 @@ def _layout(shape: Sequence[int | None], channels: int, where: str, guessed: lis
 
 
 def feed_images(
-    file: ForeignFile, config: ForeignConfig, dataset: Dataset, rows: np.ndarray, where: str
+    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, where: str
 ) -> dict[str, np.ndarray]:
     """Return what the model's input reads for some rows."""
     spec = file.inputs[0]

@@ -23,9 +23,9 @@ from fairpress.runtime.external.classes import (
     refuse_reversed,
 )
 from fairpress.runtime.external.columns import feed_columns, notes_on_columns, plan_columns
-from fairpress.runtime.external.config import ForeignConfig
+from fairpress.runtime.external.config import ExternalModelConfig
 from fairpress.runtime.external.images import feed_images, plan_images
-from fairpress.runtime.external.onnx_model import PER_CALL, ForeignFile, Found, open_file
+from fairpress.runtime.external.onnx_model import PER_CALL, ExternalOnnxFile, OutputCandidates, open_file
 from fairpress.runtime.external.outputs import (
     Output,
     choose_activation,
@@ -41,7 +41,7 @@ BATCH, IMAGE_BATCH = 8192, 64
 
 
 @dataclass(frozen=True)
-class Answers:
+class ExternalPredictions:
     """What a model says of some rows.
 
     Attributes
@@ -60,7 +60,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ExternalModel:
     """An ONNX classifier with everything that running it on a dataset needs.
 
     `config` is complete; `guessed` names the parts of it that nobody said. `place` is where more can be said, and `notes`
@@ -68,18 +68,20 @@ class Foreign:
     """
 
     path: Path
-    config: ForeignConfig
+    config: ExternalModelConfig
     guessed: tuple[str, ...]
     classes: tuple[str, ...]
     place: str = "model.yaml"
     notes: tuple[str, ...] = ()
 
-    def answers(self, dataset: Dataset, rows: np.ndarray, threads: int = 1) -> Answers:
+    def answers(self, dataset: Dataset, rows: np.ndarray, threads: int = 1) -> ExternalPredictions:
         """Return what the model decides for some rows, and by which probabilities."""
         task, output, where = dataset.task, _named(self.config.output), str(self.path)
         file = open_file(self.path, threads)
         if not len(rows):
-            return Answers(np.zeros((0, len(task.classes))), np.zeros(0, dtype=np.int64), self.notes)
+            return ExternalPredictions(
+                np.zeros((0, len(task.classes))), np.zeros(0, dtype=np.int64), self.notes
+            )
         found = _run(file, self.config, dataset, rows)
         for name in (output,) if isinstance(output, str) else output:
             if name in found.unfit:
@@ -90,7 +92,7 @@ class Foreign:
             indices = label_indices(found.values[output], self.classes)
             if indices is None:
                 raise UserError(_no_classes(output, found.values[output], task, self.place))
-            return Answers(None, to_task[indices], self.notes)
+            return ExternalPredictions(None, to_task[indices], self.notes)
         flat, _ = table_of(output, found.values, where)
         kind = file.outputs[output] if isinstance(output, str) else ""
         own = probabilities(flat, self.config.activation, output, kind, where)
@@ -108,7 +110,7 @@ class Foreign:
         else:
             said = foreign_labels(file, found, output, task)
         notes += [said] if said is not None else []
-        return Answers(ordered, decided, tuple(notes))
+        return ExternalPredictions(ordered, decided, tuple(notes))
 
     def scores(self, dataset: Dataset, rows: np.ndarray, threads: int = 1) -> np.ndarray:
         """Return class probabilities [rows, classes of the dataset's task], float64.
@@ -148,7 +150,7 @@ class Foreign:
 
 def open_foreign(
     path: str | os.PathLike[str], dataset: Dataset, config: str | os.PathLike[str] | None = None
-) -> Foreign:
+) -> ExternalModel:
     """Open an ONNX file to be run on a dataset.
 
     Parameters
@@ -192,7 +194,7 @@ def open_foreign(
         if label_indices(values, classes) is None:
             raise UserError(_no_classes(str(output), values, task, where))
         update = {"output": output, "classes": classes}
-        return Foreign(place, known.model_copy(update=update), tuple(guessed), classes, where)
+        return ExternalModel(place, known.model_copy(update=update), tuple(guessed), classes, where)
     flat, named = table_of(output, found.values, str(place))
     if flat.shape[1] not in (1, len(task.classes)) or (flat.shape[1] == 1 and len(task.classes) != 2):
         raise UserError(
@@ -209,7 +211,7 @@ def open_foreign(
         decided = decide(own, classes, task.positive, said.threshold)
         refuse_reversed(labels, found, decided, classes, where)
     notes = notes_on_columns(file, complete, dataset, where) if dataset.features else ()
-    return Foreign(place, complete, tuple(guessed), classes, where, notes)
+    return ExternalModel(place, complete, tuple(guessed), classes, where, notes)
 
 
 def places_of_config(path: Path, config: str | os.PathLike[str] | None) -> list[Path]:
@@ -219,17 +221,17 @@ def places_of_config(path: Path, config: str | os.PathLike[str] | None) -> list[
     return [path.with_suffix(".model.yaml"), path.with_name("model.yaml")]
 
 
-def _said(path: Path, config: str | os.PathLike[str] | None) -> tuple[ForeignConfig, str]:
+def _said(path: Path, config: str | os.PathLike[str] | None) -> tuple[ExternalModelConfig, str]:
     """Return what the YAML says, and the place where more could be said."""
     places = places_of_config(path, config)
     for place in places:
         if config is not None or place.is_file():
-            return parse(ForeignConfig, read_yaml(place), str(place)), str(place)
-    return ForeignConfig(), str(places[0])
+            return parse(ExternalModelConfig, read_yaml(place), str(place)), str(place)
+    return ExternalModelConfig(), str(places[0])
 
 
 def _feeds(
-    file: ForeignFile, config: ForeignConfig, dataset: Dataset, rows: np.ndarray, size: int
+    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, size: int
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield the inputs of the file for some rows, `size` at a time or as many as the file insists on; fewer at the end."""
     feed = feed_columns if dataset.features else feed_images
@@ -239,8 +241,12 @@ def _feeds(
 
 
 def _run(
-    file: ForeignFile, config: ForeignConfig, dataset: Dataset, rows: np.ndarray, size: int | None = None
-) -> Found:
+    file: ExternalOnnxFile,
+    config: ExternalModelConfig,
+    dataset: Dataset,
+    rows: np.ndarray,
+    size: int | None = None,
+) -> OutputCandidates:
     if size is None:
         size = BATCH if dataset.features else IMAGE_BATCH
         size = min(size, file.most_rows or size)
@@ -248,7 +254,11 @@ def _run(
 
 
 def _refuse_mixed_rows(
-    file: ForeignFile, config: ForeignConfig, dataset: Dataset, output: Output, found: Found
+    file: ExternalOnnxFile,
+    config: ExternalModelConfig,
+    dataset: Dataset,
+    output: Output,
+    found: OutputCandidates,
 ) -> None:
     """Raise UserError where what a model says of a row depends on the rows it is called with, or on chance."""
     if file.names_of_nodes & PER_CALL:

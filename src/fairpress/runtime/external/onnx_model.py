@@ -43,7 +43,7 @@ class FileInput:
 
 
 @dataclass(frozen=True)
-class Found:
+class OutputCandidates:
     """What the outputs of a file hold for some rows.
 
     Attributes
@@ -59,7 +59,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class ForeignFile:
+class ExternalOnnxFile:
     """An ONNX file, loaded by ONNX Runtime.
 
     `weights`: bytes of the file and of those beside it. `pace`: seconds for a row, measured at the first call.
@@ -109,7 +109,7 @@ class ForeignFile:
             yield node
             node, seen = (made.get(node.input[0]) if node.input else None), seen + 1
 
-    def run(self, feeds: Iterator[dict[str, np.ndarray]], rows: int, data: str) -> Found:
+    def run(self, feeds: Iterator[dict[str, np.ndarray]], rows: int, data: str) -> OutputCandidates:
         """Run what `feeds` yields for `rows` rows, and return what every output says of them.
 
         The last feed may hold fewer rows than the file insists on: it is filled up with its last row.
@@ -137,7 +137,7 @@ class ForeignFile:
                 continue
             values[name] = list(chain(*pieces)) if isinstance(pieces[0], list) else np.concatenate(pieces)
             assert len(values[name]) == rows
-        return Found(values, unfit)
+        return OutputCandidates(values, unfit)
 
     def _add(
         self,
@@ -191,7 +191,7 @@ class ForeignFile:
             ) from None
 
 
-def open_file(path: Path, threads: int) -> ForeignFile:
+def open_file(path: Path, threads: int) -> ExternalOnnxFile:
     """Load an ONNX file by its path: weights may lie in files beside it. Raises UserError when that is not possible."""
     import onnxruntime as ort
 
@@ -228,7 +228,7 @@ def open_file(path: Path, threads: int) -> ForeignFile:
             f"{path} has no inputs, so that it says the same of every row; export a model that reads the data."
         )
     outputs = {o.name: o.type for o in session.get_outputs()}
-    file = ForeignFile(path, session, model.graph, tuple(inputs), outputs, weights)
+    file = ExternalOnnxFile(path, session, model.graph, tuple(inputs), outputs, weights)
     for spec in file.inputs:
         if spec.shape == ():
             raise UserError(

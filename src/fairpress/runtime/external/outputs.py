@@ -9,8 +9,8 @@ import numpy as np
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import class_key, resolve
 from fairpress.datasets.dataset import Task
-from fairpress.runtime.external.config import Activation, ForeignConfig
-from fairpress.runtime.external.onnx_model import FLOATS, LABELS, ForeignFile, Found, width
+from fairpress.runtime.external.config import Activation, ExternalModelConfig
+from fairpress.runtime.external.onnx_model import FLOATS, LABELS, ExternalOnnxFile, OutputCandidates, width
 
 Output = str | tuple[str, ...]
 # They hand on what they read, in another shape or type.
@@ -22,7 +22,12 @@ _LOGARITHMS = ("LogSoftmax", "Log", "Softplus", "Neg")
 
 
 def choose_output(
-    file: ForeignFile, said: ForeignConfig, found: Found, task: Task, where: str, guessed: list[str]
+    file: ExternalOnnxFile,
+    said: ExternalModelConfig,
+    found: OutputCandidates,
+    task: Task,
+    where: str,
+    guessed: list[str],
 ) -> Output:
     """Return the output of scores, the outputs of one class each, or the output of labels where there are no scores.
 
@@ -94,7 +99,7 @@ def choose_output(
     )
 
 
-def holds_labels(file: ForeignFile, output: Output, values: Any, task: Task) -> bool:
+def holds_labels(file: ExternalOnnxFile, output: Output, values: Any, task: Task) -> bool:
     """Return whether an output holds the decisions themselves and no scores."""
     if isinstance(output, tuple) or isinstance(values, list) or width(values) != 1:
         return False
@@ -142,7 +147,12 @@ def table_of(
 
 
 def choose_activation(
-    file: ForeignFile, said: ForeignConfig, output: Output, flat: np.ndarray, where: str, guessed: list[str]
+    file: ExternalOnnxFile,
+    said: ExternalModelConfig,
+    output: Output,
+    flat: np.ndarray,
+    where: str,
+    guessed: list[str],
 ) -> Activation:
     """Return what turns scores into probabilities. Raises UserError where they could be several things."""
     if said.activation is not None:
@@ -217,7 +227,7 @@ def _some_of(values: np.ndarray) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
-def _ending(file: ForeignFile, output: Output) -> str:
+def _ending(file: ExternalOnnxFile, output: Output) -> str:
     """Return the operator that makes the output."""
     for node in file.origin(output if isinstance(output, str) else output[0]):
         if node.op_type not in PASSING:
@@ -225,17 +235,17 @@ def _ending(file: ForeignFile, output: Output) -> str:
     return ""
 
 
-def _columns(found: Found, name: str) -> int:
+def _columns(found: OutputCandidates, name: str) -> int:
     return width(found.values[name])
 
 
-def _sums(found: Found, names: list[str]) -> bool:
+def _sums(found: OutputCandidates, names: list[str]) -> bool:
     """Return whether outputs of one column each are probabilities that sum to 1."""
     flat = np.stack([found.values[n].reshape(-1).astype(float) for n in names], axis=1)
     return bool(np.allclose(flat.sum(1), 1, atol=1e-3) and (flat >= -1e-6).all())
 
 
-def _float_labels(file: ForeignFile, name: str, values: Any, task: Task) -> bool:
+def _float_labels(file: ExternalOnnxFile, name: str, values: Any, task: Task) -> bool:
     """Return whether an output of floats holds class labels: whole numbers that name classes, more than one of them."""
     if isinstance(values, list) or file.outputs[name] not in FLOATS or width(values) != 1:
         return False

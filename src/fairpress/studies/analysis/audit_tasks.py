@@ -20,7 +20,7 @@ from fairpress.studies.config.store_files import (
     read_entry,
     read_table,
 )
-from fairpress.studies.planning.plan import Task
+from fairpress.studies.planning.plan import StudyTask
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +31,7 @@ KEYS = ("seed", "row_id")
 FOLDS = 1000  # more than there can be
 
 
-def join(store: Store, task: Task) -> dict[str, bytes]:
+def join(store: Store, task: StudyTask) -> dict[str, bytes]:
     """Put the columns of several models side by side, on the rows of the first or on those that all have.
 
     ``params``: `columns`, a list of [name in the result, model, positions of its inputs]; `networks`, the (seed, fold) to
@@ -60,7 +60,7 @@ def join(store: Store, task: Task) -> dict[str, bytes]:
     return {PREDICTIONS: parquet_bytes(joined), MODELS: json.dumps(facts, indent=1).encode()}
 
 
-def audit(store: Store, task: Task) -> dict[str, bytes]:
+def audit(store: Store, task: StudyTask) -> dict[str, bytes]:
     """Audit the joined predictions, tell what changed in pairwise bias, and draw the figures.
 
     ``params["audit"]`` are the arguments of `auditing.run.audit`.
@@ -86,12 +86,12 @@ def bias_changes(table: pa.Table, asked: Mapping[str, Any]) -> list[dict[str, An
     `asked` are the arguments of the audit. Nothing for a task of several classes without a positive one.
     """
     from fairpress.auditing.statistics.pairwise_bias_change import bias_change
-    from fairpress.studies.analysis.prediction_arrays import Stacked
+    from fairpress.studies.analysis.prediction_arrays import PredictionArrays
 
     if asked["positive"] is None or not asked["compressed"]:
         return []
     models = [asked["baseline"], *asked["compressed"]]
-    stacked = Stacked(table, models, asked["positive"], asked["subject"] is not None)
+    stacked = PredictionArrays(table, models, asked["positive"], asked["subject"] is not None)
     told = []
     for attribute in asked["by"]:
         used = stacked.used(attribute)

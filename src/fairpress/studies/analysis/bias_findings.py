@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairpress.reporting.tradeoff import word
-from fairpress.studies.planning.report_plan import Planned
+from fairpress.studies.planning.report_plan import ReportSection
 
 
 @dataclass(frozen=True)
-class Finding:
+class BiasFinding:
     """The sum over pairs of groups of |ΔTPR| + |ΔTNR| (Kamal and Talbert 2024, eq. 1) of one compressed model.
 
     Attributes
@@ -45,10 +45,12 @@ class Finding:
         return {**{k: getattr(self, k) for k in self.__dataclass_fields__}, "word": self.word}
 
 
-def findings(planned: Sequence[Planned], told: Iterable[Sequence[Mapping[str, Any]]]) -> list[Finding]:
+def findings(
+    planned: Sequence[ReportSection], told: Iterable[Sequence[Mapping[str, Any]]]
+) -> list[BiasFinding]:
     """Return the findings of all sections on compression; `told` are what `reported.bias_changes` returned for each."""
     return [
-        Finding(part=section.part, **one)
+        BiasFinding(part=section.part, **one)
         for section, changes in zip(planned, told, strict=True)
         if section.about in ("compressed", "counterpart", "placebo")
         for one in changes

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LEAST_ROWS = 30
 
 
-class Stacked:
+class PredictionArrays:
     """Predictions of several models, every seed on the same rows.
 
     Attributes

@@ -12,10 +12,10 @@ import numpy as np
 from fairpress.auditing.statistics.pairwise_bias_change import bias_change
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_contrasts
 from fairpress.core.estimate import Estimate
-from fairpress.studies.analysis.prediction_arrays import Stacked
+from fairpress.studies.analysis.prediction_arrays import PredictionArrays
 from fairpress.studies.config.recipe_names import BASELINE
 from fairpress.studies.config.store_files import MODELS, read_entry, read_table
-from fairpress.studies.planning.plan import Task
+from fairpress.studies.planning.plan import StudyTask
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +26,7 @@ TRADEOFF = "tradeoff.json"
 CHECKPOINT = "checkpoint"
 
 
-def tradeoff(store: Store, task: Task) -> dict[str, bytes]:
+def tradeoff(store: Store, task: StudyTask) -> dict[str, bytes]:
     """Return what the section "Size, accuracy, bias" tells, as `TRADEOFF`.
 
     For every model: bytes, gzipped bytes, sparsity, accuracy, networks, how many of them predict one class only, the bias
@@ -43,7 +43,7 @@ def tradeoff(store: Store, task: Task) -> dict[str, bytes]:
 def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the comparison of all models of a table of stacked seeds; `facts` are those of every network."""
     models = [m for m in dict.fromkeys(f["recipe"] for f in facts) if m in table.column_names]
-    stacked = Stacked(table, models, params["positive"], params["repeated"])
+    stacked = PredictionArrays(table, models, params["positive"], params["repeated"])
     fold = stacked.column("fold")
     confidence = params["confidence"]
     everybody = stacked.everybody()

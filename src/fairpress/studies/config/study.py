@@ -33,7 +33,7 @@ def _labelled(value: Any) -> Any:
     return value
 
 
-class Named(BaseModel):
+class NamedChoice(BaseModel):
     """A registered thing by its name, with the options it takes: ``{name: compas, filter: none}``."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -45,7 +45,7 @@ class Named(BaseModel):
         return dict(self.model_extra or {})
 
 
-class DatasetChoice(Named):
+class DatasetChoice(NamedChoice):
     """A dataset and its options.
 
     Attributes
@@ -60,7 +60,7 @@ class DatasetChoice(Named):
     training: dict[str, Any] = Field(default_factory=dict)
 
 
-class ModelChoice(Named):
+class ModelChoice(NamedChoice):
     """An architecture and its options.
 
     Attributes

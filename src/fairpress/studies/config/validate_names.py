@@ -11,14 +11,14 @@ from copy import copy
 from itertools import chain
 from typing import Any
 
-from fairpress.core.config import Problem, Source, plain, validate
+from fairpress.core.config import ConfigError, ConfigSource, plain, validate
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.studies.config.study import DatasetChoice, ModelChoice
 
 Path = tuple[Any, ...]
 
 
-def registered(source: Source) -> list[Problem]:
+def registered(source: ConfigSource) -> list[ConfigError]:
     """Return a problem for everything that the study names and that does not exist."""
     document = source.document
     return [
@@ -29,7 +29,7 @@ def registered(source: Source) -> list[Problem]:
     ]
 
 
-def _recipes(source: Source, recipes: Any) -> Iterator[Problem]:
+def _recipes(source: ConfigSource, recipes: Any) -> Iterator[ConfigError]:
     from fairpress.compression.recipes import parse
 
     for i, text in enumerate(recipes if isinstance(recipes, list) else ()):
@@ -37,10 +37,12 @@ def _recipes(source: Source, recipes: Any) -> Iterator[Problem]:
             try:
                 parse(text)
             except UserError as error:
-                yield Problem.at(source, ("recipes", i), str(error))
+                yield ConfigError.at(source, ("recipes", i), str(error))
 
 
-def _training(source: Source, document: Mapping[str, Any], training: Any, path: Path) -> Iterator[Problem]:
+def _training(
+    source: ConfigSource, document: Mapping[str, Any], training: Any, path: Path
+) -> Iterator[ConfigError]:
     from fairpress.models.registry import reading
     from fairpress.training.config import FitConfig, ImageFitConfig
 
@@ -50,7 +52,7 @@ def _training(source: Source, document: Mapping[str, Any], training: Any, path: 
         yield from validate(kind, training, source, path)[1]
 
 
-def _models(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
+def _models(source: ConfigSource, document: Mapping[str, Any]) -> Iterator[ConfigError]:
     from fairpress.models.registry import config_class
 
     for path, name, given in _named(document, "model", "models"):
@@ -59,12 +61,12 @@ def _models(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
         try:
             kind = config_class(name)
         except UserError as error:
-            yield Problem.at(source, (*path, "name"), str(error))
+            yield ConfigError.at(source, (*path, "name"), str(error))
         else:
             yield from validate(kind, options, source, path)[1]
 
 
-def _datasets(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
+def _datasets(source: ConfigSource, document: Mapping[str, Any]) -> Iterator[ConfigError]:
     audit = document.get("audit")
     everywhere = audit.get("by") if isinstance(audit, Mapping) else None
     told: set[str] = set()
@@ -74,13 +76,13 @@ def _datasets(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
         for key in ("folds", "fold"):
             if key in options:
                 del options[key]
-                yield Problem.at(
+                yield ConfigError.at(
                     source, (*path, key), f"{key!r} is no option of a dataset here; say `folds` of the study."
                 )
         try:
             known, problems = _attributes(source, path, name, options)
         except UserError as error:
-            yield Problem.at(source, (*path, "name"), str(error))
+            yield ConfigError.at(source, (*path, "name"), str(error))
             continue
         yield from problems
         own = given.get("by")
@@ -98,8 +100,8 @@ def _datasets(source: Source, document: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _attributes(
-    source: Source, path: Path, name: str, options: Mapping[str, Any]
-) -> tuple[Sequence[str] | None, list[Problem]]:
+    source: ConfigSource, path: Path, name: str, options: Mapping[str, Any]
+) -> tuple[Sequence[str] | None, list[ConfigError]]:
     """Return the sensitive attributes of a dataset, None where only the data can tell, and what is wrong in its options."""
     from fairpress.core.config import no_mapping, read_yaml
     from fairpress.datasets.custom.from_yaml import kind_of
@@ -111,10 +113,10 @@ def _attributes(
             raise no_mapping(name, document)
         described: Any = copy(document)
         described.update(options)
-        _, found = validate(kind_of(document), described, Source(document, name))
+        _, found = validate(kind_of(document), described, ConfigSource(document, name))
         sensitive = plain(document.get("sensitive"))
         known = list(sensitive) if isinstance(sensitive, (list, dict)) else None
-        return known, [Problem(source.position(path), p.text) for p in found]
+        return known, [ConfigError(source.position(path), p.text) for p in found]
     kind = config_class(name)
     config, problems = validate(kind, options, source, path)
     if config is None and all(not field.is_required() for field in kind.model_fields.values()):
@@ -124,14 +126,14 @@ def _attributes(
 
 
 def _unknown_attributes(
-    source: Source, path: Path, by: Any, known: Sequence[str] | None, dataset: str
-) -> Iterator[Problem]:
+    source: ConfigSource, path: Path, by: Any, known: Sequence[str] | None, dataset: str
+) -> Iterator[ConfigError]:
     if known is None or not isinstance(by, list):
         return
     for i, text in enumerate(by):
         for attribute in str(text).split("*"):
             if attribute.strip() not in known:
-                yield Problem.at(
+                yield ConfigError.at(
                     source,
                     (*path, i),
                     f"{dataset!r} has no sensitive attribute {attribute.strip()!r}."
@@ -140,8 +142,8 @@ def _unknown_attributes(
 
 
 def _unknown_to_recipes(
-    source: Source, recipes: Any, known: Sequence[str] | None, dataset: str
-) -> Iterator[Problem]:
+    source: ConfigSource, recipes: Any, known: Sequence[str] | None, dataset: str
+) -> Iterator[ConfigError]:
     from fairpress.compression.recipes import parse
 
     for i, text in enumerate(recipes if isinstance(recipes, list) else ()):
@@ -151,16 +153,16 @@ def _unknown_to_recipes(
             continue  # told elsewhere
         for by in filter(None, (getattr(step, name, None) for step in steps for name in ("by", "protect"))):
             for found in _unknown_attributes(source, (), [by], known, dataset):
-                yield Problem.at(source, ("recipes", i), found.text.partition(": ")[2])
+                yield ConfigError.at(source, ("recipes", i), found.text.partition(": ")[2])
 
 
 def _unknown_to_mitigations(
-    source: Source, mitigations: Any, known: Sequence[str] | None, dataset: str
-) -> Iterator[Problem]:
+    source: ConfigSource, mitigations: Any, known: Sequence[str] | None, dataset: str
+) -> Iterator[ConfigError]:
     for label, choice in (mitigations if isinstance(mitigations, Mapping) else {}).items():
         if isinstance(choice, Mapping) and isinstance(choice.get("by"), str):
             for found in _unknown_attributes(source, (), [choice["by"]], known, dataset):
-                yield Problem.at(source, ("mitigations", label, "by"), found.text.partition(": ")[2])
+                yield ConfigError.at(source, ("mitigations", label, "by"), found.text.partition(": ")[2])
 
 
 def _named(document: Mapping[str, Any], one: str, several: str) -> Iterator[tuple[Path, str, dict[str, Any]]]:

@@ -7,13 +7,13 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from fairpress.studies.planning.plan import Task
+    from fairpress.studies.planning.plan import StudyTask
 
 
-class Hired(Protocol):
+class WorkerHandle(Protocol):
     """Does one task at a time."""
 
-    def submit(self, task: Task, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    def submit(self, task: StudyTask, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Let it call `work`; the future raises one of the engine's `died` when it is lost meanwhile."""
         ...
 
@@ -51,7 +51,7 @@ class Engine(Protocol):
         """Return how many tasks may run at a time just now."""
         ...
 
-    def hire(self, trains: bool) -> Hired:
+    def hire(self, trains: bool) -> WorkerHandle:
         """Return one that does tasks; `trains` when there are networks to train."""
         ...
 

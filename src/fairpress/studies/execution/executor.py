@@ -12,13 +12,13 @@ from graphlib import TopologicalSorter
 from fairpress.core import temporary
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.store.local import Store
-from fairpress.studies.execution.engine import Engine, Hired
+from fairpress.studies.execution.engine import Engine, WorkerHandle
 from fairpress.studies.execution.local_engine import LocalEngine
 from fairpress.studies.execution.tasks import perform
-from fairpress.studies.planning.durations import Times
-from fairpress.studies.planning.plan import Task
+from fairpress.studies.planning.durations import TaskDurations
+from fairpress.studies.planning.plan import StudyTask
 
-Event = Callable[[str, Task], None]
+Event = Callable[[str, StudyTask], None]
 Attempt = tuple[float, str | None]
 
 
@@ -26,10 +26,10 @@ Attempt = tuple[float, str | None]
 class Outcome:
     """What came of a graph: tasks found finished, run, failed (with the reason) and skipped."""
 
-    reused: list[Task] = field(default_factory=list)
+    reused: list[StudyTask] = field(default_factory=list)
     ran: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    skipped: list[Task] = field(default_factory=list)
+    skipped: list[StudyTask] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def execute(
-    tasks: Sequence[Task],
+    tasks: Sequence[StudyTask],
     store: Store,
     *,
     needed: Collection[str] | None = None,
@@ -106,7 +106,7 @@ class _Run:
 
     def __init__(
         self,
-        by_key: Mapping[str, Task],
+        by_key: Mapping[str, StudyTask],
         wanted: set[str],
         store: Store,
         outcome: Outcome,
@@ -116,17 +116,17 @@ class _Run:
         self.by_key, self.store, self.outcome, self.on_event = by_key, store, outcome, on_event
         self.engine, self.most = engine, len(wanted)
         graph = {key: [k for k in by_key[key].inputs if k in wanted] for key in wanted}
-        self.urgency = Times(store).paths([by_key[key] for key in by_key if key in wanted])
+        self.urgency = TaskDurations(store).paths([by_key[key] for key in by_key if key in wanted])
         self.sorter = TopologicalSorter(graph)
         self.sorter.prepare()
-        self.ready: list[tuple[float, int, Task]] = []
+        self.ready: list[tuple[float, int, StudyTask]] = []
         self.order = {key: i for i, key in enumerate(by_key)}
-        self.crashed: list[Task] = []
+        self.crashed: list[StudyTask] = []
         self.crashes: Counter[str] = Counter()
         self.undone: set[str] = set()
-        self.running: dict[Future[Attempt], tuple[Task, Hired]] = {}
-        self.workers: list[Hired] = []
-        self.idle: list[Hired] = []
+        self.running: dict[Future[Attempt], tuple[StudyTask, WorkerHandle]] = {}
+        self.workers: list[WorkerHandle] = []
+        self.idle: list[WorkerHandle] = []
         self.trains = any(by_key[key].kind in ("train", "compress") for key in wanted)
 
     def run(self) -> None:
@@ -158,7 +158,7 @@ class _Run:
         while len(self.idle) + len(self.running) < max(1, min(self.engine.slots(), self.most)):
             self.idle.append(self._hire())
 
-    def _start(self, task: Task, worker: Hired) -> None:
+    def _start(self, task: StudyTask, worker: WorkerHandle) -> None:
         arguments = (task, attempt, perform, self.store.address, task)
         try:
             future = worker.submit(*arguments)
@@ -168,7 +168,7 @@ class _Run:
             future = worker.submit(*arguments)
         self.running[future] = (task, worker)
 
-    def _next(self) -> Task | None:
+    def _next(self) -> StudyTask | None:
         """Return what may start now; skip what lost an input."""
         if self.engine.alone and any(self.crashes[task.key] for task, _ in self.running.values()):
             return None
@@ -184,7 +184,7 @@ class _Run:
             self.sorter.done(task.key)
         return self.crashed.pop(0) if self.crashed and not self.running else None
 
-    def _finish(self, future: Future[Attempt], task: Task, worker: Hired) -> Hired:
+    def _finish(self, future: Future[Attempt], task: StudyTask, worker: WorkerHandle) -> WorkerHandle:
         """Take in what came of a task; return the worker, or its replacement."""
         try:
             seconds, reason = future.result()
@@ -211,13 +211,13 @@ class _Run:
         self.sorter.done(task.key)
         return worker
 
-    def _hire(self) -> Hired:
+    def _hire(self) -> WorkerHandle:
         worker = self.engine.hire(self.trains)
         self.workers.append(worker)
         return worker
 
 
-def attempt(work: Callable[[str, Task], float], root: str, task: Task) -> Attempt:
+def attempt(work: Callable[[str, StudyTask], float], root: str, task: StudyTask) -> Attempt:
     """Call `work` in a worker and return the seconds it took, or 0 and the reason why it failed.
 
     Reasons travel as text: an exception that cannot be unpickled would break the pool.
@@ -235,7 +235,7 @@ def attempt(work: Callable[[str, Task], float], root: str, task: Task) -> Attemp
 
 
 def unfinished(
-    by_key: Mapping[str, Task], needed: Collection[str], is_there: Callable[[str], bool]
+    by_key: Mapping[str, StudyTask], needed: Collection[str], is_there: Callable[[str], bool]
 ) -> set[str]:
     """Return the keys of tasks that must run: needed results that are absent or damaged, and inputs they need."""
     missing: set[str] = set()

@@ -20,7 +20,7 @@ from fairpress.core import temporary
 from fairpress.core.env import environment
 
 if TYPE_CHECKING:
-    from fairpress.studies.planning.plan import Task
+    from fairpress.studies.planning.plan import StudyTask
 
 # One thread a process: two processes that each take all cores are slower than one.
 # What the server of processes imports once, not once in every worker: torch takes seconds.
@@ -59,7 +59,7 @@ class Worker:
             )
         self._process: Any = None
 
-    def submit(self, task: Task, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+    def submit(self, task: StudyTask, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Let the process call `work`; the future raises BrokenProcessPool when the process dies meanwhile."""
         with _uninterrupted():
             with environment(_of_workers()):
@@ -154,7 +154,7 @@ def kill_server() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-class Terminated(KeyboardInterrupt):
+class TerminatedError(KeyboardInterrupt):
     """The process was asked to end by SIGTERM."""
 
     exit_code = 128 + signal.SIGTERM
@@ -176,7 +176,7 @@ class Interruptible:
 
 
 def _terminate(number: int, frame: object) -> None:
-    raise Terminated
+    raise TerminatedError
 
 
 def _start(folder: str) -> None:

@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from fairpress.studies.execution.progress_file import ProgressFile
-from fairpress.studies.planning.plan import Task
+from fairpress.studies.planning.plan import StudyTask
 
 
-class Progress:
+class StudyProgress:
     """A context manager whose methods are the callbacks of `run_study`; writes to the error stream.
 
     With a file, also others can see how far it is.
@@ -23,7 +23,7 @@ class Progress:
         self._line: Any = None
         self._total = self._done = 0
 
-    def plan(self, tasks: Sequence[Task]) -> None:
+    def plan(self, tasks: Sequence[StudyTask]) -> None:
         """Learn of tasks to come; after failures there may be more."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -45,7 +45,7 @@ class Progress:
         elif self._bar is not None:
             self._bar.update(self._line, total=self._total)
 
-    def event(self, event: str, task: Task) -> None:
+    def event(self, event: str, task: StudyTask) -> None:
         """Show one event."""
         if self._file is not None:
             self._file.event(event, task)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from fairpress.core.errors import UserError
 from fairpress.core.files import write_text
 from fairpress.core.json_file import SMALL, read_json
-from fairpress.studies.planning.plan import Task
+from fairpress.studies.planning.plan import StudyTask
 
 PROGRESS = "progress.json"
 SECONDS = 1.0
@@ -26,7 +26,7 @@ State = Literal["running", "interrupted"]
 
 
 @dataclass(frozen=True)
-class Progressing:
+class ProgressRecord:
     """A study that has begun and not ended.
 
     Attributes
@@ -78,7 +78,7 @@ class ProgressFile:
     folder: Path
     name: str
     command: str
-    _now: Progressing = field(init=False)
+    _now: ProgressRecord = field(init=False)
     _wrote: float = field(default=-SECONDS, init=False)
     _closed: bool = field(default=False, init=False)
     _later: threading.Timer | None = field(default=None, init=False)
@@ -86,16 +86,16 @@ class ProgressFile:
 
     def __post_init__(self) -> None:
         begun = time.time()
-        self._now = Progressing(
+        self._now = ProgressRecord(
             self.name, self.command, process=os.getpid(), host=socket.gethostname(), started=begun
         )
 
-    def plan(self, tasks: Sequence[Task]) -> None:
+    def plan(self, tasks: Sequence[StudyTask]) -> None:
         """Learn of tasks to come."""
         self._now = replace(self._now, total=self._now.total + len(tasks))
         self._write()
 
-    def event(self, event: str, task: Task) -> None:
+    def event(self, event: str, task: StudyTask) -> None:
         """Take one event in."""
         running = tuple(t for t in self._now.running if t != task.title)
         over = event != "started"
@@ -141,7 +141,7 @@ class ProgressFile:
                 write_text(self.folder / PROGRESS, json.dumps(asdict(self._now) | {"updated": time.time()}))
 
 
-def read_progress(folder: Path) -> Progressing | None:
+def read_progress(folder: Path) -> ProgressRecord | None:
     """Return where the study of a folder is; None when it is not under way, or the file is none of ours."""
     try:
         return progress_of(read_json(folder / PROGRESS, "a study's progress", SMALL))
@@ -149,10 +149,10 @@ def read_progress(folder: Path) -> Progressing | None:
         return None
 
 
-def progress_of(content: Any) -> Progressing | None:
+def progress_of(content: Any) -> ProgressRecord | None:
     """Return what a progress file's content tells; None where it is none of ours, such as one with impossible numbers."""
     try:
-        found = Progressing(
+        found = ProgressRecord(
             str(content["name"]),
             str(content["command"]),
             int(content["total"]),

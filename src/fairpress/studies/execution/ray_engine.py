@@ -24,11 +24,11 @@ from fairpress.core import temporary
 from fairpress.core.canonical_json import digest
 from fairpress.core.env import environment
 from fairpress.core.errors import UserError
-from fairpress.store.local import Busy, Store
+from fairpress.store.local import Store, StoreBusyError
 from fairpress.store.remote import open_store
 
 if TYPE_CHECKING:
-    from fairpress.studies.planning.plan import Task
+    from fairpress.studies.planning.plan import StudyTask
 
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LOOK = 5.0
@@ -142,7 +142,7 @@ class RayEngine:
         """Leave the cluster, which ends the tasks of this driver."""
         self._leave()
 
-    def options(self, task: Task) -> dict[str, Any]:
+    def options(self, task: StudyTask) -> dict[str, Any]:
         """Return what Ray is told of a task."""
         device = str(task.params.get("device", "cpu"))
         usual = Resources(gpus=1 if device.startswith("cuda") else 0)
@@ -172,7 +172,7 @@ class RayEngine:
         own = f"probe{digest(socket.gethostname())[:8]}"
         for key in store.all_keys():  # those of drivers of this machine that were killed meanwhile
             if key.startswith(own):
-                with contextlib.suppress(Busy), store.lock(key, wait=False):
+                with contextlib.suppress(StoreBusyError), store.lock(key, wait=False):
                     store.remove(key)
         key = f"{own}{uuid.uuid4().hex}"
         with store.lock(key):
@@ -213,7 +213,7 @@ class RayTask:
         self._engine = engine
         self._reference: Any = None
 
-    def submit(self, task: Task, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    def submit(self, task: StudyTask, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         remote = self._engine.there.options(**self._engine.options(task))
         self._reference = remote.remote(os.getcwd(), self._engine.versions, work, *arguments)
         future: Future[Any] = self._reference.future()

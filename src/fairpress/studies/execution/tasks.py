@@ -16,15 +16,15 @@ from fairpress.studies.analysis import audit_tasks, tradeoff
 from fairpress.studies.analysis.claims.task import answer_claims
 from fairpress.studies.config.store_files import FACTS, PREDICTIONS, parquet_bytes, read_entry
 from fairpress.studies.planning.folds import load_folds
-from fairpress.studies.planning.plan import Kind, Task
+from fairpress.studies.planning.plan import Kind, StudyTask
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Work = Callable[[Store, Task], dict[str, bytes]]
+Work = Callable[[Store, StudyTask], dict[str, bytes]]
 
 
-def perform(root: str, task: Task) -> float:
+def perform(root: str, task: StudyTask) -> float:
     """Make the task's entry in the store at `root`, unless it is there; return the seconds it took.
 
     Raises
@@ -76,7 +76,7 @@ def _pack(artifacts: Sequence[Artifact]) -> dict[str, bytes]:
     return files
 
 
-def _train(store: Store, task: Task) -> dict[str, bytes]:
+def _train(store: Store, task: StudyTask) -> dict[str, bytes]:
     from fairpress.models import registry
     from fairpress.training.config import training_config
     from fairpress.training.fit import fit
@@ -90,7 +90,7 @@ def _train(store: Store, task: Task) -> dict[str, bytes]:
     )
 
 
-def _compress(store: Store, task: Task) -> dict[str, bytes]:
+def _compress(store: Store, task: StudyTask) -> dict[str, bytes]:
     from fairpress.compression.apply import compress
     from fairpress.compression.recipes import parse
 
@@ -100,7 +100,7 @@ def _compress(store: Store, task: Task) -> dict[str, bytes]:
     return _pack(compress(bases, parse(task.params["steps"]), data, seeds))
 
 
-def _predict(store: Store, task: Task) -> dict[str, bytes]:
+def _predict(store: Store, task: StudyTask) -> dict[str, bytes]:
     from fairpress.runtime.mitigate import mitigated
     from fairpress.runtime.predict import predictions
 
@@ -134,7 +134,7 @@ def _predict(store: Store, task: Task) -> dict[str, bytes]:
     return _predicted(tables, facts)
 
 
-def _naive(store: Store, task: Task) -> dict[str, bytes]:
+def _naive(store: Store, task: StudyTask) -> dict[str, bytes]:
     import numpy as np
     import pyarrow as pa
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fairpress.core.config import Problem, Source
+from fairpress.core.config import ConfigError, ConfigSource
 from fairpress.core.errors import UserError
 from fairpress.studies.config.study import StudyConfig
-from fairpress.studies.planning.claim_trials import Resolved, check, left_out, resolve
+from fairpress.studies.planning.claim_trials import ClaimTrials, check, left_out, resolve
 from fairpress.studies.planning.dataset_facts import DataFacts
-from fairpress.studies.planning.matrix import Part
-from fairpress.studies.planning.plan import Plan, Task, plan
+from fairpress.studies.planning.matrix import ReportPart
+from fairpress.studies.planning.plan import StudyPlan, StudyTask, plan
 
 Seeds = tuple[int, ...]
 MATRIX = ("recipes", "model", "models", "dataset", "datasets", "mitigations", "placebos", "audit", "naive")
@@ -20,10 +20,10 @@ MATRIX = ("recipes", "model", "models", "dataset", "datasets", "mitigations", "p
 
 def claims_params(
     config: StudyConfig,
-    layout: Plan,
+    layout: StudyPlan,
     data: Mapping[str, DataFacts],
-    complete: Callable[[Part, str], Seeds],
-    table: Callable[[Part, Seeds], Task],
+    complete: Callable[[ReportPart, str], Seeds],
+    table: Callable[[ReportPart, Seeds], StudyTask],
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the parameters of the task and the keys of the tables that it reads.
 
@@ -41,7 +41,7 @@ def claims_params(
         try:
             found = resolve(claim, config, layout)
         except UserError as error:  # told by `claim_problems` before, where a study is read from a file
-            found = Resolved({}, {}, claim.by or config.audit.by[0], _plain(error))
+            found = ClaimTrials({}, {}, claim.by or config.audit.by[0], _plain(error))
         needed = found.needed() if not found.reason else {}
         common: set[int] | None = None
         for label, recipes in needed.items():
@@ -79,14 +79,14 @@ def claims_params(
     return {"claims": told, "folds": config.folds, "confidence": config.audit.confidence}, inputs
 
 
-def claim_problems(source: Source, config: StudyConfig) -> list[Problem]:
+def claim_problems(source: ConfigSource, config: StudyConfig) -> list[ConfigError]:
     """Return a problem for every claim, and every phase, that names what the study has not.
 
     Where the command line changed what the study has, that is no mistake in the file: such claims are then not answered.
     """
     from fairpress.studies.planning.select import parse_filter
 
-    found: list[Problem] = []
+    found: list[ConfigError] = []
     changed = {path[0] for path in source.overridden} & set(MATRIX)
     if changed or not (config.claims or config.phases):
         return found
@@ -99,12 +99,12 @@ def claim_problems(source: Source, config: StudyConfig) -> list[Problem]:
         try:
             check(claim, config, layout)
         except UserError as error:
-            found.append(Problem.at(source, ("claims", name), f"claim {name!r}: {_plain(error)}"))
+            found.append(ConfigError.at(source, ("claims", name), f"claim {name!r}: {_plain(error)}"))
     for name, texts in config.phases.items():
         try:
             parse_filter(texts, config)
         except UserError as error:
-            found.append(Problem.at(source, ("phases", name), f"phase {name!r}: {_plain(error)}"))
+            found.append(ConfigError.at(source, ("phases", name), f"phase {name!r}: {_plain(error)}"))
     return found
 
 

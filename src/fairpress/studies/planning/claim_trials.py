@@ -10,8 +10,8 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.studies.config.claims import LOSSES, Claim
 from fairpress.studies.config.recipe_names import BASELINE, recipe_name
 from fairpress.studies.config.study import StudyConfig
-from fairpress.studies.planning.matrix import Part
-from fairpress.studies.planning.plan import Plan
+from fairpress.studies.planning.matrix import ReportPart
+from fairpress.studies.planning.plan import StudyPlan
 from fairpress.studies.planning.select import Filter, parse_filter
 
 Trial = tuple[str, str]
@@ -20,7 +20,7 @@ FILTERED = ("dataset", "model", "recipe")
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ClaimTrials:
     """A claim on the trials of a plan.
 
     Attributes
@@ -50,7 +50,7 @@ class Resolved:
         return found
 
 
-def resolve(claim: Claim, config: StudyConfig, layout: Plan) -> Resolved:
+def resolve(claim: Claim, config: StudyConfig, layout: StudyPlan) -> ClaimTrials:
     """Return the trials a claim is about.
 
     Raises UserError for words that nothing in the study answers to, or trials of several datasets; trials that the plan has
@@ -59,7 +59,7 @@ def resolve(claim: Claim, config: StudyConfig, layout: Plan) -> Resolved:
     try:
         return _Resolver(claim, config, layout).resolved()
     except _Absent as absent:
-        return Resolved({}, {}, claim.by or config.audit.by[0], str(absent))
+        return ClaimTrials({}, {}, claim.by or config.audit.by[0], str(absent))
 
 
 class _Absent(Exception):
@@ -67,10 +67,10 @@ class _Absent(Exception):
 
 
 class _Resolver:
-    def __init__(self, claim: Claim, config: StudyConfig, layout: Plan) -> None:
+    def __init__(self, claim: Claim, config: StudyConfig, layout: StudyPlan) -> None:
         self.claim, self.config, self.layout = claim, config, layout
 
-    def resolved(self) -> Resolved:
+    def resolved(self) -> ClaimTrials:
         claim = self.claim
         if claim.along is not None:
             return self._made(self._slope())
@@ -96,7 +96,7 @@ class _Resolver:
             return self._made(_added(*({t: -w for t, w in s.items()} for s in sides)), lost)
         return self._made(_added(*sides))
 
-    def _made(self, effect: Mapping[Trial, float], lost: Mapping[Trial, float] | None = None) -> Resolved:
+    def _made(self, effect: Mapping[Trial, float], lost: Mapping[Trial, float] | None = None) -> ClaimTrials:
         if self.claim.change:
             base: dict[Trial, float] = {}
             for (part, _), weight in effect.items():
@@ -108,7 +108,7 @@ class _Resolver:
         if not effect:
             raise _Absent("it compares the baseline with itself")
         by = self.claim.by or self._default_by(effect)
-        return Resolved(effect, lost or {}, by)
+        return ClaimTrials(effect, lost or {}, by)
 
     def _default_by(self, effect: Iterable[Trial]) -> str:
         label = next(iter(effect))[0]
@@ -155,7 +155,7 @@ class _Resolver:
             raise _Absent(f"{lost[0]} is left out")
         return found
 
-    def _parts(self) -> list[Part]:
+    def _parts(self) -> list[ReportPart]:
         """Return the parts whose networks answer for the claim's attribute."""
         return [
             p
@@ -167,7 +167,7 @@ class _Resolver:
         return [(part, BASELINE) for part, _ in trials]
 
 
-def check(claim: Claim, config: StudyConfig, layout: Plan) -> None:
+def check(claim: Claim, config: StudyConfig, layout: StudyPlan) -> None:
     """Raise UserError where a claim names what the study has not, whatever data there are."""
     found = resolve(claim, config, layout)
     if found.reason:
@@ -181,12 +181,12 @@ def check(claim: Claim, config: StudyConfig, layout: Plan) -> None:
             )
 
 
-def left_out(found: Resolved, reason: str) -> Resolved:
+def left_out(found: ClaimTrials, reason: str) -> ClaimTrials:
     """Return a claim that cannot be answered, with the reason."""
     return replace(found, effect={}, lost={}, reason=reason)
 
 
-def _recipes(config: StudyConfig, layout: Plan) -> list[str]:
+def _recipes(config: StudyConfig, layout: StudyPlan) -> list[str]:
     from fairpress.compression.recipes import parse
 
     return [BASELINE, *dict.fromkeys([*(str(parse(r)) for r in config.recipes), *layout.recipes])]

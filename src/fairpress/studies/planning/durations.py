@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from fairpress.store.local import Store
-from fairpress.studies.planning.plan import Kind, Task
+from fairpress.studies.planning.plan import Kind, StudyTask
 
 # For what was never done: only their order matters.
 GUESS: Mapping[Kind, float] = {
@@ -22,18 +22,18 @@ GUESS: Mapping[Kind, float] = {
 }
 
 
-class Times:
+class TaskDurations:
     """Seconds of tasks, from what the store's entries say of themselves."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def last(self, task: Task) -> float | None:
+    def last(self, task: StudyTask) -> float | None:
         """Return how long the task took when it was done, None when it never was."""
         meta = self._store.meta(task.key) if task.key in self._there else None
         return None if meta is None else _seconds(meta)
 
-    def expected(self, task: Task) -> float | None:
+    def expected(self, task: StudyTask) -> float | None:
         """Return how long the task took, or others of the same kind, recipe, dataset and size; None for none."""
         last = self.last(task)
         if last is not None:
@@ -41,7 +41,7 @@ class Times:
         similar = self._similar.get(_shape(task))
         return sum(similar) / len(similar) if similar else None
 
-    def paths(self, tasks: Sequence[Task]) -> dict[str, float]:
+    def paths(self, tasks: Sequence[StudyTask]) -> dict[str, float]:
         """Return key → seconds from the start of a task to the end of the longest chain of readers; inputs come first."""
         follow: dict[str, float] = {}
         out: dict[str, float] = {}
@@ -67,7 +67,7 @@ class Times:
         return found
 
 
-def _shape(task: Task) -> tuple[Any, ...]:
+def _shape(task: StudyTask) -> tuple[Any, ...]:
     return (task.kind, task.recipe, task.params.get("dataset", {}).get("name", ""), len(task.networks))
 
 

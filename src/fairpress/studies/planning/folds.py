@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from fairpress.core.canonical_json import canonical_json
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.subset import restrict
-from fairpress.studies.planning.plan import Task
+from fairpress.studies.planning.plan import StudyTask
 
 if TYPE_CHECKING:
     pass
 
 
-def load_folds(task: Task) -> list[Dataset]:
+def load_folds(task: StudyTask) -> list[Dataset]:
     """Return the dataset of each network of the task, in order; a fold is read once per process."""
     return [load_fold(task.params["dataset"], fold) for _, fold in task.networks]
 

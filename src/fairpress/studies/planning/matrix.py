@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fairpress.core.errors import UserError
 from fairpress.studies.config.study import DatasetChoice, ModelChoice, StudyConfig
 
-Network = tuple[int, int]
+SeedFold = tuple[int, int]
 """(seed, fold)."""
 
 # Between the seeds of the networks of one attribute and of the next, where each has its own.
@@ -19,7 +19,7 @@ Groups = Callable[[DatasetChoice, str], Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Cell:
+class MatrixCell:
     """One dataset, or one group of its rows, with one architecture.
 
     Attributes
@@ -32,12 +32,12 @@ class Cell:
 
     dataset: DatasetChoice
     model: ModelChoice
-    networks: tuple[Network, ...]
+    networks: tuple[SeedFold, ...]
     group: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Part:
+class ReportPart:
     """What is reported together: one cell, or the cells of all groups of one attribute.
 
     Attributes
@@ -59,16 +59,16 @@ class Part:
     model: str
     attribute: str | None
     by: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[MatrixCell, ...]
     offset: int = 0
 
     @property
-    def networks(self) -> tuple[Network, ...]:
+    def networks(self) -> tuple[SeedFold, ...]:
         """Return (seed, fold) of the networks, the same in each cell."""
         return self.cells[0].networks if self.cells else ()
 
 
-def parts(config: StudyConfig, groups: Groups) -> list[Part]:
+def parts(config: StudyConfig, groups: Groups) -> list[ReportPart]:
     """Return the parts in reporting order: datasets, within them models, within them attributes."""
     return [
         part
@@ -78,23 +78,23 @@ def parts(config: StudyConfig, groups: Groups) -> list[Part]:
     ]
 
 
-def _parts(config: StudyConfig, dataset: str, model: str, groups: Groups) -> list[Part]:
+def _parts(config: StudyConfig, dataset: str, model: str, groups: Groups) -> list[ReportPart]:
     data, architecture = config.all_datasets[dataset], config.all_models[model]
     by = data.by or config.audit.by
     names = [dataset] if len(config.all_datasets) > 1 else []
     names += [model] if len(config.all_models) > 1 else []
 
-    def networks(offset: int) -> tuple[Network, ...]:
+    def networks(offset: int) -> tuple[SeedFold, ...]:
         return tuple((seed + offset, fold) for seed in config.seeds for fold in range(config.folds))
 
     if not (config.per_attribute or config.per_group):
-        cell = Cell(data, architecture, networks(0))
-        return [Part(", ".join(names), dataset, model, None, by, (cell,))]
+        cell = MatrixCell(data, architecture, networks(0))
+        return [ReportPart(", ".join(names), dataset, model, None, by, (cell,))]
     found = []
     for i, attribute in enumerate(by):
         if config.per_attribute:
             offset = i * STRIDE
-            cells = [Cell(data, architecture, networks(offset))]
+            cells = [MatrixCell(data, architecture, networks(offset))]
         else:
             offset = 0
             if "*" in attribute:
@@ -102,8 +102,9 @@ def _parts(config: StudyConfig, dataset: str, model: str, groups: Groups) -> lis
                     f"per_group takes single attributes, not {attribute!r}; leave it out of `by`."
                 )
             cells = [
-                Cell(data, architecture, networks(0), {attribute: group}) for group in groups(data, attribute)
+                MatrixCell(data, architecture, networks(0), {attribute: group})
+                for group in groups(data, attribute)
             ]
         label = ", ".join([*names, attribute])
-        found.append(Part(label, dataset, model, attribute, (attribute,), tuple(cells), offset))
+        found.append(ReportPart(label, dataset, model, attribute, (attribute,), tuple(cells), offset))
     return found

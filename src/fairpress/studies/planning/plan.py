@@ -14,7 +14,7 @@ from fairpress.core.errors import UserError
 from fairpress.core.version import __version__
 from fairpress.studies.config.recipe_names import BASELINE, THEN
 from fairpress.studies.config.study import DatasetChoice, StudyConfig
-from fairpress.studies.planning.matrix import Cell, Groups, Network, Part, parts
+from fairpress.studies.planning.matrix import Groups, MatrixCell, ReportPart, SeedFold, parts
 
 Kind = Literal["train", "compress", "predict", "naive", "join", "audit", "tradeoff", "claims"]
 
@@ -42,7 +42,7 @@ LIBRARIES: Mapping[Kind, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Task:
+class StudyTask:
     """One piece of work with one result in the store.
 
     Attributes
@@ -65,7 +65,7 @@ class Task:
 
     kind: Kind
     recipe: str
-    networks: tuple[Network, ...]
+    networks: tuple[SeedFold, ...]
     params: Mapping[str, Any]
     inputs: tuple[str, ...]
     key: str
@@ -82,7 +82,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """What makes the predictions: all tasks, inputs before those that read them.
 
     Attributes
@@ -99,15 +99,15 @@ class Plan:
         Predictors that need no network.
     """
 
-    tasks: tuple[Task, ...]
-    parts: tuple[Part, ...]
+    tasks: tuple[StudyTask, ...]
+    parts: tuple[ReportPart, ...]
     recipes: tuple[str, ...]
     placebo_of: Mapping[str, str]
     plain_of: Mapping[str, str] = field(default_factory=dict)
     naive: tuple[str, ...] = ()
-    predictions_of: Mapping[tuple[str, str], tuple[Task, ...]] = field(default_factory=dict)
+    predictions_of: Mapping[tuple[str, str], tuple[StudyTask, ...]] = field(default_factory=dict)
 
-    def predictions(self, model: str, part: str | None = None) -> list[Task]:
+    def predictions(self, model: str, part: str | None = None) -> list[StudyTask]:
         """Return the tasks whose results are a model's predictions, in one part (by its label) or in all."""
         return [
             t
@@ -124,7 +124,7 @@ class Plan:
 
 def plan(
     config: StudyConfig, fingerprint: Callable[[DatasetChoice, int], str], groups: Groups = lambda d, a: ()
-) -> Plan:
+) -> StudyPlan:
     """Lay out a study.
 
     Parameters
@@ -164,8 +164,8 @@ def plan(
                 )
             recipes.append(f"{name}{THEN}{label}")
             plain_of[recipes[-1]] = name
-    tasks: dict[str, Task] = {}
-    predictions: dict[tuple[str, str], list[Task]] = {}
+    tasks: dict[str, StudyTask] = {}
+    predictions: dict[tuple[str, str], list[StudyTask]] = {}
     layout = parts(config, groups)
     for part in layout:
         for cell in part.cells:
@@ -173,7 +173,7 @@ def plan(
                 task = tasks.setdefault(made.key, made)
                 if task.kind in ("predict", "naive"):
                     predictions.setdefault((part.label, task.recipe), []).append(task)
-    return Plan(
+    return StudyPlan(
         tuple(tasks.values()),
         tuple(layout),
         tuple(recipes),
@@ -191,10 +191,10 @@ def plan(
 def _cell(
     config: StudyConfig,
     label: str,
-    cell: Cell,
+    cell: MatrixCell,
     recipes: Sequence[str],
     fingerprint: Callable[[DatasetChoice, int], str],
-) -> Iterable[Task]:
+) -> Iterable[StudyTask]:
     from fairpress.compression.recipes import parse
     from fairpress.models import registry
     from fairpress.training.config import training_config
@@ -270,9 +270,9 @@ def make(
     recipe: str,
     params: Mapping[str, Any],
     inputs: Sequence[str] = (),
-    networks: tuple[Network, ...] = (),
+    networks: tuple[SeedFold, ...] = (),
     label: str = "",
-) -> Task:
+) -> StudyTask:
     """Return a task under its key."""
     key = digest(
         {
@@ -284,7 +284,7 @@ def make(
             "libraries": {name: _version(name) for name in LIBRARIES[kind]},
         }
     )
-    return Task(kind, recipe, networks, params, tuple(inputs), key, label)
+    return StudyTask(kind, recipe, networks, params, tuple(inputs), key, label)
 
 
 def _without_folders(params: Mapping[str, Any]) -> Mapping[str, Any]:

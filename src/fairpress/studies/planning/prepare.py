@@ -9,13 +9,13 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.store.local import Store
 from fairpress.studies.config.study import DatasetChoice, StudyConfig
 from fairpress.studies.planning.dataset_facts import DataFacts, data_facts
-from fairpress.studies.planning.plan import Plan, Task, plan
+from fairpress.studies.planning.plan import StudyPlan, StudyTask, plan
 from fairpress.studies.planning.report_plan import ReportPlan, report_plan
 from fairpress.studies.planning.select import Filter, parse_filter, select
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedStudy:
     """A study laid out: what makes the predictions, what makes the report, and what is known of the data.
 
     `data` goes from a dataset's label to the facts of its fold 0; `asked` are the filters as they were written.
@@ -24,19 +24,19 @@ class Prepared:
     config: StudyConfig
     only: Filter
     data: Mapping[str, DataFacts]
-    layout: Plan
+    layout: StudyPlan
     report: ReportPlan
     asked: tuple[str, ...] = ()
 
     @property
-    def tasks(self) -> tuple[Task, ...]:
+    def tasks(self) -> tuple[StudyTask, ...]:
         """Return all tasks, inputs before those that read them."""
         return (*self.layout.tasks, *self.report.tasks)
 
 
 def prepare(
     config: StudyConfig, store: Store, only: Sequence[str] = (), *, remember: bool = True
-) -> Prepared:
+) -> PreparedStudy:
     """Lay out a study on the data that is here.
 
     Parameters
@@ -65,7 +65,7 @@ def prepare(
     layout = select(
         plan(config, lambda d, fold: known(d, fold).fingerprint, lambda d, a: known(d, 0).groups[a]), chosen
     )
-    return Prepared(config, chosen, data, layout, report_plan(config, layout, data, chosen), tuple(only))
+    return PreparedStudy(config, chosen, data, layout, report_plan(config, layout, data, chosen), tuple(only))
 
 
 def _check_attributes(config: StudyConfig, data: Mapping[str, DataFacts]) -> None:

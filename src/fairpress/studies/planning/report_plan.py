@@ -11,8 +11,8 @@ from fairpress.studies.config.recipe_names import BASELINE
 from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.planning.claim_tasks import claims_params
 from fairpress.studies.planning.dataset_facts import DataFacts
-from fairpress.studies.planning.matrix import Part
-from fairpress.studies.planning.plan import Plan, Task, make
+from fairpress.studies.planning.matrix import ReportPart
+from fairpress.studies.planning.plan import StudyPlan, StudyTask, make
 from fairpress.studies.planning.select import Filter
 
 About = Literal["compressed", "counterpart", "placebo", "naive", "contrast"]
@@ -20,14 +20,14 @@ Seeds = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Planned:
+class ReportSection:
     """One audit of the report: its heading, a sentence of introduction, and the task that makes it."""
 
     title: str
     intro: str
     about: About
     part: str
-    task: Task
+    task: StudyTask
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class ReportPlan:
         Answers the study's claims, where it has any.
     """
 
-    tasks: tuple[Task, ...]
-    sections: tuple[Planned, ...]
-    tables: Mapping[str, Sequence[Task]]
-    tradeoff: Task | None = None
-    claims: Task | None = None
+    tasks: tuple[StudyTask, ...]
+    sections: tuple[ReportSection, ...]
+    tables: Mapping[str, Sequence[StudyTask]]
+    tradeoff: StudyTask | None = None
+    claims: StudyTask | None = None
 
     @property
     def needed(self) -> list[str]:
@@ -64,7 +64,7 @@ class ReportPlan:
 
 def report_plan(
     config: StudyConfig,
-    layout: Plan,
+    layout: StudyPlan,
     data: Mapping[str, DataFacts],
     only: Filter,
     undone: Collection[str] = (),
@@ -101,14 +101,14 @@ class _Layout:
     def __init__(
         self,
         config: StudyConfig,
-        layout: Plan,
+        layout: StudyPlan,
         data: Mapping[str, DataFacts],
         only: Filter,
         undone: Collection[str],
     ) -> None:
         self.config, self.plan, self.data, self.only, self.undone = config, layout, data, only, set(undone)
-        self.tasks: dict[str, Task] = {}
-        self.tables: dict[str, list[Task]] = {}
+        self.tasks: dict[str, StudyTask] = {}
+        self.tables: dict[str, list[StudyTask]] = {}
 
     def report(self) -> ReportPlan:
         sections = [section for part in self.plan.parts for section in self._part(part)]
@@ -118,7 +118,7 @@ class _Layout:
         tradeoff, claims = self._tradeoff(), self._claims()
         return ReportPlan(tuple(self.tasks.values()), tuple(sections), self.tables, tradeoff, claims)
 
-    def _claims(self) -> Task | None:
+    def _claims(self) -> StudyTask | None:
         """Return the task that answers the claims, on the seeds that each one's networks are complete on."""
         if not self.config.claims or not self.tables:
             return None
@@ -126,7 +126,7 @@ class _Layout:
         params["code"] = [code_digest(f"fairpress.{p}") for p in ("auditing", "studies.claims")]
         return self._kept(make("claims", "claims", params, inputs))
 
-    def _tradeoff(self) -> Task | None:
+    def _tradeoff(self) -> StudyTask | None:
         """Return the task that tells size, accuracy and bias, on the seeds that the baseline is complete on."""
         asked = self.config.size_accuracy_bias
         if asked is None or "" not in self.tables:
@@ -144,7 +144,7 @@ class _Layout:
         }
         return self._kept(make("tradeoff", "size, accuracy, bias", params, (self.tables[""][0].key,)))
 
-    def _part(self, part: Part) -> Iterator[Planned]:
+    def _part(self, part: ReportPart) -> Iterator[ReportSection]:
         own = self._complete(part, BASELINE)
         if not own:
             return
@@ -210,21 +210,21 @@ class _Layout:
 
     def _section(
         self,
-        part: Part,
+        part: ReportPart,
         about: About,
         title: str,
         intro: str,
         models: tuple[str, Sequence[str]],
         seeds: Seeds,
-    ) -> Planned:
+    ) -> ReportSection:
         table = self._table(part, seeds)
         missing = len(seeds) < len({s for s, _ in self.only.networks(part)})
         title = " · ".join(filter(None, [part.label, title]))
         if missing:
             title += f" (seeds {', '.join(str(s - part.offset) for s in seeds)} only)"
-        return Planned(title, intro, about, part.label, self._audit(part, title, table, *models, seeds))
+        return ReportSection(title, intro, about, part.label, self._audit(part, title, table, *models, seeds))
 
-    def _table(self, part: Part, seeds: Seeds) -> Task:
+    def _table(self, part: ReportPart, seeds: Seeds) -> StudyTask:
         """Return the task that joins all models of a part that are complete on the seeds."""
         models = [m for m in self.plan.models if set(seeds) <= set(self._complete(part, m))]
         task = self._join([(m, m, part) for m in models], seeds, part, "same", part.label)
@@ -233,7 +233,7 @@ class _Layout:
             found.append(task)
         return task
 
-    def _contrast(self, of: str, against: str) -> Iterator[Planned]:
+    def _contrast(self, of: str, against: str) -> Iterator[ReportSection]:
         for part in self.plan.parts:
             for other in self.plan.parts:
                 names = {(part.dataset, other.dataset), (part.model, other.model)}
@@ -246,7 +246,7 @@ class _Layout:
                 columns = [(against, BASELINE, other), (of, BASELINE, part)]
                 table = self._join(columns, seeds, part, "common", f"{of}, {against}")
                 title = " · ".join(filter(None, [part.attribute, f"The baseline: {of} against {against}"]))
-                yield Planned(
+                yield ReportSection(
                     title,
                     f"The same rows, predicted by the {BASELINE} networks of {of} and by those of {against}: what is lost "
                     f"here is what {against} has and {of} has not.",
@@ -256,8 +256,13 @@ class _Layout:
                 )
 
     def _join(
-        self, columns: Sequence[tuple[str, str, Part]], seeds: Seeds, part: Part, rows: str, label: str
-    ) -> Task:
+        self,
+        columns: Sequence[tuple[str, str, ReportPart]],
+        seeds: Seeds,
+        part: ReportPart,
+        rows: str,
+        label: str,
+    ) -> StudyTask:
         inputs: list[str] = []
         listed: list[list[Any]] = []
         for name, model, where in columns:
@@ -269,8 +274,14 @@ class _Layout:
         return self._kept(make("join", "predictions", params, inputs, (), label))
 
     def _audit(
-        self, part: Part, title: str, table: Task, baseline: str, compressed: Sequence[str], seeds: Seeds
-    ) -> Task:
+        self,
+        part: ReportPart,
+        title: str,
+        table: StudyTask,
+        baseline: str,
+        compressed: Sequence[str],
+        seeds: Seeds,
+    ) -> StudyTask:
         data = self.data[part.dataset]
         params = {
             "audit": {
@@ -288,10 +299,10 @@ class _Layout:
         }
         return self._kept(make("audit", title, params, (table.key,)))
 
-    def _kept(self, task: Task) -> Task:
+    def _kept(self, task: StudyTask) -> StudyTask:
         return self.tasks.setdefault(task.key, task)
 
-    def _complete(self, part: Part, model: str) -> Seeds:
+    def _complete(self, part: ReportPart, model: str) -> Seeds:
         """Return the seeds whose wanted networks have all predicted, in every cell of the part."""
         networks = self.only.networks(part)
         tasks = self.plan.predictions(model, part.label)
@@ -301,6 +312,6 @@ class _Layout:
         bad = {seed for seed, fold in networks if (seed, fold) in lost}
         return tuple(dict.fromkeys(seed for seed, _ in networks if seed not in bad))
 
-    def _common(self, seeds: Seeds, part: Part, model: str) -> Seeds:
+    def _common(self, seeds: Seeds, part: ReportPart, model: str) -> Seeds:
         other = set(self._complete(part, model))
         return tuple(s for s in seeds if s in other)

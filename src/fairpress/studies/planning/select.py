@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.studies.config.recipe_names import BASELINE, THEN, recipe_name
 from fairpress.studies.config.study import StudyConfig
-from fairpress.studies.planning.matrix import Network, Part
-from fairpress.studies.planning.plan import Plan
+from fairpress.studies.planning.matrix import ReportPart, SeedFold
+from fairpress.studies.planning.plan import StudyPlan
 
 KEYS = ("dataset", "model", "recipe", "seed", "fold")
 
@@ -27,7 +27,7 @@ class Filter:
         wanted = self.patterns.get(key)
         return wanted is None or any(_matches(pattern, value) for pattern in wanted)
 
-    def networks(self, part: Part) -> tuple[Network, ...]:
+    def networks(self, part: ReportPart) -> tuple[SeedFold, ...]:
         """Return the part's networks whose seed, as the config names it, and fold are wanted."""
         return tuple(
             (seed, fold)
@@ -87,7 +87,7 @@ def parse_filter(texts: Iterable[str], config: StudyConfig) -> Filter:
     return Filter({key: tuple(patterns) for key, patterns in found.items()})
 
 
-def select(layout: Plan, only: Filter) -> Plan:
+def select(layout: StudyPlan, only: Filter) -> StudyPlan:
     """Return the plan of what passes, with all that it needs: baselines, placebos, whole batches.
 
     Batches stay as they are in the whole study, so that nothing is trained twice: a seed that passes brings

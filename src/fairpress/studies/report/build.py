@@ -29,13 +29,13 @@ from fairpress.studies.config.recipe_names import BASELINE, THEN
 from fairpress.studies.config.store_files import MODELS, PREDICTIONS, read_entry
 from fairpress.studies.config.study import PublishedRates
 from fairpress.studies.execution.executor import Outcome
-from fairpress.studies.planning.plan import Plan, Task
-from fairpress.studies.planning.prepare import Prepared
-from fairpress.studies.planning.report_plan import Planned, ReportPlan
+from fairpress.studies.planning.plan import StudyPlan, StudyTask
+from fairpress.studies.planning.prepare import PreparedStudy
+from fairpress.studies.planning.report_plan import ReportPlan, ReportSection
 from fairpress.studies.report.latency import latency
 from fairpress.studies.report.manifest import text_of
 from fairpress.studies.report.overview_charts import study_charts
-from fairpress.studies.report.result import Finished
+from fairpress.studies.report.result import StudyResult
 from fairpress.studies.report.write_folder import slug, write
 
 REPORT = "report.json"
@@ -43,14 +43,14 @@ REPORT = "report.json"
 
 def write_report(
     name: str,
-    ready: Prepared,
+    ready: PreparedStudy,
     report: ReportPlan,
     outcome: Outcome,
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, StudyTask],
     store: Store,
     out: Path,
     command: str,
-) -> Finished:
+) -> StudyResult:
     """Write the report of what was done, and return it; raise FairpressError when there is nothing to report."""
     planned = [p for p in report.sections if p.task.key not in outcome.undone]
     if not planned:
@@ -82,7 +82,7 @@ def write_report(
         )
         for label, audit in leading
     ]
-    done = Finished(
+    done = StudyResult(
         out,
         sections,
         tuple(planned),
@@ -113,8 +113,8 @@ def write_report(
 
 def _files(
     name: str,
-    done: Finished,
-    ready: Prepared,
+    done: StudyResult,
+    ready: PreparedStudy,
     made: Mapping[str, Entry],
     facts: Mapping[str, Sequence[Mapping[str, Any]]],
     store: Store,
@@ -197,7 +197,7 @@ def _files(
     return files
 
 
-def _tradeoff(ready: Prepared, report: ReportPlan, outcome: Outcome, store: Store) -> Tradeoff | None:
+def _tradeoff(ready: PreparedStudy, report: ReportPlan, outcome: Outcome, store: Store) -> Tradeoff | None:
     """Return size, accuracy and bias of all recipes; networks are timed here, when nothing else runs."""
     asked, task = ready.config.size_accuracy_bias, report.tradeoff
     if asked is None or task is None or task.key in outcome.undone:
@@ -239,7 +239,7 @@ def _tradeoff_files(made: Tradeoff) -> dict[str, bytes]:
     }
 
 
-def _made_by(ready: Prepared, command: str) -> dict[str, str]:
+def _made_by(ready: PreparedStudy, command: str) -> dict[str, str]:
     config = ready.config
     data = (f"{d.name}, sha256 {d.fingerprint}" for d in ready.data.values())
     split = "by row" if any(d.warnings for d in ready.data.values()) else "by subject"
@@ -262,7 +262,7 @@ def _facts(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def introduction(planned: Planned, audit: Audit) -> str:
+def introduction(planned: ReportSection, audit: Audit) -> str:
     """Return what stands below a section's heading; of two baselines, also what one loses against the other."""
     if planned.about in ("compressed", "counterpart", "placebo"):
         return planned.intro
@@ -281,7 +281,7 @@ def accuracies(audit: Audit) -> list[str]:
     return rates + lost
 
 
-def _warnings(ready: Prepared) -> tuple[str, ...]:
+def _warnings(ready: PreparedStudy) -> tuple[str, ...]:
     """Return what must stand above every result; numbers are those of fold 0."""
     fold = f"fold 0 of {ready.config.folds}: " if ready.config.folds > 1 else ""
     labels: dict[str, list[str]] = {}
@@ -295,7 +295,7 @@ def _warnings(ready: Prepared) -> tuple[str, ...]:
     )
 
 
-def sizes_of(label: str, facts: Sequence[Mapping[str, Any]], layout: Plan) -> list[ModelFacts]:
+def sizes_of(label: str, facts: Sequence[Mapping[str, Any]], layout: StudyPlan) -> list[ModelFacts]:
     """Return the mean size of each model's files, in the order of the facts."""
     found = []
     whole = float(np.mean([f["bytes"] for f in facts if f["recipe"] == BASELINE]))

@@ -12,15 +12,15 @@ from fairpress.runtime.artifact import refuse_taken
 from fairpress.store.local import Store
 from fairpress.studies.execution.tasks import read_artifacts
 from fairpress.studies.planning.folds import load_fold
-from fairpress.studies.planning.matrix import Network, Part
-from fairpress.studies.planning.plan import Task
+from fairpress.studies.planning.matrix import ReportPart, SeedFold
+from fairpress.studies.planning.plan import StudyTask
 from fairpress.studies.planning.prepare import prepare
 from fairpress.studies.report.manifest import not_here, read_study, store_of
 from fairpress.studies.report.write_folder import slug
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedModels:
     """Model folders that were written, and the networks that have no result in the store."""
 
     folders: tuple[Path, ...]
@@ -31,14 +31,14 @@ class Exported:
 class _Chosen:
     """One network: the task that made its predictions, its place in that task's batch, what tells it from others."""
 
-    task: Task
+    task: StudyTask
     at: int
     parts: dict[str, str] = field(default_factory=dict)
 
 
 def export(
     folder: Path, out: Path, *, only: Sequence[str] = (), store: str | Path | None = None, force: bool = False
-) -> Exported:
+) -> ExportedModels:
     """Write the chosen networks of a study, each into a model folder of its own below `out`.
 
     A folder is named by its recipe, and by dataset, model, seed and fold where more than one of these was chosen:
@@ -81,10 +81,10 @@ def export(
     for network, target in wanted:
         _write(place, network, target, force)
     absent = tuple(names[id(c)] for c in chosen if c not in there)
-    return Exported(tuple(target for _, target in wanted), absent)
+    return ExportedModels(tuple(target for _, target in wanted), absent)
 
 
-def _networks(tasks: Sequence[Task], part: Part, wanted: Sequence[Network]) -> Iterator[_Chosen]:
+def _networks(tasks: Sequence[StudyTask], part: ReportPart, wanted: Sequence[SeedFold]) -> Iterator[_Chosen]:
     for task in tasks:
         if task.kind != "predict":  # a predictor without a network has no file
             continue

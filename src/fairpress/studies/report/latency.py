@@ -8,21 +8,21 @@ from typing import Any
 
 from fairpress.core.canonical_json import digest
 from fairpress.core.code_digest import code_digest
-from fairpress.runtime.backends.base import Runtime, processor
-from fairpress.runtime.benchmark.inputs import Entry
+from fairpress.runtime.backends.base import Backend, processor
+from fairpress.runtime.benchmark.inputs import BenchmarkModel
 from fairpress.runtime.benchmark.run import TABLE_BATCHES, bench_all
 from fairpress.runtime.onnx.load import parsed
 from fairpress.store.local import Store
 from fairpress.studies.config.recipe_names import BASELINE
 from fairpress.studies.execution.tasks import read_artifacts
-from fairpress.studies.planning.plan import Plan
+from fairpress.studies.planning.plan import StudyPlan
 
 LATENCY = "latency.json"
 ROUNDS = 7
 
 
 def latency(
-    store: Store, layout: Plan, models: Sequence[str], undone: Collection[str]
+    store: Store, layout: StudyPlan, models: Sequence[str], undone: Collection[str]
 ) -> dict[str, Any] | None:
     """Return a bench as `Bench.to_dict` makes it, of the first network of each model; None without a baseline.
 
@@ -40,7 +40,7 @@ def latency(
             alike.append(model)
             if len(alike) > 1:
                 continue
-            entries.append(Entry(model, artifact.onnx, artifact.card, (Runtime(threads=1),)))
+            entries.append(BenchmarkModel(model, artifact.onnx, artifact.card, (Backend(threads=1),)))
     if not entries or entries[0].name != BASELINE:
         return None
     key = digest(

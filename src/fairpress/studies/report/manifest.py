@@ -19,7 +19,7 @@ REMEDY = "run the study again, which takes seconds where its results are kept"
 
 
 @dataclass(frozen=True)
-class Told:
+class StudyManifest:
     """Name and config of a study, the filters it was run with, and the command that ran it."""
 
     name: str
@@ -33,7 +33,7 @@ def text_of(config: StudyConfig) -> str:
     return config.model_dump_json()
 
 
-def read_study(folder: Path) -> Told:
+def read_study(folder: Path) -> StudyManifest:
     """Read a study's folder. Raises UserError when it is none, or was written by another version."""
     path = folder / STUDY
     if not path.is_file():
@@ -43,7 +43,7 @@ def read_study(folder: Path) -> Told:
     told: Any = read_json(path, f"a study's {STUDY}", remedy=REMEDY)
     try:
         config = StudyConfig.model_validate_json(told["study"])
-        return Told(
+        return StudyManifest(
             str(told["name"]), config, tuple(str(o) for o in told.get("only", [])), str(told["command"])
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError):
@@ -55,7 +55,7 @@ def store_of(folder: Path, store: str | Path | None) -> Store:
     return open_store(store if store is not None else folder.resolve().parent / ".store")
 
 
-def not_here(folder: Path, told: Told, place: Store) -> UserError:
+def not_here(folder: Path, told: StudyManifest, place: Store) -> UserError:
     """Return the error of a study whose results are not in the store."""
     again = f"`{told.command}`" if told.command else "`fairpress study run`"
     return UserError(

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit
 from fairpress.reporting import overview_charts as charts
-from fairpress.reporting.html import Drawn, Section, overview_charts
+from fairpress.reporting.html import RenderedChart, Section, overview_charts
 
 if TYPE_CHECKING:
-    from fairpress.studies.report.result import Finished
+    from fairpress.studies.report.result import StudyResult
 
 
 def study_charts(
     leading: Sequence[tuple[str, Audit]],
-    done: Finished,
+    done: StudyResult,
     facts: Mapping[str, Sequence[Mapping[str, Any]]],
     sizes: Mapping[tuple[str, str], float],
-) -> list[Drawn]:
+) -> list[RenderedChart]:
     """Return heatmap, per-group bars, repairs, sensitivity of layers and Pareto front, as far as the study has them.
 
     Parameters
@@ -35,7 +35,7 @@ def study_charts(
     drawn = charts.repairs(repaired)
     if drawn is not None:
         caption = "What each thing done for fairness changed against its plain counterpart (dashed: nothing)."
-        found.append(Drawn("repairs", drawn, caption))
+        found.append(RenderedChart("repairs", drawn, caption))
     sensitive = {}
     for label, told in facts.items():
         harm = charts.mean_sensitivity(told)
@@ -46,12 +46,12 @@ def study_charts(
         caption = (
             "What rounding one layer alone to the fewest bits does to answers, by depth; mean over networks."
         )
-        found.append(Drawn("layers", drawn, caption))
+        found.append(RenderedChart("layers", drawn, caption))
     drawn = charts.pareto(charts.points_of(leading, sizes))
     if drawn is not None:
         caption = (
             "Size, accuracy and fairness: the larger the mark, the larger the worst group's loss. Round and named: nothing "
             "is at least as small, as accurate and as fair. The worst group is chosen on the rows that measure it."
         )
-        found.append(Drawn("pareto", drawn, caption))
+        found.append(RenderedChart("pareto", drawn, caption))
     return found

@@ -9,7 +9,7 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.reporting import csv_export, latex, model_card
 from fairpress.reporting.formatting import size
 from fairpress.studies.report.manifest import read_study
-from fairpress.studies.report.result import Finished
+from fairpress.studies.report.result import StudyResult
 from fairpress.studies.report.write_folder import slug, write
 
 FORMS = ("svg", "pdf", "png")
@@ -24,7 +24,7 @@ def forms(text: str) -> list[str]:
     return found
 
 
-def as_latex(done: Finished) -> str:
+def as_latex(done: StudyResult) -> str:
     """Return the tables of the study, of its claims, and of all its audits."""
     return "\n".join(
         [
@@ -34,7 +34,7 @@ def as_latex(done: Finished) -> str:
     )
 
 
-def as_csv(done: Finished) -> dict[str, str]:
+def as_csv(done: StudyResult) -> dict[str, str]:
     """Return name → CSV: every rate, gap and loss; the claims where there are any."""
     found = {"audits.csv": csv_export.audits_csv([(s.title, s.audit) for s in done.sections])}
     if done.claims:
@@ -42,7 +42,7 @@ def as_csv(done: Finished) -> dict[str, str]:
     return found
 
 
-def figures(done: Finished, wanted: Sequence[str]) -> list[Path]:
+def figures(done: StudyResult, wanted: Sequence[str]) -> list[Path]:
     """Write every figure of the study's folder in other forms beside it, without a browser; return what was written."""
     import vl_convert as vlc
 
@@ -57,7 +57,7 @@ def figures(done: Finished, wanted: Sequence[str]) -> list[Path]:
     return [done.folder / name for name in drawn]
 
 
-def cards(done: Finished, data: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+def cards(done: StudyResult, data: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     """Return folder → README.md of every baseline and compressed model, as Hugging Face reads it.
 
     `data` goes from the label of a part to the name of its dataset and the task as Hugging Face calls it. Rates are means
@@ -81,7 +81,7 @@ def cards(done: Finished, data: Mapping[str, tuple[str, str]]) -> dict[str, str]
     return found
 
 
-def datasets_of(done: Finished) -> dict[str, tuple[str, str]]:
+def datasets_of(done: StudyResult) -> dict[str, tuple[str, str]]:
     """Return the label of a part → its dataset's name and task, from study.json and what is known of the architectures."""
     from fairpress.models.registry import reading
 

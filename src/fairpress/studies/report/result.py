@@ -10,14 +10,14 @@ from typing import Any
 from fairpress.reporting.html import ModelFacts, Section
 from fairpress.reporting.paper_tables import RatesTable
 from fairpress.reporting.tradeoff import Tradeoff
-from fairpress.studies.analysis.bias_findings import Finding
+from fairpress.studies.analysis.bias_findings import BiasFinding
 from fairpress.studies.execution.executor import Outcome
-from fairpress.studies.planning.plan import Task
-from fairpress.studies.planning.report_plan import Planned
+from fairpress.studies.planning.plan import StudyTask
+from fairpress.studies.planning.report_plan import ReportSection
 
 
 @dataclass(frozen=True)
-class Finished:
+class StudyResult:
     """A study that ran.
 
     Attributes
@@ -44,12 +44,12 @@ class Finished:
 
     folder: Path
     sections: tuple[Section, ...]
-    about: tuple[Planned, ...]
+    about: tuple[ReportSection, ...]
     models: tuple[ModelFacts, ...]
-    bias: tuple[Finding, ...]
+    bias: tuple[BiasFinding, ...]
     warnings: tuple[str, ...]
     outcome: Outcome
-    tasks: Mapping[str, Task]
+    tasks: Mapping[str, StudyTask]
     tradeoff: Tradeoff | None = None
     claims: Sequence[Mapping[str, Any]] = ()
     tables: Sequence[tuple[str, Sequence[RatesTable]]] = ()

@@ -11,11 +11,11 @@ from fairpress.studies.planning.prepare import prepare
 from fairpress.studies.planning.report_plan import report_plan
 from fairpress.studies.report.build import write_report
 from fairpress.studies.report.manifest import not_here, read_study, store_of
-from fairpress.studies.report.result import Finished
+from fairpress.studies.report.result import StudyResult
 from fairpress.studies.report.write_folder import check_out
 
 
-def report_again(folder: Path, *, store: str | Path | None = None) -> Finished:
+def report_again(folder: Path, *, store: str | Path | None = None) -> StudyResult:
     """Write a study's folder again, as this version of fairpress counts, words and draws it.
 
     Audits are made anew where another version made those that are kept, since they take seconds; predictions never are.

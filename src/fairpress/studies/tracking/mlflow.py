@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from fairpress.core.env import environment
 from fairpress.core.errors import UserError
 from fairpress.core.urls import said, secrets_of, shown
-from fairpress.studies.tracking.networks import Tracked, Trial, read
+from fairpress.studies.tracking.networks import NetworkTrial, TrackedNetwork, read
 
 TRIAL, STUDY, STATE = "fairpress.trial", "fairpress.study", "fairpress.state"
 BATCH = 500  # MLflow takes 1,000 values at a time
@@ -30,7 +30,7 @@ KNOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Exported:
+class TrackedStudy:
     """Where runs are, and how many were made and were there before."""
 
     server: str
@@ -46,7 +46,7 @@ def export_mlflow(
     experiment: str | None = None,
     only: Sequence[str] = (),
     on_trial: Callable[[int, int], None] = lambda done, total: None,
-) -> Exported:
+) -> TrackedStudy:
     """Tell a finished study to an MLflow server.
 
     Parameters
@@ -97,7 +97,7 @@ class _Export:
     def __init__(self, client: Any, server: str, name: str) -> None:
         self.client, self.server, self.name = client, server, name
 
-    def export(self, study: Tracked, on_trial: Callable[[int, int], None]) -> Exported:
+    def export(self, study: TrackedNetwork, on_trial: Callable[[int, int], None]) -> TrackedStudy:
         self.experiment = self._experiment()
         known = self._known(study.key)
         over = frozenset(k for k, (_, ended) in known.items() if ended)
@@ -109,7 +109,7 @@ class _Export:
             self._run(trial, study, above, known.get(trial.key))
             done += 1
             on_trial(done, total)
-        return Exported(self.server, self.name, done - there, there)
+        return TrackedStudy(self.server, self.name, done - there, there)
 
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(self.name)
@@ -138,7 +138,7 @@ class _Export:
             if not token:
                 return found
 
-    def _parent(self, study: Tracked, known: tuple[str, bool] | None) -> str:
+    def _parent(self, study: TrackedNetwork, known: tuple[str, bool] | None) -> str:
         """Return the id of the run of the study itself, which holds its report."""
         state = _state(study.files.values())
         if known is not None and known[1]:
@@ -155,7 +155,9 @@ class _Export:
         self.client.set_terminated(run)
         return run
 
-    def _run(self, trial: Trial, study: Tracked, above: str, known: tuple[str, bool] | None) -> None:
+    def _run(
+        self, trial: NetworkTrial, study: TrackedNetwork, above: str, known: tuple[str, bool] | None
+    ) -> None:
         tags = {STUDY: study.key, TRIAL: trial.key, "mlflow.parentRunId": above, **trial.tags}
         run = known[0] if known else self._create(trial.name, tags)
         self._log(run, trial.params, trial.metrics)

@@ -25,7 +25,7 @@ from fairpress.studies.config.recipe_names import BASELINE
 from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.planning.matrix import STRIDE
 from fairpress.studies.planning.select import parse_filter
-from fairpress.studies.report.manifest import REMEDY, STUDY, Told, read_study
+from fairpress.studies.report.manifest import REMEDY, STUDY, StudyManifest, read_study
 from fairpress.studies.report.write_folder import slug
 
 RATES = ("accuracy", "tpr", "fpr", "selection_rate")
@@ -35,7 +35,7 @@ WORDS = {"<": "below ", ">": "above ", "/": "-", ",": " "}
 
 
 @dataclass(frozen=True)
-class Trial:
+class NetworkTrial:
     """One network.
 
     Attributes
@@ -59,14 +59,14 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Tracked:
+class TrackedNetwork:
     """A finished study: its name, title and key, its files, and its networks, which are audited as they are asked for."""
 
     name: str
     title: str
     key: str
     files: Mapping[str, Path]
-    told: Told
+    told: StudyManifest
     facts: Sequence[Mapping[str, Any]]
     audits: Mapping[str, Any]
     folder: Path
@@ -77,7 +77,7 @@ class Tracked:
         """Return the key of each network."""
         return [self._key(fact) for fact in self.facts]
 
-    def trials(self, but: frozenset[str] = frozenset()) -> Iterator[Trial]:
+    def trials(self, but: frozenset[str] = frozenset()) -> Iterator[NetworkTrial]:
         """Return every network but those of some keys; networks of one seed and fold are audited together."""
         together: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
         for fact in self.facts:
@@ -93,7 +93,7 @@ class Tracked:
         place = {k: fact.get(k) for k in ("part", "recipe", "seed", "fold", "group", "sha256")}
         return digest({"study": self.key, **place})
 
-    def _trial(self, fact: Mapping[str, Any], found: Audit | None) -> Trial:
+    def _trial(self, fact: Mapping[str, Any], found: Audit | None) -> NetworkTrial:
         dataset, model = labels(self.told.config, fact["part"])
         seed = fact["seed"] % STRIDE
         params = {
@@ -122,7 +122,7 @@ class Tracked:
         name = ", ".join(
             filter(None, [fact["part"], fact["recipe"], f"seed {seed}, fold {fact['fold']}", where])
         )
-        return Trial(self._key(fact), name, params, metrics, tags, files)
+        return NetworkTrial(self._key(fact), name, params, metrics, tags, files)
 
     def _audit(
         self, part: str, seed: int, fold: int, group: Mapping[str, str], recipes: Sequence[str]
@@ -155,7 +155,7 @@ class Tracked:
         )
 
 
-def read(folder: Path, only: Sequence[str] = ()) -> Tracked:
+def read(folder: Path, only: Sequence[str] = ()) -> TrackedNetwork:
     """Read a finished study's folder.
 
     Parameters
@@ -185,7 +185,9 @@ def read(folder: Path, only: Sequence[str] = ()) -> Tracked:
     data = str(study.get("data", ""))
     key = digest({"study": canonical_json(json.loads(study["study"])), "data": data})
     title = told.config.title or told.name
-    return Tracked(told.name, title, key, files, told, facts, _audits(folder / "audit.json"), folder, data)
+    return TrackedNetwork(
+        told.name, title, key, files, told, facts, _audits(folder / "audit.json"), folder, data
+    )
 
 
 def labels(config: StudyConfig, part: str) -> tuple[str, str]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fairpress.auditing.statistics.clustered_contrasts import people_products
-from fairpress.auditing.statistics.max_contrasts import Extremes, Term, gap, orders
+from fairpress.auditing.statistics.max_contrasts import MaxContrasts, Term, gap, orders
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_products
 from fairpress.studies.config.claims import LOSSES, OF_A_METRIC, OF_EVERYBODY, Claim
 from fairpress.studies.config.recipe_names import BASELINE
-from fairpress.studies.planning.claim_trials import Resolved, Trial
+from fairpress.studies.planning.claim_trials import ClaimTrials, Trial
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,11 +29,11 @@ class NotEstimable(Exception):
     """Why a claim has no effect."""
 
 
-class Arrays:
+class ClaimArrays:
     """The predictions a claim reads, as 0/1 values [columns, seeds, rows], and what its quantity is a sum of."""
 
     def __init__(
-        self, claim: Claim, found: Resolved, tables: Mapping[str, pa.Table], positive: str | None
+        self, claim: Claim, found: ClaimTrials, tables: Mapping[str, pa.Table], positive: str | None
     ) -> None:
         self.claim, self.found, self.tables = claim, found, tables
         self.needed = found.needed()
@@ -67,7 +67,7 @@ class Arrays:
             raise NotEstimable("a group has no rows of one of the labels")
         return sums, self._terms(self.found.effect, count), self._terms(self.found.lost, count)
 
-    def units(self, theta: Extremes) -> tuple[Floats, int]:
+    def units(self, theta: MaxContrasts) -> tuple[Floats, int]:
         """Return the effect of each pair of networks, and how many of them a seed has.
 
         Networks are paired within their part where every part answers the same question by itself: the weights are the

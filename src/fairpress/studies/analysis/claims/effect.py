@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairpress.auditing.statistics.max_contrasts import Extremes, Term
+from fairpress.auditing.statistics.max_contrasts import MaxContrasts, Term
 from fairpress.auditing.statistics.paired_seeds import hedges_g_z, sign_flip_test
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts
 from fairpress.core.estimate import Estimate
-from fairpress.studies.analysis.claims.arrays import Arrays, NotEstimable
+from fairpress.studies.analysis.claims.arrays import ClaimArrays, NotEstimable
 from fairpress.studies.config.claims import Claim
-from fairpress.studies.planning.claim_trials import Resolved
+from fairpress.studies.planning.claim_trials import ClaimTrials
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredEffect:
     """What the trials say of a claim.
 
     Attributes
@@ -58,14 +58,14 @@ class Measured:
 
 def measure(
     claim: Claim,
-    found: Resolved,
+    found: ClaimTrials,
     tables: Mapping[str, pa.Table],
     *,
     positive: str | None,
     people: bool,
     folds: int,
     confidence: float,
-) -> Measured:
+) -> MeasuredEffect:
     """Return what the trials say.
 
     Parameters
@@ -75,7 +75,7 @@ def measure(
     people
         Some have several rows and are the unit.
     """
-    made = Arrays(claim, found, tables, positive)
+    made = ClaimArrays(claim, found, tables, positive)
     counts = {
         "seeds": made.seeds,
         "networks": made.seeds * folds * len({*found.effect, *found.lost}),
@@ -85,29 +85,29 @@ def measure(
         sums, effect, lost = made.terms(people)
         if claim.recovers is not None:
             return _recovered(claim, sums, effect, lost, made, confidence, counts)
-        theta = Extremes(sums, effect)
+        theta = MaxContrasts(sums, effect)
         low, high = theta.interval(confidence)
         value = theta.value
         method = "crossed-extremes" if made.seeds > 1 else "extremes"
         estimate = Estimate(value, min(low, value), max(high, value), made.rows, method)
         return _tested(theta, claim.than, estimate, made, confidence, counts)
     except NotEstimable as why:
-        return Measured(Estimate.not_estimable(str(why), made.rows), **counts, groups=made.names)
+        return MeasuredEffect(Estimate.not_estimable(str(why), made.rows), **counts, groups=made.names)
 
 
 def _tested(
-    theta: Extremes,
+    theta: MaxContrasts,
     bound: float,
     estimate: Estimate,
-    made: Arrays,
+    made: ClaimArrays,
     confidence: float,
     counts: Mapping[str, int],
-) -> Measured:
+) -> MeasuredEffect:
     units, per_seed = made.units(theta)
     p, smallest, size = over_networks(units, bound, made.seeds, confidence)
     both = max(theta.p_two_sided(bound), p) if p is not None else None
     above = theta.value > bound
-    return Measured(estimate, both, smallest, per_seed, size, above, **counts, groups=made.names)
+    return MeasuredEffect(estimate, both, smallest, per_seed, size, above, **counts, groups=made.names)
 
 
 def over_networks(
@@ -130,19 +130,19 @@ def _recovered(
     sums: CrossedProducts,
     won: Sequence[Term],
     lost: Sequence[Term],
-    made: Arrays,
+    made: ClaimArrays,
     confidence: float,
     counts: Mapping[str, int],
-) -> Measured:
+) -> MeasuredEffect:
     """Return the share of what was lost that is won back: N/D, tested as N − r·D; Fieller's way to an interval."""
     assert claim.recovers is not None
-    loss = Extremes(sums, lost)
+    loss = MaxContrasts(sums, lost)
     if loss.interval(confidence)[0] <= 0:
         raise NotEstimable("nothing is shown to be lost, so that nothing can be won back")
 
-    def over(share: float) -> Extremes:
+    def over(share: float) -> MaxContrasts:
         less = [replace(t, coefficient=-share * t.coefficient) for t in lost]
-        return Extremes(sums, _merged([*won, *less]))
+        return MaxContrasts(sums, _merged([*won, *less]))
 
     value = over(0.0).value / loss.value
     low = _crossing(lambda r: over(r).interval(confidence)[0] > 0, value, -1)

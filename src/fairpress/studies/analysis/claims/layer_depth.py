@@ -10,8 +10,8 @@ import numpy as np
 from fairpress.auditing.statistics.paired_seeds import seed_interval
 from fairpress.auditing.statistics.t_estimate import t_tail
 from fairpress.core.estimate import Estimate
-from fairpress.studies.analysis.claims.effect import Measured, over_networks
-from fairpress.studies.planning.claim_trials import Resolved
+from fairpress.studies.analysis.claims.effect import MeasuredEffect, over_networks
+from fairpress.studies.planning.claim_trials import ClaimTrials
 
 WIDTHS = ("2", "4", "8")
 LEAST_LAYERS = 4
@@ -33,8 +33,8 @@ def depth_correlation(sensitivity: Mapping[str, Mapping[str, Any]]) -> float | N
 
 
 def measure_layers(
-    found: Resolved, facts: Mapping[str, Iterable[Mapping[str, Any]]], than: float, confidence: float
-) -> Measured:
+    found: ClaimTrials, facts: Mapping[str, Iterable[Mapping[str, Any]]], than: float, confidence: float
+) -> MeasuredEffect:
     """Return the mean correlation over networks; seeds and architectures are all that is random, no rows are read.
 
     `facts` goes from the label of a part to what is known of each network's file.
@@ -46,7 +46,7 @@ def measure_layers(
         told = [_mean([f for f in own if f["seed"] == s]) for s in seeds]
         if not told or None in told:
             reason = f"{recipe} does not tell how sensitive its layers are; mixed(budget=…) does"
-            return Measured(Estimate.not_estimable(reason))
+            return MeasuredEffect(Estimate.not_estimable(reason))
         series.append(np.array(told, float))
         networks += len(own)
     count = min(map(len, series))
@@ -55,7 +55,7 @@ def measure_layers(
     per_seed = len(values)
     p, smallest, size = over_networks(values.ravel(), than, count, confidence)
     if p is None:
-        return Measured(
+        return MeasuredEffect(
             Estimate(mean, n=networks), None, smallest, per_seed, size, mean > than, count, networks
         )
     over = seed_interval(values.mean(axis=0))
@@ -63,7 +63,7 @@ def measure_layers(
     se = float(over.se)
     ordinary = 2 * float(t_tail(count - 1, abs(mean - than) / se)) if se else float(mean == than)
     estimate = Estimate(mean, max(-1.0, low), min(1.0, high), networks, "seeds-t")
-    return Measured(
+    return MeasuredEffect(
         estimate, max(p, min(1.0, ordinary)), smallest, per_seed, size, mean > than, count, networks
     )
 

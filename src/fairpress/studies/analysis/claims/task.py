@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from fairpress.studies.analysis.claims.effect import Measured, measure
+from fairpress.studies.analysis.claims.effect import MeasuredEffect, measure
 from fairpress.studies.analysis.claims.layer_depth import measure_layers
 from fairpress.studies.analysis.claims.verdict import CLAIMS, answers
 from fairpress.studies.config.claims import Claim
 from fairpress.studies.config.store_files import MODELS, read_entry, read_table
-from fairpress.studies.planning.claim_trials import Resolved
+from fairpress.studies.planning.claim_trials import ClaimTrials
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from fairpress.store.local import Entry, Store
-    from fairpress.studies.planning.plan import Task
+    from fairpress.studies.planning.plan import StudyTask
 
 
-def answer_claims(store: Store, task: Task) -> dict[str, bytes]:
+def answer_claims(store: Store, task: StudyTask) -> dict[str, bytes]:
     """Return the answers as `CLAIMS`.
 
     ``params``: `folds`, `confidence`, and `claims`, name → {claim, by, reason, effect and lost as lists of
@@ -28,14 +28,14 @@ def answer_claims(store: Store, task: Task) -> dict[str, bytes]:
     entries: dict[int, Entry] = {}
     read: dict[int, pa.Table] = {}
     claims: dict[str, Claim] = {}
-    measured: dict[str, tuple[str, Measured | str]] = {}
+    measured: dict[str, tuple[str, MeasuredEffect | str]] = {}
     for name, asked in task.params["claims"].items():
         claim = claims[name] = Claim.model_validate(asked["claim"])
         if asked["reason"]:
             measured[name] = asked["by"], asked["reason"]
             continue
         effect, lost = ({(p, r): w for p, r, w in asked[k]} for k in ("effect", "lost"))
-        found = Resolved(effect, lost, asked["by"])
+        found = ClaimTrials(effect, lost, asked["by"])
         for i in asked["tables"].values():
             entries.setdefault(i, read_entry(store, task.inputs[i]))
         if claim.quantity == "sensitivity_depth":

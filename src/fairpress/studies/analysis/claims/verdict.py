@@ -10,7 +10,7 @@ import numpy as np
 
 from fairpress.auditing.verdicts.multiplicity import holm
 from fairpress.core.estimate import Estimate
-from fairpress.studies.analysis.claims.effect import Measured, seeds_needed
+from fairpress.studies.analysis.claims.effect import MeasuredEffect, seeds_needed
 from fairpress.studies.config.claims import Claim
 
 Word = Literal["supported", "contradicted", "undecided", "undecidable", "not answered"]
@@ -18,7 +18,7 @@ CLAIMS = "claims.json"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClaimVerdict:
     """A claim and what the study says of it.
 
     Attributes
@@ -57,8 +57,8 @@ class Answer:
 
 
 def answers(
-    claims: Mapping[str, Claim], measured: Mapping[str, tuple[str, Measured | str]], confidence: float
-) -> list[Answer]:
+    claims: Mapping[str, Claim], measured: Mapping[str, tuple[str, MeasuredEffect | str]], confidence: float
+) -> list[ClaimVerdict]:
     """Return the answers to all claims of a study.
 
     Parameters
@@ -68,7 +68,7 @@ def answers(
         the correction, those that are not answered too, so that asking for a part of a study makes nothing easier to find.
     """
     alpha = 1 - confidence
-    told = {name: m if isinstance(m, Measured) else None for name, (_, m) in measured.items()}
+    told = {name: m if isinstance(m, MeasuredEffect) else None for name, (_, m) in measured.items()}
     p = holm([1.0 if m is None or m.p is None else m.p for m in told.values()])
     # What the corrected p could have been at best, had every claim reached the smallest p that its networks allow.
     best = holm([1.0 if m is None or m.effect.value is None else m.smallest_p for m in told.values()])
@@ -78,10 +78,10 @@ def answers(
         dumped = claim.model_dump(mode="json", exclude_defaults=True)
         if isinstance(m, str) or m.effect.value is None:
             reason = m if isinstance(m, str) else str(m.effect.reason)
-            effect = m.effect if isinstance(m, Measured) else Estimate.not_estimable(reason)
-            seeds = m.seeds if isinstance(m, Measured) else 0
+            effect = m.effect if isinstance(m, MeasuredEffect) else Estimate.not_estimable(reason)
+            seeds = m.seeds if isinstance(m, MeasuredEffect) else 0
             found.append(
-                Answer(
+                ClaimVerdict(
                     name,
                     dumped,
                     by,
@@ -100,7 +100,7 @@ def answers(
             continue
         word, why = _word(claim, m, float(p[i]), float(best[i]), alpha, len(claims))
         found.append(
-            Answer(
+            ClaimVerdict(
                 name,
                 dumped,
                 by,
@@ -119,7 +119,9 @@ def answers(
     return found
 
 
-def _word(claim: Claim, m: Measured, p: float, best: float, alpha: float, count: int) -> tuple[Word, str]:
+def _word(
+    claim: Claim, m: MeasuredEffect, p: float, best: float, alpha: float, count: int
+) -> tuple[Word, str]:
     if m.p is None or best > alpha:
         needed = seeds_needed(m.per_seed, alpha / count)
         seeds = f"{m.seeds} seed" + ("s" if m.seeds != 1 else "")
