@@ -32,7 +32,7 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import processor
 from fairpress.runtime.backends.onnxruntime import kernels
 from fairpress.runtime.backends.registry import choose, open_session
-from fairpress.runtime.benchmark.inputs import data_at_hand
+from fairpress.runtime.benchmark.inputs import available_data
 from fairpress.runtime.model_reference import open_model
 
 RUNTIMES = ("onnxruntime-exact", "onnxruntime", "openvino")
@@ -155,7 +155,7 @@ def sqnr(wanted: np.ndarray, found: np.ndarray) -> float:
 def main(folder: str, count: int, calibration: int) -> None:
     """Print a table."""
     base = open_model(folder)
-    dataset = data_at_hand(base.card)
+    dataset = available_data(base.card)
     if dataset is None:
         raise SystemExit(
             f"the data of {folder} ({base.card.data['name']}) is not on this machine; set FAIRPRESS_DATA"

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
-from fairpress.auditing.verdicts.noninferiority import ruled_out
+from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
 from fairpress.auditing.verdicts.rules import floor_rows
 from fairpress.auditing.verdicts.sample_size import rows_needed
 
@@ -35,7 +35,7 @@ def all_clear(n: int, margin: float, lost: float, gained: float) -> tuple[float,
     b, c, p = outcomes(n, lost, gained)
     loss = bonett_price(b, c, np.full(b.shape, n))
     alone = loss.upper(CONFIDENCE) < margin
-    return float(p[alone].sum()), float(p[ruled_out(loss, (b + c) / n, margin, CONFIDENCE)].sum())
+    return float(p[alone].sum()), float(p[loss_ruled_out(loss, (b + c) / n, margin, CONFIDENCE)].sum())
 
 
 def numbers_of_rows(margin: float) -> Iterator[int]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fairpress.datasets.images.cache import decoded
+from fairpress.datasets.images.cache import decode_all
 from fairpress.datasets.images.decode import decode
 from fairpress.datasets.images.files import CHUNK, workers
 
@@ -72,7 +72,7 @@ def main() -> None:
         names = [p.name for p in every]
         for what in ("decoded and stored", "found again"):
             started = time.perf_counter()
-            decoded(given.folder, names, given.size, lambda _: None)
+            decode_all(given.folder, names, given.size, lambda _: None)
             print(f"{time.perf_counter() - started:8.2f} s  {len(names):,} images {what}")
 
 

@@ -19,7 +19,7 @@ from fairpress.models.export import export_graph
 from fairpress.runtime.backends.base import processor
 from fairpress.runtime.backends.registry import choose
 from fairpress.runtime.benchmark.measure import BenchmarkRun, measure
-from fairpress.runtime.benchmark.statistics import rank_of_bound
+from fairpress.runtime.benchmark.statistics import order_statistic_rank
 from fairpress.runtime.onnx.weight_packing import finish
 
 WIDTHS, SHALLOW, DEEP = (68, 128, 256), 1, 9
@@ -51,7 +51,7 @@ def contestants(width: int) -> list[BenchmarkRun]:
 def interval(values: np.ndarray) -> str:
     """Write the median of µs with its 95 % interval."""
     ordered = np.sort(values)
-    rank = rank_of_bound(len(ordered), 0.95)
+    rank = order_statistic_rank(len(ordered), 0.95)
     low, high = (ordered[rank - 1], ordered[-rank]) if rank else (np.nan, np.nan)
     return f"{np.median(ordered):.1f} [{low:.1f}, {high:.1f}]"
 

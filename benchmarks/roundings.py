@@ -19,18 +19,18 @@ from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantization.batch_quantizer import (
     CHECKED_ROWS,
     BatchQuantizer,
+    perturb_scales,
     quantize_many,
-    shaken,
 )
 from fairpress.compression.quantization.calibrate import in_chunks
 from fairpress.compression.quantized_graph.scheme import Scheme
-from fairpress.compression.verification.checks import compared
+from fairpress.compression.verification.checks import compare_outputs
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.models import registry
 from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.onnxruntime import run
-from fairpress.runtime.benchmark.inputs import data_at_hand
+from fairpress.runtime.benchmark.inputs import available_data
 
 SHARES = (1e-6, 1e-5, 1e-4, 1e-3)
 
@@ -38,7 +38,7 @@ SHARES = (1e-6, 1e-5, 1e-4, 1e-3)
 def row(folder: str) -> str:
     """Return a line of the table."""
     base = Artifact.load(folder)
-    data = data_at_hand(base.card)
+    data = available_data(base.card)
     if data is None:
         raise UserError(f"the data of {folder} are not on this machine as they were; set FAIRPRESS_DATA.")
     rows = torch.from_numpy(data.part("calibration").inputs[:CHECKED_ROWS])
@@ -56,9 +56,9 @@ def row(folder: str) -> str:
     graph = made.graph(rows).numpy()
     others = [run(base.onnx, rows.numpy()), run(made.onnx, rows.numpy())]
     for share in SHARES:
-        other = shaken(made.prepared, made.state, by=share)
+        other = perturb_scales(made.prepared, made.state, by=share)
         others.append(in_chunks(made.prepared, other, rows, rounded=True).numpy())
-    found = [compared(other, graph) for other in others]
+    found = [compare_outputs(other, graph) for other in others]
     return f"| {name} | " + " | ".join(f"{error:.1%} ({1 - same:.1%})" for same, error in found) + " |"
 
 

@@ -22,11 +22,11 @@ from fairpress.models.mlp import EIGHT, Mlp
 from fairpress.searching.bounds import JudgingPlan, bounds_of
 from fairpress.searching.budget import Budget
 from fairpress.searching.candidate_store import Candidate, CandidateStore
-from fairpress.searching.eligible_groups import ask, attributes_of, least_rows_for
+from fairpress.searching.eligible_groups import attributes_of, judging_plan, min_rows_for
 from fairpress.searching.explore import Explorer
 from fairpress.searching.fixed_sequence import in_order, judge_one, sequence
 from fairpress.searching.limits import Limits
-from fairpress.searching.row_split import RowSplit, divide
+from fairpress.searching.row_split import RowSplit, split_rows
 from fairpress.searching.trial import Trial
 from fairpress.store.local import Store
 from fairpress.training.config import FitConfig
@@ -53,7 +53,7 @@ def repetitions(seeds: list[int], limit: float, mixed: int) -> list[dict[str, Ch
     """
     data = [fp.load_dataset("compas", split_seed=seed, test_share=0.5) for seed in seeds]
     bases = fit(Mlp(widths=EIGHT), [d.development() for d in data], seeds, FitConfig())
-    limits, rows = Limits(max_group_loss=limit), [divide(d) for d in data]
+    limits, rows = Limits(max_group_loss=limit), [split_rows(d) for d in data]
     made = {text: compress(bases, parse(text), [r.making for r in rows], seeds) for text in RECIPES}
     wide, small = made["int4"][0].size, made["int2"][0].size
     for i in range(mixed):
@@ -70,7 +70,7 @@ def chosen(
 ) -> dict[str, Chosen | None]:
     """Return what each rule chose in one repetition."""
     by = attributes_of(["race", "age"], dataset)
-    asked = ask(limits, by, dataset, rows.judging, least_rows_for(limits, 0.95), 0.95)
+    asked = judging_plan(limits, by, dataset, rows.judging, min_rows_for(limits, 0.95), 0.95)
     with tempfile.TemporaryDirectory() as folder:
         shop = CandidateStore(base, dataset, rows, Store(Path(folder)), 0)
         explorer = Explorer(shop, asked, limits, "bytes", Budget(), lambda sentence: None)

@@ -17,11 +17,11 @@ import onnxruntime as ort
 
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import processor
-from fairpress.runtime.benchmark.inputs import data_at_hand, input_of, rows_for
+from fairpress.runtime.benchmark.inputs import available_data, input_of, rows_for
 from fairpress.runtime.benchmark.result import times
 from fairpress.runtime.benchmark.statistics import median_ratio
 from fairpress.runtime.benchmark.worker import rest
-from fairpress.runtime.onnx.compatibility import constants_apart
+from fairpress.runtime.onnx.compatibility import separate_constants
 
 BATCHES, BLOCK = (1, 32, 1000), 0.02
 EXACT = "exact 8-bit sums"
@@ -63,8 +63,8 @@ def main(folder: str, rounds: int) -> None:
     """Print a table for one model."""
     artifact = Artifact.load(folder)
     wanted = input_of(artifact.onnx, folder)
-    rows, source = rows_for(wanted, data_at_hand(artifact.card))
-    data = constants_apart(artifact.onnx)
+    rows, source = rows_for(wanted, available_data(artifact.card))
+    data = separate_constants(artifact.onnx)
     runs = {}
     for name, entries in OPTIONS.items():
         s = session(data, entries)

@@ -82,7 +82,7 @@ def test_what_must_be_read_first_stands_above_the_verdict_in_every_output():
     from dataclasses import replace
 
     from fairpress import api, demo_data
-    from fairpress.auditing.output.summary import in_words, summary
+    from fairpress.auditing.output.summary import summary, summary_text
     from fairpress.reporting.model_card import model_card
 
     table = demo_data.table(rows=1200)
@@ -97,7 +97,7 @@ def test_what_must_be_read_first_stands_above_the_verdict_in_every_output():
             < text.index("Who pays" if text != texts[2] else "int8 against")
         )
     assert "Read this first." in report.to_latex()
-    assert "Read this first." in "\n".join(in_words(summary(report, "int8")))
+    assert "Read this first." in "\n".join(summary_text(summary(report, "int8")))
 
 
 def test_the_gate_for_unassessed_groups_and_required_groups(run):

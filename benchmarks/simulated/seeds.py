@@ -14,7 +14,7 @@ from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.metrics.fairness import fairness_intervals
 from fairpress.auditing.statistics.paired_seeds import seed_interval
 from fairpress.auditing.statistics.two_way import crossed_change, crossed_sums
-from fairpress.auditing.verdicts.noninferiority import ruled_out
+from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
 
 
 def crossed_coverage(rng: Rng, size: int) -> Iterator[Found]:
@@ -113,7 +113,9 @@ def seed_all_clear(rng: Rng, size: int) -> Iterator[Found]:
                 index = found_.cells.attributes["g"].codes
                 moved = found_.flip_share("b", "a", "accuracy", index, 1)
                 clear.append(
-                    bool(ruled_out(-found_.change("b", "a", "accuracy", index, 1), moved, DELTA, 0.95)[0])
+                    bool(
+                        loss_ruled_out(-found_.change("b", "a", "accuracy", index, 1), moved, DELTA, 0.95)[0]
+                    )
                 )
             setting = f"{seeds} seeds × {rows:,} rows"
             yield found(

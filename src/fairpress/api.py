@@ -17,9 +17,9 @@ from fairpress.runtime.model_reference import (
     Model,
     data_for,
     data_of,
-    is_foreign,
-    open_any,
+    is_external,
     open_model,
+    open_reference,
     read_onnx,
     split_model,
 )
@@ -214,12 +214,12 @@ def mitigate(
     UserError
         The model has a repair already or not two classes, an option or attribute is unknown, or too few groups have rows.
     """
-    from fairpress.runtime.mitigate import mitigated
+    from fairpress.runtime.mitigate import apply_mitigation
 
     checked_seed(seed)
     artifact = open_model(base)
     dataset = data_for(artifact, data)
-    return mitigated(artifact, dataset, method=method, by=by, seed=seed, **options)
+    return apply_mitigation(artifact, dataset, method=method, by=by, seed=seed, **options)
 
 
 def compare(
@@ -414,12 +414,12 @@ def predict(
     dataset = load_dataset(data) if isinstance(data, str) else data
     if dataset is None:
         first = next(iter(places.values()))
-        if is_foreign(first):
+        if is_external(first):
             raise UserError(
                 f"{first} was made elsewhere and does not say what data it reads; name them with --data."
             )
         dataset = data_of(open_model(first))
-    opened = {name: open_any(model, dataset, model_config) for name, model in places.items()}
+    opened = {name: open_reference(model, dataset, model_config) for name, model in places.items()}
     table = predictions(opened, dataset, part, runtimes=runtimes, progress=progress)
     for name, sentences in notes_of(table).items():
         for sentence in sentences:
@@ -481,7 +481,7 @@ def bench(
     for name, model in named.items():
         place, said = split_model(model)
         chosen = [choose(r, threads=threads, provider=provider) for r in ([said] if said else everywhere)]
-        if isinstance(place, Artifact) or not is_foreign(place):
+        if isinstance(place, Artifact) or not is_external(place):
             artifact = open_model(place)
             entries.append(BenchmarkModel(name, artifact.onnx, artifact.card, tuple(chosen)))
         else:

@@ -189,14 +189,14 @@ def require_same(
     folder, recipe = os.path.basename(os.path.abspath(os.fspath(place))), artifact.card.recipe
     if force or (digest is not None and digest == artifact.digest):
         return
-    told = {folder, recipe} - {UNTOLD} if folder != name else set()
-    if digest is None and (not told or name in told or not (recipe != UNTOLD or folder in names)):
+    told = {folder, recipe} - {UNKNOWN} if folder != name else set()
+    if digest is None and (not told or name in told or not (recipe != UNKNOWN or folder in names)):
         return
     why = (
         "its file is not the one that made these predictions"
         if digest is not None
         else f"its recipe is {recipe!r}"
-        if recipe != UNTOLD
+        if recipe != UNKNOWN
         else f"it is called {folder!r}"
     )
     raise UserError(
@@ -205,7 +205,7 @@ def require_same(
     )
 
 
-UNTOLD = "fp32"
+UNKNOWN = "fp32"
 """The recipe of a card that names none."""
 
 
@@ -316,12 +316,14 @@ def _made_by(table: Any) -> dict[str, str]:
     from importlib import metadata
 
     from fairpress.auditing.cells.ibis_source import is_address
-    from fairpress.core.urls import shown
+    from fairpress.core.urls import redact_url
 
     versions = {name: metadata.version(name) for name in ("duckdb", "numpy", "scipy")}
     paths = table if isinstance(table, (list, tuple)) else [table]
     named = [
-        shown(str(p)) if is_address(p) else os.fspath(p) for p in paths if isinstance(p, (str, os.PathLike))
+        redact_url(str(p)) if is_address(p) else os.fspath(p)
+        for p in paths
+        if isinstance(p, (str, os.PathLike))
     ]
     return {"fairpress": __version__, **versions, **({"table": ", ".join(named)} if named else {})}
 
@@ -347,15 +349,15 @@ def export_cells(
     ``audit([cells_a, cells_b], …)``. Arguments are those of `audit`. A file at the path that is no such table is replaced
     only with `force`.
     """
-    from fairpress.auditing.audit import attributes_of, count, listed, open_source
+    from fairpress.auditing.audit import as_list, attributes_of, count, open_source
     from fairpress.auditing.cells.export import cells_table
 
     source = open_source(table)
     cells = count(
         source,
         label=label,
-        models=[baseline, *listed(compressed, "compressed")],
-        by=attributes_of(listed(by, "by"), source.columns),
+        models=[baseline, *as_list(compressed, "compressed")],
+        by=attributes_of(as_list(by, "by"), source.columns),
         positive=positive,
         decide=decide,
         weight=weight,

@@ -12,7 +12,7 @@ from statsmodels.stats.multitest import multipletests
 
 from fairpress import cli
 from fairpress.auditing.audit import audit
-from fairpress.auditing.inference.exemplars import differ, modal_class
+from fairpress.auditing.inference.exemplars import differing_rows, modal_class
 from fairpress.auditing.inference.seed_tests import seed_noise
 from fairpress.auditing.statistics.paired_seeds import hedges_g_z
 from fairpress.core.errors import UserError
@@ -169,7 +169,7 @@ def test_the_noise_of_training_is_a_t_interval_over_seeds():
 def test_ties_are_ties_and_no_class_wins_them():
     predicted = np.array([[0, 0, 2], [1, 0, 2], [1, 1, 0], [0, 1, 1]])
     assert modal_class(predicted, 3).tolist() == [-1, -1, 2]
-    assert differ(np.array([-1, 0, 1]), np.array([1, 1, 1])).tolist() == [False, True, False]
+    assert differing_rows(np.array([-1, 0, 1]), np.array([1, 1, 1])).tolist() == [False, True, False]
 
 
 def test_retraining_is_not_counted_as_forgetting_and_forgetting_is_found():

@@ -15,7 +15,7 @@ from fairpress import api, cli, datasets
 from fairpress.compression.compress_onnx import compress_file
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
-from fairpress.runtime.external.model import open_foreign
+from fairpress.runtime.external.model import open_external
 
 COLUMNS = ["a", "b", "c", "d"]
 
@@ -76,10 +76,10 @@ def test_it_is_smaller_and_decides_alike(tmp_path, data, recipe, gemm):
         assert report["layers"] == {"integer": 2, "float": 0}
     (tmp_path / "small.onnx").write_bytes(made.onnx)
     (tmp_path / "small.model.yaml").write_text(made.model_yaml, encoding="utf-8")
-    again = open_foreign(tmp_path / "small.onnx", data)
+    again = open_external(tmp_path / "small.onnx", data)
     assert again.guessed == ()
     rows = data.index("test")
-    apart = again.scores(data, rows) - open_foreign(path, data).scores(data, rows)
+    apart = again.scores(data, rows) - open_external(path, data).scores(data, rows)
     assert 0 < np.abs(apart).mean() < 0.05
 
 

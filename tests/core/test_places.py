@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fairpress.core.errors import UserError
-from fairpress.core.places import nearest, require_file, require_writable
+from fairpress.core.places import nearest_existing, require_file, require_writable
 
 
 def test_a_place_below_or_instead_of_a_file_is_no_folder_to_write_to(tmp_path):
@@ -36,5 +36,5 @@ def test_looking_leaves_nothing_behind(tmp_path):
 
 def test_the_nearest_folder_is_named(tmp_path):
     (tmp_path / "base").mkdir()
-    assert nearest(tmp_path / "bsae") == f" Did you mean {str(tmp_path / 'base')!r}?"
-    assert nearest(tmp_path / "quite different") == ""
+    assert nearest_existing(tmp_path / "bsae") == f" Did you mean {str(tmp_path / 'base')!r}?"
+    assert nearest_existing(tmp_path / "quite different") == ""

@@ -16,7 +16,7 @@ import pytest
 from fairpress.auditing.audit import audit
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.core.estimate import Estimate
-from fairpress.reporting.formatting import SYMBOL, WORD, points
+from fairpress.reporting.formatting import SYMBOL, WORD, format_points
 from fairpress.studies.execution import progress_file
 from fairpress.studies.execution.progress_file import PROGRESS, ProgressFile, read_progress
 from fairpress.studies.planning.plan import StudyTask
@@ -26,7 +26,7 @@ starlette = pytest.importorskip("starlette", reason="the extra `dashboard` is no
 from starlette.testclient import TestClient  # noqa: E402
 
 from fairpress.dashboard.app import create_app  # noqa: E402
-from fairpress.dashboard.safe_paths import inside  # noqa: E402
+from fairpress.dashboard.safe_paths import is_inside  # noqa: E402
 
 HERE = "http://127.0.0.1"
 
@@ -69,7 +69,7 @@ def test_a_study_shows_what_each_model_loses_and_can_be_filtered(visitor, root):
             if x["metric"] == "accuracy"
         )
         estimate = Estimate(loss["value"], loss["low"], loss["high"])
-        assert points(estimate) in page
+        assert format_points(estimate) in page
     assert page.count("/network/") == 6
     page = visitor.get("/study/made?method=int4&group=sex+%3D+Female").text
     assert "What sex = Female loses" in page
@@ -99,7 +99,7 @@ def test_a_network_opens_the_audit_of_its_own_rows(visitor, tmp_path):
     (loss,) = (x.estimate for x in own.comparisons[0].overall.losses if x.metric == "accuracy")
     page = visitor.get("/network/5/made").text
     assert "int4, seed 1, fold 0" in page
-    assert points(loss) in page
+    assert format_points(loss) in page
     assert visitor.get("/network/6/made").status_code == 404
 
 
@@ -165,7 +165,7 @@ def test_nothing_outside_the_folder_is_read(path, root, visitor):
         assert "hidden" not in found.text
         assert "root:" not in found.text
     assert "hidden" not in visitor.get("/").text
-    assert inside(root, "made/audit.json") == (root / "made/audit.json").resolve()
+    assert is_inside(root, "made/audit.json") == (root / "made/audit.json").resolve()
 
 
 @pytest.mark.parametrize(

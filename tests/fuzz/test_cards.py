@@ -20,8 +20,8 @@ from fairpress.audits import embed_audit, write_card
 from fairpress.cli import main
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.runtime.artifact import Artifact
-from fairpress.runtime.benchmark.inputs import data_at_hand
-from fairpress.runtime.onnx.load import parsed
+from fairpress.runtime.benchmark.inputs import available_data
+from fairpress.runtime.onnx.load import parse_model
 from fairpress.runtime.onnx.metadata import KEY
 from fuzz_damage import a_sentence, damaged_json
 from small_model import make_model, write_table
@@ -78,7 +78,7 @@ class Workplace:
         if self.use(lambda: Artifact.load(self.model)) is None:
             return
         self.use(lambda: fp.predict({"m": str(self.model)}))
-        self.use(lambda: data_at_hand(Artifact.load(self.model).card))
+        self.use(lambda: available_data(Artifact.load(self.model).card))
         self.use(lambda: fp.mitigate(str(self.model), by="sex"))
         self.use(lambda: write_card(self.model, self.report, "m", force=True))
         self.use(lambda: embed_audit(self.model, self.report, "m", force=True))
@@ -133,7 +133,7 @@ def test_damaged_repairs_are_applied_or_refused(place):
 def test_a_damaged_audit_in_a_file_is_shown_or_refused(place):
     place.save(place.artifact)
     embed_audit(place.model, place.report, "m")
-    model = parsed((place.model / "model.onnx").read_bytes())
+    model = parse_model((place.model / "model.onnx").read_bytes())
     (prop,) = (p for p in model.metadata_props if p.key == KEY)
     summary = json.loads(prop.value)
     for i in range(3 * FEW):
@@ -242,10 +242,10 @@ def test_weights_of_another_network_are_refused_before_anything_is_trained(tmp_p
     pytest.importorskip("torch")
     from fairpress.compression.apply import check_weights
     from fairpress.models import registry
-    from fairpress.models.initialize import blank
+    from fairpress.models.initialize import initialize
 
     dataset = fp.load_dataset(str(write_table(tmp_path, 100)))
-    state = blank(registry.get("mlp", widths=[4]), dataset).state_dict()
+    state = initialize(registry.get("mlp", widths=[4]), dataset).state_dict()
     check_weights(registry.get("mlp", widths=[4]), state, dataset)
     for widths in ([5], [4, 4]):
         with pytest.raises(UserError, match="not those of the network on its card"):

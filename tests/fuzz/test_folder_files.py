@@ -17,7 +17,7 @@ from fairpress.core.errors import UserError
 from fairpress.core.output import MANIFEST, foreign_files, write_folder
 from fairpress.studies.execution.progress_file import PROGRESS, read_progress
 from fairpress.studies.load import load
-from fairpress.studies.report.manifest import read_study, text_of
+from fairpress.studies.report.manifest import manifest_text, read_study
 from fairpress.studies.report.write_folder import check_out
 from fuzz_damage import a_sentence, damaged_json, other_bytes
 
@@ -28,7 +28,7 @@ def test_a_damaged_study_is_read_or_refused(tmp_path):
     name, config = load("compas")
     whole = {
         "name": name,
-        "study": text_of(config),
+        "study": manifest_text(config),
         "only": ["seed=0"],
         "command": "fairpress study run compas",
     }

@@ -16,7 +16,7 @@ import pytest
 import fairpress as fp
 from fairpress.core.errors import UserError
 from fairpress.core.yaml_file import read_yaml
-from fairpress.runtime.external.model import open_foreign
+from fairpress.runtime.external.model import open_external
 from fairpress.studies.load import load as load_study
 from fuzz_damage import HOSTILE, a_sentence, holder, other_bytes, places
 from small_model import DESCRIPTION, network, write_table
@@ -144,7 +144,7 @@ class Reader:
             "table": (TABLE.replace("subject: id\nbogus_keys_are_found: no\n", ""), self.table),
             "attributes": (ATTRIBUTES, self.table),
             "images": (TABLE + "image: a\nfolder: .\nsize: 16\n", self.table),
-            "model": (MODEL, lambda path: open_foreign(folder / "net.onnx", self.dataset, path)),
+            "model": (MODEL, lambda path: open_external(folder / "net.onnx", self.dataset, path)),
             "study": (STUDY, lambda path: load_study(str(path))),
             "chosen": (CHOSEN, lambda path: load_study(str(path), ["audit.margin=0.01"], "other")),
             "bundled": (study, lambda path: load_study(str(path), ["seeds=3"])),

@@ -61,7 +61,7 @@ def network() -> bytes:
 
 def make_model(folder: Path) -> Artifact:
     """Return the network's artifact on the table of a folder."""
-    from fairpress.datasets.reload import facts
+    from fairpress.datasets.reload import dataset_facts
 
     description = write_table(folder)
     dataset = fp.load_dataset(str(description))
@@ -71,7 +71,7 @@ def make_model(folder: Path) -> Artifact:
         positive="yes",
         architecture={"name": "mlp", "widths": [4]},
         inputs={"name": "x", "shape": [3], "columns": list(COLUMNS)},
-        data=facts(dataset),
+        data=dataset_facts(dataset),
         seed=0,
         provenance=PROVENANCE,
     )

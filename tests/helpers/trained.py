@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from conftest import make_dataset
-from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, engine_of
+from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, make_quantizer
 from fairpress.datasets.dataset import Dataset
 from fairpress.models.mlp import Mlp
 from fairpress.models.weights_io import from_bytes
@@ -48,7 +48,7 @@ def parts(data: list[Dataset], bases: list[Artifact]) -> tuple[list[State], list
 
 
 def small_engine() -> BatchQuantizer:
-    return engine_of(SMALL, (4,), torch.float32, 2)
+    return make_quantizer(SMALL, (4,), torch.float32, 2)
 
 
 class Residual(nn.Module):

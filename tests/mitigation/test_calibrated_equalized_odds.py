@@ -13,12 +13,12 @@ from fairpress.mitigation.calibrated_equalized_odds import (
     CalibratedEqualizedOdds,
     fit,
     generalized_cost,
-    mixed,
+    mix_scores,
     mixing_rate,
 )
 from fairpress.mitigation.calibrated_equalized_odds import GroupScores as Mixed
-from fairpress.mitigation.hash_uniform import coins
-from fairpress.mitigation.platt import Curve, platt
+from fairpress.mitigation.hash_uniform import hash_uniform
+from fairpress.mitigation.platt import Curve, fit_platt
 
 WITNESS = json.loads((Path(__file__).parent / "aif360.json").read_text())
 COSTS = ("fnr", "fpr", "weighted")
@@ -92,15 +92,15 @@ def test_all_groups_end_at_the_cost_of_the_costliest(cost):
 
 def test_two_groups_in_the_middle_do_not_disturb_one_another():
     groups = [Mixed({"g": str(i)}, 10, 5, cost=c, trivial_cost=0.5) for i, c in enumerate((0.1, 0.2, 0.3))]
-    assert [g.mixing_rate for g in mixed(groups)] == pytest.approx([0.5, 1 / 3, 0.0])
-    assert [g.mixing_rate for g in mixed([groups[0], groups[2]])] == pytest.approx([0.5, 0.0])
+    assert [g.mixing_rate for g in mix_scores(groups)] == pytest.approx([0.5, 1 / 3, 0.0])
+    assert [g.mixing_rate for g in mix_scores([groups[0], groups[2]])] == pytest.approx([0.5, 0.0])
 
 
 def test_a_row_is_decided_alike_in_any_table_and_another_seed_decides_otherwise():
     names = [f"p{i}" for i in range(2000)]
-    drawn = coins(7, names)
-    assert np.array_equal(coins(7, names[::-1]), drawn[::-1])
-    assert abs(np.corrcoef(drawn, coins(8, names))[0, 1]) < 0.08
+    drawn = hash_uniform(7, names)
+    assert np.array_equal(hash_uniform(7, names[::-1]), drawn[::-1])
+    assert abs(np.corrcoef(drawn, hash_uniform(8, names))[0, 1]) < 0.08
     assert abs((drawn < 0.3).mean() - 0.3) < 0.04
 
 
@@ -130,7 +130,7 @@ def test_platt_scaling_is_logistic_regression_on_the_log_odds():
     target = np.where(labels == 1, (ones + 1) / (ones + 2), 1 / (len(labels) - ones + 2))
     log_odds = np.log(scores / (1 - scores))
     peer = GLM(target, np.column_stack([log_odds, np.ones(500)]), family=Binomial()).fit().params
-    curve = platt(scores, labels)
+    curve = fit_platt(scores, labels)
     assert [curve.slope, curve.intercept] == pytest.approx(peer, abs=1e-5)
 
 
@@ -140,10 +140,10 @@ def test_scores_that_were_squeezed_are_calibrated_first():
     true = 1 / (1 + np.exp(-rng.normal(0, 2, 8000)))
     labels = (rng.random(8000) < true).astype(int)
     squeezed = 1 / (1 + np.sqrt((1 - true) / true))
-    curve = platt(squeezed, labels)
+    curve = fit_platt(squeezed, labels)
     assert curve.slope == pytest.approx(2, abs=0.15)
     assert np.abs(curve(squeezed) - true).mean() < 0.02 < np.abs(squeezed - true).mean()
-    assert platt(1 - squeezed, labels) is None  # a curve may not turn the order round
+    assert fit_platt(1 - squeezed, labels) is None  # a curve may not turn the order round
     assert np.array_equal(Curve()(squeezed), squeezed)
 
 

@@ -11,7 +11,7 @@ import pytest
 import fairpress as fp
 from conftest import make_dataset
 from fairpress.core.errors import UserError
-from fairpress.mitigation.hash_uniform import coins
+from fairpress.mitigation.hash_uniform import hash_uniform
 from fairpress.runtime.artifact import Artifact
 
 
@@ -39,7 +39,7 @@ def test_predict_applies_what_the_folder_says(base, data, tmp_path):
     table = fp.predict({"fp32": base, "ceo": str(folder)}, data).to_pandas()
     (moved,) = (g for g in raw["groups"] if g["mixing_rate"] > 0)
     assert moved["values"] == {"sex": "Female"}
-    chosen = (table["sex"] == "Female") & (coins(3, list(table["row_id"])) < moved["mixing_rate"])
+    chosen = (table["sex"] == "Female") & (hash_uniform(3, list(table["row_id"])) < moved["mixing_rate"])
     assert chosen.sum() > 20
     assert table.loc[chosen, "ceo.score"].to_numpy() == pytest.approx(moved["base_rate"])
     assert (table["ceo"] == np.where(table["ceo.score"] >= 0.5, "yes", "no")).all()

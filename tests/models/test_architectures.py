@@ -102,7 +102,7 @@ def test_every_layer_runs_on_integers_and_answers_are_kept(name, recipe):
 
 
 def test_all_architectures_for_images_are_there():
-    assert set(registry.reading("images")) >= {
+    assert set(registry.architectures_for("images")) >= {
         *(
             "resnet18",
             "resnet50",

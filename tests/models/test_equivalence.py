@@ -14,7 +14,13 @@ from torch import nn
 from conftest import make_dataset
 from fairpress.core.errors import UserError
 from fairpress.models import export
-from fairpress.models.equivalence import EquivalenceError, Reference, hold, hold_file, reference
+from fairpress.models.equivalence import (
+    EquivalenceError,
+    Reference,
+    check_equivalence,
+    check_file_equivalence,
+    reference,
+)
 from fairpress.models.export import export_many
 from fairpress.models.mlp import Mlp
 from fairpress.runtime.backends.onnxruntime import session
@@ -64,7 +70,7 @@ def one_statistic(values: np.ndarray) -> None:
 
 def test_a_file_passes_with_rounding_to_spare():
     found = wanted()
-    hold_file(file_of(network()), found)
+    check_file_equivalence(file_of(network()), found)
     assert 0 < found.tolerance.max() < 1e-4 * np.abs(found.outputs).max()
 
 
@@ -75,7 +81,7 @@ def test_a_file_passes_with_rounding_to_spare():
 def test_a_file_with_one_other_number_is_refused(shape, which, change):
     data = with_constant(file_of(network()), shape, change, which)
     with pytest.raises(EquivalenceError, match=r"does not compute what the network computes.*float rounding"):
-        hold_file(data, wanted())
+        check_file_equivalence(data, wanted())
 
 
 def test_a_file_that_drops_out_is_refused():
@@ -89,7 +95,7 @@ def test_a_file_that_drops_out_is_refused():
     for node in noise:
         model.graph.node.insert(len(model.graph.node) - 1, node)
     with pytest.raises(EquivalenceError, match="does not compute"):
-        hold_file(model.SerializeToString(), wanted())
+        check_file_equivalence(model.SerializeToString(), wanted())
 
 
 def test_a_file_for_one_size_of_batch_is_refused():
@@ -100,7 +106,7 @@ def test_a_file_for_one_size_of_batch_is_refused():
     model.graph.initializer.append(shape)
     model.graph.node.append(helper.make_node("Reshape", ["before", "shape"], ["y"]))
     with pytest.raises(EquivalenceError, match="cannot read 1 rows at a time"):
-        hold_file(model.SerializeToString(), wanted())
+        check_file_equivalence(model.SerializeToString(), wanted())
 
 
 def test_a_graph_that_took_one_side_of_a_branch_is_refused():
@@ -122,7 +128,7 @@ def test_a_graph_that_took_one_side_of_a_branch_is_refused():
     module = Branching().eval()
     found = reference(module, module.state_dict(), rows())
     with pytest.raises(EquivalenceError, match=r"the graph .* \d+ of 300 rows differ"):
-        hold(traced, found, "the graph")
+        check_equivalence(traced, found, "the graph")
 
 
 def test_where_the_tolerance_is_large_the_network_itself_is_badly_conditioned():
@@ -161,12 +167,12 @@ def test_a_file_that_the_exporter_simplified_wrongly_is_written_without_simplify
     net = network()
     (data,) = export_many(net, [net.state_dict()], rows(2), rows=[rows()])
     assert simplified == [True, False]
-    hold_file(data, wanted())
+    check_file_equivalence(data, wanted())
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
     """Let every file hold other weights than its network."""
-    filled = export.filled
+    filled = export.fill
     monkeypatch.setattr(
         export, "filled", lambda model, values: filled(model, {k: factor * v for k, v in values.items()})
     )

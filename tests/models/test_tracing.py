@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from fairpress.core.errors import UserError
-from fairpress.models.export import export_many, filled, keeping_names
+from fairpress.models.export import export_many, fill, keeping_names
 from fairpress.models.functional_call import FastFunctionalCall
-from fairpress.models.tracing import fold_graph, fold_state, folds, set_training, trace
+from fairpress.models.tracing import find_batch_norm_folds, fold_graph, fold_state, set_training, trace
 from fairpress.runtime.backends.onnxruntime import run
 
 
@@ -40,7 +40,7 @@ def convolutional() -> nn.Sequential:
 def test_folding_batch_norm_changes_no_output():
     net, x = convolutional(), torch.randn(5, 3, 8, 8)
     graph = trace(net, x)
-    pairs = folds(graph)
+    pairs = find_batch_norm_folds(graph)
     assert [p.weight for p in pairs] == ["0.weight", "3.weight", "7.weight"]
     with torch.no_grad():
         found = FastFunctionalCall(fold_graph(graph)).call(fold_state(net.state_dict(), pairs), x)
@@ -144,7 +144,7 @@ def test_a_matrix_that_the_exporter_turns_is_stored_as_it_is():
     state = {k: v.detach() for k, v in net.state_dict().items()}
     model = keeping_names(graph, state, x)
     other = {k: torch.randn_like(v) for k, v in state.items()}
-    made = filled(model, {k: v.numpy() for k, v in other.items()})
+    made = fill(model, {k: v.numpy() for k, v in other.items()})
     assert {"wide.weight", "narrow.weight"} <= {t.name for t in made.graph.initializer}
     net.load_state_dict(other)
     found = torch.as_tensor(run(made.SerializeToString(), x.numpy()))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fairpress import audit
-from fairpress.reporting.formatting import parted, points, positive, who_pays, why
+from fairpress.reporting.formatting import format_points, positive, reason_sentence, split_groups, who_pays
 
 
 def table(lost: dict[str, int], gained: dict[str, int], rows: int = 4000) -> pd.DataFrame:
@@ -56,13 +56,14 @@ def test_an_interval_that_says_more_than_the_verdict_is_explained():
     assert loss.estimate.low > found.margin
     assert loss.p_harm_adjusted > 0.05
     p = f"{loss.p_harm_adjusted:.3f}"
-    reason = why(loss, comparison, found)
+    reason = reason_sentence(loss, comparison, found)
     assert (
         reason
         == f"alone, this interval excludes 2 points; after correction for 123 comparisons it does not (p = {p})"
     )
-    assert f"Largest loss: g = g7, accuracy by {points(loss.estimate)[1:]} points; {reason}." in who_pays(
-        comparison, found
+    assert (
+        f"Largest loss: g = g7, accuracy by {format_points(loss.estimate)[1:]} points; {reason}."
+        in who_pays(comparison, found)
     )
 
 
@@ -70,7 +71,7 @@ def test_an_interval_that_agrees_with_its_verdict_needs_no_words():
     found = audit(table({"a": 400, "b": 0}, {"a": 0, "b": 0}), baseline="fp32", compressed=["int8"], by=["g"])
     comparison = found.comparisons[0]
     for group in comparison.attributes[0].groups:
-        assert [why(x, comparison, found) for x in group.losses] == ["", "", ""]
+        assert [reason_sentence(x, comparison, found) for x in group.losses] == ["", "", ""]
 
 
 def test_a_gap_that_widens_says_who_moved_and_by_how_much():
@@ -79,7 +80,7 @@ def test_a_gap_that_widens_says_who_moved_and_by_how_much():
     found = audit(data, baseline="fp32", compressed=["int8"], by=["g"], margin=0.0105)
     comparison = found.comparisons[0]
     assert comparison.disparate
-    said = parted(comparison, found)
+    said = split_groups(comparison, found)
     assert "between g = a and g = b widened by 0.9 [" in said
     assert said.endswith("points: g = a −1.0, g = b −0.1.")
 

@@ -16,7 +16,7 @@ from fairpress.auditing.audit import audit
 from fairpress.reporting import forest_plot
 from fairpress.reporting import overview_charts as charts
 from fairpress.reporting import svg_minify as leaner
-from fairpress.reporting.first_screen import glance, headline
+from fairpress.reporting.first_screen import first_screen_rows, headline
 from fairpress.reporting.html import Section, overview_charts, render
 from fairpress.reporting.paper_tables import tables
 
@@ -43,7 +43,7 @@ def test_the_first_screen_says_who_pays_how_many_how_sure_and_what_to_do(demo, p
         == "sex = Female and age_group = 65+ pays for int4. Of 1,000 people with sex = Female and age_group = 65+, "
         "98 lose a correct answer and 3 gain one. Of the 2 compressed models: 1 harm, 1 no harm."
     )
-    good, bad = glance(demo)
+    good, bad = first_screen_rows(demo)
     assert (bad.word, bad.who, round(bad.lose), round(bad.gain)) == (
         "✖ harm",
         "sex = Female and age_group = 65+",
@@ -133,7 +133,7 @@ def test_a_lean_drawing_is_the_same_picture(demo, monkeypatch):
     kept = {}
 
     def both(svg, label):
-        kept["before"], kept["after"] = svg, leaner.lean(svg, label)
+        kept["before"], kept["after"] = svg, leaner.minify(svg, label)
         return kept["after"]
 
     for module, draw in (

@@ -108,6 +108,6 @@ def test_figures_are_written_in_other_forms_without_a_browser(demo, tmp_path):
     assert [p.name for p in written] == ["a.pdf", "a.png"]
     assert written[0].read_bytes().startswith(b"%PDF")
     assert written[1].read_bytes().startswith(b"\x89PNG")
-    assert publish.forms("pdf, png") == ["pdf", "png"]
+    assert publish.figure_formats("pdf, png") == ["pdf", "png"]
     with pytest.raises(UserError, match="takes svg, pdf, png, not 'pdff'"):
-        publish.forms("pdff")
+        publish.figure_formats("pdff")

@@ -11,9 +11,9 @@ import pytest
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.audits import audit
-from fairpress.searching.bounds import JudgingPlan, bounds_of, exact
+from fairpress.searching.bounds import JudgingPlan, bounds_of, exact_p_value
 from fairpress.searching.fixed_sequence import in_order, judge_one, sequence
-from fairpress.searching.trial import Trial, front
+from fairpress.searching.trial import Trial, pareto_front
 
 METRICS = ("accuracy", "tpr", "fpr")
 
@@ -107,7 +107,7 @@ def test_a_loss_shown_for_a_group_that_is_too_small_to_be_judged_refuses():
 
 def trial(name: str, size: int, risk: float, fits: bool = True) -> Trial:
     bounds = (
-        exact("max_bytes", 1e9 if fits else 0, size),
+        exact_p_value("max_bytes", 1e9 if fits else 0, size),
         *bounds_of_risk(risk),
     )
     return Trial(name, SimpleNamespace(size=size), bounds, 0.8, None, 1.0)
@@ -129,7 +129,7 @@ def test_the_sequence_goes_from_the_safest_to_the_smallest_and_leaves_out_what_i
         trial("int2", 30, 0.9),
         trial("breaks its own limit", 5, 0.0, fits=False),
     ]
-    assert [t.recipe for t in front(trials, "bytes")] == ["int8", "int4", "hardly smaller", "int2"]
+    assert [t.recipe for t in pareto_front(trials, "bytes")] == ["int8", "int4", "hardly smaller", "int2"]
     assert [t.recipe for t in sequence(trials, "bytes")] == ["int8", "hardly smaller", "int2"]
 
 

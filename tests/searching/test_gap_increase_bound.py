@@ -9,7 +9,7 @@ from test_bounds import evidence_of
 
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.searching.bounds import JudgingPlan, bounds_of
-from fairpress.searching.gap_increase_bound import rise
+from fairpress.searching.gap_increase_bound import gap_increase_bound
 
 
 def changes(up: np.ndarray, down: np.ndarray, rows: int):
@@ -25,7 +25,7 @@ def test_a_rise_of_just_the_limit_one_way_is_seldom_shown_to_be_kept(limit, rows
     still, moved_still = changes(none, none, 3000)
     moving, moved = changes(none, flips, rows) if falls else changes(flips, none, rows)
     sides = (still, moving, (moved_still, moved)) if falls else (moving, still, (moved, moved_still))
-    bound, p = rise(*sides, limit, 0.95)
+    bound, p = gap_increase_bound(*sides, limit, 0.95)
     chance = binom.pmf(flips, rows, limit)
     assert 0.01 < chance[p <= 0.05].sum() <= 0.05
     np.testing.assert_array_equal(bound <= limit, p <= 0.05)
@@ -43,7 +43,7 @@ def test_where_both_groups_move_and_flips_go_both_ways_it_errs_as_seldom():
         seen, times = np.unique(drawn.astype(float), axis=0, return_counts=True)
         first, moved_first = changes(seen[:, 0], seen[:, 1], rows[0])
         second, moved_second = changes(seen[:, 2], seen[:, 3], rows[1])
-        bound, p = rise(first, second, (moved_first, moved_second), limit, 0.95)
+        bound, p = gap_increase_bound(first, second, (moved_first, moved_second), limit, 0.95)
         assert 0.03 < times[p <= 0.05].sum() / total < 0.055
         np.testing.assert_array_equal(bound <= limit, p <= 0.05)
 

@@ -13,9 +13,9 @@ from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.searching import search_space
 from fairpress.searching.budget import Budget, parse_budget
-from fairpress.searching.eligible_groups import ask, attributes_of, least_rows_for
+from fairpress.searching.eligible_groups import attributes_of, judging_plan, min_rows_for
 from fairpress.searching.limits import check_rates, limits_of
-from fairpress.searching.row_split import divide
+from fairpress.searching.row_split import split_rows
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_choosing_and_judging_rows_share_nobody_and_leave_test_rows_alone():
             ("train", "calibration", "validation", "test"), np.split(order, [400, 700, 850]), strict=True
         )
     }
-    rows = divide(replace(data, subjects=people, parts=parts), most=512)
+    rows = split_rows(replace(data, subjects=people, parts=parts), most=512)
     sets = [rows.choosing, rows.judging, parts["train"], parts["test"]]
     for i, one in enumerate(sets):
         for other in sets[i + 1 :]:
@@ -88,14 +88,16 @@ def test_data_without_validation_rows_are_refused():
     data = make_dataset()
     parts = {k: v for k, v in data.parts.items() if k != "validation"}
     with pytest.raises(UserError, match="has no validation rows, and a search needs them"):
-        divide(replace(data, parts=parts))
+        split_rows(replace(data, parts=parts))
 
 
 def test_groups_with_too_few_rows_are_named_and_judged_together():
     data = make_dataset(2000)
     race = np.array(["a"] * 1697 + ["b"] * 150 + ["c"] * 150 + ["d"] * 3)
     data = replace(data, attributes={"race": np.random.default_rng(0).permutation(race)})
-    asked = ask(limits_of({"max_group_loss": 0.05}), ("race",), data, divide(data).judging, 25, 0.95)
+    asked = judging_plan(
+        limits_of({"max_group_loss": 0.05}), ("race",), data, split_rows(data).judging, 25, 0.95
+    )
     small = {"race = b", "race = c", "race = d"}
     called, members = asked.together["race", "accuracy"]
     assert {who for who, metric, _ in asked.too_few if metric == "accuracy"} == members == small
@@ -107,12 +109,12 @@ def test_groups_with_too_few_rows_are_named_and_judged_together():
 
 def test_what_cannot_be_judged_of_anybody_is_refused():
     data = make_dataset()
-    rows = divide(data)
+    rows = split_rows(data)
     with pytest.raises(UserError, match="nothing could be shown of any"):
-        ask(limits_of({"max_group_loss": 0.02}), ("sex",), data, rows.judging, 366, 0.95)
+        judging_plan(limits_of({"max_group_loss": 0.02}), ("sex",), data, rows.judging, 366, 0.95)
     data = replace(data, attributes={"sex": np.array(["Female"] * len(data))})
     with pytest.raises(UserError, match="no two of sex have 20 rows"):
-        ask(limits_of({"max_dp_gap": 0.1}), ("sex",), data, rows.judging, 20, 0.95)
+        judging_plan(limits_of({"max_dp_gap": 0.1}), ("sex",), data, rows.judging, 20, 0.95)
 
 
 def test_age_stands_for_age_group_and_an_absent_attribute_is_refused():
@@ -124,34 +126,41 @@ def test_age_stands_for_age_group_and_an_absent_attribute_is_refused():
 
 
 def test_the_rows_needed_to_be_judged_follow_the_limit():
-    assert least_rows_for(limits_of({"max_group_loss": 0.02}), 0.95) == 366
-    assert least_rows_for(limits_of({"max_group_loss": 0.05}), 0.95) == 104
-    assert least_rows_for(limits_of({"max_dp_gap": 0.05}), 0.95) == 100
+    assert min_rows_for(limits_of({"max_group_loss": 0.02}), 0.95) == 366
+    assert min_rows_for(limits_of({"max_group_loss": 0.05}), 0.95) == 104
+    assert min_rows_for(limits_of({"max_dp_gap": 0.05}), 0.95) == 100
 
 
 def test_everything_that_may_be_tried_is_a_recipe():
     optuna = pytest.importorskip("optuna")
     sizes = {8: 40_000, 4: 25_000, 2: 18_000}
     planned = [
-        *search_space.cheap(None, ["race"]),
-        *search_space.cheap(8, ["sex*race"]),
-        *search_space.mixed(sizes, 10**6, ["race"]),
-        *search_space.dear(None, ["race"], images=True),
-        *search_space.dear(None, ["race"], images=False, students=True),
+        *search_space.cheap_recipes(None, ["race"]),
+        *search_space.cheap_recipes(8, ["sex*race"]),
+        *search_space.mixed_recipes(sizes, 10**6, ["race"]),
+        *search_space.expensive_recipes(None, ["race"], images=True),
+        *search_space.expensive_recipes(None, ["race"], images=False, students=True),
     ]
     names = [str(parse(p.recipe)) for p in planned]
     assert len(names) > 30
-    below = [p.recipe for p in search_space.mixed(sizes, 20_000, ["race"])]
+    below = [p.recipe for p in search_space.mixed_recipes(sizes, 20_000, ["race"])]
     assert below == ["mixed(budget=19750)"]
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     sampled = {
-        search_space.sampled(study.ask(), ["sex", "race"], sizes, images=True, train=True) for _ in range(200)
+        search_space.sampled_recipe(study.ask(), ["sex", "race"], sizes, images=True, train=True)
+        for _ in range(200)
     }
     kinds = {re.match(r"(prune-channels-\d+\(\S+?\)\+)?([a-z]+)", str(parse(text)))[2] for text in sampled}
     assert kinds == {"int", "w", "qat", "mixed"}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     sampled = {
-        str(parse(search_space.sampled(study.ask(), ["sex"], sizes, images=False, train=True, students=True)))
+        str(
+            parse(
+                search_space.sampled_recipe(
+                    study.ask(), ["sex"], sizes, images=False, train=True, students=True
+                )
+            )
+        )
         for _ in range(200)
     }
     assert {"distill", "qat", "mixed"} <= {re.match("[a-z]+", text)[0] for text in sampled}

@@ -27,7 +27,7 @@ from fairpress.searching.budget import Budget
 from fairpress.searching.candidate_table import markdown
 from fairpress.searching.limits import Limits
 from fairpress.searching.search import search
-from fairpress.searching.write_result import save
+from fairpress.searching.write_result import save_result
 from fairpress.training.config import FitConfig
 from fairpress.training.fit import fit
 
@@ -164,7 +164,7 @@ def test_the_bound_of_a_latency_has_the_confidence_asked_for(monkeypatch, confid
 
 
 def test_the_folder_tells_how_it_was_found(found, tmp_path):
-    folder = save(found, tmp_path / "best")
+    folder = save_result(found, tmp_path / "best")
     assert fp.Artifact.load(folder).onnx == found.artifact.onnx
     page = (folder / "search.md").read_text()
     assert f"# Search: {found.recipe}" in page

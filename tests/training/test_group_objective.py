@@ -20,7 +20,7 @@ from fairpress.training.fairalm import FairAlm
 from fairpress.training.fit import fit
 from fairpress.training.fit_images import ImageFitConfig
 from fairpress.training.group_means import means
-from fairpress.training.group_objective import constrain
+from fairpress.training.group_objective import make_objective
 from fairpress.training.penalty import Penalty, between
 from fairpress.training.stacked_networks import Batches, StackedNetworks, train_epoch
 
@@ -219,7 +219,7 @@ def test_ceag_needs_a_network_to_compare_with():
     config = FitConfig(method="ceag", by="sx")
     rows = [Data(torch.zeros(1, 4), torch.zeros(1, dtype=torch.long))]
     with pytest.raises(UserError, match="Did you mean 'sex'"):
-        constrain(config, [data], rows, lambda rows, count: torch.ones(1, count))
+        make_objective(config, [data], rows, lambda rows, count: torch.ones(1, count))
 
 
 def test_the_violation_of_validation_rows_has_a_say_in_early_stopping(monkeypatch):

@@ -19,7 +19,7 @@ from fairpress.models.weights_io import from_bytes
 from fairpress.runtime.backends.onnxruntime import run
 from fairpress.training.config import FitConfig, training_config
 from fairpress.training.fit import fit
-from fairpress.training.logistic_init import logistic_regression, plant
+from fairpress.training.logistic_init import initialize_from_logistic, logistic_regression
 
 
 def table(inputs, labels, classes=("no", "yes"), seed=0) -> Dataset:
@@ -147,7 +147,7 @@ def test_a_planted_network_is_the_logistic_regression_at_any_depth(n_classes, wi
     module = build(Mlp(widths=widths), 5, n_classes, 0)
     state = {**module.state_dict()}
     state["0.mean"], state["0.scale"] = fit_standardize(x)
-    module.load_state_dict(plant(state, x, y, n_classes))
+    module.load_state_dict(initialize_from_logistic(state, x, y, n_classes))
     w, b = logistic_regression((x - state["0.mean"]) / state["0.scale"], y, n_classes)
     wanted = (x - state["0.mean"]) / state["0.scale"] @ w.T + b
     got = module(x).detach()

@@ -16,7 +16,7 @@ from fairpress.training.checkpoints import FILE, TrainingCheckpoint
 from fairpress.training.data import Data
 from fairpress.training.fairalm import FairAlm
 from fairpress.training.memmap_rows import MemmapRows
-from fairpress.training.precision import WAYS, TrainingFormat, fastest
+from fairpress.training.precision import FORMATS, TrainingFormat, fastest
 from fairpress.training.schedule import Schedule
 from fairpress.training.trainer import train_module
 
@@ -88,7 +88,7 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, patience):
             rows(),
             FOUR,
             seed=3,
-            way=WAYS["fp32-channels-last"],
+            way=FORMATS["fp32-channels-last"],
             augment=Augment(),
             validation=rows(40, 1),
             patience=patience,
@@ -223,9 +223,9 @@ def timed(monkeypatch, seconds):
     ],
 )
 def test_the_fastest_way_is_taken_the_plainest_of_equals(monkeypatch, seconds, chosen):
-    way, speed, _ = timed(monkeypatch, dict(zip(WAYS, seconds, strict=True)))
+    way, speed, _ = timed(monkeypatch, dict(zip(FORMATS, seconds, strict=True)))
     assert way.name == chosen
-    assert speed == pytest.approx({n: 1 / s for n, s in zip(WAYS, seconds, strict=True) if s == s})
+    assert speed == pytest.approx({n: 1 / s for n, s in zip(FORMATS, seconds, strict=True) if s == s})
 
 
 def test_a_hopeless_way_is_given_up_after_a_few_rows(monkeypatch):

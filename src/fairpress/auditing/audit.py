@@ -21,7 +21,7 @@ from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.model_rates import ModelRates, PredictionProvenance
 from fairpress.auditing.notes import notes as noted
 from fairpress.auditing.result import Audit, Values
-from fairpress.auditing.table_warnings import warnings as suspicions
+from fairpress.auditing.table_warnings import table_warnings as suspicions
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.auditing.verdicts.rules import JUDGED_BINARY, JUDGED_MULTICLASS
 from fairpress.auditing.verdicts.wording import group_name
@@ -111,9 +111,9 @@ def audit(
     UserError
         One sentence with the remedy for anything in the table or the arguments that cannot be audited.
     """
-    by = listed(by, "by")
-    compressed = listed(compressed, "compressed")
-    metrics = None if metrics is None else listed(metrics, "metrics")
+    by = as_list(by, "by")
+    compressed = as_list(compressed, "compressed")
+    metrics = None if metrics is None else as_list(metrics, "metrics")
     pairs = [pairs] if isinstance(pairs, str) else list(pairs or ())
     _check_mappings({"decide": decide, "bins": bins})
     _check_names(
@@ -255,7 +255,7 @@ def attributes_of(by: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def listed(given: Any, name: str) -> list[str]:
+def as_list(given: Any, name: str) -> list[str]:
     """Return a list of names; a single one may be given as it is."""
     if isinstance(given, str):
         return [given]

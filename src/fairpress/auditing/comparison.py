@@ -16,10 +16,10 @@ from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_metrics import ScorePair
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.inference.seed_tests import seed_noise
-from fairpress.auditing.inference.to_estimates import WHY_EMPTY, estimates, of_gap
+from fairpress.auditing.inference.to_estimates import WHY_EMPTY, gap_estimate, to_estimates
 from fairpress.auditing.metrics.cell_bootstrap import bootstrap_changes
 from fairpress.auditing.metrics.fairness_changes import fairness_changes
-from fairpress.auditing.metrics.linearization import LINEARISED
+from fairpress.auditing.metrics.linearization import LINEARIZED
 from fairpress.auditing.model_rates import EVERYBODY, GAP_RATES
 from fairpress.auditing.result import (
     AttributeComparison,
@@ -44,7 +44,7 @@ from fairpress.auditing.verdicts.rules import (
     overall_verdict,
 )
 from fairpress.auditing.verdicts.sample_size import rows_needed, rows_to_decide
-from fairpress.auditing.verdicts.wording import headline, sentence
+from fairpress.auditing.verdicts.wording import headline, verdict_sentence
 from fairpress.core.estimate import Estimate
 
 CHANGES = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr")
@@ -181,7 +181,7 @@ class CompressionComparison:
             r: self.evidence.change(name, self.baseline, r, index, k) for r in self.cells.rates_of(CHANGES)
         }
         moved = {
-            r: estimates(x, self.confidence, WHY_EMPTY[r], x.p_two_sided()) for r, x in changes.items()
+            r: to_estimates(x, self.confidence, WHY_EMPTY[r], x.p_two_sided()) for r, x in changes.items()
         } | self._other_changes(name, attribute, index, k)
         losses = {m: self._losses((name, attribute, m), family) for m in self.metrics}
         flips = self._flips(name, index, k)
@@ -204,7 +204,7 @@ class CompressionComparison:
                     losses=found,
                     flips=flips[g],
                     rows_needed=max(needed) if needed else None,
-                    sentence=sentence(group, flips[g]),
+                    sentence=verdict_sentence(group, flips[g]),
                 )
             )
         own = family.losses[name, attribute, self.metrics[0]]
@@ -241,9 +241,9 @@ class CompressionComparison:
         return out
 
     def _linearised(self, name: str, index: np.ndarray, k: int) -> dict[str, list[Estimate]]:
-        found = {r: self.evidence.ratio_change(name, self.baseline, r, index, k) for r in LINEARISED}
+        found = {r: self.evidence.ratio_change(name, self.baseline, r, index, k) for r in LINEARIZED}
         return {
-            r: estimates(x, self.confidence, f"{WHY_EMPTY[r]}, by one of the models", x.p_two_sided())
+            r: to_estimates(x, self.confidence, f"{WHY_EMPTY[r]}, by one of the models", x.p_two_sided())
             for r, x in found.items()
         }
 
@@ -277,17 +277,17 @@ class CompressionComparison:
             self.confidence,
             self.evidence.dependent,
         )
-        return {metric: of_gap(gap, k) for metric, gap in moved.items()}
+        return {metric: gap_estimate(gap, k) for metric, gap in moved.items()}
 
     def _losses(self, key: Key, family: HypothesisFamily) -> list[Loss]:
         """Return the judged loss of every group of an attribute in one metric."""
         metric, moved = key[2], family.moved[key]
         judged, losses, why = family.judged[key], family.losses[key], WHY_EMPTY[metric]
-        found = estimates(losses, self.confidence, why, judged.p_loss, judged.p_loss_adjusted)
+        found = to_estimates(losses, self.confidence, why, judged.p_loss, judged.p_loss_adjusted)
         beyond: Sequence[Estimate | None] = [None] * len(found)
         if key in family.excess:
             excess = family.excess[key]
-            beyond = estimates(excess, self.confidence, why, excess.p_above(0.0), family.adjusted[key])
+            beyond = to_estimates(excess, self.confidence, why, excess.p_above(0.0), family.adjusted[key])
         noise = family.noise.get(key, [None] * len(found))
         floor = floor_rows(self.margin, self.confidence)
         out = []

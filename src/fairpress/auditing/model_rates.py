@@ -11,7 +11,7 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.degenerate_models import degenerate
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_metrics import ScorePair
-from fairpress.auditing.inference.to_estimates import WHY_EMPTY, estimates, of_gap
+from fairpress.auditing.inference.to_estimates import WHY_EMPTY, gap_estimate, to_estimates
 from fairpress.auditing.metrics.fairness import fairness_intervals
 from fairpress.auditing.result import Fairness, GroupRates, ModelResult
 from fairpress.auditing.statistics.t_estimate import t_quantile
@@ -74,7 +74,8 @@ class ModelRates:
                 self.evidence.dependent,
             )
             out += [
-                Fairness(name, attribute, metric, of_gap(gap, len(values))) for metric, gap in found.items()
+                Fairness(name, attribute, metric, gap_estimate(gap, len(values)))
+                for metric, gap in found.items()
             ]
         return out
 
@@ -120,7 +121,7 @@ class ModelRates:
         why = WHY_EMPTY["balanced_accuracy"]
         if self.evidence.dependent or not self.evidence.plain:
             x = self.evidence.ratio(name, "balanced_accuracy", index, k)
-            return estimates(x, self.confidence, why)
+            return to_estimates(x, self.confidence, why)
         tpr, tnr = (self.evidence.smoothed(name, rate, index, k) for rate in ("tpr", "tnr"))
         centre, se = (tpr.centre + tnr.centre) / 2, np.sqrt(tpr.se**2 + tnr.se**2) / 2
         reach = t_quantile(np.fmin(tpr.df, tnr.df), (1 + self.confidence) / 2) * se

@@ -8,13 +8,13 @@ import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.encoding import MISSING
-from fairpress.auditing.cells.positive_class import PositiveClass, sentence
+from fairpress.auditing.cells.positive_class import PositiveClass, positive_note
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.verdicts.wording import group_name
 
 SHOWN = 5
-FEWEST = 2
+MIN_ROWS = 2
 
 _CORRECTION = {
     "bh": "Benjamini and Hochberg's correction bounds the share of false findings among all, not the chance of one.",
@@ -34,7 +34,7 @@ def notes(
     scores: Sequence[str],
 ) -> Iterator[str]:
     """Yield the notes of an audit; `scores` are those on score columns."""
-    chosen = sentence(PositiveClass(cells.positive, cells.positive_from), cells.classes)
+    chosen = positive_note(PositiveClass(cells.positive, cells.positive_from), cells.classes)
     if chosen is not None:
         yield chosen
     if len(cells.classes) > 2:
@@ -56,7 +56,7 @@ def notes(
         yield (
             f"Intervals take both the {evidence.seeds} training seeds and the {unit} as random: they speak of the recipe."
         )
-        if evidence.seeds == FEWEST:
+        if evidence.seeds == MIN_ROWS:
             yield "Two seeds hardly tell how seeds differ, so that intervals are wide; a third narrows them most."
     if correction in _CORRECTION:
         yield _CORRECTION[correction]

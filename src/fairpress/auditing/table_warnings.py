@@ -18,8 +18,8 @@ from fairpress.auditing.cells.duckdb_source import TableSource, encode
 from fairpress.auditing.cells.encoding import MISSING
 from fairpress.core.values import near_equal, spelling
 
-LOOKED_AT = 100_000
-MOST_ROWS = 5_000_000
+SAMPLED_ROWS = 100_000
+MAX_ROWS = 5_000_000
 """Larger tables are not searched for copies of whole rows."""
 
 _PEOPLE_WORDS = """
@@ -45,7 +45,7 @@ _LETTERS_AND_NUMBER = re.compile(r"([A-Za-z]{1,12}[-_ .:]?)0*\d+")
 _LONG_CODE = re.compile(r"(?=.*\d)[0-9a-fA-F-]{16,}|[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
 
 
-def warnings(
+def table_warnings(
     source: TableSource,
     cells: Cells,
     *,
@@ -67,7 +67,7 @@ def warnings(
     stacked = yield from _overlooked(source, subject, seed_column, row_id)
     if subject is not None or stacked:
         return
-    names, head = source.head(LOOKED_AT)
+    names, head = source.head(SAMPLED_ROWS)
     looked_at = {n: head.column(i) for i, n in reversed(list(enumerate(names)))}
     skipped = {label, row_id, seed_column, "subject", *columns, *attributes}
     repeated = yield from _people(
@@ -163,7 +163,7 @@ def _look(column: Any) -> _Look:
     )
 
 
-def words(name: str) -> list[str]:
+def words_of_name(name: str) -> list[str]:
     """Return the words of a column's name in lower case: ``patientNbr`` and ``patient_nbr`` have two."""
     parted = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
     return [w for w in re.split(r"[^A-Za-z]+", parted.lower()) if w]
@@ -171,7 +171,7 @@ def words(name: str) -> list[str]:
 
 def _named_like_people(name: str) -> bool:
     """Tell whether a name is that of a person's id: patient_nbr, CustomerID, user."""
-    found = words(name)
+    found = words_of_name(name)
     if not found:
         return False
     split = [
@@ -223,7 +223,7 @@ def _repeats_like_people(
     if pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
         return False
     named = _named_like_people(name)
-    parts = words(name)
+    parts = words_of_name(name)
     if not named and any(w in _OTHERS or w.removesuffix("s") in _OTHERS for w in parts):
         return False
     look = _look(looked_at[name])
@@ -291,7 +291,7 @@ def _constant(look: _Look, looked_at: Mapping[str, Any], attributes: Sequence[st
 def _copies(source: TableSource, looked_at: Mapping[str, Any], label: str, scored: set[str]) -> Iterator[str]:
     """Point out rows that stand in the table several times, where that cannot be chance."""
     total = source.read(f"SELECT count(*) AS n FROM {source.relation}")["n"][0].as_py()
-    if total < 20 or total > MOST_ROWS:
+    if total < 20 or total > MAX_ROWS:
         return
     names = list(looked_at)
     columns = ", ".join(source.column(n) for n in names)

@@ -59,9 +59,9 @@ def _run(arguments: list[str]) -> int:
         with _shown(arguments):
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        from fairpress.cli.usage_errors import sentence
+        from fairpress.cli.usage_errors import usage_sentence
 
-        return _refused(sentence(error))
+        return _refused(usage_sentence(error))
     except UserError as error:
         return _refused(without_logins(str(error)))
     except FairpressError as error:

@@ -35,7 +35,7 @@ app = App(
 )
 
 
-def listed(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -53,10 +53,10 @@ def show_audit(report: Audit) -> None:
     from fairpress.reporting import terminal
 
     for part in terminal.render(report):
-        say(part)
+        print_line(part)
 
 
-def say(what: Any, **options: Any) -> None:
+def print_line(what: Any, **options: Any) -> None:
     """Print on standard output; a reader that has gone away does not end the work, and changes no exit code."""
     from rich.console import Console
 
@@ -68,7 +68,7 @@ def say(what: Any, **options: Any) -> None:
     console.print(what, **options)
 
 
-def write_out(text: str) -> None:
+def write_output(text: str) -> None:
     """Write text as it is on standard output, such as JSON; a reader that has gone away changes no exit code."""
     try:
         sys.stdout.write(f"{text}\n")

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import FAILED_GATE, app, listed, say, show_audit, write_out
-from fairpress.cli.written import files_of, tell
+from fairpress.cli.app import FAILED_GATE, app, print_line, show_audit, split_list, write_output
+from fairpress.cli.written import print_written, written_files
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.output import check_apart, check_files
 from fairpress.core.places import require_file
 
-FEW = 5
-MOST_COLUMNS = 20
+SMALL_CELL = 5
+MAX_COLUMNS = 20
 
 _PLAIN = {"negative": "", "show_default": False}
 Repeated = Annotated[tuple[str, ...], Parameter(consume_multiple=False, **_PLAIN)]
@@ -153,7 +153,7 @@ def audit(
     gates = gates_of(fail_on or "")
     if fail_on is not None and not gates:
         raise UserError(f"--fail-on names no finding; it takes {', '.join(GATES)}, or leave it out.")
-    if not listed(by):
+    if not split_list(by):
         raise UserError(
             f"name the sensitive attributes with --by, e.g. --by sex,age_group.{_columns_of(table)}"
         )
@@ -163,9 +163,9 @@ def audit(
         baseline = next(iter(decisions))
     if baseline is None:
         raise UserError("name the baseline's column with --baseline.")
-    names = [baseline, *listed(compressed)]
+    names = [baseline, *split_list(compressed)]
     _require_commas(names[1:], "--compressed", "models", table)
-    _require_commas(listed(by), "--by", "attributes", table)
+    _require_commas(split_list(by), "--by", "attributes", table)
     if (gates or require) and not names[1:]:
         option = "--fail-on" if gates else "--require"
         raise UserError(
@@ -177,7 +177,7 @@ def audit(
         raise UserError(f"--export-cells {export_cells}: cells are written as Parquet; name a .parquet file.")
     into = {f"--card {name}": audits.card_file(place) for name, place in cards}
     into |= {f"--embed {name}": str(Path(place) / "model.onnx") for name, place in embedded}
-    read = files_of([table, *merge, *([pair_from] if pair_from is not None else [])])
+    read = written_files([table, *merge, *([pair_from] if pair_from is not None else [])])
     check_apart({**outputs, **into}, inputs=read)
     card_files = {f"--card {name}": place for name, place in cards if audits.is_card_file(place)}
     kinds = {"--export-cells": "cells", "--html": ".html", "--markdown": ".md", "--latex": ".tex"}
@@ -188,7 +188,7 @@ def audit(
         "label": label,
         "baseline": baseline,
         "compressed": names[1:],
-        "by": listed(by),
+        "by": split_list(by),
         "positive": positive,
         "weight": weight,
     }
@@ -199,9 +199,9 @@ def audit(
                 "a table of cells has neither people nor seeds; use --export-cells without --subject and --seed-column."
             )
         source, rows = api.export_cells(source, export_cells, **asked, **rows, force=force), {}
-        few = sum(n < FEW for n in source["fairpress.rows"].to_pylist())
-        tell(
-            f"written: {export_cells}, {source.num_rows:,} cells; {few:,} stand for fewer than {FEW} rows.",
+        few = sum(n < SMALL_CELL for n in source["fairpress.rows"].to_pylist())
+        print_written(
+            f"written: {export_cells}, {source.num_rows:,} cells; {few:,} stand for fewer than {SMALL_CELL} rows.",
             json_,
         )
     report = api.audit(
@@ -210,7 +210,7 @@ def audit(
         **rows,
         margin=margin,
         confidence=confidence,
-        metrics=None if metrics is None else listed(metrics),
+        metrics=None if metrics is None else split_list(metrics),
         subject=subject,
         seed_column=seed_column,
         row_id=row_id,
@@ -239,29 +239,29 @@ def audit(
     for name, target in cards:
         audits.write_card(target, report, name, force=force)
     if json_:
-        write_out(json.dumps(report.to_dict(), indent=1, allow_nan=False))
+        write_output(json.dumps(report.to_dict(), indent=1, allow_nan=False))
     else:
         show_audit(report)
         for text in ratios:
-            say(text, markup=False, soft_wrap=True)
+            print_line(text, markup=False, soft_wrap=True)
     written = [html, markdown, latex, *(audits.card_file(place) for _, place in cards)]
     for place in [
         *(str(w) for w in written if w is not None),
         *(str(Path(f) / "model.onnx") for _, f in embedded),
     ]:
-        tell(f"written: {place}", json_)
+        print_written(f"written: {place}", json_)
     reasons = failures(report, gates, required)
     for reason in reasons:
-        tell(f"gate failed: {reason}", True)
+        print_written(f"gate failed: {reason}", True)
     return FAILED_GATE if reasons else 0
 
 
 def _name_of(table: str) -> str:
     """Return what a table is called in a report; the password of an address is not in it."""
     from fairpress.auditing.cells.ibis_source import is_address
-    from fairpress.core.urls import shown
+    from fairpress.core.urls import redact_url
 
-    return Path(shown(table) if is_address(table) else table).name
+    return Path(redact_url(table) if is_address(table) else table).name
 
 
 def _ratios(report: Any, source: Any, asked: dict[str, Any]) -> list[str]:
@@ -279,7 +279,7 @@ def _ratios(report: Any, source: Any, asked: dict[str, Any]) -> list[str]:
 def _columns_of(table: str) -> str:
     """Return the sentence that lists a table's columns; nothing where it cannot be read."""
     columns = _columns(table)
-    shown = ", ".join(columns[:MOST_COLUMNS]) + (", …" if len(columns) > MOST_COLUMNS else "")
+    shown = ", ".join(columns[:MAX_COLUMNS]) + (", …" if len(columns) > MAX_COLUMNS else "")
     return f" Columns in this table: {shown}." if columns else ""
 
 
@@ -326,6 +326,6 @@ def _models(asked: Sequence[str], option: str, names: Sequence[str]) -> list[tup
 
 def _numbers(name: str, text: str) -> Sequence[float]:
     try:
-        return [float(part) for part in listed(text)]
+        return [float(part) for part in split_list(text)]
     except ValueError:
         raise UserError(f"--bins {name}={text}: edges are numbers, such as {name}=25,45.") from None

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, listed, say
+from fairpress.cli.app import app, print_line, split_list
 from fairpress.cli.progress import ProgressBar
 from fairpress.core.errors import UserError
 
@@ -63,11 +63,11 @@ def bench(
             named[name] = place
     if named and len(named) < len(models):
         raise UserError("name all models (name=folder), or none.")
-    sizes = None if batch is None else [_whole(part) for part in listed(batch)]
+    sizes = None if batch is None else [_whole(part) for part in split_list(batch)]
     with ProgressBar("rounds") as progress:
         found = api.bench(
             named or list(models),
-            runtime=listed(runtime),
+            runtime=split_list(runtime),
             batch=sizes,
             threads=threads,
             provider=provider,
@@ -79,7 +79,7 @@ def bench(
         print(json.dumps(found.to_dict(), indent=1))  # noqa: T201
         return 0
     for part in render(found):
-        say(part)
+        print_line(part)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from fairpress.cli.app import app, say
+from fairpress.cli.app import app, print_line
 from fairpress.core.errors import UserError
 
 LOOPBACK = "127.0.0.1"
@@ -51,7 +51,7 @@ def dashboard(
     except OSError as error:
         why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
         raise UserError(f"port {port} {why}; choose another --port, such as 0 for a free one.") from None
-    say(f"http://{LOOPBACK}:{listener.getsockname()[1]}/  (Ctrl-C ends it)", markup=False)
+    print_line(f"http://{LOOPBACK}:{listener.getsockname()[1]}/  (Ctrl-C ends it)", markup=False)
     try:
         threading.Thread(target=warm, daemon=True).start()
         server(create_app(folder)).run(sockets=[listener])

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from fairpress.cli.app import FAILED_GATE, app, say
+from fairpress.cli.app import FAILED_GATE, app, print_line
 
 data = App(name="data", help="Look at the datasets that ship with fairpress.")
 app.command(data)
@@ -20,7 +20,7 @@ def data_list() -> int:
     from fairpress import datasets
 
     for name in datasets.names():
-        say(name, markup=False)
+        print_line(name, markup=False)
     return 0
 
 
@@ -38,7 +38,7 @@ def data_fetch(name: str, /) -> int:
     from fairpress import datasets
 
     for path in datasets.fetch(name):
-        say(str(path), markup=False)
+        print_line(str(path), markup=False)
     return 0
 
 
@@ -63,26 +63,26 @@ def data_check(
     """
     from fairpress import datasets
     from fairpress.auditing.verdicts.rules import floor_rows
-    from fairpress.datasets.checks.base_rates import table
-    from fairpress.datasets.checks.dataset import check
+    from fairpress.datasets.checks.base_rates import rates_table
+    from fairpress.datasets.checks.dataset import check_dataset
 
     dataset = datasets.load(name)
-    found = check(dataset, floor_rows())
+    found = check_dataset(dataset, floor_rows())
     if json_:
         print(json.dumps([asdict(f) for f in found], indent=1))  # noqa: T201
     else:
         parts = ", ".join(f"{part} {len(index):,}" for part, index in dataset.parts.items())
         task = dataset.task
-        say(
+        print_line(
             f"{name}: {len(dataset):,} rows ({parts}), label {task.target!r}: {', '.join(task.classes)}",
             markup=False,
         )
-        for line in table(dataset):
-            say(f"  {line}", markup=False, soft_wrap=True)
+        for line in rates_table(dataset):
+            print_line(f"  {line}", markup=False, soft_wrap=True)
         for note in [n for n in dataset.notes if n not in {f.sentence for f in found}]:
-            say(f"note: {note}", markup=False, soft_wrap=True)
+            print_line(f"note: {note}", markup=False, soft_wrap=True)
         for f in found:
-            say(f"warning: {f.sentence}", markup=False, soft_wrap=True)
+            print_line(f"warning: {f.sentence}", markup=False, soft_wrap=True)
         if not found:
-            say("nothing to warn of", markup=False)
+            print_line("nothing to warn of", markup=False)
     return FAILED_GATE if strict and found else 0

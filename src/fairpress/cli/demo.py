@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import FAILED_GATE, app, csv_text, say, show_audit
+from fairpress.cli.app import FAILED_GATE, app, csv_text, print_line, show_audit
 
 
 @app.command
@@ -31,11 +31,11 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
     report = api.audit(table, baseline="fp32", compressed=list(demo_data.COMPRESSED), by=demo_data.BY)
     page = report.to_html(title="Demonstration: one group pays", banner=demo_data.BANNER)
     write_files(out, {csv.name: csv_text(table).encode(), "report.html": page.encode()})
-    say(f"[bold yellow]{demo_data.BANNER}[/]")
+    print_line(f"[bold yellow]{demo_data.BANNER}[/]")
     show_audit(report)
     by = ",".join(demo_data.BY)
-    say(f"\nReport: {out / 'report.html'}\nThe same by hand:", markup=False)
-    say(
+    print_line(f"\nReport: {out / 'report.html'}\nThe same by hand:", markup=False)
+    print_line(
         f"  fairpress audit {csv} --baseline fp32 --compressed int8,int4 --positive yes --by '{by}'",
         markup=False,
     )
@@ -55,7 +55,7 @@ def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
     """
     from dataclasses import asdict
 
-    from fairpress.cli.doctor_checks import diagnose, healthy
+    from fairpress.cli.doctor_checks import all_passed, diagnose
 
     findings = diagnose()
     if json_:
@@ -63,5 +63,5 @@ def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
     else:
         for f in findings:
             sign = {True: "ok     ", None: "absent ", False: "BROKEN "}[f.ok]
-            say(f"{sign} {f.what}: {f.detail}", markup=False)
-    return 0 if healthy(findings) else FAILED_GATE
+            print_line(f"{sign} {f.what}: {f.detail}", markup=False)
+    return 0 if all_passed(findings) else FAILED_GATE

@@ -58,7 +58,7 @@ def diagnose() -> list[CheckResult]:
     return findings
 
 
-def healthy(findings: Sequence[CheckResult]) -> bool:
+def all_passed(findings: Sequence[CheckResult]) -> bool:
     """Tell whether nothing needed is broken; what is optional and absent does not count."""
     return all(finding.ok is not False for finding in findings)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, say
+from fairpress.cli.app import app, print_line
 
 if TYPE_CHECKING:
     from fairpress.mitigation.artifact import Repair
@@ -73,14 +73,14 @@ def mitigate(
     folder = artifact.save(out, force=force)
     assert artifact.mitigation is not None
     rows = artifact.mitigation.fitted_on["rows"]
-    say(f"{folder}: {method} by {by}, fitted on {rows:,} validation rows", markup=False)
-    for line in in_words(artifact.mitigation.repair, artifact.card.threshold):
-        say(line, markup=False, soft_wrap=True)
-    say(artifact.mitigation.warning, markup=False, soft_wrap=True)
+    print_line(f"{folder}: {method} by {by}, fitted on {rows:,} validation rows", markup=False)
+    for line in mitigation_text(artifact.mitigation.repair, artifact.card.threshold):
+        print_line(line, markup=False, soft_wrap=True)
+    print_line(artifact.mitigation.warning, markup=False, soft_wrap=True)
     return 0
 
 
-def in_words(repair: Repair, threshold: float) -> list[str]:
+def mitigation_text(repair: Repair, threshold: float) -> list[str]:
     """Return a line per group, as fitted; what it does to people is for an audit of test rows to say."""
     from fairpress.mitigation.calibrated_equalized_odds import CalibratedEqualizedOdds
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, csv_text, say
-from fairpress.cli.mitigate import in_words as repair_in_words
-from fairpress.cli.progress import ProgressBar, told
+from fairpress.cli.app import app, csv_text, print_line
+from fairpress.cli.mitigate import mitigation_text as repair_in_words
+from fairpress.cli.progress import ProgressBar, progress_callback
 from fairpress.cli.written import files_of_data
 from fairpress.core.errors import ModelWarning, UserError
 
@@ -74,9 +74,9 @@ def compress(
         Replace a model folder or file that is there already; a folder only where fairpress wrote all of its files.
     """
     from fairpress import api
-    from fairpress.runtime.model_reference import is_foreign
+    from fairpress.runtime.model_reference import is_external
 
-    if is_foreign(base):
+    if is_external(base):
         return _compress_file(base, recipe, out, seed, data, model_config, force)
     if data is not None or model_config is not None:
         raise UserError(f"--data and --model-config are for ONNX files; {base} names its data on its card.")
@@ -86,30 +86,30 @@ def compress(
     original = open_model(base)
     refuse_taken(out, inputs=[base], force=force)
     replaced = " (replaced)" if out.is_dir() and any(out.iterdir()) else ""
-    artifact = api.compress(original, recipe, seed=seed, say=told())
+    artifact = api.compress(original, recipe, seed=seed, say=progress_callback())
     from fairpress.compression.quantization.float_layers import (
-        in_float,  # needs torch, which compress asks for in a sentence
+        weights_in_float,  # needs torch, which compress asks for in a sentence
     )
 
     folder = artifact.save(out, force=force)
     ratio = original.size / artifact.size
     size = f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
-    say(f"{folder}{replaced}: {artifact.size:,} bytes, {size} than {base}", markup=False)
+    print_line(f"{folder}{replaced}: {artifact.size:,} bytes, {size} than {base}", markup=False)
     details = artifact.card.provenance["details"]
     if details.get("sparsity"):
         packed = " and ".join(f"{len(gzip.compress(a.onnx, 6)):,}" for a in (artifact, original))
-        say(
+        print_line(
             f"{details['sparsity']:.0%} of its weights are zero; in a dense file that shows only when it is gzipped: "
             f"{packed} bytes",
             markup=False,
         )
-    if left := in_float(details):
-        say(left, markup=False)
+    if left := weights_in_float(details):
+        print_line(left, markup=False)
     before = original.card.provenance.get("validation_accuracy")
     accuracy = details["validation"]["accuracy"]
     if accuracy is not None:
         compared = "" if before is None else f", of {base} {before:.3f}"
-        say(f"accuracy on validation rows {accuracy:.3f}{compared}", markup=False)
+        print_line(f"accuracy on validation rows {accuracy:.3f}{compared}", markup=False)
     return 0
 
 
@@ -154,14 +154,16 @@ def _compress_file(
     ratio = found["bytes_before"] / found["bytes"]
     layers, checked = found["layers"], found["validation"]
     size = f"{ratio:.2f} times smaller" if ratio >= 1 else f"{1 / ratio:.2f} times larger"
-    say(f"{out}{replaced}: {found['bytes']:,} bytes, {size} than {base}", markup=False)
-    say(f"{beside[0]}: how it is run; {beside[1]}: what was measured", markup=False)
+    print_line(f"{out}{replaced}: {found['bytes']:,} bytes, {size} than {base}", markup=False)
+    print_line(f"{beside[0]}: how it is run; {beside[1]}: what was measured", markup=False)
     for sentence in found.get("notes", ()):
         sys.stderr.write(f"fairpress: {base}: {sentence}.\n")
     if layers["integer"] or layers["float"]:
-        say(f"{layers['integer']} layers compute in integers, {layers['float']} in floats", markup=False)
+        print_line(
+            f"{layers['integer']} layers compute in integers, {layers['float']} in floats", markup=False
+        )
     if checked["rows"]:
-        say(
+        print_line(
             f"accuracy on {checked['rows']:,} validation rows {checked['accuracy']:.3f}, of {base} "
             f"{checked['accuracy_before']:.3f}; {checked['flips']:,} rows are decided otherwise",
             markup=False,
@@ -171,9 +173,9 @@ def _compress_file(
 
 def _read_with(model: Path, config: Path | None) -> list[Path]:
     """Return the files that say how an ONNX file is run, where they are."""
-    from fairpress.runtime.external.model import places_of_config
+    from fairpress.runtime.external.model import config_locations
 
-    return [p for p in places_of_config(model, config) if p.is_file()]
+    return [p for p in config_locations(model, config) if p.is_file()]
 
 
 @app.command
@@ -219,7 +221,7 @@ def predict(
     """
     from fairpress import api
     from fairpress.core.output import check_files, write_file
-    from fairpress.runtime.model_reference import is_foreign, split_model
+    from fairpress.runtime.model_reference import is_external, split_model
     from fairpress.runtime.predictions_file import write_table
 
     named = {}
@@ -261,17 +263,17 @@ def predict(
         c for c in attributes if c not in named and not any(c.startswith(f"{n}.score") for n in named)
     ]
     first, *rest = named
-    _warn(table, [n for n in named if is_foreign(named[n])])
-    say(f"{out}{replaced}: {table.num_rows:,} rows", markup=False)
+    _warn(table, [n for n in named if is_external(named[n])])
+    print_line(f"{out}{replaced}: {table.num_rows:,} rows", markup=False)
     _tell_models(table, list(named), out)
-    say("Next:")
+    print_line("Next:")
     repeated = len(set(table["subject"].to_pylist())) < table.num_rows
     command = ["fairpress", "audit", str(out), "--baseline", first]
     command += ["--compressed", ",".join(rest)] if rest else []
     positive = json.loads(table.schema.metadata[b"fairpress.task"])["positive"]
     command += [] if positive is None else ["--positive", positive]
     command += ["--by", ",".join(attributes), *(["--subject", "subject"] if repeated else [])]
-    say(f"  {shlex.join(command)}", markup=False, soft_wrap=True)
+    print_line(f"  {shlex.join(command)}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -289,37 +291,37 @@ def _tell_models(table: Any, models: list[str], out: Path) -> None:
     several = len(set(told.values())) > 1
     first, *others = models
     if several:
-        say(f"  {first}: {told[first]}", markup=False)
+        print_line(f"  {first}: {told[first]}", markup=False)
     for name in others:
         changed = pc.sum(pc.not_equal(table[name], table[first])).as_py() or 0
         where = f"{told[name]}, " if several else ""
-        say(
+        print_line(
             f"  {name}: {where}another class than {first} in {changed:,} of {table.num_rows:,} rows",
             markup=False,
         )
     if several and out.suffix == ".csv":
-        say("  A CSV does not keep what ran; a .parquet file does.", markup=False)
+        print_line("  A CSV does not keep what ran; a .parquet file does.", markup=False)
 
 
 def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> int:
     from fairpress import api
-    from fairpress.runtime.external.model import open_foreign
-    from fairpress.runtime.model_reference import is_foreign, split_model
+    from fairpress.runtime.external.model import open_external
+    from fairpress.runtime.model_reference import is_external, split_model
 
-    made_elsewhere = {n: str(split_model(m)[0]) for n, m in models.items() if is_foreign(m)}
+    made_elsewhere = {n: str(split_model(m)[0]) for n, m in models.items() if is_external(m)}
     if not made_elsewhere or data is None:
         raise UserError("--dry-run shows how ONNX files are run on --data; name a .onnx file and the data.")
     dataset = api.load_dataset(data)
     for name, path in made_elsewhere.items():
-        opened = open_foreign(path, dataset, config)
+        opened = open_external(path, dataset, config)
         guessed = opened.as_yaml()
         for sentence in opened.notes:
             sys.stderr.write(f"fairpress: {name!r}: {sentence}.\n")
-        say(
+        print_line(
             f"# {name}={path}: save this as {Path(path).with_suffix('.model.yaml')} to keep or change it.",
             markup=False,
         )
-        say(guessed, markup=False, soft_wrap=True)
+        print_line(guessed, markup=False, soft_wrap=True)
     return 0
 
 
@@ -357,7 +359,7 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
     json_
         Print JSON: {"card": …, "audit": …}.
     """
-    from fairpress.auditing.output.summary import in_words
+    from fairpress.auditing.output.summary import summary_text
     from fairpress.runtime.artifact import Artifact
     from fairpress.runtime.onnx.metadata import embedded
 
@@ -384,7 +386,7 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
         print(card)  # noqa: T201
         origin = json.loads(card).get("provenance", {})
         for sentence in origin.get("origin", origin).get("warnings", ()):
-            say(f"warning: {sentence}", markup=False, soft_wrap=True)
+            print_line(f"warning: {sentence}", markup=False, soft_wrap=True)
     if repair is not None:
         by = "*".join(repair.repair.by)
         for line in (
@@ -392,11 +394,11 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
             *repair_in_words(repair.repair, threshold),
             repair.warning,
         ):
-            say(line, markup=False, soft_wrap=True)
+            print_line(line, markup=False, soft_wrap=True)
     for line in (
         ["it carries no audit; `fairpress audit --embed` puts one there"]
         if found is None
-        else in_words(found)
+        else summary_text(found)
     ):
-        say(line, markup=False)
+        print_line(line, markup=False)
     return 0

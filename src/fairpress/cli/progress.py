@@ -62,7 +62,7 @@ class ProgressBar:
             self._bar.stop()
 
 
-def told() -> Callable[[str], None]:
+def progress_callback() -> Callable[[str], None]:
     """Return what prints sentences on standard error; of epochs that fly by, not more than one a second."""
     last = 0.0
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import FAILED_GATE, app, listed, say
-from fairpress.cli.progress import told
+from fairpress.cli.app import FAILED_GATE, app, print_line, split_list
+from fairpress.cli.progress import progress_callback
 
 
 @app.command
@@ -103,9 +103,9 @@ def search(
     """
     from fairpress import api
     from fairpress.searching import explanations
-    from fairpress.searching.candidate_table import COLUMNS, rows
+    from fairpress.searching.candidate_table import COLUMNS, table_rows
     from fairpress.searching.limits import Limits
-    from fairpress.searching.write_result import save
+    from fairpress.searching.write_result import save_result
 
     given: dict[str, Any] = locals()
     limits = {name: given[name] for name in Limits.model_fields}
@@ -114,7 +114,7 @@ def search(
     refuse_taken(out, inputs=[base], force=force)
     found = api.search(
         base,
-        by=listed(by),
+        by=split_list(by),
         objective=objective,
         budget=budget,
         recipes=recipe,
@@ -123,10 +123,10 @@ def search(
         least_rows=least_rows,
         store=store or out.absolute().parent / ".store",
         seed=seed,
-        say=told(),
+        say=progress_callback(),
         **limits,
     )
-    folder = save(found, out, force=force)
+    folder = save_result(found, out, force=force)
     contradicted = found.audit.verdict in ("harm", "loss")
     if json_:
         print(json.dumps(found.searched.to_dict(), indent=1))  # noqa: T201
@@ -136,13 +136,13 @@ def search(
     table = Table(box=None, pad_edge=False)
     for i, column in enumerate(COLUMNS):
         table.add_column(column, justify="right" if 0 < i < 4 or column == "ms" else "left", overflow="fold")
-    for row in rows(found.searched):
+    for row in table_rows(found.searched):
         table.add_row(*row)
-    say(table)
-    say(explanations.why_won(found.searched), markup=False)
+    print_line(table)
+    print_line(explanations.why_won(found.searched), markup=False)
     for line in explanations.not_judged(found.searched):
-        say(f"too few rows to be judged, {line}", markup=False)
+        print_line(f"too few rows to be judged, {line}", markup=False)
     comparison = found.audit.comparisons[0]
-    say(f"on the test rows: {comparison.verdict} ({comparison.headline})", markup=False)
-    say(f"{folder}: {found.artifact.size:,} bytes; search.md tells how it was found", markup=False)
+    print_line(f"on the test rows: {comparison.verdict} ({comparison.headline})", markup=False)
+    print_line(f"{folder}: {found.artifact.size:,} bytes; search.md tells how it was found", markup=False)
     return FAILED_GATE if contradicted else 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
-from fairpress.cli.app import FAILED_TRIALS, app, say, show_audit
+from fairpress.cli.app import FAILED_TRIALS, app, print_line, show_audit
 
 if TYPE_CHECKING:
     from fairpress.studies.report.result import StudyResult
@@ -114,7 +114,7 @@ def study_run(
             on_event=progress.event,
         )
     _show(done)
-    say(f"\nReport: {done.folder / 'report.html'}  ({time.monotonic() - started:.0f} s)", markup=False)
+    print_line(f"\nReport: {done.folder / 'report.html'}  ({time.monotonic() - started:.0f} s)", markup=False)
     for key, reason in done.outcome.failed.items():
         sys.stderr.write(f"failed: {done.tasks[key].title}: {reason}\n")
     for task in done.outcome.skipped:
@@ -153,7 +153,7 @@ def study_export(
 
     done = export(folder, out, only=only or (), store=store, force=force)
     for place in done.folders:
-        say(str(place), markup=False, soft_wrap=True)
+        print_line(str(place), markup=False, soft_wrap=True)
     for name in done.absent:
         sys.stderr.write(f"without: {name}, which has no result\n")
     return 0 if not done.absent else FAILED_TRIALS
@@ -191,7 +191,7 @@ def study_mlflow(
             only=only or (),
             on_trial=lambda count, total: progress("exported", count, total),
         )
-    say(
+    print_line(
         f"experiment {done.experiment} at {done.server}: {done.new} networks exported, {done.there} were there",
         markup=False,
         soft_wrap=True,
@@ -236,7 +236,7 @@ def report(
     from fairpress.studies.report import publish
     from fairpress.studies.report.rewrite import report_again
 
-    wanted = publish.forms(figures)
+    wanted = publish.figure_formats(figures)
     check_files({"--latex": latex}, kinds={"--latex": ".tex"}, force=force)
     for option, place in (("--csv", csv), ("--cards", cards)):
         if place is not None:
@@ -251,9 +251,9 @@ def report(
         write_files(cards, {f"{name}/README.md": text.encode() for name, text in texts.items()}, prune=False)
     drawn = publish.figures(done, wanted)
     _show(done)
-    say(f"\nReport: {done.folder / 'report.html'}", markup=False)
+    print_line(f"\nReport: {done.folder / 'report.html'}", markup=False)
     if drawn:
-        say(f"{len(drawn)} figures: {done.folder / 'figures'}", markup=False)
+        print_line(f"{len(drawn)} figures: {done.folder / 'figures'}", markup=False)
     for task in done.outcome.skipped:
         sys.stderr.write(f"without: {task.title}, which has no result\n")
     return 0 if done.outcome.complete else FAILED_TRIALS
@@ -263,34 +263,34 @@ def _show(done: StudyResult) -> None:
     from fairpress.studies.report.build import accuracies
 
     for warning in done.warnings:
-        say(f"[bold red]{warning}[/]", soft_wrap=True)
+        print_line(f"[bold red]{warning}[/]", soft_wrap=True)
     several = len({p.part for p in done.about}) > 1
     for planned, section in zip(done.about, done.sections, strict=True):
         audit = section.audit
-        say(f"\n[bold underline]{section.title}[/]")
+        print_line(f"\n[bold underline]{section.title}[/]")
         if planned.about in ("compressed", "counterpart", "placebo"):
             show_audit(audit)
         else:
             for sentence in accuracies(audit):
-                say(sentence, markup=False)
+                print_line(sentence, markup=False)
     if several:
         _show_bias(done)
     if done.claims:
         from fairpress.reporting.claims import lines
 
-        say("\n[bold underline]Claims[/]")
+        print_line("\n[bold underline]Claims[/]")
         for part in lines(done.claims):
-            say(part, markup=False)
+            print_line(part, markup=False)
     if done.tradeoff is not None:
         from fairpress.reporting.tradeoff import render
 
-        say("\n[bold underline]Size, accuracy, bias[/]")
+        print_line("\n[bold underline]Size, accuracy, bias[/]")
         for part in render(done.tradeoff):
-            say(part, markup=False)
+            print_line(part, markup=False)
         return
-    say("")
+    print_line("")
     for m in done.models:
-        say(
+        print_line(
             f"{m.name:>20}  {m.bytes / 1e3:7.1f} KB  {m.smaller:5.2f}× smaller  {m.gzip_bytes / 1e3:7.1f} KB gzipped"
         )
 
@@ -300,7 +300,7 @@ def _show_bias(done: StudyResult) -> None:
 
     from fairpress.reporting.tradeoff import short
 
-    say("\n[bold underline]Bias: the sum over pairs of groups of |ΔTPR| + |ΔTNR|[/]")
+    print_line("\n[bold underline]Bias: the sum over pairs of groups of |ΔTPR| + |ΔTNR|[/]")
     for part in dict.fromkeys(f.part for f in done.bias):
         table = Table(title=part, title_justify="left", box=None, pad_edge=False)
         for column in ("by", "compressed against", "before → after", "change", ""):
@@ -311,7 +311,7 @@ def _show_bias(done: StudyResult) -> None:
                 values = " → ".join(short({"value": e["value"]}) for e in (f.before, f.after))
                 row = (f.attribute, f"{f.model} against {against}", values, short(f.change, sign="+"))
                 table.add_row(*row, f.word)
-        say(table)
+        print_line(table)
 
 
 @study.command(name="plan")
@@ -360,10 +360,12 @@ def study_plan(
     for line in found.lines:
         took = f"{line.seconds:7.1f} s" if line.seconds is not None else ""
         took = f"~{line.about:6.1f} s" if line.about is not None else took
-        say(f"{line.state:>10} {took:>9}  {'  ' * line.depth}{line.title}", markup=False, soft_wrap=True)
+        print_line(
+            f"{line.state:>10} {took:>9}  {'  ' * line.depth}{line.title}", markup=False, soft_wrap=True
+        )
     total = "" if found.expected is None else f", about {found.expected:.0f} s on {found.workers} workers"
     to_run = found.count("to run") + found.count("damaged")
-    say(
+    print_line(
         f"{name}: {len(found.lines)} tasks, {found.count('there')} there, {to_run} to run{total}",
         markup=False,
     )
@@ -373,11 +375,11 @@ def study_plan(
 @study.command(name="list")
 def study_list() -> int:
     """List the studies that ship with fairpress, and what each asks."""
-    from fairpress.studies.load import bundled, load
+    from fairpress.studies.load import bundled_studies, load
 
-    names = bundled()
+    names = bundled_studies()
     for name in names:
-        say(f"{name:<{max(map(len, names))}}  {load(name)[1].title}", markup=False, soft_wrap=True)
+        print_line(f"{name:<{max(map(len, names))}}  {load(name)[1].title}", markup=False, soft_wrap=True)
     return 0
 
 
@@ -410,7 +412,7 @@ def study_check(name: str, /, *overrides: str, data: str | None = None) -> int:
     tasks = (
         "networks for each group, which the data tell" if config.per_group else f"{len(layout.tasks)} tasks"
     )
-    say(f"{name}: {' × '.join(counts)}, {tasks}", markup=False)
+    print_line(f"{name}: {' × '.join(counts)}, {tasks}", markup=False)
     return 0
 
 

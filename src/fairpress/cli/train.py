@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import app, listed, say, show_audit
-from fairpress.cli.progress import told
+from fairpress.cli.app import app, print_line, show_audit, split_list
+from fairpress.cli.progress import progress_callback
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.seeds import checked_seed
 
@@ -144,18 +144,20 @@ def train(
         class_weights=None if class_weights is None else _weights(class_weights),
     )
     if method is not None:
-        if len(listed(by)) != 1:
+        if len(split_list(by)) != 1:
             raise UserError(
                 "--method needs one attribute, such as --by race, or an intersection such as --by 'sex*race'."
             )
-        training["by"] = listed(by)[0]
+        training["by"] = split_list(by)[0]
     architecture = registry.get(model, **options)
     training_config(architecture, training)
     dataset = api.load_dataset(data, **_given(target=target, size=image_size, test_share=test_share))
     check_readable(architecture, dataset)
     if class_weights is not None:
         weights_of_classes(dataset, training["class_weights"])
-    attributes = ["*".join(_attribute(dataset, n.strip()) for n in name.split("*")) for name in listed(by)]
+    attributes = [
+        "*".join(_attribute(dataset, n.strip()) for n in name.split("*")) for name in split_list(by)
+    ]
     if method is not None:
         training["by"] = attributes[0]
     unfinished = out.resolve().with_name(f".{out.resolve().name}.training")
@@ -167,31 +169,31 @@ def train(
         training=training,
         device=device,
         checkpoints=unfinished,
-        say=told(),
+        say=progress_callback(),
     )
     folder = artifact.save(out, force=force)
     clear(unfinished)
     made = artifact.card.provenance
     constant = made["constant_answer"]
-    say(f"{folder}: {artifact.size:,} bytes, {made['epochs']} epochs, ", end="", markup=False)
-    say(f"accuracy on validation rows {made['validation_accuracy']:.3f} ", end="", markup=False)
-    say(f"(always {constant['class']}: {constant['accuracy']:.3f})", markup=False)
+    print_line(f"{folder}: {artifact.size:,} bytes, {made['epochs']} epochs, ", end="", markup=False)
+    print_line(f"accuracy on validation rows {made['validation_accuracy']:.3f} ", end="", markup=False)
+    print_line(f"(always {constant['class']}: {constant['accuracy']:.3f})", markup=False)
     if made["best_epoch"] == 0:
-        say(
+        print_line(
             "no epoch was better on validation rows than the logistic regression it started from",
             markup=False,
         )
     if class_weights is not None:
-        say("trained with class weights: scores are not calibrated to the base rate", markup=False)
+        print_line("trained with class weights: scores are not calibrated to the base rate", markup=False)
     for warning in made.get("warnings", ()):
         sys.stderr.write(f"warning: {warning}\n")
     left_out = made.get("fairness", {}).get("not_constrained")
     if left_out:
         named = ", ".join(f"{group} ({rows})" for group, rows in left_out.items())
-        say(f"too few training rows to be constrained: {named}", markup=False)
+        print_line(f"too few training rows to be constrained: {named}", markup=False)
     if attributes:
         table = api.predict({out.resolve().name: artifact}, dataset.development(), part="validation")
-        say("on validation rows, which chose the epoch; an audit uses test rows:", markup=False)
+        print_line("on validation rows, which chose the epoch; an audit uses test rows:", markup=False)
         show_audit(api.audit(table, by=attributes, positive=dataset.task.positive))
     return 0
 
@@ -201,7 +203,7 @@ def _weights(text: str) -> str | dict[str, float]:
     if "=" not in text:
         return text
     found: dict[str, float] = {}
-    for part in listed(text):
+    for part in split_list(text):
         name, _, number = part.rpartition("=")
         try:
             found[name.strip()] = float(number)

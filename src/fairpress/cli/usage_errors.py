@@ -21,7 +21,7 @@ EXAMPLES: Mapping[str, str] = {
 }
 
 
-def sentence(error: CycloptsError) -> str:
+def usage_sentence(error: CycloptsError) -> str:
     """Return what a command line lacks, or has too much of."""
     command = " ".join(error.command_chain or ())
     if isinstance(error, MissingArgumentError) and error.argument is not None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
-from fairpress.cli.app import say
+from fairpress.cli.app import print_line
 from fairpress.core.errors import UserError
 
 
-def files_of(tables: Sequence[str]) -> list[str]:
+def written_files(tables: Sequence[str]) -> list[str]:
     """Return the files that the tables of a command are read from, globs resolved."""
     return [file for text in tables for file in (glob(text, recursive=True) or [text])]
 
@@ -31,9 +31,9 @@ def files_of_data(data: str | None) -> list[Path]:
     return [place, *([place.parent / path] if isinstance(path, str) else [])]
 
 
-def tell(text: str, aside: bool) -> None:
+def print_written(text: str, aside: bool) -> None:
     """Print a line: on standard error where standard output has something to be parsed."""
     if aside:
         sys.stderr.write(f"{text}\n")
     else:
-        say(text, markup=False, soft_wrap=True)
+        print_line(text, markup=False, soft_wrap=True)

@@ -86,8 +86,8 @@ def apply_steps(
 ) -> list[TrainedNetwork]:
     """Return the networks after all steps, each with its finished file."""
     from fairpress.models.export import export_many
-    from fairpress.models.initialize import blank
-    from fairpress.training.data import rows_to_hold, tensors
+    from fairpress.models.initialize import initialize
+    from fairpress.training.data import tensors, verification_rows
 
     made = list(networks)
     for step in recipe.steps:
@@ -98,8 +98,8 @@ def apply_steps(
     # A module of somebody's own is not kept for later.
     key = None if getattr(architecture, "alone", False) else (architecture, len(data[0].task.classes))
     example = tensors(data[0], "train").inputs[:2]
-    rows = [rows_to_hold(d) for d in data]
-    files = export_many(blank(architecture, data[0]), [n.state for n in made], example, key, rows)
+    rows = [verification_rows(d) for d in data]
+    files = export_many(initialize(architecture, data[0]), [n.state for n in made], example, key, rows)
     return [replace(n, onnx=file) for n, file in zip(made, files, strict=True)]
 
 
@@ -155,9 +155,9 @@ def _validation(card: ModelCard, onnx: bytes, dataset: Dataset) -> dict[str, Any
 
 def check_weights(architecture: Architecture, state: Mapping[str, Tensor], dataset: Dataset) -> None:
     """Raise UserError unless the weights are those of the network that the card describes."""
-    from fairpress.models.initialize import blank
+    from fairpress.models.initialize import initialize
 
-    for name, wanted in blank(architecture, dataset).state_dict().items():
+    for name, wanted in initialize(architecture, dataset).state_dict().items():
         if name not in state or state[name].shape != wanted.shape:
             raise UserError(
                 f"the weights of this model are not those of the network on its card ({architecture.name}): {name!r} is "

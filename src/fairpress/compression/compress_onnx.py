@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fairpress.compression.onnx.prepare import LAYERS, QUANTIZED, prepared, weighted
-from fairpress.compression.quantization.calibration_sampling import choose
+from fairpress.compression.onnx.prepare import LAYERS, QUANTIZED, prepare_file, weighted_nodes
+from fairpress.compression.quantization.calibration_sampling import sample_rows
 from fairpress.compression.recipes import Recipe
 from fairpress.compression.step import Step
 from fairpress.compression.steps.dynamic import QuantizeDynamic
@@ -26,13 +26,13 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.temporary import outside
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.backends.onnxruntime import kernels
-from fairpress.runtime.external.model import ExternalModel, open_foreign
+from fairpress.runtime.external.model import ExternalModel, open_external
 
 if TYPE_CHECKING:
     import onnx
 
-POSSIBLE = "int8, int8-dynamic and w4"
-READ = ("rows", "calibration", "by", "draw", "reduce_range", "keep")
+SUPPORTED_STEPS = "int8, int8-dynamic and w4"
+CALIBRATION_ROWS = ("rows", "calibration", "by", "draw", "reduce_range", "keep")
 PRODUCTS = ("MatMul", "Gemm")
 BLOCK = 32  # weights that share a scale, at 4 bits
 ROWS_AT_ONCE, CHECKED_ROWS = 64, 256
@@ -72,10 +72,10 @@ def compress_file(
         A recipe or option that needs more than a file, a file that is quantized already or has nothing to quantize, or
         one that ONNX Runtime's quantizer cannot make smaller.
     """
-    step = checked(recipe)
+    step = check_recipe(recipe)
     data = dataset.development()
-    before = open_foreign(path, data, config)
-    model = prepared(path)
+    before = open_external(path, data, config)
+    model = prepare_file(path)
     _look_at_layers(model, path, step, recipe)
     told: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="fairpress-onnx-") as folder:
@@ -89,7 +89,7 @@ def compress_file(
             elif step.activation_bits == 32:
                 _weights_only(source, made, step)
             else:
-                which, told = choose(data, step.rows, step.calibration, step.by, (step.draw, seed))
+                which, told = sample_rows(data, step.rows, step.calibration, step.by, (step.draw, seed))
                 told = {"calibration_rows": len(which), **told, "activation_ranges": "minmax"}
                 rows = data.index("calibration")[which]
                 own = replace(before, path=source)
@@ -118,18 +118,19 @@ def compress_file(
     return CompressedFile(content, before.as_yaml(), report)
 
 
-def checked(recipe: Recipe) -> Quantize | QuantizeDynamic:
+def check_recipe(recipe: Recipe) -> Quantize | QuantizeDynamic:
     """Return the one step that a bare file can take. Raises UserError for any other recipe or option, naming it."""
     step = recipe.steps[0] if len(recipe.steps) == 1 else None
     static = type(step) is Quantize and (step.weight_bits, step.activation_bits) in ((8, 8), (4, 32))
     if step is None or not (static or type(step) is QuantizeDynamic):
         raise UserError(
-            f"an ONNX file has no network to go on from, so that {recipe} cannot be made of it; {POSSIBLE} can, and a model "
+            f"an ONNX file has no network to go on from, so that {recipe} cannot be made of it; "
+            f"{SUPPORTED_STEPS} can, and a model "
             "folder takes every recipe."
         )
     allowed: tuple[str, ...] = ("keep",)
     if type(step) is Quantize and step.activation_bits == 8:
-        allowed = READ
+        allowed = CALIBRATION_ROWS
     _only(step, allowed, recipe)
     assert isinstance(step, Quantize | QuantizeDynamic)
     return step
@@ -241,7 +242,7 @@ def _look_at_layers(
         if name not in names:
             raise UserError(f"{path} has no layer {name!r} to keep in float." + did_you_mean(name, names))
     static = isinstance(step, Quantize) and step.activation_bits == 8
-    if not weighted(model.graph, LAYERS if static else PRODUCTS):
+    if not weighted_nodes(model.graph, LAYERS if static else PRODUCTS):
         raise UserError(_nothing(path, recipe))
 
 

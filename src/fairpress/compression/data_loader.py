@@ -13,12 +13,12 @@ from fairpress.core.errors import UserError
 from fairpress.core.values import spelling
 from fairpress.datasets.dataset import Dataset, Part, Task
 
-ENOUGH = 2048  # rows of a loader, for a recipe that does not train
-LEAST = 20
+MAX_ROWS = 2048  # rows of a loader, for a recipe that does not train
+MIN_ROWS = 20
 EXACT = 2**24  # whole numbers up to this are float32 numbers
 
 
-def collected(batches: Iterable[Any], trains: bool) -> Dataset:
+def collect(batches: Iterable[Any], trains: bool) -> Dataset:
     """Read batches (x, y) or (x, y, groups) into a dataset with training, calibration and validation rows.
 
     Inputs become float32 (uint8 stays), labels class indices. Whole numbers may come as floats, and labels as a column.
@@ -61,15 +61,15 @@ def collected(batches: Iterable[Any], trains: bool) -> Dataset:
         labels.append(y)
         if len(batch) == 3:
             groups.append(_groups(batch[2], len(y), where))
-        if not trains and sum(map(len, labels)) >= ENOUGH:
+        if not trains and sum(map(len, labels)) >= MAX_ROWS:
             break
     rows = sum(map(len, labels))
     if not labels:
         raise UserError(
             "the loader yields no batch; a generator can be read only once, so pass a new one, or a list."
         )
-    if rows < LEAST:
-        raise UserError(f"the loader has {rows} rows; give at least {LEAST}, better some hundred.")
+    if rows < MIN_ROWS:
+        raise UserError(f"the loader has {rows} rows; give at least {MIN_ROWS}, better some hundred.")
     return _dataset(np.concatenate(inputs), np.concatenate(labels), groups, trains)
 
 

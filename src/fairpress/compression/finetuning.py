@@ -17,7 +17,7 @@ from fairpress.training.data import Data
 from fairpress.training.device import device_of
 from fairpress.training.group_means import means
 from fairpress.training.objective import Objective
-from fairpress.training.precision import WAYS
+from fairpress.training.precision import FORMATS
 from fairpress.training.schedule import Schedule
 from fairpress.training.stacked_networks import AfterStep, Batches, StackedNetworks, adamw, train_epoch
 from fairpress.training.trainer import EVALUATION_BATCH, EpochResult, train_module
@@ -39,7 +39,7 @@ class TrainingRun:
     batch_size: int
 
 
-def alone(architecture: Architecture) -> bool:
+def trains_alone(architecture: Architecture) -> bool:
     """Tell whether networks of this architecture train one at a time."""
     return bool(getattr(architecture, "alone", architecture.reads == "images"))
 
@@ -106,7 +106,7 @@ def train_alone(
     """
     training = origin.get("training", {})
     images = rows.inputs.dtype == torch.uint8
-    way = WAYS["fp32-channels-last" if "channels-last" in str(origin.get("way")) else "fp32"]
+    way = FORMATS["fp32-channels-last" if "channels-last" in str(origin.get("way")) else "fp32"]
 
     def tensors() -> dict[str, Tensor]:
         # Tied weights have two names, and a graph may read them by either.

@@ -14,20 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from fairpress.compression.apply import apply_steps, artifact
-from fairpress.compression.data_loader import collected
-from fairpress.compression.quantization.float_layers import in_float
+from fairpress.compression.data_loader import collect
+from fairpress.compression.quantization.float_layers import weights_in_float
 from fairpress.compression.recipes import Recipe
 from fairpress.compression.step import Progress, TrainedNetwork
-from fairpress.compression.unwrapped_module import plain, unwrapped
-from fairpress.compression.verification.checks import untouched
+from fairpress.compression.unwrapped_module import unwrap, unwrapped
+from fairpress.compression.verification.checks import assert_unmodified
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset, Task
 from fairpress.models.tracing import layer_at_fault
 from fairpress.runtime.artifact import Artifact
-from fairpress.training.data import rows_to_hold
+from fairpress.training.data import verification_rows
 
-TRIED = 64  # rows that a network is called with to see what it returns
+TRIAL_ROWS = 64  # rows that a network is called with to see what it returns
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +81,10 @@ def compress_module(
         The finished file is not what the recipe says.
     """
     trains = any(step.trains for step in recipe.steps)
-    with untouched(module), torch.random.fork_rng(devices=[]):
-        own = plain(module)
+    with assert_unmodified(module), torch.random.fork_rng(devices=[]):
+        own = unwrap(module)
         _refuse_many_inputs(own.module)
-        dataset = data.development() if isinstance(data, Dataset) else collected(data, trains)
+        dataset = data.development() if isinstance(data, Dataset) else collect(data, trains)
         notes = [*own.notes]
         network, classes = _answering(own.module, dataset)
         if isinstance(data, Dataset):
@@ -94,12 +94,12 @@ def compress_module(
                 )
         else:
             dataset = _with_classes(dataset, classes, notes)
-        network = _without_hooks(network, rows_to_hold(dataset))
+        network = _without_hooks(network, verification_rows(dataset))
         state = {k: v.detach().clone() for k, v in network.state_dict().items()}
         architecture = UserModule(network, type(unwrapped(module)).__qualname__)
         first = TrainedNetwork(architecture, state, details=_pruned(state) if own.pruned else {})
         (made,) = apply_steps([first], recipe, [dataset], [seed], progress)
-    notes += [text for text in [in_float(made.details)] if text]
+    notes += [text for text in [weights_in_float(made.details)] if text]
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=3)
     card = ModelCard(
@@ -150,7 +150,7 @@ def _answering(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
     UserError
         The network does not read the rows, or answers with something else; the sentence says what to pass.
     """
-    index = dataset.index("train")[:TRIED]
+    index = dataset.index("train")[:TRIAL_ROWS]
     rows = torch.from_numpy(np.ascontiguousarray(dataset.inputs[index]))
     out = _called(module, rows[:2])
     if not isinstance(out, Tensor):
@@ -257,7 +257,7 @@ def _without_hooks(module: nn.Module, rows: Tensor) -> nn.Module:
     for child in bare.modules():
         for name in hooks:
             getattr(child, name).clear()
-    few = rows[:TRIED]
+    few = rows[:TRIAL_ROWS]
     try:
         return bare if torch.equal(_called(bare, few), _called(module, few)) else module
     except UserError:

@@ -44,7 +44,7 @@ class UnwrappedModule:
     notes: list[str] = field(default_factory=list)
 
 
-def plain(module: nn.Module) -> UnwrappedModule:
+def unwrap(module: nn.Module) -> UnwrappedModule:
     """Return a copy of a network that can be exported. The network itself is not changed, nor called.
 
     Wrappers (`nn.DataParallel`, `torch.compile`, …) are taken off. Weights that are computed from others in every call

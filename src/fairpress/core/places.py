@@ -41,11 +41,11 @@ def _short(target: str | os.PathLike[str]) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def nearest(place: Path) -> str:
+def nearest_existing(place: Path) -> str:
     """Return " Did you mean 'x'?" with the folder whose name is most like one that is not there; else nothing."""
     parent = place.parent
     if not parent.is_dir():
-        return nearest(parent) if parent != parent.parent else ""
+        return nearest_existing(parent) if parent != parent.parent else ""
     names = sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
     close = difflib.get_close_matches(place.name, names, n=1, cutoff=0.5)
     return f" Did you mean {str(parent / close[0])!r}?" if close else ""

@@ -21,7 +21,7 @@ _SHORTEST = 6
 """Characters of a value of the environment that is looked for: a shorter one is in any text."""
 
 
-def shown(address: str) -> str:
+def redact_url(address: str) -> str:
     """Return an address without user, password and options, for messages and reports.
 
     Raises UserError where they cannot be told apart from the rest; the sentence holds nothing of the address.
@@ -37,7 +37,7 @@ def shown(address: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}"
 
 
-def secrets_of(address: str) -> tuple[str, ...]:
+def credentials_in(address: str) -> tuple[str, ...]:
     """Return what an address holds of user, password and options, in percent form and plain, the longest first."""
     parts = urlsplit(address)
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
@@ -46,7 +46,7 @@ def secrets_of(address: str) -> tuple[str, ...]:
     return tuple(sorted({f for t in found for f in (t, unquote(t)) if f}, key=len, reverse=True))
 
 
-def said(error: Exception, secrets: Sequence[str] = ()) -> str:
+def first_line(error: Exception, secrets: Sequence[str] = ()) -> str:
     """Return ``: `` and the first line of an error, without secrets; nothing where it says nothing."""
     line = (str(error).strip().splitlines() or [""])[0]
     for secret in secrets:

@@ -12,10 +12,10 @@ from typing import Any
 
 from fairpress.core.errors import UserError
 
-MOST_BYTES = 1_000_000
-MOST_NODES = 200_000
+MAX_BYTES = 1_000_000
+MAX_NODES = 200_000
 MOST_MARKS = 100_000
-DEEPEST = 60
+MAX_DEPTH = 60
 HOPELESS = 400
 _MARKS = re.compile(r"[,:\n\r\[\]{}]")
 _TAG = "tag:yaml.org,2002:"
@@ -89,8 +89,8 @@ def read_yaml(path: str | Path) -> Any:
 
 def parse_yaml(text: str, where: str) -> Any:
     """Return the document of a YAML text as `read_yaml` does; `where` names it in the sentences of UserError."""
-    if len(text) > MOST_BYTES:
-        raise UserError(f"{where} has more than {MOST_BYTES:,} characters, too many for a description.")
+    if len(text) > MAX_BYTES:
+        raise UserError(f"{where} has more than {MAX_BYTES:,} characters, too many for a description.")
     if len(_MARKS.findall(text)) > MOST_MARKS:  # the parser would need half a minute
         raise UserError(
             f"{where} has more than {MOST_MARKS:,} lines, commas, colons and brackets, too many for a description; a table "
@@ -103,7 +103,7 @@ def parse_yaml(text: str, where: str) -> Any:
         return _construct(text, where)
     except RecursionError:
         raise UserError(
-            f"{where}: lists and mappings are nested too deeply; {DEEPEST} levels are read."
+            f"{where}: lists and mappings are nested too deeply; {MAX_DEPTH} levels are read."
         ) from None
 
 
@@ -128,10 +128,10 @@ def _read(where: Path) -> str:
         if where.exists() and not where.is_file():
             raise UserError(f"{where} is not a file; name a YAML file.")
         with where.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             raise UserError(
-                f"{where} has more than {MOST_BYTES:,} bytes, too many for a description; a table belongs into a file "
+                f"{where} has more than {MAX_BYTES:,} bytes, too many for a description; a table belongs into a file "
                 "of its "
                 "own, which `path:` names."
             )
@@ -176,10 +176,10 @@ class _Reader:
         from ruamel.yaml.nodes import MappingNode, SequenceNode
 
         self.seen += 1
-        if self.seen > MOST_NODES:
-            raise self.problem(node, f"aliases expand to more than {MOST_NODES:,} values; write fewer")
-        if depth > DEEPEST:
-            raise self.problem(node, f"lists and mappings are nested too deeply; {DEEPEST} levels are read")
+        if self.seen > MAX_NODES:
+            raise self.problem(node, f"aliases expand to more than {MAX_NODES:,} values; write fewer")
+        if depth > MAX_DEPTH:
+            raise self.problem(node, f"lists and mappings are nested too deeply; {MAX_DEPTH} levels are read")
         kind = str(node.tag).removeprefix(_TAG)
         if kind not in _KNOWN:
             raise self.problem(node, f"the tag {node.tag} is not read; leave it out")

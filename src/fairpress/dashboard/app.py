@@ -22,11 +22,11 @@ from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
 from fairpress.dashboard import on_demand_audit
 from fairpress.dashboard.charts import drawn
-from fairpress.dashboard.discovery import AUDIT, CARD, ONNX, STUDY, look, read_card, read_progress
+from fairpress.dashboard.discovery import AUDIT, CARD, ONNX, STUDY, discover, read_card, read_progress
 from fairpress.dashboard.file_response import OpenFile, disposition
 from fairpress.dashboard.json_files import DAMAGED, Unreadable, open_regular
 from fairpress.dashboard.responses import HEADERS, SANDBOX, html, refused, report
-from fairpress.dashboard.safe_paths import inside
+from fairpress.dashboard.safe_paths import is_inside
 from fairpress.dashboard.study_reader import OVERALL, Choice, StudyResults, page_of
 from fairpress.dashboard.visible_text import encoded
 from fairpress.reporting.forest_plot import ForestRow, forest_of
@@ -80,7 +80,7 @@ class _Pages:
         self.root = root
 
     def index(self, request: Request) -> Response:
-        found = look(self.root)
+        found = discover(self.root)
         live_now = any(s.progress and s.progress.state == "running" for s in found.studies)
         return html("index.html.j2", title="Studies and models", found=found, refresh=live_now)
 
@@ -137,12 +137,12 @@ class _Pages:
         told, number = StudyResults(folder), request.path_params["number"]
         if number >= len(told.networks):
             raise HTTPException(404)
-        return report(on_demand_audit.of_network(told, told.networks[number]))
+        return report(on_demand_audit.audit_network(told, told.networks[number]))
 
     def compare(self, request: Request) -> Response:
         _, folder = self._folder(request)
         asked = request.query_params
-        found = on_demand_audit.of_two(
+        found = on_demand_audit.audit_pair(
             StudyResults(folder), asked.get("part", ""), asked.get("first", ""), asked.get("second", "")
         )
         return report(found)
@@ -164,7 +164,7 @@ class _Pages:
         return self._send(request, "attachment")
 
     def _send(self, request: Request, how: str) -> Response:
-        found = inside(self.root, request.path_params["path"])
+        found = is_inside(self.root, request.path_params["path"])
         if found is None or not _ours(found):
             raise HTTPException(404)
         kind = SHOWN.get(found.suffix)
@@ -179,7 +179,7 @@ class _Pages:
 
     def _folder(self, request: Request) -> tuple[str, Path]:
         path = request.path_params["path"]
-        found = inside(self.root, path)
+        found = is_inside(self.root, path)
         if found is None or not found.is_dir():
             raise HTTPException(404)
         return path, found

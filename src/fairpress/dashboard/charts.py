@@ -6,13 +6,13 @@ from functools import lru_cache
 
 from fairpress.auditing.result import Verdict
 from fairpress.dashboard.study_reader import ComparisonRow
-from fairpress.reporting.forest_plot import MOST_GROUPS, ForestRow, forest_of
+from fairpress.reporting.forest_plot import MAX_GROUPS, ForestRow, forest_of
 
 
 @lru_cache(maxsize=128)
 def drawn(rows: tuple[ComparisonRow, ...], group: str, margin: float) -> str:
     """Return the losses in one group as SVG, a line for each comparison, at most 60."""
-    lines = [ForestRow(_line(r), r.loss, _verdict(r)) for r in rows[:MOST_GROUPS]]
+    lines = [ForestRow(_line(r), r.loss, _verdict(r)) for r in rows[:MAX_GROUPS]]
     return forest_of(lines, margin, "accuracy", f"what {group} loses")
 
 

@@ -15,7 +15,7 @@ from fairpress.dashboard.json_files import DAMAGED, Unreadable, open_regular, re
 from fairpress.studies.execution.progress_file import PROGRESS, ProgressRecord, progress_of
 
 STUDY, AUDIT, MODELS, CARD, ONNX = "study.json", "audit.json", "models.json", "card.json", "model.onnx"
-DEEPEST = 5
+MAX_DEPTH = 5
 MOST_FOLDERS = 20_000
 SMALL, MIDDLE = 4_000_000, 16_000_000  # bytes of a card or a progress file, and of study.json
 
@@ -66,7 +66,7 @@ class Listing:
     notes: list[str] = field(default_factory=list)
 
 
-def look(root: Path) -> Listing:
+def discover(root: Path) -> Listing:
     """Return what is below a folder; hidden folders and links are not entered.
 
     A folder that cannot be read is listed with the reason, and changes nothing about the others.
@@ -130,7 +130,7 @@ def _folders(root: Path, notes: list[str]) -> Iterator[tuple[Path, set[str]]]:
             return
         path = Path(folder)
         deep = len(path.relative_to(root).parts)
-        below[:] = sorted(b for b in below if not b.startswith(".") and deep < DEEPEST)
+        below[:] = sorted(b for b in below if not b.startswith(".") and deep < MAX_DEPTH)
         found = set(names) & {STUDY, PROGRESS, CARD, ONNX}
         if found & {STUDY, PROGRESS} or {CARD, ONNX} <= found:
             yield path, found

@@ -35,7 +35,7 @@ def rehearse() -> None:
     render([Section("", made)], title="")
 
 
-def of_network(told: StudyResults, network: NetworkRow) -> bytes:
+def audit_network(told: StudyResults, network: NetworkRow) -> bytes:
     """Return the report of one network against the baseline of its seed and fold, on the rows it was tested on."""
     where = f"seed {network.seed}, fold {network.fold}"
     title = ", ".join(filter(None, [network.part, network.recipe, where]))
@@ -43,7 +43,7 @@ def of_network(told: StudyResults, network: NetworkRow) -> bytes:
     return _report(told, network.part, BASELINE, network.recipe, title, only)
 
 
-def of_two(told: StudyResults, part: str, first: str, second: str) -> bytes:
+def audit_pair(told: StudyResults, part: str, first: str, second: str) -> bytes:
     """Return the report of what the second model loses against the first, over all seeds both have.
 
     Raises UserError where the study has no such model, or both are the same.

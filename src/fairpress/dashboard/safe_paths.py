@@ -6,7 +6,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 
-def inside(root: Path, relative: str) -> Path | None:
+def is_inside(root: Path, relative: str) -> Path | None:
     """Return the file or folder at a path below `root`; None where there is none, or where it is not below.
 
     A path that is absolute, goes up, or leads over a symbolic link out of the folder is not below it. Hidden names are

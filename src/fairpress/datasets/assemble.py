@@ -13,7 +13,7 @@ from fairpress.datasets.split_leakage import shared_subjects
 from fairpress.datasets.splits import SplitOptions, split
 
 # Options that came later, which leave the fingerprints alone of those who do not use them.
-LATER = ("test_share", "positive_is", "missing_rows", "not_missing", "not_subject")
+ADDED_OPTIONS = ("test_share", "positive_is", "missing_rows", "not_missing", "not_subject")
 
 
 class Inputs(Protocol):
@@ -37,7 +37,7 @@ class Inputs(Protocol):
     def matrix(self) -> np.ndarray: ...
 
 
-def build(
+def assemble(
     *,
     name: str,
     task: Task,
@@ -110,7 +110,7 @@ def build(
             config={
                 k: v
                 for k, v in printed.items()
-                if k not in unprinted and not (k in LATER and v in (None, []))
+                if k not in unprinted and not (k in ADDED_OPTIONS and v in (None, []))
             },
         ),
         config=printed if config is None else config,

@@ -19,8 +19,8 @@ from fairpress.datasets.hash_draws import draw
 MOST_DRAWS, FEWEST_DRAWS = 64, 4
 ROWS_DEALT = 4_000_000  # in all draws together, so that a large table is split in seconds
 PARTS_TO_COME = 3  # a part that is taken leaves a subject for each of the others
-FEWEST_OF_A_SIZE = 10  # subjects that are balanced as one kind by their number of rows
-MOST_TAKEN = (
+MIN_OF_A_SIZE = 10  # subjects that are balanced as one kind by their number of rows
+MAX_TAKEN = (
     0.5  # of the subjects that are not too large for a part, where it takes more than its share of them
 )
 
@@ -87,7 +87,7 @@ class RepeatedSubjects:
         most = max(share * self.rows(pool), float(np.median(self.sizes[pool])))
         small = pool[self.sizes[pool] <= most]
         # Of those who can be drawn, so many that the part has its share of all rows; at least one, and some are left.
-        taken = max(share, min(share * self.rows(pool) / self.rows(small), MOST_TAKEN))
+        taken = max(share, min(share * self.rows(pool) / self.rows(small), MAX_TAKEN))
         wanted = taken * len(small)
         count = min(max(wanted, 1.0), max(len(pool) - PARTS_TO_COME, 1), len(small))
         best = self._best(pool, [1 - share, share], self._drawn(pool, small, count / len(small), key))
@@ -140,12 +140,12 @@ class RepeatedSubjects:
 
 
 def _magnitudes(sizes: np.ndarray) -> np.ndarray:
-    """Return the power of two of each subject's number of rows; the largest are one kind, of `FEWEST_OF_A_SIZE` or more.
+    """Return the power of two of each subject's number of rows; the largest are one kind, of `MIN_OF_A_SIZE` or more.
 
     A kind of one or two subjects would be nearest to its share in every part where they are all in the largest part.
     """
     magnitude = np.frexp(sizes.astype(np.float64))[1]
-    largest = np.sort(magnitude)[-min(FEWEST_OF_A_SIZE, len(magnitude))]
+    largest = np.sort(magnitude)[-min(MIN_OF_A_SIZE, len(magnitude))]
     found: np.ndarray = np.minimum(magnitude, largest)
     return found
 

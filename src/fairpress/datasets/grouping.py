@@ -21,7 +21,7 @@ def parse_by(text: str) -> tuple[str, ...]:
     return names
 
 
-def keys_of(attributes: Mapping[str, np.ndarray], by: Sequence[str], where: str) -> list[Key]:
+def keys_of_groups(attributes: Mapping[str, np.ndarray], by: Sequence[str], where: str) -> list[Key]:
     """Return each row's group as a tuple of values. Raises UserError for an attribute that `where` does not have."""
     for name in by:
         if name not in attributes:
@@ -29,7 +29,7 @@ def keys_of(attributes: Mapping[str, np.ndarray], by: Sequence[str], where: str)
     return list(zip(*(map(str, attributes[name]) for name in by), strict=True))
 
 
-def rows_of(keys: Sequence[Key]) -> dict[Key, np.ndarray]:
+def group_rows(keys: Sequence[Key]) -> dict[Key, np.ndarray]:
     """Return group → the positions of its rows, groups in alphabetical order."""
     found: dict[Key, list[int]] = {}
     for i, key in enumerate(keys):
@@ -37,6 +37,6 @@ def rows_of(keys: Sequence[Key]) -> dict[Key, np.ndarray]:
     return {key: np.array(found[key]) for key in sorted(found)}
 
 
-def named(by: Sequence[str], key: Key) -> str:
+def group_label(by: Sequence[str], key: Key) -> str:
     """Return a group as a sentence names it: ``race = Other, sex = Male``."""
     return ", ".join(f"{name} = {value}" for name, value in zip(by, key, strict=True))

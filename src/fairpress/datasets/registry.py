@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from fairpress.core.config import parse
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.download.sources import Say, SourceFile, find, tell
+from fairpress.datasets.download.sources import Say, SourceFile, find, print_progress
 from fairpress.datasets.splits import SplitOptions
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def config_class(name: str) -> type[SplitOptions]:
     return cast("type[SplitOptions]", getattr(import_module(module), attribute))
 
 
-def load(name: str | os.PathLike[str], *, say: Say = tell, **config: Any) -> Dataset:
+def load(name: str | os.PathLike[str], *, say: Say = print_progress, **config: Any) -> Dataset:
     """Return a dataset: a shipped one by its name, or the table or the images that a YAML file describes.
 
     Parameters
@@ -106,7 +106,7 @@ def load(name: str | os.PathLike[str], *, say: Say = tell, **config: Any) -> Dat
     return cast("_Readable", chosen).read(say)
 
 
-def file_digests(name: str, say: Say = tell) -> dict[str, str]:
+def file_digests(name: str, say: Say = print_progress) -> dict[str, str]:
     """Return path → sha256 of the files of a shipped dataset as they are here; empty where it has no fixed files."""
     files = cast("_Readable", config_class(name)).files
     return {
@@ -115,7 +115,7 @@ def file_digests(name: str, say: Say = tell) -> dict[str, str]:
     }
 
 
-def fetch(name: str, say: Say = tell) -> list[Path]:
+def fetch(name: str, say: Say = print_progress) -> list[Path]:
     """Bring a shipped dataset's files onto this machine and return where they are.
 
     Raises UserError where that fails, or saying how to get a dataset that may not be passed on.

@@ -9,11 +9,11 @@ from typing import Any
 
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.download.sources import Say, tell
+from fairpress.datasets.download.sources import Say, print_progress
 from fairpress.datasets.registry import load
 
 
-def facts(dataset: Dataset) -> dict[str, Any]:
+def dataset_facts(dataset: Dataset) -> dict[str, Any]:
     """Return what a card keeps of its data: enough to load it again."""
     found: dict[str, Any] = {
         "name": dataset.name,
@@ -27,8 +27,8 @@ def facts(dataset: Dataset) -> dict[str, Any]:
     return found
 
 
-def load_again(kept: Mapping[str, Any], say: Say = tell) -> Dataset:
-    """Return the dataset of `facts`.
+def reload(kept: Mapping[str, Any], say: Say = print_progress) -> Dataset:
+    """Return the dataset of `dataset_facts`.
 
     A YAML file is looked for where it was, and then by its name from the working directory.
 

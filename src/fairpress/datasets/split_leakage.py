@@ -9,7 +9,7 @@ import numpy as np
 from fairpress.datasets.dataset import Part
 
 
-def seen_before(subjects: np.ndarray, parts: Mapping[Part, np.ndarray]) -> np.ndarray:
+def rows_seen_before(subjects: np.ndarray, parts: Mapping[Part, np.ndarray]) -> np.ndarray:
     """Return for each test row whether its subject has rows in another part too, bool [test rows]."""
     test = parts["test"]
     others = [subjects[rows] for part, rows in parts.items() if part != "test"]
@@ -19,7 +19,7 @@ def seen_before(subjects: np.ndarray, parts: Mapping[Part, np.ndarray]) -> np.nd
 
 def shared_subjects(subjects: np.ndarray, parts: Mapping[Part, np.ndarray]) -> tuple[str, ...]:
     """Return the sentence that must stand above results on such a split; nothing where nobody is on both sides."""
-    seen = seen_before(subjects, parts)
+    seen = rows_seen_before(subjects, parts)
     if not seen.any():
         return ()
     people = len(np.unique(subjects[parts["test"]][seen]))

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.datasets.grouping import Key, named, rows_of
-from fairpress.mitigation.hash_uniform import coins
-from fairpress.mitigation.platt import Curve, platt, too_few
+from fairpress.datasets.grouping import Key, group_label, group_rows
+from fairpress.mitigation.hash_uniform import hash_uniform
+from fairpress.mitigation.platt import Curve, fit_platt, too_few_rows
 
 Cost = Literal["fnr", "fpr", "weighted"]
 Calibration = Literal["platt", "none"]
@@ -85,12 +85,12 @@ class CalibratedEqualizedOdds:
 
         Raises UserError for a group that the data did not have when this was fitted.
         """
-        out, drawn = scores.astype(np.float64), coins(self.seed, row_ids)
+        out, drawn = scores.astype(np.float64), hash_uniform(self.seed, row_ids)
         known = {tuple(g.values[name] for name in self.by): g for g in self.groups}
-        for key, rows in rows_of(keys).items():
+        for key, rows in group_rows(keys).items():
             if key not in known:
                 raise UserError(
-                    f"the mitigation knows no group {named(self.by, key)}; fit it again on data that have it."
+                    f"the mitigation knows no group {group_label(self.by, key)}; fit it again on data that have it."
                 )
             group = known[key]
             out[rows] = Curve(group.slope, group.intercept)(scores[rows])
@@ -148,13 +148,15 @@ def fit(
     """
     if cost not in get_args(Cost):
         raise UserError(f"there is no cost {cost!r}." + did_you_mean(cost, get_args(Cost)))
-    pooled = platt(scores, labels) if calibration == "platt" else None
+    pooled = fit_platt(scores, labels) if calibration == "platt" else None
     found: list[GroupScores] = []
-    rows = rows_of(keys)
+    rows = group_rows(keys)
     for key in sorted({*rows, *expected}):
         own = rows.get(key, np.array([], int))
         s, y = scores[own], labels[own]
-        curve = (platt(s, y) if calibration == "platt" and not too_few(y) else None) or pooled or Curve()
+        curve = (
+            (fit_platt(s, y) if calibration == "platt" and not too_few_rows(y) else None) or pooled or Curve()
+        )
         group = GroupScores(
             dict(zip(by, key, strict=True)), len(own), int(y.sum()), curve.slope, curve.intercept
         )
@@ -163,7 +165,7 @@ def fit(
         raise UserError(
             f"by {'*'.join(by)}: fewer than two groups have enough validation rows of either label; take another attribute."
         )
-    return CalibratedEqualizedOdds(tuple(by), cost, calibration, seed, tuple(mixed(found)))
+    return CalibratedEqualizedOdds(tuple(by), cost, calibration, seed, tuple(mix_scores(found)))
 
 
 def generalized_cost(scores: np.ndarray, labels: np.ndarray, cost: Cost) -> float:
@@ -186,7 +188,7 @@ def mixing_rate(own: float, trivial: float, target: float) -> tuple[float, bool]
     return min((target - own) / (trivial - own), 1.0), target <= trivial
 
 
-def mixed(groups: Sequence[GroupScores]) -> list[GroupScores]:
+def mix_scores(groups: Sequence[GroupScores]) -> list[GroupScores]:
     """Return the groups with their mixing rates toward the costliest of them; those with a reason stay as they are."""
     target = max(g.cost for g in groups if g.cost is not None)
     out = []
@@ -200,7 +202,7 @@ def mixed(groups: Sequence[GroupScores]) -> list[GroupScores]:
 
 
 def _with_costs(group: GroupScores, scores: np.ndarray, labels: np.ndarray, cost: Cost) -> GroupScores:
-    if reason := too_few(labels):
+    if reason := too_few_rows(labels):
         return replace(group, reason=reason)
     trivial = np.full(group.n, group.base_rate)
     return replace(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def coins(seed: int, row_ids: Sequence[str]) -> np.ndarray:
+def hash_uniform(seed: int, row_ids: Sequence[str]) -> np.ndarray:
     """Return a number in [0, 1) for each row [rows]: the first 53 bits of blake2b(seed/row_id).
 
     It depends on nothing else, so that a row is decided alike in whatever table it stands, and whoever knows the seed can

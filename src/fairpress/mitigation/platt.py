@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEAST_ROWS = (
+MIN_ROWS = (
     10  # of either label: with fewer, a group's curve or cost would be noise that others are measured by
 )
 EDGE = 1e-6
@@ -26,16 +26,16 @@ class Curve:
         return _sigmoid(self.slope * _logit(scores) + self.intercept)
 
 
-def too_few(labels: np.ndarray) -> str:
+def too_few_rows(labels: np.ndarray) -> str:
     """Return why labels [rows] of 0 and 1 are too few to fit a group by; empty where they are enough."""
     positives = int(labels.sum())
     for name, count in (("positives", positives), ("negatives", len(labels) - positives)):
-        if count < LEAST_ROWS:
-            return f"{count} {name} among the validation rows, fewer than {LEAST_ROWS}"
+        if count < MIN_ROWS:
+            return f"{count} {name} among the validation rows, fewer than {MIN_ROWS}"
     return ""
 
 
-def platt(scores: np.ndarray, labels: np.ndarray) -> Curve | None:
+def fit_platt(scores: np.ndarray, labels: np.ndarray) -> Curve | None:
     """Return the curve of highest likelihood, None where it would turn the order of the scores round.
 
     Platt (1999), Probabilistic outputs for support vector machines: logistic regression on the log-odds, the targets drawn

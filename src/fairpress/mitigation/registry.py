@@ -8,12 +8,12 @@ import numpy as np
 
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.grouping import keys_of, parse_by
+from fairpress.datasets.grouping import keys_of_groups, parse_by
 from fairpress.mitigation import calibrated_equalized_odds, thresholds
 from fairpress.mitigation.artifact import METHODS, Repair
 
 
-def fit_repair(
+def fit_mitigation(
     method: str,
     dataset: Dataset,
     index: np.ndarray,
@@ -48,7 +48,7 @@ def fit_repair(
     if not len(index):
         raise UserError(f"{dataset.name!r} has no validation rows to fit a mitigation on.")
     attributes = parse_by(by)
-    whole = keys_of(dataset.attributes, attributes, repr(dataset.name))
+    whole = keys_of_groups(dataset.attributes, attributes, repr(dataset.name))
     positive = task.classes.index(task.positive)
     given = {k: v for k, v in options.items() if v is not None}
     fitting = {"calibrated-equalized-odds": {"cost", "calibration"}, "thresholds": {"constraint"}}[method]

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from fairpress.core.errors import MissingExtra, UserError, did_you_mean
-from fairpress.datasets.grouping import Key, named, rows_of
-from fairpress.mitigation.hash_uniform import coins
-from fairpress.mitigation.platt import too_few
+from fairpress.datasets.grouping import Key, group_label, group_rows
+from fairpress.mitigation.hash_uniform import hash_uniform
+from fairpress.mitigation.platt import too_few_rows
 
 Constraint = Literal["demographic_parity", "equal_opportunity", "predictive_equality", "equalized_odds"]
 # fairlearn's words for the same.
@@ -84,12 +84,12 @@ class GroupThresholds:
 
         Raises UserError for a group that the data did not have when this was fitted.
         """
-        drawn, decided = coins(self.seed, row_ids), np.zeros(len(scores), bool)
+        drawn, decided = hash_uniform(self.seed, row_ids), np.zeros(len(scores), bool)
         known = {tuple(g.values[name] for name in self.by): g for g in self.groups}
-        for key, rows in rows_of(keys).items():
+        for key, rows in group_rows(keys).items():
             if key not in known:
                 raise UserError(
-                    f"the mitigation knows no group {named(self.by, key)}; fit it again on data that have it."
+                    f"the mitigation knows no group {group_label(self.by, key)}; fit it again on data that have it."
                 )
             decided[rows] = drawn[rows] < known[key].probability(scores[rows].astype(np.float64), threshold)
         return scores, decided
@@ -145,8 +145,8 @@ def fit(
         from fairlearn.postprocessing import ThresholdOptimizer
     except ImportError:
         raise MissingExtra("A threshold per group", "fairlearn") from None
-    rows = rows_of(keys)
-    fitting = [key for key, own in rows.items() if not too_few(labels[own])]
+    rows = group_rows(keys)
+    fitting = [key for key, own in rows.items() if not too_few_rows(labels[own])]
     if len(fitting) < 2:
         raise UserError(
             f"by {'*'.join(by)}: fewer than two groups have enough validation rows of either label; take another attribute."
@@ -167,7 +167,7 @@ def fit(
         if key in fitting:
             groups.append(_read(group, found[fitting.index(key)]))
         else:
-            groups.append(GroupDecisions(group.values, n, positives, reason=too_few(labels[own])))
+            groups.append(GroupDecisions(group.values, n, positives, reason=too_few_rows(labels[own])))
     return GroupThresholds(tuple(by), constraint, seed, tuple(groups))
 
 

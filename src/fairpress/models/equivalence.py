@@ -26,7 +26,7 @@ DRAWS = 2
 # Another order of the same sums differs by a few roundings, not by hundreds of them.
 ROUNDINGS = 16
 # What is off by more than this share of the spread of the outputs is no rounding, however badly conditioned a network is.
-LARGEST = 0.01
+MAX_DEVIATION = 0.01
 
 
 class EquivalenceError(UserError):
@@ -42,7 +42,7 @@ class Reference:
     tolerance: np.ndarray
 
 
-def some(rows: Tensor) -> Tensor:
+def check_rows(rows: Tensor) -> Tensor:
     """Return the first rows of inputs [rows, …], as many as a check takes."""
     return rows[: min(ROWS, max(FEWEST, NUMBERS // max(1, rows[:1].numel())))]
 
@@ -53,7 +53,7 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
     Rounding is measured on the module itself, by Monte Carlo arithmetic (Parker 1997): its inputs, weights and what every
     operator returns are changed by up to one unit in the last place, at random. A row may differ by `ROUNDINGS` times the
     largest change of its outputs (or of those of the median row, if that is more), at least by as many units in the last
-    place of the largest output, and by `LARGEST` of the spread of the outputs at most.
+    place of the largest output, and by `MAX_DEVIATION` of the spread of the outputs at most.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
         The module answers equal rows differently, changes its own state, or answers with NaN.
     """
     own = copy.deepcopy(module).cpu().eval()
-    slots, rows = FastFunctionalCall(own), some(rows)
+    slots, rows = FastFunctionalCall(own), check_rows(rows)
     values = {k: v.detach().clone() for k, v in (*own.named_parameters(), *own.named_buffers())}
     values |= {k: v.detach().cpu().clone() for k, v in state.items() if k in values}
     wanted = _outputs(slots, values, rows)
@@ -81,7 +81,7 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
         spread = np.maximum(spread, _apart(moved, wanted))
     finite = wanted[np.isfinite(wanted)]
     least = ROUNDINGS * EPSILON * float(np.abs(finite).max(initial=0.0))
-    most = LARGEST * float(
+    most = MAX_DEVIATION * float(
         np.nanmax(np.std(np.where(np.isfinite(wanted), wanted, np.nan), axis=0), initial=0.0)
     )
     tolerance = np.clip(ROUNDINGS * np.maximum(spread, np.median(spread)), least, max(least, most))
@@ -128,17 +128,17 @@ def _moody(when: str) -> str:
     )
 
 
-def hold_file(data: bytes, wanted: Reference) -> None:
+def check_file_equivalence(data: bytes, wanted: Reference) -> None:
     """Raise NotTheNetwork unless a file gives the outputs of its network, in batches of several sizes.
 
     Raises UserError where ONNX Runtime has no kernel for an operator and the numbers it computes with.
     """
-    opened = loaded(data)
+    opened = load_for_check(data)
     name = opened.get_inputs()[0].name
-    hold(lambda rows: opened.run(None, {name: rows.numpy()})[0], wanted, "the file")
+    check_equivalence(lambda rows: opened.run(None, {name: rows.numpy()})[0], wanted, "the file")
 
 
-def loaded(data: bytes, dump: str | None = None) -> Any:
+def load_for_check(data: bytes, dump: str | None = None) -> Any:
     """Return an ONNX Runtime session of a network's own file, whose optimised graph is written to `dump`."""
     try:
         return session(data, dump=dump)
@@ -152,7 +152,7 @@ def loaded(data: bytes, dump: str | None = None) -> Any:
         ) from error
 
 
-def hold(compute: Callable[[Tensor], np.ndarray], wanted: Reference, what: str) -> None:
+def check_equivalence(compute: Callable[[Tensor], np.ndarray], wanted: Reference, what: str) -> None:
     """Raise NotTheNetwork unless `compute` gives a network's outputs [rows, classes], in batches of several sizes."""
     for size in (_together(wanted.rows), *SMALL_BATCHES):
         rows = wanted.rows[: 8 * size] if size in SMALL_BATCHES else wanted.rows

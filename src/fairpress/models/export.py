@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from fairpress.core.errors import UserError
-from fairpress.models.equivalence import EquivalenceError, hold_file, reference
-from fairpress.models.exporter_warnings import quiet
-from fairpress.models.stable_operators import stable
+from fairpress.models.equivalence import EquivalenceError, check_file_equivalence, reference
+from fairpress.models.exporter_warnings import suppress_exporter_warnings
+from fairpress.models.stable_operators import replace_unstable_operators
 from fairpress.models.tracing import (
     ANY_BATCH,
     BatchNormFold,
     cannot_export,
+    find_batch_norm_folds,
     fold_graph,
     fold_state,
-    folds,
     node_at_fault,
     trace,
 )
@@ -44,7 +44,7 @@ class ExportTemplate:
     def fill(self, state: Mapping[str, Tensor]) -> bytes:
         """Return the file of the network with this state."""
         values = fold_state(state, self.pairs)
-        return finish(filled(self.model, {k: v.detach().cpu().numpy() for k, v in values.items()}))
+        return finish(fill(self.model, {k: v.detach().cpu().numpy() for k, v in values.items()}))
 
 
 def export_many(
@@ -91,11 +91,11 @@ def export_many(
     for i, (state, own) in enumerate(zip(states, rows, strict=True)):
         wanted = reference(module, state, own)
         try:
-            hold_file(files[i], wanted)
+            check_file_equivalence(files[i], wanted)
         except EquivalenceError:
             bare = bare or _template(module, state, example, simplify=False)
             files[i] = bare.fill(state)
-            hold_file(files[i], wanted)
+            check_file_equivalence(files[i], wanted)
     return files
 
 
@@ -103,7 +103,7 @@ def _template(
     module: nn.Module, state: Mapping[str, Tensor], example: Tensor, *, simplify: bool = True
 ) -> ExportTemplate:
     graph = trace(module, example)
-    pairs, folded = folds(graph), fold_graph(graph)
+    pairs, folded = find_batch_norm_folds(graph), fold_graph(graph)
     return ExportTemplate(keeping_names(folded, fold_state(state, pairs), example, simplify=simplify), pairs)
 
 
@@ -112,7 +112,7 @@ def keeping_names(
 ) -> onnx.ModelProto:
     """Export a graph with each tensor of `state` that it reads stored as it is, under its own name.
 
-    Nothing that is computed from these tensors is computed in advance, so that `filled` may replace them.
+    Nothing that is computed from these tensors is computed in advance, so that `fill` may replace them.
     """
     return export_graph(holding(graph, state), example, free=frozenset(state), simplify=simplify)
 
@@ -135,7 +135,7 @@ def export_graph(
     UserError
         ONNX has no such operator; the sentence names the layer.
     """
-    with quiet():
+    with suppress_exporter_warnings():
         try:
             program = torch.onnx.export(
                 module,
@@ -146,7 +146,7 @@ def export_graph(
                 output_names=[OUTPUT],
                 verbose=False,
                 optimize=False,
-                custom_translation_table=stable(),
+                custom_translation_table=replace_unstable_operators(),
             )
             assert program is not None
             if simplify:
@@ -196,7 +196,7 @@ def shippable(graph: GraphModule) -> GraphModule:
     return graph
 
 
-def distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_aliases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a state near this one in which no two tensors are equal."""
     generator = torch.Generator().manual_seed(0)
 
@@ -209,7 +209,7 @@ def distinct(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: near(value.detach().cpu()) for name, value in state.items()}
 
 
-def filled(template: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+def fill(template: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.ModelProto:
     """Return a copy of a model in which every constant of a name in `values` holds that value."""
     model = onnx.ModelProto()
     model.CopyFrom(template)
@@ -222,6 +222,6 @@ def filled(template: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.
     return model
 
 
-def holds(tensor: onnx.TensorProto | None, value: np.ndarray) -> bool:
+def stores_weights(tensor: onnx.TensorProto | None, value: np.ndarray) -> bool:
     """Tell whether a constant of a model is there and has this value, whatever its shape."""
     return tensor is not None and np.array_equal(numpy_helper.to_array(tensor).ravel(), np.ravel(value))

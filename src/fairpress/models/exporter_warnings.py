@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_exporter_warnings() -> Iterator[None]:
     """Hold back what torch's exporters say about their own future; nothing else."""
     loggers = [
         logging.getLogger(n) for n in ("torch.onnx", "torch.export", "torch.utils._pytree", "onnxscript")

@@ -72,7 +72,7 @@ class ImageNetwork(BaseModel):
         from torch import nn
 
         from fairpress.models.pixel_scaling import ScalePixels, filled_up
-        from fairpress.models.pruned_shapes import narrow
+        from fairpress.models.pruned_shapes import apply_pruned_shapes
 
         high, wide = (filled_up(side, self.multiple) for side in shape[1:])
         if min(high, wide) < self.least_side:
@@ -83,7 +83,7 @@ class ImageNetwork(BaseModel):
         pixels = ScalePixels(self.mean, self.std, self.multiple)
         body = self.body((shape[0], high, wide), n_classes)
         network = nn.Sequential(OrderedDict(pixels=pixels, body=body))
-        narrow(network, dict(self.channels))
+        apply_pruned_shapes(network, dict(self.channels))
         return network
 
     def fitted(self, given: dict[str, Tensor], body: nn.Module) -> dict[str, Tensor]:

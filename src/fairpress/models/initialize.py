@@ -8,7 +8,7 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.models.registry import Architecture, build
 
 
-def blank(architecture: Architecture, dataset: Dataset) -> nn.Module:
+def initialize(architecture: Architecture, dataset: Dataset) -> nn.Module:
     """Return the module that reads a row of this dataset and tells its classes apart."""
     return build(architecture, row_shape(dataset), len(dataset.task.classes))
 

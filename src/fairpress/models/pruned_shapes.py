@@ -11,7 +11,7 @@ from fairpress.core.errors import UserError
 from fairpress.models.attention import count_heads
 
 
-def narrow(module: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
+def apply_pruned_shapes(module: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
     """Replace, in place, the tensors named in `shapes` by such of these shapes, and what layers know of their sizes.
 
     Raises

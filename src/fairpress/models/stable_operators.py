@@ -12,7 +12,7 @@ aten = torch.ops.aten
 
 
 @cache
-def stable() -> dict[Any, Callable[..., Any]]:
+def replace_unstable_operators() -> dict[Any, Callable[..., Any]]:
     """Return ONNX for log-sigmoid and log(exp a + exp b), for `torch.onnx.export`.
 
     Its own, log(sigmoid(x)) and log(exp(a) + exp(b)), are infinite beyond a logit of about 90, where torch is not. Rows

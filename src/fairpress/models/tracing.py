@@ -17,7 +17,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from fairpress.core.errors import UserError
-from fairpress.models.exporter_warnings import quiet
+from fairpress.models.exporter_warnings import suppress_exporter_warnings
 
 aten = torch.ops.aten
 CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding)
@@ -49,7 +49,7 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
         if type(child).__name__ in ("StochasticDepth", "DropPath"):
             child.p = child.drop_prob = 0.0
     # torch prints the graph it could not finish.
-    with quiet(), redirect_stderr(StringIO()):
+    with suppress_exporter_warnings(), redirect_stderr(StringIO()):
         try:
             graph = torch.export.export(module, (example,), dynamic_shapes=(ANY_BATCH,)).module(
                 check_guards=False
@@ -122,7 +122,7 @@ class BatchNormFold:
     eps: float
 
 
-def folds(graph: GraphModule) -> tuple[BatchNormFold, ...]:
+def find_batch_norm_folds(graph: GraphModule) -> tuple[BatchNormFold, ...]:
     """Return every batch norm that follows a convolution or linear layer and is its only reader.
 
     Its tensors and the layer's must be read nowhere else: a weight that is tied to another would change there too.
@@ -174,7 +174,7 @@ def _fold(layer: Node, norm: Node) -> BatchNormFold:
 
 
 def fold_graph(graph: GraphModule) -> GraphModule:
-    """Return a copy without the batch norms of `folds`: each such layer has a bias instead."""
+    """Return a copy without the batch norms of `find_batch_norm_folds`: each such layer has a bias instead."""
     graph = copy.deepcopy(graph)
     for layer, norm in _pairs(graph):
         fold = _fold(layer, norm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fairpress.reporting.formatting import chance
+from fairpress.reporting.formatting import format_p
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,10 +27,10 @@ QUANTITY = {
     "lost_answers": "correct answers lost",
     "sensitivity_depth": "correlation of a layer's sensitivity with its depth",
 }
-Told = Mapping[str, Any]
+ClaimRecord = Mapping[str, Any]
 
 
-def quantity(answer: Told) -> str:
+def quantity(answer: ClaimRecord) -> str:
     """Say what was measured: ``TPR gap by race``, ``loss of accuracy of the smallest group (Black)``."""
     claim = answer["claim"]
     name = claim["quantity"]
@@ -50,7 +50,7 @@ def quantity(answer: Told) -> str:
     return ("share won back of the " + text) if claim.get("recovers") else text
 
 
-def compared(answer: Told) -> str:
+def compared(answer: ClaimRecord) -> str:
     """Say whose: ``prune-80 − its placebo``."""
     claim = answer["claim"]
     if "along" in claim:
@@ -68,7 +68,7 @@ def compared(answer: Told) -> str:
     return f"{of} − {other}{changed}"
 
 
-def effect(answer: Told) -> str:
+def effect(answer: ClaimRecord) -> str:
     """Write the effect with its interval in points, per cent or as a correlation."""
     found, claim = answer["effect"], answer["claim"]
     if found.get("value") is None:
@@ -85,7 +85,7 @@ def effect(answer: Told) -> str:
     return text.replace("-", "−") + unit
 
 
-def expected(answer: Told) -> str:
+def expected(answer: ClaimRecord) -> str:
     """Say what effect would support the claim."""
     claim = answer["claim"]
     if claim.get("recovers"):
@@ -96,7 +96,7 @@ def expected(answer: Told) -> str:
     return f"{word} {bound}".replace("-", "−")
 
 
-def size(answer: Told) -> str:
+def size(answer: ClaimRecord) -> str:
     """Write Hedges' g_z with its interval."""
     found = answer["size"]
     if not found or found.get("value") is None:
@@ -104,7 +104,7 @@ def size(answer: Told) -> str:
     return f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]".replace("-", "−")
 
 
-def word(answer: Told) -> str:
+def word(answer: ClaimRecord) -> str:
     """Write the answer: ``✔ supported``, or what it would take."""
     text = answer["why"] if answer["answer"] == "undecidable" else answer["answer"]
     if answer["answer"] == "not answered":
@@ -112,14 +112,14 @@ def word(answer: Told) -> str:
     return f"{MARK[answer['answer']]} {text}"
 
 
-def summary(found: Sequence[Told]) -> str:
+def summary(found: Sequence[ClaimRecord]) -> str:
     """Count the answers in a sentence."""
     counts = {w: sum(a["answer"] == w for a in found) for w in MARK}
     told = ", ".join(f"{n} {w}" for w, n in counts.items() if n)
     return f"Of {len(found)} claim{'s' if len(found) != 1 else ''}: {told}."
 
 
-def ground(answer: Told) -> str:
+def ground(answer: ClaimRecord) -> str:
     """Write on how much an answer rests."""
     if answer["answer"] == "not answered":
         return "–"
@@ -129,7 +129,7 @@ def ground(answer: Told) -> str:
     )
 
 
-def lines(found: Sequence[Told]) -> Iterator[RenderableType]:
+def lines(found: Sequence[ClaimRecord]) -> Iterator[RenderableType]:
     """Yield what to print."""
     from rich.table import Table
 
@@ -137,7 +137,7 @@ def lines(found: Sequence[Told]) -> Iterator[RenderableType]:
     for column in ("claim", "answer", "effect", "asked", "p adjusted"):
         table.add_column(column, no_wrap=column in ("p adjusted", "asked"), overflow="fold")
     for a in found:
-        table.add_row(a["claim"]["says"], word(a), effect(a), expected(a), chance(a["p_adjusted"]))
+        table.add_row(a["claim"]["says"], word(a), effect(a), expected(a), format_p(a["p_adjusted"]))
     yield table
     yield (
         summary(found)

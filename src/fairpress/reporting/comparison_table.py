@@ -14,7 +14,7 @@ from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
 from fairpress.core.files import write_text, write_whole
-from fairpress.reporting.formatting import points, share, size, verdict
+from fairpress.reporting.formatting import format_points, format_rate, size, verdict
 from fairpress.reporting.latex import environment
 from fairpress.reporting.latex import escape as tex
 
@@ -109,13 +109,13 @@ class ComparisonTable:
             worst = []
             for attribute in self.audit.attributes:
                 group = None if compared is None else worst_group(compared, attribute)
-                value = "–" if group is None else points(accuracy_loss(group).estimate)
+                value = "–" if group is None else format_points(accuracy_loss(group).estimate)
                 worst.append(value if group is None else f"{', '.join(group.values.values())} {value}")
             found.append(
                 {
                     "model": name,
                     "size": size(row["bytes"]),
-                    "accuracy": share(accuracy[name]),
+                    "accuracy": format_rate(accuracy[name]),
                     "flips": "–" if row["flips"] is None else f"{100 * row['flips']:.1f} %",
                     "worst": worst,
                     "verdict": "baseline" if compared is None else verdict(compared).split(" ", 1)[1],

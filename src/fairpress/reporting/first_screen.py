@@ -9,7 +9,7 @@ from fairpress.auditing.result import Audit, Comparison, GroupComparison, Verdic
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.reporting import formatting
-from fairpress.reporting.formatting import METRIC, WORD, points, worst_loss
+from fairpress.reporting.formatting import METRIC, WORD, format_points, worst_loss
 
 DO: dict[Verdict, str] = {
     "harm": "do not ship it: compress less, or mitigate",
@@ -95,14 +95,14 @@ def _unassessed(comparisons: Sequence[Comparison]) -> str:
     found = {tuple(g.values.items()): g for c in comparisons for g in formatting.unassessed(c)}
     if not found:
         return ""
-    named = _listed([f"{group_name(g.values)} ({g.n:,.0f})" for g in found.values()], MOST_NAMED)
+    named = _listed([f"{group_name(g.values)} ({g.n:,.0f})" for g in found.values()], MAX_NAMED)
     return f" Not assessed, too few people: {named}."
 
 
-MOST_NAMED = 12
+MAX_NAMED = 12
 
 
-def glance(audit: Audit) -> list[SummaryRow]:
+def first_screen_rows(audit: Audit) -> list[SummaryRow]:
     """Return a line for each comparison of an audit, in its order."""
     return [_line(c, audit) for c in audit.comparisons]
 
@@ -113,7 +113,7 @@ def _line(c: Comparison, audit: Audit) -> SummaryRow:
         worst_loss(group) if group is not c.overall or c.verdict in ("harm", "loss") else c.overall.losses[0]
     )
     chance = f"{100 * audit.confidence:g} % sure"
-    span = points(loss.estimate).lstrip("+")
+    span = format_points(loss.estimate).lstrip("+")
     lacking = formatting.unassessed(c)
     do = DO[c.verdict]
     if c.verdict in ("harm", "loss"):
@@ -121,7 +121,7 @@ def _line(c: Comparison, audit: Audit) -> SummaryRow:
         sure = "; ".join(
             filter(
                 None,
-                [f"{METRIC[loss.metric]} worse by {span} points", formatting.why(loss, c, audit)],
+                [f"{METRIC[loss.metric]} worse by {span} points", formatting.reason_sentence(loss, c, audit)],
             )
         )
     elif c.verdict == "no_harm":
@@ -139,7 +139,7 @@ def _line(c: Comparison, audit: Audit) -> SummaryRow:
     elif c.verdict == "not_estimable":
         who, sure = "not known", "too few rows for any verdict"
     else:
-        who = "not known" if not c.disparate else f"not known; {formatting.parted(c, audit)}"
+        who = "not known" if not c.disparate else f"not known; {formatting.split_groups(c, audit)}"
         sure = formatting.largest(c, audit) or f"all together {span} points of {METRIC[loss.metric]}"
     flips = group.flips
     return SummaryRow(

@@ -14,9 +14,9 @@ from fairpress.auditing.audit import group_name
 from fairpress.auditing.result import Comparison, Verdict
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.formatting import METRIC, SYMBOL, WORD
-from fairpress.reporting.svg_minify import lean
+from fairpress.reporting.svg_minify import minify
 
-MOST_GROUPS = 60
+MAX_GROUPS = 60
 COLOUR: Mapping[Verdict, str] = {
     "harm": "#b42318",
     "void": "#7a271a",
@@ -52,8 +52,8 @@ def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> s
     groups = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
     found = [(g, next(x for x in g.losses if x.metric == metric)) for g in groups]
     shown = [(g, x) for g, x in found if x.estimate.value is not None]
-    if len(shown) > MOST_GROUPS:
-        shown = shown[:1] + sorted(shown[1:], key=lambda p: -(p[1].estimate.value or 0))[: MOST_GROUPS - 1]
+    if len(shown) > MAX_GROUPS:
+        shown = shown[:1] + sorted(shown[1:], key=lambda p: -(p[1].estimate.value or 0))[: MAX_GROUPS - 1]
     lines = [ForestRow(f"{group_name(g.values)} (n = {g.n:,.0f})", x.estimate, x.verdict) for g, x in shown]
     return forest_of(lines, margin, METRIC[metric], f"{METRIC[metric]} lost per group")
 
@@ -123,7 +123,7 @@ def forest_of(lines: Sequence[ForestRow], margin: float, lost: str, about: str) 
     )
     spec: dict[str, Any] = chart.to_dict(validate=False)  # which takes as long as the drawing
     svg: str = vlc.vegalite_to_svg(spec)
-    return lean(svg, f"Forest plot: {escape(about)}; the table below has the same numbers.")
+    return minify(svg, f"Forest plot: {escape(about)}; the table below has the same numbers.")
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], margin: float) -> tuple[float, float]:

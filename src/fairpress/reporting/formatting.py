@@ -36,7 +36,7 @@ SYMBOL: dict[Verdict, str] = {
     "not_estimable": "–",
     "no_harm": "✔",
 }
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 CLIPPED = "An interval that goes on beyond the frame belongs to a group that was not assessed (too few rows)."
 METRIC = {
     "accuracy": "accuracy",
@@ -131,7 +131,7 @@ def _other(audit: Audit) -> str:
     return f" {others[0]}" if len(others) == 1 else ""
 
 
-def points(estimate: Estimate) -> str:
+def format_points(estimate: Estimate) -> str:
     """Write a loss in points with its interval: ``+1.2 [−0.4, 2.8]``."""
     if estimate.value is None:
         return f"not estimable: {estimate.reason}"
@@ -148,7 +148,7 @@ def _signed(value: float, form: str) -> str:
     )
 
 
-def share(estimate: Estimate) -> str:
+def format_rate(estimate: Estimate) -> str:
     """Write a rate or gap with its interval: ``0.903 [0.897, 0.908]``."""
     if estimate.value is None:
         return f"not estimable: {estimate.reason}"
@@ -158,7 +158,7 @@ def share(estimate: Estimate) -> str:
     return out.replace("-", "−")
 
 
-def moved(estimate: Estimate) -> str:
+def format_change(estimate: Estimate) -> str:
     """Write a change of a rate or a score with its interval: ``+0.012 [−0.004, 0.028]``."""
     if estimate.value is None:
         return f"not estimable: {estimate.reason}"
@@ -168,7 +168,7 @@ def moved(estimate: Estimate) -> str:
     return re.sub(r"-0\.000(?!\d)", "0.000", out).replace("-", "−")
 
 
-def chance(p: float | None) -> str:
+def format_p(p: float | None) -> str:
     """Write a p-value."""
     if p is None:
         return "–"
@@ -187,12 +187,12 @@ def split(estimates: Mapping[str, Estimate]) -> tuple[list[str], list[str]]:
     return [n for n in estimates if n not in SCORE_METRICS], [n for n in estimates if n in SCORE_METRICS]
 
 
-def groups(comparison: Comparison, most: int = MOST_ROWS) -> list[GroupComparison]:
+def groups(comparison: Comparison, most: int = MAX_ROWS) -> list[GroupComparison]:
     """Return the groups of all attributes; of more than `most`, those with the gravest verdicts and largest losses."""
-    return gravest([g for a in comparison.attributes for g in a.groups], most)
+    return most_severe([g for a in comparison.attributes for g in a.groups], most)
 
 
-def gravest(found: Sequence[GroupComparison], most: int) -> list[GroupComparison]:
+def most_severe(found: Sequence[GroupComparison], most: int) -> list[GroupComparison]:
     """Return all groups in their order, or the `most` that matter first."""
     if len(found) <= most:
         return list(found)
@@ -216,7 +216,7 @@ def exemplars(found: Exemplars) -> str:
     return (
         f"Of 1,000 rows, the commonest answer of {found.models} compressed models differs from that of the baselines in "
         f"{1000 * (all_.share.value or 0):.0f}. Beyond what retraining does (two halves of the baselines, "
-        f"{1000 * (all_.expected.value or 0):.0f}): {points(all_.excess)} points."
+        f"{1000 * (all_.expected.value or 0):.0f}): {format_points(all_.excess)} points."
     )
 
 
@@ -273,16 +273,14 @@ def who_pays(comparison: Comparison, audit: Audit) -> str:
         return "Too few rows for any verdict: no group can be assessed."
     if comparison.verdict == "no_harm":
         where = "in the groups that could be assessed" if unassessed(comparison) else "in any group"
-        uneven = parted(comparison, audit) if comparison.disparate else ""
+        uneven = split_groups(comparison, audit) if comparison.disparate else ""
         found = [f"No loss above the margin {where}.", uneven, comparison.overall.sentence]
         return " ".join(filter(None, found))
     loss = comparison.overall.losses[0]
     together = ""
     if loss.estimate.low is not None and loss.estimate.low > 0:
-        together = (
-            f"All people together lose {points(loss.estimate).lstrip('+')} points of {METRIC[loss.metric]}."
-        )
-    uneven = parted(comparison, audit) if comparison.disparate else ""
+        together = f"All people together lose {format_points(loss.estimate).lstrip('+')} points of {METRIC[loss.metric]}."
+    uneven = split_groups(comparison, audit) if comparison.disparate else ""
     start = "No group has a demonstrated loss, but a loss cannot be ruled out."
     found = [together, start, largest(comparison, audit), uneven, comparison.overall.sentence]
     return " ".join(filter(None, found))
@@ -291,8 +289,8 @@ def who_pays(comparison: Comparison, audit: Audit) -> str:
 def _loss(group: GroupComparison, comparison: Comparison, audit: Audit) -> str:
     """Write the loss that made a group's verdict, and why the interval says something else where it does."""
     loss = worst_loss(group)
-    said = f"{group_name(group.values)}: {METRIC[loss.metric]} worse by {points(loss.estimate).lstrip('+')} points"
-    return "; ".join(filter(None, [said, why(loss, comparison, audit)]))
+    said = f"{group_name(group.values)}: {METRIC[loss.metric]} worse by {format_points(loss.estimate).lstrip('+')} points"
+    return "; ".join(filter(None, [said, reason_sentence(loss, comparison, audit)]))
 
 
 def largest(comparison: Comparison, audit: Audit) -> str:
@@ -307,11 +305,12 @@ def largest(comparison: Comparison, audit: Audit) -> str:
     if not found:
         return ""
     group, loss = max(found, key=lambda f: f[1].estimate.value or 0.0)
-    said = f"Largest loss: {group_name(group.values)}, {METRIC[loss.metric]} by {points(loss.estimate).lstrip('+')} points"
-    return "; ".join(filter(None, [said, why(loss, comparison, audit)])) + "."
+    said = f"Largest loss: {group_name(group.values)}, "
+    said += f"{METRIC[loss.metric]} by {format_points(loss.estimate).lstrip('+')} points"
+    return "; ".join(filter(None, [said, reason_sentence(loss, comparison, audit)])) + "."
 
 
-def why(loss: Loss, comparison: Comparison, audit: Audit) -> str:
+def reason_sentence(loss: Loss, comparison: Comparison, audit: Audit) -> str:
     """Say why a verdict is milder than the interval beside it, which is not corrected; nothing where it is not."""
     low = loss.estimate.low
     if low is None:
@@ -329,12 +328,13 @@ def why(loss: Loss, comparison: Comparison, audit: Audit) -> str:
     else:
         return ""
     return (
-        f"alone, this interval excludes {bound}; after correction for {tested(comparison, audit)} comparisons it does not "
-        f"(p = {chance(p)})"
+        f"alone, this interval excludes {bound}; after correction for "
+        f"{count_tested(comparison, audit)} comparisons it does not "
+        f"(p = {format_p(p)})"
     )
 
 
-def tested(comparison: Comparison, audit: Audit) -> int:
+def count_tested(comparison: Comparison, audit: Audit) -> int:
     """Return how many losses are corrected together with those of a comparison."""
     family = audit.comparisons if audit.family == "study" else (comparison,)
     return sum(
@@ -345,7 +345,7 @@ def tested(comparison: Comparison, audit: Audit) -> int:
     )
 
 
-def parted(comparison: Comparison, audit: Audit) -> str:
+def split_groups(comparison: Comparison, audit: Audit) -> str:
     """Say which groups moved apart, and how far either moved."""
     attribute, group, loss = _furthest_behind(comparison)
     assert loss.excess is not None
@@ -354,7 +354,7 @@ def parted(comparison: Comparison, audit: Audit) -> str:
     rest = own - apart
     others = [g for g in attribute.groups if g is not group]
     name, metric = group_name(group.values), METRIC[loss.metric]
-    span = points(loss.excess).lstrip("+")
+    span = format_points(loss.excess).lstrip("+")
     other = group_name(others[0].values) if len(others) == 1 else "all others together"
     moved_by = f"{name} {_signed(100 * own, '+.1f')}, {other} {_signed(100 * rest, '+.1f')}"
     if len(others) != 1:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 
-LARGEST = 3_000_000  # bytes of a report that people can mail and browsers scroll
+MAX_BYTES = 3_000_000  # bytes of a report that people can mail and browsers scroll
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def render(
     tables: Sequence[tuple[str, Sequence[RatesTable]]] = (),
     source: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the report; one that would be larger than `LARGEST` leaves tables of every comparison to audit.json.
+    """Return the report; one that would be larger than `MAX_BYTES` leaves tables of every comparison to audit.json.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def render(
         tables=tables,
         source=source,
         headline=first_screen.headline([s.audit for s in leading]),
-        glance=[(s.audit, s.part, first_screen.glance(s.audit)) for s in leading],
+        glance=[(s.audit, s.part, first_screen.first_screen_rows(s.audit)) for s in leading],
         contents=contents,
         fresh=_fresh(sections),
         cw=claim_words,
@@ -151,7 +151,7 @@ def render(
         group_name=group_name,
     )
     whole = page(brief=False)
-    return whole if len(whole.encode()) <= LARGEST else page(brief=True)
+    return whole if len(whole.encode()) <= MAX_BYTES else page(brief=True)
 
 
 def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:

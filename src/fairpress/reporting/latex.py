@@ -10,7 +10,7 @@ from fairpress.auditing.result import Audit
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.estimate import Estimate
 from fairpress.reporting import formatting
-from fairpress.reporting.formatting import METRIC, WORD, points
+from fairpress.reporting.formatting import METRIC, WORD, format_points
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -45,11 +45,11 @@ def render_study(
     source: Mapping[str, Any] | None = None,
 ) -> str:
     """Return tables of rates and gaps, and of claims, ready for ``\\input``."""
-    from fairpress.reporting.formatting import chance
+    from fairpress.reporting.formatting import format_p
 
     template = environment().get_template("study.tex.j2")
     return template.render(
-        groups=groups, claims=claims, source=source, tex=escape, cw=formatting, chance=chance
+        groups=groups, claims=claims, source=source, tex=escape, cw=formatting, chance=format_p
     )
 
 
@@ -60,7 +60,7 @@ def escape(text: str) -> str:
 
 def cell(estimate: Estimate) -> str:
     """Return a loss in points with its interval; a dash where there is none."""
-    return escape(points(estimate)) if estimate.estimable else "--"
+    return escape(format_points(estimate)) if estimate.estimable else "--"
 
 
 def _template() -> Template:

@@ -13,11 +13,11 @@ from fairpress.reporting.formatting import (
     METRIC,
     SYMBOL,
     WORD,
+    format_points,
+    format_rate,
     meaning,
-    points,
     positive,
     rows_needed,
-    share,
     verdict,
     warnings,
     who_pays,
@@ -87,7 +87,7 @@ def _table(groups: list[GroupComparison], audit: Audit) -> Iterator[str]:
     yield f"| group | n | {' | '.join(metrics)} | of 1,000 lose / gain | verdict | rows needed |"
     yield "|---|--:|" + "--:|" * len(metrics) + "--:|---|--:|"
     for g in groups:
-        losses = [points(x.estimate) if x.estimate.estimable else "–" for x in g.losses]
+        losses = [format_points(x.estimate) if x.estimate.estimable else "–" for x in g.losses]
         lost, gained = (1000 * x / g.n for x in (g.flips.right_to_wrong, g.flips.wrong_to_right))
         yield (
             f"| {escape(group_name(g.values))} | {g.n:,.0f} | {' | '.join(losses)} | {lost:.0f} / {gained:.0f} | "
@@ -103,7 +103,7 @@ def _rates(groups: list[GroupRates]) -> Iterator[str]:
     yield f"| group | n | {' | '.join(METRIC[n] for n in names)} |"
     yield "|---|--:|" + "--:|" * len(names)
     for g in groups:
-        cells = [share(g.rates[n]) if g.rates[n].estimable else "–" for n in names]
+        cells = [format_rate(g.rates[n]) if g.rates[n].estimable else "–" for n in names]
         yield f"| {escape(group_name(g.values))} | {g.n:,.0f} | {' | '.join(cells)} |"
     yield ""
 
@@ -122,7 +122,7 @@ def four_fifths(tables: list[ImpactRatios]) -> str:
             "|---|--:|--:|--:|--:|---|",
         ]
         for c in table.categories:
-            ratio = "1 (reference)" if c.ratio.method == "reference" else share(c.ratio)
+            ratio = "1 (reference)" if c.ratio.method == "reference" else format_rate(c.ratio)
             below = {None: "–", False: "no", True: "yes, shown" if c.shown_below else "yes, may be chance"}[
                 c.below
             ]

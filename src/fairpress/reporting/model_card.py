@@ -13,10 +13,10 @@ from fairpress.reporting.formatting import (
     METRIC,
     SYMBOL,
     WORD,
+    format_points,
+    format_rate,
     meaning,
-    points,
     positive,
-    share,
     verdict,
     warnings,
     who_pays,
@@ -133,14 +133,14 @@ def _table(audit: Audit, groups: Sequence[GroupRates], compared: Comparison | No
         ]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for g in groups:
-        row = [escape(group_name(g.values)), f"{g.n:,.0f}", *(_cell(share(g.rates[r])) for r in rates)]
+        row = [escape(group_name(g.values)), f"{g.n:,.0f}", *(_cell(format_rate(g.rates[r])) for r in rates)]
         loss = losses.get(tuple(g.values.items()))
         if compared is not None and loss is not None:
             lose, gain = (
                 1000 * x / loss.flips.n if loss.flips.n else 0.0
                 for x in (loss.flips.right_to_wrong, loss.flips.wrong_to_right)
             )
-            row += [_cell(points(loss.losses[0].estimate)), f"{lose:.0f} / {gain:.0f}"]
+            row += [_cell(format_points(loss.losses[0].estimate)), f"{lose:.0f} / {gain:.0f}"]
             row.append(f"{SYMBOL[loss.verdict]} {WORD[loss.verdict]}")
         lines.append(f"| {' | '.join(row)} |")
     intervals = (

@@ -16,7 +16,7 @@ from fairpress.auditing.result import Audit, Comparison
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.reporting.formatting import METRIC, SYMBOL, worst_loss
-from fairpress.reporting.svg_minify import lean
+from fairpress.reporting.svg_minify import minify
 
 MOST_ROWS, MOST_BARS = 30, 5
 SHADES = ["#1570ef", "#f2f4f7", "#b42318"]
@@ -271,7 +271,7 @@ def svg(chart: Any, label: str) -> str:
         .configure_legend(orient="top", columnPadding=20, labelLimit=300)
         .to_dict(validate=False)
     )
-    return lean(vlc.vegalite_to_svg(spec), label)
+    return minify(vlc.vegalite_to_svg(spec), label)
 
 
 def _worst(c: Comparison) -> float:

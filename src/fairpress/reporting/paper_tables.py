@@ -8,7 +8,7 @@ from typing import Any
 
 from fairpress.auditing.result import Audit, ModelResult
 from fairpress.core.estimate import Estimate
-from fairpress.reporting.formatting import share
+from fairpress.reporting.formatting import format_rate
 
 GAPS = {
     "demographic_parity_difference": "DP gap",
@@ -93,7 +93,7 @@ def _by_group(
             if not groups or any(rate not in g.rates for g in groups.values()):
                 continue
             factor = 100 if rate == "accuracy" else 1
-            write = _percent if rate == "accuracy" else share
+            write = _percent if rate == "accuracy" else format_rate
             cells = [
                 TableCell(
                     write(groups[n].rates[rate]) if n in groups and groups[n].rates[rate].estimable else "–",
@@ -129,7 +129,7 @@ def _moved(e: Estimate | None) -> str:
 
 
 def _known(e: Estimate | None) -> str:
-    return "–" if e is None or not e.estimable else share(e)
+    return "–" if e is None or not e.estimable else format_rate(e)
 
 
 def _their(found: Mapping[str, Any], key: str, factor: float = 1) -> str:

@@ -15,7 +15,7 @@ _LONG = re.compile(r"\d+\.\d{3,}")
 _BARE = re.compile(r"<g>(<(?:path|line|rect|text)[^<>]*(?:/>|>[^<]*</text>))</g>")
 
 
-def lean(svg: str, label: str) -> str:
+def minify(svg: str, label: str) -> str:
     """Return the drawing as one image that is called `label`; what it is made of is not announced piece by piece."""
     svg = _INVISIBLE.sub("", _NEEDLESS.sub("", svg))
     svg = _GEOMETRY.sub(lambda found: _LONG.sub(_hundredths, found[0]), svg)

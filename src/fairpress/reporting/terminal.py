@@ -15,15 +15,15 @@ from fairpress.reporting.formatting import (
     SYMBOL,
     WORD,
     exemplars,
-    gravest,
+    format_change,
+    format_points,
+    format_rate,
     left_out,
     meaning,
-    moved,
-    points,
+    most_severe,
     positive,
     rows_needed,
     seed_tests,
-    share,
     tone,
     unassessed,
     verdict,
@@ -117,11 +117,13 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
     ]:
         if heading:
             table.add_row(Text(clean(heading), style="bold"))
-        for group in gravest(groups, MOST_GROUPS):
+        for group in most_severe(groups, MOST_GROUPS):
             per = 1000 / group.n
             # The interval of the first metric only: a terminal is narrow, the report has them all.
             losses = [
-                "–" if x.estimate.value is None else points(x.estimate if i == 0 else _bare(x.estimate))
+                "–"
+                if x.estimate.value is None
+                else format_points(x.estimate if i == 0 else _bare(x.estimate))
                 for i, x in enumerate(group.losses)
             ]
             table.add_row(
@@ -145,7 +147,7 @@ def _beside(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
 
     scores = {k: e for k, e in comparison.overall.changes.items() if k in SCORE_METRICS and e.estimable}
     if scores:
-        said = "; ".join(f"{METRIC[k]} {moved(e)}" for k, e in scores.items())
+        said = "; ".join(f"{METRIC[k]} {format_change(e)}" for k, e in scores.items())
         yield Text(f"Scores, everybody: {said}. By group: --html, --json.")
     for pair in comparison.pairs:
         first, second = (" · ".join(v.values()) for v in (pair.first, pair.second))
@@ -166,7 +168,10 @@ def _pair(pair: PairChange) -> RenderableType:
     for name in ("rate", "before", "after", "change"):
         table.add_column(name, justify="left" if name == "rate" else "right")
     for rate, change in pair.changes.items():
-        cells = ["–" if e.value is None else points(e) for e in (pair.before[rate], pair.after[rate], change)]
+        cells = [
+            "–" if e.value is None else format_points(e)
+            for e in (pair.before[rate], pair.after[rate], change)
+        ]
         table.add_row(METRIC[rate], *cells)
     return table
 
@@ -186,7 +191,7 @@ def _rates(audit: Audit) -> RenderableType:
         table.add_column(name, justify="left" if name == "group" else "right")
 
     def row(group: GroupRates) -> None:
-        cells = [share(group.rates[r]) if group.rates[r].estimable else "–" for _, r in shown]
+        cells = [format_rate(group.rates[r]) if group.rates[r].estimable else "–" for _, r in shown]
         table.add_row(Text(clean(group_name(group.values))), f"{group.n:,.0f}", *cells)
 
     for model in audit.models:

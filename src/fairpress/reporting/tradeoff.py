@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fairpress.core.estimate import Estimate
-from fairpress.reporting.svg_minify import lean
+from fairpress.reporting.svg_minify import minify
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -86,7 +86,7 @@ def by_chance(t: Tradeoff) -> str:
         change
         for m in t.models
         if not m["model"].startswith(("placebo", "checkpoint"))
-        for found in (m.get("against_baseline"), m.get("against_placebo"), own_control(m).get("change"))
+        for found in (m.get("against_baseline"), m.get("against_placebo"), control_of(m).get("change"))
         for change in (found or {}).values()
         if change.get("low") is not None
     ]
@@ -98,7 +98,7 @@ def by_chance(t: Tradeoff) -> str:
     )
 
 
-def own_control(model: Mapping[str, Any]) -> Mapping[str, Any]:
+def control_of(model: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a model's dense control of equal accuracy; empty where that is the baseline itself."""
     control: Mapping[str, Any] = model.get("control") or {}
     weight = control.get("weight")
@@ -194,7 +194,7 @@ def _bias_panel(t: Tradeoff, attribute: str, pruned: Sequence[Mapping[str, Any]]
         ]
         if m["placebo"] in by_name:
             points.append((x - 1.2, "its placebo", by_name[m["placebo"]]["bias"][attribute]))
-        if "bias" in own_control(m):
+        if "bias" in control_of(m):
             points.append((x + 1.2, "dense, equal accuracy", m["control"]["bias"][attribute]))
         if (v := t.theirs("bias", attribute, m["model"])) is not None:
             points.append((x, THEIRS, {"value": v}))
@@ -229,7 +229,7 @@ def _svg(chart: Any, label: str) -> str:
         .to_dict(validate=False)
     )
     svg: str = vlc.vegalite_to_svg(spec)
-    return lean(svg, label)
+    return minify(svg, label)
 
 
 def render(t: Tradeoff) -> Iterator[RenderableType]:
@@ -271,7 +271,7 @@ def _mark(model: Mapping[str, Any], attribute: str) -> str:
     out = ""
     for key, sign in (("against_baseline", ""), ("against_placebo", "p")):
         out += _arrow(model.get(key, {}).get(attribute), sign)
-    return out + _arrow(own_control(model).get("change", {}).get(attribute), "a")
+    return out + _arrow(control_of(model).get("change", {}).get(attribute), "a")
 
 
 def _arrow(change: Mapping[str, Any] | None, sign: str) -> str:

@@ -11,7 +11,7 @@ from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.core.json_file import read_regular
 from fairpress.core.output import check_folder, write_folder
-from fairpress.core.places import nearest
+from fairpress.core.places import nearest_existing
 from fairpress.mitigation.artifact import Mitigation
 
 ONNX_FILE = "model.onnx"
@@ -94,7 +94,7 @@ class Artifact:
                 "safetensors only. Export the network with torch.onnx.export(..., dynamo=True)."
             )
         if not os.path.exists(place):  # Path.exists raises for a name that is too long
-            raise UserError(f"there is no model folder {place}; check the path." + nearest(place))
+            raise UserError(f"there is no model folder {place}; check the path." + nearest_existing(place))
         card, onnx = place / CARD_FILE, place / ONNX_FILE
         if not place.is_dir() or not card.is_file() or not onnx.is_file():
             what = f"it needs {ONNX_FILE} and {CARD_FILE}" if place.is_dir() else "it is a file"

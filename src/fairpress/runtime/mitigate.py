@@ -8,13 +8,13 @@ from typing import Any
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 from fairpress.mitigation.artifact import Mitigation
-from fairpress.mitigation.registry import fit_repair
+from fairpress.mitigation.registry import fit_mitigation
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.predict import check_fit
 from fairpress.runtime.probabilities import score
 
 
-def mitigated(
+def apply_mitigation(
     artifact: Artifact, dataset: Dataset, *, method: str, by: str, seed: int = 0, **options: Any
 ) -> Artifact:
     """Return the artifact with its repair; arguments are those of `mitigation.fit.fit_repair`.
@@ -29,6 +29,6 @@ def mitigated(
     check_fit("base", artifact, dataset)
     index = dataset.development().index("validation")
     scores, _ = score(artifact, dataset.inputs, index)
-    repair = fit_repair(method, dataset, index, scores, by=by, seed=seed, **options)
+    repair = fit_mitigation(method, dataset, index, scores, by=by, seed=seed, **options)
     fitted_on = {"part": "validation", "rows": len(index), "fingerprint": dataset.fingerprint}
     return replace(artifact, mitigation=Mitigation(repair, artifact.digest, fitted_on))

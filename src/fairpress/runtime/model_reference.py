@@ -11,7 +11,7 @@ from fairpress.core.errors import UserError
 from fairpress.core.files import require_regular
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.reload import load_again
+from fairpress.datasets.reload import reload
 from fairpress.runtime.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def _with_weights(path: Path, data: bytes) -> bytes:
     import onnx
     from google.protobuf.message import EncodeError
 
-    from fairpress.runtime.onnx.load import parsed, weights_beside
+    from fairpress.runtime.onnx.load import parse_model, weights_beside
 
-    model = parsed(data, str(path))
+    model = parse_model(data, str(path))
     if not weights_beside(model, path):
         return data
     try:
@@ -80,21 +80,21 @@ def split_model(model: Model) -> tuple[Model, str | None]:
     return (model, None) if isinstance(model, Artifact) else split_suffix(os.fspath(model))
 
 
-def is_foreign(model: Model) -> bool:
+def is_external(model: Model) -> bool:
     """Return whether this is an ONNX file and no model folder."""
     place, _ = split_model(model)
     return not isinstance(place, Artifact) and Path(place).suffix.lower() == ".onnx"
 
 
-def open_any(
+def open_reference(
     model: Model, dataset: Dataset, model_config: str | os.PathLike[str] | None = None
 ) -> Artifact | ExternalModel:
     """Return what a model is run by: its artifact, or an ONNX file made elsewhere, opened for this dataset."""
-    from fairpress.runtime.external.model import open_foreign
+    from fairpress.runtime.external.model import open_external
 
-    if isinstance(model, Artifact) or not is_foreign(model):
+    if isinstance(model, Artifact) or not is_external(model):
         return open_model(model)
-    return open_foreign(model, dataset, model_config)
+    return open_external(model, dataset, model_config)
 
 
 def open_model(model: Model) -> Artifact:
@@ -108,7 +108,7 @@ def open_model(model: Model) -> Artifact:
 
 def data_of(artifact: Artifact) -> Dataset:
     """Load the dataset a card names; raise UserError when it is not the data the model was trained on."""
-    return load_again(artifact.card.data)
+    return reload(artifact.card.data)
 
 
 def data_for(artifact: Artifact, data: Dataset | str | None) -> Dataset:

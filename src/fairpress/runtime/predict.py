@@ -11,7 +11,7 @@ import numpy as np
 from fairpress.core.errors import UserError, listed
 from fairpress.core.json_file import parse_json
 from fairpress.datasets.dataset import Dataset, Part
-from fairpress.datasets.grouping import keys_of
+from fairpress.datasets.grouping import keys_of_groups
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import Backend, processor
 from fairpress.runtime.decision_rule import decide, decides_by_threshold
@@ -171,7 +171,7 @@ def _repaired(
     assert model.mitigation is not None
     repair = model.mitigation.repair
     attributes = {name: values[index] for name, values in dataset.attributes.items()}
-    keys = keys_of(attributes, repair.by, repr(dataset.name))
+    keys = keys_of_groups(attributes, repair.by, repr(dataset.name))
     return repair.apply(scores, keys, [str(v) for v in dataset.row_ids[index]], model.card.threshold)
 
 

@@ -19,14 +19,14 @@ from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_tail
 from fairpress.auditing.verdicts.noninferiority import score_statistic
 from fairpress.auditing.verdicts.sample_size import rows_to_decide
 from fairpress.auditing.verdicts.wording import group_name
-from fairpress.searching.gap_increase_bound import rise
+from fairpress.searching.gap_increase_bound import gap_increase_bound
 from fairpress.searching.limits import GAPS
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 EVERYBODY = ""
 THE_FILE = "the file"
 HOPELESS = 1e6
-WORTH = 100.0  # rows: what everybody's loss counts for in a group's, when risks are estimated
+RISK_WEIGHT = 100.0  # rows: what everybody's loss counts for in a group's, when risks are estimated
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class JudgingPlan:
         return 1 - self.confidence
 
 
-def worst(bounds: Sequence[Bound]) -> Bound:
+def worst_bound(bounds: Sequence[Bound]) -> Bound:
     """Return the bound with the largest p: the one that binds."""
     return max(bounds, key=lambda b: (b.p, b.risk))
 
@@ -146,7 +146,7 @@ def _losses(
             continue
         # A group of few rows is judged by its own flips and everybody's: its own alone would be 0 or a lot. A gain is not
         # counted: on few rows it is luck, and would put a candidate that flips much before one that flips little.
-        share = n / (n + WORTH)
+        share = n / (n + RISK_WEIGHT)
         flips = share * moved[i] + (1 - share) * all_moved[0]
         centre = max(float(share * own.value[i] + (1 - share) * everybody.value[0]), 0.0)
         se = np.sqrt(max(float(flips), 1 / rows) / rows)
@@ -224,7 +224,9 @@ def _gaps(
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     d = x[first] - x[second]
     if rising:
-        upper, p = rise(x[first], x[second], (moved[first], moved[second]), limit, asked.confidence)
+        upper, p = gap_increase_bound(
+            x[first], x[second], (moved[first], moved[second]), limit, asked.confidence
+        )
         wide = (upper - d.value) / special.ndtri(asked.confidence)
     else:
         upper, p, wide = d.upper(asked.confidence), t_tail(d.df, (limit - d.centre) / d.se), d.se
@@ -258,7 +260,7 @@ def _risk(room: float, se: float, asked: JudgingPlan) -> float:
     return -float(special.log_ndtr(room / se - special.ndtri(asked.confidence)))
 
 
-def exact(limit: str, allowed: float, value: float, bound: float | None = None) -> Bound:
+def exact_p_value(limit: str, allowed: float, value: float, bound: float | None = None) -> Bound:
     """Return the bound of what is measured and not estimated from rows: bytes, latency."""
     reach = value if bound is None else bound
     kept = reach <= allowed

@@ -10,7 +10,7 @@ from fairpress.searching.trial import Trial
 COLUMNS = ("recipe", "bytes", "smaller", "accuracy", "worst loss", "ms", "judged")
 
 
-def state(searched: SearchTrace, trial: Trial) -> str:
+def candidate_state(searched: SearchTrace, trial: Trial) -> str:
     """Say what became of a candidate."""
     for judged in searched.judged:
         if judged.trial.recipe == trial.recipe:
@@ -19,14 +19,14 @@ def state(searched: SearchTrace, trial: Trial) -> str:
             return "keeps every limit" if judged.kept else "not shown to keep them"
     if any(t.recipe == trial.recipe for t in searched.sequence):
         return "not tested: one before it failed"
-    return "no: another is better or safer" if trial.fits else "no: " + explanations.bound(_own(trial))
+    return "no: another is better or safer" if trial.fits else "no: " + explanations.format_bound(_own(trial))
 
 
 def _own(trial: Trial) -> Bound:
     return next(b for b in trial.bounds if b.who == THE_FILE and b.p > 0)
 
 
-def rows(searched: SearchTrace) -> list[tuple[str, ...]]:
+def table_rows(searched: SearchTrace) -> list[tuple[str, ...]]:
     """Return a row for each candidate, in the order of the objective, as text in the order of `COLUMNS`."""
     found: list[tuple[str, ...]] = []
     for t in sorted(searched.trials, key=lambda t: t.cost(searched.objective)):
@@ -40,9 +40,9 @@ def rows(searched: SearchTrace) -> list[tuple[str, ...]]:
                 f"{100 * t.accuracy:.1f}",
                 "–"
                 if loss is None
-                else f"{explanations.points(loss.value)} ({explanations.rate(loss.metric)}, {loss.who})",
+                else f"{explanations.format_points(loss.value)} ({explanations.format_rate(loss.metric)}, {loss.who})",
                 "–" if ms is None else f"{ms:.3g}",
-                state(searched, t),
+                candidate_state(searched, t),
             )
         )
     return found
@@ -73,11 +73,11 @@ def markdown(found: SearchResult) -> str:
         "",
         "Accuracy in percent and losses in points are of the choosing rows: they chose, and flatter what they chose.",
         "",
-        *_lines(COLUMNS, rows(s)),
+        *_lines(COLUMNS, table_rows(s)),
         "",
         "## What the judging rows say of the winner",
         "",
-        *(f"* {explanations.bound(b)} (p = {b.p:.3f})" for b in winner.bounds),
+        *(f"* {explanations.format_bound(b)} (p = {b.p:.3f})" for b in winner.bounds),
         "",
     ]
     few = explanations.not_judged(s)

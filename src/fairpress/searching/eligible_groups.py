@@ -12,7 +12,7 @@ from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import spelling
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.grouping import keys_of, parse_by, rows_of
+from fairpress.datasets.grouping import group_rows, keys_of_groups, parse_by
 from fairpress.searching.bounds import EVERYBODY, JudgingPlan
 from fairpress.searching.limits import GAPS, Limits
 
@@ -20,7 +20,7 @@ FLIPS = 0.01
 WITHOUT_LOSSES = 100
 
 
-def least_rows_for(limits: Limits, confidence: float) -> int:
+def min_rows_for(limits: Limits, confidence: float) -> int:
     """Return the rows a group needs to be judged: those that show no harm, at 90 % power, if 1 % of the answers flip.
 
     366 at a limit of two points on a group's loss. Where only gaps are limited 100: then a difference of two rates has a
@@ -47,7 +47,7 @@ def attributes_of(by: Sequence[str], dataset: Dataset) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def ask(
+def judging_plan(
     limits: Limits,
     by: tuple[str, ...],
     dataset: Dataset,
@@ -114,7 +114,7 @@ def _counted(
 
     def groups(index: np.ndarray) -> dict[tuple[str, ...], np.ndarray]:
         values = {n: dataset.attributes[n][index] for n in names}
-        return {k: index[v] for k, v in rows_of(keys_of(values, names, repr(dataset.name))).items()}
+        return {k: index[v] for k, v in group_rows(keys_of_groups(values, names, repr(dataset.name))).items()}
 
     here, positive = groups(judging), dataset.task.positive
     found = {}

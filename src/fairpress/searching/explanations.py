@@ -10,20 +10,20 @@ from fairpress.searching.trial import Trial
 RATES = {"tpr": "true positive rate", "fpr": "false positive rate", "selection_rate": "selection rate"}
 
 
-def rate(name: str) -> str:
+def format_rate(name: str) -> str:
     return RATES.get(name, name.replace("_", " "))
 
 
-def points(value: float | None) -> str:
+def format_points(value: float | None) -> str:
     return "not estimable" if value is None else f"{100 * value:.1f}".replace("-", "−")
 
 
-def what(b: Bound) -> str:
+def describe_limit(b: Bound) -> str:
     """Say what a limit is about: ``false positive rate of race = Asian``."""
-    return "the file" if b.who == THE_FILE else f"{rate(b.metric)} of {b.who}"
+    return "the file" if b.who == THE_FILE else f"{format_rate(b.metric)} of {b.who}"
 
 
-def bound(b: Bound) -> str:
+def format_bound(b: Bound) -> str:
     """Say where a bound stands to its limit."""
     if b.limit == "max_latency_ms":
         return f"{b.limit}: at most {b.bound:.3g} ms with confidence, limit {b.allowed:g}"
@@ -32,10 +32,11 @@ def bound(b: Bound) -> str:
     side = "at least" if b.limit.startswith("min") else "at most"
     kind = "lost, " if b.limit in ("max_group_loss", "max_loss") else ""
     if b.value is None:
-        return f"{b.limit}, {what(b)}: no rows"
+        return f"{b.limit}, {describe_limit(b)}: no rows"
     return (
-        f"{b.limit}, {what(b)}: {kind}{points(b.value)} points on {b.n:,.0f} rows, {side} {points(b.bound)} "
-        f"with confidence, limit {points(b.allowed)}"
+        f"{b.limit}, {describe_limit(b)}: {kind}{format_points(b.value)} points on {b.n:,.0f} rows, "
+        f"{side} {format_points(b.bound)} "
+        f"with confidence, limit {format_points(b.allowed)}"
     )
 
 
@@ -64,21 +65,22 @@ def why_won(searched: SearchTrace) -> str:
     ended = searched.stopped
     if ended is not None:
         text += (
-            f" The next in line, {ended.trial.recipe} ({ended.trial.bytes:,} bytes), was not: {short(ended)}."
+            f" The next in line, {ended.trial.recipe} ({ended.trial.bytes:,} bytes), was not: "
+            f"{describe_shortfall(ended)}."
         )
     elif others or len(searched.sequence) == 1:
         text += " Nothing that was made and could keep the limits is better."
     return text
 
 
-def short(judged: JudgedCandidate) -> str:
+def describe_shortfall(judged: JudgedCandidate) -> str:
     """Say in what a candidate failed."""
     if judged.shown:
         return f"a loss is shown for {', '.join(judged.shown[:3])}"
-    return f"{bound(judged.binds)}; {remedy(judged.binds)}"
+    return f"{format_bound(judged.binds)}; {remedy(judged.binds)}"
 
 
-def not_met(
+def limits_not_met(
     searched: SearchTrace, nearest: Trial | None, binding: Bound | None, shown: str, base: str
 ) -> str:
     """Say that nothing keeps the limits, what is nearest, what binds, and what would help."""
@@ -87,7 +89,7 @@ def not_met(
         return f"no candidate could be made ({first[0]}: {first[1]})."
     text = (
         f"no candidate is shown to keep every limit. Nearest: {nearest.recipe} ({nearest.bytes:,} bytes). "
-        f"Binding: {shown or bound(binding)}; {remedy(binding)}."
+        f"Binding: {shown or format_bound(binding)}; {remedy(binding)}."
     )
     return f"{text}{base} What was made is kept; the same command with other limits goes on from it."
 
@@ -97,4 +99,4 @@ def not_judged(searched: SearchTrace) -> list[str]:
     by_rate: dict[str, list[str]] = {}
     for who, metric, n in searched.asked.too_few:
         by_rate.setdefault(metric, []).append(f"{who} ({n:,.0f})")
-    return [f"{rate(m)}: {', '.join(names)}" for m, names in by_rate.items()]
+    return [f"{format_rate(m)}: {', '.join(names)}" for m, names in by_rate.items()]

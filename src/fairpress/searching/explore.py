@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.searching import search_space
-from fairpress.searching.bounds import CANDIDATE, JudgingPlan, bounds_of, exact
+from fairpress.searching.bounds import CANDIDATE, JudgingPlan, bounds_of, exact_p_value
 from fairpress.searching.budget import Budget, BudgetOver
 from fairpress.searching.candidate_store import Candidate, CandidateStore
 from fairpress.searching.latency import milliseconds
@@ -37,18 +37,18 @@ class Explorer:
         by, images = self.asked.by, self.shop.dataset.inputs.ndim > 2
         # Whose answers change much must be judged group by group.
         students = not self.asked.too_few
-        for planned in search_space.cheap(bits, by):
+        for planned in search_space.cheap_recipes(bits, by):
             if self.budget.over:
                 return
             if self._can_win(planned, bits):
                 self.attempt(planned.recipe)
         sizes = self._sizes()
         if bits is None:
-            for planned in search_space.mixed(sizes, self._to_beat(), by, images):
+            for planned in search_space.mixed_recipes(sizes, self._to_beat(), by, images):
                 if self.budget.over:
                     return
                 self.attempt(planned.recipe)
-        for planned in search_space.dear(bits, by, images, students) if train else ():
+        for planned in search_space.expensive_recipes(bits, by, images, students) if train else ():
             if self.budget.over:
                 return
             if self._can_win(planned, bits):
@@ -87,14 +87,14 @@ class Explorer:
         evidence = self.shop.evidence(made.artifact, self.shop.rows.choosing, self.asked.by)
         bounds = bounds_of(evidence, self.asked)
         if self.limits.max_bytes is not None:
-            bounds.append(exact("max_bytes", self.limits.max_bytes, made.artifact.size))
+            bounds.append(exact_p_value("max_bytes", self.limits.max_bytes, made.artifact.size))
         latency = None
         if self.limits.max_latency_ms is not None or self.objective == "latency":
             rows = self.shop.dataset.inputs[self.shop.rows.choosing[:200]]
             files = {name: made.artifact.onnx}
             latency, upper = milliseconds(files, rows, self.asked.confidence)[name]
             if self.limits.max_latency_ms is not None:
-                bounds.append(exact("max_latency_ms", self.limits.max_latency_ms, latency, upper))
+                bounds.append(exact_p_value("max_latency_ms", self.limits.max_latency_ms, latency, upper))
         right = evidence.cells.correct(CANDIDATE)
         accuracy = float(evidence.cells.rows[right].sum() / evidence.cells.rows.sum())
         trial = Trial(name, made.artifact, tuple(bounds), accuracy, latency, made.seconds)
@@ -132,7 +132,7 @@ class Explorer:
         again = 0
         while not self.budget.over and again < AGAIN:
             proposed = study.ask()
-            text = search_space.sampled(proposed, self.asked.by, sizes, images, train, students)
+            text = search_space.sampled_recipe(proposed, self.asked.by, sizes, images, train, students)
             try:
                 name = str(parse(text))
             except UserError:

@@ -20,9 +20,17 @@ from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.statistics.t_estimate import TEstimate
 from fairpress.auditing.verdicts.rules import judge
 from fairpress.auditing.verdicts.wording import group_name
-from fairpress.searching.bounds import BASELINE, CANDIDATE, THE_FILE, Bound, JudgingPlan, bounds_of, worst
+from fairpress.searching.bounds import (
+    BASELINE,
+    CANDIDATE,
+    THE_FILE,
+    Bound,
+    JudgingPlan,
+    bounds_of,
+    worst_bound,
+)
 from fairpress.searching.limits import Objective
-from fairpress.searching.trial import Trial, front
+from fairpress.searching.trial import Trial, pareto_front
 
 LONGEST = 6
 CLOSE = 0.03  # steps that gain less are not worth a test
@@ -48,7 +56,7 @@ class JudgedCandidate:
     @property
     def binds(self) -> Bound:
         """Return the limit that is furthest from being shown to be kept."""
-        return worst(self.bounds)
+        return worst_bound(self.bounds)
 
     @property
     def kept(self) -> bool:
@@ -67,7 +75,7 @@ class JudgedCandidate:
 
 def sequence(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
     """Return the candidates to test, in their order: the front without steps that gain little, at most `LONGEST`."""
-    steps = front(trials, objective)
+    steps = pareto_front(trials, objective)
     out: list[Trial] = []
     for i, trial in enumerate(steps):
         last = i + 1 == len(steps)

@@ -39,7 +39,7 @@ def upper_ends(change: TEstimate, moved: Floats, confidence: float) -> Floats:
     )
 
 
-def rise(
+def gap_increase_bound(
     first: TEstimate, second: TEstimate, moved: tuple[Floats, Floats], limit: float, confidence: float
 ) -> tuple[Floats, Floats]:
     """Return the upper bounds of first − second, and the p-values of "it is the limit or more", which invert them.

@@ -10,8 +10,8 @@ import numpy as np
 
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.benchmark.measure import LEAST_ROUNDS, BenchmarkRun, measure
-from fairpress.runtime.benchmark.statistics import rank_of_bound
-from fairpress.searching.bounds import exact
+from fairpress.runtime.benchmark.statistics import order_statistic_rank
+from fairpress.searching.bounds import exact_p_value
 from fairpress.searching.trial import Trial
 
 SECONDS = 1.5
@@ -28,16 +28,16 @@ def milliseconds(
     out = {}
     for found in measure(contestants, 1, rounds=rounds, seconds=SECONDS):
         times = np.sort(np.asarray(found.seconds))
-        rank = rank_of_bound(len(times), 2 * confidence - 1)
+        rank = order_statistic_rank(len(times), 2 * confidence - 1)
         out[found.model] = (1e3 * found.median, 1e3 * float(times[-(rank or 1)]))
     return out
 
 
-def timed_anew(trial: Trial, limit: float | None, rows: np.ndarray, confidence: float) -> Trial:
+def time_candidates(trial: Trial, limit: float | None, rows: np.ndarray, confidence: float) -> Trial:
     """Return a candidate with a latency, and its bound, that did not choose it; as it is where latency is not limited."""
     if limit is None:
         return trial
     median, upper = milliseconds({trial.recipe: trial.artifact.onnx}, rows, confidence)[trial.recipe]
     others = (b for b in trial.bounds if b.limit != "max_latency_ms")
-    bound = exact("max_latency_ms", limit, median, upper)
+    bound = exact_p_value("max_latency_ms", limit, median, upper)
     return replace(trial, latency_ms=median, bounds=(*others, bound))

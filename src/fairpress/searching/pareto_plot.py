@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fairpress.searching.candidate_table import state
+from fairpress.searching.candidate_table import candidate_state
 from fairpress.searching.result import SearchTrace
 
 STATES = ("winner", "keeps the limits", "judged, not shown", "not judged")
@@ -51,7 +51,7 @@ def draw(searched: SearchTrace) -> str:
 
 
 def _point(searched: SearchTrace, trial: Any) -> dict[str, Any] | None:
-    said = state(searched, trial)
+    said = candidate_state(searched, trial)
     kind = (
         STATES[0]
         if said.endswith("the winner")

@@ -1,7 +1,7 @@
 """Which rows make candidates, which choose among them, and which judge: three sets that never mix.
 
-Making and choosing read the calibration part, at most `MOST` of its rows. What is left of it and the validation part judge:
-no recipe ranges on them, no candidate is preferred by them. Test rows stay where they are.
+Making and choosing read the calibration part, at most `MAX_SHARE` of its rows. The rest of it and the
+validation part judge: no recipe ranges on them, no candidate is preferred by them. Test rows stay where they are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset, Part
 
-MOST = 512  # what a recipe calibrates on
+MAX_SHARE = 512  # what a recipe calibrates on
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RowSplit:
     judging: np.ndarray
 
 
-def divide(dataset: Dataset, most: int = MOST) -> RowSplit:
+def split_rows(dataset: Dataset, most: int = MAX_SHARE) -> RowSplit:
     """Divide the development rows. Subjects stay together; the choosing rows are drawn by a hash of the subject.
 
     Raises UserError where there are no validation rows or no calibration rows.

@@ -16,16 +16,16 @@ from fairpress.core.errors import MissingExtra, UserError
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.searching import explanations
-from fairpress.searching.bounds import BASELINE, CANDIDATE, THE_FILE, Bound, bounds_of, worst
+from fairpress.searching.bounds import BASELINE, CANDIDATE, THE_FILE, Bound, bounds_of, worst_bound
 from fairpress.searching.budget import Budget
 from fairpress.searching.candidate_store import CandidateStore
-from fairpress.searching.eligible_groups import ask, attributes_of, least_rows_for
+from fairpress.searching.eligible_groups import attributes_of, judging_plan, min_rows_for
 from fairpress.searching.explore import Explorer
 from fairpress.searching.fixed_sequence import LONGEST, JudgedCandidate, in_order, sequence
-from fairpress.searching.latency import SECONDS, milliseconds, timed_anew
+from fairpress.searching.latency import SECONDS, milliseconds, time_candidates
 from fairpress.searching.limits import Limits, Objective, check_rates
 from fairpress.searching.result import ConstraintNotMet, SearchResult, SearchTrace
-from fairpress.searching.row_split import divide
+from fairpress.searching.row_split import split_rows
 from fairpress.searching.trial import Trial
 from fairpress.store.local import Store
 
@@ -88,9 +88,9 @@ def search(
     _check(base, sample, confidence, least_rows)
     attributes = attributes_of(by, dataset)
     check_rates(limits, dataset.task.positive)
-    rows = divide(dataset)
-    least = least_rows_for(limits, confidence) if least_rows is None else least_rows
-    asked = ask(limits, attributes, dataset, rows.judging, least, confidence)
+    rows = split_rows(dataset)
+    least = min_rows_for(limits, confidence) if least_rows is None else least_rows
+    asked = judging_plan(limits, attributes, dataset, rows.judging, least, confidence)
     shop = CandidateStore(base, dataset, rows, Store(store), base.card.seed or 0 if seed is None else seed)
     shop.store.sweep()
     began = budget.elapsed
@@ -129,7 +129,9 @@ def search(
         steps,
         lambda t: shop.evidence(t.artifact, rows.judging, attributes),
         asked,
-        lambda t: timed_anew(t, limits.max_latency_ms, shop.dataset.inputs[rows.choosing[:200]], confidence),
+        lambda t: time_candidates(
+            t, limits.max_latency_ms, shop.dataset.inputs[rows.choosing[:200]], confidence
+        ),
     )
     searched = SearchTrace(
         objective,
@@ -179,13 +181,13 @@ def _not_met(shop: CandidateStore, searched: SearchTrace) -> ConstraintNotMet:
     if not searched.judged:
         # No file keeps its own limits, or none could be made.
         nearest = min(searched.trials, key=lambda t: (t.cost(searched.objective), t.risk), default=None)
-        binding = None if nearest is None else worst([b for b in nearest.bounds if b.who == THE_FILE])
+        binding = None if nearest is None else worst_bound([b for b in nearest.bounds if b.who == THE_FILE])
         return ConstraintNotMet(
-            explanations.not_met(searched, nearest, binding, "", ""), searched, nearest, binding
+            explanations.limits_not_met(searched, nearest, binding, "", ""), searched, nearest, binding
         )
     first = searched.judged[0]
-    shown = explanations.short(first).split(";")[0] if first.shown else ""
-    sentence = explanations.not_met(
+    shown = explanations.describe_shortfall(first).split(";")[0] if first.shown else ""
+    sentence = explanations.limits_not_met(
         searched, first.trial, first.binds, shown, _of_baseline(shop, searched, first.binds)
     )
     return ConstraintNotMet(sentence, searched, first.trial, first.binds)
@@ -206,9 +208,7 @@ def _of_baseline(shop: CandidateStore, searched: SearchTrace, binds: Bound) -> s
         if (b.limit, b.who, b.metric) == (binds.limit, binds.who, binds.metric)
     ]
     if own and own[0].p > 0.5:
-        return (
-            f" The baseline itself is at {explanations.points(own[0].value)} points there, beyond the limit."
-        )
+        return f" The baseline itself is at {explanations.format_points(own[0].value)} points there, beyond the limit."
     return ""
 
 

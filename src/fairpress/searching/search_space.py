@@ -21,7 +21,7 @@ class PlannedCandidate:
     share: float = 1.0
 
 
-def cheap(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]:
+def cheap_recipes(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]:
     """Return what takes no training: widths, ways to find ranges, calibration by groups.
 
     Parameters
@@ -43,7 +43,7 @@ def cheap(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]:
     return [*found, PlannedCandidate("kmeans-16")] if bits is None else found
 
 
-def mixed(
+def mixed_recipes(
     sizes: Mapping[int, int], below: int, by: Sequence[str], images: bool = False
 ) -> list[PlannedCandidate]:
     """Return what lies between two neighbouring widths, below a size: a tenth of the channels in 8 bits, bits by layer.
@@ -62,7 +62,9 @@ def mixed(
     return found
 
 
-def dear(bits: int | None, by: Sequence[str], images: bool, students: bool = False) -> list[PlannedCandidate]:
+def expensive_recipes(
+    bits: int | None, by: Sequence[str], images: bool, students: bool = False
+) -> list[PlannedCandidate]:
     """Return what trains: quantization-aware training with and without a constraint, fewer channels, smaller networks.
 
     Four bits come first: where they are safe 8 are not needed, and where they are not 2 hardly are. Networks for images
@@ -104,7 +106,7 @@ class OptunaTrial(Protocol):
     def suggest_int(self, name: str, low: int, high: int) -> int: ...
 
 
-def sampled(
+def sampled_recipe(
     trial: OptunaTrial,
     by: Sequence[str],
     sizes: Mapping[int, int],

@@ -8,7 +8,7 @@ from math import log
 from typing import Any
 
 from fairpress.runtime.artifact import Artifact
-from fairpress.searching.bounds import THE_FILE, Bound, risk, worst
+from fairpress.searching.bounds import THE_FILE, Bound, risk, worst_bound
 from fairpress.searching.limits import Objective
 
 PROMISING = -log(0.25)
@@ -81,11 +81,11 @@ class Trial:
             "worst_loss": None if loss is None else loss.to_dict(),
             "risk": self.risk,
             "seconds": self.seconds,
-            "binds": worst(self.bounds).to_dict(),
+            "binds": worst_bound(self.bounds).to_dict(),
         }
 
 
-def front(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
+def pareto_front(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
     """Return the trials that nothing beats in both the objective and the risk, the safest first.
 
     Of several with equal cost the safest stays; a trial whose file breaks its own limits is none.

@@ -11,7 +11,7 @@ from fairpress.searching.pareto_plot import draw
 from fairpress.searching.result import SearchResult
 
 
-def save(found: SearchResult, folder: str | Path, *, force: bool = False) -> Path:
+def save_result(found: SearchResult, folder: str | Path, *, force: bool = False) -> Path:
     """Write model.onnx, card.json, audit.json, search.json, search.md and front.svg, all or nothing.
 
     Raises UserError when the place cannot be written, or holds files that would be lost (`core.output.write_folder`).

@@ -12,11 +12,11 @@ from fairpress.core.config import ConfigSource, no_mapping, raise_all, read_yaml
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.yaml_file import parse_yaml
 from fairpress.studies.config.study import StudyConfig
-from fairpress.studies.config.validate_names import registered
+from fairpress.studies.config.validate_names import check_names
 from fairpress.studies.planning.claim_tasks import claim_problems
 
 
-def bundled() -> list[str]:
+def bundled_studies() -> list[str]:
     """Return the names of the studies that ship with fairpress."""
     folder = resources.files("fairpress.studies") / "bundled"
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
@@ -48,7 +48,7 @@ def load(
         Unknown study; or every error of the file at once, with line and column: in its keys and values, and in the
         names and options of datasets, attributes, models and recipes.
     """
-    if name_or_path in bundled():
+    if name_or_path in bundled_studies():
         path = Path(str(resources.files("fairpress.studies") / "bundled" / f"{name_or_path}.yaml"))
         where = f"{name_or_path}.yaml"
     elif name_or_path.endswith((".yaml", ".yml")):
@@ -56,7 +56,7 @@ def load(
     else:
         raise UserError(
             f"there is no study {name_or_path!r}; give a bundled one or a YAML file."
-            + did_you_mean(name_or_path, bundled())
+            + did_you_mean(name_or_path, bundled_studies())
         )
     document = read_yaml(path)
     if not isinstance(document, Mapping):
@@ -66,7 +66,7 @@ def load(
         _choose(document, data, where)
     source = _overridden(document, overrides, where)
     config, problems = validate(StudyConfig, source.document, source)
-    problems = [*problems, *registered(source)]
+    problems = [*problems, *check_names(source)]
     if config is not None and not problems:
         problems += claim_problems(source, config)
     raise_all(problems)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fairpress.store.local import Store
 from fairpress.studies.execution.executor import unfinished
-from fairpress.studies.execution.local_engine import cores
+from fairpress.studies.execution.local_engine import n_cores
 from fairpress.studies.planning.durations import TaskDurations
 from fairpress.studies.planning.plan import Kind, StudyTask
 from fairpress.studies.planning.prepare import PreparedStudy
@@ -61,7 +61,7 @@ def overview(ready: PreparedStudy, store: Store, workers: int | None = None) -> 
         seconds = times.last(task) if there else None
         about = None if there else times.expected(task)
         lines.append(OverviewRow(task.title, task.kind, task.key, depth, state, seconds, about))
-    count = workers or cores()
+    count = workers or n_cores()
     expected = [times.expected(by_key[key]) for key in wanted]
     known = [e for e in expected if e is not None]
     longest = times.paths([task for task in ready.tasks if task.key in wanted])

@@ -12,7 +12,7 @@ from torch import nn
 from fairpress.models.feature_scaling import fit_robust, fit_standardize
 from fairpress.models.registry import build
 from fairpress.training.data import Data
-from fairpress.training.logistic_init import plant
+from fairpress.training.logistic_init import initialize_from_logistic
 from fairpress.training.stacked_networks import (
     Batches,
     StackedNetworks,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 # With fewer validation rows of some class, the best of forty epochs may be the luckiest one.
-MANY_ROWS = 250
+MANY_VALIDATION_ROWS = 250
 ONE_SIDED = 1.645  # standard errors of a one-sided test at 95 %
 
 
@@ -80,7 +80,7 @@ def _start(
         standardize = fit_robust if config.start == "linear" else fit_standardize
         state["0.mean"], state["0.scale"] = standardize(data.inputs)
         if config.start == "linear":
-            state = plant(state, data.inputs, data.labels, classes, data.weights)
+            state = initialize_from_logistic(state, data.inputs, data.labels, classes, data.weights)
         states.append(state)
     module = build(architecture, columns, classes)
     stack = StackedNetworks.of(module, states, device)
@@ -106,8 +106,8 @@ def train_together(
     loss, and its violation on validation rows to theirs; the rows then have groups.
 
     A network that starts from the logistic regression keeps that (epoch 0) unless an epoch's validation loss is lower; with
-    fewer than `MANY_ROWS` validation rows of some class, unless it is shown to be lower (one-sided, at 95 %). Under an
-    `objective`, which the start knows nothing of, it keeps an epoch in any case.
+    fewer than `MANY_VALIDATION_ROWS` validation rows of some class, unless it is shown to be lower (one-sided, at 95 %).
+    Under an `objective`, which the start knows nothing of, it keeps an epoch in any case.
     """
     run = _start(architecture, train, classes, seeds, config, device)
     kept = [BestCheckpoint(state) for state in run.stack.states()]
@@ -164,7 +164,7 @@ def _clearly_better(
     for own, first, b, a, rows in zip(kept, start, before, after, validation, strict=True):
         gain = (b - a).double()
         error = float(gain.std()) / len(gain) ** 0.5 if len(gain) > 1 else float("inf")
-        few = int(rows.labels.unique(return_counts=True)[1].min()) < MANY_ROWS
+        few = int(rows.labels.unique(return_counts=True)[1].min()) < MANY_VALIDATION_ROWS
         better = float(gain.mean()) > (ONE_SIDED * error if few else 0.0)
         out.append(own if better else replace(first, epochs=own.epochs))
     return out

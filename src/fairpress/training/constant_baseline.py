@@ -36,10 +36,12 @@ def no_better(
     commonest = int((np.bincount(known, minlength=len(classes)) * own).argmax())
     rows = own[labels]
     accuracy, constant = (float((rows * (d == labels)).sum() / rows.sum()) for d in (decided, commonest))
-    return doubt(accuracy, constant, classes[commonest], weighted=weights is not None)
+    return constant_baseline_warning(accuracy, constant, classes[commonest], weighted=weights is not None)
 
 
-def doubt(accuracy: float, constant: float, answer: str, *, weighted: bool = False) -> list[str]:
+def constant_baseline_warning(
+    accuracy: float, constant: float, answer: str, *, weighted: bool = False
+) -> list[str]:
     """Return the sentence where an accuracy is not above that of one constant answer, as a list."""
     if accuracy > constant:
         return []

@@ -11,7 +11,7 @@ import numpy as np
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import resolve
 from fairpress.datasets.dataset import Dataset, Part
-from fairpress.datasets.reload import facts
+from fairpress.datasets.reload import dataset_facts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,9 +42,9 @@ class Data:
 ClassWeights = Literal["balanced"] | Mapping[str, float]
 
 
-def data_of(dataset: Dataset) -> dict[str, Any]:
+def card_data(dataset: Dataset) -> dict[str, Any]:
     """Return what a card says about its data."""
-    return facts(dataset)
+    return dataset_facts(dataset)
 
 
 def tensors(dataset: Dataset, part: Part, class_weights: ClassWeights | None = None) -> Data:
@@ -91,11 +91,13 @@ def weights_of_classes(dataset: Dataset, chosen: ClassWeights) -> np.ndarray:
     return scaled
 
 
-def rows_to_hold(dataset: Dataset) -> Tensor:
+def verification_rows(dataset: Dataset) -> Tensor:
     """Return rows on which files are held against their networks: of the calibration part, or of the training part."""
-    from fairpress.models.equivalence import some
+    from fairpress.models.equivalence import check_rows
 
-    return some(tensors(dataset, "calibration" if len(dataset.index("calibration")) else "train").inputs)
+    return check_rows(
+        tensors(dataset, "calibration" if len(dataset.index("calibration")) else "train").inputs
+    )
 
 
 def check_trainable(dataset: Dataset) -> None:
@@ -118,10 +120,10 @@ def check_trainable(dataset: Dataset) -> None:
 
 def check_readable(architecture: Architecture, dataset: Dataset) -> None:
     """Refuse a network for tables on images, and the other way round."""
-    from fairpress.models.registry import reading
+    from fairpress.models.registry import architectures_for
 
     images = dataset.inputs.ndim == 4
     if images != (architecture.reads == "images"):
         what, other = ("images", "tables") if images else ("a table", "images")
-        fitting = ", ".join(reading("images" if images else "table"))
+        fitting = ", ".join(architectures_for("images" if images else "table"))
         raise UserError(f"{architecture.name} reads {other} and {dataset.name!r} is {what}; take {fitting}.")

@@ -16,11 +16,11 @@ from fairpress.training.config import FitConfig, ImageFitConfig
 from fairpress.training.constant_baseline import constant_answer, no_better
 from fairpress.training.data import (
     ClassWeights,
+    card_data,
     check_readable,
     check_trainable,
-    data_of,
-    rows_to_hold,
     tensors,
+    verification_rows,
     weights_of_classes,
 )
 from fairpress.training.device import require_torch, resolve_device
@@ -67,7 +67,7 @@ def fit(
     from fairpress.models.mlp import Mlp
     from fairpress.models.weights_io import to_bytes
     from fairpress.training.batched_trainer import train_together
-    from fairpress.training.group_objective import constrain, grouped
+    from fairpress.training.group_objective import make_objective, with_groups
 
     where = resolve_device(device)
     for dataset in datasets:
@@ -83,14 +83,14 @@ def fit(
     if isinstance(architecture, Mlp):
         architecture = architecture.sized(rows, classes)
     weighted = config.class_weights
-    train, objective = constrain(config, datasets, [tensors(d, "train", weighted) for d in datasets])
-    validation = grouped(
+    train, objective = make_objective(config, datasets, [tensors(d, "train", weighted) for d in datasets])
+    validation = with_groups(
         objective, datasets, [tensors(d, "validation", weighted) for d in datasets], "validation"
     )
     columns = train[0].inputs.shape[1]
     made = train_together(architecture, train, validation, classes, seeds, config, where, progress, objective)
     key = (architecture, classes)
-    held = [rows_to_hold(d) for d in datasets]
+    held = [verification_rows(d) for d in datasets]
     files = export_many(made.module, [n.state for n in made.networks], train[0].inputs[:2], key, held)
     out = []
     for dataset, seed, network, file, rows_seen in zip(
@@ -102,7 +102,7 @@ def fit(
             positive=task.positive,
             architecture={"name": architecture.name, **architecture.model_dump(mode="json")},
             inputs={"name": "x", "shape": [columns], "columns": list(dataset.input_names)},
-            data=data_of(dataset),
+            data=card_data(dataset),
             seed=seed,
             provenance={
                 "training": config.model_dump(mode="json"),

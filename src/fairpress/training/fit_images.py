@@ -25,10 +25,10 @@ from fairpress.runtime.backends.onnxruntime import run
 from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import TrainingCheckpoint
 from fairpress.training.config import ImageFitConfig
-from fairpress.training.constant_baseline import constant_answer, doubt
-from fairpress.training.data import Data, data_of, rows_to_hold, tensors
-from fairpress.training.group_objective import constrain, grouped
-from fairpress.training.precision import WAYS, TrainingFormat, fastest
+from fairpress.training.constant_baseline import constant_answer, constant_baseline_warning
+from fairpress.training.data import Data, card_data, tensors, verification_rows
+from fairpress.training.group_objective import make_objective, with_groups
+from fairpress.training.precision import FORMATS, TrainingFormat, fastest
 from fairpress.training.schedule import Schedule
 from fairpress.training.trainer import TrainingResult, train_module
 
@@ -70,8 +70,8 @@ def fit_image_network(
     module = build(architecture, shape, len(classes), seed)
     started_from = architecture.start(module)
     described = {"name": architecture.name, **architecture.model_dump(mode="json")}
-    (data,), objective = constrain(config, [dataset], [tensors(dataset, "train", config.class_weights)])
-    (validation,) = grouped(
+    (data,), objective = make_objective(config, [dataset], [tensors(dataset, "train", config.class_weights)])
+    (validation,) = with_groups(
         objective, [dataset], [tensors(dataset, "validation", config.class_weights)], "validation"
     )
     checkpoint = None
@@ -109,7 +109,7 @@ def fit_image_network(
         say=say,
         objective=objective,
     )
-    (file,) = export_many(module, [trained.state], data.inputs[:2], rows=[rows_to_hold(dataset)])
+    (file,) = export_many(module, [trained.state], data.inputs[:2], rows=[verification_rows(dataset)])
     _refuse_another(file, module, validation, device)
     card = ModelCard(
         target=dataset.task.target,
@@ -123,7 +123,7 @@ def fit_image_network(
             "columns": [],
             "preparation": f"RGB, {PREPARATION}",
         },
-        data=data_of(dataset),
+        data=card_data(dataset),
         seed=seed,
         provenance={
             **_provenance(trained, config, device, way, tried, module, started_from, architecture.makers),
@@ -141,7 +141,7 @@ def _doubts(dataset: Dataset, trained: TrainingResult, config: ImageFitConfig) -
     accuracy = trained.best.validation_accuracy
     if config.class_weights is not None or accuracy is None:
         return {"constant_answer": constant}
-    found = doubt(accuracy, constant["accuracy"], constant["class"])
+    found = constant_baseline_warning(accuracy, constant["accuracy"], constant["class"])
     return {"constant_answer": constant, **({"warnings": found} if found else {})}
 
 
@@ -155,9 +155,9 @@ def _choose(
     """Return the way to train, and rows a second of each that was tried; an interrupted training keeps its way."""
     remembered = None if checkpoint is None else checkpoint.remembered()
     if remembered is not None:
-        return WAYS[remembered["way"]], remembered["tried"]
+        return FORMATS[remembered["way"]], remembered["tried"]
     if config.way != "auto":
-        return WAYS[config.way], {}
+        return FORMATS[config.way], {}
     batch = torch.arange(min(config.batch_size, TRIED_ROWS, len(data.labels)))
     with torch.random.fork_rng(devices=[]):
         return fastest(module, data.inputs[batch], data.labels[batch], device)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset, Part
-from fairpress.datasets.grouping import keys_of, parse_by, rows_of
+from fairpress.datasets.grouping import group_rows, keys_of_groups, parse_by
 from fairpress.training.ceag import Ceag
 from fairpress.training.constraint_config import ConstraintConfig
 from fairpress.training.data import Data
@@ -53,7 +53,7 @@ class Groups:
     left_out: tuple[dict[str, int], ...]
 
 
-def constrain(
+def make_objective(
     config: ConstraintConfig, datasets: Sequence[Dataset], rows: Sequence[Data], dense: Dense | None = None
 ) -> tuple[list[Data], GroupObjective | None]:
     """Return the training rows with their groups, and the objective; the rows alone where there is no method.
@@ -82,7 +82,7 @@ def constrain(
     return own, GroupObjective(_objective(config, groups, positive or 0, own, dense), groups, config)
 
 
-def grouped(
+def with_groups(
     objective: GroupObjective | None, datasets: Sequence[Dataset], rows: Sequence[Data], part: Part
 ) -> list[Data]:
     """Return the rows of another part with the groups that are constrained in training."""
@@ -94,7 +94,7 @@ def grouped(
         index = dataset.index(part)
         attributes = {name: values[index] for name, values in dataset.attributes.items()}
         places = {name: j if objective.active[i, j] else -1 for j, name in enumerate(objective.names)}
-        keys = keys_of(attributes, by, repr(dataset.name))
+        keys = keys_of_groups(attributes, by, repr(dataset.name))
         codes = torch.tensor([places.get(", ".join(key), -1) for key in keys], dtype=torch.long)
         out.append(replace(own, groups=codes))
     return out
@@ -108,7 +108,7 @@ def group(config: ConstraintConfig, datasets: Sequence[Dataset], positive: int |
     for dataset in datasets:
         index = dataset.index("train")
         attributes = {name: values[index] for name, values in dataset.attributes.items()}
-        rows = rows_of(keys_of(attributes, by, repr(dataset.name)))
+        rows = group_rows(keys_of_groups(attributes, by, repr(dataset.name)))
         is_positive = dataset.labels[index] == positive
         least = {key: _least(is_positive[own], LABELS[config.constraint]) for key, own in rows.items()}
         enough = {key: own for key, own in rows.items() if least[key] >= config.least}

@@ -10,7 +10,7 @@ from fairpress.models.feature_scaling import LIMIT
 from fairpress.models.mlp import carriers
 
 # More rows change the coefficients by less than training does afterwards.
-MOST_ROWS = 100_000
+MAX_ROWS = 100_000
 ITERATIONS, TOLERANCE = 500, 1e-6
 
 
@@ -67,7 +67,7 @@ def logistic_regression(
     return coefficients.float(), (found[:, -1] - (coefficients * mean).sum(1)).float()
 
 
-def plant(
+def initialize_from_logistic(
     state: dict[str, Tensor], x: Tensor, y: Tensor, n_classes: int, weights: Tensor | None = None
 ) -> dict[str, Tensor]:
     """Return the state of an `Mlp` changed so that the network is the logistic regression of its training rows.
@@ -80,7 +80,7 @@ def plant(
     state
         Of `Mlp.build`, with the standardization of these rows.
     x, y
-        Raw inputs of the training rows [rows, columns] and labels [rows]. Of more than `MOST_ROWS` every n-th is used.
+        Raw inputs of the training rows [rows, columns] and labels [rows]. Of more than `MAX_ROWS` every n-th is used.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def plant(
             f"start=linear needs hidden layers of at least {used} units for {n_classes} classes, and one has {narrowest}; "
             "use wider layers or start=random."
         )
-    some = slice(None, None, -(-len(y) // MOST_ROWS))
+    some = slice(None, None, -(-len(y) // MAX_ROWS))
     x, y, weights = x[some], y[some], None if weights is None else weights[some]
     standardized = ((x - state["0.mean"]) / state["0.scale"]).clamp(-LIMIT, LIMIT)
     coefficients, intercepts = logistic_regression(standardized, y, n_classes, weights)

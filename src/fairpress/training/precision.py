@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 # So much faster a way must be than a plainer one: below it is noise, and the plainer one repeats elsewhere.
-WORTH = 1.10
+MIN_SPEEDUP = 1.10
 STEPS = 3
 # Rows of a first, short trial: where a processor has no instructions for bf16, a whole batch takes a minute.
 FEW, HOPELESS = 4, 2.0
@@ -41,7 +41,7 @@ class TrainingFormat:
 
 
 # The plainest first.
-WAYS = {
+FORMATS = {
     way.name: way
     for way in (
         TrainingFormat("fp32"),
@@ -57,7 +57,7 @@ def fastest(
     x: Tensor,
     y: Tensor,
     device: torch.device,
-    ways: Sequence[TrainingFormat] = tuple(WAYS.values()),
+    ways: Sequence[TrainingFormat] = tuple(FORMATS.values()),
 ) -> tuple[TrainingFormat, Mapping[str, float]]:
     """Return the fastest way to train on batches like x [rows, 3, height, width], y [rows], and what was measured.
 
@@ -81,7 +81,7 @@ def fastest(
         return ways[0], {}
     best = ways[0]
     for way in ways[1:]:
-        if speed.get(way.name, 0.0) > WORTH * speed[best.name]:
+        if speed.get(way.name, 0.0) > MIN_SPEEDUP * speed[best.name]:
             best = way
     return best, speed
 

@@ -14,8 +14,8 @@ from fairpress.training.augment import Augment
 from fairpress.training.config import ImageFitConfig, training_of
 from fairpress.training.data import Data
 from fairpress.training.device import device_of
-from fairpress.training.group_objective import constrain
-from fairpress.training.precision import WAYS
+from fairpress.training.group_objective import make_objective
+from fairpress.training.precision import FORMATS
 from fairpress.training.schedule import Schedule
 from fairpress.training.trainer import EpochResult, train_module
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
 
 
-def state_after(
+def replay_to_epoch(
     architecture: Architecture,
     rows: Data,
     dataset: Dataset,
@@ -59,11 +59,11 @@ def state_after(
             f"there is no checkpoint after {epochs} epochs: the baseline trained for {len(curve)}."
         )
     config = training_of(ImageFitConfig, origin)
-    way = WAYS.get(str(origin.get("way")))
+    way = FORMATS.get(str(origin.get("way")))
     if way is None:
         raise UserError("the model's card does not say in which way it was trained; train the model again.")
     module = build(architecture, rows.inputs.shape[1:], len(dataset.task.classes), seed)
-    (rows,), objective = constrain(config, [dataset], [rows])
+    (rows,), objective = make_objective(config, [dataset], [rows])
 
     def same(epoch: EpochResult) -> None:
         was = curve[epoch.number - 1][0]

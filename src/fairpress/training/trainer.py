@@ -17,7 +17,7 @@ from fairpress.core.errors import UserError
 from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import TrainingCheckpoint
 from fairpress.training.data import Data
-from fairpress.training.precision import WAYS, TrainingFormat
+from fairpress.training.precision import FORMATS, TrainingFormat
 from fairpress.training.schedule import Schedule
 from fairpress.training.stacked_networks import AfterStep
 
@@ -100,7 +100,7 @@ def train_module(
     *,
     seed: int,
     device: torch.device | str = "cpu",
-    way: TrainingFormat = WAYS["fp32"],
+    way: TrainingFormat = FORMATS["fp32"],
     augment: Augment | None = None,
     validation: Data | None = None,
     patience: int | None = None,

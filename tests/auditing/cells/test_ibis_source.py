@@ -13,7 +13,7 @@ from fairpress import cli
 from fairpress.auditing.cells.ibis_source import is_address
 from fairpress.audits import audit
 from fairpress.core.errors import UserError
-from fairpress.core.urls import said, secrets_of, shown
+from fairpress.core.urls import credentials_in, first_line, redact_url
 from fairpress.demo_data import table as made
 from pages import ROOT
 
@@ -69,7 +69,7 @@ def test_a_table_of_ibis_is_audited_as_it_is(database):
 
 def test_no_secret_is_told_and_what_is_wrong_is_one_sentence(database, capsys, tmp_path):
     assert (
-        shown("snowflake://who:secret-word@account/db/schema/t?token=secret-word")
+        redact_url("snowflake://who:secret-word@account/db/schema/t?token=secret-word")
         == "snowflake://account/db/schema/t"
     )
     assert is_address("postgres://x/y")
@@ -79,8 +79,8 @@ def test_no_secret_is_told_and_what_is_wrong_is_one_sentence(database, capsys, t
             audit(address, **ASKED)
         assert "secret" not in str(error.value)
     told = ValueError(f"{'x' * 190} s@cret-word dapi123")
-    hidden = secrets_of("postgres://me:s%40cret-word@host/db/t?http_path=/x&access_token=dapi123")
-    assert said(told, hidden) == f": {'x' * 190} … …"
+    hidden = credentials_in("postgres://me:s%40cret-word@host/db/t?http_path=/x&access_token=dapi123")
+    assert first_line(told, hidden) == f": {'x' * 190} … …"
     cases = {
         "duckdb:///": "end the address with the table's name",
         f"duckdb://{database}/absent": "has no table 'absent' that can be read",

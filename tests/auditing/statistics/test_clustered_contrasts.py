@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fairpress.auditing.statistics.clustered_contrasts import people_products
+from fairpress.auditing.statistics.clustered_contrasts import clustered_products
 from fairpress.auditing.statistics.design_effect import cluster_sums, design_effect
 from fairpress.auditing.statistics.pairwise_bias_change import bias_change
 from fairpress.auditing.statistics.two_way_contrasts import crossed_contrasts, crossed_products
@@ -30,7 +30,7 @@ def draw(rng, people=90, seeds=6):
 
 def test_rates_are_those_of_the_rows_and_a_person_is_one_row():
     values, cells, who = draw(np.random.default_rng(0))
-    sums = people_products(values, cells, who, 4)
+    sums = clustered_products(values, cells, who, 4)
     assert sums.rows.tolist() == [90] * 4
     expected = [[values[m][:, cells == c].mean() for m in range(2)] for c in range(4)]
     assert sums.rates == pytest.approx(np.array(expected))
@@ -41,7 +41,7 @@ def test_with_one_row_each_it_is_the_form_for_rows():
     cells[:5] = -1
     rows, people = (
         crossed_products(values, cells, 4),
-        people_products(values, cells, np.arange(len(cells)), 4),
+        clustered_products(values, cells, np.arange(len(cells)), 4),
     )
     for name in ("seed_sums", "rows", "row_products", "products"):
         assert getattr(people, name) == pytest.approx(getattr(rows, name))
@@ -52,7 +52,7 @@ def test_one_seed_has_the_error_of_the_cluster_formula():
     who = np.repeat(np.arange(400), rng.integers(1, 6, 400))
     y = (rng.random(400)[who] < 0.6).astype(float)
     found = crossed_contrasts(
-        people_products(y[None, None], np.zeros(len(y), int), who, 1), np.ones((1, 1, 1))
+        clustered_products(y[None, None], np.zeros(len(y), int), who, 1), np.ones((1, 1, 1))
     )
     sizes, right = np.bincount(who), np.bincount(who, y)
     sums = cluster_sums(sizes, right, right, np.zeros(400, int), 1)
@@ -68,7 +68,7 @@ def test_intervals_of_a_bias_and_of_its_change_hold_the_truth():
     naive = 0
     for _ in range(runs):
         values, cells, who = draw(rng)
-        sums = people_products(values, cells, who, 4)
+        sums = clustered_products(values, cells, who, 4)
         change, itself = bias_change(sums, [0, 1], [1, 0]), bias_change(sums, [0, 1])
         held += [
             change.low <= bias[1] - bias[0] <= change.high,
@@ -82,4 +82,4 @@ def test_intervals_of_a_bias_and_of_its_change_hold_the_truth():
 
 
 def test_who_is_in_several_cells_is_not_covered():
-    assert people_products(np.ones((1, 2, 3)), np.array([0, 1, 1]), np.array(["a", "a", "b"]), 2) is None
+    assert clustered_products(np.ones((1, 2, 3)), np.array([0, 1, 1]), np.array(["a", "a", "b"]), 2) is None

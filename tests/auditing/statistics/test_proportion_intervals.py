@@ -15,7 +15,7 @@ from fairpress.auditing.statistics.proportion_intervals import (
     wilson,
 )
 from fairpress.auditing.verdicts.multiplicity import benjamini_hochberg, benjamini_yekutieli, holm
-from fairpress.auditing.verdicts.noninferiority import ruled_out
+from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
 from fairpress.auditing.verdicts.rules import floor_rows
 from fairpress.auditing.verdicts.sample_size import rows_needed
 
@@ -74,7 +74,7 @@ def said_no_harm(n, lost, gained):
     b, c = np.meshgrid(*(np.arange(stats.binom.isf(1e-9, n, p) + 2) for p in (lost, gained)), indexing="ij")
     p = stats.binom.pmf(b, n, lost) * stats.binom.pmf(c, n - b, gained / (1 - lost))
     loss = bonett_price(b, c, np.full(b.shape, float(n)))
-    return p[ruled_out(loss, (b + c) / n, 0.02, 0.95)].sum(), p[loss.upper(0.95) < 0.02].sum()
+    return p[loss_ruled_out(loss, (b + c) / n, 0.02, 0.95)].sum(), p[loss.upper(0.95) < 0.02].sum()
 
 
 @pytest.mark.parametrize("gained", [0.0, 0.002, 0.01])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import fairpress as fp
-from fairpress.compression.pruning.group_importance import batches_of_groups, importance, keep_for_all
+from fairpress.compression.pruning.group_importance import batches_of_groups, importance, keep_for_all_groups
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.training.data import Data
@@ -23,11 +23,11 @@ FEW = "epochs=1,batch_size=32"
 def test_the_least_served_group_keeps_as_much_as_it_can():
     # Group 0 (the loss of many) lives on weights 0 and 1, group 1 on weight 2; two may stay.
     worth = torch.tensor([[[6.0, 4.0, 0.0, 0.0]], [[0.0, 0.0, 1.0, 0.0]]])
-    mask = keep_for_all(worth, torch.ones(1, 4), 2, BOTH)
+    mask = keep_for_all_groups(worth, torch.ones(1, 4), 2, BOTH)
     assert mask.tolist() == [
         [1, 0, 1, 0]
     ]  # shares .6 and 1; summed importance would take 6 + 4 and leave group 1 none
-    alone = keep_for_all(worth, torch.ones(1, 4), 2, torch.tensor([[True, False]]))
+    alone = keep_for_all_groups(worth, torch.ones(1, 4), 2, torch.tensor([[True, False]]))
     assert alone.tolist() == [[1, 1, 0, 0]]
 
 
@@ -37,7 +37,7 @@ def test_it_is_near_the_best_of_all_sets():
     generator = torch.Generator().manual_seed(0)
     worth = torch.rand(2, 6, 10, generator=generator) ** 4
     share = worth / worth.sum(-1, keepdim=True)
-    mask = keep_for_all(worth, torch.ones(6, 10), 4, BOTH.expand(6, 2))
+    mask = keep_for_all_groups(worth, torch.ones(6, 10), 4, BOTH.expand(6, 2))
     assert mask.sum(1).tolist() == [4] * 6
     reached = (share * mask).sum(-1).amin(0)
     best = torch.stack([share[..., list(c)].sum(-1).amin(0) for c in combinations(range(10), 4)]).amax(0)

@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer, quantize_many
 from fairpress.compression.quantized_graph.scheme import Scheme
-from fairpress.compression.verification.checks import optimised
+from fairpress.compression.verification.checks import optimized_graph
 from fairpress.core.errors import UserError
 from fairpress.runtime.backends.onnxruntime import operators, run
 from fairpress.runtime.onnx.weight_packing import weight_bits
@@ -101,7 +101,9 @@ def test_a_layer_in_float_is_one_also_when_it_runs():
         counts = operators(made.onnx)
         assert counts["QGemm"] == 2, layer
         assert made.details["bits"][layer] == 32
-        floats = [t for t in optimised(made.onnx).graph.initializer if t.data_type == 1 and len(t.dims) == 2]
+        floats = [
+            t for t in optimized_graph(made.onnx).graph.initializer if t.data_type == 1 and len(t.dims) == 2
+        ]
         wanted = states[0][f"{layer}.weight"].numpy()
         assert any(
             np.array_equal(v, wanted) or np.array_equal(v.T, wanted)

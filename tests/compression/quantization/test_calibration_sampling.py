@@ -10,9 +10,9 @@ import torch
 
 import fairpress as fp
 from conftest import make_dataset
-from fairpress.compression.quantization.batch_quantizer import engine_of
+from fairpress.compression.quantization.batch_quantizer import make_quantizer
 from fairpress.compression.quantization.calibrate import _of_all_or_worst, calibrate, in_chunks
-from fairpress.compression.quantization.calibration_sampling import choose, worst_of
+from fairpress.compression.quantization.calibration_sampling import sample_rows, worst_of
 from fairpress.compression.quantized_graph.range_estimators import RANGES
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.recipes import parse
@@ -31,7 +31,7 @@ def _skewed():
 
 def test_every_group_weighs_the_same_and_the_card_says_on_how_many_rows_that_rests():
     data = _skewed()
-    which, told = choose(data, 60, "balanced", "sex", (0, 0))
+    which, told = sample_rows(data, 60, "balanced", "sex", (0, 0))
     groups = data.attributes["sex"][data.parts["calibration"]][which]
     assert [int((groups == g).sum()) for g in ("Female", "Male", "Other")] == [20, 20, 20]
     assert told["calibration"]["groups"] == {
@@ -45,7 +45,7 @@ def test_every_group_weighs_the_same_and_the_card_says_on_how_many_rows_that_res
 
 def test_balanced_over_labels_too():
     data = make_dataset(2000)
-    which, told = choose(data, 80, "balanced-label", "sex", (0, 0))
+    which, told = sample_rows(data, 80, "balanced-label", "sex", (0, 0))
     index = data.parts["calibration"][which]
     for sex in ("Female", "Male"):
         for label in (0, 1):
@@ -56,20 +56,20 @@ def test_balanced_over_labels_too():
 def test_draws_repeat_and_differ():
     data = make_dataset()
     first, again, other, seed = (
-        choose(data, 30, "balanced", None, s)[0] for s in ((0, 0), (0, 0), (1, 0), (0, 1))
+        sample_rows(data, 30, "balanced", None, s)[0] for s in ((0, 0), (0, 0), (1, 0), (0, 1))
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert not np.array_equal(first, seed)
-    assert len(set(choose(data, 30, "random", None, (0, 0))[0])) == 30
-    assert np.array_equal(choose(data, 30, "first", None, (0, 0))[0], np.arange(30))
+    assert len(set(sample_rows(data, 30, "random", None, (0, 0))[0])) == 30
+    assert np.array_equal(sample_rows(data, 30, "first", None, (0, 0))[0], np.arange(30))
 
 
 def test_more_groups_than_rows_is_refused():
     with pytest.raises(UserError, match="3 groups cannot share 2 calibration rows"):
-        choose(_skewed(), 2, "balanced", "sex", (0, 0))
+        sample_rows(_skewed(), 2, "balanced", "sex", (0, 0))
     with pytest.raises(UserError, match="no sensitive attribute to balance by"):
-        choose(replace(make_dataset(), attributes={}), 20, "balanced", None, (0, 0))
+        sample_rows(replace(make_dataset(), attributes={}), 20, "balanced", None, (0, 0))
 
 
 def test_the_worst_group_decides_and_small_ones_do_not():
@@ -124,7 +124,7 @@ def test_what_is_not_read_is_refused(recipe, sentence):
 
 def test_what_is_chosen_for_the_worst_group_serves_it_best():
     data, bases = hard()
-    engine = engine_of(DEEP, (4,), torch.float32, 2)
+    engine = make_quantizer(DEEP, (4,), torch.float32, 2)
     prepared, state = engine.prepare(Scheme(4)), engine.fold(from_bytes(bases[0].weights))
     rows, held_out = (torch.from_numpy(data[0].part(p).inputs) for p in ("calibration", "validation"))
     groups = (held_out[:, 0] > 1).long() + 2 * (held_out[:, 1] > 1).long()

@@ -9,9 +9,9 @@ import torch
 
 import fairpress as fp
 from fairpress.compression.errors import VerificationError
-from fairpress.compression.quantization.batch_quantizer import engine_of, quantize_many
-from fairpress.compression.quantization.gradient_sensitivity import of_channels
-from fairpress.compression.quantization.preserved_channels import spread
+from fairpress.compression.quantization.batch_quantizer import make_quantizer, quantize_many
+from fairpress.compression.quantization.gradient_sensitivity import channel_sensitivities
+from fairpress.compression.quantization.preserved_channels import spread_over_layers
 from fairpress.compression.quantization.sensitivity import divergences, rounded
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.recipes import parse
@@ -27,7 +27,7 @@ from trained import DEEP, brightness_group_batches, hard, parts, residual
 
 def test_what_gradients_say_of_a_channel_is_what_rounding_it_alone_does():
     states, rows = parts(*hard())
-    engine = engine_of(DEEP, (4,), torch.float32, 2)
+    engine = make_quantizer(DEEP, (4,), torch.float32, 2)
     state = engine.fold(states[0])
 
     def answers(own):
@@ -36,7 +36,7 @@ def test_what_gradients_say_of_a_channel_is_what_rounding_it_alone_does():
 
     wanted, weight = answers(state), state["3.weight"]
     change = rounded(weight, 8) - weight
-    found = of_channels(engine.folded, state, {"3": change}, rows[0])["3"]
+    found = channel_sensitivities(engine.folded, state, {"3": change}, rows[0])["3"]
     assert found.shape == (len(rows[0]), 16)
     measured = []
     for channel in range(16):
@@ -49,7 +49,7 @@ def test_what_gradients_say_of_a_channel_is_what_rounding_it_alone_does():
 
 def test_the_spread_is_that_of_group_means():
     harm = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0], [90.0, 0.0]])
-    assert spread(harm, torch.tensor([0, 0, 1, -1])).tolist() == [2.0, 5.0]
+    assert spread_over_layers(harm, torch.tensor([0, 0, 1, -1])).tolist() == [2.0, 5.0]
 
 
 @pytest.mark.parametrize("bits", [4, 2])
@@ -130,7 +130,7 @@ def test_openvino_runs_them_on_integers_too():
 
 def test_other_channels_than_chosen_are_noticed(monkeypatch):
     states, rows = parts(*hard())
-    engine = engine_of(DEEP, (4,), torch.float32, 2)
+    engine = make_quantizer(DEEP, (4,), torch.float32, 2)
     scheme = Scheme(4, preserve=0.25)
     tops = {
         n.own_tops: torch.where(torch.arange(n.shape[0]) < n.preserved, 63.0, 7.0)

@@ -10,9 +10,9 @@ import torch
 from scipy.special import logsumexp
 
 from fairpress.compression.apply import compress
-from fairpress.compression.quantization.batch_quantizer import engine_of
+from fairpress.compression.quantization.batch_quantizer import make_quantizer
 from fairpress.compression.quantization.bit_allocation import allocate
-from fairpress.compression.quantization.sensitivity import estimate, mean_of, measure
+from fairpress.compression.quantization.sensitivity import estimate_sensitivity, mean_of, measure_sensitivity
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.models.weights_io import from_bytes
@@ -118,7 +118,9 @@ def test_a_network_is_measured_once_for_all_budgets(monkeypatch):
 
     sensitivity._found.clear()
     asked = []
-    monkeypatch.setattr(sensitivity, "measure", lambda *args: (asked.append(1), measure(*args))[1])
+    monkeypatch.setattr(
+        sensitivity, "measure", lambda *args: (asked.append(1), measure_sensitivity(*args))[1]
+    )
     first, second = made("mixed(budget=5800)"), made("mixed(budget=6200)")
     assert len(asked) == 1
     tables = [a.card.provenance["details"]["sensitivity"] for a in (first, second)]
@@ -183,11 +185,13 @@ def test_widths_for_the_worst_group_say_whose_harm_was_counted():
 
 def test_sensitivity_by_gradients_is_near_the_measured_one_where_rounding_is_fine():
     data, bases = hard()
-    engine = engine_of(DEEP, (4,), torch.float32, 2)
+    engine = make_quantizer(DEEP, (4,), torch.float32, 2)
     state = engine.fold(from_bytes(bases[0].weights))
     rows = torch.from_numpy(data[0].part("calibration").inputs)
     names = ["1", "3", "7", "13"]
-    found = [find(engine, state, names, (8, 4, 2), rows) for find in (measure, estimate)]
+    found = [
+        find(engine, state, names, (8, 4, 2), rows) for find in (measure_sensitivity, estimate_sensitivity)
+    ]
     measured, estimated = ({n: {w: mean_of(v) for w, v in own[n].items()} for n in names} for own in found)
     for n in names:
         assert estimated[n][8] == pytest.approx(measured[n][8], rel=0.2)

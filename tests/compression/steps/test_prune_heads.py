@@ -8,7 +8,7 @@ from timm.layers import Attention
 
 import fairpress as fp
 from conftest import make_pictures
-from fairpress.compression.steps.prune_channels import take_out
+from fairpress.compression.steps.prune_channels import remove_channels
 from fairpress.core.errors import UserError
 from fairpress.models import registry
 from fairpress.models.timm_models import TimmNetwork
@@ -41,7 +41,7 @@ def test_heads_of_small_weights_go_with_their_queries_keys_values_and_outputs():
             for head in set(range(HEADS)) - left:
                 block.attn.qkv.weight.view(3, HEADS, SIZE, -1)[:, head] *= 0.3
                 block.attn.proj.weight[:, head * SIZE : (head + 1) * SIZE] *= 0.3
-    pruned = take_out(whole, torch.randn(2, 3, 32, 32), 0.5, 8)
+    pruned = remove_channels(whole, torch.randn(2, 3, 32, 32), 0.5, 8)
     for block, before, left in zip(pruned.blocks, whole.blocks, kept, strict=True):
         assert heads_of(block.attn.qkv.weight, before.attn.qkv.weight) == [left] * 3
         assert (block.attn.num_heads, block.attn.attn_dim, block.attn.head_dim) == (3, 48, SIZE)
@@ -54,7 +54,7 @@ def test_heads_of_small_weights_go_with_their_queries_keys_values_and_outputs():
     ("share", "heads", "kept"), [(0.1, 6, 6), (0.5, 3, 2), (0.34, 3, 2), (0.9, 6, 1), (0.99, 2, 1)]
 )
 def test_as_many_heads_go_as_the_share_allows_and_one_stays(share, heads, kept):
-    pruned = take_out(
+    pruned = remove_channels(
         transformer(num_heads=heads, embed_dim=heads * SIZE), torch.randn(2, 3, 32, 32), share, 1
     )
     assert {block.attn.num_heads for block in pruned.blocks} == {kept}
@@ -79,7 +79,7 @@ class HeadFirst(torch.nn.Module):
 def test_the_layer_that_answers_keeps_its_classes_wherever_it_was_made():
     network = HeadFirst(Attention(48, 3, qkv_bias=True))
     network.head.weight.requires_grad_(False)
-    pruned = take_out(network, torch.randn(2, 3, 32, 32), 0.5, 1)
+    pruned = remove_channels(network, torch.randn(2, 3, 32, 32), 0.5, 1)
     assert pruned(torch.randn(5, 3, 32, 32)).shape == (5, 2)
     assert (pruned.attention.num_heads, pruned.attention.proj.in_features) == (2, 32)
     assert [n for n, p in pruned.named_parameters() if not p.requires_grad] == ["head.weight"]
@@ -95,7 +95,7 @@ def test_a_network_that_would_lose_classes_is_refused():
 
     layers = torch.nn.Conv2d(3, 16, 3), torch.nn.Linear(16, 2), torch.nn.Linear(32, 4)
     with pytest.raises(UserError, match=r"take classes out of the answers: 2 before, 1 after"):
-        take_out(Measured(*layers), torch.randn(2, 3, 32, 32), 0.5, 1)
+        remove_channels(Measured(*layers), torch.randn(2, 3, 32, 32), 0.5, 1)
 
 
 def test_attention_that_orders_its_outputs_otherwise_is_refused():
@@ -106,14 +106,14 @@ def test_attention_that_orders_its_outputs_otherwise_is_refused():
 
     for attention in (OtherAttention(48, 3), Attention(48, 3, qk_norm=True, norm_layer=torch.nn.LayerNorm)):
         with pytest.raises(UserError, match=r"layer 'attention' \((Other)?Attention\).*plain timm"):
-            take_out(HeadFirst(attention), torch.randn(2, 3, 32, 32), 0.5, 1)
+            remove_channels(HeadFirst(attention), torch.randn(2, 3, 32, 32), 0.5, 1)
     scaled = Attention(48, 3, scale_norm=True, norm_layer=torch.nn.LayerNorm)
-    assert take_out(HeadFirst(scaled), torch.randn(2, 3, 32, 32), 0.5, 1).attention.num_heads == 2
+    assert remove_channels(HeadFirst(scaled), torch.randn(2, 3, 32, 32), 0.5, 1).attention.num_heads == 2
 
 
 def test_heads_behind_a_gate_and_heads_of_windows_are_refused():
     with pytest.raises(UserError, match=r"'layers\.0\.blocks\.0\.attn' \(WindowAttention\).*only.*prune-50"):
-        take_out(
+        remove_channels(
             timm.create_model(
                 "swin_tiny_patch4_window7_224", img_size=32, depths=(1, 1, 1, 1), window_size=1
             ),
@@ -124,7 +124,7 @@ def test_heads_behind_a_gate_and_heads_of_windows_are_refused():
     gated = transformer()
     gated.blocks[0].attn.gate = torch.nn.Linear(HEADS * SIZE, HEADS * SIZE)
     with pytest.raises(UserError, match=r"'blocks\.0\.attn' \(Attention\)"):
-        take_out(gated, torch.randn(2, 3, 32, 32), 0.5, 8)
+        remove_channels(gated, torch.randn(2, 3, 32, 32), 0.5, 8)
 
 
 @pytest.mark.slow

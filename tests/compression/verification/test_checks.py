@@ -13,12 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from fairpress.compression.errors import VerificationError
-from fairpress.compression.quantization.batch_quantizer import Quantized, quantize_many, shaken
+from fairpress.compression.quantization.batch_quantizer import Quantized, perturb_scales, quantize_many
 from fairpress.compression.quantized_graph.onnx_template import make_template
 from fairpress.compression.quantized_graph.prepare import prepare
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.verification import checks
-from fairpress.compression.verification.checks import check_agreement, check_file, untouched
+from fairpress.compression.verification.checks import assert_unmodified, check_agreement, check_file
 from fairpress.compression.verification.numbers import check_values
 from fairpress.models.tracing import trace
 from fairpress.runtime.onnx.weight_packing import finish
@@ -173,11 +173,11 @@ def test_a_network_that_was_changed_meanwhile():
     net = nn.Linear(2, 2)
     with (
         pytest.raises(VerificationError, match=r"changed the caller's network \(bias\)"),
-        untouched(net),
+        assert_unmodified(net),
         torch.no_grad(),
     ):
         net.bias.add_(1)
-    with pytest.raises(VerificationError, match="its mode"), untouched(net):
+    with pytest.raises(VerificationError, match="its mode"), assert_unmodified(net):
         net.eval()
 
 
@@ -258,10 +258,10 @@ def test_a_file_that_roundings_move_is_held_against_what_they_do_to_its_graph(
 
 def test_steps_changed_by_a_ten_thousandth_move_next_to_nothing_where_the_network_is_shallow():
     rows, q = parts(*easy())[1][0], made(8)
-    state = shaken(q.prepared, q.state)
+    state = perturb_scales(q.prepared, q.state)
     other = replace(q, state=state)
     assert all((state[f"{n}.scale"] != q.state[f"{n}.scale"]).all() for n in q.prepared.activations)
-    share, error = checks.compared(other.graph(rows).numpy(), q.graph(rows).numpy())
+    share, error = checks.compare_outputs(other.graph(rows).numpy(), q.graph(rows).numpy())
     assert share > 0.98
     assert 0 < error < 0.05
 

@@ -8,9 +8,9 @@ import pytest
 
 from fairpress import datasets
 from fairpress.core.errors import UserError
-from fairpress.datasets.checks.dataset import check
-from fairpress.datasets.split_leakage import seen_before
-from fairpress.studies.analysis.naive_predictors import lookup_by_person, majority
+from fairpress.datasets.checks.dataset import check_dataset
+from fairpress.datasets.split_leakage import rows_seen_before
+from fairpress.studies.analysis.naive_predictors import majority, person_lookup
 
 PATH = "compas/cox-violent-parsed_filt.csv"
 
@@ -41,41 +41,41 @@ def test_by_person_nobody_is_on_both_sides_and_by_row_more_than_half_of_the_test
 ):
     by_person, by_row = (datasets.load("compas-intervals", split=split) for split in ("person", "rows"))
     assert not by_person.warnings
-    assert not seen_before(by_person.subjects, by_person.parts).any()
+    assert not rows_seen_before(by_person.subjects, by_person.parts).any()
     assert len(by_row.parts["test"]) == len(by_person.parts["test"])
     # 57 % of the test rows of a 70/30 split by row: a known figure of this file.
-    assert seen_before(by_row.subjects, by_row.parts).mean() == pytest.approx(0.57, abs=0.01)
+    assert rows_seen_before(by_row.subjects, by_row.parts).mean() == pytest.approx(0.57, abs=0.01)
     assert by_person.fingerprint != by_row.fingerprint
 
 
 def test_a_split_by_row_is_said_loudly_in_check_card_and_what_is_derived(frame):
-    from fairpress.training.data import data_of
+    from fairpress.training.data import card_data
 
     data = datasets.load("compas-intervals", split="rows")
     (warning,) = data.warnings
     assert warning.startswith("LEAK: the split is by row")
-    first = check(data, 100)[0]
+    first = check_dataset(data, 100)[0]
     assert (first.kind, first.sentence) == ("people_in_two_parts", warning)
     assert first.number == pytest.approx(0.57, abs=0.01)
     # What training sees has no test rows, and says it nevertheless.
-    assert data_of(data.development())["warnings"] == [warning]
-    assert "warnings" not in data_of(datasets.load("compas-intervals"))
+    assert card_data(data.development())["warnings"] == [warning]
+    assert "warnings" not in card_data(datasets.load("compas-intervals"))
 
 
 def test_looking_people_up_is_right_for_everybody_who_was_seen(frame):
     data = datasets.load("compas-intervals", split="rows")
     test = data.parts["test"]
-    right = lookup_by_person(data) == data.labels[test]
-    assert right[seen_before(data.subjects, data.parts)].all()
+    right = person_lookup(data) == data.labels[test]
+    assert right[rows_seen_before(data.subjects, data.parts)].all()
     # 88.8 % is the known figure of a 70/30 split by row.
     assert right.mean() == pytest.approx(0.888, abs=0.01)
     # The same by other means.
     rest = np.setdiff1d(np.arange(len(data)), test)
     said = pd.Series(data.labels[rest], index=data.subjects[rest]).groupby(level=0).first()
     guess = pd.Series(data.subjects[test]).map(said).fillna(said.mode()[0]).to_numpy()
-    assert (guess == lookup_by_person(data)).all()
+    assert (guess == person_lookup(data)).all()
     # By person nobody is known, so that one class is left.
-    assert len(np.unique(lookup_by_person(datasets.load("compas-intervals")))) == 1
+    assert len(np.unique(person_lookup(datasets.load("compas-intervals")))) == 1
     assert (majority(data) == np.bincount(data.labels[rest]).argmax()).all()
 
 
@@ -88,7 +88,9 @@ def test_what_gives_the_outcome_away_is_read_only_where_the_name_says_so(frame):
     assert not given["usual"]
     assert not given["careless"]
     assert len(given["gives_outcome_away"]) == 6
-    found = {w.column for w in check(datasets.load("compas-intervals", features="gives_outcome_away"), 100)}
+    found = {
+        w.column for w in check_dataset(datasets.load("compas-intervals", features="gives_outcome_away"), 100)
+    }
     assert "r_offense_date" in found
     assert "person" in datasets.load("compas-intervals", features="careless").input_columns
 

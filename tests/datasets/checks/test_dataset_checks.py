@@ -10,8 +10,8 @@ import pytest
 
 from fairpress import datasets
 from fairpress.cli import main
-from fairpress.datasets.checks.base_rates import rates
-from fairpress.datasets.checks.dataset import check
+from fairpress.datasets.checks.base_rates import class_rates
+from fairpress.datasets.checks.dataset import check_dataset
 
 ROWS = 2400
 
@@ -45,7 +45,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def kinds(write):
-    return lambda frame, more="": {w.kind: w for w in check(datasets.load(write(frame, more)), 115)}
+    return lambda frame, more="": {w.kind: w for w in check_dataset(datasets.load(write(frame, more)), 115)}
 
 
 def test_clean_data_are_not_warned_of(kinds):
@@ -104,7 +104,7 @@ def test_the_same_row_in_training_and_test_is_counted(kinds):
 
 def test_base_rates_are_those_of_each_group_and_part(write):
     data = datasets.load(write(table()))
-    known = {(name, group): counts for name, group, counts in rates(data)}
+    known = {(name, group): counts for name, group, counts in class_rates(data)}
     frame = table()
     for part, rows in data.parts.items():
         taken = frame.iloc[rows]

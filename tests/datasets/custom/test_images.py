@@ -10,7 +10,7 @@ from PIL import Image
 from faces import make_faces
 from fairpress import datasets
 from fairpress.core.errors import UserError
-from fairpress.datasets.checks.dataset import check
+from fairpress.datasets.checks.dataset import check_dataset
 
 YAML = """\
 path: people.csv
@@ -141,7 +141,7 @@ def test_skipping_leaves_out_and_counts(load, table):
 
 
 def test_a_check_finds_copies_blank_images_and_brightness_that_tells_the_label(load, table, tmp_path):
-    assert [w.kind for w in check(load(), 1)] == []
+    assert [w.kind for w in check_dataset(load(), 1)] == []
     pictures = tmp_path / "pictures"
     for name, smiles in zip(table.file, table.smiles, strict=True):
         with Image.open(pictures / name) as image:
@@ -151,7 +151,7 @@ def test_a_check_finds_copies_blank_images_and_brightness_that_tells_the_label(l
     (pictures / table.file[3]).write_bytes(
         (pictures / table.file[2]).read_bytes() + b"\0"
     )  # other bytes, same pixels
-    found = {w.kind: w for w in check(load(), 1)}
+    found = {w.kind: w for w in check_dataset(load(), 1)}
     assert set(found) == {"gives_away", "duplicates", "blank"}
     assert found["blank"].number == 1
     assert table.file[0] in found["blank"].sentence
@@ -160,5 +160,5 @@ def test_a_check_finds_copies_blank_images_and_brightness_that_tells_the_label(l
 
 
 def test_a_check_names_groups_that_are_too_small_and_people_with_several_images(load):
-    found = {w.kind for w in check(load(yaml=YAML + "subject: person\n"), 30)}
+    found = {w.kind for w in check_dataset(load(yaml=YAML + "subject: person\n"), 30)}
     assert found == {"tiny_groups", "repeated_people", "few_of_a_class", "few_of_a_class_in_training"}

@@ -8,7 +8,7 @@ import pytest
 
 from fairpress import datasets
 from fairpress.core.errors import UserError
-from fairpress.datasets.checks.dataset import check
+from fairpress.datasets.checks.dataset import check_dataset
 
 YAML = """\
 path: people.csv
@@ -175,7 +175,7 @@ def test_a_damaged_file_is_one_sentence(load, tmp_path):
 
 
 def kinds(data):
-    return {w.kind: w for w in check(data, 115)}
+    return {w.kind: w for w in check_dataset(data, 115)}
 
 
 def test_the_check_is_silent_about_clean_data_and_finds_what_was_planted(load):

@@ -14,7 +14,7 @@ from fairpress import datasets
 from fairpress.core.errors import UserError
 from fairpress.datasets.download.sources import DamagedFile
 from fairpress.datasets.images import cache, files
-from fairpress.datasets.images.cache import decoded
+from fairpress.datasets.images.cache import decode_all
 from fairpress.datasets.images.decode import decode
 
 SIZE = 16
@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def pixels(folder, names=None):
-    return decoded(folder, names or sorted(os.listdir(folder)), SIZE, lambda _: None)
+    return decode_all(folder, names or sorted(os.listdir(folder)), SIZE, lambda _: None)
 
 
 def entry(tmp_path):

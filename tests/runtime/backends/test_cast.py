@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairpress.core.errors import UserError
-from fairpress.runtime.backends.cast import NUMPY, cast, rounded
+from fairpress.runtime.backends.cast import NUMPY, cast, round_trip
 
 WHOLE = [k for k in NUMPY if "int" in k]
 
@@ -87,8 +87,8 @@ def test_texts_arrive_in_inputs_of_text_character_by_character(texts):
 
 
 def test_whole_numbers_that_floats_round_are_found():
-    assert rounded(np.array([5.0, 16777217.0]), "tensor(float)") == ("16,777,217", "16,777,216")
-    assert rounded(np.array([2049]), "tensor(float16)") == ("2,049", "2,048")
-    assert rounded(np.array([16777217.0]), "tensor(double)") is None
-    assert rounded(np.array([0.1, 3.0]), "tensor(float)") is None
-    assert rounded(np.array(["16777217"]), "tensor(float)") is None
+    assert round_trip(np.array([5.0, 16777217.0]), "tensor(float)") == ("16,777,217", "16,777,216")
+    assert round_trip(np.array([2049]), "tensor(float16)") == ("2,049", "2,048")
+    assert round_trip(np.array([16777217.0]), "tensor(double)") is None
+    assert round_trip(np.array([0.1, 3.0]), "tensor(float)") is None
+    assert round_trip(np.array(["16777217"]), "tensor(float)") is None

@@ -15,7 +15,7 @@ from fairpress.core.errors import MissingExtra, UserError
 from fairpress.runtime.backends.base import Backend, Kernels, integer_instructions, processor
 from fairpress.runtime.backends.onnxruntime import run
 from fairpress.runtime.backends.registry import choose, kernels, open_session, split_suffix
-from fairpress.runtime.onnx.compatibility import constants_apart, widen_two_bits
+from fairpress.runtime.onnx.compatibility import separate_constants, widen_two_bits
 from fairpress.runtime.onnx.weight_packing import weight_bits
 from tiny_networks import chain, linear, pixels, quantized
 
@@ -127,7 +127,7 @@ def test_exact_sums_do_not_saturate_and_constants_that_nodes_share_are_no_obstac
 def test_constants_of_their_own_change_no_number():
     rows = RNG.integers(0, 256, (50, 16)).astype(np.float32)
     data = quantized(RNG.integers(-20, 21, (16, 4)))
-    apart = constants_apart(data)
+    apart = separate_constants(data)
     nodes = [n for n in onnx.load_from_string(apart).graph.node if n.op_type.endswith("quantizeLinear")]
     read = [name for n in nodes for name in n.input[1:]]
     assert len(read) == len(set(read))

@@ -21,16 +21,16 @@ from fairpress.runtime.benchmark import measure as bench_module
 from fairpress.runtime.benchmark.inputs import input_of, rows_for
 from fairpress.runtime.benchmark.measure import BenchmarkRun, Measurement, measure
 from fairpress.runtime.benchmark.result import BenchmarkResult, Size, times
-from fairpress.runtime.benchmark.statistics import median_ratio, quartiles, rank_of_bound
+from fairpress.runtime.benchmark.statistics import median_ratio, order_statistic_rank, quartiles
 from tiny_networks import artifact, chain, images, linear, pixels, quantized
 
 
 def test_the_ranks_of_a_median_are_those_of_the_binomial():
     """P(X₍ᵣ₎ ≤ median ≤ X₍ₙ₊₁₋ᵣ₎) = 1 − 2·Σ_{i<r} C(n, i)/2ⁿ, reached at 95 % by r and not by r + 1."""
-    assert rank_of_bound(5, 0.95) is None  # 1 − 2/32 = .9375
-    assert rank_of_bound(6, 0.95) == 1  # 1 − 2/64 = .969
+    assert order_statistic_rank(5, 0.95) is None  # 1 − 2/32 = .9375
+    assert order_statistic_rank(6, 0.95) == 1  # 1 − 2/64 = .969
     for n in (10, 25, 101):
-        r = rank_of_bound(n, 0.95)
+        r = order_statistic_rank(n, 0.95)
         reached = [1 - 2 * sum(comb(n, i) for i in range(k)) / 2**n for k in (r, r + 1)]
         assert reached[0] >= 0.95 > reached[1]
 
@@ -219,11 +219,11 @@ def test_data_that_would_have_to_be_fetched_is_not_at_hand(monkeypatch):
 
     monkeypatch.setattr(reload, "load", load)
     card = artifact(linear(), [4], trained_on={"name": "compas", "config": {}, "fingerprint": "x"}).card
-    assert inputs.data_at_hand(card) is None
+    assert inputs.available_data(card) is None
     monkeypatch.setattr(reload, "load", lambda *_, **__: images(np.zeros((4, 3, 8, 8), np.uint8)))
-    assert inputs.data_at_hand(card) is None  # other data than in training
+    assert inputs.available_data(card) is None  # other data than in training
     made = replace(card, data={**card.data, "fingerprint": "made"})
-    assert inputs.data_at_hand(made).name == "faces"
+    assert inputs.available_data(made).name == "faces"
 
 
 @pytest.fixture

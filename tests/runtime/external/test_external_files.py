@@ -16,7 +16,7 @@ from onnx import helper
 
 from fairpress import api, cli, datasets
 from fairpress.core.errors import ModelWarning, UserError
-from fairpress.runtime.external.model import open_foreign
+from fairpress.runtime.external.model import open_external
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 3]>\n'
 ONE = "<float[3,1] w = {1.5,-1.0,0.5}, float[1] b = {0.1}>"
@@ -259,7 +259,7 @@ def test_scores_of_one_output_for_each_class_are_put_together(data):
     )
     save(graph)
     flags = data("flag", "1")
-    assert open_foreign("m.onnx", flags).classes == ("1", "0")  # by the names of the outputs
+    assert open_external("m.onnx", flags).classes == ("1", "0")  # by the names of the outputs
     assert (decided(flags) == expected("1", "0")).all()
     save(graph, said="output: [i1, i0]\nclasses: ['yes', 'no']\n")
     assert (decided(data()) == expected()).all()
@@ -298,9 +298,9 @@ def test_labels_that_the_file_decides_otherwise_are_said_with_the_threshold_that
 
 def test_labels_give_the_order_of_the_classes_away_and_contradict_a_wrong_one(data):
     labelled(0.5, high="no", low="yes")
-    assert open_foreign("m.onnx", data()).classes == ("yes", "no")
+    assert open_external("m.onnx", data()).classes == ("yes", "no")
     labelled(0.7, high="no", low="yes")
-    assert open_foreign("m.onnx", data()).classes == ("yes", "no")
+    assert open_external("m.onnx", data()).classes == ("yes", "no")
     for threshold in (0.3, 0.5):
         labelled(threshold, said="classes: ['yes', 'no']\n")
         with pytest.raises(UserError, match=r"its labels say that the order is no, yes"):
@@ -329,7 +329,7 @@ def classifier(names, sign, said=None):
 def test_classes_that_a_classifier_names_are_the_order_of_its_columns(data):
     for names, sign in ((("no", "yes"), 1), (("yes", "no"), -1)):
         classifier(names, sign)
-        assert open_foreign("m.onnx", data()).classes == names
+        assert open_external("m.onnx", data()).classes == names
         assert (decided(data()) == expected()).all()
     classifier(("bad", "good"), -1)
     assert (decided(data("paid", "bad")) == expected("bad", "good")).all()
@@ -474,7 +474,7 @@ def encoder(keys, column="member"):
 def test_categories_that_the_file_does_not_know_are_said_and_refused_where_it_knows_none(data):
     raw = data(features="[a, member]")
     encoder(["yes", "no", "never"])
-    assert open_foreign("m.onnx", raw).notes == ()
+    assert open_external("m.onnx", raw).notes == ()
     encoder(["yes"])
     with pytest.warns(
         ModelWarning, match=r"values such as 'no' in \d+ of 600 rows that are not among the categories"

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fairpress import api
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset, Task
-from fairpress.runtime.external.model import open_foreign
+from fairpress.runtime.external.model import open_external
 
 WEIGHTS = np.array([[6.0], [-5.0], [-1.0]])
 
@@ -71,7 +71,7 @@ def say(model, text):
 def test_layouts_are_seen_by_where_the_channels_are(tmp_path, pictures, layout, batch):
     shape = [batch, 3, 8, 6] if layout == "nchw" else [batch, 8, 6, 3]
     model = say(mean_colour(tmp_path / "m.onnx", layout, shape=shape), "scale: 255\n")
-    found = open_foreign(model, pictures)
+    found = open_external(model, pictures)
     assert found.config.layout == layout
     assert found.guessed == ("layout", "activation", "classes")
     np.testing.assert_allclose(found.scores(pictures, np.arange(150))[:, 1], expected(pictures), atol=1e-5)
@@ -82,20 +82,20 @@ def test_mean_and_deviation_are_per_channel_after_scaling(tmp_path, pictures):
         mean_colour(tmp_path / "m.onnx"),
         "scale: 255\nmean: [0.485, 0.456, 0.406]\nstd: [0.229, 0.224, 0.225]\n",
     )
-    found = open_foreign(model, pictures).scores(pictures, np.arange(150))[:, 1]
+    found = open_external(model, pictures).scores(pictures, np.arange(150))[:, 1]
     wanted = expected(pictures, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def test_whole_pixel_values_are_handed_over_as_they_are(tmp_path, pictures):
     model = mean_colour(tmp_path / "m.onnx", kind=TensorProto.UINT8)
-    found = open_foreign(model, pictures)
+    found = open_external(model, pictures)
     assert "scale" in found.guessed
     np.testing.assert_allclose(
         found.scores(pictures, np.arange(150))[:, 1], expected(pictures, scale=1.0), atol=1e-5
     )
     with pytest.raises(UserError, match="leave `scale`, `mean` and `std` out"):
-        open_foreign(say(model, "scale: 255\n"), pictures)
+        open_external(say(model, "scale: 255\n"), pictures)
 
 
 def test_predictions_of_images_can_be_audited(tmp_path, pictures):
@@ -123,7 +123,7 @@ def test_predictions_of_images_can_be_audited(tmp_path, pictures):
 def test_what_does_not_fit_is_one_sentence(tmp_path, pictures, shape, yaml, sentence):
     model = say(mean_colour(tmp_path / "m.onnx", shape=shape), yaml)
     with pytest.raises(UserError, match=sentence):
-        open_foreign(model, pictures)
+        open_external(model, pictures)
 
 
 def test_a_model_of_columns_reads_no_images_and_one_of_images_no_columns(tmp_path, pictures, small):
@@ -138,4 +138,4 @@ def test_a_model_of_columns_reads_no_images_and_one_of_images_no_columns(tmp_pat
         tmp_path / "t.onnx",
     )
     with pytest.raises(UserError, match="one input of four dimensions"):
-        open_foreign(tmp_path / "t.onnx", pictures)
+        open_external(tmp_path / "t.onnx", pictures)

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fairpress import api, cli, datasets
 from fairpress.core.errors import UserError
-from fairpress.runtime.external.model import open_foreign
+from fairpress.runtime.external.model import open_external
 
 WEIGHTS = np.array([1.5, -0.7, 0.3])
 BIAS = 0.2
@@ -71,7 +71,7 @@ def expected():
 
 
 def positive(path, data, config=None):
-    return open_foreign(path, data, config).scores(data, np.arange(len(data)))[:, 1]
+    return open_external(path, data, config).scores(data, np.arange(len(data)))[:, 1]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_model_with_labels_and_a_map_of_probabilities_as_sklearn_exports_it(tm
         plain = save(
             tmp_path / "plain.onnx", [node], [x], [labels, tensor("raw", TensorProto.FLOAT, ["n", 2])], []
         )
-        assert open_foreign(plain, data).classes == tuple(classes)
+        assert open_external(plain, data).classes == tuple(classes)
         np.testing.assert_allclose(positive(plain, data), expected(), atol=1e-5)
 
 
@@ -149,7 +149,7 @@ def test_the_yaml_beside_the_file_says_order_scaling_classes_and_threshold(tmp_p
         encoding="utf-8",
     )
     x = (people()[["score", "visits", "age"]].to_numpy() - [1, 2, 3]) / 2
-    found = open_foreign(model, data)
+    found = open_external(model, data)
     np.testing.assert_allclose(positive(model, data), 1 / (1 + np.exp(x @ WEIGHTS + BIAS)), atol=1e-5)
     assert found.guessed == ("activation",)
     table = api.predict({"m": model}, data, part="all")
@@ -159,12 +159,12 @@ def test_the_yaml_beside_the_file_says_order_scaling_classes_and_threshold(tmp_p
 
 def test_what_was_guessed_can_be_saved_and_is_then_no_guess(tmp_path, data):
     model = linear(tmp_path / "m.onnx", ending="Softmax")
-    guess = open_foreign(model, data)
+    guess = open_external(model, data)
     assert guess.guessed == ("columns", "activation", "classes")
     text = guess.as_yaml()
     assert text.count("# guessed") == 3
     (tmp_path / "model.yaml").write_text(text, encoding="utf-8")
-    again = open_foreign(model, data)
+    again = open_external(model, data)
     assert again.guessed == ()
     assert again.config == guess.config
 
@@ -188,7 +188,7 @@ def test_a_yaml_that_does_not_fit_is_one_sentence(tmp_path, data, yaml, sentence
     model = linear(tmp_path / "m.onnx")
     (tmp_path / "m.model.yaml").write_text(yaml, encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
-        open_foreign(model, data)
+        open_external(model, data)
 
 
 def test_what_has_several_answers_is_not_guessed(tmp_path, data):
@@ -200,23 +200,23 @@ def test_what_has_several_answers_is_not_guessed(tmp_path, data):
         [numpy_helper.from_array(np.ones((3, 2), np.float32), "w")],
     )
     with pytest.raises(UserError, match=r"2 outputs that could be scores \(a, b\)"):
-        open_foreign(both, data)
+        open_external(both, data)
     (tmp_path / "two.model.yaml").write_text("output: b\n", encoding="utf-8")
     with pytest.raises(UserError, match="between 0 and 1 and may be probabilities or not"):
-        open_foreign(both, data)
+        open_external(both, data)
     wide = linear(tmp_path / "m.onnx")
     other = tmp_path / "b.yaml"
     other.write_text((tmp_path / "my.yaml").read_text().replace("[age, visits, score]", "[age, visits]"))
     with pytest.raises(UserError, match=r"reads 3 columns, .* has 2"):
-        open_foreign(wide, datasets.load(str(other)))
+        open_external(wide, datasets.load(str(other)))
 
 
 def test_what_is_no_model_is_one_sentence(tmp_path, data):
     (tmp_path / "x.onnx").write_bytes(b"no model")
     with pytest.raises(UserError, match="no ONNX file"):
-        open_foreign(tmp_path / "x.onnx", data)
+        open_external(tmp_path / "x.onnx", data)
     with pytest.raises(UserError, match="no file"):
-        open_foreign(tmp_path / "y.onnx", data)
+        open_external(tmp_path / "y.onnx", data)
 
 
 def test_weights_in_a_file_beside_the_model_are_found(tmp_path, data):
@@ -227,7 +227,7 @@ def test_weights_in_a_file_beside_the_model_are_found(tmp_path, data):
     np.testing.assert_allclose(positive(tmp_path / "e.onnx", data), expected(), atol=1e-5)
     (tmp_path / "w.bin").unlink()
     with pytest.raises(UserError, match=r"the weights that belong beside .*e\.onnx cannot be read"):
-        open_foreign(tmp_path / "e.onnx", data)
+        open_external(tmp_path / "e.onnx", data)
 
 
 def test_the_command_line_shows_the_guess_predicts_and_warns_of_swapped_classes(

@@ -18,7 +18,7 @@ from fairpress.core.errors import FairpressError, UserError
 from fairpress.core.estimate import Estimate
 from fairpress.store.local import Store
 from fairpress.studies.analysis import audit_tasks
-from fairpress.studies.analysis.bias_findings import findings
+from fairpress.studies.analysis.bias_findings import bias_findings
 from fairpress.studies.config.store_files import FACTS, PREDICTIONS, parquet_bytes, read_table
 from fairpress.studies.execution.tasks import perform
 from fairpress.studies.planning.plan import make
@@ -58,7 +58,7 @@ def halves(fold):
 
 def joined(store, columns, inputs, networks, rows="same"):
     task = make("join", "j", {"columns": columns, "networks": networks, "rows": rows}, inputs)
-    files = audit_tasks.join(store, task)
+    files = audit_tasks.join_predictions(store, task)
     return pq.read_table(io.BytesIO(files["predictions.parquet"])), json.loads(files["models.json"])
 
 
@@ -185,11 +185,11 @@ def test_the_whole_chain_join_audit_findings(tmp_path):
     assert set(figures) == {("int8", m) for m in ("accuracy", "tpr", "fpr")}
     assert all(svg.startswith("<svg") for svg in figures.values())
     told = json.loads(entry.files[audit_tasks.BIAS])
-    (bias,) = findings([ReportSection("t", "", "compressed", "", task)], [told])
+    (bias,) = bias_findings([ReportSection("t", "", "compressed", "", task)], [told])
     assert (bias.model, bias.against, bias.attribute, bias.groups) == ("int8", "fp32", "sex", ["F", "M"])
     assert bias.before["value"] == 0.0
     assert bias.change["value"] == pytest.approx(bias.after["value"])
     assert bias.to_dict()["word"] == "not estimable"  # each person here is in both groups
     rows = audit_tasks.bias_changes(read_table(store.get(join.key)), {**arguments, "subject": None})
     assert rows[0]["change"]["low"] < bias.change["value"] < rows[0]["change"]["high"]
-    assert findings([ReportSection("t", "", "contrast", "", task)], [told]) == []
+    assert bias_findings([ReportSection("t", "", "contrast", "", task)], [told]) == []

@@ -11,21 +11,26 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from fairpress.auditing.statistics.max_contrasts import MaxContrasts, Term, gap, orders
+from fairpress.auditing.statistics.max_contrasts import MaxContrasts, Term, gap_of_contrasts, plausible_orders
 from fairpress.auditing.statistics.two_way_contrasts import crossed_products
 from fairpress.core.errors import UserError
 from fairpress.reporting import claims as words
 from fairpress.reporting.html import Section, render
 from fairpress.store.local import Store
-from fairpress.studies.analysis.claims.effect import MeasuredEffect, measure, over_networks, seeds_needed
+from fairpress.studies.analysis.claims.effect import (
+    MeasuredEffect,
+    effect_over_networks,
+    measure_effect,
+    seeds_needed,
+)
 from fairpress.studies.analysis.claims.layer_depth import depth_correlation, measure_layers
 from fairpress.studies.analysis.claims.task import answer_claims
-from fairpress.studies.analysis.claims.verdict import CLAIMS, answers
+from fairpress.studies.analysis.claims.verdict import CLAIMS, claim_verdicts
 from fairpress.studies.config.claims import Claim
 from fairpress.studies.config.study import StudyConfig
-from fairpress.studies.load import bundled, load
+from fairpress.studies.load import bundled_studies, load
 from fairpress.studies.planning.claim_tasks import claims_params, phase
-from fairpress.studies.planning.claim_trials import ClaimTrials, resolve
+from fairpress.studies.planning.claim_trials import ClaimTrials, resolve_claim
 from fairpress.studies.planning.dataset_facts import DataFacts
 from fairpress.studies.planning.plan import make, plan
 
@@ -54,7 +59,7 @@ def table(seeds=1, n=6000, groups=2, seed=0, **right):
 
 def measured(claim, tables, effect, lost=None, **more):
     found = ClaimTrials(effect, lost or {}, claim.by or "race")
-    return measure(claim, found, tables, **{**ASK, **more})
+    return measure_effect(claim, found, tables, **{**ASK, **more})
 
 
 def change(quantity, **more):
@@ -218,17 +223,19 @@ def test_an_interval_stays_within_what_rates_can_be():
     unit = np.zeros((2, 2, 2, 2))
     for m in (0, 1):
         unit[m, np.arange(2), np.arange(2), m] = 1
-    change_ = MaxContrasts(sums, [Term(1.0, gap(unit[1])), Term(-1.0, gap(unit[0]))])
+    change_ = MaxContrasts(
+        sums, [Term(1.0, gap_of_contrasts(unit[1])), Term(-1.0, gap_of_contrasts(unit[0]))]
+    )
     low, high = change_.interval(0.95)
     assert (low, high) == (-1.0, 1.0)
-    alone = MaxContrasts(sums, [Term(1.0, gap(unit[1]))]).interval(0.95)
+    alone = MaxContrasts(sums, [Term(1.0, gap_of_contrasts(unit[1]))]).interval(0.95)
     assert alone[0] >= 0
     assert alone[1] <= 1
 
 
 def test_the_test_over_networks_is_scipys_permutation_of_signs():
     values = np.random.default_rng(3).normal(0.4, 1, 9)
-    p, smallest, size = over_networks(values, 0.1, 9, 0.95)
+    p, smallest, size = effect_over_networks(values, 0.1, 9, 0.95)
     witness = stats.permutation_test(
         (values - 0.1,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
     )
@@ -236,7 +243,7 @@ def test_the_test_over_networks_is_scipys_permutation_of_signs():
     assert smallest == 2 / 2**9
     t = stats.ttest_1samp(values, 0.1).statistic
     assert size.value == pytest.approx(t / 3 * (1 - 3 / (4 * 8 - 1)), rel=0.01)  # Hedges' usual approximation
-    assert over_networks(values[:1], 0.0, 1, 0.95)[0] is None
+    assert effect_over_networks(values[:1], 0.0, 1, 0.95)[0] is None
 
 
 def test_sensitivity_goes_with_depth_as_spearman_says():
@@ -288,7 +295,7 @@ def test_false_support_is_rare_where_groups_are_equal_and_nothing_changed(kind):
         unit = np.zeros((2, k, k, 2))
         for m in (0, 1):
             unit[m, np.arange(k), np.arange(k), m] = 1
-        make_ = {"gap": gap, "bias": orders, "worst": lambda x: x}[kind]
+        make_ = {"gap": gap_of_contrasts, "bias": plausible_orders, "worst": lambda x: x}[kind]
         theta = MaxContrasts(sums, [Term(1.0, make_(unit[1])), Term(-1.0, make_(unit[0]))])
         low, high = theta.interval(1 - alpha)
         p = theta.p_two_sided()
@@ -300,7 +307,9 @@ def test_false_support_is_rare_where_groups_are_equal_and_nothing_changed(kind):
 def test_a_claim_with_one_seed_is_undecidable_and_says_how_many_it_takes(one):
     claims = {"a": change("accuracy", expect="less"), "b": change("accuracy", than=0.5)}
     effect = {("", "small"): 1.0, ("", "fp32"): -1.0}
-    found = answers(claims, {n: ("race", measured(c, {"": one}, effect)) for n, c in claims.items()}, 0.95)
+    found = claim_verdicts(
+        claims, {n: ("race", measured(c, {"": one}, effect)) for n, c in claims.items()}, 0.95
+    )
     assert [a.answer for a in found] == ["undecidable"] * 2
     # 2/2^S must be at most 0.05/2
     assert found[0].why == "undecidable with 1 seed; it takes at least 7"
@@ -320,7 +329,9 @@ def test_many_seeds_decide_both_ways_and_a_paired_architecture_counts_as_network
         "differs": change("accuracy_gap", expect="differs"),
         "unclear": change("accuracy", than=-0.075),
     }
-    found = answers(claims, {n: ("race", measured(c, tables, effect)) for n, c in claims.items()}, 0.95)
+    found = claim_verdicts(
+        claims, {n: ("race", measured(c, tables, effect)) for n, c in claims.items()}, 0.95
+    )
     assert {a.name: a.answer for a in found} == {
         "true": "supported",
         "false": "contradicted",
@@ -345,7 +356,7 @@ def test_models_whose_change_is_compared_are_one_unit_a_seed(asked):
     claim, tables = config.claims["c"], {}
     for part, loss in (("big", 0.25), ("middle", 0.15), ("small", 0.05)):
         tables[part] = table(5, 4000, fp32=0.9, int8={"A": 0.9, "B": 0.9 - loss})
-    found = resolve(claim, config, layout)
+    found = resolve_claim(claim, config, layout)
     told = measured(claim, {p: tables[p] for p in found.needed()}, found.effect)
     assert (told.per_seed, told.smallest_p) == (1, 2 / 2**5)
     assert told.size.n == 5
@@ -372,10 +383,12 @@ def test_what_is_won_back_is_a_share_of_what_was_lost():
     found = measured(claim, {"": t}, won, lost)
     assert found.effect.value == pytest.approx(0.75, abs=0.12)
     assert 0.5 < found.effect.low < found.effect.value < found.effect.high
-    assert answers({"c": claim}, {"c": ("race", found)}, 0.95)[0].answer == "supported"
+    assert claim_verdicts({"c": claim}, {"c": ("race", found)}, 0.95)[0].answer == "supported"
     too_much = change("accuracy_gap", against="recipe=int4", recovers=0.99)
     assert (
-        answers({"c": too_much}, {"c": ("race", measured(too_much, {"": t}, won, lost))}, 0.95)[0].answer
+        claim_verdicts({"c": too_much}, {"c": ("race", measured(too_much, {"": t}, won, lost))}, 0.95)[
+            0
+        ].answer
         == "contradicted"
     )
     same = measured(claim, {"": table(8, 2000, fp32=0.9, int4=0.9, fair=0.9)}, won, lost)
@@ -386,8 +399,8 @@ def test_claims_that_are_not_answered_count_in_the_correction():
     t = table(8, 2000, fp32=0.85, small=0.80)
     claim = change("accuracy", expect="less")
     told = "race", measured(claim, {"": t}, {("", "small"): 1.0, ("", "fp32"): -1.0})
-    alone = answers({"a": claim}, {"a": told}, 0.95)[0]
-    beside = answers({"a": claim, "b": claim}, {"a": told, "b": ("race", "int9 is left out")}, 0.95)
+    alone = claim_verdicts({"a": claim}, {"a": told}, 0.95)[0]
+    beside = claim_verdicts({"a": claim, "b": claim}, {"a": told, "b": ("race", "int9 is left out")}, 0.95)
     assert beside[0].p_adjusted == pytest.approx(2 * alone.p_adjusted)
     assert beside[1].answer == "not answered"
     assert beside[1].why == "int9 is left out"
@@ -411,7 +424,7 @@ def study(**claim):
 
 def resolved(**claim):
     config, layout = study(**claim)
-    return resolve(config.claims["c"], config, layout)
+    return resolve_claim(config.claims["c"], config, layout)
 
 
 def test_two_sets_of_trials_are_their_means_and_find_their_partners():
@@ -517,14 +530,14 @@ def test_claims_change_no_key_of_what_is_trained_compressed_and_predicted():
 
 def test_every_bundled_study_resolves_all_of_its_claims_and_phases():
     told = 0
-    for name in bundled():
+    for name in bundled_studies():
         for data in (None, "celeba"):
             config = load(name)[1]
             if data is not None and data not in config.choices:
                 continue
             config = load(name, data=data)[1]
             layout = plan(config, lambda d, f: "")
-            found = [resolve(c, config, layout) for c in config.claims.values()]
+            found = [resolve_claim(c, config, layout) for c in config.claims.values()]
             assert not [f.reason for f in found if f.reason]
             told += len(found)
             for part in config.phases:
@@ -570,7 +583,7 @@ def test_the_task_answers_from_the_store_and_the_page_and_the_terminal_say_the_s
 
 
 def test_words_of_a_claim_that_is_not_answered():
-    told = answers({"c": change("accuracy")}, {"c": ("race", "int8 is left out")}, 0.95)[0].to_dict()
+    told = claim_verdicts({"c": change("accuracy")}, {"c": ("race", "int8 is left out")}, 0.95)[0].to_dict()
     assert words.word(told) == "– not answered: int8 is left out"
     assert words.effect(told) == "–"
     assert words.ground(told) == "–"

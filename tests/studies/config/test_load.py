@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 
 from fairpress.core.errors import UserError
 from fairpress.studies.config.json_schema import schema
-from fairpress.studies.load import bundled, load
+from fairpress.studies.load import bundled_studies, load
 
 BAD = """\
 dataset: {name: compas, filtr: none, folds: 3}
@@ -139,7 +139,7 @@ def test_the_json_schema_takes_what_ships_and_refuses_what_check_refuses():
     jsonschema.Draft202012Validator.check_schema(made)
     judge = jsonschema.Draft202012Validator(made)
     folder = files("fairpress.studies") / "bundled"
-    for name in bundled():
+    for name in bundled_studies():
         assert judge.is_valid(YAML(typ="safe").load((folder / f"{name}.yaml").read_text())), name
     good = {"dataset": "compas", "model": "mlp", "recipes": ["int8"], "audit": {"by": ["sex"]}}
     assert judge.is_valid(good)

@@ -6,8 +6,8 @@ import json
 
 from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.planning.plan import plan
-from fairpress.studies.report.build import sizes_of
-from fairpress.studies.report.manifest import STUDY, read_study, text_of
+from fairpress.studies.report.build import model_sizes
+from fairpress.studies.report.manifest import STUDY, manifest_text, read_study
 
 TEXT = {
     "dataset": "compas",
@@ -20,7 +20,7 @@ TEXT = {
 
 def test_a_folder_tells_its_study_in_the_order_it_was_written(tmp_path):
     config = StudyConfig.model_validate(TEXT)
-    told = {"name": "two", "command": "", "study": text_of(config)}
+    told = {"name": "two", "command": "", "study": manifest_text(config)}
     (tmp_path / STUDY).write_text(json.dumps(told))
     again = read_study(tmp_path).config
     assert again == config
@@ -34,5 +34,5 @@ def test_each_network_is_so_many_times_smaller_than_its_own_baseline():
             {"recipe": recipe, "bytes": size / times, "gzip_bytes": size, "provenance": {}}
             for recipe, times in (("fp32", 1), ("int8", 2.5))
         ]
-        found = sizes_of("label", facts, layout)
+        found = model_sizes("label", facts, layout)
         assert [(m.name, m.smaller) for m in found] == [("label: fp32", 1), ("label: int8", 2.5)]

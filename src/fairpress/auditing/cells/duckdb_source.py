@@ -20,7 +20,7 @@ from fairpress.auditing.cells.table_readers import (
     refusal,
     refuse_uneven,
     repeated_header,
-    text,
+    text_query,
 )
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.json_file import parse_json
@@ -33,7 +33,7 @@ ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.
 RUNS = b"fairpress.runtimes"
 """Metadata of a predictions table: JSON, model → ``{"runtime": …, "threshold": …}``."""
 
-SLACK = 1e-6
+CAST_TOLERANCE = 1e-6
 """How far a probability may be outside 0 … 1 by rounding."""
 
 _DECIDE = re.compile(
@@ -311,7 +311,8 @@ class TableSource:
                     f"count(*) FILTER (WHERE NOT {known}) AS missing{i}",
                     f"min({x}) FILTER (WHERE {known}) AS low{i}",
                     f"max({x}) FILTER (WHERE {known}) AS high{i}",
-                    f"count(*) FILTER (WHERE {known} AND ({x} < {-SLACK!r} OR {x} > {1 + SLACK!r})) AS outside{i}",
+                    f"count(*) FILTER (WHERE {known} AND "
+                    f"({x} < {-CAST_TOLERANCE!r} OR {x} > {1 + CAST_TOLERANCE!r})) AS outside{i}",
                 ]
             found = self.read(
                 f"SELECT count(*) AS n, {', '.join(measures)} FROM {self.relation}"
@@ -383,7 +384,7 @@ class TableSource:
             return
         listed = ", ".join(self.column(n) for n in dict.fromkeys(plain))
         inside = " AND ".join(
-            f"{self.column(n)} IN ({', '.join(map(text, names))})" for n in dict.fromkeys(plain)
+            f"{self.column(n)} IN ({', '.join(map(text_query, names))})" for n in dict.fromkeys(plain)
         )
         rows = f"(SELECT row_number() OVER () AS r, {listed} FROM {self.relation})"
         found = self.read(f"SELECT * FROM {rows} WHERE {inside} LIMIT 1").to_pylist()
@@ -443,9 +444,9 @@ class TableSource:
         self.number(name, "cut into bins")
         column, names = self.as_number(name), bin_names(edges)
         below = " ".join(
-            f"WHEN {column} < {float(e)!r} THEN {text(n)}" for e, n in zip(edges, names, strict=False)
+            f"WHEN {column} < {float(e)!r} THEN {text_query(n)}" for e, n in zip(edges, names, strict=False)
         )
-        return f"CASE WHEN {column} IS NULL OR isnan({column}) THEN NULL {below} ELSE {text(names[-1])} END"
+        return f"CASE WHEN {column} IS NULL OR isnan({column}) THEN NULL {below} ELSE {text_query(names[-1])} END"
 
     def _decided(self, model: str, decision: Decision) -> str:
         if decision.among:
@@ -464,7 +465,7 @@ class TableSource:
             self.number(name, f"a score of model {model!r}")
         scores = [self.as_number(c) for c in columns]
         unknown = " OR ".join(f"{s} IS NULL OR isnan({s})" for s in scores)
-        names = ", ".join(text(c.removeprefix(f"{model}.score.")) for c in columns)
+        names = ", ".join(text_query(c.removeprefix(f"{model}.score.")) for c in columns)
         among = ", ".join(scores)
         return (
             f"CASE WHEN {unknown} THEN NULL ELSE [{names}][list_position([{among}], greatest({among}))] END"

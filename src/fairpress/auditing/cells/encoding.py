@@ -11,7 +11,7 @@ import numpy as np
 
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.cells.duckdb_source import CellCounts, DictionaryColumn
-from fairpress.auditing.cells.positive_class import ask, choose
+from fairpress.auditing.cells.positive_class import ask_for_positive, choose_positive
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import class_key, near_equal, resolve, spelling
@@ -19,9 +19,9 @@ from fairpress.core.values import class_key, near_equal, resolve, spelling
 MISSING = "(missing)"
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _CODE = re.compile(r"0\d")
-MOST_NUMBERS = 20
-FEWEST_DIGITS = 3
-MOST_GROUPS = 1000
+MAX_NUMERIC_VALUES = 20
+MIN_CODE_DIGITS = 3
+MAX_GROUPS = 1000
 
 
 def build(
@@ -76,14 +76,14 @@ def build(
         for m, c in raw.items()
     }
     classes = _classes(labels, {m: c for m, c in models.items() if m not in decided}, where)
-    chosen = choose(labels.names, positive, recorded, label, where)
+    chosen = choose_positive(labels.names, positive, recorded, label, where)
     if decided and len(classes) > 2:
         raise UserError(
             f"{where}: the label {label!r} has {len(classes)} classes, and a threshold decides between two; bring "
             f"columns of classes instead of {next(iter(decided))!r}."
         )
     if decided and asks:
-        ask(chosen, classes, decided.values(), where)
+        ask_for_positive(chosen, classes, decided.values(), where)
     if len(classes) > 2 and chosen.name is None:
         _refuse_stray(labels.names, models, label, where)
     at = {name: i for i, name in enumerate(classes)}
@@ -263,15 +263,15 @@ def _refuse_stray(labels: Sequence[str], models: Mapping[str, EncodedTable], lab
 def _attribute(column: DictionaryColumn, rows: Floats, name: str, missing: str, where: str) -> EncodedTable:
     _refuse_merged(column, f"the sensitive attribute {name!r}", where)
     numbers = _count_numbers(column.values)
-    if numbers > MOST_NUMBERS:
+    if numbers > MAX_NUMERIC_VALUES:
         raise UserError(
             f"{where}: the sensitive attribute {name!r} is a number with {numbers:,} values; cut it into groups "
             f"with --bins '{name}=25,45', or write codes with a letter (r1, r2, …)."
         )
     coded = _coded(column)
-    if len(coded.names) > MOST_GROUPS:
+    if len(coded.names) > MAX_GROUPS:
         raise UserError(
-            f"{where}: the sensitive attribute {name!r} has {len(coded.names):,} groups (at most {MOST_GROUPS:,}); "
+            f"{where}: the sensitive attribute {name!r} has {len(coded.names):,} groups (at most {MAX_GROUPS:,}); "
             "name a coarser column."
         )
     absent = coded.codes < 0
@@ -292,7 +292,7 @@ def _count_numbers(values: Sequence[Any]) -> int:
     texts = [t for v in values if not isinstance(v, bool) and (t := spelling(v)) is not None]
     found = [t for t in texts if _PLAIN_NUMBER.fullmatch(t)]
     lengths = {len(t) for t in found}
-    codes = len(lengths) == 1 and min(lengths) >= FEWEST_DIGITS and all(map(str.isdecimal, found))
+    codes = len(lengths) == 1 and min(lengths) >= MIN_CODE_DIGITS and all(map(str.isdecimal, found))
     return 0 if codes or any(_CODE.match(t) for t in found) else len(found)
 
 

@@ -34,7 +34,7 @@ class Frame:
         import pyarrow as pa
 
         try:
-            kind = plain(self._column(position, _HEAD), self.names[position]).type
+            kind = without_extension_types(self._column(position, _HEAD), self.names[position]).type
         except UserError:
             return NESTED
         if pa.types.is_boolean(kind):
@@ -53,7 +53,7 @@ class Frame:
         """Make a column ready to be read; return whether it was not."""
         if position in self._loaded:
             return False
-        self._loaded[position] = plain(self._column(position, None), self.names[position])
+        self._loaded[position] = without_extension_types(self._column(position, None), self.names[position])
         return True
 
     def arrow(self) -> Any:
@@ -109,7 +109,7 @@ def _of_mapping(table: Mapping[Any, Any]) -> tuple[list[str], int, Callable[[int
     return names, next(iter(lengths.values()), 0), lambda i, n: columns[i][:n]
 
 
-def plain(column: Any, name: str) -> Any:
+def without_extension_types(column: Any, name: str) -> Any:
     """Return a column as an Arrow array that DuckDB reads, each value spelled as it is written in a CSV file.
 
     Raises UserError for lists, dicts and other values that are not plain.

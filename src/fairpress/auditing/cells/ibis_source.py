@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fairpress.auditing.cells.duckdb_source import (
-    SLACK,
+    CAST_TOLERANCE,
     CellCounts,
     Decision,
     Numbers,
@@ -19,7 +19,7 @@ from fairpress.auditing.cells.duckdb_source import (
     is_number,
 )
 from fairpress.core.errors import UserError
-from fairpress.core.urls import said, secrets_of, shown
+from fairpress.core.urls import credentials_in, first_line, redact_url
 from fairpress.datasets.binning import bin_names
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -55,8 +55,8 @@ class WarehouseSource(TableSource):
     def __init__(self, table: Any) -> None:
         self.relation, self.paths = "", []
         self._places: dict[str, list[int]] = {}
-        self._secrets = secrets_of(table) if isinstance(table, str) else ()
-        self.name = shown(table) if isinstance(table, str) else _name(table)
+        self._secrets = credentials_in(table) if isinstance(table, str) else ()
+        self.name = redact_url(table) if isinstance(table, str) else _name(table)
         self._expression = _open(table, self.name) if isinstance(table, str) else table
         self.columns = {name: _kind(kind) for name, kind in self._expression.schema().items()}
 
@@ -90,7 +90,7 @@ class WarehouseSource(TableSource):
             x = table[name].cast("float64")
             known = x.notnull() & ~x.isnan()
             y = ibis.ifelse(known, x, ibis.null("float64"))
-            outside = known & ((x < -SLACK) | (x > 1 + SLACK))
+            outside = known & ((x < -CAST_TOLERANCE) | (x > 1 + CAST_TOLERANCE))
             measures |= {
                 f"missing{i}": ibis.ifelse(known, 0, 1).sum(),
                 f"low{i}": y.min(),
@@ -196,7 +196,7 @@ class WarehouseSource(TableSource):
                 return expression.to_pyarrow()
         except Exception as error:  # each database has its own
             raise UserError(
-                f"{self.name} could not be counted ({type(error).__name__}{said(error, self._secrets)})."
+                f"{self.name} could not be counted ({type(error).__name__}{first_line(error, self._secrets)})."
             ) from None
 
 
@@ -224,7 +224,7 @@ def _open(address: str, name: str) -> Any:
         ) from None
     except Exception as error:  # each database has its own
         raise UserError(
-            f"nothing answers at {name} ({type(error).__name__}{said(error, secrets_of(address))}); "
+            f"nothing answers at {name} ({type(error).__name__}{first_line(error, credentials_in(address))}); "
             "are address and credentials right?"
         ) from None
     try:
@@ -234,7 +234,7 @@ def _open(address: str, name: str) -> Any:
             return connection.read_parquet(parts.path) if files else connection.table(table)
     except Exception as error:  # TableNotFound, and whatever a database says
         raise UserError(
-            f"{shown(parts._replace(path=database).geturl())} has no table {table!r} that can be read "
+            f"{redact_url(parts._replace(path=database).geturl())} has no table {table!r} that can be read "
             f"({type(error).__name__})."
         ) from None
 

@@ -37,7 +37,7 @@ class PositiveClass:
         return self.origin == "order"
 
 
-def choose(
+def choose_positive(
     classes: Sequence[str], option: Any, recorded: str | None, label: str, where: str
 ) -> PositiveClass:
     """Return the positive class of a label.
@@ -70,7 +70,9 @@ def choose(
     return PositiveClass(named, "name") if named is not None else PositiveClass(classes[1], "order")
 
 
-def ask(positive: PositiveClass, classes: Sequence[str], columns: Iterable[str], where: str) -> None:
+def ask_for_positive(
+    positive: PositiveClass, classes: Sequence[str], columns: Iterable[str], where: str
+) -> None:
     """Raise UserError where scores alone decide and only a convention says which class they speak of."""
     if not positive.doubtful(classes):
         return
@@ -112,7 +114,7 @@ def recorded_positive(metadata: Sequence[tuple[str, bytes]]) -> str | None:
     return next(iter(found), None)
 
 
-def sentence(positive: PositiveClass, classes: Sequence[str]) -> str | None:
+def positive_note(positive: PositiveClass, classes: Sequence[str]) -> str | None:
     """Return what an audit says of a positive class that is only a convention."""
     if positive.name is None or not positive.doubtful(classes):
         return None

@@ -71,7 +71,7 @@ class Files:
     unreadable: tuple[int, ...] = ()
 
 
-def text(value: str) -> str:
+def text_query(value: str) -> str:
     """Return an SQL text literal."""
     return "'" + value.replace("'", "''") + "'"
 
@@ -136,14 +136,14 @@ def _misread(field: Any) -> bool:
 
 
 def _query(key: tuple[Any, ...], paths: Sequence[str]) -> str:
-    named = "[" + ", ".join(text(_literal(p)) for p in paths) + "]"
+    named = "[" + ", ".join(text_query(_literal(p)) for p in paths) + "]"
     columns = [f"c{i}" for i in range(len(key[1]))]
     if key[0] == "parquet":
         # Names are given by position: DuckDB takes g and G for one column.
         return f"SELECT * FROM read_parquet({named}) AS t({', '.join(columns)})"
     types = "{" + ", ".join(f"'{c}': 'VARCHAR'" for c in columns) + "}"
     return (
-        f"SELECT * FROM read_csv({named}, header=true, auto_detect=false, columns={types}, delim={text(key[2])}, "
+        f"SELECT * FROM read_csv({named}, header=true, auto_detect=false, columns={types}, delim={text_query(key[2])}, "
         f"quote='\"', escape='\"', compression='{key[3]}', null_padding=false, strict_mode=true, "
         f"max_line_size={LONGEST_LINE})"
     )
@@ -221,7 +221,7 @@ def header(path: str) -> tuple[str, list[str]]:
     for delimiter in DELIMITERS:
         rows = []
         try:
-            with opened(path) as file:
+            with open_text(path) as file:
                 reader = csv.reader(_bounded(file, path), delimiter=delimiter)
                 for _, row in zip(range(_LOOKED_AT), reader, strict=False):
                     rows.append(row)
@@ -244,7 +244,7 @@ def header(path: str) -> tuple[str, list[str]]:
     return delimiter, names
 
 
-def opened(path: str) -> IO[str]:
+def open_text(path: str) -> IO[str]:
     """Open a text file, unpacked where it is compressed by gzip or zstd; what is not UTF-8 is replaced."""
     with open(path, "rb") as file:
         magic = file.read(4)
@@ -279,11 +279,11 @@ def _bounded(file: IO[str], path: str) -> Iterator[str]:
         yield line
 
 
-def lines(path: str) -> Iterator[tuple[int, list[str]]]:
+def first_lines(path: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the records of a CSV file, header included, each with the number of its last line; stops at what is broken."""
     try:
         delimiter, _ = header(path)
-        with opened(path) as file, shown(f"looking for what is wrong in {path}"):
+        with open_text(path) as file, shown(f"looking for what is wrong in {path}"):
             rows = csv.reader(_bounded(file, path), delimiter=delimiter)
             for row in rows:
                 yield rows.line_num, row
@@ -310,7 +310,7 @@ def refuse_uneven(path: str) -> None:
     if not is_text(path):
         return
     wide = None
-    for number, row in lines(path):
+    for number, row in first_lines(path):
         wide = len(row) if wide is None else wide
         if len(row) not in (0, wide):
             raise UserError(
@@ -322,7 +322,7 @@ def refuse_uneven(path: str) -> None:
 def repeated_header(path: str, names: Sequence[str]) -> int | None:
     """Return the line of a CSV file after the first that holds the names of the columns, in any order; None if none does."""
     wanted = sorted(names)
-    for number, row in lines(path):
+    for number, row in first_lines(path):
         if number > 1 and sorted(v.removeprefix("\ufeff") for v in row) == wanted:
             return number
     return None

@@ -15,13 +15,13 @@ from fairpress.auditing.inference.group_estimator import GroupEstimator, per_gro
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
-RARELY = 0.05
+RARE_SHARE = 0.05
 """A class predicted in a smaller share of the rows that have it is nearly never predicted …"""
 
-NEVER = 0.01
+NEVER_SHARE = 0.01
 """… whatever the accuracy below this share; above it, only where never predicting the class would be as accurate."""
 
-FEWEST = 20
+MIN_ROWS = 20
 """Rows with a class below which nothing is concluded from its being predicted rarely."""
 
 
@@ -56,7 +56,7 @@ def degenerate(
     if constant is not None:
         return constant
     whole = labels.sum()
-    for c in np.flatnonzero(labels >= FEWEST * evidence.repeats):
+    for c in np.flatnonzero(labels >= MIN_ROWS * evidence.repeats):
         found = _rarely(evidence, model, int(c), predicted[c], labels[c], confidence)
         if found is not None:
             single = len(cells.classes) == 2 or cells.classes[c] == cells.positive
@@ -71,7 +71,7 @@ def lost_class(evidence: GroupEstimator, baseline: str, model: str, confidence: 
         _counts(cells, codes) for codes in (cells.label, cells.predicted[baseline], cells.predicted[model])
     )
     there = np.minimum(labels, before)  # a baseline that predicts a class too often is no measure of it
-    for c in np.flatnonzero(there >= FEWEST * evidence.repeats):
+    for c in np.flatnonzero(there >= MIN_ROWS * evidence.repeats):
         if _rarely(evidence, model, int(c), after[c], there[c], confidence) is not None:
             times = evidence.repeats
             return (
@@ -103,11 +103,11 @@ def _rarely(
     evidence: GroupEstimator, model: str, c: int, predicted: float, reference: float, confidence: float
 ) -> str | None:
     """Return the sentence where a class is predicted in too few rows, measured by the rows that should have it."""
-    if predicted >= RARELY * reference:
+    if predicted >= RARE_SHARE * reference:
         return None
     cells = evidence.cells
     chosen, right = cells.predicted[model] == c, cells.label == c
-    if predicted >= NEVER * reference:
+    if predicted >= NEVER_SHARE * reference:
         # Of a model that never predicts the class, these rows would be right the other way round.
         gain = np.where(chosen, np.where(right, 1.0, -1.0), 0.0)
         if _above(_mean(evidence, gain, 1.0), 0.0, confidence):

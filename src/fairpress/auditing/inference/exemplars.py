@@ -17,7 +17,7 @@ from fairpress.auditing.result import Exemplars, GroupExemplars, Values
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 from fairpress.core.estimate import Estimate
 
-LEAST = 10
+MIN_MODELS = 10
 SPLITS = 50
 TIE = -1
 
@@ -29,7 +29,7 @@ def modal_class(predicted: np.ndarray, classes: int) -> np.ndarray:
     return np.where(tied, TIE, counts.argmax(axis=0))
 
 
-def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def differing_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return where two modal classes differ; a tie differs from nothing."""
     return np.asarray((a != b) & (a != TIE) & (b != TIE))
 
@@ -53,10 +53,10 @@ def exemplars(
         Per attribute its groups and each combination's index, as `Cells.groups` returns them.
     """
     seeds, half = evidence.seeds, evidence.seeds // 2
-    if half < LEAST:
+    if half < MIN_MODELS:
         reason = (
-            f"{seeds} models a side: two halves of {LEAST} baselines, whose difference is what retraining does, need "
-            f"{2 * LEAST} seeds"
+            f"{seeds} models a side: two halves of {MIN_MODELS} baselines, whose difference is what retraining does, need "
+            f"{2 * MIN_MODELS} seeds"
         )
         return Exemplars(seeds, half, reason=reason)
     classes = len(evidence.cells.classes)
@@ -84,8 +84,8 @@ def _excess(
     expected, found = np.zeros(base.shape[1]), np.zeros(base.shape[1])
     for a, b in halves:
         first = modal_class(base[a], classes)
-        expected += differ(first, modal_class(base[b], classes))
-        found += differ(first, modal_class(small[b], classes))
+        expected += differing_rows(first, modal_class(base[b], classes))
+        found += differing_rows(first, modal_class(small[b], classes))
     return expected / len(halves), (found - expected) / len(halves)
 
 
@@ -114,7 +114,7 @@ def _by_group(
     ties = share((whole[0] == TIE) | (whole[1] == TIE))
     shares, noise = (
         one.mean(one.moments(np.asarray(x, dtype=float)), index, k, 1.0, (0.0, 1.0))
-        for x in (differ(*whole), expected)
+        for x in (differing_rows(*whole), expected)
     )
     return [
         GroupExemplars(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.metrics.linearization import linearise
+from fairpress.auditing.metrics.linearization import linearize
 from fairpress.auditing.statistics.design_effect import ClusterSums, cluster_sums, design_effect
 from fairpress.auditing.statistics.proportion_intervals import (
     agresti_caffo,
@@ -108,12 +108,12 @@ class GroupEstimator:
 
     def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         """Return a rate of `linearised.LINEARISED` in each group."""
-        found = linearise(self.cells, model, name, index, groups)
+        found = linearize(self.cells, model, name, index, groups)
         return self.mean(self.moments(found.values), index, groups, found.reach, (0.0, 1.0), "linearised")
 
     def ratio_change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         """Return the paired change of such a rate."""
-        after, before = (linearise(self.cells, m, name, index, groups) for m in (model, baseline))
+        after, before = (linearize(self.cells, m, name, index, groups) for m in (model, baseline))
         reach = np.maximum(after.reach, before.reach)
         change = self.moments(after.values - before.values)
         return self.mean(change, index, groups, reach, (-1.0, 1.0), "linearised")

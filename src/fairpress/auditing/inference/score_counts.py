@@ -19,7 +19,7 @@ from fairpress.auditing.statistics.t_estimate import Floats
 
 EXACT_ROWS = 500_000
 BINS = 1024
-LEAST_SCORE = float(np.finfo(float).eps)
+MIN_SCORE = float(np.finfo(float).eps)
 """Probabilities are held this far from 0 and 1 in logarithms, as scikit-learn's ``log_loss`` does."""
 
 VARIABLES = ("score", "log", "log_rest")
@@ -132,7 +132,7 @@ def score_lines(
 
 
 def _kept(score: str) -> str:
-    return f"least(greatest({score}, {LEAST_SCORE!r}), 1 - {LEAST_SCORE!r})"
+    return f"least(greatest({score}, {MIN_SCORE!r}), 1 - {MIN_SCORE!r})"
 
 
 def _bin(logit: str, limits: Mapping[str, float], i: int) -> str:

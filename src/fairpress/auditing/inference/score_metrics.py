@@ -19,9 +19,9 @@ from fairpress.core.estimate import Estimate
 
 SCORE_METRICS = ("auc", "log_loss", "calibration_error", "generalized_fpr", "generalized_fnr")
 MEANS = ("log_loss", "generalized_fpr", "generalized_fnr")
-MOST_TIED = 0.005
+MAX_TIED_SHARE = 0.005
 LIMITS = {"log_loss": (0.0, np.inf), "generalized_fpr": (0.0, 1.0), "generalized_fnr": (0.0, 1.0)}
-WHY = {
+UNDEFINED_BECAUSE = {
     "auc": "fewer than two positives or two negatives in this group",
     "log_loss": "fewer than two rows in this group",
     "calibration_error": "fewer than two rows (people) in this group",
@@ -52,7 +52,7 @@ class ScorePair:
         out = {}
         for name in MEANS:
             x = self.evidence.mean(self._moments(SIDES[side], name), index, k, 0.0, LIMITS[name])
-            out[name] = _estimates(x, confidence, WHY[name])
+            out[name] = _estimates(x, confidence, UNDEFINED_BECAUSE[name])
         out["auc"] = self._auc(side, index, k, confidence)
         out["calibration_error"] = self._calibration(
             index, k, lambda d, drawn: calibration_error.calibration_error(d, side, drawn, 1 - confidence)
@@ -66,7 +66,7 @@ class ScorePair:
         for name in MEANS:
             x = self._moments("change", name)
             change = self.evidence.mean(x, index, k, self._usual(x, index, k), (-np.inf, np.inf))
-            out[name] = _estimates(change, confidence, WHY[name])
+            out[name] = _estimates(change, confidence, UNDEFINED_BECAUSE[name])
         out["auc"] = self._auc_change(index, k, confidence)
         out["calibration_error"] = self._calibration(
             index, k, lambda d, drawn: calibration_error.calibration_change(d, drawn, 1 - confidence)
@@ -125,13 +125,13 @@ class ScorePair:
                 worth = np.where(x.se > 0, x.value * (1 - x.value) / x.se**2, least * x.effective_n / x.n)
                 low, high = wilson(x.value * worth, worth, confidence)
             return self._ranked(_between(x, low, high, "delong-wilson"), (side,), index, k)
-        return self._ranked(_estimates(x, confidence, WHY["auc"]), (side,), index, k)
+        return self._ranked(_estimates(x, confidence, UNDEFINED_BECAUSE["auc"]), (side,), index, k)
 
     def _auc_change(self, index: np.ndarray, k: int, confidence: float) -> list[Estimate]:
         before, after = (self._placed(side, index, k) for side in (0, 1))
         x = self.evidence.moments(after - before)
         change = self.evidence.mean(x, index, k, self._usual(x, index, k), (-1.0, 1.0), "delong")
-        return self._ranked(_estimates(change, confidence, WHY["auc"]), (0, 1), index, k)
+        return self._ranked(_estimates(change, confidence, UNDEFINED_BECAUSE["auc"]), (0, 1), index, k)
 
     def _ranked(
         self, found: list[Estimate], sides: tuple[int, ...], index: np.ndarray, k: int
@@ -148,7 +148,7 @@ class ScorePair:
         )
         reason = "scores crowd in too few of the bins that a large table is cut into"
         return [
-            Estimate.not_estimable(reason, e.n) if e.estimable and o > MOST_TIED else e
+            Estimate.not_estimable(reason, e.n) if e.estimable and o > MAX_TIED_SHARE else e
             for e, o in zip(found, off, strict=True)
         ]
 
@@ -169,7 +169,7 @@ class ScorePair:
             people = cells.keys.get("subject")
             rows = float(cells.rows[at].sum()) if people is None else len(np.unique(people[at]))
             if rows < 2:
-                out.append(Estimate.not_estimable(WHY["calibration_error"], n))
+                out.append(Estimate.not_estimable(UNDEFINED_BECAUSE["calibration_error"], n))
                 continue
             d = calibration_error.deviations(
                 (self.lines.scores["baseline"][at], self.lines.scores["compressed"][at]),
@@ -189,7 +189,9 @@ def _estimates(x: TEstimate, confidence: float, why: str) -> list[Estimate]:
     return _between(x, low, high, x.method, why)
 
 
-def _between(x: TEstimate, low: Floats, high: Floats, method: str, why: str = WHY["auc"]) -> list[Estimate]:
+def _between(
+    x: TEstimate, low: Floats, high: Floats, method: str, why: str = UNDEFINED_BECAUSE["auc"]
+) -> list[Estimate]:
     return [
         Estimate(float(v), float(np.fmin(a, v)), float(np.fmax(b, v)), float(n), method)
         if ok

@@ -8,7 +8,7 @@ import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, Rate, per_group
-from fairpress.auditing.metrics.linearization import LINEARISED, linearise
+from fairpress.auditing.metrics.linearization import LINEARIZED, linearize
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.statistics.two_way import (
     CrossedSums,
@@ -68,7 +68,7 @@ class SeedGroupEstimator(GroupEstimator):
 
     def rate(self, model: str, name: str, index: np.ndarray, groups: int, confidence: float) -> Rate:
         """Return a rate of each group, averaged over seeds, with its crossed interval."""
-        ratio = name in LINEARISED
+        ratio = name in LINEARIZED
         found = (self.ratio if ratio else self.smoothed)(model, name, index, groups)
         low, high = found.interval(confidence)
         return Rate(found.value, low, high, found.n, found.method)
@@ -151,7 +151,7 @@ class SeedGroupEstimator(GroupEstimator):
     def _linearised(self, model: str, name: str, index: np.ndarray, groups: int) -> tuple[Floats, Floats]:
         """Return the values linearised within each seed, and the mean reach of each group."""
         stratum = index * self.seeds + self.cells.keys["seed"]
-        found = linearise(self.cells, model, name, stratum, groups * self.seeds)
+        found = linearize(self.cells, model, name, stratum, groups * self.seeds)
         return found.values, found.reach.reshape(groups, self.seeds).mean(axis=1)
 
     def one_seed(self) -> GroupEstimator:

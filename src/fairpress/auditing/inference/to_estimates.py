@@ -22,7 +22,7 @@ WHY_EMPTY = {
 }
 
 
-def estimates(
+def to_estimates(
     x: TEstimate,
     confidence: float,
     why: str,
@@ -45,7 +45,7 @@ def _known(p: float) -> float | None:
     return None if np.isnan(p) else float(p)
 
 
-def of_gap(gap: Gap, groups: int) -> Estimate:
+def gap_estimate(gap: Gap, groups: int) -> Estimate:
     """Return a fairness metric as an estimate, whose n is the number of groups it is made of."""
     if np.isnan(gap.value):
         # A mean or a sum of two gaps needs both: each group may have one of the rates, and none of them the other.

@@ -93,7 +93,7 @@ def pairs_of(groups: int) -> float:
     return groups * (groups - 1) / 2
 
 
-def most_pair_sum(metric: str, x: Sequence[TEstimate]) -> float:
+def max_pair_sum(metric: str, x: Sequence[TEstimate]) -> float:
     """Return the largest pairwise bias that there can be: half of the groups at 0, half at 1."""
     sizes = [part.value.size for part in x]
     return sum((k // 2) * (k - k // 2) / (pairs_of(k) if metric.endswith("mean") else 1.0) for k in sizes)
@@ -169,7 +169,7 @@ def metric_bounds(
         case "pairwise_bias" | "pairwise_bias_mean":
             summed = [per_pair(part) for part in x] if metric.endswith("mean") else x
             found = pair_sum_bounds(summed, alpha, dependent, rng)
-            return Bounds(found.low, min(found.high, most_pair_sum(metric, x))), "seminorm"
+            return Bounds(found.low, min(found.high, max_pair_sum(metric, x))), "seminorm"
         case "equalized_odds_difference":
             known = [part for part in x if part.value.size >= 2]
             both = [range_bounds(part, alpha, dependent, families=len(known)) for part in known]

@@ -12,9 +12,9 @@ from fairpress.auditing.metrics.fairness import (
     NEEDS,
     Gap,
     log_rate,
+    max_pair_sum,
     metric_bounds,
     metric_value,
-    most_pair_sum,
     per_pair,
     usable,
 )
@@ -73,7 +73,7 @@ def fairness_changes(
         if not np.isnan(value):
             bounds, method = _change_bounds(metric, kept, 1 - confidence, dependent, rng)
             if metric.startswith("pairwise_bias"):
-                most = most_pair_sum(metric, [t[0] for t in kept])
+                most = max_pair_sum(metric, [t[0] for t in kept])
                 bounds = Bounds(*np.clip(bounds, -most, most))
         used = int(np.logical_or.reduce(keep).sum())
         out[metric] = Gap(

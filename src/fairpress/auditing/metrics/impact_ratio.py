@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from fairpress.auditing.cells.counting import count
 from fairpress.auditing.cells.duckdb_source import TableSource
-from fairpress.auditing.cells.positive_class import PositiveClass, sentence
+from fairpress.auditing.cells.positive_class import PositiveClass, positive_note
 from fairpress.auditing.metrics.fairness import log_rate
 from fairpress.auditing.result import Audit, Values
 from fairpress.auditing.statistics.proportion_intervals import agresti_caffo
@@ -24,7 +24,7 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.estimate import Estimate
 
 FOUR_FIFTHS = 0.8
-LEAST_SHARE = 0.02
+MIN_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def impact_ratios(audit: Audit, model: str, confidence: float | None = None) -> 
 
 def selected(audit: Audit) -> str:
     """Return the sentence that says whom an audit counts as selected, and what decided it where that is doubtful."""
-    chosen = sentence(PositiveClass(audit.positive, audit.positive_from), audit.classes)
+    chosen = positive_note(PositiveClass(audit.positive, audit.positive_from), audit.classes)
     return chosen or f"Selected means predicted {audit.positive!r}."
 
 
@@ -152,7 +152,7 @@ def _categories(
     values: Sequence[Values], selected: ArrayLike, n: ArrayLike, confidence: float
 ) -> tuple[Category, ...]:
     x, size = np.asarray(selected, float), np.asarray(n, float)
-    excluded = size < LEAST_SHARE * size.sum()
+    excluded = size < MIN_SHARE * size.sum()
     rates = x / size
     judged = np.flatnonzero(~excluded)
     reference = int(judged[np.argmax(rates[judged])]) if len(judged) else -1

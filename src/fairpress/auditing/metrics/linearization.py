@@ -14,7 +14,7 @@ import numpy as np
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.statistics.t_estimate import Floats
 
-LINEARISED = ("ppv", "npv", "balanced_accuracy")
+LINEARIZED = ("ppv", "npv", "balanced_accuracy")
 
 
 class Linear(NamedTuple):
@@ -27,8 +27,8 @@ class Linear(NamedTuple):
     reach: Floats
 
 
-def linearise(cells: Cells, model: str, rate: str, stratum: np.ndarray, strata: int) -> Linear:
-    """Return a rate of `LINEARISED` as values; a stratum is a group, or a group under one seed."""
+def linearize(cells: Cells, model: str, rate: str, stratum: np.ndarray, strata: int) -> Linear:
+    """Return a rate of `LINEARIZED` as values; a stratum is a group, or a group under one seed."""
     y, p = (cells.binary(v).astype(float) for v in (cells.label, cells.predicted[model]))
     match rate:
         case "ppv":

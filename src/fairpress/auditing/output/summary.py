@@ -66,7 +66,7 @@ class _Group(BaseModel):
 
 
 class SummaryContent(BaseModel):
-    """What must stand in an embedded summary for `in_words`."""
+    """What must stand in an embedded summary for `summary_text`."""
 
     model_config = ConfigDict(strict=True)
 
@@ -82,7 +82,7 @@ class SummaryContent(BaseModel):
     warnings: list[str] = Field(default_factory=list)
 
 
-def in_words(found: dict[str, Any]) -> list[str]:
+def summary_text(found: dict[str, Any]) -> list[str]:
     """Return the lines that `fairpress show` prints of an embedded summary. Raises UserError where it is damaged."""
     problem = problem_of(SummaryContent, found)
     if problem is not None:

@@ -8,7 +8,7 @@ from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_products
 
 
-def people_products(
+def clustered_products(
     values: Floats, cells: np.ndarray, people: np.ndarray, count: int
 ) -> CrossedProducts | None:
     """Return the sums of values [models, seeds, rows] over people; None where somebody has rows in several cells.

@@ -67,7 +67,9 @@ class MaxContrasts:
     @property
     def weights(self) -> Floats:
         """Return the contrast [cells, columns] of the candidates that are estimated to be the largest; θ̂ is its sum."""
-        return sum_of(t.coefficient * t.candidates[b] for t, b in zip(self.terms, self._best, strict=True))
+        return sum_of_contrasts(
+            t.coefficient * t.candidates[b] for t, b in zip(self.terms, self._best, strict=True)
+        )
 
     @property
     def value(self) -> float:
@@ -168,7 +170,7 @@ class MaxContrasts:
         new = [c for c in dict.fromkeys(choices) if c not in self._seen]
         if new:
             stacked = [
-                sum_of(t.coefficient * t.candidates[v] for t, v in zip(self.terms, c, strict=True))
+                sum_of_contrasts(t.coefficient * t.candidates[v] for t, v in zip(self.terms, c, strict=True))
                 for c in new
             ]
             found = crossed_contrasts(self.sums, np.stack(stacked))
@@ -188,19 +190,19 @@ def _partners(terms: Sequence[Term]) -> list[int]:
     return out
 
 
-def gap(values: Floats) -> Floats:
+def gap_of_contrasts(values: Floats) -> Floats:
     """Return the candidates of the largest difference between rows of [groups, cells, columns]."""
     k = len(values)
     return np.stack([values[i] - values[j] for i in range(k) for j in range(k) if i != j])
 
 
-def orders(values: Floats) -> Floats:
+def plausible_orders(values: Floats) -> Floats:
     """Return the candidates of Σ over pairs of |difference| between rows of [groups, cells, columns]."""
     k = len(values)
     steps = 2.0 * np.arange(k) - k + 1
     return np.stack([np.tensordot(steps, values[list(o)], axes=1) for o in permutations(range(k))])
 
 
-def sum_of(parts: Iterable[Floats]) -> Floats:
+def sum_of_contrasts(parts: Iterable[Floats]) -> Floats:
     """Return the sum of arrays of one shape."""
     return np.asarray(np.sum(np.stack(list(parts)), axis=0))

@@ -15,7 +15,7 @@ from fairpress.core.estimate import Estimate
 ORDER_SHARE = 0.1
 """Share of α spent on the order of the groups; the rest on the change itself."""
 
-MOST_ORDERS = 20_000
+MAX_ORDERS = 20_000
 _AT_ONCE = 2_000
 
 
@@ -54,7 +54,7 @@ def bias_change(
         return Estimate.not_estimable("a group has no rows of one of the labels", n)
     level = alpha * ORDER_SHARE / (len(roles) * 2 * math.comb(k, 2))
     orders = [[_orders(sums, role, family, k, level) for family in (0, 1)] for role in roles]
-    if max(len(tpr) * len(tnr) for tpr, tnr in orders) > MOST_ORDERS:
+    if max(len(tpr) * len(tnr) for tpr, tnr in orders) > MAX_ORDERS:
         return Estimate.not_estimable("too many groups are too close to be put in order", n)
     moved = roles[0] - roles[1] if before is not None else roles[0]
     side = 1 - (1 - ORDER_SHARE) * alpha / 2

@@ -82,7 +82,7 @@ def exact_mcnemar(up: ArrayLike, down: ArrayLike) -> Floats:
     return np.asarray(np.minimum(1.0, 2 * special.bdtr(np.minimum(b, c), (b + c).astype(int), 0.5)))
 
 
-def rest(counts: ArrayLike) -> Floats:
+def rest_of_groups(counts: ArrayLike) -> Floats:
     """Return, for each group (last axis), the sum over all other groups."""
     x = np.asarray(counts, float)
     return np.asarray(x.sum(axis=-1, keepdims=True) - x)
@@ -97,5 +97,5 @@ def excess_loss(
     variances add. NaN where the group or the rest is empty. For seeds see `crossed.crossed_excess`.
     """
     own = bonett_price(lost, gained, n, deff)
-    others = bonett_price(rest(lost), rest(gained), rest(n), rest_deff)
+    others = bonett_price(rest_of_groups(lost), rest_of_groups(gained), rest_of_groups(n), rest_deff)
     return own - others

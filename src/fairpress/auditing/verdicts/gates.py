@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fairpress.auditing.result import Audit, Comparison, GroupComparison, Values
-from fairpress.auditing.verdicts.wording import group_name, lacks_rows, named
+from fairpress.auditing.verdicts.wording import group_name, lacks_rows, name_groups
 from fairpress.core.errors import UserError, did_you_mean
 
 GATES = ("harm", "loss", "inconclusive", "not-assessed")
@@ -77,10 +77,10 @@ def _failures(c: Comparison, gates: Sequence[str], required: Sequence[Values]) -
                 if gate == "not-assessed"
                 else " or ".join(dict.fromkeys(g.verdict for g in hit))
             )
-            out.append(f"{c.compressed}: {word}: {named([group_name(g.values) for g in hit])}.")
+            out.append(f"{c.compressed}: {word}: {name_groups([group_name(g.values) for g in hit])}.")
     missing = [g for g in groups if lacks_rows(g) and dict(g.values) in [dict(r) for r in required]]
     if missing:
-        out.append(f"{c.compressed}: required and not assessed: {named([_rows(g) for g in missing])}.")
+        out.append(f"{c.compressed}: required and not assessed: {name_groups([_rows(g) for g in missing])}.")
     return out
 
 

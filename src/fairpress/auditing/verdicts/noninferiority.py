@@ -17,7 +17,7 @@ from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quanti
 CORRECTION = 0.25
 
 
-def ruled_out(loss: TEstimate, moved: Floats, margin: float, confidence: float) -> NDArray[np.bool_]:
+def loss_ruled_out(loss: TEstimate, moved: Floats, margin: float, confidence: float) -> NDArray[np.bool_]:
     """Return where a loss of the margin or more is ruled out with one-sided confidence; False where nothing is known.
 
     Parameters

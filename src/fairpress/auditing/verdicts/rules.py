@@ -13,7 +13,7 @@ from scipy import special
 from fairpress.auditing.result import Verdict
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.verdicts.multiplicity import holm
-from fairpress.auditing.verdicts.noninferiority import ruled_out
+from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
 
 Key = TypeVar("Key", bound=tuple[str, ...])
 """What is judged together: (attribute, metric), or (model, attribute, metric)."""
@@ -87,7 +87,7 @@ def judge(
         estimate = losses[k]
         upper = estimate.upper(confidence).ravel()
         flipped = np.abs(estimate.value) if moved is None else moved[k]
-        clear = ruled_out(estimate, flipped, margin, confidence).ravel()
+        clear = loss_ruled_out(estimate, flipped, margin, confidence).ravel()
         with np.errstate(invalid="ignore"):
             verdict = np.select(
                 [

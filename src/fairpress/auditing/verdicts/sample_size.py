@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
-from fairpress.auditing.verdicts.noninferiority import ruled_out
+from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
 from fairpress.auditing.verdicts.rules import floor_rows
 
 
@@ -47,7 +47,7 @@ def _rows_needed(flips: float, margin: float, confidence: float, power: float) -
         ahead = max(w * math.sqrt(moved), min(moved, 1.0))
         b, c = (np.array([(max(moved, ahead) + sign * ahead) / 2]) for sign in (1, -1))
         loss = bonett_price(b, c, np.array([float(rows)]))
-        return bool(ruled_out(loss, (b + c) / rows, margin, confidence)[0])
+        return bool(loss_ruled_out(loss, (b + c) / rows, margin, confidence)[0])
 
     while not enough(high):
         low, high = high, high * 2

@@ -8,8 +8,8 @@ from fairpress.auditing.result import Flips, GroupComparison, Values, Verdict
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 
 _KIND = {"tpr": "positives", "fpr": "negatives"}
-MOST_NAMES = 12
-MOST_PARTLY = 5
+MAX_NAMES = 12
+MAX_PARTLY_ASSESSED = 5
 FEW, MOST_NEEDED = 30, 100_000
 
 
@@ -18,17 +18,17 @@ def group_name(values: Values) -> str:
     return " and ".join(f"{k} = {v}" for k, v in values.items()) if values else "everybody"
 
 
-def sentence(values: Values, flips: Flips) -> str:
+def verdict_sentence(values: Values, flips: Flips) -> str:
     """Say what changed for a group in people, per 1,000."""
     who = f"people with {group_name(values)}" if values else "people"
     lost, gained = (round(1000 * x / flips.n) for x in (flips.right_to_wrong, flips.wrong_to_right))
     return f"Of 1,000 {who}, {lost} lose a correct answer and {gained} gain one."
 
 
-def named(names: Sequence[str]) -> str:
+def name_groups(names: Sequence[str]) -> str:
     """List names; of many, the first."""
-    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
+    more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
 
 
 def lacks_rows(group: GroupComparison) -> bool:
@@ -55,12 +55,12 @@ def headline(
         parts.append(f"No harm in {_of(assessed, len(groups))}.")
     else:
         told = [
-            f"{word.lower()} in {len(found[v])} ({named([group_name(g.values) for g in found[v]])})"
+            f"{word.lower()} in {len(found[v])} ({name_groups([group_name(g.values) for g in found[v]])})"
             for v, word in _FOUND.items()
             if found[v]
         ]
-        few = 0 < len(found["inconclusive"]) <= MOST_PARTLY
-        who = f" ({named([group_name(g.values) for g in found['inconclusive']])})" if few else ""
+        few = 0 < len(found["inconclusive"]) <= MAX_PARTLY_ASSESSED
+        who = f" ({name_groups([group_name(g.values) for g in found['inconclusive']])})" if few else ""
         told += [
             f"{word} in {len(found[v])}{who * (v == 'inconclusive')}" for v, word in _OPEN.items() if found[v]
         ]
@@ -72,14 +72,16 @@ def headline(
         parts.append(f"{whole}: {'; '.join(told)}.")
     if verdict == "void":  # rows would not help; who lacks them stands in the table
         lacking = [group_name(g.values) for g in found["not_estimable"]]
-        return " ".join([*parts, *([f"Not assessed: {named(lacking)}."] if lacking else [])])
+        return " ".join([*parts, *([f"Not assessed: {name_groups(lacking)}."] if lacking else [])])
     if found["not_estimable"]:
-        parts.append(f"Not assessed, too few people: {named([_lacking(g) for g in found['not_estimable']])}.")
+        parts.append(
+            f"Not assessed, too few people: {name_groups([_lacking(g) for g in found['not_estimable']])}."
+        )
     partly = [g for g in groups if lacks_rows(g) and g.verdict != "not_estimable"]
-    if len(partly) > MOST_PARTLY:
+    if len(partly) > MAX_PARTLY_ASSESSED:
         parts.append(f"In {len(partly)} groups some rates were not assessed: too few positives or negatives.")
     elif partly:
-        found_in = named([f"{group_name(g.values)} ({_kinds(g)})" for g in partly])
+        found_in = name_groups([f"{group_name(g.values)} ({_kinds(g)})" for g in partly])
         parts.append(f"Not assessed in every rate: {found_in}.")
     if void is not None:
         parts.append(void)

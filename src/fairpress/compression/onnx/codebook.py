@@ -7,16 +7,16 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fairpress.compression.errors import VerificationError
-from fairpress.compression.verification.checks import optimised
-from fairpress.runtime.onnx.weight_packing import FORMATS, packed
+from fairpress.compression.verification.checks import optimized_graph
+from fairpress.runtime.onnx.weight_packing import FORMATS, is_packed
 
 
-def width_of(clusters: int) -> int:
+def index_bits(clusters: int) -> int:
     """Return the bits that an index into so many values takes in a file: 2, 4 or 8."""
     return 2 if clusters <= 4 else 4 if clusters <= 16 else 8
 
 
-def look_up(model: onnx.ModelProto, name: str, values: np.ndarray, index: np.ndarray) -> int:
+def look_up_weights(model: onnx.ModelProto, name: str, values: np.ndarray, index: np.ndarray) -> int:
     """Store a float initializer as indices and values, in place, and return the width of an index.
 
     Signed types are what runtimes read at 2 and 4 bits, and Gather counts negative indices from the end: there, index i of
@@ -27,7 +27,7 @@ def look_up(model: onnx.ModelProto, name: str, values: np.ndarray, index: np.nda
     NotAsAsked
         The file has no such weight.
     """
-    bits = width_of(len(values))
+    bits = index_bits(len(values))
     room = 2**bits
     graph = model.graph
     stored = next((t for t in graph.initializer if t.name == name), None)
@@ -42,7 +42,7 @@ def look_up(model: onnx.ModelProto, name: str, values: np.ndarray, index: np.nda
         own = np.concatenate([own, np.full(room - len(own), own[-1])])
         kind, opset, ir = FORMATS[bits]
         indices = onnx.TensorProto(
-            name=f"{name} indices", data_type=kind, dims=index.shape, raw_data=packed(signed, bits)
+            name=f"{name} indices", data_type=kind, dims=index.shape, raw_data=is_packed(signed, bits)
         )
         model.opset_import[0].version = max(model.opset_import[0].version, opset)
         model.ir_version = max(model.ir_version, ir)
@@ -56,7 +56,7 @@ def look_up(model: onnx.ModelProto, name: str, values: np.ndarray, index: np.nda
     return bits
 
 
-def look_ups(data: bytes, wanted: int) -> None:
+def lookup_nodes(data: bytes, wanted: int) -> None:
     """Make sure that a file looks up so many weights, and that ONNX Runtime does it once, when it loads the file.
 
     Raises
@@ -71,7 +71,7 @@ def look_ups(data: bytes, wanted: int) -> None:
         }
         return sum(n.op_type == "Gather" and n.input[0] in stored for n in model.graph.node)
 
-    found, left = count(onnx.load_from_string(data)), count(optimised(data))
+    found, left = count(onnx.load_from_string(data)), count(optimized_graph(data))
     if found != wanted or left:
         raise VerificationError(
             f"{wanted} layers were to be looked up in their values, {found} are, and {left} of them in every run."

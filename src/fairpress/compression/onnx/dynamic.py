@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fairpress.compression.errors import VerificationError
-from fairpress.compression.verification.checks import INTEGER_KERNELS, optimised
+from fairpress.compression.verification.checks import INTEGER_KERNELS, optimized_graph
 
 
 def multiply_integers(model: onnx.ModelProto, name: str, integers: np.ndarray, scales: np.ndarray) -> None:
@@ -68,7 +68,7 @@ def _replace(graph: onnx.GraphProto, node: onnx.NodeProto, name: str) -> None:
 
 def integer_layers(data: bytes, wanted: int) -> int:
     """Return how many layers run on integer kernels of ONNX Runtime. Raises NotAsAsked unless all do."""
-    found = sum(n.op_type in INTEGER_KERNELS for n in optimised(data).graph.node)
+    found = sum(n.op_type in INTEGER_KERNELS for n in optimized_graph(data).graph.node)
     if found != wanted:
         raise VerificationError(
             f"{wanted} layers were to run on integer kernels of ONNX Runtime, {found} do."

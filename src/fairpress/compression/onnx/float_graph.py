@@ -13,13 +13,13 @@ from fairpress.compression.quantization.batch_quantizer import CHECKED_NUMBERS, 
 from fairpress.compression.quantized_graph.pt2e_quantizer import layers
 from fairpress.compression.verification.checks import check_agreement, check_no_randomness
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.models.export import filled
+from fairpress.models.export import fill
 from fairpress.models.functional_call import FastFunctionalCall
 
 
 def float_model(engine: BatchQuantizer, state: Mapping[str, Tensor]) -> onnx.ModelProto:
     """Return the graph of a network with this (folded) state; initializers go by the names of the state."""
-    return filled(engine.float_template(state), {k: v.detach().cpu().numpy() for k, v in state.items()})
+    return fill(engine.float_template(state), {k: v.detach().cpu().numpy() for k, v in state.items()})
 
 
 def chosen_layers(engine: BatchQuantizer, keep: tuple[str, ...]) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
 LEAST_OPSET, LEAST_IR = 13, 8
-MOST_BYTES = 2**31 - 2**24  # what one protobuf message holds, with room for what is added
+MAX_BYTES = 2**31 - 2**24  # what one protobuf message holds, with room for what is added
 LAYERS = ("Conv", "MatMul", "Gemm")
 QUANTIZED = frozenset(
     {
@@ -39,7 +39,7 @@ QUANTIZED = frozenset(
 )
 
 
-def prepared(path: Path) -> onnx.ModelProto:
+def prepare_file(path: Path) -> onnx.ModelProto:
     """Return the model with its weights inside: functions inlined, constants as initializers, opset 13 or later.
 
     Raises
@@ -57,7 +57,7 @@ def prepared(path: Path) -> onnx.ModelProto:
         raise UserError(
             f"cannot read {path} ({str(error).splitlines()[0][:200]}); export it again."
         ) from None
-    if model.ByteSize() > MOST_BYTES:
+    if model.ByteSize() > MAX_BYTES:
         raise UserError(
             f"{path} has {model.ByteSize():,} bytes of weights; files above 2 GiB are not compressed here."
         )
@@ -76,7 +76,7 @@ def prepared(path: Path) -> onnx.ModelProto:
     return model
 
 
-def weighted(graph: onnx.GraphProto, kinds: tuple[str, ...]) -> list[onnx.NodeProto]:
+def weighted_nodes(graph: onnx.GraphProto, kinds: tuple[str, ...]) -> list[onnx.NodeProto]:
     """Return the layers of these kinds that have stored weights."""
     stored = {t.name for t in graph.initializer}
     return [n for n in graph.node if n.op_type in kinds and set(n.input[1:2]) & stored]
@@ -175,7 +175,7 @@ def _refuse_other_floats(graph: onnx.GraphProto, path: Path) -> None:
     from onnx import TensorProto
 
     kinds = {t.name: t.data_type for t in graph.initializer}
-    found = Counter(kinds[n.input[1]] for n in weighted(graph, LAYERS))
+    found = Counter(kinds[n.input[1]] for n in weighted_nodes(graph, LAYERS))
     if found and TensorProto.FLOAT not in found:
         name = TensorProto.DataType.Name(found.most_common(1)[0][0]).lower()
         raise UserError(

@@ -64,7 +64,7 @@ def importance(
     return {name: torch.stack(values) for name, values in found.items()}
 
 
-def keep_for_all(worth: Tensor, magnitude: Tensor, kept: int, active: Tensor) -> Tensor:
+def keep_for_all_groups(worth: Tensor, magnitude: Tensor, kept: int, active: Tensor) -> Tensor:
     """Return masks [networks, size] of `kept` weights whose least share among the groups is as large as was found.
 
     A group's share is Σ over kept weights of its importance, over that of all weights. The aim is that of FairGRAPE (Lin et

@@ -20,24 +20,26 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from fairpress.compression.quantization.calibrate import Calibrated, Choice, calibrate, in_chunks
-from fairpress.compression.quantization.float_layers import check_quantizable, told
+from fairpress.compression.quantization.float_layers import check_quantizable, float_layers_note
 from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, make_template
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
 from fairpress.compression.quantized_graph.scheme import Scheme
-from fairpress.compression.verification.checks import check_agreement, check_file, untouched
+from fairpress.compression.verification.checks import assert_unmodified, check_agreement, check_file
 from fairpress.compression.verification.numbers import check_values
-from fairpress.models.equivalence import hold, reference
+from fairpress.models.equivalence import check_equivalence, reference
 from fairpress.models.export import keeping_names
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.registry import build
-from fairpress.models.tracing import BatchNormFold, fold_graph, fold_state, folds, trace
+from fairpress.models.tracing import BatchNormFold, find_batch_norm_folds, fold_graph, fold_state, trace
 
 if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
 
 CHECKED_ROWS, CHECKED_NUMBERS = 512, 2**21
-SHAKE = 1e-4  # share that steps are changed by: moves logits by more than that where they hang on roundings
-SHAKES = 3  # how often
+PERTURBATION = (
+    1e-4  # share that steps are changed by: moves logits by more than that where they hang on roundings
+)
+N_PERTURBATIONS = 3  # how often
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ class BatchQuantizer:
     @classmethod
     def of(cls, module: nn.Module, example: Tensor) -> BatchQuantizer:
         """Trace a network, which is not changed. Raises UserError naming the layer that cannot be traced."""
-        with untouched(module):
+        with assert_unmodified(module):
             graph = trace(module, example[:2])
-        return cls(graph, fold_graph(graph), folds(graph), example[:2].clone())
+        return cls(graph, fold_graph(graph), find_batch_norm_folds(graph), example[:2].clone())
 
     def __post_init__(self) -> None:
         self._templates: dict[Hashable, OnnxTemplate] = {}
@@ -99,7 +101,7 @@ class BatchQuantizer:
             with torch.no_grad():
                 return np.asarray(slots.call(own, rows).numpy())
 
-        hold(compute, reference(module, state, rows), "the exported graph")
+        check_equivalence(compute, reference(module, state, rows), "the exported graph")
 
     def prepare(self, scheme: Scheme) -> PreparedGraph:
         """Return the graph that ships, with the rounding of a scheme. Raises UserError for an unknown layer."""
@@ -127,15 +129,15 @@ class BatchQuantizer:
             rows,
             in_chunks(prepared, made.state, rows, rounded=True),
             lambda: [
-                in_chunks(prepared, shaken(prepared, made.state, draw), rows, rounded=True)
-                for draw in range(SHAKES)
+                in_chunks(prepared, perturb_scales(prepared, made.state, draw), rows, rounded=True)
+                for draw in range(N_PERTURBATIONS)
             ],
         )
         details = {
             "bits": {**prepared.widths, **dict.fromkeys(prepared.kept, 32)},
             "weight_ranges": made.weights,
             **({"activation_ranges": made.activations} if integer else {}),
-            **told(self.folded, [layer.name for layer in prepared.layers], prepared.kept),
+            **float_layers_note(self.folded, [layer.name for layer in prepared.layers], prepared.kept),
             **self._preserved(prepared, made, data),
             "integer_kernels": kernels,
             **agreement,
@@ -173,8 +175,8 @@ class BatchQuantizer:
         return self._templates[kind]
 
 
-def shaken(
-    prepared: PreparedGraph, state: Mapping[str, Tensor], draw: int = 0, by: float = SHAKE
+def perturb_scales(
+    prepared: PreparedGraph, state: Mapping[str, Tensor], draw: int = 0, by: float = PERTURBATION
 ) -> dict[str, Tensor]:
     """Return a network's state with every step of an activation changed by about a share `by` of it, by number of draw."""
     drawn = torch.Generator().manual_seed(draw)
@@ -184,7 +186,7 @@ def shaken(
 
 
 @lru_cache(maxsize=4)
-def engine_of(
+def make_quantizer(
     architecture: Architecture, shape: tuple[int, ...], dtype: torch.dtype, n_classes: int
 ) -> BatchQuantizer:
     """Return the engine of an architecture by its config, kept for the next call in this process."""

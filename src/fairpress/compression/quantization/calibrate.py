@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fairpress.compression.quantized_graph.fake_quantize import TOP, mode
+from fairpress.compression.quantized_graph.fake_quantize import MAX_LEVEL, mode
 from fairpress.compression.quantized_graph.prepare import PreparedGraph
 from fairpress.compression.quantized_graph.range_estimators import (
     RANGES,
@@ -120,7 +120,7 @@ def scales_of_activations(
         out[how] = {}
         for name, histogram in zip(prepared.activations, seen, strict=True):
             assert histogram is not None
-            scale, zero = activation_scale(histogram, TOP, how)
+            scale, zero = activation_scale(histogram, MAX_LEVEL, how)
             out[how][f"{name}.scale"] = torch.tensor(scale)
             out[how][f"{name}.zero_point"] = torch.tensor(zero)
     return out

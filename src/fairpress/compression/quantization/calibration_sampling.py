@@ -9,10 +9,10 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset, Part
-from fairpress.datasets.grouping import Key, keys_of, parse_by, rows_of
+from fairpress.datasets.grouping import Key, group_rows, keys_of_groups, parse_by
 
-How = Literal["first", "random", "balanced", "balanced-label"]
-LEAST_ROWS = 10  # of a group whose error may be the one that counts
+Sampling = Literal["first", "random", "balanced", "balanced-label"]
+MIN_ROWS = 10  # of a group whose error may be the one that counts
 
 
 def group_keys(dataset: Dataset, part: Part, by: str | None) -> list[Key]:
@@ -26,11 +26,11 @@ def group_keys(dataset: Dataset, part: Part, by: str | None) -> list[Key]:
             f"{dataset.name!r} has no sensitive attribute to balance by; give batches (x, y, groups)."
         )
     index = dataset.index(part)
-    return keys_of({k: v[index] for k, v in dataset.attributes.items()}, names, repr(dataset.name))
+    return keys_of_groups({k: v[index] for k, v in dataset.attributes.items()}, names, repr(dataset.name))
 
 
-def choose(
-    dataset: Dataset, rows: int, how: How, by: str | None, seed: Sequence[int]
+def sample_rows(
+    dataset: Dataset, rows: int, how: Sampling, by: str | None, seed: Sequence[int]
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Return positions within the calibration part, at most `rows` of them, and what the card says.
 
@@ -48,7 +48,7 @@ def choose(
     if how == "balanced-label":
         labels = dataset.labels[dataset.index("calibration")]
         keys = [(*key, dataset.task.classes[label]) for key, label in zip(keys, labels.tolist(), strict=True)]
-    cells = rows_of(keys)
+    cells = group_rows(keys)
     if len(cells) > count:
         raise UserError(
             f"{len(cells)} groups cannot share {count} calibration rows; balance by one attribute: by=…, or raise rows=."
@@ -68,7 +68,7 @@ def codes_of(keys: Sequence[Key], least: int) -> tuple[np.ndarray, dict[str, int
     found = np.full(len(keys), -1)
     counted: dict[str, int] = {}
     small: dict[str, int] = {}
-    for key, own in rows_of(keys).items():
+    for key, own in group_rows(keys).items():
         if len(own) < least:
             small[", ".join(key)] = len(own)
         else:
@@ -82,26 +82,26 @@ def groups_of(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Return the group of each of the chosen calibration rows as `codes_of` does, and what the card says of them.
 
-    Raises UserError where fewer than two groups have `LEAST_ROWS` of these rows.
+    Raises UserError where fewer than two groups have `MIN_ROWS` of these rows.
     """
     keys = group_keys(dataset, "calibration", by)
-    codes, counted, small = codes_of([keys[i] for i in which.tolist()], LEAST_ROWS)
+    codes, counted, small = codes_of([keys[i] for i in which.tolist()], MIN_ROWS)
     if len(counted) < 2:
         raise UserError(
-            f"{option}: fewer than two groups have {LEAST_ROWS} calibration rows; raise rows=, or take another attribute."
+            f"{option}: fewer than two groups have {MIN_ROWS} calibration rows; raise rows=, or take another attribute."
         )
     return codes, {"rows_of_groups": counted, **({"too_few_rows": small} if small else {})}
 
 
 def worst_of(dataset: Dataset, by: str | None, rows: int) -> np.ndarray:
-    """Return the group of each of the first validation rows [rows] int64; −1 where a group has fewer than `LEAST_ROWS`.
+    """Return the group of each of the first validation rows [rows] int64; −1 where a group has fewer than `MIN_ROWS`.
 
     Raises UserError where fewer than two groups have so many.
     """
     keys = group_keys(dataset, "validation", by)[:rows]
-    found, counted, _ = codes_of(keys, LEAST_ROWS)
+    found, counted, _ = codes_of(keys, MIN_ROWS)
     if len(counted) < 2:
         raise UserError(
-            f"error=worst: fewer than two groups have {LEAST_ROWS} validation rows; take another attribute: by=…."
+            f"error=worst: fewer than two groups have {MIN_ROWS} validation rows; take another attribute: by=…."
         )
     return found

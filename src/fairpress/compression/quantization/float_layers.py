@@ -11,8 +11,12 @@ from fairpress.compression.quantized_graph.pt2e_quantizer import layers
 from fairpress.core.errors import UserError
 from fairpress.models.tracing import stored_weight
 
-LEAST = 0.1  # share of weights that can become integers, below which a recipe that quantizes is refused
-MENTIONED = 0.05  # share of weights in float from which on a warning names them; the card always lists them
+MIN_INTEGER_SHARE = (
+    0.1  # share of weights that can become integers, below which a recipe that quantizes is refused
+)
+MENTIONED_SHARE = (
+    0.05  # share of weights in float from which on a warning names them; the card always lists them
+)
 
 
 def float_layers(graph: GraphModule, chosen: Collection[str]) -> dict[str, int]:
@@ -39,7 +43,7 @@ def _weights(graph: GraphModule, chosen: Collection[str]) -> list[str]:
     return [stored_weight(layer, names) for layer in chosen]
 
 
-def told(graph: GraphModule, chosen: Collection[str], keep: Collection[str]) -> dict[str, Any]:
+def float_layers_note(graph: GraphModule, chosen: Collection[str], keep: Collection[str]) -> dict[str, Any]:
     """Return what a card says of weights that stay in float though nobody asked for it (`keep`); nothing where none do."""
     every = float_layers(graph, chosen)
     found = {name: count for name, count in every.items() if name not in keep}
@@ -51,7 +55,7 @@ def check_quantizable(graph: GraphModule) -> None:
     """Raise UserError where nearly all weights would stay in float, so that a quantized file were one by name only."""
     chosen = layers(graph)
     share, others = integer_share(graph, chosen), float_layers(graph, chosen)
-    if share >= LEAST:
+    if share >= MIN_INTEGER_SHARE:
         return
     if not chosen and not others:
         raise UserError("the network has no layer with weights, so there is nothing to quantize; take fp32.")
@@ -63,10 +67,10 @@ def check_quantizable(graph: GraphModule) -> None:
     )
 
 
-def in_float(details: Mapping[str, Any]) -> str:
+def weights_in_float(details: Mapping[str, Any]) -> str:
     """Say which layers of a quantized file stay in float, from its card's details; "" where hardly any do."""
     found = details.get("float_layers")
-    if not found or details["float_share"] < MENTIONED:
+    if not found or details["float_share"] < MENTIONED_SHARE:
         return ""
     names = sorted(found, key=lambda name: -found[name])
     shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

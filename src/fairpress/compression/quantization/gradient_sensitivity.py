@@ -15,12 +15,12 @@ from fairpress.models.export import holding
 from fairpress.models.tracing import CONVOLUTIONS, is_weighted, layer_name
 
 
-def of_layers(
+def layer_sensitivities(
     graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Mapping[int, Tensor]], rows: Tensor
 ) -> dict[str, dict[int, Tensor]]:
     """Return layer → width → the estimated divergence of every row [rows] (float64, nats), the whole layer changed.
 
-    As `of_channels`, with every layer's change for each of several widths.
+    As `channel_sensitivities`, with every layer's change for each of several widths.
     """
     widths = {width for own in changes.values() for width in own}
     found: dict[str, dict[int, Tensor]] = {layer: {} for layer in changes}
@@ -35,7 +35,7 @@ def of_layers(
     return found
 
 
-def of_channels(
+def channel_sensitivities(
     graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Tensor], rows: Tensor
 ) -> dict[str, Tensor]:
     """Return layer → the estimated divergence of every row, each output channel changed alone [rows, channels] (nats).

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fairpress.compression.quantization.batch_quantizer import BatchQuantizer
-from fairpress.compression.quantization.gradient_sensitivity import of_channels
+from fairpress.compression.quantization.gradient_sensitivity import channel_sensitivities
 from fairpress.compression.quantization.sensitivity import rounded
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.compression.quantized_graph.scheme import PRESERVED_TOP
@@ -18,7 +18,7 @@ from fairpress.compression.quantized_graph.scheme import PRESERVED_TOP
 Channels = Literal["groups", "pooled", "random"]
 
 
-def preserve(
+def choose_preserved(
     engine: BatchQuantizer,
     prepared: PreparedGraph,
     state: Mapping[str, Tensor],
@@ -49,18 +49,18 @@ def preserve(
         return {n.own_tops: _tops(n, chosen[n.name]) for n in split}, {}
     weights = {n.name: state[n.weight].detach() for n in split}
     changes = {n.name: rounded(weights[n.name], n.bits) - weights[n.name] for n in split}
-    found = of_channels(engine.folded, state, changes, rows)
+    found = channel_sensitivities(engine.folded, state, changes, rows)
     tops, told = {}, {}
     for layer in split:
         harm = found[layer.name]
-        score = harm.mean(0) if how == "pooled" else spread(harm, groups)
+        score = harm.mean(0) if how == "pooled" else spread_over_layers(harm, groups)
         which = score.topk(layer.preserved).indices
         tops[layer.own_tops] = _tops(layer, which)
         told[layer.name] = {"sensitivity": float(score.mean()), "of_preserved": float(score[which].mean())}
     return tops, {"channel_sensitivity": told}
 
 
-def spread(harm: Tensor, groups: Tensor | None) -> Tensor:
+def spread_over_layers(harm: Tensor, groups: Tensor | None) -> Tensor:
     """Return for every channel the largest difference of two groups' means, from harms [rows, channels]."""
     assert groups is not None
     means = torch.stack([harm[groups == g].mean(0) for g in groups.unique().tolist() if g >= 0])

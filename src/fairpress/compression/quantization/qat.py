@@ -17,7 +17,7 @@ from fairpress.compression.quantization.calibrate import (
     scales_of_weights,
 )
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
-from fairpress.compression.quantized_graph.range_estimators import LEAST, Ranges
+from fairpress.compression.quantized_graph.range_estimators import MIN_SCALE, Ranges
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.models.tracing import fold_factor, set_training
 
@@ -108,7 +108,7 @@ class QATGraphs:
             if fold.weight in by_weight:
                 name = by_weight[fold.weight]
                 factor = fold_factor(state, fold).abs()
-                own[name] = (own[name].double() * factor).clamp_min(LEAST).float()
+                own[name] = (own[name].double() * factor).clamp_min(MIN_SCALE).float()
         weights, activations = methods
         own |= scales_of_activations(self.shipping, own, rows, (activations,))[activations]
         return self.engine.finish(self.shipping, Calibrated(own, weights, activations), rows)

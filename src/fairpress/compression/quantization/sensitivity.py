@@ -22,7 +22,7 @@ KEPT = 4  # tables: those of one network and several budgets, or of a search tha
 _found: OrderedDict[str, Table] = OrderedDict()
 
 
-def table(
+def sensitivity_table(
     how: Literal["measured", "gradient"],
     engine: BatchQuantizer,
     state: Mapping[str, Tensor],
@@ -30,7 +30,7 @@ def table(
     widths: Sequence[int],
     rows: Tensor,
 ) -> Table:
-    """Return what `measure` or `estimate` returns; found once for the same network and rows, whatever the budget.
+    """Return what `measure_sensitivity` or `estimate_sensitivity` returns; computed once per network and rows.
 
     The tables of the last `KEPT` networks are kept.
     """
@@ -42,7 +42,7 @@ def table(
         key.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     name = key.hexdigest()
     if name not in _found:
-        find = measure if how == "measured" else estimate
+        find = measure_sensitivity if how == "measured" else estimate_sensitivity
         _found[name] = find(engine, state, layers, widths, rows)
     _found.move_to_end(name)
     while len(_found) > KEPT:
@@ -50,7 +50,7 @@ def table(
     return _found[name]
 
 
-def measure(
+def measure_sensitivity(
     engine: BatchQuantizer,
     state: Mapping[str, Tensor],
     layers: Sequence[str],
@@ -85,22 +85,22 @@ def measure(
     }
 
 
-def estimate(
+def estimate_sensitivity(
     engine: BatchQuantizer,
     state: Mapping[str, Tensor],
     layers: Sequence[str],
     widths: Sequence[int],
     rows: Tensor,
 ) -> Table:
-    """Return the same as `measure`, estimated by gradients (`second_order`): passes grow with classes, not with layers."""
-    from fairpress.compression.quantization.gradient_sensitivity import of_layers
+    """Estimate what `measure_sensitivity` returns by gradients: the number of passes grows with classes, not with layers."""
+    from fairpress.compression.quantization.gradient_sensitivity import layer_sensitivities
 
     changes = {
         layer: {bits: rounded(state[name], bits) - state[name].detach() for bits in widths}
         for layer in layers
         for name in [stored_weight(layer, state)]
     }
-    return of_layers(engine.folded, state, changes, rows)
+    return layer_sensitivities(engine.folded, state, changes, rows)
 
 
 def divergences(found: Tensor, wanted: Tensor) -> Tensor:

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from fairpress.compression.quantized_graph.range_estimators import Histogram
-from fairpress.models.exporter_warnings import quiet
+from fairpress.models.exporter_warnings import suppress_exporter_warnings
 
-with quiet():  # whichever module imports torchao first
+with suppress_exporter_warnings():  # whichever module imports torchao first
     from torchao.quantization.pt2e.observer import ObserverBase
 
 Mode = Literal["pass", "watch", "round"]
-TOP = 255  # activations are unsigned 8-bit
+MAX_LEVEL = 255  # activations are unsigned 8-bit
 
 
 class FakeQuantize(ObserverBase):

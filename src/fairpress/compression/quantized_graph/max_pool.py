@@ -16,14 +16,14 @@ from fairpress.models.tracing import aten
 if TYPE_CHECKING:
     import onnx
 
-MAXIMA = (aten.max_pool2d.default,)
+MAX_POOLS = (aten.max_pool2d.default,)
 MOVES = (aten.flatten.using_ints,)
 PASSING = ("MaxPool", "Flatten", "Reshape")
 
 
 def on_grid(node: Any) -> bool:
     """Tell whether a value of a graph is a maximum of rounded ones, or such a maximum in another shape."""
-    if node.target in MAXIMA:  # of pixels that are integers already, nothing was rounded
+    if node.target in MAX_POOLS:  # of pixels that are integers already, nothing was rounded
         return bool(node.meta["val"].dim() == 4 and node.meta["val"].is_floating_point())
     return node.target in MOVES and on_grid(node.args[0])
 

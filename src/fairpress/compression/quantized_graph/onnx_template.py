@@ -17,11 +17,11 @@ from torch.fx import GraphModule
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.max_pool import pass_grids_on
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
-from fairpress.models.export import distinct, export_graph, filled, holding, holds, shippable
-from fairpress.models.exporter_warnings import quiet
+from fairpress.models.export import export_graph, fill, holding, shippable, stores_weights, without_aliases
+from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.runtime.onnx.weight_packing import finish, pack_channels, pack_weights
 
-with quiet():
+with suppress_exporter_warnings():
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
 decomposed = torch.ops.quantized_decomposed
@@ -67,7 +67,7 @@ class OnnxTemplate:
         values = {k: v.detach().cpu().numpy() for k, v in state.items()} | numbers(prepared, state)
         for bias in self.biases:
             values |= bias.numbers(values)
-        model = filled(self.model, values)
+        model = fill(self.model, values)
         pack_weights(model, {integers_of(n.name): n.bits for n in prepared.layers if not n.preserved})
         for layer in prepared.layers:
             if layer.preserved:
@@ -121,7 +121,7 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
     NotAsAsked
         The exported file does not hold the graph's integers, scales and zero points.
     """
-    state = distinct(state)
+    state = without_aliases(state)
     graph = _convert(prepared, state)
     model = export_graph(graph, example, free=frozenset(state))
     _name_constants(model, prepared, numbers(prepared, state))
@@ -134,7 +134,7 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
 
 def _convert(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> GraphModule:
     """Return PT2E's conversion, after making sure that `numbers` says the same of this network."""
-    with quiet():
+    with suppress_exporter_warnings():
         graph = convert_pt2e(holding(copy.deepcopy(prepared.graph), state))
     held = {k: v.detach().cpu().numpy() for k, v in graph.state_dict().items()}
     activations: list[Any] = []
@@ -157,7 +157,7 @@ def _name_constants(model: onnx.ModelProto, prepared: PreparedGraph, own: Mappin
     stored = {t.name: t for t in graph.initializer}
 
     def adopt(node: onnx.NodeProto, place: int, name: str) -> None:
-        if not holds(stored.get(node.input[place]), own[name]):
+        if not stores_weights(stored.get(node.input[place]), own[name]):
             raise VerificationError(f"the exported file does not hold {name!r} where the graph has it")
         if name not in named:
             named.add(name)

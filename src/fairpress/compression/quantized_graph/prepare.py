@@ -13,11 +13,13 @@ from torch.fx import GraphModule
 from fairpress.compression.quantized_graph.pt2e_quantizer import LayerQuantizer, layers
 from fairpress.compression.quantized_graph.scheme import PRESERVED_BITS, Scheme
 from fairpress.core.errors import UserError
-from fairpress.models.exporter_warnings import quiet
+from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.tracing import hide_batch_norm, products
 
-with quiet():  # torchao registers its enums in a way that torch will not need in future, and says so
+with (
+    suppress_exporter_warnings()
+):  # torchao registers its enums in a way that torch will not need in future, and says so
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
 
     from fairpress.compression.quantized_graph.fake_quantize import (
@@ -106,7 +108,7 @@ def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
     """
     widths = scheme.widths(layers(graph))
     tops = {name: None if bits is None else scheme.top(bits) for name, bits in widths.items()}
-    with quiet():
+    with suppress_exporter_warnings():
         own = prepare_pt2e(hide_batch_norm(copy.deepcopy(graph)), LayerQuantizer(tops, scheme.activations))
     modules = dict(own.named_modules())
     found: dict[str, Layer] = {}

@@ -8,22 +8,22 @@ from typing import Any
 import torch
 
 from fairpress.compression.quantized_graph.fake_quantize import (
-    TOP,
+    MAX_LEVEL,
     FakeQuantizeActivation,
     FakeQuantizeWeight,
 )
-from fairpress.compression.quantized_graph.max_pool import MAXIMA, on_grid
-from fairpress.models.exporter_warnings import quiet
+from fairpress.compression.quantized_graph.max_pool import MAX_POOLS, on_grid
+from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.tracing import CONVOLUTIONS, batch_norm, is_weighted, layer_name, weighted
 
-with quiet():
+with suppress_exporter_warnings():
     from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
 
 aten = torch.ops.aten
 # Between two layers, all of these read integers, or else each would be an island of float between two conversions,
 # and ONNX Runtime would run the convolution before it in float.
 JOINS = (aten.add.Tensor, aten.add_.Tensor, aten.mul.Tensor, aten.mul_.Tensor)
-POOLS = (*MAXIMA, aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.mean.dim)
+POOLS = (*MAX_POOLS, aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.mean.dim)
 CURVES = (
     *(aten.silu.default, aten.silu_.default, aten.sigmoid.default, aten.sigmoid_.default),
     *(aten.hardswish.default, aten.hardswish_.default, aten.hardsigmoid.default, aten.hardsigmoid_.default),
@@ -109,7 +109,7 @@ def _activation() -> QuantizationSpec:
     return QuantizationSpec(
         dtype=torch.uint8,
         quant_min=0,
-        quant_max=TOP,
+        quant_max=MAX_LEVEL,
         qscheme=torch.per_tensor_affine,
         observer_or_fake_quant_ctr=FakeQuantizeActivation,
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 Ranges = Literal["minmax", "percentile", "mse"]
 RANGES: tuple[Ranges, ...] = ("minmax", "percentile", "mse")
 PERCENTILE = 0.999  # of |w| in an output channel, and of each end of an activation's values
-LEAST = 1e-8
+MIN_SCALE = 1e-8
 NO_WEIGHTS = 2.0**-10  # scale of a layer that has none
 BINS = 2048
 RATIOS = torch.linspace(1.0, 0.08, 24)
@@ -43,13 +43,13 @@ def weight_scales(weight: Tensor, top: int | Tensor, how: Ranges) -> Tensor:
 
 
 def _scales(weight: Tensor, magnitude: Tensor, top: int | Tensor, how: Ranges) -> Tensor:
-    largest = magnitude.amax(-1).clamp_min(LEAST)
+    largest = magnitude.amax(-1).clamp_min(MIN_SCALE)
     if how == "minmax":
         return largest / top
     if how == "percentile":
         count = magnitude.shape[-1]
         place = max(1, round(PERCENTILE * count))
-        return magnitude.kthvalue(place, dim=-1).values.clamp_min(LEAST) / top
+        return magnitude.kthvalue(place, dim=-1).values.clamp_min(MIN_SCALE) / top
     best = largest / top
     least = _error(weight, best, top)
     for ratio in RATIOS.tolist()[1:]:
@@ -70,7 +70,7 @@ def _refined(weight: Tensor, scale: Tensor, top: int | Tensor) -> Tensor:
     """Return the scale of least squared error for the integers that `scale` gives; it where all of them are 0."""
     q = _integers(weight, scale, top)
     squares = q.square().sum(-1)
-    return torch.where(squares > 0, (weight * q).sum(-1) / squares.clamp_min(1), scale).clamp_min(LEAST)
+    return torch.where(squares > 0, (weight * q).sum(-1) / squares.clamp_min(1), scale).clamp_min(MIN_SCALE)
 
 
 def _error(weight: Tensor, scale: Tensor, top: int | Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Histogram:
     def add(self, x: Tensor) -> None:
         low, high = (float(v) for v in torch.aminmax(x))
         self.low, self.high = min(self.low, low), max(self.high, high)
-        reach = max(-low, high, LEAST)
+        reach = max(-low, high, MIN_SCALE)
         if self.limit == 0.0:
             self.limit = 2.0 ** torch.tensor(reach).log2().ceil().item()
         while self.limit < reach:
@@ -151,5 +151,5 @@ def _least(values: Tensor, counts: Tensor, low: Tensor, high: Tensor, top: int) 
 
 
 def _grid_of(low: Tensor, high: Tensor, top: int) -> tuple[Tensor, Tensor]:
-    scale = ((high - low) / top).clamp_min(LEAST)
+    scale = ((high - low) / top).clamp_min(MIN_SCALE)
     return scale, (-low / scale).round().clamp(0, top)

@@ -59,15 +59,15 @@ class EarlierCheckpoint(Step):
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
         """Return the networks as they were then. Raises UserError for a baseline whose training cannot be repeated."""
-        from fairpress.compression.finetuning import alone
+        from fairpress.compression.finetuning import trains_alone
         from fairpress.training.batched_trainer import states_after
         from fairpress.training.config import FitConfig, training_of
         from fairpress.training.data import tensors
         from fairpress.training.device import device_of
-        from fairpress.training.group_objective import constrain
+        from fairpress.training.group_objective import make_objective
 
         architecture, origin = networks[0].architecture, networks[0].origin
-        if alone(architecture):
+        if trains_alone(architecture):
             return self._alone(networks, datasets, seeds, progress)
         if "networks_in_batch" not in origin:
             raise UserError(
@@ -79,7 +79,7 @@ class EarlierCheckpoint(Step):
             raise UserError(
                 f"there is no checkpoint after {self.epochs:g} epochs: the baseline trains at most {config.max_epochs}."
             )
-        rows, objective = constrain(
+        rows, objective = make_objective(
             config, datasets, [tensors(d, "train", config.class_weights) for d in datasets]
         )
         classes = len(datasets[0].task.classes)
@@ -105,7 +105,7 @@ class EarlierCheckpoint(Step):
         progress: Progress | None,
     ) -> list[TrainedNetwork]:
         from fairpress.training.data import tensors
-        from fairpress.training.replay import state_after
+        from fairpress.training.replay import replay_to_epoch
 
         if not self.epochs.is_integer():
             raise UserError(
@@ -113,7 +113,7 @@ class EarlierCheckpoint(Step):
                 "known to be the baseline's."
             )
         states = [
-            state_after(
+            replay_to_epoch(
                 n.architecture,
                 tensors(d, "train", n.class_weights),
                 d,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from fairpress.compression.step import Progress, Step, TrainedNetwork
-from fairpress.compression.steps.finetune import COURSE
-from fairpress.compression.steps.quantize import listed
+from fairpress.compression.steps.finetune import FINETUNE_DEFAULTS
+from fairpress.compression.steps.quantize import as_tuple
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 from fairpress.models.mlp import Width
@@ -52,7 +52,7 @@ class Distill(Step):
     trains: ClassVar[bool] = True
 
     into: str | None = None
-    widths: Annotated[tuple[Width, ...], Field(max_length=64), BeforeValidator(listed)] = ()
+    widths: Annotated[tuple[Width, ...], Field(max_length=64), BeforeValidator(as_tuple)] = ()
     temperature: float = Field(default=4.0, gt=0, le=1e6)
     weight: float = Field(default=1.0, ge=0, le=1e9)
     by: str | None = None
@@ -96,9 +96,9 @@ class Distill(Step):
         """Train a student for each network, small ones as one batch. Raises UserError where it cannot read the data."""
         import torch
 
-        from fairpress.compression.finetuning import alone, train_alone, train_stack
+        from fairpress.compression.finetuning import train_alone, train_stack, trains_alone
         from fairpress.models.feature_scaling import fit_standardize
-        from fairpress.models.initialize import blank, row_shape
+        from fairpress.models.initialize import initialize, row_shape
         from fairpress.models.registry import build
         from fairpress.training.data import check_readable, tensors
         from fairpress.training.device import device_of
@@ -114,13 +114,13 @@ class Distill(Step):
         )
         shares = None if groups is None else _shares(groups)
         step = 0.2 if self.step is None else self.step
-        blank_teacher = blank(teacher, datasets[0])
+        blank_teacher = initialize(teacher, datasets[0])
 
         def objective(teach: Callable[[Tensor], Tensor], own: Tensor | None) -> Distillation:
             return Distillation(teach, self.temperature, self.weight, own, step, hold=self.hold)
 
         modules = [build(student, row_shape(d), classes, s) for d, s in zip(datasets, seeds, strict=True)]
-        if not alone(student) and not alone(teacher):
+        if not trains_alone(student) and not trains_alone(teacher):
             states = []
             for module, own in zip(modules, rows, strict=True):
                 state = {k: v.detach().clone() for k, v in module.state_dict().items()}
@@ -174,10 +174,10 @@ class Distill(Step):
 
     def course(self, student: Architecture) -> TrainingRun:
         """Return the training of an architecture with its defaults filled in."""
-        from fairpress.compression.finetuning import TrainingRun, alone
+        from fairpress.compression.finetuning import TrainingRun, trains_alone
 
-        usual = TrainingRun(16, 1e-3, 0.05, 64) if alone(student) else TrainingRun(40, 1e-3, 1e-4, 128)
-        said = {name: getattr(self, name) for name in COURSE}
+        usual = TrainingRun(16, 1e-3, 0.05, 64) if trains_alone(student) else TrainingRun(40, 1e-3, 1e-4, 128)
+        said = {name: getattr(self, name) for name in FINETUNE_DEFAULTS}
         return replace(usual, **{name: value for name, value in said.items() if value is not None})
 
     def _grouped(

@@ -32,7 +32,7 @@ class QuantizeDynamic(OnnxStep):
         """Let linear layers multiply integers. Raises UserError for a network of convolutions, naming the largest."""
         from fairpress.compression.onnx.dynamic import integer_layers, multiply_integers
         from fairpress.compression.onnx.float_graph import agreement, chosen_layers, float_model
-        from fairpress.compression.quantization.float_layers import told
+        from fairpress.compression.quantization.float_layers import float_layers_note
         from fairpress.compression.quantized_graph.range_estimators import weight_scales
         from fairpress.compression.verification.checks import check_zeros
         from fairpress.models.tracing import products, stored_weight
@@ -64,7 +64,7 @@ class QuantizeDynamic(OnnxStep):
             "bits": {**dict.fromkeys(chosen, 8), **kept},
             "activation_ranges": "of each call: a row's answer can depend on the rows run beside it",
             "integer_kernels": integer_layers(data, uses),
-            **told(engine.folded, chosen, self.keep),
+            **float_layers_note(engine.folded, chosen, self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fairpress.training.objective import Objective
     from fairpress.training.stacked_networks import AfterStep
 
-COURSE = ("epochs", "learning_rate", "weight_decay", "batch_size")
+FINETUNE_DEFAULTS = ("epochs", "learning_rate", "weight_decay", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,12 @@ class FineTune(ConstraintConfig, Step):
 
     def course(self, architecture: Architecture) -> TrainingRun:
         """Return the training of an architecture with its defaults filled in."""
-        from fairpress.compression.finetuning import TrainingRun, alone
+        from fairpress.compression.finetuning import TrainingRun, trains_alone
 
-        usual = TrainingRun(3, 3e-4, 1e-4, 64) if alone(architecture) else TrainingRun(8, 1e-3, 1e-4, 128)
-        said = {name: getattr(self, name) for name in COURSE}
+        usual = (
+            TrainingRun(3, 3e-4, 1e-4, 64) if trains_alone(architecture) else TrainingRun(8, 1e-3, 1e-4, 128)
+        )
+        said = {name: getattr(self, name) for name in FINETUNE_DEFAULTS}
         return replace(usual, **{name: value for name, value in said.items() if value is not None})
 
     def apply(
@@ -100,19 +102,19 @@ class FineTune(ConstraintConfig, Step):
         """
         import torch
 
-        from fairpress.compression.finetuning import alone, train_alone, train_stack
-        from fairpress.models.initialize import blank
+        from fairpress.compression.finetuning import train_alone, train_stack, trains_alone
+        from fairpress.models.initialize import initialize
         from fairpress.training.stacked_networks import StackedNetworks
 
         architecture = networks[0].architecture
-        course, module = self.course(architecture), blank(architecture, datasets[0])
-        if not alone(architecture):
+        course, module = self.course(architecture), initialize(architecture, datasets[0])
+        if not trains_alone(architecture):
             rows, objective = self.constrained(networks, datasets)
             stack = StackedNetworks.of(module, [dict(n.state) for n in networks], torch.device("cpu"))
             seen = ReplayedRows(stack.forward, stack.parameters, rows, datasets, seeds)
-            masks = after_step(seen) or zeros_stay(networks, stack.parameters)
+            masks = after_step(seen) or zeros_stay_zero(networks, stack.parameters)
             train_stack(stack, rows, seeds, course, progress, masks, objective=objective)
-            return trained(networks, stack.states(), course, [objective] * len(networks))
+            return was_trained(networks, stack.states(), course, [objective] * len(networks))
         states, objectives = [], []
         for network, dataset, seed in zip(networks, datasets, seeds, strict=True):
             (own,), objective = self.constrained([network], [dataset])
@@ -120,31 +122,31 @@ class FineTune(ConstraintConfig, Step):
             seen = ReplayedRows(
                 lambda x: in_evaluation(module, x), dict(module.named_parameters()), [own], [dataset], [seed]
             )
-            masks = after_step(seen) or zeros_stay(
+            masks = after_step(seen) or zeros_stay_zero(
                 [network], {k: v[None] for k, v in module.named_parameters()}
             )
             states.append(
                 train_alone(module, own, seed, course, network.origin, progress, masks, objective=objective)
             )
             objectives.append(objective)
-        return trained(networks, states, course, objectives, alone=True)
+        return was_trained(networks, states, course, objectives, alone=True)
 
     def constrained(
         self, networks: Sequence[TrainedNetwork], datasets: Sequence[Dataset]
     ) -> tuple[list[Data], Objective | None]:
         """Return the training rows, with groups where they are constrained, and what adds to the loss."""
         from fairpress.compression.finetuning import accuracy_by_group
-        from fairpress.models.initialize import blank
+        from fairpress.models.initialize import initialize
         from fairpress.training.data import tensors
-        from fairpress.training.group_objective import constrain
+        from fairpress.training.group_objective import make_objective
 
         def dense(rows: Sequence[Data], count: int) -> Tensor:
-            module = blank(networks[0].architecture, datasets[0])
+            module = initialize(networks[0].architecture, datasets[0])
             return accuracy_by_group(module, [n.state for n in networks], rows, count)
 
         weights = [n.class_weights for n in networks]
         rows = [tensors(d, "train", w) for d, w in zip(datasets, weights, strict=True)]
-        return constrain(self, datasets, rows, dense)
+        return make_objective(self, datasets, rows, dense)
 
     def plain(self) -> FineTune:
         """Return the same step, trained without a constraint."""
@@ -152,7 +154,7 @@ class FineTune(ConstraintConfig, Step):
 
     def placebo(self) -> FineTune:
         """Return the same training with nothing compressed, and nothing that acts toward a constraint."""
-        return FineTune(**{k: getattr(self, k) for k in COURSE}, **self.control())
+        return FineTune(**{k: getattr(self, k) for k in FINETUNE_DEFAULTS}, **self.control())
 
 
 def in_evaluation(module: nn.Module, inputs: Tensor) -> Tensor:
@@ -166,12 +168,12 @@ def in_evaluation(module: nn.Module, inputs: Tensor) -> Tensor:
     return logits[None]
 
 
-def zeros_stay(networks: Sequence[TrainedNetwork], parameters: Mapping[str, Tensor]) -> AfterStep | None:
+def zeros_stay_zero(networks: Sequence[TrainedNetwork], parameters: Mapping[str, Tensor]) -> AfterStep | None:
     """Return what keeps the zeros of networks that were pruned; None where none was."""
     return keep_zeros(parameters) if any("sparsity" in n.details for n in networks) else None
 
 
-def trained(
+def was_trained(
     networks: Sequence[TrainedNetwork],
     states: Sequence[Mapping[str, Tensor]],
     course: TrainingRun,
@@ -181,7 +183,7 @@ def trained(
 ) -> list[TrainedNetwork]:
     """Return the networks with their states after a course of training, and what was asked of it beside the loss.
 
-    Networks that trained `alone` have an objective each, in which they are the first.
+    Networks that trained `trains_alone` have an objective each, in which they are the first.
     """
     made = []
     for i, (network, state, objective) in enumerate(zip(networks, states, objectives, strict=True)):

@@ -38,9 +38,9 @@ class Cluster(OnnxStep):
         self, engine: BatchQuantizer, network: TrainedNetwork, rows: Tensor
     ) -> tuple[bytes, Mapping[str, Any]]:
         """Cluster each layer's weights and store indices and values."""
-        from fairpress.compression.onnx.codebook import look_up, look_ups
+        from fairpress.compression.onnx.codebook import look_up_weights, lookup_nodes
         from fairpress.compression.onnx.float_graph import agreement, chosen_layers, float_model
-        from fairpress.compression.quantization.float_layers import told
+        from fairpress.compression.quantization.float_layers import float_layers_note
         from fairpress.models.tracing import stored_weight
         from fairpress.runtime.onnx.weight_packing import finish
 
@@ -57,14 +57,14 @@ class Cluster(OnnxStep):
             errors[layer] = float(
                 (weight - values[index]).square().sum() / weight.square().sum().clamp_min(1e-30)
             )
-            bits[layer] = look_up(model, name, values.numpy(), index.numpy())
+            bits[layer] = look_up_weights(model, name, values.numpy(), index.numpy())
         data = finish(model)
-        look_ups(data, len(chosen))
+        lookup_nodes(data, len(chosen))
         details = {
             "bits": {**bits, **dict.fromkeys(self.keep, 32)},
             "clusters": self.clusters,
             "squared_error_of_weights": errors,
-            **told(engine.folded, chosen, self.keep),
+            **float_layers_note(engine.folded, chosen, self.keep),
         }
         return data, {**details, **agreement(data, engine, state, rows)}
 

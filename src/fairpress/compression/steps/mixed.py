@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator
 
 from fairpress.compression.step import Progress, Step, TrainedNetwork
-from fairpress.compression.steps.quantize import Bits, Widths, engine_for, warn_of_differences
+from fairpress.compression.steps.quantize import Bits, Widths, quantizer_for, warn_of_differences
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 
@@ -83,7 +83,7 @@ class Mixed(Widths, Step):
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
         """Quantize each network with widths of its own. Raises UserError where no widths fit the budget."""
-        engine = engine_for(networks[0], datasets[0])
+        engine = quantizer_for(networks[0], datasets[0])
         out, made = [], []
         calibration, how = self.calibration_rows(datasets, seeds)
         validation, groups = self.validation_rows(datasets) or (None, None)
@@ -131,7 +131,7 @@ class Mixed(Widths, Step):
         told_of: Mapping[str, Any],
     ) -> tuple[Quantized, Mapping[str, Any]]:
         from fairpress.compression.quantization.bit_allocation import allocate
-        from fairpress.compression.quantization.sensitivity import divergences, mean_of, table
+        from fairpress.compression.quantization.sensitivity import divergences, mean_of, sensitivity_table
         from fairpress.compression.quantized_graph.pt2e_quantizer import layers
         from fairpress.models.tracing import stored_weight
 
@@ -139,7 +139,7 @@ class Mixed(Widths, Step):
         budget = self.bytes_of(network)
         said = dict(self.bits)
         chosen_of = [n for n, w in self.scheme.widths(layers(engine.folded)).items() if w is not None]
-        found_by_row = table(self.sensitivity, engine, state, chosen_of, WIDTHS, rows)
+        found_by_row = sensitivity_table(self.sensitivity, engine, state, chosen_of, WIDTHS, rows)
         names = list(told_of.get("rows_of_groups", ()))
 
         def mean(group: int | None) -> dict[str, dict[int, float]]:

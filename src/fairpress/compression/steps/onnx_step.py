@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from fairpress.compression.step import Progress, Step, TrainedNetwork
-from fairpress.compression.steps.quantize import engine_for, inputs, listed
+from fairpress.compression.steps.quantize import as_tuple, inputs, quantizer_for
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class OnnxStep(Step):
     final: ClassVar[bool] = True
     done: ClassVar[str]  # the participle of what is said when all is done
 
-    keep: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
+    keep: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     rows: int = Field(default=512, ge=8, le=1_000_000)
 
     def apply(
@@ -43,7 +43,7 @@ class OnnxStep(Step):
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
         """Rewrite each network's file."""
-        engine = engine_for(networks[0], datasets[0])
+        engine = quantizer_for(networks[0], datasets[0])
         out = []
         for network, dataset in zip(networks, datasets, strict=True):
             data, details = self.file(engine, network, inputs(dataset, "calibration", self.rows))

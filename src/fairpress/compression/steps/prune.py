@@ -65,11 +65,11 @@ class Importance:
         """Return masks of weights that compete with one another, as `keep_largest` does."""
         import torch
 
-        from fairpress.compression.pruning.group_importance import keep_for_all
+        from fairpress.compression.pruning.group_importance import keep_for_all_groups
 
         flat = torch.cat([w.abs().flatten(1) for w in weights], dim=1)
         kept = flat.shape[1] - round(sparsity * flat.shape[1])
-        mask = keep_for_all(torch.cat([w.flatten(2) for w in worth], dim=2), flat, kept, self.active)
+        mask = keep_for_all_groups(torch.cat([w.flatten(2) for w in worth], dim=2), flat, kept, self.active)
         parts = mask.split([w[0].numel() for w in weights], dim=1)
         return [part.view_as(w) for part, w in zip(parts, weights, strict=True)]
 

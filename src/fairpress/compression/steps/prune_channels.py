@@ -63,14 +63,14 @@ class PruneChannels(FineTune):
     def _narrowed(self, network: TrainedNetwork, dataset: Dataset) -> TrainedNetwork:
         from fairpress.compression.steps.quantize import inputs
         from fairpress.models.attention import attentions
-        from fairpress.models.initialize import blank
+        from fairpress.models.initialize import initialize
 
-        module = blank(network.architecture, dataset)
+        module = initialize(network.architecture, dataset)
         module.load_state_dict(dict(network.state))
         example = inputs(dataset, "calibration", 2)
         before = {k: tuple(v.shape) for k, v in module.state_dict().items()}
         weights = sum(p.numel() for p in module.parameters())
-        pruned = take_out(module.eval(), example, self.share, self.round_to)
+        pruned = remove_channels(module.eval(), example, self.share, self.round_to)
         state = pruned.state_dict()
         changed = {k: tuple(v.shape) for k, v in state.items() if tuple(v.shape) != before[k]}
         if not changed:
@@ -102,7 +102,7 @@ def _layers(module: nn.Module) -> dict[str, nn.Module]:
     return {name: part for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)}
 
 
-def take_out(module: nn.Module, example: Tensor, share: float, round_to: int) -> nn.Module:
+def remove_channels(module: nn.Module, example: Tensor, share: float, round_to: int) -> nn.Module:
     """Return a copy of a network without a share of each layer's channels and heads.
 
     Raises

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
-from fairpress.compression.quantization.calibration_sampling import How, choose, groups_of, worst_of
+from fairpress.compression.quantization.calibration_sampling import Sampling, groups_of, sample_rows, worst_of
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.step import Progress, Step, TrainedNetwork
 from fairpress.datasets.dataset import Dataset
@@ -23,7 +23,7 @@ Bits = Literal[2, 4, 8]
 Choice = Literal["minmax", "percentile", "mse", "auto"]
 
 
-def listed(value: Any) -> Any:
+def as_tuple(value: Any) -> Any:
     """Let ``conv1|fc`` stand for its parts."""
     return tuple(filter(None, value.split("|"))) if isinstance(value, str) else value
 
@@ -32,7 +32,7 @@ def _paired(value: Any) -> Any:
     """Let ``conv1:8|fc:4`` stand for pairs of a layer and its width."""
     if not isinstance(value, str):
         return value
-    pairs = [part.rpartition(":") for part in listed(value)]
+    pairs = [part.rpartition(":") for part in as_tuple(value)]
     if not all(name for name, _, _ in pairs):
         raise ValueError("write layer:bits, such as bits=conv1:8|fc:4")
     return tuple((name, int(bits) if bits.isdigit() else bits) for name, _, bits in pairs)
@@ -78,14 +78,14 @@ class Widths(BaseModel):
     weight_bits: Bits
     activation_bits: int = 8
     bits: Annotated[tuple[tuple[str, Bits], ...], BeforeValidator(_paired)] = ()
-    keep: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
+    keep: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     keep_head: bool = False
     reduce_range: bool = False
     weights: Choice = "mse"
     activations: Choice = "mse"
     ranges: Choice | None = Field(default=None, exclude=True)
     rows: int = Field(default=512, ge=8, le=1_000_000)
-    calibration: How = "first"
+    calibration: Sampling = "first"
     by: str | None = None
     draw: int = Field(default=0, ge=0, le=2**63 - 1)
     error: Literal["mean", "worst"] = "mean"
@@ -148,7 +148,7 @@ class Widths(BaseModel):
         return rows, [told for _, told in found]
 
     def _chosen(self, dataset: Dataset, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
-        return choose(dataset, self.rows, self.calibration, self.by, (self.draw, seed))
+        return sample_rows(dataset, self.rows, self.calibration, self.by, (self.draw, seed))
 
     def groups_of_rows(
         self, datasets: Sequence[Dataset], seeds: Sequence[int], by: str | None, option: str
@@ -175,7 +175,7 @@ class Widths(BaseModel):
         """
         if not self.preserve:
             return None
-        from fairpress.compression.quantization.preserved_channels import preserve
+        from fairpress.compression.quantization.preserved_channels import choose_preserved
 
         how, prepared = self.which_channels, engine.prepare(self.scheme)
         groups: Sequence[Tensor | None] = [None] * len(states)
@@ -184,7 +184,7 @@ class Widths(BaseModel):
             groups, told = self.groups_of_rows(datasets, seeds, self.by, f"preserve={self.preserve:g}")
         tops = []
         for i, (state, rows, seed) in enumerate(zip(states, calibration, seeds, strict=True)):
-            own, sensitivity = preserve(
+            own, sensitivity = choose_preserved(
                 engine,
                 prepared,
                 engine.fold(state),
@@ -261,7 +261,7 @@ class Quantize(Widths, Step):
         """Quantize each network on its own calibration rows; the graph is exported once for all."""
         from fairpress.compression.quantization.batch_quantizer import quantize_many
 
-        engine = engine_for(networks[0], datasets[0])
+        engine = quantizer_for(networks[0], datasets[0])
         states = [n.state for n in networks]
         calibration, told = self.calibration_rows(datasets, seeds)
         validation, groups = self.validation_rows(datasets) or (None, None)
@@ -317,17 +317,17 @@ def inputs(dataset: Dataset, part: Literal["calibration", "validation"], rows: i
     return tensors(dataset, part).inputs[:rows]
 
 
-def engine_for(network: TrainedNetwork, dataset: Dataset) -> BatchQuantizer:
+def quantizer_for(network: TrainedNetwork, dataset: Dataset) -> BatchQuantizer:
     """Return the engine of a network's architecture, kept from an earlier call where one with equal options was.
 
     Its graph is held against the network itself (`engine.Engine.check`).
     """
-    from fairpress.compression.quantization.batch_quantizer import engine_of
-    from fairpress.models.initialize import blank
-    from fairpress.training.data import rows_to_hold
+    from fairpress.compression.quantization.batch_quantizer import make_quantizer
+    from fairpress.models.initialize import initialize
+    from fairpress.training.data import verification_rows
 
     row = inputs(dataset, "calibration", 2)
-    make = engine_of.__wrapped__ if getattr(network.architecture, "alone", False) else engine_of
+    make = make_quantizer.__wrapped__ if getattr(network.architecture, "alone", False) else make_quantizer
     engine = make(network.architecture, tuple(row.shape[1:]), row.dtype, len(dataset.task.classes))
-    engine.check(blank(network.architecture, dataset), network.state, rows_to_hold(dataset))
+    engine.check(initialize(network.architecture, dataset), network.state, verification_rows(dataset))
     return engine

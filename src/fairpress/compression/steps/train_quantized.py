@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from fairpress.compression.step import Progress, TrainedNetwork
-from fairpress.compression.steps.finetune import FineTune, trained, zeros_stay
-from fairpress.compression.steps.quantize import Widths, engine_for, warn_of_differences
+from fairpress.compression.steps.finetune import FineTune, was_trained, zeros_stay_zero
+from fairpress.compression.steps.quantize import Widths, quantizer_for, warn_of_differences
 from fairpress.datasets.dataset import Dataset
 from fairpress.training.constraint_config import ConstraintConfig
 
@@ -49,7 +49,7 @@ class TrainQuantized(FineTune, Widths):
         """Train all networks on, small ones as one batch, then make each one's file."""
         import torch
 
-        from fairpress.compression.finetuning import alone, train_alone, train_stack
+        from fairpress.compression.finetuning import train_alone, train_stack, trains_alone
         from fairpress.compression.quantization.qat import QATGraphs
         from fairpress.models.tracing import trainable
         from fairpress.training.stacked_networks import StackedNetworks
@@ -58,7 +58,7 @@ class TrainQuantized(FineTune, Widths):
         course = self.course(architecture)
         calibration, told = self.calibration_rows(datasets, seeds)
         validation, groups = self.validation_rows(datasets) or (None, None)
-        engine = engine_for(networks[0], datasets[0])
+        engine = quantizer_for(networks[0], datasets[0])
         learning = QATGraphs.of(engine, self.scheme)
         before = [n.state for n in networks]
         tops, chosen = self.preserved(engine, before, calibration, datasets, seeds) or (
@@ -68,12 +68,12 @@ class TrainQuantized(FineTune, Widths):
         states = [learning.first_state(s) | (tops[i] if tops else {}) for i, s in enumerate(before)]
         methods = learning.choose(states, calibration, validation, self.weights, self.activations, groups)
         objectives: list[Objective | None] = []
-        if not alone(architecture):
+        if not trains_alone(architecture):
             rows, objective = self.constrained(networks, datasets)
             objectives = [objective] * len(networks)
             stack = StackedNetworks.of(learning.training.graph, states, torch.device("cpu"))
             update = partial(learning.update_ranges, calibration=calibration, methods=methods)
-            zeros = zeros_stay(networks, stack.parameters)
+            zeros = zeros_stay_zero(networks, stack.parameters)
             train_stack(stack, rows, seeds, course, progress, zeros, update, objective)
             states = stack.states()
         else:
@@ -81,7 +81,7 @@ class TrainQuantized(FineTune, Widths):
             for i, (network, seed) in enumerate(zip(networks, seeds, strict=True)):
                 graph.load_state_dict(states[i])
                 update = partial(learning.update_ranges, calibration=[calibration[i]], methods=[methods[i]])
-                zeros = zeros_stay([network], {k: v[None] for k, v in graph.named_parameters()})
+                zeros = zeros_stay_zero([network], {k: v[None] for k, v in graph.named_parameters()})
                 (own,), objective = self.constrained([network], [datasets[i]])
                 objectives.append(objective)
                 states[i] = train_alone(
@@ -90,7 +90,7 @@ class TrainQuantized(FineTune, Widths):
         made = list(map(learning.finish, states, calibration, methods))
         if progress is not None:
             warn_of_differences(made, progress)
-        after = trained(networks, states, course, objectives, alone=alone(architecture))
+        after = was_trained(networks, states, course, objectives, alone=trains_alone(architecture))
         return [
             replace(
                 n,

@@ -19,7 +19,7 @@ from torch.nn.parameter import is_lazy
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.prepare import Layer
 from fairpress.core.errors import UserError
-from fairpress.models.equivalence import loaded
+from fairpress.models.equivalence import load_for_check
 from fairpress.runtime.backends.base import Backend
 from fairpress.runtime.backends.batching import outputs, rows_at_once
 from fairpress.runtime.backends.registry import open_session
@@ -178,7 +178,7 @@ def check_kernels(data: bytes, layers: Sequence[Layer], integer: bool) -> int:
     A layer that is called twice is two products. A layer whose integers are dequantized in every run is slower than a float
     one.
     """
-    model = optimised(data)
+    model = optimized_graph(data)
     found = sum(node.op_type in INTEGER_KERNELS for node in model.graph.node)
     stored = {t.name: t for t in model.graph.initializer if len(t.dims) >= 2}
     slow = [n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in stored]
@@ -210,11 +210,11 @@ def _keep(
     return f" Keep these in float: keep={'|'.join(names)}." if names else ""
 
 
-def optimised(data: bytes) -> onnx.ModelProto:
+def optimized_graph(data: bytes) -> onnx.ModelProto:
     """Return the graph as ONNX Runtime runs it on this machine."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimised.onnx"
-        loaded(data, dump=str(path))
+        load_for_check(data, dump=str(path))
         return onnx.load(path)
 
 
@@ -251,7 +251,7 @@ def check_agreement(
     best = exact or (agreement, error)
     if not _agrees(agreement, error) and not _agrees(*best):
         drawn = () if shaken is None else shaken()
-        own = max((compared(other.numpy(), wanted.numpy())[1] for other in drawn), default=0.0)
+        own = max((compare_outputs(other.numpy(), wanted.numpy())[1] for other in drawn), default=0.0)
         if best[1] > own * MORE_THAN_ROUNDING:
             raise VerificationError(
                 f"the file decides as its graph on {best[0]:.1%} of {len(inputs)} rows only, and its logits are off by "
@@ -284,10 +284,10 @@ def _without_saturation(data: bytes, inputs: Tensor, wanted: Tensor) -> tuple[fl
 def _agreement(data: bytes, inputs: Tensor, wanted: Tensor, runtime: Backend) -> tuple[float, float]:
     rows = inputs.numpy()
     found = outputs(open_session(data, runtime), rows, np.arange(len(rows)), rows_at_once(data))
-    return compared(found, wanted.numpy())
+    return compare_outputs(found, wanted.numpy())
 
 
-def compared(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
+def compare_outputs(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
     """Return the share of equal decisions of logits [rows, classes], and the relative error (`check_agreement`)."""
     same = float((found.argmax(1) == wanted.argmax(1)).mean())
     infinite = np.isinf(wanted) & (found == wanted)  # classes that a network rules out
@@ -300,7 +300,7 @@ def compared(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
 
 
 @contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
+def assert_unmodified(module: nn.Module) -> Iterator[None]:
     """Make sure that what happens inside leaves a caller's network as it was: its tensors, modes and hooks."""
     before = _held(module)
     yield

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from fairpress.core.errors import UserError
-from fairpress.datasets.assemble import build
+from fairpress.datasets.assemble import assemble
 from fairpress.datasets.binning import age_groups
 from fairpress.datasets.dataset import Dataset, Part, Task
 from fairpress.datasets.download.sources import Say, SourceFile, find
@@ -93,7 +93,7 @@ class Adult(SplitOptions):
         )
         end = len(rows[0])
         official: dict[Part, np.ndarray] = {"train": np.arange(end), "test": np.arange(end, len(ids))}
-        return build(
+        return assemble(
             name="adult",
             task=Task("income", ("<=50K", ">50K"), ">50K"),
             inputs=inputs,

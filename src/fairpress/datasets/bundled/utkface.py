@@ -12,13 +12,13 @@ import numpy as np
 from pydantic import Field
 
 from fairpress.core.errors import UserError
-from fairpress.datasets.assemble import build
+from fairpress.datasets.assemble import assemble
 from fairpress.datasets.binning import binned
 from fairpress.datasets.dataset import Dataset, Task
 from fairpress.datasets.download.sources import Say, SourceFile
-from fairpress.datasets.images.cache import decoded
+from fairpress.datasets.images.cache import decode_all
 from fairpress.datasets.images.local_archives import place_of
-from fairpress.datasets.images.messages import left_out, prepared, refuse_unreadable
+from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable
 from fairpress.datasets.splits import SplitOptions
 
 HOME = "https://susanqq.github.io/UTKFace/"
@@ -80,7 +80,7 @@ class Utkface(SplitOptions):
         """Read the pictures and return the dataset; raises UserError when there are none."""
         folder = self.place()
         names, people, odd = _named(folder)
-        pixels = decoded(folder, names, self.size, say)
+        pixels = decode_all(folder, names, self.size, say)
         if self.missing == "refuse":
             refuse_unreadable(str(folder), pixels.unreadable, len(names), "or load it with missing='skip'")
         age, sex, race = people[pixels.rows].T
@@ -92,16 +92,16 @@ class Utkface(SplitOptions):
         classes: Mapping[str, Sequence[str]] = {"sex": SEXES, "race": RACES, "age_group": AGE_GROUPS}
         task = Task(self.target, tuple(classes[self.target]), "Female" if self.target == "sex" else None)
         number = {name: i for i, name in enumerate(task.classes)}
-        notes = [*NOTES, prepared(self.size)]
+        notes = [*NOTES, prepared_note(self.size)]
         if odd:
             notes.append(
-                left_out(
+                left_out_note(
                     dict.fromkeys(odd), len(odd) + len(names), "have names that do not say age, sex and race"
                 )
             )
         if pixels.unreadable:
-            notes.append(left_out(pixels.unreadable, len(odd) + len(names), "cannot be read"))
-        return build(
+            notes.append(left_out_note(pixels.unreadable, len(odd) + len(names), "cannot be read"))
+        return assemble(
             name="utkface",
             task=task,
             inputs=pixels,

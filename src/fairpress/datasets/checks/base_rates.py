@@ -10,10 +10,10 @@ from fairpress.datasets.checks.warning import DatasetWarning
 from fairpress.datasets.dataset import PARTS, Dataset, Part
 
 EVERYBODY = "everybody"
-LEARNT = 10  # rows of a class that a group needs in training, at the very least
+LEARNING_PARTS = 10  # rows of a class that a group needs in training, at the very least
 
 
-def rates(data: Dataset) -> Iterator[tuple[str, str, dict[Part, tuple[int, int]]]]:
+def class_rates(data: Dataset) -> Iterator[tuple[str, str, dict[Part, tuple[int, int]]]]:
     """Yield attribute, group and, for each part, rows and rows of the positive class; everybody first."""
     positive = _positive(data)
     parts = {part: data.parts[part] for part in PARTS if part in data.parts}
@@ -24,7 +24,7 @@ def rates(data: Dataset) -> Iterator[tuple[str, str, dict[Part, tuple[int, int]]
             yield name, group, {p: (len(rows), int(positive[rows].sum())) for p, rows in there.items()}
 
 
-def table(data: Dataset, most: int = 12) -> list[str]:
+def rates_table(data: Dataset, most: int = 12) -> list[str]:
     """Return the base rates as lines of text, of the `most` largest groups of each attribute."""
     if data.task.positive is None:
         title = f"share of {data.task.classes[_commonest(data)]!r}, the commonest class (rows)"
@@ -32,7 +32,7 @@ def table(data: Dataset, most: int = 12) -> list[str]:
         title = f"share of {data.task.positive!r} (rows)"
     lines, left_out = [["", *(part for part in PARTS if part in data.parts)]], 0
     shown: dict[str, int] = {}
-    ordered = sorted(rates(data), key=lambda r: -sum(n for n, _ in r[2].values()))
+    ordered = sorted(class_rates(data), key=lambda r: -sum(n for n, _ in r[2].values()))
     names = ["", *data.attributes]
     for name, group, counts in sorted(ordered, key=lambda r: names.index(r[0])):
         shown[name] = shown.get(name, 0) + 1
@@ -52,17 +52,17 @@ def table(data: Dataset, most: int = 12) -> list[str]:
     return [title, *text, *([f"and {left_out} smaller groups"] if left_out else [])]
 
 
-def lacking(data: Dataset, floor: int) -> Iterator[DatasetWarning]:
+def groups_short_of_a_class(data: Dataset, floor: int) -> Iterator[DatasetWarning]:
     """Yield groups with enough test rows and too few of one class, and parts in which one is absent."""
     if data.task.positive is None:
         return
     positive = data.task.positive
     others = [c for c in data.task.classes if c != positive]
     negative = others[0] if len(others) == 1 else f"not {positive}"
-    learnt = min(LEARNT, floor)
+    learnt = min(LEARNING_PARTS, floor)
     for name in ("", *data.attributes):
         short, none, untrained = [], [], []
-        for of, group, counts in rates(data):
+        for of, group, counts in class_rates(data):
             if of != name:
                 continue
             for part, (n, k) in counts.items():

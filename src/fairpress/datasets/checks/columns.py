@@ -10,12 +10,12 @@ import numpy as np
 
 from fairpress.core.values import near_equal
 from fairpress.datasets.checks.warning import DatasetWarning
-from fairpress.datasets.custom.messages import alike_sentence, is_placeholder
-from fairpress.datasets.custom.person_ids import fixes_groups, person_like, repeats
+from fairpress.datasets.custom.messages import is_placeholder, similar_names_note
+from fairpress.datasets.custom.person_ids import fixes_groups, looks_like_person_id, repeats_like_a_person
 from fairpress.datasets.dataset import Dataset
 
-FEWEST_ROWS = 50  # below this, every column may be unique by chance
-FEW_CODES = 20
+MIN_ROWS = 50  # below this, every column may be unique by chance
+MAX_CODES = 20
 SENTINELS = (-9, -99, -999, -9999, -99999, -1, 99, 999, 9999, 99999)
 _CODE = re.compile(
     r"(^|[^a-z])(id|code|zip|zipcode|postcode|postal|plz|fips|icd\d*|naics|sic|isco|type|category|cat|class|kind|region|district"
@@ -50,7 +50,7 @@ def _whole(values: np.ndarray) -> bool:
 
 def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[DatasetWarning]:
     """A column that names rows or people: a network that reads it can learn people by heart."""
-    if not whole or len(values) < FEWEST_ROWS:
+    if not whole or len(values) < MIN_ROWS:
         return
     _, codes = np.unique(values, return_inverse=True)
     codes = codes.reshape(-1)
@@ -68,7 +68,7 @@ def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[
     people, person = np.unique(data.subjects, return_inverse=True)
     if len(people) < len(data):
         pairs = np.unique(np.stack([person.reshape(-1), codes]), axis=1).shape[1]
-        if pairs == len(people) and different > 0.9 * len(people) >= FEWEST_ROWS:
+        if pairs == len(people) and different > 0.9 * len(people) >= MIN_ROWS:
             yield DatasetWarning(
                 "repeated_ids",
                 name,
@@ -76,7 +76,9 @@ def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[
                 f"the input {name!r} has one value for each person ({different:,} values, {len(people):,} people): a "
                 f"network that reads it can tell people apart; {remedy}.",
             )
-    elif repeats(codes) and (person_like(name) or fixes_groups(codes, data.attributes)):
+    elif repeats_like_a_person(codes) and (
+        looks_like_person_id(name) or fixes_groups(codes, data.attributes)
+    ):
         yield DatasetWarning(
             "repeated_ids",
             name,
@@ -93,7 +95,7 @@ def _codes(name: str, values: np.ndarray) -> Iterator[DatasetWarning]:
         return
     named = _CODE.search(re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower().replace("_", " ")) is not None
     steps = np.diff(found)
-    gapped = len(found) <= FEW_CODES and found[-1] - found[0] > 2 * len(found) * np.gcd.reduce(
+    gapped = len(found) <= MAX_CODES and found[-1] - found[0] > 2 * len(found) * np.gcd.reduce(
         steps.astype(np.int64)
     )
     # Counts of something fall off from 0 and have gaps at the end only.
@@ -125,7 +127,7 @@ def _placeholders(data: Dataset, name: str, values: np.ndarray, role: str) -> It
         others = np.delete(found, at)
         below = number < 0 and at == 0 and others[0] >= 0
         above = number > 0 and at == len(found) - 1 and others[-1] * 2 < number
-        if (below and (number != -1 or len(found) > FEW_CODES)) or above:
+        if (below and (number != -1 or len(found) > MAX_CODES)) or above:
             yield _placeholder(data, name, role, f"{number}", int(counts[at]))
 
 
@@ -143,4 +145,4 @@ def _placeholder(data: Dataset, name: str, role: str, text: str, count: int) -> 
 
 def _alike(name: str, found: np.ndarray, what: str) -> Iterator[DatasetWarning]:
     for alike in near_equal(found.tolist()):
-        yield DatasetWarning("near_equal", name, len(alike), alike_sentence(name, alike, what))
+        yield DatasetWarning("near_equal", name, len(alike), similar_names_note(name, alike, what))

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fairpress.datasets.checks.base_rates import lacking
+from fairpress.datasets.checks.base_rates import groups_short_of_a_class
 from fairpress.datasets.checks.columns import check_columns
-from fairpress.datasets.checks.warning import GIVES_AWAY, DatasetWarning, read_off
+from fairpress.datasets.checks.warning import GIVEAWAY_ACCURACY, DatasetWarning, single_feature_accuracy
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.split_leakage import seen_before
+from fairpress.datasets.split_leakage import rows_seen_before
 
 NEARLY_EQUAL = 0.95
 MOSTLY_UNLIKE = 0.9  # share of different rows from which on an equal one is no coincidence
 
 
-def check(dataset: Dataset, floor: int) -> list[DatasetWarning]:
+def check_dataset(dataset: Dataset, floor: int) -> list[DatasetWarning]:
     """Return the warnings, gravest first.
 
     Parameters
@@ -49,14 +49,14 @@ def check(dataset: Dataset, floor: int) -> list[DatasetWarning]:
 
 def _groups(data: Dataset, floor: int) -> Iterator[DatasetWarning]:
     yield from _tiny_groups(data, floor)
-    yield from lacking(data, floor)
+    yield from groups_short_of_a_class(data, floor)
 
 
 def _people_in_two_parts(data: Dataset) -> Iterator[DatasetWarning]:
     """What stands above every result: people on both sides of the split, or columns that look like people's ids."""
     for sentence in data.warnings:
-        if seen_before(data.subjects, data.parts).any():
-            share = float(seen_before(data.subjects, data.parts).mean())
+        if rows_seen_before(data.subjects, data.parts).any():
+            share = float(rows_seen_before(data.subjects, data.parts).mean())
             yield DatasetWarning("people_in_two_parts", "subject", share, sentence)
         else:
             yield DatasetWarning("no_subject", "subject", 0.0, sentence)
@@ -68,8 +68,8 @@ def _giveaways(data: Dataset) -> Iterator[DatasetWarning]:
     y = data.labels
     commonest = float(np.bincount(y[test]).max() / len(test)) if len(test) else 1.0
     for name, values in data.features.items():
-        right = read_off(values[train], y[train], values[test], y[test])
-        if right >= GIVES_AWAY and right > (1 + commonest) / 2:
+        right = single_feature_accuracy(values[train], y[train], values[test], y[test])
+        if right >= GIVEAWAY_ACCURACY and right > (1 + commonest) / 2:
             yield DatasetWarning(
                 "gives_away",
                 name,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairpress.datasets.checks.warning import GIVES_AWAY, DatasetWarning, read_off
+from fairpress.datasets.checks.warning import GIVEAWAY_ACCURACY, DatasetWarning, single_feature_accuracy
 from fairpress.datasets.dataset import Dataset
 
 
@@ -52,8 +52,10 @@ def _brightness(data: Dataset, seen: _Seen) -> Iterator[DatasetWarning]:
     """The mean pixel alone tells the label: the classes come from different cameras or archives."""
     train, test = data.parts["train"], data.parts["test"]
     commonest = float(np.bincount(data.labels[test]).max() / len(test))
-    right = read_off(seen.brightness[train], data.labels[train], seen.brightness[test], data.labels[test])
-    if right >= GIVES_AWAY and right > (1 + commonest) / 2:
+    right = single_feature_accuracy(
+        seen.brightness[train], data.labels[train], seen.brightness[test], data.labels[test]
+    )
+    if right >= GIVEAWAY_ACCURACY and right > (1 + commonest) / 2:
         yield DatasetWarning(
             "gives_away",
             "brightness",

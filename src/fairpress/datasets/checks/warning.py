@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-GIVES_AWAY = 0.98
-MOST_VALUES = 50
+GIVEAWAY_ACCURACY = 0.98
+MAX_VALUES = 50
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,14 @@ class DatasetWarning:
     sentence: str
 
 
-def read_off(seen: np.ndarray, y_seen: np.ndarray, new: np.ndarray, y_new: np.ndarray) -> float:
+def single_feature_accuracy(
+    seen: np.ndarray, y_seen: np.ndarray, new: np.ndarray, y_new: np.ndarray
+) -> float:
     """Return the share of new rows right by the majority label of the value (numbers: of one of 50 ranges)."""
     if not len(new) or not len(seen):
         return 0.0
-    if seen.dtype.kind in "fiu" and len(np.unique(seen)) > MOST_VALUES:
-        edges = np.unique(np.quantile(seen, np.linspace(0, 1, MOST_VALUES + 1)[1:-1]))
+    if seen.dtype.kind in "fiu" and len(np.unique(seen)) > MAX_VALUES:
+        edges = np.unique(np.quantile(seen, np.linspace(0, 1, MAX_VALUES + 1)[1:-1]))
         seen, new = np.digitize(seen, edges), np.digitize(new, edges)
     values, index = np.unique(seen, return_inverse=True)
     counts = np.zeros((len(values), int(max(y_seen.max(), y_new.max())) + 1))

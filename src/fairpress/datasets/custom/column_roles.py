@@ -10,7 +10,7 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import class_key, near_equal, resolve
 from fairpress.datasets.binning import binned
 from fairpress.datasets.custom.columns import Column
-from fairpress.datasets.custom.messages import alike_sentence
+from fairpress.datasets.custom.messages import similar_names_note
 from fairpress.datasets.custom.table_config import Attribute, ConfigLocation, TabularConfig
 from fairpress.datasets.custom.yaml_locations import place
 from fairpress.datasets.dataset import PARTS, Part, Task
@@ -166,7 +166,7 @@ def _against_the_rest(
 def alike_notes(groups: Mapping[str, np.ndarray]) -> list[str]:
     """Return a note for each set of groups whose names differ in case, blanks or a trailing dot only."""
     return [
-        alike_sentence(name, alike, "groups")
+        similar_names_note(name, alike, "groups")
         for name, values in groups.items()
         for alike in near_equal(np.unique(values).tolist())
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fairpress.core.errors import UserError
-from fairpress.datasets.assemble import build
+from fairpress.datasets.assemble import assemble
 from fairpress.datasets.custom.column_roles import (
     alike_notes,
     groups_of,
@@ -24,8 +24,8 @@ from fairpress.datasets.custom.messages import missing_notes
 from fairpress.datasets.custom.table_config import ConfigLocation
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.download.sources import Say
-from fairpress.datasets.images.cache import decoded
-from fairpress.datasets.images.messages import left_out, prepared, refuse_unreadable
+from fairpress.datasets.images.cache import decode_all
+from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable
 
 
 def load(options: Images, at: ConfigLocation, say: Say) -> Dataset:
@@ -49,11 +49,11 @@ def load(options: Images, at: ConfigLocation, say: Say) -> Dataset:
     paths = named(read(options.image), numbers, where, "image")
     _refuse_repeated(paths, where)
     labelled, notes = _labelled(label, options, where)
-    pixels = decoded(folder, paths[labelled].tolist(), options.size, say)
+    pixels = decode_all(folder, paths[labelled].tolist(), options.size, say)
     if options.refuses_missing:
         refuse_unreadable(where, pixels.unreadable, len(labelled), f"or say {_remedy(options)}")
     elif pixels.unreadable:
-        notes.append(left_out(pixels.unreadable, len(labelled), "cannot be read"))
+        notes.append(left_out_note(pixels.unreadable, len(labelled), "cannot be read"))
     keep = labelled[pixels.rows]
     if not len(keep):
         raise UserError(
@@ -68,7 +68,7 @@ def load(options: Images, at: ConfigLocation, say: Say) -> Dataset:
     subject, split = (
         None if name is None else read(name).at(keep) for name in (options.subject, options.split)
     )
-    return build(
+    return assemble(
         name=at.name,
         task=task,
         inputs=pixels,
@@ -80,7 +80,7 @@ def load(options: Images, at: ConfigLocation, say: Say) -> Dataset:
         official=None if split is None else official_parts(split, numbers[keep], where),
         notes=(
             f"Source: {Path(options.path).name}, {table.num_rows:,} images.",
-            prepared(options.size),
+            prepared_note(options.size),
             *notes,
             *missing_notes(file, options.separator, [label, *attributes.values()], missing),
             *more,

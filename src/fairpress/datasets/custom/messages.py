@@ -49,7 +49,7 @@ def missing_notes(path: Path, separator: str, columns: Sequence[Column], missing
     return notes
 
 
-def alike_sentence(name: str, alike: Sequence[str], what: str) -> str:
+def similar_names_note(name: str, alike: Sequence[str], what: str) -> str:
     """Return what there is to say of groups or values whose names are nearly equal."""
     return (
         f"the {what} {' and '.join(repr(n) for n in alike)} of {name!r} differ in case, blanks or a trailing dot only and "

@@ -10,7 +10,7 @@ import numpy as np
 
 from fairpress.datasets.custom.table_config import Table
 
-FEWEST_VALUES = 20  # different values that a column of ids has at least
+MIN_VALUES = 20  # different values that a column of ids has at least
 SURE = 0.98  # share of the values whose rows agree: a few are entered wrongly
 LOG_CHANCE = np.log(1e-9)  # of all of them agreeing by chance
 _PERSON = (
@@ -86,7 +86,7 @@ _ALONE = (
 )
 
 
-def person_like(name: str) -> bool:
+def looks_like_person_id(name: str) -> bool:
     """Return whether a column's name is that of a person's id: person, patient_nbr, customerID, ssn."""
     words = [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)]
     if not words:
@@ -98,11 +98,11 @@ def person_like(name: str) -> bool:
     return glued or (any(w in _PERSON for w in words) and words[-1] in _NUMBER)
 
 
-def repeats(codes: np.ndarray) -> bool:
+def repeats_like_a_person(codes: np.ndarray) -> bool:
     """Return whether values (numbered from 0 [rows]) repeat as the ids of people with several rows do."""
     counts = np.bincount(codes)
     counts = counts[counts > 0]
-    return FEWEST_VALUES <= len(counts) < len(codes) and bool((counts > 1).mean() > 0.01 or counts.max() > 3)
+    return MIN_VALUES <= len(counts) < len(codes) and bool((counts > 1).mean() > 0.01 or counts.max() > 3)
 
 
 def fixes_groups(codes: np.ndarray, groups: Mapping[str, np.ndarray]) -> bool:
@@ -112,7 +112,7 @@ def fixes_groups(codes: np.ndarray, groups: Mapping[str, np.ndarray]) -> bool:
     """
     counts = np.bincount(codes)
     several = counts > 1
-    if several.sum() < FEWEST_VALUES:
+    if several.sum() < MIN_VALUES:
         return False
     telling = False
     for values in groups.values():
@@ -128,7 +128,7 @@ def fixes_groups(codes: np.ndarray, groups: Mapping[str, np.ndarray]) -> bool:
     return telling
 
 
-def unnamed_people(
+def undeclared_people(
     table: Any, options: Table, keep: np.ndarray, groups: Mapping[str, np.ndarray]
 ) -> tuple[str, ...]:
     """Return the warning that must stand above every result where a column looks like ids of people with several rows."""
@@ -136,9 +136,9 @@ def unnamed_people(
     taken |= {a.column or n for n, a in options.sensitive.items()}
     found = []
     for name, codes in _coded(table, keep):
-        if name in taken or not repeats(codes):
+        if name in taken or not repeats_like_a_person(codes):
             continue
-        if person_like(name) or fixes_groups(codes, groups):
+        if looks_like_person_id(name) or fixes_groups(codes, groups):
             found.append((name, len(np.unique(codes))))
     if not found:
         return ()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fairpress.core.errors import UserError
-from fairpress.datasets.assemble import build
+from fairpress.datasets.assemble import assemble
 from fairpress.datasets.custom.categories import encoded
 from fairpress.datasets.custom.column_roles import (
     alike_notes,
@@ -23,7 +23,7 @@ from fairpress.datasets.custom.column_roles import (
 )
 from fairpress.datasets.custom.columns import Column, Missing, Spellings, column, read_table
 from fairpress.datasets.custom.messages import is_placeholder, missing_notes, name_notes
-from fairpress.datasets.custom.person_ids import unnamed_people
+from fairpress.datasets.custom.person_ids import undeclared_people
 from fairpress.datasets.custom.table_config import ConfigLocation, Table
 from fairpress.datasets.custom.yaml_locations import place
 from fairpress.datasets.dataset import Dataset
@@ -65,7 +65,7 @@ def load(options: Table, at: ConfigLocation) -> Dataset:
     official = None if split_column is None else official_parts(split_column.at(keep), rows, where)
     parts = split(labels, groups, subjects, options, official)
     inputs, pooled = encoded(features, options.categorical, parts, where)
-    return build(
+    return assemble(
         name=at.name,
         task=task,
         inputs=inputs,
@@ -85,7 +85,7 @@ def load(options: Table, at: ConfigLocation) -> Dataset:
         config=at.config,
         unprinted=("path",),
         spellings=Spellings(features),
-        warnings=() if subject else unnamed_people(table, options, keep, groups),
+        warnings=() if subject else undeclared_people(table, options, keep, groups),
     )
 
 

@@ -79,12 +79,12 @@ class _Search:
         self.pending.remove(file)
 
 
-def tell(sentence: str) -> None:
+def print_progress(sentence: str) -> None:
     """Write a sentence about progress to the error stream; the default of `find`."""
     sys.stderr.write(f"{sentence}\n")
 
 
-def find(files: Sequence[SourceFile], say: Say = tell) -> list[Path]:
+def find(files: Sequence[SourceFile], say: Say = print_progress) -> list[Path]:
     """Return a place on this machine for each file, fetching what is missing.
 
     Looked at in this order: the folder FAIRPRESS_DATA, the user's cache, the official address, the copy

@@ -76,7 +76,7 @@ class Pixels:
         return "\n".join(self.digests.tolist()).encode()
 
 
-def decoded(folder: Path, names: Sequence[str], size: int, say: Say) -> Pixels:
+def decode_all(folder: Path, names: Sequence[str], size: int, say: Say) -> Pixels:
     """Return the pixels of images, from the cache where they are there.
 
     Parameters

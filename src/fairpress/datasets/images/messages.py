@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from fairpress.core.errors import UserError
 from fairpress.datasets.images.decode import PREPARATION
 
-MOST_NAMED = 10
+MAX_NAMED = 10
 
 
-def prepared(size: int) -> str:
+def prepared_note(size: int) -> str:
     """Return how an image becomes what a network reads."""
     return f"Each image is read as {size} × {size} pixels of 8-bit RGB: {PREPARATION}."
 
 
-def left_out(files: Mapping[str, str | None], total: int, why: str) -> str:
+def left_out_note(files: Mapping[str, str | None], total: int, why: str) -> str:
     """Return a note on the files that are left out; each may have a reason of its own."""
     return f"{len(files):,} of {total:,} images are left out because they {why}: {_listed(files)}."
 
@@ -30,6 +30,6 @@ def refuse_unreadable(where: str, files: Mapping[str, str], total: int, remedy: 
 
 def _listed(files: Mapping[str, str | None]) -> str:
     named = [
-        name if reason is None else f"{name} ({reason})" for name, reason in list(files.items())[:MOST_NAMED]
+        name if reason is None else f"{name} ({reason})" for name, reason in list(files.items())[:MAX_NAMED]
     ]
-    return ", ".join(named) + (f" and {len(files) - MOST_NAMED:,} more" if len(files) > MOST_NAMED else "")
+    return ", ".join(named) + (f" and {len(files) - MAX_NAMED:,} more" if len(files) > MAX_NAMED else "")

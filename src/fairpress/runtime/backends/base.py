@@ -79,11 +79,11 @@ class Kernels:
 
 def readable(data: bytes, runtime: Backend) -> bytes:
     """Return the same network in a form that the runtime reads; mostly the file as it is."""
-    from fairpress.runtime.onnx.compatibility import constants_apart, widen_two_bits
+    from fairpress.runtime.onnx.compatibility import separate_constants, widen_two_bits
 
     if runtime.engine == "openvino":
         return widen_two_bits(data)
-    return constants_apart(data) if runtime.variant == "exact" else data
+    return separate_constants(data) if runtime.variant == "exact" else data
 
 
 def processor() -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.runtime.backends.base import Session
-from fairpress.runtime.onnx.load import parsed
+from fairpress.runtime.onnx.load import parse_model
 
 # A constant, not a share of the free memory: the size of a batch may move the last bits of a score, and equal
 # commands must give equal tables on every day.
@@ -33,7 +33,7 @@ def bytes_per_row(data: bytes) -> int | None:
     """Return the bytes of all values that a graph computes from one row; None where their shapes are not known."""
     import onnx
 
-    model = parsed(data)
+    model = parse_model(data)
     graph = model.graph
     stored = {t.name for t in graph.initializer}
     for tensor in graph.initializer:

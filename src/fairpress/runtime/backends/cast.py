@@ -85,7 +85,7 @@ def cast(values: np.ndarray, kind: str, spec: str, column: str, where: str) -> n
     return out
 
 
-def rounded(values: np.ndarray, kind: str) -> tuple[str, str] | None:
+def round_trip(values: np.ndarray, kind: str) -> tuple[str, str] | None:
     """Return a whole number that a float input rounds to another one, and that one, as text; None where there is none."""
     if kind not in ("tensor(float)", "tensor(float16)") or values.dtype.kind not in "fiu":
         return None

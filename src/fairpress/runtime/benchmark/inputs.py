@@ -10,10 +10,10 @@ import numpy as np
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.reload import load_again
+from fairpress.datasets.reload import reload
 from fairpress.runtime.backends.base import Backend, Input
 from fairpress.runtime.backends.batching import MOST_BYTES, require_batch
-from fairpress.runtime.onnx.load import parsed
+from fairpress.runtime.onnx.load import parse_model
 
 # Rows a bench draws from; more would only move the same numbers about.
 ROWS = 1000
@@ -31,7 +31,7 @@ class BenchmarkModel:
     runtimes: tuple[Backend, ...]
 
 
-def data_at_hand(card: ModelCard | None) -> Dataset | None:
+def available_data(card: ModelCard | None) -> Dataset | None:
     """Return the dataset of a card if it is on this machine as it was in training; nothing is fetched for it."""
     if card is None or not card.data:
         return None
@@ -40,7 +40,7 @@ def data_at_hand(card: ModelCard | None) -> Dataset | None:
         raise UserError(sentence)
 
     try:
-        return load_again(card.data, say=no_slow_step)
+        return reload(card.data, say=no_slow_step)
     except UserError:
         return None
 
@@ -55,7 +55,7 @@ def input_of(data: bytes, where: str) -> Input:
     """
     import onnx
 
-    graph = parsed(data, where).graph
+    graph = parse_model(data, where).graph
     stored = {t.name for t in graph.initializer}
     inputs = [v for v in graph.input if v.name not in stored]
     if len(inputs) != 1:

@@ -10,7 +10,7 @@ from fairpress.core.errors import UserError
 from fairpress.runtime.backends.base import processor
 from fairpress.runtime.backends.batching import MOST_BYTES, MOST_ROWS
 from fairpress.runtime.backends.registry import kernels
-from fairpress.runtime.benchmark.inputs import BenchmarkModel, data_at_hand, input_of, rows_for
+from fairpress.runtime.benchmark.inputs import BenchmarkModel, available_data, input_of, rows_for
 from fairpress.runtime.benchmark.measure import BenchmarkRun, Measurement, Progress, busy, measure
 from fairpress.runtime.benchmark.result import BenchmarkResult, Size
 
@@ -73,7 +73,7 @@ def bench_all(
 
 
 def _contestants(entries: Sequence[BenchmarkModel]) -> tuple[list[BenchmarkRun], list[Size], bool]:
-    dataset = next((d for d in (data_at_hand(e.card) for e in entries) if d is not None), None)
+    dataset = next((d for d in (available_data(e.card) for e in entries) if d is not None), None)
     contestants, sizes, images = [], [], False
     for entry in entries:
         wanted = input_of(entry.onnx, f"model {entry.name!r}")

@@ -19,14 +19,14 @@ def median_ratio(first: Sequence[float], other: Sequence[float], confidence: flo
     least `confidence` (Thompson 1936, Annals of Mathematical Statistics 7). Rounds are taken as independent.
     """
     ratios = np.sort(np.asarray(first, float) / np.asarray(other, float))
-    rank = rank_of_bound(len(ratios), confidence)
+    rank = order_statistic_rank(len(ratios), confidence)
     value = float(np.median(ratios))
     if rank is None:
         return Estimate(value, n=len(ratios), method=f"{METHOD}; too few rounds for an interval")
     return Estimate(value, float(ratios[rank - 1]), float(ratios[-rank]), len(ratios), METHOD)
 
 
-def rank_of_bound(n: int, confidence: float) -> int | None:
+def order_statistic_rank(n: int, confidence: float) -> int | None:
     """Return the largest r ≥ 1 such that the r-th smallest and r-th largest of n values hold the median.
 
     P = 1 − 2·P(Binomial(n, ½) < r) must reach `confidence`; None when even the extremes do not (n < 6 at 95 %).

@@ -12,7 +12,13 @@ from fairpress.core.errors import UserError
 from fairpress.core.values import class_key, resolve
 from fairpress.datasets.dataset import Task
 from fairpress.runtime.external.config import ExternalModelConfig
-from fairpress.runtime.external.onnx_model import FLOATS, LABELS, ExternalOnnxFile, OutputCandidates, width
+from fairpress.runtime.external.onnx_model import (
+    FLOATS,
+    LABELS,
+    ExternalOnnxFile,
+    OutputCandidates,
+    n_columns,
+)
 from fairpress.runtime.external.outputs import PASSING, Output, holds_labels, label_indices
 
 # Operators of classifiers and maps, which may name the classes of their columns.
@@ -96,7 +102,7 @@ def choose_classes(
             f"`classes` in {where} how they are called there, in the order of the output."
         )
     guessed.append("classes")
-    labels = None if flat is None else own_labels(file, found, output, flat, task.classes, task)
+    labels = None if flat is None else model_labels(file, found, output, flat, task.classes, task)
     if labels is not None and _resolved(found.values[labels.output], task):
         if labels.order is not None:
             return labels.order
@@ -118,7 +124,7 @@ def choose_classes(
     return task.classes
 
 
-def own_labels(
+def model_labels(
     file: ExternalOnnxFile,
     found: OutputCandidates,
     output: Output,
@@ -157,11 +163,13 @@ def own_labels(
     return ModelLabels(name, classes, tuple(classes[order.index(c)] for c in classes))
 
 
-def foreign_labels(file: ExternalOnnxFile, found: OutputCandidates, output: Output, task: Task) -> str | None:
+def external_labels(
+    file: ExternalOnnxFile, found: OutputCandidates, output: Output, task: Task
+) -> str | None:
     """Return a sentence on labels of the file that are none of the dataset's classes; None where there are no such."""
     outputs = {output} if isinstance(output, str) else set(output)
     for name, values in found.values.items():
-        if name in outputs or isinstance(values, list) or width(values) != 1:
+        if name in outputs or isinstance(values, list) or n_columns(values) != 1:
             continue
         if file.outputs[name] not in LABELS and not _whole(values):
             continue

@@ -6,10 +6,10 @@ import numpy as np
 
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.datasets.dataset import Dataset
-from fairpress.runtime.backends.cast import NUMPY, cast, rounded
+from fairpress.runtime.backends.cast import NUMPY, cast, round_trip
 from fairpress.runtime.external.categories import unknown_categories
 from fairpress.runtime.external.config import Columns, ExternalModelConfig
-from fairpress.runtime.external.onnx_model import WHOLE, ExternalOnnxFile, FileInput, written
+from fairpress.runtime.external.onnx_model import WHOLE, ExternalOnnxFile, FileInput, format_shape
 
 
 def plan_columns(
@@ -119,7 +119,7 @@ def notes_on_columns(
             unknown = unknown_categories(file, spec.name, fed, columns[0], where)
             found += [unknown] if unknown is not None else []
         for column in () if scaled else columns:
-            lost = rounded(_column(dataset, column, where), spec.type)
+            lost = round_trip(_column(dataset, column, where), spec.type)
             if lost is not None:
                 found.append(
                     f"the input {spec.name!r} takes {spec.type[7:-1]}, which rounds whole numbers of the column {column!r} "
@@ -166,7 +166,7 @@ def _fits(spec: FileInput, count: int, where: str) -> None:
         fits = not free and wide == [count]
     if not fits:
         raise UserError(
-            f"{where}: the input {spec.name!r} takes the shape {written(spec.shape)}, which does not hold {count} "
+            f"{where}: the input {spec.name!r} takes the shape {format_shape(spec.shape)}, which does not hold {count} "
             f"column{'s' * (count != 1)} of a table; export the model with an input of [n, {count}]."
         )
 

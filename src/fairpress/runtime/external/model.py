@@ -18,8 +18,8 @@ from fairpress.runtime.decision_rule import decide, decides_by_threshold
 from fairpress.runtime.external.classes import (
     choose_classes,
     disagreement,
-    foreign_labels,
-    own_labels,
+    external_labels,
+    model_labels,
     refuse_reversed,
 )
 from fairpress.runtime.external.columns import feed_columns, notes_on_columns, plan_columns
@@ -99,7 +99,7 @@ class ExternalModel:
         ordered = own[:, [self.classes.index(c) for c in task.classes]]
         decided = decide(ordered, task.classes, task.positive, self.config.threshold)
         notes = [*self.notes, *_unnormalised(ordered, decided, task)]
-        labels = own_labels(file, found, output, flat, self.classes, task)
+        labels = model_labels(file, found, output, flat, self.classes, task)
         if labels is not None:
             indices = labels.indices(found, self.classes)
             two = decides_by_threshold(task.classes, task.positive)
@@ -108,7 +108,7 @@ class ExternalModel:
                 to_task[indices], decided, score, self.config.threshold, labels.output, task, self.place
             )
         else:
-            said = foreign_labels(file, found, output, task)
+            said = external_labels(file, found, output, task)
         notes += [said] if said is not None else []
         return ExternalPredictions(ordered, decided, tuple(notes))
 
@@ -148,7 +148,7 @@ class ExternalModel:
         return sink.getvalue()
 
 
-def open_foreign(
+def open_external(
     path: str | os.PathLike[str], dataset: Dataset, config: str | os.PathLike[str] | None = None
 ) -> ExternalModel:
     """Open an ONNX file to be run on a dataset.
@@ -206,7 +206,7 @@ def open_foreign(
     own = probabilities(flat, activation, output, kind, str(place))
     classes = choose_classes(file, said, found, output, flat, named, task, where, guessed)
     complete = known.model_copy(update={"output": output, "activation": activation, "classes": classes})
-    labels = own_labels(file, found, output, flat, classes, task)
+    labels = model_labels(file, found, output, flat, classes, task)
     if labels is not None:
         decided = decide(own, classes, task.positive, said.threshold)
         refuse_reversed(labels, found, decided, classes, where)
@@ -214,7 +214,7 @@ def open_foreign(
     return ExternalModel(place, complete, tuple(guessed), classes, where, notes)
 
 
-def places_of_config(path: Path, config: str | os.PathLike[str] | None) -> list[Path]:
+def config_locations(path: Path, config: str | os.PathLike[str] | None) -> list[Path]:
     """Return where the YAML may be that says how a file is run; the first one that is there is read."""
     if config is not None:
         return [Path(config)]
@@ -223,7 +223,7 @@ def places_of_config(path: Path, config: str | os.PathLike[str] | None) -> list[
 
 def _said(path: Path, config: str | os.PathLike[str] | None) -> tuple[ExternalModelConfig, str]:
     """Return what the YAML says, and the place where more could be said."""
-    places = places_of_config(path, config)
+    places = config_locations(path, config)
     for place in places:
         if config is not None or place.is_file():
             return parse(ExternalModelConfig, read_yaml(place), str(place)), str(place)

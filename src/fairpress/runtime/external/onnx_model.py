@@ -39,7 +39,7 @@ class FileInput:
     shape: tuple[int | None, ...] | None
 
     def __str__(self) -> str:
-        return f"{self.name} {self.type} {written(self.shape)}"
+        return f"{self.name} {self.type} {format_shape(self.shape)}"
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def open_file(path: Path, threads: int) -> ExternalOnnxFile:
     return file
 
 
-def written(shape: tuple[int | None, ...] | None) -> str:
+def format_shape(shape: tuple[int | None, ...] | None) -> str:
     """Return a shape as text, such as [n, 3]: the free first dimension is the number of rows."""
     if shape is None:
         return "of unknown rank"
@@ -247,7 +247,7 @@ def written(shape: tuple[int | None, ...] | None) -> str:
     return f"[{', '.join(texts)}]"
 
 
-def width(values: Any) -> int:
+def n_columns(values: Any) -> int:
     """Return how many numbers an output holds for each row."""
     return 1 if values.ndim == 1 else int(np.prod(values.shape[1:]))
 

@@ -10,7 +10,13 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import class_key, resolve
 from fairpress.datasets.dataset import Task
 from fairpress.runtime.external.config import Activation, ExternalModelConfig
-from fairpress.runtime.external.onnx_model import FLOATS, LABELS, ExternalOnnxFile, OutputCandidates, width
+from fairpress.runtime.external.onnx_model import (
+    FLOATS,
+    LABELS,
+    ExternalOnnxFile,
+    OutputCandidates,
+    n_columns,
+)
 
 Output = str | tuple[str, ...]
 # They hand on what they read, in another shape or type.
@@ -43,15 +49,16 @@ def choose_output(
             if name in found.unfit:
                 raise UserError(f"{where}: the output {name!r} cannot be read: {found.unfit[name]}.")
         if isinstance(said.output, str):
-            if file.outputs[said.output] in LABELS and width(found.values[said.output]) != 1:
+            if file.outputs[said.output] in LABELS and n_columns(found.values[said.output]) != 1:
                 raise UserError(
                     f"{where}: the output {said.output!r} holds {file.outputs[said.output][7:-1]} in "
-                    f"{width(found.values[said.output])} columns, which are neither scores nor labels; name an output of "
+                    f"{n_columns(found.values[said.output])} columns, which are neither scores nor labels; "
+                    "name an output of "
                     "floats, or of one label for a row."
                 )
             return said.output
         for name in names:
-            if isinstance(found.values[name], list) or width(found.values[name]) != 1:
+            if isinstance(found.values[name], list) or n_columns(found.values[name]) != 1:
                 raise UserError(f"{where}: the output {name!r} does not hold one number for a row.")
         return names
     scores = [n for n, v in found.values.items() if isinstance(v, list) or file.outputs[n] in FLOATS]
@@ -84,7 +91,7 @@ def choose_output(
             guessed.append("output")
         return labels[0]
     for name, values in found.values.items():
-        if file.outputs[name] in LABELS and width(values) == 1:
+        if file.outputs[name] in LABELS and n_columns(values) == 1:
             raise UserError(
                 f"the model has no output of scores, and its output {name!r} holds {_some_of(values)}, which are not the "
                 f"classes of {task.target!r} ({', '.join(task.classes[:5])}); export labels that are spelled as the classes "
@@ -101,7 +108,7 @@ def choose_output(
 
 def holds_labels(file: ExternalOnnxFile, output: Output, values: Any, task: Task) -> bool:
     """Return whether an output holds the decisions themselves and no scores."""
-    if isinstance(output, tuple) or isinstance(values, list) or width(values) != 1:
+    if isinstance(output, tuple) or isinstance(values, list) or n_columns(values) != 1:
         return False
     return file.outputs[output] in LABELS or _float_labels(file, output, values, task)
 
@@ -112,7 +119,7 @@ def label_indices(values: Any, classes: tuple[str, ...]) -> np.ndarray | None:
     Labels name classes as everywhere (`core.values.resolve`). Where no label does, whole numbers from 0 count the
     classes in their order.
     """
-    if isinstance(values, list) or values.dtype.kind not in "iubOUSf" or width(values) != 1:
+    if isinstance(values, list) or values.dtype.kind not in "iubOUSf" or n_columns(values) != 1:
         return None
     flat = values.reshape(len(values))
     if flat.dtype.kind == "f" and not (np.isfinite(flat) & (flat == np.floor(flat))).all():
@@ -236,7 +243,7 @@ def _ending(file: ExternalOnnxFile, output: Output) -> str:
 
 
 def _columns(found: OutputCandidates, name: str) -> int:
-    return width(found.values[name])
+    return n_columns(found.values[name])
 
 
 def _sums(found: OutputCandidates, names: list[str]) -> bool:
@@ -247,7 +254,7 @@ def _sums(found: OutputCandidates, names: list[str]) -> bool:
 
 def _float_labels(file: ExternalOnnxFile, name: str, values: Any, task: Task) -> bool:
     """Return whether an output of floats holds class labels: whole numbers that name classes, more than one of them."""
-    if isinstance(values, list) or file.outputs[name] not in FLOATS or width(values) != 1:
+    if isinstance(values, list) or file.outputs[name] not in FLOATS or n_columns(values) != 1:
         return False
     if _ending(file, name) == "Sigmoid" or len(np.unique(values)) < 2:
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fairpress.runtime.onnx.load import parsed
+from fairpress.runtime.onnx.load import parse_model
 
 if TYPE_CHECKING:
     import onnx
@@ -19,7 +19,7 @@ def widen_two_bits(data: bytes) -> bytes:
     from onnx import TensorProto, numpy_helper
 
     wide = {TensorProto.INT2: (np.int8, TensorProto.INT8), TensorProto.UINT2: (np.uint8, TensorProto.UINT8)}
-    model = parsed(data)
+    model = parse_model(data)
     kinds: dict[str, int] = {}
     for tensor in model.graph.initializer:
         if tensor.data_type in wide:
@@ -38,7 +38,7 @@ def widen_two_bits(data: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def constants_apart(data: bytes) -> bytes:
+def separate_constants(data: bytes) -> bytes:
     """Return the network in which every quantizer, dequantizer and integer product has constants of its own.
 
     ONNX Runtime 1.32 turns signed 8-bit constants into unsigned ones for its exact kernels and fails where two nodes
@@ -46,7 +46,7 @@ def constants_apart(data: bytes) -> bytes:
     """
     import onnx
 
-    model = parsed(data)
+    model = parse_model(data)
     stored = {t.name: t for t in model.graph.initializer}
     seen: set[str] = set()
     for node in model.graph.node:

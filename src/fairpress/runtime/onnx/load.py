@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 2**31  # of protobuf; larger models have their weights beside them
 
 
-def parsed(data: bytes, where: str = "this") -> onnx.ModelProto:
+def parse_model(data: bytes, where: str = "this") -> onnx.ModelProto:
     """Return the model. Raises UserError, speaking of `where`, when the bytes are no ONNX file."""
     import onnx
     from google.protobuf.message import DecodeError
@@ -41,7 +41,7 @@ def read_model(path: Path) -> onnx.ModelProto:
             raise UserError(
                 f"{path} is larger than 2 GiB, as no ONNX file can be; export it with its weights beside it."
             )
-        return parsed(path.read_bytes(), str(path))
+        return parse_model(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise UserError(f"there is no file {path}.") from None
     except OSError as error:

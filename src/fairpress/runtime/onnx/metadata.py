@@ -9,14 +9,14 @@ from typing import Any
 
 from fairpress.core.errors import UserError
 from fairpress.core.json_file import parse_json
-from fairpress.runtime.onnx.load import parsed
+from fairpress.runtime.onnx.load import parse_model
 
 KEY = "fairpress.audit"
 
 
 def embed(data: bytes, summary: Mapping[str, Any]) -> bytes:
     """Return the file with the summary in its ONNX metadata, in place of an earlier one."""
-    model = parsed(data)
+    model = parse_model(data)
     kept = [p for p in model.metadata_props if p.key != KEY]
     pairs = [(p.key, p.value) for p in kept]
     del model.metadata_props[:]
@@ -27,7 +27,7 @@ def embed(data: bytes, summary: Mapping[str, Any]) -> bytes:
 
 def embedded(data: bytes) -> dict[str, Any] | None:
     """Return the summary that an ONNX file carries, None if there is none. Raises UserError for other bytes."""
-    for prop in parsed(data).metadata_props:
+    for prop in parse_model(data).metadata_props:
         if prop.key == KEY:
             found = parse_json(prop.value, "the audit inside this file", remedy="embed it again")
             if not isinstance(found, dict):
@@ -38,6 +38,6 @@ def embedded(data: bytes) -> dict[str, Any] | None:
 
 def graph_digest(data: bytes) -> str:
     """Return the sha256 of the file without its metadata: embedding an audit does not change it."""
-    model = parsed(data)
+    model = parse_model(data)
     del model.metadata_props[:]
     return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()

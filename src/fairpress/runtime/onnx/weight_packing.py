@@ -40,7 +40,7 @@ def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
             raise ValueError(f"{name} does not fit {width} bits")
         kind, opset, ir = FORMATS[width]
         del tensor.int32_data[:]
-        tensor.name, tensor.data_type, tensor.raw_data = f"{name}_packed", kind, packed(values, width)
+        tensor.name, tensor.data_type, tensor.raw_data = f"{name}_packed", kind, is_packed(values, width)
         reader = next(i for i, node in enumerate(nodes) if name in node.input)
         nodes.insert(reader, helper.make_node("Cast", [tensor.name], [name], to=TensorProto.INT8))
         model.opset_import[0].version = max(model.opset_import[0].version, opset)
@@ -89,7 +89,7 @@ def pack_channels(model: onnx.ModelProto, name: str, width: int, wide: np.ndarra
     pack_weights(model, {narrow: width})
 
 
-def packed(values: np.ndarray, width: int) -> bytes:
+def is_packed(values: np.ndarray, width: int) -> bytes:
     """Return integers of 2 or 4 bits, several to a byte, the first in the lowest bits."""
     per_byte = 8 // width
     fields = (values.astype(np.uint8) & (2**width - 1)).ravel()

@@ -31,7 +31,7 @@ KEYS = ("seed", "row_id")
 FOLDS = 1000  # more than there can be
 
 
-def join(store: Store, task: StudyTask) -> dict[str, bytes]:
+def join_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:
     """Put the columns of several models side by side, on the rows of the first or on those that all have.
 
     ``params``: `columns`, a list of [name in the result, model, positions of its inputs]; `networks`, the (seed, fold) to
@@ -60,7 +60,7 @@ def join(store: Store, task: StudyTask) -> dict[str, bytes]:
     return {PREDICTIONS: parquet_bytes(joined), MODELS: json.dumps(facts, indent=1).encode()}
 
 
-def audit(store: Store, task: StudyTask) -> dict[str, bytes]:
+def audit_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:
     """Audit the joined predictions, tell what changed in pairwise bias, and draw the figures.
 
     ``params["audit"]`` are the arguments of `auditing.run.audit`.

@@ -45,7 +45,7 @@ class BiasFinding:
         return {**{k: getattr(self, k) for k in self.__dataclass_fields__}, "word": self.word}
 
 
-def findings(
+def bias_findings(
     planned: Sequence[ReportSection], told: Iterable[Sequence[Mapping[str, Any]]]
 ) -> list[BiasFinding]:
     """Return the findings of all sections on compression; `told` are what `reported.bias_changes` returned for each."""

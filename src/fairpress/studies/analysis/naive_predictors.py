@@ -16,7 +16,7 @@ def majority(data: Dataset) -> np.ndarray:
     return guess
 
 
-def lookup_by_person(data: Dataset) -> np.ndarray:
+def person_lookup(data: Dataset) -> np.ndarray:
     """Predict for every test row what the other rows about the same person say; class indices [test rows].
 
     Rows that a network trains, calibrates or validates on are looked up: a person's commonest label there, the
@@ -41,5 +41,5 @@ def _others(data: Dataset) -> np.ndarray:
 
 PREDICTORS: Mapping[str, Callable[[Dataset], np.ndarray]] = {
     "majority": majority,
-    "lookup-by-person": lookup_by_person,
+    "lookup-by-person": person_lookup,
 }

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairpress.auditing.statistics.clustered_contrasts import people_products
+from fairpress.auditing.statistics.clustered_contrasts import clustered_products
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_products
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LEAST_ROWS = 30
+MIN_ROWS = 30
 
 
 class PredictionArrays:
@@ -68,7 +68,7 @@ class PredictionArrays:
         return [
             str(name)
             for i, name in enumerate(names)
-            if (wanted is None and sizes[:, i].min() >= LEAST_ROWS) or (wanted is not None and name in wanted)
+            if (wanted is None and sizes[:, i].min() >= MIN_ROWS) or (wanted is not None and name in wanted)
         ]
 
     def everybody(self) -> tuple[CrossedProducts, bool]:
@@ -91,5 +91,5 @@ class PredictionArrays:
     def _products(self, cell: np.ndarray, count: int) -> tuple[CrossedProducts, bool]:
         if self._people is None:
             return crossed_products(self.right, cell, count), True
-        found = people_products(self.right, cell, self._people, count)
+        found = clustered_products(self.right, cell, self._people, count)
         return (found, True) if found is not None else (crossed_products(self.right, cell, count), False)

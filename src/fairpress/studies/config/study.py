@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from fairpress.core.seeds import LARGEST
+from fairpress.core.seeds import MAX_SEED
 from fairpress.studies.config.claims import Claim
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu)(:[0-9]+)?")
-MOST_SEEDS = 10_000
+MAX_SEEDS = 10_000
 
 
 class _Strict(BaseModel):
@@ -276,8 +276,8 @@ class StudyConfig(_Strict):
         if isinstance(value, int) and not isinstance(value, bool):
             if value < 1:
                 raise ValueError("at least one seed is needed")
-            if value > MOST_SEEDS:
-                raise ValueError(f"at most {MOST_SEEDS:,} seeds make sense")
+            if value > MAX_SEEDS:
+                raise ValueError(f"at most {MAX_SEEDS:,} seeds make sense")
             return tuple(range(value))
         if not isinstance(value, (list, tuple)):
             raise ValueError("give how many seeds, such as 8, or list them, such as [0, 1, 5]")
@@ -286,7 +286,7 @@ class StudyConfig(_Strict):
     @field_validator("seeds")
     @classmethod
     def _in_range(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if min(value) < 0 or max(value) > LARGEST:
+        if min(value) < 0 or max(value) > MAX_SEED:
             raise ValueError("a seed is at least 0, and at most 2**63 - 1")
         return value
 

@@ -18,7 +18,7 @@ from fairpress.studies.config.study import DatasetChoice, ModelChoice
 Path = tuple[Any, ...]
 
 
-def registered(source: ConfigSource) -> list[ConfigError]:
+def check_names(source: ConfigSource) -> list[ConfigError]:
     """Return a problem for everything that the study names and that does not exist."""
     document = source.document
     return [
@@ -43,12 +43,12 @@ def _recipes(source: ConfigSource, recipes: Any) -> Iterator[ConfigError]:
 def _training(
     source: ConfigSource, document: Mapping[str, Any], training: Any, path: Path
 ) -> Iterator[ConfigError]:
-    from fairpress.models.registry import reading
+    from fairpress.models.registry import architectures_for
     from fairpress.training.config import FitConfig, ImageFitConfig
 
     if isinstance(training, Mapping):
         models = {name for _, name, _ in _named(document, "model", "models")}
-        kind = ImageFitConfig if models & set(reading("images")) else FitConfig
+        kind = ImageFitConfig if models & set(architectures_for("images")) else FitConfig
         yield from validate(kind, training, source, path)[1]
 
 

@@ -124,7 +124,7 @@ class LocalEngine:
     attempts, alone = 2, True
 
     def __init__(self, workers: int | None = None) -> None:
-        self._workers = workers or cores()
+        self._workers = workers or n_cores()
 
     def slots(self) -> int:
         return self._workers
@@ -136,7 +136,7 @@ class LocalEngine:
         kill_server()
 
 
-def cores() -> int:
+def n_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

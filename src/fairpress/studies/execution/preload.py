@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 
 import fairpress.studies.execution.executor
-from fairpress.models.exporter_warnings import quiet
+from fairpress.models.exporter_warnings import suppress_exporter_warnings
 
-with contextlib.suppress(ImportError), quiet():
+with contextlib.suppress(ImportError), suppress_exporter_warnings():
     import onnxruntime  # noqa: F401
 
     import fairpress.compression.quantization.batch_quantizer  # noqa: F401  torch, torchao and their exporters

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from fairpress.studies.planning.plan import StudyTask
 
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-LOOK = 5.0
+POLL_SECONDS = 5.0
 PROBE_SECONDS = 120.0
-KNOCK_SECONDS = 10.0
+CONNECT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class RayEngine:
         )
         self._looked, self._slots = 0.0, 1
         self.versions = versions()
-        self.there = ray.remote(there)  # made once: each would be sent to the cluster anew
+        self.there = ray.remote(run_on_node)  # made once: each would be sent to the cluster anew
         _knock(address)
         try:
             # Where Ray looks for the cluster of this machine, and keeps one of its own.
@@ -130,7 +130,7 @@ class RayEngine:
         if self._workers is not None:
             return self._workers
         now = time.monotonic()
-        if now - self._looked > LOOK or self._looked == 0:
+        if now - self._looked > POLL_SECONDS or self._looked == 0:
             self._looked = now
             self._slots = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         return self._slots
@@ -185,7 +185,7 @@ class RayEngine:
     def _ask_nodes(self, store: Store, key: str) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        look = self._ray.remote(see)
+        look = self._ray.remote(probe_node)
         asked = {}
         for node in self._ray.nodes():
             if node["Alive"] and node.get("Resources", {}).get("CPU"):
@@ -193,7 +193,7 @@ class RayEngine:
                 options = {"num_cpus": 0, "scheduling_strategy": where, "max_retries": 0}
                 name = node.get("NodeManagerHostname") or node["NodeManagerAddress"]
                 asked[look.options(**options).remote(store.address, key)] = f"{name} ({node['NodeID'][:8]})"
-        own = see(store.address, key)
+        own = probe_node(store.address, key)
         for reference, name in asked.items():
             try:
                 said = self._ray.get(reference, timeout=PROBE_SECONDS)
@@ -231,7 +231,7 @@ class RayTask:
         self._reference = None
 
 
-def there(folder: str, wanted: Mapping[str, str], work: Callable[..., Any], *arguments: Any) -> Any:
+def run_on_node(folder: str, wanted: Mapping[str, str], work: Callable[..., Any], *arguments: Any) -> Any:
     """Call `work` on a node, in the driver's folder where the node has it too: a user's table may lie below it.
 
     A node with other versions is refused, one that joined later too: its results would stand under the driver's keys.
@@ -245,7 +245,7 @@ def there(folder: str, wanted: Mapping[str, str], work: Callable[..., Any], *arg
         return work(*arguments)
 
 
-def see(address: str, key: str) -> dict[str, str]:
+def probe_node(address: str, key: str) -> dict[str, str]:
     """Return what a node is: whether it sees an entry of the store, and its versions."""
     return {"store": "seen" if open_store(address).has(key) else "not seen", **versions()}
 
@@ -282,7 +282,7 @@ def _knock(address: str) -> None:
     if not colon or not port.isdecimal() or "/" in host:
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
     except OSError as error:
         raise _silent(address, error.strerror or str(error)) from None
 

@@ -36,7 +36,7 @@ def perform(root: str, task: StudyTask) -> float:
     with store.lock(task.key):
         started = time.perf_counter()
         if store.get(task.key) is None:
-            files = work_of(task.kind)(store, task)
+            files = worker_function(task.kind)(store, task)
             store.put(
                 task.key,
                 files,
@@ -101,7 +101,7 @@ def _compress(store: Store, task: StudyTask) -> dict[str, bytes]:
 
 
 def _predict(store: Store, task: StudyTask) -> dict[str, bytes]:
-    from fairpress.runtime.mitigate import mitigated
+    from fairpress.runtime.mitigate import apply_mitigation
     from fairpress.runtime.predict import predictions
 
     tables, facts = [], []
@@ -112,7 +112,7 @@ def _predict(store: Store, task: StudyTask) -> dict[str, bytes]:
     ):
         provenance = dict(artifact.card.provenance)
         if repair is not None:
-            artifact = mitigated(artifact, data, seed=seed, **repair)
+            artifact = apply_mitigation(artifact, data, seed=seed, **repair)
             assert artifact.mitigation is not None
             provenance = {"mitigation": json.loads(artifact.mitigation.to_json())}
         tables.append(
@@ -166,15 +166,15 @@ def _predicted(tables: Sequence[pa.Table], facts: Sequence[Mapping[str, Any]]) -
     }
 
 
-def work_of(kind: Kind) -> Work:
+def worker_function(kind: Kind) -> Work:
     """Return what makes the files of a kind of task from the store and the task."""
     work: Mapping[Kind, Work] = {
         "train": _train,
         "compress": _compress,
         "predict": _predict,
         "naive": _naive,
-        "join": audit_tasks.join,
-        "audit": audit_tasks.audit,
+        "join": audit_tasks.join_predictions,
+        "audit": audit_tasks.audit_predictions,
         "tradeoff": tradeoff.tradeoff,
         "claims": answer_claims,
     }

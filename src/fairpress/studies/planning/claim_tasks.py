@@ -9,7 +9,7 @@ from typing import Any
 from fairpress.core.config import ConfigError, ConfigSource
 from fairpress.core.errors import UserError
 from fairpress.studies.config.study import StudyConfig
-from fairpress.studies.planning.claim_trials import ClaimTrials, check, left_out, resolve
+from fairpress.studies.planning.claim_trials import ClaimTrials, check_claim, excluded_trials, resolve_claim
 from fairpress.studies.planning.dataset_facts import DataFacts
 from fairpress.studies.planning.matrix import ReportPart
 from fairpress.studies.planning.plan import StudyPlan, StudyTask, plan
@@ -39,7 +39,7 @@ def claims_params(
     inputs: list[str] = []
     for name, claim in config.claims.items():
         try:
-            found = resolve(claim, config, layout)
+            found = resolve_claim(claim, config, layout)
         except UserError as error:  # told by `claim_problems` before, where a study is read from a file
             found = ClaimTrials({}, {}, claim.by or config.audit.by[0], _plain(error))
         needed = found.needed() if not found.reason else {}
@@ -50,14 +50,14 @@ def claims_params(
                 seeds = {s - part.offset for s in complete(part, recipe)}
                 common = seeds if common is None else common & seeds
         if needed and not common:
-            found, needed = left_out(found, "no seed has all of its networks"), {}
+            found, needed = excluded_trials(found, "no seed has all of its networks"), {}
         absent = [
             a
             for a in found.by.split("*")
             if needed and a not in data[parts[next(iter(needed))].dataset].groups
         ]
         if absent:
-            found, needed = left_out(found, f"the data have no attribute {absent[0]!r}"), {}
+            found, needed = excluded_trials(found, f"the data have no attribute {absent[0]!r}"), {}
         tables = {}
         for label in needed:
             part = parts[label]
@@ -97,7 +97,7 @@ def claim_problems(source: ConfigSource, config: StudyConfig) -> list[ConfigErro
         return found  # told elsewhere
     for name, claim in config.claims.items():
         try:
-            check(claim, config, layout)
+            check_claim(claim, config, layout)
         except UserError as error:
             found.append(ConfigError.at(source, ("claims", name), f"claim {name!r}: {_plain(error)}"))
     for name, texts in config.phases.items():

@@ -50,7 +50,7 @@ class ClaimTrials:
         return found
 
 
-def resolve(claim: Claim, config: StudyConfig, layout: StudyPlan) -> ClaimTrials:
+def resolve_claim(claim: Claim, config: StudyConfig, layout: StudyPlan) -> ClaimTrials:
     """Return the trials a claim is about.
 
     Raises UserError for words that nothing in the study answers to, or trials of several datasets; trials that the plan has
@@ -167,9 +167,9 @@ class _Resolver:
         return [(part, BASELINE) for part, _ in trials]
 
 
-def check(claim: Claim, config: StudyConfig, layout: StudyPlan) -> None:
+def check_claim(claim: Claim, config: StudyConfig, layout: StudyPlan) -> None:
     """Raise UserError where a claim names what the study has not, whatever data there are."""
-    found = resolve(claim, config, layout)
+    found = resolve_claim(claim, config, layout)
     if found.reason:
         raise UserError(f"{found.reason}.")
     labels = {part for part, _ in found.effect}
@@ -181,7 +181,7 @@ def check(claim: Claim, config: StudyConfig, layout: StudyPlan) -> None:
             )
 
 
-def left_out(found: ClaimTrials, reason: str) -> ClaimTrials:
+def excluded_trials(found: ClaimTrials, reason: str) -> ClaimTrials:
     """Return a claim that cannot be answered, with the reason."""
     return replace(found, effect={}, lost={}, reason=reason)
 

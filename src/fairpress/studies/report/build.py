@@ -16,13 +16,13 @@ from fairpress.auditing.result import Audit
 from fairpress.core.canonical_json import canonical_json, digest
 from fairpress.core.code_digest import code_digest
 from fairpress.core.errors import FairpressError
-from fairpress.reporting.formatting import points, share
+from fairpress.reporting.formatting import format_points, format_rate
 from fairpress.reporting.html import ModelFacts, Section, render
 from fairpress.reporting.paper_tables import tables
 from fairpress.reporting.tradeoff import Tradeoff, draw
 from fairpress.store.local import Entry, Store
 from fairpress.studies.analysis import audit_tasks
-from fairpress.studies.analysis.bias_findings import findings
+from fairpress.studies.analysis.bias_findings import bias_findings
 from fairpress.studies.analysis.claims.verdict import CLAIMS
 from fairpress.studies.analysis.tradeoff import TRADEOFF
 from fairpress.studies.config.recipe_names import BASELINE, THEN
@@ -33,7 +33,7 @@ from fairpress.studies.planning.plan import StudyPlan, StudyTask
 from fairpress.studies.planning.prepare import PreparedStudy
 from fairpress.studies.planning.report_plan import ReportPlan, ReportSection
 from fairpress.studies.report.latency import latency
-from fairpress.studies.report.manifest import text_of
+from fairpress.studies.report.manifest import manifest_text
 from fairpress.studies.report.overview_charts import study_charts
 from fairpress.studies.report.result import StudyResult
 from fairpress.studies.report.write_folder import slug, write
@@ -67,10 +67,13 @@ def write_report(
     # Networks of one attribute and of the next are of one size.
     sized = {(p.dataset, p.model): p.label for p in reversed(ready.layout.parts) if p.label in facts}
     models = tuple(
-        m for label in facts if label in sized.values() for m in sizes_of(label, facts[label], ready.layout)
+        m
+        for label in facts
+        if label in sized.values()
+        for m in model_sizes(label, facts[label], ready.layout)
     )
     changes = [json.loads(made[p.task.key].files[audit_tasks.BIAS]) for p in planned]
-    bias = tuple(findings(planned, changes))
+    bias = tuple(bias_findings(planned, changes))
     tradeoff = _tradeoff(ready, report, outcome, store)
     claims = _claims(report, outcome, store)
     leading = [(p.part, s.audit) for p, s in zip(planned, sections, strict=True) if p.about == "compressed"]
@@ -245,7 +248,7 @@ def _made_by(ready: PreparedStudy, command: str) -> dict[str, str]:
     split = "by row" if any(d.warnings for d in ready.data.values()) else "by subject"
     return {
         "command": command,
-        "study": text_of(config),
+        "study": manifest_text(config),
         "data": "; ".join(dict.fromkeys(data)),
         "seeds": ", ".join(map(str, config.seeds)) + f"; {config.folds} fold(s), split {split}",
         "versions": canonical_json(_versions()),
@@ -271,9 +274,9 @@ def introduction(planned: ReportSection, audit: Audit) -> str:
 
 def accuracies(audit: Audit) -> list[str]:
     """Return sentences on the accuracy of the models of an audit, and on what each loses against the first."""
-    rates = [f"Accuracy of {m.name}: {share(m.overall.rates['accuracy'])}" for m in audit.models]
+    rates = [f"Accuracy of {m.name}: {format_rate(m.overall.rates['accuracy'])}" for m in audit.models]
     lost = [
-        f"Points lost by {c.compressed} against {audit.baseline}: {points(loss.estimate)}"
+        f"Points lost by {c.compressed} against {audit.baseline}: {format_points(loss.estimate)}"
         for c in audit.comparisons
         for loss in c.overall.losses
         if loss.metric == "accuracy"
@@ -295,7 +298,7 @@ def _warnings(ready: PreparedStudy) -> tuple[str, ...]:
     )
 
 
-def sizes_of(label: str, facts: Sequence[Mapping[str, Any]], layout: StudyPlan) -> list[ModelFacts]:
+def model_sizes(label: str, facts: Sequence[Mapping[str, Any]], layout: StudyPlan) -> list[ModelFacts]:
     """Return the mean size of each model's files, in the order of the facts."""
     found = []
     whole = float(np.mean([f["bytes"] for f in facts if f["recipe"] == BASELINE]))

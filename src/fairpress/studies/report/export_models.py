@@ -15,7 +15,7 @@ from fairpress.studies.planning.folds import load_fold
 from fairpress.studies.planning.matrix import ReportPart, SeedFold
 from fairpress.studies.planning.plan import StudyTask
 from fairpress.studies.planning.prepare import prepare
-from fairpress.studies.report.manifest import not_here, read_study, store_of
+from fairpress.studies.report.manifest import missing_study_error, read_study, study_store
 from fairpress.studies.report.write_folder import slug
 
 
@@ -62,7 +62,7 @@ def export(
         folder stands where one would be written. Then nothing is written.
     """
     told = read_study(folder)
-    place = store_of(folder, store)
+    place = study_store(folder, store)
     ready = prepare(told.config, place, only or told.only, remember=False)
     chosen = [
         network
@@ -73,7 +73,7 @@ def export(
     ]
     there = [c for c in chosen if place.has(c.task.inputs[0])]
     if not there:
-        raise not_here(folder, told, place)
+        raise missing_study_error(folder, told, place)
     names = _names(chosen)
     wanted = [(c, out / names[id(c)]) for c in there]
     for _, target in wanted:
@@ -119,8 +119,8 @@ def _write(place: Store, network: _Chosen, target: Path, force: bool) -> None:
     artifact = read_artifacts(place, task.inputs[0])[network.at]
     repair: dict[str, Any] | None = task.params.get("mitigation")
     if repair is not None:
-        from fairpress.runtime.mitigate import mitigated
+        from fairpress.runtime.mitigate import apply_mitigation
 
         seed, fold = task.networks[network.at]
-        artifact = mitigated(artifact, load_fold(task.params["dataset"], fold), seed=seed, **repair)
+        artifact = apply_mitigation(artifact, load_fold(task.params["dataset"], fold), seed=seed, **repair)
     artifact.save(target, force=force)

@@ -11,7 +11,7 @@ from fairpress.core.code_digest import code_digest
 from fairpress.runtime.backends.base import Backend, processor
 from fairpress.runtime.benchmark.inputs import BenchmarkModel
 from fairpress.runtime.benchmark.run import TABLE_BATCHES, bench_all
-from fairpress.runtime.onnx.load import parsed
+from fairpress.runtime.onnx.load import parse_model
 from fairpress.store.local import Store
 from fairpress.studies.config.recipe_names import BASELINE
 from fairpress.studies.execution.tasks import read_artifacts
@@ -68,7 +68,7 @@ def latency(
 
 def _graph(onnx: bytes) -> tuple[object, ...]:
     """Return the operations of a file, and the types and shapes of its constants."""
-    graph = parsed(onnx).graph
+    graph = parse_model(onnx).graph
     return (
         *(node.op_type for node in graph.node),
         *((t.data_type, tuple(t.dims)) for t in graph.initializer),

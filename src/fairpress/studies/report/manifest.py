@@ -28,7 +28,7 @@ class StudyManifest:
     command: str
 
 
-def text_of(config: StudyConfig) -> str:
+def manifest_text(config: StudyConfig) -> str:
     """Return a study as JSON, its models, datasets and claims in the order they were written in: that of its report."""
     return config.model_dump_json()
 
@@ -50,12 +50,12 @@ def read_study(folder: Path) -> StudyManifest:
         raise UserError(f"{path} is damaged, or of another version of fairpress; {REMEDY}.") from None
 
 
-def store_of(folder: Path, store: str | Path | None) -> Store:
+def study_store(folder: Path, store: str | Path | None) -> Store:
     """Return where a study's results are: the place that is named, or ``.store`` beside its folder."""
     return open_store(store if store is not None else folder.resolve().parent / ".store")
 
 
-def not_here(folder: Path, told: StudyManifest, place: Store) -> UserError:
+def missing_study_error(folder: Path, told: StudyManifest, place: Store) -> UserError:
     """Return the error of a study whose results are not in the store."""
     again = f"`{told.command}`" if told.command else "`fairpress study run`"
     return UserError(

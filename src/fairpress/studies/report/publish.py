@@ -15,7 +15,7 @@ from fairpress.studies.report.write_folder import slug, write
 FORMS = ("svg", "pdf", "png")
 
 
-def forms(text: str) -> list[str]:
+def figure_formats(text: str) -> list[str]:
     """Return the forms that figures are wanted in; raises UserError for one that is none."""
     found = [f.strip().lower() for f in text.split(",") if f.strip()]
     for form in found:
@@ -83,10 +83,10 @@ def cards(done: StudyResult, data: Mapping[str, tuple[str, str]]) -> dict[str, s
 
 def datasets_of(done: StudyResult) -> dict[str, tuple[str, str]]:
     """Return the label of a part → its dataset's name and task, from study.json and what is known of the architectures."""
-    from fairpress.models.registry import reading
+    from fairpress.models.registry import architectures_for
 
     config = read_study(done.folder).config
-    images = set(reading("images"))
+    images = set(architectures_for("images"))
     found = {}
     for part in dict.fromkeys(p.part for p in done.about):
         words = part.split(", ")

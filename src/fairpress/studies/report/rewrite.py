@@ -10,7 +10,7 @@ from fairpress.studies.execution.local_engine import Interruptible
 from fairpress.studies.planning.prepare import prepare
 from fairpress.studies.planning.report_plan import report_plan
 from fairpress.studies.report.build import write_report
-from fairpress.studies.report.manifest import not_here, read_study, store_of
+from fairpress.studies.report.manifest import missing_study_error, read_study, study_store
 from fairpress.studies.report.result import StudyResult
 from fairpress.studies.report.write_folder import check_out
 
@@ -36,7 +36,7 @@ def report_again(folder: Path, *, store: str | Path | None = None) -> StudyResul
     """
     told = read_study(folder)
     check_out(folder)
-    place = store_of(folder, store)
+    place = study_store(folder, store)
     ready = prepare(told.config, place, told.only, remember=False)
     report, undone = ready.report, []
     if any(not place.has(key) for key in report.needed):
@@ -49,7 +49,7 @@ def report_again(folder: Path, *, store: str | Path | None = None) -> StudyResul
     if lost:  # what execute would find damaged is lost too, or it would make it anew
         lost = unfinished(tasks, report.needed, lambda key: place.state(key) == "complete")
     if not report.sections or (lost and (undone or lost & {task.key for task in ready.layout.tasks})):
-        raise not_here(folder, told, place)
+        raise missing_study_error(folder, told, place)
     if lost:
         with Interruptible():
             made = execute(tuple(tasks.values()), place, needed=report.needed)

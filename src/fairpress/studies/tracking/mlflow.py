@@ -21,12 +21,12 @@ from urllib.parse import unquote, urlsplit
 
 from fairpress.core.env import environment
 from fairpress.core.errors import UserError
-from fairpress.core.urls import said, secrets_of, shown
+from fairpress.core.urls import credentials_in, first_line, redact_url
 from fairpress.studies.tracking.networks import NetworkTrial, TrackedNetwork, read
 
 TRIAL, STUDY, STATE = "fairpress.trial", "fairpress.study", "fairpress.state"
 BATCH = 500  # MLflow takes 1,000 values at a time
-KNOCK_SECONDS = 10.0
+CONNECT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def export_mlflow(
         raise UserError(
             "exporting to MLflow needs its client; python -m pip install 'fairpress[mlflow]'."
         ) from None
-    name = shown(address)
+    name = redact_url(address)
     _knock(address, name)
     with _signed_in(address) as bare, _quiet():
         try:
@@ -88,7 +88,7 @@ def export_mlflow(
             return _Export(client, name, experiment or study.name).export(study, on_trial)
         except (MlflowException, OSError, ModuleNotFoundError, ValueError) as error:
             raise UserError(
-                f"MLflow at {name} refused ({type(error).__name__}{said(error, secrets_of(bare))}). "
+                f"MLflow at {name} refused ({type(error).__name__}{first_line(error, credentials_in(bare))}). "
                 "What was exported stays; the same command goes on from there."
             ) from None
 
@@ -225,7 +225,7 @@ def _knock(address: str, name: str) -> None:
         return
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), timeout=KNOCK_SECONDS).close()
+        socket.create_connection((parts.hostname or "", port), timeout=CONNECT_TIMEOUT).close()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or type(error).__name__
         raise UserError(f"no MLflow server answers at {name} ({why}); `mlflow server` starts one.") from None

@@ -29,8 +29,8 @@ from fairpress.studies.report.manifest import REMEDY, STUDY, StudyManifest, read
 from fairpress.studies.report.write_folder import slug
 
 RATES = ("accuracy", "tpr", "fpr", "selection_rate")
-LONGEST = 250
-ALLOWED = re.compile(r"[^\w\-. :]")
+MAX_NAME_LENGTH = 250
+ALLOWED_CHARACTERS = re.compile(r"[^\w\-. :]")
 WORDS = {"<": "below ", ">": "above ", "/": "-", ",": " "}
 
 
@@ -234,7 +234,7 @@ def metrics_of(found: Audit) -> dict[str, float]:
 def _add(told: dict[str, float], parts: Sequence[str], estimate: Estimate) -> None:
     if estimate.value is None:
         return
-    name = "/".join(metric_name(p) for p in parts)[: LONGEST - 10]
+    name = "/".join(metric_name(p) for p in parts)[: MAX_NAME_LENGTH - 10]
     while name in told:  # two groups whose names differ in signs alone
         name += "_"
     found = {"": estimate.value, ".low": estimate.low, ".high": estimate.high, ".n": estimate.n}
@@ -245,7 +245,7 @@ def metric_name(text: str) -> str:
     """Return a text in the letters that MLflow takes in a metric's name."""
     for sign, word in WORDS.items():
         text = text.replace(sign, word)
-    return re.sub(" +", " ", ALLOWED.sub(lambda m: f"_{ord(m[0]):x}_", text)).strip(" .") or "_"
+    return re.sub(" +", " ", ALLOWED_CHARACTERS.sub(lambda m: f"_{ord(m[0]):x}_", text)).strip(" .") or "_"
 
 
 def _group(values: Mapping[str, str]) -> list[str]:

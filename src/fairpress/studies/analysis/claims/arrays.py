@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairpress.auditing.statistics.clustered_contrasts import people_products
-from fairpress.auditing.statistics.max_contrasts import MaxContrasts, Term, gap, orders
+from fairpress.auditing.statistics.clustered_contrasts import clustered_products
+from fairpress.auditing.statistics.max_contrasts import MaxContrasts, Term, gap_of_contrasts, plausible_orders
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_products
 from fairpress.studies.config.claims import LOSSES, OF_A_METRIC, OF_EVERYBODY, Claim
@@ -18,11 +18,11 @@ from fairpress.studies.planning.claim_trials import ClaimTrials, Trial
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LEAST_ROWS = 30
-MOST_ORDERED = 5
-SAID = ("demographic_parity_difference", "predictive_equality_difference", "equal_opportunity_difference",
+MIN_ROWS = 30
+MAX_ORDERED = 5
+PREDICTION_RATES = ("demographic_parity_difference", "predictive_equality_difference", "equal_opportunity_difference",
         "equalized_odds_difference", "average_odds_difference")  # fmt: skip
-BY_LABEL = (*SAID[1:], "pairwise_bias")
+BY_LABEL = (*PREDICTION_RATES[1:], "pairwise_bias")
 
 
 class NotEstimable(Exception):
@@ -51,14 +51,14 @@ class ClaimArrays:
         self._aligned()
         quantity = self.claim.quantity
         if self._positive is None and (
-            quantity in (*SAID, "pairwise_bias") or self.claim.metric != "accuracy"
+            quantity in (*PREDICTION_RATES, "pairwise_bias") or self.claim.metric != "accuracy"
         ):
             raise NotEstimable("a task of several classes without a positive one has no such rate")
         cells, count = self._cells()
         values = np.stack([self._values(t) for t in self.columns])
         if people:
             subject = np.array(self._first["subject"].to_pylist()[: self.rows])
-            sums = people_products(values, cells, subject, count)
+            sums = clustered_products(values, cells, subject, count)
             if sums is None:
                 raise NotEstimable("people have rows in several groups or under several labels")
         else:
@@ -110,7 +110,7 @@ class ClaimArrays:
 
         table, quantity = self.tables[trial[0]], self.claim.quantity
         said, label = table[trial[1]], table["label"]
-        if quantity in SAID or self.claim.metric == "fpr":
+        if quantity in PREDICTION_RATES or self.claim.metric == "fpr":
             found = pc.equal(said, self._positive)
         elif quantity == "flips":
             found = pc.not_equal(said, table[BASELINE])
@@ -175,7 +175,7 @@ class ClaimArrays:
             if absent:
                 raise _no_group(absent[0], names)
             return [i for i, n in enumerate(names) if n in wanted]
-        return [i for i in range(len(names)) if sizes[:, i].min() >= LEAST_ROWS]
+        return [i for i in range(len(names)) if sizes[:, i].min() >= MIN_ROWS]
 
     def _labels(self) -> np.ndarray:
         label = self._first["label"].slice(0, self.rows).to_pylist()
@@ -218,19 +218,19 @@ class ClaimArrays:
             case "worst_group_accuracy":
                 return [-unit]
             case "accuracy_gap" | "demographic_parity_difference" | "loss_gap":
-                return [gap(unit)]
+                return [gap_of_contrasts(unit)]
             case "equal_opportunity_difference":
-                return [gap(unit[:k])]
+                return [gap_of_contrasts(unit[:k])]
             case "predictive_equality_difference":
-                return [gap(unit[k:])]
+                return [gap_of_contrasts(unit[k:])]
             case "equalized_odds_difference":
-                return [np.concatenate([gap(unit[:k]), gap(unit[k:])])]
+                return [np.concatenate([gap_of_contrasts(unit[:k]), gap_of_contrasts(unit[k:])])]
             case "average_odds_difference":
-                return [gap(unit[:k]) / 2, gap(unit[k:]) / 2]
+                return [gap_of_contrasts(unit[:k]) / 2, gap_of_contrasts(unit[k:]) / 2]
             case "pairwise_bias":
-                if k > MOST_ORDERED:
-                    raise NotEstimable(f"more than {MOST_ORDERED} groups are too many to be put in order")
-                return [orders(unit[:k]), orders(unit[k:])]
+                if k > MAX_ORDERED:
+                    raise NotEstimable(f"more than {MAX_ORDERED} groups are too many to be put in order")
+                return [plausible_orders(unit[:k]), plausible_orders(unit[k:])]
         raise AssertionError(quantity)
 
 

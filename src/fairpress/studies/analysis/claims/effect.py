@@ -56,7 +56,7 @@ class MeasuredEffect:
     groups: tuple[str, ...] = ()
 
 
-def measure(
+def measure_effect(
     claim: Claim,
     found: ClaimTrials,
     tables: Mapping[str, pa.Table],
@@ -104,13 +104,13 @@ def _tested(
     counts: Mapping[str, int],
 ) -> MeasuredEffect:
     units, per_seed = made.units(theta)
-    p, smallest, size = over_networks(units, bound, made.seeds, confidence)
+    p, smallest, size = effect_over_networks(units, bound, made.seeds, confidence)
     both = max(theta.p_two_sided(bound), p) if p is not None else None
     above = theta.value > bound
     return MeasuredEffect(estimate, both, smallest, per_seed, size, above, **counts, groups=made.names)
 
 
-def over_networks(
+def effect_over_networks(
     units: Floats, bound: float, seeds: int, confidence: float
 ) -> tuple[float | None, float, Estimate]:
     """Return the sign-flip test of mean = bound over pairs of networks, its smallest p, and g_z; one seed tests nothing."""

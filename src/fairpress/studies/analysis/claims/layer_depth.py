@@ -10,11 +10,11 @@ import numpy as np
 from fairpress.auditing.statistics.paired_seeds import seed_interval
 from fairpress.auditing.statistics.t_estimate import t_tail
 from fairpress.core.estimate import Estimate
-from fairpress.studies.analysis.claims.effect import MeasuredEffect, over_networks
+from fairpress.studies.analysis.claims.effect import MeasuredEffect, effect_over_networks
 from fairpress.studies.planning.claim_trials import ClaimTrials
 
 WIDTHS = ("2", "4", "8")
-LEAST_LAYERS = 4
+MIN_LAYERS = 4
 
 
 def depth_correlation(sensitivity: Mapping[str, Mapping[str, Any]]) -> float | None:
@@ -27,7 +27,7 @@ def depth_correlation(sensitivity: Mapping[str, Mapping[str, Any]]) -> float | N
     rows = sorted(sensitivity.values(), key=lambda row: int(row["depth"]))
     harm = [next((float(row[w]) for w in WIDTHS if w in row), None) for row in rows]
     known = [h for h in harm if h is not None]
-    if len(known) < max(LEAST_LAYERS, len(harm)) or len(set(known)) == 1:
+    if len(known) < max(MIN_LAYERS, len(harm)) or len(set(known)) == 1:
         return None
     return float(np.corrcoef(np.arange(len(known)), rankdata(known))[0, 1])
 
@@ -53,7 +53,7 @@ def measure_layers(
     values = np.stack([s[:count] for s in series])
     mean = float(values.mean())
     per_seed = len(values)
-    p, smallest, size = over_networks(values.ravel(), than, count, confidence)
+    p, smallest, size = effect_over_networks(values.ravel(), than, count, confidence)
     if p is None:
         return MeasuredEffect(
             Estimate(mean, n=networks), None, smallest, per_seed, size, mean > than, count, networks

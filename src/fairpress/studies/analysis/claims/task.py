@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from fairpress.studies.analysis.claims.effect import MeasuredEffect, measure
+from fairpress.studies.analysis.claims.effect import MeasuredEffect, measure_effect
 from fairpress.studies.analysis.claims.layer_depth import measure_layers
-from fairpress.studies.analysis.claims.verdict import CLAIMS, answers
+from fairpress.studies.analysis.claims.verdict import CLAIMS, claim_verdicts
 from fairpress.studies.config.claims import Claim
 from fairpress.studies.config.store_files import MODELS, read_entry, read_table
 from fairpress.studies.planning.claim_trials import ClaimTrials
@@ -45,7 +45,7 @@ def answer_claims(store: Store, task: StudyTask) -> dict[str, bytes]:
             for i in asked["tables"].values():
                 if i not in read:
                     read[i] = read_table(entries[i])
-            told = measure(
+            told = measure_effect(
                 claim,
                 found,
                 {p: read[i] for p, i in asked["tables"].items()},
@@ -55,5 +55,5 @@ def answer_claims(store: Store, task: StudyTask) -> dict[str, bytes]:
                 confidence=task.params["confidence"],
             )
         measured[name] = found.by, told
-    answered = answers(claims, measured, task.params["confidence"])
+    answered = claim_verdicts(claims, measured, task.params["confidence"])
     return {CLAIMS: json.dumps([a.to_dict() for a in answered], allow_nan=False, indent=1).encode()}

@@ -56,7 +56,7 @@ class ClaimVerdict:
         return asdict(self)
 
 
-def answers(
+def claim_verdicts(
     claims: Mapping[str, Claim], measured: Mapping[str, tuple[str, MeasuredEffect | str]], confidence: float
 ) -> list[ClaimVerdict]:
     """Return the answers to all claims of a study.
