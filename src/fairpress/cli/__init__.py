@@ -21,16 +21,8 @@ from fairpress.cli import (  # noqa: F401  each adds its commands
     study,
     train,
 )
-from fairpress.cli.app import (
-    BROKEN_PIPE,
-    FAILED_TRIALS,
-    UNEXPECTED,
-    WRONG_INPUT,
-    Signals,
-    app,
-    close_output,
-    discard_output,
-)
+from fairpress.cli.app import Signals, app, close_output, discard_output
+from fairpress.cli.exit_codes import BAD_INPUT, BROKEN_PIPE, INTERRUPTED, TRIALS_FAILED, UNEXPECTED_ERROR
 from fairpress.cli.progress import SignOfLife
 from fairpress.core import temporary
 from fairpress.core.errors import FairpressError, UserError
@@ -38,11 +30,9 @@ from fairpress.core.urls import without_logins
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit.
+    """Run the command line and exit with one of `exit_codes.EXIT_CODES`.
 
-    0 done, 1 a gate failed, 2 wrong input, 3 some trials failed, 70 an unexpected error or no memory left, 129, 130 or 143
-    interrupted (SIGHUP, SIGINT, SIGTERM). A reader that goes away (``| head``) changes nothing; where the work itself ends
-    by it, the code is 141.
+    A reader that goes away (``| head``) does not change the code of a command that has finished its work.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     with Signals(), _temporary_files():
@@ -63,16 +53,16 @@ def _run(arguments: list[str]) -> int:
 
         return _refused(usage_sentence(error))
     except UserError as error:
-        return _refused(without_logins(str(error)))
+        return _refused(_message(error, arguments))
     except FairpressError as error:
-        _complain(f"fairpress: {without_logins(str(error))}\n")
-        return FAILED_TRIALS
+        _complain(f"fairpress: {_message(error, arguments)}\n")
+        return TRIALS_FAILED
     except BrokenPipeError:
         discard_output()
         return BROKEN_PIPE
     except KeyboardInterrupt as error:
         _complain("fairpress: interrupted; finished work is kept, the same command goes on from there.\n")
-        return int(getattr(error, "exit_code", 130))
+        return int(getattr(error, "exit_code", INTERRUPTED))
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return _refused(f"the file name {str(error.filename)[:80]}… is too long; choose a shorter one.")
@@ -107,14 +97,30 @@ def _unexpected(error: Exception, arguments: list[str]) -> int:
             "fairpress: memory ran out; use fewer rows, columns or workers, a smaller batch, or a machine that has more. "
             "Nothing was written half.\n"
         )
-        return UNEXPECTED
+        return UNEXPECTED_ERROR
     _complain(report(error, arguments))
-    return UNEXPECTED
+    return UNEXPECTED_ERROR
+
+
+def _message(error: FairpressError, arguments: list[str]) -> str:
+    """Return an error's sentence in the words of the command line, without passwords."""
+    from fairpress.cli.usage_errors import in_options
+
+    return in_options(without_logins(str(error)), _options(arguments))
+
+
+def _options(arguments: list[str]) -> set[str]:
+    """Return the options of the command that is run, such as ``--by``."""
+    try:
+        command = app.parse_commands(arguments)[1][-1]
+        return {name for argument in command.assemble_argument_collection() for name in argument.names}
+    except CycloptsError:
+        return set()
 
 
 def _refused(sentence: str) -> int:
     _complain(f"fairpress: {sentence}\n")
-    return WRONG_INPUT
+    return BAD_INPUT
 
 
 def _complain(text: str) -> None:

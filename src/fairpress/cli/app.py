@@ -1,4 +1,4 @@
-"""What every command shares: the program, its exit codes, and how it prints."""
+"""What every command shares: the program, its signals, and how it prints."""
 
 from __future__ import annotations
 
@@ -11,18 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cyclopts import App
 
+from fairpress.cli.exit_codes import EPILOGUE, SIGNAL
 from fairpress.core.version import __version__
 
 if TYPE_CHECKING:
     from fairpress.auditing.result import Audit
-
-FAILED_GATE, WRONG_INPUT, FAILED_TRIALS = 1, 2, 3
-UNEXPECTED, BROKEN_PIPE = 70, 141
-
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 a gate failed; 2 wrong input; 3 some trials of a study failed; 70 an unexpected error, with a "
-    "log file, or no memory left; 129, 130 or 143 interrupted; 141 nobody read the output."
-)
 
 app = App(
     name="fairpress",
@@ -31,7 +24,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says what becomes of the work
     help="Which people pay for the compression of a neural network, is that real or noise, "
     "and how to compress so that nobody does.\n\nFirst steps: `fairpress demo`, `fairpress study run compas`."
-    f"\n\n{EXIT_CODES}",
+    f"\n\n{EPILOGUE}",
 )
 
 
@@ -104,7 +97,7 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
-        self.exit_code = 128 + number
+        self.exit_code = SIGNAL + number
 
 
 class Signals:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import FAILED_GATE, app, print_line, show_audit, split_list, write_output
+from fairpress.cli.app import app, print_line, show_audit, split_list, write_output
+from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.written import print_written, written_files
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.output import check_apart, check_files
@@ -253,7 +254,7 @@ def audit(
     reasons = failures(report, gates, required)
     for reason in reasons:
         print_written(f"gate failed: {reason}", True)
-    return FAILED_GATE if reasons else 0
+    return GATE_FAILED if reasons else 0
 
 
 def _name_of(table: str) -> str:

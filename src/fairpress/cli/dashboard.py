@@ -9,10 +9,10 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from fairpress.cli.app import app, print_line
+from fairpress.cli.exit_codes import INTERRUPTED
 from fairpress.core.errors import UserError
 
 LOOPBACK = "127.0.0.1"
-INTERRUPTED = 130
 
 
 @app.command

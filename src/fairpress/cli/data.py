@@ -8,7 +8,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from fairpress.cli.app import FAILED_GATE, app, print_line
+from fairpress.cli.app import app, print_line
+from fairpress.cli.exit_codes import GATE_FAILED
 
 data = App(name="data", help="Look at the datasets that ship with fairpress.")
 app.command(data)
@@ -85,4 +86,4 @@ def data_check(
             print_line(f"warning: {f.sentence}", markup=False, soft_wrap=True)
         if not found:
             print_line("nothing to warn of", markup=False)
-    return FAILED_GATE if strict and found else 0
+    return GATE_FAILED if strict and found else 0

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import FAILED_GATE, app, csv_text, print_line, show_audit
+from fairpress.cli.app import app, csv_text, print_line, show_audit
+from fairpress.cli.exit_codes import GATE_FAILED
 
 
 @app.command
@@ -64,4 +65,4 @@ def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
         for f in findings:
             sign = {True: "ok     ", None: "absent ", False: "BROKEN "}[f.ok]
             print_line(f"{sign} {f.what}: {f.detail}", markup=False)
-    return 0 if all_passed(findings) else FAILED_GATE
+    return 0 if all_passed(findings) else GATE_FAILED

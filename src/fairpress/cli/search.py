@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from fairpress.cli.app import FAILED_GATE, app, print_line, split_list
+from fairpress.cli.app import app, print_line, split_list
+from fairpress.cli.exit_codes import GATE_FAILED
 from fairpress.cli.progress import progress_callback
 
 
@@ -130,7 +131,7 @@ def search(
     contradicted = found.audit.verdict in ("harm", "loss")
     if json_:
         print(json.dumps(found.searched.to_dict(), indent=1))  # noqa: T201
-        return FAILED_GATE if contradicted else 0
+        return GATE_FAILED if contradicted else 0
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -145,4 +146,4 @@ def search(
     comparison = found.audit.comparisons[0]
     print_line(f"on the test rows: {comparison.verdict} ({comparison.headline})", markup=False)
     print_line(f"{folder}: {found.artifact.size:,} bytes; search.md tells how it was found", markup=False)
-    return FAILED_GATE if contradicted else 0
+    return GATE_FAILED if contradicted else 0

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
-from fairpress.cli.app import FAILED_TRIALS, app, print_line, show_audit
+from fairpress.cli.app import app, print_line, show_audit
+from fairpress.cli.exit_codes import TRIALS_FAILED
 
 if TYPE_CHECKING:
     from fairpress.studies.report.result import StudyResult
@@ -119,7 +120,7 @@ def study_run(
         sys.stderr.write(f"failed: {done.tasks[key].title}: {reason}\n")
     for task in done.outcome.skipped:
         sys.stderr.write(f"skipped: {task.title}: an input failed\n")
-    return 0 if done.outcome.complete else FAILED_TRIALS
+    return 0 if done.outcome.complete else TRIALS_FAILED
 
 
 @study.command(name="export")
@@ -156,7 +157,7 @@ def study_export(
         print_line(str(place), markup=False, soft_wrap=True)
     for name in done.absent:
         sys.stderr.write(f"without: {name}, which has no result\n")
-    return 0 if not done.absent else FAILED_TRIALS
+    return 0 if not done.absent else TRIALS_FAILED
 
 
 @study.command(name="mlflow")
@@ -256,7 +257,7 @@ def report(
         print_line(f"{len(drawn)} figures: {done.folder / 'figures'}", markup=False)
     for task in done.outcome.skipped:
         sys.stderr.write(f"without: {task.title}, which has no result\n")
-    return 0 if done.outcome.complete else FAILED_TRIALS
+    return 0 if done.outcome.complete else TRIALS_FAILED
 
 
 def _show(done: StudyResult) -> None:

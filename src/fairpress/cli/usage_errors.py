@@ -1,8 +1,11 @@
-"""What is wrong with a command line, in one sentence with the remedy."""
+"""What is wrong with a command line, in one sentence with the remedy, in the words of the command line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+import re
+import shlex
+from collections.abc import Collection, Mapping
 
 from cyclopts.exceptions import (
     CoercionError,
@@ -19,6 +22,17 @@ EXAMPLES: Mapping[str, str] = {
     "--data": "name the dataset, e.g. --data adult",
     "TABLE": "give the table of predictions, e.g. predictions.parquet",
 }
+
+OPTIONS: Mapping[str, str] = {
+    "max_epochs": "--epochs",
+    "pairs": "--pair",
+    "pairs_from": "--pair-from",
+    "recipes": "--recipe",
+    "size": "--image-size",
+}
+"""Parameters of the Python functions whose option has another name; all others differ in dashes alone."""
+
+_PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)=([^`]*)`")
 
 
 def usage_sentence(error: CycloptsError) -> str:
@@ -38,6 +52,40 @@ def usage_sentence(error: CycloptsError) -> str:
             return f"{option} {value}: write a share: {option} {float(share) / 100:g}.".strip()
     text = str(error)
     return text.replace("...", "…") if isinstance(error, UnknownCommandError) else text
+
+
+def in_options(text: str, options: Collection[str]) -> str:
+    """Return an error message of the library with the command's options in place of Python's parameters.
+
+    "`by=`" becomes "`--by`", "`compressed=['int8', 'int4']`" becomes "`--compressed int8,int4`", "`force=True`" becomes
+    "`--force`". What is not one of `options`, such as the option of a recipe, stays as it is.
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name = OPTIONS.get(match[1], f"--{match[1].replace('_', '-')}")
+        if name not in options:
+            return match[0]
+        if match[2] in ("", "…", "..."):
+            return f"`{name}{' …' if match[2] else ''}`"
+        try:
+            value = ast.literal_eval(match[2])
+        except (ValueError, SyntaxError):
+            return match[0]
+        if value is False or value is None:
+            negative = f"--no-{name[2:]}"
+            return f"`{negative}`" if value is False and negative in options else match[0]
+        return f"`{name}`" if value is True else f"`{name} {shlex.quote(_argument(value))}`"
+
+    return _PARAMETER.sub(option, text)
+
+
+def _argument(value: object) -> str:
+    """Return how a command line writes a Python value: lists with commas, mappings as key=value."""
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={_argument(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ",".join(_argument(item) for item in value)
+    return str(value)
 
 
 def _missing(error: MissingArgumentError, command: str) -> str:
