@@ -12,12 +12,14 @@ from cyclopts.exceptions import CycloptsError
 from fairpress.cli import (  # noqa: F401  each adds its commands
     audit,
     bench,
+    compress,
     dashboard,
     data,
     demo,
     mitigate,
-    models,
+    predict,
     search,
+    show,
     study,
     train,
 )

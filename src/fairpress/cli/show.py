@@ -1,0 +1,71 @@
+"""`fairpress show`: a model's card, its mitigation and the audit in its ONNX file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from fairpress.cli.app import app, print_line
+from fairpress.cli.mitigate import mitigation_text
+from fairpress.core.errors import UserError
+
+
+@app.command
+def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False) -> int:
+    """Show the card of a model folder, its mitigation, and the audit that its ONNX file carries.
+
+    Example: fairpress show int8/
+
+    Parameters
+    ----------
+    model
+        A model folder, or an ONNX file.
+    json_
+        Print JSON: {"card": …, "audit": …}.
+    """
+    from fairpress.auditing.output.summary import summary_text
+    from fairpress.runtime.artifact import Artifact
+    from fairpress.runtime.onnx.metadata import embedded
+
+    repair, threshold = None, 0.5
+    if model.suffix == ".onnx" and not model.exists():
+        raise UserError(f"there is no file {model}; check the path.")
+    if model.is_file() and model.suffix == ".onnx":
+        card, data = None, model.read_bytes()
+    else:
+        artifact = Artifact.load(model)
+        card, data, repair = artifact.card.to_json(), artifact.onnx, artifact.mitigation
+        threshold = artifact.card.threshold
+    try:
+        found = embedded(data)
+    except UserError as error:
+        raise UserError(f"{model}: {error}") from None
+    if json_:
+        told = {"card": None if card is None else json.loads(card), "audit": found}
+        if repair is not None:
+            told["mitigation"] = json.loads(repair.to_json())
+        print(json.dumps(told, indent=1))  # noqa: T201
+        return 0
+    if card is not None:
+        print(card)  # noqa: T201
+        origin = json.loads(card).get("provenance", {})
+        for sentence in origin.get("origin", origin).get("warnings", ()):
+            print_line(f"warning: {sentence}", markup=False, soft_wrap=True)
+    if repair is not None:
+        by = "*".join(repair.repair.by)
+        for line in (
+            f"{repair.repair.method} by {by}:",
+            *mitigation_text(repair.repair, threshold),
+            repair.warning,
+        ):
+            print_line(line, markup=False, soft_wrap=True)
+    for line in (
+        ["it carries no audit; `fairpress audit --embed` puts one there"]
+        if found is None
+        else summary_text(found)
+    ):
+        print_line(line, markup=False)
+    return 0
