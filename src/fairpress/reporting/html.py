@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.audit import group_name
 from fairpress.auditing.result import Audit
-from fairpress.reporting import claims as claim_words
+from fairpress.reporting import claims as claim_text
 from fairpress.reporting import first_screen, formatting
-from fairpress.reporting import tradeoff as tradeoff_words
+from fairpress.reporting import tradeoff as tradeoff_text
 from fairpress.reporting.forest_plot import forest
 from fairpress.reporting.paper_tables import RatesTable
 from fairpress.reporting.templating import environment
@@ -136,7 +136,7 @@ def render(
         tradeoff=tradeoff,
         # One number has one interval: that of the section "Size, accuracy, bias" is the sharper one.
         summed=[] if tradeoff is None else tradeoff.attributes,
-        tw=tradeoff_words,
+        tradeoff_text=tradeoff_text,
         claims=claims,
         charts=charts,
         tables=tables,
@@ -145,9 +145,9 @@ def render(
         glance=[(s.audit, s.part, first_screen.first_screen_rows(s.audit)) for s in leading],
         contents=contents,
         fresh=_fresh(sections),
-        cw=claim_words,
+        claim_text=claim_text,
         nothing=None,
-        words=formatting,
+        formatting=formatting,
         group_name=group_name,
     )
     whole = page(brief=False)

@@ -35,7 +35,7 @@ _SPECIAL = {
 def render(audit: Audit) -> str:
     """Return a table per compressed model, ready for ``\\input``; it needs the package booktabs."""
     return _template().render(
-        audit=audit, tex=escape, name=group_name, cell=cell, WORD=WORD, METRIC=METRIC, words=formatting
+        audit=audit, tex=escape, name=group_name, cell=cell, WORD=WORD, METRIC=METRIC, formatting=formatting
     )
 
 
@@ -45,11 +45,16 @@ def render_study(
     source: Mapping[str, Any] | None = None,
 ) -> str:
     """Return tables of rates and gaps, and of claims, ready for ``\\input``."""
-    from fairpress.reporting.formatting import format_p
+    from fairpress.reporting import claims as claim_text
 
     template = environment().get_template("study.tex.j2")
     return template.render(
-        groups=groups, claims=claims, source=source, tex=escape, cw=formatting, chance=format_p
+        groups=groups,
+        claims=claims,
+        source=source,
+        tex=escape,
+        claim_text=claim_text,
+        format_p=formatting.format_p,
     )
 
 
