@@ -46,8 +46,8 @@ class Resources:
 
     def options(self) -> dict[str, Any]:
         """Return it in Ray's words."""
-        more = {"memory": self.memory} if self.memory else {}
-        return {"num_cpus": self.cpus, "num_gpus": self.gpus, **more}
+        memory = {"memory": self.memory} if self.memory else {}
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, **memory}
 
 
 class RayEngine:
@@ -71,7 +71,7 @@ class RayEngine:
         that results depend on.
     """
 
-    attempts, alone = 4, False
+    attempts, retries_alone = 4, False
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class RayEngine:
             ) from None
         self._ray, self._resources, self._workers = ray, resources or {}, workers
         self._session: Path | None = None
-        self.died: tuple[type[BaseException], ...] = (
+        self.worker_lost: tuple[type[BaseException], ...] = (
             ray.exceptions.WorkerCrashedError,
             ray.exceptions.RaySystemError,
             ray.exceptions.NodeDiedError,
@@ -97,14 +97,14 @@ class RayEngine:
             ray.exceptions.ObjectLostError,
             ray.exceptions.LocalRayletDiedError,
         )
-        self._looked, self._slots = 0.0, 1
+        self._polled_at, self._slots = 0.0, 1
         self.versions = versions()
-        self.there = ray.remote(run_on_node)  # made once: each would be sent to the cluster anew
-        _knock(address)
+        self.remote_runner = ray.remote(run_on_node)  # made once: each would be sent to the cluster anew
+        _check_reachable(address)
         try:
             # Where Ray looks for the cluster of this machine, and keeps one of its own.
-            place = os.environ.get("RAY_TMPDIR", str(temporary.outside()))
-            with environment({"RAY_TMPDIR": place}):
+            session_folder = os.environ.get("RAY_TMPDIR", str(temporary.system_folder()))
+            with environment({"RAY_TMPDIR": session_folder}):
                 ray.init(
                     address=None if address == "local" else address,
                     namespace="fairpress",
@@ -115,14 +115,14 @@ class RayEngine:
                     **({"include_dashboard": False} if address == "local" else {}),
                 )
         except Exception as error:  # ConnectionError, RuntimeError, ValueError: as the version of Ray has it
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            raise _silent(address, said[0][:200]) from None
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise _unreachable_error(address, lines[0][:200]) from None
         if address == "local":
             self._session = _session_folder()
         try:
             self._probe(store)
         except BaseException:
-            self._leave()
+            self._disconnect()
             raise
 
     def slots(self) -> int:
@@ -130,32 +130,32 @@ class RayEngine:
         if self._workers is not None:
             return self._workers
         now = time.monotonic()
-        if now - self._looked > POLL_SECONDS or self._looked == 0:
-            self._looked = now
+        if now - self._polled_at > POLL_SECONDS or self._polled_at == 0:
+            self._polled_at = now
             self._slots = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
         return self._slots
 
-    def hire(self, trains: bool) -> RayTask:
+    def start_worker(self, trains: bool) -> RayTask:
         return RayTask(self)
 
     def kill(self) -> None:
         """Leave the cluster, which ends the tasks of this driver."""
-        self._leave()
+        self._disconnect()
 
     def options(self, task: StudyTask) -> dict[str, Any]:
         """Return what Ray is told of a task."""
         device = str(task.params.get("device", "cpu"))
-        usual = Resources(gpus=1 if device.startswith("cuda") else 0)
-        given = self._resources.get(task.kind, usual).options()
-        return {**given, "max_retries": 0, "name": task.title}
+        default = Resources(gpus=1 if device.startswith("cuda") else 0)
+        options = self._resources.get(task.kind, default).options()
+        return {**options, "max_retries": 0, "name": task.title}
 
     def __enter__(self) -> RayEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._leave()
+        self._disconnect()
 
-    def _leave(self) -> None:
+    def _disconnect(self) -> None:
         """Leave the cluster; of one that ends with it the logs and sockets, which Ray leaves in TMPDIR, are removed."""
         self._ray.shutdown()
         if self._session is not None:
@@ -169,41 +169,44 @@ class RayEngine:
 
     def _probe(self, store: Store) -> None:
         """Ask every node whether it sees the store and has the same versions."""
-        own = f"probe{digest(socket.gethostname())[:8]}"
+        prefix = f"probe{digest(socket.gethostname())[:8]}"
         for key in store.all_keys():  # those of drivers of this machine that were killed meanwhile
-            if key.startswith(own):
+            if key.startswith(prefix):
                 with contextlib.suppress(StoreBusyError), store.lock(key, wait=False):
                     store.remove(key)
-        key = f"{own}{uuid.uuid4().hex}"
+        key = f"{prefix}{uuid.uuid4().hex}"
         with store.lock(key):
             store.put(key, {"probe": key.encode()}, {"kind": "probe"})
             try:
-                self._ask_nodes(store, key)
+                self._check_nodes(store, key)
             finally:
                 store.remove(key)
 
-    def _ask_nodes(self, store: Store, key: str) -> None:
+    def _check_nodes(self, store: Store, key: str) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        look = self._ray.remote(probe_node)
-        asked = {}
+        probe = self._ray.remote(probe_node)
+        probes = {}
         for node in self._ray.nodes():
             if node["Alive"] and node.get("Resources", {}).get("CPU"):
-                where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                options = {"num_cpus": 0, "scheduling_strategy": where, "max_retries": 0}
+                strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                options = {"num_cpus": 0, "scheduling_strategy": strategy, "max_retries": 2}
                 name = node.get("NodeManagerHostname") or node["NodeManagerAddress"]
-                asked[look.options(**options).remote(store.address, key)] = f"{name} ({node['NodeID'][:8]})"
-        own = probe_node(store.address, key)
-        for reference, name in asked.items():
+                probes[probe.options(**options).remote(store.address, key)] = (str(name), str(node["NodeID"]))
+        expected = probe_node(store.address, key)
+        for reference, (host, node_id) in probes.items():
+            name = f"{host} ({node_id[:8]})"
             try:
-                said = self._ray.get(reference, timeout=PROBE_SECONDS)
+                observed = self._ray.get(reference, timeout=PROBE_SECONDS)
             except Exception as error:
+                if node_id not in {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}:
+                    continue  # lost in the meantime: other nodes do its work
                 raise UserError(
                     f"node {name} cannot run fairpress ({type(error).__name__}); install fairpress there, in the same "
                     "environment that Ray runs in."
                 ) from None
-            if said != own:
-                raise UserError(_difference(name, store.address, said, own))
+            if observed != expected:
+                raise UserError(_difference_message(name, store.address, observed, expected))
 
 
 class RayTask:
@@ -214,12 +217,12 @@ class RayTask:
         self._reference: Any = None
 
     def submit(self, task: StudyTask, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        remote = self._engine.there.options(**self._engine.options(task))
+        remote = self._engine.remote_runner.options(**self._engine.options(task))
         self._reference = remote.remote(os.getcwd(), self._engine.versions, work, *arguments)
         future: Future[Any] = self._reference.future()
         return future
 
-    def death(self, error: BaseException) -> str:
+    def loss_reason(self, error: BaseException) -> str:
         return f"its process or its node was lost ({type(error).__name__})"
 
     def close(self) -> None:
@@ -231,17 +234,17 @@ class RayTask:
         self._reference = None
 
 
-def run_on_node(folder: str, wanted: Mapping[str, str], work: Callable[..., Any], *arguments: Any) -> Any:
+def run_on_node(folder: str, expected: Mapping[str, str], work: Callable[..., Any], *arguments: Any) -> Any:
     """Call `work` on a node, in the driver's folder where the node has it too: a user's table may lie below it.
 
     A node with other versions is refused, one that joined later too: its results would stand under the driver's keys.
     """
-    here = versions()
-    if here != wanted:
-        return 0.0, _difference(socket.gethostname(), "", here, wanted)
+    observed = versions()
+    if observed != expected:
+        return 0.0, _difference_message(socket.gethostname(), "", observed, expected)
     if os.path.isdir(folder):
         os.chdir(folder)
-    with temporary.private():
+    with temporary.private_folder():
         return work(*arguments)
 
 
@@ -257,13 +260,13 @@ def versions() -> dict[str, str]:
 
     from fairpress.studies.planning.plan import LIBRARIES
 
-    found: dict[str, str] = {}
+    installed: dict[str, str] = {}
     for name in ("fairpress", *sorted({name for names in LIBRARIES.values() for name in names})):
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
+            installed[name] = "absent"
+    return installed
 
 
 def _session_folder() -> Path | None:
@@ -276,7 +279,7 @@ def _session_folder() -> Path | None:
         return None
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raise UserError where nothing listens: Ray itself would try for minutes."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or "/" in host:
@@ -284,24 +287,26 @@ def _knock(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
     except OSError as error:
-        raise _silent(address, error.strerror or str(error)) from None
+        raise _unreachable_error(address, error.strerror or str(error)) from None
 
 
-def _silent(address: str, why: str) -> UserError:
+def _unreachable_error(address: str, reason: str) -> UserError:
     return UserError(
-        f"no Ray cluster answers at {address} ({why}); `ray start --head` makes one, and where it uses a token, "
+        f"no Ray cluster answers at {address} ({reason}); `ray start --head` makes one, and where it uses a token, "
         "RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH must be the same here."
     )
 
 
-def _difference(name: str, address: str, said: Mapping[str, str], own: Mapping[str, str]) -> str:
-    if said.get("store") != own.get("store"):
+def _difference_message(
+    name: str, address: str, observed: Mapping[str, str], expected: Mapping[str, str]
+) -> str:
+    if observed.get("store") != expected.get("store"):
         return (
             f"node {name} does not see the store {address}; give --store a folder that all hosts share, or an address "
             "such as s3://bucket/runs."
         )
-    package = next(k for k in own if said[k] != own[k])
+    package = next(k for k in expected if observed[k] != expected[k])
     return (
-        f"node {name} has {package} {said[package]}, this machine {own[package]}; results depend on it: install the same "
+        f"node {name} has {package} {observed[package]}, this machine {expected[package]}; results depend on it: install the same "
         "versions everywhere."
     )
