@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fairpress.store.local import Store
 from fairpress.studies.execution import executor
 from fairpress.studies.execution.local_engine import Interruptible
-from fairpress.studies.planning.plan import make
+from fairpress.studies.planning.plan import make_task
 from saboteur import perform
 
 
@@ -19,8 +19,8 @@ def chains(count, sleep=0.0, size=1):
     tasks = []
     for i in range(count):
         params = {"sleep": sleep, "size": size, "number": i}
-        first = make("naive", f"first-{i}", params)
-        tasks += [first, make("join", f"second-{i}", params, [first.key])]
+        first = make_task("naive", f"first-{i}", params)
+        tasks += [first, make_task("join", f"second-{i}", params, [first.key])]
     return tasks
 
 

@@ -16,7 +16,7 @@ from fairpress.cli.exit_codes import TRIALS_FAILED
 if TYPE_CHECKING:
     from fairpress.studies.report.result import StudyResult
 
-study = App(name="study", help="Run a whole study: datasets × models × recipes × seeds × folds.")
+study = App(name="study", help="Run a study: datasets × models × recipes × seeds × folds.")
 app.command(study)
 
 Workers = Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=4096))]
@@ -37,7 +37,7 @@ def study_run(
     engine: Literal["local", "ray"] = "local",
     address: str = "auto",
 ) -> int:
-    """Run a study and write its report; what was done before is not done again.
+    """Run a study and write its report; finished tasks are reused.
 
     Example: fairpress study run compas --only recipe=int8,seed=0..3
 
@@ -46,25 +46,25 @@ def study_run(
     name
         A bundled study (compas) or a YAML file.
     overrides
-        key=value, such as seeds=5 or audit.margin=0.01: another study, with results of its own.
+        key=value, such as seeds=5 or audit.margin=0.01, which define another study with separate results.
     only
-        Run and report a part: dataset, model, recipe, seed or fold = values, such as
+        Run and report only a part: dataset, model, recipe, seed or fold = values, such as
         recipe=int8,prune-*,seed=0..3.
     phase
-        Run and report a part that the study has a name for, such as baseline; all for the whole.
+        Run and report only a named phase of the study, such as baseline; all for the whole study.
     data
-        A dataset in the place of the study's own: one of its choices, or any by name.
+        Another dataset for the study: one of its alternatives, or any by name.
     out
         The study's folder; runs/NAME by default.
     store
         Where results are kept: a folder, or an address such as s3://bucket/runs;
-        .store beside the study's folder by default.
+        by default .store next to the study's folder.
     workers
-        Processes; by default one a core.
+        Number of processes; by default one per core.
     engine
-        ray: the tasks run on a Ray cluster, whose nodes all reach the store. Needs fairpress[ray].
+        ray: run the tasks on a Ray cluster whose nodes can all reach the store. Needs fairpress[ray].
     address
-        Of the Ray cluster: auto, host:port, or local for a new one on this machine.
+        Address of the Ray cluster: auto, host:port, or local for a new one on this machine.
     """
     import contextlib
     import time
@@ -96,11 +96,11 @@ def study_run(
     )
     folder = out or Path("runs") / title
     check_out(folder)
-    place = open_store(store or folder.parent / ".store")
-    where: RayEngine | None = None
+    opened_store = open_store(store or folder.parent / ".store")
+    ray_engine: RayEngine | None = None
     with contextlib.ExitStack() as stack:
         if engine == "ray":
-            where = stack.enter_context(RayEngine(address, place, workers=workers))
+            ray_engine = stack.enter_context(RayEngine(address, opened_store, workers=workers))
         progress = stack.enter_context(StudyProgress(ProgressFile(folder, title, command)))
         done = run_study(
             title,
@@ -109,7 +109,7 @@ def study_run(
             store=store,
             only=only,
             workers=workers,
-            engine=where,
+            engine=ray_engine,
             command=command,
             on_plan=progress.plan,
             on_event=progress.event,
@@ -140,21 +140,21 @@ def study_export(
     Parameters
     ----------
     folder
-        The folder that fairpress study run wrote.
+        The folder written by fairpress study run.
     out
-        Each network gets a folder here, named by its recipe, and by its seed and fold where there are several.
+        Folder for one model folder per network, named by recipe, and by seed and fold if there are several.
     only
         As for study run.
     store
-        Where its results are kept; .store beside the folder by default.
+        Where its results are kept; by default .store next to the folder.
     force
-        Replace model folders that are there.
+        Replace existing model folders.
     """
     from fairpress.studies.report.export_models import export
 
     done = export(folder, out, only=only or (), store=store, force=force)
-    for place in done.folders:
-        print_line(str(place), markup=False, soft_wrap=True)
+    for path in done.folders:
+        print_line(str(path), markup=False, soft_wrap=True)
     for name in done.absent:
         sys.stderr.write(f"without: {name}, which has no result\n")
     return 0 if not done.absent else TRIALS_FAILED
@@ -164,20 +164,20 @@ def study_export(
 def study_mlflow(
     folder: Path, /, *, uri: str | None = None, experiment: str | None = None, only: Only = None
 ) -> int:
-    """Export a finished study to MLflow: a run for each network, with its rates, losses, audit and model card.
+    """Export a finished study to MLflow: one run per network, with its rates, losses, audit and model card.
 
-    What is there already is not exported again. Needs fairpress[mlflow].
+    Networks that were exported before are skipped. Needs fairpress[mlflow].
 
     Example: fairpress study mlflow runs/compas --uri http://localhost:5000
 
     Parameters
     ----------
     folder
-        The folder that fairpress study run wrote.
+        The folder written by fairpress study run.
     uri
         The server's address, or a database; MLFLOW_TRACKING_URI by default.
     experiment
-        Its name there; the study's by default.
+        Name of the MLflow experiment; by default that of the study.
     only
         As for study run.
     """
@@ -193,7 +193,7 @@ def study_mlflow(
             on_trial=lambda count, total: progress("exported", count, total),
         )
     print_line(
-        f"experiment {done.experiment} at {done.server}: {done.new} networks exported, {done.there} were there",
+        f"experiment {done.experiment} at {done.server}: {done.new} networks exported, {done.existing} exported before",
         markup=False,
         soft_wrap=True,
     )
@@ -212,24 +212,24 @@ def report(
     cards: Path | None = None,
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
-    """Write the report of a finished study again, from the results that are kept, without training anything.
+    """Rewrite the report of a finished study from its kept results, without training.
 
     Example: fairpress report runs/compas
 
     Parameters
     ----------
     folder
-        The folder that fairpress study run wrote.
+        The folder written by fairpress study run.
     store
-        Where its results are kept; .store beside the folder by default.
+        Where its results are kept; by default .store next to the folder.
     latex
-        Write the tables, the claims and all audits as LaTeX here too.
+        Also write the tables, the claims and all audits as LaTeX here.
     csv
         Write every number into CSV files in this folder.
     figures
-        Write every figure in other forms beside it: pdf,png.
+        Also write every figure in other formats: pdf,png.
     cards
-        Write a model card (README.md) for every model into folders below this one.
+        Write a model card (README.md) for every model into a subfolder of this folder.
     force
         Replace a file at --latex that fairpress did not write.
     """
@@ -237,11 +237,11 @@ def report(
     from fairpress.studies.report import publish
     from fairpress.studies.report.rewrite import report_again
 
-    wanted = publish.figure_formats(figures)
+    formats = publish.figure_formats(figures)
     check_files({"--latex": latex}, kinds={"--latex": ".tex"}, force=force)
-    for option, place in (("--csv", csv), ("--cards", cards)):
-        if place is not None:
-            check_shared_folder(place, option=option)
+    for option, path in (("--csv", csv), ("--cards", cards)):
+        if path is not None:
+            check_shared_folder(path, option=option)
     done = report_again(folder, store=store)
     if latex is not None:
         write_file(latex, publish.as_latex(done), kind=".tex", force=force)
@@ -250,7 +250,7 @@ def report(
     if cards is not None:
         texts = publish.cards(done, publish.datasets_of(done))
         write_files(cards, {f"{name}/README.md": text.encode() for name, text in texts.items()}, prune=False)
-    drawn = publish.figures(done, wanted)
+    drawn = publish.figures(done, formats)
     _show(done)
     print_line(f"\nReport: {done.folder / 'report.html'}", markup=False)
     if drawn:
@@ -265,8 +265,8 @@ def _show(done: StudyResult) -> None:
 
     for warning in done.warnings:
         print_line(f"[bold red]{warning}[/]", soft_wrap=True)
-    several = len({p.part for p in done.about}) > 1
-    for planned, section in zip(done.about, done.sections, strict=True):
+    several = len({p.part for p in done.planned}) > 1
+    for planned, section in zip(done.planned, done.sections, strict=True):
         audit = section.audit
         print_line(f"\n[bold underline]{section.title}[/]")
         if planned.about in ("compressed", "counterpart", "placebo"):
@@ -328,7 +328,7 @@ def study_plan(
     workers: Workers = None,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> int:
-    """Show what a study would do: what is there already, what will run, how long it took last time.
+    """Show the tasks of a study: which are finished, which will run, and how long each takes.
 
     Example: fairpress study plan compas seeds=5
 
@@ -353,21 +353,23 @@ def study_plan(
 
     title, config = load(name, overrides, data)
     only = [*(only or ()), *part_of(config, phase)]
-    place = open_store(store or (out or Path("runs") / title).parent / ".store")
-    found = overview(prepare(config, place, only, remember=False), place, workers)
+    opened_store = open_store(store or (out or Path("runs") / title).parent / ".store")
+    planned = overview(prepare(config, opened_store, only, remember=False), opened_store, workers)
     if json_:
-        print(json.dumps(found.to_dict(), indent=1))  # noqa: T201
+        print(json.dumps(planned.to_dict(), indent=1))  # noqa: T201
         return 0
-    for line in found.lines:
+    for line in planned.lines:
         took = f"{line.seconds:7.1f} s" if line.seconds is not None else ""
         took = f"~{line.about:6.1f} s" if line.about is not None else took
         print_line(
             f"{line.state:>10} {took:>9}  {'  ' * line.depth}{line.title}", markup=False, soft_wrap=True
         )
-    total = "" if found.expected is None else f", about {found.expected:.0f} s on {found.workers} workers"
-    to_run = found.count("to run") + found.count("damaged")
+    total = (
+        "" if planned.expected is None else f", about {planned.expected:.0f} s on {planned.workers} workers"
+    )
+    to_run = planned.count("to run") + planned.count("damaged")
     print_line(
-        f"{name}: {len(found.lines)} tasks, {found.count('there')} there, {to_run} to run{total}",
+        f"{name}: {len(planned.lines)} tasks, {planned.count('there')} there, {to_run} to run{total}",
         markup=False,
     )
     return 0
@@ -375,7 +377,7 @@ def study_plan(
 
 @study.command(name="list")
 def study_list() -> int:
-    """List the studies that ship with fairpress, and what each asks."""
+    """List the studies that ship with fairpress, with their titles."""
     from fairpress.studies.load import bundled_studies, load
 
     names = bundled_studies()
@@ -386,7 +388,7 @@ def study_list() -> int:
 
 @study.command(name="check")
 def study_check(name: str, /, *overrides: str, data: str | None = None) -> int:
-    """Check a study's YAML without data and without running it; every error at once.
+    """Check a study's YAML without loading data or running it, and report every error at once.
 
     Example: fairpress study check my.yaml
 
@@ -400,10 +402,10 @@ def study_check(name: str, /, *overrides: str, data: str | None = None) -> int:
         As for study run.
     """
     from fairpress.studies.load import load
-    from fairpress.studies.planning.plan import plan
+    from fairpress.studies.planning.plan import plan_study
 
     _, config = load(name, overrides, data)
-    layout = plan(config, lambda dataset, fold: "")
+    layout = plan_study(config, lambda dataset, fold: "")
     counts = [
         *([f"{len(config.all_datasets)} datasets"] if len(config.all_datasets) > 1 else []),
         *([f"{len(config.all_models)} models"] if len(config.all_models) > 1 else []),
@@ -411,7 +413,7 @@ def study_check(name: str, /, *overrides: str, data: str | None = None) -> int:
         f"{config.folds} folds",
     ]
     tasks = (
-        "networks for each group, which the data tell" if config.per_group else f"{len(layout.tasks)} tasks"
+        "networks per group, which depends on the data" if config.per_group else f"{len(layout.tasks)} tasks"
     )
     print_line(f"{name}: {' × '.join(counts)}, {tasks}", markup=False)
     return 0
@@ -419,7 +421,7 @@ def study_check(name: str, /, *overrides: str, data: str | None = None) -> int:
 
 @study.command(name="schema")
 def study_schema() -> int:
-    """Print the JSON Schema of a study's YAML, by which editors complete and check it.
+    """Print the JSON Schema of a study's YAML, for completion and checks in editors.
 
     Example: fairpress study schema > study.schema.json
     """

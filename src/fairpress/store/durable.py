@@ -16,14 +16,14 @@ def write_synced(folder: Path, files: Mapping[str, bytes]) -> None:
     They are synced beside each other, so that the file system's journal takes them in one go: half the time of one
     after the other.
     """
-    failed: list[OSError] = []
+    errors: list[OSError] = []
 
     def sync(path: Path) -> None:
         try:
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
         except OSError as error:
-            failed.append(error)
+            errors.append(error)
 
     for name, data in files.items():
         (folder / name).write_bytes(data)
@@ -34,8 +34,8 @@ def write_synced(folder: Path, files: Mapping[str, bytes]) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    if failed:
-        raise failed[0]
+    if errors:
+        raise errors[0]
 
 
 def sync_folder(path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from fairpress.core.errors import UserError
 from fairpress.store.durable import sync_folder, write_synced
-from fairpress.store.unknown_files import FOREIGN, MANIFEST, foreign_files, listed_files, unused
+from fairpress.store.unknown_files import MANIFEST, UNKNOWN, free_path, listed_files, unknown_files
 
 State = Literal["complete", "damaged", "absent"]
 
@@ -81,8 +81,8 @@ class Store:
 
     def state(self, key: str) -> State:
         """Tell whether an entry is there and undamaged; nothing is changed."""
-        found = self._read(key)
-        return "complete" if isinstance(found, Entry) else found
+        entry = self._read(key)
+        return "complete" if isinstance(entry, Entry) else entry
 
     def meta(self, key: str) -> Mapping[str, Any] | None:
         """Return the metadata an entry was put with, None when there is none that can be read."""
@@ -102,20 +102,20 @@ class Store:
 
     def get(self, key: str) -> Entry | None:
         """Return an entry, or None when there is none or when it was damaged (and is now removed, if possible)."""
-        found = self._read(key)
-        if found != "damaged":
-            return found if isinstance(found, Entry) else None
+        entry = self._read(key)
+        if entry != "damaged":
+            return entry if isinstance(entry, Entry) else None
         # It may have been renamed away while it was read. Only who holds the lock can tell, and may remove.
         try:
             with self.lock(key, wait=False):
-                found = self._read(key)
-                if found == "damaged":
+                entry = self._read(key)
+                if entry == "damaged":
                     self._warn_of_damage(key)
                     with contextlib.suppress(ReadOnlyStore):
                         self._discard(key)
         except StoreBusyError:
             return None  # somebody is making it
-        return found if isinstance(found, Entry) else None
+        return entry if isinstance(entry, Entry) else None
 
     def put(self, key: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Entry:
         """Write an entry and return it; an entry that is there already stays as it is.
@@ -137,8 +137,8 @@ class Store:
                     "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
                     "meta": dict(meta),
                 }
-                told = json.dumps(manifest, indent=1, sort_keys=True).encode()
-                write_synced(temporary, {**files, MANIFEST: told})
+                manifest_bytes = json.dumps(manifest, indent=1, sort_keys=True).encode()
+                write_synced(temporary, {**files, MANIFEST: manifest_bytes})
                 self.path(key).parent.mkdir(parents=True, exist_ok=True)
                 temporary.rename(self.path(key))
                 sync_folder(self.path(key).parent)
@@ -203,15 +203,15 @@ class Store:
     def _read(self, key: str) -> Entry | Literal["damaged", "absent"]:
         folder = self.path(key)
         try:
-            there = {path.name for path in folder.iterdir() if path.is_file() and not path.is_symlink()}
+            present = {path.name for path in folder.iterdir() if path.is_file() and not path.is_symlink()}
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            if not there.issuperset(manifest["files"]) or foreign_files(folder, manifest["files"]):
+            if not present.issuperset(manifest["files"]) or unknown_files(folder, manifest["files"]):
                 return "damaged"
             files = {name: (folder / name).read_bytes() for name in manifest["files"]}
-            good = manifest["key"] == key and all(
+            intact = manifest["key"] == key and all(
                 hashlib.sha256(data).hexdigest() == manifest["files"][name] for name, data in files.items()
             )
-            return Entry(key, files, dict(manifest["meta"])) if good else "damaged"
+            return Entry(key, files, dict(manifest["meta"])) if intact else "damaged"
         except FileNotFoundError:
             return "damaged" if folder.exists() else "absent"
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
@@ -219,36 +219,38 @@ class Store:
 
     def _warn_of_damage(self, key: str) -> None:
         folder = self.path(key)
-        foreign = foreign_files(folder, listed_files(folder))
-        made = "; it is made again" if not self.read_only else ""
-        what = ""
-        if foreign and not self.read_only:
-            what = f": {', '.join(foreign[:3])} in it was not written by fairpress, and is moved to {self.root / FOREIGN}"
-        elif foreign:
-            what = f": {', '.join(foreign[:3])} in it was not written by fairpress"
-        warnings.warn(f"the stored result {key[:12]} is damaged{what}{made}.", DamagedEntry, stacklevel=3)
+        unknown = unknown_files(folder, listed_files(folder))
+        consequence = "; it is made again" if not self.read_only else ""
+        cause = ""
+        if unknown and not self.read_only:
+            cause = f": {', '.join(unknown[:3])} in it was not written by fairpress, and is moved to {self.root / UNKNOWN}"
+        elif unknown:
+            cause = f": {', '.join(unknown[:3])} in it was not written by fairpress"
+        warnings.warn(
+            f"the stored result {key[:12]} is damaged{cause}{consequence}.", DamagedEntry, stacklevel=3
+        )
 
     def _scratch(self, key: str) -> Path:
         return self.root / "unfinished" / key
 
     def _discard(self, key: str) -> None:
         """Take an entry away at once, then delete its files; the lock is held."""
-        folder, away = self.path(key), self.root / "unfinished" / f"{key}.removed"
-        shutil.rmtree(away, ignore_errors=True)
+        folder, removed = self.path(key), self.root / "unfinished" / f"{key}.removed"
+        shutil.rmtree(removed, ignore_errors=True)
         try:
-            away.parent.mkdir(parents=True, exist_ok=True)
-            for name in foreign_files(
+            removed.parent.mkdir(parents=True, exist_ok=True)
+            for name in unknown_files(
                 folder, listed_files(folder)
             ):  # a file of somebody's, which is not ours to delete
-                kept = self.root / FOREIGN / key
-                kept.mkdir(parents=True, exist_ok=True)
-                (folder / name).rename(unused(kept, name))
-            folder.rename(away)
+                unknown_folder = self.root / UNKNOWN / key
+                unknown_folder.mkdir(parents=True, exist_ok=True)
+                (folder / name).rename(free_path(unknown_folder, name))
+            folder.rename(removed)
         except FileNotFoundError:
             return
         except OSError as error:
             raise self._unwritable(error) from None
-        shutil.rmtree(away, ignore_errors=True)
+        shutil.rmtree(removed, ignore_errors=True)
 
     def _unwritable(self, error: OSError) -> UserError:
         kind = ReadOnlyStore if self.read_only else UserError

@@ -63,11 +63,11 @@ class RemoteStore(Store):
         return False
 
     def has(self, key: str) -> bool:
-        with self._reached():
+        with self._translated_errors():
             return bool(self._fs.exists(self._object(key)))
 
     def meta(self, key: str) -> Mapping[str, Any] | None:
-        with self._reached():
+        with self._translated_errors():
             try:
                 head = self._fs.cat_file(self._object(key), start=0, end=HEAD)
             except FileNotFoundError:
@@ -75,7 +75,7 @@ class RemoteStore(Store):
         return _meta(head)
 
     def metas(self) -> Iterator[Mapping[str, Any]]:
-        with self._reached():
+        with self._translated_errors():
             objects = [self._object(key) for key in self.all_keys()]
             heads = self._fs.cat_ranges(objects, 0, HEAD, on_error="return")
         for head in heads:
@@ -84,26 +84,26 @@ class RemoteStore(Store):
                 yield meta
 
     def all_keys(self) -> list[str]:
-        with self._reached():
+        with self._translated_errors():
             self._fs.invalidate_cache()
             try:
-                found = self._fs.find(f"{self._root}/entries")
+                objects = self._fs.find(f"{self._root}/entries")
             except FileNotFoundError:
                 return []
-        return sorted(Path(name).stem for name in found if name.endswith(".tar"))
+        return sorted(Path(name).stem for name in objects if name.endswith(".tar"))
 
     def get(self, key: str) -> Entry | None:
-        found = self._read(key)
-        if found == "damaged":
+        entry = self._read(key)
+        if entry == "damaged":
             warnings.warn(
                 f"the stored result {key[:12]} is damaged; it is made again.", DamagedEntry, stacklevel=2
             )
             self.remove(key)
-        return found if isinstance(found, Entry) else None
+        return entry if isinstance(entry, Entry) else None
 
     def put(self, key: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Entry:
         entry = Entry(key, dict(files), dict(meta))
-        with self._reached():
+        with self._translated_errors():
             if not self._fs.exists(self._object(key)):
                 try:
                     self._fs.makedirs(self._object(key).rpartition("/")[0], exist_ok=True)
@@ -116,7 +116,7 @@ class RemoteStore(Store):
         return entry
 
     def remove(self, key: str) -> None:
-        with self._reached():
+        with self._translated_errors():
             try:
                 self._fs.rm_file(self._object(key))
             except FileNotFoundError:
@@ -130,7 +130,7 @@ class RemoteStore(Store):
         return f"{self._root}/entries/{key[:2]}/{key}.tar"
 
     def _read(self, key: str) -> Entry | Literal["damaged", "absent"]:
-        with self._reached():
+        with self._translated_errors():
             try:
                 packed = self._fs.cat_file(self._object(key))
             except FileNotFoundError:
@@ -138,17 +138,17 @@ class RemoteStore(Store):
         return _unpack(key, packed) or "damaged"
 
     @contextmanager
-    def _reached(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         """Turn what a file system says of permissions and connections into a sentence."""
         try:
             yield
         except (UserError, StoreBusyError, FileNotFoundError):
             raise
         except Exception as error:  # each file system has its own
-            said = str(error).strip().splitlines()
+            lines = str(error).strip().splitlines()
             raise UserError(
                 f"the store {self._address} does not answer as it should ({type(error).__name__}"
-                f"{f': {said[0][:200]}' if said else ''}); are address, credentials and network right? "
+                f"{f': {lines[0][:200]}' if lines else ''}); are address, credentials and network right? "
                 "What was finished stays."
             ) from None
 
@@ -177,8 +177,10 @@ def _file_system(address: str) -> tuple[Any, str]:
 
         fs, root = fsspec.core.url_to_fs(address, use_listings_cache=False)
     except ImportError:
-        need = EXTRAS.get(scheme) or " ".join(dict.fromkeys(filter(None, ["fsspec", PACKAGES.get(scheme)])))
-        raise UserError(f"the store {address} needs `python -m pip install {need}`.") from None
+        packages = EXTRAS.get(scheme) or " ".join(
+            dict.fromkeys(filter(None, ["fsspec", PACKAGES.get(scheme)]))
+        )
+        raise UserError(f"the store {address} needs `python -m pip install {packages}`.") from None
     except ValueError:
         raise UserError(
             f"the store {address}: there is no file system {scheme!r}; give a folder, or an address such as "
@@ -210,12 +212,12 @@ def _unpack(key: str, packed: bytes) -> Entry | None:
         with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:
             members = {m.name: file.read() for m in tar.getmembers() if (file := tar.extractfile(m))}
         manifest = json.loads(members.pop(MANIFEST))
-        good = (
+        intact = (
             manifest["key"] == key
             and set(members) == set(manifest["files"])
             and all(hashlib.sha256(d).hexdigest() == manifest["files"][n] for n, d in members.items())
         )
-        return Entry(key, members, dict(manifest["meta"])) if good else None
+        return Entry(key, members, dict(manifest["meta"])) if intact else None
     except (tarfile.TarError, ValueError, KeyError, TypeError, AttributeError, OSError):
         return None
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 MANIFEST = "entry.json"
-FOREIGN = "foreign"
+UNKNOWN = "foreign"
 # What file managers and network file systems put into any folder; it says nothing about an entry.
 IGNORED = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".nfs*")
 
@@ -22,7 +22,7 @@ def listed_files(folder: Path) -> Collection[str] | None:
         return None
 
 
-def foreign_files(folder: Path, listed: Collection[str] | None) -> list[str]:
+def unknown_files(folder: Path, listed: Collection[str] | None) -> list[str]:
     """Return what lies in an entry's folder beside its files; nothing where it is not known which these are."""
     if listed is None or not folder.is_dir():
         return []
@@ -30,7 +30,7 @@ def foreign_files(folder: Path, listed: Collection[str] | None) -> list[str]:
     return [name for name in names if not any(fnmatch(name, pattern) for pattern in IGNORED)]
 
 
-def unused(folder: Path, name: str) -> Path:
+def free_path(folder: Path, name: str) -> Path:
     """Return a path that nothing has yet."""
     tries = (folder / (name if not i else f"{name}.{i}") for i in itertools.count())
     return next(path for path in tries if not path.exists() and not path.is_symlink())

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fairpress.core.config import ConfigSource, no_mapping, raise_all, read_yaml, validate
+from fairpress.core.config import ConfigSource, not_a_mapping, raise_all, read_yaml, validate
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.yaml_file import parse_yaml
 from fairpress.studies.config.study import StudyConfig
@@ -50,9 +50,9 @@ def load(
     """
     if name_or_path in bundled_studies():
         path = Path(str(resources.files("fairpress.studies") / "bundled" / f"{name_or_path}.yaml"))
-        where = f"{name_or_path}.yaml"
+        source_name = f"{name_or_path}.yaml"
     elif name_or_path.endswith((".yaml", ".yml")):
-        path, where = Path(name_or_path), name_or_path
+        path, source_name = Path(name_or_path), name_or_path
     else:
         raise UserError(
             f"there is no study {name_or_path!r}; give a bundled one or a YAML file."
@@ -60,11 +60,11 @@ def load(
         )
     document = read_yaml(path)
     if not isinstance(document, Mapping):
-        raise no_mapping(where, document)
+        raise not_a_mapping(source_name, document)
     _resolve(document, path.parent)
     if data is not None:
-        _choose(document, data, where)
-    source = _overridden(document, overrides, where)
+        _choose(document, data, source_name)
+    source = _overridden(document, overrides, source_name)
     config, problems = validate(StudyConfig, source.document, source)
     problems = [*problems, *check_names(source)]
     if config is not None and not problems:
@@ -74,25 +74,27 @@ def load(
     return path.stem, config
 
 
-def _choose(document: Any, data: str, where: str) -> None:
+def _choose(document: Any, data: str, source_name: str) -> None:
     """Put another dataset in the place of the study's own."""
     if "datasets" in document:
-        raise UserError(f"--data: {where} has several datasets; --only dataset={data} runs one of them.")
+        raise UserError(
+            f"--data: {source_name} has several datasets; --only dataset={data} runs one of them."
+        )
     choices = document.get("choices")
-    chosen = choices.get(data) if isinstance(choices, Mapping) else None
-    if not isinstance(chosen, Mapping):
+    choice = choices.get(data) if isinstance(choices, Mapping) else None
+    if not isinstance(choice, Mapping):
         document["dataset"] = {"name": data}
         return
-    attributes = chosen.get("attributes", {})
+    attributes = choice.get("attributes", {})
     if not isinstance(attributes, Mapping):
         raise UserError(
-            f"{where}: `choices.{data}.attributes` must be lines `old: new`, not a list or a value."
+            f"{source_name}: `choices.{data}.attributes` must be lines `old: new`, not a list or a value."
         )
     for old, new in attributes.items():
         for key in ("recipes", "mitigations", "phases", "published", "claims"):
             if key in document:
                 document[key] = _renamed(document[key], str(old), str(new))
-    document.update({k: v for k, v in chosen.items() if k != "attributes"})
+    document.update({k: v for k, v in choice.items() if k != "attributes"})
 
 
 def _renamed(node: Any, old: str, new: str) -> Any:
@@ -112,10 +114,10 @@ def _renamed(node: Any, old: str, new: str) -> Any:
 
 def _resolve(document: Any, folder: Path) -> None:
     """Let the datasets that are YAML files stand beside the study."""
-    several = document.get("datasets")
+    datasets = document.get("datasets")
     holders: list[tuple[Any, Any]] = [(document, "dataset")]
-    if isinstance(several, (dict, list)):
-        holders += [(several, k) for k in (several if isinstance(several, dict) else range(len(several)))]
+    if isinstance(datasets, (dict, list)):
+        holders += [(datasets, k) for k in (datasets if isinstance(datasets, dict) else range(len(datasets)))]
     for holder, key in holders:
         value = holder.get(key) if isinstance(holder, dict) else holder[key]
         if isinstance(value, dict):
@@ -124,9 +126,9 @@ def _resolve(document: Any, folder: Path) -> None:
             holder[key] = str(folder / value)
 
 
-def _overridden(document: Any, overrides: Sequence[str], where: str) -> ConfigSource:
+def _overridden(document: Any, overrides: Sequence[str], source_name: str) -> ConfigSource:
     """Set every ``key=value`` in the document."""
-    made: dict[tuple[str, ...], str] = {}
+    overridden: dict[tuple[str, ...], str] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
@@ -136,8 +138,8 @@ def _overridden(document: Any, overrides: Sequence[str], where: str) -> ConfigSo
         parsed = parse_yaml(value, f"the override {text[:80]!r}")
         path = tuple(key.split("."))
         _set(document, path, parsed, text)
-        made[path] = text
-    return ConfigSource(document, where, made)
+        overridden[path] = text
+    return ConfigSource(document, source_name, overridden)
 
 
 def _set(node: Any, path: Sequence[str], value: Any, text: str) -> None:

@@ -46,28 +46,28 @@ class Overview:
         return asdict(self)
 
 
-def overview(ready: PreparedStudy, store: Store, workers: int | None = None) -> Overview:
+def overview(study: PreparedStudy, store: Store, workers: int | None = None) -> Overview:
     """Return what running a prepared study would do. Nothing is changed, damaged results stay where they are."""
-    by_key = {task.key: task for task in ready.tasks}
+    by_key = {task.key: task for task in study.tasks}
     states = {key: store.state(key) for key in by_key}
-    wanted = unfinished(by_key, ready.report.needed, lambda key: states[key] == "complete")
+    pending = unfinished(by_key, study.report.needed, lambda key: states[key] == "complete")
     times = TaskDurations(store)
     lines = []
-    for task, depth in _tree(ready.tasks):
-        there = states[task.key] == "complete"
-        state: State = "there" if there else "not needed"
-        if task.key in wanted:
+    for task, depth in _tree(study.tasks):
+        complete = states[task.key] == "complete"
+        state: State = "there" if complete else "not needed"
+        if task.key in pending:
             state = "damaged" if states[task.key] == "damaged" else "to run"
-        seconds = times.last(task) if there else None
-        about = None if there else times.expected(task)
-        lines.append(OverviewRow(task.title, task.kind, task.key, depth, state, seconds, about))
+        seconds = times.last(task) if complete else None
+        estimate = None if complete else times.expected(task)
+        lines.append(OverviewRow(task.title, task.kind, task.key, depth, state, seconds, estimate))
     count = workers or n_cores()
-    expected = [times.expected(by_key[key]) for key in wanted]
-    known = [e for e in expected if e is not None]
-    longest = times.paths([task for task in ready.tasks if task.key in wanted])
+    expected = [times.expected(by_key[key]) for key in pending]
+    estimates = [e for e in expected if e is not None]
+    longest = times.paths([task for task in study.tasks if task.key in pending])
     total = None
-    if len(known) == len(expected):
-        total = max(sum(known) / count, max(longest.values(), default=0.0))
+    if len(estimates) == len(expected):
+        total = max(sum(estimates) / count, max(longest.values(), default=0.0))
     return Overview(tuple(lines), count, total)
 
 
@@ -77,10 +77,10 @@ def _tree(tasks: Sequence[StudyTask]) -> list[tuple[StudyTask, int]]:
     for task in tasks:
         first = task.inputs[0] if task.inputs and task.kind != "join" else None
         below.setdefault(first, []).append(task)
-    found: list[tuple[StudyTask, int]] = []
+    tree: list[tuple[StudyTask, int]] = []
     stack = [(task, 0) for task in reversed(below.get(None, []))]
     while stack:
         task, depth = stack.pop()
-        found.append((task, depth))
+        tree.append((task, depth))
         stack += [(t, depth + 1) for t in reversed(below.get(task.key, []))]
-    return found
+    return tree

@@ -12,7 +12,7 @@ from fairpress.studies.execution.executor import Event, Outcome, execute
 from fairpress.studies.execution.local_engine import Interruptible
 from fairpress.studies.planning.plan import StudyTask
 from fairpress.studies.planning.prepare import prepare
-from fairpress.studies.planning.report_plan import report_plan
+from fairpress.studies.planning.report_plan import plan_report
 from fairpress.studies.report.build import write_report
 from fairpress.studies.report.result import StudyResult
 from fairpress.studies.report.write_folder import check_out
@@ -55,40 +55,40 @@ def run_study(
         No baseline could be trained, so that there is nothing to report.
     """
     check_out(out)
-    place = open_store(store if store is not None else out.parent / ".store")
+    results = open_store(store if store is not None else out.parent / ".store")
     with Interruptible():
-        ready = prepare(config, place, only)
-        on_plan(ready.tasks)
+        study = prepare(config, results, only)
+        on_plan(study.tasks)
         outcome = execute(
-            ready.tasks,
-            place,
-            needed=ready.report.needed,
+            study.tasks,
+            results,
+            needed=study.report.needed,
             workers=workers,
             engine=engine,
             on_event=on_event,
         )
-        report, tasks = ready.report, {task.key: task for task in ready.tasks}
+        report, tasks = study.report, {task.key: task for task in study.tasks}
         if not outcome.complete:
             # What failed leaves its sections out or with fewer seeds: these are others than those planned.
-            report = report_plan(config, ready.layout, ready.data, ready.only, outcome.undone)
-            more = [task for task in report.tasks if task.key not in tasks]
-            on_plan(more)
-            new = {task.key for task in more}
-            rest = execute(
-                [*ready.layout.tasks, *report.tasks],
-                place,
+            report = plan_report(config, study.plan, study.data, study.selection, outcome.undone)
+            new_tasks = [task for task in report.tasks if task.key not in tasks]
+            on_plan(new_tasks)
+            new_keys = {task.key for task in new_tasks}
+            second = execute(
+                [*study.plan.tasks, *report.tasks],
+                results,
                 needed=[k for k in report.needed if k not in outcome.undone],
                 workers=workers,
                 engine=engine,
-                on_event=lambda event, task: on_event(event, task) if task.key in new else None,
+                on_event=lambda event, task: on_event(event, task) if task.key in new_keys else None,
             )
-            _merge(outcome, rest)
+            _merge(outcome, second)
             tasks |= {task.key: task for task in report.tasks}
-        return write_report(name, ready, report, outcome, tasks, place, out, command)
+        return write_report(name, study, report, outcome, tasks, results, out, command)
 
 
-def _merge(outcome: Outcome, rest: Outcome) -> None:
-    outcome.ran |= rest.ran
-    outcome.failed |= rest.failed
-    known = {task.key for task in outcome.skipped}
-    outcome.skipped += [task for task in rest.skipped if task.key not in known]
+def _merge(outcome: Outcome, second: Outcome) -> None:
+    outcome.ran |= second.ran
+    outcome.failed |= second.failed
+    skipped = {task.key for task in outcome.skipped}
+    outcome.skipped += [task for task in second.skipped if task.key not in skipped]

@@ -21,7 +21,7 @@ from fairpress.studies.analysis import audit_tasks
 from fairpress.studies.analysis.bias_findings import bias_findings
 from fairpress.studies.config.store_files import FACTS, PREDICTIONS, parquet_bytes, read_table
 from fairpress.studies.execution.tasks import perform
-from fairpress.studies.planning.plan import make
+from fairpress.studies.planning.plan import make_task
 from fairpress.studies.planning.report_plan import ReportSection
 
 
@@ -43,7 +43,7 @@ def put(store, model, networks, rows, flip=0, labels=None, metadata=None):
             "fold": [fold] * len(ids),
         }
         tables.append(pa.table(columns, metadata=metadata))
-    task = make(
+    task = make_task(
         "predict", model, {"model": model, "flip": flip, "odd": labels is not None}, (), tuple(networks)
     )
     facts = [{"recipe": model, "seed": s, "fold": f} for s, f in networks]
@@ -57,7 +57,7 @@ def halves(fold):
 
 
 def joined(store, columns, inputs, networks, rows="same"):
-    task = make("join", "j", {"columns": columns, "networks": networks, "rows": rows}, inputs)
+    task = make_task("join", "j", {"columns": columns, "networks": networks, "rows": rows}, inputs)
     files = audit_tasks.join_predictions(store, task)
     return pq.read_table(io.BytesIO(files["predictions.parquet"])), json.loads(files["models.json"])
 
@@ -163,7 +163,7 @@ def test_the_whole_chain_join_audit_findings(tmp_path):
     store = Store(tmp_path)
     inputs = [put(store, "fp32", NETWORKS, halves), put(store, "int8", NETWORKS, halves, flip=2)]
     columns = [["fp32", "fp32", [0]], ["int8", "int8", [1]]]
-    join = make(
+    join = make_task(
         "join", "j", {"columns": columns, "networks": [list(n) for n in NETWORKS], "rows": "same"}, inputs
     )
     arguments = {
@@ -174,7 +174,7 @@ def test_the_whole_chain_join_audit_findings(tmp_path):
         "seed_column": "seed",
         "confidence": 0.95,
     }
-    task = make("audit", "a", {"audit": {**arguments, "subject": "subject"}}, [join.key])
+    task = make_task("audit", "a", {"audit": {**arguments, "subject": "subject"}}, [join.key])
     for each in (join, task):
         perform(str(tmp_path), each)
     entry = store.get(task.key)

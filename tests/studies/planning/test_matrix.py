@@ -11,8 +11,8 @@ from fairpress.models.torchvision_models import EfficientNetB0
 from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.planning.dataset_facts import DataFacts
 from fairpress.studies.planning.matrix import STRIDE
-from fairpress.studies.planning.plan import plan
-from fairpress.studies.planning.report_plan import report_plan
+from fairpress.studies.planning.plan import plan_study
+from fairpress.studies.planning.report_plan import plan_report
 from fairpress.studies.planning.select import Filter
 
 BASE = {
@@ -29,12 +29,12 @@ FACTS = DataFacts("compas", "f", "yes", {"sex": ["F", "M"], "race": ["a", "b", "
 
 def made(**changes):
     config = StudyConfig.model_validate({k: v for k, v in {**BASE, **changes}.items() if v is not None})
-    layout = plan(config, lambda d, fold: f"f{fold}", lambda d, attribute: FACTS.groups[attribute])
+    layout = plan_study(config, lambda d, fold: f"f{fold}", lambda d, attribute: FACTS.groups[attribute])
     return config, layout, dict.fromkeys(config.all_datasets, FACTS)
 
 
 def titles(config, layout, data, undone=()):
-    return [s.title for s in report_plan(config, layout, data, Filter(), undone).sections]
+    return [s.title for s in plan_report(config, layout, data, Filter(), undone).sections]
 
 
 def test_one_dataset_and_one_model_need_no_label():
@@ -52,7 +52,7 @@ def test_a_fairness_aware_recipe_is_compared_with_its_plain_counterpart_and_with
         "int8(ranges=auto,error=worst,by=race)",  # its counterpart is not in the study
     ]
     config, layout, data = made(recipes=recipes)
-    told = {s.title: s.intro for s in report_plan(config, layout, data, Filter()).sections}
+    told = {s.title: s.intro for s in plan_report(config, layout, data, Filter()).sections}
     assert list(told) == [
         "Compressed against the baseline",
         "int4(calibration=balanced,by=race) against int4(calibration=random)",
@@ -115,7 +115,7 @@ def test_each_group_may_have_networks_of_its_own_that_are_reported_together():
     assert [len(p.cells) for p in layout.parts] == [2, 3]
     groups = {tuple(t.params["dataset"]["group"].items()) for t in layout.tasks}
     assert groups == {(("sex", g),) for g in "FM"} | {(("race", g),) for g in "abc"}
-    report = report_plan(config, layout, data, Filter())
+    report = plan_report(config, layout, data, Filter())
     (joined,) = report.tables["race"]
     assert joined.params["columns"][0][2] == list(range(3 * 2))  # three groups, two batches each
 
@@ -123,7 +123,7 @@ def test_each_group_may_have_networks_of_its_own_that_are_reported_together():
 def test_a_lost_batch_costs_its_seeds_of_its_recipe_and_nothing_else():
     config, layout, data = made()
     lost = layout.predictions("int8")[1]  # seeds 2 and 3
-    found = report_plan(config, layout, data, Filter(), {lost.key})
+    found = plan_report(config, layout, data, Filter(), {lost.key})
     assert [s.title for s in found.sections] == [
         "Compressed against the baseline (seeds 0, 1 only)",
         "Compressed against the baseline",
@@ -148,7 +148,7 @@ def test_people_with_several_rows_are_the_unit_of_the_audit():
     config, layout, data = made()
     several = {k: replace(v, repeated=True) for k, v in data.items()}
     subjects = [
-        report_plan(config, layout, d, Filter()).sections[0].task.params["audit"]["subject"]
+        plan_report(config, layout, d, Filter()).sections[0].task.params["audit"]["subject"]
         for d in (data, several)
     ]
     assert subjects == [None, "subject"]

@@ -7,7 +7,7 @@ import pytest
 from fairpress.core.errors import UserError
 from fairpress.studies.config.recipe_names import recipe_name
 from fairpress.studies.config.study import StudyConfig
-from fairpress.studies.planning.plan import plan
+from fairpress.studies.planning.plan import plan_study
 from fairpress.studies.planning.select import parse_filter, select
 
 CONFIG = StudyConfig.model_validate(
@@ -21,7 +21,7 @@ CONFIG = StudyConfig.model_validate(
         "audit": {"by": ["sex"]},
     }
 )
-WHOLE = plan(CONFIG, lambda dataset, fold: f"{dataset.name}{fold}")
+WHOLE = plan_study(CONFIG, lambda dataset, fold: f"{dataset.name}{fold}")
 
 
 def chosen(*texts):

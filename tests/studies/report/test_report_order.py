@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from fairpress.studies.config.study import StudyConfig
-from fairpress.studies.planning.plan import plan
+from fairpress.studies.planning.plan import plan_study
 from fairpress.studies.report.build import model_sizes
 from fairpress.studies.report.manifest import STUDY, manifest_text, read_study
 
@@ -28,7 +28,7 @@ def test_a_folder_tells_its_study_in_the_order_it_was_written(tmp_path):
 
 
 def test_each_network_is_so_many_times_smaller_than_its_own_baseline():
-    layout = plan(StudyConfig.model_validate(TEXT), lambda d, fold: "f")
+    layout = plan_study(StudyConfig.model_validate(TEXT), lambda d, fold: "f")
     for size in (4000, 900):
         facts = [
             {"recipe": recipe, "bytes": size / times, "gzip_bytes": size, "provenance": {}}

@@ -19,7 +19,7 @@ from fairpress import cli
 from fairpress.auditing.audit import audit
 from fairpress.core.errors import UserError
 from fairpress.studies.tracking.mlflow import _signed_in, export_mlflow
-from fairpress.studies.tracking.networks import metric_name, read
+from fairpress.studies.tracking.networks import metric_name, read_finished_study
 from made_study import made_study
 
 
@@ -29,7 +29,7 @@ def study(tmp_path_factory):
 
 
 def test_a_trial_holds_what_its_own_audit_says(study):
-    told = read(study)
+    told = read_finished_study(study)
     trials = {t.name: t for t in told.trials()}
     assert len(trials) == len({t.key for t in trials.values()}) == 4
     found = trials["int8, seed 1, fold 0"]
@@ -57,12 +57,12 @@ def test_a_trial_holds_what_its_own_audit_says(study):
 
 
 def test_keys_stay_and_filters_choose(study):
-    whole, part = read(study), read(study, ["recipe=int8,seed=0"])
+    whole, part = read_finished_study(study), read_finished_study(study, ["recipe=int8,seed=0"])
     assert [f["recipe"] for f in part.facts] == ["int8"]
     assert set(part.keys) < set(whole.keys)
     assert [t.key for t in whole.trials(frozenset(whole.keys) - set(part.keys))] == part.keys
     with pytest.raises(UserError, match="the study has no recipe 'int2'"):
-        read(study, ["recipe=int2"])
+        read_finished_study(study, ["recipe=int2"])
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_server_holds_every_network_once(study, server, capsys, monkeypatch, t
     # Interrupted: a run that has not ended is gone on with.
     client = MlflowClient(server)
     experiment = client.get_experiment_by_name("small").experiment_id
-    told = read(study)
+    told = read_finished_study(study)
     (above,) = client.search_runs([experiment], f"tags.`fairpress.trial` = '{told.key}'")
     tags = {
         "fairpress.study": told.key,
@@ -146,7 +146,7 @@ def test_a_server_holds_every_network_once(study, server, capsys, monkeypatch, t
     assert "secret-word" not in said.out + said.err
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     again = export_mlflow(study)
-    assert (again.new, again.there) == (0, 4)
+    assert (again.new, again.existing) == (0, 4)
     runs = client.search_runs([experiment])
     assert len(runs) == 5
     assert {r.info.status for r in runs} == {"FINISHED"}

@@ -43,20 +43,22 @@ def join_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:
         The rows differ where they must not, or common rows have different labels.
     """
 
-    wanted = [tuple(n) for n in task.params["networks"]]
+    networks = [tuple(n) for n in task.params["networks"]]
     joined: pa.Table | None = None
-    predicts: bytes | None = None
+    task_metadata: bytes | None = None
     facts = []
     for name, model, inputs in task.params["columns"]:
         entries = [read_entry(store, task.inputs[i]) for i in inputs]
-        facts += [f for e in entries for f in json.loads(e.files[FACTS]) if (f["seed"], f["fold"]) in wanted]
-        stacked = _stack(entries, wanted)
-        predicts = (stacked.schema.metadata or {}).get(TASK_KEY.encode(), predicts)
+        facts += [
+            f for e in entries for f in json.loads(e.files[FACTS]) if (f["seed"], f["fold"]) in networks
+        ]
+        stacked = _stack(entries, networks)
+        task_metadata = (stacked.schema.metadata or {}).get(TASK_KEY.encode(), task_metadata)
         table = _rename(stacked, model, name)
-        joined = table if joined is None else _beside(joined, table, name, task.params["rows"])
+        joined = table if joined is None else _append_columns(joined, table, name, task.params["rows"])
     assert joined is not None
-    if predicts is not None:  # new names and joins lose it
-        joined = joined.replace_schema_metadata({TASK_KEY: predicts})
+    if task_metadata is not None:  # new names and joins lose it
+        joined = joined.replace_schema_metadata({TASK_KEY: task_metadata})
     return {PREDICTIONS: parquet_bytes(joined), MODELS: json.dumps(facts, indent=1).encode()}
 
 
@@ -69,18 +71,18 @@ def audit_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:
     from fairpress.reporting.html import Section, draw
 
     table = read_table(read_entry(store, task.inputs[0]))
-    found = run(table, **task.params["audit"])
-    drawn = draw([Section("", found)])
-    places = {f"{i}.svg": [compressed, metric] for i, (_, compressed, metric) in enumerate(drawn)}
+    result = run(table, **task.params["audit"])
+    drawn = draw([Section("", result)])
+    figure_keys = {f"{i}.svg": [compressed, metric] for i, (_, compressed, metric) in enumerate(drawn)}
     return {
-        AUDIT: dump(found),
-        FIGURES: json.dumps(places).encode(),
+        AUDIT: dump(result),
+        FIGURES: json.dumps(figure_keys).encode(),
         BIAS: json.dumps(bias_changes(table, task.params["audit"]), indent=1).encode(),
-        **{name: svg.encode() for name, svg in zip(places, drawn.values(), strict=True)},
+        **{name: svg.encode() for name, svg in zip(figure_keys, drawn.values(), strict=True)},
     }
 
 
-def bias_changes(table: pa.Table, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+def bias_changes(table: pa.Table, audit_arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return, for each compressed model and attribute, the pairwise bias before and after and what changed in it.
 
     `asked` are the arguments of the audit. Nothing for a task of several classes without a positive one.
@@ -88,38 +90,45 @@ def bias_changes(table: pa.Table, asked: Mapping[str, Any]) -> list[dict[str, An
     from fairpress.auditing.statistics.pairwise_bias_change import bias_change
     from fairpress.studies.analysis.prediction_arrays import PredictionArrays
 
-    if asked["positive"] is None or not asked["compressed"]:
+    if audit_arguments["positive"] is None or not audit_arguments["compressed"]:
         return []
-    models = [asked["baseline"], *asked["compressed"]]
-    stacked = PredictionArrays(table, models, asked["positive"], asked["subject"] is not None)
-    told = []
-    for attribute in asked["by"]:
-        used = stacked.used(attribute)
-        sums, holds = stacked.biased(attribute, used)
-        before = [1.0, *[0.0] * len(asked["compressed"])]
-        for i, model in enumerate(asked["compressed"], start=1):
+    models = [audit_arguments["baseline"], *audit_arguments["compressed"]]
+    stacked = PredictionArrays(
+        table, models, audit_arguments["positive"], audit_arguments["subject"] is not None
+    )
+    changes = []
+    for attribute in audit_arguments["by"]:
+        groups = stacked.compared_groups(attribute)
+        sums, has_interval = stacked.bias_products(attribute, groups)
+        before = [1.0, *[0.0] * len(audit_arguments["compressed"])]
+        for i, model in enumerate(audit_arguments["compressed"], start=1):
             after = [float(j == i) for j in range(len(models))]
-            found = {
-                "before": bias_change(sums, before, None, asked["confidence"]),
-                "after": bias_change(sums, after, None, asked["confidence"]),
-                "change": bias_change(sums, after, before, asked["confidence"]),
+            estimates = {
+                "before": bias_change(sums, before, None, audit_arguments["confidence"]),
+                "after": bias_change(sums, after, None, audit_arguments["confidence"]),
+                "change": bias_change(sums, after, before, audit_arguments["confidence"]),
             }
-            if not holds:
-                found = {k: replace(e, low=None, high=None) for k, e in found.items()}
-            named = {"model": model, "against": asked["baseline"], "attribute": attribute, "groups": used}
-            told.append({**named, **{k: e.to_dict() for k, e in found.items()}})
-    return told
+            if not has_interval:
+                estimates = {k: replace(e, low=None, high=None) for k, e in estimates.items()}
+            named = {
+                "model": model,
+                "against": audit_arguments["baseline"],
+                "attribute": attribute,
+                "groups": groups,
+            }
+            changes.append({**named, **{k: e.to_dict() for k, e in estimates.items()}})
+    return changes
 
 
 def read_figures(entry: Entry) -> dict[tuple[str, str], str]:
     """Return (compressed model, metric) → SVG of a finished audit task."""
-    places: Mapping[str, Sequence[str]] = json.loads(entry.files[FIGURES])
-    return {(compressed, metric): entry.files[n].decode() for n, (compressed, metric) in places.items()}
+    figure_keys: Mapping[str, Sequence[str]] = json.loads(entry.files[FIGURES])
+    return {(compressed, metric): entry.files[n].decode() for n, (compressed, metric) in figure_keys.items()}
 
 
-def dump(found: Audit) -> bytes:
+def dump(audit: Audit) -> bytes:
     """Return an audit as bytes that `restore` makes the same audit of, unlike audit.json, which is for readers."""
-    return json.dumps(_adapter().dump_python(found), allow_nan=True).encode()
+    return json.dumps(_adapter().dump_python(audit), allow_nan=True).encode()
 
 
 def restore(data: bytes) -> Audit:
@@ -134,14 +143,14 @@ def _adapter() -> TypeAdapter[Audit]:
     return TypeAdapter(Audit)
 
 
-def _stack(entries: Sequence[Entry], wanted: Sequence[tuple[int, ...]]) -> pa.Table:
+def _stack(entries: Sequence[Entry], networks: Sequence[tuple[int, ...]]) -> pa.Table:
     """Return the rows of the wanted networks, by seed and row."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     table = pa.concat_tables([read_table(entry) for entry in entries])
     pairs = pc.add(pc.multiply(table["seed"], FOLDS), table["fold"])
-    keep = pc.is_in(pairs, value_set=pa.array([seed * FOLDS + fold for seed, fold in wanted], pa.int64()))
+    keep = pc.is_in(pairs, value_set=pa.array([seed * FOLDS + fold for seed, fold in networks], pa.int64()))
     return table.filter(keep).sort_by([(key, "ascending") for key in KEYS])
 
 
@@ -158,16 +167,16 @@ def _rename(table: pa.Table, model: str, name: str) -> pa.Table:
     )
 
 
-def _beside(base: pa.Table, table: pa.Table, name: str, rows: str) -> pa.Table:
+def _append_columns(base: pa.Table, table: pa.Table, name: str, rows: str) -> pa.Table:
     """Append a model's columns to those that are there."""
     same = all(base[key].equals(table[key]) for key in KEYS)
     if not same and rows == "same":
         raise FairpressError(f"the predictions of {name} are not on the rows of the baseline.")
     if not same:
-        both = base.select(KEYS).join(table.select(KEYS), keys=list(KEYS), join_type="inner")
-        if not both.num_rows:
+        common = base.select(KEYS).join(table.select(KEYS), keys=list(KEYS), join_type="inner")
+        if not common.num_rows:
             raise FairpressError(f"{name} was tested on no row that the other was tested on; use folds.")
-        base, table = _those(base, both), _those(table, both)
+        base, table = _matching_rows(base, common), _matching_rows(table, common)
     if not base["label"].equals(table["label"]):
         raise FairpressError(
             f"{name} has other labels on the same rows; only variants of one dataset can be compared."
@@ -178,6 +187,6 @@ def _beside(base: pa.Table, table: pa.Table, name: str, rows: str) -> pa.Table:
     return base
 
 
-def _those(table: pa.Table, keys: pa.Table) -> pa.Table:
-    kept: Any = table.join(keys, keys=list(KEYS), join_type="inner").select(table.column_names)
-    return kept.sort_by([(key, "ascending") for key in KEYS])
+def _matching_rows(table: pa.Table, keys: pa.Table) -> pa.Table:
+    matches: Any = table.join(keys, keys=list(KEYS), join_type="inner").select(table.column_names)
+    return matches.sort_by([(key, "ascending") for key in KEYS])

@@ -46,12 +46,12 @@ class BiasFinding:
 
 
 def bias_findings(
-    planned: Sequence[ReportSection], told: Iterable[Sequence[Mapping[str, Any]]]
+    planned: Sequence[ReportSection], changes_per_section: Iterable[Sequence[Mapping[str, Any]]]
 ) -> list[BiasFinding]:
     """Return the findings of all sections on compression; `told` are what `reported.bias_changes` returned for each."""
     return [
-        BiasFinding(part=section.part, **one)
-        for section, changes in zip(planned, told, strict=True)
+        BiasFinding(part=section.part, **change)
+        for section, changes in zip(planned, changes_per_section, strict=True)
         if section.about in ("compressed", "counterpart", "placebo")
-        for one in changes
+        for change in changes
     ]

@@ -11,9 +11,9 @@ from fairpress.datasets.dataset import Dataset
 
 def majority(data: Dataset) -> np.ndarray:
     """Predict for every test row the commonest label of the other rows; class indices [test rows]."""
-    seen = data.labels[_others(data)]
-    guess: np.ndarray = np.full(len(data.parts["test"]), np.bincount(seen).argmax(), dtype=np.int64)
-    return guess
+    labels = data.labels[_development_rows(data)]
+    predicted: np.ndarray = np.full(len(data.parts["test"]), np.bincount(labels).argmax(), dtype=np.int64)
+    return predicted
 
 
 def person_lookup(data: Dataset) -> np.ndarray:
@@ -23,19 +23,19 @@ def person_lookup(data: Dataset) -> np.ndarray:
     first class of a tie. Of somebody who is not there, the commonest label among people is guessed, each counted once. On
     a split by person nobody is there, so that this is the commonest label.
     """
-    people, index = np.unique(data.subjects, return_inverse=True)
+    subjects, index = np.unique(data.subjects, return_inverse=True)
     index = index.reshape(-1)
-    others = _others(data)
-    counts = np.zeros((len(people), len(data.task.classes)), dtype=np.int64)
-    np.add.at(counts, (index[others], data.labels[others]), 1)
-    known = counts.any(1)
-    said = counts.argmax(1)
-    said[~known] = np.bincount(said[known]).argmax()
-    guess: np.ndarray = said[index[data.parts["test"]]]
-    return guess
+    development = _development_rows(data)
+    counts = np.zeros((len(subjects), len(data.task.classes)), dtype=np.int64)
+    np.add.at(counts, (index[development], data.labels[development]), 1)
+    has_label = counts.any(1)
+    class_of_subject = counts.argmax(1)
+    class_of_subject[~has_label] = np.bincount(class_of_subject[has_label]).argmax()
+    predicted: np.ndarray = class_of_subject[index[data.parts["test"]]]
+    return predicted
 
 
-def _others(data: Dataset) -> np.ndarray:
+def _development_rows(data: Dataset) -> np.ndarray:
     return np.concatenate([rows for part, rows in data.parts.items() if part != "test"])
 
 

@@ -31,22 +31,22 @@ class PredictionArrays:
         Rows: whether the label is the positive class.
     """
 
-    def __init__(self, table: pa.Table, models: Sequence[str], positive: str, people: bool) -> None:
+    def __init__(self, table: pa.Table, models: Sequence[str], positive: str, repeated: bool) -> None:
         """Take a table of stacked seeds; `people`: some have several rows, and are the unit of intervals."""
         self._table = table
         self.seeds = np.unique(table["seed"].to_numpy())
         self._order = np.lexsort((np.array(table["row_id"].to_pylist()), table["seed"].to_numpy()))
         self._shape = (len(self.seeds), -1)
         label = self.column("label")
-        self.said = np.stack([self.column(m) for m in models])
-        self.right = (self.said == label).astype(float).reshape(len(models), *self._shape)
+        self.predicted = np.stack([self.column(m) for m in models])
+        self.correct = (self.predicted == label).astype(float).reshape(len(models), *self._shape)
         self.positive = (label == positive).reshape(self._shape)[0]
-        self._people = self.column("subject").reshape(self._shape)[0] if people else None
+        self._subjects = self.column("subject").reshape(self._shape)[0] if repeated else None
 
     @property
     def rows(self) -> int:
         """Return the number of rows of one seed."""
-        return int(self.right.shape[-1])
+        return int(self.correct.shape[-1])
 
     def column(self, name: str) -> np.ndarray:
         """Return a column, by seed and row."""
@@ -59,7 +59,7 @@ class PredictionArrays:
         names, index = np.unique(joined, return_inverse=True)
         return names, index.reshape(-1)
 
-    def used(self, attribute: str, wanted: Sequence[str] | None = None) -> list[str]:
+    def compared_groups(self, attribute: str, requested: Sequence[str] | None = None) -> list[str]:
         """Return the groups that are compared: those wanted, or all with 30 rows of either label."""
         names, index = self.groups(attribute)
         sizes = np.stack(
@@ -68,28 +68,31 @@ class PredictionArrays:
         return [
             str(name)
             for i, name in enumerate(names)
-            if (wanted is None and sizes[:, i].min() >= MIN_ROWS) or (wanted is not None and name in wanted)
+            if (requested is None and sizes[:, i].min() >= MIN_ROWS)
+            or (requested is not None and name in requested)
         ]
 
-    def everybody(self) -> tuple[CrossedProducts, bool]:
+    def overall_products(self) -> tuple[CrossedProducts, bool]:
         """Return the sums of what is right over all rows, and whether intervals hold; see `biased`."""
         return self._products(np.zeros(self.rows, int), 1)
 
-    def biased(self, attribute: str, used: Sequence[str]) -> tuple[CrossedProducts, bool]:
+    def bias_products(self, attribute: str, compared: Sequence[str]) -> tuple[CrossedProducts, bool]:
         """Return the sums for `bias_change` over groups, and whether its intervals hold.
 
         They do not where people have several rows under different labels or in different groups: such rows are then
         taken as if each were somebody else's, which only the values allow.
         """
         names, index = self.groups(attribute)
-        place = np.full(len(names), -1)
-        for i, name in enumerate(used):
-            place[names == name] = i
-        cell = np.where(place[index] < 0, -1, place[index] + np.where(self.positive, 0, len(used)))
-        return self._products(cell, 2 * len(used))
+        position = np.full(len(names), -1)
+        for i, name in enumerate(compared):
+            position[names == name] = i
+        cell = np.where(position[index] < 0, -1, position[index] + np.where(self.positive, 0, len(compared)))
+        return self._products(cell, 2 * len(compared))
 
     def _products(self, cell: np.ndarray, count: int) -> tuple[CrossedProducts, bool]:
-        if self._people is None:
-            return crossed_products(self.right, cell, count), True
-        found = clustered_products(self.right, cell, self._people, count)
-        return (found, True) if found is not None else (crossed_products(self.right, cell, count), False)
+        if self._subjects is None:
+            return crossed_products(self.correct, cell, count), True
+        products = clustered_products(self.correct, cell, self._subjects, count)
+        return (
+            (products, True) if products is not None else (crossed_products(self.correct, cell, count), False)
+        )

@@ -36,8 +36,8 @@ def tradeoff(store: Store, task: StudyTask) -> dict[str, bytes]:
     seeds as the model it is compared with.
     """
     entry = read_entry(store, task.inputs[0])
-    found = compare(read_table(entry), json.loads(entry.files[MODELS]), task.params)
-    return {TRADEOFF: json.dumps(found, allow_nan=False, indent=1).encode()}
+    comparison = compare(read_table(entry), json.loads(entry.files[MODELS]), task.params)
+    return {TRADEOFF: json.dumps(comparison, allow_nan=False, indent=1).encode()}
 
 
 def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,9 +46,9 @@ def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping
     stacked = PredictionArrays(table, models, params["positive"], params["repeated"])
     fold = stacked.column("fold")
     confidence = params["confidence"]
-    everybody = stacked.everybody()
-    own = {m: [f for f in facts if f["recipe"] == m] for m in models}
-    validation = {m: v for m in models if (v := _validation(own[m])) is not None}
+    overall = stacked.overall_products()
+    facts_of = {m: [f for f in facts if f["recipe"] == m] for m in models}
+    validation = {m: v for m in models if (v := _validation_accuracy(facts_of[m])) is not None}
     curve = sorted((a, m) for m, a in validation.items() if m == BASELINE or m.startswith(CHECKPOINT))
     controls = {
         m: match(validation[m], curve)
@@ -68,21 +68,21 @@ def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping
         for m, c in controls.items()
         if "below" in c
     }
-    biased: dict[str, tuple[CrossedProducts, bool]] = {}
+    bias_sums: dict[str, tuple[CrossedProducts, bool]] = {}
     for attribute in params["by"]:
         names, index = stacked.groups(attribute)
-        used = stacked.used(attribute, params["groups"].get(attribute))
+        groups = stacked.compared_groups(attribute, params["groups"].get(attribute))
         out["groups"][attribute] = {str(n): int((index == i).sum()) for i, n in enumerate(names)}
-        out["used"][attribute] = used
-        biased[attribute] = stacked.biased(attribute, used)
+        out["used"][attribute] = groups
+        bias_sums[attribute] = stacked.bias_products(attribute, groups)
 
     def bias(after: np.ndarray, before: np.ndarray | None = None) -> dict[str, Any]:
         return {
-            a: _told(
+            a: _estimate_json(
                 bias_change(sums, after.tolist(), None if before is None else before.tolist(), confidence),
-                holds,
+                has_interval,
             )
-            for a, (sums, holds) in biased.items()
+            for a, (sums, has_interval) in bias_sums.items()
         }
 
     for i, m in enumerate(models):
@@ -90,16 +90,16 @@ def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping
         entry: dict[str, Any] = {
             "model": m,
             "placebo": placebo,
-            **_sizes(own[m]),
+            **_sizes(facts_of[m]),
             "validation_accuracy": validation.get(m),
-            "accuracy": _rate(everybody, unit[m], confidence),
-            "networks": len(own[m]),
-            "constant": _constant(stacked.said[i], np.repeat(stacked.seeds, stacked.rows), fold),
+            "accuracy": _rate(overall, unit[m], confidence),
+            "networks": len(facts_of[m]),
+            "constant": _n_constant(stacked.predicted[i], np.repeat(stacked.seeds, stacked.rows), fold),
             "bias": bias(unit[m]),
         }
         if m != BASELINE:
             entry["against_baseline"] = bias(unit[m], unit[BASELINE])
-            entry["accuracy_against_baseline"] = _rate(everybody, unit[m] - unit[BASELINE], confidence)
+            entry["accuracy_against_baseline"] = _rate(overall, unit[m] - unit[BASELINE], confidence)
         if placebo in unit:
             entry["against_placebo"] = bias(unit[m], unit[placebo])
         if m in controls:
@@ -108,7 +108,7 @@ def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping
             entry["control"] |= {
                 "bias": bias(mixed[m]),
                 "change": bias(unit[m], mixed[m]),
-                "accuracy_difference": _rate(everybody, unit[m] - mixed[m], confidence),
+                "accuracy_difference": _rate(overall, unit[m] - mixed[m], confidence),
             }
         out["models"].append(entry)
     return out
@@ -137,36 +137,38 @@ def match(accuracy: float, curve: Sequence[tuple[float, str]]) -> dict[str, Any]
     raise AssertionError("a sorted curve encloses what is between its ends")
 
 
-def _rate(everybody: tuple[CrossedProducts, bool], weights: np.ndarray, confidence: float) -> dict[str, Any]:
-    sums, holds = everybody
-    found = crossed_contrasts(sums, weights[None, None, :])
-    low, high = (float(b[0]) for b in found.interval(confidence))
-    value = float(found.value[0])
-    estimate = Estimate(value, min(low, value), max(high, value), float(found.n[0]), found.method)
-    return _told(estimate, holds)
+def _rate(overall: tuple[CrossedProducts, bool], weights: np.ndarray, confidence: float) -> dict[str, Any]:
+    sums, has_interval = overall
+    contrasts = crossed_contrasts(sums, weights[None, None, :])
+    low, high = (float(b[0]) for b in contrasts.interval(confidence))
+    value = float(contrasts.value[0])
+    estimate = Estimate(value, min(low, value), max(high, value), float(contrasts.n[0]), contrasts.method)
+    return _estimate_json(estimate, has_interval)
 
 
-def _told(estimate: Estimate, holds: bool) -> dict[str, Any]:
+def _estimate_json(estimate: Estimate, has_interval: bool) -> dict[str, Any]:
     """Return an estimate as JSON; without its interval where that would not hold."""
-    if not holds and estimate.value is not None:
+    if not has_interval and estimate.value is not None:
         estimate = Estimate(estimate.value, n=estimate.n)
     return estimate.to_dict()
 
 
-def _validation(facts: Sequence[Mapping[str, Any]]) -> float | None:
+def _validation_accuracy(facts: Sequence[Mapping[str, Any]]) -> float | None:
     """Return the mean accuracy of a model's files on validation rows; None where some card does not tell."""
-    found = [
+    accuracies = [
         f["provenance"].get("details", {}).get("validation", {}).get("accuracy")
         or f["provenance"].get("validation_accuracy")
         for f in facts
     ]
-    return None if not found or None in found else float(np.mean(found))
+    return None if not accuracies or None in accuracies else float(np.mean(accuracies))
 
 
-def _constant(said: np.ndarray, seed: np.ndarray, fold: np.ndarray) -> int:
+def _n_constant(predicted: np.ndarray, seed: np.ndarray, fold: np.ndarray) -> int:
     """Return how many networks say the same of everybody."""
     return sum(
-        len(np.unique(said[(seed == s) & (fold == f)])) == 1 for s in np.unique(seed) for f in np.unique(fold)
+        len(np.unique(predicted[(seed == s) & (fold == f)])) == 1
+        for s in np.unique(seed)
+        for f in np.unique(fold)
     )
 
 

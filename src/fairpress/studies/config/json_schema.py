@@ -17,10 +17,10 @@ LABELS = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 def schema() -> dict[str, Any]:
     """Return the schema. What it cannot say, such as which attributes a dataset has, `fairpress study check` does."""
-    made = StudyConfig.model_json_schema()
+    study_schema = StudyConfig.model_json_schema()
     definitions = {
         k: v
-        for k, v in made.pop("$defs").items()
+        for k, v in study_schema.pop("$defs").items()
         if k
         in (
             "AuditConfig",
@@ -32,38 +32,38 @@ def schema() -> dict[str, Any]:
             "PublishedRates",
         )
     }
-    for one in ("of", "against"):
-        definitions["Claim"]["properties"][one] = {
+    for key in ("of", "against"):
+        definitions["Claim"]["properties"][key] = {
             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
             "description": "Filters with the words of --only, such as recipe=int8"
-            + ("; or baseline, placebo, plain." if one == "against" else "."),
+            + ("; or baseline, placebo, plain." if key == "against" else "."),
         }
-    properties = made["properties"]
+    properties = study_schema["properties"]
     # Some keys are for networks that read images alone; where both have a key, tables say its default.
     training = {**ImageFitConfig.model_json_schema(), "description": "How the baselines are trained."}
     training["properties"] |= FitConfig.model_json_schema()["properties"]
-    own = {"by": {"type": "array", "items": {"type": "string"}, "minItems": 1}, "training": training}
-    dataset = _choice(datasets.names(), datasets.config_class, own, without=("folds", "fold"))
+    common = {"by": {"type": "array", "items": {"type": "string"}, "minItems": 1}, "training": training}
+    dataset = _choice(datasets.names(), datasets.config_class, common, excluded=("folds", "fold"))
     dataset["anyOf"] += [
         {"type": "string", "pattern": r"\.ya?ml$", "description": "A YAML file that describes a table."},
         {
             "type": "object",
-            "properties": {"name": {"type": "string", "pattern": r"\.ya?ml$"}, **own},
+            "properties": {"name": {"type": "string", "pattern": r"\.ya?ml$"}, **common},
             "required": ["name"],
         },
     ]
     definitions["dataset"] = dataset
     definitions["model"] = _choice(models.names(), models.config_class, {"training": training})
     properties["training"] = training
-    for one in ("dataset", "model"):
-        reference = {"$ref": f"#/$defs/{one}"}
-        properties[one] = reference
-        properties[f"{one}s"] = {
+    for key in ("dataset", "model"):
+        reference = {"$ref": f"#/$defs/{key}"}
+        properties[key] = reference
+        properties[f"{key}s"] = {
             "anyOf": [
                 {"type": "object", "additionalProperties": reference, "propertyNames": {"pattern": LABELS}},
                 {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
             ],
-            "description": f"Several: label → {one}.",
+            "description": f"Several: label → {key}.",
         }
     properties["seeds"] = {
         "anyOf": [
@@ -77,13 +77,13 @@ def schema() -> dict[str, Any]:
         ],
         "description": "Training seeds: a number S means 0 … S−1.",
     }
-    made["allOf"] = [
-        {"oneOf": [{"required": [one]}, {"required": [f"{one}s"]}]} for one in ("dataset", "model")
+    study_schema["allOf"] = [
+        {"oneOf": [{"required": [key]}, {"required": [f"{key}s"]}]} for key in ("dataset", "model")
     ]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "fairpress.study/1",
-        **made,
+        **study_schema,
         "title": "A fairpress study",
         "$defs": definitions,
     }
@@ -92,21 +92,21 @@ def schema() -> dict[str, Any]:
 def _choice(
     names: Iterable[str],
     config_class: Callable[[str], type[BaseModel]],
-    more: dict[str, Any],
-    without: Iterable[str] = (),
+    extra_properties: dict[str, Any],
+    excluded: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Return the schema of a name, or of a name with its options."""
     options: list[dict[str, Any]] = [{"enum": list(names)}]
     for name in names:
-        own = config_class(name).model_json_schema()
-        fields = {k: v for k, v in own.get("properties", {}).items() if k not in set(without)}
+        option_schema = config_class(name).model_json_schema()
+        fields = {k: v for k, v in option_schema.get("properties", {}).items() if k not in set(excluded)}
         options.append(
             {
                 "type": "object",
-                "properties": {"name": {"const": name}, **fields, **more},
-                "required": ["name", *own.get("required", [])],
+                "properties": {"name": {"const": name}, **fields, **extra_properties},
+                "required": ["name", *option_schema.get("required", [])],
                 "additionalProperties": False,
-                **({"$defs": own["$defs"]} if "$defs" in own else {}),
+                **({"$defs": option_schema["$defs"]} if "$defs" in option_schema else {}),
             }
         )
     return {"anyOf": options}

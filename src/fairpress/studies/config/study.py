@@ -106,8 +106,12 @@ class MitigationChoice(_Strict):
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        other = self.method == "thresholds"
-        for name, wrong in (("cost", other), ("calibration", other), ("constraint", not other)):
+        has_thresholds = self.method == "thresholds"
+        for name, wrong in (
+            ("cost", has_thresholds),
+            ("calibration", has_thresholds),
+            ("constraint", not has_thresholds),
+        ):
             if wrong and getattr(self, name) is not None:
                 raise ValueError(f"{self.method} takes no {name}")
         return self
@@ -170,14 +174,14 @@ class PublishedRates(_Strict):
     note: str = ""
     rates: dict[str, dict[str, Any]]
 
-    def of(self, part: str) -> dict[str, dict[str, Any]]:
+    def for_part(self, part: str) -> dict[str, dict[str, Any]]:
         """Return recipe → numbers of a part of the study."""
         from fairpress.studies.config.recipe_names import recipe_name
 
-        found = (
+        rates = (
             next((v for k, v in self.rates.items() if k in part.split(", ")), None) if part else self.rates
         )
-        return {recipe_name(k): v for k, v in (found or {}).items()}
+        return {recipe_name(k): v for k, v in (rates or {}).items()}
 
 
 class SizeAccuracyBias(_Strict):
@@ -307,18 +311,18 @@ class StudyConfig(_Strict):
     @field_validator("datasets", "models", "mitigations", "claims", "phases", "choices")
     @classmethod
     def _labels(cls, value: dict[str, Any]) -> dict[str, Any]:
-        odd = [label for label in value if not LABEL.fullmatch(label)]
-        if odd:
+        invalid = [label for label in value if not LABEL.fullmatch(label)]
+        if invalid:
             raise ValueError(
-                f"{odd[0]!r} cannot be a label; use letters, digits, dots, dashes and underscores"
+                f"{invalid[0]!r} cannot be a label; use letters, digits, dots, dashes and underscores"
             )
         return value
 
     @model_validator(mode="after")
     def _one_or_several(self) -> Self:
-        for one, several in (("dataset", "datasets"), ("model", "models")):
-            if (getattr(self, one) is None) == (not getattr(self, several)):
-                raise ValueError(f"give either `{one}` or `{several}`")
+        for single, plural in (("dataset", "datasets"), ("model", "models")):
+            if (getattr(self, single) is None) == (not getattr(self, plural)):
+                raise ValueError(f"give either `{single}` or `{plural}`")
         if self.per_attribute and self.per_group:
             raise ValueError("say either `per_attribute` or `per_group`")
         if self.size_accuracy_bias is not None:
@@ -332,14 +336,14 @@ class StudyConfig(_Strict):
                     f"`size_accuracy_bias.groups` names {odd[0]!r}, which is not among `audit.by`; add it there, or say "
                     "`size_accuracy_bias: null`"
                 )
-        known = [set(self.all_datasets), set(self.all_models)]
+        label_sets = [set(self.all_datasets), set(self.all_models)]
         for contrast in self.contrasts:
             if contrast.of == contrast.against or not any(
-                {contrast.of, contrast.against} <= k for k in known
+                {contrast.of, contrast.against} <= k for k in label_sets
             ):
                 raise ValueError(
                     f"the contrast of {contrast.of!r} against {contrast.against!r} names no two datasets and no two "
-                    f"models of this study ({', '.join(sorted(set.union(*known)))})"
+                    f"models of this study ({', '.join(sorted(set.union(*label_sets)))})"
                 )
         return self
 

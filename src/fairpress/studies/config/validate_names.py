@@ -37,7 +37,7 @@ def _recipes(source: ConfigSource, recipes: Any) -> Iterator[ConfigError]:
             try:
                 parse(text)
             except UserError as error:
-                yield ConfigError.at(source, ("recipes", i), str(error))
+                yield ConfigError.from_path(source, ("recipes", i), str(error))
 
 
 def _training(
@@ -61,62 +61,66 @@ def _models(source: ConfigSource, document: Mapping[str, Any]) -> Iterator[Confi
         try:
             kind = config_class(name)
         except UserError as error:
-            yield ConfigError.at(source, (*path, "name"), str(error))
+            yield ConfigError.from_path(source, (*path, "name"), str(error))
         else:
             yield from validate(kind, options, source, path)[1]
 
 
 def _datasets(source: ConfigSource, document: Mapping[str, Any]) -> Iterator[ConfigError]:
     audit = document.get("audit")
-    everywhere = audit.get("by") if isinstance(audit, Mapping) else None
-    told: set[str] = set()
+    audit_by = audit.get("by") if isinstance(audit, Mapping) else None
+    reported: set[str] = set()
     for path, name, given in _named(document, "dataset", "datasets"):
         options = {k: v for k, v in given.items() if k not in DatasetChoice.model_fields}
         yield from _training(source, document, given.get("training"), (*path, "training"))
         for key in ("folds", "fold"):
             if key in options:
                 del options[key]
-                yield ConfigError.at(
+                yield ConfigError.from_path(
                     source, (*path, key), f"{key!r} is no option of a dataset here; say `folds` of the study."
                 )
         try:
-            known, problems = _attributes(source, path, name, options)
+            attributes, problems = _attributes(source, path, name, options)
         except UserError as error:
-            yield ConfigError.at(source, (*path, "name"), str(error))
+            yield ConfigError.from_path(source, (*path, "name"), str(error))
             continue
         yield from problems
-        own = given.get("by")
-        asked = [
+        dataset_by = given.get("by")
+        checks = [
             _unknown_attributes(
-                source, (*path, "by") if own else ("audit", "by"), own or everywhere, known, name
+                source,
+                (*path, "by") if dataset_by else ("audit", "by"),
+                dataset_by or audit_by,
+                attributes,
+                name,
             ),
-            _unknown_to_recipes(source, document.get("recipes"), known, name),
-            _unknown_to_mitigations(source, document.get("mitigations"), known, name),
+            _unknown_to_recipes(source, document.get("recipes"), attributes, name),
+            _unknown_to_mitigations(source, document.get("mitigations"), attributes, name),
         ]
-        for found in chain.from_iterable(asked):
-            if found.text not in told:
-                told.add(found.text)
-                yield found
+        for problem in chain.from_iterable(checks):
+            if problem.text not in reported:
+                reported.add(problem.text)
+                yield problem
 
 
 def _attributes(
     source: ConfigSource, path: Path, name: str, options: Mapping[str, Any]
 ) -> tuple[Sequence[str] | None, list[ConfigError]]:
     """Return the sensitive attributes of a dataset, None where only the data can tell, and what is wrong in its options."""
-    from fairpress.core.config import no_mapping, read_yaml
+    from fairpress.core.config import not_a_mapping, read_yaml
     from fairpress.datasets.custom.from_yaml import kind_of
     from fairpress.datasets.registry import config_class
 
     if name.lower().endswith((".yaml", ".yml")):
         document = read_yaml(name)
         if not isinstance(document, Mapping):
-            raise no_mapping(name, document)
+            raise not_a_mapping(name, document)
         described: Any = copy(document)
         described.update(options)
         _, found = validate(kind_of(document), described, ConfigSource(document, name))
         sensitive = plain(document.get("sensitive"))
-        known = list(sensitive) if isinstance(sensitive, (list, dict)) else None
-        return known, [ConfigError(source.position(path), p.text) for p in found]
+        attributes = list(sensitive) if isinstance(sensitive, (list, dict)) else None
+        return attributes, [ConfigError(source.position(path), p.text) for p in found]
     kind = config_class(name)
     config, problems = validate(kind, options, source, path)
     if config is None and all(not field.is_required() for field in kind.model_fields.values()):
@@ -126,23 +130,23 @@ def _attributes(
 
 
 def _unknown_attributes(
-    source: ConfigSource, path: Path, by: Any, known: Sequence[str] | None, dataset: str
+    source: ConfigSource, path: Path, requested: Any, attributes: Sequence[str] | None, dataset: str
 ) -> Iterator[ConfigError]:
-    if known is None or not isinstance(by, list):
+    if attributes is None or not isinstance(requested, list):
         return
-    for i, text in enumerate(by):
+    for i, text in enumerate(requested):
         for attribute in str(text).split("*"):
-            if attribute.strip() not in known:
-                yield ConfigError.at(
+            if attribute.strip() not in attributes:
+                yield ConfigError.from_path(
                     source,
                     (*path, i),
                     f"{dataset!r} has no sensitive attribute {attribute.strip()!r}."
-                    + did_you_mean(attribute.strip(), known),
+                    + did_you_mean(attribute.strip(), attributes),
                 )
 
 
 def _unknown_to_recipes(
-    source: ConfigSource, recipes: Any, known: Sequence[str] | None, dataset: str
+    source: ConfigSource, recipes: Any, attributes: Sequence[str] | None, dataset: str
 ) -> Iterator[ConfigError]:
     from fairpress.compression.recipes import parse
 
@@ -152,27 +156,29 @@ def _unknown_to_recipes(
         except UserError:
             continue  # told elsewhere
         for by in filter(None, (getattr(step, name, None) for step in steps for name in ("by", "protect"))):
-            for found in _unknown_attributes(source, (), [by], known, dataset):
-                yield ConfigError.at(source, ("recipes", i), found.text.partition(": ")[2])
+            for problem in _unknown_attributes(source, (), [by], attributes, dataset):
+                yield ConfigError.from_path(source, ("recipes", i), problem.text.partition(": ")[2])
 
 
 def _unknown_to_mitigations(
-    source: ConfigSource, mitigations: Any, known: Sequence[str] | None, dataset: str
+    source: ConfigSource, mitigations: Any, attributes: Sequence[str] | None, dataset: str
 ) -> Iterator[ConfigError]:
     for label, choice in (mitigations if isinstance(mitigations, Mapping) else {}).items():
         if isinstance(choice, Mapping) and isinstance(choice.get("by"), str):
-            for found in _unknown_attributes(source, (), [choice["by"]], known, dataset):
-                yield ConfigError.at(source, ("mitigations", label, "by"), found.text.partition(": ")[2])
+            for problem in _unknown_attributes(source, (), [choice["by"]], attributes, dataset):
+                yield ConfigError.from_path(source, ("mitigations", label, "by"), problem.text.partition(": ")[2])
 
 
-def _named(document: Mapping[str, Any], one: str, several: str) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+def _named(
+    document: Mapping[str, Any], single: str, plural: str
+) -> Iterator[tuple[Path, str, dict[str, Any]]]:
     """Yield path, name and options of what stands under ``one:`` and ``several:``, as far as it is written right."""
-    entries: list[tuple[Path, Any]] = [((one,), document.get(one))]
-    many = document.get(several)
-    if isinstance(many, Mapping):
-        entries += [((several, label), value) for label, value in many.items()]
-    elif isinstance(many, list):
-        entries += [((several, i), value) for i, value in enumerate(many)]
+    entries: list[tuple[Path, Any]] = [((single,), document.get(single))]
+    choices = document.get(plural)
+    if isinstance(choices, Mapping):
+        entries += [((plural, label), value) for label, value in choices.items()]
+    elif isinstance(choices, list):
+        entries += [((plural, i), value) for i, value in enumerate(choices)]
     for path, value in entries:
         if isinstance(value, str):
             yield path, value, {}

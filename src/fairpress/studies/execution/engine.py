@@ -14,10 +14,10 @@ class WorkerHandle(Protocol):
     """Does one task at a time."""
 
     def submit(self, task: StudyTask, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Let it call `work`; the future raises one of the engine's `died` when it is lost meanwhile."""
+        """Let it call `work`; the future raises one of the engine's `worker_lost` when it is lost meanwhile."""
         ...
 
-    def death(self, error: BaseException) -> str:
+    def loss_reason(self, error: BaseException) -> str:
         """Say how it was lost."""
         ...
 
@@ -35,23 +35,23 @@ class Engine(Protocol):
 
     Attributes
     ----------
-    died
+    worker_lost
         What a future raises when the process, or the machine, that had its task is gone.
     attempts
         How often a task is tried whose process is lost.
-    alone
+    retries_alone
         A task is tried again only when nothing else runs, so that another's memory is not to blame.
     """
 
-    died: tuple[type[BaseException], ...]
+    worker_lost: tuple[type[BaseException], ...]
     attempts: int
-    alone: bool
+    retries_alone: bool
 
     def slots(self) -> int:
         """Return how many tasks may run at a time just now."""
         ...
 
-    def hire(self, trains: bool) -> WorkerHandle:
+    def start_worker(self, trains: bool) -> WorkerHandle:
         """Return one that does tasks; `trains` when there are networks to train."""
         ...
 

@@ -82,41 +82,41 @@ def execute(
     read = {key for task in tasks for key in task.inputs}
     sinks = needed if needed is not None else set(by_key) - read
     # One listing, not a question for each task: a bucket answers in milliseconds.
-    there = frozenset(store.all_keys())
-    wanted = unfinished(by_key, sinks, lambda key: key in there and store.get(key) is not None)
-    if wanted and store.read_only:
-        absent = next(task.title for task in tasks if task.key in wanted)
+    stored = frozenset(store.all_keys())
+    pending = unfinished(by_key, sinks, lambda key: key in stored and store.get(key) is not None)
+    if pending and store.read_only:
+        absent = next(task.title for task in tasks if task.key in pending)
         raise UserError(
-            f"the store {store.address} can only be read, and {len(wanted)} results that are needed are not in it "
+            f"the store {store.address} can only be read, and {len(pending)} results that are needed are not in it "
             f"({absent}, …); choose a --store that can be written, such as a copy of it."
         )
     outcome = Outcome()
     for task in tasks:
-        if task.key not in wanted:
+        if task.key not in pending:
             outcome.reused.append(task)
             on_event("reused", task)
     store.sweep()
-    if wanted:
-        _Run(by_key, wanted, store, outcome, on_event, engine or LocalEngine(workers)).run()
+    if pending:
+        _Execution(by_key, pending, store, outcome, on_event, engine or LocalEngine(workers)).run()
     return outcome
 
 
-class _Run:
+class _Execution:
     """One run of what is unfinished."""
 
     def __init__(
         self,
         by_key: Mapping[str, StudyTask],
-        wanted: set[str],
+        pending: set[str],
         store: Store,
         outcome: Outcome,
         on_event: Event,
         engine: Engine,
     ) -> None:
         self.by_key, self.store, self.outcome, self.on_event = by_key, store, outcome, on_event
-        self.engine, self.most = engine, len(wanted)
-        graph = {key: [k for k in by_key[key].inputs if k in wanted] for key in wanted}
-        self.urgency = TaskDurations(store).paths([by_key[key] for key in by_key if key in wanted])
+        self.engine, self.max_workers = engine, len(pending)
+        graph = {key: [k for k in by_key[key].inputs if k in pending] for key in pending}
+        self.urgency = TaskDurations(store).paths([by_key[key] for key in by_key if key in pending])
         self.sorter = TopologicalSorter(graph)
         self.sorter.prepare()
         self.ready: list[tuple[float, int, StudyTask]] = []
@@ -127,15 +127,15 @@ class _Run:
         self.running: dict[Future[Attempt], tuple[StudyTask, WorkerHandle]] = {}
         self.workers: list[WorkerHandle] = []
         self.idle: list[WorkerHandle] = []
-        self.trains = any(by_key[key].kind in ("train", "compress") for key in wanted)
+        self.trains = any(by_key[key].kind in ("train", "compress") for key in pending)
 
     def run(self) -> None:
         try:
             while self.sorter.is_active():
                 for key in self.sorter.get_ready():
                     heapq.heappush(self.ready, (-self.urgency[key], self.order[key], self.by_key[key]))
-                self._grow()
-                while self.idle and (task := self._next()) is not None:
+                self._start_workers()
+                while self.idle and (task := self._next_task()) is not None:
                     self.on_event("started", task)
                     self._start(task, self.idle.pop())
                 if not self.running:
@@ -153,26 +153,26 @@ class _Run:
         for worker in self.idle:
             worker.close()
 
-    def _grow(self) -> None:
+    def _start_workers(self) -> None:
         """Hire as many as may run at a time; on an engine that others use too, that changes."""
-        while len(self.idle) + len(self.running) < max(1, min(self.engine.slots(), self.most)):
-            self.idle.append(self._hire())
+        while len(self.idle) + len(self.running) < max(1, min(self.engine.slots(), self.max_workers)):
+            self.idle.append(self._start_worker())
 
     def _start(self, task: StudyTask, worker: WorkerHandle) -> None:
         arguments = (task, attempt, perform, self.store.address, task)
         try:
             future = worker.submit(*arguments)
-        except self.engine.died:  # it was killed while it had nothing to do
+        except self.engine.worker_lost:  # it was killed while it had nothing to do
             worker.kill()
-            worker = self._hire()
+            worker = self._start_worker()
             future = worker.submit(*arguments)
         self.running[future] = (task, worker)
 
-    def _next(self) -> StudyTask | None:
+    def _next_task(self) -> StudyTask | None:
         """Return what may start now; skip what lost an input."""
-        if self.engine.alone and any(self.crashes[task.key] for task, _ in self.running.values()):
+        if self.engine.retries_alone and any(self.crashes[task.key] for task, _ in self.running.values()):
             return None
-        if self.crashed and not self.engine.alone:
+        if self.crashed and not self.engine.retries_alone:
             return self.crashed.pop(0)
         while self.ready:
             task = heapq.heappop(self.ready)[2]
@@ -188,20 +188,20 @@ class _Run:
         """Take in what came of a task; return the worker, or its replacement."""
         try:
             seconds, reason = future.result()
-        except self.engine.died as error:
+        except self.engine.worker_lost as error:
             self.crashes[task.key] += 1
-            died = worker.death(error)
+            loss = worker.loss_reason(error)
             worker.kill()
-            worker = self._hire()
+            worker = self._start_worker()
             if self.crashes[task.key] < self.engine.attempts:
                 self.crashed.append(task)
                 return worker
-            often = (
+            attempts = (
                 "twice, the second time with nothing beside it"
-                if self.engine.alone
+                if self.engine.retries_alone
                 else f"{self.engine.attempts} times"
             )
-            seconds, reason = 0.0, f"{died}, {often}."
+            seconds, reason = 0.0, f"{loss}, {attempts}."
         if reason is None:
             self.outcome.ran[task.key] = seconds
         else:
@@ -211,8 +211,8 @@ class _Run:
         self.sorter.done(task.key)
         return worker
 
-    def _hire(self) -> WorkerHandle:
-        worker = self.engine.hire(self.trains)
+    def _start_worker(self) -> WorkerHandle:
+        worker = self.engine.start_worker(self.trains)
         self.workers.append(worker)
         return worker
 
@@ -227,7 +227,7 @@ def attempt(work: Callable[[str, StudyTask], float], root: str, task: StudyTask)
     except FairpressError as error:
         return 0.0, str(error)
     except OSError as error:
-        return 0.0, temporary.no_space(error) or f"{type(error).__name__}: {error}"
+        return 0.0, temporary.disk_error_message(error) or f"{type(error).__name__}: {error}"
     except MemoryError:
         return 0.0, "it ran out of memory; lower networks_per_task, or give it more."
     except BaseException as error:
@@ -235,18 +235,18 @@ def attempt(work: Callable[[str, StudyTask], float], root: str, task: StudyTask)
 
 
 def unfinished(
-    by_key: Mapping[str, StudyTask], needed: Collection[str], is_there: Callable[[str], bool]
+    by_key: Mapping[str, StudyTask], needed: Collection[str], is_stored: Callable[[str], bool]
 ) -> set[str]:
     """Return the keys of tasks that must run: needed results that are absent or damaged, and inputs they need."""
     missing: set[str] = set()
-    looked: set[str] = set()
+    visited: set[str] = set()
     stack = list(needed)
     while stack:
         key = stack.pop()
-        if key in looked:
+        if key in visited:
             continue
-        looked.add(key)
-        if not is_there(key):
+        visited.add(key)
+        if not is_stored(key):
             missing.add(key)
             stack += by_key[key].inputs
     return missing

@@ -52,10 +52,10 @@ class Worker:
         context = multiprocessing.get_context(method)
         if method == "forkserver":
             context.set_forkserver_preload(list(preload))
-        place = _temporary_folder()
+        folder = _temporary_folder()
         with environment(_of_workers()):
             self._executor = ProcessPoolExecutor(
-                1, mp_context=context, initializer=_start, initargs=(str(place),)
+                1, mp_context=context, initializer=_start, initargs=(str(folder),)
             )
         self._process: Any = None
 
@@ -68,7 +68,7 @@ class Worker:
                 self._process = next(iter((getattr(self._executor, "_processes", None) or {}).values()), None)
         return future
 
-    def death(self, error: BaseException) -> str:
+    def loss_reason(self, error: BaseException) -> str:
         """Say how the process of a broken worker ended."""
         if self._process is None:
             return "its process ended"
@@ -94,8 +94,8 @@ class Worker:
 
 def _of_workers() -> dict[str, str]:
     """Return the variables of the environment that workers, their server and Python's tracker start with."""
-    hush = ",".join(filter(None, [HUSH, os.environ.get("PYTHONWARNINGS")]))
-    return {**THREADS, "PYTHONWARNINGS": hush, "TMPDIR": str(temporary.folder())}
+    warning_filters = ",".join(filter(None, [HUSH, os.environ.get("PYTHONWARNINGS")]))
+    return {**THREADS, "PYTHONWARNINGS": warning_filters, "TMPDIR": str(temporary.folder())}
 
 
 def _temporary_folder() -> Path:
@@ -103,12 +103,12 @@ def _temporary_folder() -> Path:
 
     Sockets go to a folder in /tmp where TMPDIR is too long for them.
     """
-    place = temporary.folder()
+    folder = temporary.folder()
     settings: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
     if "tempdir" not in settings and os.name == "posix":
-        fits = len(os.fsencode(place)) <= LONGEST_FOLDER
-        settings["tempdir"] = str(place if fits else temporary.folder(Path("/tmp")))
-    return place
+        fits = len(os.fsencode(folder)) <= LONGEST_FOLDER
+        settings["tempdir"] = str(folder if fits else temporary.folder(Path("/tmp")))
+    return folder
 
 
 class LocalEngine:
@@ -120,8 +120,8 @@ class LocalEngine:
         How many; by default one for each core this process may use.
     """
 
-    died: tuple[type[BaseException], ...] = (BrokenProcessPool,)
-    attempts, alone = 2, True
+    worker_lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
+    attempts, retries_alone = 2, True
 
     def __init__(self, workers: int | None = None) -> None:
         self._workers = workers or n_cores()
@@ -129,7 +129,7 @@ class LocalEngine:
     def slots(self) -> int:
         return self._workers
 
-    def hire(self, trains: bool) -> Worker:
+    def start_worker(self, trains: bool) -> Worker:
         return Worker([PRELOAD if trains else LIGHT])
 
     def kill(self) -> None:
@@ -214,15 +214,15 @@ def _uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    caught: list[int] = []
+    received: list[int] = []
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    held = {n: handler for n, handler in before.items() if handler is not None}
-    for number in held:
-        signal.signal(number, lambda number, frame: caught.append(number))
+    replaced = {n: handler for n, handler in before.items() if handler is not None}
+    for number in replaced:
+        signal.signal(number, lambda number, frame: received.append(number))
     try:
         yield
     finally:
-        for number, handler in held.items():
+        for number, handler in replaced.items():
             signal.signal(number, handler)
-        if caught:
-            signal.raise_signal(caught[0])
+        if received:
+            signal.raise_signal(received[0])

@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 from fairpress.core.errors import UserError
 from fairpress.core.files import write_text
-from fairpress.core.json_file import SMALL, read_json
+from fairpress.core.json_file import SMALL_FILE_BYTES, read_json
 from fairpress.studies.planning.plan import StudyTask
 
 PROGRESS = "progress.json"
 SECONDS = 1.0
-MOST_TASKS = 10**9
+MAX_TASKS = 10**9
 State = Literal["running", "interrupted"]
 
 
@@ -78,40 +78,40 @@ class ProgressFile:
     folder: Path
     name: str
     command: str
-    _now: ProgressRecord = field(init=False)
-    _wrote: float = field(default=-SECONDS, init=False)
+    _record: ProgressRecord = field(init=False)
+    _written_at: float = field(default=-SECONDS, init=False)
     _closed: bool = field(default=False, init=False)
-    _later: threading.Timer | None = field(default=None, init=False)
-    _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _timer: threading.Timer | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         begun = time.time()
-        self._now = ProgressRecord(
+        self._record = ProgressRecord(
             self.name, self.command, process=os.getpid(), host=socket.gethostname(), started=begun
         )
 
     def plan(self, tasks: Sequence[StudyTask]) -> None:
         """Learn of tasks to come."""
-        self._now = replace(self._now, total=self._now.total + len(tasks))
+        self._record = replace(self._record, total=self._record.total + len(tasks))
         self._write()
 
     def event(self, event: str, task: StudyTask) -> None:
         """Take one event in."""
-        running = tuple(t for t in self._now.running if t != task.title)
-        over = event != "started"
-        self._now = replace(
-            self._now,
-            running=running if over else (*running, task.title),
-            done=self._now.done + over,
-            failed=self._now.failed + (event == "failed"),
+        running = tuple(t for t in self._record.running if t != task.title)
+        ended = event != "started"
+        self._record = replace(
+            self._record,
+            running=running if ended else (*running, task.title),
+            done=self._record.done + ended,
+            failed=self._record.failed + (event == "failed"),
         )
-        wait = self._wrote + SECONDS - time.monotonic()
+        wait = self._written_at + SECONDS - time.monotonic()
         if wait <= 0:
             self._write()
-        elif self._later is None:
-            self._later = threading.Timer(wait, self._write)
-            self._later.daemon = True
-            self._later.start()
+        elif self._timer is None:
+            self._timer = threading.Timer(wait, self._write)
+            self._timer.daemon = True
+            self._timer.start()
 
     def leave(self) -> None:
         """Write the last word of a study that is interrupted; the file stays."""
@@ -127,24 +127,26 @@ class ProgressFile:
 
     def _end(self) -> None:
         """See to it that nothing is written any more, nor half-written when the process ends."""
-        with self._turn:
-            self._closed, later = True, self._later
-        if later is not None:
-            later.cancel()
+        with self._lock:
+            self._closed, timer = True, self._timer
+        if timer is not None:
+            timer.cancel()
 
     def _write(self) -> None:
-        with self._turn:
+        with self._lock:
             if self._closed:
                 return
-            self._wrote, self._later = time.monotonic(), None
+            self._written_at, self._timer = time.monotonic(), None
             with contextlib.suppress(UserError):
-                write_text(self.folder / PROGRESS, json.dumps(asdict(self._now) | {"updated": time.time()}))
+                write_text(
+                    self.folder / PROGRESS, json.dumps(asdict(self._record) | {"updated": time.time()})
+                )
 
 
 def read_progress(folder: Path) -> ProgressRecord | None:
     """Return where the study of a folder is; None when it is not under way, or the file is none of ours."""
     try:
-        return progress_of(read_json(folder / PROGRESS, "a study's progress", SMALL))
+        return progress_of(read_json(folder / PROGRESS, "a study's progress", SMALL_FILE_BYTES))
     except UserError:
         return None
 
@@ -152,7 +154,7 @@ def read_progress(folder: Path) -> ProgressRecord | None:
 def progress_of(content: Any) -> ProgressRecord | None:
     """Return what a progress file's content tells; None where it is none of ours, such as one with impossible numbers."""
     try:
-        found = ProgressRecord(
+        record = ProgressRecord(
             str(content["name"]),
             str(content["command"]),
             int(content["total"]),
@@ -166,6 +168,6 @@ def progress_of(content: Any) -> ProgressRecord | None:
         )
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
-    counts = (found.total, found.done, found.failed)
-    possible = all(0 <= n <= MOST_TASKS for n in counts) and 0 < found.process < 2**31
-    return found if possible and math.isfinite(found.started) and math.isfinite(found.updated) else None
+    counts = (record.total, record.done, record.failed)
+    possible = all(0 <= n <= MAX_TASKS for n in counts) and 0 < record.process < 2**31
+    return record if possible and math.isfinite(record.started) and math.isfinite(record.updated) else None

@@ -143,8 +143,8 @@ def _naive(store: Store, task: StudyTask) -> dict[str, bytes]:
 
     tables = []
     for (seed, fold), data in zip(task.networks, load_folds(task), strict=True):
-        said = np.array(data.task.classes)[PREDICTORS[task.params["predictor"]](data)]
-        table = predictions({}, data, part="test").append_column(task.recipe, pa.array(said))
+        predicted = np.array(data.task.classes)[PREDICTORS[task.params["predictor"]](data)]
+        table = predictions({}, data, part="test").append_column(task.recipe, pa.array(predicted))
         tables.append(_numbered(table, seed, fold))
     return _predicted(tables, [])
 

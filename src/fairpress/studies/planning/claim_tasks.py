@@ -12,7 +12,7 @@ from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.planning.claim_trials import ClaimTrials, check_claim, excluded_trials, resolve_claim
 from fairpress.studies.planning.dataset_facts import DataFacts
 from fairpress.studies.planning.matrix import ReportPart
-from fairpress.studies.planning.plan import StudyPlan, StudyTask, plan
+from fairpress.studies.planning.plan import StudyPlan, StudyTask, plan_study
 
 Seeds = tuple[int, ...]
 MATRIX = ("recipes", "model", "models", "dataset", "datasets", "mitigations", "placebos", "audit", "naive")
@@ -20,7 +20,7 @@ MATRIX = ("recipes", "model", "models", "dataset", "datasets", "mitigations", "p
 
 def claims_params(
     config: StudyConfig,
-    layout: StudyPlan,
+    plan: StudyPlan,
     data: Mapping[str, DataFacts],
     complete: Callable[[ReportPart, str], Seeds],
     table: Callable[[ReportPart, Seeds], StudyTask],
@@ -34,15 +34,15 @@ def claims_params(
     table
         Part, seeds → the task that joins its predictions on these.
     """
-    parts = {p.label: p for p in layout.parts}
-    told: dict[str, Any] = {}
+    parts = {p.label: p for p in plan.parts}
+    claims: dict[str, Any] = {}
     inputs: list[str] = []
     for name, claim in config.claims.items():
         try:
-            found = resolve_claim(claim, config, layout)
+            trials = resolve_claim(claim, config, plan)
         except UserError as error:  # told by `claim_problems` before, where a study is read from a file
-            found = ClaimTrials({}, {}, claim.by or config.audit.by[0], _plain(error))
-        needed = found.needed() if not found.reason else {}
+            trials = ClaimTrials({}, {}, claim.by or config.audit.by[0], _plain(error))
+        needed = trials.needed() if not trials.reason else {}
         common: set[int] | None = None
         for label, recipes in needed.items():
             part = parts[label]
@@ -50,14 +50,14 @@ def claims_params(
                 seeds = {s - part.offset for s in complete(part, recipe)}
                 common = seeds if common is None else common & seeds
         if needed and not common:
-            found, needed = excluded_trials(found, "no seed has all of its networks"), {}
+            trials, needed = excluded_trials(trials, "no seed has all of its networks"), {}
         absent = [
             a
-            for a in found.by.split("*")
+            for a in trials.by.split("*")
             if needed and a not in data[parts[next(iter(needed))].dataset].groups
         ]
         if absent:
-            found, needed = excluded_trials(found, f"the data have no attribute {absent[0]!r}"), {}
+            trials, needed = excluded_trials(trials, f"the data have no attribute {absent[0]!r}"), {}
         tables = {}
         for label in needed:
             part = parts[label]
@@ -66,17 +66,17 @@ def claims_params(
                 inputs.append(key)
             tables[label] = inputs.index(key)
         facts = data[parts[next(iter(needed))].dataset] if needed else None
-        told[name] = {
+        claims[name] = {
             "claim": claim.model_dump(mode="json"),
-            "by": found.by,
-            "reason": found.reason,
-            "effect": [[p, r, w] for (p, r), w in found.effect.items()],
-            "lost": [[p, r, w] for (p, r), w in found.lost.items()],
+            "by": trials.by,
+            "reason": trials.reason,
+            "effect": [[p, r, w] for (p, r), w in trials.effect.items()],
+            "lost": [[p, r, w] for (p, r), w in trials.lost.items()],
             "tables": tables,
             "positive": facts.positive if facts else None,
             "people": facts.repeated if facts else False,
         }
-    return {"claims": told, "folds": config.folds, "confidence": config.audit.confidence}, inputs
+    return {"claims": claims, "folds": config.folds, "confidence": config.audit.confidence}, inputs
 
 
 def claim_problems(source: ConfigSource, config: StudyConfig) -> list[ConfigError]:
@@ -86,26 +86,26 @@ def claim_problems(source: ConfigSource, config: StudyConfig) -> list[ConfigErro
     """
     from fairpress.studies.planning.select import parse_filter
 
-    found: list[ConfigError] = []
+    problems: list[ConfigError] = []
     changed = {path[0] for path in source.overridden} & set(MATRIX)
     if changed or not (config.claims or config.phases):
-        return found
+        return problems
     # Groups with networks of their own are known from the data alone; their trials are not named by claims.
     try:
-        layout = plan(config.model_copy(update={"per_group": False}), lambda dataset, fold: "")
+        matrix = plan_study(config.model_copy(update={"per_group": False}), lambda dataset, fold: "")
     except UserError:
-        return found  # told elsewhere
+        return problems  # told elsewhere
     for name, claim in config.claims.items():
         try:
-            check_claim(claim, config, layout)
+            check_claim(claim, config, matrix)
         except UserError as error:
-            found.append(ConfigError.at(source, ("claims", name), f"claim {name!r}: {_plain(error)}"))
+            problems.append(ConfigError.from_path(source, ("claims", name), f"claim {name!r}: {_plain(error)}"))
     for name, texts in config.phases.items():
         try:
             parse_filter(texts, config)
         except UserError as error:
-            found.append(ConfigError.at(source, ("phases", name), f"phase {name!r}: {_plain(error)}"))
-    return found
+            problems.append(ConfigError.from_path(source, ("phases", name), f"phase {name!r}: {_plain(error)}"))
+    return problems
 
 
 def phase(config: StudyConfig, name: str | None) -> Sequence[str]:
@@ -115,8 +115,8 @@ def phase(config: StudyConfig, name: str | None) -> Sequence[str]:
     if name is None or (name == "all" and "all" not in config.phases):
         return ()
     if name not in config.phases:
-        known = [*config.phases, "all"]
-        raise UserError(f"--phase: the study has no phase {name!r}." + did_you_mean(name, known))
+        names = [*config.phases, "all"]
+        raise UserError(f"--phase: the study has no phase {name!r}." + did_you_mean(name, names))
     return config.phases[name]
 
 

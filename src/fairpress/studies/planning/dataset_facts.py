@@ -49,9 +49,9 @@ def data_facts(
     options and the code that reads them, unless `remember` is false. A user's own table is read each time.
     """
     key = _key(dataset, folds, fold)
-    found = store.get(key) if key is not None else None
-    if found is not None:
-        return DataFacts(**json.loads(found.files[FACTS]))
+    stored = store.get(key) if key is not None else None
+    if stored is not None:
+        return DataFacts(**json.loads(stored.files[FACTS]))
     data = load_fold({"name": dataset.name, "options": dataset.options, "folds": folds}, fold)
     facts = DataFacts(
         name=data.name,
@@ -75,7 +75,7 @@ def _key(dataset: DatasetChoice, folds: int, fold: int) -> str | None:
     files = registry.file_digests(dataset.name)
     if not files:
         return None
-    what: dict[str, Any] = {
+    dependencies: dict[str, Any] = {
         "kind": "data",
         "name": dataset.name,
         "options": dataset.options,
@@ -83,4 +83,4 @@ def _key(dataset: DatasetChoice, folds: int, fold: int) -> str | None:
         "files": files,
         "code": code_digest("fairpress.datasets"),
     }
-    return digest(what)
+    return digest(dependencies)

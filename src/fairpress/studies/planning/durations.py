@@ -30,7 +30,7 @@ class TaskDurations:
 
     def last(self, task: StudyTask) -> float | None:
         """Return how long the task took when it was done, None when it never was."""
-        meta = self._store.meta(task.key) if task.key in self._there else None
+        meta = self._store.meta(task.key) if task.key in self._stored_keys else None
         return None if meta is None else _seconds(meta)
 
     def expected(self, task: StudyTask) -> float | None:
@@ -43,28 +43,30 @@ class TaskDurations:
 
     def paths(self, tasks: Sequence[StudyTask]) -> dict[str, float]:
         """Return key → seconds from the start of a task to the end of the longest chain of readers; inputs come first."""
-        follow: dict[str, float] = {}
-        out: dict[str, float] = {}
+        readers: dict[str, float] = {}
+        longest: dict[str, float] = {}
         for task in reversed(tasks):
             expected = self.expected(task)
-            out[task.key] = (GUESS[task.kind] if expected is None else expected) + follow.get(task.key, 0.0)
+            longest[task.key] = (GUESS[task.kind] if expected is None else expected) + readers.get(
+                task.key, 0.0
+            )
             for key in task.inputs:
-                follow[key] = max(follow.get(key, 0.0), out[task.key])
-        return out
+                readers[key] = max(readers.get(key, 0.0), longest[task.key])
+        return longest
 
     @cached_property
-    def _there(self) -> frozenset[str]:
+    def _stored_keys(self) -> frozenset[str]:
         return frozenset(self._store.all_keys())
 
     @cached_property
     def _similar(self) -> dict[tuple[Any, ...], list[float]]:
-        found: dict[tuple[Any, ...], list[float]] = {}
+        seconds_of: dict[tuple[Any, ...], list[float]] = {}
         for meta in self._store.metas():
             seconds = _seconds(meta)
             if seconds is not None:
                 shape = tuple(meta.get(k) for k in ("kind", "recipe", "dataset", "networks"))
-                found.setdefault(shape, []).append(seconds)
-        return found
+                seconds_of.setdefault(shape, []).append(seconds)
+        return seconds_of
 
 
 def _shape(task: StudyTask) -> tuple[Any, ...]:

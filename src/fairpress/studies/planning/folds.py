@@ -26,8 +26,8 @@ def load_fold(data: Mapping[str, Any], fold: int) -> Dataset:
 
     `data` has ``name``, ``options``, ``folds`` and, where only its rows are wanted, ``group``.
     """
-    whole = _fold(data["name"], canonical_json(data["options"]), data["folds"], fold)
-    return restrict(whole, data["group"]) if data.get("group") else whole
+    dataset = _fold(data["name"], canonical_json(data["options"]), data["folds"], fold)
+    return restrict(dataset, data["group"]) if data.get("group") else dataset
 
 
 @lru_cache(maxsize=16)

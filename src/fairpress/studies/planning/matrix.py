@@ -90,7 +90,7 @@ def _parts(config: StudyConfig, dataset: str, model: str, groups: Groups) -> lis
     if not (config.per_attribute or config.per_group):
         cell = MatrixCell(data, architecture, networks(0))
         return [ReportPart(", ".join(names), dataset, model, None, by, (cell,))]
-    found = []
+    report_parts = []
     for i, attribute in enumerate(by):
         if config.per_attribute:
             offset = i * STRIDE
@@ -106,5 +106,5 @@ def _parts(config: StudyConfig, dataset: str, model: str, groups: Groups) -> lis
                 for group in groups(data, attribute)
             ]
         label = ", ".join([*names, attribute])
-        found.append(ReportPart(label, dataset, model, attribute, (attribute,), tuple(cells), offset))
-    return found
+        report_parts.append(ReportPart(label, dataset, model, attribute, (attribute,), tuple(cells), offset))
+    return report_parts

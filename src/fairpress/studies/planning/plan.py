@@ -74,11 +74,11 @@ class StudyTask:
     @property
     def title(self) -> str:
         """Name the task for people: ``train fp32 (seeds 0–1, folds 0–4)``."""
-        where = [self.label] if self.label else []
+        details = [self.label] if self.label else []
         if self.networks:
             seeds, folds = _span(s for s, _ in self.networks), _span(f for _, f in self.networks)
-            where.append(f"seeds {seeds}, folds {folds}")
-        return f"{self.kind} {self.recipe}" + (f" ({'; '.join(where)})" if where else "")
+            details.append(f"seeds {seeds}, folds {folds}")
+        return f"{self.kind} {self.recipe}" + (f" ({'; '.join(details)})" if details else "")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class StudyPlan:
         return tuple(dict.fromkeys([BASELINE, *self.recipes, *self.placebo_of.values(), *self.naive]))
 
 
-def plan(
+def plan_study(
     config: StudyConfig, fingerprint: Callable[[DatasetChoice, int], str], groups: Groups = lambda d, a: ()
 ) -> StudyPlan:
     """Lay out a study.
@@ -155,10 +155,10 @@ def plan(
         plain = recipe.plain()
         if plain is not None:
             plain_of[name] = str(plain)
-    every = list(dict.fromkeys([*recipes, *placebo_of.values()]))
+    compressions = list(dict.fromkeys([*recipes, *placebo_of.values()]))
     for label, mitigation in config.mitigations.items():
         for name in map(str, map(parse, mitigation.of)):
-            if name not in (BASELINE, *every):
+            if name not in (BASELINE, *compressions):
                 raise UserError(
                     f"the mitigation {label!r} is of {name}, which is no recipe of this study; add it to `recipes`."
                 )
@@ -166,25 +166,25 @@ def plan(
             plain_of[recipes[-1]] = name
     tasks: dict[str, StudyTask] = {}
     predictions: dict[tuple[str, str], list[StudyTask]] = {}
-    layout = parts(config, groups)
-    for part in layout:
+    report_parts = parts(config, groups)
+    for part in report_parts:
         for cell in part.cells:
-            for made in _cell(config, part.label, cell, every, fingerprint):
-                task = tasks.setdefault(made.key, made)
+            for candidate in _cell(config, part.label, cell, compressions, fingerprint):
+                task = tasks.setdefault(candidate.key, candidate)
                 if task.kind in ("predict", "naive"):
                     predictions.setdefault((part.label, task.recipe), []).append(task)
     return StudyPlan(
         tuple(tasks.values()),
-        tuple(layout),
+        tuple(report_parts),
         tuple(recipes),
         placebo_of,
         {
             r: plain
             for r, plain in plain_of.items()
-            if plain in (BASELINE, *every) and placebo_of.get(r) != plain
+            if plain in (BASELINE, *compressions) and placebo_of.get(r) != plain
         },
         config.naive,
-        {key: tuple(found) for key, found in predictions.items()},
+        {key: tuple(predict_tasks) for key, predict_tasks in predictions.items()},
     )
 
 
@@ -221,7 +221,7 @@ def _cell(
         model: dict[str, Any] = {"name": cell.model.name, "options": architecture.model_dump(mode="json")}
         if architecture.version > 1:
             model["version"] = architecture.version
-        train = make(
+        train = make_task(
             "train",
             BASELINE,
             {
@@ -233,27 +233,27 @@ def _cell(
             label=label,
         )
         yield train
-        yield make("predict", BASELINE, common, (train.key,), batch, label)
-        made = {BASELINE: train.key}
+        yield make_task("predict", BASELINE, common, (train.key,), batch, label)
+        keys = {BASELINE: train.key}
         # A recipe that goes on where another ends starts from that one's result: prune-80+int8 from prune-80's.
         for recipe in sorted(map(parse, recipes), key=lambda r: len(r.steps)):
-            before, rest = recipe.after(made)
-            students = [name for step in rest.steps for name in step.architectures()]
-            params = {**common, "recipe": rest.to_dict(), "steps": str(rest), **_versions(students)}
+            start_recipe, remainder = recipe.after(keys)
+            students = [name for step in remainder.steps for name in step.architectures()]
+            params = {**common, "recipe": remainder.to_dict(), "steps": str(remainder), **_versions(students)}
             if any(step.empties for step in recipe.steps[:-1]):
                 params["empty_channels"] = 2  # in files before, biases of such channels were cut off
-            compress = make("compress", str(recipe), params, (made[before],), batch, label)
-            made[str(recipe)] = compress.key
+            compress = make_task("compress", str(recipe), params, (keys[start_recipe],), batch, label)
+            keys[str(recipe)] = compress.key
             yield compress
-            yield make("predict", str(recipe), common, (compress.key,), batch, label)
+            yield make_task("predict", str(recipe), common, (compress.key,), batch, label)
         for mitigation_label, mitigation in config.mitigations.items():
             repair = mitigation.model_dump(mode="json", exclude={"of"})
             for recipe in map(parse, mitigation.of):
                 name = f"{recipe}{THEN}{mitigation_label}"
                 params = {**common, "mitigation": repair}
-                yield make("predict", name, params, (made[str(recipe)],), batch, label)
+                yield make_task("predict", name, params, (keys[str(recipe)],), batch, label)
         for name in config.naive:
-            yield make("naive", name, {**data, "predictor": name}, (), batch, label)
+            yield make_task("naive", name, {**data, "predictor": name}, (), batch, label)
 
 
 def _versions(students: Sequence[str]) -> dict[str, Any]:
@@ -261,11 +261,11 @@ def _versions(students: Sequence[str]) -> dict[str, Any]:
     from fairpress.models import registry
 
     versions = {name: registry.version(name) for name in students}
-    later = {name: version for name, version in versions.items() if version > 1}
-    return {"versions": later} if later else {}
+    later_versions = {name: version for name, version in versions.items() if version > 1}
+    return {"versions": later_versions} if later_versions else {}
 
 
-def make(
+def make_task(
     kind: Kind,
     recipe: str,
     params: Mapping[str, Any],

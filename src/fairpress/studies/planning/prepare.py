@@ -9,8 +9,8 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.store.local import Store
 from fairpress.studies.config.study import DatasetChoice, StudyConfig
 from fairpress.studies.planning.dataset_facts import DataFacts, data_facts
-from fairpress.studies.planning.plan import StudyPlan, StudyTask, plan
-from fairpress.studies.planning.report_plan import ReportPlan, report_plan
+from fairpress.studies.planning.plan import StudyPlan, StudyTask, plan_study
+from fairpress.studies.planning.report_plan import ReportPlan, plan_report
 from fairpress.studies.planning.select import Filter, parse_filter, select
 
 
@@ -18,20 +18,20 @@ from fairpress.studies.planning.select import Filter, parse_filter, select
 class PreparedStudy:
     """A study laid out: what makes the predictions, what makes the report, and what is known of the data.
 
-    `data` goes from a dataset's label to the facts of its fold 0; `asked` are the filters as they were written.
+    `data` goes from a dataset's label to the facts of its fold 0; `filter_texts` are the filters as they were written.
     """
 
     config: StudyConfig
-    only: Filter
+    selection: Filter
     data: Mapping[str, DataFacts]
-    layout: StudyPlan
+    plan: StudyPlan
     report: ReportPlan
-    asked: tuple[str, ...] = ()
+    filter_texts: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[StudyTask, ...]:
         """Return all tasks, inputs before those that read them."""
-        return (*self.layout.tasks, *self.report.tasks)
+        return (*self.plan.tasks, *self.report.tasks)
 
 
 def prepare(
@@ -51,21 +51,26 @@ def prepare(
     UserError
         The data is nowhere or has no such attribute, or a filter matches nothing.
     """
-    chosen = parse_filter(only, config)
+    selection = parse_filter(only, config)
     facts: dict[tuple[str, int], DataFacts] = {}
 
-    def known(dataset: DatasetChoice, fold: int) -> DataFacts:
+    def facts_of(dataset: DatasetChoice, fold: int) -> DataFacts:
         key = (dataset.model_dump_json(), fold)
         if key not in facts:
             facts[key] = data_facts(store, dataset, config.folds, fold, remember=remember)
         return facts[key]
 
-    data = {label: known(dataset, 0) for label, dataset in config.all_datasets.items()}
+    data = {label: facts_of(dataset, 0) for label, dataset in config.all_datasets.items()}
     _check_attributes(config, data)
-    layout = select(
-        plan(config, lambda d, fold: known(d, fold).fingerprint, lambda d, a: known(d, 0).groups[a]), chosen
+    plan = select(
+        plan_study(
+            config, lambda d, fold: facts_of(d, fold).fingerprint, lambda d, a: facts_of(d, 0).groups[a]
+        ),
+        selection,
     )
-    return PreparedStudy(config, chosen, data, layout, report_plan(config, layout, data, chosen), tuple(only))
+    return PreparedStudy(
+        config, selection, data, plan, plan_report(config, plan, data, selection), tuple(only)
+    )
 
 
 def _check_attributes(config: StudyConfig, data: Mapping[str, DataFacts]) -> None:

@@ -12,7 +12,7 @@ from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.planning.claim_tasks import claims_params
 from fairpress.studies.planning.dataset_facts import DataFacts
 from fairpress.studies.planning.matrix import ReportPart
-from fairpress.studies.planning.plan import StudyPlan, StudyTask, make
+from fairpress.studies.planning.plan import StudyPlan, StudyTask, make_task
 from fairpress.studies.planning.select import Filter
 
 About = Literal["compressed", "counterpart", "placebo", "naive", "contrast"]
@@ -54,19 +54,19 @@ class ReportPlan:
     @property
     def needed(self) -> list[str]:
         """Return the keys of the results that the report reads."""
-        more = [task.key for task in (self.tradeoff, self.claims) if task is not None]
+        extra = [task.key for task in (self.tradeoff, self.claims) if task is not None]
         return [
             *(s.task.key for s in self.sections),
-            *(t.key for found in self.tables.values() for t in found),
-            *more,
+            *(t.key for tasks in self.tables.values() for t in tasks),
+            *extra,
         ]
 
 
-def report_plan(
+def plan_report(
     config: StudyConfig,
-    layout: StudyPlan,
+    plan: StudyPlan,
     data: Mapping[str, DataFacts],
-    only: Filter,
+    selection: Filter,
     undone: Collection[str] = (),
 ) -> ReportPlan:
     """Lay out the report.
@@ -75,13 +75,13 @@ def report_plan(
     ----------
     data
         Label of a dataset → facts of it.
-    only
+    selection
         What was asked for.
     undone
         Keys of tasks that have no result. A model is reported on the seeds whose networks are all done; models
         with other seeds than the rest stand in sections of their own, that say so.
     """
-    return _Layout(config, layout, data, only, undone).report()
+    return _ReportPlanner(config, plan, data, selection, undone).report()
 
 
 def _about_placebo(recipe: str) -> str:
@@ -90,23 +90,29 @@ def _about_placebo(recipe: str) -> str:
             f"{recipe} trains on; its placebo had the same extra training and was not compressed. What differs here is "
             "due to compression alone."
         )
-    left = "its multipliers held at 0" if "method=fairalm" in recipe else "without the constraint"
+    control = "its multipliers held at 0" if "method=fairalm" in recipe else "without the constraint"
     return (
-        f"{recipe} trains on under a constraint; its placebo had the same extra training, {left}, and was not compressed. "
+        f"{recipe} trains on under a constraint; its placebo had the same extra training, {control}, and was not compressed. "
         "What differs here is due to the constraint and to compression together."
     )
 
 
-class _Layout:
+class _ReportPlanner:
     def __init__(
         self,
         config: StudyConfig,
-        layout: StudyPlan,
+        plan: StudyPlan,
         data: Mapping[str, DataFacts],
-        only: Filter,
+        selection: Filter,
         undone: Collection[str],
     ) -> None:
-        self.config, self.plan, self.data, self.only, self.undone = config, layout, data, only, set(undone)
+        self.config, self.plan, self.data, self.selection, self.undone = (
+            config,
+            plan,
+            data,
+            selection,
+            set(undone),
+        )
         self.tasks: dict[str, StudyTask] = {}
         self.tables: dict[str, list[StudyTask]] = {}
 
@@ -123,18 +129,18 @@ class _Layout:
         if not self.config.claims or not self.tables:
             return None
         params, inputs = claims_params(self.config, self.plan, self.data, self._complete, self._table)
-        params["code"] = [code_digest(f"fairpress.{p}") for p in ("auditing", "studies.claims")]
-        return self._kept(make("claims", "claims", params, inputs))
+        params["code"] = [code_digest(f"fairpress.{p}") for p in ("auditing", "studies.analysis")]
+        return self._registered(make_task("claims", "claims", params, inputs))
 
     def _tradeoff(self) -> StudyTask | None:
         """Return the task that tells size, accuracy and bias, on the seeds that the baseline is complete on."""
-        asked = self.config.size_accuracy_bias
-        if asked is None or "" not in self.tables:
+        request = self.config.size_accuracy_bias
+        if request is None or "" not in self.tables:
             return None
         (part,) = self.plan.parts
         params = {
             "by": list(part.by),
-            "groups": {k: list(v) for k, v in asked.groups.items()},
+            "groups": {k: list(v) for k, v in request.groups.items()},
             "positive": self.data[part.dataset].positive,
             "confidence": self.config.audit.confidence,
             "repeated": self.data[part.dataset].repeated,
@@ -142,22 +148,24 @@ class _Layout:
             "naive": list(self.plan.naive),
             "code": [code_digest(f"fairpress.{package}") for package in ("auditing", "studies")],
         }
-        return self._kept(make("tradeoff", "size, accuracy, bias", params, (self.tables[""][0].key,)))
+        return self._registered(
+            make_task("tradeoff", "size, accuracy, bias", params, (self.tables[""][0].key,))
+        )
 
     def _part(self, part: ReportPart) -> Iterator[ReportSection]:
-        own = self._complete(part, BASELINE)
-        if not own:
+        baseline_seeds = self._complete(part, BASELINE)
+        if not baseline_seeds:
             return
-        self._table(part, own)
+        self._table(part, baseline_seeds)
         # Checkpoints are points of a curve, not ways to compress: they stand in "Size, accuracy, bias".
-        curve = self.config.size_accuracy_bias is not None
-        recipes_told = [r for r in self.plan.recipes if not (curve and r.startswith("checkpoint"))]
-        seeds_of = {r: self._common(own, part, r) for r in recipes_told}
-        together: dict[Seeds, list[str]] = {}
+        has_curve = self.config.size_accuracy_bias is not None
+        recipes_told = [r for r in self.plan.recipes if not (has_curve and r.startswith("checkpoint"))]
+        seeds_of = {r: self._common(baseline_seeds, part, r) for r in recipes_told}
+        recipes_of: dict[Seeds, list[str]] = {}
         for recipe, seeds in seeds_of.items():
             if seeds:
-                together.setdefault(seeds, []).append(recipe)
-        for seeds, recipes in (together or {own: []}).items():
+                recipes_of.setdefault(seeds, []).append(recipe)
+        for seeds, recipes in (recipes_of or {baseline_seeds: []}).items():
             yield self._section(
                 part,
                 "compressed",
@@ -197,7 +205,7 @@ class _Layout:
                     seeds,
                 )
         for name in self.plan.naive:
-            seeds = self._common(own, part, name)
+            seeds = self._common(baseline_seeds, part, name)
             if seeds:
                 yield self._section(
                     part,
@@ -218,7 +226,7 @@ class _Layout:
         seeds: Seeds,
     ) -> ReportSection:
         table = self._table(part, seeds)
-        missing = len(seeds) < len({s for s, _ in self.only.networks(part)})
+        missing = len(seeds) < len({s for s, _ in self.selection.networks(part)})
         title = " · ".join(filter(None, [part.label, title]))
         if missing:
             title += f" (seeds {', '.join(str(s - part.offset) for s in seeds)} only)"
@@ -228,31 +236,31 @@ class _Layout:
         """Return the task that joins all models of a part that are complete on the seeds."""
         models = [m for m in self.plan.models if set(seeds) <= set(self._complete(part, m))]
         task = self._join([(m, m, part) for m in models], seeds, part, "same", part.label)
-        found = self.tables.setdefault(part.label, [])
-        if task not in found:
-            found.append(task)
+        tasks = self.tables.setdefault(part.label, [])
+        if task not in tasks:
+            tasks.append(task)
         return task
 
-    def _contrast(self, of: str, against: str) -> Iterator[ReportSection]:
+    def _contrast(self, label: str, against: str) -> Iterator[ReportSection]:
         for part in self.plan.parts:
-            for other in self.plan.parts:
-                names = {(part.dataset, other.dataset), (part.model, other.model)}
+            for reference in self.plan.parts:
+                names = {(part.dataset, reference.dataset), (part.model, reference.model)}
                 differ = [pair for pair in names if pair[0] != pair[1]]
-                if differ != [(of, against)] or part.attribute != other.attribute:
+                if differ != [(label, against)] or part.attribute != reference.attribute:
                     continue
-                seeds = self._common(self._complete(part, BASELINE), other, BASELINE)
+                seeds = self._common(self._complete(part, BASELINE), reference, BASELINE)
                 if not seeds:
                     continue
-                columns = [(against, BASELINE, other), (of, BASELINE, part)]
-                table = self._join(columns, seeds, part, "common", f"{of}, {against}")
-                title = " · ".join(filter(None, [part.attribute, f"The baseline: {of} against {against}"]))
+                columns = [(against, BASELINE, reference), (label, BASELINE, part)]
+                table = self._join(columns, seeds, part, "common", f"{label}, {against}")
+                title = " · ".join(filter(None, [part.attribute, f"The baseline: {label} against {against}"]))
                 yield ReportSection(
                     title,
-                    f"The same rows, predicted by the {BASELINE} networks of {of} and by those of {against}: what is lost "
-                    f"here is what {against} has and {of} has not.",
+                    f"The same rows, predicted by the {BASELINE} networks of {label} and by those of {against}: what is lost "
+                    f"here is what {against} has and {label} has not.",
                     "contrast",
                     part.label,
-                    self._audit(part, title, table, against, [of], seeds),
+                    self._audit(part, title, table, against, [label], seeds),
                 )
 
     def _join(
@@ -265,13 +273,13 @@ class _Layout:
     ) -> StudyTask:
         inputs: list[str] = []
         listed: list[list[Any]] = []
-        for name, model, where in columns:
-            keys = [t.key for t in self.plan.predictions(model, where.label) if t.key not in self.undone]
+        for name, model, source in columns:
+            keys = [t.key for t in self.plan.predictions(model, source.label) if t.key not in self.undone]
             listed.append([name, model, list(range(len(inputs), len(inputs) + len(keys)))])
             inputs += keys
-        networks = [list(n) for n in self.only.networks(part) if n[0] in seeds]
+        networks = [list(n) for n in self.selection.networks(part) if n[0] in seeds]
         params = {"columns": listed, "networks": networks, "rows": rows}
-        return self._kept(make("join", "predictions", params, inputs, (), label))
+        return self._registered(make_task("join", "predictions", params, inputs, (), label))
 
     def _audit(
         self,
@@ -297,21 +305,21 @@ class _Layout:
             # An audit is cheap: after any change of its code it is made again.
             "code": [code_digest(f"fairpress.{package}") for package in ("core", "auditing", "reporting")],
         }
-        return self._kept(make("audit", title, params, (table.key,)))
+        return self._registered(make_task("audit", title, params, (table.key,)))
 
-    def _kept(self, task: StudyTask) -> StudyTask:
+    def _registered(self, task: StudyTask) -> StudyTask:
         return self.tasks.setdefault(task.key, task)
 
     def _complete(self, part: ReportPart, model: str) -> Seeds:
         """Return the seeds whose wanted networks have all predicted, in every cell of the part."""
-        networks = self.only.networks(part)
+        networks = self.selection.networks(part)
         tasks = self.plan.predictions(model, part.label)
         if not tasks:
             return ()
-        lost = {n for t in tasks if t.key in self.undone for n in t.networks}
-        bad = {seed for seed, fold in networks if (seed, fold) in lost}
-        return tuple(dict.fromkeys(seed for seed, _ in networks if seed not in bad))
+        missing = {n for t in tasks if t.key in self.undone for n in t.networks}
+        incomplete = {seed for seed, fold in networks if (seed, fold) in missing}
+        return tuple(dict.fromkeys(seed for seed, _ in networks if seed not in incomplete))
 
     def _common(self, seeds: Seeds, part: ReportPart, model: str) -> Seeds:
-        other = set(self._complete(part, model))
-        return tuple(s for s in seeds if s in other)
+        complete = set(self._complete(part, model))
+        return tuple(s for s in seeds if s in complete)

@@ -24,8 +24,8 @@ class Filter:
 
     def passes(self, key: str, value: str | int) -> bool:
         """Tell whether a value of a key is wanted."""
-        wanted = self.patterns.get(key)
-        return wanted is None or any(_matches(pattern, value) for pattern in wanted)
+        patterns = self.patterns.get(key)
+        return patterns is None or any(_matches(pattern, value) for pattern in patterns)
 
     def networks(self, part: ReportPart) -> tuple[SeedFold, ...]:
         """Return the part's networks whose seed, as the config names it, and fold are wanted."""
@@ -49,7 +49,7 @@ def parse_filter(texts: Iterable[str], config: StudyConfig) -> Filter:
     """
     from fairpress.compression.recipes import parse
 
-    found: dict[str, list[str]] = {}
+    patterns_of: dict[str, list[str]] = {}
     for text in texts:
         key = ""
         for piece in _pieces(text):
@@ -62,8 +62,8 @@ def parse_filter(texts: Iterable[str], config: StudyConfig) -> Filter:
                 raise UserError(f"--only {text}: write key=value, such as recipe=int8 or seed=0..3.")
             else:
                 value = piece
-            found.setdefault(key, []).append(re.sub(r"\s+", "", value))
-    known: dict[str, Sequence[str | int]] = {
+            patterns_of.setdefault(key, []).append(re.sub(r"\s+", "", value))
+    valid_values: dict[str, Sequence[str | int]] = {
         "dataset": list(config.all_datasets),
         "model": list(config.all_models),
         "recipe": [
@@ -74,43 +74,43 @@ def parse_filter(texts: Iterable[str], config: StudyConfig) -> Filter:
         "seed": config.seeds,
         "fold": range(config.folds),
     }
-    found["recipe"] = [recipe_name(p) for p in found.pop("recipe", [])]
-    if not found["recipe"]:
-        del found["recipe"]
-    for key, patterns in found.items():
+    patterns_of["recipe"] = [recipe_name(p) for p in patterns_of.pop("recipe", [])]
+    if not patterns_of["recipe"]:
+        del patterns_of["recipe"]
+    for key, patterns in patterns_of.items():
         for pattern in patterns:
-            if not any(_matches(pattern, value) for value in known[key]):
+            if not any(_matches(pattern, value) for value in valid_values[key]):
                 raise UserError(
                     f"--only: the study has no {key} {pattern!r}."
-                    + did_you_mean(pattern, [str(v) for v in known[key]])
+                    + did_you_mean(pattern, [str(v) for v in valid_values[key]])
                 )
-    return Filter({key: tuple(patterns) for key, patterns in found.items()})
+    return Filter({key: tuple(patterns) for key, patterns in patterns_of.items()})
 
 
-def select(layout: StudyPlan, only: Filter) -> StudyPlan:
+def select(plan: StudyPlan, selection: Filter) -> StudyPlan:
     """Return the plan of what passes, with all that it needs: baselines, placebos, whole batches.
 
     Batches stay as they are in the whole study, so that nothing is trained twice: a seed that passes brings
     the others of its batch along. They are run and not reported.
     """
-    if not only.patterns:
-        return layout
+    if not selection.patterns:
+        return plan
     parts = tuple(
-        p for p in layout.parts if only.passes("dataset", p.dataset) and only.passes("model", p.model)
+        p for p in plan.parts if selection.passes("dataset", p.dataset) and selection.passes("model", p.model)
     )
-    recipes = tuple(r for r in layout.recipes if only.passes("recipe", r))
-    placebo_of = {r: p for r, p in layout.placebo_of.items() if r in recipes}
-    chosen = replace(layout, recipes=recipes, placebo_of=placebo_of, parts=parts)
+    recipes = tuple(r for r in plan.recipes if selection.passes("recipe", r))
+    placebo_of = {r: p for r, p in plan.placebo_of.items() if r in recipes}
+    selected = replace(plan, recipes=recipes, placebo_of=placebo_of, parts=parts)
     predictions = {
         (part.label, model): tuple(
             task
-            for task in layout.predictions_of.get((part.label, model), ())
-            if set(task.networks) & set(only.networks(part))
+            for task in plan.predictions_of.get((part.label, model), ())
+            if set(task.networks) & set(selection.networks(part))
         )
         for part in parts
-        for model in chosen.models
+        for model in selected.models
     }
-    by_key = {task.key: task for task in layout.tasks}
+    by_key = {task.key: task for task in plan.tasks}
     needed: set[str] = set()
     stack = [task.key for tasks in predictions.values() for task in tasks]
     while stack:
@@ -119,7 +119,7 @@ def select(layout: StudyPlan, only: Filter) -> StudyPlan:
             needed.add(key)
             stack += by_key[key].inputs
     return replace(
-        chosen, predictions_of=predictions, tasks=tuple(t for t in layout.tasks if t.key in needed)
+        selected, predictions_of=predictions, tasks=tuple(t for t in plan.tasks if t.key in needed)
     )
 
 

@@ -43,7 +43,7 @@ REPORT = "report.json"
 
 def write_report(
     name: str,
-    ready: PreparedStudy,
+    study: PreparedStudy,
     report: ReportPlan,
     outcome: Outcome,
     tasks: Mapping[str, StudyTask],
@@ -56,141 +56,144 @@ def write_report(
     if not planned:
         reasons = "; ".join(dict.fromkeys(outcome.failed.values())) or "nothing ran"
         raise FairpressError(f"no baseline could be trained: {reasons}")
-    made = {p.task.key: read_entry(store, p.task.key) for p in planned}
-    audits = [audit_tasks.restore(made[p.task.key].files[audit_tasks.AUDIT]) for p in planned]
+    entries = {p.task.key: read_entry(store, p.task.key) for p in planned}
+    audits = [audit_tasks.restore(entries[p.task.key].files[audit_tasks.AUDIT]) for p in planned]
     sections = tuple(Section(p.title, a, introduction(p, a)) for p, a in zip(planned, audits, strict=True))
     joined = {
-        label: [read_entry(store, task.key) for task in found if task.key not in outcome.undone]
-        for label, found in report.tables.items()
+        label: [read_entry(store, task.key) for task in tables_of_part if task.key not in outcome.undone]
+        for label, tables_of_part in report.tables.items()
     }
-    facts = {label: _facts(found) for label, found in joined.items()}
+    facts = {label: _facts(tables_of_part) for label, tables_of_part in joined.items()}
     # Networks of one attribute and of the next are of one size.
-    sized = {(p.dataset, p.model): p.label for p in reversed(ready.layout.parts) if p.label in facts}
+    sized = {(p.dataset, p.model): p.label for p in reversed(study.plan.parts) if p.label in facts}
     models = tuple(
-        m
-        for label in facts
-        if label in sized.values()
-        for m in model_sizes(label, facts[label], ready.layout)
+        m for label in facts if label in sized.values() for m in model_sizes(label, facts[label], study.plan)
     )
-    changes = [json.loads(made[p.task.key].files[audit_tasks.BIAS]) for p in planned]
+    changes = [json.loads(entries[p.task.key].files[audit_tasks.BIAS]) for p in planned]
     bias = tuple(bias_findings(planned, changes))
-    tradeoff = _tradeoff(ready, report, outcome, store)
+    tradeoff = _tradeoff(study, report, outcome, store)
     claims = _claims(report, outcome, store)
     leading = [(p.part, s.audit) for p, s in zip(planned, sections, strict=True) if p.about == "compressed"]
-    sizes, told = _bytes(facts), ready.config.published
-    made_tables = [
+    sizes, published = _bytes(facts), study.config.published
+    rate_tables = [
         (
             label,
-            list(tables(audit, {m: b for (p, m), b in sizes.items() if p == label}, _theirs(told, label))),
+            list(
+                tables(
+                    audit,
+                    {m: b for (p, m), b in sizes.items() if p == label},
+                    _published_rates(published, label),
+                )
+            ),
         )
         for label, audit in leading
     ]
-    done = StudyResult(
+    result = StudyResult(
         out,
         sections,
         tuple(planned),
         models,
         bias,
-        _warnings(ready),
+        _warnings(study),
         outcome,
         tasks,
         tradeoff,
         claims,
-        made_tables,
-        None if told is None else told.model_dump(),
+        rate_tables,
+        None if published is None else published.model_dump(),
     )
     several = len(joined) > 1 or "" not in joined
     predictions = {
-        f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": found[0].files[
+        f"predictions/{slug(label)}.parquet" if several else "predictions.parquet": tables_of_part[0].files[
             PREDICTIONS
         ]
-        for label, found in joined.items()
-        if found
+        for label, tables_of_part in joined.items()
+        if tables_of_part
     }
-    files = _files(name, done, ready, made, facts, store, command)
+    files = _files(name, result, study, entries, facts, store, command)
     # Another command may be writing the same folder.
     with store.lock(f"report-{digest(str(out.resolve()))}"):
         write(out, {**files, **predictions})
-    return done
+    return result
 
 
 def _files(
     name: str,
-    done: StudyResult,
-    ready: PreparedStudy,
-    made: Mapping[str, Entry],
+    result: StudyResult,
+    study: PreparedStudy,
+    entries: Mapping[str, Entry],
     facts: Mapping[str, Sequence[Mapping[str, Any]]],
     store: Store,
     command: str,
 ) -> dict[str, bytes]:
     """Return the files of a report but its predictions; drawn once, and kept as long as the code and all results stay."""
-    made_by = _made_by(ready, command)
-    timed = None if done.tradeoff is None else done.tradeoff.latency
+    provenance = _provenance(study, command)
+    timed = None if result.tradeoff is None else result.tradeoff.latency
     key = digest(
         {
             "kind": "report",
             "name": name,
-            "made_by": made_by,
-            "only": ready.asked,
-            "results": [p.task.key for p in done.about],
-            "tradeoff": None if done.tradeoff is None else [done.tradeoff.found, timed],
-            "claims": list(done.claims),
-            "notes": [data.notes for data in ready.data.values()],
-            "code": [
-                code_digest(f"fairpress.{p}") for p in ("reporting", "studies", "studies.claims", "auditing")
-            ],
+            "made_by": provenance,
+            "only": study.filter_texts,
+            "results": [p.task.key for p in result.planned],
+            "tradeoff": None if result.tradeoff is None else [result.tradeoff.found, timed],
+            "claims": list(result.claims),
+            "notes": [data.notes for data in study.data.values()],
+            "code": [code_digest(f"fairpress.{p}") for p in ("reporting", "studies", "auditing")],
         }
     )
-    found = store.get(key)
-    if found is not None:
-        return {name: text.encode() for name, text in json.loads(found.files[REPORT]).items()}
+    stored = store.get(key)
+    if stored is not None:
+        return {name: text.encode() for name, text in json.loads(stored.files[REPORT]).items()}
     figures = {
         (i, compressed, metric): svg
-        for i, p in enumerate(done.about)
+        for i, p in enumerate(result.planned)
         if p.about in ("compressed", "counterpart", "placebo")
-        for (compressed, metric), svg in audit_tasks.read_figures(made[p.task.key]).items()
+        for (compressed, metric), svg in audit_tasks.read_figures(entries[p.task.key]).items()
     }
-    drawn = None if done.tradeoff is None else replace(done.tradeoff, figures=draw(done.tradeoff))
+    drawn = None if result.tradeoff is None else replace(result.tradeoff, figures=draw(result.tradeoff))
     leading = [
-        (p.part, s.audit) for p, s in zip(done.about, done.sections, strict=True) if p.about == "compressed"
+        (p.part, s.audit)
+        for p, s in zip(result.planned, result.sections, strict=True)
+        if p.about == "compressed"
     ]
     sizes = _bytes(facts)
-    charts = study_charts(leading, done, facts, sizes)
+    charts = study_charts(leading, result, facts, sizes)
     page = render(
         [
             # The words of a verdict are about compression.
             replace(s, part=p.part, first=p.about == "compressed")
             if p.about in ("compressed", "counterpart", "placebo")
             else replace(s, part=p.part, audit=replace(s.audit, comparisons=()))
-            for p, s in zip(done.about, done.sections, strict=True)
+            for p, s in zip(result.planned, result.sections, strict=True)
         ],
-        title=ready.config.title or f"Study {name}",
-        models=done.models,
-        made_by=made_by,
-        banner=" ".join(done.warnings),
-        notes=[note for data in ready.data.values() for note in data.notes],
+        title=study.config.title or f"Study {name}",
+        models=result.models,
+        made_by=provenance,
+        banner=" ".join(result.warnings),
+        notes=[note for data in study.data.values() for note in data.notes],
         figures=figures,
         tradeoff=drawn,
-        claims=done.claims,
+        claims=result.claims,
         charts=charts,
-        tables=done.tables,
-        source=done.source,
+        tables=result.tables,
+        source=result.source,
     )
     files = {
         "report.html": page.encode(),
         **{
-            f"figures/{slug(f'{done.about[i].part} {compressed} against {done.sections[i].audit.baseline} {metric}')}.svg": (
+            f"figures/{slug(f'{result.planned[i].part} {compressed} against {result.sections[i].audit.baseline} {metric}')}.svg": (
                 svg.encode()
             )
             for (i, compressed, metric), svg in figures.items()
         },
-        "audit.json": _json({s.title: to_dict(s.audit) for s in done.sections}),
-        "bias.json": _json([f.to_dict() for f in done.bias]),
+        "audit.json": _json({s.title: to_dict(s.audit) for s in result.sections}),
+        "bias.json": _json([f.to_dict() for f in result.bias]),
         **({} if drawn is None else _tradeoff_files(drawn)),
         **{f"figures/{c.name}.svg": c.svg.encode() for c in charts},
-        **({CLAIMS: _json(list(done.claims))} if done.claims else {}),
+        **({CLAIMS: _json(list(result.claims))} if result.claims else {}),
         "study.json": _json(
-            {"name": name, **made_by, "only": list(ready.asked), "warnings": list(done.warnings)}
+            {"name": name, **provenance, "only": list(study.filter_texts), "warnings": list(result.warnings)}
         ),
         "models.json": _json([{"part": label, **f} for label, found in facts.items() for f in found]),
     }
@@ -200,52 +203,52 @@ def _files(
     return files
 
 
-def _tradeoff(ready: PreparedStudy, report: ReportPlan, outcome: Outcome, store: Store) -> Tradeoff | None:
+def _tradeoff(study: PreparedStudy, report: ReportPlan, outcome: Outcome, store: Store) -> Tradeoff | None:
     """Return size, accuracy and bias of all recipes; networks are timed here, when nothing else runs."""
-    asked, task = ready.config.size_accuracy_bias, report.tradeoff
-    if asked is None or task is None or task.key in outcome.undone:
+    request, task = study.config.size_accuracy_bias, report.tradeoff
+    if request is None or task is None or task.key in outcome.undone:
         return None
-    found = json.loads(read_entry(store, task.key).files[TRADEOFF])
-    models = [m["model"] for m in found["models"]]
+    comparison = json.loads(read_entry(store, task.key).files[TRADEOFF])
+    models = [m["model"] for m in comparison["models"]]
     return Tradeoff(
-        found,
-        None if asked.published is None else asked.published.model_dump(),
-        latency(store, ready.layout, models, outcome.undone) if asked.latency else None,
+        comparison,
+        None if request.published is None else request.published.model_dump(),
+        latency(store, study.plan, models, outcome.undone) if request.latency else None,
     )
 
 
 def _bytes(facts: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[tuple[str, str], float]:
     """Return (part, recipe) → mean bytes of its files."""
     return {
-        (label, recipe): float(np.mean([f["bytes"] for f in found if f["recipe"] == recipe]))
-        for label, found in facts.items()
-        for recipe in dict.fromkeys(f["recipe"] for f in found)
+        (label, recipe): float(np.mean([f["bytes"] for f in part_facts if f["recipe"] == recipe]))
+        for label, part_facts in facts.items()
+        for recipe in dict.fromkeys(f["recipe"] for f in part_facts)
     }
 
 
-def _theirs(told: PublishedRates | None, part: str) -> Mapping[str, Mapping[str, Any]]:
-    return {} if told is None else told.of(part)
+def _published_rates(published: PublishedRates | None, part: str) -> Mapping[str, Mapping[str, Any]]:
+    return {} if published is None else published.for_part(part)
 
 
 def _claims(report: ReportPlan, outcome: Outcome, store: Store) -> Sequence[Mapping[str, Any]]:
     if report.claims is None or report.claims.key in outcome.undone:
         return ()
-    found: list[Mapping[str, Any]] = json.loads(read_entry(store, report.claims.key).files[CLAIMS])
-    return tuple(found)
+    verdicts: list[Mapping[str, Any]] = json.loads(read_entry(store, report.claims.key).files[CLAIMS])
+    return tuple(verdicts)
 
 
-def _tradeoff_files(made: Tradeoff) -> dict[str, bytes]:
-    told = {**made.found, "published": made.published, "latency": made.latency}
+def _tradeoff_files(tradeoff: Tradeoff) -> dict[str, bytes]:
+    content = {**tradeoff.found, "published": tradeoff.published, "latency": tradeoff.latency}
     return {
-        "tradeoff.json": _json(told),
-        **{f"figures/{name}.svg": svg.encode() for name, svg in made.figures.items()},
+        "tradeoff.json": _json(content),
+        **{f"figures/{name}.svg": svg.encode() for name, svg in tradeoff.figures.items()},
     }
 
 
-def _made_by(ready: PreparedStudy, command: str) -> dict[str, str]:
-    config = ready.config
-    data = (f"{d.name}, sha256 {d.fingerprint}" for d in ready.data.values())
-    split = "by row" if any(d.warnings for d in ready.data.values()) else "by subject"
+def _provenance(study: PreparedStudy, command: str) -> dict[str, str]:
+    config = study.config
+    data = (f"{d.name}, sha256 {d.fingerprint}" for d in study.data.values())
+    split = "by row" if any(d.warnings for d in study.data.values()) else "by subject"
     return {
         "command": command,
         "study": manifest_text(config),
@@ -257,12 +260,12 @@ def _made_by(ready: PreparedStudy, command: str) -> dict[str, str]:
 
 def _facts(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Return what is known of each network's file, once."""
-    found = {
+    unique = {
         (fact["recipe"], fact["seed"], fact["fold"], fact["sha256"]): fact
         for entry in entries
         for fact in json.loads(entry.files[MODELS])
     }
-    return list(found.values())
+    return list(unique.values())
 
 
 def introduction(planned: ReportSection, audit: Audit) -> str:
@@ -284,46 +287,46 @@ def accuracies(audit: Audit) -> list[str]:
     return rates + lost
 
 
-def _warnings(ready: PreparedStudy) -> tuple[str, ...]:
+def _warnings(study: PreparedStudy) -> tuple[str, ...]:
     """Return what must stand above every result; numbers are those of fold 0."""
-    fold = f"fold 0 of {ready.config.folds}: " if ready.config.folds > 1 else ""
+    fold = f"fold 0 of {study.config.folds}: " if study.config.folds > 1 else ""
     labels: dict[str, list[str]] = {}
-    for label, data in ready.data.items():
+    for label, data in study.data.items():
         for sentence in data.warnings:
             labels.setdefault(sentence, []).append(label)
-    several = len(ready.data) > 1
+    several = len(study.data) > 1
     return tuple(
-        f"{', '.join(found)}: {fold}{sentence}" if several else f"{fold}{sentence}"
-        for sentence, found in labels.items()
+        f"{', '.join(datasets)}: {fold}{sentence}" if several else f"{fold}{sentence}"
+        for sentence, datasets in labels.items()
     )
 
 
-def model_sizes(label: str, facts: Sequence[Mapping[str, Any]], layout: StudyPlan) -> list[ModelFacts]:
+def model_sizes(label: str, facts: Sequence[Mapping[str, Any]], plan: StudyPlan) -> list[ModelFacts]:
     """Return the mean size of each model's files, in the order of the facts."""
-    found = []
-    whole = float(np.mean([f["bytes"] for f in facts if f["recipe"] == BASELINE]))
+    models = []
+    baseline_bytes = float(np.mean([f["bytes"] for f in facts if f["recipe"] == BASELINE]))
     for recipe in dict.fromkeys(f["recipe"] for f in facts):
-        own = [f for f in facts if f["recipe"] == recipe]
-        details = [f["provenance"].get("details", {}) for f in own]
+        recipe_facts = [f for f in facts if f["recipe"] == recipe]
+        details = [f["provenance"].get("details", {}) for f in recipe_facts]
         sparsity = [d["sparsity"] for d in details if "sparsity" in d]
-        size = float(np.mean([f["bytes"] for f in own]))
+        size = float(np.mean([f["bytes"] for f in recipe_facts]))
         note = ""
         if sparsity:
             note = f"{np.mean(sparsity):.1%} of weights are zero: a dense file shrinks only when gzipped"
         elif THEN in recipe:
             note = "the same file; its scores are repaired by group when it predicts"
-        elif recipe in layout.placebo_of.values():
+        elif recipe in plan.placebo_of.values():
             note = "control: not compressed"
-        found.append(
+        models.append(
             ModelFacts(
                 ": ".join(filter(None, [label, recipe])),
                 size,
-                float(np.mean([f["gzip_bytes"] for f in own])),
-                whole / size,
+                float(np.mean([f["gzip_bytes"] for f in recipe_facts])),
+                baseline_bytes / size,
                 note,
             )
         )
-    return found
+    return models
 
 
 def _json(value: Any) -> bytes:
@@ -333,10 +336,10 @@ def _json(value: Any) -> bytes:
 def _versions() -> dict[str, str]:
     from importlib import metadata
 
-    found = {}
+    installed = {}
     for name in ("fairpress", "torch", "torchao", "onnx", "onnxruntime", "numpy", "duckdb"):
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return {"python": sys.version.split()[0], **found}
+    return {"python": sys.version.split()[0], **installed}

@@ -28,20 +28,20 @@ class ExportedModels:
 
 
 @dataclass
-class _Chosen:
+class _Network:
     """One network: the task that made its predictions, its place in that task's batch, what tells it from others."""
 
     task: StudyTask
-    at: int
+    index: int
     parts: dict[str, str] = field(default_factory=dict)
 
 
 def export(
     folder: Path, out: Path, *, only: Sequence[str] = (), store: str | Path | None = None, force: bool = False
 ) -> ExportedModels:
-    """Write the chosen networks of a study, each into a model folder of its own below `out`.
+    """Write the selected networks of a study, each into a model folder of its own below `out`.
 
-    A folder is named by its recipe, and by dataset, model, seed and fold where more than one of these was chosen:
+    A folder is named by its recipe, and by dataset, model, seed and fold where more than one of these was selected:
     ``int8``, ``int8-seed-3``.
 
     Parameters
@@ -58,69 +58,73 @@ def export(
     Raises
     ------
     UserError
-        No such study, a filter matches nothing, no chosen network is in the store, or something that is no model
+        No such study, a filter matches nothing, no selected network is in the store, or something that is no model
         folder stands where one would be written. Then nothing is written.
     """
-    told = read_study(folder)
-    place = study_store(folder, store)
-    ready = prepare(told.config, place, only or told.only, remember=False)
-    chosen = [
+    manifest = read_study(folder)
+    results = study_store(folder, store)
+    study = prepare(manifest.config, results, only or manifest.only, remember=False)
+    selected = [
         network
-        for part in ready.layout.parts
-        for model in ready.layout.models
-        if ready.only.passes("recipe", model)
-        for network in _networks(ready.layout.predictions(model, part.label), part, ready.only.networks(part))
+        for part in study.plan.parts
+        for model in study.plan.models
+        if study.selection.passes("recipe", model)
+        for network in _networks(
+            study.plan.predictions(model, part.label), part, study.selection.networks(part)
+        )
     ]
-    there = [c for c in chosen if place.has(c.task.inputs[0])]
-    if not there:
-        raise missing_study_error(folder, told, place)
-    names = _names(chosen)
-    wanted = [(c, out / names[id(c)]) for c in there]
-    for _, target in wanted:
+    available = [c for c in selected if results.has(c.task.inputs[0])]
+    if not available:
+        raise missing_study_error(folder, manifest, results)
+    names = _names(selected)
+    targets = [(c, out / names[id(c)]) for c in available]
+    for _, target in targets:
         refuse_taken(target, inputs=[folder], force=force)
-    for network, target in wanted:
-        _write(place, network, target, force)
-    absent = tuple(names[id(c)] for c in chosen if c not in there)
-    return ExportedModels(tuple(target for _, target in wanted), absent)
+    for network, target in targets:
+        _write(results, network, target, force)
+    absent = tuple(names[id(c)] for c in selected if c not in available)
+    return ExportedModels(tuple(target for _, target in targets), absent)
 
 
-def _networks(tasks: Sequence[StudyTask], part: ReportPart, wanted: Sequence[SeedFold]) -> Iterator[_Chosen]:
+def _networks(
+    tasks: Sequence[StudyTask], part: ReportPart, networks: Sequence[SeedFold]
+) -> Iterator[_Network]:
     for task in tasks:
         if task.kind != "predict":  # a predictor without a network has no file
             continue
-        for at, (seed, fold) in enumerate(task.networks):
-            if (seed, fold) in wanted:
+        for index, (seed, fold) in enumerate(task.networks):
+            if (seed, fold) in networks:
                 group = task.params["dataset"].get("group") or {}
-                told = {
+                name_parts = {
                     "recipe": task.recipe,
                     "part": part.label,
                     "group": " ".join(group.values()),
                     "seed": f"seed {seed - part.offset}",
                     "fold": f"fold {fold}",
                 }
-                yield _Chosen(task, at, told)
+                yield _Network(task, index, name_parts)
 
 
-def _names(chosen: Sequence[_Chosen]) -> dict[int, str]:
+def _names(selected: Sequence[_Network]) -> dict[int, str]:
     """Return a folder's name for each network: its recipe, and whatever else tells networks apart."""
     varying = [
         key
         for key in ("part", "group", "seed", "fold")
-        if len({network.parts[key] for network in chosen}) > 1
+        if len({network.parts[key] for network in selected}) > 1
     ]
-    names = {id(c): slug(" ".join(c.parts[key] for key in ("recipe", *varying))) for c in chosen}
+    names = {id(c): slug(" ".join(c.parts[key] for key in ("recipe", *varying))) for c in selected}
     if len(set(names.values())) < len(names):
-        raise UserError("two of the chosen networks would have one folder; choose fewer with --only.")
+        raise UserError("two of the selected networks would have one folder; choose fewer with --only.")
     return names
 
 
-def _write(place: Store, network: _Chosen, target: Path, force: bool) -> None:
+def _write(store: Store, network: _Network, target: Path, force: bool) -> None:
     task = network.task
-    artifact = read_artifacts(place, task.inputs[0])[network.at]
+    artifact = read_artifacts(store, task.inputs[0])[network.index]
     repair: dict[str, Any] | None = task.params.get("mitigation")
     if repair is not None:
         from fairpress.runtime.mitigate import apply_mitigation
 
-        seed, fold = task.networks[network.at]
+        seed, fold = task.networks[network.index]
         artifact = apply_mitigation(artifact, load_fold(task.params["dataset"], fold), seed=seed, **repair)
     artifact.save(target, force=force)

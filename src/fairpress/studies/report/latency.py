@@ -22,7 +22,7 @@ ROUNDS = 7
 
 
 def latency(
-    store: Store, layout: StudyPlan, models: Sequence[str], undone: Collection[str]
+    store: Store, plan: StudyPlan, models: Sequence[str], undone: Collection[str]
 ) -> dict[str, Any] | None:
     """Return a bench as `Bench.to_dict` makes it, of the first network of each model; None without a baseline.
 
@@ -31,14 +31,14 @@ def latency(
     number. Each that is timed costs processes of its own.
     """
     entries = []
-    same: dict[tuple[object, ...], list[str]] = {}
+    models_of_graph: dict[tuple[object, ...], list[str]] = {}
     for model in models:
-        tasks = [t for t in layout.predictions(model, "") if t.key not in undone]
+        tasks = [t for t in plan.predictions(model, "") if t.key not in undone]
         if tasks and not model.startswith(("placebo", "checkpoint")):
             artifact = read_artifacts(store, tasks[0].inputs[0])[0]
-            alike = same.setdefault(_graph(artifact.onnx), [])
-            alike.append(model)
-            if len(alike) > 1:
+            same_graph = models_of_graph.setdefault(_graph(artifact.onnx), [])
+            same_graph.append(model)
+            if len(same_graph) > 1:
                 continue
             entries.append(BenchmarkModel(model, artifact.onnx, artifact.card, (Backend(threads=1),)))
     if not entries or entries[0].name != BASELINE:
@@ -47,20 +47,20 @@ def latency(
         {
             "kind": "latency",
             "models": [[e.name, digest(e.onnx.hex())] for e in entries],
-            "same": list(same.values()),
+            "same": list(models_of_graph.values()),
             "rounds": ROUNDS,
             "processor": processor(),
             "code": code_digest("fairpress.runtime"),
         }
     )
-    found = store.get(key)
-    if found is not None:
-        return dict(json.loads(found.files[LATENCY]))
+    stored = store.get(key)
+    if stored is not None:
+        return dict(json.loads(stored.files[LATENCY]))
     bench = bench_all(entries, TABLE_BATCHES, rounds=ROUNDS).to_dict()
     bench["notes"] += [
-        f"Timed as {first}, of the same graph: {', '.join(others)}."
-        for first, *others in same.values()
-        if others
+        f"Timed as {first}, of the same graph: {', '.join(duplicates)}."
+        for first, *duplicates in models_of_graph.values()
+        if duplicates
     ]
     store.remember(key, {LATENCY: json.dumps(bench).encode()}, {"kind": "latency", "seconds": 0.0})
     return bench

@@ -40,11 +40,14 @@ def read_study(folder: Path) -> StudyManifest:
         raise UserError(
             f"{folder} is no study's folder: there is no {STUDY}; `fairpress study run` writes one."
         )
-    told: Any = read_json(path, f"a study's {STUDY}", remedy=REMEDY)
+    content: Any = read_json(path, f"a study's {STUDY}", remedy=REMEDY)
     try:
-        config = StudyConfig.model_validate_json(told["study"])
+        config = StudyConfig.model_validate_json(content["study"])
         return StudyManifest(
-            str(told["name"]), config, tuple(str(o) for o in told.get("only", [])), str(told["command"])
+            str(content["name"]),
+            config,
+            tuple(str(o) for o in content.get("only", [])),
+            str(content["command"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError):
         raise UserError(f"{path} is damaged, or of another version of fairpress; {REMEDY}.") from None
@@ -55,10 +58,10 @@ def study_store(folder: Path, store: str | Path | None) -> Store:
     return open_store(store if store is not None else folder.resolve().parent / ".store")
 
 
-def missing_study_error(folder: Path, told: StudyManifest, place: Store) -> UserError:
+def missing_study_error(folder: Path, manifest: StudyManifest, store: Store) -> UserError:
     """Return the error of a study whose results are not in the store."""
-    again = f"`{told.command}`" if told.command else "`fairpress study run`"
+    command = f"`{manifest.command}`" if manifest.command else "`fairpress study run`"
     return UserError(
-        f"{folder}: results of this study are not in {place.address}, or were made from other data or by other versions; "
-        f"name their place with --store, or make them by {again}."
+        f"{folder}: results of this study are not in {store.address}, or were made from other data or by other versions; "
+        f"name their place with --store, or make them by {command}."
     )

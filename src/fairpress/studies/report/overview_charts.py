@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def study_charts(
     leading: Sequence[tuple[str, Audit]],
-    done: StudyResult,
+    result: StudyResult,
     facts: Mapping[str, Sequence[Mapping[str, Any]]],
     sizes: Mapping[tuple[str, str], float],
 ) -> list[RenderedChart]:
@@ -28,30 +28,32 @@ def study_charts(
     facts, sizes
         Label of a part → what is known of each network's file; (part, recipe) → bytes.
     """
-    found = overview_charts([Section("", audit, part=label) for label, audit in leading])
+    rendered = overview_charts([Section("", audit, part=label) for label, audit in leading])
     repaired = [
-        (p.part, s.audit) for p, s in zip(done.about, done.sections, strict=True) if p.about == "counterpart"
+        (p.part, s.audit)
+        for p, s in zip(result.planned, result.sections, strict=True)
+        if p.about == "counterpart"
     ]
     drawn = charts.repairs(repaired)
     if drawn is not None:
         caption = "What each thing done for fairness changed against its plain counterpart (dashed: nothing)."
-        found.append(RenderedChart("repairs", drawn, caption))
+        rendered.append(RenderedChart("repairs", drawn, caption))
     sensitive = {}
-    for label, told in facts.items():
-        harm = charts.mean_sensitivity(told)
-        if harm:
-            sensitive[label or "all networks"] = harm
+    for label, part_facts in facts.items():
+        sensitivity = charts.mean_sensitivity(part_facts)
+        if sensitivity:
+            sensitive[label or "all networks"] = sensitivity
     drawn = charts.layers(sensitive)
     if drawn is not None:
         caption = (
             "What rounding one layer alone to the fewest bits does to answers, by depth; mean over networks."
         )
-        found.append(RenderedChart("layers", drawn, caption))
+        rendered.append(RenderedChart("layers", drawn, caption))
     drawn = charts.pareto(charts.points_of(leading, sizes))
     if drawn is not None:
         caption = (
             "Size, accuracy and fairness: the larger the mark, the larger the worst group's loss. Round and named: nothing "
             "is at least as small, as accurate and as fair. The worst group is chosen on the rows that measure it."
         )
-        found.append(RenderedChart("pareto", drawn, caption))
-    return found
+        rendered.append(RenderedChart("pareto", drawn, caption))
+    return rendered

@@ -17,83 +17,83 @@ FORMS = ("svg", "pdf", "png")
 
 def figure_formats(text: str) -> list[str]:
     """Return the forms that figures are wanted in; raises UserError for one that is none."""
-    found = [f.strip().lower() for f in text.split(",") if f.strip()]
-    for form in found:
+    formats = [f.strip().lower() for f in text.split(",") if f.strip()]
+    for form in formats:
         if form not in FORMS:
             raise UserError(f"--figures takes {', '.join(FORMS)}, not {form!r}." + did_you_mean(form, FORMS))
-    return found
+    return formats
 
 
-def as_latex(done: StudyResult) -> str:
+def as_latex(result: StudyResult) -> str:
     """Return the tables of the study, of its claims, and of all its audits."""
     return "\n".join(
         [
-            latex.render_study(done.tables, done.claims, done.source),
-            *(latex.render(section.audit) for section in done.sections),
+            latex.render_study(result.tables, result.claims, result.source),
+            *(latex.render(section.audit) for section in result.sections),
         ]
     )
 
 
-def as_csv(done: StudyResult) -> dict[str, str]:
+def as_csv(result: StudyResult) -> dict[str, str]:
     """Return name → CSV: every rate, gap and loss; the claims where there are any."""
-    found = {"audits.csv": csv_export.audits_csv([(s.title, s.audit) for s in done.sections])}
-    if done.claims:
-        found["claims.csv"] = csv_export.claims_csv(done.claims)
-    return found
+    files = {"audits.csv": csv_export.audits_csv([(s.title, s.audit) for s in result.sections])}
+    if result.claims:
+        files["claims.csv"] = csv_export.claims_csv(result.claims)
+    return files
 
 
-def figures(done: StudyResult, wanted: Sequence[str]) -> list[Path]:
+def figures(result: StudyResult, formats: Sequence[str]) -> list[Path]:
     """Write every figure of the study's folder in other forms beside it, without a browser; return what was written."""
     import vl_convert as vlc
 
     draw = {"pdf": lambda svg: vlc.svg_to_pdf(svg), "png": lambda svg: vlc.svg_to_png(svg, scale=2)}
     drawn = {}
-    for file in sorted((done.folder / "figures").glob("*.svg")):
+    for file in sorted((result.folder / "figures").glob("*.svg")):
         svg = file.read_text(encoding="utf-8")
-        for form in wanted:
+        for form in formats:
             if form in draw:
                 drawn[f"figures/{file.stem}.{form}"] = draw[form](svg)
-    write(done.folder, drawn, prune=False)
-    return [done.folder / name for name in drawn]
+    write(result.folder, drawn, prune=False)
+    return [result.folder / name for name in drawn]
 
 
-def cards(done: StudyResult, data: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+def cards(result: StudyResult, data: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     """Return folder → README.md of every baseline and compressed model, as Hugging Face reads it.
 
     `data` goes from the label of a part to the name of its dataset and the task as Hugging Face calls it. Rates are means
     over all networks of a recipe; what one network's file holds, its own card.json says.
     """
-    sizes = {m.name: m for m in done.models}
-    found = {}
-    for planned, section in zip(done.about, done.sections, strict=True):
+    sizes = {m.name: m for m in result.models}
+    texts = {}
+    for planned, section in zip(result.planned, result.sections, strict=True):
         if planned.about != "compressed":
             continue
         dataset, task = data.get(planned.part, ("", "tabular-classification"))
         for model in section.audit.models:
             facts = {"recipe": model.name}
-            weighed = sizes.get(": ".join(filter(None, [planned.part, model.name])))
-            if weighed is not None:
-                facts["file"] = f"{size(weighed.bytes)}, gzipped {size(weighed.gzip_bytes)}"
+            sizes_of_model = sizes.get(": ".join(filter(None, [planned.part, model.name])))
+            if sizes_of_model is not None:
+                facts["file"] = f"{size(sizes_of_model.bytes)}, gzipped {size(sizes_of_model.gzip_bytes)}"
             name = slug(f"{model.name} {planned.part}")
-            found[name] = model_card.model_card(
+            texts[name] = model_card.model_card(
                 section.audit, model.name, dataset=dataset, task=task, facts=facts
             )
-    return found
+    return texts
 
 
-def datasets_of(done: StudyResult) -> dict[str, tuple[str, str]]:
+def datasets_of(result: StudyResult) -> dict[str, tuple[str, str]]:
     """Return the label of a part → its dataset's name and task, from study.json and what is known of the architectures."""
     from fairpress.models.registry import architectures_for
 
-    config = read_study(done.folder).config
+    config = read_study(result.folder).config
     images = set(architectures_for("images"))
-    found = {}
-    for part in dict.fromkeys(p.part for p in done.about):
+    datasets = {}
+    for part in dict.fromkeys(p.part for p in result.planned):
         words = part.split(", ")
         dataset = next((d for label, d in config.all_datasets.items() if label in words), None)
         model = next((m for label, m in config.all_models.items() if label in words), None)
         dataset = dataset or next(iter(config.all_datasets.values()))
         model = model or next(iter(config.all_models.values()))
         task = "image-classification" if model.name in images else "tabular-classification"
-        found[part] = Path(dataset.name).stem, task
-    return found
+        datasets[part] = Path(dataset.name).stem, task
+    return datasets

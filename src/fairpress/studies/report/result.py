@@ -44,7 +44,7 @@ class StudyResult:
 
     folder: Path
     sections: tuple[Section, ...]
-    about: tuple[ReportSection, ...]
+    planned: tuple[ReportSection, ...]
     models: tuple[ModelFacts, ...]
     bias: tuple[BiasFinding, ...]
     warnings: tuple[str, ...]

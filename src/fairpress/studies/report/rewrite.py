@@ -8,7 +8,7 @@ from fairpress.core.errors import FairpressError
 from fairpress.studies.execution.executor import Outcome, execute, unfinished
 from fairpress.studies.execution.local_engine import Interruptible
 from fairpress.studies.planning.prepare import prepare
-from fairpress.studies.planning.report_plan import report_plan
+from fairpress.studies.planning.report_plan import plan_report
 from fairpress.studies.report.build import write_report
 from fairpress.studies.report.manifest import missing_study_error, read_study, study_store
 from fairpress.studies.report.result import StudyResult
@@ -34,26 +34,26 @@ def report_again(folder: Path, *, store: str | Path | None = None) -> StudyResul
     FairpressError
         An audit that was to be made anew failed.
     """
-    told = read_study(folder)
+    manifest = read_study(folder)
     check_out(folder)
-    place = study_store(folder, store)
-    ready = prepare(told.config, place, told.only, remember=False)
-    report, undone = ready.report, []
-    if any(not place.has(key) for key in report.needed):
+    results = study_store(folder, store)
+    study = prepare(manifest.config, results, manifest.only, remember=False)
+    report, undone = study.report, []
+    if any(not results.has(key) for key in report.needed):
         # Of a study of which some trials failed, what there is is reported.
-        undone = [task for task in ready.layout.tasks if not place.has(task.key)]
+        undone = [task for task in study.plan.tasks if not results.has(task.key)]
         absent = frozenset(task.key for task in undone)
-        report = report_plan(told.config, ready.layout, ready.data, ready.only, absent)
-    tasks = {task.key: task for task in (*ready.layout.tasks, *report.tasks)}
-    lost = unfinished(tasks, report.needed, place.has)
-    if lost:  # what execute would find damaged is lost too, or it would make it anew
-        lost = unfinished(tasks, report.needed, lambda key: place.state(key) == "complete")
-    if not report.sections or (lost and (undone or lost & {task.key for task in ready.layout.tasks})):
-        raise missing_study_error(folder, told, place)
-    if lost:
+        report = plan_report(manifest.config, study.plan, study.data, study.selection, absent)
+    tasks = {task.key: task for task in (*study.plan.tasks, *report.tasks)}
+    missing = unfinished(tasks, report.needed, results.has)
+    if missing:  # what execute would find damaged is lost too, or it would make it anew
+        missing = unfinished(tasks, report.needed, lambda key: results.state(key) == "complete")
+    if not report.sections or (missing and (undone or missing & {task.key for task in study.plan.tasks})):
+        raise missing_study_error(folder, manifest, results)
+    if missing:
         with Interruptible():
-            made = execute(tuple(tasks.values()), place, needed=report.needed)
-        if not made.complete:
-            raise FairpressError(f"an audit could not be made anew: {next(iter(made.failed.values()))}")
+            audited = execute(tuple(tasks.values()), results, needed=report.needed)
+        if not audited.complete:
+            raise FairpressError(f"an audit could not be made anew: {next(iter(audited.failed.values()))}")
     outcome = Outcome(skipped=undone)
-    return write_report(told.name, ready, report, outcome, tasks, place, folder, told.command)
+    return write_report(manifest.name, study, report, outcome, tasks, results, folder, manifest.command)

@@ -23,7 +23,7 @@ def slug(text: str) -> str:
 
 def check_out(out: Path) -> None:
     """Refuse, before the work, a folder in which a study must not write; see `core.output.check_shared_folder`."""
-    output.check_shared_folder(out, own=_is_study, what="a study's folder")
+    output.check_shared_folder(out, is_owned=_is_study, description="a study's folder")
 
 
 def write(out: Path, files: Mapping[str, bytes], *, prune: bool = True) -> None:
@@ -44,14 +44,14 @@ def _is_study(folder: Path) -> bool:
     """Return whether a folder without a manifest is a study's: by its study.json, or because a run was interrupted in it."""
     names = {p.name for p in folder.iterdir() if not p.name.startswith(f".{PROGRESS}")}
     if names <= {PROGRESS}:
-        return not names or _holds(folder / PROGRESS, {"command", "process", "host"})
-    return _holds(folder / "study.json", {"name", "study", "command"})
+        return not names or _has_keys(folder / PROGRESS, {"command", "process", "host"})
+    return _has_keys(folder / "study.json", {"name", "study", "command"})
 
 
-def _holds(path: Path, keys: set[str]) -> bool:
+def _has_keys(path: Path, keys: set[str]) -> bool:
     """Return whether a file is a JSON mapping that has these keys, as fairpress writes them."""
     try:
-        found = read_json(path, "a study's file")
+        content = read_json(path, "a study's file")
     except UserError:
         return False
-    return isinstance(found, dict) and keys <= found.keys()
+    return isinstance(content, dict) and keys <= content.keys()

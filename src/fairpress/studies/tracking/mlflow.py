@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from fairpress.core.env import environment
 from fairpress.core.errors import UserError
 from fairpress.core.urls import credentials_in, first_line, redact_url
-from fairpress.studies.tracking.networks import NetworkTrial, TrackedNetwork, read
+from fairpress.studies.tracking.networks import FinishedStudy, NetworkTrial, read_finished_study
 
 TRIAL, STUDY, STATE = "fairpress.trial", "fairpress.study", "fairpress.state"
 BATCH = 500  # MLflow takes 1,000 values at a time
@@ -30,13 +30,13 @@ CONNECT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
-class TrackedStudy:
+class MlflowExport:
     """Where runs are, and how many were made and were there before."""
 
     server: str
     experiment: str
     new: int
-    there: int
+    existing: int
 
 
 def export_mlflow(
@@ -46,7 +46,7 @@ def export_mlflow(
     experiment: str | None = None,
     only: Sequence[str] = (),
     on_trial: Callable[[int, int], None] = lambda done, total: None,
-) -> TrackedStudy:
+) -> MlflowExport:
     """Tell a finished study to an MLflow server.
 
     Parameters
@@ -72,7 +72,7 @@ def export_mlflow(
         raise UserError("name the MLflow server with --uri, or set MLFLOW_TRACKING_URI.")
     if "://" not in address:
         raise UserError("--uri takes an address, such as http://host:5000 or sqlite:///runs.db.")
-    study = read(folder, only)
+    study = read_finished_study(folder, only)
     try:
         import mlflow
         from mlflow.exceptions import MlflowException
@@ -81,14 +81,14 @@ def export_mlflow(
             "exporting to MLflow needs its client; python -m pip install 'fairpress[mlflow]'."
         ) from None
     name = redact_url(address)
-    _knock(address, name)
-    with _signed_in(address) as bare, _quiet():
+    _check_reachable(address, name)
+    with _credentials_in_environment(address) as server, _quiet():
         try:
-            client = mlflow.MlflowClient(bare)
+            client = mlflow.MlflowClient(server)
             return _Export(client, name, experiment or study.name).export(study, on_trial)
         except (MlflowException, OSError, ModuleNotFoundError, ValueError) as error:
             raise UserError(
-                f"MLflow at {name} refused ({type(error).__name__}{first_line(error, credentials_in(bare))}). "
+                f"MLflow at {name} refused ({type(error).__name__}{first_line(error, credentials_in(server))}). "
                 "What was exported stays; the same command goes on from there."
             ) from None
 
@@ -97,33 +97,33 @@ class _Export:
     def __init__(self, client: Any, server: str, name: str) -> None:
         self.client, self.server, self.name = client, server, name
 
-    def export(self, study: TrackedNetwork, on_trial: Callable[[int, int], None]) -> TrackedStudy:
+    def export(self, study: FinishedStudy, on_trial: Callable[[int, int], None]) -> MlflowExport:
         self.experiment = self._experiment()
-        known = self._known(study.key)
-        over = frozenset(k for k, (_, ended) in known.items() if ended)
-        above = self._parent(study, known.get(study.key))
-        wanted = study.keys
-        total, done = len(wanted), sum(k in over for k in wanted)
-        there = done
-        for trial in study.trials(over):
-            self._run(trial, study, above, known.get(trial.key))
-            done += 1
-            on_trial(done, total)
-        return TrackedStudy(self.server, self.name, done - there, there)
+        runs = self._existing_runs(study.key)
+        finished = frozenset(k for k, (_, ended) in runs.items() if ended)
+        parent = self._study_run(study, runs.get(study.key))
+        keys = study.keys
+        total, n_done = len(keys), sum(k in finished for k in keys)
+        n_existing = n_done
+        for trial in study.trials(finished):
+            self._network_run(trial, study, parent, runs.get(trial.key))
+            n_done += 1
+            on_trial(n_done, total)
+        return MlflowExport(self.server, self.name, n_done - n_existing, n_existing)
 
     def _experiment(self) -> str:
-        found = self.client.get_experiment_by_name(self.name)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(self.name)
+        if experiment is None:
             return str(self.client.create_experiment(self.name))
-        if found.lifecycle_stage != "active":
+        if experiment.lifecycle_stage != "active":
             raise UserError(
                 f"the experiment {self.name!r} was deleted at {self.server}; restore it, or choose another --experiment."
             )
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
-    def _known(self, key: str) -> dict[str, tuple[str, bool]]:
+    def _existing_runs(self, key: str) -> dict[str, tuple[str, bool]]:
         """Return key of a trial → its run's id, and whether that has ended."""
-        found: dict[str, tuple[str, bool]] = {}
+        runs: dict[str, tuple[str, bool]] = {}
         token: str | None = None
         while True:
             page = self.client.search_runs(
@@ -132,64 +132,64 @@ class _Export:
             for run in page:
                 ended = run.info.status == "FINISHED"
                 trial = run.data.tags.get(TRIAL, "")
-                if ended or trial not in found:
-                    found[trial] = (run.info.run_id, ended)
+                if ended or trial not in runs:
+                    runs[trial] = (run.info.run_id, ended)
             token = page.token
             if not token:
-                return found
+                return runs
 
-    def _parent(self, study: TrackedNetwork, known: tuple[str, bool] | None) -> str:
+    def _study_run(self, study: FinishedStudy, existing: tuple[str, bool] | None) -> str:
         """Return the id of the run of the study itself, which holds its report."""
         state = _state(study.files.values())
-        if known is not None and known[1]:
-            told = self.client.get_run(known[0]).data.tags.get(STATE)
-            if told == state:
-                return known[0]
+        if existing is not None and existing[1]:
+            stored_state = self.client.get_run(existing[0]).data.tags.get(STATE)
+            if stored_state == state:
+                return existing[0]
         tags = {STUDY: study.key, TRIAL: study.key, "mlflow.note.content": study.title}
-        run = known[0] if known else self._create(study.name, tags)
-        params = {"study": study.name, "command": study.told.command, "data": study.data}
-        self._log(run, {k: v for k, v in params.items() if v}, {"networks": float(len(study.facts))})
+        run_id = existing[0] if existing else self._create(study.name, tags)
+        params = {"study": study.name, "command": study.manifest.command, "data": study.data}
+        self._log(run_id, {k: v for k, v in params.items() if v}, {"networks": float(len(study.facts))})
         for path in study.files.values():
-            self.client.log_artifact(run, str(path))
-        self.client.set_tag(run, STATE, state)
-        self.client.set_terminated(run)
-        return run
+            self.client.log_artifact(run_id, str(path))
+        self.client.set_tag(run_id, STATE, state)
+        self.client.set_terminated(run_id)
+        return run_id
 
-    def _run(
-        self, trial: NetworkTrial, study: TrackedNetwork, above: str, known: tuple[str, bool] | None
+    def _network_run(
+        self, trial: NetworkTrial, study: FinishedStudy, parent: str, existing: tuple[str, bool] | None
     ) -> None:
-        tags = {STUDY: study.key, TRIAL: trial.key, "mlflow.parentRunId": above, **trial.tags}
-        run = known[0] if known else self._create(trial.name, tags)
-        self._log(run, trial.params, trial.metrics)
+        tags = {STUDY: study.key, TRIAL: trial.key, "mlflow.parentRunId": parent, **trial.tags}
+        run_id = existing[0] if existing else self._create(trial.name, tags)
+        self._log(run_id, trial.params, trial.metrics)
         with tempfile.TemporaryDirectory() as folder:
             for name, content in trial.files.items():
                 (Path(folder) / name).write_bytes(content)
-            self.client.log_artifacts(run, folder)
-        self.client.set_terminated(run)
+            self.client.log_artifacts(run_id, folder)
+        self.client.set_terminated(run_id)
 
     def _create(self, name: str, tags: Mapping[str, str]) -> str:
         return str(self.client.create_run(self.experiment, tags=dict(tags), run_name=name).info.run_id)
 
-    def _log(self, run: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+    def _log(self, run_id: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
-        told = [Metric(k, v, now, 0) for k, v in metrics.items()]
-        self.client.log_batch(run, params=[Param(k, str(v)[:6000]) for k, v in params.items()])
-        for start in range(0, len(told), BATCH):
-            self.client.log_batch(run, metrics=told[start : start + BATCH])
+        values = [Metric(k, v, now, 0) for k, v in metrics.items()]
+        self.client.log_batch(run_id, params=[Param(k, str(v)[:6000]) for k, v in params.items()])
+        for start in range(0, len(values), BATCH):
+            self.client.log_batch(run_id, metrics=values[start : start + BATCH])
 
 
 def _state(files: Iterable[Path]) -> str:
     """Return the sha256 of a study's report and audits, by which a report that was written again is known."""
-    found = hashlib.sha256()
+    state = hashlib.sha256()
     for path in sorted(files):
-        found.update(f"{path.name}\0".encode() + path.read_bytes())
-    return found.hexdigest()
+        state.update(f"{path.name}\0".encode() + path.read_bytes())
+    return state.hexdigest()
 
 
 @contextmanager
-def _signed_in(address: str) -> Iterator[str]:
+def _credentials_in_environment(address: str) -> Iterator[str]:
     """Give an address without user and password; they stand in the environment, where MLflow's client looks for them.
 
     A database's address is given as it is: its driver takes them from there alone.
@@ -218,7 +218,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _knock(address: str, name: str) -> None:
+def _check_reachable(address: str, name: str) -> None:
     """Raise UserError where nothing listens: MLflow itself would try for minutes."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https"):

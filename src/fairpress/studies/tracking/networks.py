@@ -59,14 +59,14 @@ class NetworkTrial:
 
 
 @dataclass(frozen=True)
-class TrackedNetwork:
+class FinishedStudy:
     """A finished study: its name, title and key, its files, and its networks, which are audited as they are asked for."""
 
     name: str
     title: str
     key: str
     files: Mapping[str, Path]
-    told: StudyManifest
+    manifest: StudyManifest
     facts: Sequence[Mapping[str, Any]]
     audits: Mapping[str, Any]
     folder: Path
@@ -77,24 +77,24 @@ class TrackedNetwork:
         """Return the key of each network."""
         return [self._key(fact) for fact in self.facts]
 
-    def trials(self, but: frozenset[str] = frozenset()) -> Iterator[NetworkTrial]:
+    def trials(self, exclude: frozenset[str] = frozenset()) -> Iterator[NetworkTrial]:
         """Return every network but those of some keys; networks of one seed and fold are audited together."""
-        together: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+        batches: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
         for fact in self.facts:
-            if self._key(fact) not in but:
+            if self._key(fact) not in exclude:
                 group = tuple(sorted((fact.get("group") or {}).items()))
-                together.setdefault((fact["part"], fact["seed"], fact["fold"], group), []).append(fact)
-        for (part, seed, fold, group), facts in together.items():
-            found = self._audit(part, seed, fold, dict(group), [f["recipe"] for f in facts])
+                batches.setdefault((fact["part"], fact["seed"], fact["fold"], group), []).append(fact)
+        for (part, seed, fold, group), facts in batches.items():
+            result = self._audit(part, seed, fold, dict(group), [f["recipe"] for f in facts])
             for fact in facts:
-                yield self._trial(fact, found)
+                yield self._trial(fact, result)
 
     def _key(self, fact: Mapping[str, Any]) -> str:
-        place = {k: fact.get(k) for k in ("part", "recipe", "seed", "fold", "group", "sha256")}
-        return digest({"study": self.key, **place})
+        identity = {k: fact.get(k) for k in ("part", "recipe", "seed", "fold", "group", "sha256")}
+        return digest({"study": self.key, **identity})
 
-    def _trial(self, fact: Mapping[str, Any], found: Audit | None) -> NetworkTrial:
-        dataset, model = labels(self.told.config, fact["part"])
+    def _trial(self, fact: Mapping[str, Any], batch_audit: Audit | None) -> NetworkTrial:
+        dataset, model = labels(self.manifest.config, fact["part"])
         seed = fact["seed"] % STRIDE
         params = {
             "dataset": dataset,
@@ -108,19 +108,21 @@ class TrackedNetwork:
         metrics = {k: float(fact[k]) for k in ("bytes", "gzip_bytes") if k in fact}
         tags = {"fairpress.recipe": fact["recipe"], "fairpress.sha256": str(fact.get("sha256", ""))}
         files = {"network.json": json.dumps(dict(fact), indent=1).encode()}
-        if found is None or fact["recipe"] not in {m.name for m in found.models}:
+        if batch_audit is None or fact["recipe"] not in {m.name for m in batch_audit.models}:
             tags["fairpress.verdict"] = "not audited: its predictions are not in the study's folder"
         else:
-            own = only_model(found, fact["recipe"])
-            metrics |= metrics_of(own)
-            if own.comparisons:
-                tags["fairpress.verdict"] = own.comparisons[0].verdict
-            told = {"recipe": fact["recipe"], "file": size(fact["bytes"])}
-            files["audit.json"] = json.dumps(to_dict(own), indent=1, allow_nan=False).encode()
-            files["model_card.md"] = model_card(own, fact["recipe"], dataset=dataset, facts=told).encode()
-        where = ", ".join(f"{k} {v}" for k, v in (fact.get("group") or {}).items())
+            network_audit = audit_of_model(batch_audit, fact["recipe"])
+            metrics |= metrics_of(network_audit)
+            if network_audit.comparisons:
+                tags["fairpress.verdict"] = network_audit.comparisons[0].verdict
+            card_facts = {"recipe": fact["recipe"], "file": size(fact["bytes"])}
+            files["audit.json"] = json.dumps(to_dict(network_audit), indent=1, allow_nan=False).encode()
+            files["model_card.md"] = model_card(
+                network_audit, fact["recipe"], dataset=dataset, facts=card_facts
+            ).encode()
+        group = ", ".join(f"{k} {v}" for k, v in (fact.get("group") or {}).items())
         name = ", ".join(
-            filter(None, [fact["part"], fact["recipe"], f"seed {seed}, fold {fact['fold']}", where])
+            filter(None, [fact["part"], fact["recipe"], f"seed {seed}, fold {fact['fold']}", group])
         )
         return NetworkTrial(self._key(fact), name, params, metrics, tags, files)
 
@@ -132,30 +134,30 @@ class TrackedNetwork:
 
         single = self.folder / "predictions.parquet"
         path = single if single.is_file() else self.folder / "predictions" / f"{slug(part)}.parquet"
-        asked = next((a for t, a in self.audits.items() if t.rpartition(" · ")[0] == part), None)
-        if asked is None or not path.is_file():
+        settings = next((a for t, a in self.audits.items() if t.rpartition(" · ")[0] == part), None)
+        if settings is None or not path.is_file():
             return None
         filters = [("seed", "=", seed), ("fold", "=", fold), *((k, "=", v) for k, v in group.items())]
         columns = pq.read_schema(path).names
         models = {c.removesuffix(".score") for c in columns if c.endswith(".score")} | {BASELINE}
-        wanted = [r for r in dict.fromkeys([BASELINE, *recipes]) if r in columns]
-        kept = [c for c in columns if c in wanted or not (c in models or _score(c, models))]
-        table = pq.read_table(path, columns=kept, filters=filters)
-        if not table.num_rows or BASELINE not in wanted:
+        present = [r for r in dict.fromkeys([BASELINE, *recipes]) if r in columns]
+        selected = [c for c in columns if c in present or not (c in models or _score(c, models))]
+        table = pq.read_table(path, columns=selected, filters=filters)
+        if not table.num_rows or BASELINE not in present:
             return None
         return audit(
             table,
             baseline=BASELINE,
-            compressed=wanted[1:],
-            by=asked["attributes"],
-            positive=asked["positive"],
-            margin=asked["margin"],
-            confidence=asked["confidence"],
-            subject="subject" if asked["subjects"] else None,
+            compressed=present[1:],
+            by=settings["attributes"],
+            positive=settings["positive"],
+            margin=settings["margin"],
+            confidence=settings["confidence"],
+            subject="subject" if settings["subjects"] else None,
         )
 
 
-def read(folder: Path, only: Sequence[str] = ()) -> TrackedNetwork:
+def read_finished_study(folder: Path, only: Sequence[str] = ()) -> FinishedStudy:
     """Read a finished study's folder.
 
     Parameters
@@ -168,15 +170,15 @@ def read(folder: Path, only: Sequence[str] = ()) -> TrackedNetwork:
     UserError
         It is no study's folder, or holds no networks, or a filter matches none.
     """
-    told = read_study(folder)
-    chosen = parse_filter(only, told.config)
+    manifest = read_study(folder)
+    selection = parse_filter(only, manifest.config)
     study = _json(folder / STUDY)
     facts = []
     for fact in _facts(folder / "models.json"):
-        dataset, model = labels(told.config, fact["part"])
+        dataset, model = labels(manifest.config, fact["part"])
         passes = {"dataset": dataset, "model": model, "recipe": fact["recipe"]}
         numbers = {"seed": fact["seed"] % STRIDE, "fold": fact["fold"]}
-        if all(chosen.passes(k, v) for k, v in {**passes, **numbers}.items()):
+        if all(selection.passes(k, v) for k, v in {**passes, **numbers}.items()):
             facts.append(fact)
     if not facts:
         raise UserError(f"{folder}: no network of this study passes {' '.join(only) or 'models.json'}.")
@@ -184,61 +186,61 @@ def read(folder: Path, only: Sequence[str] = ()) -> TrackedNetwork:
     files = {name: folder / name for name in names if (folder / name).is_file()}
     data = str(study.get("data", ""))
     key = digest({"study": canonical_json(json.loads(study["study"])), "data": data})
-    title = told.config.title or told.name
-    return TrackedNetwork(
-        told.name, title, key, files, told, facts, _audits(folder / "audit.json"), folder, data
+    title = manifest.config.title or manifest.name
+    return FinishedStudy(
+        manifest.name, title, key, files, manifest, facts, _audits(folder / "audit.json"), folder, data
     )
 
 
 def labels(config: StudyConfig, part: str) -> tuple[str, str]:
     """Return the labels of dataset and model of a part; a name where the study has one alone."""
     words = part.split(", ")
-    several = (config.all_datasets, config.all_models)
-    dataset, model = (next((w for w in words if w in of), next(iter(of))) for of in several)
+    choices = (config.all_datasets, config.all_models)
+    dataset, model = (next((w for w in words if w in options), next(iter(options))) for options in choices)
     return dataset, model
 
 
-def only_model(found: Audit, name: str) -> Audit:
+def audit_of_model(result: Audit, name: str) -> Audit:
     """Return the audit of one model; its numbers are the same, since each artifact is a family of its own."""
     return replace(
-        found,
-        models=tuple(m for m in found.models if m.name in (found.baseline, name)),
-        fairness=tuple(f for f in found.fairness if f.model in (found.baseline, name)),
-        comparisons=tuple(c for c in found.comparisons if c.compressed == name),
+        result,
+        models=tuple(m for m in result.models if m.name in (result.baseline, name)),
+        fairness=tuple(f for f in result.fairness if f.model in (result.baseline, name)),
+        comparisons=tuple(c for c in result.comparisons if c.compressed == name),
     )
 
 
-def metrics_of(found: Audit) -> dict[str, float]:
+def metrics_of(result: Audit) -> dict[str, float]:
     """Return the numbers of an audit of one model by names that a tracker takes.
 
     ``accuracy``, ``accuracy/sex: Female``, ``loss/accuracy/sex: Female``, ``gap/sex/equal_opportunity_difference``,
     each with ``.low``, ``.high`` and ``.n`` behind it.
     """
-    name = found.comparisons[0].compressed if found.comparisons else found.baseline
-    told: dict[str, float] = {}
-    model = next(m for m in found.models if m.name == name)
+    name = result.comparisons[0].compressed if result.comparisons else result.baseline
+    metrics: dict[str, float] = {}
+    model = next(m for m in result.models if m.name == name)
     for rates in (model.overall, *model.groups):
         for rate in RATES:
             if rate in rates.rates:
-                _add(told, [rate, *_group(rates.values)], rates.rates[rate])
-    for fairness in found.fairness:
+                _add(metrics, [rate, *_group(rates.values)], rates.rates[rate])
+    for fairness in result.fairness:
         if fairness.model == name:
-            _add(told, ["gap", fairness.attribute, fairness.metric], fairness.estimate)
-    for compared in found.comparisons:
+            _add(metrics, ["gap", fairness.attribute, fairness.metric], fairness.estimate)
+    for compared in result.comparisons:
         for group in (compared.overall, *(g for a in compared.attributes for g in a.groups)):
             for loss in group.losses:
-                _add(told, ["loss", loss.metric, *_group(group.values)], loss.estimate)
-    return told
+                _add(metrics, ["loss", loss.metric, *_group(group.values)], loss.estimate)
+    return metrics
 
 
-def _add(told: dict[str, float], parts: Sequence[str], estimate: Estimate) -> None:
+def _add(metrics: dict[str, float], parts: Sequence[str], estimate: Estimate) -> None:
     if estimate.value is None:
         return
     name = "/".join(metric_name(p) for p in parts)[: MAX_NAME_LENGTH - 10]
-    while name in told:  # two groups whose names differ in signs alone
+    while name in metrics:  # two groups whose names differ in signs alone
         name += "_"
-    found = {"": estimate.value, ".low": estimate.low, ".high": estimate.high, ".n": estimate.n}
-    told.update({f"{name}{end}": float(v) for end, v in found.items() if v is not None})
+    values = {"": estimate.value, ".low": estimate.low, ".high": estimate.high, ".n": estimate.n}
+    metrics.update({f"{name}{end}": float(v) for end, v in values.items() if v is not None})
 
 
 def metric_name(text: str) -> str:
@@ -256,7 +258,7 @@ def _score(column: str, models: set[str]) -> bool:
     return any(column.startswith(f"{m}.score") for m in models)
 
 
-class _Fact(BaseModel):
+class _NetworkFacts(BaseModel):
     """A network of models.json, as far as it is read here."""
 
     model_config = ConfigDict(strict=True)
@@ -269,7 +271,7 @@ class _Fact(BaseModel):
     bytes: Count
 
 
-class _Asked(BaseModel):
+class _AuditSettings(BaseModel):
     """An audit of audit.json, as far as it is made again here."""
 
     model_config = ConfigDict(strict=True)
@@ -282,17 +284,17 @@ class _Asked(BaseModel):
 
 
 def _facts(path: Path) -> list[dict[str, Any]]:
-    found = _json(path)
-    for fact in found if isinstance(found, list) else [None]:
-        _check(path, _Fact, fact)
-    return list(found)
+    facts = _json(path)
+    for fact in facts if isinstance(facts, list) else [None]:
+        _check(path, _NetworkFacts, fact)
+    return list(facts)
 
 
 def _audits(path: Path) -> dict[str, Any]:
-    found = _json(path)
-    for asked in found.values() if isinstance(found, dict) else [None]:
-        _check(path, _Asked, asked)
-    return dict(found)
+    audits = _json(path)
+    for settings in audits.values() if isinstance(audits, dict) else [None]:
+        _check(path, _AuditSettings, settings)
+    return dict(audits)
 
 
 def _check(path: Path, kind: type[BaseModel], document: Any) -> None:

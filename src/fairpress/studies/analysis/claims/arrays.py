@@ -33,22 +33,22 @@ class ClaimArrays:
     """The predictions a claim reads, as 0/1 values [columns, seeds, rows], and what its quantity is a sum of."""
 
     def __init__(
-        self, claim: Claim, found: ClaimTrials, tables: Mapping[str, pa.Table], positive: str | None
+        self, claim: Claim, trials: ClaimTrials, tables: Mapping[str, pa.Table], positive: str | None
     ) -> None:
-        self.claim, self.found, self.tables = claim, found, tables
-        self.needed = found.needed()
+        self.claim, self.trials, self.tables = claim, trials, tables
+        self.needed = trials.needed()
         first = tables[next(iter(self.needed))]
         self.seeds = len(np.unique(first["seed"].to_numpy()))
         self.rows = first.num_rows // self.seeds
         self._first, self._positive = first, positive
         self.columns: list[Trial] = [(p, r) for p, recipes in self.needed.items() for r in recipes]
         self.names: tuple[str, ...] = ()
-        self._place = {t: i for i, t in enumerate(self.columns)}
+        self._column_of = {t: i for i, t in enumerate(self.columns)}
         self._candidates: dict[Trial, list[Floats]] = {}
 
     def terms(self, people: bool) -> tuple[CrossedProducts, list[Term], list[Term]]:
         """Return the sums of the values and the terms of the effect and of what was lost."""
-        self._aligned()
+        self._check_alignment()
         quantity = self.claim.quantity
         if self._positive is None and (
             quantity in (*PREDICTION_RATES, "pairwise_bias") or self.claim.metric != "accuracy"
@@ -65,7 +65,7 @@ class ClaimArrays:
             sums = crossed_products(values, cells, count)
         if (sums.rows == 0).any():
             raise NotEstimable("a group has no rows of one of the labels")
-        return sums, self._terms(self.found.effect, count), self._terms(self.found.lost, count)
+        return sums, self._terms(self.trials.effect, count), self._terms(self.trials.lost, count)
 
     def units(self, theta: MaxContrasts) -> tuple[Floats, int]:
         """Return the effect of each pair of networks, and how many of them a seed has.
@@ -75,26 +75,28 @@ class ClaimArrays:
         """
         by_seed = theta.sums.seed_sums / theta.sums.rows[:, None, None]
         weights = theta.weights
-        parts = [[self._place[(p, r)] for r in recipes] for p, recipes in self.needed.items()]
-        own = np.stack([np.einsum("cm,cms->s", weights[:, at], by_seed[:, at]) for at in parts])
-        if self._alike() and all(self._paired(p) for p in self.needed):
-            return np.asarray(own * len(parts)).ravel(), len(parts)
-        return np.asarray(own.sum(axis=0)), 1
+        parts = [[self._column_of[(p, r)] for r in recipes] for p, recipes in self.needed.items()]
+        part_effects = np.stack(
+            [np.einsum("cm,cms->s", weights[:, columns], by_seed[:, columns]) for columns in parts]
+        )
+        if self._equal_weights() and all(self._paired(p) for p in self.needed):
+            return np.asarray(part_effects * len(parts)).ravel(), len(parts)
+        return np.asarray(part_effects.sum(axis=0)), 1
 
-    def _alike(self) -> bool:
+    def _equal_weights(self) -> bool:
         """Return whether the effect weighs the same recipes alike in every part."""
-        asked = [
-            sorted((r, round(w, 9)) for (p, r), w in self.found.effect.items() if p == part)
+        weights = [
+            sorted((r, round(w, 9)) for (p, r), w in self.trials.effect.items() if p == part)
             for part in self.needed
         ]
-        return all(own == asked[0] for own in asked)
+        return all(part_weights == weights[0] for part_weights in weights)
 
     def _paired(self, part: str) -> bool:
         if self.claim.quantity in LOSSES and self.claim.against is None and self.claim.along is None:
             return True  # a loss is against the baseline of the same part
-        return abs(sum(w for (p, _), w in self.found.effect.items() if p == part)) < 1e-9
+        return abs(sum(w for (p, _), w in self.trials.effect.items() if p == part)) < 1e-9
 
-    def _aligned(self) -> None:
+    def _check_alignment(self) -> None:
         """Check that all tables have the same rows and labels under every seed."""
         for table in self.tables.values():
             same = table.num_rows == self._first.num_rows and all(
@@ -109,72 +111,74 @@ class ClaimArrays:
         import pyarrow.compute as pc
 
         table, quantity = self.tables[trial[0]], self.claim.quantity
-        said, label = table[trial[1]], table["label"]
+        predicted, label = table[trial[1]], table["label"]
         if quantity in PREDICTION_RATES or self.claim.metric == "fpr":
-            found = pc.equal(said, self._positive)
+            values = pc.equal(predicted, self._positive)
         elif quantity == "flips":
-            found = pc.not_equal(said, table[BASELINE])
+            values = pc.not_equal(predicted, table[BASELINE])
         elif quantity == "lost_answers":
-            found = pc.and_(pc.equal(table[BASELINE], label), pc.not_equal(said, label))
+            values = pc.and_(pc.equal(table[BASELINE], label), pc.not_equal(predicted, label))
         else:
-            found = pc.equal(said, label)
-        return np.asarray(found.to_numpy(), float).reshape(self.seeds, self.rows)
+            values = pc.equal(predicted, label)
+        return np.asarray(values.to_numpy(), float).reshape(self.seeds, self.rows)
 
     def _cells(self) -> tuple[np.ndarray, int]:
         """Return the cell of each row and how many there are; `names` become the groups compared."""
         claim, quantity = self.claim, self.claim.quantity
         is_positive = self._labels()
-        kept = {"tpr": is_positive, "fpr": ~is_positive}.get(claim.metric, np.ones(self.rows, bool))
+        included = {"tpr": is_positive, "fpr": ~is_positive}.get(claim.metric, np.ones(self.rows, bool))
         if quantity in OF_EVERYBODY or (quantity == "loss" and claim.group is None):
-            return np.where(kept, 0, -1), 1
+            return np.where(included, 0, -1), 1
         names, index = self._grouped()
         if quantity == "loss":
-            return self._two(names, index, kept)
-        used = self._used(names, index, is_positive)
-        self.names = tuple(names[i] for i in used)
-        if len(used) < 2:
+            return self._group_cells(names, index, included)
+        groups = self._compared_groups(names, index, is_positive)
+        self.names = tuple(names[i] for i in groups)
+        if len(groups) < 2:
             raise NotEstimable("fewer than two groups have enough rows")
-        place = np.full(len(names), -1)
-        place[used] = np.arange(len(used))
-        cell = place[index]
+        position = np.full(len(names), -1)
+        position[groups] = np.arange(len(groups))
+        cell = position[index]
         if quantity in BY_LABEL:
-            return np.where(cell < 0, -1, cell + np.where(is_positive, 0, len(used))), 2 * len(used)
-        return np.where(kept, cell, -1), len(used)
+            return np.where(cell < 0, -1, cell + np.where(is_positive, 0, len(groups))), 2 * len(groups)
+        return np.where(included, cell, -1), len(groups)
 
-    def _two(self, names: list[str], index: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, int]:
+    def _group_cells(
+        self, names: list[str], index: np.ndarray, included: np.ndarray
+    ) -> tuple[np.ndarray, int]:
         claim = self.claim
         assert claim.group is not None
-        own = self._named(claim.group, names, index)
-        self.names = (names[own],)
-        cell = np.where(index == own, 0, -1)
+        group = self._group_index(claim.group, names, index)
+        self.names = (names[group],)
+        cell = np.where(index == group, 0, -1)
         if claim.against_group == "rest":
-            cell = np.where(index == own, 0, 1)
+            cell = np.where(index == group, 0, 1)
         elif claim.against_group is not None:
-            other = self._named(claim.against_group, names, index)
-            self.names = (names[own], names[other])
-            cell = np.where(index == other, 1, cell)
-        return np.where(kept, cell, -1), 1 if claim.against_group is None else 2
+            other_group = self._group_index(claim.against_group, names, index)
+            self.names = (names[group], names[other_group])
+            cell = np.where(index == other_group, 1, cell)
+        return np.where(included, cell, -1), 1 if claim.against_group is None else 2
 
-    def _named(self, name: str, names: list[str], index: np.ndarray) -> int:
+    def _group_index(self, name: str, names: list[str], index: np.ndarray) -> int:
         if name == "smallest":
-            used = self._used(names, index, self._labels())
-            if not used:
+            groups = self._compared_groups(names, index, self._labels())
+            if not groups:
                 raise NotEstimable("no group has enough rows")
-            return min(used, key=lambda i: int((index == i).sum()))
+            return min(groups, key=lambda i: int((index == i).sum()))
         if name not in names:
             raise _no_group(name, names)
         return names.index(name)
 
-    def _used(self, names: list[str], index: np.ndarray, is_positive: np.ndarray) -> list[int]:
+    def _compared_groups(self, names: list[str], index: np.ndarray, is_positive: np.ndarray) -> list[int]:
         sizes = np.stack([np.bincount(index[is_positive == y], minlength=len(names)) for y in (True, False)])
         if self._positive is None:
             sizes = sizes.sum(axis=0, keepdims=True)
-        wanted = self.claim.groups
-        if wanted is not None:
-            absent = [n for n in wanted if n not in names]
+        requested = self.claim.groups
+        if requested is not None:
+            absent = [n for n in requested if n not in names]
             if absent:
                 raise _no_group(absent[0], names)
-            return [i for i, n in enumerate(names) if n in wanted]
+            return [i for i, n in enumerate(names) if n in requested]
         return [i for i in range(len(names)) if sizes[:, i].min() >= MIN_ROWS]
 
     def _labels(self) -> np.ndarray:
@@ -182,7 +186,7 @@ class ClaimArrays:
         return np.array([x == self._positive for x in label])
 
     def _grouped(self) -> tuple[list[str], np.ndarray]:
-        columns = [self._first[a].slice(0, self.rows).to_pylist() for a in self.found.by.split("*")]
+        columns = [self._first[a].slice(0, self.rows).to_pylist() for a in self.trials.by.split("*")]
         joined = np.array([", ".join(map(str, v)) for v in zip(*columns, strict=True)])
         names, index = np.unique(joined, return_inverse=True)
         return names.tolist(), index.reshape(-1)
@@ -192,20 +196,20 @@ class ClaimArrays:
         out = []
         for trial, weight in weights.items():
             if trial not in self._candidates:
-                self._candidates[trial] = self._families(trial, cells)
+                self._candidates[trial] = self._contrasts_of(trial, cells)
             out += [Term(sign * weight, c, trial[0], i) for i, c in enumerate(self._candidates[trial])]
         return out
 
-    def _families(self, trial: Trial, cells: int) -> list[Floats]:
+    def _contrasts_of(self, trial: Trial, cells: int) -> list[Floats]:
         """Return the candidates of a trial's quantity, a set for each summand."""
         quantity = self.claim.quantity
         unit = np.zeros((cells, cells, len(self.columns)))  # the rate of each cell
-        at = self._place[trial]
-        unit[np.arange(cells), np.arange(cells), at] = 1.0
+        column = self._column_of[trial]
+        unit[np.arange(cells), np.arange(cells), column] = 1.0
         k = cells // 2
         if quantity in OF_A_METRIC:
             base = np.zeros_like(unit)
-            base[np.arange(cells), np.arange(cells), self._place[(trial[0], BASELINE)]] = 1.0
+            base[np.arange(cells), np.arange(cells), self._column_of[(trial[0], BASELINE)]] = 1.0
             # Positive is worse: fewer right answers, or more false positives.
             unit = unit - base if self.claim.metric == "fpr" else base - unit
         match quantity:

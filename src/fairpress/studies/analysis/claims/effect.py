@@ -58,7 +58,7 @@ class MeasuredEffect:
 
 def measure_effect(
     claim: Claim,
-    found: ClaimTrials,
+    trials: ClaimTrials,
     tables: Mapping[str, pa.Table],
     *,
     positive: str | None,
@@ -75,39 +75,39 @@ def measure_effect(
     people
         Some have several rows and are the unit.
     """
-    made = ClaimArrays(claim, found, tables, positive)
+    arrays = ClaimArrays(claim, trials, tables, positive)
     counts = {
-        "seeds": made.seeds,
-        "networks": made.seeds * folds * len({*found.effect, *found.lost}),
-        "rows": made.rows,
+        "seeds": arrays.seeds,
+        "networks": arrays.seeds * folds * len({*trials.effect, *trials.lost}),
+        "rows": arrays.rows,
     }
     try:
-        sums, effect, lost = made.terms(people)
+        sums, effect, lost = arrays.terms(people)
         if claim.recovers is not None:
-            return _recovered(claim, sums, effect, lost, made, confidence, counts)
+            return _recovered(claim, sums, effect, lost, arrays, confidence, counts)
         theta = MaxContrasts(sums, effect)
         low, high = theta.interval(confidence)
         value = theta.value
-        method = "crossed-extremes" if made.seeds > 1 else "extremes"
-        estimate = Estimate(value, min(low, value), max(high, value), made.rows, method)
-        return _tested(theta, claim.than, estimate, made, confidence, counts)
-    except NotEstimable as why:
-        return MeasuredEffect(Estimate.not_estimable(str(why), made.rows), **counts, groups=made.names)
+        method = "crossed-extremes" if arrays.seeds > 1 else "extremes"
+        estimate = Estimate(value, min(low, value), max(high, value), arrays.rows, method)
+        return _measured(theta, claim.than, estimate, arrays, confidence, counts)
+    except NotEstimable as error:
+        return MeasuredEffect(Estimate.not_estimable(str(error), arrays.rows), **counts, groups=arrays.names)
 
 
-def _tested(
+def _measured(
     theta: MaxContrasts,
     bound: float,
     estimate: Estimate,
-    made: ClaimArrays,
+    arrays: ClaimArrays,
     confidence: float,
     counts: Mapping[str, int],
 ) -> MeasuredEffect:
-    units, per_seed = made.units(theta)
-    p, smallest, size = effect_over_networks(units, bound, made.seeds, confidence)
-    both = max(theta.p_two_sided(bound), p) if p is not None else None
+    units, per_seed = arrays.units(theta)
+    p, smallest, size = effect_over_networks(units, bound, arrays.seeds, confidence)
+    p_value = max(theta.p_two_sided(bound), p) if p is not None else None
     above = theta.value > bound
-    return MeasuredEffect(estimate, both, smallest, per_seed, size, above, **counts, groups=made.names)
+    return MeasuredEffect(estimate, p_value, smallest, per_seed, size, above, **counts, groups=arrays.names)
 
 
 def effect_over_networks(
@@ -119,9 +119,11 @@ def effect_over_networks(
         return None, 1.0, Estimate.not_estimable("one seed", n)
     test = sign_flip_test(units - bound, np.random.default_rng(0))
     size = Estimate.not_estimable("all networks agree", n)
-    found = hedges_g_z(units - bound, confidence)
-    if np.isfinite(found.value):
-        size = Estimate(float(found.value), float(found.low), float(found.high), n, "hedges-g-z")
+    effect_size = hedges_g_z(units - bound, confidence)
+    if np.isfinite(effect_size.value):
+        size = Estimate(
+            float(effect_size.value), float(effect_size.low), float(effect_size.high), n, "hedges-g-z"
+        )
     return float(test.p), test.smallest, size
 
 
@@ -130,7 +132,7 @@ def _recovered(
     sums: CrossedProducts,
     won: Sequence[Term],
     lost: Sequence[Term],
-    made: ClaimArrays,
+    arrays: ClaimArrays,
     confidence: float,
     counts: Mapping[str, int],
 ) -> MeasuredEffect:
@@ -140,20 +142,20 @@ def _recovered(
     if loss.interval(confidence)[0] <= 0:
         raise NotEstimable("nothing is shown to be lost, so that nothing can be won back")
 
-    def over(share: float) -> MaxContrasts:
+    def unrecovered(share: float) -> MaxContrasts:
         less = [replace(t, coefficient=-share * t.coefficient) for t in lost]
         return MaxContrasts(sums, _merged([*won, *less]))
 
-    value = over(0.0).value / loss.value
-    low = _crossing(lambda r: over(r).interval(confidence)[0] > 0, value, -1)
-    high = _crossing(lambda r: over(r).interval(confidence)[1] >= 0, value, 1)
-    estimate = Estimate(value, min(low, value), max(high, value), made.rows, "fieller")
-    told = _tested(over(claim.recovers), 0.0, estimate, made, confidence, counts)
-    least = loss.p_two_sided(0.0)
-    return replace(told, p=None if told.p is None else max(told.p, least))
+    value = unrecovered(0.0).value / loss.value
+    low = _confidence_bound(lambda r: unrecovered(r).interval(confidence)[0] > 0, value, -1)
+    high = _confidence_bound(lambda r: unrecovered(r).interval(confidence)[1] >= 0, value, 1)
+    estimate = Estimate(value, min(low, value), max(high, value), arrays.rows, "fieller")
+    measured = _measured(unrecovered(claim.recovers), 0.0, estimate, arrays, confidence, counts)
+    loss_p_value = loss.p_two_sided(0.0)
+    return replace(measured, p=None if measured.p is None else max(measured.p, loss_p_value))
 
 
-def _crossing(holds: object, start: float, sign: int) -> float:
+def _confidence_bound(holds: object, start: float, sign: int) -> float:
     """Return where a monotone statement on the share stops holding, from the estimate outwards, at most 8 away."""
     assert callable(holds)
     inside, outside = start, start + sign * 8
@@ -167,15 +169,15 @@ def _crossing(holds: object, start: float, sign: int) -> float:
 
 def _merged(terms: Sequence[Term]) -> list[Term]:
     """Add the coefficients of terms that are the same, so that they are estimated once."""
-    found: list[Term] = []
+    merged: list[Term] = []
     for term in terms:
-        for i, other in enumerate(found):
-            if term.candidates is other.candidates:
-                found[i] = replace(other, coefficient=other.coefficient + term.coefficient)
+        for i, existing in enumerate(merged):
+            if term.candidates is existing.candidates:
+                merged[i] = replace(existing, coefficient=existing.coefficient + term.coefficient)
                 break
         else:
-            found.append(term)
-    return [t for t in found if abs(t.coefficient) > 1e-12]
+            merged.append(term)
+    return [t for t in merged if abs(t.coefficient) > 1e-12]
 
 
 def seeds_needed(per_seed: int, alpha: float) -> int:

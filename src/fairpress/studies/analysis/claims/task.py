@@ -26,34 +26,34 @@ def answer_claims(store: Store, task: StudyTask) -> dict[str, bytes]:
     [part, recipe, weight], tables: {part: position of its input}, positive: the class, people: some have several rows}.
     """
     entries: dict[int, Entry] = {}
-    read: dict[int, pa.Table] = {}
+    joined: dict[int, pa.Table] = {}
     claims: dict[str, Claim] = {}
     measured: dict[str, tuple[str, MeasuredEffect | str]] = {}
-    for name, asked in task.params["claims"].items():
-        claim = claims[name] = Claim.model_validate(asked["claim"])
-        if asked["reason"]:
-            measured[name] = asked["by"], asked["reason"]
+    for name, request in task.params["claims"].items():
+        claim = claims[name] = Claim.model_validate(request["claim"])
+        if request["reason"]:
+            measured[name] = request["by"], request["reason"]
             continue
-        effect, lost = ({(p, r): w for p, r, w in asked[k]} for k in ("effect", "lost"))
-        found = ClaimTrials(effect, lost, asked["by"])
-        for i in asked["tables"].values():
+        effect, lost = ({(p, r): w for p, r, w in request[k]} for k in ("effect", "lost"))
+        trials = ClaimTrials(effect, lost, request["by"])
+        for i in request["tables"].values():
             entries.setdefault(i, read_entry(store, task.inputs[i]))
         if claim.quantity == "sensitivity_depth":
-            facts = {p: json.loads(entries[i].files[MODELS]) for p, i in asked["tables"].items()}
-            told = measure_layers(found, facts, claim.than, task.params["confidence"])
+            facts = {p: json.loads(entries[i].files[MODELS]) for p, i in request["tables"].items()}
+            result = measure_layers(trials, facts, claim.than, task.params["confidence"])
         else:
-            for i in asked["tables"].values():
-                if i not in read:
-                    read[i] = read_table(entries[i])
-            told = measure_effect(
+            for i in request["tables"].values():
+                if i not in joined:
+                    joined[i] = read_table(entries[i])
+            result = measure_effect(
                 claim,
-                found,
-                {p: read[i] for p, i in asked["tables"].items()},
-                positive=asked["positive"],
-                people=asked["people"],
+                trials,
+                {p: joined[i] for p, i in request["tables"].items()},
+                positive=request["positive"],
+                people=request["people"],
                 folds=task.params["folds"],
                 confidence=task.params["confidence"],
             )
-        measured[name] = found.by, told
-    answered = claim_verdicts(claims, measured, task.params["confidence"])
-    return {CLAIMS: json.dumps([a.to_dict() for a in answered], allow_nan=False, indent=1).encode()}
+        measured[name] = trials.by, result
+    verdicts = claim_verdicts(claims, measured, task.params["confidence"])
+    return {CLAIMS: json.dumps([a.to_dict() for a in verdicts], allow_nan=False, indent=1).encode()}

@@ -68,11 +68,11 @@ def claim_verdicts(
         the correction, those that are not answered too, so that asking for a part of a study makes nothing easier to find.
     """
     alpha = 1 - confidence
-    told = {name: m if isinstance(m, MeasuredEffect) else None for name, (_, m) in measured.items()}
-    p = holm([1.0 if m is None or m.p is None else m.p for m in told.values()])
+    effects = {name: m if isinstance(m, MeasuredEffect) else None for name, (_, m) in measured.items()}
+    p = holm([1.0 if m is None or m.p is None else m.p for m in effects.values()])
     # What the corrected p could have been at best, had every claim reached the smallest p that its networks allow.
-    best = holm([1.0 if m is None or m.effect.value is None else m.smallest_p for m in told.values()])
-    found = []
+    best_p = holm([1.0 if m is None or m.effect.value is None else m.smallest_p for m in effects.values()])
+    verdicts = []
     for i, (name, (by, m)) in enumerate(measured.items()):
         claim = claims[name]
         dumped = claim.model_dump(mode="json", exclude_defaults=True)
@@ -80,7 +80,7 @@ def claim_verdicts(
             reason = m if isinstance(m, str) else str(m.effect.reason)
             effect = m.effect if isinstance(m, MeasuredEffect) else Estimate.not_estimable(reason)
             seeds = m.seeds if isinstance(m, MeasuredEffect) else 0
-            found.append(
+            verdicts.append(
                 ClaimVerdict(
                     name,
                     dumped,
@@ -98,8 +98,8 @@ def claim_verdicts(
                 )
             )
             continue
-        word, why = _word(claim, m, float(p[i]), float(best[i]), alpha, len(claims))
-        found.append(
+        word, why = _word(claim, m, float(p[i]), float(best_p[i]), alpha, len(claims))
+        verdicts.append(
             ClaimVerdict(
                 name,
                 dumped,
@@ -116,13 +116,13 @@ def claim_verdicts(
                 m.rows,
             )
         )
-    return found
+    return verdicts
 
 
 def _word(
-    claim: Claim, m: MeasuredEffect, p: float, best: float, alpha: float, count: int
+    claim: Claim, m: MeasuredEffect, p: float, best_p: float, alpha: float, count: int
 ) -> tuple[Word, str]:
-    if m.p is None or best > alpha:
+    if m.p is None or best_p > alpha:
         needed = seeds_needed(m.per_seed, alpha / count)
         seeds = f"{m.seeds} seed" + ("s" if m.seeds != 1 else "")
         return "undecidable", f"undecidable with {seeds}; it takes at least {max(needed, m.seeds + 1)}"
