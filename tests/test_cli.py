@@ -73,7 +73,7 @@ def test_doctor_looks_and_answers(capsys):
             "seed -1 is out of|not be found",
         ),
         (["train", "mlp", "--data", "compas", "--out", "t.csv/x"], "is not a folder you may write to"),
-        (["predict", "a,b=base", "--out", "x.parquet"], "commas stand between names"),
+        (["predict", "a,b=base", "--out", "x.parquet"], "contains a comma, which separates names"),
         (["predict", "a=base", "--out", "t.csv/x.parquet"], "is not a folder you may write to"),
         (["show", "t.csv"], "not a model folder"),
         (

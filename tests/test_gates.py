@@ -220,8 +220,8 @@ def test_a_table_that_records_which_file_predicted_knows_its_folder(folder):
         ([*BASE, "--compressed", "int8 int4"], "separate models with commas: --compressed int8,int4"),
         ([*GATE, "--fail-on", "not_estimable"], "Did you mean 'not-assessed'"),
         ([*GATE, "--fail-on", "losss"], "Did you mean 'loss'"),
-        ([*GATE, "--fail-on", ""], "--fail-on names no finding"),
-        ([*GATE, "--fail-on", ","], "--fail-on names no finding"),
+        ([*GATE, "--fail-on", ""], "--fail-on is empty"),
+        ([*GATE, "--fail-on", ","], "--fail-on is empty"),
         ([*GATE, "--confidence", "95%"], "write a share: --confidence 0.95"),
         ([*GATE, "--html", "x" * 300 + ".html"], "File name too long"),
         ([*GATE, "--card", f"int8={'x' * 300}/"], "is too long; choose a shorter one"),
@@ -316,7 +316,7 @@ def test_a_crash_log_finds_another_place_where_the_first_cannot_be_written(run, 
 @pytest.mark.parametrize(
     ("error", "code", "sentence"),
     [
-        (MemoryError(), 70, "memory ran out; use fewer rows"),
+        (MemoryError(), 70, "out of memory; use fewer rows"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), 70, "memory ran out"),
         (type("OutOfMemoryException", (Exception,), {})("duckdb"), 70, "memory ran out"),
         (
@@ -338,7 +338,7 @@ def test_the_machine_and_the_user_are_no_faults_of_fairpress(run, folder, monkey
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
     said = run(*GATE, code=code).err
     assert sentence in said
-    assert ("fault of fairpress" in said) == ("unexpected" in sentence)
+    assert ("bug in fairpress" in said) == ("unexpected" in sentence)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -389,7 +389,7 @@ def test_a_command_that_shows_nothing_says_that_it_is_at_work(run, monkeypatch):
 
     monkeypatch.setattr(progress, "QUIET", 0.1)
     monkeypatch.setattr(api, "audit", slow)
-    assert "fairpress audit: at work for 0 s\n" in run(*GATE).err
+    assert "fairpress audit: running for 0 s\n" in run(*GATE).err
 
 
 def test_three_classes_have_impact_ratios_without_rates_of_scores(run, folder):

@@ -269,10 +269,10 @@ def compare(
     origin = open_model(base)
     first = str(origin.card.recipe)
     texts = {name: parse(r) for name, r in named.items() if isinstance(r, str) and not Path(r).is_dir()}
-    made = [n for n, r in texts.items() if not r.steps]
-    if first in named or made:
+    unchanged = [n for n, r in texts.items() if not r.steps]
+    if first in named or unchanged:
         raise UserError(
-            f"{(made or [first])[0]!r} is the baseline itself, which stands in the table already."
+            f"{(unchanged or [first])[0]!r} is the baseline itself, which stands in the table already."
         )
     if placebos:
         controls = {str(p): p for r in texts.values() if (p := r.placebo()) is not None}
@@ -287,7 +287,7 @@ def compare(
         else:
             models[name] = open_model(named[name])
     table = predict(models, dataset, runtime=runtime)
-    found = audit(
+    report = audit(
         table,
         baseline=first,
         by=by,
@@ -295,7 +295,7 @@ def compare(
         margin=margin,
         confidence=confidence,
     )
-    return ComparisonTable(found, {name: artifact.size for name, artifact in models.items()})
+    return ComparisonTable(report, {name: artifact.size for name, artifact in models.items()})
 
 
 def search(
@@ -342,7 +342,7 @@ def search(
     from fairpress.searching.limits import limits_of
     from fairpress.searching.search import search as run
 
-    wanted, chosen = limits_of(limits), parse_budget(budget)
+    parsed_limits, parsed_budget = limits_of(limits), parse_budget(budget)
     if seed is not None:
         checked_seed(seed)
     artifact = open_model(base)
@@ -350,10 +350,10 @@ def search(
         artifact,
         data_for(artifact, data),
         by=[by] if isinstance(by, str) else by,
-        limits=wanted,
+        limits=parsed_limits,
         store=Path(store),
         objective=objective,
-        budget=chosen,
+        budget=parsed_budget,
         train=train,
         recipes=recipes,
         confidence=confidence,
@@ -406,20 +406,20 @@ def predict(
             f"`runtime` speaks of {min(unknown)!r}, which is no model here."
             + did_you_mean(min(unknown), models)
         )
-    places, runtimes = {}, {}
+    references, runtimes = {}, {}
     for name, model in models.items():
-        places[name], said = split_model(model)
-        asked = runtime if isinstance(runtime, str) else runtime.get(name, DEFAULT)
-        runtimes[name] = choose(said or asked, threads=threads)
+        references[name], named_runtime = split_model(model)
+        default_runtime = runtime if isinstance(runtime, str) else runtime.get(name, DEFAULT)
+        runtimes[name] = choose(named_runtime or default_runtime, threads=threads)
     dataset = load_dataset(data) if isinstance(data, str) else data
     if dataset is None:
-        first = next(iter(places.values()))
+        first = next(iter(references.values()))
         if is_external(first):
             raise UserError(
                 f"{first} was made elsewhere and does not say what data it reads; name them with --data."
             )
         dataset = data_of(open_model(first))
-    opened = {name: open_reference(model, dataset, model_config) for name, model in places.items()}
+    opened = {name: open_reference(model, dataset, model_config) for name, model in references.items()}
     table = predictions(opened, dataset, part, runtimes=runtimes, progress=progress)
     for name, sentences in notes_of(table).items():
         for sentence in sentences:
@@ -474,17 +474,20 @@ def bench(
     named = models if isinstance(models, Mapping) else named_models(models)
     if not named:
         raise UserError("name at least one model, such as base/.")
-    everywhere = [runtime] if isinstance(runtime, str) else list(dict.fromkeys(runtime))
-    if not everywhere:
+    runtimes = [runtime] if isinstance(runtime, str) else list(dict.fromkeys(runtime))
+    if not runtimes:
         raise UserError(f"name at least one runtime: {', '.join(RUNTIMES)}.")
     entries = []
     for name, model in named.items():
-        place, said = split_model(model)
-        chosen = [choose(r, threads=threads, provider=provider) for r in ([said] if said else everywhere)]
-        if isinstance(place, Artifact) or not is_external(place):
-            artifact = open_model(place)
+        reference, named_runtime = split_model(model)
+        chosen = [
+            choose(r, threads=threads, provider=provider)
+            for r in ([named_runtime] if named_runtime else runtimes)
+        ]
+        if isinstance(reference, Artifact) or not is_external(reference):
+            artifact = open_model(reference)
             entries.append(BenchmarkModel(name, artifact.onnx, artifact.card, tuple(chosen)))
         else:
-            entries.append(BenchmarkModel(name, read_onnx(Path(place)), None, tuple(chosen)))
+            entries.append(BenchmarkModel(name, read_onnx(Path(reference)), None, tuple(chosen)))
     sizes = [batch] if isinstance(batch, int) else batch
     return bench_all(entries, sizes, rounds=rounds, seconds=seconds, progress=progress)

@@ -109,7 +109,7 @@ def test_the_command_writes_a_file_that_predict_runs_without_a_guess(tmp_path, d
     shown = " ".join(capsys.readouterr().out.split())
     assert "times smaller than big.onnx" in shown
     assert "2 layers compute in integers, 0 in floats" in shown
-    assert "rows are decided otherwise" in shown
+    assert "predictions changed" in shown
     assert json.loads((tmp_path / "small.report.json").read_text())["made_from"] == "big.onnx"
     assert (
         command(["predict", "big=big.onnx", "small=small.onnx", "--data", "my.yaml", "--out", "p.parquet"])
@@ -118,7 +118,7 @@ def test_the_command_writes_a_file_that_predict_runs_without_a_guess(tmp_path, d
     assert command(say) == 2
     assert "small.onnx is there already" in " ".join(capsys.readouterr().err.split())
     for arguments, sentence in {
-        ("big.onnx", "--recipe", "int8", "--out", "x.onnx"): "say --data, such as --data compas",
+        ("big.onnx", "--recipe", "int8", "--out", "x.onnx"): "name the dataset with --data, such as --data compas",
         ("big.onnx", "--recipe", "int8", "--data", "my.yaml", "--out", "x/"): "write --out small.onnx",
         ("base/", "--recipe", "int8", "--data", "my.yaml", "--out", "x/"): "are for ONNX files",
         ("no.onnx", "--recipe", "int8", "--data", "my.yaml", "--out", "x.onnx"): "there is no file no.onnx",

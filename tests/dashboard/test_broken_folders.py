@@ -293,7 +293,7 @@ def test_a_folder_with_a_name_that_is_no_text_is_named(tmp_path):
 
 
 def test_only_so_many_folders_are_looked_through(tmp_path, monkeypatch):
-    monkeypatch.setattr(discovery, "MOST_FOLDERS", 5)
+    monkeypatch.setattr(discovery, "MAX_FOLDERS", 5)
     for i in range(9):
         (tmp_path / f"f{i}").mkdir()
     assert "Only the first 5 folders" in TestClient(create_app(tmp_path), base_url=HERE).get("/").text
@@ -353,7 +353,7 @@ def test_predictions_that_are_damaged_or_too_many_are_a_sentence(tmp_path, monke
     make_study(tmp_path / "torn")
     (tmp_path / "torn" / "predictions.parquet").write_bytes(b"PAR1" * 100)
     visitor = TestClient(create_app(tmp_path), base_url=HERE, raise_server_exceptions=False)
-    monkeypatch.setattr(on_demand_audit, "MOST_CELLS", 4_799)  # 800 rows of 6 columns
+    monkeypatch.setattr(on_demand_audit, "MAX_CELLS", 4_799)  # 800 rows of 6 columns
     for study, sentence in (("many", "have 800 rows of"), ("torn", "files are damaged")):
         for page in (f"network/1/{study}", f"compare/{study}?part=&first=fp32&second=int8"):
             answer = visitor.get(f"/{page}")
@@ -362,6 +362,6 @@ def test_predictions_that_are_damaged_or_too_many_are_a_sentence(tmp_path, monke
 
 def test_a_table_without_pages_shows_its_first_rows_and_says_how_many_more_there_are(tmp_path, monkeypatch):
     make_study(tmp_path / "s")
-    monkeypatch.setattr(app, "MOST_ROWS", 1)
+    monkeypatch.setattr(app, "MAX_ROWS", 1)
     page = TestClient(create_app(tmp_path), base_url=HERE).get("/study/s").text
     assert "1 more are not shown; choose a dataset, a model or a method." in page

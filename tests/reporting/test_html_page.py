@@ -79,7 +79,7 @@ def test_a_report_that_would_be_too_large_keeps_verdicts_and_groups_and_says_whe
 ):
     from fairpress.reporting import html
 
-    monkeypatch.setattr(html, "LARGEST", 1000)
+    monkeypatch.setattr(html, "MAX_BYTES", 1000)
     short = html.render([Section("Compressed", demo), Section("Against another", demo)], title="Demo")
     told = 2 * len(demo.comparisons)
     assert short.count("Every group, points lost") == told
@@ -141,7 +141,7 @@ def test_a_lean_drawing_is_the_same_picture(demo, monkeypatch):
         (charts, lambda: charts.heatmap([("", demo)])),
         (charts, lambda: charts.bars(demo)),
     ):
-        monkeypatch.setattr(module, "lean", both)
+        monkeypatch.setattr(module, "minify", both)
         draw()
         pictures = [np.array(Image.open(io.BytesIO(vlc.svg_to_png(kept[k])))) for k in ("before", "after")]
         assert pictures[0].shape == pictures[1].shape

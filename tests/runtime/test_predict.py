@@ -175,7 +175,7 @@ def test_the_command_line_takes_runtimes_after_an_at(tmp_path, monkeypatch, caps
     assert "b: onnxruntime" in shown
     assert "session.x64quantprecision" in shown
     assert "another class than a in 0 of 100 rows" in shown
-    assert "A CSV does not keep what ran" in shown
+    assert "A CSV file does not record the runtimes" in shown
     assert "onnxruntime" not in fairpress("a=m", "b=m/", "--out", "p.parquet").out
     model(threshold=0.99).save("strict")
     scores = np.array(pq.read_table("p.parquet")["a.score"])

@@ -1,4 +1,4 @@
-"""What a user types: parse, call, print."""
+"""The command line: parse the arguments, run the command, print errors, exit with a code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cyclopts.exceptions import CycloptsError
 
-from fairpress.cli import (  # noqa: F401  each adds its commands
+from fairpress.cli import (  # noqa: F401  importing a module registers its commands
     audit,
     bench,
     compress,
@@ -42,13 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             close_output()
         except OSError as error:
-            code = _refused(f"cannot write what was to be printed ({error.strerror}); send it elsewhere.")
+            code = _refused(
+                f"cannot write to standard output ({error.strerror}); redirect it to another file."
+            )
     sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        with _shown(arguments):
+        with _heartbeat(arguments):
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         from fairpress.cli.usage_errors import usage_sentence
@@ -63,29 +65,29 @@ def _run(arguments: list[str]) -> int:
         discard_output()
         return BROKEN_PIPE
     except KeyboardInterrupt as error:
-        _complain("fairpress: interrupted; finished work is kept, the same command goes on from there.\n")
+        _complain("fairpress: interrupted; finished work is kept, and the same command resumes from it.\n")
         return int(getattr(error, "exit_code", INTERRUPTED))
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return _refused(f"the file name {str(error.filename)[:80]}… is too long; choose a shorter one.")
         return _unexpected(error, arguments)
-    except Exception as error:  # exit code 1 would say that a gate failed
+    except Exception as error:  # exit code 1 would mean that a gate failed
         return _unexpected(error, arguments)
     return code if isinstance(code, int) else 0
 
 
-def _shown(arguments: list[str]) -> contextlib.AbstractContextManager[object]:
-    """Return what shows that a command is at work: not of the dashboard, nor of a study whose bar is on the terminal."""
+def _heartbeat(arguments: list[str]) -> contextlib.AbstractContextManager[object]:
+    """Return the context that reports a long silent command; none for the dashboard or a study with a progress bar."""
     command = next((a for a in arguments if not a.startswith("-")), "")
     silent = command in ("", "dashboard") or (command == "study" and sys.stderr.isatty())
     return contextlib.nullcontext() if silent else SignOfLife(command)
 
 
 def _temporary_files() -> contextlib.AbstractContextManager[object]:
-    """Let the command put temporary files into one folder, of which nothing is left when it ends."""
+    """Give the command one folder for temporary files, which is removed when it ends."""
     try:
-        return temporary.used(temporary.folder())
-    except UserError:  # there is no such place; a command that needs one says so
+        return temporary.use_as_tmpdir(temporary.folder())
+    except UserError:  # no usable folder: a command that needs one reports it
         return contextlib.nullcontext()
 
 
@@ -96,8 +98,8 @@ def _unexpected(error: Exception, arguments: list[str]) -> int:
         return _refused(without_logins(sentence))
     if out_of_memory(error):
         _complain(
-            "fairpress: memory ran out; use fewer rows, columns or workers, a smaller batch, or a machine that has more. "
-            "Nothing was written half.\n"
+            "fairpress: out of memory; use fewer rows, columns or workers, a smaller batch, or a machine with more memory. "
+            "No output file was left half-written.\n"
         )
         return UNEXPECTED_ERROR
     _complain(report(error, arguments))
@@ -129,5 +131,5 @@ def _complain(text: str) -> None:
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
-    except (OSError, ValueError):  # nobody reads it, or it is closed
+    except (OSError, ValueError):  # the stream is closed, or has no reader
         pass

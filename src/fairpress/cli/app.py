@@ -21,9 +21,9 @@ app = App(
     name="fairpress",
     version=__version__,
     help_format="plaintext",
-    suppress_keyboard_interrupt=False,  # `main` says what becomes of the work
-    help="Which people pay for the compression of a neural network, is that real or noise, "
-    "and how to compress so that nobody does.\n\nFirst steps: `fairpress demo`, `fairpress study run compas`."
+    suppress_keyboard_interrupt=False,  # `main` reports what happens to finished work
+    help="Find out which groups of people lose accuracy when a neural network is quantized or pruned, whether the loss is "
+    "real or noise, and how to avoid it.\n\nFirst steps: `fairpress demo`, `fairpress study run compas`."
     f"\n\n{EPILOGUE}",
 )
 
@@ -49,8 +49,8 @@ def show_audit(report: Audit) -> None:
         print_line(part)
 
 
-def print_line(what: Any, **options: Any) -> None:
-    """Print on standard output; a reader that has gone away does not end the work, and changes no exit code."""
+def print_line(renderable: Any, **options: Any) -> None:
+    """Print on standard output; a closed pipe neither stops the command nor changes its exit code."""
     from rich.console import Console
 
     class Patient(Console):
@@ -58,11 +58,11 @@ def print_line(what: Any, **options: Any) -> None:
             discard_output()
 
     console = Patient(width=None if sys.stdout.isatty() else 100, highlight=False, soft_wrap=False)
-    console.print(what, **options)
+    console.print(renderable, **options)
 
 
 def write_output(text: str) -> None:
-    """Write text as it is on standard output, such as JSON; a reader that has gone away changes no exit code."""
+    """Write text such as JSON unchanged on standard output; a closed pipe does not change the exit code."""
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
@@ -71,29 +71,29 @@ def write_output(text: str) -> None:
 
 
 def discard_output() -> None:
-    """Send what is still printed nowhere, because nobody reads it; Python complains at its end otherwise."""
+    """Redirect standard output to the null device, because its reader is gone; else Python reports an error at exit."""
     try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        null_device = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null_device, sys.stdout.fileno())
     except (OSError, ValueError):
         return
 
 
 def close_output() -> None:
-    """Write what is buffered; after this, nothing is left that could fail when Python ends."""
+    """Flush standard output, so that nothing is left to fail when Python exits."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         discard_output()
     except ValueError:  # it is closed
         return
-    except OSError:  # a full disk: what was printed is lost, which must not pass for success
+    except OSError:  # a full disk: output is lost, which must not pass for success
         discard_output()
         raise
 
 
 class Interrupted(KeyboardInterrupt):
-    """The process was asked to end; what is temporary is cleared away on the way out."""
+    """The process received a signal to end; temporary files are removed on the way out."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -101,9 +101,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """While it is entered, SIGTERM and SIGHUP end the program as Ctrl-C does, where nobody else handles or ignores them.
+    """A context in which SIGTERM and SIGHUP end the program as Ctrl-C does, unless another handler is installed.
 
-    Text that the terminal's encoding lacks, such as a file name that is no UTF-8, is printed escaped.
+    Characters that the terminal's encoding lacks, such as those of a file name that is not UTF-8, are printed escaped.
     """
 
     def __enter__(self) -> Self:
@@ -125,5 +125,5 @@ class Signals:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    signal.signal(number, signal.SIG_IGN)  # once is enough: the way out is short
+    signal.signal(number, signal.SIG_IGN)  # a second signal would interrupt the cleanup
     raise Interrupted(number)

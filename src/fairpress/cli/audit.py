@@ -69,77 +69,77 @@ def audit(
     Parameters
     ----------
     table
-        One row per example: label, sensitive attributes, and a column of classes per model. Globs are allowed.
-        An address whose last part is a table, such as duckdb:///file.db/predictions, is counted where it is.
+        One row per example: label, sensitive attributes, and a column of predicted classes per model. Globs are allowed.
+        An address that ends in a table, such as duckdb:///file.db/predictions, is aggregated in its database.
     by
         Sensitive attributes, comma-separated; sex*race is the intersection.
     label
-        Column of true classes.
+        Column of the true classes.
     baseline
         Column of the model before compression.
     compressed
-        Columns of compressed models, comma-separated; without it, rates and gaps of the baseline only.
+        Columns of the compressed models, comma-separated; without it, only rates and gaps of the baseline.
     decide
-        Make a model from a numeric score: 'base=decile_score>=5'. May be repeated.
+        Define a model by a threshold on a numeric score: 'base=decile_score>=5'. May be repeated.
     positive
-        The class that rates speak of; by default the one that `predict` recorded, or 1, yes or true. With more than two
-        classes and none named, accuracy and flips only.
+        The positive class; by default the one that `predict` recorded, or 1, yes or true. With more than two classes and
+        no positive class, only accuracy and flips are audited.
     margin
-        A loss above this is harm; 0.02 is two points.
+        A loss above this is harm; 0.02 is two percentage points.
     confidence
         Confidence level of all intervals.
     metrics
-        The losses that are judged, of accuracy,tpr,fpr; all by default.
+        The metrics to test: accuracy,tpr,fpr (all by default).
     weight
         Column of row weights.
     subject
-        Column that says who a row is about, where people have several rows.
+        Column that identifies the person, where people have several rows.
     seed_column
-        Column of training seeds, where runs are stacked.
+        Column of the training seed, where the rows of several runs are stacked.
     row_id
         Column of row ids, needed with --seed-column.
     bins
         Cut a numeric attribute into groups: 'age=25,45'. May be repeated.
     missing
-        Missing attribute values: group (a group of their own) or refuse.
+        Missing attribute values: group (treat them as a separate group) or refuse.
     correction
-        Of p-values: holm (the chance of any false finding), bh or by (the share of false findings).
+        Correction of p-values: holm (family-wise error rate), bh or by (false discovery rate).
     family
-        What is corrected together: the tests of each artifact, or of the whole study (all --compressed).
+        Tests that are corrected together: those of each artifact, or of the whole study (all --compressed).
     pair
-        Two groups whose difference in differences is wanted: 'sex=Female|Male', or
+        Two groups for a difference in differences: 'sex=Female|Male', or
         'sex*race=Female,Black|Male,White'. May be repeated.
     pair_from
-        Another table, such as validation rows, on which the pair with the baseline's largest gap is chosen.
+        Another table, such as validation rows, on which to choose the pair with the largest gap of the baseline.
     merge
-        Another table of the same columns, or of cells, to be added. May be repeated.
+        Another table to add, with the same columns or of cells. May be repeated.
     export_cells
-        Write the counts here (Parquet): what another site can merge without seeing a row.
+        Write the counts here (Parquet), which another site can merge without access to any row.
     html
-        Write the one-file report here.
+        Write the self-contained HTML report here.
     markdown
         Write the audit as Markdown here, for a pull request.
     latex
         Write the audit as LaTeX tables here.
     four_fifths
-        Print impact ratios of every model (four-fifths rule): of selection rates, and of scoring rates where the
-        table has scores.
+        Print impact ratios of every model (four-fifths rule), of selection rates and, where the table has scores, of
+        scoring rates.
     embed
-        Put a summary of the audit into a model's ONNX file: 'int8=int8/'. May be repeated.
+        Embed a summary of the audit in a model's ONNX file: 'int8=int8/'. May be repeated.
     card
-        Write a model card with what the audit says into a model folder, as README.md: 'int8=int8/'; or, where
-        predictions are all you have, into a file: 'int8=int8.md'. May be repeated.
+        Write a model card with the results of the audit into a model folder, as README.md: 'int8=int8/'; or, for a table
+        of predictions without a model, into a file: 'int8=int8.md'. May be repeated.
     fail_on
-        Exit with 1 on these findings, comma-separated: harm, loss (a loss or harm), inconclusive, not-assessed (some
-        group lacks rows for some metric). A void comparison, of a model that has nothing to lose, fails under each.
+        Exit with 1 on these verdicts, comma-separated: harm, loss (a loss or harm), inconclusive, not-assessed (some
+        group lacks rows for some metric). A void comparison fails under each of them.
     require
-        Groups that must be assessed, else exit with 1: 'race=Black,sex=Female', or 'sex*race=Female,Black' for an
+        Exit with 1 unless these groups are assessed: 'race=Black,sex=Female', or 'sex*race=Female,Black' for an
         intersection. May be repeated.
     force
-        Write a card or a summary into a folder that does not seem to be the model's, or in place of a file that
-        fairpress did not write.
+        Write a card or a summary into a folder that does not seem to be the model's, or replace a file that fairpress
+        did not write.
     json_
-        Print audit.json instead of tables.
+        Print the audit as JSON instead of tables.
     """
     from fairpress import api, audits
     from fairpress.auditing.verdicts.gates import GATES, failures, gates_of, required_groups
@@ -153,39 +153,39 @@ def audit(
     }
     gates = gates_of(fail_on or "")
     if fail_on is not None and not gates:
-        raise UserError(f"--fail-on names no finding; it takes {', '.join(GATES)}, or leave it out.")
+        raise UserError(f"--fail-on is empty; use {', '.join(GATES)}, or leave it out.")
     if not split_list(by):
         raise UserError(
             f"name the sensitive attributes with --by, e.g. --by sex,age_group.{_columns_of(table)}"
         )
     if four_fifths and json_:
-        raise UserError("--four-fifths prints tables, and --json prints audit.json only; use one of them.")
+        raise UserError("--four-fifths prints tables, but --json prints JSON only; use one of them.")
     if baseline is None and len(decisions) == 1:
         baseline = next(iter(decisions))
     if baseline is None:
-        raise UserError("name the baseline's column with --baseline.")
+        raise UserError("name the column of the baseline with --baseline, such as --baseline fp32.")
     names = [baseline, *split_list(compressed)]
     _require_commas(names[1:], "--compressed", "models", table)
     _require_commas(split_list(by), "--by", "attributes", table)
     if (gates or require) and not names[1:]:
         option = "--fail-on" if gates else "--require"
         raise UserError(
-            f"{option} needs a compressed model to decide on; name it with --compressed, such as --compressed int8."
+            f"{option} needs a compressed model; name it with --compressed, such as --compressed int8."
         )
     embedded, cards = _models(embed, "--embed", names), _models(card, "--card", names)
     outputs = {"--export-cells": export_cells, "--html": html, "--markdown": markdown, "--latex": latex}
     if export_cells is not None and export_cells.suffix.lower() not in (".parquet", ".pq"):
         raise UserError(f"--export-cells {export_cells}: cells are written as Parquet; name a .parquet file.")
-    into = {f"--card {name}": audits.card_file(place) for name, place in cards}
-    into |= {f"--embed {name}": str(Path(place) / "model.onnx") for name, place in embedded}
-    read = written_files([table, *merge, *([pair_from] if pair_from is not None else [])])
-    check_apart({**outputs, **into}, inputs=read)
-    card_files = {f"--card {name}": place for name, place in cards if audits.is_card_file(place)}
+    model_outputs = {f"--card {name}": audits.card_file(path) for name, path in cards}
+    model_outputs |= {f"--embed {name}": str(Path(path) / "model.onnx") for name, path in embedded}
+    input_files = written_files([table, *merge, *([pair_from] if pair_from is not None else [])])
+    check_apart({**outputs, **model_outputs}, inputs=input_files)
+    card_files = {f"--card {name}": path for name, path in cards if audits.is_card_file(path)}
     kinds = {"--export-cells": "cells", "--html": ".html", "--markdown": ".md", "--latex": ".tex"}
     check_files({**outputs, **card_files}, kinds=kinds, force=force)
-    audits.check_model_outputs([f for _, f in embedded], [place for _, place in cards], force)
+    audits.check_model_outputs([f for _, f in embedded], [path for _, path in cards], force)
     source: Any = [table, *merge] if merge else table
-    asked: dict[str, Any] = {
+    selection: dict[str, Any] = {
         "label": label,
         "baseline": baseline,
         "compressed": names[1:],
@@ -197,17 +197,17 @@ def audit(
     if export_cells is not None:
         if subject is not None or seed_column is not None:
             raise UserError(
-                "a table of cells has neither people nor seeds; use --export-cells without --subject and --seed-column."
+                "a table of cells records neither people nor seeds; use --export-cells without --subject and --seed-column."
             )
-        source, rows = api.export_cells(source, export_cells, **asked, **rows, force=force), {}
-        few = sum(n < SMALL_CELL for n in source["fairpress.rows"].to_pylist())
+        source, rows = api.export_cells(source, export_cells, **selection, **rows, force=force), {}
+        small_cells = sum(n < SMALL_CELL for n in source["fairpress.rows"].to_pylist())
         print_written(
-            f"written: {export_cells}, {source.num_rows:,} cells; {few:,} stand for fewer than {SMALL_CELL} rows.",
+            f"written: {export_cells}, {source.num_rows:,} cells; {small_cells:,} count fewer than {SMALL_CELL} rows.",
             json_,
         )
     report = api.audit(
         source,
-        **asked,
+        **selection,
         **rows,
         margin=margin,
         confidence=confidence,
@@ -220,15 +220,15 @@ def audit(
         pairs=pair,
         pairs_from=pair_from,
     )
-    asked_of_scores: dict[str, Any] = {k: asked[k] for k in ("label", "by", "positive")}
-    asked_of_scores |= {k: rows[k] for k in ("bins", "missing") if k in rows} | {"confidence": confidence}
+    score_selection: dict[str, Any] = {k: selection[k] for k in ("label", "by", "positive")}
+    score_selection |= {k: rows[k] for k in ("bins", "missing") if k in rows} | {"confidence": confidence}
     required = required_groups(require, report)
     for name, folder in embedded:
         audits.require_same(folder, Artifact.load(folder), report, name, force=force)
     for name, target in cards:
         if not audits.is_card_file(target):
             audits.require_same(target, Artifact.load(target), report, name, force=force)
-    ratios = _ratios(report, source, asked_of_scores) if four_fifths else []
+    ratios = _ratios(report, source, score_selection) if four_fifths else []
     if html is not None:
         report.to_html(html, title=f"Audit of {_name_of(table)}", force=force)
     if markdown is not None:
@@ -245,12 +245,12 @@ def audit(
         show_audit(report)
         for text in ratios:
             print_line(text, markup=False, soft_wrap=True)
-    written = [html, markdown, latex, *(audits.card_file(place) for _, place in cards)]
-    for place in [
+    written = [html, markdown, latex, *(audits.card_file(path) for _, path in cards)]
+    for path in [
         *(str(w) for w in written if w is not None),
         *(str(Path(f) / "model.onnx") for _, f in embedded),
     ]:
-        print_written(f"written: {place}", json_)
+        print_written(f"written: {path}", json_)
     reasons = failures(report, gates, required)
     for reason in reasons:
         print_written(f"gate failed: {reason}", True)
@@ -258,27 +258,27 @@ def audit(
 
 
 def _name_of(table: str) -> str:
-    """Return what a table is called in a report; the password of an address is not in it."""
+    """Return the name of a table in a report, without the password of an address."""
     from fairpress.auditing.cells.ibis_source import is_address
     from fairpress.core.urls import redact_url
 
     return Path(redact_url(table) if is_address(table) else table).name
 
 
-def _ratios(report: Any, source: Any, asked: dict[str, Any]) -> list[str]:
-    """Return the impact ratios of every model, of selection and, where two classes have scores, of scoring rates."""
+def _ratios(report: Any, source: Any, selection: dict[str, Any]) -> list[str]:
+    """Return the impact ratios of every model: of selection rates and, for two classes with scores, of scoring rates."""
     from fairpress.audits import scoring_ratios
 
-    found = []
+    texts = []
     for model in report.models:
-        found.append(report.four_fifths(model.name))
+        texts.append(report.four_fifths(model.name))
         if len(report.classes) <= 2:
-            found.append(scoring_ratios(source, model.name, **asked))
-    return [text for text in found if text]
+            texts.append(scoring_ratios(source, model.name, **selection))
+    return [text for text in texts if text]
 
 
 def _columns_of(table: str) -> str:
-    """Return the sentence that lists a table's columns; nothing where it cannot be read."""
+    """Return a sentence that lists the columns of a table; empty for an address."""
     columns = _columns(table)
     shown = ", ".join(columns[:MAX_COLUMNS]) + (", …" if len(columns) > MAX_COLUMNS else "")
     return f" Columns in this table: {shown}." if columns else ""
@@ -291,14 +291,14 @@ def _columns(table: str) -> list[str]:
     return [] if is_address(table) else list(open_source(table).columns)
 
 
-def _require_commas(names: Sequence[str], option: str, what: str, table: str) -> None:
-    """Raise UserError where several names are written as one: with blanks or semicolons between them."""
+def _require_commas(names: Sequence[str], option: str, noun: str, table: str) -> None:
+    """Raise UserError if several names are separated by blanks or semicolons instead of commas."""
     for name in names:
         parts = name.replace(";", " ").split()
         if len(parts) > 1:
             columns = {c.partition(".score")[0] for c in _columns(table)}
             if name not in columns and any(part in columns for part in parts):
-                raise UserError(f"separate {what} with commas: {option} {','.join(parts)}.")
+                raise UserError(f"separate {noun} with commas: {option} {','.join(parts)}.")
 
 
 def _assigned(text: str, option: str, form: str) -> tuple[str, str]:
@@ -308,25 +308,25 @@ def _assigned(text: str, option: str, form: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _models(asked: Sequence[str], option: str, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return model and place of each; looked at before the work, so that nothing is written where one is wrong."""
+def _models(texts: Sequence[str], option: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (model, path) of each option; checked before the audit, so that an error leaves nothing written."""
     from fairpress.audits import is_card_file
     from fairpress.runtime.artifact import Artifact
 
     form = "model=folder, such as int8=int8/" + (", or model=file.md" if option == "--card" else "")
-    found = [_assigned(text, option, form) for text in asked]
-    for name, place in found:
+    targets = [_assigned(text, option, form) for text in texts]
+    for name, target in targets:
         if name not in names:
             raise UserError(f"{option}: the audit has no model {name!r}." + did_you_mean(name, names))
-        if option == "--card" and is_card_file(place):
-            require_file(place)
+        if option == "--card" and is_card_file(target):
+            require_file(target)
         else:
-            Artifact.load(place)
-    return found
+            Artifact.load(target)
+    return targets
 
 
 def _numbers(name: str, text: str) -> Sequence[float]:
     try:
         return [float(part) for part in split_list(text)]
     except ValueError:
-        raise UserError(f"--bins {name}={text}: edges are numbers, such as {name}=25,45.") from None
+        raise UserError(f"--bins {name}={text}: write numbers as edges, such as {name}=25,45.") from None

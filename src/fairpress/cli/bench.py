@@ -24,7 +24,7 @@ def bench(
     seconds: float = 20.0,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> int:
-    """Measure models side by side: bytes, time per call, memory, and how many times faster than the first.
+    """Compare models by bytes, time per call, memory, and speedup over the first.
 
     Example: fairpress bench base/ int8/ tiny/ --runtime onnxruntime,openvino --threads 2
 
@@ -32,40 +32,40 @@ def bench(
     ----------
     models
         Model folders, or ONNX files with one input of known shape.
-        name=folder gives a name; base/@openvino a runtime of its own.
-        The first is what the others are compared with.
+        name=folder names a model; base/@openvino runs it on another runtime.
+        The others are compared with the first.
     runtime
         onnxruntime, onnxruntime-exact, openvino, openvino-bf16;
-        several with commas.
+        comma-separated.
     batch
-        Rows of a call, several with commas; by default 1,32, and for tables 1,32,1000.
+        Rows per call, comma-separated; by default 1,32, and for tables 1,32,1000.
     threads
-        Threads within an operator.
+        Threads within an operator (intra-op).
     provider
         Execution provider of ONNX Runtime, such as CUDA or CoreML;
         `fairpress doctor` lists those of this installation.
     rounds
-        How often each model is timed; by default 7 to 101 times, as --seconds allow.
+        Timed rounds per model; by default 7 to 101, as many as --seconds allow.
     seconds
-        Time for each batch size.
+        Seconds per batch size.
     json_
-        Print JSON, with every single timing.
+        Print JSON with every timing.
     """
     from fairpress import api
     from fairpress.reporting.benchmark_table import render
 
     named = {}
     for text in models:
-        name, equals, place = text.partition("=")
+        name, equals, path = text.partition("=")
         if equals and not Path(text).exists():
             if name in named:
-                raise UserError(f"two models are called {name!r}; give each a name of its own.")
-            named[name] = place
+                raise UserError(f"two models have the name {name!r}; give each another name.")
+            named[name] = path
     if named and len(named) < len(models):
-        raise UserError("name all models (name=folder), or none.")
+        raise UserError("either name all models (name=folder) or none.")
     sizes = None if batch is None else [_whole(part) for part in split_list(batch)]
     with ProgressBar("rounds") as progress:
-        found = api.bench(
+        result = api.bench(
             named or list(models),
             runtime=split_list(runtime),
             batch=sizes,
@@ -76,9 +76,9 @@ def bench(
             progress=progress,
         )
     if json_:
-        print(json.dumps(found.to_dict(), indent=1))  # noqa: T201
+        print(json.dumps(result.to_dict(), indent=1))  # noqa: T201
         return 0
-    for part in render(found):
+    for part in render(result):
         print_line(part)
     return 0
 
@@ -87,4 +87,6 @@ def _whole(text: str) -> int:
     try:
         return int(text.replace("_", ""))
     except ValueError:
-        raise UserError(f"--batch {text[:40]}: numbers of rows with commas between, such as 1,32.") from None
+        raise UserError(
+            f"--batch {text[:40]}: write numbers of rows separated by commas, such as 1,32."
+        ) from None

@@ -1,4 +1,4 @@
-"""An error that nobody foresaw: a short message, and a file with the details for whoever repairs it."""
+"""Unexpected errors: a short message, and a log file with the details for a bug report."""
 
 from __future__ import annotations
 
@@ -19,53 +19,51 @@ from fairpress.core.version import __version__
 DEBUG = "FAIRPRESS_DEBUG"
 ISSUES = "https://github.com/fairpress/fairpress/issues"
 NOTE = (
-    "This file was written when fairpress met an error that it did not foresee. Passwords in addresses and in the\n"
-    "environment are left out. A message of an error may quote a value of your table: read it before you send it.\n"
+    "fairpress wrote this file because of an unexpected error. Passwords in addresses and in the environment are\n"
+    "left out. An error message may quote a value of your table: read this file before you send it.\n"
 )
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
-"""Errors of the machine that stop any program, whatever it is doing."""
+"""Error numbers of too many open files."""
 
-_MOST_CHARACTERS = 200_000
+_MAX_CHARACTERS = 200_000
 
 
 def report(error: BaseException, arguments: Sequence[str]) -> str:
-    """Write the traceback to a file and return the message that names it; FAIRPRESS_DEBUG shows it, too."""
+    """Write the traceback to a file and return the message that names it, with the traceback if FAIRPRESS_DEBUG is set."""
     trace = _trace(error)
     head = (
         f"{NOTE}\nfairpress {__version__}, Python {sys.version.split()[0]}, {platform.platform()}\n"
         f"arguments: {without_secrets(repr(list(arguments)))}\n\n"
     )
-    what = f"{type(error).__name__}{_first_line(error)}"
-    place = _written(head + trace)
-    kept = (
-        f"The details are in {place}; please"
-        if place is not None
+    summary = f"{type(error).__name__}{_first_line(error)}"
+    log = _written(head + trace)
+    details = (
+        f"The details are in {log}; please"
+        if log is not None
         else f"Set {DEBUG}=1 to see the details; please"
     )
     shown = trace if os.environ.get(DEBUG) else ""
     return (
-        f"{shown}fairpress: an unexpected error ({what}). This is a fault of fairpress, not of your input. "
-        f"{kept} report it with the command at {ISSUES}.\n"
+        f"{shown}fairpress: an unexpected error ({summary}). This is a bug in fairpress, not an error in your input. "
+        f"{details} report it with the command at {ISSUES}.\n"
     )
 
 
 def of_machine(error: BaseException) -> str | None:
-    """Return the sentence for an error of the machine, such as a full disk; None for any other."""
+    """Return the message for an error of the machine, such as a full disk; None for any other error."""
     if not isinstance(error, OSError):
         return None
-    remedy = temporary.no_space(error)
+    remedy = temporary.disk_error_message(error)
     if remedy is not None:
         return remedy
     if error.errno in TOO_MANY_FILES:
-        where = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
-        return (
-            f"cannot open{where or ' a file'} ({error.strerror}); close other programs or raise `ulimit -n`."
-        )
+        file_name = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+        return f"cannot open{file_name or ' a file'} ({error.strerror}); close other programs or raise `ulimit -n`."
     return None
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether memory ran out: in Python, or in a library that has an error of its own for that."""
+    """Return whether memory ran out, in Python or in a library with another error class for it."""
     names = {c.__name__ for c in type(error).__mro__}
     return (
         isinstance(error, MemoryError)
@@ -77,11 +75,11 @@ def out_of_memory(error: BaseException) -> bool:
 def _trace(error: BaseException) -> str:
     try:
         lines = traceback.format_exception(error)
-    except Exception:  # such as an error that cannot say what it is
+    except Exception:  # such as an error whose __str__ raises
         lines = [*traceback.format_tb(error.__traceback__), type(error).__name__, "\n"]
     text = "".join(lines)
-    if len(text) > _MOST_CHARACTERS:
-        half = _MOST_CHARACTERS // 2
+    if len(text) > _MAX_CHARACTERS:
+        half = _MAX_CHARACTERS // 2
         text = f"{text[:half]}\n…\n{text[-half:]}"
     return without_secrets(text)
 
@@ -95,14 +93,14 @@ def _first_line(error: BaseException) -> str:
 
 
 def _written(text: str) -> Path | None:
-    """Write a file that only its owner can read, where there is a place for it."""
+    """Write a file that only its owner can read, and return its path; None if no folder is writable."""
     stamp = f"fairpress-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     for folder in _folders():
         for ending in ("", *(f"-{i}" for i in range(2, 10))):
-            place = folder / f"{stamp}{ending}.log"
+            path = folder / f"{stamp}{ending}.log"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             except FileExistsError:
                 continue
             except OSError:
@@ -112,15 +110,15 @@ def _written(text: str) -> Path | None:
                     file.write(text.encode("utf-8", "replace"))
             except OSError:  # a full disk
                 with contextlib.suppress(OSError):
-                    place.unlink()
+                    path.unlink()
                 break
-            return place
+            return path
     return None
 
 
 def _folders() -> Iterator[Path]:
-    with contextlib.suppress(OSError):  # no place at all for temporary files
-        yield temporary.outside()
+    with contextlib.suppress(OSError):  # no usable folder for temporary files
+        yield temporary.system_folder()
     cache = os.environ.get("XDG_CACHE_HOME")
-    with contextlib.suppress(RuntimeError):  # nobody's home
+    with contextlib.suppress(RuntimeError):  # the user has no home folder
         yield (Path(cache) if cache else Path.home() / ".cache") / "fairpress"

@@ -22,18 +22,18 @@ def dashboard(
     *,
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8765,
 ) -> int:
-    """Look at studies and models in a browser: those in progress too. Needs fairpress[dashboard].
+    """Show studies and models in a browser, finished or in progress. Needs fairpress[dashboard].
 
     Example: fairpress dashboard runs/
 
-    It answers this machine alone, reads only files in the folder, and changes nothing. Ctrl-C ends it.
+    It listens on localhost only, reads only files in the folder, and changes nothing. Ctrl-C stops it.
 
     Parameters
     ----------
     folder
-        Where studies and models are, at any depth up to five.
+        The folder with studies and models, up to five levels deep.
     port
-        Of the address http://127.0.0.1:PORT; 0 takes a free one.
+        Port of the address http://127.0.0.1:PORT; 0 chooses a free one.
     """
     import threading
 
@@ -45,18 +45,16 @@ def dashboard(
             f"the dashboard needs {error.name}; python -m pip install 'fairpress[dashboard]'."
         ) from None
     if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}; `fairpress study run` makes one.")
+        raise UserError(f"there is no folder {folder}; `fairpress study run` creates one.")
     try:
         listener = listen(LOOPBACK, port)
     except OSError as error:
-        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-        raise UserError(f"port {port} {why}; choose another --port, such as 0 for a free one.") from None
-    print_line(f"http://{LOOPBACK}:{listener.getsockname()[1]}/  (Ctrl-C ends it)", markup=False)
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise UserError(f"port {port} {reason}; choose another --port, such as 0 for a free one.") from None
+    print_line(f"http://{LOOPBACK}:{listener.getsockname()[1]}/  (Ctrl-C stops it)", markup=False)
     try:
         threading.Thread(target=warm, daemon=True).start()
         server(create_app(folder)).run(sockets=[listener])
-    except (
-        KeyboardInterrupt
-    ) as error:  # nothing was under way that goes on another time: no sentence about it
+    except KeyboardInterrupt as error:  # there is no unfinished work to report
         return int(getattr(error, "exit_code", INTERRUPTED))
     return 0

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from fairpress.cli.app import app, print_line
 from fairpress.cli.exit_codes import GATE_FAILED
 
-data = App(name="data", help="Look at the datasets that ship with fairpress.")
+data = App(name="data", help="List, fetch and check datasets.")
 app.command(data)
 
 
@@ -27,7 +27,7 @@ def data_list() -> int:
 
 @data.command(name="fetch")
 def data_fetch(name: str, /) -> int:
-    """Bring a dataset's files onto this machine, checked by sha256.
+    """Download a dataset's files and verify them by sha256.
 
     Example: fairpress data fetch compas
 
@@ -47,9 +47,9 @@ def data_fetch(name: str, /) -> int:
 def data_check(
     name: str, /, *, strict: bool = False, json_: Annotated[bool, Parameter("--json")] = False
 ) -> int:
-    """Look for what would make an audit on this data misleading: leaks, ids, codes, copies, missing values, small groups.
+    """Check a dataset for problems that mislead an audit: leaks, ids, codes, copies, missing values, small groups.
 
-    Prints how often the positive class occurs in each group and part, notes on how the table was read, and warnings.
+    Prints the base rate of each group and part, notes on how the table was read, and warnings.
 
     Example: fairpress data check my.yaml
 
@@ -68,9 +68,9 @@ def data_check(
     from fairpress.datasets.checks.dataset import check_dataset
 
     dataset = datasets.load(name)
-    found = check_dataset(dataset, floor_rows())
+    findings = check_dataset(dataset, floor_rows())
     if json_:
-        print(json.dumps([asdict(f) for f in found], indent=1))  # noqa: T201
+        print(json.dumps([asdict(f) for f in findings], indent=1))  # noqa: T201
     else:
         parts = ", ".join(f"{part} {len(index):,}" for part, index in dataset.parts.items())
         task = dataset.task
@@ -80,10 +80,10 @@ def data_check(
         )
         for line in rates_table(dataset):
             print_line(f"  {line}", markup=False, soft_wrap=True)
-        for note in [n for n in dataset.notes if n not in {f.sentence for f in found}]:
+        for note in [n for n in dataset.notes if n not in {f.sentence for f in findings}]:
             print_line(f"note: {note}", markup=False, soft_wrap=True)
-        for f in found:
+        for f in findings:
             print_line(f"warning: {f.sentence}", markup=False, soft_wrap=True)
-        if not found:
-            print_line("nothing to warn of", markup=False)
-    return GATE_FAILED if strict and found else 0
+        if not findings:
+            print_line("no warnings", markup=False)
+    return GATE_FAILED if strict and findings else 0

@@ -14,7 +14,7 @@ from fairpress.cli.exit_codes import GATE_FAILED
 
 @app.command
 def demo(*, out: Path = Path("fairpress-demo")) -> int:
-    """Audit a synthetic table in which one group pays; no network, no torch, no real person.
+    """Audit a synthetic table in which one group is harmed; needs no network, no torch and no real data.
 
     Example: fairpress demo
 
@@ -35,7 +35,7 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
     print_line(f"[bold yellow]{demo_data.BANNER}[/]")
     show_audit(report)
     by = ",".join(demo_data.BY)
-    print_line(f"\nReport: {out / 'report.html'}\nThe same by hand:", markup=False)
+    print_line(f"\nReport: {out / 'report.html'}\nThe same as a command:", markup=False)
     print_line(
         f"  fairpress audit {csv} --baseline fp32 --compressed int8,int4 --positive yes --by '{by}'",
         markup=False,
@@ -45,7 +45,7 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
 
 @app.command
 def doctor(*, json_: Annotated[bool, Parameter("--json")] = False) -> int:
-    """Show what is installed, which runtimes and extras work, and what this machine can do.
+    """Show installed packages, working runtimes and extras, and the capabilities of this machine.
 
     Example: fairpress doctor
 

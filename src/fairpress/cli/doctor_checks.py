@@ -1,4 +1,4 @@
-"""What is installed and what this machine can do, for `fairpress doctor`."""
+"""Checks of the installation and the machine, for `fairpress doctor`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fairpress.runtime.backends.registry import open_session
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One line of the diagnosis: what was looked at, whether it works, what there is or what to do."""
+    """One line of the diagnosis: the item, whether it works (None: absent and optional), and its version or the remedy."""
 
     what: str
     ok: bool | None
@@ -25,9 +25,9 @@ class CheckResult:
 
 
 def diagnose() -> list[CheckResult]:
-    """Look at Python, the packages, the runtimes, the machine and the places data is read from.
+    """Check Python, the packages, the runtimes, the machine and the data folder.
 
-    torch itself is not imported (that takes seconds); its presence and version are read from its metadata.
+    torch is not imported, which would take seconds; its version is read from its metadata.
     """
     findings = [
         CheckResult("fairpress", True, __version__),
@@ -49,36 +49,38 @@ def diagnose() -> list[CheckResult]:
     ]
     folder = os.environ.get("FAIRPRESS_DATA")
     if folder is None:
-        findings.append(
-            CheckResult("FAIRPRESS_DATA", None, "not set; data sets are fetched when they are needed")
-        )
+        findings.append(CheckResult("FAIRPRESS_DATA", None, "not set; datasets are downloaded when needed"))
     else:
-        there = Path(folder).is_dir()
-        findings.append(CheckResult("FAIRPRESS_DATA", there, folder if there else f"{folder} is no folder"))
+        present = Path(folder).is_dir()
+        findings.append(
+            CheckResult("FAIRPRESS_DATA", present, folder if present else f"{folder} is not a folder")
+        )
     return findings
 
 
 def all_passed(findings: Sequence[CheckResult]) -> bool:
-    """Tell whether nothing needed is broken; what is optional and absent does not count."""
+    """Return whether no required item is broken; absent optional items do not count."""
     return all(finding.ok is not False for finding in findings)
 
 
-def _packages(what: str, names: Sequence[str], extra: str | None, install: str | None = None) -> CheckResult:
+def _packages(
+    name: str, packages: Sequence[str], extra: str | None, install: str | None = None
+) -> CheckResult:
     present = {}
-    for name in names:
+    for package in packages:
         try:
-            present[name] = metadata.version(name)
+            present[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            wanted = install or f"'fairpress[{extra}]'"
-            remedy = f"python -m pip install {wanted}" if extra is not None else "reinstall fairpress"
+            requirement = install or f"'fairpress[{extra}]'"
+            remedy = f"python -m pip install {requirement}" if extra is not None else "reinstall fairpress"
             return CheckResult(
-                what, None if extra is not None else False, f"{name} is not installed: {remedy}"
+                name, None if extra is not None else False, f"{package} is not installed: {remedy}"
             )
-    return CheckResult(what, True, ", ".join(f"{k} {v}" for k, v in present.items()))
+    return CheckResult(name, True, ", ".join(f"{k} {v}" for k, v in present.items()))
 
 
 def _runtime() -> CheckResult:
-    """Run a one-node network, which is the only proof that the runtime works."""
+    """Check ONNX Runtime by running a network of one node."""
     try:
         import onnx
         import onnxruntime
@@ -95,7 +97,7 @@ def _runtime() -> CheckResult:
 
 
 def _openvino() -> CheckResult:
-    """The same with OpenVINO, and what it computes with on this processor."""
+    """Check OpenVINO in the same way, and list the precisions that it supports on this processor."""
     from fairpress.runtime.backends import openvino
 
     if util.find_spec("openvino") is None:
@@ -125,8 +127,8 @@ def _processor() -> str:
     parts = [processor(), f"{cores} core{'s' if cores != 1 else ''}"]
     if "no VNNI" in parts[0]:
         parts.append(
-            "no fast 8-bit integers, so INT8 gains less here, and its sums can saturate (@onnxruntime-exact shows whether "
-            "that matters)"
+            "no fast 8-bit integer instructions: INT8 is less of a speedup here, and its sums can saturate "
+            "(@onnxruntime-exact shows whether that matters)"
         )
     memory = Path("/proc/meminfo")
     if memory.is_file():

@@ -29,17 +29,18 @@ def mitigate(
     seed: int = 0,
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
-    """Repair a finished model's scores or decisions by group, fitted on validation rows.
+    """Adjust a finished model's scores or decisions by group, fitted on validation rows.
 
     Example: fairpress mitigate base/ --method calibrated-equalized-odds --cost fnr --by race --out base-ceo/
 
-    calibrated-equalized-odds: scores are calibrated, then a share of the rows of every cheaper group is given its base
-    rate, until one generalized cost is as high as in the costliest group. It equalizes that mean, not rates at a threshold.
+    calibrated-equalized-odds: calibrates scores, then replaces the scores of a random share of each less costly group by
+    its base rate, until its generalized cost equals that of the costliest group. It equalizes that mean, not rates at a
+    threshold.
 
-    thresholds: each group has thresholds of its own, so that rates are equal (by fairlearn).
+    thresholds: sets thresholds per group so that rates are equal (by fairlearn).
 
-    Both need every person's group when the model decides, and using it may be unlawful. Both throw a coin, which is
-    a hash of the seed and the row's name. Compress first, then mitigate: a repair fits the scores of one file.
+    Both need each person's group at prediction time, and using it may be unlawful. Both randomize some decisions, by a
+    hash of the seed and the row id. Compress first, then mitigate: a mitigation fits the scores of one file.
 
     Parameters
     ----------
@@ -48,20 +49,20 @@ def mitigate(
     by
         A sensitive attribute, or an intersection such as 'sex*race'.
     out
-        The new model folder: the same files, and mitigation.json, which predict applies.
+        The new model folder: the same files and mitigation.json, which predict applies.
     method
-        What is done.
+        The method, as above.
     cost
         What calibrated-equalized-odds equalizes: the generalized false negative rate, false positive rate, or both
         weighted by the base rate (the default).
     calibration
-        platt (the default): a curve per group first. none: scores are taken as calibrated.
+        platt (the default): a curve per group first. none: the scores are assumed to be calibrated.
     constraint
         What thresholds equalize; by default equalized_odds.
     seed
-        Of the coin.
+        Seed of the random decisions.
     force
-        Replace a model folder that is there.
+        Replace an existing model folder.
     """
     from fairpress import api
     from fairpress.runtime.artifact import refuse_taken
@@ -81,7 +82,7 @@ def mitigate(
 
 
 def mitigation_text(repair: Repair, threshold: float) -> list[str]:
-    """Return a line per group, as fitted; what it does to people is for an audit of test rows to say."""
+    """Return one line per group with the fitted rule; its effect is measured by an audit of test rows."""
     from fairpress.mitigation.calibrated_equalized_odds import CalibratedEqualizedOdds
 
     lines = []
@@ -90,37 +91,37 @@ def mitigation_text(repair: Repair, threshold: float) -> list[str]:
     for group in repair.groups:
         name = ", ".join(group.values.values())
         if group.reason:
-            lines.append(f"  {name}: left at the model's threshold ({group.reason})")
+            lines.append(f"  {name}: keeps the model's threshold ({group.reason})")
             continue
         parts = [
             f"{'above' if rule.above else 'below'} {rule.threshold:.3f} (weight {rule.weight:.2f})"
             for rule in group.rules
         ]
-        chance = f"; {group.ignored:.0%} without looking at the score" if group.ignored else ""
+        chance = f"; {group.ignored:.0%} regardless of the score" if group.ignored else ""
         lines.append(f"  {name} ({group.n:,} rows): positive {' or '.join(parts)}{chance}")
     return lines
 
 
 def _mixing(repair: CalibratedEqualizedOdds, threshold: float) -> list[str]:
     lines = []
-    what = {"fnr": "generalized FNR", "fpr": "generalized FPR", "weighted": "weighted cost"}[repair.cost]
+    cost_name = {"fnr": "generalized FNR", "fpr": "generalized FPR", "weighted": "weighted cost"}[repair.cost]
     for group in repair.groups:
         name = ", ".join(group.values.values())
         if group.cost is None or group.expected_cost is None:
-            lines.append(f"  {name}: left alone ({group.reason})")
+            lines.append(f"  {name}: unchanged ({group.reason})")
             continue
         end = (
-            f"{what} {group.cost:.3f} → {group.expected_cost:.3f}"
+            f"{cost_name} {group.cost:.3f} → {group.expected_cost:.3f}"
             if group.mixing_rate
-            else f"{what} {group.cost:.3f}"
+            else f"{cost_name} {group.cost:.3f}"
         )
-        # All of them fall on one side of the threshold, whatever their scores were.
+        # All these rows fall on one side of the threshold, regardless of their scores.
         side = "positive" if (group.base_rate or 0.0) >= threshold else "negative"
         decided = f", which decides {side}" if group.mixing_rate else ""
         missed = (
             ""
             if group.feasible
-            else f"; infeasible, everybody's base rate would cost {group.trivial_cost:.3f}"
+            else f"; infeasible, the base rate for all would cost {group.trivial_cost:.3f}"
         )
         lines.append(
             f"  {name} ({group.n:,} rows): {group.mixing_rate:.1%} get the base rate {group.base_rate:.3f}{decided}; "
@@ -128,6 +129,6 @@ def _mixing(repair: CalibratedEqualizedOdds, threshold: float) -> list[str]:
         )
     if not repair.feasible:
         lines.append(
-            "Infeasible: no mixing of scores and base rates makes the cost equal in all groups; the nearest to it was done."
+            "Infeasible: no mixing of scores and base rates equalizes the cost of all groups; the closest one was applied."
         )
     return lines

@@ -32,31 +32,31 @@ def predict(
 
     Example: fairpress predict fp32=base/ int8=int8/ --out preds.parquet
 
-    Does the runtime change the answers? fairpress predict ort=int8/@onnxruntime ov=int8/@openvino --out p.parquet
+    To compare runtimes: fairpress predict ort=int8/@onnxruntime ov=int8/@openvino --out p.parquet
 
     Parameters
     ----------
     models
         name=folder or name=file.onnx, the baseline first.
-        An ONNX file may come from anywhere.
-        What runs a folder is said after an @: onnxruntime (the default),
+        Any ONNX file is accepted.
+        Choose the runtime after an @: onnxruntime (the default),
         onnxruntime-exact (8-bit sums that never saturate),
         openvino (floats in 32 bits), openvino-bf16.
     out
         A .parquet or .csv file.
     data
-        A dataset's name, or a YAML file that describes a table or images; by default what the first model was trained on.
+        A dataset's name, or a YAML file that describes a table or images; by default the first model's training data.
     part
-        Which rows: test; validation (to choose something, such as audit --pair-from); or all (for a model that never
-        saw any of them).
+        Which rows: test; validation (for choices such as audit --pair-from); or all (for a model that was not trained
+        on any of them).
     model_config
-        YAML that says what an ONNX file does not; by default NAME.model.yaml or model.yaml beside it.
+        YAML with what an ONNX file does not record; by default NAME.model.yaml or model.yaml in its folder.
     threads
-        Threads within an operator.
+        Threads within an operator (intra-op).
     dry_run
-        Print how ONNX files made elsewhere would be run, as a model.yaml, and run nothing more.
+        Print the settings with which external ONNX files would run, as a model.yaml, and exit.
     force
-        Replace a file at --out that predict did not write, or a CSV, which does not tell.
+        Replace a file at --out that predict did not write, or any CSV file.
     """
     from fairpress import api
     from fairpress.core.output import check_files, write_file
@@ -73,23 +73,25 @@ def predict(
                 f"{text!r}: the name or the folder is missing; write name=folder, such as fp32=base/."
             )
         if "," in name:
-            raise UserError(f"a model cannot be called {name!r}: commas stand between names.")
+            raise UserError(
+                f"the name {name!r} of a model contains a comma, which separates names; choose another name."
+            )
         if name in named:
-            raise UserError(f"two models are called {name!r}; give each a name of its own.")
+            raise UserError(f"two models have the name {name!r}; give each another name.")
         named[name] = folder
     if dry_run:
         return _dry_run(named, data, model_config)
     if out is None:
-        raise UserError("say where the table goes: --out preds.parquet.")
+        raise UserError("name the output file with --out, such as --out preds.parquet.")
     if out.suffix not in (".parquet", ".csv"):
-        raise UserError(f"{out}: the table is written as .parquet or .csv.")
-    read = [Path(str(split_model(place)[0])) for place in named.values()]
-    read += [Path(place) for place in (data, model_config) if place is not None]
-    read += files_of_data(data)
-    check_files({"--out": out}, inputs=read, kinds={"--out": "predictions"}, force=force)
+        raise UserError(f"{out}: the table is written as Parquet or CSV; name a .parquet or .csv file.")
+    inputs = [Path(str(split_model(path)[0])) for path in named.values()]
+    inputs += [Path(path) for path in (data, model_config) if path is not None]
+    inputs += files_of_data(data)
+    check_files({"--out": out}, inputs=inputs, kinds={"--out": "predictions"}, force=force)
     replaced = " (replaced)" if out.exists() else ""
     with warnings.catch_warnings(), ProgressBar("rows") as progress:
-        warnings.simplefilter("ignore", ModelWarning)  # said below, in the words of the command line
+        warnings.simplefilter("ignore", ModelWarning)  # printed below by `_warn`
         table = api.predict(
             named, data, part=part, model_config=model_config, threads=threads, progress=progress
         )
@@ -104,7 +106,7 @@ def predict(
     first, *rest = named
     _warn(table, [n for n in named if is_external(named[n])])
     print_line(f"{out}{replaced}: {table.num_rows:,} rows", markup=False)
-    _tell_models(table, list(named), out)
+    _print_models(table, list(named), out)
     print_line("Next:")
     repeated = len(set(table["subject"].to_pylist())) < table.num_rows
     command = ["fairpress", "audit", str(out), "--baseline", first]
@@ -116,30 +118,30 @@ def predict(
     return 0
 
 
-def _tell_models(table: Any, models: list[str], out: Path) -> None:
-    """Say in how many rows each model decides otherwise than the first, and what ran it where that was not one for all."""
+def _print_models(table: Any, models: list[str], out: Path) -> None:
+    """Print how many predictions of each model differ from the first's, and its runtime where runtimes differ."""
     import pyarrow.compute as pc
 
-    ran = json.loads(table.schema.metadata[b"fairpress.runtimes"])
-    told = {
+    runtimes = json.loads(table.schema.metadata[b"fairpress.runtimes"])
+    descriptions = {
         name: ", ".join(
             [facts["runtime"], *(["bf16"] if facts["precision"] == "bf16" else []), *facts.get("options", {})]
         )
-        for name, facts in ran.items()
+        for name, facts in runtimes.items()
     }
-    several = len(set(told.values())) > 1
+    several = len(set(descriptions.values())) > 1
     first, *others = models
     if several:
-        print_line(f"  {first}: {told[first]}", markup=False)
+        print_line(f"  {first}: {descriptions[first]}", markup=False)
     for name in others:
         changed = pc.sum(pc.not_equal(table[name], table[first])).as_py() or 0
-        where = f"{told[name]}, " if several else ""
+        description = f"{descriptions[name]}, " if several else ""
         print_line(
-            f"  {name}: {where}another class than {first} in {changed:,} of {table.num_rows:,} rows",
+            f"  {name}: {description}differs from {first} in {changed:,} of {table.num_rows:,} rows",
             markup=False,
         )
     if several and out.suffix == ".csv":
-        print_line("  A CSV does not keep what ran; a .parquet file does.", markup=False)
+        print_line("  A CSV file does not record the runtimes; a .parquet file does.", markup=False)
 
 
 def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> int:
@@ -147,11 +149,13 @@ def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> i
     from fairpress.runtime.external.model import open_external
     from fairpress.runtime.model_reference import is_external, split_model
 
-    made_elsewhere = {n: str(split_model(m)[0]) for n, m in models.items() if is_external(m)}
-    if not made_elsewhere or data is None:
-        raise UserError("--dry-run shows how ONNX files are run on --data; name a .onnx file and the data.")
+    external = {n: str(split_model(m)[0]) for n, m in models.items() if is_external(m)}
+    if not external or data is None:
+        raise UserError(
+            "--dry-run shows the settings of ONNX files for a dataset; name a .onnx file and --data."
+        )
     dataset = api.load_dataset(data)
-    for name, path in made_elsewhere.items():
+    for name, path in external.items():
         opened = open_external(path, dataset, config)
         guessed = opened.as_yaml()
         for sentence in opened.notes:
@@ -164,8 +168,8 @@ def _dry_run(models: dict[str, str], data: str | None, config: Path | None) -> i
     return 0
 
 
-def _warn(table: Any, made_elsewhere: list[str]) -> None:
-    """Say on standard error what should make a user look twice at a model that was made elsewhere."""
+def _warn(table: Any, external: list[str]) -> None:
+    """Print warnings about models on standard error, and external models that are worse than a constant prediction."""
     import numpy as np
 
     from fairpress.runtime.predict import notes_of
@@ -176,10 +180,10 @@ def _warn(table: Any, made_elsewhere: list[str]) -> None:
 
     labels = np.array(table["label"].to_pylist())
     commonest = np.unique(labels, return_counts=True)[1].max() / len(labels)
-    for name in made_elsewhere:
+    for name in external:
         right = float(np.mean(np.array(table[name].to_pylist()) == labels))
         if right < commonest:
             sys.stderr.write(
-                f"fairpress: {name!r} is right in {right:.1%} of the rows, less than one class for everybody "
-                f"({commonest:.1%}); are its columns and classes in this order (--dry-run)?\n"
+                f"fairpress: {name!r} has an accuracy of {right:.1%}, less than always predicting one class "
+                f"({commonest:.1%}); check the order of its columns and classes with --dry-run.\n"
             )

@@ -1,4 +1,4 @@
-"""How far a long command is, on the error stream: a bar on a terminal, a line now and then elsewhere."""
+"""Progress on standard error: a bar on a terminal, else a line at intervals."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any, Self
 
 PATIENCE, INTERVAL = 3.0, 15.0
 QUIET = 25.0
-"""Seconds after which a command that shows nothing says that it is still at work."""
+"""Seconds without output after which a command reports that it is still running."""
 
 _shown = 0.0
 
 
 class ProgressBar:
-    """A context manager; calling it with what is being done, how much is done, and how much there is, shows that.
+    """A context manager that shows progress when it is called with a description, the units done and the total.
 
-    Work of less than three seconds shows nothing.
+    Nothing is shown in the first three seconds.
     """
 
     def __init__(self, unit: str) -> None:
@@ -29,27 +29,27 @@ class ProgressBar:
         self._bar: Any = None
         self._line: Any = None
 
-    def __call__(self, what: str, done: int, total: int) -> None:
+    def __call__(self, description: str, done: int, total: int) -> None:
         now = time.monotonic()
         if self._bar is not None:
             _touch()
-            self._bar.update(self._line, description=what, completed=done, total=total)
+            self._bar.update(self._line, description=description, completed=done, total=total)
         elif now >= self._next and done < total:
             self._next = now + INTERVAL
             if sys.stderr.isatty():
-                self._start(what, done, total)
+                self._start(description, done, total)
             else:
-                sys.stderr.write(f"{what}: {done:,} of {total:,} {self._unit}\n")
+                sys.stderr.write(f"{description}: {done:,} of {total:,} {self._unit}\n")
                 _touch()
 
-    def _start(self, what: str, done: int, total: int) -> None:
+    def _start(self, description: str, done: int, total: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-        self._line = self._bar.add_task(what, completed=done, total=total)
+        self._line = self._bar.add_task(description, completed=done, total=total)
         self._bar.start()
 
     def __enter__(self) -> Self:
@@ -63,10 +63,10 @@ class ProgressBar:
 
 
 def progress_callback() -> Callable[[str], None]:
-    """Return what prints sentences on standard error; of epochs that fly by, not more than one a second."""
+    """Return a function that prints messages on standard error, those about epochs at most once per second."""
     last = 0.0
 
-    def tell(sentence: str) -> None:
+    def print_progress(sentence: str) -> None:
         nonlocal last
         if sentence.startswith("epoch") and time.monotonic() - last < 1:
             return
@@ -75,11 +75,11 @@ def progress_callback() -> Callable[[str], None]:
         sys.stderr.flush()
         _touch()
 
-    return tell
+    return print_progress
 
 
 class SignOfLife:
-    """While it is entered, a command that has shown no progress for a while says on standard error that it is at work."""
+    """A context that reports on standard error that a command without output is still running."""
 
     def __init__(self, command: str) -> None:
         self._command = command
@@ -98,13 +98,13 @@ class SignOfLife:
         while not self._over.wait(max(0.0, _shown + QUIET - time.monotonic()) or QUIET):
             if time.monotonic() - _shown >= QUIET:
                 seconds = time.monotonic() - self._begun
-                with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
-                    sys.stderr.write(f"fairpress {self._command}: at work for {seconds:.0f} s\n")
+                with contextlib.suppress(OSError, ValueError):  # the stream is closed, or has no reader
+                    sys.stderr.write(f"fairpress {self._command}: running for {seconds:.0f} s\n")
                     sys.stderr.flush()
                 _touch()
 
 
 def _touch() -> None:
-    """Remember that something was shown just now."""
+    """Record the time of the last output."""
     global _shown
     _shown = time.monotonic()

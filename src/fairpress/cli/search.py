@@ -1,4 +1,4 @@
-"""`fairpress search`: the smallest model that is shown to harm no group."""
+"""`fairpress search`: the smallest model that demonstrably meets group limits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def search(
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json_: Annotated[bool, Parameter("--json")] = False,
 ) -> int:
-    """Find the smallest model for which "no group loses more than …" is shown, on rows that chose nothing.
+    """Find the smallest model that demonstrably meets your group limits on held-out data.
 
     Examples:
 
@@ -52,55 +52,57 @@ def search(
 
     fairpress search base/ --by sex --max-dp-gap 0.05 --max-bytes 30000 --objective accuracy --out best/
 
-    Candidates are made cheap ones first (widths, ranges, calibration, bits per layer), then those that train, where they can
-    still win, then what optuna proposes. Calibration rows choose among them. Validation rows judge a few of them in an order
-    fixed beforehand, by one-sided bounds. The winner is audited on the test rows, which are opened for it alone. What was
-    made is kept: the same command goes on from there, also after kill -9.
+    Candidates without training come first (bit widths, ranges, calibration, mixed precision), then those that fine-tune, if
+    they can still win, then proposals of optuna. Calibration rows rank them. Validation rows test a few of them in an order
+    fixed in advance, by one-sided bounds. The winner alone is audited on the test rows. Finished candidates are kept: the
+    same command resumes from them, even after kill -9.
 
-    Exits 0 with an artifact; 1 where its audit on the test rows shows harm or a loss; 2 where no candidate is shown to keep
-    every limit, naming the nearest, the limit that binds, and whether more rows or a better model would help.
+    Exits with 0 and an artifact; with 1 if its audit on the test rows finds harm or a loss; with 2 if no candidate
+    demonstrably meets every limit, naming the closest one, the limit that failed, and whether more rows or a better
+    baseline would help.
 
     Parameters
     ----------
     base
         The model folder of the baseline.
     by
-        Sensitive attributes, by commas; 'sex*race' for an intersection.
+        Sensitive attributes, comma-separated; 'sex*race' for an intersection.
     out
-        The new model folder; nothing is written unless something was found.
+        The new model folder; written only if the search succeeds.
     max_group_loss
-        What no group may lose of accuracy and true positive rate, or gain in false positive rate: 0.02 is two points.
+        Maximum loss of any group in accuracy or true positive rate, or gain in false positive rate; 0.02 is two percentage
+        points.
     max_loss
-        What everybody together may lose of accuracy.
+        Maximum loss of accuracy over all people.
     min_accuracy
-        Accuracy that must be left.
+        Minimum accuracy.
     max_dp_gap, max_eo_gap, max_eodds_gap, max_accuracy_gap
-        Largest difference between two groups in selection rate, true positive rate, true or false positive rate, accuracy.
+        Maximum difference between two groups in selection rate, true positive rate, true or false positive rate, accuracy.
     max_dp_gap_rise, max_eo_gap_rise, max_eodds_gap_rise, max_accuracy_gap_rise
-        By how much compression may drive two groups apart in the same.
+        Maximum increase of the same difference by compression.
     max_bytes, max_latency_ms
-        Of the file; of a call with one row on this machine.
+        Maximum size of the file in bytes; maximum time of a call with one row on this machine.
     objective
-        What is best: fewest bytes, least latency, or most accuracy.
+        The objective: fewest bytes, lowest latency or highest accuracy.
     budget
         A time, such as 30min, or a number of candidates, such as 40.
     recipe
-        Another recipe to try first; may be repeated.
+        Another recipe, tried first. May be repeated.
     train
-        Whether recipes that train are tried.
+        Whether to try recipes that fine-tune.
     confidence
-        Of the one-sided bounds.
+        Confidence level of the one-sided bounds.
     least_rows
-        Rows a group must have to be judged; by default as many as show no harm where 1 % of the answers flip.
-        Smaller groups are named, and not counted as fair; a loss that is shown for one of them refuses a candidate.
+        Minimum rows of a group to be tested; by default enough to rule out harm when 1 % of the predictions change.
+        Smaller groups are listed as not assessed; a demonstrated loss of one of them rejects a candidate.
     store
-        Where candidates are kept; .store beside --out by default.
+        Folder in which candidates are kept; by default .store next to --out.
     seed
-        Of further training and of the sampler; by default the baseline's.
+        Seed of fine-tuning and of the sampler; by default the baseline's.
     force
-        Replace a model folder that is there.
+        Replace an existing model folder.
     json_
-        Print JSON, as search.json holds it.
+        Print the content of search.json.
     """
     from fairpress import api
     from fairpress.searching import explanations
@@ -113,7 +115,7 @@ def search(
     from fairpress.runtime.artifact import refuse_taken
 
     refuse_taken(out, inputs=[base], force=force)
-    found = api.search(
+    result = api.search(
         base,
         by=split_list(by),
         objective=objective,
@@ -127,23 +129,23 @@ def search(
         say=progress_callback(),
         **limits,
     )
-    folder = save_result(found, out, force=force)
-    contradicted = found.audit.verdict in ("harm", "loss")
+    folder = save_result(result, out, force=force)
+    contradicted = result.audit.verdict in ("harm", "loss")
     if json_:
-        print(json.dumps(found.searched.to_dict(), indent=1))  # noqa: T201
+        print(json.dumps(result.searched.to_dict(), indent=1))  # noqa: T201
         return GATE_FAILED if contradicted else 0
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for i, column in enumerate(COLUMNS):
         table.add_column(column, justify="right" if 0 < i < 4 or column == "ms" else "left", overflow="fold")
-    for row in table_rows(found.searched):
+    for row in table_rows(result.searched):
         table.add_row(*row)
     print_line(table)
-    print_line(explanations.why_won(found.searched), markup=False)
-    for line in explanations.not_judged(found.searched):
-        print_line(f"too few rows to be judged, {line}", markup=False)
-    comparison = found.audit.comparisons[0]
+    print_line(explanations.explain_winner(result.searched), markup=False)
+    for line in explanations.unjudged_groups(result.searched):
+        print_line(f"too few rows to be assessed: {line}", markup=False)
+    comparison = result.audit.comparisons[0]
     print_line(f"on the test rows: {comparison.verdict} ({comparison.headline})", markup=False)
-    print_line(f"{folder}: {found.artifact.size:,} bytes; search.md tells how it was found", markup=False)
+    print_line(f"{folder}: {result.artifact.size:,} bytes; search.md describes the search", markup=False)
     return GATE_FAILED if contradicted else 0

@@ -15,7 +15,7 @@ from fairpress.core.errors import UserError
 
 @app.command
 def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False) -> int:
-    """Show the card of a model folder, its mitigation, and the audit that its ONNX file carries.
+    """Show the card of a model folder, its mitigation, and the audit embedded in its ONNX file.
 
     Example: fairpress show int8/
 
@@ -40,14 +40,14 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
         card, data, repair = artifact.card.to_json(), artifact.onnx, artifact.mitigation
         threshold = artifact.card.threshold
     try:
-        found = embedded(data)
+        summary = embedded(data)
     except UserError as error:
         raise UserError(f"{model}: {error}") from None
     if json_:
-        told = {"card": None if card is None else json.loads(card), "audit": found}
+        content = {"card": None if card is None else json.loads(card), "audit": summary}
         if repair is not None:
-            told["mitigation"] = json.loads(repair.to_json())
-        print(json.dumps(told, indent=1))  # noqa: T201
+            content["mitigation"] = json.loads(repair.to_json())
+        print(json.dumps(content, indent=1))  # noqa: T201
         return 0
     if card is not None:
         print(card)  # noqa: T201
@@ -63,9 +63,9 @@ def show(model: Path, /, *, json_: Annotated[bool, Parameter("--json")] = False)
         ):
             print_line(line, markup=False, soft_wrap=True)
     for line in (
-        ["it carries no audit; `fairpress audit --embed` puts one there"]
-        if found is None
-        else summary_text(found)
+        ["no audit is embedded; `fairpress audit --embed` adds one"]
+        if summary is None
+        else summary_text(summary)
     ):
         print_line(line, markup=False)
     return 0

@@ -45,13 +45,14 @@ def train(
     class_weights: str | None = None,
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> int:
-    """Train a network and write its model folder. An interrupted training of images goes on by the same command.
+    """Train a network and write its model folder. The same command resumes an interrupted training on images.
 
-    mlp is sized by the rows of the table: 32 and 32 hidden units below 2,000 rows, 64 and 64 below 20,000, 128 and 64 above.
+    The size of mlp depends on the rows of the table: 32 and 32 hidden units below 2,000 rows, 64 and 64 below 20,000, 128
+    and 64 above.
 
-    Training of mlp starts from the logistic regression of the training rows.
+    Training of mlp starts from a logistic regression on the training rows.
 
-    It stops after 8 epochs (images 6) without a lower loss on validation rows, and keeps the best epoch.
+    Training stops after 8 epochs (images: 6) without a lower validation loss, and keeps the best epoch.
 
     With fewer than 500 validation rows, mlp keeps the logistic regression unless an epoch is better by a standard error.
 
@@ -77,46 +78,46 @@ def train(
     out
         The model folder.
     by
-        Sensitive attributes, by commas: show the accuracy of each of their groups, on validation rows.
-        With --method exactly one, or an intersection such as 'sex*race': what is constrained.
+        Sensitive attributes, comma-separated: print the accuracy of each group on validation rows.
+        With --method, the one attribute or intersection, such as 'sex*race', to constrain.
     target
-        What is predicted, where the dataset has a choice: utkface has sex, race, age_group.
+        The target, where the dataset has several: utkface has sex, race, age_group.
     image_size
-        Side of the square, in pixels, to which images are resized (64).
+        Side in pixels of the square to which images are resized (64).
     test_share
-        Share of the rows that is kept for testing; small groups need many.
+        Share of the rows in the test part; small groups need many.
     epochs
-        At most so many rounds through the training rows (mlp 40, images 16); training stops early.
+        Maximum number of epochs (mlp 40, images 16); training stops early.
     batch_size
-        Rows in a step (mlp 128, from 16 for tables below 2,048 rows; images 64).
+        Rows per step (mlp 128, down to 16 for tables below 2,048 rows; images 64).
     learning_rate
-        The highest learning rate (0.001).
+        Peak learning rate (0.001).
     weights
         A safetensors file of weights to start from: a model folder's, or one with torchvision's or timm's names.
     pretrained
-        Start from the weights that timm publishes, which it downloads and keeps: vit, deit, swin and convnext.
+        Start from weights published by timm, which it downloads and caches: vit, deit, swin and convnext.
     seed
         Training seed.
     device
-        cpu, cuda, or auto. By default a GPU, where there is one, for images, and else the processor.
+        cpu, cuda, or auto. By default a GPU, if available, for images, and the CPU for tables.
     method
-        Constrain differences between groups while training: penalty, or fairalm (an augmented Lagrangian).
-        Training then stops early by the loss plus the largest difference, on validation rows.
+        Constrain differences between groups in training: penalty or fairalm (an augmented Lagrangian).
+        Early stopping then uses the validation loss plus the largest difference.
     constraint
-        Of what: demographic_parity, equal_opportunity, predictive_equality, equalized_odds.
+        Constrained difference: demographic_parity, equal_opportunity, predictive_equality, equalized_odds.
     strength
         Weight of the penalty (10).
     step
         Dual step of fairalm (0.05; 20 in its variant celeba).
     variant
-        fairalm as in the paper, or as its authors' experiments on celeba.
+        fairalm as in the paper, or as in its authors' experiments on celeba.
     hold
-        The control of fairalm: multipliers stay 0.
+        The control of fairalm: the multipliers stay 0.
     class_weights
-        balanced: every class counts alike in the loss, however rare; or a weight per class, such as no=1,yes=4. Scores are
-        then not calibrated to the base rate.
+        balanced: every class has the same total weight in the loss; or a weight per class, such as no=1,yes=4. The scores
+        are then not calibrated to the base rate.
     force
-        Replace a model folder that is there.
+        Replace an existing model folder.
     """
     from fairpress import api
     from fairpress.runtime.artifact import refuse_taken
@@ -173,46 +174,46 @@ def train(
     )
     folder = artifact.save(out, force=force)
     clear(unfinished)
-    made = artifact.card.provenance
-    constant = made["constant_answer"]
-    print_line(f"{folder}: {artifact.size:,} bytes, {made['epochs']} epochs, ", end="", markup=False)
-    print_line(f"accuracy on validation rows {made['validation_accuracy']:.3f} ", end="", markup=False)
+    provenance = artifact.card.provenance
+    constant = provenance["constant_answer"]
+    print_line(f"{folder}: {artifact.size:,} bytes, {provenance['epochs']} epochs, ", end="", markup=False)
+    print_line(f"accuracy on validation rows {provenance['validation_accuracy']:.3f} ", end="", markup=False)
     print_line(f"(always {constant['class']}: {constant['accuracy']:.3f})", markup=False)
-    if made["best_epoch"] == 0:
+    if provenance["best_epoch"] == 0:
         print_line(
-            "no epoch was better on validation rows than the logistic regression it started from",
+            "no epoch was better on validation rows than the initial logistic regression",
             markup=False,
         )
     if class_weights is not None:
         print_line("trained with class weights: scores are not calibrated to the base rate", markup=False)
-    for warning in made.get("warnings", ()):
+    for warning in provenance.get("warnings", ()):
         sys.stderr.write(f"warning: {warning}\n")
-    left_out = made.get("fairness", {}).get("not_constrained")
+    left_out = provenance.get("fairness", {}).get("not_constrained")
     if left_out:
         named = ", ".join(f"{group} ({rows})" for group, rows in left_out.items())
-        print_line(f"too few training rows to be constrained: {named}", markup=False)
+        print_line(f"not constrained, too few training rows: {named}", markup=False)
     if attributes:
         table = api.predict({out.resolve().name: artifact}, dataset.development(), part="validation")
-        print_line("on validation rows, which chose the epoch; an audit uses test rows:", markup=False)
+        print_line("on validation rows, which also selected the epoch; audit on test rows:", markup=False)
         show_audit(api.audit(table, by=attributes, positive=dataset.task.positive))
     return 0
 
 
 def _weights(text: str) -> str | dict[str, float]:
-    """Return what --class-weights means: a word, or class → weight."""
+    """Parse --class-weights: a word, or class → weight."""
     if "=" not in text:
         return text
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for part in split_list(text):
         name, _, number = part.rpartition("=")
         try:
-            found[name.strip()] = float(number)
+            weights[name.strip()] = float(number)
         except ValueError:
             raise UserError(
                 f"--class-weights {part}: {number!r} is not a number; write balanced, or a weight per class such as "
                 "no=1,yes=4."
             ) from None
-    return found
+    return weights
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -220,15 +221,13 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _attribute(dataset: Dataset, name: str) -> str:
-    """Return the sensitive attribute that is meant: age stands for age_group where there is no age."""
+    """Return the sensitive attribute of this name; ``age`` means ``age_group`` in a dataset without ``age``."""
     if name in dataset.attributes:
         return name
     if f"{name}_group" in dataset.attributes:
         return f"{name}_group"
     if name == dataset.task.target:
-        raise UserError(
-            f"--by {name}: {name} is what is predicted here; accuracy by it is no question of fairness."
-        )
+        raise UserError(f"--by {name}: {name} is the target; name a sensitive attribute of the dataset.")
     raise UserError(
         f"--by {name}: {dataset.name!r} has no such sensitive attribute."
         + did_you_mean(name, dataset.attributes)

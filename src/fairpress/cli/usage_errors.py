@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in one sentence with the remedy, in the words of the command line."""
+"""Errors of a command line in one sentence with the remedy, in the terms of the command line."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from cyclopts.exceptions import (
 
 EXAMPLES: Mapping[str, str] = {
     "--by": "name the sensitive attributes, e.g. --by sex,age_group",
-    "--recipe": "name what to do with the network, e.g. --recipe int8",
-    "--out": "name where the result goes, e.g. --out models/int8",
+    "--recipe": "name the compression recipe, e.g. --recipe int8",
+    "--out": "name the output, e.g. --out models/int8",
     "--data": "name the dataset, e.g. --data adult",
     "TABLE": "give the table of predictions, e.g. predictions.parquet",
 }
@@ -36,7 +36,7 @@ _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)=([^`]*)`")
 
 
 def usage_sentence(error: CycloptsError) -> str:
-    """Return what a command line lacks, or has too much of."""
+    """Return the message for a command line that cannot be parsed."""
     command = " ".join(error.command_chain or ())
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         return _missing(error, command)
@@ -92,21 +92,21 @@ def _missing(error: MissingArgumentError, command: str) -> str:
     assert error.argument is not None
     name = error.keyword or error.argument.name
     hint = EXAMPLES.get(name) or EXAMPLES.get(error.argument.name)
-    what = "a value after " if error.keyword is not None else ""
-    return f"{command} needs {what}{name}" + (
+    context = "a value after " if error.keyword is not None else ""
+    return f"{command} needs {context}{name}" + (
         f": {hint}." if hint else f"; see `fairpress {command} --help`."
     )
 
 
 def _unexpected(tokens: list[str], command: str) -> str:
-    several = "arguments" if len(tokens) > 1 else "argument"
-    start = f"unexpected {several} {' '.join(tokens)}"
+    noun = "arguments" if len(tokens) > 1 else "argument"
+    start = f"unexpected {noun} {' '.join(tokens)}"
     if command == "audit":
         return (
-            f"{start}; models are named with --baseline and --compressed, and a list has commas and no blanks "
-            "(--by sex,race), or stands in quotes."
+            f"{start}; name models with --baseline and --compressed, and separate names by commas without blanks "
+            "(--by sex,race), or quote the list."
         )
-    return f"{start}; values follow the name of their option, see `fairpress {command} --help`."
+    return f"{start}; put each value after its option, see `fairpress {command} --help`."
 
 
 def _is_number(text: str) -> bool:

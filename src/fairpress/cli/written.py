@@ -1,4 +1,4 @@
-"""What a command wrote: named after it."""
+"""Input and output files of a command."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from fairpress.core.errors import UserError
 
 
 def written_files(tables: Sequence[str]) -> list[str]:
-    """Return the files that the tables of a command are read from, globs resolved."""
+    """Return the files of the tables that a command reads, with globs expanded."""
     return [file for text in tables for file in (glob(text, recursive=True) or [text])]
 
 
 def files_of_data(data: str | None) -> list[Path]:
-    """Return the files of a dataset that a YAML file describes, as far as they are known without reading it whole."""
+    """Return a dataset's YAML file and the file that its ``path`` names; empty for a dataset that is not a YAML file."""
     from fairpress.core.yaml_file import read_yaml
 
-    place = Path(data or "")
-    if place.suffix.lower() not in (".yaml", ".yml") or not place.is_file():
+    yaml_file = Path(data or "")
+    if yaml_file.suffix.lower() not in (".yaml", ".yml") or not yaml_file.is_file():
         return []
     try:
-        found = read_yaml(place)
-    except UserError:  # who reads the dataset says what is wrong with it
-        return [place]
-    path = found.get("path") if isinstance(found, dict) else None
-    return [place, *([place.parent / path] if isinstance(path, str) else [])]
+        content = read_yaml(yaml_file)
+    except UserError:  # loading the dataset reports the error
+        return [yaml_file]
+    path = content.get("path") if isinstance(content, dict) else None
+    return [yaml_file, *([yaml_file.parent / path] if isinstance(path, str) else [])]
 
 
 def print_written(text: str, aside: bool) -> None:
-    """Print a line: on standard error where standard output has something to be parsed."""
+    """Print a line, on standard error if `aside`, because standard output is parsed."""
     if aside:
         sys.stderr.write(f"{text}\n")
     else:

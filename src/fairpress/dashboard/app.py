@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 HOSTS = ("127.0.0.1", "localhost")
 PAGE = 100
-MOST_ROWS = 1000  # of a table that has no pages, and of files
+MAX_ROWS = 1000  # of a table that has no pages, and of files
 SHOWN = {".html": "text/html", ".svg": "image/svg+xml", ".png": "image/png"}
 Page = Callable[["Request"], Response]
 
@@ -50,13 +50,13 @@ def create_app(root: Path) -> Starlette:
     pages = _Pages(root.resolve())
     routes = {
         "/": pages.index,
-        "/study/{path:place}": pages.study,
-        "/chart/{path:place}": pages.chart,
-        "/network/{number:int}/{path:place}": pages.network,
-        "/compare/{path:place}": pages.compare,
-        "/model/{path:place}": pages.model,
-        "/file/{path:place}": pages.file,
-        "/download/{path:place}": pages.download,
+        "/study/{path:anypath}": pages.study,
+        "/chart/{path:anypath}": pages.chart,
+        "/network/{number:int}/{path:anypath}": pages.network,
+        "/compare/{path:anypath}": pages.compare,
+        "/model/{path:anypath}": pages.model,
+        "/file/{path:anypath}": pages.file,
+        "/download/{path:anypath}": pages.download,
     }
     return Starlette(
         routes=[Route(path, _threaded(page), methods=["GET"]) for path, page in routes.items()],
@@ -80,9 +80,9 @@ class _Pages:
         self.root = root
 
     def index(self, request: Request) -> Response:
-        found = discover(self.root)
-        live_now = any(s.progress and s.progress.state == "running" for s in found.studies)
-        return html("index.html.j2", title="Studies and models", found=found, refresh=live_now)
+        listing = discover(self.root)
+        running = any(s.progress and s.progress.state == "running" for s in listing.studies)
+        return html("index.html.j2", title="Studies and models", listing=listing, refresh=running)
 
     def study(self, request: Request) -> Response:
         path, folder = self._folder(request)
@@ -98,23 +98,23 @@ class _Pages:
             progress = read_progress(folder)
         except Unreadable as error:
             problem = str(error)
-        told = StudyResults(folder) if os.path.lexists(folder / STUDY) else None
-        if told is None and progress is None and not problem:
+        results = StudyResults(folder) if os.path.lexists(folder / STUDY) else None
+        if results is None and progress is None and not problem:
             raise HTTPException(404)
         choice = _choice(request)
-        rows = told.compared(choice) if told else []
-        networks, pages = page_of(told.chosen(choice) if told else [], _number(request, "page"), PAGE)
+        rows = results.compared(choice) if results else []
+        networks, pages = page_of(results.chosen(choice) if results else [], _number(request, "page"), PAGE)
         return html(
             "study.html.j2",
-            title=(told.name if told else "") or (progress.name if progress else path),
+            title=(results.name if results else "") or (progress.name if progress else path),
             path=path,
-            told=told,
+            results=results,
             progress=progress,
             problem=problem,
             choice=choice,
-            rows=rows[:MOST_ROWS],
-            hidden=max(0, len(rows) - MOST_ROWS),
-            most=MOST_ROWS,
+            rows=rows[:MAX_ROWS],
+            hidden=max(0, len(rows) - MAX_ROWS),
+            max_rows=MAX_ROWS,
             networks=networks,
             page=min(max(_number(request, "page"), 1), pages),
             pages=pages,
@@ -127,25 +127,25 @@ class _Pages:
     def chart(self, request: Request) -> Response:
         _, folder = self._folder(request)
         choice = _choice(request)
-        told = StudyResults(folder)
-        margin = next((a["margin"] for a in told.audits.values()), 0.02)
-        svg = drawn(tuple(told.compared(choice)), choice.group or OVERALL, margin)
+        results = StudyResults(folder)
+        margin = next((a["margin"] for a in results.audits.values()), 0.02)
+        svg = drawn(tuple(results.compared(choice)), choice.group or OVERALL, margin)
         return Response(encoded(svg), media_type="image/svg+xml", headers=HEADERS)
 
     def network(self, request: Request) -> Response:
         _, folder = self._folder(request)
-        told, number = StudyResults(folder), request.path_params["number"]
-        if number >= len(told.networks):
+        results, number = StudyResults(folder), request.path_params["number"]
+        if number >= len(results.networks):
             raise HTTPException(404)
-        return report(on_demand_audit.audit_network(told, told.networks[number]))
+        return report(on_demand_audit.audit_network(results, results.networks[number]))
 
     def compare(self, request: Request) -> Response:
         _, folder = self._folder(request)
-        asked = request.query_params
-        found = on_demand_audit.audit_pair(
-            StudyResults(folder), asked.get("part", ""), asked.get("first", ""), asked.get("second", "")
+        query = request.query_params
+        page = on_demand_audit.audit_pair(
+            StudyResults(folder), query.get("part", ""), query.get("first", ""), query.get("second", "")
         )
-        return report(found)
+        return report(page)
 
     def model(self, request: Request) -> Response:
         path, folder = self._folder(request)
@@ -164,25 +164,25 @@ class _Pages:
         return self._send(request, "attachment")
 
     def _send(self, request: Request, how: str) -> Response:
-        found = is_inside(self.root, request.path_params["path"])
-        if found is None or not _ours(found):
+        path = is_inside(self.root, request.path_params["path"])
+        if path is None or not _belongs_to_study_or_model(path):
             raise HTTPException(404)
-        kind = SHOWN.get(found.suffix)
+        kind = SHOWN.get(path.suffix)
         if kind is None:
             kind, how = "application/octet-stream", "attachment"
         headers = {
             **HEADERS,
             "Content-Security-Policy": SANDBOX,
-            "Content-Disposition": disposition(how, found.name),
+            "Content-Disposition": disposition(how, path.name),
         }
-        return OpenFile(open_regular(found), kind, headers)
+        return OpenFile(open_regular(path), kind, headers)
 
     def _folder(self, request: Request) -> tuple[str, Path]:
         path = request.path_params["path"]
-        found = is_inside(self.root, path)
-        if found is None or not found.is_dir():
+        folder = is_inside(self.root, path)
+        if folder is None or not folder.is_dir():
             raise HTTPException(404)
-        return path, found
+        return path, folder
 
 
 FILES = (
@@ -197,7 +197,7 @@ FILES = (
 )
 
 
-class _Place(Convertor[str]):
+class _PathConvertor(Convertor[str]):
     """The rest of an address, of any characters: a folder's name may have a line break in it."""
 
     regex = r"[\s\S]*"
@@ -209,7 +209,7 @@ class _Place(Convertor[str]):
         return value
 
 
-register_url_convertor("place", _Place())
+register_url_convertor("anypath", _PathConvertor())
 
 
 def _files(folder: Path, names: Collection[str] = ()) -> list[str]:
@@ -218,23 +218,23 @@ def _files(folder: Path, names: Collection[str] = ()) -> list[str]:
         return []
     try:
         with os.scandir(folder) as entries:
-            found = {
+            regular = {
                 e.name for e in entries if not e.name.startswith(".") and e.is_file(follow_symlinks=False)
             }
     except OSError:
         return []
-    return [n for n in names if n in found] if names else sorted(found)[:MOST_ROWS]
+    return [n for n in names if n in regular] if names else sorted(regular)[:MAX_ROWS]
 
 
-def _ours(path: Path) -> bool:
+def _belongs_to_study_or_model(path: Path) -> bool:
     """Tell whether a file lies in a study's or a model's folder: the dashboard is no file server."""
     near = (path.parent, path.parent.parent)
     return any((p / STUDY).is_file() or (p / CARD).is_file() for p in near)
 
 
 def _choice(request: Request) -> Choice:
-    asked = request.query_params
-    return Choice(*(asked.get(key, "") for key in ("dataset", "model", "method", "group")))
+    query = request.query_params
+    return Choice(*(query.get(key, "") for key in ("dataset", "model", "method", "group")))
 
 
 def _number(request: Request, key: str) -> int:

@@ -31,28 +31,28 @@ class ByteCache(Generic[Value]):
 
     def get(self, key: Hashable, compute: Callable[[], tuple[Value, int]]) -> Value:
         """Return the value of a key; `compute` returns it with its weight in bytes where it is not kept."""
-        found = self._find(key)
-        if found is not None:
-            return found[0]
+        entry = self._find(key)
+        if entry is not None:
+            return entry[0]
         with self._working:
-            found = self._find(key)
-            if found is None:
-                found = compute()
-                self._keep(key, found)
-        return found[0]
+            entry = self._find(key)
+            if entry is None:
+                entry = compute()
+                self._keep(key, entry)
+        return entry[0]
 
     def _find(self, key: Hashable) -> tuple[Value, int] | None:
         with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
+            entry = self._kept.get(key)
+            if entry is not None:
                 self._kept.move_to_end(key)
-            return found
+            return entry
 
-    def _keep(self, key: Hashable, found: tuple[Value, int]) -> None:
-        if found[1] > self.limit:
+    def _keep(self, key: Hashable, entry: tuple[Value, int]) -> None:
+        if entry[1] > self.limit:
             return
         with self._lock:
-            self._kept[key] = found
-            self.weight += found[1]
+            self._kept[key] = entry
+            self.weight += entry[1]
             while self.weight > self.limit:
                 self.weight -= self._kept.popitem(last=False)[1][1]

@@ -16,7 +16,7 @@ from fairpress.studies.execution.progress_file import PROGRESS, ProgressRecord, 
 
 STUDY, AUDIT, MODELS, CARD, ONNX = "study.json", "audit.json", "models.json", "card.json", "model.onnx"
 MAX_DEPTH = 5
-MOST_FOLDERS = 20_000
+MAX_FOLDERS = 20_000
 SMALL, MIDDLE = 4_000_000, 16_000_000  # bytes of a card or a progress file, and of study.json
 
 Value = TypeVar("Value")
@@ -73,16 +73,16 @@ def discover(root: Path) -> Listing:
 
     Raises UserError where the folder itself is not there or cannot be listed.
     """
-    found = Listing()
-    for path, names in _folders(root, found.notes):
-        where = path.relative_to(root).as_posix()
+    listing = Listing()
+    for path, names in _folders(root, listing.notes):
+        relative = path.relative_to(root).as_posix()
         if names & {STUDY, PROGRESS}:
-            found.studies.append(_study(path, where))
+            listing.studies.append(_study(path, relative))
         else:
-            found.models.append(_model(path, where))
-    found.studies.sort(key=lambda s: s.path)
-    found.models.sort(key=lambda m: m.path)
-    return found
+            listing.models.append(_model(path, relative))
+    listing.studies.sort(key=lambda s: s.path)
+    listing.models.sort(key=lambda m: m.path)
+    return listing
 
 
 def read_study(folder: Path) -> Mapping[str, Any] | None:
@@ -101,10 +101,10 @@ def read_progress(folder: Path) -> ProgressRecord | None:
     content = read_json(folder / PROGRESS, SMALL)
     if content is None:
         return None
-    found = progress_of(content)
-    if found is None:
+    record = progress_of(content)
+    if record is None:
         raise Unreadable(f"{PROGRESS} is damaged, or of another version of fairpress.")
-    return found
+    return record
 
 
 def read_card(folder: Path) -> Mapping[str, Any] | None:
@@ -115,56 +115,58 @@ def read_card(folder: Path) -> Mapping[str, Any] | None:
 
 def _folders(root: Path, notes: list[str]) -> Iterator[tuple[Path, set[str]]]:
     def refused(error: OSError) -> None:
-        place = Path(error.filename or root)
-        if isinstance(error, FileNotFoundError) and place != root:  # it went away just now
+        folder = Path(error.filename or root)
+        if isinstance(error, FileNotFoundError) and folder != root:  # it went away just now
             return
-        if place == root:
+        if folder == root:
             raise UserError(
                 f"the folder {root} cannot be listed ({error.strerror}); while it is, its studies are shown."
             )
-        notes.append(f"{place.relative_to(root).as_posix()} cannot be listed ({error.strerror}).")
+        notes.append(f"{folder.relative_to(root).as_posix()} cannot be listed ({error.strerror}).")
 
     for count, (folder, below, names) in enumerate(os.walk(root, onerror=refused)):
-        if count >= MOST_FOLDERS:
-            notes.append(f"Only the first {MOST_FOLDERS:,} folders were looked through; name one of them.")
+        if count >= MAX_FOLDERS:
+            notes.append(f"Only the first {MAX_FOLDERS:,} folders were looked through; name one of them.")
             return
         path = Path(folder)
         deep = len(path.relative_to(root).parts)
         below[:] = sorted(b for b in below if not b.startswith(".") and deep < MAX_DEPTH)
-        found = set(names) & {STUDY, PROGRESS, CARD, ONNX}
-        if found & {STUDY, PROGRESS} or {CARD, ONNX} <= found:
-            yield path, found
+        known_files = set(names) & {STUDY, PROGRESS, CARD, ONNX}
+        if known_files & {STUDY, PROGRESS} or {CARD, ONNX} <= known_files:
+            yield path, known_files
 
 
-def _study(path: Path, where: str) -> StudyEntry:
+def _study(path: Path, relative: str) -> StudyEntry:
     problems: list[str] = []
 
-    def tried(read: Callable[[], Value], otherwise: Value) -> Value:
+    def tried(read: Callable[[], Value], default: Value) -> Value:
         try:
             return read()
         except DAMAGED as error:
             problems.append(str(error) if isinstance(error, UserError) else _unexpected(error))
-            return otherwise
+            return default
 
     name = tried(lambda: study_name(read_study(path) or {}), "")
     progress = tried(lambda: read_progress(path), None)
     verdict = tried(lambda: _summary(path / AUDIT, _verdict), None)
     networks = tried(lambda: _summary(path / MODELS, _networks), None)
-    tried(lambda: _utf8(where), None)
+    tried(lambda: _utf8(relative), None)
     name = name or (progress.name if progress else path.name)
-    return StudyEntry(where, name, verdict, networks or 0, progress, " ".join(problems))
+    return StudyEntry(relative, name, verdict, networks or 0, progress, " ".join(problems))
 
 
-def _model(path: Path, where: str) -> ModelEntry:
+def _model(path: Path, relative: str) -> ModelEntry:
     try:
-        _utf8(where)
+        _utf8(relative)
         card = read_card(path) or {}
         with open_regular(path / ONNX) as file:
             size = os.fstat(file.fileno()).st_size
         recipe = _text(card.get("recipe"), "the recipe in card.json") or "fp32"
-        return ModelEntry(where, recipe, str(card.get("target", "")), size)
+        return ModelEntry(relative, recipe, str(card.get("target", "")), size)
     except DAMAGED as error:
-        return ModelEntry(where, problem=str(error) if isinstance(error, UserError) else _unexpected(error))
+        return ModelEntry(
+            relative, problem=str(error) if isinstance(error, UserError) else _unexpected(error)
+        )
 
 
 def _unexpected(error: BaseException) -> str:
@@ -174,10 +176,10 @@ def _unexpected(error: BaseException) -> str:
 def _summary(path: Path, summarize: Callable[[Path], Value]) -> Value | None:
     """Return what a list shows of a large file, which is not read again as long as it stays what it is."""
     try:
-        found: Value = _summarized(path, summarize, version(path.lstat()))
+        summary: Value = _summarized(path, summarize, version(path.lstat()))
     except FileNotFoundError:
         return None
-    return found
+    return summary
 
 
 @lru_cache(maxsize=4096)
@@ -187,13 +189,13 @@ def _summarized(path: Path, summarize: Callable[[Path], Value], _version: tuple[
 
 def _verdict(path: Path) -> str | None:
     audits = _mapping(read_json(path) or {}, AUDIT)
-    found = {
+    verdicts = {
         c.get("verdict")
         for a in audits.values()
         for c in _mapping(_mapping(a, AUDIT).get("comparisons", {}), AUDIT).values()
         if isinstance(c, Mapping) and isinstance(c.get("verdict"), str)
     }
-    return next((v for v in WORST_FIRST if v in found), None)
+    return next((v for v in WORST_FIRST if v in verdicts), None)
 
 
 def _networks(path: Path) -> int:
@@ -209,14 +211,14 @@ def _mapping(value: Any, name: str) -> Mapping[str, Any]:
     return value
 
 
-def _text(value: Any, what: str) -> str:
+def _text(value: Any, field_name: str) -> str:
     if value is not None and not isinstance(value, str):
-        raise Unreadable(f"{what} is not text.")
+        raise Unreadable(f"{field_name} is not text.")
     return value or ""
 
 
-def _utf8(where: str) -> None:
+def _utf8(relative: str) -> None:
     try:
-        where.encode()
+        relative.encode()
     except UnicodeEncodeError:
         raise Unreadable("the folder's name is not UTF-8 text; rename it.") from None

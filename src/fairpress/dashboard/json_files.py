@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 from fairpress.core.errors import UserError
 from fairpress.dashboard.cache import ByteCache
 
-MOST_BYTES = 64_000_000
-MOST_VALUES = 6_000_000
+MAX_BYTES = 64_000_000
+MAX_VALUES = 6_000_000
 """Commas and opening brackets: each may stand for an object of a hundred bytes in memory, and for two in the file."""
 
 _OVERHEAD = 500  # bytes that an empty file's entry weighs
@@ -79,7 +79,7 @@ def open_regular(path: Path) -> BinaryIO:
         raise
 
 
-def read_json(path: Path, limit: int = MOST_BYTES) -> Any:
+def read_json(path: Path, limit: int = MAX_BYTES) -> Any:
     """Return a file's content; None where there is no such file. It is read once as long as it stays what it is.
 
     Raises Unreadable where it is no regular file, has more than `limit` bytes, or is no JSON.
@@ -89,18 +89,18 @@ def read_json(path: Path, limit: int = MOST_BYTES) -> Any:
     except FileNotFoundError:
         return None
     with file:
-        found = os.fstat(file.fileno())
-        _require_size(found.st_size, limit, path.name)
-        key = (str(path), limit, *version(found))
-        content = _CACHE.get(key, lambda: _weighed(_parsed(file, limit, path.name), found.st_size))
+        status = os.fstat(file.fileno())
+        _require_size(status.st_size, limit, path.name)
+        key = (str(path), limit, *version(status))
+        content = _CACHE.get(key, lambda: _weighed(_parsed(file, limit, path.name), status.st_size))
     if isinstance(content, Unreadable):
         raise Unreadable(str(content))
     return content
 
 
-def version(found: os.stat_result) -> tuple[int, int, int, int]:
+def version(status: os.stat_result) -> tuple[int, int, int, int]:
     """Return what changes where a file changes."""
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def size_of(count: float) -> str:
@@ -125,12 +125,12 @@ def _opened(path: Path) -> int:
         os.close(folder)
 
 
-def _require_regular(found: os.stat_result, name: str) -> None:
-    if stat.S_ISLNK(found.st_mode):
+def _require_regular(status: os.stat_result, name: str) -> None:
+    if stat.S_ISLNK(status.st_mode):
         raise Unreadable(f"{name} is a symbolic link.")
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise Unreadable(f"{name} is a folder.")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise Unreadable(f"{name} is a pipe, a socket or a device, not a file.")
 
 
@@ -154,8 +154,8 @@ def _parsed(file: BinaryIO, limit: int, name: str) -> Any:
     try:
         data = file.read(limit + 1)
         _require_size(len(data), limit, name)
-        if data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_VALUES:
-            raise Unreadable(f"{name} has more than {MOST_VALUES:,} values, too many to be shown.")
+        if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
+            raise Unreadable(f"{name} has more than {MAX_VALUES:,} values, too many to be shown.")
         return json.loads(data.decode("utf-8-sig"))
     except Unreadable as error:
         return error
@@ -171,4 +171,4 @@ def _parsed(file: BinaryIO, limit: int, name: str) -> Any:
         return Unreadable(f"{name} is damaged: it is no JSON.")
 
 
-_CACHE: ByteCache[Any] = ByteCache(MOST_BYTES)
+_CACHE: ByteCache[Any] = ByteCache(MAX_BYTES)

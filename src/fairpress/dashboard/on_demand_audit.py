@@ -16,7 +16,7 @@ from fairpress.reporting.html import Section, render
 from fairpress.studies.config.recipe_names import BASELINE
 from fairpress.studies.report.write_folder import slug
 
-MOST_CELLS = 50_000_000
+MAX_CELLS = 50_000_000
 # They take ten times as long as everything else.
 NO_SCORES = "What was decided, judged just now. `fairpress audit` also judges the scores."
 
@@ -31,70 +31,70 @@ def rehearse() -> None:
         "small": ["a"] * 4,
         "group": ["x", "x", "y", "y"],
     }
-    made = audit(pa.table(rows), baseline=BASELINE, compressed=["small"], by=["group"], positive="a")
-    render([Section("", made)], title="")
+    report = audit(pa.table(rows), baseline=BASELINE, compressed=["small"], by=["group"], positive="a")
+    render([Section("", report)], title="")
 
 
-def audit_network(told: StudyResults, network: NetworkRow) -> bytes:
+def audit_network(results: StudyResults, network: NetworkRow) -> bytes:
     """Return the report of one network against the baseline of its seed and fold, on the rows it was tested on."""
-    where = f"seed {network.seed}, fold {network.fold}"
-    title = ", ".join(filter(None, [network.part, network.recipe, where]))
+    run_name = f"seed {network.seed}, fold {network.fold}"
+    title = ", ".join(filter(None, [network.part, network.recipe, run_name]))
     only = (network.seed, network.fold)
-    return _report(told, network.part, BASELINE, network.recipe, title, only)
+    return _report(results, network.part, BASELINE, network.recipe, title, only)
 
 
-def audit_pair(told: StudyResults, part: str, first: str, second: str) -> bytes:
+def audit_pair(results: StudyResults, part: str, first: str, second: str) -> bytes:
     """Return the report of what the second model loses against the first, over all seeds both have.
 
     Raises UserError where the study has no such model, or both are the same.
     """
-    part = next((p for p in told.parts if sent(p) == sent(part)), part)
-    known = {sent(name): name for name in told.recipes(part)}
+    part = next((p for p in results.parts if sent(p) == sent(part)), part)
+    names = {sent(name): name for name in results.recipes(part)}
     for name in (first, second):
-        if sent(name) not in known:
+        if sent(name) not in names:
             raise UserError(f"this study has no model {name!r}.")
-    first, second = known[sent(first)], known[sent(second)]
+    first, second = names[sent(first)], names[sent(second)]
     if first == second:
         raise UserError("choose two different models.")
     title = ", ".join(filter(None, [part, f"{second} against {first}"]))
-    return _report(told, part, first, second, title, None)
+    return _report(results, part, first, second, title, None)
 
 
 def _report(
-    told: StudyResults, part: str, first: str, second: str, title: str, only: tuple[int, int] | None
+    results: StudyResults, part: str, first: str, second: str, title: str, only: tuple[int, int] | None
 ) -> bytes:
-    found = _like(told, part)
-    asked = (
-        ("by", tuple(found["attributes"])),
-        ("positive", found["positive"]),
-        ("margin", found["margin"]),
-        ("confidence", found["confidence"]),
-        ("subject", "subject" if found["subjects"] else None),
+    template_audit = _like(results, part)
+    options = (
+        ("by", tuple(template_audit["attributes"])),
+        ("positive", template_audit["positive"]),
+        ("margin", template_audit["margin"]),
+        ("confidence", template_audit["confidence"]),
+        ("subject", "subject" if template_audit["subjects"] else None),
     )
-    with _predictions(told, part) as file:
-        key = (str(told.folder), version(os.fstat(file.fileno())), part, first, second, only, asked)
+    with _predictions(results, part) as file:
+        key = (str(results.folder), version(os.fstat(file.fileno())), part, first, second, only, options)
 
         def work() -> tuple[bytes, int]:
-            page = _audited(file, first, second, title, only, asked)
+            page = _audited(file, first, second, title, only, options)
             return page, len(page)
 
         return _REPORTS.get(key, work)
 
 
-def _predictions(told: StudyResults, part: str) -> BinaryIO:
+def _predictions(results: StudyResults, part: str) -> BinaryIO:
     for name in ("predictions.parquet", f"predictions/{slug(part)}.parquet"):
         try:
-            return open_regular(told.folder / name)
+            return open_regular(results.folder / name)
         except FileNotFoundError:
             continue
     raise UserError("this study's folder has no predictions to compare.")
 
 
-def _like(told: StudyResults, part: str) -> Mapping[str, Any]:
+def _like(results: StudyResults, part: str) -> Mapping[str, Any]:
     """Return an audit of the same part, whose options are used again."""
-    for title, found in told.audits.items():
-        if title.rpartition(" · ")[0] == part and isinstance(found, Mapping):
-            return found
+    for title, candidate in results.audits.items():
+        if title.rpartition(" · ")[0] == part and isinstance(candidate, Mapping):
+            return candidate
     raise UserError("this study's folder has no audit of that part.")
 
 
@@ -104,7 +104,7 @@ def _audited(
     second: str,
     title: str,
     only: tuple[int, int] | None,
-    asked: tuple[tuple[str, Any], ...],
+    options: tuple[tuple[str, Any], ...],
 ) -> bytes:
     import pyarrow.parquet as pq
 
@@ -114,19 +114,19 @@ def _audited(
     names = shape.schema.to_arrow_schema().names
     models = {c.removesuffix(".score") for c in names if c.endswith(".score")}
     others = models - {first, *compressed}
-    kept = [c for c in names if c not in others and not _scores(c, models)]
-    if shape.num_rows * len(kept) > MOST_CELLS:
+    columns = [c for c in names if c not in others and not _scores(c, models)]
+    if shape.num_rows * len(columns) > MAX_CELLS:
         raise UserError(
-            f"the predictions have {shape.num_rows:,} rows of {len(kept)} columns, too many to be audited while a page "
+            f"the predictions have {shape.num_rows:,} rows of {len(columns)} columns, too many to be audited while a page "
             "waits; use `fairpress audit`."
         )
     file.seek(0)
-    table = pq.read_table(file, columns=kept, filters=filters)
+    table = pq.read_table(file, columns=columns, filters=filters)
     several = len(table["seed"].unique()) > 1
-    made = audit(
-        table, baseline=first, compressed=compressed, seed_column="seed" if several else None, **dict(asked)
+    report = audit(
+        table, baseline=first, compressed=compressed, seed_column="seed" if several else None, **dict(options)
     )
-    return encoded(render([Section(title, made, NO_SCORES)], title=title))
+    return encoded(render([Section(title, report, NO_SCORES)], title=title))
 
 
 def _scores(column: str, models: Collection[str]) -> bool:

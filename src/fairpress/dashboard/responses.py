@@ -62,8 +62,8 @@ def refused(error: Exception, path: str = "", files: Collection[str] = ()) -> Re
 
 @lru_cache(maxsize=1)
 def _templates() -> Environment:
-    found = environment("fairpress.dashboard")
-    found.globals["formatting"] = formatting
-    found.filters.update(path=address, pretty=pretty, sent=sent)
-    found.finalize = shown  # all but markup: values that a form sends back are marked with |e
-    return found
+    templates = environment("fairpress.dashboard")
+    templates.globals["formatting"] = formatting
+    templates.filters.update(path=address, pretty=pretty, sent=sent)
+    templates.finalize = shown  # all but markup: values that a form sends back are marked with |e
+    return templates

@@ -19,12 +19,12 @@ def is_inside(root: Path, relative: str) -> Path | None:
         return None
     try:
         top = root.resolve()
-        found = (top / path).resolve(strict=True)
+        resolved = (top / path).resolve(strict=True)
     except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle
         return None
-    if found != top and top not in found.parents:
+    if resolved != top and top not in resolved.parents:
         return None
-    return None if _hidden(found.relative_to(top).parts) else found
+    return None if _hidden(resolved.relative_to(top).parts) else resolved
 
 
 def _hidden(parts: tuple[str, ...]) -> bool:

@@ -46,10 +46,10 @@ class Limits:
 
 def server(app: Starlette, limits: Limits | None = None) -> Server:
     """Return a server of an application; ``run(sockets=[...])`` serves until SIGINT or SIGTERM."""
-    found = limits or Limits()
+    client_limits = limits or Limits()
 
     class Protocol(_TimedProtocol):
-        limits = found
+        limits = client_limits
 
     return _QuietServer(
         Config(
@@ -61,10 +61,10 @@ def server(app: Starlette, limits: Limits | None = None) -> Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=found.connections,
-            timeout_keep_alive=found.idle,
-            timeout_graceful_shutdown=found.end,
-            h11_max_incomplete_event_size=found.head_bytes,
+            limit_concurrency=client_limits.connections,
+            timeout_keep_alive=client_limits.idle,
+            timeout_graceful_shutdown=client_limits.end,
+            h11_max_incomplete_event_size=client_limits.head_bytes,
         )
     )
 

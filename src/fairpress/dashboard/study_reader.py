@@ -101,8 +101,8 @@ class StudyResults:
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """The study's config, as study.json holds it."""
-        found = json.loads(self.study.get("study", "{}"))
-        return found if isinstance(found, Mapping) else {}
+        config = json.loads(self.study.get("study", "{}"))
+        return config if isinstance(config, Mapping) else {}
 
     @property
     def parts(self) -> list[str]:
@@ -143,9 +143,12 @@ class StudyResults:
     def _rows(self) -> Iterator[ComparisonRow]:
         for title, audit in self.audits.items():
             part = title.rpartition(" · ")[0]
-            for recipe, found in audit["comparisons"].items():
-                for group in [found["overall"], *(g for a in found["attributes"] for g in a["groups"])]:
-                    yield _row(title, part, recipe, audit["baseline"], found, group)
+            for recipe, comparison in audit["comparisons"].items():
+                for group in [
+                    comparison["overall"],
+                    *(g for a in comparison["attributes"] for g in a["groups"]),
+                ]:
+                    yield _row(title, part, recipe, audit["baseline"], comparison, group)
 
 
 def _network(number: int, facts: Mapping[str, Any]) -> NetworkRow:
@@ -158,12 +161,12 @@ def _network(number: int, facts: Mapping[str, Any]) -> NetworkRow:
 
 
 def _row(
-    title: str, part: str, recipe: str, baseline: str, found: Mapping[str, Any], group: Mapping[str, Any]
+    title: str, part: str, recipe: str, baseline: str, comparison: Mapping[str, Any], group: Mapping[str, Any]
 ) -> ComparisonRow:
     (loss,) = (x["estimate"] for x in group["losses"] if x["metric"] == "accuracy")
     flips, values = group["flips"], group["values"]
     n = flips["n"] or 1
-    every = [] if values else [g["verdict"] for a in found["attributes"] for g in a["groups"]]
+    every = [] if values else [g["verdict"] for a in comparison["attributes"] for g in a["groups"]]
     return ComparisonRow(
         title,
         part,
@@ -171,8 +174,8 @@ def _row(
         baseline,
         ", ".join(f"{k} = {v}" for k, v in values.items()) or OVERALL,
         group["n"],
-        group["verdict"] if values else found["verdict"],
-        bool(found["disparate"]),
+        group["verdict"] if values else comparison["verdict"],
+        bool(comparison["disparate"]),
         Estimate(
             loss.get("value"),
             loss.get("low"),

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-LONGEST = 1000
+MAX_LENGTH = 1000
 # Control characters, and those that change the order of what stands beside them or have no width. The joiners of emoji and
 # of Persian stay.
 _UNSEEN = re.compile(
@@ -27,7 +27,7 @@ def shown(value: Any) -> Any:
     """Return what a page shows for a value: visible text of at most 1,000 characters; markup and numbers stay."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    return visible(value if len(value) <= LONGEST else f"{value[:LONGEST]}…")
+    return visible(value if len(value) <= MAX_LENGTH else f"{value[:MAX_LENGTH]}…")
 
 
 def address(path: str) -> Markup:

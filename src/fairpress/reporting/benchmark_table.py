@@ -66,15 +66,15 @@ def render(bench: BenchmarkResult) -> Iterator[RenderableType]:
 def _times(bench: BenchmarkResult, batch: int, several: bool) -> RenderableType:
     from rich.table import Table
 
-    found = [m for m in bench.measurements if m.batch == batch]
-    title = f"batch {batch:,}, {len(found[0].seconds)} rounds"
+    measurements = [m for m in bench.measurements if m.batch == batch]
+    title = f"batch {batch:,}, {len(measurements[0].seconds)} rounds"
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column(title, overflow="fold", min_width=len(title))
     if several:
         table.add_column("on", no_wrap=True)
     for name in ("a call", "quartiles", "rows/s", "faster", "MB", "own"):
         table.add_column(name, justify="right", no_wrap=True)
-    for m in found:
+    for m in measurements:
         low, middle, high = quartiles(m.seconds)
         on = (m.runtime,) if several else ()
         table.add_row(

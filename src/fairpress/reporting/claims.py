@@ -37,9 +37,13 @@ def quantity(answer: ClaimRecord) -> str:
     if name == "loss":
         text = f"loss of {claim.get('metric', 'accuracy')}"
         if "group" in claim:
-            who = claim["group"]
-            shown = answer["groups"][0] if answer["groups"] else ""
-            text += f" of the smallest group ({shown})" if who == "smallest" and shown else f" of {who}"
+            group = claim["group"]
+            smallest_group = answer["groups"][0] if answer["groups"] else ""
+            text += (
+                f" of the smallest group ({smallest_group})"
+                if group == "smallest" and smallest_group
+                else f" of {group}"
+            )
         if "against_group" in claim:
             times = claim.get("times", 1.0)
             text += f" − {'' if times == 1 else f'{times:g} × '}that of {claim['against_group']}"
@@ -55,23 +59,23 @@ def compared(answer: ClaimRecord) -> str:
     claim = answer["claim"]
     if "along" in claim:
         ((key, order),) = claim["along"].items()
-        of = f" ({', '.join(claim['of'])})" if claim.get("of") else ""
-        return f"slope along {key}: {' → '.join(order)}{of}"
-    of = _words(claim["of"])
+        subject = f" ({', '.join(claim['of'])})" if claim.get("of") else ""
+        return f"slope along {key}: {' → '.join(order)}{subject}"
+    subject = _words(claim["of"])
     against = claim.get("against")
     if against is None:
         alone = claim["quantity"] in ("loss", "worst_group_loss", "loss_gap", "flips", "lost_answers")
-        return of if alone or claim["quantity"] == "sensitivity_depth" else f"{of} − the baseline"
+        return subject if alone or claim["quantity"] == "sensitivity_depth" else f"{subject} − the baseline"
     named = {"baseline": "the baseline", "placebo": "its placebo", "plain": "its plain counterpart"}
     other = named[against] if isinstance(against, str) else _words(against)
     changed = ", change against the baseline" if claim.get("change") else ""
-    return f"{of} − {other}{changed}"
+    return f"{subject} − {other}{changed}"
 
 
 def effect(answer: ClaimRecord) -> str:
     """Write the effect with its interval in points, per cent or as a correlation."""
-    found, claim = answer["effect"], answer["claim"]
-    if found.get("value") is None:
+    estimate, claim = answer["effect"], answer["claim"]
+    if estimate.get("value") is None:
         return "–"
     if claim["quantity"] == "sensitivity_depth":
         factor, unit, digits = 1.0, "", 2
@@ -79,9 +83,9 @@ def effect(answer: ClaimRecord) -> str:
         factor, unit, digits = 100.0, " %", 0
     else:
         factor, unit, digits = 100.0, " points" + (" a step" if "along" in claim else ""), 1
-    text = f"{factor * found['value']:+z.{digits}f}"
-    if found.get("low") is not None:
-        text += f" [{factor * found['low']:z.{digits}f}, {factor * found['high']:z.{digits}f}]"
+    text = f"{factor * estimate['value']:+z.{digits}f}"
+    if estimate.get("low") is not None:
+        text += f" [{factor * estimate['low']:z.{digits}f}, {factor * estimate['high']:z.{digits}f}]"
     return text.replace("-", "−") + unit
 
 
@@ -98,10 +102,10 @@ def expected(answer: ClaimRecord) -> str:
 
 def size(answer: ClaimRecord) -> str:
     """Write Hedges' g_z with its interval."""
-    found = answer["size"]
-    if not found or found.get("value") is None:
+    estimate = answer["size"]
+    if not estimate or estimate.get("value") is None:
         return "–"
-    return f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]".replace("-", "−")
+    return f"{estimate['value']:.2f} [{estimate['low']:.2f}, {estimate['high']:.2f}]".replace("-", "−")
 
 
 def word(answer: ClaimRecord) -> str:
@@ -112,11 +116,11 @@ def word(answer: ClaimRecord) -> str:
     return f"{MARK[answer['answer']]} {text}"
 
 
-def summary(found: Sequence[ClaimRecord]) -> str:
+def summary(answers: Sequence[ClaimRecord]) -> str:
     """Count the answers in a sentence."""
-    counts = {w: sum(a["answer"] == w for a in found) for w in MARK}
-    told = ", ".join(f"{n} {w}" for w, n in counts.items() if n)
-    return f"Of {len(found)} claim{'s' if len(found) != 1 else ''}: {told}."
+    counts = {w: sum(a["answer"] == w for a in answers) for w in MARK}
+    listed = ", ".join(f"{n} {w}" for w, n in counts.items() if n)
+    return f"Of {len(answers)} claim{'s' if len(answers) != 1 else ''}: {listed}."
 
 
 def ground(answer: ClaimRecord) -> str:
@@ -129,18 +133,18 @@ def ground(answer: ClaimRecord) -> str:
     )
 
 
-def lines(found: Sequence[ClaimRecord]) -> Iterator[RenderableType]:
+def lines(answers: Sequence[ClaimRecord]) -> Iterator[RenderableType]:
     """Yield what to print."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for column in ("claim", "answer", "effect", "asked", "p adjusted"):
         table.add_column(column, no_wrap=column in ("p adjusted", "asked"), overflow="fold")
-    for a in found:
+    for a in answers:
         table.add_row(a["claim"]["says"], word(a), effect(a), expected(a), format_p(a["p_adjusted"]))
     yield table
     yield (
-        summary(found)
+        summary(answers)
         + " p: over seeds × rows and over pairs of networks, the larger; corrected for all claims (Holm)."
     )
 

@@ -44,14 +44,14 @@ class ComparisonTable:
         """
         accuracy = {m.name: m.overall.rates["accuracy"] for m in self.audit.models}
         base = self.bytes[self.audit.baseline]
-        found = []
+        rows = []
         for name, count in self.bytes.items():
             row: dict[str, Any] = {"model": name, "bytes": count, "times_smaller": base / count}
             row |= _numbers("accuracy", accuracy[name]) | {"n": accuracy[name].n}
             compared = next((c for c in self.audit.comparisons if c.compressed == name), None)
             row |= self._changes(compared)
-            found.append(row)
-        return found
+            rows.append(row)
+        return rows
 
     def _changes(self, compared: Comparison | None) -> dict[str, Any]:
         flips = None if compared is None else compared.overall.flips
@@ -94,15 +94,15 @@ class ComparisonTable:
             head,
             *([r["model"], r["size"], r["accuracy"], r["flips"], *r["worst"], r["verdict"]] for r in rows),
         ]
-        wide = [max(len(line[i]) for line in lines) for i in range(len(head))]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
         return "\n".join(
-            "  ".join(c.ljust(w) for c, w in zip(line, wide, strict=True)).rstrip() for line in lines
+            "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
         )
 
     def _words(self) -> list[dict[str, Any]]:
         """Return each row as people read it."""
         accuracy = {m.name: m.overall.rates["accuracy"] for m in self.audit.models}
-        found = []
+        rows = []
         for row in self.rows():
             name = row["model"]
             compared = next((c for c in self.audit.comparisons if c.compressed == name), None)
@@ -111,7 +111,7 @@ class ComparisonTable:
                 group = None if compared is None else worst_group(compared, attribute)
                 value = "–" if group is None else format_points(accuracy_loss(group).estimate)
                 worst.append(value if group is None else f"{', '.join(group.values.values())} {value}")
-            found.append(
+            rows.append(
                 {
                     "model": name,
                     "size": size(row["bytes"]),
@@ -121,7 +121,7 @@ class ComparisonTable:
                     "verdict": "baseline" if compared is None else verdict(compared).split(" ", 1)[1],
                 }
             )
-        return found
+        return rows
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Return an altair chart of every group's loss of accuracy with its interval; written as SVG, PNG, PDF or HTML.
@@ -183,8 +183,8 @@ class ComparisonTable:
 def worst_group(compared: Comparison, attribute: str) -> GroupComparison | None:
     """Return the group of largest estimated loss of accuracy; None where no group has the rows."""
     groups = next(a.groups for a in compared.attributes if a.attribute == attribute)
-    known = [g for g in groups if accuracy_loss(g).estimate.value is not None]
-    return max(known, key=lambda g: accuracy_loss(g).estimate.value or 0.0) if known else None
+    estimable = [g for g in groups if accuracy_loss(g).estimate.value is not None]
+    return max(estimable, key=lambda g: accuracy_loss(g).estimate.value or 0.0) if estimable else None
 
 
 def accuracy_loss(group: GroupComparison) -> Loss:

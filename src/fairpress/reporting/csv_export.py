@@ -64,15 +64,15 @@ def _rows(title: str, audit: Audit) -> Iterator[dict[str, Any]]:
             **_numbers(f.estimate),
         }
     for c in audit.comparisons:
-        both = {"section": title, "model": c.compressed, "against": audit.baseline}
+        models = {"section": title, "model": c.compressed, "against": audit.baseline}
         for x in (c.overall, *(g for a in c.attributes for g in a.groups)):
             for loss in x.losses:
-                told = {"what": "loss", "metric": loss.metric, "verdict": loss.verdict}
-                yield {**both, **_group(x.values), **told, **_numbers(loss.estimate)}
+                columns = {"what": "loss", "metric": loss.metric, "verdict": loss.verdict}
+                yield {**models, **_group(x.values), **columns, **_numbers(loss.estimate)}
         for a in c.attributes:
             for metric, e in a.gap_changes.items():
                 yield {
-                    **both,
+                    **models,
                     "attribute": a.attribute,
                     "what": "change of a gap",
                     "metric": metric,

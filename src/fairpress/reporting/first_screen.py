@@ -42,22 +42,26 @@ class SummaryRow:
 
 def headline(audits: Sequence[Audit]) -> str:
     """Answer in a few sentences who pays, over all compressed models of the audits; unassessed groups are always named."""
-    found = [(c, a) for a in audits for c in a.comparisons]
-    if not found:
+    comparisons_with_audits = [(c, a) for a in audits for c in a.comparisons]
+    if not comparisons_with_audits:
         return "Nothing was compressed here: these are the rates of the models by themselves."
-    comparisons = [c for c, _ in found]
-    paying = [(c, a) for c, a in found if c.verdict in ("harm", "loss")]
+    comparisons = [c for c, _ in comparisons_with_audits]
+    paying = [(c, a) for c, a in comparisons_with_audits if c.verdict in ("harm", "loss")]
     counts = [(v, sum(c.verdict == v for c in comparisons)) for v in WORST_FIRST]
-    told = ", ".join(f"{n} {WORD[v]}" for v, n in counts if n)
-    many = "compressed model" if len(found) == 1 else f"{len(found)} compressed models"
+    listed = ", ".join(f"{n} {WORD[v]}" for v, n in counts if n)
+    many = (
+        "compressed model"
+        if len(comparisons_with_audits) == 1
+        else f"{len(comparisons_with_audits)} compressed models"
+    )
     uneven = [c.compressed for c in comparisons if c.disparate and c.verdict == "inconclusive"]
     more = f" With {_listed(uneven)} some groups lose more than the rest." if uneven else ""
     more += _void(comparisons) + _unassessed(comparisons)
     if not paying:
-        if len(found) == 1:
+        if len(comparisons_with_audits) == 1:
             start = "" if comparisons[0].verdict != "inconclusive" else f"{_start(comparisons)} "
             return f"{start}{comparisons[0].compressed}: {comparisons[0].headline}"
-        return f"{_start(comparisons)} Of the {many}: {told}.{more}"
+        return f"{_start(comparisons)} Of the {many}: {listed}.{more}"
     groups = list(dict.fromkeys(group_name(_worst(c).values) for c, _ in paying))
     verb = "pays" if len(groups) == 1 else "pay"
     models = _listed([c.compressed for c, _ in paying])
@@ -67,16 +71,16 @@ def headline(audits: Sequence[Audit]) -> str:
     people = _worst(gravest).sentence
     if len(paying) > 1:
         people = f"With {gravest.compressed}: {people[:1].lower()}{people[1:]}"
-    return f"{_listed(groups)} {verb} for {models}. {people} Of the {many}: {told}.{more}"
+    return f"{_listed(groups)} {verb} for {models}. {people} Of the {many}: {listed}.{more}"
 
 
 def _start(comparisons: Sequence[Comparison]) -> str:
     verdicts = {c.verdict for c in comparisons}
     if verdicts == {"no_harm"}:
-        where = (
+        scope = (
             "of the groups that could be assessed " if any(map(formatting.unassessed, comparisons)) else ""
         )
-        return f"No group {where}is shown to pay."
+        return f"No group {scope}is shown to pay."
     if verdicts == {"not_estimable"}:
         return "Too few rows for any verdict."
     if "void" in verdicts:
@@ -85,17 +89,17 @@ def _start(comparisons: Sequence[Comparison]) -> str:
 
 
 def _void(comparisons: Sequence[Comparison]) -> str:
-    found = [c for c in comparisons if c.void is not None]
-    reasons = " ".join(dict.fromkeys(c.void or "" for c in found))
-    return f" Void: {_listed([c.compressed for c in found])}. {reasons}" if found else ""
+    void = [c for c in comparisons if c.void is not None]
+    reasons = " ".join(dict.fromkeys(c.void or "" for c in void))
+    return f" Void: {_listed([c.compressed for c in void])}. {reasons}" if void else ""
 
 
 def _unassessed(comparisons: Sequence[Comparison]) -> str:
     """Name the groups that could not be assessed, with the people they have, for any of the models."""
-    found = {tuple(g.values.items()): g for c in comparisons for g in formatting.unassessed(c)}
-    if not found:
+    groups = {tuple(g.values.items()): g for c in comparisons for g in formatting.unassessed(c)}
+    if not groups:
         return ""
-    named = _listed([f"{group_name(g.values)} ({g.n:,.0f})" for g in found.values()], MAX_NAMED)
+    named = _listed([f"{group_name(g.values)} ({g.n:,.0f})" for g in groups.values()], MAX_NAMED)
     return f" Not assessed, too few people: {named}."
 
 
@@ -160,7 +164,7 @@ def _worst(c: Comparison) -> GroupComparison:
     return max(hit, key=lambda g: worst_loss(g).estimate.value or 0.0) if hit else c.overall
 
 
-def _listed(names: Sequence[str], most: int = 4) -> str:
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
+def _listed(names: Sequence[str], max_names: int = 4) -> str:
+    if len(names) > max_names:
+        return f"{', '.join(names[:max_names])} and {len(names) - max_names} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

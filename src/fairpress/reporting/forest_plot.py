@@ -50,8 +50,8 @@ def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> s
     At most 60 groups, those with the largest losses; the table has all.
     """
     groups = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
-    found = [(g, next(x for x in g.losses if x.metric == metric)) for g in groups]
-    shown = [(g, x) for g, x in found if x.estimate.value is not None]
+    forest_rows = [(g, next(x for x in g.losses if x.metric == metric)) for g in groups]
+    shown = [(g, x) for g, x in forest_rows if x.estimate.value is not None]
     if len(shown) > MAX_GROUPS:
         shown = shown[:1] + sorted(shown[1:], key=lambda p: -(p[1].estimate.value or 0))[: MAX_GROUPS - 1]
     lines = [ForestRow(f"{group_name(g.values)} (n = {g.n:,.0f})", x.estimate, x.verdict) for g, x in shown]
@@ -131,21 +131,21 @@ def _frame(rows: Sequence[Mapping[str, Any]], margin: float) -> tuple[float, flo
 
     Intervals of groups with too few rows are so wide that nothing else could be read beside them.
     """
-    few = f"{SYMBOL['not_estimable']} {WORD['not_estimable']}"
-    known = [r for r in rows if r["verdict"] != few] or rows or [{"low": 0.0, "high": 0.0}]
-    low, high = min(r["low"] for r in known), max(r["high"] for r in known)
+    not_assessed = f"{SYMBOL['not_estimable']} {WORD['not_estimable']}"
+    assessed = [r for r in rows if r["verdict"] != not_assessed] or rows or [{"low": 0.0, "high": 0.0}]
+    low, high = min(r["low"] for r in assessed), max(r["high"] for r in assessed)
     pad = 0.05 * max(high - low, margin)
     return min(low, -margin) - pad, max(high, 1.5 * margin) + pad
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
     """Return names of which each stands once, because lines of one name would be drawn over each other."""
-    seen: Counter[str] = Counter()
-    found = []
+    counts: Counter[str] = Counter()
+    distinct = []
     for name in names:
-        seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return found
+        counts[name] += 1
+        distinct.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
+    return distinct
 
 
 def _short(text: str) -> str:

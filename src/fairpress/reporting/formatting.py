@@ -17,7 +17,7 @@ from fairpress.auditing.result import (
     Verdict,
 )
 from fairpress.auditing.verdicts.rules import WORST_FIRST
-from fairpress.auditing.verdicts.wording import FEW
+from fairpress.auditing.verdicts.wording import MIN_ROWS_FOR_ADVICE
 from fairpress.core.estimate import Estimate
 
 WORD: dict[Verdict, str] = {
@@ -187,34 +187,32 @@ def split(estimates: Mapping[str, Estimate]) -> tuple[list[str], list[str]]:
     return [n for n in estimates if n not in SCORE_METRICS], [n for n in estimates if n in SCORE_METRICS]
 
 
-def groups(comparison: Comparison, most: int = MAX_ROWS) -> list[GroupComparison]:
+def groups(comparison: Comparison, max_groups: int = MAX_ROWS) -> list[GroupComparison]:
     """Return the groups of all attributes; of more than `most`, those with the gravest verdicts and largest losses."""
-    return most_severe([g for a in comparison.attributes for g in a.groups], most)
+    return most_severe([g for a in comparison.attributes for g in a.groups], max_groups)
 
 
-def most_severe(found: Sequence[GroupComparison], most: int) -> list[GroupComparison]:
+def most_severe(groups: Sequence[GroupComparison], max_groups: int) -> list[GroupComparison]:
     """Return all groups in their order, or the `most` that matter first."""
-    if len(found) <= most:
-        return list(found)
-    return sorted(found, key=lambda g: (WORST_FIRST.index(g.verdict), -_judged_loss(g)))[:most]
+    if len(groups) <= max_groups:
+        return list(groups)
+    return sorted(groups, key=lambda g: (WORST_FIRST.index(g.verdict), -_judged_loss(g)))[:max_groups]
 
 
-def left_out(total: int, most: int) -> str:
+def left_out(total: int, max_groups: int) -> str:
     """Say that a table does not have all groups; nothing where it has."""
-    if total <= most:
+    if total <= max_groups:
         return ""
-    return (
-        f"Of {total:,} groups, the {most:,} with the gravest verdicts and largest losses; audit.json has all."
-    )
+    return f"Of {total:,} groups, the {max_groups:,} with the gravest verdicts and largest losses; audit.json has all."
 
 
-def exemplars(found: Exemplars) -> str:
+def exemplars(result: Exemplars) -> str:
     """Say how many rows are compression-identified exemplars, or why that is not known."""
-    if found.reason is not None:
-        return f"Exemplars are not estimable: {found.reason}."
-    all_ = found.groups[0]
+    if result.reason is not None:
+        return f"Exemplars are not estimable: {result.reason}."
+    all_ = result.groups[0]
     return (
-        f"Of 1,000 rows, the commonest answer of {found.models} compressed models differs from that of the baselines in "
+        f"Of 1,000 rows, the commonest answer of {result.models} compressed models differs from that of the baselines in "
         f"{1000 * (all_.share.value or 0):.0f}. Beyond what retraining does (two halves of the baselines, "
         f"{1000 * (all_.expected.value or 0):.0f}): {format_points(all_.excess)} points."
     )
@@ -222,14 +220,14 @@ def exemplars(found: Exemplars) -> str:
 
 def seed_tests(audit: Audit, comparison: Comparison) -> str | None:
     """Say when no outcome of the sign-flip tests over seeds could have been significant."""
-    found = [
+    tests = [
         x.seeds for a in comparison.attributes for g in a.groups for x in g.losses if x.seeds is not None
     ]
-    if not found or not found[0].undecidable:
+    if not tests or not tests[0].undecidable:
         return None
     return (
         f"Tests over seeds alone are undecidable with {audit.seeds} seeds: the smallest p they allow, "
-        f"{found[0].smallest_p:.3g}, cannot survive the correction."
+        f"{tests[0].smallest_p:.3g}, cannot survive the correction."
     )
 
 
@@ -245,7 +243,7 @@ def rows_needed(group: GroupComparison) -> str:
 
     Nothing where a harm is decided, or where a handful of people would have to become hundreds.
     """
-    if not group.rows_needed or group.verdict in ("harm", "void") or group.n < FEW:
+    if not group.rows_needed or group.verdict in ("harm", "void") or group.n < MIN_ROWS_FOR_ADVICE:
         return ""
     return f"{group.rows_needed:,}" if group.rows_needed <= 100_000 else "> 100,000"
 
@@ -272,42 +270,43 @@ def who_pays(comparison: Comparison, audit: Audit) -> str:
     if comparison.verdict == "not_estimable":
         return "Too few rows for any verdict: no group can be assessed."
     if comparison.verdict == "no_harm":
-        where = "in the groups that could be assessed" if unassessed(comparison) else "in any group"
+        scope = "in the groups that could be assessed" if unassessed(comparison) else "in any group"
         uneven = split_groups(comparison, audit) if comparison.disparate else ""
-        found = [f"No loss above the margin {where}.", uneven, comparison.overall.sentence]
-        return " ".join(filter(None, found))
+        sentences = [f"No loss above the margin {scope}.", uneven, comparison.overall.sentence]
+        return " ".join(filter(None, sentences))
     loss = comparison.overall.losses[0]
     together = ""
     if loss.estimate.low is not None and loss.estimate.low > 0:
         together = f"All people together lose {format_points(loss.estimate).lstrip('+')} points of {METRIC[loss.metric]}."
     uneven = split_groups(comparison, audit) if comparison.disparate else ""
     start = "No group has a demonstrated loss, but a loss cannot be ruled out."
-    found = [together, start, largest(comparison, audit), uneven, comparison.overall.sentence]
-    return " ".join(filter(None, found))
+    sentences = [together, start, largest(comparison, audit), uneven, comparison.overall.sentence]
+    return " ".join(filter(None, sentences))
 
 
 def _loss(group: GroupComparison, comparison: Comparison, audit: Audit) -> str:
     """Write the loss that made a group's verdict, and why the interval says something else where it does."""
     loss = worst_loss(group)
-    said = f"{group_name(group.values)}: {METRIC[loss.metric]} worse by {format_points(loss.estimate).lstrip('+')} points"
-    return "; ".join(filter(None, [said, reason_sentence(loss, comparison, audit)]))
+    points = format_points(loss.estimate).lstrip("+")
+    sentence = f"{group_name(group.values)}: {METRIC[loss.metric]} worse by {points} points"
+    return "; ".join(filter(None, [sentence, reason_sentence(loss, comparison, audit)]))
 
 
 def largest(comparison: Comparison, audit: Audit) -> str:
     """Name the largest loss of a group that could be assessed and is not ruled out; nothing where nobody loses."""
-    found = [
+    losses = [
         (g, x)
         for a in comparison.attributes
         for g in a.groups
         for x in g.losses
         if x.verdict not in ("not_estimable", "no_harm") and (x.estimate.value or 0.0) > 0
     ]
-    if not found:
+    if not losses:
         return ""
-    group, loss = max(found, key=lambda f: f[1].estimate.value or 0.0)
-    said = f"Largest loss: {group_name(group.values)}, "
-    said += f"{METRIC[loss.metric]} by {format_points(loss.estimate).lstrip('+')} points"
-    return "; ".join(filter(None, [said, reason_sentence(loss, comparison, audit)])) + "."
+    group, loss = max(losses, key=lambda f: f[1].estimate.value or 0.0)
+    sentence = f"Largest loss: {group_name(group.values)}, "
+    sentence += f"{METRIC[loss.metric]} by {format_points(loss.estimate).lstrip('+')} points"
+    return "; ".join(filter(None, [sentence, reason_sentence(loss, comparison, audit)])) + "."
 
 
 def reason_sentence(loss: Loss, comparison: Comparison, audit: Audit) -> str:
@@ -350,41 +349,41 @@ def split_groups(comparison: Comparison, audit: Audit) -> str:
     attribute, group, loss = _furthest_behind(comparison)
     assert loss.excess is not None
     sign = 1 if loss.metric == "fpr" else -1  # from losses to changes of the rate
-    own, apart = sign * (loss.estimate.value or 0.0), sign * (loss.excess.value or 0.0)
-    rest = own - apart
+    group_change, difference = sign * (loss.estimate.value or 0.0), sign * (loss.excess.value or 0.0)
+    rest_change = group_change - difference
     others = [g for g in attribute.groups if g is not group]
     name, metric = group_name(group.values), METRIC[loss.metric]
     span = format_points(loss.excess).lstrip("+")
     other = group_name(others[0].values) if len(others) == 1 else "all others together"
-    moved_by = f"{name} {_signed(100 * own, '+.1f')}, {other} {_signed(100 * rest, '+.1f')}"
+    moved_by = f"{name} {_signed(100 * group_change, '+.1f')}, {other} {_signed(100 * rest_change, '+.1f')}"
     if len(others) != 1:
         return f"In {metric}, {name} parted from the rest by {span} points: {moved_by}."
     course = _course(audit, comparison, group, others[0], loss.metric)
     return f"The gap in {metric} between {name} and {other} {course} by {span} points: {moved_by}."
 
 
-def _course(audit: Audit, c: Comparison, one: GroupComparison, other: GroupComparison, metric: str) -> str:
+def _course(audit: Audit, c: Comparison, group: GroupComparison, other: GroupComparison, metric: str) -> str:
     """Say whether the distance of two groups grew or shrank."""
-    apart = []
+    differences = []
     for name in (audit.baseline, c.compressed):
         model = next(m for m in audit.models if m.name == name)
         rates = [
             g.rates[metric].value
-            for w in (one, other)
+            for x in (group, other)
             for g in model.groups
-            if dict(g.values) == dict(w.values)
+            if dict(g.values) == dict(x.values)
         ]
         if len(rates) != 2 or rates[0] is None or rates[1] is None:
             return "changed"
-        apart.append(rates[0] - rates[1])
-    if apart[0] * apart[1] < 0:
+        differences.append(rates[0] - rates[1])
+    if differences[0] * differences[1] < 0:
         return "turned round"
-    return "widened" if abs(apart[1]) > abs(apart[0]) else "narrowed"
+    return "widened" if abs(differences[1]) > abs(differences[0]) else "narrowed"
 
 
 def _furthest_behind(comparison: Comparison) -> tuple[AttributeComparison, GroupComparison, Loss]:
     """Return the attribute, group and loss whose excess over that of the rest is the surest after correction."""
-    found = [
+    candidates = [
         (a, group, loss)
         for a in comparison.attributes
         for group in a.groups
@@ -397,7 +396,7 @@ def _furthest_behind(comparison: Comparison) -> tuple[AttributeComparison, Group
         assert excess is not None
         return excess.p_adjusted or 0.0, -(excess.value or 0.0)
 
-    return min(found, key=surest)
+    return min(candidates, key=surest)
 
 
 def worst_loss(group: GroupComparison) -> Loss:

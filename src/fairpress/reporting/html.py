@@ -158,31 +158,31 @@ def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:
     """Return the charts that audits alone allow: the heatmap and, of the first, the accuracy of every group."""
     from fairpress.reporting import overview_charts as charts
 
-    told = [(s.part, s.audit) for s in sections]
-    heat = charts.heatmap(told)
-    found = []
+    labelled_audits = [(s.part, s.audit) for s in sections]
+    heat = charts.heatmap(labelled_audits)
+    rendered = []
     if heat is not None:
-        what = "the worst group's loss" if len(told) > 1 else "points of accuracy lost"
+        quantity = "the worst group's loss" if len(labelled_audits) > 1 else "points of accuracy lost"
         text = (
-            f"Who pays for what: {what} (red and positive = worse), with the verdict's sign: ✖ harm, ▼ loss, "
+            f"Who pays for what: {quantity} (red and positive = worse), with the verdict's sign: ✖ harm, ▼ loss, "
             "? inconclusive, – not assessed, ✔ no harm."
         )
-        found.append(RenderedChart("heatmap", heat, text))
-    for i, (label, audit) in enumerate(told):
-        drawn = charts.bars(audit)
-        if drawn is not None:
+        rendered.append(RenderedChart("heatmap", heat, text))
+    for i, (label, audit) in enumerate(labelled_audits):
+        svg = charts.bars(audit)
+        if svg is not None:
             name = "groups" if i == 0 else f"groups-{i}"
             text = (
                 "Accuracy of every group with intervals: the baseline and the compressed models with the gravest "
                 "verdicts."
             )
-            found.append(RenderedChart(name, drawn, f"{label}: {text}" if label else text))
-    return found
+            rendered.append(RenderedChart(name, svg, f"{label}: {text}" if label else text))
+    return rendered
 
 
 def _fresh(sections: Sequence[Section]) -> list[list[str]]:
     """Return for each section its models whose rates no section before it has shown."""
-    seen: set[tuple[object, ...]] = set()
+    shown: set[tuple[object, ...]] = set()
     out = []
     for s in sections:
         new = []
@@ -194,9 +194,9 @@ def _fresh(sections: Sequence[Section]) -> list[list[str]]:
                 m.name,
                 *((g.n, g.rates["accuracy"].value) for g in m.groups),
             )
-            if key not in seen:
+            if key not in shown:
                 new.append(m.name)
-            seen.add(key)
+            shown.add(key)
         out.append(new)
     return out
 

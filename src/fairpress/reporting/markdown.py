@@ -114,8 +114,8 @@ def four_fifths(tables: list[ImpactRatios]) -> str:
     for table in tables:
         scoring = "" if table.median is None else f"; scoring rates, median score {table.median:.3g}"
         chosen = "selected" if table.median is None else "above median"
-        who = f"{escape(table.model)} by {escape(table.attribute)}"
-        lines.append(f"**Impact ratios of {who}** (four-fifths rule{scoring})")
+        heading = f"{escape(table.model)} by {escape(table.attribute)}"
+        lines.append(f"**Impact ratios of {heading}** (four-fifths rule{scoring})")
         lines += [
             "",
             f"| category | people | {chosen} | rate | impact ratio | below 0.8 |",

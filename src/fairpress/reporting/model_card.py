@@ -53,10 +53,10 @@ def model_card(
     UserError
         The audit has no such model.
     """
-    found = {m.name: m for m in audit.models}
-    if model not in found:
-        raise UserError(f"the audit has no model {model!r}." + did_you_mean(model, list(found)))
-    rates = found[model]
+    models = {m.name: m for m in audit.models}
+    if model not in models:
+        raise UserError(f"the audit has no model {model!r}." + did_you_mean(model, list(models)))
+    rates = models[model]
     compared = next((c for c in audit.comparisons if c.compressed == model), None)
     parts = [_front(audit, model, dataset, task), f"# {escape(model)}\n"]
     parts += [f"> **{escape(line)}**\n" for line in warnings(audit)]
@@ -79,10 +79,10 @@ def model_card(
 def _front(audit: Audit, model: str, dataset: str, task: str) -> str:
     from ruamel.yaml import YAML
 
-    found = next(m for m in audit.models if m.name == model)
+    result_of_model = next(m for m in audit.models if m.name == model)
     metrics: list[dict[str, Any]] = [
         {"type": rate, "value": round(e.value, 6), "name": f"{METRIC[rate]}, {group_name(g.values)}"}
-        for g in (found.overall, *found.groups)
+        for g in (result_of_model.overall, *result_of_model.groups)
         for rate in RATES
         if rate in g.rates and (e := g.rates[rate]).value is not None
     ]
@@ -122,8 +122,8 @@ def _table(audit: Audit, groups: Sequence[GroupRates], compared: Comparison | No
     rates = [r for r in RATES if r in groups[0].rates]
     losses: dict[tuple[tuple[str, object], ...], GroupComparison] = {}
     if compared is not None:
-        told = (compared.overall, *(g for a in compared.attributes for g in a.groups))
-        losses = {tuple(g.values.items()): g for g in told}
+        groups_compared = (compared.overall, *(g for a in compared.attributes for g in a.groups))
+        losses = {tuple(g.values.items()): g for g in groups_compared}
     head = ["group", "n", *(METRIC[r] for r in rates)]
     if compared is not None:
         head += [
@@ -155,7 +155,7 @@ def _cell(text: str) -> str:
 
 
 def _facts(audit: Audit, dataset: str, facts: Mapping[str, str]) -> list[str]:
-    told = {
+    entries = {
         **({"data": dataset} if dataset else {}),
         "label": f"{audit.label}" + (f", positive: {audit.positive}" if audit.positive else ""),
         "test rows": f"{audit.rows:,}",
@@ -163,4 +163,4 @@ def _facts(audit: Audit, dataset: str, facts: Mapping[str, str]) -> list[str]:
         **facts,
         **{k: str(v) for k, v in audit.provenance.items()},
     }
-    return [*(f"* **{escape(k)}:** {escape(v)}" for k, v in told.items()), ""]
+    return [*(f"* **{escape(k)}:** {escape(v)}" for k, v in entries.items()), ""]

@@ -18,7 +18,7 @@ from fairpress.auditing.verdicts.wording import group_name
 from fairpress.reporting.formatting import METRIC, SYMBOL, worst_loss
 from fairpress.reporting.svg_minify import minify
 
-MOST_ROWS, MOST_BARS = 30, 5
+MAX_ROWS, MAX_BARS = 30, 5
 SHADES = ["#1570ef", "#f2f4f7", "#b42318"]
 BARS = ["#344054", "#1570ef", "#b42318", "#946200", "#067647"]
 
@@ -41,24 +41,24 @@ def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
     """
     import altair as alt
 
-    told = [(label, a) for label, a in audits if a.comparisons]
-    if not told or (len(told) == 1 and len(told[0][1].comparisons) == 1):
+    compared = [(label, a) for label, a in audits if a.comparisons]
+    if not compared or (len(compared) == 1 and len(compared[0][1].comparisons) == 1):
         return None
     rows: list[dict[str, Any]] = []
-    several = len(told) > 1
-    for label, audit in told:
+    several = len(compared) > 1
+    for label, audit in compared:
         for c in audit.comparisons:
             groups = [c.overall, *(g for a in c.attributes for g in a.groups)]
             if several:
-                known = [
+                assessed = [
                     g
                     for g in groups[1:]
                     if worst_loss(g).estimate.value is not None and g.verdict != "not_estimable"
                 ]
-                if not known:
+                if not assessed:
                     continue
-                groups = [max(known, key=lambda g: worst_loss(g).estimate.value or 0.0)]
-            for g in groups[:MOST_ROWS]:
+                groups = [max(assessed, key=lambda g: worst_loss(g).estimate.value or 0.0)]
+            for g in groups[:MAX_ROWS]:
                 loss = worst_loss(g) if several else g.losses[0]
                 if loss.estimate.value is None:
                     continue
@@ -75,7 +75,7 @@ def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
                 )
     if not rows:
         return None
-    most = max(2.0, *(abs(r["loss"]) for r in rows))
+    max_loss = max(2.0, *(abs(r["loss"]) for r in rows))
     order = {k: list(dict.fromkeys(r[k] for r in rows)) for k in ("row", "recipe")}
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X(
@@ -86,15 +86,17 @@ def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
         ),
         y=alt.Y("row:N", sort=order["row"], title=None, axis=alt.Axis(labelLimit=240)),
     )
-    scale = alt.Scale(domain=[-most, 0, most], range=SHADES, interpolate="rgb")
+    scale = alt.Scale(domain=[-max_loss, 0, max_loss], range=SHADES, interpolate="rgb")
     cells = base.mark_rect(stroke="#ffffff").encode(color=alt.Color("loss:Q", scale=scale, legend=None))
     text = base.mark_text(fontSize=11).encode(
         text="text:N",
-        color=alt.condition(f"abs(datum.loss) > {0.6 * most}", alt.value("#ffffff"), alt.value("#1d2939")),
+        color=alt.condition(
+            f"abs(datum.loss) > {0.6 * max_loss}", alt.value("#ffffff"), alt.value("#1d2939")
+        ),
     )
     chart = (cells + text).properties(width={"step": 58}, height={"step": 24})
-    what = "worst group's loss" if several else "points of accuracy lost"
-    return svg(chart, f"Heatmap: {what} by method; the tables have the same numbers.")
+    quantity = "worst group's loss" if several else "points of accuracy lost"
+    return svg(chart, f"Heatmap: {quantity} by method; the tables have the same numbers.")
 
 
 def bars(audit: Audit) -> str | None:
@@ -102,7 +104,7 @@ def bars(audit: Audit) -> str | None:
     import altair as alt
 
     ranked = sorted(audit.comparisons, key=lambda c: (WORST_FIRST.index(c.verdict), -_worst(c)))
-    names = [audit.baseline, *(c.compressed for c in ranked[: MOST_BARS - 1])]
+    names = [audit.baseline, *(c.compressed for c in ranked[: MAX_BARS - 1])]
     by_name = {m.name: m for m in audit.models}
     rows: list[dict[str, Any]] = [
         {
@@ -114,7 +116,7 @@ def bars(audit: Audit) -> str | None:
         }
         for name in names
         if name in by_name
-        for g in by_name[name].groups[:MOST_ROWS]
+        for g in by_name[name].groups[:MAX_ROWS]
         if (e := g.rates["accuracy"]).value is not None
     ]
     if not rows or len(names) < 2:
@@ -147,10 +149,10 @@ def repairs(audits: Sequence[tuple[str, Audit]], metric: str = "demographic_pari
         for c in audit.comparisons:
             name = _cut(f"{label}: {c.compressed}" if label else c.compressed, 58)
             change = c.overall.changes["accuracy"]
-            told = [("accuracy (more is better)", change)]
+            changes = [("accuracy (more is better)", change)]
             first = c.attributes[0] if c.attributes else None
             if first is not None and metric in first.gap_changes:
-                told.append(
+                changes.append(
                     (f"{METRIC[metric]} by {first.attribute} (less is better)", first.gap_changes[metric])
                 )
             rows += [
@@ -161,15 +163,15 @@ def repairs(audits: Sequence[tuple[str, Audit]], metric: str = "demographic_pari
                     "low": 100 * (e.low or 0.0),
                     "high": 100 * (e.high or 0.0),
                 }
-                for what, e in told
+                for what, e in changes
                 if e.value is not None
             ]
     if not rows:
         return None
     order = list(dict.fromkeys(r["name"] for r in rows))
     panels = []
-    for i, what in enumerate(dict.fromkeys(r["what"] for r in rows)):
-        base = alt.Chart(alt.Data(values=[r for r in rows if r["what"] == what]))
+    for i, quantity in enumerate(dict.fromkeys(r["what"] for r in rows)):
+        base = alt.Chart(alt.Data(values=[r for r in rows if r["what"] == quantity]))
         axis = alt.Axis(labelLimit=360) if i == 0 else None
         y = alt.Y("name:N", sort=order, title=None, axis=axis)
         none = (
@@ -179,7 +181,7 @@ def repairs(audits: Sequence[tuple[str, Audit]], metric: str = "demographic_pari
         )
         lines = base.mark_rule(size=2).encode(y=y, x=alt.X("low:Q", title="points"), x2="high:Q")
         dots = base.mark_point(filled=True, size=60, opacity=1, color="#1570ef").encode(y=y, x="value:Q")
-        panels.append((none + lines + dots).properties(width=240, height={"step": 22}, title=what))
+        panels.append((none + lines + dots).properties(width=240, height={"step": 22}, title=quantity))
     return svg(alt.hconcat(*panels), "What each repair changed against its plain counterpart, with intervals")
 
 
@@ -189,8 +191,8 @@ def layers(sensitivity: Mapping[str, Mapping[str, float]]) -> str | None:
 
     rows = [
         {"model": _cut(model, 40), "depth": i + 1, "layer": _cut(layer), "harm": max(value, 1e-9)}
-        for model, found in sensitivity.items()
-        for i, (layer, value) in enumerate(found.items())
+        for model, by_layer in sensitivity.items()
+        for i, (layer, value) in enumerate(by_layer.items())
     ]
     if not rows:
         return None
@@ -305,9 +307,9 @@ def mean_sensitivity(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {layer: float(np.mean(v)) for layer, v in found.items()}
 
 
-def _cut(text: str, most: int = 48) -> str:
+def _cut(text: str, max_length: int = 48) -> str:
     text = "".join(c if c.isprintable() else "�" for c in text)
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 
 __all__ = [

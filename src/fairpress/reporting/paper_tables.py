@@ -50,34 +50,38 @@ def tables(
         Model → key → value: ``accuracy``, the gaps by their long names, ``kilobytes``, and below ``groups`` a group's name
         → rate → value. All between 0 and 1, but kilobytes.
     """
-    theirs = published or {}
+    published_models = published or {}
     base = bytes_.get(audit.baseline)
     changes = {c.compressed: c.overall.changes["accuracy"] for c in audit.comparisons}
     for attribute in audit.attributes:
         gaps = {(f.model, f.metric): f.estimate for f in audit.fairness if f.attribute == attribute}
-        known = [g for g in GAPS if any((m.name, g) in gaps for m in audit.models)]
+        gap_metrics = [g for g in GAPS if any((m.name, g) in gaps for m in audit.models)]
         rows = []
         for m in audit.models:
-            own = theirs.get(m.name, {})
+            published_values = published_models.get(m.name, {})
             size = bytes_.get(m.name)
-            cells = [TableCell(_percent(m.overall.rates["accuracy"]), _their(own, "accuracy", 100))]
+            cells = [
+                TableCell(_percent(m.overall.rates["accuracy"]), _their(published_values, "accuracy", 100))
+            ]
             cells.append(TableCell(_moved(changes.get(m.name))))
-            cells += [TableCell(_known(gaps.get((m.name, g))), _their(own, g)) for g in known]
+            cells += [
+                TableCell(_known(gaps.get((m.name, g))), _their(published_values, g)) for g in gap_metrics
+            ]
             cells.append(
                 TableCell(
                     "–" if size is None or base is None else f"{size / 1e3:,.1f} ({base / size:.1f}×)",
-                    _their(own, "kilobytes"),
+                    _their(published_values, "kilobytes"),
                 )
             )
             rows.append((m.name, cells))
         columns = [
             "accuracy, %",
             "against the baseline, points",
-            *(GAPS[g] for g in known),
+            *(GAPS[g] for g in gap_metrics),
             "KB (times smaller)",
         ]
         yield RatesTable(f"Accuracy, gaps by {attribute}, size", columns, rows)
-        yield from _by_group(audit.models, attribute, theirs)
+        yield from _by_group(audit.models, attribute, published_models)
 
 
 def _by_group(
@@ -89,7 +93,7 @@ def _by_group(
         rows = []
         for m in models:
             groups = {_name(g.values): g for g in m.groups if list(g.values) == parts}
-            own = theirs.get(m.name, {}).get("groups", {})
+            published_groups = theirs.get(m.name, {}).get("groups", {})
             if not groups or any(rate not in g.rates for g in groups.values()):
                 continue
             factor = 100 if rate == "accuracy" else 1
@@ -97,7 +101,7 @@ def _by_group(
             cells = [
                 TableCell(
                     write(groups[n].rates[rate]) if n in groups and groups[n].rates[rate].estimable else "–",
-                    _their(own.get(n, {}), rate, factor),
+                    _their(published_groups.get(n, {}), rate, factor),
                 )
                 for n in names
             ]
@@ -132,6 +136,6 @@ def _known(e: Estimate | None) -> str:
     return "–" if e is None or not e.estimable else format_rate(e)
 
 
-def _their(found: Mapping[str, Any], key: str, factor: float = 1) -> str:
-    value = found.get(key)
+def _their(published: Mapping[str, Any], key: str, factor: float = 1) -> str:
+    value = published.get(key)
     return "" if value is None else f"{factor * value:,.4g}"

@@ -42,7 +42,7 @@ _STYLE: dict[Verdict, str] = {
     "not_estimable": "dim",
     "no_harm": "green",
 }
-MOST_GROUPS, WIDEST_WORD = 100, 16
+MAX_GROUPS, MAX_WORD_WIDTH = 100, 16
 _RATES = (
     ("accuracy", "accuracy"),
     ("FPR", "fpr"),
@@ -102,7 +102,7 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     every = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
     parts = [part for g in every for part in clean(" ".join([*g.values.values(), "everybody"])).split()]
-    table.add_column("group", ratio=1, overflow="fold", min_width=min(WIDEST_WORD, max(map(len, parts))))
+    table.add_column("group", ratio=1, overflow="fold", min_width=min(MAX_WORD_WIDTH, max(map(len, parts))))
     table.add_column("n", justify="right")
     for i, metric in enumerate(audit.metrics):
         table.add_column(_TITLE[metric], justify="right", no_wrap=i == 0)
@@ -117,7 +117,7 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
     ]:
         if heading:
             table.add_row(Text(clean(heading), style="bold"))
-        for group in most_severe(groups, MOST_GROUPS):
+        for group in most_severe(groups, MAX_GROUPS):
             per = 1000 / group.n
             # The interval of the first metric only: a terminal is narrow, the report has them all.
             losses = [
@@ -136,8 +136,8 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
             )
     yield table
     for attribute in comparison.attributes:
-        if len(attribute.groups) > MOST_GROUPS:
-            yield Text(clean(f"{attribute.attribute}: {left_out(len(attribute.groups), MOST_GROUPS)}"))
+        if len(attribute.groups) > MAX_GROUPS:
+            yield Text(clean(f"{attribute.attribute}: {left_out(len(attribute.groups), MAX_GROUPS)}"))
     yield from _beside(audit, comparison)
 
 
@@ -147,8 +147,8 @@ def _beside(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
 
     scores = {k: e for k, e in comparison.overall.changes.items() if k in SCORE_METRICS and e.estimable}
     if scores:
-        said = "; ".join(f"{METRIC[k]} {format_change(e)}" for k, e in scores.items())
-        yield Text(f"Scores, everybody: {said}. By group: --html, --json.")
+        values = "; ".join(f"{METRIC[k]} {format_change(e)}" for k, e in scores.items())
+        yield Text(f"Scores, everybody: {values}. By group: --html, --json.")
     for pair in comparison.pairs:
         first, second = (" · ".join(v.values()) for v in (pair.first, pair.second))
         yield Text(clean(f"{first} minus {second} (pair fixed {pair.chosen}), in points:"))

@@ -46,9 +46,9 @@ class Tradeoff:
     def attributes(self) -> list[str]:
         return list(self.found["used"])
 
-    def theirs(self, what: str, *keys: str) -> float | None:
+    def theirs(self, section: str, *keys: str) -> float | None:
         """Return a published number, None where there is none."""
-        node: Any = (self.published or {}).get(what, {})
+        node: Any = (self.published or {}).get(section, {})
         for key in keys:
             node = node.get(key, {}) if isinstance(node, Mapping) else {}
         return float(node) if isinstance(node, (int, float)) else None
@@ -86,8 +86,12 @@ def by_chance(t: Tradeoff) -> str:
         change
         for m in t.models
         if not m["model"].startswith(("placebo", "checkpoint"))
-        for found in (m.get("against_baseline"), m.get("against_placebo"), control_of(m).get("change"))
-        for change in (found or {}).values()
+        for changes_by_attribute in (
+            m.get("against_baseline"),
+            m.get("against_placebo"),
+            control_of(m).get("change"),
+        )
+        for change in (changes_by_attribute or {}).values()
         if change.get("low") is not None
     ]
     called = sum(word(change) != "undecided" for change in changes)
@@ -200,13 +204,13 @@ def _bias_panel(t: Tradeoff, attribute: str, pruned: Sequence[Mapping[str, Any]]
             points.append((x, THEIRS, {"value": v}))
         rows += [
             {
-                "x": at,
-                "what": what,
+                "x": position,
+                "what": source,
                 "y": e["value"],
                 "low": e.get("low", e["value"]),
                 "high": e.get("high", e["value"]),
             }
-            for at, what, e in points
+            for position, source, e in points
             if e["value"] is not None
         ]
     base = alt.Chart(alt.Data(values=rows))
@@ -275,5 +279,5 @@ def _mark(model: Mapping[str, Any], attribute: str) -> str:
 
 
 def _arrow(change: Mapping[str, Any] | None, sign: str) -> str:
-    said = word(change) if change is not None else ""
-    return f" ↑{sign}" if said == "raised" else f" ↓{sign}" if said == "lowered" else ""
+    direction = word(change) if change is not None else ""
+    return f" ↑{sign}" if direction == "raised" else f" ↓{sign}" if direction == "lowered" else ""

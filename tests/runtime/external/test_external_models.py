@@ -249,7 +249,7 @@ def test_the_command_line_shows_the_guess_predicts_and_warns_of_swapped_classes(
     assert not shown.err
     (tmp_path / "base.model.yaml").write_text("classes: ['yes', 'no']\n", encoding="utf-8")
     assert (
-        "less than one class for everybody"
+        "less than always predicting one class"
         in run("base=base.onnx", "--data", "my.yaml", "--out", "p.csv").err
     )
     assert "name them with --data" in run("base=base.onnx", "--out", "p.csv", code=2).err
