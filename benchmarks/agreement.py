@@ -51,7 +51,7 @@ def ours(base: Artifact, rows: np.ndarray, how: str, *, reduce_range: bool = Fal
     inputs = torch.from_numpy(rows)
     scheme = Scheme(8, reduce_range=reduce_range)
     (made,) = quantize_many(
-        BatchQuantizer.of(network, inputs),
+        BatchQuantizer.from_module(network, inputs),
         [from_bytes(base.weights)],
         [inputs],
         scheme,

@@ -39,7 +39,7 @@ def contestants(width: int) -> list[BenchmarkRun]:
     for depth in (SHALLOW, DEEP):
         module = network(width, depth)
         # Weights of 4 bits go through the same 8-bit kernels, and no sum saturates where there is no VNNI.
-        engine = BatchQuantizer.of(module, rows)
+        engine = BatchQuantizer.from_module(module, rows)
         (quantized,) = quantize_many(engine, [module.state_dict()], [rows], Scheme(4))
         files = {"float": finish(export_graph(module, rows[:2])), "integer": quantized.onnx}
         found += [

@@ -15,7 +15,7 @@ from fairpress import datasets
 from fairpress.compression.apply import compress
 from fairpress.compression.recipes import parse
 from fairpress.models import registry
-from fairpress.models.mlp import EIGHT
+from fairpress.models.mlp import DEFAULT_WIDTHS
 from fairpress.training.config import FitConfig
 from fairpress.training.fit import fit
 
@@ -31,7 +31,7 @@ def main(count: int) -> None:
     """Measure `count` networks."""
     torch.set_num_threads(1)
     folds = [datasets.load("compas", folds=5, fold=i % 5).development() for i in range(count)]
-    seeds, architecture, config = list(range(count)), registry.get("mlp", widths=EIGHT), FitConfig()
+    seeds, architecture, config = list(range(count)), registry.get("mlp", widths=DEFAULT_WIDTHS), FitConfig()
     bases = fit(architecture, folds, seeds, config)
     recipe = parse("int8")
     compress(bases[:1], recipe, folds[:1], seeds[:1])

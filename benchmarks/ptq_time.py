@@ -89,7 +89,7 @@ def main(size: int, rows: int, bits: int, model: str) -> None:
     spent: dict[str, float] = defaultdict(float)
     started = time.process_time()
     with timed(spent):
-        own = BatchQuantizer.of(network, images)
+        own = BatchQuantizer.from_module(network, images)
         quantize_many(own, [network.state_dict()], [images], Scheme(bits))
     whole = time.process_time() - started
     started = time.process_time()

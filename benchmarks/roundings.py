@@ -49,14 +49,14 @@ def row(folder: str) -> str:
     state = from_bytes(base.weights)
     try:
         (made,) = quantize_many(
-            BatchQuantizer.of(network, rows), [state], [rows], Scheme(8, reduce_range=True)
+            BatchQuantizer.from_module(network, rows), [state], [rows], Scheme(8, reduce_range=True)
         )
     except VerificationError as error:
         return f"| {name} | refused: {error} |"
     graph = made.graph(rows).numpy()
     others = [run(base.onnx, rows.numpy()), run(made.onnx, rows.numpy())]
     for share in SHARES:
-        other = perturb_scales(made.prepared, made.state, by=share)
+        other = perturb_scales(made.prepared, made.state, relative_change=share)
         others.append(in_chunks(made.prepared, other, rows, rounded=True).numpy())
     found = [compare_outputs(other, graph) for other in others]
     return f"| {name} | " + " | ".join(f"{error:.1%} ({1 - same:.1%})" for same, error in found) + " |"

@@ -40,7 +40,7 @@ def files(size: int) -> dict[str, bytes]:
             network.train()(torch.rand(8, 3, size, size))  # gives the batch norms their statistics
     network.eval()
     found = {"fp32": finish(export_graph(network, images[:2]))}
-    engine = BatchQuantizer.of(network, images)
+    engine = BatchQuantizer.from_module(network, images)
     for bits in (8, 4):
         (made,) = quantize_many(engine, [network.state_dict()], [images], Scheme(bits))
         found[f"int{bits}"] = made.onnx

@@ -18,13 +18,13 @@ from pathlib import Path
 import fairpress as fp
 from fairpress.compression.apply import compress
 from fairpress.compression.recipes import parse
-from fairpress.models.mlp import EIGHT, Mlp
+from fairpress.models.mlp import DEFAULT_WIDTHS, Mlp
 from fairpress.searching.bounds import JudgingPlan, bounds_of
 from fairpress.searching.budget import Budget
 from fairpress.searching.candidate_store import Candidate, CandidateStore
 from fairpress.searching.eligible_groups import attributes_of, judging_plan, min_rows_for
 from fairpress.searching.explore import Explorer
-from fairpress.searching.fixed_sequence import in_order, judge_one, sequence
+from fairpress.searching.fixed_sequence import judge_sequence, judge_one, sequence
 from fairpress.searching.limits import Limits
 from fairpress.searching.row_split import RowSplit, split_rows
 from fairpress.searching.trial import Trial
@@ -52,13 +52,13 @@ def repetitions(seeds: list[int], limit: float, mixed: int) -> list[dict[str, Ch
     Networks are trained and compressed together, which is faster and changes nothing about any of them.
     """
     data = [fp.load_dataset("compas", split_seed=seed, test_share=0.5) for seed in seeds]
-    bases = fit(Mlp(widths=EIGHT), [d.development() for d in data], seeds, FitConfig())
+    bases = fit(Mlp(widths=DEFAULT_WIDTHS), [d.development() for d in data], seeds, FitConfig())
     limits, rows = Limits(max_group_loss=limit), [split_rows(d) for d in data]
-    made = {text: compress(bases, parse(text), [r.making for r in rows], seeds) for text in RECIPES}
+    made = {text: compress(bases, parse(text), [r.recipe_data for r in rows], seeds) for text in RECIPES}
     wide, small = made["int4"][0].size, made["int2"][0].size
     for i in range(mixed):
         text = f"mixed(budget={round(small + (i + 1) / (mixed + 1) * (wide - small))})"
-        made[text] = compress(bases, parse(text), [r.making for r in rows], seeds)
+        made[text] = compress(bases, parse(text), [r.recipe_data for r in rows], seeds)
     return [
         chosen(base, d, r, {text: own[i] for text, own in made.items()}, limits)
         for i, (base, d, r) in enumerate(zip(bases, data, rows, strict=True))
@@ -78,8 +78,8 @@ def chosen(
             explorer.record(Candidate(text, artifact, None, 0.0, False))
         trials = list(explorer.trials.values())
         seen = {t.recipe: shop.evidence(t.artifact, rows.judging, by) for t in trials}
-        judged = in_order(sequence(trials, "bytes"), lambda t: seen[t.recipe], asked)
-        ours = next((j.trial for j in reversed(judged) if j.kept), None)
+        judged = judge_sequence(sequence(trials, "bytes"), lambda t: seen[t.recipe], asked)
+        ours = next((j.trial for j in reversed(judged) if j.passed), None)
         naive = [
             t
             for t in trials

@@ -27,7 +27,7 @@ from fairpress.compression.quantization import batch_quantizer, qat
 from fairpress.compression.quantized_graph import onnx_template
 from fairpress.compression.recipes import parse
 from fairpress.models import registry
-from fairpress.models.mlp import EIGHT
+from fairpress.models.mlp import DEFAULT_WIDTHS
 from fairpress.store.local import Store
 from fairpress.studies.load import load
 from fairpress.studies.run import run_study
@@ -103,7 +103,7 @@ def parts(overrides: list[str]) -> None:
     torch.set_num_threads(1)
     _, config = load("compas", overrides)
     data = [datasets.load("compas", folds=5, fold=i % 5).development() for i in range(NETWORKS)]
-    seeds, architecture = list(range(NETWORKS)), registry.get("mlp", widths=EIGHT)
+    seeds, architecture = list(range(NETWORKS)), registry.get("mlp", widths=DEFAULT_WIDTHS)
     fit(architecture, data, seeds)
     started = time.process_time()
     bases = fit(architecture, data, seeds)

@@ -116,7 +116,7 @@ def test_the_command_writes_a_file_that_predict_runs_without_a_guess(tmp_path, d
         == 0
     )
     assert command(say) == 2
-    assert "small.onnx is there already" in " ".join(capsys.readouterr().err.split())
+    assert "small.onnx already exists" in " ".join(capsys.readouterr().err.split())
     for arguments, sentence in {
         ("big.onnx", "--recipe", "int8", "--out", "x.onnx"): "name the dataset with --data, such as --data compas",
         ("big.onnx", "--recipe", "int8", "--data", "my.yaml", "--out", "x/"): "write --out small.onnx",

@@ -71,7 +71,7 @@ def test_folding_batch_norm_after_training_ships_the_integers_that_were_trained(
     net = copy.deepcopy(net)
     with torch.no_grad():
         net.first[1].weight[::2] *= -1  # a channel that batch norm turns over
-    learning = QATGraphs.of(BatchQuantizer.of(net, x), Scheme(2))
+    learning = QATGraphs.prepare(BatchQuantizer.from_module(net, x), Scheme(2))
     (state,) = [learning.first_state(net.state_dict())]
     learning.update_ranges({k: v[None] for k, v in state.items()}, [x], [("mse", "mse")])
     made = learning.finish(state, x, ("mse", "mse"))

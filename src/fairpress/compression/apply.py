@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from fairpress.models.registry import Architecture
 
-# What later steps ask of how the baseline was trained.
-ORIGIN = ("training", "networks_in_batch", "device", "way", "warnings")
+# Fields of the baseline's training that later steps read.
+ORIGIN_FIELDS = ("training", "networks_in_batch", "device", "way", "warnings")
 
 
 def compress(
@@ -35,16 +35,16 @@ def compress(
 ) -> list[Artifact]:
     """Return bases[i] compressed with rows of datasets[i]; all bases share one architecture.
 
-    Test rows are taken away first. The result's card keeps the base's target, data and threshold, and
-    tells the recipe, the baseline's digest, what the steps did, and the finished file's accuracy on validation rows.
-    Two recipes one after another make the same as both in one, joined by ``+``.
+    Test rows are removed first. The result's card keeps the base's target, data and threshold, and records the recipe,
+    the baseline's digest, what the steps did, and the finished file's accuracy on validation rows. Two recipes applied
+    in sequence give the same result as both joined by ``+``.
 
     Raises
     ------
     UserError
-        A base is compressed already or has no weights to go on from, or does not fit the data.
-    NotAsAsked
-        A finished file is not what the recipe says.
+        A base is already compressed, has no float weights, or does not match the data.
+    VerificationError
+        A finished file does not match the recipe.
     """
     require_torch("Compressing a network")
     from fairpress.models import registry
@@ -55,25 +55,25 @@ def compress(
     for base, dataset in zip(bases, data, strict=True):
         if base.weights is None:
             raise UserError(
-                f"this model ({base.card.recipe}) has no float weights to go on from; compress the baseline instead."
+                f"this model ({base.card.recipe}) has no float weights; compress the baseline instead."
             )
         if base.card.recipe != "fp32" and any(step.first for step in recipe.steps):
-            raise UserError(f"{recipe} is of the baseline; this model ({base.card.recipe}) is none.")
+            raise UserError(f"{recipe} applies to a baseline; this model ({base.card.recipe}) is already compressed.")
         check_trainable(dataset)
         check_fit(base, dataset)
         parameters = {k: v for k, v in base.card.architecture.items() if k != "name"}
         architecture = registry.get(str(base.card.architecture["name"]), **parameters)
-        # A network that was pruned before is still one: its zeros stay, and what was done to it stays told.
-        told = dict(base.card.provenance.get("details", {}))
-        told.pop("validation", None)
+        # A network that was pruned earlier stays pruned: its zeros and the details of that step are kept.
+        details = dict(base.card.provenance.get("details", {}))
+        details.pop("validation", None)
         origin = base.card.provenance.get("origin", base.card.provenance)
         state = from_bytes(base.weights)
         check_weights(architecture, state, dataset)
-        networks.append(TrainedNetwork(architecture, state, details=told, origin=origin))
-    made = apply_steps(networks, recipe, data, seeds, progress)
+        networks.append(TrainedNetwork(architecture, state, details=details, origin=origin))
+    compressed = apply_steps(networks, recipe, data, seeds, progress)
     return [
         artifact(base.card, base.card.baseline or base.digest, recipe, network, dataset, seed)
-        for base, network, dataset, seed in zip(bases, made, data, seeds, strict=True)
+        for base, network, dataset, seed in zip(bases, compressed, data, seeds, strict=True)
     ]
 
 
@@ -89,18 +89,18 @@ def apply_steps(
     from fairpress.models.initialize import initialize
     from fairpress.training.data import tensors, verification_rows
 
-    made = list(networks)
+    results = list(networks)
     for step in recipe.steps:
-        made = step.apply(made, data, seeds, progress)
-    if all(n.onnx is not None for n in made):
-        return made
-    architecture = made[0].architecture
-    # A module of somebody's own is not kept for later.
-    key = None if getattr(architecture, "alone", False) else (architecture, len(data[0].task.classes))
+        results = step.apply(results, data, seeds, progress)
+    if all(n.onnx is not None for n in results):
+        return results
+    architecture = results[0].architecture
+    # The export template of a user's own module is not cached.
+    key = None if getattr(architecture, "trains_alone", False) else (architecture, len(data[0].task.classes))
     example = tensors(data[0], "train").inputs[:2]
     rows = [verification_rows(d) for d in data]
-    files = export_many(initialize(architecture, data[0]), [n.state for n in made], example, key, rows)
-    return [replace(n, onnx=file) for n, file in zip(made, files, strict=True)]
+    files = export_many(initialize(architecture, data[0]), [n.state for n in results], example, key, rows)
+    return [replace(n, onnx=file) for n, file in zip(results, files, strict=True)]
 
 
 def artifact(
@@ -111,21 +111,21 @@ def artifact(
 
     assert network.onnx is not None
     quantized = any(step.final for step in recipe.steps)
-    before = card.provenance.get("steps", [])
-    own = replace(
+    earlier_steps = card.provenance.get("steps", [])
+    compressed_card = replace(
         card,
         architecture={**_architecture(card, network), **_pruned(network)},
         recipe=str(recipe) if card.recipe == "fp32" else f"{card.recipe}+{recipe}",
         seed=seed,
         baseline=digest,
         provenance={
-            "steps": [*before, *recipe.to_dict()],
-            "origin": {k: v for k, v in network.origin.items() if k in ORIGIN},
+            "steps": [*earlier_steps, *recipe.to_dict()],
+            "origin": {k: v for k, v in network.origin.items() if k in ORIGIN_FIELDS},
             "details": {**network.details, "validation": _validation(card, network.onnx, dataset)},
             "versions": {n: version(n) for n in ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")},
         },
     )
-    return Artifact(own, network.onnx, None if quantized else to_bytes(network.state))
+    return Artifact(compressed_card, network.onnx, None if quantized else to_bytes(network.state))
 
 
 def _architecture(card: ModelCard, network: TrainedNetwork) -> dict[str, Any]:
@@ -136,32 +136,32 @@ def _architecture(card: ModelCard, network: TrainedNetwork) -> dict[str, Any]:
 
 
 def _pruned(network: TrainedNetwork) -> dict[str, Any]:
-    """Return the shapes of tensors that lost channels, for the card; nothing where none did."""
+    """Return the shapes of tensors that lost channels, for the card; empty if none did."""
     channels = getattr(network.architecture, "channels", ())
     return {"channels": {name: list(shape) for name, shape in channels}} if channels else {}
 
 
 def _validation(card: ModelCard, onnx: bytes, dataset: Dataset) -> dict[str, Any]:
-    """Return the finished file's accuracy on validation rows: what a control of equal accuracy is chosen by."""
+    """Return the finished file's accuracy on validation rows, by which a control of equal accuracy is chosen."""
     from fairpress.runtime.probabilities import score
 
     index = dataset.index("validation")
     if not len(index):
         return {"rows": 0, "accuracy": None}
     scores, _ = score(Artifact(card, onnx), dataset.inputs, index)
-    decided = decide(scores, card.classes, card.positive, card.threshold)
-    return {"rows": len(index), "accuracy": float((decided == dataset.labels[index]).mean())}
+    predicted = decide(scores, card.classes, card.positive, card.threshold)
+    return {"rows": len(index), "accuracy": float((predicted == dataset.labels[index]).mean())}
 
 
 def check_weights(architecture: Architecture, state: Mapping[str, Tensor], dataset: Dataset) -> None:
-    """Raise UserError unless the weights are those of the network that the card describes."""
+    """Raise UserError unless the weights match the network that the card describes."""
     from fairpress.models.initialize import initialize
 
-    for name, wanted in initialize(architecture, dataset).state_dict().items():
-        if name not in state or state[name].shape != wanted.shape:
+    for name, expected in initialize(architecture, dataset).state_dict().items():
+        if name not in state or state[name].shape != expected.shape:
             raise UserError(
-                f"the weights of this model are not those of the network on its card ({architecture.name}): {name!r} is "
-                f"{'absent' if name not in state else 'of another shape'}; make the model again."
+                f"the weights of this model do not match the network on its card ({architecture.name}): {name!r} "
+                f"{'is missing' if name not in state else 'has another shape'}; create the model again."
             )
 
 

@@ -1,7 +1,7 @@
-"""Compress an ONNX file made elsewhere, whose network nobody has: by ONNX Runtime's own quantizer. No torch.
+"""Compress an external ONNX file, whose network is not available, with ONNX Runtime's quantizer. No torch.
 
-What the quantizer does not decide is fairpress's: which calibration rows set the ranges, that the file is held against
-the one it was made from, and how it is to be run.
+fairpress does what the quantizer leaves open: it chooses the calibration rows, compares the result with the original file,
+and writes how it is to be run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fairpress.compression.step import Step
 from fairpress.compression.steps.dynamic import QuantizeDynamic
 from fairpress.compression.steps.quantize import Quantize
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.core.temporary import outside
+from fairpress.core.temporary import system_folder
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.backends.onnxruntime import kernels
 from fairpress.runtime.external.model import ExternalModel, open_external
@@ -40,7 +40,7 @@ ROWS_AT_ONCE, CHECKED_ROWS = 64, 256
 
 @dataclass(frozen=True)
 class CompressedFile:
-    """A compressed ONNX file, how it is run, and what was found of it."""
+    """A compressed ONNX file, its `model.yaml`, and a report of the comparison with the original."""
 
     onnx: bytes
     model_yaml: str
@@ -54,104 +54,109 @@ def compress_file(
     config: Path | None = None,
     seed: int = 0,
 ) -> CompressedFile:
-    """Return a smaller file that is run as the given one is.
+    """Return a smaller file with the same inputs and outputs as the given one.
 
-    Test rows are taken away first. The report tells sizes, how many layers compute in integers, which calibration rows were
-    used, and on validation rows the accuracy of both files and how many of their answers differ.
+    Test rows are removed first. The report contains sizes, the number of layers that compute in integers, the calibration
+    rows that were used, and, on validation rows, the accuracy of both files and the number of changed predictions.
 
     Parameters
     ----------
     path
-        The file; weights may lie in files beside it.
+        The file; weights may be in files next to it.
     config
-        What the file does not say, as `runtime.foreign.open_foreign` reads it.
+        What the file does not specify, as `runtime.external.open_external` reads it.
 
     Raises
     ------
     UserError
-        A recipe or option that needs more than a file, a file that is quantized already or has nothing to quantize, or
-        one that ONNX Runtime's quantizer cannot make smaller.
+        The recipe or an option needs more than a file, or the file is already quantized, has nothing to quantize, or
+        cannot be compressed by ONNX Runtime's quantizer.
     """
     step = check_recipe(recipe)
     data = dataset.development()
-    before = open_external(path, data, config)
+    baseline = open_external(path, data, config)
     model = prepare_file(path)
-    _look_at_layers(model, path, step, recipe)
-    told: dict[str, Any] = {}
+    _check_layers(model, path, step, recipe)
+    calibration: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="fairpress-onnx-") as folder:
-        # ONNX Runtime's quantizer writes beside the file that it reads: never beside the user's.
-        source, made = Path(folder) / "source.onnx", Path(folder) / "made.onnx"
-        with _in_words(path):
+        # ONNX Runtime's quantizer writes into the folder of its input, which must not be the user's.
+        source, target = Path(folder) / "source.onnx", Path(folder) / "made.onnx"
+        with _translate_errors(path):
             source.write_bytes(model.SerializeToString(deterministic=True))
-            _refuse_other_answers(before, replace(before, path=source), data)
+            _check_same_predictions(baseline, replace(baseline, path=source), data)
             if isinstance(step, QuantizeDynamic):
-                _dynamic(source, made, step)
+                _dynamic(source, target, step)
             elif step.activation_bits == 32:
-                _weights_only(source, made, step)
+                _weights_only(source, target, step)
             else:
-                which, told = sample_rows(data, step.rows, step.calibration, step.by, (step.draw, seed))
-                told = {"calibration_rows": len(which), **told, "activation_ranges": "minmax"}
-                rows = data.index("calibration")[which]
-                own = replace(before, path=source)
-                _static(source, made, Path(folder) / "prepared.onnx", step, own, data, rows)
-        content = made.read_bytes()
-        _something_happened(content, path, recipe)
-        with _in_words(path):
+                positions, calibration = sample_rows(
+                    data, step.rows, step.calibration, step.by, (step.draw, seed)
+                )
+                calibration = {
+                    "calibration_rows": len(positions),
+                    **calibration,
+                    "activation_ranges": "minmax",
+                }
+                rows = data.index("calibration")[positions]
+                prepared = replace(baseline, path=source)
+                _static(source, target, Path(folder) / "prepared.onnx", step, prepared, data, rows)
+        content = target.read_bytes()
+        _check_quantized(content, path, recipe)
+        with _translate_errors(path):
             try:
-                found = kernels(content)
-                compared, notes = _compared(before, replace(before, path=made), data)
+                kernel_counts = kernels(content)
+                comparison, notes = _compare(baseline, replace(baseline, path=target), data)
             except UserError as error:
                 raise UserError(
-                    f"what ONNX Runtime's quantizer made of {path} cannot be run ({str(error)[:200]}); leave layers in "
-                    "float with keep=, or compress the network it came from."
+                    f"the file that ONNX Runtime's quantizer made from {path} cannot be run ({str(error)[:200]}); leave "
+                    "layers in float with `keep=`, or compress the network it was exported from."
                 ) from None
         report = {
             "recipe": str(recipe),
             "made_from": path.name,
             "bytes": len(content),
             "bytes_before": _size(path),
-            "layers": {"integer": found.integer, "float": found.floating},
-            **told,
+            "layers": {"integer": kernel_counts.integer, "float": kernel_counts.floating},
+            **calibration,
             **({"notes": notes} if notes else {}),
-            "validation": compared,
+            "validation": comparison,
         }
-    return CompressedFile(content, before.as_yaml(), report)
+    return CompressedFile(content, baseline.as_yaml(), report)
 
 
 def check_recipe(recipe: Recipe) -> Quantize | QuantizeDynamic:
-    """Return the one step that a bare file can take. Raises UserError for any other recipe or option, naming it."""
+    """Return the recipe's only step. Raises UserError for a recipe or option that an external file does not support."""
     step = recipe.steps[0] if len(recipe.steps) == 1 else None
     static = type(step) is Quantize and (step.weight_bits, step.activation_bits) in ((8, 8), (4, 32))
     if step is None or not (static or type(step) is QuantizeDynamic):
         raise UserError(
-            f"an ONNX file has no network to go on from, so that {recipe} cannot be made of it; "
-            f"{SUPPORTED_STEPS} can, and a model "
-            "folder takes every recipe."
+            f"{recipe} needs a network, and an ONNX file has none; take {SUPPORTED_STEPS}, or compress a model folder, "
+            "which takes every recipe."
         )
     allowed: tuple[str, ...] = ("keep",)
     if type(step) is Quantize and step.activation_bits == 8:
         allowed = CALIBRATION_ROWS
-    _only(step, allowed, recipe)
+    _check_options(step, allowed, recipe)
     assert isinstance(step, Quantize | QuantizeDynamic)
     return step
 
 
-def _only(step: Step, allowed: tuple[str, ...], recipe: Recipe) -> None:
-    same = {"weight_bits", "activation_bits"}
+def _check_options(step: Step, allowed: tuple[str, ...], recipe: Recipe) -> None:
+    fixed = {"weight_bits", "activation_bits"}
     for name, value in step.model_dump().items():
-        if name in same or name in allowed or value == type(step).model_fields[name].default:
+        if name in fixed or name in allowed or value == type(step).model_fields[name].default:
             continue
         if name in ("weights", "activations") and value == "minmax":
-            continue  # what ONNX Runtime does
+            continue  # ONNX Runtime's method
         raise UserError(
-            f"recipe {str(recipe)!r}: {name} is not for ONNX files made elsewhere; ONNX Runtime's quantizer takes "
+            f"recipe {str(recipe)!r}: external ONNX files do not support {name}; ONNX Runtime's quantizer takes "
             f"{', '.join(allowed)} here."
         )
 
 
 def _static(
     path: Path,
-    made: Path,
+    target: Path,
     prepared: Path,
     step: Quantize,
     model: ExternalModel,
@@ -172,10 +177,10 @@ def _static(
     quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
     ort.quantize_static(
         str(prepared),
-        str(made),
+        str(target),
         Reader(),
         quant_format=ort.QuantFormat.QDQ,
-        op_types_to_quantize=list(LAYERS),  # all operators, and a transformer loses its answers
+        op_types_to_quantize=list(LAYERS),  # quantizing all operators ruins the predictions of transformers
         per_channel=True,
         reduce_range=step.reduce_range,
         activation_type=ort.QuantType.QUInt8,
@@ -186,28 +191,28 @@ def _static(
     )
 
 
-def _dynamic(path: Path, made: Path, step: QuantizeDynamic) -> None:
+def _dynamic(path: Path, target: Path, step: QuantizeDynamic) -> None:
     from onnxruntime import quantization as ort
 
     ort.quantize_dynamic(
         str(path),
-        str(made),
+        str(target),
         op_types_to_quantize=list(PRODUCTS),  # convolutions would run slower than in float
         per_channel=True,
         weight_type=ort.QuantType.QInt8,
-        nodes_to_exclude=_kept(step.keep),
+        nodes_to_exclude=_excluded_nodes(step.keep),
         extra_options=_float_by_default(),
     )
 
 
 def _float_by_default() -> dict[str, Any]:
-    """Return the option for values whose type onnx cannot infer, such as those behind an operator of scikit-learn's."""
+    """Return the option for values whose type onnx cannot infer, such as outputs of operators for scikit-learn."""
     import onnx
 
     return {"DefaultTensorType": onnx.TensorProto.FLOAT}
 
 
-def _weights_only(path: Path, made: Path, step: Quantize) -> None:
+def _weights_only(path: Path, target: Path, step: Quantize) -> None:
     import onnx
     from onnxruntime.quantization import QuantFormat
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
@@ -221,95 +226,104 @@ def _weights_only(path: Path, made: Path, step: Quantize) -> None:
         block_size=BLOCK,
         is_symmetric=True,
         quant_format=QuantFormat.QOperator,
-        nodes_to_exclude=_kept(step.keep),
+        nodes_to_exclude=_excluded_nodes(step.keep),
         op_types_to_quantize=("MatMul",),
     )
     quantizer.process()
-    made.write_bytes(quantizer.model.model.SerializeToString(deterministic=True))
+    target.write_bytes(quantizer.model.model.SerializeToString(deterministic=True))
 
 
-def _kept(names: Sequence[str]) -> list[str]:
-    """Return the names of nodes to keep, and those that ONNX Runtime gives them when it makes a MatMul of a Gemm."""
+def _excluded_nodes(names: Sequence[str]) -> list[str]:
+    """Return the names of nodes to keep, and their names after ONNX Runtime has turned a Gemm into a MatMul."""
     return [*names, *(f"{name}_MatMul" for name in names)]
 
 
-def _look_at_layers(
+def _check_layers(
     model: onnx.ModelProto, path: Path, step: Quantize | QuantizeDynamic, recipe: Recipe
 ) -> None:
-    """Refuse a file without anything that this recipe makes smaller, and the name of a layer to keep that there is not."""
+    """Refuse a file that this recipe cannot make smaller, and an unknown name in `keep`."""
     names = [n.name for n in model.graph.node if n.op_type in LAYERS and n.name]
     for name in step.keep:
         if name not in names:
             raise UserError(f"{path} has no layer {name!r} to keep in float." + did_you_mean(name, names))
     static = isinstance(step, Quantize) and step.activation_bits == 8
     if not weighted_nodes(model.graph, LAYERS if static else PRODUCTS):
-        raise UserError(_nothing(path, recipe))
+        raise UserError(_nothing_to_compress(path, recipe))
 
 
-def _refuse_other_answers(before: ExternalModel, own: ExternalModel, data: Dataset) -> None:
-    """Raise UserError where the copy that is quantized does not answer as the user's file does."""
+def _check_same_predictions(original: ExternalModel, converted: ExternalModel, data: Dataset) -> None:
+    """Raise UserError if the copy that is quantized does not predict the same as the user's file."""
     rows = data.index("calibration")[:CHECKED_ROWS]
-    one, other = before.answers(data, rows), own.answers(data, rows)
-    if one.probabilities is None or other.probabilities is None:
-        same = bool((one.decided == other.decided).all())
+    original_predictions, converted_predictions = original.answers(data, rows), converted.answers(data, rows)
+    if original_predictions.probabilities is None or converted_predictions.probabilities is None:
+        same = bool((original_predictions.decided == converted_predictions.decided).all())
     else:
-        same = bool(np.allclose(one.probabilities, other.probabilities, atol=1e-4))
+        same = bool(
+            np.allclose(original_predictions.probabilities, converted_predictions.probabilities, atol=1e-4)
+        )
     if not same:
         raise UserError(
-            f"{before.path} answers differently once it is converted to the opset that quantized files need; export it with "
-            "opset 13 or later."
+            f"{original.path} gives other predictions once it is converted to the opset that quantized files need; export it "
+            "with opset 13 or later."
         )
 
 
-def _something_happened(content: bytes, path: Path, recipe: Recipe) -> None:
+def _check_quantized(content: bytes, path: Path, recipe: Recipe) -> None:
     import onnx
 
     nodes = onnx.load_from_string(content).graph.node
     if not QUANTIZED & {n.op_type for n in nodes}:
-        raise UserError(_nothing(path, recipe))
+        raise UserError(_nothing_to_compress(path, recipe))
 
 
-def _nothing(path: Path, recipe: Recipe) -> str:
+def _nothing_to_compress(path: Path, recipe: Recipe) -> str:
     static = str(recipe).startswith("int8") and "dynamic" not in str(recipe)
-    what = "convolution or product" if static else "product"
-    return f"{path} has no layer that {recipe} could make smaller: no {what} of matrices with stored weights is left."
+    kind = "convolution or product" if static else "product"
+    return f"{recipe} cannot make {path} smaller: it has no {kind} of matrices with stored weights; take another recipe."
 
 
-def _compared(before: ExternalModel, after: ExternalModel, data: Dataset) -> tuple[dict[str, Any], list[str]]:
-    """Return on validation rows, decided as `predict` does: accuracy of both files, and how many decisions differ.
+def _compare(
+    original: ExternalModel, compressed: ExternalModel, data: Dataset
+) -> tuple[dict[str, Any], list[str]]:
+    """Return accuracies of both files and the number of changed predictions on validation rows, and notes on the original.
 
-    Second come sentences on the file that was there before, which should make a reader look twice.
+    Predictions are those of `predict`.
     """
     index = data.index("validation")
     if not len(index):
-        return {"rows": 0}, list(before.notes)
-    own = before.answers(data, index)
-    decided = [own.decided, after.answers(data, index).decided]
-    right = [float((d == data.labels[index]).mean()) for d in decided]
-    flips = int((decided[0] != decided[1]).sum())
-    counted = {"rows": len(index), "accuracy_before": right[0], "accuracy": right[1], "flips": flips}
-    return counted, list(own.notes)
+        return {"rows": 0}, list(original.notes)
+    original_predictions = original.answers(data, index)
+    predicted = [original_predictions.decided, compressed.answers(data, index).decided]
+    accuracies = [float((d == data.labels[index]).mean()) for d in predicted]
+    flips = int((predicted[0] != predicted[1]).sum())
+    comparison = {
+        "rows": len(index),
+        "accuracy_before": accuracies[0],
+        "accuracy": accuracies[1],
+        "flips": flips,
+    }
+    return comparison, list(original_predictions.notes)
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file and of the weights that lie beside it."""
+    """Return the size in bytes of a file together with its external weights."""
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
-    beside = {
+    external_files = {
         entry.value
         for t in graph.initializer
         if t.data_location == onnx.TensorProto.EXTERNAL
         for entry in t.external_data
         if entry.key == "location"
     }
-    return path.stat().st_size + sum((path.parent / name).stat().st_size for name in beside)
+    return path.stat().st_size + sum((path.parent / name).stat().st_size for name in external_files)
 
 
 @contextmanager
-def _in_words(path: Path) -> Iterator[None]:
-    """Let the quantizer work in silence, and say in one sentence what it could not."""
-    before = logging.root.manager.disable
+def _translate_errors(path: Path) -> Iterator[None]:
+    """Silence the quantizer's log, and turn what it raises into a UserError of one sentence."""
+    disabled_level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         yield
@@ -317,14 +331,14 @@ def _in_words(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise UserError(
-            f"cannot work on a copy of {path} in {outside()} ({error.strerror or error}); free some space "
+            f"cannot work on a copy of {path} in {system_folder()} ({error.strerror or error}); free some space "
             "there, or set TMPDIR to another folder."
         ) from None
     except Exception as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(
             f"ONNX Runtime's quantizer cannot make {path} smaller ({type(error).__name__}: {first[:200]}); compress the "
-            "network it came from, or leave layers in float with keep=."
+            "network it was exported from, or leave layers in float with `keep=`."
         ) from error
     finally:
-        logging.disable(before)
+        logging.disable(disabled_level)

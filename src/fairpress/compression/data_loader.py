@@ -1,4 +1,4 @@
-"""Batches of a loader as a dataset, for networks of the user's own."""
+"""Turn the batches of a data loader into a dataset, for a user's own network."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from fairpress.core.errors import UserError
 from fairpress.core.values import spelling
 from fairpress.datasets.dataset import Dataset, Part, Task
 
-MAX_ROWS = 2048  # rows of a loader, for a recipe that does not train
+MAX_ROWS = 2048  # rows that are read for a recipe without fine-tuning
 MIN_ROWS = 20
-EXACT = 2**24  # whole numbers up to this are float32 numbers
+MAX_EXACT_INTEGER = 2**24  # float32 represents integers exactly up to this
 
 
 def collect(batches: Iterable[Any], trains: bool) -> Dataset:
     """Read batches (x, y) or (x, y, groups) into a dataset with training, calibration and validation rows.
 
-    Inputs become float32 (uint8 stays), labels class indices. Whole numbers may come as floats, and labels as a column.
+    Inputs become float32 (uint8 stays), labels class indices. Labels may be integral floats, and may be a column [rows, 1].
 
     Raises
     ------
@@ -32,53 +32,53 @@ def collect(batches: Iterable[Any], trains: bool) -> Dataset:
     labels: list[np.ndarray] = []
     groups: list[np.ndarray] = []
     for number, batch in enumerate(_batches(batches), start=1):
-        where = f"batch {number}"
+        batch_name = f"batch {number}"
         if not isinstance(batch, list | tuple) or len(batch) not in (2, 3):
             raise UserError(
                 f"a batch is (x, y) or (x, y, groups); this loader yields {_described(batch)}. Wrap it in a generator."
             )
-        x = _inputs(batch[0], where)
+        x = _inputs(batch[0], batch_name)
         if np.ndim(batch[1]) == 0 and not isinstance(batch[1], str):
             raise UserError(
-                f"{where} has one label, so that it is a single row; wrap the dataset in "
+                f"{batch_name} has one label, so it is a single row, not a batch; wrap the dataset in "
                 "torch.utils.data.DataLoader(dataset, batch_size=64)."
             )
-        y = _labels(batch[1], where)
+        y = _labels(batch[1], batch_name)
         if x.ndim == 0 or len(x) != len(y):
             raise UserError(
-                f"{where} has inputs {x.shape} and labels {y.shape}; a batch has a label for each row."
+                f"{batch_name} has inputs {x.shape} and labels {y.shape}; give one label for each row."
             )
         if inputs and (x.shape[1:], x.dtype) != (inputs[0].shape[1:], inputs[0].dtype):
             raise UserError(
-                f"{where} has rows of {_shape(x.shape[1:])} ({x.dtype}), the batches before it rows of "
-                f"{_shape(inputs[0].shape[1:])} ({inputs[0].dtype}); all rows must be of one shape and kind."
+                f"{batch_name} has rows of {_shape(x.shape[1:])} ({x.dtype}), the batches before it rows of "
+                f"{_shape(inputs[0].shape[1:])} ({inputs[0].dtype}); all rows must have the same shape and type."
             )
         if (len(batch) == 3) != (len(groups) == len(labels)) and labels:
             raise UserError(
-                f"{where} has {len(batch)} parts, the batches before it had others; name groups in all or none."
+                f"{batch_name} has {len(batch)} parts, unlike earlier batches; give groups in all batches or in none."
             )
         inputs.append(x)
         labels.append(y)
         if len(batch) == 3:
-            groups.append(_groups(batch[2], len(y), where))
+            groups.append(_groups(batch[2], len(y), batch_name))
         if not trains and sum(map(len, labels)) >= MAX_ROWS:
             break
     rows = sum(map(len, labels))
     if not labels:
         raise UserError(
-            "the loader yields no batch; a generator can be read only once, so pass a new one, or a list."
+            "the loader yields no batch; pass a list, or a new generator, since a generator can be read only once."
         )
     if rows < MIN_ROWS:
-        raise UserError(f"the loader has {rows} rows; give at least {MIN_ROWS}, better some hundred.")
+        raise UserError(f"the loader has {rows} rows; give at least {MIN_ROWS}, preferably several hundred.")
     return _dataset(np.concatenate(inputs), np.concatenate(labels), groups, trains)
 
 
 def _dataset(inputs: np.ndarray, labels: np.ndarray, groups: list[np.ndarray], trains: bool) -> Dataset:
-    every = np.arange(len(labels))
+    index = np.arange(len(labels))
     parts: dict[Part, np.ndarray] = {
-        "train": every[every % 10 > 1],
-        "calibration": every[every % 10 == 1] if trains else every[every % 10 % 2 == 1],
-        "validation": every[every % 10 == 0],
+        "train": index[index % 10 > 1],
+        "calibration": index[index % 10 == 1] if trains else index[index % 10 % 2 == 1],
+        "validation": index[index % 10 == 0],
     }
     return Dataset(
         "loader",
@@ -87,29 +87,29 @@ def _dataset(inputs: np.ndarray, labels: np.ndarray, groups: list[np.ndarray], t
         (),
         labels,
         {"group": np.concatenate(groups)} if groups else {},
-        every.astype(str),
-        every.astype(str),
+        index.astype(str),
+        index.astype(str),
         parts,
         "",
     )
 
 
 def _batches(batches: Any) -> Iterator[Any]:
-    """Yield batches; what a loader raises, and a pair of arrays in the place of batches, becomes a sentence."""
+    """Yield batches. Raises UserError for whatever the loader raises, and for a pair of arrays instead of batches."""
     pair = isinstance(batches, tuple | list) and len(batches) == 2
     if pair and all(isinstance(part, Tensor | np.ndarray) for part in batches):
-        raise UserError("data=(x, y) is one batch; put it into a list: data=[(x, y)].")
+        raise UserError("`data=(x, y)` is one batch; put it into a list: `data=[(x, y)]`.")
     if isinstance(batches, Tensor | np.ndarray | str | Mapping) or (
         not hasattr(type(batches), "__iter__") and not hasattr(type(batches), "__getitem__")
     ):
         raise UserError(
-            f"data is a dataset or an iterable of batches (x, y), such as a DataLoader; got {_described(batches)}."
+            f"`data=` must be a dataset or an iterable of batches (x, y), such as a DataLoader; got {_described(batches)}."
         )
     try:
         iterator = iter(batches)
     except TypeError as error:
         raise UserError(
-            f"data is a dataset or an iterable of batches (x, y); got {_described(batches)}."
+            f"`data=` must be a dataset or an iterable of batches (x, y); got {_described(batches)}."
         ) from error
     number = 0
     while True:
@@ -121,86 +121,88 @@ def _batches(batches: Any) -> Iterator[Any]:
             why = (str(error).splitlines() or [""])[0].rstrip(".")
             raise UserError(
                 f"the loader failed after {number} batches ({type(error).__name__}: {why}); "
-                "correct it, or pass a list of batches."
+                "fix it, or pass a list of batches."
             ) from error
         number += 1
         yield batch
 
 
-def _inputs(value: Any, where: str) -> np.ndarray:
+def _inputs(value: Any, batch_name: str) -> np.ndarray:
     if isinstance(value, list | tuple | dict) and not _is_numbers(value):
         count, names = len(value), f" ({', '.join(map(repr, value))})" if isinstance(value, dict) else ""
         raise UserError(
-            f"{where} has {count} inputs{names}; a network of fairpress reads one tensor: join them (torch.cat), and pass a "
-            "module whose forward takes the joined tensor apart."
+            f"{batch_name} has {count} inputs{names}, but fairpress supports networks with one input tensor only: concatenate "
+            "them (torch.cat), and pass a module whose forward splits the tensor."
         )
-    x = _array(value, f"the inputs of {where}")
+    x = _array(value, f"the inputs of {batch_name}")
     if x.dtype == np.uint8:
         return x
     if x.dtype.kind not in "fiub":
-        raise UserError(f"the inputs of {where} are {x.dtype}; a network reads numbers.")
-    own = x.astype(np.float32)
-    if x.dtype.kind in "iu" and np.abs(x.astype(np.float64)).max(initial=0) > EXACT:
+        raise UserError(f"the inputs of {batch_name} have type {x.dtype}; convert them to numbers.")
+    values = x.astype(np.float32)
+    if x.dtype.kind in "iu" and np.abs(x.astype(np.float64)).max(initial=0) > MAX_EXACT_INTEGER:
         raise UserError(
-            f"the inputs of {where} hold whole numbers above {EXACT:,}, which float32 cannot tell apart; "
-            "number them from 0 on."
+            f"the inputs of {batch_name} contain integers above {MAX_EXACT_INTEGER:,}, which float32 cannot represent exactly; "
+            "renumber them from 0."
         )
-    if not np.isfinite(own).all():
+    if not np.isfinite(values).all():
         raise UserError(
-            f"the inputs of {where} have {int((~np.isfinite(own)).sum())} missing or infinite values; fill them or "
-            "leave those rows out."
+            f"the inputs of {batch_name} have {int((~np.isfinite(values)).sum())} missing or infinite values; fill them or "
+            "drop those rows."
         )
-    return own
+    return values
 
 
 def _is_numbers(value: Any) -> bool:
     return isinstance(value, list) and not any(isinstance(part, Tensor | np.ndarray) for part in value)
 
 
-def _labels(value: Any, where: str) -> np.ndarray:
-    y = _array(value, f"the labels of {where}")
+def _labels(value: Any, batch_name: str) -> np.ndarray:
+    y = _array(value, f"the labels of {batch_name}")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim == 2 and y.dtype.kind in "fiub":
-        one = bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all())
+        one_hot = bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all())
         raise UserError(
-            f"{where} has labels {y.shape}, "
+            f"{batch_name} has labels {y.shape}, "
             + (
-                "one column a class; labels are class indices: pass y.argmax(1)."
-                if one
-                else "labels are class indices [rows]."
+                "one column per class; labels must be class indices: pass y.argmax(1)."
+                if one_hot
+                else "labels must be class indices [rows]."
             )
         )
     if y.ndim != 1 or y.dtype.kind not in "fiub":
         kind = "text" if y.dtype.kind in "USO" else str(y.dtype)
         raise UserError(
-            f"{where} has labels {y.shape} of {kind}; labels are class indices [rows], whole numbers from 0 on in the "
+            f"{batch_name} has labels {y.shape} of type {kind}; labels must be class indices [rows], integers from 0 in the "
             "order of the network's outputs."
         )
-    odd = y[~(np.isfinite(y) & (y == np.round(y)))] if y.dtype.kind == "f" else y[:0]
-    if len(odd):
+    invalid = y[~(np.isfinite(y) & (y == np.round(y)))] if y.dtype.kind == "f" else y[:0]
+    if len(invalid):
         raise UserError(
-            f"{where} has a label {odd[0]:.3g}; labels are class indices, whole numbers from 0 on."
+            f"{batch_name} has a label {invalid[0]:.3g}; labels must be class indices, integers from 0."
         )
     return y.astype(np.int64)
 
 
-def _groups(value: Any, rows: int, where: str) -> np.ndarray:
-    own = (
-        _array(value, f"the groups of {where}")
+def _groups(value: Any, rows: int, batch_name: str) -> np.ndarray:
+    groups = (
+        _array(value, f"the groups of {batch_name}")
         if isinstance(value, Tensor | np.ndarray)
         else np.asarray(value, object)
     )
-    own = own[:, 0] if own.ndim == 2 and own.shape[1] == 1 else own
-    if own.shape != (rows,):
-        raise UserError(f"{where} has groups {own.shape} for {rows} rows; name one group for each row.")
-    names = [spelling(name) for name in own]
+    groups = groups[:, 0] if groups.ndim == 2 and groups.shape[1] == 1 else groups
+    if groups.shape != (rows,):
+        raise UserError(
+            f"{batch_name} has groups {groups.shape} for {rows} rows; give one group for each row."
+        )
+    names = [spelling(name) for name in groups]
     if None in names:
-        raise UserError(f"{where} has rows without a group; name one for each row, such as 'unknown'.")
+        raise UserError(f"{batch_name} has rows without a group; name one for each row, such as 'unknown'.")
     return np.asarray(names, dtype=str)
 
 
-def _array(value: Any, what: str) -> np.ndarray:
+def _array(value: Any, description: str) -> np.ndarray:
     try:
         if isinstance(value, Tensor):
             value = value.detach().cpu().resolve_conj().resolve_neg()
@@ -208,8 +210,8 @@ def _array(value: Any, what: str) -> np.ndarray:
         return np.asarray(value)
     except Exception as error:
         raise UserError(
-            f"{what} ({type(value).__name__}) are no array: {(str(error).splitlines() or [''])[0].rstrip('.')}; "
-            "pass a dense tensor."
+            f"{description} ({type(value).__name__}) cannot be converted to an array: "
+            f"{(str(error).splitlines() or [''])[0].rstrip('.')}; pass a dense tensor."
         ) from error
 
 

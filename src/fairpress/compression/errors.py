@@ -1,4 +1,4 @@
-"""The error of a compressed file that is not what was requested."""
+"""The error raised for a compressed file that does not match its recipe."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from fairpress.core.errors import FairpressError
 
 
 class VerificationError(FairpressError):
-    """A quantized file is not what was asked for, and is not shipped."""
+    """A compressed file does not match its recipe, and is not shipped."""

@@ -37,19 +37,19 @@ class _Name:
     unit: float = 1.0
 
 
-def _quantizing() -> dict[str, _Name]:
-    found = {}
+def _quantization_names() -> dict[str, _Name]:
+    recipe_names = {}
     for bits in (8, 4, 2):
-        for head, more in (("", {}), ("-fp32-head", {"keep_head": True})):
-            found[f"int{bits}{head}"] = _Name(Quantize, {"weight_bits": bits, **more})
-            found[f"qat-int{bits}{head}"] = _Name(TrainQuantized, {"weight_bits": bits, **more})
-        found[f"w{bits}"] = _Name(Quantize, {"weight_bits": bits, "activation_bits": 32})
-    return found
+        for suffix, options in (("", {}), ("-fp32-head", {"keep_head": True})):
+            recipe_names[f"int{bits}{suffix}"] = _Name(Quantize, {"weight_bits": bits, **options})
+            recipe_names[f"qat-int{bits}{suffix}"] = _Name(TrainQuantized, {"weight_bits": bits, **options})
+        recipe_names[f"w{bits}"] = _Name(Quantize, {"weight_bits": bits, "activation_bits": 32})
+    return recipe_names
 
 
 # The longest fitting name of a step is its name.
 _NAMES: dict[str, _Name] = {
-    **_quantizing(),
+    **_quantization_names(),
     "int8-dynamic": _Name(QuantizeDynamic, {}),
     "mixed": _Name(Mixed, {}),
     "kmeans-{n}": _Name(Cluster, {}, "clusters"),
@@ -60,7 +60,7 @@ _NAMES: dict[str, _Name] = {
     "distill": _Name(Distill, {}),
 }
 # Options that say what kind of step it is stand before those that say how much of it.
-_FIRST = (
+_OPTION_ORDER = (
     *("method", "constraint", "calibration", "error", "importance", "preserve", "channels"),
     *("budget", "protect", "into", "widths", "temperature", "by"),
 )
@@ -70,7 +70,7 @@ _EXAMPLES = (
 )
 
 
-LONGEST = 4_000
+MAX_CHARACTERS = 4_000
 
 
 @dataclass(frozen=True)
@@ -82,21 +82,21 @@ class Recipe:
     def __str__(self) -> str:
         if not self.steps:
             return "fp32"
-        text = "+".join(map(_written, self.steps))
+        text = "+".join(map(_shortest_text, self.steps))
         # Training alone is the placebo of something.
-        alone = all(type(s) is FineTune and (s.method is None or s.hold) for s in self.steps)
-        return text.replace("finetune", "placebo") if alone else text
+        only_finetunes = all(type(s) is FineTune and (s.method is None or s.hold) for s in self.steps)
+        return text.replace("finetune", "placebo") if only_finetunes else text
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return every step with all its parameters, defaults included."""
         return [{"step": type(s).__name__, **s.model_dump(mode="json")} for s in self.steps]
 
-    def after(self, made: Collection[str]) -> tuple[str, Recipe]:
+    def after(self, available: Collection[str]) -> tuple[str, Recipe]:
         """Return which of the recipes in `made` this one goes on from (the longest; at least ``fp32``), and how."""
         for length in range(len(self.steps) - 1, -1, -1):
-            before = str(Recipe(self.steps[:length]))
-            if before in made:
-                return before, Recipe(self.steps[length:])
+            prefix = str(Recipe(self.steps[:length]))
+            if prefix in available:
+                return prefix, Recipe(self.steps[length:])
         raise ValueError(f"nothing that {self} could go on from")
 
     def plain(self) -> Recipe | None:
@@ -112,20 +112,20 @@ class Recipe:
 
 def parse(text: str) -> Recipe:
     """Read a recipe. Raises UserError with what was probably meant for anything that is none."""
-    if len(text) > LONGEST:
+    if len(text) > MAX_CHARACTERS:
         raise UserError(
-            f"the recipe {text[:40]!r}… has more than {LONGEST:,} characters; write a shorter one."
+            f"the recipe {text[:40]!r}… has more than {MAX_CHARACTERS:,} characters; write a shorter one."
         )
     text = re.sub(r"\s+", "", text)
     if text == "fp32":
         return Recipe(())
     inner = re.fullmatch(r"placebo\((.+)\)", text)
-    if inner and _pieces(text, "+") == [text] and not re.fullmatch(r"\w+=.*", inner[1]):
+    if inner and _split(text, "+") == [text] and not re.fullmatch(r"\w+=.*", inner[1]):
         placebo = parse(inner[1]).placebo()
         if placebo is None:
             raise UserError(f"{inner[1]!r} does not train, so there is no placebo for it.")
         return placebo
-    steps = tuple(_step(part, text) for part in _pieces(text, "+"))
+    steps = tuple(_step(part, text) for part in _split(text, "+"))
     for i, step in enumerate(steps):
         if step.final and step is not steps[-1]:
             raise UserError(f"recipe {text!r}: nothing can follow after quantization; quantize last.")
@@ -134,7 +134,7 @@ def parse(text: str) -> Recipe:
     return Recipe(steps)
 
 
-def _pieces(text: str, mark: str) -> list[str]:
+def _split(text: str, mark: str) -> list[str]:
     """Split at a mark that stands outside of parentheses."""
     return re.split(re.escape(mark) + r"(?![^(]*\))", text)
 
@@ -151,15 +151,15 @@ def _step(text: str, recipe: str) -> Step:
     elif name not in _NAMES and (numbered := re.fullmatch(r"(.*-)(\d{1,3})", name)):
         name, number = numbered[1] + "{n}", numbered[2]
     if name not in _NAMES:
-        narrow = re.fullmatch(r"(qat-)?w([248])a(\d+)", match[1])
-        if narrow:  # how papers write widths
-            name = f"{narrow[1] or ''}int{narrow[2]}"
-            return _validated(name, {**_NAMES[name].fixed, "activation_bits": narrow[3]}, recipe)
+        paper_style = re.fullmatch(r"(qat-)?w([248])a(\d+)", match[1])
+        if paper_style:  # how papers write widths
+            name = f"{paper_style[1] or ''}int{paper_style[2]}"
+            return _validated(name, {**_NAMES[name].fixed, "activation_bits": paper_style[3]}, recipe)
         raise UserError(f"there is no recipe {match[1]!r}." + did_you_mean(match[1], _EXAMPLES))
-    meant = _NAMES[name]
-    options: dict[str, Any] = dict(meant.fixed)
+    recipe_name = _NAMES[name]
+    options: dict[str, Any] = dict(recipe_name.fixed)
     if number:
-        options[meant.field] = int(number) * meant.unit
+        options[recipe_name.field] = int(number) * recipe_name.unit
     for pair in filter(None, (match[2] or "").split(",")):
         key, equals, value = pair.partition("=")
         if not equals:
@@ -172,34 +172,39 @@ def _validated(name: str, options: Mapping[str, Any], recipe: str) -> Step:
     return validate(_NAMES[name].kind, dict(options), f"recipe {recipe!r}")
 
 
-def _written(step: Step) -> str:
+def _shortest_text(step: Step) -> str:
     """Return the shortest text that reads back as this step: a name, and the options that differ from it."""
-    own = step.model_dump()
+    parameters = step.model_dump()
     defaults = {k: f.default for k, f in type(step).model_fields.items() if not f.is_required()}
     texts = []
-    for name, meant in _NAMES.items():
-        if meant.kind is not type(step):
+    for name, recipe_name in _NAMES.items():
+        if recipe_name.kind is not type(step):
             continue
-        said = {**defaults, **meant.fixed}
-        if meant.field:
-            number = round(own[meant.field] / meant.unit, 6)
+        implied = {**defaults, **recipe_name.fixed}
+        if recipe_name.field:
+            number = round(parameters[recipe_name.field] / recipe_name.unit, 6)
             if not number.is_integer():
                 name = name.removesuffix("-{n}")
             else:
-                name, said = name.replace("{n}", f"{number:.0f}"), {**said, meant.field: own[meant.field]}
-        if any(own[k] != v for k, v in meant.fixed.items()):
+                name, implied = (
+                    name.replace("{n}", f"{number:.0f}"),
+                    {**implied, recipe_name.field: parameters[recipe_name.field]},
+                )
+        if any(parameters[k] != v for k, v in recipe_name.fixed.items()):
             continue
-        differ = {k: v for k, v in own.items() if k not in said or said[k] != v}
+        differ = {k: v for k, v in parameters.items() if k not in implied or implied[k] != v}
         if "weights" in differ and differ["weights"] == differ.get("activations"):
             differ["ranges"] = differ.pop("weights")
             del differ["activations"]
-        order = sorted(differ, key=lambda k: _FIRST.index(k) if k in _FIRST else len(_FIRST))
-        options = [f"{k}={_text(differ[k])}" for k in order]
+        order = sorted(
+            differ, key=lambda k: _OPTION_ORDER.index(k) if k in _OPTION_ORDER else len(_OPTION_ORDER)
+        )
+        options = [f"{k}={_format_option(differ[k])}" for k in order]
         texts.append(name + (f"({','.join(options)})" if options else ""))
     return min(texts, key=len)
 
 
-def _text(value: Any) -> str:
+def _format_option(value: Any) -> str:
     """Return an option's value as `parse` reads it."""
     if isinstance(value, tuple):
         return "|".join(":".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in value)

@@ -1,4 +1,4 @@
-"""What a recipe's steps work on, and what a step promises."""
+"""The interface of a recipe's steps, and the network that they pass on."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class TrainedNetwork:
     state
         Its float weights.
     onnx
-        The finished file, once it is quantized; nothing follows after that.
+        The finished file, once it is quantized; no further step follows.
     details
         What the steps did, for the card.
     origin
-        How the baseline came about: the provenance of its card.
+        The provenance of the baseline's card.
     """
 
     architecture: Architecture
@@ -44,7 +44,7 @@ class TrainedNetwork:
 
     @property
     def class_weights(self) -> Any:
-        """Of the baseline's loss (`training.fit.FitConfig`), which further training keeps; None where classes had none."""
+        """Class weights of the baseline's loss (`training.fit.FitConfig`), which fine-tuning keeps; None if it had none."""
         return self.origin.get("training", {}).get("class_weights")
 
 
@@ -65,17 +65,17 @@ class Step(BaseModel):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
-        """Return the changed networks, in order; inputs are not changed. Test rows are not at hand."""
-        raise TypeError(f"{type(self).__name__} does not say what it does")
+        """Return the changed networks, in order; inputs are not changed. Test rows are not available."""
+        raise TypeError(f"{type(self).__name__} does not define apply()")
 
     def architectures(self) -> tuple[str, ...]:
-        """Return the names of the architectures that the step makes networks of anew."""
+        """Return the names of the architectures that the step builds new networks of."""
         return ()
 
     def plain(self) -> Step:
-        """Return the step without what is done for fairness: its counterpart."""
+        """Return the step without its fairness-aware options."""
         return self
 
     def placebo(self) -> Step:
-        """Return the step that trains in the same way without compressing."""
-        raise TypeError(f"{type(self).__name__} does not train, so it has no placebo")
+        """Return the step that fine-tunes in the same way without compressing."""
+        raise TypeError(f"{type(self).__name__} does not fine-tune, so it has no placebo")

@@ -36,7 +36,7 @@ class UserModule:
 
     reads: ClassVar[Literal["table", "images"]] = "table"
     version: ClassVar[int] = 1
-    alone: ClassVar[bool] = True
+    trains_alone: ClassVar[bool] = True
 
     module: nn.Module
     name: str
@@ -77,16 +77,16 @@ def compress_module(
     UserError
         The module does not read such rows or has no logit per class, cannot be exported (the sentence names the
         layer), does not answer equal rows equally, or a batch is something else.
-    NotAsAsked
+    VerificationError
         The finished file is not what the recipe says.
     """
     trains = any(step.trains for step in recipe.steps)
     with assert_unmodified(module), torch.random.fork_rng(devices=[]):
-        own = unwrap(module)
-        _refuse_many_inputs(own.module)
+        unwrapped_copy = unwrap(module)
+        _refuse_many_inputs(unwrapped_copy.module)
         dataset = data.development() if isinstance(data, Dataset) else collect(data, trains)
-        notes = [*own.notes]
-        network, classes = _answering(own.module, dataset)
+        notes = [*unwrapped_copy.notes]
+        network, classes = _with_logits(unwrapped_copy.module, dataset)
         if isinstance(data, Dataset):
             if classes != len(dataset.task.classes):
                 raise UserError(
@@ -97,9 +97,9 @@ def compress_module(
         network = _without_hooks(network, verification_rows(dataset))
         state = {k: v.detach().clone() for k, v in network.state_dict().items()}
         architecture = UserModule(network, type(unwrapped(module)).__qualname__)
-        first = TrainedNetwork(architecture, state, details=_pruned(state) if own.pruned else {})
-        (made,) = apply_steps([first], recipe, [dataset], [seed], progress)
-    notes += [text for text in [weights_in_float(made.details)] if text]
+        first = TrainedNetwork(architecture, state, details=_pruned(state) if unwrapped_copy.pruned else {})
+        (compressed,) = apply_steps([first], recipe, [dataset], [seed], progress)
+    notes += [text for text in [weights_in_float(compressed.details)] if text]
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=3)
     card = ModelCard(
@@ -116,7 +116,7 @@ def compress_module(
         data={"name": dataset.name, "config": dict(dataset.config), "fingerprint": dataset.fingerprint},
         seed=seed,
     )
-    return artifact(card, None, recipe, made, dataset, seed)
+    return artifact(card, None, recipe, compressed, dataset, seed)
 
 
 def _refuse_many_inputs(module: nn.Module) -> None:
@@ -125,10 +125,10 @@ def _refuse_many_inputs(module: nn.Module) -> None:
         parameters = inspect.signature(module.forward).parameters.values()
     except (TypeError, ValueError):
         return
-    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [
         p.name
-        for p in (*places, *parameters)
+        for p in (*positional, *parameters)
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     ]
     needed = list(dict.fromkeys(needed))
@@ -140,7 +140,7 @@ def _refuse_many_inputs(module: nn.Module) -> None:
         )
 
 
-def _answering(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
+def _with_logits(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
     """Return a network that answers with a logit per class, and how many classes it tells apart.
 
     One logit (of a binary task) becomes two, 0 and that logit: their softmax is its sigmoid.
@@ -152,9 +152,9 @@ def _answering(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
     """
     index = dataset.index("train")[:TRIAL_ROWS]
     rows = torch.from_numpy(np.ascontiguousarray(dataset.inputs[index]))
-    out = _called(module, rows[:2])
+    out = _call(module, rows[:2])
     if not isinstance(out, Tensor):
-        raise UserError(_several(out))
+        raise UserError(_wrong_output(out))
     if out.is_complex() or not out.is_floating_point():
         raise UserError(
             f"the network returns {str(out.dtype).removeprefix('torch.')} numbers; it must return a logit per class, "
@@ -166,12 +166,12 @@ def _answering(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
             f"the network returns a tensor {tuple(out.shape)} for 2 rows; it must return a logit per class, [2, classes] "
             "with two classes or more, or one logit for the second of two. Wrap it in a module that does."
         )
-    few = rows[: len(rows) - len(rows) % 2]
+    even_rows = rows[: len(rows) - len(rows) % 2]
     with torch.no_grad():
-        found = torch.cat([_called(module, part) for part in few.split(2)]).float()
-    if bool((found >= 0).all() and (found <= 1).all()) and (
-        (single and found.unique().numel() > 1)
-        or (not single and bool(torch.allclose(found.sum(1), torch.ones(len(found)), atol=1e-3)))
+        outputs = torch.cat([_call(module, part) for part in even_rows.split(2)]).float()
+    if bool((outputs >= 0).all() and (outputs <= 1).all()) and (
+        (single and outputs.unique().numel() > 1)
+        or (not single and bool(torch.allclose(outputs.sum(1), torch.ones(len(outputs)), atol=1e-3)))
     ):
         raise UserError(
             f"the network returns {'a probability' if single else 'probabilities'} (all lie in 0 … 1"
@@ -193,22 +193,23 @@ def _two_logits(module: nn.Module) -> nn.Module:
     return module
 
 
-def _called(module: nn.Module, rows: Tensor) -> Any:
+def _call(module: nn.Module, rows: Tensor) -> Any:
     """Return what a network returns for rows. Raises UserError naming the layer that cannot read them."""
     try:
         with torch.no_grad():
             return module(rows)
     except Exception as error:
         layer = layer_at_fault(module, error.__traceback__)
-        where = "the network" if layer is None else f"layer {layer!r}"
+        layer_text = "the network" if layer is None else f"layer {layer!r}"
         shape, dtype = "×".join(map(str, rows.shape[1:])), str(rows.dtype).removeprefix("torch.")
-        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(
-            f"{where} cannot read rows of {shape} numbers ({dtype}): {why}." + _whole(module, rows)
+            f"{layer_text} cannot read rows of {shape} numbers ({dtype}): {reason}."
+            + _whole_numbers_remedy(module, rows)
         ) from error
 
 
-def _whole(module: nn.Module, rows: Tensor) -> str:
+def _whole_numbers_remedy(module: nn.Module, rows: Tensor) -> str:
     """Say what to do where a network would read the same rows as whole numbers; "" where it would not."""
     if rows.is_floating_point() and bool((rows == rows.round()).all()):
         try:
@@ -222,14 +223,14 @@ def _whole(module: nn.Module, rows: Tensor) -> str:
     return ""
 
 
-def _several(out: Any) -> str:
+def _wrong_output(out: Any) -> str:
     """Say that a network returns something that is no tensor, what is in it, and how to choose."""
     if isinstance(out, Mapping):
-        parts, how = [(repr(k), v) for k, v in out.items()], "net(x)[{}]"
+        parts, access = [(repr(k), v) for k, v in out.items()], "net(x)[{}]"
     elif is_dataclass(out) and not isinstance(out, type):
-        parts, how = [(f.name, getattr(out, f.name)) for f in fields(out)], "net(x).{}"
+        parts, access = [(f.name, getattr(out, f.name)) for f in fields(out)], "net(x).{}"
     elif isinstance(out, tuple | list):
-        parts, how = [(str(i), v) for i, v in enumerate(out)], "net(x)[{}]"
+        parts, access = [(str(i), v) for i, v in enumerate(out)], "net(x)[{}]"
     else:
         return (
             f"the network returns {type(out).__name__} for 2 rows; it must return a tensor with a logit per class, "
@@ -239,9 +240,9 @@ def _several(out: Any) -> str:
         f"{name} {tuple(v.shape)}" if isinstance(v, Tensor) else f"{name} {type(v).__name__}"
         for name, v in parts[:6]
     )
-    fitting = [name for name, v in parts if isinstance(v, Tensor) and v.dim() == 2 and v.shape[0] == 2]
-    fitting.sort(key=lambda name: "logits" not in name)
-    choice = how.format((fitting or [parts[0][0] if parts else "0"])[0])
+    candidates = [name for name, v in parts if isinstance(v, Tensor) and v.dim() == 2 and v.shape[0] == 2]
+    candidates.sort(key=lambda name: "logits" not in name)
+    choice = access.format((candidates or [parts[0][0] if parts else "0"])[0])
     return (
         f"the network returns {type(out).__name__} for 2 rows ({shown}); a file has one output, a logit per class: pass a "
         f"module whose forward returns the one that is meant, such as {choice}."
@@ -257,9 +258,9 @@ def _without_hooks(module: nn.Module, rows: Tensor) -> nn.Module:
     for child in bare.modules():
         for name in hooks:
             getattr(child, name).clear()
-    few = rows[:TRIAL_ROWS]
+    trial_rows = rows[:TRIAL_ROWS]
     try:
-        return bare if torch.equal(_called(bare, few), _called(module, few)) else module
+        return bare if torch.equal(_call(bare, trial_rows), _call(module, trial_rows)) else module
     except UserError:
         return module
 
@@ -267,9 +268,12 @@ def _without_hooks(module: nn.Module, rows: Tensor) -> nn.Module:
 def _with_classes(dataset: Dataset, classes: int, notes: list[str]) -> Dataset:
     present = np.unique(dataset.labels)
     if present[0] < 0 or present[-1] >= classes:
-        odd, shown = present[-1] if present[-1] >= classes else present[0], ", ".join(map(str, present[:8]))
+        invalid, shown = (
+            present[-1] if present[-1] >= classes else present[0],
+            ", ".join(map(str, present[:8])),
+        )
         if len(present) == classes:
-            how = (
+            remedy = (
                 " Labels are class indices from 0 on: pass their places in the order of the outputs, such as "
                 + (
                     f"y - {present[0]}."
@@ -278,9 +282,9 @@ def _with_classes(dataset: Dataset, classes: int, notes: list[str]) -> Dataset:
                 )
             )
         else:
-            how = f" It must have an output for each class; the loader's labels are {shown}."
+            remedy = f" It must have an output for each class; the loader's labels are {shown}."
         raise UserError(
-            f"the loader has the label {odd}, the network has {classes} outputs (labels 0 … {classes - 1}).{how}"
+            f"the loader has the label {invalid}, the network has {classes} outputs (labels 0 … {classes - 1}).{remedy}"
         )
     if len(present) < classes:
         shown = ", ".join(map(str, present[:8])) + (", …" if len(present) > 8 else "")

@@ -62,24 +62,26 @@ def unwrap(module: nn.Module) -> UnwrappedModule:
         )
     module = unwrapped(module)
     _refuse_foreign(module)
-    own = _copied(module)
+    copied = _copied(module)
     try:
-        own.eval()
+        copied.eval()
     except NotImplementedError as error:
         raise UserError(
             "the network is a program of torch.export, which has one mode only; pass the module it was exported from."
         ) from error
-    pruned = _store_pruned(own)
-    _store_computed(own)
-    found = UnwrappedModule(own, pruned)
-    kinds = {t.dtype for t in (*own.parameters(), *own.buffers()) if t.is_floating_point()} - {torch.float32}
+    pruned = _store_pruned(copied)
+    _store_computed(copied)
+    result = UnwrappedModule(copied, pruned)
+    kinds = {t.dtype for t in (*copied.parameters(), *copied.buffers()) if t.is_floating_point()} - {
+        torch.float32
+    }
     if kinds:
         names = " and ".join(sorted(str(k).removeprefix("torch.") for k in kinds))
-        own.float()
-        found.notes.append(
+        copied.float()
+        result.notes.append(
             f"the network computes in {names}; its file computes in float32, as a copy after .float() does."
         )
-    return found
+    return result
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
@@ -99,25 +101,25 @@ def _inner(module: nn.Module) -> nn.Module | None:
 
 def _refuse_foreign(module: nn.Module) -> None:
     for name, child in module.named_modules():
-        where, kind = f"layer {name!r}" if name else "the network", type(child)
+        layer_text, kind = f"layer {name!r}" if name else "the network", type(child)
         if isinstance(child, torch.jit.ScriptModule):
             raise UserError(
-                f"{where} is a torch.jit module, whose layers cannot be told apart any more; pass the nn.Module that it was "
+                f"{layer_text} is a torch.jit module, whose layers cannot be told apart any more; pass the nn.Module that it was "
                 "traced or scripted from."
             )
         if kind.__module__.startswith(QUANTIZED) and ".qat" not in kind.__module__:
             raise UserError(
-                f"{where} ({kind.__name__}) has been quantized already, by torch.ao; pass the network in float."
+                f"{layer_text} ({kind.__name__}) has been quantized already, by torch.ao; pass the network in float."
             )
         if ".qat" in kind.__module__ or "FakeQuantize" in kind.__name__:
             raise UserError(
-                f"{where} ({kind.__name__}) is prepared for quantization-aware training by torch.ao; pass the network in "
+                f"{layer_text} ({kind.__name__}) is prepared for quantization-aware training by torch.ao; pass the network in "
                 "float and take a recipe such as qat-int8."
             )
         for key, value in (*child._parameters.items(), *child._buffers.items()):
-            own = f"{name}.{key}" if name else key
+            tensor_name = f"{name}.{key}" if name else key
             if value is not None:
-                _refuse_tensor(own, value)
+                _refuse_tensor(tensor_name, value)
 
 
 def _refuse_tensor(name: str, value: Tensor) -> None:
@@ -158,14 +160,14 @@ def _copied(module: nn.Module) -> nn.Module:
     try:
         for child in reversed(children):
             memo[id(child)] = copy.deepcopy(unwrapped(child), memo)
-        own = copy.deepcopy(module, memo)
+        copied = copy.deepcopy(module, memo)
     except Exception as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(
-            f"the network cannot be copied ({type(error).__name__}: {why}); take attributes off it that copy.deepcopy "
+            f"the network cannot be copied ({type(error).__name__}: {reason}); take attributes off it that copy.deepcopy "
             "refuses, such as open files, locks and loggers."
         ) from error
-    return own.cpu()
+    return copied.cpu()
 
 
 def _tensors(value: Any, depth: int = 0) -> Iterator[Tensor]:
@@ -178,13 +180,13 @@ def _tensors(value: Any, depth: int = 0) -> Iterator[Tensor]:
 
 
 def _store_pruned(module: nn.Module) -> bool:
-    found = False
+    any_pruned = False
     for child in module.modules():
         for hook in list(child._forward_pre_hooks.values()):
             if isinstance(hook, prune.BasePruningMethod):
                 prune.remove(child, hook._tensor_name)
-                found = True
-    return found
+                any_pruned = True
+    return any_pruned
 
 
 @torch.no_grad()
@@ -198,10 +200,16 @@ def _store_computed(module: nn.Module) -> None:
         if not parametrize.is_parametrized(child):
             continue
         # torch's own removal takes the property off the class, which the network shares with its copy.
-        own: Any = child.parametrizations
-        values = {name: getattr(child, name).detach().clone() for name in own}
-        trained = {name: any(True for _ in parts.parameters(recurse=False)) for name, parts in own.items()}
-        frozen = {name: not any(p.requires_grad for p in parts.parameters()) for name, parts in own.items()}
+        parametrizations: Any = child.parametrizations
+        values = {name: getattr(child, name).detach().clone() for name in parametrizations}
+        trained = {
+            name: any(True for _ in parts.parameters(recurse=False))
+            for name, parts in parametrizations.items()
+        }
+        frozen = {
+            name: not any(p.requires_grad for p in parts.parameters())
+            for name, parts in parametrizations.items()
+        }
         del child._modules["parametrizations"]
         child.__class__ = type(child).__bases__[0]
         for name, value in values.items():

@@ -54,11 +54,11 @@ def shares_of_heads(blocks: Mapping[str, Attention], share: float) -> dict[nn.Li
 
     It keeps ⌊heads · (1 − its share)⌋; the hundredth of a head is for its rounding.
     """
-    found = {}
+    shares = {}
     for block in blocks.values():
-        kept = block.num_heads - math.floor(block.num_heads * share + 1e-9)
-        found[block.qkv] = 1 - (kept + 0.01) / block.num_heads
-    return found
+        n_retained = block.num_heads - math.floor(block.num_heads * share + 1e-9)
+        shares[block.qkv] = 1 - (n_retained + 0.01) / block.num_heads
+    return shares
 
 
 def count_heads(module: nn.Module) -> None:

@@ -18,7 +18,7 @@ from fairpress.core.errors import UserError
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.runtime.backends.onnxruntime import session
 
-ROWS, NUMBERS, FEWEST = 512, 2**20, 16  # rows of a check; of large inputs fewer, so that it stays short
+ROWS, NUMBERS, MIN_ROWS = 512, 2**20, 16  # rows of a check; of large inputs fewer, so that it stays short
 CHUNK = 2**20  # numbers that go through a network at once
 SMALL_BATCHES = (1, 7)  # sizes of batches, other than all rows together
 EPSILON = float(np.finfo(np.float32).eps)
@@ -44,7 +44,7 @@ class Reference:
 
 def check_rows(rows: Tensor) -> Tensor:
     """Return the first rows of inputs [rows, …], as many as a check takes."""
-    return rows[: min(ROWS, max(FEWEST, NUMBERS // max(1, rows[:1].numel())))]
+    return rows[: min(ROWS, max(MIN_ROWS, NUMBERS // max(1, rows[:1].numel())))]
 
 
 def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> Reference:
@@ -60,45 +60,50 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
     UserError
         The module answers equal rows differently, changes its own state, or answers with NaN.
     """
-    own = copy.deepcopy(module).cpu().eval()
-    slots, rows = FastFunctionalCall(own), check_rows(rows)
-    values = {k: v.detach().clone() for k, v in (*own.named_parameters(), *own.named_buffers())}
+    copied = copy.deepcopy(module).cpu().eval()
+    network, rows = FastFunctionalCall(copied), check_rows(rows)
+    values = {k: v.detach().clone() for k, v in (*copied.named_parameters(), *copied.named_buffers())}
     values |= {k: v.detach().cpu().clone() for k, v in state.items() if k in values}
-    wanted = _outputs(slots, values, rows)
-    if np.isnan(wanted).any():
-        count = int(np.isnan(wanted).any(1).sum())
+    expected = _outputs(network, values, rows)
+    if np.isnan(expected).any():
+        count = int(np.isnan(expected).any(1).sum())
         raise UserError(
-            f"the network returns NaN for {count} of {len(wanted)} rows; find the layer whose values overflow, or the rows "
+            f"the network returns NaN for {count} of {len(expected)} rows; find the layer whose values overflow, or the rows "
             "that it cannot read."
         )
-    _refuse_changes(slots, values, rows)
+    _check_stateless(network, values, rows)
     spread = np.zeros(len(rows))
     for draw in range(DRAWS):
-        nudge = _Nudge(draw)
-        nudged, other = {k: nudge.of(v) for k, v in values.items()}, nudge.of_inputs(rows)
-        with nudge:
-            moved = _outputs(slots, nudged, other)
-        spread = np.maximum(spread, _apart(moved, wanted))
-    finite = wanted[np.isfinite(wanted)]
-    least = ROUNDINGS * EPSILON * float(np.abs(finite).max(initial=0.0))
-    most = MAX_DEVIATION * float(
-        np.nanmax(np.std(np.where(np.isfinite(wanted), wanted, np.nan), axis=0), initial=0.0)
+        perturbation = _Perturbation(draw)
+        perturbed_values, perturbed_rows = (
+            {k: perturbation.perturb(v) for k, v in values.items()},
+            perturbation.perturb_inputs(rows),
+        )
+        with perturbation:
+            perturbed = _outputs(network, perturbed_values, perturbed_rows)
+        spread = np.maximum(spread, _differences(perturbed, expected))
+    finite = expected[np.isfinite(expected)]
+    min_tolerance = ROUNDINGS * EPSILON * float(np.abs(finite).max(initial=0.0))
+    max_tolerance = MAX_DEVIATION * float(
+        np.nanmax(np.std(np.where(np.isfinite(expected), expected, np.nan), axis=0), initial=0.0)
     )
-    tolerance = np.clip(ROUNDINGS * np.maximum(spread, np.median(spread)), least, max(least, most))
-    found = Reference(rows, wanted, np.maximum(tolerance, np.finfo(np.float32).tiny))
-    _refuse_moods(slots, values, found)
-    return found
+    tolerance = np.clip(
+        ROUNDINGS * np.maximum(spread, np.median(spread)), min_tolerance, max(min_tolerance, max_tolerance)
+    )
+    result = Reference(rows, expected, np.maximum(tolerance, np.finfo(np.float32).tiny))
+    _check_deterministic(network, values, result)
+    return result
 
 
-def _refuse_changes(slots: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor) -> None:
+def _check_stateless(network: FastFunctionalCall, values: Mapping[str, Tensor], rows: Tensor) -> None:
     """Raise UserError if a module in evaluation mode writes into its parameters or buffers."""
-    few = rows[: max(SMALL_BATCHES)]
-    own = {k: v.clone() for k, v in values.items()}
-    _outputs(slots, own, few)
-    changed = [k for k, v in values.items() if not torch.equal(v, own[k])]
-    module = copy.deepcopy(slots.module)  # as it stands, for tensors that it replaces
+    few_rows = rows[: max(SMALL_BATCHES)]
+    copies = {k: v.clone() for k, v in values.items()}
+    _outputs(network, copies, few_rows)
+    changed = [k for k, v in values.items() if not torch.equal(v, copies[k])]
+    module = copy.deepcopy(network.module)  # as it stands, for tensors that it replaces
     before = {k: v.clone() for k, v in module.named_buffers()}
-    _outputs(FastFunctionalCall(module), {}, few)
+    _outputs(FastFunctionalCall(module), {}, few_rows)
     after = dict(module.named_buffers())
     changed += [k for k, v in before.items() if k not in after or not torch.equal(v, after[k])]
     if changed:
@@ -108,19 +113,25 @@ def _refuse_changes(slots: FastFunctionalCall, values: Mapping[str, Tensor], row
         )
 
 
-def _refuse_moods(slots: FastFunctionalCall, values: Mapping[str, Tensor], found: Reference) -> None:
+def _check_deterministic(
+    network: FastFunctionalCall, values: Mapping[str, Tensor], expected: Reference
+) -> None:
     """Raise UserError if a module answers equal rows differently: in a second call, or in a batch of another size."""
-    rows = found.rows[: 8 * max(SMALL_BATCHES)]
+    rows = expected.rows[: 8 * max(SMALL_BATCHES)]
     # The batches of the first call again, for networks whose answers depend on the rows of a batch.
-    same = found.rows[: _together(found.rows)]
-    if _beyond(_outputs(slots, values, same, seed=1), found).any():
-        raise UserError(_moody("when it is called again: something in it is random in evaluation mode"))
+    same = expected.rows[: _batch_rows(expected.rows)]
+    if _exceeds(_outputs(network, values, same, seed=1), expected).any():
+        raise UserError(
+            _not_deterministic("when it is called again: something in it is random in evaluation mode")
+        )
     for size in SMALL_BATCHES:
-        if _beyond(_outputs(slots, values, rows[: 8 * size], size), found).any():
-            raise UserError(_moody(f"in batches of {size}: a row's answer depends on the rows beside it"))
+        if _exceeds(_outputs(network, values, rows[: 8 * size], size), expected).any():
+            raise UserError(
+                _not_deterministic(f"in batches of {size}: a row's answer depends on the rows beside it")
+            )
 
 
-def _moody(when: str) -> str:
+def _not_deterministic(when: str) -> str:
     return (
         f"the network gives different outputs for the same rows {when}, so that no file can compute what it does; a row's "
         "outputs must depend on that row alone (look for dropout with training=True, batch norm without running "
@@ -128,14 +139,14 @@ def _moody(when: str) -> str:
     )
 
 
-def check_file_equivalence(data: bytes, wanted: Reference) -> None:
-    """Raise NotTheNetwork unless a file gives the outputs of its network, in batches of several sizes.
+def check_file_equivalence(data: bytes, expected: Reference) -> None:
+    """Raise EquivalenceError unless a file gives the outputs of its network, in batches of several sizes.
 
     Raises UserError where ONNX Runtime has no kernel for an operator and the numbers it computes with.
     """
     opened = load_for_check(data)
     name = opened.get_inputs()[0].name
-    check_equivalence(lambda rows: opened.run(None, {name: rows.numpy()})[0], wanted, "the file")
+    check_equivalence(lambda rows: opened.run(None, {name: rows.numpy()})[0], expected, "the file")
 
 
 def load_for_check(data: bytes, dump: str | None = None) -> Any:
@@ -143,49 +154,49 @@ def load_for_check(data: bytes, dump: str | None = None) -> Any:
     try:
         return session(data, dump=dump)
     except UserError as error:
-        found = re.search(r"Could not find an implementation for (\w+)", str(error))
-        if found is None:
+        match = re.search(r"Could not find an implementation for (\w+)", str(error))
+        if match is None:
             raise
         raise UserError(
-            f"ONNX Runtime has no kernel for an operator of the network ({found[1]}) in the type of numbers that it reads; "
+            f"ONNX Runtime has no kernel for an operator of the network ({match[1]}) in the type of numbers that it reads; "
             "let its forward compute in float32 throughout, without autocast, .half() or .bfloat16()."
         ) from error
 
 
-def check_equivalence(compute: Callable[[Tensor], np.ndarray], wanted: Reference, what: str) -> None:
-    """Raise NotTheNetwork unless `compute` gives a network's outputs [rows, classes], in batches of several sizes."""
-    for size in (_together(wanted.rows), *SMALL_BATCHES):
-        rows = wanted.rows[: 8 * size] if size in SMALL_BATCHES else wanted.rows
+def check_equivalence(compute: Callable[[Tensor], np.ndarray], expected: Reference, name: str) -> None:
+    """Raise EquivalenceError unless `compute` gives a network's outputs [rows, classes], in batches of several sizes."""
+    for size in (_batch_rows(expected.rows), *SMALL_BATCHES):
+        rows = expected.rows[: 8 * size] if size in SMALL_BATCHES else expected.rows
         try:
-            found = np.concatenate([compute(part) for part in rows.split(size)])
+            computed = np.concatenate([compute(part) for part in rows.split(size)])
         except Exception as error:
-            why = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise EquivalenceError(
-                f"{what} cannot read {min(size, len(rows))} rows at a time: {why}"
+                f"{name} cannot read {min(size, len(rows))} rows at a time: {reason}"
             ) from error
-        outputs = wanted.outputs[: len(rows)]
-        if found.shape != outputs.shape:
+        expected_outputs = expected.outputs[: len(rows)]
+        if computed.shape != expected_outputs.shape:
             raise EquivalenceError(
-                f"{what} returns {found.shape}, the network {outputs.shape}; it is not shipped."
+                f"{name} returns {computed.shape}, the network {expected_outputs.shape}; it is not shipped."
             )
-        beyond = _beyond(found, wanted)
+        beyond = _exceeds(computed, expected)
         if beyond.any():
-            apart = _apart(found, outputs)
-            worst = int(np.argmax(apart / wanted.tolerance[: len(rows)]))
+            differences = _differences(computed, expected_outputs)
+            worst = int(np.argmax(differences / expected.tolerance[: len(rows)]))
             raise EquivalenceError(
-                f"{what} does not compute what the network computes: the outputs of {int(beyond.sum())} of {len(rows)} rows "
-                f"differ by more than float rounding (by {apart[worst]:.2g}, where rounding explains "
-                f"{wanted.tolerance[worst]:.2g}), in batches of {min(size, len(rows))}; it is not shipped."
+                f"{name} does not compute what the network computes: the outputs of {int(beyond.sum())} of {len(rows)} rows "
+                f"differ by more than float rounding (by {differences[worst]:.2g}, where rounding explains "
+                f"{expected.tolerance[worst]:.2g}), in batches of {min(size, len(rows))}; it is not shipped."
             )
 
 
-def _together(rows: Tensor) -> int:
+def _batch_rows(rows: Tensor) -> int:
     """Return how many rows go through a network at once."""
     return max(1, CHUNK // max(1, rows[:1].numel()))
 
 
 def _outputs(
-    slots: FastFunctionalCall,
+    network: FastFunctionalCall,
     values: Mapping[str, Tensor],
     rows: Tensor,
     size: int | None = None,
@@ -196,18 +207,18 @@ def _outputs(
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            out = torch.cat([slots.call(values, part) for part in rows.split(size or _together(rows))])
+            out = torch.cat([network.call(values, part) for part in rows.split(size or _batch_rows(rows))])
         except Exception as error:
-            why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            count = min(size or _together(rows), len(rows))
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            count = min(size or _batch_rows(rows), len(rows))
             raise UserError(
-                f"the network cannot read {count} row{'s' if count > 1 else ''} at a time: {why}. A file is run on any "
+                f"the network cannot read {count} row{'s' if count > 1 else ''} at a time: {reason}. A file is run on any "
                 "number of rows, so a row's outputs must depend on that row alone."
             ) from error
     return np.asarray(out.float().numpy(), np.float64)
 
 
-class _Nudge(TorchDispatchMode):
+class _Perturbation(TorchDispatchMode):
     """Change what every operator returns by up to one unit in its last place, at random."""
 
     def __init__(self, seed: int) -> None:
@@ -221,27 +232,29 @@ class _Nudge(TorchDispatchMode):
             a is not None for a in aliases
         ):  # a view, or written in place: whoever holds the tensor would see it change
             return out
-        return tree_map_only(Tensor, self.of, out)
+        return tree_map_only(Tensor, self.perturb, out)
 
-    def of(self, value: Tensor) -> Tensor:
+    def perturb(self, value: Tensor) -> Tensor:
         if value.dtype != torch.float32:
             return value
         # Factors from 1 - ε to 1 + ε in float32, which is twice as fast as in double: large networks wait for this.
         factor = torch.rand(value.shape, generator=self.generator).mul_(2 * EPSILON).add_(1 - EPSILON)
         return value * factor
 
-    def of_inputs(self, rows: Tensor) -> Tensor:
+    def perturb_inputs(self, rows: Tensor) -> Tensor:
         """Return rows changed in the same way; whole numbers stay, which may be codes."""
-        return torch.where(rows == rows.round(), rows, self.of(rows)) if rows.is_floating_point() else rows
+        return (
+            torch.where(rows == rows.round(), rows, self.perturb(rows)) if rows.is_floating_point() else rows
+        )
 
 
-def _apart(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _differences(outputs: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Return the largest difference of each row [rows]; equal infinities do not differ."""
     with np.errstate(invalid="ignore"):
-        apart = np.where(found == wanted, 0.0, np.abs(found - wanted))
-    return np.where(np.isnan(apart), np.inf, apart).max(1)
+        differences = np.where(outputs == expected, 0.0, np.abs(outputs - expected))
+    return np.where(np.isnan(differences), np.inf, differences).max(1)
 
 
-def _beyond(found: np.ndarray, wanted: Reference) -> np.ndarray:
+def _exceeds(outputs: np.ndarray, expected: Reference) -> np.ndarray:
     """Tell which of the first rows differ by more than rounding [rows]."""
-    return _apart(found, wanted.outputs[: len(found)]) > wanted.tolerance[: len(found)]
+    return _differences(outputs, expected.outputs[: len(outputs)]) > expected.tolerance[: len(outputs)]

@@ -74,28 +74,28 @@ def export_many(
     ------
     UserError
         The network cannot be exported (the sentence names the layer), or its outputs are not a function of its inputs.
-    NotTheNetwork
+    EquivalenceError
         A file computes something else than the module.
     """
-    known = (key, tuple(example.shape[1:]), example.dtype)
-    if key is not None and known in _templates:
-        template = _templates[known]
+    cache_key = (key, tuple(example.shape[1:]), example.dtype)
+    if key is not None and cache_key in _templates:
+        template = _templates[cache_key]
     else:
         template = _template(module, states[0], example)
         if key is not None:
-            _templates[known] = template
+            _templates[cache_key] = template
     files = [template.fill(state) for state in states]
     if rows is None:
         return files
-    bare: ExportTemplate | None = None
-    for i, (state, own) in enumerate(zip(states, rows, strict=True)):
-        wanted = reference(module, state, own)
+    unsimplified: ExportTemplate | None = None
+    for i, (state, check_inputs) in enumerate(zip(states, rows, strict=True)):
+        expected = reference(module, state, check_inputs)
         try:
-            check_file_equivalence(files[i], wanted)
+            check_file_equivalence(files[i], expected)
         except EquivalenceError:
-            bare = bare or _template(module, state, example, simplify=False)
-            files[i] = bare.fill(state)
-            check_file_equivalence(files[i], wanted)
+            unsimplified = unsimplified or _template(module, state, example, simplify=False)
+            files[i] = unsimplified.fill(state)
+            check_file_equivalence(files[i], expected)
     return files
 
 
@@ -217,8 +217,8 @@ def fill(template: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.Mo
         value = values.get(tensor.name)
         if value is not None:
             kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-            own = np.ascontiguousarray(value.astype(kind)).reshape(tuple(tensor.dims))
-            tensor.CopyFrom(numpy_helper.from_array(own, tensor.name))
+            array = np.ascontiguousarray(value.astype(kind)).reshape(tuple(tensor.dims))
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     return model
 
 

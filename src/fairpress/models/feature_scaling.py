@@ -30,8 +30,8 @@ def fit_robust(x: Tensor) -> tuple[Tensor, Tensor]:
     Such a column has a standard deviation above the range of its middle 90 %. Its scale is that range, and its mean that of
     the values limited to it. A column whose middle 90 % are one value (mostly zero, one-hot) keeps its standard deviation.
     """
-    found = [_robust(column.double()) for column in x.T]
-    return torch.tensor([m for m, _ in found]), torch.tensor([s for _, s in found])
+    estimates = [_robust(column.double()) for column in x.T]
+    return torch.tensor([m for m, _ in estimates]), torch.tensor([s for _, s in estimates])
 
 
 def _robust(x: Tensor) -> tuple[float, float]:

@@ -18,33 +18,33 @@ class FastFunctionalCall:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.aliases: dict[str, str] = {}  # other name → the first name of the same tensor
-        self._places: dict[str, list[tuple[dict[str, Any], str]]] = {}
+        self._locations: dict[str, list[tuple[dict[str, Any], str]]] = {}
         first: dict[int, str] = {}
         for prefix, child in module.named_modules():
-            for held in (child._parameters, child._buffers):
-                for key, tensor in held.items():
+            for tensors in (child._parameters, child._buffers):
+                for key, tensor in tensors.items():
                     if tensor is None:
                         continue
-                    own = f"{prefix}.{key}" if prefix else key
-                    name = first.setdefault(id(tensor), own)
-                    if name != own:
-                        self.aliases[own] = name
-                    self._places.setdefault(name, []).append((held, key))
+                    full_name = f"{prefix}.{key}" if prefix else key
+                    name = first.setdefault(id(tensor), full_name)
+                    if name != full_name:
+                        self.aliases[full_name] = name
+                    self._locations.setdefault(name, []).append((tensors, key))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Name every tensor once."""
-        return tuple(self._places)
+        return tuple(self._locations)
 
     def call(self, tensors: Mapping[str, Tensor], *inputs: Any) -> Any:
         """Return what the module returns with these tensors; names that it does not have are passed over."""
-        before = []
+        replaced = []
         for name, tensor in tensors.items():
-            for held, key in self._places.get(name, ()):
-                before.append((held, key, held[key]))
-                held[key] = tensor
+            for slots, key in self._locations.get(name, ()):
+                replaced.append((slots, key, slots[key]))
+                slots[key] = tensor
         try:
             return self.module(*inputs)
         finally:
-            for held, key, tensor in before:
-                held[key] = tensor
+            for slots, key, tensor in replaced:
+                slots[key] = tensor

@@ -71,24 +71,24 @@ class ImageNetwork(BaseModel):
         """
         from torch import nn
 
-        from fairpress.models.pixel_scaling import ScalePixels, filled_up
+        from fairpress.models.pixel_scaling import ScalePixels, padded_side
         from fairpress.models.pruned_shapes import apply_pruned_shapes
 
-        high, wide = (filled_up(side, self.multiple) for side in shape[1:])
-        if min(high, wide) < self.least_side:
+        height, width = (padded_side(side, self.multiple) for side in shape[1:])
+        if min(height, width) < self.least_side:
             raise UserError(
                 f"{self.name} reads images of {self.least_side} × {self.least_side} pixels or more, not "
                 f"{shape[1]} × {shape[2]}; set the image size."
             )
         pixels = ScalePixels(self.mean, self.std, self.multiple)
-        body = self.body((shape[0], high, wide), n_classes)
+        body = self.body((shape[0], height, width), n_classes)
         network = nn.Sequential(OrderedDict(pixels=pixels, body=body))
         apply_pruned_shapes(network, dict(self.channels))
         return network
 
-    def fitted(self, given: dict[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
+    def adapt_weights(self, weights: dict[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
         """Return weights of a file as `body` has them; here they are, name by name."""
-        return given
+        return weights
 
     def start(self, network: nn.Module) -> dict[str, Any]:
         """Load `weights` into a network that `build` made, and return what a card says of them.
@@ -108,18 +108,18 @@ class ImageNetwork(BaseModel):
         except OSError as error:
             raise UserError(f"cannot read the weights {path}: {error.strerror or error}.") from None
         body = network.get_submodule("body")
-        own = body.state_dict()
-        given = {k.removeprefix("body."): v for k, v in from_bytes(data, str(path)).items()}
-        given = self.fitted({k: v for k, v in given.items() if not k.startswith("pixels.")}, body)
+        body_state = body.state_dict()
+        weights = {k.removeprefix("body."): v for k, v in from_bytes(data, str(path)).items()}
+        weights = self.adapt_weights({k: v for k, v in weights.items() if not k.startswith("pixels.")}, body)
         # The last layer's weight and bias are the last tensors of every classifier of torchvision and timm.
-        head = set(list(own)[-2:])
-        fitting = {k: v for k, v in given.items() if k in own and v.shape == own[k].shape}
-        lacking = [k for k in own if k not in fitting and k not in head and "num_batches" not in k]
-        if lacking:
+        head = set(list(body_state)[-2:])
+        matching = {k: v for k, v in weights.items() if k in body_state and v.shape == body_state[k].shape}
+        missing = [k for k in body_state if k not in matching and k not in head and "num_batches" not in k]
+        if missing:
             raise UserError(
-                f"{path} holds no weights of {self.name}: {lacking[0]!r} is absent or of another shape "
-                f"({len(lacking)} of {len(own)} tensors)."
+                f"{path} holds no weights of {self.name}: {missing[0]!r} is absent or of another shape "
+                f"({len(missing)} of {len(body_state)} tensors)."
             )
-        body.load_state_dict({**own, **fitting})
-        kept_head = sorted(head - set(fitting))
+        body.load_state_dict({**body_state, **matching})
+        kept_head = sorted(head - set(matching))
         return {"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "drawn_anew": kept_head}

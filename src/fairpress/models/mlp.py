@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Width = Annotated[int, Field(gt=0, le=16_384)]
-EIGHT = (68,) * 8
+DEFAULT_WIDTHS = (68,) * 8
 # Rows of a table from which on a network has these units in addition to those that carry the logistic regression.
 FREE_UNITS: tuple[tuple[int, tuple[int, ...]], ...] = ((20_000, (126, 62)), (2_000, (62, 62)), (0, (30, 30)))
 
@@ -43,7 +43,7 @@ class Mlp(BaseModel):
         """
         if self.widths is not None:
             return self
-        free = next(units for least, units in FREE_UNITS if rows >= least)
+        free = next(units for min_rows, units in FREE_UNITS if rows >= min_rows)
         return Mlp(widths=tuple(carriers(n_classes) + units for units in free))
 
     def build(self, shape: int | Sequence[int], n_classes: int) -> nn.Module:
@@ -57,15 +57,15 @@ class Mlp(BaseModel):
 
         from fairpress.models.feature_scaling import Standardize
 
-        before = shape if isinstance(shape, int) else shape[0]
-        layers: list[nn.Module] = [Standardize(before)]
-        for width in self.widths or EIGHT:
-            linear = nn.Linear(before, width)
+        n_inputs = shape if isinstance(shape, int) else shape[0]
+        layers: list[nn.Module] = [Standardize(n_inputs)]
+        for width in self.widths or DEFAULT_WIDTHS:
+            linear = nn.Linear(n_inputs, width)
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
             nn.init.zeros_(linear.bias)
             layers += [linear, nn.ReLU()]
-            before = width
-        layers.append(nn.Linear(before, n_classes))
+            n_inputs = width
+        layers.append(nn.Linear(n_inputs, n_classes))
         return nn.Sequential(*layers)
 
 

@@ -29,12 +29,15 @@ class ScalePixels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         scaled = (x.float() - self.mean) / self.std
-        high, wide = (-side % self.multiple for side in x.shape[-2:])
-        if high or wide:
-            scaled = nn.functional.pad(scaled, (wide // 2, wide - wide // 2, high // 2, high - high // 2))
+        pad_height, pad_width = (-side % self.multiple for side in x.shape[-2:])
+        if pad_height or pad_width:
+            scaled = nn.functional.pad(
+                scaled,
+                (pad_width // 2, pad_width - pad_width // 2, pad_height // 2, pad_height - pad_height // 2),
+            )
         return scaled
 
 
-def filled_up(side: int, multiple: int) -> int:
+def padded_side(side: int, multiple: int) -> int:
     """Return the side of an image after `ScalePixels`."""
     return side + -side % multiple

@@ -87,6 +87,6 @@ def get(name: str, **params: Any) -> Architecture:
     return cast("Architecture", parse(config_class(name), params, f"model {name}"))
 
 
-def architectures_for(what: Literal["table", "images"]) -> list[str]:
+def architectures_for(input_kind: Literal["table", "images"]) -> list[str]:
     """Return the architectures that read tables, or images."""
-    return [name for name in names() if cast("Architecture", config_class(name)).reads == what]
+    return [name for name in names() if cast("Architecture", config_class(name)).reads == input_kind]

@@ -32,16 +32,16 @@ class TimmNetwork(ImageNetwork):
     pretrained: bool = Field(default=False, exclude=True)
 
     @model_validator(mode="after")
-    def _one_start(self) -> TimmNetwork:
+    def _check_start(self) -> TimmNetwork:
         if self.pretrained and self.weights is not None:
             raise ValueError("a network starts from `weights`, a file, or is `pretrained`; say one")
         return self
 
     def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
         """Return timm's network with weights drawn anew, for images of `shape`."""
-        return self._made(shape[1:], n_classes, pretrained=False)
+        return self._create(shape[1:], n_classes, pretrained=False)
 
-    def _made(self, size: Sequence[int], n_classes: int, *, pretrained: bool) -> nn.Module:
+    def _create(self, size: Sequence[int], n_classes: int, *, pretrained: bool) -> nn.Module:
         if find_spec("timm") is None:
             raise MissingExtra(f"The network {self.name}", "torch")
         import timm
@@ -52,10 +52,12 @@ class TimmNetwork(ImageNetwork):
         )
         return network
 
-    def fitted(self, given: dict[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
+    def adapt_weights(self, weights: dict[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
         """Return weights by timm's present names, positions interpolated where the images had another size."""
-        found: dict[str, Tensor] = import_module(type(body).__module__).checkpoint_filter_fn(given, body)
-        return found
+        converted: dict[str, Tensor] = import_module(type(body).__module__).checkpoint_filter_fn(
+            weights, body
+        )
+        return converted
 
     def start(self, network: nn.Module) -> dict[str, Any]:
         """Load `weights`, or those that timm publishes, into a network that `build` made.
@@ -68,18 +70,18 @@ class TimmNetwork(ImageNetwork):
         if not self.pretrained:
             return super().start(network)
         body = network.get_submodule("body")
-        own = body.state_dict()
-        head = list(own)[-2:]
+        body_state = body.state_dict()
+        head = list(body_state)[-2:]
         size = body.patch_embed.img_size if self.sized else (224, 224)
         try:
-            published = self._made(size, len(own[head[1]]), pretrained=True)
+            published = self._create(size, len(body_state[head[1]]), pretrained=True)
         except Exception as error:  # timm passes on whatever its ways of downloading raise
-            why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise UserError(
-                f"timm could not fetch its weights of {self.name} ({why.strip().rstrip('.')}): connect to a network, or "
+                f"timm could not fetch its weights of {self.name} ({reason.strip().rstrip('.')}): connect to a network, or "
                 "give a safetensors file as weights."
             ) from None
-        body.load_state_dict({**published.state_dict(), **{k: own[k] for k in head}})
+        body.load_state_dict({**published.state_dict(), **{k: body_state[k] for k in head}})
         return {"timm": f"{self.name}.{published.pretrained_cfg.get('tag', '')}", "drawn_anew": sorted(head)}
 
 

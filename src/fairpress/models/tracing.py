@@ -64,21 +64,21 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
 
 def cannot_export(layer: str | None, kind: str, error: BaseException) -> str:
     """Say which layer of which class an exporter failed in, and why."""
-    where = f"layer {layer!r} ({kind})" if layer else "the network"
+    layer_text = f"layer {layer!r} ({kind})" if layer else "the network"
     if "onstraints violated" in str(error) or "specialized" in str(error):
         return (
-            f"{where} can be exported for batches of some sizes only, because its forward fixes the number of rows: write "
+            f"{layer_text} can be exported for batches of some sizes only, because its forward fixes the number of rows: write "
             "x.shape[0] or -1 in the place of int(x.shape[0]), len(x), a loop over rows or a number ((x[:, None] - c)"
             ".square().sum(-1).sqrt() for torch.cdist), and pass the module, not a program that was exported before."
         )
     if "fake tensor in the exported program constant" in str(error):
         return (
-            f"{where} cannot be exported, because its forward reads a tensor through .data, which torch.export cannot "
+            f"{layer_text} cannot be exported, because its forward reads a tensor through .data, which torch.export cannot "
             "follow; write .detach() in its place."
         )
-    why = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     return (
-        f"{where} cannot be exported: {type(error).__name__}: {why.rstrip('.')}. Rewrite it without control flow that "
+        f"{layer_text} cannot be exported: {type(error).__name__}: {reason.rstrip('.')}. Rewrite it without control flow that "
         "depends on the values of tensors, with operators that ONNX has."
     )
 
@@ -102,11 +102,11 @@ def node_at_fault(error: BaseException) -> tuple[str | None, str]:
 def layer_at_fault(module: nn.Module, trail: TracebackType | None) -> str | None:
     """Return the name of the innermost layer that a traceback runs through; None outside all layers."""
     names = {id(child): name for name, child in module.named_modules() if name}
-    found = None
+    layer = None
     while trail is not None:
-        found = names.get(id(trail.tb_frame.f_locals.get("self")), found)
+        layer = names.get(id(trail.tb_frame.f_locals.get("self")), layer)
         trail = trail.tb_next
-    return found
+    return layer
 
 
 @dataclass(frozen=True)
@@ -136,31 +136,31 @@ def _pairs(graph: GraphModule) -> list[tuple[Node, Node]]:
     )
     names = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
 
-    def own(layer: Node, norm: Node) -> bool:
+    def exclusive(layer: Node, norm: Node) -> bool:
         tensors = [n for n in (*layer.args[1:3], *norm.args[1:5]) if isinstance(n, Node)]
-        alone = all(n.op == "get_attr" and read[str(n.target)] == 1 for n in tensors)
+        unshared = all(n.op == "get_attr" and read[str(n.target)] == 1 for n in tensors)
         has_bias = len(layer.args) > 2 and layer.args[2] is not None
-        return alone and (has_bias or _fold(layer, norm).bias not in names)
+        return unshared and (has_bias or _fold(layer, norm).bias not in names)
 
     return [
         (layer, norm)
         for norm in graph.graph.nodes
         if norm.target is aten.batch_norm.default and norm.args[3] is not None
         for layer in [norm.args[0]]
-        if is_weighted(layer) and len(layer.users) == 1 and own(layer, norm)
+        if is_weighted(layer) and len(layer.users) == 1 and exclusive(layer, norm)
     ]
 
 
 def _sources(node: Node) -> list[Node]:
     """Return the nodes that a node reads, each as often as it reads it."""
-    found: list[Node] = []
+    sources: list[Node] = []
 
     def note(source: Node) -> Node:
-        found.append(source)
+        sources.append(source)
         return source
 
     map_arg((node.args, node.kwargs), note)
-    return found
+    return sources
 
 
 def _fold(layer: Node, norm: Node) -> BatchNormFold:
@@ -169,8 +169,8 @@ def _fold(layer: Node, norm: Node) -> BatchNormFold:
     gamma, beta, mean, variance = (None if n is None else str(n.target) for n in norm.args[1:5])
     assert mean is not None
     assert variance is not None
-    own = f"{weight.removesuffix('weight')}bias" if bias is None else str(bias.target)
-    return BatchNormFold(weight, own, gamma, beta, mean, variance, float(norm.args[7]))
+    bias_name = f"{weight.removesuffix('weight')}bias" if bias is None else str(bias.target)
+    return BatchNormFold(weight, bias_name, gamma, beta, mean, variance, float(norm.args[7]))
 
 
 def fold_graph(graph: GraphModule) -> GraphModule:
@@ -257,13 +257,13 @@ def hide_batch_norm(graph: GraphModule) -> GraphModule:
 
 def set_training(graph: GraphModule, training: bool, *, dropout: bool = True) -> None:
     """Let batch norm (and with `dropout`, dropout) of a graph behave as in training, or else as in evaluation."""
-    places = {batch_norm: (5, training), aten.batch_norm.default: (5, training)}
-    places[aten.dropout.default] = (2, training and dropout)
+    flags = {batch_norm: (5, training), aten.batch_norm.default: (5, training)}
+    flags[aten.dropout.default] = (2, training and dropout)
     changed = False
     for node in graph.graph.nodes:
-        place, value = places.get(node.target, (None, None))
-        if place is not None and node.args[place] is not value:
-            node.args = (*node.args[:place], value, *node.args[place + 1 :])
+        position, value = flags.get(node.target, (None, None))
+        if position is not None and node.args[position] is not value:
+            node.args = (*node.args[:position], value, *node.args[position + 1 :])
             changed = True
     if changed:
         graph.recompile()
@@ -293,14 +293,14 @@ def weighted(graph: GraphModule) -> list[Node]:
 def products(graph: GraphModule) -> Counter[str]:
     """Return how many different products each layer computes: two calls on the same values are one, as runtimes know."""
     numbers: dict[Node, int] = {}
-    known: dict[Any, int] = {}
-    found: set[tuple[str, int]] = set()
+    number_of: dict[Any, int] = {}
+    distinct: set[tuple[str, int]] = set()
     for node in graph.graph.nodes:
         same = (node.op, node.target, repr(map_arg((node.args, node.kwargs), lambda n: f"%{numbers[n]}")))
-        numbers[node] = known.setdefault(same, len(known))
+        numbers[node] = number_of.setdefault(same, len(number_of))
         if is_weighted(node):
-            found.add((layer_name(node), numbers[node]))
-    return Counter(layer for layer, _ in found)
+            distinct.add((layer_name(node), numbers[node]))
+    return Counter(layer for layer, _ in distinct)
 
 
 def weight_of(node: Node) -> str:

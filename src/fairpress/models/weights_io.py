@@ -16,7 +16,7 @@ def to_bytes(state: Mapping[str, Tensor]) -> bytes:
     return save({k: v.detach().cpu().contiguous() for k, v in sorted(state.items())})
 
 
-def from_bytes(data: bytes, where: str = "model.safetensors") -> dict[str, Tensor]:
+def from_bytes(data: bytes, file_name: str = "model.safetensors") -> dict[str, Tensor]:
     """Return the state dict. Raises UserError naming `where` when the bytes are no safetensors file."""
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -25,6 +25,6 @@ def from_bytes(data: bytes, where: str = "model.safetensors") -> dict[str, Tenso
         return load(data)
     except SafetensorError as error:
         raise UserError(
-            f"{where} is no safetensors file ({error}); pickles are refused because opening one can run any "
+            f"{file_name} is no safetensors file ({error}); pickles are refused because opening one can run any "
             "code. Save the weights with safetensors.torch.save_file."
         ) from None

@@ -68,7 +68,7 @@ def test_a_refilled_file_is_byte_for_byte_a_fresh_export(bits):
     states, rows = parts(*easy())
     together = quantize_many(small_engine(), states, rows, Scheme(bits))
     for made, state, calibration in zip(together, states, rows, strict=True):
-        fresh = BatchQuantizer.of(SMALL.build(4, 2), torch.zeros(2, 4))
+        fresh = BatchQuantizer.from_module(SMALL.build(4, 2), torch.zeros(2, 4))
         (alone,) = quantize_many(fresh, [state], [calibration], Scheme(bits))
         assert made.onnx == alone.onnx
     assert together[0].onnx != together[1].onnx
@@ -134,7 +134,7 @@ def test_the_callers_network_is_not_touched():
     module = SMALL.build(4, 2).train()
     before = {k: v.clone() for k, v in module.state_dict().items()}
     states, rows = parts(*easy())
-    quantize_many(BatchQuantizer.of(module, torch.zeros(2, 4)), states, rows)
+    quantize_many(BatchQuantizer.from_module(module, torch.zeros(2, 4)), states, rows)
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
     assert module.training
 
@@ -158,10 +158,10 @@ def test_layers_that_cannot_be_meant_are_refused(scheme, sentence):
 def test_the_same_engine_quantizes_convolutions_with_batch_norm_sums_joins_and_pools():
     nets, (x, _) = [residual(0), residual(1)], images(256)
     states = [n.state_dict() for n in nets]
-    together = quantize_many(BatchQuantizer.of(nets[0], x), states, [x, x])
+    together = quantize_many(BatchQuantizer.from_module(nets[0], x), states, [x, x])
     counts = operators(together[0].onnx)
     assert (counts["QLinearConv"], counts["QLinearAdd"], counts["QGemm"]) == (3, 1, 1)
-    (alone,) = quantize_many(BatchQuantizer.of(nets[1], x), states[1:], [x])
+    (alone,) = quantize_many(BatchQuantizer.from_module(nets[1], x), states[1:], [x])
     assert together[1].onnx == alone.onnx
     for net, made in zip(nets, together, strict=True):
         with torch.no_grad():

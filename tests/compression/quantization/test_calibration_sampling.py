@@ -11,8 +11,8 @@ import torch
 import fairpress as fp
 from conftest import make_dataset
 from fairpress.compression.quantization.batch_quantizer import make_quantizer
-from fairpress.compression.quantization.calibrate import _of_all_or_worst, calibrate, in_chunks
-from fairpress.compression.quantization.calibration_sampling import sample_rows, worst_of
+from fairpress.compression.quantization.calibrate import _mean_or_worst_group, calibrate, in_chunks
+from fairpress.compression.quantization.calibration_sampling import sample_rows, validation_groups
 from fairpress.compression.quantized_graph.range_estimators import RANGES
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.recipes import parse
@@ -74,16 +74,16 @@ def test_more_groups_than_rows_is_refused():
 
 def test_the_worst_group_decides_and_small_ones_do_not():
     loss, groups = torch.tensor([0.1, 0.1, 0.5, 9.0]), torch.tensor([0, 0, 1, -1])
-    assert _of_all_or_worst(loss, groups) == pytest.approx(0.5)
-    assert _of_all_or_worst(loss, None) == pytest.approx(9.7 / 4)
+    assert _mean_or_worst_group(loss, groups) == pytest.approx(0.5)
+    assert _mean_or_worst_group(loss, None) == pytest.approx(9.7 / 4)
     data = make_dataset()
     sex = data.attributes["sex"].copy()
     sex[data.parts["validation"][:4]] = "Other"
-    found = worst_of(replace(data, attributes={"sex": sex}), "sex", 512)
+    found = validation_groups(replace(data, attributes={"sex": sex}), "sex", 512)
     assert (found[:4] == -1).all()
     assert set(found) == {-1, 0, 1}
     with pytest.raises(UserError, match="fewer than two groups have 10 validation rows"):
-        worst_of(data, "sex", 12)
+        validation_groups(data, "sex", 12)
 
 
 @pytest.mark.parametrize("bits", [8, 4, 2])

@@ -67,9 +67,9 @@ def test_the_file_stores_so_many_channels_at_8_bits_and_computes_as_its_graph(bi
         channels = details["preserved"].get(name, [])
         assert own.bits == bits_of == bits
         assert len(channels) == round(0.25 * len(own.values))
-        assert np.flatnonzero(own.wide).tolist() == channels
-        assert np.abs(own.values[~own.wide]).max() <= 2 ** (bits - 1) - 1
-        assert not own.wide.any() or 7 < np.abs(own.values[own.wide]).max() <= 63
+        assert np.flatnonzero(own.preserved).tolist() == channels
+        assert np.abs(own.values[~own.preserved]).max() <= 2 ** (bits - 1) - 1
+        assert not own.preserved.any() or 7 < np.abs(own.values[own.preserved]).max() <= 63
     assert details["integer_kernels"] == 7
     assert details["error_against_graph"] < 0.1
 
@@ -111,8 +111,8 @@ def test_training_goes_on_with_the_channels_that_were_chosen():
     told = [a.card.provenance["details"]["preserved"] for a in (*together, given)]
     assert told[1] == told[2] != told[0]
     own = stored_weights(onnx.load_from_string(together[1].onnx))
-    assert np.flatnonzero(own[1].wide).tolist() == told[1]["3"]
-    assert np.abs(own[1].values[own[1].wide]).max() > 7
+    assert np.flatnonzero(own[1].preserved).tolist() == told[1]["3"]
+    assert np.abs(own[1].values[own[1].preserved]).max() > 7
 
 
 def test_openvino_runs_them_on_integers_too():
@@ -133,13 +133,13 @@ def test_other_channels_than_chosen_are_noticed(monkeypatch):
     engine = make_quantizer(DEEP, (4,), torch.float32, 2)
     scheme = Scheme(4, preserve=0.25)
     tops = {
-        n.own_tops: torch.where(torch.arange(n.shape[0]) < n.preserved, 63.0, 7.0)
+        n.channel_tops: torch.where(torch.arange(n.shape[0]) < n.preserved, 63.0, 7.0)
         for n in engine.prepare(scheme).layers
         if n.preserved
     }
     (made,) = quantize_many(engine, states[:1], rows[:1], scheme, tops=[tops])
     other = dict(made.state)
-    name = made.prepared.layers[1].own_tops
+    name = made.prepared.layers[1].channel_tops
     other[name] = other[name].roll(-1)
     monkeypatch.setattr(checks, "check_range", lambda *_: None)
     with pytest.raises(

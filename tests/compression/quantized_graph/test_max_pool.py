@@ -37,7 +37,7 @@ def made():
         net = Pooled()
     x, _ = images(128)
     return {
-        bits: quantize_many(BatchQuantizer.of(net, x), [net.state_dict()], [x], Scheme(bits))[0]
+        bits: quantize_many(BatchQuantizer.from_module(net, x), [net.state_dict()], [x], Scheme(bits))[0]
         for bits in (8, 2)
     }
 

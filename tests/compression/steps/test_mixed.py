@@ -116,7 +116,7 @@ def test_a_budget_may_be_a_share_of_the_weights_in_32_bits():
 def test_a_network_is_measured_once_for_all_budgets(monkeypatch):
     from fairpress.compression.quantization import sensitivity
 
-    sensitivity._found.clear()
+    sensitivity._tables.clear()
     asked = []
     monkeypatch.setattr(
         sensitivity, "measure", lambda *args: (asked.append(1), measure_sensitivity(*args))[1]

@@ -12,57 +12,57 @@ from fairpress.runtime.onnx.weight_packing import FORMATS, is_packed
 
 
 def index_bits(clusters: int) -> int:
-    """Return the bits that an index into so many values takes in a file: 2, 4 or 8."""
+    """Return the bits that an index into `clusters` values takes in a file: 2, 4 or 8."""
     return 2 if clusters <= 4 else 4 if clusters <= 16 else 8
 
 
 def look_up_weights(model: onnx.ModelProto, name: str, values: np.ndarray, index: np.ndarray) -> int:
-    """Store a float initializer as indices and values, in place, and return the width of an index.
+    """Store a float initializer as indices and values, in place, and return the bit width of an index.
 
-    Signed types are what runtimes read at 2 and 4 bits, and Gather counts negative indices from the end: there, index i of
-    2^b is stored as i − 2^b from the middle on, and the values are filled up to 2^b.
+    At 2 and 4 bits runtimes read signed types only, and Gather counts negative indices from the end: index i of 2^b is
+    stored as i − 2^b from the middle on, and the values are padded to 2^b.
 
     Raises
     ------
-    NotAsAsked
+    VerificationError
         The file has no such weight.
     """
     bits = index_bits(len(values))
-    room = 2**bits
+    table_size = 2**bits
     graph = model.graph
     stored = next((t for t in graph.initializer if t.name == name), None)
     if stored is None or tuple(stored.dims) != index.shape:
-        raise VerificationError(f"the exported file has no weight {name!r} {index.shape} to store otherwise.")
-    own = values.astype(np.float32)
+        raise VerificationError(f"the exported file has no weight {name!r} of shape {index.shape}.")
+    table = values.astype(np.float32)
     graph.initializer.remove(stored)
     if bits == 8:
         indices = numpy_helper.from_array(index.astype(np.uint8), f"{name} indices")
     else:
-        signed = np.where(index >= room // 2, index - room, index).astype(np.int8)
-        own = np.concatenate([own, np.full(room - len(own), own[-1])])
+        signed = np.where(index >= table_size // 2, index - table_size, index).astype(np.int8)
+        table = np.concatenate([table, np.full(table_size - len(table), table[-1])])
         kind, opset, ir = FORMATS[bits]
         indices = onnx.TensorProto(
             name=f"{name} indices", data_type=kind, dims=index.shape, raw_data=is_packed(signed, bits)
         )
         model.opset_import[0].version = max(model.opset_import[0].version, opset)
         model.ir_version = max(model.ir_version, ir)
-    graph.initializer.extend([indices, numpy_helper.from_array(own, f"{name} values")])
-    wide = f"{name} wide"
+    graph.initializer.extend([indices, numpy_helper.from_array(table, f"{name} values")])
+    wide_indices = f"{name} wide"
     for node in (
-        helper.make_node("Gather", [f"{name} values", wide], [name], axis=0),
-        helper.make_node("Cast", [indices.name], [wide], to=TensorProto.INT32),
+        helper.make_node("Gather", [f"{name} values", wide_indices], [name], axis=0),
+        helper.make_node("Cast", [indices.name], [wide_indices], to=TensorProto.INT32),
     ):
         graph.node.insert(0, node)
     return bits
 
 
-def lookup_nodes(data: bytes, wanted: int) -> None:
-    """Make sure that a file looks up so many weights, and that ONNX Runtime does it once, when it loads the file.
+def lookup_nodes(data: bytes, expected: int) -> None:
+    """Check that a file looks up the expected number of weights, and that ONNX Runtime does so once, at load time.
 
     Raises
     ------
-    NotAsAsked
-        It does not.
+    VerificationError
+        The number differs, or a lookup is repeated in every run.
     """
 
     def count(model: onnx.ModelProto) -> int:
@@ -71,8 +71,8 @@ def lookup_nodes(data: bytes, wanted: int) -> None:
         }
         return sum(n.op_type == "Gather" and n.input[0] in stored for n in model.graph.node)
 
-    found, left = count(onnx.load_from_string(data)), count(optimized_graph(data))
-    if found != wanted or left:
+    lookups, remaining = count(onnx.load_from_string(data)), count(optimized_graph(data))
+    if lookups != expected or remaining:
         raise VerificationError(
-            f"{wanted} layers were to be looked up in their values, {found} are, and {left} of them in every run."
+            f"expected {expected} layers with looked-up weights, found {lookups}, {remaining} of them looked up in every run."
         )

@@ -1,4 +1,4 @@
-"""A network's float ONNX graph whose weights keep their names: what steps that rewrite weights start from."""
+"""A network's float ONNX graph whose weights keep their names, for steps that rewrite weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fairpress.models.functional_call import FastFunctionalCall
 
 
 def float_model(engine: BatchQuantizer, state: Mapping[str, Tensor]) -> onnx.ModelProto:
-    """Return the graph of a network with this (folded) state; initializers go by the names of the state."""
+    """Return the graph of a network with this (folded) state; initializers have the names of the state."""
     return fill(engine.float_template(state), {k: v.detach().cpu().numpy() for k, v in state.items()})
 
 
@@ -28,18 +28,18 @@ def chosen_layers(engine: BatchQuantizer, keep: tuple[str, ...]) -> list[str]:
     for name in keep:
         if name not in names:
             raise UserError(f"there is no layer {name!r} to keep in float." + did_you_mean(name, names))
-    left = [n for n in names if n not in keep]
-    if not left:
-        raise UserError("no layer is left to compress: all of them are to stay in float.")
-    return left
+    remaining = [n for n in names if n not in keep]
+    if not remaining:
+        raise UserError("`keep=` leaves all layers in float; remove one of them to compress something.")
+    return remaining
 
 
 def agreement(
     data: bytes, engine: BatchQuantizer, state: Mapping[str, Tensor], rows: Tensor
 ) -> dict[str, Any]:
-    """Hold a file against the folded graph with this state, on at most so many rows as the engine checks."""
+    """Compare a file with the folded graph with this state, on at most as many rows as the engine checks."""
     check_no_randomness(onnx.load_from_string(data))
     rows = rows[: min(CHECKED_ROWS, max(64, CHECKED_NUMBERS // rows[0].numel()))]
     with torch.no_grad():
-        wanted = FastFunctionalCall(engine.folded).call(state, rows)
-    return check_agreement(data, rows, wanted)
+        expected = FastFunctionalCall(engine.folded).call(state, rows)
+    return check_agreement(data, rows, expected)

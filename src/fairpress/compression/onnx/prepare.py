@@ -1,6 +1,6 @@
-"""An ONNX file made elsewhere in the form that ONNX Runtime's quantizer reads, in a folder of its own.
+"""Convert an external ONNX file to the form that ONNX Runtime's quantizer reads.
 
-The quantizer writes files beside the one that it reads, needs opset 13, and finds weights among the initializers only.
+The quantizer needs opset 13, and finds weights among the initializers only.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from fairpress.core.errors import UserError
 if TYPE_CHECKING:
     import onnx
 
-LEAST_OPSET, LEAST_IR = 13, 8
-MAX_BYTES = 2**31 - 2**24  # what one protobuf message holds, with room for what is added
+MIN_OPSET, MIN_IR_VERSION = 13, 8
+MAX_BYTES = 2**31 - 2**24  # limit of a protobuf message, less a margin for what is added
 LAYERS = ("Conv", "MatMul", "Gemm")
 QUANTIZED = frozenset(
     {
@@ -45,8 +45,7 @@ def prepare_file(path: Path) -> onnx.ModelProto:
     Raises
     ------
     UserError
-        A file that is quantized already, larger than one file can hold, of an opset that cannot be converted, or whose
-        layers are of another type than float32.
+        The file is already quantized, above 2 GiB, of an opset that cannot be converted, or its weights are not float32.
     """
     import onnx
     from onnx import inliner
@@ -59,7 +58,8 @@ def prepare_file(path: Path) -> onnx.ModelProto:
         ) from None
     if model.ByteSize() > MAX_BYTES:
         raise UserError(
-            f"{path} has {model.ByteSize():,} bytes of weights; files above 2 GiB are not compressed here."
+            f"{path} has {model.ByteSize():,} bytes; ONNX files above 2 GiB are not supported: compress the network it was "
+            "exported from."
         )
     if model.functions:
         model = inliner.inline_local_functions(model)
@@ -69,7 +69,7 @@ def prepare_file(path: Path) -> onnx.ModelProto:
     inputs = [v for v in model.graph.input if v.name not in stored]
     del model.graph.input[:]
     model.graph.input.extend(inputs)
-    model.ir_version = max(model.ir_version, LEAST_IR)
+    model.ir_version = max(model.ir_version, MIN_IR_VERSION)
     model = _converted(model, path)
     _store_constants(model.graph)
     _refuse_other_floats(model.graph, path)
@@ -83,29 +83,29 @@ def weighted_nodes(graph: onnx.GraphProto, kinds: tuple[str, ...]) -> list[onnx.
 
 
 def _refuse_quantized(model: onnx.ModelProto, path: Path) -> None:
-    found = sorted(QUANTIZED & {n.op_type for n in model.graph.node})
-    if found:
+    operators = sorted(QUANTIZED & {n.op_type for n in model.graph.node})
+    if operators:
         raise UserError(
-            f"{path} is quantized already ({', '.join(found)}); compress the file it was made from."
+            f"{path} is already quantized ({', '.join(operators)}); compress the float file it was made from."
         )
 
 
 def _converted(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     from onnx import version_converter
 
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), LEAST_OPSET)
-    if opset >= LEAST_OPSET:
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), MIN_OPSET)
+    if opset >= MIN_OPSET:
         return model
     try:
-        found: onnx.ModelProto = version_converter.convert_version(model, LEAST_OPSET)
+        converted: onnx.ModelProto = version_converter.convert_version(model, MIN_OPSET)
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{path} is of opset {opset}, and cannot be converted to {LEAST_OPSET}, which quantized files need "
-            f"({first[:160]}); export it with opset {LEAST_OPSET} or later."
+            f"{path} has opset {opset} and cannot be converted to {MIN_OPSET}, which quantized files need "
+            f"({first[:160]}); export it with opset {MIN_OPSET} or later."
         ) from None
-    found.ir_version = max(found.ir_version, LEAST_IR)
-    return found
+    converted.ir_version = max(converted.ir_version, MIN_IR_VERSION)
+    return converted
 
 
 def _store_constants(graph: onnx.GraphProto) -> None:
@@ -114,7 +114,7 @@ def _store_constants(graph: onnx.GraphProto) -> None:
 
     values = {t.name: t for t in graph.initializer}
     outputs = {o.name for o in graph.output}
-    kept = []
+    remaining = []
     for node in graph.node:
         array = None
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and len(node.attribute) == 1:
@@ -125,13 +125,13 @@ def _store_constants(graph: onnx.GraphProto) -> None:
                 order = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
                 array = np.ascontiguousarray(array.transpose(order))
         if array is None or node.output[0] in outputs:
-            kept.append(node)
+            remaining.append(node)
             continue
         tensor = numpy_helper.from_array(array, node.output[0])
         graph.initializer.append(tensor)
         values[tensor.name] = tensor
     del graph.node[:]
-    graph.node.extend(kept)
+    graph.node.extend(remaining)
     _drop_unread(graph)
 
 
@@ -153,32 +153,31 @@ def _constant(attribute: onnx.AttributeProto) -> np.ndarray | None:
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:
-    """Remove stored weights that nothing reads, so that a transposed weight is not stored twice."""
+    """Remove stored weights without a reader, so that a transposed weight is not stored twice."""
     read = _names_read(graph) | {o.name for o in graph.output}
-    left = [t for t in graph.initializer if t.name in read]
+    used = [t for t in graph.initializer if t.name in read]
     del graph.initializer[:]
-    graph.initializer.extend(left)
+    graph.initializer.extend(used)
 
 
 def _names_read(graph: onnx.GraphProto) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for node in graph.node:
-        found |= set(node.input)
+        names |= set(node.input)
         for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs]:
-                if inner.node:
-                    found |= _names_read(inner) | {o.name for o in inner.output}
-    return found
+            for subgraph in [attribute.g, *attribute.graphs]:
+                if subgraph.node:
+                    names |= _names_read(subgraph) | {o.name for o in subgraph.output}
+    return names
 
 
 def _refuse_other_floats(graph: onnx.GraphProto, path: Path) -> None:
     from onnx import TensorProto
 
-    kinds = {t.name: t.data_type for t in graph.initializer}
-    found = Counter(kinds[n.input[1]] for n in weighted_nodes(graph, LAYERS))
-    if found and TensorProto.FLOAT not in found:
-        name = TensorProto.DataType.Name(found.most_common(1)[0][0]).lower()
+    types = {t.name: t.data_type for t in graph.initializer}
+    type_counts = Counter(types[n.input[1]] for n in weighted_nodes(graph, LAYERS))
+    if type_counts and TensorProto.FLOAT not in type_counts:
+        name = TensorProto.DataType.Name(type_counts.most_common(1)[0][0]).lower()
         raise UserError(
-            f"the weights of {path} are {name}, and ONNX Runtime's quantizer takes float32; export the model in float32 and "
-            "compress that."
+            f"the weights of {path} are {name}, and ONNX Runtime's quantizer takes float32; export the model in float32."
         )

@@ -24,19 +24,19 @@ def batches_of_groups(
     A group with fewer rows is taken as often as that takes; one that a network does not have is filled with other rows,
     and is not to be counted there.
     """
-    found = []
+    batches = []
     for group in range(count):
         inputs, labels = [], []
-        for own, seed in zip(rows, seeds, strict=True):
-            assert own.groups is not None
-            index = torch.nonzero(own.groups == group).flatten()
-            index = index if len(index) else torch.arange(len(own.labels))
+        for data, seed in zip(rows, seeds, strict=True):
+            assert data.groups is not None
+            index = torch.nonzero(data.groups == group).flatten()
+            index = index if len(index) else torch.arange(len(data.labels))
             order = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed + group))
             chosen = index[order.repeat(-(-size // len(order)))[:size]]
-            inputs.append(own.inputs[chosen])
-            labels.append(own.labels[chosen])
-        found.append((torch.stack(inputs), torch.stack(labels)))
-    return found
+            inputs.append(data.inputs[chosen])
+            labels.append(data.labels[chosen])
+        batches.append((torch.stack(inputs), torch.stack(labels)))
+    return batches
 
 
 def importance(
@@ -50,7 +50,7 @@ def importance(
     The first-order estimate of Molchanov et al. (2019, arXiv 1906.10771), a group at a time. `weights` are [networks, …];
     `parameters` are what `forward` computes with: the same, or those of one network without the first axis.
     """
-    found: dict[str, list[Tensor]] = {name: [] for name in weights}
+    importances: dict[str, list[Tensor]] = {name: [] for name in weights}
     for inputs, labels in batches:
         with torch.enable_grad():
             device = next(iter(weights.values())).device
@@ -60,11 +60,11 @@ def importance(
             )
             gradients = torch.autograd.grad(loss / labels.shape[1], [parameters[name] for name in weights])
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
-            found[name].append((weight.detach() * gradient.view_as(weight)).square())
-    return {name: torch.stack(values) for name, values in found.items()}
+            importances[name].append((weight.detach() * gradient.view_as(weight)).square())
+    return {name: torch.stack(values) for name, values in importances.items()}
 
 
-def keep_for_all_groups(worth: Tensor, magnitude: Tensor, kept: int, active: Tensor) -> Tensor:
+def keep_for_all_groups(importances: Tensor, magnitude: Tensor, n_retained: int, active: Tensor) -> Tensor:
     """Return masks [networks, size] of `kept` weights whose least share among the groups is as large as was found.
 
     A group's share is Σ over kept weights of its importance, over that of all weights. The aim is that of FairGRAPE (Lin et
@@ -80,18 +80,26 @@ def keep_for_all_groups(worth: Tensor, magnitude: Tensor, kept: int, active: Ten
     active
         [networks, groups] bool.
     """
-    share = worth / worth.sum(-1, keepdim=True).clamp_min(1e-30)
+    share = importances / importances.sum(-1, keepdim=True).clamp_min(1e-30)
     counted = active.T.to(share)  # [groups, networks]
     weight = counted / counted.sum(0).clamp_min(1)
     tie = 1e-9 * magnitude / magnitude.amax(-1, keepdim=True).clamp_min(1e-30) / magnitude.shape[-1]
-    best, least = torch.zeros_like(magnitude), torch.full((len(magnitude),), -1.0, device=magnitude.device)
-    for _ in range(ROUNDS if len(worth) > 1 else 1):
+    best, best_worst_share = (
+        torch.zeros_like(magnitude),
+        torch.full((len(magnitude),), -1.0, device=magnitude.device),
+    )
+    for _ in range(ROUNDS if len(importances) > 1 else 1):
         score = (weight[..., None] * share).sum(0) + tie
-        mask = torch.zeros_like(magnitude).scatter_(-1, score.topk(kept, dim=-1, sorted=False).indices, 1.0)
+        mask = torch.zeros_like(magnitude).scatter_(
+            -1, score.topk(n_retained, dim=-1, sorted=False).indices, 1.0
+        )
         retained = (share * mask).sum(-1)
         worst = retained.masked_fill(counted == 0, torch.inf).amin(0)
-        better = worst > least
-        best, least = torch.where(better[:, None], mask, best), torch.where(better, worst, least)
+        better = worst > best_worst_share
+        best, best_worst_share = (
+            torch.where(better[:, None], mask, best),
+            torch.where(better, worst, best_worst_share),
+        )
         mean = (retained * counted).sum(0) / counted.sum(0).clamp_min(1)
         weight = weight * torch.exp(-RATE * (retained - mean)) * counted
         weight = weight / weight.sum(0).clamp_min(1e-30)

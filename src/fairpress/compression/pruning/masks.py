@@ -18,8 +18,8 @@ def keep_zeros(parameters: Mapping[str, Tensor]) -> Callable[[float, dict[str, T
     """Return what puts back to zero, after every step, the weights that are zero now."""
     masks = {name: (value.detach() != 0).to(value) for name, value in prunable(parameters).items()}
 
-    def mask(_done: float, now: dict[str, Tensor]) -> None:
-        for name, kept in masks.items():
-            now[name].mul_(kept)
+    def mask(_done: float, current: dict[str, Tensor]) -> None:
+        for name, mask_values in masks.items():
+            current[name].mul_(mask_values)
 
     return mask

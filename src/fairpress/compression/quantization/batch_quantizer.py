@@ -74,7 +74,7 @@ class BatchQuantizer:
     example: Tensor
 
     @classmethod
-    def of(cls, module: nn.Module, example: Tensor) -> BatchQuantizer:
+    def from_module(cls, module: nn.Module, example: Tensor) -> BatchQuantizer:
         """Trace a network, which is not changed. Raises UserError naming the layer that cannot be traced."""
         with assert_unmodified(module):
             graph = trace(module, example[:2])
@@ -91,15 +91,15 @@ class BatchQuantizer:
         ------
         UserError
             Nearly all weights would stay in float, or the network's outputs are not a function of its inputs.
-        NotTheNetwork
+        EquivalenceError
             The graph computes something else.
         """
         check_quantizable(self.folded)
-        slots, own = FastFunctionalCall(self.folded), self.fold(state)
+        slots, folded_state = FastFunctionalCall(self.folded), self.fold(state)
 
         def compute(rows: Tensor) -> np.ndarray:
             with torch.no_grad():
-                return np.asarray(slots.call(own, rows).numpy())
+                return np.asarray(slots.call(folded_state, rows).numpy())
 
         check_equivalence(compute, reference(module, state, rows), "the exported graph")
 
@@ -111,50 +111,52 @@ class BatchQuantizer:
         """Return a network's state as the folded graph has it."""
         return fold_state(state, self.pairs)
 
-    def finish(self, prepared: PreparedGraph, made: Calibrated, rows: Tensor) -> Quantized:
+    def finish(self, prepared: PreparedGraph, calibrated: Calibrated, rows: Tensor) -> Quantized:
         """Make a calibrated network's file, and check it.
 
         Raises
         ------
-        NotAsAsked
+        VerificationError
             The file has other layers, widths or kernels than asked for, or does not decide as its graph on `rows`.
         """
-        data = self._template(prepared, made).fill(prepared, made.state)
+        data = self._template(prepared, calibrated).fill(prepared, calibrated.state)
         integer = bool(prepared.activations)
-        kernels = check_file(data, prepared.layers, made.state, integer=integer)
-        check_values(data, prepared, made.state)
+        kernels = check_file(data, prepared.layers, calibrated.state, integer=integer)
+        check_values(data, prepared, calibrated.state)
         rows = rows[: min(CHECKED_ROWS, max(64, CHECKED_NUMBERS // rows[0].numel()))]
         agreement = check_agreement(
             data,
             rows,
-            in_chunks(prepared, made.state, rows, rounded=True),
+            in_chunks(prepared, calibrated.state, rows, rounded=True),
             lambda: [
-                in_chunks(prepared, perturb_scales(prepared, made.state, draw), rows, rounded=True)
+                in_chunks(prepared, perturb_scales(prepared, calibrated.state, draw), rows, rounded=True)
                 for draw in range(N_PERTURBATIONS)
             ],
         )
         details = {
-            "bits": {**prepared.widths, **dict.fromkeys(prepared.kept, 32)},
-            "weight_ranges": made.weights,
-            **({"activation_ranges": made.activations} if integer else {}),
-            **float_layers_note(self.folded, [layer.name for layer in prepared.layers], prepared.kept),
-            **self._preserved(prepared, made, data),
+            "bits": {**prepared.widths, **dict.fromkeys(prepared.float_layers, 32)},
+            "weight_ranges": calibrated.weights,
+            **({"activation_ranges": calibrated.activations} if integer else {}),
+            **float_layers_note(
+                self.folded, [layer.name for layer in prepared.layers], prepared.float_layers
+            ),
+            **self._preserved(prepared, calibrated, data),
             "integer_kernels": kernels,
             **agreement,
         }
-        return Quantized(data, prepared, made.state, details)
+        return Quantized(data, prepared, calibrated.state, details)
 
-    def _preserved(self, prepared: PreparedGraph, made: Calibrated, data: bytes) -> dict[str, Any]:
+    def _preserved(self, prepared: PreparedGraph, calibrated: Calibrated, data: bytes) -> dict[str, Any]:
         """Return which channels have 8 bits, and the bytes they cost beside the file without any."""
-        split = [layer for layer in prepared.layers if layer.preserved]
-        if not split:
+        split_layers = [layer for layer in prepared.layers if layer.preserved]
+        if not split_layers:
             return {}
-        bare = self._template(prepared, made).fill(prepared.even, made.state)
+        without_preserved = self._template(prepared, calibrated).fill(prepared.even, calibrated.state)
         return {
-            "preserved_bytes": len(data) - len(bare),
+            "preserved_bytes": len(data) - len(without_preserved),
             "preserved": {
-                layer.name: torch.nonzero(made.state[layer.own_tops] > layer.top).flatten().tolist()
-                for layer in split
+                layer.name: torch.nonzero(calibrated.state[layer.channel_tops] > layer.top).flatten().tolist()
+                for layer in split_layers
             },
         }
 
@@ -164,24 +166,26 @@ class BatchQuantizer:
             self._floats = keeping_names(self.folded, state, self.example)
         return self._floats
 
-    def _template(self, prepared: PreparedGraph, made: Calibrated) -> OnnxTemplate:
+    def _template(self, prepared: PreparedGraph, calibrated: Calibrated) -> OnnxTemplate:
         """Return the template of all files with these layers: bits change numbers, and not the graph."""
-        kind = (prepared.kept, bool(prepared.activations))
+        kind = (prepared.float_layers, bool(prepared.activations))
         if any(layer.preserved for layer in prepared.layers):
             # PT2E knows one width a layer; which integers a file holds is no matter of its template.
-            prepared = self.prepare(Scheme(8, bool(prepared.activations), keep=prepared.kept))
+            prepared = self.prepare(Scheme(8, bool(prepared.activations), keep=prepared.float_layers))
         if kind not in self._templates:
-            self._templates[kind] = make_template(prepared, made.state, self.example)
+            self._templates[kind] = make_template(prepared, calibrated.state, self.example)
         return self._templates[kind]
 
 
 def perturb_scales(
-    prepared: PreparedGraph, state: Mapping[str, Tensor], draw: int = 0, by: float = PERTURBATION
+    prepared: PreparedGraph, state: Mapping[str, Tensor], draw: int = 0, relative_change: float = PERTURBATION
 ) -> dict[str, Tensor]:
     """Return a network's state with every step of an activation changed by about a share `by` of it, by number of draw."""
-    drawn = torch.Generator().manual_seed(draw)
+    generator = torch.Generator().manual_seed(draw)
     names = [f"{name}.scale" for name in prepared.activations]
-    changes = (1 + by * torch.randn(state[n].shape, generator=drawn).to(state[n]) for n in names)
+    changes = (
+        1 + relative_change * torch.randn(state[n].shape, generator=generator).to(state[n]) for n in names
+    )
     return {**state, **{n: state[n] * change for n, change in zip(names, changes, strict=True)}}
 
 
@@ -190,7 +194,9 @@ def make_quantizer(
     architecture: Architecture, shape: tuple[int, ...], dtype: torch.dtype, n_classes: int
 ) -> BatchQuantizer:
     """Return the engine of an architecture by its config, kept for the next call in this process."""
-    return BatchQuantizer.of(build(architecture, shape, n_classes), torch.zeros((2, *shape), dtype=dtype))
+    return BatchQuantizer.from_module(
+        build(architecture, shape, n_classes), torch.zeros((2, *shape), dtype=dtype)
+    )
 
 
 def quantize_many(
@@ -220,28 +226,28 @@ def quantize_many(
     validation, groups
         Inputs [rows, …] per network, for ``"auto"``; their groups [rows] where the worst group's error counts.
     tops
-        Per network the largest integer of every channel [channels], by the names of `Layer.own_tops`, where the scheme
+        Per network the largest integer of every channel [channels], by the names of `Layer.channel_tops`, where the scheme
         preserves some.
 
     Raises
     ------
     UserError
         The scheme names a layer that there is not.
-    NotAsAsked
+    VerificationError
         A file is not what was asked for.
     """
     prepared = engine.prepare(scheme or Scheme())
     out = []
     for i, (state, rows) in enumerate(zip(states, calibration, strict=True)):
-        own = None if validation is None else validation[i]
-        made = calibrate(
+        validation_rows = None if validation is None else validation[i]
+        calibrated = calibrate(
             prepared,
             {**engine.fold(state), **({} if tops is None else tops[i])},
             rows,
             weights=weights,
             activations=activations,
-            validation=own,
+            validation=validation_rows,
             groups=None if groups is None else groups[i],
         )
-        out.append(engine.finish(prepared, made, rows))
+        out.append(engine.finish(prepared, calibrated, rows))
     return out

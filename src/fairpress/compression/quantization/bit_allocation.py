@@ -31,28 +31,28 @@ def allocate(
 
     pairs = [(layer, width) for layer in harm for width in harm[layer]]
 
-    def values(own: Harm) -> np.ndarray:
-        return np.array([own[layer][width] for layer, width in pairs], dtype=float)
+    def values(table: Harm) -> np.ndarray:
+        return np.array([table[layer][width] for layer, width in pairs], dtype=float)
 
     bytes_ = np.array([cost[layer][width] for layer, width in pairs], dtype=float)
-    scale = max(*(float(values(own).max()) for own in (harm, *groups)), 1e-30)
-    one_each = np.array([[float(layer == own) for layer, _ in pairs] for own in harm])
+    scale = max(*(float(values(table).max()) for table in (harm, *groups)), 1e-30)
+    one_each = np.array([[float(layer == table) for layer, _ in pairs] for table in harm])
     objective = values(harm) / scale
     constraints = [(one_each, 1.0, 1.0), (bytes_[None], -np.inf, float(budget))]
     if groups:  # one more variable, no less than any group's harm
         objective = MEAN_WEIGHT * objective
         constraints = [(np.pad(a, ((0, 0), (0, 1))), low, high) for a, low, high in constraints]
-        worst = np.array([[*values(own) / scale, -1.0] for own in groups])
+        worst = np.array([[*values(table) / scale, -1.0] for table in groups])
         constraints.append((worst, -np.inf, 0.0))
     objective = objective + 1e-9 * bytes_ / max(float(bytes_.max()), 1.0)
-    more = len(groups) > 0
-    found = milp(
-        np.append(objective, [1.0] * more),
+    n_extra = len(groups) > 0
+    solution = milp(
+        np.append(objective, [1.0] * n_extra),
         constraints=[LinearConstraint(*c) for c in constraints],
-        integrality=np.array([1] * len(pairs) + [0] * more),
-        bounds=Bounds(np.zeros(len(pairs) + more), np.array([1.0] * len(pairs) + [np.inf] * more)),
+        integrality=np.array([1] * len(pairs) + [0] * n_extra),
+        bounds=Bounds(np.zeros(len(pairs) + n_extra), np.array([1.0] * len(pairs) + [np.inf] * n_extra)),
         options={"mip_rel_gap": 0.0},
     )
-    if found.x is None:
+    if solution.x is None:
         return None
-    return {layer: width for (layer, width), x in zip(pairs, found.x, strict=False) if x > 0.5}
+    return {layer: width for (layer, width), x in zip(pairs, solution.x, strict=False) if x > 0.5}

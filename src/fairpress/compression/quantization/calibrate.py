@@ -62,44 +62,46 @@ def calibrate(
         Their groups [rows] int64: the mean divergence of the worst group decides, in place of that of all rows. Rows of
         group −1 have no say.
     """
-    tried: dict[Ranges, dict[str, Tensor]] = {}
+    weight_ranges: dict[Ranges, dict[str, Tensor]] = {}
     candidates: list[tuple[float, Calibrated]] = []
     w_choices: tuple[Ranges, ...] = RANGES if weights == "auto" else (weights,)
     a_choices: tuple[Ranges, ...] = RANGES if activations == "auto" else (activations,)
     if not prepared.activations:
         a_choices = a_choices[:1]
     choices = list(itertools.product(w_choices, a_choices))
-    wanted = None
+    expected = None
     if len(choices) > 1:
         assert validation is not None
-        wanted = in_chunks(prepared, state, validation, rounded=False).log_softmax(-1)
+        expected = in_chunks(prepared, state, validation, rounded=False).log_softmax(-1)
     for w in w_choices:
-        tried[w] = scales_of_weights(prepared, state, w)
-        seen = {**state, **tried[w]}
-        for a, found in scales_of_activations(prepared, seen, rows, a_choices).items():
-            made = Calibrated({**seen, **found}, w, a)
-            if wanted is None:
-                return made
-            logits = in_chunks(prepared, made.state, validation, rounded=True)
-            loss = nn.functional.kl_div(logits.log_softmax(-1), wanted, reduction="none", log_target=True)
-            candidates.append((_of_all_or_worst(loss.sum(-1), groups), made))
+        weight_ranges[w] = scales_of_weights(prepared, state, w)
+        weight_state = {**state, **weight_ranges[w]}
+        for a, activation_scales in scales_of_activations(prepared, weight_state, rows, a_choices).items():
+            calibrated = Calibrated({**weight_state, **activation_scales}, w, a)
+            if expected is None:
+                return calibrated
+            logits = in_chunks(prepared, calibrated.state, validation, rounded=True)
+            loss = nn.functional.kl_div(logits.log_softmax(-1), expected, reduction="none", log_target=True)
+            candidates.append((_mean_or_worst_group(loss.sum(-1), groups), calibrated))
     return min(candidates, key=lambda c: c[0])[1]
 
 
-def _of_all_or_worst(loss: Tensor, groups: Tensor | None) -> float:
+def _mean_or_worst_group(loss: Tensor, groups: Tensor | None) -> float:
     """Return the mean of a loss [rows], or the highest mean of a group."""
     if groups is None:
         return float(loss.mean())
     return max(float(loss[groups == g].mean()) for g in groups.unique().tolist() if g >= 0)
 
 
-def scales_of_weights(prepared: PreparedGraph, state: Mapping[str, Tensor], how: Ranges) -> dict[str, Tensor]:
+def scales_of_weights(
+    prepared: PreparedGraph, state: Mapping[str, Tensor], method: Ranges
+) -> dict[str, Tensor]:
     """Return the scales of every quantized weight [channels]; of a stack of networks [networks, channels]."""
     out = {}
     for layer in prepared.layers:
         weight = state[layer.weight].detach()
         flat = weight.flatten(weight.dim() - len(layer.shape) + 1)
-        out[f"{layer.module}.scale"] = weight_scales(flat, layer.tops(state), how)
+        out[f"{layer.module}.scale"] = weight_scales(flat, layer.tops(state), method)
     return out
 
 
@@ -111,18 +113,18 @@ def scales_of_activations(
     if not prepared.activations:
         return {how: {} for how in methods}
     device = next(iter(state.values())).device
-    with mode(prepared.graph, weights="round", activations="watch") as watching:
+    with mode(prepared.graph, weights="round", activations="watch") as observers:
         for chunk in chunks(rows):
             prepared.slots.call(state, chunk.to(device))
-        seen = [module.histogram for module in watching]
+        histograms = [module.histogram for module in observers]
     out: dict[Ranges, dict[str, Tensor]] = {}
-    for how in methods:
-        out[how] = {}
-        for name, histogram in zip(prepared.activations, seen, strict=True):
+    for method in methods:
+        out[method] = {}
+        for name, histogram in zip(prepared.activations, histograms, strict=True):
             assert histogram is not None
-            scale, zero = activation_scale(histogram, MAX_LEVEL, how)
-            out[how][f"{name}.scale"] = torch.tensor(scale)
-            out[how][f"{name}.zero_point"] = torch.tensor(zero)
+            scale, zero = activation_scale(histogram, MAX_LEVEL, method)
+            out[method][f"{name}.scale"] = torch.tensor(scale)
+            out[method][f"{name}.zero_point"] = torch.tensor(zero)
     return out
 
 

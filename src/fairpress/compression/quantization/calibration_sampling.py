@@ -30,7 +30,7 @@ def group_keys(dataset: Dataset, part: Part, by: str | None) -> list[Key]:
 
 
 def sample_rows(
-    dataset: Dataset, rows: int, how: Sampling, by: str | None, seed: Sequence[int]
+    dataset: Dataset, rows: int, sampling: Sampling, by: str | None, seed: Sequence[int]
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Return positions within the calibration part, at most `rows` of them, and what the card says.
 
@@ -40,12 +40,12 @@ def sample_rows(
     """
     size = len(dataset.index("calibration"))
     count, rng = min(rows, size), np.random.default_rng(list(seed))
-    if how == "first":
+    if sampling == "first":
         return np.arange(count), {}
-    if how == "random":
-        return np.sort(rng.choice(size, count, replace=False)), {"calibration": {"how": how}}
+    if sampling == "random":
+        return np.sort(rng.choice(size, count, replace=False)), {"calibration": {"how": sampling}}
     keys = group_keys(dataset, "calibration", by)
-    if how == "balanced-label":
+    if sampling == "balanced-label":
         labels = dataset.labels[dataset.index("calibration")]
         keys = [(*key, dataset.task.classes[label]) for key, label in zip(keys, labels.tolist(), strict=True)]
     cells = group_rows(keys)
@@ -55,37 +55,37 @@ def sample_rows(
         )
     quotas = np.full(len(cells), count // len(cells))
     quotas[rng.permutation(len(cells))[: count % len(cells)]] += 1
-    chosen, told = [], {}
-    for (key, own), quota in zip(cells.items(), quotas.tolist(), strict=True):
-        whole, rest = divmod(quota, len(own))
-        chosen += [np.tile(own, whole), rng.choice(own, rest, replace=False)]
-        told[", ".join(key)] = {"rows": quota, "different": min(quota, len(own))}
-    return np.concatenate(chosen), {"calibration": {"how": how, "groups": told}}
+    chosen, groups = [], {}
+    for (key, rows_of_group), quota in zip(cells.items(), quotas.tolist(), strict=True):
+        repeats, remainder = divmod(quota, len(rows_of_group))
+        chosen += [np.tile(rows_of_group, repeats), rng.choice(rows_of_group, remainder, replace=False)]
+        groups[", ".join(key)] = {"rows": quota, "different": min(quota, len(rows_of_group))}
+    return np.concatenate(chosen), {"calibration": {"how": sampling, "groups": groups}}
 
 
-def codes_of(keys: Sequence[Key], least: int) -> tuple[np.ndarray, dict[str, int], dict[str, int]]:
+def group_codes(keys: Sequence[Key], min_rows: int) -> tuple[np.ndarray, dict[str, int], dict[str, int]]:
     """Return each row's group [rows] int64, −1 in one of fewer than `least` rows; rows of those that count, of others."""
-    found = np.full(len(keys), -1)
+    codes = np.full(len(keys), -1)
     counted: dict[str, int] = {}
     small: dict[str, int] = {}
-    for key, own in group_rows(keys).items():
-        if len(own) < least:
-            small[", ".join(key)] = len(own)
+    for key, index in group_rows(keys).items():
+        if len(index) < min_rows:
+            small[", ".join(key)] = len(index)
         else:
-            found[own] = len(counted)
-            counted[", ".join(key)] = len(own)
-    return found, counted, small
+            codes[index] = len(counted)
+            counted[", ".join(key)] = len(index)
+    return codes, counted, small
 
 
 def groups_of(
-    dataset: Dataset, which: np.ndarray, by: str | None, option: str
+    dataset: Dataset, positions: np.ndarray, by: str | None, option: str
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return the group of each of the chosen calibration rows as `codes_of` does, and what the card says of them.
+    """Return the group of each of the chosen calibration rows as `group_codes` does, and what the card says of them.
 
     Raises UserError where fewer than two groups have `MIN_ROWS` of these rows.
     """
     keys = group_keys(dataset, "calibration", by)
-    codes, counted, small = codes_of([keys[i] for i in which.tolist()], MIN_ROWS)
+    codes, counted, small = group_codes([keys[i] for i in positions.tolist()], MIN_ROWS)
     if len(counted) < 2:
         raise UserError(
             f"{option}: fewer than two groups have {MIN_ROWS} calibration rows; raise rows=, or take another attribute."
@@ -93,15 +93,15 @@ def groups_of(
     return codes, {"rows_of_groups": counted, **({"too_few_rows": small} if small else {})}
 
 
-def worst_of(dataset: Dataset, by: str | None, rows: int) -> np.ndarray:
+def validation_groups(dataset: Dataset, by: str | None, rows: int) -> np.ndarray:
     """Return the group of each of the first validation rows [rows] int64; −1 where a group has fewer than `MIN_ROWS`.
 
     Raises UserError where fewer than two groups have so many.
     """
     keys = group_keys(dataset, "validation", by)[:rows]
-    found, counted, _ = codes_of(keys, MIN_ROWS)
+    codes, counted, _ = group_codes(keys, MIN_ROWS)
     if len(counted) < 2:
         raise UserError(
             f"error=worst: fewer than two groups have {MIN_ROWS} validation rows; take another attribute: by=…."
         )
-    return found
+    return codes

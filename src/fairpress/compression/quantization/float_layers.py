@@ -21,14 +21,14 @@ MENTIONED_SHARE = (
 
 def float_layers(graph: GraphModule, chosen: Collection[str]) -> dict[str, int]:
     """Return the layers with weights (of two dimensions or more) that are not `chosen`, and how many weights they have."""
-    own = set(_weights(graph, chosen))
+    chosen_weights = set(_weights(graph, chosen))
     read = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr" and node.users}
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for name, value in graph.named_parameters():
-        if value.dim() >= 2 and value.is_floating_point() and name in read and name not in own:
+        if value.dim() >= 2 and value.is_floating_point() and name in read and name not in chosen_weights:
             layer = name.rpartition(".")[0] or name
-            found[layer] = found.get(layer, 0) + value.numel()
-    return found
+            counts[layer] = counts.get(layer, 0) + value.numel()
+    return counts
 
 
 def integer_share(graph: GraphModule, chosen: Collection[str]) -> float:
@@ -45,10 +45,14 @@ def _weights(graph: GraphModule, chosen: Collection[str]) -> list[str]:
 
 def float_layers_note(graph: GraphModule, chosen: Collection[str], keep: Collection[str]) -> dict[str, Any]:
     """Return what a card says of weights that stay in float though nobody asked for it (`keep`); nothing where none do."""
-    every = float_layers(graph, chosen)
-    found = {name: count for name, count in every.items() if name not in keep}
-    total = sum(every.values()) + sum(graph.get_parameter(name).numel() for name in _weights(graph, chosen))
-    return {"float_layers": found, "float_share": sum(found.values()) / total} if found else {}
+    in_float = float_layers(graph, chosen)
+    unrequested = {name: count for name, count in in_float.items() if name not in keep}
+    total = sum(in_float.values()) + sum(
+        graph.get_parameter(name).numel() for name in _weights(graph, chosen)
+    )
+    return (
+        {"float_layers": unrequested, "float_share": sum(unrequested.values()) / total} if unrequested else {}
+    )
 
 
 def check_quantizable(graph: GraphModule) -> None:
@@ -69,9 +73,9 @@ def check_quantizable(graph: GraphModule) -> None:
 
 def weights_in_float(details: Mapping[str, Any]) -> str:
     """Say which layers of a quantized file stay in float, from its card's details; "" where hardly any do."""
-    found = details.get("float_layers")
-    if not found or details["float_share"] < MENTIONED_SHARE:
+    counts = details.get("float_layers")
+    if not counts or details["float_share"] < MENTIONED_SHARE:
         return ""
-    names = sorted(found, key=lambda name: -found[name])
+    names = sorted(counts, key=lambda name: -counts[name])
     shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return f"{details['float_share']:.1%} of the network's weights stay in float: those of {shown}."

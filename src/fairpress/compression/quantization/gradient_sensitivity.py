@@ -23,16 +23,16 @@ def layer_sensitivities(
     As `channel_sensitivities`, with every layer's change for each of several widths.
     """
     widths = {width for own in changes.values() for width in own}
-    found: dict[str, dict[int, Tensor]] = {layer: {} for layer in changes}
+    sensitivities: dict[str, dict[int, Tensor]] = {layer: {} for layer in changes}
     for width in sorted(widths, reverse=True):
-        own = {layer: by_width[width] for layer, by_width in changes.items() if width in by_width}
-        parts: dict[str, list[Tensor]] = {layer: [] for layer in own}
-        for probabilities, moved in _moves(graph, state, own, rows):
-            for layer, by_channel in moved.items():
+        layer_changes = {layer: by_width[width] for layer, by_width in changes.items() if width in by_width}
+        parts: dict[str, list[Tensor]] = {layer: [] for layer in layer_changes}
+        for probabilities, responses in _logit_responses(graph, state, layer_changes, rows):
+            for layer, by_channel in responses.items():
                 parts[layer].append(_half_variance(probabilities, by_channel.sum(2, keepdim=True))[:, 0])
         for layer, values in parts.items():
-            found[layer][width] = torch.cat(values)
-    return found
+            sensitivities[layer][width] = torch.cat(values)
+    return sensitivities
 
 
 def channel_sensitivities(
@@ -56,33 +56,33 @@ def channel_sensitivities(
     rows
         Inputs [rows, …] of the calibration part; never test rows.
     """
-    found: dict[str, list[Tensor]] = {layer: [] for layer in changes}
-    for probabilities, moved in _moves(graph, state, changes, rows):
-        for layer, by_channel in moved.items():
-            found[layer].append(_half_variance(probabilities, by_channel))
-    return {layer: torch.cat(values) for layer, values in found.items()}
+    sensitivities: dict[str, list[Tensor]] = {layer: [] for layer in changes}
+    for probabilities, responses in _logit_responses(graph, state, changes, rows):
+        for layer, by_channel in responses.items():
+            sensitivities[layer].append(_half_variance(probabilities, by_channel))
+    return {layer: torch.cat(values) for layer, values in sensitivities.items()}
 
 
-def _half_variance(probabilities: Tensor, moves: Tensor) -> Tensor:
+def _half_variance(probabilities: Tensor, responses: Tensor) -> Tensor:
     """Return ½·Var_p of moves [rows, classes, …] over the classes, p [rows, classes]."""
-    weight, moves = probabilities[..., None], moves.double()
-    centred = moves - (weight * moves).sum(1, keepdim=True)
+    weight, responses = probabilities[..., None], responses.double()
+    centred = responses - (weight * responses).sum(1, keepdim=True)
     return (weight * centred.square()).sum(1) / 2
 
 
-def _moves(
+def _logit_responses(
     graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Tensor], rows: Tensor
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Yield, some rows at a time, their probabilities [rows, classes] and layer → J·δ [rows, classes, channels]."""
-    own = holding(copy.deepcopy(graph), state)
-    for parameter in own.parameters():
+    network = holding(copy.deepcopy(graph), state)
+    for parameter in network.parameters():
         parameter.requires_grad_(False)
     for chunk in chunks(rows):
-        tape = _Tape(own, changes)
+        tape = _Tape(network, changes)
         with torch.enable_grad():
             logits = tape.run(chunk)
             outputs = [output for _, output, _ in tape.seen]
-            moved: dict[str, list[Tensor]] = {layer: [] for layer in changes}
+            responses: dict[str, list[Tensor]] = {layer: [] for layer in changes}
             for k in range(logits.shape[1]):
                 gradients = torch.autograd.grad(logits[:, k].sum(), outputs, retain_graph=True)
                 by_layer: dict[str, Tensor] = {}
@@ -91,10 +91,10 @@ def _moves(
                     name = layer_name(node)  # one that runs twice moves the logits twice
                     by_layer[name] = by_layer[name] + product if name in by_layer else product
                 for layer, values in by_layer.items():
-                    moved[layer].append(values)
+                    responses[layer].append(values)
         yield (
             logits.detach().double().softmax(-1),
-            {layer: torch.stack(values, 1) for layer, values in moved.items()},
+            {layer: torch.stack(values, 1) for layer, values in responses.items()},
         )
 
 

@@ -22,14 +22,14 @@ def choose_preserved(
     engine: BatchQuantizer,
     prepared: PreparedGraph,
     state: Mapping[str, Tensor],
-    how: Channels,
+    method: Channels,
     rows: Tensor,
     groups: Tensor | None,
     seed: Sequence[int],
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the largest integer of every channel [channels], by the names of `Layer.own_tops`, and what a card says.
+    """Return the largest integer of every channel [channels], by the names of `Layer.channel_tops`, and what a card says.
 
-    A channel's sensitivity is the divergence of the answers when it alone is rounded (`second_order.of_channels`).
+    A channel's sensitivity is the divergence of the answers when it alone is rounded (`gradient_sensitivity.channel_sensitivities`).
     ``"groups"`` takes those of each layer where its mean differs most between two groups; ``"pooled"`` those of the
     highest mean over all rows, whoever they are; ``"random"`` draws them.
 
@@ -40,24 +40,27 @@ def choose_preserved(
     rows, groups
         Inputs [rows, …] of the calibration part, and the group of each [rows], −1 for one that has no say.
     """
-    split = [layer for layer in prepared.layers if layer.preserved]
-    if how == "random":
-        draw = np.random.default_rng(list(seed))
+    split_layers = [layer for layer in prepared.layers if layer.preserved]
+    if method == "random":
+        rng = np.random.default_rng(list(seed))
         chosen = {
-            n.name: torch.from_numpy(draw.choice(n.shape[0], n.preserved, replace=False)) for n in split
+            n.name: torch.from_numpy(rng.choice(n.shape[0], n.preserved, replace=False)) for n in split_layers
         }
-        return {n.own_tops: _tops(n, chosen[n.name]) for n in split}, {}
-    weights = {n.name: state[n.weight].detach() for n in split}
-    changes = {n.name: rounded(weights[n.name], n.bits) - weights[n.name] for n in split}
-    found = channel_sensitivities(engine.folded, state, changes, rows)
-    tops, told = {}, {}
-    for layer in split:
-        harm = found[layer.name]
-        score = harm.mean(0) if how == "pooled" else spread_over_layers(harm, groups)
-        which = score.topk(layer.preserved).indices
-        tops[layer.own_tops] = _tops(layer, which)
-        told[layer.name] = {"sensitivity": float(score.mean()), "of_preserved": float(score[which].mean())}
-    return tops, {"channel_sensitivity": told}
+        return {n.channel_tops: _tops(n, chosen[n.name]) for n in split_layers}, {}
+    weights = {n.name: state[n.weight].detach() for n in split_layers}
+    changes = {n.name: rounded(weights[n.name], n.bits) - weights[n.name] for n in split_layers}
+    sensitivities = channel_sensitivities(engine.folded, state, changes, rows)
+    tops, summary = {}, {}
+    for layer in split_layers:
+        harm = sensitivities[layer.name]
+        score = harm.mean(0) if method == "pooled" else spread_over_layers(harm, groups)
+        channels = score.topk(layer.preserved).indices
+        tops[layer.channel_tops] = _tops(layer, channels)
+        summary[layer.name] = {
+            "sensitivity": float(score.mean()),
+            "of_preserved": float(score[channels].mean()),
+        }
+    return tops, {"channel_sensitivity": summary}
 
 
 def spread_over_layers(harm: Tensor, groups: Tensor | None) -> Tensor:
@@ -67,7 +70,7 @@ def spread_over_layers(harm: Tensor, groups: Tensor | None) -> Tensor:
     return means.amax(0) - means.amin(0)
 
 
-def _tops(layer: Layer, which: Tensor) -> Tensor:
+def _tops(layer: Layer, channels: Tensor) -> Tensor:
     tops = torch.full((layer.shape[0],), float(layer.top))
-    tops[which] = float(PRESERVED_TOP)
+    tops[channels] = float(PRESERVED_TOP)
     return tops

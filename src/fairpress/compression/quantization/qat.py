@@ -34,7 +34,7 @@ class QATGraphs:
     shipping: PreparedGraph
 
     @classmethod
-    def of(cls, engine: BatchQuantizer, scheme: Scheme) -> QATGraphs:
+    def prepare(cls, engine: BatchQuantizer, scheme: Scheme) -> QATGraphs:
         """Prepare both graphs. Raises UserError when the scheme names a layer that there is not."""
         training, shipping = prepare(engine.graph, scheme), engine.prepare(scheme)
         assert (training.layers, training.activations) == (shipping.layers, shipping.activations)
@@ -42,8 +42,8 @@ class QATGraphs:
 
     def first_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a float network's state with room for the numbers of its fake-quantize modules."""
-        own = {k: v.detach().clone() for k, v in self.training.graph.state_dict().items()}
-        return own | {k: v.detach().clone() for k, v in state.items() if k in own}
+        training_state = {k: v.detach().clone() for k, v in self.training.graph.state_dict().items()}
+        return training_state | {k: v.detach().clone() for k, v in state.items() if k in training_state}
 
     def choose(
         self,
@@ -60,7 +60,7 @@ class QATGraphs:
         assert validation is not None
         chosen = []
         for i, (state, rows, held_out) in enumerate(zip(states, calibration, validation, strict=True)):
-            made = calibrate(
+            calibrated = calibrate(
                 self.shipping,
                 self.engine.fold(state),
                 rows,
@@ -69,7 +69,7 @@ class QATGraphs:
                 validation=held_out,
                 groups=None if groups is None else groups[i],
             )
-            chosen.append((made.weights, made.activations))
+            chosen.append((calibrated.weights, calibrated.activations))
         return chosen
 
     def update_ranges(
@@ -81,19 +81,19 @@ class QATGraphs:
         """Find the ranges of a stack of networks anew, in place, as they train: batch norm by the statistics of the rows."""
         set_training(self.training.graph, True, dropout=False)
         tensors = {k: v.detach() for k, v in stacked.items()}
-        for how in dict.fromkeys(weights for weights, _ in methods):
-            which = torch.tensor([i for i, (weights, _) in enumerate(methods) if weights == how])
-            own = {
-                name: tensors[name][which]
+        for method in dict.fromkeys(weights for weights, _ in methods):
+            indices = torch.tensor([i for i, (weights, _) in enumerate(methods) if weights == method])
+            layer_tensors = {
+                name: tensors[name][indices]
                 for layer in self.training.layers
-                for name in (layer.weight, *([layer.own_tops] if layer.preserved else ()))
+                for name in (layer.weight, *([layer.channel_tops] if layer.preserved else ()))
             }
-            for name, value in scales_of_weights(self.training, own, how).items():
-                tensors[name][which] = value
-        for i, (rows, (_, how)) in enumerate(zip(calibration, methods, strict=True)):
+            for name, value in scales_of_weights(self.training, layer_tensors, method).items():
+                tensors[name][indices] = value
+        for i, (rows, (_, method)) in enumerate(zip(calibration, methods, strict=True)):
             # Batch norm moves its running statistics when rows pass through: those of a copy.
             state = {k: v[i].clone() if "running" in k else v[i] for k, v in tensors.items()}
-            for name, value in scales_of_activations(self.training, state, rows, (how,))[how].items():
+            for name, value in scales_of_activations(self.training, state, rows, (method,))[method].items():
                 tensors[name][i] = value
 
     def finish(self, state: Mapping[str, Tensor], rows: Tensor, methods: tuple[Ranges, Ranges]) -> Quantized:
@@ -102,13 +102,13 @@ class QATGraphs:
         Folding a batch norm multiplies an output channel's weights by a number, and so its scale: the integers
         stay (or change their sign).
         """
-        own = self.engine.fold(state)
+        folded = self.engine.fold(state)
         by_weight = {layer.weight: f"{layer.module}.scale" for layer in self.shipping.layers}
         for fold in self.engine.pairs:
             if fold.weight in by_weight:
                 name = by_weight[fold.weight]
                 factor = fold_factor(state, fold).abs()
-                own[name] = (own[name].double() * factor).clamp_min(MIN_SCALE).float()
+                folded[name] = (folded[name].double() * factor).clamp_min(MIN_SCALE).float()
         weights, activations = methods
-        own |= scales_of_activations(self.shipping, own, rows, (activations,))[activations]
-        return self.engine.finish(self.shipping, Calibrated(own, weights, activations), rows)
+        folded |= scales_of_activations(self.shipping, folded, rows, (activations,))[activations]
+        return self.engine.finish(self.shipping, Calibrated(folded, weights, activations), rows)

@@ -18,12 +18,12 @@ from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.tracing import stored_weight
 
 Table = dict[str, dict[int, Tensor]]
-KEPT = 4  # tables: those of one network and several budgets, or of a search that goes back and forth
-_found: OrderedDict[str, Table] = OrderedDict()
+MAX_TABLES = 4  # tables: those of one network and several budgets, or of a search that goes back and forth
+_tables: OrderedDict[str, Table] = OrderedDict()
 
 
 def sensitivity_table(
-    how: Literal["measured", "gradient"],
+    method: Literal["measured", "gradient"],
     engine: BatchQuantizer,
     state: Mapping[str, Tensor],
     layers: Sequence[str],
@@ -32,22 +32,22 @@ def sensitivity_table(
 ) -> Table:
     """Return what `measure_sensitivity` or `estimate_sensitivity` returns; computed once per network and rows.
 
-    The tables of the last `KEPT` networks are kept.
+    The tables of the last `MAX_TABLES` networks are kept.
     """
     nodes = [(n.name, n.op, str(n.target), repr((n.args, n.kwargs))) for n in engine.folded.graph.nodes]
     modules = [(name, repr(module)) for name, module in engine.folded.named_modules() if name]
-    key = hashlib.sha256(repr((how, list(layers), list(widths), sorted(state), nodes, modules)).encode())
+    key = hashlib.sha256(repr((method, list(layers), list(widths), sorted(state), nodes, modules)).encode())
     for tensor in (*(state[name] for name in sorted(state)), rows):
         key.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         key.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     name = key.hexdigest()
-    if name not in _found:
-        find = measure_sensitivity if how == "measured" else estimate_sensitivity
-        _found[name] = find(engine, state, layers, widths, rows)
-    _found.move_to_end(name)
-    while len(_found) > KEPT:
-        _found.popitem(last=False)
-    return _found[name]
+    if name not in _tables:
+        find = measure_sensitivity if method == "measured" else estimate_sensitivity
+        _tables[name] = find(engine, state, layers, widths, rows)
+    _tables.move_to_end(name)
+    while len(_tables) > MAX_TABLES:
+        _tables.popitem(last=False)
+    return _tables[name]
 
 
 def measure_sensitivity(
@@ -71,14 +71,15 @@ def measure_sensitivity(
     """
     slots = FastFunctionalCall(engine.folded)
 
-    def answers(own: Mapping[str, Tensor]) -> Tensor:
+    def log_probabilities(tensors: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
-            return torch.cat([slots.call(own, chunk) for chunk in chunks(rows)]).double().log_softmax(-1)
+            return torch.cat([slots.call(tensors, chunk) for chunk in chunks(rows)]).double().log_softmax(-1)
 
-    wanted = answers(state)
+    expected = log_probabilities(state)
     return {
         layer: {
-            bits: divergences(answers({**state, name: rounded(state[name], bits)}), wanted) for bits in widths
+            bits: divergences(log_probabilities({**state, name: rounded(state[name], bits)}), expected)
+            for bits in widths
         }
         for layer in layers
         for name in [stored_weight(layer, state)]
@@ -103,15 +104,15 @@ def estimate_sensitivity(
     return layer_sensitivities(engine.folded, state, changes, rows)
 
 
-def divergences(found: Tensor, wanted: Tensor) -> Tensor:
+def divergences(log_q: Tensor, log_p: Tensor) -> Tensor:
     """Return Σ p·(ln p − ln q) of every row [rows] from log-probabilities [rows, classes]."""
-    return nn.functional.kl_div(found, wanted, reduction="none", log_target=True).sum(-1)
+    return nn.functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
 
 
 def mean_of(values: Tensor, groups: Tensor | None = None, group: int = 0) -> float:
     """Return the mean of a divergence over rows [rows], or over those of a group; never below 0."""
-    own = values if groups is None else values[groups == group]
-    return max(0.0, float(own.mean()))
+    selected = values if groups is None else values[groups == group]
+    return max(0.0, float(selected.mean()))
 
 
 def rounded(weight: Tensor, bits: int) -> Tensor:

@@ -51,10 +51,10 @@ class FakeQuantizeWeight(FakeQuantize):
         super().__init__(**parameters)
         self.register_buffer("top", None)
 
-    def size(self, weight: Tensor, *, own_tops: bool = False) -> None:
-        """Make room for one scale per output channel, and with `own_tops` for its largest integer q."""
+    def size(self, weight: Tensor, *, channel_tops: bool = False) -> None:
+        """Make room for one scale per output channel, and with `channel_tops` for its largest integer q."""
         self.register_buffer("scale", torch.ones(weight.shape[0]))
-        if own_tops:
+        if channel_tops:
             self.top = torch.full((weight.shape[0],), float(self.quant_max))
 
     def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
@@ -115,16 +115,16 @@ def _grid(w: Tensor, scale: Tensor, low: int | Tensor, high: int | Tensor) -> Te
 def mode(graph: nn.Module, *, weights: Mode, activations: Mode) -> Iterator[list[FakeQuantizeActivation]]:
     """Set the modes of a graph's modules for a while; yields those of activations, in the order of the graph."""
     modules = [m for m in graph.modules() if isinstance(m, FakeQuantize)]
-    before = [m.mode for m in modules]
-    watching = [m for m in modules if isinstance(m, FakeQuantizeActivation)]
+    earlier_modes = [m.mode for m in modules]
+    observers = [m for m in modules if isinstance(m, FakeQuantizeActivation)]
     for m in modules:
         m.mode = weights if isinstance(m, FakeQuantizeWeight) else activations
-    for m in watching:
+    for m in observers:
         m.histogram = None
     try:
-        yield watching
+        yield observers
     finally:
-        for m, was in zip(modules, before, strict=True):
-            m.mode = was
-        for m in watching:
+        for m, earlier in zip(modules, earlier_modes, strict=True):
+            m.mode = earlier
+        for m in observers:
             m.histogram = None

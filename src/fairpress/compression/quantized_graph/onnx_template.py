@@ -44,8 +44,8 @@ class Bias:
     @property
     def constants(self) -> tuple[str, str, str]:
         """Name its integers, their scale and their zero point."""
-        own = f"{self.name} of {self.product}"
-        return (f"{own} integers", f"{own} scales", f"{own} zero")
+        prefix = f"{self.name} of {self.product}"
+        return (f"{prefix} integers", f"{prefix} scales", f"{prefix} zero")
 
     def numbers(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         scale = (values[self.activation] * values[self.weights]).astype(np.float32)
@@ -71,8 +71,8 @@ class OnnxTemplate:
         pack_weights(model, {integers_of(n.name): n.bits for n in prepared.layers if not n.preserved})
         for layer in prepared.layers:
             if layer.preserved:
-                wide = state[layer.own_tops].detach().cpu().numpy() > layer.top
-                pack_channels(model, integers_of(layer.name), layer.bits, wide)
+                preserved = state[layer.channel_tops].detach().cpu().numpy() > layer.top
+                pack_channels(model, integers_of(layer.name), layer.bits, preserved)
         return finish(model)
 
 
@@ -114,11 +114,11 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
         The graph with folded batch norms.
     state
         Any network's calibrated state. Small noise is added first, so that no two of its integer weights are equal: the
-        exporter would store them as one. `Template.fill` replaces every number of it; floats are not folded.
+        exporter would store them as one. `OnnxTemplate.fill` replaces every number of it; floats are not folded.
 
     Raises
     ------
-    NotAsAsked
+    VerificationError
         The exported file does not hold the graph's integers, scales and zero points.
     """
     state = without_aliases(state)
@@ -136,7 +136,7 @@ def _convert(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> GraphModul
     """Return PT2E's conversion, after making sure that `numbers` says the same of this network."""
     with suppress_exporter_warnings():
         graph = convert_pt2e(holding(copy.deepcopy(prepared.graph), state))
-    held = {k: v.detach().cpu().numpy() for k, v in graph.state_dict().items()}
+    tensors = {k: v.detach().cpu().numpy() for k, v in graph.state_dict().items()}
     activations: list[Any] = []
     weights: dict[str, np.ndarray] = {}
     for node in graph.graph.nodes:
@@ -144,26 +144,28 @@ def _convert(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> GraphModul
             activations += [np.float32(node.args[1]), np.uint8(node.args[2])]
         elif node.target is decomposed.dequantize_per_channel.default:
             integers, scales = (str(a.target) for a in node.args[:2])
-            weights |= {integers: held[integers], f"{integers} scales": held[scales]}
-    found, wanted = [*activations, *weights.values()], [*numbers(prepared, state).values()]
-    if len(found) != len(wanted) or not all(map(np.array_equal, found, wanted)):
+            weights |= {integers: tensors[integers], f"{integers} scales": tensors[scales]}
+    converted, expected = [*activations, *weights.values()], [*numbers(prepared, state).values()]
+    if len(converted) != len(expected) or not all(map(np.array_equal, converted, expected)):
         raise VerificationError("PT2E's conversion holds other numbers than the fake-quantize modules.")
     return shippable(graph)
 
 
-def _name_constants(model: onnx.ModelProto, prepared: PreparedGraph, own: Mapping[str, np.ndarray]) -> None:
+def _name_constants(
+    model: onnx.ModelProto, prepared: PreparedGraph, values: Mapping[str, np.ndarray]
+) -> None:
     """Give every scale, zero point and integer weight a constant of its own, by the names of `numbers`."""
     graph = model.graph
     stored = {t.name: t for t in graph.initializer}
 
-    def adopt(node: onnx.NodeProto, place: int, name: str) -> None:
-        if not stores_weights(stored.get(node.input[place]), own[name]):
+    def adopt(node: onnx.NodeProto, position: int, name: str) -> None:
+        if not stores_weights(stored.get(node.input[position]), values[name]):
             raise VerificationError(f"the exported file does not hold {name!r} where the graph has it")
         if name not in named:
             named.add(name)
-            old = numpy_helper.to_array(stored[node.input[place]])
-            graph.initializer.append(numpy_helper.from_array(own[name].reshape(old.shape), name))
-        node.input[place] = name
+            old = numpy_helper.to_array(stored[node.input[position]])
+            graph.initializer.append(numpy_helper.from_array(values[name].reshape(old.shape), name))
+        node.input[position] = name
 
     named: set[str] = set()
     activations, weights = iter(prepared.activations), iter(prepared.layers)
@@ -184,10 +186,10 @@ def _name_constants(model: onnx.ModelProto, prepared: PreparedGraph, own: Mappin
             elif node.op_type == "DequantizeLinear":
                 # A value that is dequantized twice was quantized once: the exporter joins equal nodes.
                 node.input[1:] = quantized[node.input[0]].input[1:]
-        left = next(activations, None) is not None or next(weights, None) is not None
+        incomplete = next(activations, None) is not None or next(weights, None) is not None
     except (StopIteration, KeyError):
-        left = True
-    if left:
+        incomplete = True
+    if incomplete:
         raise VerificationError(
             "the exported file does not quantize the same values as the graph it came from"
         )
@@ -203,8 +205,8 @@ def _unpack_at_load(model: onnx.ModelProto, layers: Sequence[Layer]) -> None:
         integers, scales, result = node.input[0], node.input[1], node.output[0]
         axes = f"{len(shapes[integers])} axes"
         if axes not in {t.name for t in graph.initializer}:
-            after = np.arange(1, len(shapes[integers]), dtype=np.int64)
-            graph.initializer.append(numpy_helper.from_array(after, axes))
+            trailing_axes = np.arange(1, len(shapes[integers]), dtype=np.int64)
+            graph.initializer.append(numpy_helper.from_array(trailing_axes, axes))
         floats, columns = f"{result} integers", f"{result} scales"
         del graph.node[position]
         for new in (
@@ -239,22 +241,26 @@ def _shield_floats(model: onnx.ModelProto) -> None:
 
 def _float_constants(graph: onnx.GraphProto) -> set[str]:
     """Return the values that are stored, or computed from stored values alone, without those that were integers."""
-    found = {t.name for t in graph.initializer}
+    constants = {t.name for t in graph.initializer}
     for node in graph.node:
-        if node.op_type != "DequantizeLinear" and node.input and all(i in found or not i for i in node.input):
-            found |= set(node.output)
-    return found
+        if (
+            node.op_type != "DequantizeLinear"
+            and node.input
+            and all(i in constants or not i for i in node.input)
+        ):
+            constants |= set(node.output)
+    return constants
 
 
 def _integer_biases(model: onnx.ModelProto) -> tuple[Bias, ...]:
-    """Let biases of quantized Gemm nodes be int32 at the scale of their products; `Template.fill` computes them.
+    """Let biases of quantized Gemm nodes be int32 at the scale of their products; `OnnxTemplate.fill` computes them.
 
     ONNX Runtime runs the integer kernel (QGemm) only then; otherwise it multiplies floats.
     """
     graph = model.graph
     stored = {t.name: t for t in graph.initializer}
     producer = {o: n for n in graph.node for o in n.output}
-    found = []
+    biases = []
     for node in list(graph.node):
         if node.op_type != "Gemm" or len(node.input) < 3 or node.input[2] not in stored:
             continue
@@ -262,7 +268,7 @@ def _integer_biases(model: onnx.ModelProto) -> tuple[Bias, ...]:
         if x is None or w is None or {x.op_type, w.op_type} != {"DequantizeLinear"}:
             continue
         bias = Bias(node.input[2], node.output[0], x.input[1], w.input[1])
-        found.append(bias)
+        biases.append(bias)
         channels = numpy_helper.to_array(stored[bias.name]).shape
         for name, kind in zip(bias.constants, (np.int32, np.float32, np.int32), strict=True):
             graph.initializer.append(numpy_helper.from_array(np.zeros(channels, kind), name))
@@ -270,4 +276,4 @@ def _integer_biases(model: onnx.ModelProto) -> tuple[Bias, ...]:
         position = list(graph.node).index(node)
         graph.node.insert(position, helper.make_node("DequantizeLinear", bias.constants, [result], axis=0))
         node.input[2] = result
-    return tuple(found)
+    return tuple(biases)

@@ -49,10 +49,10 @@ class Layer:
 
     def tops(self, state: Mapping[str, Tensor]) -> int | Tensor:
         """Return the largest integer, or that of every channel [channels] ([networks, channels] of a stack)."""
-        return state[self.own_tops].detach() if self.preserved else self.top
+        return state[self.channel_tops].detach() if self.preserved else self.top
 
     @property
-    def own_tops(self) -> str:
+    def channel_tops(self) -> str:
         """Name the tensor of a state that holds the largest integer of every channel."""
         return f"{self.module}.top"
 
@@ -64,8 +64,8 @@ class PreparedGraph:
     Attributes
     ----------
     graph
-        The prepared graph; its own numbers mean nothing, `run` and `training.loop.Stack` bring a network's.
-    layers, kept
+        The prepared graph; its own numbers mean nothing, `run` and `StackedNetworks` bring a network's.
+    layers, float_layers
         Layers with integer weights in the order they run; those that stay in float.
     activations
         Names of the modules before each integer activation, in the order of the graph.
@@ -73,14 +73,14 @@ class PreparedGraph:
 
     graph: GraphModule
     layers: tuple[Layer, ...]
-    kept: tuple[str, ...]
+    float_layers: tuple[str, ...]
     activations: tuple[str, ...]
     slots: FastFunctionalCall
 
     def run(self, state: Mapping[str, Tensor], inputs: Tensor, *, rounded: bool = True) -> Tensor:
         """Return the logits of a network [rows, classes] with (or without) the rounding its scales describe."""
-        which: Mode = "round" if rounded else "pass"
-        with torch.no_grad(), mode(self.graph, weights=which, activations=which):
+        mode_name: Mode = "round" if rounded else "pass"
+        with torch.no_grad(), mode(self.graph, weights=mode_name, activations=mode_name):
             out: Tensor = self.slots.call(state, inputs)
         return out
 
@@ -98,7 +98,7 @@ class PreparedGraph:
 def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
     """Put fake-quantize modules into a copy of an exported graph.
 
-    A graph whose batch norms are folded (`models.graph.fold_graph`) is what ships. Batch norms that are still
+    A graph whose batch norms are folded (`models.tracing.fold_graph`) is what ships. Batch norms that are still
     there stay as they are: a graph for training, whose modules have the names and order of the folded one's.
 
     Raises
@@ -109,39 +109,41 @@ def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
     widths = scheme.widths(layers(graph))
     tops = {name: None if bits is None else scheme.top(bits) for name, bits in widths.items()}
     with suppress_exporter_warnings():
-        own = prepare_pt2e(hide_batch_norm(copy.deepcopy(graph)), LayerQuantizer(tops, scheme.activations))
-    modules = dict(own.named_modules())
-    found: dict[str, Layer] = {}
+        prepared = prepare_pt2e(
+            hide_batch_norm(copy.deepcopy(graph)), LayerQuantizer(tops, scheme.activations)
+        )
+    modules = dict(prepared.named_modules())
+    found_layers: dict[str, Layer] = {}
     uses = products(graph)
-    for node in own.graph.nodes:
+    for node in prepared.graph.nodes:
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, FakeQuantizeWeight):
             reader = next(user for user in node.users)
             weight = str(node.args[0].target)
-            tensor = own.get_parameter(weight)
+            tensor = prepared.get_parameter(weight)
             name = weight.removesuffix(".weight")
             bits = widths[name]
             assert bits is not None
             assert reader.args[1] is node
             count = scheme.preserved(len(tensor), bits)
-            module.size(tensor, own_tops=count > 0)
+            module.size(tensor, channel_tops=count > 0)
             shape = tuple(tensor.shape)
-            found[name] = Layer(
+            found_layers[name] = Layer(
                 name, weight, str(node.target), bits, scheme.top(bits), shape, count, uses[name]
             )
-    if scheme.preserve and not any(layer.preserved for layer in found.values()):
+    if scheme.preserve and not any(layer.preserved for layer in found_layers.values()):
         raise UserError(
             f"preserve={scheme.preserve:g} preserves no channel: no layer below {PRESERVED_BITS} bits has enough of them; "
             "raise it."
         )
     return PreparedGraph(
-        own,
-        tuple(found.values()),
+        prepared,
+        tuple(found_layers.values()),
         tuple(n for n, bits in widths.items() if bits is None),
         tuple(
             str(n.target)
-            for n in own.graph.nodes
+            for n in prepared.graph.nodes
             if n.op == "call_module" and isinstance(modules[str(n.target)], FakeQuantizeActivation)
         ),
-        FastFunctionalCall(own),
+        FastFunctionalCall(prepared),
     )

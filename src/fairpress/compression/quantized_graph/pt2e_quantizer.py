@@ -29,7 +29,7 @@ CURVES = (
     *(aten.hardswish.default, aten.hardswish_.default, aten.hardsigmoid.default, aten.hardsigmoid_.default),
 )
 # What a convolution runs together with.
-PART_OF_IT = (
+FUSED = (
     *(batch_norm, aten.batch_norm.default, aten.relu.default, aten.relu_.default, aten.clamp.default),
     *(aten.hardtanh.default, aten.hardtanh_.default),
 )
@@ -52,19 +52,19 @@ class LayerQuantizer(Quantizer):
         self.tops, self.activations = tops, activations
 
     def annotate(self, model: torch.fx.GraphModule) -> torch.fx.GraphModule:
-        after: set[Any] = set()  # nodes that depend on an integer layer
+        downstream: set[Any] = set()  # nodes that depend on an integer layer
         for node in model.graph.nodes:
-            if any(i in after for i in node.all_input_nodes):
-                after.add(node)
+            if any(i in downstream for i in node.all_input_nodes):
+                downstream.add(node)
             read: list[Any] = []
             if is_weighted(node):
                 top = self.tops[layer_name(node)]
                 # Activation first: PT2E reads this map by position. What a float layer reads of an integer one is
                 # rounded all the same: only then does the layer before it run on integers.
-                if top is not None or node.args[0] in after:
+                if top is not None or node.args[0] in downstream:
                     read = [node.args[0]]
                 if top is not None:
-                    after.add(node)
+                    downstream.add(node)
                     _annotate(node, self._read(read) | {node.args[1]: _weight(top)})
                     continue
             elif node.target in JOINS:
@@ -122,20 +122,20 @@ def _annotate(node: torch.fx.Node, inputs: dict[Any, QuantizationSpec]) -> None:
 def _round_output(layer: torch.fx.Node) -> None:
     """Mark what comes out of a layer, where its readers would leave it in float, or disagree."""
     end = layer
-    while len(end.users) == 1 and (user := next(iter(end.users))).target in PART_OF_IT:
+    while len(end.users) == 1 and (user := next(iter(end.users))).target in FUSED:
         end = user
     rounded = [end in _marked(user).input_qspec_map for user in end.users]
-    alone = layer.target not in CONVOLUTIONS and end is layer
-    if all(rounded) or (alone and not any(rounded)):
+    standalone_linear = layer.target not in CONVOLUTIONS and end is layer
+    if all(rounded) or (standalone_linear and not any(rounded)):
         return
-    own = _marked(end)
-    own.output_qspec = _activation()
-    end.meta["quantization_annotation"] = own
+    annotation = _marked(end)
+    annotation.output_qspec = _activation()
+    end.meta["quantization_annotation"] = annotation
 
 
 def _marked(node: torch.fx.Node) -> QuantizationAnnotation:
-    found = node.meta.get("quantization_annotation")
-    return QuantizationAnnotation(input_qspec_map={}, _annotated=True) if found is None else found
+    annotation = node.meta.get("quantization_annotation")
+    return QuantizationAnnotation(input_qspec_map={}, _annotated=True) if annotation is None else annotation
 
 
 def _is_images(node: Any) -> bool:

@@ -18,7 +18,7 @@ REFINEMENTS = 2
 CLIPPING = torch.linspace(1.0, 0.2, 33)
 
 
-def weight_scales(weight: Tensor, top: int | Tensor, how: Ranges) -> Tensor:
+def weight_scales(weight: Tensor, top: int | Tensor, method: Ranges) -> Tensor:
     """Return a scale per output channel for integers −top … top; `top` may differ from channel to channel.
 
     A channel without weights, as pruning leaves them, has the largest scale of its layer: runtimes store a bias as an int32
@@ -36,34 +36,34 @@ def weight_scales(weight: Tensor, top: int | Tensor, how: Ranges) -> Tensor:
         (as in Lloyd's algorithm, 1982).
     """
     magnitude = weight.abs()
-    scales = _scales(weight, magnitude, top, how)
+    scales = _scales(weight, magnitude, top, method)
     empty = magnitude.amax(-1) == 0
-    instead = scales.masked_fill(empty, 0).amax(-1, keepdim=True)
-    return torch.where(empty, torch.where(instead > 0, instead, NO_WEIGHTS), scales)
+    layer_scale = scales.masked_fill(empty, 0).amax(-1, keepdim=True)
+    return torch.where(empty, torch.where(layer_scale > 0, layer_scale, NO_WEIGHTS), scales)
 
 
-def _scales(weight: Tensor, magnitude: Tensor, top: int | Tensor, how: Ranges) -> Tensor:
+def _scales(weight: Tensor, magnitude: Tensor, top: int | Tensor, method: Ranges) -> Tensor:
     largest = magnitude.amax(-1).clamp_min(MIN_SCALE)
-    if how == "minmax":
+    if method == "minmax":
         return largest / top
-    if how == "percentile":
+    if method == "percentile":
         count = magnitude.shape[-1]
-        place = max(1, round(PERCENTILE * count))
-        return magnitude.kthvalue(place, dim=-1).values.clamp_min(MIN_SCALE) / top
+        rank = max(1, round(PERCENTILE * count))
+        return magnitude.kthvalue(rank, dim=-1).values.clamp_min(MIN_SCALE) / top
     best = largest / top
-    least = _error(weight, best, top)
+    best_error = _error(weight, best, top)
     for ratio in RATIOS.tolist()[1:]:
-        best, least = _better(weight, largest * (ratio / top), top, best, least)
+        best, best_error = _keep_better(weight, largest * (ratio / top), top, best, best_error)
     for _ in range(REFINEMENTS):
-        best, least = _better(weight, _refined(weight, best, top), top, best, least)
+        best, best_error = _keep_better(weight, _refined(weight, best, top), top, best, best_error)
     return best
 
 
-def _better(
-    weight: Tensor, scale: Tensor, top: int | Tensor, best: Tensor, least: Tensor
+def _keep_better(
+    weight: Tensor, scale: Tensor, top: int | Tensor, best: Tensor, best_error: Tensor
 ) -> tuple[Tensor, Tensor]:
     error = _error(weight, scale, top)
-    return torch.where(error < least, scale, best), torch.minimum(error, least)
+    return torch.where(error < best_error, scale, best), torch.minimum(error, best_error)
 
 
 def _refined(weight: Tensor, scale: Tensor, top: int | Tensor) -> Tensor:
@@ -113,28 +113,28 @@ class Histogram:
         """Return the middles of the bins that hold something, and their counts."""
         step = 2 * self.limit / BINS
         middles = torch.arange(BINS, device=self.counts.device) * step - self.limit + step / 2
-        held = self.counts > 0
-        return middles[held].clamp(self.low, self.high), self.counts[held]
+        occupied = self.counts > 0
+        return middles[occupied].clamp(self.low, self.high), self.counts[occupied]
 
 
-def activation_scale(seen: Histogram, top: int, how: Ranges) -> tuple[float, float]:
+def activation_scale(histogram: Histogram, top: int, method: Ranges) -> tuple[float, float]:
     """Return scale and zero point of unsigned integers 0 … top that hold 0 exactly.
 
     ``"percentile"`` leaves out 0.1 % of the values at each end; ``"mse"`` clips each end to the share of its
     length with the least Σ(x − x̂)², the upper end first.
     """
-    low, high = min(seen.low, 0.0), max(seen.high, 0.0)
-    if how != "minmax" and high > low:
-        values, counts = seen.values()
-        if how == "percentile":
+    low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
+    if method != "minmax" and high > low:
+        values, counts = histogram.values()
+        if method == "percentile":
             share = counts.double().cumsum(0) / counts.double().sum()
             low = min(float(values[int((share < 1 - PERCENTILE).sum())]), 0.0)
             high = max(float(values[int((share < PERCENTILE).sum())]), 0.0)
         else:
             if high > 0:
-                high = _least(values, counts, torch.full_like(CLIPPING, low), high * CLIPPING, top)[1]
+                high = _best_clipping(values, counts, torch.full_like(CLIPPING, low), high * CLIPPING, top)[1]
             if low < 0:
-                low = _least(values, counts, low * CLIPPING, torch.full_like(CLIPPING, high), top)[0]
+                low = _best_clipping(values, counts, low * CLIPPING, torch.full_like(CLIPPING, high), top)[0]
     if (
         high == low
     ):  # nothing but zeros: any step holds them, and with a tiny one the bias of a layer would not fit
@@ -143,7 +143,9 @@ def activation_scale(seen: Histogram, top: int, how: Ranges) -> tuple[float, flo
     return float(scale), float(zero)
 
 
-def _least(values: Tensor, counts: Tensor, low: Tensor, high: Tensor, top: int) -> tuple[float, float]:
+def _best_clipping(
+    values: Tensor, counts: Tensor, low: Tensor, high: Tensor, top: int
+) -> tuple[float, float]:
     scale, zero = (v[:, None] for v in _grid_of(low, high, top))
     rounded = ((values / scale).round_() + zero).clamp_(0, top).sub_(zero).mul_(scale)
     best = int((rounded.sub_(values).square_() @ counts).argmin())

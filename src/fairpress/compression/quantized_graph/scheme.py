@@ -62,13 +62,13 @@ class Scheme:
         for name in (*(n for n, _ in self.bits), *self.keep):
             if name not in names:
                 raise UserError(f"there is no layer {name!r} to quantize." + did_you_mean(name, names))
-        kept = {*self.keep, *(names[-1:] if self.keep_head else ())}
-        own = dict(self.bits)
-        both = sorted(kept & set(own))
-        if both:
+        in_float = {*self.keep, *(names[-1:] if self.keep_head else ())}
+        layer_bits = dict(self.bits)
+        conflicting = sorted(in_float & set(layer_bits))
+        if conflicting:
             raise UserError(
-                f"layer {both[0]!r} is to stay in float and to have {own[both[0]]} bits; say one."
+                f"layer {conflicting[0]!r} is to stay in float and to have {layer_bits[conflicting[0]]} bits; say one."
             )
-        if not set(names) - kept:
+        if not set(names) - in_float:
             raise UserError("no layer is left to quantize: all of them are to stay in float.")
-        return {n: None if n in kept else own.get(n, self.weight_bits) for n in names}
+        return {n: None if n in in_float else layer_bits.get(n, self.weight_bits) for n in names}

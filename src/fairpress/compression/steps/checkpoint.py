@@ -23,7 +23,7 @@ class EarlierCheckpoint(Step):
     training is taken again from its seed (the same networks in one batch take the same steps), which costs a
     second or two for ten small networks and needs nothing kept. Networks for images train one at a time, for as long
     as their first epochs took; whole epochs only, since it is by their losses that a repetition is known to be exact
-    (`training.repeat`).
+    (`training.replay`).
 
     How a report matches a compressed recipe with this curve, for checkpoints c₁ … c_K and without test rows
     having a say in the choice:
@@ -68,7 +68,7 @@ class EarlierCheckpoint(Step):
 
         architecture, origin = networks[0].architecture, networks[0].origin
         if trains_alone(architecture):
-            return self._alone(networks, datasets, seeds, progress)
+            return self._one_at_a_time(networks, datasets, seeds, progress)
         if "networks_in_batch" not in origin:
             raise UserError(
                 "checkpoints are made by repeating the training of networks for tables that fairpress trained; "
@@ -95,9 +95,9 @@ class EarlierCheckpoint(Step):
         )
         if progress is not None:
             progress(f"{len(states)} networks after {self.epochs:g} epochs")
-        return self._made(networks, states)
+        return self._with_states(networks, states)
 
-    def _alone(
+    def _one_at_a_time(
         self,
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
@@ -126,9 +126,9 @@ class EarlierCheckpoint(Step):
         ]
         if progress is not None:
             progress(f"repeated to the last bit: {self.epochs:g} of the baseline's epochs")
-        return self._made(networks, states)
+        return self._with_states(networks, states)
 
-    def _made(
+    def _with_states(
         self, networks: Sequence[TrainedNetwork], states: Sequence[Mapping[str, Tensor]]
     ) -> list[TrainedNetwork]:
         return [

@@ -65,7 +65,7 @@ class Distill(Step):
     batch_size: int | None = Field(default=None, ge=1, le=1_000_000)
 
     @model_validator(mode="after")
-    def _into_something(self) -> Self:
+    def _check_options(self) -> Self:
         if self.into is None and not self.widths:
             raise ValueError("say what to distill into: widths=32|32 for an mlp, or into=squeezenet1_1")
         if self.by is None and (self.step is not None or self.hold):
@@ -107,7 +107,7 @@ class Distill(Step):
 
         teacher, student = networks[0].architecture, self.student(networks[0].architecture)
         check_readable(student, datasets[0])
-        course, classes = self.course(student), len(datasets[0].task.classes)
+        training_run, classes = self.training_run(student), len(datasets[0].task.classes)
         rows, groups = self._grouped(
             datasets,
             [tensors(d, "train", n.class_weights) for d, n in zip(datasets, networks, strict=True)],
@@ -116,37 +116,39 @@ class Distill(Step):
         step = 0.2 if self.step is None else self.step
         blank_teacher = initialize(teacher, datasets[0])
 
-        def objective(teach: Callable[[Tensor], Tensor], own: Tensor | None) -> Distillation:
-            return Distillation(teach, self.temperature, self.weight, own, step, hold=self.hold)
+        def objective(teach: Callable[[Tensor], Tensor], group_shares: Tensor | None) -> Distillation:
+            return Distillation(teach, self.temperature, self.weight, group_shares, step, hold=self.hold)
 
         modules = [build(student, row_shape(d), classes, s) for d, s in zip(datasets, seeds, strict=True)]
         if not trains_alone(student) and not trains_alone(teacher):
             states = []
-            for module, own in zip(modules, rows, strict=True):
+            for module, data in zip(modules, rows, strict=True):
                 state = {k: v.detach().clone() for k, v in module.state_dict().items()}
-                state["0.mean"], state["0.scale"] = fit_standardize(own.inputs)
+                state["0.mean"], state["0.scale"] = fit_standardize(data.inputs)
                 states.append(state)
             device = torch.device("cpu")
             teachers = StackedNetworks.of(blank_teacher, [dict(n.state) for n in networks], device)
             stack, term = StackedNetworks.of(modules[0], states, device), objective(teachers.forward, shares)
-            train_stack(stack, rows, seeds, course, progress, objective=term)
-            made, told = stack.states(), [term.facts(i) for i in range(len(networks))]
+            train_stack(stack, rows, seeds, training_run, progress, objective=term)
+            student_states, objective_facts = stack.states(), [term.facts(i) for i in range(len(networks))]
         else:
-            made, told = [], []
+            student_states, objective_facts = [], []
             for i, (network, seed) in enumerate(zip(networks, seeds, strict=True)):
                 if student.reads == "table":
                     mean, scale = fit_standardize(rows[i].inputs)
                     modules[i].load_state_dict({**modules[i].state_dict(), "0.mean": mean, "0.scale": scale})
                 blank_teacher.load_state_dict(dict(network.state))
-                knowing = blank_teacher.eval().to(device_of(network.origin))
+                teacher_network = blank_teacher.eval().to(device_of(network.origin))
                 term = objective(
-                    lambda x: knowing(x[0])[None],  # noqa: B023  used before the next network is loaded
+                    lambda x: teacher_network(x[0])[None],  # noqa: B023  used before the next network is loaded
                     None if shares is None else shares[i : i + 1],
                 )
-                made.append(
-                    train_alone(modules[i], rows[i], seed, course, network.origin, progress, objective=term)
+                student_states.append(
+                    train_alone(
+                        modules[i], rows[i], seed, training_run, network.origin, progress, objective=term
+                    )
                 )
-                told.append(term.facts(0))
+                objective_facts.append(term.facts(0))
         facts = self._facts(student, modules[0], blank_teacher)
         return [
             replace(
@@ -158,7 +160,9 @@ class Distill(Step):
                     "distilled": {**facts, **_by_group(groups, i, self.by, own)},
                 },
             )
-            for i, (network, state, own) in enumerate(zip(networks, made, told, strict=True))
+            for i, (network, state, own) in enumerate(
+                zip(networks, student_states, objective_facts, strict=True)
+            )
         ]
 
     def student(self, teacher: Architecture) -> Architecture:
@@ -172,13 +176,15 @@ class Distill(Step):
             )
         return registry.get(name, **({"widths": self.widths} if self.widths else {}))
 
-    def course(self, student: Architecture) -> TrainingRun:
+    def training_run(self, student: Architecture) -> TrainingRun:
         """Return the training of an architecture with its defaults filled in."""
         from fairpress.compression.finetuning import TrainingRun, trains_alone
 
-        usual = TrainingRun(16, 1e-3, 0.05, 64) if trains_alone(student) else TrainingRun(40, 1e-3, 1e-4, 128)
-        said = {name: getattr(self, name) for name in FINETUNE_DEFAULTS}
-        return replace(usual, **{name: value for name, value in said.items() if value is not None})
+        defaults = (
+            TrainingRun(16, 1e-3, 0.05, 64) if trains_alone(student) else TrainingRun(40, 1e-3, 1e-4, 128)
+        )
+        options = {name: getattr(self, name) for name in FINETUNE_DEFAULTS}
+        return replace(defaults, **{name: value for name, value in options.items() if value is not None})
 
     def _grouped(
         self, datasets: Sequence[Dataset], rows: Sequence[Data]

@@ -59,9 +59,9 @@ class QuantizeDynamic(OnnxStep):
             multiply_integers(model, name, integers.numpy(), scale.numpy())
         data = finish(model)
         uses = sum(count for name, count in products(engine.folded).items() if name in chosen)
-        kept = dict.fromkeys([*convolutions, *tied, *self.keep], 32)
+        float_bits = dict.fromkeys([*convolutions, *tied, *self.keep], 32)
         details = {
-            "bits": {**dict.fromkeys(chosen, 8), **kept},
+            "bits": {**dict.fromkeys(chosen, 8), **float_bits},
             "activation_ranges": "of each call: a row's answer can depend on the rows run beside it",
             "integer_kernels": integer_layers(data, uses),
             **float_layers_note(engine.folded, chosen, self.keep),
@@ -74,14 +74,14 @@ def read_elsewhere(graph: GraphModule, layers: Sequence[str]) -> list[str]:
     from fairpress.models.tracing import is_weighted, layer_name
 
     products = {layer_name(node) for node in graph.graph.nodes if is_weighted(node)}
-    found = []
+    shared = []
     for node in graph.graph.nodes:
         name = str(node.target).removesuffix(".weight")
         if node.op != "get_attr" or name not in products:
             continue
         if not all(is_weighted(user) and user.args[1] is node for user in node.users):
-            found.append(name)
-    return [name for name in layers if name in found]
+            shared.append(name)
+    return [name for name in layers if name in shared]
 
 
 def refuse_convolutions(layers: Sequence[str], state: Mapping[str, Tensor]) -> list[str]:
@@ -89,12 +89,12 @@ def refuse_convolutions(layers: Sequence[str], state: Mapping[str, Tensor]) -> l
     from fairpress.models.tracing import stored_weight
 
     sizes = {name: state[stored_weight(name, state)].numel() for name in layers}
-    found = [name for name in layers if state[stored_weight(name, state)].dim() > 2]
-    if 2 * sum(sizes[name] for name in found) > sum(sizes.values()):
-        largest = max(found, key=lambda name: sizes[name])
+    convolutions = [name for name in layers if state[stored_weight(name, state)].dim() > 2]
+    if 2 * sum(sizes[name] for name in convolutions) > sum(sizes.values()):
+        largest = max(convolutions, key=lambda name: sizes[name])
         raise UserError(
             "int8-dynamic is for networks of linear layers; this one's weights are mostly those of "
-            f"{len(found)} convolutions, the largest {largest!r}, and ONNX Runtime runs dynamically quantized ones "
+            f"{len(convolutions)} convolutions, the largest {largest!r}, and ONNX Runtime runs dynamically quantized ones "
             "slower than fp32 (benchmarks/dynamic_convolutions.py); take int8."
         )
-    return found
+    return convolutions

@@ -26,7 +26,7 @@ FINETUNE_DEFAULTS = ("epochs", "learning_rate", "weight_decay", "batch_size")
 
 
 @dataclass(frozen=True)
-class ReplayedRows:
+class TrainingContext:
     """What happens after a step may look at: `forward` gives logits [networks, rows, classes] as the networks are then."""
 
     forward: Callable[[Tensor], Tensor]
@@ -41,7 +41,7 @@ class FineTune(ConstraintConfig, Step):
 
     As a step of its own it is the placebo of every recipe that trains so: the same rows in the same order, the
     same steps, and nothing compressed. What pruning set to zero before stays zero. It may be constrained
-    (`training.fairness.Constrained`), for CEAG against the network that the step is given.
+    (`training.group_objective`), for CEAG against the network that the step is given.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class FineTune(ConstraintConfig, Step):
     batch_size: int | None = Field(default=None, ge=1, le=1_000_000)
 
     @model_validator(mode="after")
-    def _by_is_for_something(self) -> Self:
+    def _by_is_used(self) -> Self:
         if self.by is not None and not self.reads_groups:
             raise ValueError("by belongs to method=penalty, fairalm or ceag here; add one, or leave by out")
         return self
@@ -68,15 +68,15 @@ class FineTune(ConstraintConfig, Step):
         """Whether anything asks for the groups of `by`."""
         return self.method is not None
 
-    def course(self, architecture: Architecture) -> TrainingRun:
+    def training_run(self, architecture: Architecture) -> TrainingRun:
         """Return the training of an architecture with its defaults filled in."""
         from fairpress.compression.finetuning import TrainingRun, trains_alone
 
-        usual = (
+        defaults = (
             TrainingRun(3, 3e-4, 1e-4, 64) if trains_alone(architecture) else TrainingRun(8, 1e-3, 1e-4, 128)
         )
-        said = {name: getattr(self, name) for name in FINETUNE_DEFAULTS}
-        return replace(usual, **{name: value for name, value in said.items() if value is not None})
+        options = {name: getattr(self, name) for name in FINETUNE_DEFAULTS}
+        return replace(defaults, **{name: value for name, value in options.items() if value is not None})
 
     def apply(
         self,
@@ -86,7 +86,7 @@ class FineTune(ConstraintConfig, Step):
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
         """Train all networks on, small ones as one batch."""
-        return self.train(networks, datasets, seeds, progress, lambda seen: None)
+        return self.train(networks, datasets, seeds, progress, lambda context: None)
 
     def train(
         self,
@@ -94,7 +94,7 @@ class FineTune(ConstraintConfig, Step):
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
         progress: Progress | None,
-        after_step: Callable[[ReplayedRows], AfterStep | None],
+        after_step: Callable[[TrainingContext], AfterStep | None],
     ) -> list[TrainedNetwork]:
         """Return the trained networks.
 
@@ -107,29 +107,35 @@ class FineTune(ConstraintConfig, Step):
         from fairpress.training.stacked_networks import StackedNetworks
 
         architecture = networks[0].architecture
-        course, module = self.course(architecture), initialize(architecture, datasets[0])
+        training_run, module = self.training_run(architecture), initialize(architecture, datasets[0])
         if not trains_alone(architecture):
             rows, objective = self.constrained(networks, datasets)
             stack = StackedNetworks.of(module, [dict(n.state) for n in networks], torch.device("cpu"))
-            seen = ReplayedRows(stack.forward, stack.parameters, rows, datasets, seeds)
-            masks = after_step(seen) or zeros_stay_zero(networks, stack.parameters)
-            train_stack(stack, rows, seeds, course, progress, masks, objective=objective)
-            return was_trained(networks, stack.states(), course, [objective] * len(networks))
+            context = TrainingContext(stack.forward, stack.parameters, rows, datasets, seeds)
+            masks = after_step(context) or zero_mask(networks, stack.parameters)
+            train_stack(stack, rows, seeds, training_run, progress, masks, objective=objective)
+            return with_trained_states(networks, stack.states(), training_run, [objective] * len(networks))
         states, objectives = [], []
         for network, dataset, seed in zip(networks, datasets, seeds, strict=True):
-            (own,), objective = self.constrained([network], [dataset])
+            (data,), objective = self.constrained([network], [dataset])
             module.load_state_dict(dict(network.state))
-            seen = ReplayedRows(
-                lambda x: in_evaluation(module, x), dict(module.named_parameters()), [own], [dataset], [seed]
+            context = TrainingContext(
+                lambda x: evaluate_logits(module, x),
+                dict(module.named_parameters()),
+                [data],
+                [dataset],
+                [seed],
             )
-            masks = after_step(seen) or zeros_stay_zero(
+            masks = after_step(context) or zero_mask(
                 [network], {k: v[None] for k, v in module.named_parameters()}
             )
             states.append(
-                train_alone(module, own, seed, course, network.origin, progress, masks, objective=objective)
+                train_alone(
+                    module, data, seed, training_run, network.origin, progress, masks, objective=objective
+                )
             )
             objectives.append(objective)
-        return was_trained(networks, states, course, objectives, alone=True)
+        return with_trained_states(networks, states, training_run, objectives, one_at_a_time=True)
 
     def constrained(
         self, networks: Sequence[TrainedNetwork], datasets: Sequence[Dataset]
@@ -157,7 +163,7 @@ class FineTune(ConstraintConfig, Step):
         return FineTune(**{k: getattr(self, k) for k in FINETUNE_DEFAULTS}, **self.control())
 
 
-def in_evaluation(module: nn.Module, inputs: Tensor) -> Tensor:
+def evaluate_logits(module: nn.Module, inputs: Tensor) -> Tensor:
     """Return the logits [1, rows, classes] of a network in training for inputs [1, rows, …], and leave no trace in it."""
     from fairpress.training.trainer import set_mode
 
@@ -168,28 +174,28 @@ def in_evaluation(module: nn.Module, inputs: Tensor) -> Tensor:
     return logits[None]
 
 
-def zeros_stay_zero(networks: Sequence[TrainedNetwork], parameters: Mapping[str, Tensor]) -> AfterStep | None:
+def zero_mask(networks: Sequence[TrainedNetwork], parameters: Mapping[str, Tensor]) -> AfterStep | None:
     """Return what keeps the zeros of networks that were pruned; None where none was."""
     return keep_zeros(parameters) if any("sparsity" in n.details for n in networks) else None
 
 
-def was_trained(
+def with_trained_states(
     networks: Sequence[TrainedNetwork],
     states: Sequence[Mapping[str, Tensor]],
-    course: TrainingRun,
+    training_run: TrainingRun,
     objectives: Sequence[Objective | None],
     *,
-    alone: bool = False,
+    one_at_a_time: bool = False,
 ) -> list[TrainedNetwork]:
-    """Return the networks with their states after a course of training, and what was asked of it beside the loss.
+    """Return the networks with their states after a training_run of training, and what was asked of it beside the loss.
 
     Networks that trained `trains_alone` have an objective each, in which they are the first.
     """
-    made = []
+    trained = []
     for i, (network, state, objective) in enumerate(zip(networks, states, objectives, strict=True)):
-        told = {} if objective is None else {"fairness": objective.facts(0 if alone else i)}
-        epochs = network.details.get("extra_epochs", 0) + course.epochs
-        made.append(
-            replace(network, state=state, details={**network.details, "extra_epochs": epochs, **told})
+        facts = {} if objective is None else {"fairness": objective.facts(0 if one_at_a_time else i)}
+        epochs = network.details.get("extra_epochs", 0) + training_run.epochs
+        trained.append(
+            replace(network, state=state, details={**network.details, "extra_epochs": epochs, **facts})
         )
-    return made
+    return trained

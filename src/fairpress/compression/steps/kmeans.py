@@ -86,23 +86,23 @@ def clustered(weight: Tensor, clusters: int, *, zero: bool = False) -> tuple[Ten
     import torch
 
     flat = weight.detach().double().flatten()
-    own = flat[flat != 0] if zero else flat
-    room = clusters - 1 if zero and len(own) < len(flat) else clusters
-    ordered = own.sort().values
+    entries = flat[flat != 0] if zero else flat
+    n_centres = clusters - 1 if zero and len(entries) < len(flat) else clusters
+    ordered = entries.sort().values
     if not len(ordered):
         return torch.zeros(1), torch.zeros(weight.shape, dtype=torch.int64)
     sums = torch.cat([ordered.new_zeros(1), ordered.cumsum(0)])
-    centres = torch.linspace(float(ordered[0]), float(ordered[-1]), room, dtype=torch.float64).unique()
-    before = None
+    centres = torch.linspace(float(ordered[0]), float(ordered[-1]), n_centres, dtype=torch.float64).unique()
+    previous_ends = None
     for _ in range(ITERATIONS):
         inner = torch.searchsorted(ordered, (centres[1:] + centres[:-1]) / 2)
         ends = torch.cat([inner.new_zeros(1), inner, inner.new_tensor([len(ordered)])])
         counts = ends.diff()
         centres = (sums[ends].diff()[counts > 0] / counts[counts > 0]).sort().values
-        if before is not None and torch.equal(before, ends):
+        if previous_ends is not None and torch.equal(previous_ends, ends):
             break
-        before = ends
-    if zero and len(own) < len(flat):
+        previous_ends = ends
+    if zero and len(entries) < len(flat):
         centres = torch.cat([centres, centres.new_zeros(1)])
     values = centres.float().unique()
     middles = (values[1:] + values[:-1]).double() / 2
@@ -117,10 +117,10 @@ def _apart_from_zero(values: Tensor, flat: Tensor, index: Tensor) -> Tensor:
     """Give zeros the value 0, and other entries the nearest of the other values."""
     import torch
 
-    place = int((values == 0).nonzero()[0]) if bool((values == 0).any()) else None
-    if place is None or len(values) == 1:
+    zero_index = int((values == 0).nonzero()[0]) if bool((values == 0).any()) else None
+    if zero_index is None or len(values) == 1:
         return index
-    others = torch.cat([values[:place], values[place + 1 :]])
+    others = torch.cat([values[:zero_index], values[zero_index + 1 :]])
     nearest = torch.searchsorted((others[1:] + others[:-1]).double() / 2, flat)
-    nearest = nearest + (nearest >= place)
-    return torch.where(flat == 0, torch.full_like(index, place), nearest)
+    nearest = nearest + (nearest >= zero_index)
+    return torch.where(flat == 0, torch.full_like(index, zero_index), nearest)

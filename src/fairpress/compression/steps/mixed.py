@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 WIDTHS = (8, 4, 2)
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1_000_000}
-TRIES = 6
+MAX_TRIES = 6
 
 
-def _bytes(value: Any) -> Any:
+def _parse_bytes(value: Any) -> Any:
     """Let ``6.3MB`` stand for its bytes; ``13%`` stays, until there is a network to have 13 % of."""
     if not isinstance(value, str):
         if isinstance(value, int) and value < 1:
@@ -43,7 +43,7 @@ def _bytes(value: Any) -> Any:
         if not 0 < share < 100:
             raise ValueError("a budget in per cent lies between 0 and 100")
         return f"{share:g}%"
-    return _bytes(round(float(match[1]) * UNITS[match[2]]))
+    return _parse_bytes(round(float(match[1]) * UNITS[match[2]]))
 
 
 class Mixed(Widths, Step):
@@ -59,14 +59,14 @@ class Mixed(Widths, Step):
     protect
         A sensitive attribute, or an intersection: what counts is the harm to the worst of its groups.
     sensitivity
-        ``"measured"`` by rounding each layer alone, or estimated by ``"gradient"`` (`second_order`), which takes as many
+        ``"measured"`` by rounding each layer alone, or estimated by ``"gradient"`` (`gradient_sensitivity`), which takes as many
         passes for 100 layers as for one.
     """
 
     final: ClassVar[bool] = True
     preserves: ClassVar[bool] = False
 
-    budget: Annotated[int | str, BeforeValidator(_bytes)]
+    budget: Annotated[int | str, BeforeValidator(_parse_bytes)]
     weight_bits: Bits = 8
     protect: str | None = None
     sensitivity: Literal["measured", "gradient"] = "measured"
@@ -84,43 +84,45 @@ class Mixed(Widths, Step):
     ) -> list[TrainedNetwork]:
         """Quantize each network with widths of its own. Raises UserError where no widths fit the budget."""
         engine = quantizer_for(networks[0], datasets[0])
-        out, made = [], []
-        calibration, how = self.calibration_rows(datasets, seeds)
+        out, quantized_networks = [], []
+        calibration, calibration_facts = self.calibration_rows(datasets, seeds)
         validation, groups = self.validation_rows(datasets) or (None, None)
         protected: Sequence[Tensor | None] = [None] * len(networks)
-        told_of: list[dict[str, Any]] = [{} for _ in networks]
+        group_facts: list[dict[str, Any]] = [{} for _ in networks]
         if self.protect is not None:
-            protected, told_of = self.groups_of_rows(datasets, seeds, self.protect, f"protect={self.protect}")
+            protected, group_facts = self.groups_of_rows(
+                datasets, seeds, self.protect, f"protect={self.protect}"
+            )
         for i, (network, rows) in enumerate(zip(networks, calibration, strict=True)):
             held_out = None if validation is None else validation[i]
-            quantized, told = self._one(
+            quantized, facts = self._quantize_within_budget(
                 engine,
                 network,
                 rows,
                 held_out,
                 None if groups is None else groups[i],
                 protected[i],
-                told_of[i],
+                group_facts[i],
             )
-            made.append(quantized)
-            details = {"calibration_rows": len(rows), **how[i], **quantized.details, **told}
+            quantized_networks.append(quantized)
+            details = {"calibration_rows": len(rows), **calibration_facts[i], **quantized.details, **facts}
             out.append(replace(network, onnx=quantized.onnx, details={**network.details, **details}))
             if progress is not None:
                 widths = list(quantized.details["bits"].values())
                 counts = ", ".join(f"{widths.count(w)} at {w}" for w in (32, *WIDTHS) if w in widths)
-                progress(f"{len(quantized.onnx):,} bytes of {told['budget']:,}: layers {counts} bits")
+                progress(f"{len(quantized.onnx):,} bytes of {facts['budget']:,}: layers {counts} bits")
         if progress is not None:
-            warn_of_differences(made, progress)
+            warn_of_differences(quantized_networks, progress)
         return out
 
-    def bytes_of(self, network: TrainedNetwork) -> int:
+    def byte_budget(self, network: TrainedNetwork) -> int:
         """Return the bytes that a network's file may have."""
         if isinstance(self.budget, int):
             return self.budget
         weights = sum(t.numel() for t in network.state.values() if t.is_floating_point())
         return round(4 * weights * float(self.budget.removesuffix("%")) / 100)
 
-    def _one(
+    def _quantize_within_budget(
         self,
         engine: BatchQuantizer,
         network: TrainedNetwork,
@@ -128,7 +130,7 @@ class Mixed(Widths, Step):
         held_out: Tensor | None,
         groups: Tensor | None,
         protected: Tensor | None,
-        told_of: Mapping[str, Any],
+        group_facts: Mapping[str, Any],
     ) -> tuple[Quantized, Mapping[str, Any]]:
         from fairpress.compression.quantization.bit_allocation import allocate
         from fairpress.compression.quantization.sensitivity import divergences, mean_of, sensitivity_table
@@ -136,60 +138,61 @@ class Mixed(Widths, Step):
         from fairpress.models.tracing import stored_weight
 
         state = engine.fold(network.state)
-        budget = self.bytes_of(network)
-        said = dict(self.bits)
-        chosen_of = [n for n, w in self.scheme.widths(layers(engine.folded)).items() if w is not None]
-        found_by_row = sensitivity_table(self.sensitivity, engine, state, chosen_of, WIDTHS, rows)
-        names = list(told_of.get("rows_of_groups", ()))
+        budget = self.byte_budget(network)
+        fixed_bits = dict(self.bits)
+        chosen = [n for n, w in self.scheme.widths(layers(engine.folded)).items() if w is not None]
+        sensitivities = sensitivity_table(self.sensitivity, engine, state, chosen, WIDTHS, rows)
+        names = list(group_facts.get("rows_of_groups", ()))
 
         def mean(group: int | None) -> dict[str, dict[int, float]]:
-            who = None if group is None else protected
+            groups_of_rows = None if group is None else protected
             return {
-                n: {w: mean_of(v, who, group or 0) for w, v in found_by_row[n].items()} for n in chosen_of
+                n: {w: mean_of(v, groups_of_rows, group or 0) for w, v in sensitivities[n].items()}
+                for n in chosen
             }
 
         harm, harms = mean(None), [mean(g) for g in range(len(names))]
 
-        def free(own: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
-            return {n: {w: h for w, h in own[n].items() if said.get(n, w) == w} for n in chosen_of}
+        def free(table: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
+            return {n: {w: h for w, h in table[n].items() if fixed_bits.get(n, w) == w} for n in chosen}
 
-        sizes = {n: state[stored_weight(n, state)].numel() for n in chosen_of}
-        cost = {n: {w: -(-sizes[n] * w // 8) for w in free(harm)[n]} for n in chosen_of}
+        sizes = {n: state[stored_weight(n, state)].numel() for n in chosen}
+        cost = {n: {w: -(-sizes[n] * w // 8) for w in free(harm)[n]} for n in chosen}
 
         def quantized(bits: Mapping[str, int]) -> Quantized:
             return self._quantized(engine, network, bits, rows, held_out, groups)
 
         # What a file has beside its weights is known only when there is one: start from the widest, then correct.
-        bits = {n: max(cost[n]) for n in chosen_of}
-        made = quantized(bits)
-        for _ in range(TRIES):
-            room = budget - (len(made.onnx) - sum(cost[n][bits[n]] for n in chosen_of))
-            found = allocate(free(harm), cost, room, [free(own) for own in harms])
-            if found is None:
-                least = len(made.onnx) - sum(cost[n][bits[n]] - min(cost[n].values()) for n in chosen_of)
+        bits = {n: max(cost[n]) for n in chosen}
+        best = quantized(bits)
+        for _ in range(MAX_TRIES):
+            weight_budget = budget - (len(best.onnx) - sum(cost[n][bits[n]] for n in chosen))
+            allocation = allocate(free(harm), cost, weight_budget, [free(table) for table in harms])
+            if allocation is None:
+                smallest = len(best.onnx) - sum(cost[n][bits[n]] - min(cost[n].values()) for n in chosen)
                 raise UserError(
-                    f"no widths make a file of {budget:,} bytes: the smallest has about {least:,}; raise the budget."
+                    f"no widths make a file of {budget:,} bytes: the smallest has about {smallest:,}; raise the budget."
                 )
-            if found == bits and len(made.onnx) <= budget:
+            if allocation == bits and len(best.onnx) <= budget:
                 break
-            bits, made = found, quantized(found)
-            if len(made.onnx) <= budget:
+            bits, best = allocation, quantized(allocation)
+            if len(best.onnx) <= budget:
                 break
-        if len(made.onnx) > budget:
+        if len(best.onnx) > budget:
             raise UserError(
-                f"widths chosen for {budget:,} bytes make a file of {len(made.onnx):,}; raise the budget."
+                f"widths chosen for {budget:,} bytes make a file of {len(best.onnx):,}; raise the budget."
             )
-        after = made.graph(rows).double().log_softmax(-1)
-        measured = divergences(after, _answers(engine, state, rows))
+        log_probabilities = best.graph(rows).double().log_softmax(-1)
+        measured = divergences(log_probabilities, _log_probabilities(engine, state, rows))
 
-        def sums(own: Mapping[str, Mapping[int, float]], group: int | None) -> dict[str, float]:
-            who = None if group is None else protected
+        def sums(table: Mapping[str, Mapping[int, float]], group: int | None) -> dict[str, float]:
+            groups_of_rows = None if group is None else protected
             return {
-                "predicted": sum(own[n][bits[n]] for n in chosen_of),
-                "measured": mean_of(measured, who, group or 0),
+                "predicted": sum(table[n][bits[n]] for n in chosen),
+                "measured": mean_of(measured, groups_of_rows, group or 0),
             }
 
-        told = {
+        facts = {
             "budget": budget,
             "sensitivity_by": self.sensitivity,
             "sensitivity": {
@@ -201,25 +204,25 @@ class Mixed(Widths, Step):
                     **(
                         {
                             "groups": {
-                                name: {str(w): h for w, h in own[n].items()}
-                                for name, own in zip(names, harms, strict=True)
+                                name: {str(w): h for w, h in table[n].items()}
+                                for name, table in zip(names, harms, strict=True)
                             }
                         }
                         if names
                         else {}
                     ),
                 }
-                for depth, n in enumerate(chosen_of, start=1)
+                for depth, n in enumerate(chosen, start=1)
             },
             "divergence": sums(harm, None),
         }
         if names:
-            told["protected"] = {
+            facts["protected"] = {
                 "by": self.protect,
-                **told_of,
+                **group_facts,
                 "divergence": {name: sums(harms[g], g) for g, name in enumerate(names)},
             }
-        return made, told
+        return best, facts
 
     def _quantized(
         self,
@@ -233,7 +236,7 @@ class Mixed(Widths, Step):
         from fairpress.compression.quantization.batch_quantizer import quantize_many
 
         scheme = replace(self.scheme, bits=tuple(bits.items()))
-        (made,) = quantize_many(
+        (quantized,) = quantize_many(
             engine,
             [network.state],
             [rows],
@@ -243,10 +246,10 @@ class Mixed(Widths, Step):
             validation=None if held_out is None else [held_out],
             groups=None if groups is None else [groups],
         )
-        return made
+        return quantized
 
 
-def _answers(engine: BatchQuantizer, state: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+def _log_probabilities(engine: BatchQuantizer, state: Mapping[str, Tensor], rows: Tensor) -> Tensor:
     import torch
 
     from fairpress.compression.quantization.calibrate import chunks

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from fairpress.compression.pruning.masks import prunable
 from fairpress.compression.step import Progress, TrainedNetwork
-from fairpress.compression.steps.finetune import FineTune, ReplayedRows
+from fairpress.compression.steps.finetune import FineTune, TrainingContext
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 # The sparsity is raised so often: ranking the weights after every step would take as long as the step.
-TIMES = 50
+N_UPDATES = 50
 
 
 def cubic(progress: float, final: float, until: float) -> float:
@@ -55,21 +55,23 @@ class Importance:
     batches: Sequence[tuple[Tensor, Tensor]]
     active: Tensor
 
-    def of(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def compute(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the importance of weights [networks, …] to groups, as [groups, networks, …]."""
         from fairpress.compression.pruning.group_importance import importance
 
         return importance(self.forward, weights, self.parameters, self.batches)
 
-    def keep(self, weights: Sequence[Tensor], worth: Sequence[Tensor], sparsity: float) -> list[Tensor]:
+    def keep(self, weights: Sequence[Tensor], importances: Sequence[Tensor], sparsity: float) -> list[Tensor]:
         """Return masks of weights that compete with one another, as `keep_largest` does."""
         import torch
 
         from fairpress.compression.pruning.group_importance import keep_for_all_groups
 
         flat = torch.cat([w.abs().flatten(1) for w in weights], dim=1)
-        kept = flat.shape[1] - round(sparsity * flat.shape[1])
-        mask = keep_for_all_groups(torch.cat([w.flatten(2) for w in worth], dim=2), flat, kept, self.active)
+        n_retained = flat.shape[1] - round(sparsity * flat.shape[1])
+        mask = keep_for_all_groups(
+            torch.cat([w.flatten(2) for w in importances], dim=2), flat, n_retained, self.active
+        )
         parts = mask.split([w[0].numel() for w in weights], dim=1)
         return [part.view_as(w) for part, w in zip(parts, weights, strict=True)]
 
@@ -81,23 +83,23 @@ class Pruning:
     sparsity: float
     until: float
     scope: Literal["layer", "global"]
-    worth: Importance | None = None
+    importance: Importance | None = None
     raised: int = 0
     masks: dict[str, Tensor] = field(default_factory=dict)
 
     def __call__(self, done: float, parameters: dict[str, Tensor]) -> None:
         weights = prunable(parameters)
-        due = int(min(done / self.until, 1.0) * TIMES)
+        due = int(min(done / self.until, 1.0) * N_UPDATES)
         if due > self.raised:
             self.raised = due
-            share = cubic(due / TIMES, self.sparsity, 1.0)
-            worth = None if self.worth is None else self.worth.of(weights)
+            share = cubic(due / N_UPDATES, self.sparsity, 1.0)
+            importances = None if self.importance is None else self.importance.compute(weights)
             for names in [list(weights)] if self.scope == "global" else [[n] for n in weights]:
-                own = [weights[n] for n in names]
-                if self.worth is None or worth is None:
-                    masks = keep_largest(own, share)
+                group_weights = [weights[n] for n in names]
+                if self.importance is None or importances is None:
+                    masks = keep_largest(group_weights, share)
                 else:
-                    masks = self.worth.keep(own, [worth[n] for n in names], share)
+                    masks = self.importance.keep(group_weights, [importances[n] for n in names], share)
                 self.masks |= dict(zip(names, masks, strict=True))
         for name, mask in self.masks.items():
             weights[name].mul_(mask)
@@ -130,7 +132,7 @@ class Prune(FineTune):
     importance: Literal["magnitude", "gradient", "groups"] = "magnitude"
 
     @model_validator(mode="after")
-    def _by_whom(self) -> Self:
+    def _importance_needs_groups(self) -> Self:
         if self.importance == "groups" and self.by is None:
             raise ValueError("importance=groups needs a sensitive attribute, such as by=race")
         return self
@@ -141,10 +143,10 @@ class Prune(FineTune):
 
     def plain(self) -> Prune:
         """Return the same step without a constraint, by what weights are worth to all where it asked who they serve."""
-        found = super().plain()
-        assert isinstance(found, Prune)
+        plain = super().plain()
+        assert isinstance(plain, Prune)
         pooled = "gradient" if self.importance == "groups" else self.importance
-        return found.model_copy(update={"importance": pooled})
+        return plain.model_copy(update={"importance": pooled})
 
     def apply(
         self,
@@ -154,16 +156,16 @@ class Prune(FineTune):
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
         """Prune all networks while they train on, small ones as one batch; zeros stay zeros."""
-        made = self.train(
+        trained = self.train(
             networks,
             datasets,
             seeds,
             progress,
-            lambda seen: Pruning(self.sparsity, self.until, self.scope, self._worth(seen)),
+            lambda context: Pruning(self.sparsity, self.until, self.scope, self._importance(context)),
         )
-        return [replace(n, details={**n.details, "sparsity": _sparsity(n)}) for n in made]
+        return [replace(n, details={**n.details, "sparsity": _sparsity(n)}) for n in trained]
 
-    def _worth(self, seen: ReplayedRows) -> Importance | None:
+    def _importance(self, context: TrainingContext) -> Importance | None:
         if self.importance == "magnitude":
             return None
         import torch
@@ -172,19 +174,19 @@ class Prune(FineTune):
         from fairpress.training.group_objective import group
 
         if self.importance == "gradient":
-            alike = [replace(r, groups=torch.zeros(len(r.labels), dtype=torch.long)) for r in seen.rows]
-            batches = batches_of_groups(alike, 1, seen.seeds, POOLED_ROWS)
-            everyone = torch.ones(len(alike), 1, dtype=torch.bool)
-            return Importance(seen.forward, seen.parameters, batches, everyone)
-        task = seen.datasets[0].task
+            pooled = [replace(r, groups=torch.zeros(len(r.labels), dtype=torch.long)) for r in context.rows]
+            batches = batches_of_groups(pooled, 1, context.seeds, POOLED_ROWS)
+            active = torch.ones(len(pooled), 1, dtype=torch.bool)
+            return Importance(context.forward, context.parameters, batches, active)
+        task = context.datasets[0].task
         groups = group(
-            self, seen.datasets, None if task.positive is None else task.classes.index(task.positive)
+            self, context.datasets, None if task.positive is None else task.classes.index(task.positive)
         )
-        rows = [replace(r, groups=codes) for r, codes in zip(seen.rows, groups.codes, strict=True)]
+        rows = [replace(r, groups=codes) for r, codes in zip(context.rows, groups.codes, strict=True)]
         return Importance(
-            seen.forward,
-            seen.parameters,
-            batches_of_groups(rows, len(groups.names), seen.seeds),
+            context.forward,
+            context.parameters,
+            batches_of_groups(rows, len(groups.names), context.seeds),
             groups.active,
         )
 

@@ -39,7 +39,7 @@ class PruneChannels(FineTune):
     round_to: int = Field(default=8, ge=1, le=65_536)
 
     @model_validator(mode="after")
-    def _dense_is_at_hand(self) -> Self:
+    def _ceag_needs_same_shape(self) -> Self:
         if self.method == "ceag":
             raise ValueError(
                 "method=ceag holds a network against itself before the step, which has other channels here"
@@ -54,13 +54,13 @@ class PruneChannels(FineTune):
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
         """Prune each network, then train all on. Raises UserError naming the layer that cannot lose channels."""
-        made = [self._narrowed(n, d) for n, d in zip(networks, datasets, strict=True)]
+        made = [self._prune(n, d) for n, d in zip(networks, datasets, strict=True)]
         if progress is not None:
             first = made[0].details["channels"]
             progress(f"{first['weights_before']:,} weights pruned to {first['weights_after']:,}; training on")
-        return self.train(made, datasets, seeds, progress, lambda seen: None)
+        return self.train(made, datasets, seeds, progress, lambda context: None)
 
-    def _narrowed(self, network: TrainedNetwork, dataset: Dataset) -> TrainedNetwork:
+    def _prune(self, network: TrainedNetwork, dataset: Dataset) -> TrainedNetwork:
         from fairpress.compression.steps.quantize import inputs
         from fairpress.models.attention import attentions
         from fairpress.models.initialize import initialize
@@ -68,17 +68,17 @@ class PruneChannels(FineTune):
         module = initialize(network.architecture, dataset)
         module.load_state_dict(dict(network.state))
         example = inputs(dataset, "calibration", 2)
-        before = {k: tuple(v.shape) for k, v in module.state_dict().items()}
+        shapes_before = {k: tuple(v.shape) for k, v in module.state_dict().items()}
         weights = sum(p.numel() for p in module.parameters())
         pruned = remove_channels(module.eval(), example, self.share, self.round_to)
         state = pruned.state_dict()
-        changed = {k: tuple(v.shape) for k, v in state.items() if tuple(v.shape) != before[k]}
+        changed = {k: tuple(v.shape) for k, v in state.items() if tuple(v.shape) != shapes_before[k]}
         if not changed:
             raise UserError(
                 f"no layer has so many channels that {self.share:.0%} of them could go, {self.round_to} at a time; "
                 "set round_to=1, or take a larger share."
             )
-        told: dict[str, Any] = {
+        facts: dict[str, Any] = {
             "share": self.share,
             "weights_before": weights,
             "weights_after": sum(p.numel() for p in pruned.parameters()),
@@ -86,12 +86,12 @@ class PruneChannels(FineTune):
         }
         heads = {name: block.num_heads for name, block in attentions(pruned).items()}
         if heads:
-            told["heads"] = heads
+            facts["heads"] = heads
         return replace(
             network,
             architecture=_architecture(network.architecture, pruned, changed),
             state={k: v.detach().clone() for k, v in state.items()},
-            details={**network.details, "channels": told},
+            details={**network.details, "channels": facts},
         )
 
 
@@ -120,10 +120,10 @@ def remove_channels(module: nn.Module, example: Tensor, share: float, round_to: 
 
     from fairpress.models.attention import attentions, count_heads, shares_of_heads
 
-    own = copy.deepcopy(module)
-    layers, before = _as_they_run(own, example)
-    blocks = attentions(own)
-    for name, part in own.named_modules():
+    network = copy.deepcopy(module)
+    layers, shape_before = _execution_order(network, example)
+    blocks = attentions(network)
+    for name, part in network.named_modules():
         grouped = isinstance(part, nn.Conv2d) and part.groups not in (1, part.in_channels)
         unknown = "Attention" in type(part).__name__ and name not in blocks
         if unknown or grouped:
@@ -136,15 +136,15 @@ def remove_channels(module: nn.Module, example: Tensor, share: float, round_to: 
         raise UserError(
             "prune-channels is for networks of convolutions, and this one has none; take prune-50, or train narrower layers."
         )
-    frozen = {name for name, p in own.named_parameters() if not p.requires_grad}
-    for parameter in own.parameters():
+    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
+    for parameter in network.parameters():
         parameter.requires_grad_(True)
     heads = {block.qkv: block.num_heads for block in blocks.values()}
     try:
         with warnings.catch_warnings():  # it says of positions what it does with them, which is right
             warnings.filterwarnings("ignore", message="Unwrapped parameters detected")
             pruner = torch_pruning.pruner.BasePruner(
-                own,
+                network,
                 example,
                 importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
                 pruning_ratio=share,
@@ -158,30 +158,30 @@ def remove_channels(module: nn.Module, example: Tensor, share: float, round_to: 
                 head_pruning_ratio_dict=shares_of_heads(blocks, share),
             )
         pruner.step()
-        count_heads(own)
+        count_heads(network)
         with torch.no_grad():
-            after = tuple(own(example).shape)
+            shape_after = tuple(network(example).shape)
     except Exception as error:
         from fairpress.models.tracing import layer_at_fault
 
-        layer = layer_at_fault(own, error.__traceback__)
-        where = "the network" if layer is None else f"layer {layer!r}"
-        why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        layer = layer_at_fault(network, error.__traceback__)
+        layer_text = "the network" if layer is None else f"layer {layer!r}"
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(
-            f"prune-channels cannot take channels out of {where}: {why.strip().rstrip('.')}. Take prune-50, which sets "
+            f"prune-channels cannot take channels out of {layer_text}: {reason.strip().rstrip('.')}. Take prune-50, which sets "
             "single weights to zero."
         ) from error
-    if after != before:
+    if shape_after != shape_before:
         raise UserError(
-            f"prune-channels would take classes out of the answers: {before[-1]} before, {after[-1]} after. It runs "
+            f"prune-channels would take classes out of the answers: {shape_before[-1]} before, {shape_after[-1]} after. It runs "
             "other layers after the one that answers; take prune-50, which sets single weights to zero."
         )
-    for name, parameter in own.named_parameters():
+    for name, parameter in network.named_parameters():
         parameter.requires_grad_(name not in frozen)
-    return own
+    return network
 
 
-def _as_they_run(module: nn.Module, example: Tensor) -> tuple[list[nn.Module], tuple[int, ...]]:
+def _execution_order(module: nn.Module, example: Tensor) -> tuple[list[nn.Module], tuple[int, ...]]:
     """Return the convolutions and linear layers in the order they run, and the shape of the answers."""
     import torch
 

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
-from fairpress.compression.quantization.calibration_sampling import Sampling, groups_of, sample_rows, worst_of
+from fairpress.compression.quantization.calibration_sampling import (
+    Sampling,
+    groups_of,
+    sample_rows,
+    validation_groups,
+)
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.step import Progress, Step, TrainedNetwork
 from fairpress.datasets.dataset import Dataset
@@ -61,11 +66,11 @@ class Widths(BaseModel):
     rows
         At most this many rows of the calibration part (and of the validation part for ``"auto"``).
     calibration, by, draw
-        Which rows (`calibration_rows.choose`): ``"first"``, ``"random"``, as many of every group (``"balanced"``) or of
+        Which rows (`calibration_sampling.sample_rows`): ``"first"``, ``"random"``, as many of every group (``"balanced"``) or of
         every group of every label (``"balanced-label"``). Groups are those of `by`, or of all sensitive attributes together.
         Another `draw` takes other rows; so does another seed.
     preserve
-        Share of each layer's output channels that keep 8 bits where the layer has fewer (`channels.preserve`).
+        Share of each layer's output channels that keep 8 bits where the layer has fewer (`preserved_channels.choose_preserved`).
     channels
         Which: those whose rounding tells the ``"groups"`` of `by` apart most (the default with `by`), those that
         matter most to all rows ``"pooled"`` (the default without), or ``"random"`` ones.
@@ -93,7 +98,7 @@ class Widths(BaseModel):
     channels: Literal["groups", "pooled", "random"] | None = None
 
     @property
-    def which_channels(self) -> Literal["groups", "pooled", "random"]:
+    def channel_choice(self) -> Literal["groups", "pooled", "random"]:
         """Return how preserved channels are chosen."""
         return self.channels or ("pooled" if self.by is None else "groups")
 
@@ -104,7 +109,7 @@ class Widths(BaseModel):
         return any(asks) or bool(self.preserve and self.channels in (None, "groups"))
 
     @model_validator(mode="after")
-    def _by_is_read(self) -> Self:
+    def _check_options(self) -> Self:
         if self.channels and not self.preserve:
             raise ValueError("channels says which channels are preserved; say how many of them: preserve=0.1")
         if self.preserve and not self.preserves:
@@ -141,13 +146,14 @@ class Widths(BaseModel):
         """Return each network's calibration inputs [rows, …], and what its card says of them."""
         from fairpress.training.data import tensors
 
-        found = [self._chosen(d, s) for d, s in zip(datasets, seeds, strict=True)]
+        samples = [self._sample(d, s) for d, s in zip(datasets, seeds, strict=True)]
         rows = [
-            tensors(d, "calibration").inputs[which] for d, (which, _) in zip(datasets, found, strict=True)
+            tensors(d, "calibration").inputs[positions]
+            for d, (positions, _) in zip(datasets, samples, strict=True)
         ]
-        return rows, [told for _, told in found]
+        return rows, [facts for _, facts in samples]
 
-    def _chosen(self, dataset: Dataset, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+    def _sample(self, dataset: Dataset, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
         return sample_rows(dataset, self.rows, self.calibration, self.by, (self.draw, seed))
 
     def groups_of_rows(
@@ -156,10 +162,10 @@ class Widths(BaseModel):
         """Return the groups of each network's calibration rows [rows] (−1: too few), and what its card says of them."""
         import torch
 
-        found = [
-            groups_of(d, self._chosen(d, s)[0], by, option) for d, s in zip(datasets, seeds, strict=True)
+        groups = [
+            groups_of(d, self._sample(d, s)[0], by, option) for d, s in zip(datasets, seeds, strict=True)
         ]
-        return [torch.from_numpy(codes) for codes, _ in found], [told for _, told in found]
+        return [torch.from_numpy(codes) for codes, _ in groups], [facts for _, facts in groups]
 
     def preserved(
         self,
@@ -169,7 +175,7 @@ class Widths(BaseModel):
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
     ) -> tuple[list[dict[str, Tensor]], list[dict[str, Any]]] | None:
-        """Return which channels of each network keep 8 bits (`channels.preserve`), and what its card says; None if none do.
+        """Return which channels of each network keep 8 bits (`preserved_channels.choose_preserved`), and what its card says; None if none do.
 
         `states` are float ones, batch norms and all.
         """
@@ -177,25 +183,25 @@ class Widths(BaseModel):
             return None
         from fairpress.compression.quantization.preserved_channels import choose_preserved
 
-        how, prepared = self.which_channels, engine.prepare(self.scheme)
+        method, prepared = self.channel_choice, engine.prepare(self.scheme)
         groups: Sequence[Tensor | None] = [None] * len(states)
-        told: list[dict[str, Any]] = [{} for _ in states]
-        if how == "groups":
-            groups, told = self.groups_of_rows(datasets, seeds, self.by, f"preserve={self.preserve:g}")
+        facts: list[dict[str, Any]] = [{} for _ in states]
+        if method == "groups":
+            groups, facts = self.groups_of_rows(datasets, seeds, self.by, f"preserve={self.preserve:g}")
         tops = []
         for i, (state, rows, seed) in enumerate(zip(states, calibration, seeds, strict=True)):
-            own, sensitivity = choose_preserved(
+            network_tops, sensitivity = choose_preserved(
                 engine,
                 prepared,
                 engine.fold(state),
-                how,
+                method,
                 rows,
                 groups[i],
                 (self.draw, seed),
             )
-            tops.append(own)
-            told[i] = {"channels": how, **told[i], **sensitivity}
-        return tops, told
+            tops.append(network_tops)
+            facts[i] = {"channels": method, **facts[i], **sensitivity}
+        return tops, facts
 
     def validation_rows(self, datasets: Sequence[Dataset]) -> tuple[list[Tensor], list[Tensor] | None] | None:
         """Return what ``"auto"`` chooses by: each network's validation inputs, and their groups where the worst counts."""
@@ -206,11 +212,11 @@ class Widths(BaseModel):
         rows = [inputs(d, "validation", self.rows) for d in datasets]
         if self.error == "mean":
             return rows, None
-        return rows, [torch.from_numpy(worst_of(d, self.by, self.rows)) for d in datasets]
+        return rows, [torch.from_numpy(validation_groups(d, self.by, self.rows)) for d in datasets]
 
     @model_validator(mode="before")
     @classmethod
-    def _both(cls, data: Any) -> Any:
+    def _expand_ranges(cls, data: Any) -> Any:
         if isinstance(data, Mapping) and data.get("ranges") is not None:
             rest = {k: v for k, v in data.items() if k != "ranges"}
             return {"weights": data["ranges"], "activations": data["ranges"], **rest}
@@ -263,13 +269,13 @@ class Quantize(Widths, Step):
 
         engine = quantizer_for(networks[0], datasets[0])
         states = [n.state for n in networks]
-        calibration, told = self.calibration_rows(datasets, seeds)
+        calibration, sampling_facts = self.calibration_rows(datasets, seeds)
         validation, groups = self.validation_rows(datasets) or (None, None)
-        tops, chosen = self.preserved(engine, states, calibration, datasets, seeds) or (
+        tops, channel_facts = self.preserved(engine, states, calibration, datasets, seeds) or (
             None,
-            [{}] * len(told),
+            [{}] * len(sampling_facts),
         )
-        made = quantize_many(
+        quantized = quantize_many(
             engine,
             states,
             calibration,
@@ -281,31 +287,33 @@ class Quantize(Widths, Step):
             tops=tops,
         )
         if progress is not None:
-            progress(f"{len(made)} network{'s' if len(made) > 1 else ''} quantized")
-            warn_of_differences(made, progress)
+            progress(f"{len(quantized)} network{'s' if len(quantized) > 1 else ''} quantized")
+            warn_of_differences(quantized, progress)
         return [
             replace(
                 n,
                 onnx=q.onnx,
-                details={**n.details, "calibration_rows": len(rows), **how, **which, **q.details},
+                details={**n.details, "calibration_rows": len(rows), **sampling, **channels, **q.details},
             )
-            for n, q, rows, how, which in zip(networks, made, calibration, told, chosen, strict=True)
+            for n, q, rows, sampling, channels in zip(
+                networks, quantized, calibration, sampling_facts, channel_facts, strict=True
+            )
         ]
 
 
-def warn_of_differences(made: Sequence[Quantized], progress: Progress) -> None:
+def warn_of_differences(quantized: Sequence[Quantized], progress: Progress) -> None:
     """Say so where files decide otherwise than their graphs, for a processor's sake or a network's, and what to do."""
-    count = sum("saturates" in q.details for q in made)
+    count = sum("saturates" in q.details for q in quantized)
     if count:
         progress(
-            f"8-bit sums saturate on this processor, which has no VNNI: {count} of {len(made)} files compute otherwise than "
+            f"8-bit sums saturate on this processor, which has no VNNI: {count} of {len(quantized)} files compute otherwise than "
             "elsewhere, and may decide so. Predict with @onnxruntime-exact, or quantize with (reduce_range=true)."
         )
-    moved = [q.details["moved_by_rounding"] for q in made if "moved_by_rounding" in q.details]
-    if moved:
+    movements = [q.details["moved_by_rounding"] for q in quantized if "moved_by_rounding" in q.details]
+    if movements:
         progress(
-            f"answers hang on roundings in {len(moved)} of {len(made)} networks: steps changed by a ten-thousandth move "
-            f"logits by {max(moved):.0%} of their spread, so that another runtime or processor will decide otherwise for "
+            f"answers hang on roundings in {len(movements)} of {len(quantized)} networks: steps changed by a ten-thousandth move "
+            f"logits by {max(movements):.0%} of their spread, so that another runtime or processor will decide otherwise for "
             "some people. Audit the file on the one it ships to (MODEL@RUNTIME), or train the network longer."
         )
 
@@ -320,14 +328,16 @@ def inputs(dataset: Dataset, part: Literal["calibration", "validation"], rows: i
 def quantizer_for(network: TrainedNetwork, dataset: Dataset) -> BatchQuantizer:
     """Return the engine of a network's architecture, kept from an earlier call where one with equal options was.
 
-    Its graph is held against the network itself (`engine.Engine.check`).
+    Its graph is held against the network itself (`BatchQuantizer.check`).
     """
     from fairpress.compression.quantization.batch_quantizer import make_quantizer
     from fairpress.models.initialize import initialize
     from fairpress.training.data import verification_rows
 
     row = inputs(dataset, "calibration", 2)
-    make = make_quantizer.__wrapped__ if getattr(network.architecture, "alone", False) else make_quantizer
+    make = (
+        make_quantizer.__wrapped__ if getattr(network.architecture, "trains_alone", False) else make_quantizer
+    )
     engine = make(network.architecture, tuple(row.shape[1:]), row.dtype, len(dataset.task.classes))
     engine.check(initialize(network.architecture, dataset), network.state, verification_rows(dataset))
     return engine

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from fairpress.compression.step import Progress, TrainedNetwork
-from fairpress.compression.steps.finetune import FineTune, was_trained, zeros_stay_zero
+from fairpress.compression.steps.finetune import FineTune, with_trained_states, zero_mask
 from fairpress.compression.steps.quantize import Widths, quantizer_for, warn_of_differences
 from fairpress.datasets.dataset import Dataset
 from fairpress.training.constraint_config import ConstraintConfig
@@ -55,47 +55,51 @@ class TrainQuantized(FineTune, Widths):
         from fairpress.training.stacked_networks import StackedNetworks
 
         architecture = networks[0].architecture
-        course = self.course(architecture)
-        calibration, told = self.calibration_rows(datasets, seeds)
+        training_run = self.training_run(architecture)
+        calibration, sampling_facts = self.calibration_rows(datasets, seeds)
         validation, groups = self.validation_rows(datasets) or (None, None)
         engine = quantizer_for(networks[0], datasets[0])
-        learning = QATGraphs.of(engine, self.scheme)
-        before = [n.state for n in networks]
-        tops, chosen = self.preserved(engine, before, calibration, datasets, seeds) or (
+        qat_graphs = QATGraphs.prepare(engine, self.scheme)
+        float_states = [n.state for n in networks]
+        tops, channel_facts = self.preserved(engine, float_states, calibration, datasets, seeds) or (
             None,
-            [{}] * len(told),
+            [{}] * len(sampling_facts),
         )
-        states = [learning.first_state(s) | (tops[i] if tops else {}) for i, s in enumerate(before)]
-        methods = learning.choose(states, calibration, validation, self.weights, self.activations, groups)
+        states = [qat_graphs.first_state(s) | (tops[i] if tops else {}) for i, s in enumerate(float_states)]
+        methods = qat_graphs.choose(states, calibration, validation, self.weights, self.activations, groups)
         objectives: list[Objective | None] = []
         if not trains_alone(architecture):
             rows, objective = self.constrained(networks, datasets)
             objectives = [objective] * len(networks)
-            stack = StackedNetworks.of(learning.training.graph, states, torch.device("cpu"))
-            update = partial(learning.update_ranges, calibration=calibration, methods=methods)
-            zeros = zeros_stay_zero(networks, stack.parameters)
-            train_stack(stack, rows, seeds, course, progress, zeros, update, objective)
+            stack = StackedNetworks.of(qat_graphs.training.graph, states, torch.device("cpu"))
+            update = partial(qat_graphs.update_ranges, calibration=calibration, methods=methods)
+            zeros = zero_mask(networks, stack.parameters)
+            train_stack(stack, rows, seeds, training_run, progress, zeros, update, objective)
             states = stack.states()
         else:
-            graph = trainable(learning.training.graph)
+            graph = trainable(qat_graphs.training.graph)
             for i, (network, seed) in enumerate(zip(networks, seeds, strict=True)):
                 graph.load_state_dict(states[i])
-                update = partial(learning.update_ranges, calibration=[calibration[i]], methods=[methods[i]])
-                zeros = zeros_stay_zero([network], {k: v[None] for k, v in graph.named_parameters()})
-                (own,), objective = self.constrained([network], [datasets[i]])
+                update = partial(qat_graphs.update_ranges, calibration=[calibration[i]], methods=[methods[i]])
+                zeros = zero_mask([network], {k: v[None] for k, v in graph.named_parameters()})
+                (data,), objective = self.constrained([network], [datasets[i]])
                 objectives.append(objective)
                 states[i] = train_alone(
-                    graph, own, seed, course, network.origin, progress, zeros, update, objective
+                    graph, data, seed, training_run, network.origin, progress, zeros, update, objective
                 )
-        made = list(map(learning.finish, states, calibration, methods))
+        quantized = list(map(qat_graphs.finish, states, calibration, methods))
         if progress is not None:
-            warn_of_differences(made, progress)
-        after = was_trained(networks, states, course, objectives, alone=trains_alone(architecture))
+            warn_of_differences(quantized, progress)
+        trained = with_trained_states(
+            networks, states, training_run, objectives, one_at_a_time=trains_alone(architecture)
+        )
         return [
             replace(
                 n,
                 onnx=q.onnx,
-                details={**n.details, "calibration_rows": len(rows), **how, **which, **q.details},
+                details={**n.details, "calibration_rows": len(rows), **sampling, **channels, **q.details},
             )
-            for n, q, rows, how, which in zip(after, made, calibration, told, chosen, strict=True)
+            for n, q, rows, sampling, channels in zip(
+                trained, quantized, calibration, sampling_facts, channel_facts, strict=True
+            )
         ]

@@ -47,9 +47,9 @@ INTEGER_KERNELS = frozenset(
         "DynamicQuantizeMatMul",
     }
 )
-LEAST_AGREEMENT, LARGEST_ERROR, NOTICEABLE_ERROR = 0.95, 0.15, 0.02
+MIN_AGREEMENT, MAX_ERROR, NOTICEABLE_ERROR = 0.95, 0.15, 0.02
 # A file may be off by as much as roundings move its own graph, and half as much again; not more than half the spread.
-MORE_THAN_ROUNDING, LARGEST_BY_ROUNDING = 1.5, 0.5
+ROUNDING_FACTOR, MAX_ROUNDING_ERROR = 1.5, 0.5
 
 
 def check_file(data: bytes, layers: Sequence[Layer], state: Mapping[str, Tensor], *, integer: bool) -> int:
@@ -83,7 +83,7 @@ class StoredWeight:
 
     bits: int
     values: np.ndarray
-    wide: np.ndarray
+    preserved: np.ndarray
 
 
 def integer_weights(model: onnx.ModelProto) -> list[tuple[int, np.ndarray]]:
@@ -108,23 +108,23 @@ def stored_weights(model: onnx.ModelProto) -> list[StoredWeight]:
     out = []
     for tensor in stored:
         bits, values = WIDTHS[tensor.data_type], numpy_helper.to_array(tensor).astype(np.int8)
-        wide = np.zeros(len(values), bool)
+        preserved = np.zeros(len(values), bool)
         if tensor.name in parts:
             other, order = parts[tensor.name]
-            rest = numpy_helper.to_array(constants[other]).astype(np.int8)
-            values = np.concatenate([values, rest])[order]
-            wide = np.concatenate([wide, np.ones(len(rest), bool)])[order]
+            other_values = numpy_helper.to_array(constants[other]).astype(np.int8)
+            values = np.concatenate([values, other_values])[order]
+            preserved = np.concatenate([preserved, np.ones(len(other_values), bool)])[order]
         if tensor.name not in others:
-            out.append(StoredWeight(bits, values, wide))
+            out.append(StoredWeight(bits, values, preserved))
     return out
 
 
 def check_no_randomness(model: onnx.ModelProto) -> None:
     """Nothing in the file may draw random numbers."""
-    found = sorted(RANDOM & {node.op_type for node in model.graph.node})
-    if found:
+    operators = sorted(RANDOM & {node.op_type for node in model.graph.node})
+    if operators:
         raise VerificationError(
-            f"the file draws random numbers ({', '.join(found)}): export the network in evaluation mode."
+            f"the file draws random numbers ({', '.join(operators)}): export the network in evaluation mode."
         )
 
 
@@ -145,31 +145,31 @@ def check_range(layer: Layer, values: np.ndarray, tops: int | Tensor | None = No
     limits = np.full(len(values), layer.top) if not isinstance(tops, Tensor) else tops.cpu().numpy()
     beyond = np.abs(values.astype(np.int16)).reshape(len(values), -1).max(1) > limits
     if beyond.any():
-        found, top = values[beyond], int(limits[beyond].min())
+        out_of_range, top = values[beyond], int(limits[beyond].min())
         raise VerificationError(
-            f"layer {layer.name!r} stores integers {found.min()} … {found.max()}, outside of ±{top} "
+            f"layer {layer.name!r} stores integers {out_of_range.min()} … {out_of_range.max()}, outside of ±{top} "
             f"({layer.bits} bits{', some channels 8' if layer.preserved else ''})."
         )
 
 
 def check_channels(model: onnx.ModelProto, layers: Sequence[Layer], state: Mapping[str, Tensor]) -> None:
     """The channels that were to be preserved have 8 bits, and no others beside them."""
-    for layer, found in zip(layers, stored_weights(model), strict=True):
-        wanted = np.zeros(len(found.wide), bool)
+    for layer, weight in zip(layers, stored_weights(model), strict=True):
+        expected = np.zeros(len(weight.preserved), bool)
         if layer.preserved:
-            wanted = state[layer.own_tops].cpu().numpy() > layer.top
-        if wanted.sum() != layer.preserved or not np.array_equal(found.wide, wanted):
+            expected = state[layer.channel_tops].cpu().numpy() > layer.top
+        if expected.sum() != layer.preserved or not np.array_equal(weight.preserved, expected):
             raise VerificationError(
                 f"layer {layer.name!r} was to preserve {layer.preserved} channels at 8 bits, the file does so for "
-                f"{int(found.wide.sum())}, {int((found.wide & wanted).sum())} of them as chosen."
+                f"{int(weight.preserved.sum())}, {int((weight.preserved & expected).sum())} of them as chosen."
             )
 
 
 def check_zeros(layer: str, values: np.ndarray, weight: Tensor) -> None:
     """A weight that was pruned to 0 is still 0."""
-    back = int(np.count_nonzero(values[weight.detach().cpu().numpy() == 0]))
-    if back:
-        raise VerificationError(f"{back} weights of layer {layer!r} that were 0 are not 0 in the file.")
+    n_nonzero = int(np.count_nonzero(values[weight.detach().cpu().numpy() == 0]))
+    if n_nonzero:
+        raise VerificationError(f"{n_nonzero} weights of layer {layer!r} that were 0 are not 0 in the file.")
 
 
 def check_kernels(data: bytes, layers: Sequence[Layer], integer: bool) -> int:
@@ -179,33 +179,35 @@ def check_kernels(data: bytes, layers: Sequence[Layer], integer: bool) -> int:
     one.
     """
     model = optimized_graph(data)
-    found = sum(node.op_type in INTEGER_KERNELS for node in model.graph.node)
+    integer_count = sum(node.op_type in INTEGER_KERNELS for node in model.graph.node)
     stored = {t.name: t for t in model.graph.initializer if len(t.dims) >= 2}
-    slow = [n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in stored]
-    wanted = sum(layer.uses for layer in layers)
-    if slow or found != (wanted if integer else 0):
+    repeated = [n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in stored]
+    expected = sum(layer.uses for layer in layers)
+    if repeated or integer_count != (expected if integer else 0):
         ops = Counter(node.op_type for node in model.graph.node)
         raise VerificationError(
-            f"{wanted} layers were to run on {'integer' if integer else 'float'} kernels of ONNX Runtime, "
-            f"{found} run on integer ones and {len(slow)} are dequantized in every run ({_text(ops)})."
-            + _keep(slow, stored, data, layers)
+            f"{expected} layers were to run on {'integer' if integer else 'float'} kernels of ONNX Runtime, "
+            f"{integer_count} run on integer ones and {len(repeated)} are dequantized in every run ({_text(ops)})."
+            + _keep_remedy(repeated, stored, data, layers)
         )
-    return found
+    return integer_count
 
 
-def _keep(
-    slow: Sequence[onnx.NodeProto],
+def _keep_remedy(
+    repeated: Sequence[onnx.NodeProto],
     stored: Mapping[str, onnx.TensorProto],
     data: bytes,
     layers: Sequence[Layer],
 ) -> str:
     """Name the layers to keep in float: those whose integers are dequantized, which ONNX Runtime may have transposed."""
-    found = [numpy_helper.to_array(stored[n.input[0]]) for n in slow]
+    repeated_values = [numpy_helper.to_array(stored[n.input[0]]) for n in repeated]
     weights = integer_weights(onnx.load_from_string(data))
     names = [
         layer.name
         for layer, (_, values) in zip(layers, weights, strict=True)
-        if any(np.array_equal(own, other) for own in (values, values.T) for other in found)
+        if any(
+            np.array_equal(oriented, other) for oriented in (values, values.T) for other in repeated_values
+        )
     ]
     return f" Keep these in float: keep={'|'.join(names)}." if names else ""
 
@@ -219,7 +221,7 @@ def optimized_graph(data: bytes) -> onnx.ModelProto:
 
 
 def check_agreement(
-    data: bytes, inputs: Tensor, wanted: Tensor, shaken: Callable[[], Sequence[Tensor]] | None = None
+    data: bytes, inputs: Tensor, expected: Tensor, perturbed: Callable[[], Sequence[Tensor]] | None = None
 ) -> dict[str, Any]:
     """Return how well the file agrees with its graph: the share of equal decisions, and the relative error of logits.
 
@@ -241,59 +243,64 @@ def check_agreement(
     shaken
         Returns logits of the same graph, several times, with all steps of activations changed by about a
         ten-thousandth: other values fall on the other side of a rounding. Called where a file would be refused otherwise;
-        only its numbers tell such a file from a wrong one (`values.check_values`).
+        only its numbers tell such a file from a wrong one (`numbers.check_values`).
     """
-    agreement, error = _agreement(data, inputs, wanted, Backend())
-    told: dict[str, Any] = {"agreement_with_graph": agreement, "error_against_graph": error}
+    agreement, error = _agreement(data, inputs, expected, Backend())
+    result: dict[str, Any] = {"agreement_with_graph": agreement, "error_against_graph": error}
     if error <= NOTICEABLE_ERROR:
-        return told
-    exact = _without_saturation(data, inputs, wanted)
-    best = exact or (agreement, error)
-    if not _agrees(agreement, error) and not _agrees(*best):
-        drawn = () if shaken is None else shaken()
-        own = max((compare_outputs(other.numpy(), wanted.numpy())[1] for other in drawn), default=0.0)
-        if best[1] > own * MORE_THAN_ROUNDING:
+        return result
+    without_saturation = _without_saturation(data, inputs, expected)
+    best = without_saturation or (agreement, error)
+    if not _is_acceptable(agreement, error) and not _is_acceptable(*best):
+        perturbed_logits = () if perturbed is None else perturbed()
+        rounding_error = max(
+            (compare_outputs(other.numpy(), expected.numpy())[1] for other in perturbed_logits), default=0.0
+        )
+        if best[1] > rounding_error * ROUNDING_FACTOR:
             raise VerificationError(
                 f"the file decides as its graph on {best[0]:.1%} of {len(inputs)} rows only, and its logits are off by "
                 f"{best[1]:.0%} of their spread."
             )
-        if max(own, best[1]) > LARGEST_BY_ROUNDING:
+        if max(rounding_error, best[1]) > MAX_ROUNDING_ERROR:
             raise VerificationError(
                 f"this network's answers hang on roundings: with steps changed by a ten-thousandth, the logits of its own "
-                f"graph move by {own:.0%} of their spread (those of the file by {best[1]:.0%}), and no file could decide as "
+                f"graph move by {rounding_error:.0%} of their spread (those of the file by {best[1]:.0%}), and no file could decide as "
                 "it does. Train it longer, or keep layers in float (keep=)."
             )
-        told["moved_by_rounding"] = own
-    if exact and (exact[1] < error / 2 or (_agrees(*exact) and not _agrees(agreement, error))):
-        told["saturates"] = True
-    return told
+        result["moved_by_rounding"] = rounding_error
+    if without_saturation and (
+        without_saturation[1] < error / 2
+        or (_is_acceptable(*without_saturation) and not _is_acceptable(agreement, error))
+    ):
+        result["saturates"] = True
+    return result
 
 
-def _agrees(agreement: float, error: float) -> bool:
-    return agreement >= LEAST_AGREEMENT or error <= LARGEST_ERROR
+def _is_acceptable(agreement: float, error: float) -> bool:
+    return agreement >= MIN_AGREEMENT or error <= MAX_ERROR
 
 
-def _without_saturation(data: bytes, inputs: Tensor, wanted: Tensor) -> tuple[float, float] | None:
+def _without_saturation(data: bytes, inputs: Tensor, expected: Tensor) -> tuple[float, float] | None:
     """Return the same with sums that never saturate; None where ONNX Runtime 1.32 cannot: it fails on MatMulInteger."""
     try:
-        return _agreement(data, inputs, wanted, Backend(variant="exact"))
+        return _agreement(data, inputs, expected, Backend(variant="exact"))
     except UserError:
         return None
 
 
-def _agreement(data: bytes, inputs: Tensor, wanted: Tensor, runtime: Backend) -> tuple[float, float]:
+def _agreement(data: bytes, inputs: Tensor, expected: Tensor, runtime: Backend) -> tuple[float, float]:
     rows = inputs.numpy()
-    found = outputs(open_session(data, runtime), rows, np.arange(len(rows)), rows_at_once(data))
-    return compare_outputs(found, wanted.numpy())
+    logits = outputs(open_session(data, runtime), rows, np.arange(len(rows)), rows_at_once(data))
+    return compare_outputs(logits, expected.numpy())
 
 
-def compare_outputs(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
+def compare_outputs(logits: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     """Return the share of equal decisions of logits [rows, classes], and the relative error (`check_agreement`)."""
-    same = float((found.argmax(1) == wanted.argmax(1)).mean())
-    infinite = np.isinf(wanted) & (found == wanted)  # classes that a network rules out
-    found, wanted = np.where(infinite, 0, found), np.where(infinite, 0, wanted)
-    centred = wanted - wanted.mean(1, keepdims=True)
-    difference = found - found.mean(1, keepdims=True) - centred
+    same = float((logits.argmax(1) == expected.argmax(1)).mean())
+    infinite = np.isinf(expected) & (logits == expected)  # classes that a network rules out
+    logits, expected = np.where(infinite, 0, logits), np.where(infinite, 0, expected)
+    centred = expected - expected.mean(1, keepdims=True)
+    difference = logits - logits.mean(1, keepdims=True) - centred
     spread = float(np.sqrt(np.square(centred - centred.mean(0)).mean()))
     error = float(np.sqrt(np.square(difference).mean())) / max(spread, 1e-12)
     return same, error
@@ -302,33 +309,36 @@ def compare_outputs(found: np.ndarray, wanted: np.ndarray) -> tuple[float, float
 @contextmanager
 def assert_unmodified(module: nn.Module) -> Iterator[None]:
     """Make sure that what happens inside leaves a caller's network as it was: its tensors, modes and hooks."""
-    before = _held(module)
+    before = _snapshot(module)
     yield
-    after = _held(module)
-    changed = [k for k, v in before.items() if k not in after or not _same(v, after[k])]
+    after = _snapshot(module)
+    changed = [k for k, v in before.items() if k not in after or not _equal(v, after[k])]
     changed += [k for k in after if k not in before]
     if changed:
         raise VerificationError(f"compressing changed the caller's network ({', '.join(changed[:3])}).")
 
 
-def _held(module: nn.Module) -> dict[str, Any]:
+def _snapshot(module: nn.Module) -> dict[str, Any]:
     """Return copies of what a network is: tensors that have values, whether they are trained, modes and hooks."""
-    found: dict[str, Any] = {}
+    snapshot: dict[str, Any] = {}
     if not isinstance(module, nn.Module):
-        return found
+        return snapshot
     for name, child in module.named_modules():
-        found[f"its mode, {name}" if name else "its mode"] = child.training
+        snapshot[f"its mode, {name}" if name else "its mode"] = child.training
         for key, value in (*child._parameters.items(), *child._buffers.items()):
-            own = f"{name}.{key}" if name else key
+            tensor_name = f"{name}.{key}" if name else key
             if value is not None and not is_lazy(value) and not value.is_meta:
-                found[own], found[f"{own} requires_grad"] = value.detach().clone(), value.requires_grad
+                snapshot[tensor_name], snapshot[f"{tensor_name} requires_grad"] = (
+                    value.detach().clone(),
+                    value.requires_grad,
+                )
         for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
-            found[f"{name}{kind}"] = tuple(getattr(child, kind, ()))
-    return found
+            snapshot[f"{name}{kind}"] = tuple(getattr(child, kind, ()))
+    return snapshot
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Tell whether two facts of `_held` are equal; NaN is equal to NaN."""
+def _equal(one: Any, other: Any) -> bool:
+    """Tell whether two facts of `_snapshot` are equal; NaN is equal to NaN."""
     if not isinstance(one, Tensor):
         return bool(one == other)
     return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())

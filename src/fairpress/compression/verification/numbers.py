@@ -24,15 +24,16 @@ def check_values(data: bytes, prepared: PreparedGraph, state: Mapping[str, Tenso
 
     Raises
     ------
-    NotAsAsked
+    VerificationError
         A layer's integers, scales or bias, or the grid of an activation, are others.
     """
     model = onnx.load_from_string(data)
-    wanted = numbers(prepared, state)
+    expected = numbers(prepared, state)
     constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    _check_layers(model, prepared, state, wanted, constants)
+    _check_layers(model, prepared, state, expected, constants)
     grids = {
-        (float(wanted[f"{name}.scale"]), int(wanted[f"{name}.zero_point"])) for name in prepared.activations
+        (float(expected[f"{name}.scale"]), int(expected[f"{name}.zero_point"]))
+        for name in prepared.activations
     }
     for node in model.graph.node:
         if node.op_type == "QuantizeLinear":
@@ -47,7 +48,7 @@ def _check_layers(
     model: onnx.ModelProto,
     prepared: PreparedGraph,
     state: Mapping[str, Tensor],
-    wanted: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
     constants: Mapping[str, np.ndarray],
 ) -> None:
     """Hold every layer against the state: its integers where they stand; its scales and bias must be somewhere in the file.
@@ -63,13 +64,13 @@ def _check_layers(
         and node.input[0] in constants
         and constants[node.input[0]].dtype == np.int32
     ]
-    for layer, found in zip(prepared.layers, stored_weights(model), strict=True):
-        if not np.array_equal(found.values, wanted[integers_of(layer.name)]):
-            off = int((found.values != wanted[integers_of(layer.name)]).sum())
+    for layer, weight in zip(prepared.layers, stored_weights(model), strict=True):
+        if not np.array_equal(weight.values, expected[integers_of(layer.name)]):
+            n_different = int((weight.values != expected[integers_of(layer.name)]).sum())
             raise VerificationError(
-                f"layer {layer.name!r} stores {off} integers of {found.values.size} that are others."
+                f"layer {layer.name!r} stores {n_different} integers of {weight.values.size} that are others."
             )
-        scales = wanted[scales_of(layer.name)]
+        scales = expected[scales_of(layer.name)]
         if not any(np.array_equal(v, scales) for v in vectors):
             raise VerificationError(f"the file does not hold the scales of layer {layer.name!r}.")
         if layer.name not in biases:
@@ -86,11 +87,11 @@ def _check_layers(
 def _biases(prepared: PreparedGraph) -> dict[str, str]:
     """Return the name in the state of the bias of each layer that has one."""
     layers = {layer.module: layer.name for layer in prepared.layers}
-    found = {}
+    biases = {}
     for node in prepared.graph.graph.nodes:
         weight, bias = node.args[1:3] if len(node.args) > 2 else (None, None)
         if isinstance(weight, Node) and isinstance(bias, Node) and bias.op == "get_attr":
             name = layers.get(str(weight.target))
             if name is not None:
-                found[name] = str(bias.target)
-    return found
+                biases[name] = str(bias.target)
+    return biases
