@@ -54,7 +54,7 @@ def pair(y: np.ndarray, s: tuple[np.ndarray, np.ndarray]) -> ScorePair:
     lines = ScoreCounts(
         cells, dict(zip(SIDES, s, strict=False)), bins, True, moments, (s[0] ** 2, s[1] ** 2, s[0] * s[1])
     )
-    return ScorePair.of(lines, cells, "simulated")
+    return ScorePair.build(lines, cells, "simulated")
 
 
 def score_coverage(rng: Rng, size: int) -> Iterator[Found]:

@@ -25,8 +25,8 @@ class AuditReport(Audit):
     @property
     def verdict(self) -> Verdict | None:
         """The worst verdict over all compressed models; None when there is none."""
-        found = {c.verdict for c in self.comparisons}
-        return next((v for v in WORST_FIRST if v in found), None)
+        verdicts = {c.verdict for c in self.comparisons}
+        return next((v for v in WORST_FIRST if v in verdicts), None)
 
     def failures(self, fail_on: str | Sequence[str] = "harm", require: str | Sequence[str] = ()) -> list[str]:
         """Return a sentence for each reason why the audit fails a gate; an empty list where it passes.
@@ -44,13 +44,13 @@ class AuditReport(Audit):
         UserError
             A word is not a gate, a group is not in the table, or no compressed model is compared.
         """
-        from fairpress.auditing.verdicts.gates import failures, gates_of, require_something, required_groups
+        from fairpress.auditing.verdicts.gates import failures, gates_of, require_comparison, required_groups
 
         gates = gates_of(fail_on, "fail_on")
-        wanted = [require] if isinstance(require, str) and require else list(require)
-        if gates or wanted:
-            require_something(self, "a gate", "compressed=['int8']")
-        return failures(self, gates, required_groups(wanted, self, "require"))
+        required = [require] if isinstance(require, str) and require else list(require)
+        if gates or required:
+            require_comparison(self, "a gate", "compressed=['int8']")
+        return failures(self, gates, required_groups(required, self, "require"))
 
     def __str__(self) -> str:
         """Return the audit as the command line prints it, without colours."""
@@ -88,13 +88,13 @@ class AuditReport(Audit):
         """Return the audit as Markdown for a pull request, and write it where a path is given, as `to_html` does."""
         from fairpress.reporting.markdown import render
 
-        return _written(path, render(self), ".md", force)
+        return _write_text(path, render(self), ".md", force)
 
     def to_latex(self, path: str | os.PathLike[str] | None = None, *, force: bool = False) -> str:
         """Return the audit as LaTeX tables (booktabs), and write them where a path is given, as `to_html` does."""
         from fairpress.reporting.latex import render
 
-        return _written(path, render(self), ".tex", force)
+        return _write_text(path, render(self), ".tex", force)
 
     def four_fifths(self, model: str) -> str:
         """Return the impact ratios of a model as Markdown tables; `auditing.four_fifths` has the numbers."""
@@ -105,7 +105,7 @@ class AuditReport(Audit):
         return f"{escape(selected(self))}\n\n{tables}"
 
 
-def scoring_ratios(table: Any, model: str, **asked: Any) -> str:
+def scoring_ratios(table: Any, model: str, **options: Any) -> str:
     """Return impact ratios of the scoring rates of a table's ``M.score`` as Markdown; empty without such a column.
 
     `asked` is `label`, `by`, `positive`, `bins`, `missing` and `confidence`, as in `audit`.
@@ -114,7 +114,7 @@ def scoring_ratios(table: Any, model: str, **asked: Any) -> str:
     from fairpress.auditing.metrics.impact_ratio import scoring_ratios_of
     from fairpress.reporting.markdown import four_fifths
 
-    return four_fifths(scoring_ratios_of(TableSource(table), model, **asked))
+    return four_fifths(scoring_ratios_of(TableSource(table), model, **options))
 
 
 def embed_audit(model: str | os.PathLike[str], report: Audit, name: str, *, force: bool = False) -> Artifact:
@@ -125,10 +125,10 @@ def embed_audit(model: str | os.PathLike[str], report: Audit, name: str, *, forc
     from fairpress.auditing.output.summary import summary
     from fairpress.runtime.onnx.metadata import embed
 
-    found = summary(report, name)
+    content = summary(report, name)
     artifact = Artifact.load(model)
     require_same(model, artifact, report, name, force=force)
-    artifact = replace(artifact, onnx=embed(artifact.onnx, found))
+    artifact = replace(artifact, onnx=embed(artifact.onnx, content))
     write_into(model, ONNX_FILE, artifact.onnx, force=force)
     return artifact
 
@@ -146,7 +146,7 @@ def write_card(model: str | os.PathLike[str], report: Audit, name: str, *, force
 
     if is_card_file(model):
         check_files({"the model card": model}, kinds={"the model card": ".md"}, force=force)
-        return _written(model, model_card(report, name), ".md", force)
+        return _write_text(model, model_card(report, name), ".md", force)
     artifact = Artifact.load(model)
     require_same(model, artifact, report, name, force=force)
     card = artifact.card
@@ -169,13 +169,13 @@ def check_model_outputs(embedded: Sequence[str], cards: Sequence[str], force: bo
     """Refuse, before the work, model folders whose ONNX file or card must not be written over."""
     for folder in embedded:
         check_into(folder, ONNX_FILE, force=force)
-    for place in cards:
-        if not is_card_file(place):
-            check_into(place, CARD, force=force)
+    for path in cards:
+        if not is_card_file(path):
+            check_into(path, CARD, force=force)
 
 
 def require_same(
-    place: str | os.PathLike[str], artifact: Artifact, report: Audit, name: str, *, force: bool = False
+    path: str | os.PathLike[str], artifact: Artifact, report: Audit, name: str, *, force: bool = False
 ) -> None:
     """Raise UserError where a model folder is not the one that made the predictions of model `name`.
 
@@ -186,11 +186,13 @@ def require_same(
     if name not in names:
         raise UserError(f"the audit has no model {name!r}." + did_you_mean(name, names))
     digest = next(m.digest for m in report.models if m.name == name)
-    folder, recipe = os.path.basename(os.path.abspath(os.fspath(place))), artifact.card.recipe
+    folder, recipe = os.path.basename(os.path.abspath(os.fspath(path))), artifact.card.recipe
     if force or (digest is not None and digest == artifact.digest):
         return
-    told = {folder, recipe} - {UNKNOWN} if folder != name else set()
-    if digest is None and (not told or name in told or not (recipe != UNKNOWN or folder in names)):
+    known_names = {folder, recipe} - {UNKNOWN} if folder != name else set()
+    if digest is None and (
+        not known_names or name in known_names or not (recipe != UNKNOWN or folder in names)
+    ):
         return
     why = (
         "its file is not the one that made these predictions"
@@ -200,7 +202,7 @@ def require_same(
         else f"it is called {folder!r}"
     )
     raise UserError(
-        f"{os.fspath(place)} does not seem to be the model {name!r}: {why}; name its folder, or add --force (Python: "
+        f"{os.fspath(path)} does not seem to be the model {name!r}: {why}; name its folder, or add --force (Python: "
         "force=True)."
     )
 
@@ -209,14 +211,14 @@ UNKNOWN = "fp32"
 """The recipe of a card that names none."""
 
 
-def card_file(place: str | os.PathLike[str]) -> str:
+def card_file(path: str | os.PathLike[str]) -> str:
     """Return the file that a model card is written to."""
-    return os.fspath(place) if is_card_file(place) else os.path.join(os.fspath(place), CARD)
+    return os.fspath(path) if is_card_file(path) else os.path.join(os.fspath(path), CARD)
 
 
-def is_card_file(place: str | os.PathLike[str]) -> bool:
+def is_card_file(path: str | os.PathLike[str]) -> bool:
     """Tell whether a card is a file of its own, and not the README.md of a model folder."""
-    return os.fspath(place).lower().endswith(".md")
+    return os.fspath(path).lower().endswith(".md")
 
 
 def audit(
@@ -250,14 +252,14 @@ def audit(
     from fairpress.auditing.audit import audit as run
 
     _check_shares(margin, confidence)
-    named = _models_of(table)
+    model_names = _recorded_models(table)
     if baseline is None:
-        if not named:
+        if not model_names:
             raise UserError("name the baseline's column: baseline='fp32'.")
-        baseline = named[0]
+        baseline = model_names[0]
     if compressed is None:
-        compressed = [n for n in named if n != baseline]
-    found = run(
+        compressed = [n for n in model_names if n != baseline]
+    result = run(
         table,
         label=label,
         baseline=baseline,
@@ -280,9 +282,9 @@ def audit(
         pairs_from=pairs_from,
     )
     digests = _digests(table)
-    models = tuple(replace(m, digest=digests.get(m.name)) for m in found.models)
-    found = replace(found, models=models, provenance=_made_by(table))
-    return AuditReport(**{name: getattr(found, name) for name in Audit.__dataclass_fields__})
+    models = tuple(replace(m, digest=digests.get(m.name)) for m in result.models)
+    result = replace(result, models=models, provenance=_provenance(table))
+    return AuditReport(**{name: getattr(result, name) for name in Audit.__dataclass_fields__})
 
 
 def _check_shares(margin: float, confidence: float) -> None:
@@ -307,11 +309,11 @@ def _digests(table: Any) -> dict[str, str]:
     """Return model → digest of the file that made its predictions, as far as a table of `predict` tells."""
     from fairpress.auditing.audit import open_source
 
-    found = {} if isinstance(table, (list, tuple)) else open_source(table).runs()
-    return {name: str(told["digest"]) for name, told in found.items() if told.get("digest")}
+    runs = {} if isinstance(table, (list, tuple)) else open_source(table).runs()
+    return {name: str(run["digest"]) for name, run in runs.items() if run.get("digest")}
 
 
-def _made_by(table: Any) -> dict[str, str]:
+def _provenance(table: Any) -> dict[str, str]:
     """Return the versions an audit rests on, and the table where it is a file."""
     from importlib import metadata
 
@@ -320,12 +322,16 @@ def _made_by(table: Any) -> dict[str, str]:
 
     versions = {name: metadata.version(name) for name in ("duckdb", "numpy", "scipy")}
     paths = table if isinstance(table, (list, tuple)) else [table]
-    named = [
+    paths_shown = [
         redact_url(str(p)) if is_address(p) else os.fspath(p)
         for p in paths
         if isinstance(p, (str, os.PathLike))
     ]
-    return {"fairpress": __version__, **versions, **({"table": ", ".join(named)} if named else {})}
+    return {
+        "fairpress": __version__,
+        **versions,
+        **({"table": ", ".join(paths_shown)} if paths_shown else {}),
+    }
 
 
 def export_cells(
@@ -364,19 +370,19 @@ def export_cells(
         bins=bins,
         missing=missing,
     )
-    found = cells_table(cells, label, weight is not None)
+    exported = cells_table(cells, label, weight is not None)
     if path is not None:
-        write_table(path, found, kind="cells", force=force)
-    return found
+        write_table(path, exported, kind="cells", force=force)
+    return exported
 
 
-def _written(path: str | os.PathLike[str] | None, text: str, kind: str, force: bool) -> str:
+def _write_text(path: str | os.PathLike[str] | None, text: str, kind: str, force: bool) -> str:
     if path is not None:
         write_file(path, text, kind=kind, force=force)
     return text
 
 
-def _models_of(table: Any) -> list[str]:
+def _recorded_models(table: Any) -> list[str]:
     from fairpress.auditing.cells.duckdb_source import arrow_schema
 
     schema = arrow_schema(table)

@@ -44,8 +44,10 @@ def fairpress_audit(request: pytest.FixtureRequest) -> Callable[..., AuditReport
         text = render(report)
         request.config.stash.setdefault(_AUDITS, []).append((request.node.nodeid, text))
         if reasons:
-            who = [f"{c.compressed}: {WORD[c.verdict]}. {who_pays(c, report)}" for c in report.comparisons]
-            pytest.fail("fairpress audit:\n" + "\n".join([*who, *reasons, "", text]), pytrace=False)
+            summaries = [
+                f"{c.compressed}: {WORD[c.verdict]}. {who_pays(c, report)}" for c in report.comparisons
+            ]
+            pytest.fail("fairpress audit:\n" + "\n".join([*summaries, *reasons, "", text]), pytrace=False)
         return report
 
     return check

@@ -19,9 +19,9 @@ from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_tables import score_pairs
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.model_rates import ModelRates, PredictionProvenance
-from fairpress.auditing.notes import notes as noted
+from fairpress.auditing.notes import notes as audit_notes
 from fairpress.auditing.result import Audit, Values
-from fairpress.auditing.table_warnings import table_warnings as suspicions
+from fairpress.auditing.table_warnings import table_warnings
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.auditing.verdicts.rules import JUDGED_BINARY, JUDGED_MULTICLASS
 from fairpress.auditing.verdicts.wording import group_name
@@ -120,7 +120,7 @@ def audit(
         {"label": label, "baseline": baseline},
         {"weight": weight, "subject": subject, "seed_column": seed_column},
     )
-    _check(by, margin, confidence, missing, metrics, correction, family)
+    _check_options(by, margin, confidence, missing, metrics, correction, family)
     source = open_source(table)
     by = attributes_of(by, source.columns)
     names = [baseline, *compressed]
@@ -128,7 +128,7 @@ def audit(
         **({"subject": subject} if subject is not None else {}),
         **({"seed": seed_column, "row": row_id} if seed_column is not None else {}),
     }
-    asked: dict[str, Any] = {
+    count_options: dict[str, Any] = {
         "label": label,
         "by": by,
         "positive": positive,
@@ -136,9 +136,11 @@ def audit(
         "bins": bins,
         "missing": missing,
     }
-    cells = count(source, models=names, weight=weight, keys=keys, **asked)
+    cells = count(source, models=names, weight=weight, keys=keys, **count_options)
     positive_class = PositiveClass(cells.positive, cells.positive_from)
-    doubts = check_orientation(source, decisions(source, names, decide or {}), positive_class, cells.classes)
+    orientation_warnings = check_orientation(
+        source, decisions(source, names, decide or {}), positive_class, cells.classes
+    )
     if cells.positive is None and set(metrics or JUDGED_MULTICLASS) - {*JUDGED_MULTICLASS}:
         raise UserError(
             f"the label {label!r} has {len(cells.classes)} classes; name the one that tpr and fpr speak of with "
@@ -154,12 +156,18 @@ def audit(
                 "a pair chosen on the audited rows themselves regresses to the mean and flatters compression; choose it on "
                 "validation rows (`fairpress predict --part validation`), or fix it by --pair."
             )
-        fixed += _chosen(pairs_from, cells, baseline, judged, margin, asked)
+        fixed += _widest_pairs(pairs_from, cells, baseline, judged, margin, count_options)
     scored = score_pairs(
         source, cells, baseline, compressed, label=label, bins=bins or {}, keys=keys, weight=weight
     )
     auditor = ModelRates(
-        evidence, cells, by, confidence, scored.sides, _runs(source, names, decide or {}), margin
+        evidence,
+        cells,
+        by,
+        confidence,
+        scored.sides,
+        _prediction_provenance(source, names, decide or {}),
+        margin,
     )
     comparer = CompressionComparison(
         evidence,
@@ -194,7 +202,7 @@ def audit(
         comparisons=comparer.compare(compressed),
         notes=(
             *notes,
-            *noted(
+            *audit_notes(
                 cells,
                 evidence,
                 by,
@@ -206,8 +214,8 @@ def audit(
             ),
         ),
         warnings=(
-            *doubts,
-            *suspicions(
+            *orientation_warnings,
+            *table_warnings(
                 source,
                 cells,
                 label=label,
@@ -235,24 +243,24 @@ def attributes_of(by: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:
 
     Blanks around a name belong to it only where a column is called so.
     """
-    known = set(columns)
-    found: dict[frozenset[str], str] = {}
-    for asked in by:
-        if not asked.strip() and asked not in known:
+    column_names = set(columns)
+    attributes: dict[frozenset[str], str] = {}
+    for name in by:
+        if not name.strip() and name not in column_names:
             continue
-        if "*" in asked and asked in known:
+        if "*" in name and name in column_names:
             raise UserError(
-                f"--by {asked}: a * stands between the attributes of an intersection; rename this column."
+                f"--by {name}: a * stands between the attributes of an intersection; rename this column."
             )
-        parts = [part if part in known else part.strip() for part in asked.split("*")]
+        parts = [part if part in column_names else part.strip() for part in name.split("*")]
         if not all(parts):
             raise UserError(
-                f"--by {asked}: write an intersection as sex*race, with an attribute on either side."
+                f"--by {name}: write an intersection as sex*race, with an attribute on either side."
             )
         if len(set(parts)) < len(parts):
-            raise UserError(f"--by {asked}: an intersection is of different attributes, such as sex*race.")
-        found.setdefault(frozenset(parts), "*".join(parts))
-    return tuple(found.values())
+            raise UserError(f"--by {name}: an intersection is of different attributes, such as sex*race.")
+        attributes.setdefault(frozenset(parts), "*".join(parts))
+    return tuple(attributes.values())
 
 
 def as_list(given: Any, name: str) -> list[str]:
@@ -260,19 +268,19 @@ def as_list(given: Any, name: str) -> list[str]:
     if isinstance(given, str):
         return [given]
     try:
-        found = [] if given is None else list(given)
+        names = [] if given is None else list(given)
     except TypeError:
-        found = [given]
-    strange = next((x for x in found if not isinstance(x, str)), None)
-    if strange is None:
-        return found
-    if name == "by" and isinstance(strange, (tuple, list)) and all(isinstance(x, str) for x in strange):
-        crossed = "*".join(strange)
+        names = [given]
+    invalid = next((x for x in names if not isinstance(x, str)), None)
+    if invalid is None:
+        return names
+    if name == "by" and isinstance(invalid, (tuple, list)) and all(isinstance(x, str) for x in invalid):
+        crossed = "*".join(invalid)
         raise UserError(
-            f"by is a list of names, and an intersection is one of them: by=[{crossed!r}], not {strange!r}."
+            f"by is a list of names, and an intersection is one of them: by=[{crossed!r}], not {invalid!r}."
         )
     raise UserError(
-        f"{name} is a list of names, such as ['{'sex' if name == 'by' else 'int8'}'], not of {strange!r}."
+        f"{name} is a list of names, such as ['{'sex' if name == 'by' else 'int8'}'], not of {invalid!r}."
     )
 
 
@@ -289,7 +297,7 @@ def _check_names(needed: Mapping[str, Any], optional: Mapping[str, Any]) -> None
             raise UserError(f"{name} is the name of one column, not {value!r}.")
 
 
-def _check(
+def _check_options(
     by: Sequence[str],
     margin: Any,
     confidence: Any,
@@ -317,52 +325,59 @@ def _check(
         raise UserError(f"--correction takes {', '.join(CORRECTIONS)}, not {correction!r}.")
     if family not in FAMILIES:
         raise UserError(f"--family takes {' or '.join(FAMILIES)}, not {family!r}.")
-    strange = [m for m in metrics or () if m not in JUDGED_BINARY]
-    if strange or (metrics is not None and not metrics):
+    unknown = [m for m in metrics or () if m not in JUDGED_BINARY]
+    if unknown or (metrics is not None and not metrics):
         raise UserError(
-            f"losses can be judged in accuracy, tpr and fpr, not in {', '.join(strange) or 'nothing'}."
+            f"losses can be judged in accuracy, tpr and fpr, not in {', '.join(unknown) or 'nothing'}."
         )
 
 
-def _chosen(
-    table: Any, cells: Cells, baseline: str, metrics: Sequence[str], margin: float, asked: Mapping[str, Any]
+def _widest_pairs(
+    table: Any,
+    cells: Cells,
+    baseline: str,
+    metrics: Sequence[str],
+    margin: float,
+    count_options: Mapping[str, Any],
 ) -> list[GroupPair]:
     """Return the pairs with the baseline's largest gaps on other rows."""
     source = open_source(table)
-    decide = {m: d for m, d in (asked["decide"] or {}).items() if m == baseline}
-    positive = asked["positive"] if asked["positive"] is not None else cells.positive
-    other = count(source, models=[baseline], **{**asked, "decide": decide, "positive": positive})
-    found = widest_pairs(cells, GroupEstimator(other), baseline, asked["by"], metrics, margin)
-    if not found:
+    decide = {m: d for m, d in (count_options["decide"] or {}).items() if m == baseline}
+    positive = count_options["positive"] if count_options["positive"] is not None else cells.positive
+    other = count(source, models=[baseline], **{**count_options, "decide": decide, "positive": positive})
+    pairs = widest_pairs(cells, GroupEstimator(other), baseline, count_options["by"], metrics, margin)
+    if not pairs:
         raise UserError(
             f"{source.name}: no attribute has two groups with the rows that a pair can be chosen from; fix one by --pair."
         )
-    return found
+    return pairs
 
 
-def _runs(
+def _prediction_provenance(
     source: TableSource, names: Sequence[str], decide: Mapping[str, str]
 ) -> dict[str, PredictionProvenance]:
     """Return how each model's predictions came about, by the table's own word and by how they are decided here."""
-    said, out = source.runs(), {}
+    recorded, provenance = source.runs(), {}
     for name, decision in decisions(source, names, decide).items():
-        told = said.get(name, {})
-        threshold = decision.number if decision.sign else told.get("threshold")
-        out[name] = PredictionProvenance(
-            _runtime(told),
+        run = recorded.get(name, {})
+        threshold = decision.number if decision.sign else run.get("threshold")
+        provenance[name] = PredictionProvenance(
+            _describe_runtime(run),
             float(threshold) if isinstance(threshold, (int, float)) else None,
         )
-    return out
+    return provenance
 
 
-def _runtime(told: Mapping[str, Any]) -> str | None:
+def _describe_runtime(run: Mapping[str, Any]) -> str | None:
     """Return runtime, version and options, such as ``onnxruntime 1.22.0 (precision f32, provider CPU, threads 1)``."""
-    name = told.get("runtime")
+    name = run.get("runtime")
     if not isinstance(name, str):
         return None
-    said = {k: v for k, v in sorted(told.items()) if k not in ("runtime", "threshold", "processor", "digest")}
-    options = [f"{k} {v}" for k, v in said.items() if isinstance(v, (str, int, float))]
+    details = {
+        k: v for k, v in sorted(run.items()) if k not in ("runtime", "threshold", "processor", "digest")
+    }
+    options = [f"{k} {v}" for k, v in details.items() if isinstance(v, (str, int, float))]
     options += [
-        f"{k} {v}" for part in said.values() if isinstance(part, Mapping) for k, v in sorted(part.items())
+        f"{k} {v}" for part in details.values() if isinstance(part, Mapping) for k, v in sorted(part.items())
     ]
     return f"{name} ({', '.join(options)})" if options else name

@@ -16,11 +16,11 @@ from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_metrics import ScorePair
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.inference.seed_tests import seed_noise
-from fairpress.auditing.inference.to_estimates import WHY_EMPTY, gap_estimate, to_estimates
+from fairpress.auditing.inference.to_estimates import UNDEFINED_REASONS, gap_estimate, to_estimates
 from fairpress.auditing.metrics.cell_bootstrap import bootstrap_changes
 from fairpress.auditing.metrics.fairness_changes import fairness_changes
 from fairpress.auditing.metrics.linearization import LINEARIZED
-from fairpress.auditing.model_rates import EVERYBODY, GAP_RATES
+from fairpress.auditing.model_rates import GAP_RATES, OVERALL
 from fairpress.auditing.result import (
     AttributeComparison,
     Comparison,
@@ -59,7 +59,7 @@ class HypothesisFamily:
 
     losses: Mapping[Key, TEstimate]
     judged: Mapping[Key, Verdicts]
-    moved: Mapping[Key, Floats]
+    flip_shares: Mapping[Key, Floats]
     excess: Mapping[Key, TEstimate]
     adjusted: Mapping[Key, Floats]
     noise: Mapping[Key, list[SeedNoise | None]]
@@ -88,8 +88,8 @@ class CompressionComparison:
     def compare(self, names: Sequence[str]) -> tuple[Comparison, ...]:
         """Return every compressed model against the baseline."""
         if self.family == "study":
-            together = self._family(names)
-            return tuple(self._comparison(name, together) for name in names)
+            shared_family = self._family(names)
+            return tuple(self._comparison(name, shared_family) for name in names)
         return tuple(self._comparison(name, self._family([name])) for name in names)
 
     def _family(self, names: Sequence[str]) -> HypothesisFamily:
@@ -97,23 +97,23 @@ class CompressionComparison:
         losses: dict[Key, TEstimate] = {}
         excess: dict[Key, TEstimate] = {}
         seeds: dict[Key, Floats] = {}
-        moved: dict[Key, Floats] = {}
+        flip_shares: dict[Key, Floats] = {}
         for name in names:
-            for attribute in (EVERYBODY, *self.by):
+            for attribute in (OVERALL, *self.by):
                 values, index = self.cells.groups(attribute)
                 for m in self.metrics:
-                    key, asked = (name, attribute, m), (name, self.baseline, m, index, len(values))
-                    losses[key] = _oriented(m, self.evidence.change(*asked))
-                    moved[key] = self.evidence.flip_share(*asked)
-                    if attribute != EVERYBODY:
-                        excess[key] = self.evidence.excess(*asked)
+                    key, query = (name, attribute, m), (name, self.baseline, m, index, len(values))
+                    losses[key] = _as_loss(m, self.evidence.change(*query))
+                    flip_shares[key] = self.evidence.flip_share(*query)
+                    if attribute != OVERALL:
+                        excess[key] = self.evidence.excess(*query)
                     if isinstance(self.evidence, SeedGroupEstimator):
-                        seeds[key] = self.evidence.per_seed(*asked) * (1 if m == "fpr" else -1)
+                        seeds[key] = self.evidence.per_seed(*query) * (1 if m == "fpr" else -1)
         adjust = CORRECTIONS[self.correction]
         return HypothesisFamily(
             losses,
-            judge(losses, self.margin, self.confidence, adjust, moved),
-            moved,
+            judge(losses, self.margin, self.confidence, adjust, flip_shares),
+            flip_shares,
             excess,
             judge_excess(excess, self.confidence, adjust)[1],
             seed_noise(seeds, self.confidence, adjust),
@@ -121,39 +121,39 @@ class CompressionComparison:
 
     def _comparison(self, name: str, family: HypothesisFamily) -> Comparison:
         attributes = tuple(self._attribute(name, a, family) for a in self.by)
-        everybody = self._attribute(name, EVERYBODY, family).groups[0]
+        overall = self._attribute(name, OVERALL, family).groups[0]
         rates = self.cells.rates_of(GAP_RATES)
         void = self._void(name)
         if void is not None:
-            everybody = _voided(everybody)
+            overall = _void_group(overall)
             attributes = tuple(
                 replace(
                     a,
                     verdict="void" if a.verdict == "no_harm" else a.verdict,
-                    groups=tuple(map(_voided, a.groups)),
+                    groups=tuple(map(_void_group, a.groups)),
                 )
                 for a in attributes
             )
         groups = [g for a in attributes for g in a.groups]
-        verdict = artifact_verdict(everybody.verdict, np.array([g.verdict for g in groups], dtype=object))
+        verdict = artifact_verdict(overall.verdict, np.array([g.verdict for g in groups], dtype=object))
         if void is not None and verdict != "harm":
             verdict = "void"
         return Comparison(
             name,
             verdict,
             disparate([p for key, p in family.adjusted.items() if key[0] == name], self.confidence),
-            headline(verdict, everybody, groups, void),
-            everybody,
+            headline(verdict, overall, groups, void),
+            overall,
             attributes,
             tuple(
-                pair_change(p, self.evidence, self.baseline, name, rates, self.confidence, WHY_EMPTY)
+                pair_change(p, self.evidence, self.baseline, name, rates, self.confidence, UNDEFINED_REASONS)
                 for p in self.pairs
             ),
             exemplars(
                 self.evidence,
                 self.baseline,
                 name,
-                [self.cells.groups(a) for a in (EVERYBODY, *self.by)],
+                [self.cells.groups(a) for a in (OVERALL, *self.by)],
                 self.confidence,
             )
             if isinstance(self.evidence, SeedGroupEstimator)
@@ -167,10 +167,10 @@ class CompressionComparison:
             degenerate(self.evidence, m, self.margin, self.confidence) for m in (self.baseline, name)
         )
         lost = lost_class(self.evidence, self.baseline, name, self.confidence)
-        own = after.sentence if after is not None and after.void else None
+        after_reason = after.sentence if after is not None and after.void else None
         reasons = [
             before.sentence if before is not None and before.void else None,
-            (lost or own) if after is None or after.rare else (own or lost),
+            (lost or after_reason) if after is None or after.rare else (after_reason or lost),
         ]
         return " ".join(filter(None, reasons)) or None
 
@@ -180,19 +180,20 @@ class CompressionComparison:
         changes = {
             r: self.evidence.change(name, self.baseline, r, index, k) for r in self.cells.rates_of(CHANGES)
         }
-        moved = {
-            r: to_estimates(x, self.confidence, WHY_EMPTY[r], x.p_two_sided()) for r, x in changes.items()
+        estimates = {
+            r: to_estimates(x, self.confidence, UNDEFINED_REASONS[r], x.p_two_sided())
+            for r, x in changes.items()
         } | self._other_changes(name, attribute, index, k)
         losses = {m: self._losses((name, attribute, m), family) for m in self.metrics}
         flips = self._flips(name, index, k)
         verdicts = group_verdicts([family.judged[name, attribute, m].verdict for m in self.metrics])
         groups = []
         for g, group in enumerate(values):
-            found = tuple(losses[m][g] for m in self.metrics)
+            group_losses = tuple(losses[m][g] for m in self.metrics)
             # From rows of the metric's denominator (positives, for a TPR) to rows of the group.
-            needed = [
+            rows_needed = [
                 math.ceil(loss.rows_needed * flips[g].n / loss.estimate.n)
-                for loss in found
+                for loss in group_losses
                 if loss.rows_needed is not None and loss.estimate.n > 0
             ]
             groups.append(
@@ -200,18 +201,22 @@ class CompressionComparison:
                     values=group,
                     n=flips[g].n,
                     verdict=verdicts[g],
-                    changes={r: found_[g] for r, found_ in moved.items()},
-                    losses=found,
+                    changes={r: per_group[g] for r, per_group in estimates.items()},
+                    losses=group_losses,
                     flips=flips[g],
-                    rows_needed=max(needed) if needed else None,
+                    rows_needed=max(rows_needed) if rows_needed else None,
                     sentence=verdict_sentence(group, flips[g]),
                 )
             )
-        own = family.losses[name, attribute, self.metrics[0]]
+        first_losses = family.losses[name, attribute, self.metrics[0]]
         # An outcome may decide in a group of few rows, too.
-        decided = np.isin(verdicts, ("harm", "loss")) & own.estimable
-        known = np.flatnonzero((own.effective_n >= floor_rows(self.margin, self.confidence)) | decided)
-        worst = values[int(known[np.argmax(own.value[known])])] if len(known) else None
+        decided = np.isin(verdicts, ("harm", "loss")) & first_losses.estimable
+        candidates = np.flatnonzero(
+            (first_losses.effective_n >= floor_rows(self.margin, self.confidence)) | decided
+        )
+        worst = (
+            values[int(candidates[np.argmax(first_losses.value[candidates])])] if len(candidates) else None
+        )
         gaps = self._gap_changes(name, index, k, changes) if k > 1 else {}
         return AttributeComparison(attribute, overall_verdict(verdicts), worst, tuple(groups), gaps)
 
@@ -241,25 +246,29 @@ class CompressionComparison:
         return out
 
     def _linearised(self, name: str, index: np.ndarray, k: int) -> dict[str, list[Estimate]]:
-        found = {r: self.evidence.ratio_change(name, self.baseline, r, index, k) for r in LINEARIZED}
+        ratio_changes = {r: self.evidence.ratio_change(name, self.baseline, r, index, k) for r in LINEARIZED}
         return {
-            r: to_estimates(x, self.confidence, f"{WHY_EMPTY[r]}, by one of the models", x.p_two_sided())
-            for r, x in found.items()
+            r: to_estimates(
+                x, self.confidence, f"{UNDEFINED_REASONS[r]}, by one of the models", x.p_two_sided()
+            )
+            for r, x in ratio_changes.items()
         }
 
     def _bootstrapped(self, name: str, index: np.ndarray, k: int) -> dict[str, list[Estimate]]:
         pair = self.cells.pair(self.baseline, name, index, k)
-        found = bootstrap_changes(pair, np.random.default_rng(0), self.confidence)
+        bootstrapped = bootstrap_changes(pair, np.random.default_rng(0), self.confidence)
         return {
             rate: [
                 Estimate(
                     float(b.change[g]), float(b.low[g]), float(b.high[g]), float(pair[g].sum()), "bootstrap"
                 )
                 if np.isfinite(b.change[g])
-                else Estimate.not_estimable(WHY_EMPTY[rate] + ", by one of the models or in many replicates")
+                else Estimate.not_estimable(
+                    UNDEFINED_REASONS[rate] + ", by one of the models or in many replicates"
+                )
                 for g in range(k)
             ]
-            for rate, b in found.items()
+            for rate, b in bootstrapped.items()
         }
 
     def _gap_changes(
@@ -269,7 +278,7 @@ class CompressionComparison:
         before, after = (
             {r: self.evidence.smoothed(m, r, index, k) for r in rates} for m in (self.baseline, name)
         )
-        moved = fairness_changes(
+        gap_changes = fairness_changes(
             before,
             after,
             {r: changes[r] for r in rates},
@@ -277,50 +286,50 @@ class CompressionComparison:
             self.confidence,
             self.evidence.dependent,
         )
-        return {metric: gap_estimate(gap, k) for metric, gap in moved.items()}
+        return {metric: gap_estimate(gap, k) for metric, gap in gap_changes.items()}
 
     def _losses(self, key: Key, family: HypothesisFamily) -> list[Loss]:
         """Return the judged loss of every group of an attribute in one metric."""
-        metric, moved = key[2], family.moved[key]
-        judged, losses, why = family.judged[key], family.losses[key], WHY_EMPTY[metric]
-        found = to_estimates(losses, self.confidence, why, judged.p_loss, judged.p_loss_adjusted)
-        beyond: Sequence[Estimate | None] = [None] * len(found)
+        metric, flip_shares = key[2], family.flip_shares[key]
+        judged, losses, why = family.judged[key], family.losses[key], UNDEFINED_REASONS[metric]
+        estimates = to_estimates(losses, self.confidence, why, judged.p_loss, judged.p_loss_adjusted)
+        excesses: Sequence[Estimate | None] = [None] * len(estimates)
         if key in family.excess:
             excess = family.excess[key]
-            beyond = to_estimates(excess, self.confidence, why, excess.p_above(0.0), family.adjusted[key])
-        noise = family.noise.get(key, [None] * len(found))
+            excesses = to_estimates(excess, self.confidence, why, excess.p_above(0.0), family.adjusted[key])
+        noise = family.noise.get(key, [None] * len(estimates))
         floor = floor_rows(self.margin, self.confidence)
         out = []
-        for g, loss in enumerate(found):
+        for g, loss in enumerate(estimates):
             verdict: Verdict = judged.verdict[g]
             if not loss.estimable:
-                out.append(Loss(metric, loss, None, None, verdict, beyond[g], floor, noise[g]))
+                out.append(Loss(metric, loss, None, None, verdict, excesses[g], floor, noise[g]))
                 continue
-            needed = None
+            rows_needed = None
             if verdict in ("inconclusive", "not_estimable"):
-                needed = self._needed(losses[g : g + 1], float(moved[g]))
+                rows_needed = self._rows_needed(losses[g : g + 1], float(flip_shares[g]))
             upper, p_harm = float(judged.upper[g]), float(judged.p_harm_adjusted[g])
-            out.append(Loss(metric, loss, upper, p_harm, verdict, beyond[g], needed, noise[g]))
+            out.append(Loss(metric, loss, upper, p_harm, verdict, excesses[g], rows_needed, noise[g]))
         return out
 
-    def _needed(self, loss: TEstimate, flip_share: float) -> int:
+    def _rows_needed(self, loss: TEstimate, flip_share: float) -> int:
         """Return the rows of the metric's denominator that would decide."""
-        rows, worth = float(loss.n[0]), float(loss.effective_n[0])
+        rows, effective_rows = float(loss.n[0]), float(loss.effective_n[0])
         needed = rows_needed(flip_share, self.margin, self.confidence)
-        if worth >= needed:
+        if effective_rows >= needed:
             # The rows would do if nothing had changed; what keeps it open is the loss itself.
             needed = rows_to_decide(
-                float(loss.value[0]), float(loss.se[0]), worth, self.margin, self.confidence
+                float(loss.value[0]), float(loss.se[0]), effective_rows, self.margin, self.confidence
             )
-        return math.ceil(needed * rows / worth) if worth > 0 else needed
+        return math.ceil(needed * rows / effective_rows) if effective_rows > 0 else needed
 
 
-def _voided(group: GroupComparison) -> GroupComparison:
+def _void_group(group: GroupComparison) -> GroupComparison:
     """Return a group of a void comparison: it loses nothing because there was nothing to lose, which is not "no harm"."""
     losses = tuple(replace(x, verdict="void") if x.verdict == "no_harm" else x for x in group.losses)
     return replace(group, losses=losses, verdict="void" if group.verdict == "no_harm" else group.verdict)
 
 
-def _oriented(metric: str, change: TEstimate) -> TEstimate:
+def _as_loss(metric: str, change: TEstimate) -> TEstimate:
     """Orient a change so that positive = worse."""
     return change if metric == "fpr" else -change

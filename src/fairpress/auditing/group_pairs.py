@@ -46,14 +46,14 @@ def parse_pair(text: str) -> tuple[str, list[str], list[str]]:
 
 
 def fixed_pairs(
-    asked: Sequence[str | tuple[Values, Values]], cells: Cells, by: Sequence[str]
+    requested: Sequence[str | tuple[Values, Values]], cells: Cells, by: Sequence[str]
 ) -> list[GroupPair]:
     """Return the pairs that the user fixed: texts for `parse_pair`, or two groups as attribute → value.
 
     Raises UserError for an attribute that is not audited, or a group that is not there.
     """
-    found = []
-    for pair in asked:
+    pairs = []
+    for pair in requested:
         if isinstance(pair, str):
             attribute, *sides = parse_pair(pair)
             first, second = (dict(zip(attribute.split("*"), side, strict=True)) for side in sides)
@@ -66,11 +66,11 @@ def fixed_pairs(
                 + did_you_mean(attribute, by)
             )
         groups, _ = cells.groups(attribute)
-        places = [_place(dict(side), groups, attribute) for side in (first, second)]
-        if places[0] == places[1]:
+        positions = [_group_index(dict(side), groups, attribute) for side in (first, second)]
+        if positions[0] == positions[1]:
             raise UserError(f"the pair of {attribute!r} names the same group twice; a difference needs two.")
-        found.append(GroupPair(attribute, places[0], places[1], USER))
-    return found
+        pairs.append(GroupPair(attribute, positions[0], positions[1], USER))
+    return pairs
 
 
 def widest_pairs(
@@ -85,32 +85,32 @@ def widest_pairs(
 
     Groups with fewer rows there than a verdict needs are left out, and so are groups that the audited rows do not have.
     """
-    found: dict[GroupPair, None] = {}
+    pairs: dict[GroupPair, None] = {}
     for attribute in by:
         groups, _ = cells.groups(attribute)
-        there, index = other.cells.groups(attribute)
+        other_groups, index = other.cells.groups(attribute)
         for metric in metrics:
-            rate = other.smoothed(baseline, metric, index, len(there))
+            rate = other.smoothed(baseline, metric, index, len(other_groups))
             usable = [
                 i
-                for i, g in enumerate(there)
+                for i, g in enumerate(other_groups)
                 if g in groups and rate.estimable[i] and rate.effective_n[i] >= floor_rows(margin)
             ]
             if len(usable) < 2:
                 continue
             top, bottom = (usable[int(pick(rate.value[usable]))] for pick in (np.argmax, np.argmin))
-            first, second = groups.index(there[top]), groups.index(there[bottom])
-            if GroupPair(attribute, second, first, VALIDATION) not in found:
-                found[GroupPair(attribute, first, second, VALIDATION)] = None
-    return list(found)
+            first, second = groups.index(other_groups[top]), groups.index(other_groups[bottom])
+            if GroupPair(attribute, second, first, VALIDATION) not in pairs:
+                pairs[GroupPair(attribute, first, second, VALIDATION)] = None
+    return list(pairs)
 
 
-def _place(values: Mapping[str, str], groups: list[dict[str, str]], attribute: str) -> int:
+def _group_index(values: Mapping[str, str], groups: list[dict[str, str]], attribute: str) -> int:
     if values in groups:
         return groups.index(dict(values))
-    named = [", ".join(g.values()) for g in groups]
-    asked = ", ".join(values.values())
-    raise UserError(f"{attribute!r} has no group {asked!r}." + did_you_mean(asked, named))
+    group_names = [", ".join(g.values()) for g in groups]
+    requested = ", ".join(values.values())
+    raise UserError(f"{attribute!r} has no group {requested!r}." + did_you_mean(requested, group_names))
 
 
 def pair_change(
@@ -132,14 +132,16 @@ def pair_change(
         n = {r: float(x.n[list(between)].sum()) for r, x in rate.items()}
         parts.append(
             {
-                r: _scalar(
+                r: _single_estimate(
                     difference_in_differences(x, *between, evidence.dependent), n[r], confidence, why_empty[r]
                 )
                 for r, x in rate.items()
             }
         )
     changes = {
-        r: _scalar(evidence.contrast(model, baseline, r, index, between)[0], n[r], confidence, why_empty[r])
+        r: _single_estimate(
+            evidence.contrast(model, baseline, r, index, between)[0], n[r], confidence, why_empty[r]
+        )
         for r in rates
     }
     return PairChange(
@@ -153,7 +155,7 @@ def pair_change(
     )
 
 
-def _scalar(x: TEstimate, n: float, confidence: float, why: str) -> Estimate:
+def _single_estimate(x: TEstimate, n: float, confidence: float, why: str) -> Estimate:
     if not bool(x.estimable):
         return Estimate.not_estimable(f"{why}, or in the other", n)
     low, high = (float(v) for v in x.interval(confidence))

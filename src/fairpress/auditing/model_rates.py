@@ -11,14 +11,14 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.degenerate_models import degenerate
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_metrics import ScorePair
-from fairpress.auditing.inference.to_estimates import WHY_EMPTY, gap_estimate, to_estimates
+from fairpress.auditing.inference.to_estimates import UNDEFINED_REASONS, gap_estimate, to_estimates
 from fairpress.auditing.metrics.fairness import fairness_intervals
 from fairpress.auditing.result import Fairness, GroupRates, ModelResult
 from fairpress.auditing.statistics.t_estimate import t_quantile
 from fairpress.core.estimate import Estimate
 
 GAP_RATES = ("accuracy", "selection_rate", "tpr", "fpr")
-EVERYBODY = ""
+OVERALL = ""
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class ModelRates:
         """Return the rates of one model: everybody's, then each group's."""
         groups = [g for attribute in self.by for g in self._rates(name, attribute)]
         run = self.runs.get(name, PredictionProvenance())
-        found = degenerate(self.evidence, name, self.margin, self.confidence)
+        degeneracy = degenerate(self.evidence, name, self.margin, self.confidence)
         return ModelResult(
             name,
-            self._rates(name, EVERYBODY)[0],
+            self._rates(name, OVERALL)[0],
             tuple(groups),
             runtime=run.runtime,
             threshold=run.threshold,
-            degenerate=None if found is None else found.sentence,
+            degenerate=None if degeneracy is None else degeneracy.sentence,
         )
 
     def fairness(self, name: str) -> list[Fairness]:
@@ -64,7 +64,7 @@ class ModelRates:
         out = []
         for attribute in self.by:
             values, index = self.cells.groups(attribute)
-            found = fairness_intervals(
+            intervals = fairness_intervals(
                 {
                     r: self.evidence.smoothed(name, r, index, len(values))
                     for r in self.cells.rates_of(GAP_RATES)
@@ -75,7 +75,7 @@ class ModelRates:
             )
             out += [
                 Fairness(name, attribute, metric, gap_estimate(gap, len(values)))
-                for metric, gap in found.items()
+                for metric, gap in intervals.items()
             ]
         return out
 
@@ -84,15 +84,17 @@ class ModelRates:
         k = len(values)
         per_rate: dict[str, list[Estimate]] = {}
         for rate in self.cells.rates_of(self.evidence.rates):
-            found = self.evidence.rate(name, rate, index, k, self.confidence)
+            estimate = self.evidence.rate(name, rate, index, k, self.confidence)
             per_rate[rate] = [
-                Estimate(float(v), float(low), float(high), float(n), found.method)
+                Estimate(float(v), float(low), float(high), float(n), estimate.method)
                 if np.isfinite(v)
-                else Estimate.not_estimable(WHY_EMPTY[rate])
-                for v, low, high, n in zip(found.value, found.low, found.high, found.n, strict=True)
+                else Estimate.not_estimable(UNDEFINED_REASONS[rate])
+                for v, low, high, n in zip(
+                    estimate.value, estimate.low, estimate.high, estimate.n, strict=True
+                )
             ]
         if self.cells.positive is not None:
-            per_rate["balanced_accuracy"] = self._balanced(name, index, k)
+            per_rate["balanced_accuracy"] = self._balanced_accuracy(name, index, k)
         if name in self.scores:
             pair, side = self.scores[name]
             per_rate |= pair.rates(side, attribute, self.confidence)
@@ -110,15 +112,15 @@ class ModelRates:
             GroupRates(
                 group,
                 float(n[g]),
-                {rate: found[g] for rate, found in per_rate.items()},
+                {rate: estimates[g] for rate, estimates in per_rate.items()},
                 **{key: float(count[g]) for key, count in counts.items()},
             )
             for g, group in enumerate(values)
         ]
 
-    def _balanced(self, name: str, index: np.ndarray, k: int) -> list[Estimate]:
+    def _balanced_accuracy(self, name: str, index: np.ndarray, k: int) -> list[Estimate]:
         """Return (TPR + TNR)/2. Of independent rows, positives and negatives are disjoint, so that variances add."""
-        why = WHY_EMPTY["balanced_accuracy"]
+        why = UNDEFINED_REASONS["balanced_accuracy"]
         if self.evidence.dependent or not self.evidence.plain:
             x = self.evidence.ratio(name, "balanced_accuracy", index, k)
             return to_estimates(x, self.confidence, why)

@@ -13,8 +13,8 @@ from fairpress.auditing.inference.group_estimator import GroupEstimator, per_gro
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.verdicts.wording import group_name
 
-SHOWN = 5
-MIN_ROWS = 2
+MAX_NAMES = 5
+MIN_SEEDS = 2
 
 _CORRECTION = {
     "bh": "Benjamini and Hochberg's correction bounds the share of false findings among all, not the chance of one.",
@@ -56,19 +56,19 @@ def notes(
         yield (
             f"Intervals take both the {evidence.seeds} training seeds and the {unit} as random: they speak of the recipe."
         )
-        if evidence.seeds == MIN_ROWS:
+        if evidence.seeds == MIN_SEEDS:
             yield "Two seeds hardly tell how seeds differ, so that intervals are wide; a third narrows them most."
     if correction in _CORRECTION:
         yield _CORRECTION[correction]
     if family == "study":
         yield "Findings are corrected over all compressed models together."
-    yield from _missing(cells, evidence)
+    yield from _missing_values(cells, evidence)
     if cells.positive is not None:
-        yield from _left_out(cells, by)
+        yield from _groups_left_out(cells, by)
     yield from scores
 
 
-def _missing(cells: Cells, evidence: GroupEstimator) -> Iterator[str]:
+def _missing_values(cells: Cells, evidence: GroupEstimator) -> Iterator[str]:
     for name, column in cells.attributes.items():
         if MISSING in column.names:
             rows = cells.rows[column.codes == column.names.index(MISSING)].sum() / evidence.repeats
@@ -76,17 +76,17 @@ def _missing(cells: Cells, evidence: GroupEstimator) -> Iterator[str]:
                 yield f"{name!r} is missing in {rows:,.0f} rows; they are a group of their own, {MISSING}."
 
 
-def _left_out(cells: Cells, by: Sequence[str]) -> Iterator[str]:
+def _groups_left_out(cells: Cells, by: Sequence[str]) -> Iterator[str]:
     """Name the groups without positives or negatives: a group that vanishes must not make a gap look smaller."""
     y = cells.binary(cells.label)
     for attribute in by:
         groups, index = cells.groups(attribute)
-        for value, what, gap in ((1, "positives", "TPR"), (0, "negatives", "FPR")):
+        for value, rows_name, gap in ((1, "positives", "TPR"), (0, "negatives", "FPR")):
             lacking = np.flatnonzero(per_group(cells.rows * (y == value), index, len(groups)) == 0)
             if len(lacking):
-                names = ", ".join(group_name(groups[int(g)]) for g in lacking[:SHOWN])
-                more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
+                names = ", ".join(group_name(groups[int(g)]) for g in lacking[:MAX_NAMES])
+                more = f" and {len(lacking) - MAX_NAMES} more" if len(lacking) > MAX_NAMES else ""
                 yield (
                     f"Gaps of the {gap} by {attribute!r} are over {len(groups) - len(lacking)} of {len(groups)} groups: "
-                    f"{names}{more} {'has' if len(lacking) == 1 else 'have'} no {what}. The gap says nothing of those."
+                    f"{names}{more} {'has' if len(lacking) == 1 else 'have'} no {rows_name}. The gap says nothing of those."
                 )

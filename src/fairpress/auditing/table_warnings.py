@@ -60,25 +60,25 @@ def table_warnings(
     """Yield what is doubtful about an audited table; see `run.audit` for the arguments."""
     yield from _worse_than_constant(source, cells, baseline)
     yield from _equal_groups(cells)
-    if source.counted_already or not source.scored:
+    if source.holds_cells or not source.counts_scores:
         return
     columns = {c for c in source.columns if any(c == m or c.startswith(f"{m}.score") for m in models)}
     attributes = {part for b in by for part in b.split("*")}
-    stacked = yield from _overlooked(source, subject, seed_column, row_id)
+    stacked = yield from _unnamed_columns(source, subject, seed_column, row_id)
     if subject is not None or stacked:
         return
     names, head = source.head(SAMPLED_ROWS)
-    looked_at = {n: head.column(i) for i, n in reversed(list(enumerate(names)))}
+    sample = {n: head.column(i) for i, n in reversed(list(enumerate(names)))}
     skipped = {label, row_id, seed_column, "subject", *columns, *attributes}
-    repeated = yield from _people(
+    repeated = yield from _repeated_people(
         source,
-        looked_at,
-        [n for n in looked_at if n not in skipped],
-        sorted(attributes & looked_at.keys()),
+        sample,
+        [n for n in sample if n not in skipped],
+        sorted(attributes & sample.keys()),
         seed_column,
     )
     if not repeated and seed_column is None and head.num_rows:
-        yield from _copies(source, looked_at, label, columns)
+        yield from _copied_rows(source, sample, label, columns)
 
 
 def _worse_than_constant(source: TableSource, cells: Cells, baseline: str) -> Iterator[str]:
@@ -104,9 +104,10 @@ def _worse_than_constant(source: TableSource, cells: Cells, baseline: str) -> It
 
 def _equal_groups(cells: Cells) -> Iterator[str]:
     for name, column in cells.attributes.items():
-        for alike in near_equal(n for n in column.names if n != MISSING):
+        for near_duplicates in near_equal(n for n in column.names if n != MISSING):
             rows = [
-                f"{n!r} ({cells.rows[column.codes == column.names.index(n)].sum():,.0f} rows)" for n in alike
+                f"{n!r} ({cells.rows[column.codes == column.names.index(n)].sum():,.0f} rows)"
+                for n in near_duplicates
             ]
             yield (
                 f"Groups of {name!r} differ only in capitals, blanks or a dot: {' and '.join(rows)}. They are audited as "
@@ -114,7 +115,7 @@ def _equal_groups(cells: Cells) -> Iterator[str]:
             )
 
 
-def _overlooked(source: TableSource, subject: str | None, seed_column: str | None, row_id: str) -> Any:
+def _unnamed_columns(source: TableSource, subject: str | None, seed_column: str | None, row_id: str) -> Any:
     """Yield what columns with a known name say of the rows; return whether the rows are known to be repeated."""
     if seed_column is not None:
         return False
@@ -132,11 +133,11 @@ def _overlooked(source: TableSource, subject: str | None, seed_column: str | Non
         return True
     if subject is None and row_id in source.columns and source.repeats(row_id):
         column = source.column(row_id)
-        found = source.read(
+        counts = source.read(
             f"SELECT count({column}) AS n, count(DISTINCT {column}) AS d FROM {source.relation}"
         ).to_pylist()[0]
         yield (
-            f"The column {row_id!r} has {found['d']:,} different values in {found['n']:,} rows: examples that occur several "
+            f"The column {row_id!r} has {counts['d']:,} different values in {counts['n']:,} rows: examples that occur several "
             "times count as different people, and intervals are too narrow. Delete the copies, or name the column of the "
             f"runs with --seed-column, or audit with --subject {row_id}."
         )
@@ -145,7 +146,7 @@ def _overlooked(source: TableSource, subject: str | None, seed_column: str | Non
 
 
 @dataclass(frozen=True)
-class _Look:
+class _ColumnSample:
     """A column of the first rows: its values as text, the code of each row (−1: missing), and how often each occurs."""
 
     texts: list[str]
@@ -153,30 +154,30 @@ class _Look:
     counts: np.ndarray
 
 
-def _look(column: Any) -> _Look:
+def _sample_column(column: Any) -> _ColumnSample:
     coded = encode(column)
     texts = [spelling(v) for v in coded.values]
     lookup = np.array([-1 if t is None else i for i, t in enumerate(texts)], dtype=np.int64)
     codes = lookup[coded.codes]
-    return _Look(
+    return _ColumnSample(
         [t or "" for t in texts], codes, np.bincount(codes[codes >= 0], minlength=len(texts)).astype(float)
     )
 
 
-def words_of_name(name: str) -> list[str]:
+def name_words(name: str) -> list[str]:
     """Return the words of a column's name in lower case: ``patientNbr`` and ``patient_nbr`` have two."""
     parted = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
     return [w for w in re.split(r"[^A-Za-z]+", parted.lower()) if w]
 
 
-def _named_like_people(name: str) -> bool:
+def _is_person_id_name(name: str) -> bool:
     """Tell whether a name is that of a person's id: patient_nbr, CustomerID, user."""
-    found = words_of_name(name)
-    if not found:
+    words = name_words(name)
+    if not words:
         return False
     split = [
         w
-        for word in found
+        for word in words
         for w in next(
             ([p, word[len(p) :]] for p in _PEOPLE if word.startswith(p) and word[len(p) :] in _IDS), [word]
         )
@@ -187,70 +188,78 @@ def _named_like_people(name: str) -> bool:
     return bool(people) and all(w in _IDS or w in people for w in split)
 
 
-def _people(
+def _repeated_people(
     source: TableSource,
-    looked_at: Mapping[str, Any],
+    sample: Mapping[str, Any],
     candidates: Sequence[str],
     attributes: Sequence[str],
     seed_column: str | None,
 ) -> Any:
     """Name a column whose values repeat like those of people with several rows; return whether there is one."""
-    found = [n for n in candidates if _repeats_like_people(n, looked_at, attributes, seed_column)]
-    if not found:
+    matches = [n for n in candidates if _repeats_like_person_ids(n, sample, attributes, seed_column)]
+    if not matches:
         return False
     # An id by its name first; among others, the one with the most rows per value says the least about independence.
-    name = min(found, key=lambda n: (not _named_like_people(n), found.index(n)))
+    name = min(matches, key=lambda n: (not _is_person_id_name(n), matches.index(n)))
     column = source.column(name)
     rows = f"count(DISTINCT ({column}, {source.column(seed_column)}))" if seed_column else f"count({column})"
-    whole = source.read(
+    totals = source.read(
         f"SELECT {rows} AS n, count(DISTINCT {column}) AS d FROM {source.relation}"
     ).to_pylist()[0]
-    often = whole["n"] / max(whole["d"], 1)
-    each = f"{often:,.0f} rows each" if often == round(often) else f"about {often:,.1f} rows each"
+    rows_per_value = totals["n"] / max(totals["d"], 1)
+    each = (
+        f"{rows_per_value:,.0f} rows each"
+        if rows_per_value == round(rows_per_value)
+        else f"about {rows_per_value:,.1f} rows each"
+    )
     yield (
-        f"The column {name!r} repeats ({whole['d']:,} different values, {each}): if they are people, rows of one person "
+        f"The column {name!r} repeats ({totals['d']:,} different values, {each}): if they are people, rows of one person "
         f"count here as different people, and intervals are too narrow. Name it with --subject {name}."
     )
     return True
 
 
-def _repeats_like_people(
-    name: str, looked_at: Mapping[str, Any], attributes: Sequence[str], seed_column: str | None
+def _repeats_like_person_ids(
+    name: str, sample: Mapping[str, Any], attributes: Sequence[str], seed_column: str | None
 ) -> bool:
     import pyarrow as pa
 
-    kind = looked_at[name].type
+    kind = sample[name].type
     if pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
         return False
-    named = _named_like_people(name)
-    parts = words_of_name(name)
+    named = _is_person_id_name(name)
+    parts = name_words(name)
     if not named and any(w in _OTHERS or w.removesuffix("s") in _OTHERS for w in parts):
         return False
-    look = _look(looked_at[name])
-    if seed_column is not None and seed_column in looked_at:
-        seeds = _look(looked_at[seed_column]).codes
-        pairs = np.unique(np.stack([look.codes, seeds]), axis=1, return_counts=True)[1]
+    column_sample = _sample_column(sample[name])
+    if seed_column is not None and seed_column in sample:
+        seeds = _sample_column(sample[seed_column]).codes
+        pairs = np.unique(np.stack([column_sample.codes, seeds]), axis=1, return_counts=True)[1]
         if (pairs == 1).all():
             return False
-    known = look.codes >= 0
-    rows, distinct = int(known.sum()), int((look.counts > 0).sum())
+    present = column_sample.codes >= 0
+    rows, distinct = int(present.sum()), int((column_sample.counts > 0).sum())
     if not distinct or rows < 20 or rows - distinct < 0.01 * rows:
         return False
-    texts = [t for t, n in zip(look.texts, look.counts, strict=True) if n]
-    if not _whole(texts):
+    texts = [t for t, n in zip(column_sample.texts, column_sample.counts, strict=True) if n]
+    if not _no_fractions(texts):
         return False
     if named:
         return distinct > 20 or (any(w in _STRONG_IDS for w in parts) and distinct > 4)
-    many = distinct >= max(50, 0.01 * rows)
-    if not many:
+    many_values = distinct >= max(50, 0.01 * rows)
+    if not many_values:
         return False
-    strong = any(w in _STRONG_IDS or (w.endswith("id") and len(w) <= 4) for w in parts)
-    if strong or _like_codes(texts):
+    named_like_id = any(w in _STRONG_IDS or (w.endswith("id") and len(w) <= 4) for w in parts)
+    if named_like_id or _look_like_ids(texts):
         return True
-    return _whole_numbers(texts) and _even(look.counts) and _constant(look, looked_at, attributes)
+    return (
+        _whole_numbers(texts)
+        and _evenly_spread(column_sample.counts)
+        and _fixes_an_attribute(column_sample, sample, attributes)
+    )
 
 
-def _whole(texts: Sequence[str]) -> bool:
+def _no_fractions(texts: Sequence[str]) -> bool:
     """Tell whether no value is a decimal fraction."""
     return not any(re.fullmatch(r"[+-]?\d*\.\d*[1-9]\d*([eE].*)?|[+-]?\d+[eE]-\d+", t) for t in texts[:2000])
 
@@ -259,92 +268,98 @@ def _whole_numbers(texts: Sequence[str]) -> bool:
     return all(re.fullmatch(r"\d+(\.0)?", t) for t in texts)
 
 
-def _like_codes(texts: Sequence[str]) -> bool:
+def _look_like_ids(texts: Sequence[str]) -> bool:
     """Tell whether values look like ids: u1029, one run of letters and a number; or long hexadecimal codes, or e-mails."""
     matches = [_LETTERS_AND_NUMBER.fullmatch(t) for t in texts]
     prefixes = [m[1] for m in matches if m]
     if prefixes and len(prefixes) >= 0.99 * len(texts):
-        most = max(prefixes.count(p) for p in set(prefixes[:50]))
-        if most >= 0.95 * len(texts):
+        max_count = max(prefixes.count(p) for p in set(prefixes[:50]))
+        if max_count >= 0.95 * len(texts):
             return True
     return sum(_LONG_CODE.fullmatch(t) is not None for t in texts) >= 0.99 * len(texts)
 
 
-def _even(counts: np.ndarray) -> bool:
+def _evenly_spread(counts: np.ndarray) -> bool:
     """Tell whether values occur more evenly than by chance, as people do in a balanced design."""
-    found = counts[counts > 0]
-    return bool(found.mean() >= 2 and found.var() < 0.3 * found.mean())
+    observed = counts[counts > 0]
+    return bool(observed.mean() >= 2 and observed.var() < 0.3 * observed.mean())
 
 
-def _constant(look: _Look, looked_at: Mapping[str, Any], attributes: Sequence[str]) -> bool:
+def _fixes_an_attribute(
+    column_sample: _ColumnSample, sample: Mapping[str, Any], attributes: Sequence[str]
+) -> bool:
     """Tell whether a sensitive attribute never changes within a value, though it has several groups."""
     for name in attributes:
-        other = _look(looked_at[name])
+        other = _sample_column(sample[name])
         if (other.counts > 0).sum() < 2:
             continue
-        pairs = np.unique(np.stack([look.codes, other.codes]), axis=1)
-        if pairs.shape[1] <= 1.01 * (look.counts > 0).sum() + (look.codes < 0).any():
+        pairs = np.unique(np.stack([column_sample.codes, other.codes]), axis=1)
+        if pairs.shape[1] <= 1.01 * (column_sample.counts > 0).sum() + (column_sample.codes < 0).any():
             return True
     return not attributes
 
 
-def _copies(source: TableSource, looked_at: Mapping[str, Any], label: str, scored: set[str]) -> Iterator[str]:
+def _copied_rows(
+    source: TableSource, sample: Mapping[str, Any], label: str, scored: set[str]
+) -> Iterator[str]:
     """Point out rows that stand in the table several times, where that cannot be chance."""
     total = source.read(f"SELECT count(*) AS n FROM {source.relation}")["n"][0].as_py()
     if total < 20 or total > MAX_ROWS:
         return
-    names = list(looked_at)
+    names = list(sample)
     columns = ", ".join(source.column(n) for n in names)
-    found = source.read(
+    multiplicities = source.read(
         f"SELECT n, count(*) AS rows FROM (SELECT hash({columns}) AS h, count(*) AS n FROM {source.relation} "
         "GROUP BY ALL) GROUP BY n ORDER BY n"
     ).to_pylist()
-    times, rows = np.array([f["n"] for f in found]), np.array([f["rows"] for f in found])
+    times, rows = np.array([f["n"] for f in multiplicities]), np.array([f["rows"] for f in multiplicities])
     distinct = int(rows.sum())
     copies = int(total) - distinct
     if not copies:
         return
-    every = int(np.gcd.reduce(times))
+    common_factor = int(np.gcd.reduce(times))
     # By chance all counts share a factor k with a probability of about k to the minus number of different rows.
-    if every > 1 and distinct >= 4 and distinct * math.log(every) > math.log(1_000):
+    if common_factor > 1 and distinct >= 4 and distinct * math.log(common_factor) > math.log(1_000):
         yield (
-            f"Every row of the table stands in it {every} times{'' if (times == every).all() else ' or a multiple of it'}: "
+            f"Every row of the table stands in it {common_factor} times{'' if (times == common_factor).all() else ' or a multiple of it'}: "
             f"{copies:,} of {total:,} rows are copies, which count as different people, and intervals are too narrow. "
             "Delete the copies, or name the column of people with --subject."
         )
         return
-    if copies < max(10, 0.01 * total) or label not in looked_at:
+    if copies < max(10, 0.01 * total) or label not in sample:
         return
-    if _telling(looked_at, {label, *scored}) or _labels_agree(source, names, label, looked_at, scored):
+    if _rare_values_repeat(sample, {label, *scored}) or _labels_agree(source, names, label, sample, scored):
         yield (
             f"{copies:,} of {total:,} rows are exact copies of other rows, which count as different people, and intervals "
             "are too narrow. Delete the copies, or name the column of people with --subject."
         )
 
 
-def _telling(looked_at: Mapping[str, Any], but: set[str]) -> bool:
+def _rare_values_repeat(sample: Mapping[str, Any], excluded: set[str]) -> bool:
     """Tell whether rows stand twice that have a value which no different row has, in a column where hardly two rows do."""
-    looks = {name: _look(column).codes for name, column in looked_at.items()}
-    different, times = np.unique(np.stack(list(looks.values())), axis=1, return_counts=True)
+    codes_by_column = {name: _sample_column(column).codes for name, column in sample.items()}
+    different, times = np.unique(np.stack(list(codes_by_column.values())), axis=1, return_counts=True)
     rows = int(times.sum())
-    for name, codes in zip(looks, different, strict=True):
-        if name in but:
+    for name, codes in zip(codes_by_column, different, strict=True):
+        if name in excluded:
             continue
         shared = np.unique(codes, return_inverse=True, return_counts=True)
-        often = shared[2][shared[1].reshape(-1)]
-        rare = often <= 0.05 * len(codes)  # but for values that many rows have, such as 0
-        single = often == 1
+        occurrences = shared[2][shared[1].reshape(-1)]
+        rare = occurrences <= 0.05 * len(codes)  # but for values that many rows have, such as 0
+        single = occurrences == 1
         copies = (times[single] - 1).sum()
         if (
             single[rare].sum() >= max(20, 0.9 * rare.sum())
             and copies >= max(10, 0.01 * rows)
-            and _more_than_chance(different, times, list(looks).index(name), rare)
+            and _more_pairs_than_chance(different, times, list(codes_by_column).index(name), rare)
         ):
             return True
     return False
 
 
-def _more_than_chance(different: np.ndarray, times: np.ndarray, at: int, rare: np.ndarray) -> bool:
+def _more_pairs_than_chance(
+    different: np.ndarray, multiplicity: np.ndarray, column: int, rare: np.ndarray
+) -> bool:
     """Tell whether equal rows are more pairs than rows that share a value of one column by chance would be.
 
     Parameters
@@ -359,38 +374,38 @@ def _more_than_chance(different: np.ndarray, times: np.ndarray, at: int, rare: n
     Two people share an income now and then, and where labels and groups are few they agree in everything else too. How
     often is what two rows of any incomes agree in; columns that follow from the income, such as its bracket, say nothing.
     """
-    equal = float((times[rare] * (times[rare] - 1) / 2).sum())
-    order = np.argsort(different[at][rare], kind="stable")
-    found = different[:, rare][:, order]
-    neighbours = found[at, 1:] == found[at, :-1]
-    weight = (times[rare][order][1:] * times[rare][order][:-1])[neighbours]
+    equal = float((multiplicity[rare] * (multiplicity[rare] - 1) / 2).sum())
+    order = np.argsort(different[column][rare], kind="stable")
+    sorted_rows = different[:, rare][:, order]
+    neighbours = sorted_rows[column, 1:] == sorted_rows[column, :-1]
+    weight = (multiplicity[rare][order][1:] * multiplicity[rare][order][:-1])[neighbours]
     unequal = float(weight.sum())
     if not unequal:
         return True
-    agree = (found[:, 1:] == found[:, :-1])[:, neighbours]
-    free = [i for i in range(len(different)) if i != at and not agree[i].mean() >= 0.98]
-    shares = np.unique(different[free], axis=1, return_inverse=True)[1].reshape(-1)
-    counts = np.bincount(shares, weights=times)
+    agree = (sorted_rows[:, 1:] == sorted_rows[:, :-1])[:, neighbours]
+    other_columns = [i for i in range(len(different)) if i != column and not agree[i].mean() >= 0.98]
+    shares = np.unique(different[other_columns], axis=1, return_inverse=True)[1].reshape(-1)
+    counts = np.bincount(shares, weights=multiplicity)
     same = float(((counts / counts.sum()) ** 2).sum())
     expected = unequal * same / max(1 - same, 1e-9)
     return equal > 2 * expected + 4 * math.sqrt(expected + 1)
 
 
 def _labels_agree(
-    source: TableSource, names: Sequence[str], label: str, looked_at: Mapping[str, Any], scored: set[str]
+    source: TableSource, names: Sequence[str], label: str, sample: Mapping[str, Any], scored: set[str]
 ) -> bool:
     """Tell whether rows with equal scores and all else equal always have the same label.
 
     Copies do. Different people of the same features, and therefore of the same scores, do not.
     """
-    scores = [n for n in scored if n in looked_at and ".score" in n]
-    if not any(len(_look(looked_at[n]).texts) >= 50 for n in scores):
+    scores = [n for n in scored if n in sample and ".score" in n]
+    if not any(len(_sample_column(sample[n]).texts) >= 50 for n in scores):
         return False
-    rest = ", ".join(source.column(n) for n in names if n != label)
+    other_columns = ", ".join(source.column(n) for n in names if n != label)
     y = source.column(label)
-    found = source.read(
+    result = source.read(
         f"SELECT count(*) AS sets, count(*) FILTER (WHERE low IS NOT DISTINCT FROM high) AS same FROM (SELECT min({y}) AS "
-        f"low, max({y}) AS high, count(*) AS n FROM {source.relation} GROUP BY {rest} HAVING count(*) > 1)"
+        f"low, max({y}) AS high, count(*) AS n FROM {source.relation} GROUP BY {other_columns} HAVING count(*) > 1)"
     ).to_pylist()[0]
     # With labels that agree by chance in at most 95 % of the sets, 90 sets all agree once in a hundred tables.
-    return bool(found["sets"] >= 90 and found["same"] == found["sets"])
+    return bool(result["sets"] >= 90 and result["same"] == result["sets"])

@@ -23,7 +23,7 @@ def audit(path):
 
 @pytest.mark.parametrize("packing", ["gz", "zst"])
 def test_what_unpacks_out_of_all_proportion_is_refused(tmp_path, monkeypatch, packing):
-    monkeypatch.setattr(table_readers, "_UNPACKED", 2**22)
+    monkeypatch.setattr(table_readers, "_MAX_UNPACKED_BYTES", 2**22)
     path = tmp_path / f"t.csv.{packing}"
     with (
         gzip.open(path, "wb") if packing == "gz" else pa.output_stream(str(path), compression="zstd") as file
@@ -34,13 +34,13 @@ def test_what_unpacks_out_of_all_proportion_is_refused(tmp_path, monkeypatch, pa
 
 
 def test_what_is_packed_as_usual_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(table_readers, "_UNPACKED", 10)
+    monkeypatch.setattr(table_readers, "_MAX_UNPACKED_BYTES", 10)
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(LINES.encode()))
     assert audit(tmp_path / "t.csv.gz").models[0].groups[0].n == 10
 
 
 def test_a_line_without_an_end_is_refused_before_it_is_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(table_readers, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(table_readers, "MAX_LINE_LENGTH", 1000)
     (tmp_path / "t.csv").write_text(LINES + "1" * 1001 + "\n", encoding="utf-8")
     with pytest.raises(UserError, match="line 22: there is no line break within 1,000 characters"):
         audit(tmp_path / "t.csv")
@@ -77,10 +77,10 @@ def test_only_the_columns_that_are_needed_are_bound(tmp_path):
 def test_what_takes_long_is_shown(capsys, monkeypatch):
     monkeypatch.setattr(slow, "PATIENCE", 0.05)
     monkeypatch.setattr(slow, "INTERVAL", 0.05)
-    with slow.shown("reading t.csv", lambda: 40.0):
+    with slow.show_progress("reading t.csv", lambda: 40.0):
         time.sleep(0.5)
     assert "reading t.csv: 40 %, 0 seconds so far\n" in capsys.readouterr().err
     monkeypatch.setattr(slow, "PATIENCE", 10)
-    with slow.shown("reading t.csv"):
+    with slow.show_progress("reading t.csv"):
         pass
     assert capsys.readouterr().err == ""

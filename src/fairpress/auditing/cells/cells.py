@@ -65,12 +65,12 @@ class Cells:
         if not attribute:
             return [{}], np.zeros(len(self.label), dtype=np.int64)
         parts, shape, flat = self._flat(attribute)
-        found, index = np.unique(flat, return_inverse=True)
-        coordinates = np.unravel_index(found, shape)
+        present, index = np.unique(flat, return_inverse=True)
+        coordinates = np.unravel_index(present, shape)
         names = attribute.split("*")
         groups = [
-            {n: p.names[int(c)] for n, p, c in zip(names, parts, at, strict=True)}
-            for at in zip(*coordinates, strict=True)
+            {n: p.names[int(c)] for n, p, c in zip(names, parts, position, strict=True)}
+            for position in zip(*coordinates, strict=True)
         ]
         return groups, index.reshape(-1)
 
@@ -85,7 +85,7 @@ class Cells:
             return np.zeros(len(self.label), dtype=np.int64)
         return np.searchsorted(np.unique(other._flat(attribute)[2]), self._flat(attribute)[2])
 
-    def at(self, lines: np.ndarray) -> Cells:
+    def select(self, lines: np.ndarray) -> Cells:
         """Return these combinations only."""
         return replace(
             self,

@@ -26,7 +26,7 @@ def count(
     bins: Mapping[str, Sequence[float]] | None = None,
     missing: str = "group",
     keys: Mapping[str, str] | None = None,
-    asks: bool = True,
+    require_explicit_positive: bool = True,
 ) -> Cells:
     """Return the cells of a table; see `run.audit` for the arguments.
 
@@ -49,7 +49,7 @@ def count(
     }
     for role, name in keys.items():
         source.require(name, roles[role])
-        if source.counted_already:
+        if source.holds_cells:
             raise UserError(f"{source.name} holds cells, which know no {role}; audit the rows themselves.")
     if label in attributes:
         raise UserError(f"the label {label!r} cannot be a sensitive attribute too.")
@@ -59,30 +59,30 @@ def count(
             f"{predicted[0]!r} is a model's predictions and cannot be a sensitive attribute: of rows chosen by what a model "
             "said, it can only get worse, or only better."
         )
-    cut = {name: _edges(name, edges, attributes) for name, edges in (bins or {}).items()}
+    bin_edges = {name: _bin_edges(name, edges, attributes) for name, edges in (bins or {}).items()}
     decided_by = decisions(source, models, decide or {})
     check_scores(source, models, decide or {})
-    counted = source.count(
-        list(dict.fromkeys([label, *attributes, *keys.values()])), decided_by, weight=weight, bins=cut
+    cell_counts = source.count(
+        list(dict.fromkeys([label, *attributes, *keys.values()])), decided_by, weight=weight, bins=bin_edges
     )
     # Of files joined with their headers one row holds the names of the columns.
-    if any(str(v).removeprefix("\ufeff") in source.columns for v in counted.columns[label].values):
+    if any(str(v).removeprefix("\ufeff") in source.columns for v in cell_counts.columns[label].values):
         source.refuse_repeated_header()
     return build(
-        counted,
+        cell_counts,
         label=label,
         attributes=attributes,
-        decided={m: d.column for m, d in decided_by.items() if d.sign},
+        decision_columns={m: d.column for m, d in decided_by.items() if d.sign},
         positive=positive,
         recorded=recorded_positive(source.metadata(TASK)),
         keys=keys,
         missing=missing,
-        where=source.name,
-        asks=asks,
+        source_name=source.name,
+        require_explicit_positive=require_explicit_positive,
     )
 
 
-def _edges(name: str, edges: Any, attributes: Sequence[str]) -> list[float]:
+def _bin_edges(name: str, edges: Any, attributes: Sequence[str]) -> list[float]:
     try:
         edges = [float(e) for e in ([edges] if isinstance(edges, (int, float, str)) else edges)]
     except (TypeError, ValueError):
@@ -107,17 +107,17 @@ def decisions(source: TableSource, names: Sequence[str], decide: Mapping[str, st
         raise UserError(
             f"--decide names {unknown[0]!r}, which is neither the baseline nor a compressed model."
         )
-    found = {}
+    decisions_by_model = {}
     for name in names:
         scores = tuple(c for c in source.columns if c.startswith(f"{name}.score."))
         if name in decide:
-            found[name] = parse_decision(decide[name], name)
+            decisions_by_model[name] = parse_decision(decide[name], name)
         elif name in source.columns:
-            found[name] = Decision(name)
+            decisions_by_model[name] = Decision(name)
         elif f"{name}.score" in source.columns:
-            found[name] = Decision(f"{name}.score", ">=", 0.5)
+            decisions_by_model[name] = Decision(f"{name}.score", ">=", 0.5)
         elif len(scores) > 1:
-            found[name] = Decision(name, among=scores)
+            decisions_by_model[name] = Decision(name, among=scores)
         else:
-            found[name] = Decision(name)
-    return found
+            decisions_by_model[name] = Decision(name)
+    return decisions_by_model

@@ -17,14 +17,14 @@ from fairpress.auditing.cells.table_readers import (
     header,
     is_text,
     parquet_schema,
-    refusal,
+    read_error,
     refuse_uneven,
     repeated_header,
-    text_query,
+    text_literal,
 )
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.json_file import parse_json
-from fairpress.core.slow import shown
+from fairpress.core.slow import show_progress
 from fairpress.datasets.binning import bin_names
 
 ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.weight_squares"
@@ -42,8 +42,8 @@ _DECIDE = re.compile(
 _NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$")
 _INTEGERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"))
 _LONG_INTEGERS = frozenset(("UBIGINT", "HUGEINT", "UHUGEINT"))
-_PLACE = re.compile(r"\bc(\d{1,6})\b")
-_NO_CLASS = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT|NESTED)|.*\]$")
+_COLUMN_INDEX = re.compile(r"\bc(\d{1,6})\b")
+_UNSUPPORTED_TYPE = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT|NESTED)|.*\]$")
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ class CellCounts:
 class Numbers:
     """What a column's values are as numbers.
 
-    `strange`: rows whose value is not a number. `missing`: those without one, NaN and `strange` included. `low`, `high`: the
+    `non_numeric`: rows whose value is not a number. `missing`: those without one, NaN and `non_numeric` included. `low`, `high`: the
     range, None where there is no number. `outside`: rows outside 0 … 1, but for rounding. `rows`: of the table.
     """
 
-    strange: int
+    non_numeric: int
     missing: int
     low: float | None
     high: float | None
@@ -94,16 +94,16 @@ class Decision:
     among: tuple[str, ...] = ()
 
 
-def parse_decision(told: str, model: str) -> Decision:
+def parse_decision(text: str, model: str) -> Decision:
     """Read ``decile_score>=5``. Raises UserError for anything else; nothing is ever evaluated as code."""
-    match = _DECIDE.fullmatch(told) if isinstance(told, str) else None
+    match = _DECIDE.fullmatch(text) if isinstance(text, str) else None
     try:
         if match:
             return Decision(match["column"], match["sign"], float(match["number"]))
     except ValueError:
         match = None
     raise UserError(
-        f"cannot read the decision {told!r} for {model!r}; write column>=number, such as decile_score>=5."
+        f"cannot read the decision {text!r} for {model!r}; write column>=number, such as decile_score>=5."
     )
 
 
@@ -145,111 +145,115 @@ class TableSource:
             raise UserError("the list of tables is empty; name at least one.")
         given = [os.fspath(t) for t in tables if isinstance(t, (str, os.PathLike))]
         self.name = " + ".join(given) if len(given) == len(tables) else "the table"
-        found = files(given)
-        self.paths = [p for part in found for p in part.paths]
+        file_groups = files(given)
+        self.paths = [p for part in file_groups for p in part.paths]
         self._frames = [Frame(t) for t in tables if not isinstance(t, (str, os.PathLike))]
         self._schemas = [arrow_schema(t) for t in tables]
-        parts = [(part.names, f"({part.query})") for part in found]
+        parts = [(part.names, f"({part.query})") for part in file_groups]
         parts += [(tuple(frame.names), f"f{i}") for i, frame in enumerate(self._frames)]
         self._numbers: dict[str, Numbers] = {}
-        self._files_read = len(found)
-        self._first_files = [part.paths[0] for part in found]
-        self._unreadable = [part.unreadable for part in found]
+        self._files_read = len(file_groups)
+        self._first_files = [part.paths[0] for part in file_groups]
+        self._unreadable = [part.unreadable for part in file_groups]
         self._stale = bool(self._frames)
-        self._unite(parts)
+        self._union(parts)
 
-    def _unite(self, parts: Sequence[tuple[Sequence[str], str]]) -> None:
+    def _union(self, parts: Sequence[tuple[Sequence[str], str]]) -> None:
         """Put tables below each other by the names of their columns; of two with one name the first goes with the first."""
         self.relation = ""
-        kinds = [self._kinds(i, relation, len(names)) for i, (names, relation) in enumerate(parts)]
-        keys = [_numbered(names) for names, _ in parts]
+        part_types = [
+            self._column_types(i, relation, len(names)) for i, (names, relation) in enumerate(parts)
+        ]
+        keys = [_with_occurrence(names) for names, _ in parts]
         union = list(dict.fromkeys(key for part in keys for key in part))
-        places = [{key: i for i, key in enumerate(part)} for part in keys]
-        self._origin = [[at.get(key) for at in places] for key in union]
+        positions = [{key: i for i, key in enumerate(part)} for part in keys]
+        self._origin = [[indices.get(key) for indices in positions] for key in union]
         united = []
         for key in union:
-            seen = {k[at[key]] for at, k in zip(places, kinds, strict=True) if key in at}
-            united.append(_common(seen))
-        self._places: dict[str, list[int]] = {}
+            types = {k[i[key]] for i, k in zip(positions, part_types, strict=True) if key in i}
+            united.append(_common_type(types))
+        self._positions: dict[str, list[int]] = {}
         for i, (name, _) in enumerate(union):
-            self._places.setdefault(name, []).append(i)
-        self.columns: dict[str, str] = {name: united[at[0]] for name, at in self._places.items()}
+            self._positions.setdefault(name, []).append(i)
+        self.columns: dict[str, str] = {name: united[indices[0]] for name, indices in self._positions.items()}
         if len(parts) == 1:
             self.relation = parts[0][1]
             return
         selects = []
-        for at, kind, (_, relation) in zip(places, kinds, parts, strict=True):
+        for indices, column_types, (_, relation) in zip(positions, part_types, parts, strict=True):
             chosen = [
-                f"{_cast(f'c{at[key]}', kind[at[key]], whole) if key in at else 'NULL'} AS c{i}"
-                for i, (key, whole) in enumerate(zip(union, united, strict=True))
+                f"{_cast(f'c{j}', column_types[j], target) if (j := indices.get(key)) is not None else 'NULL'} AS c{i}"
+                for i, (key, target) in enumerate(zip(union, united, strict=True))
             ]
             selects.append(f"(SELECT {', '.join(chosen)} FROM {relation})")
         self.relation = "(" + " UNION ALL ".join(selects) + ")"
 
-    def _kinds(self, part: int, relation: str, width: int) -> list[str]:
+    def _column_types(self, part: int, relation: str, width: int) -> list[str]:
         first = part - self._files_read
         if first >= 0:
             return [self._frames[first].kind(i) for i in range(width)]
         if "read_csv" in relation:
             return ["VARCHAR"] * width
         described = self.read(f"DESCRIBE SELECT * FROM {relation}")
-        found = [str(k) for k in described["column_type"].to_pylist()]
-        return ["NESTED" if i in self._unreadable[part] else kind for i, kind in enumerate(found)]
+        types = [str(k) for k in described["column_type"].to_pylist()]
+        return ["NESTED" if i in self._unreadable[part] else kind for i, kind in enumerate(types)]
 
     def column(self, name: str) -> str:
         """Return what a column is called in queries; of two with one name, the first."""
-        place = self._places[name][0]
-        self._load(place)
-        return f"c{place}"
+        position = self._positions[name][0]
+        self._load(position)
+        return f"c{position}"
 
-    def _load(self, place: int) -> None:
+    def _load(self, position: int) -> None:
         """Make a column of frames ready to be read."""
         for i, frame in enumerate(self._frames):
-            origin = self._origin[place][self._files_read + i]
+            origin = self._origin[position][self._files_read + i]
             if origin is not None and frame.load(origin):
                 self._stale = True
 
     def head(self, rows: int, columns: int = 500) -> tuple[list[str], Any]:
         """Return the first columns of plain values, and their first rows as an Arrow table of the same names ``c0`` …"""
         chosen = [
-            (name, place)
-            for name, places in self._places.items()
-            for place in places
-            if not _NO_CLASS.match(self.columns[name])
+            (name, position)
+            for name, positions in self._positions.items()
+            for position in positions
+            if not _UNSUPPORTED_TYPE.match(self.columns[name])
         ][:columns]
-        names, found = [], []
-        for name, place in chosen:
+        names, selected = [], []
+        for name, position in chosen:
             try:
-                self._load(place)
+                self._load(position)
             except UserError:  # it cannot be read, and nobody asked for it
                 continue
             names.append(name)
-            found.append(f"c{place}")
-        query = f"SELECT {', '.join(found)} FROM {self.relation} LIMIT {rows}"
+            selected.append(f"c{position}")
+        query = f"SELECT {', '.join(selected)} FROM {self.relation} LIMIT {rows}"
         return names, self.read(query)
 
     def metadata(self, key: bytes) -> list[tuple[str, bytes]]:
         """Return what the tables' schemas hold under a key: which table, and the bytes."""
         schemas = [("the table", schema) for schema in self._schemas]
         schemas += [(p, parquet_schema(p)) for p in self.paths if not is_text(p)]
-        found = [(where, (getattr(schema, "metadata", None) or {}).get(key)) for where, schema in schemas]
-        return [(where, value) for where, value in found if isinstance(value, bytes)]
+        entries = [
+            (table_name, (getattr(schema, "metadata", None) or {}).get(key)) for table_name, schema in schemas
+        ]
+        return [(table_name, value) for table_name, value in entries if isinstance(value, bytes)]
 
     def runs(self) -> dict[str, dict[str, Any]]:
         """Return what the table's metadata says of each model's run (`predict` writes it): runtime, threshold."""
         try:
-            found = parse_json(self.metadata(RUNS)[0][1], "the table's metadata")
-            return {str(k): dict(v) for k, v in found.items()}
+            runs = parse_json(self.metadata(RUNS)[0][1], "the table's metadata")
+            return {str(k): dict(v) for k, v in runs.items()}
         except (UserError, IndexError, ValueError, TypeError, AttributeError):
             return {}
 
     @property
-    def scored(self) -> bool:
+    def counts_scores(self) -> bool:
         """Whether its scores can be counted; of a table in a warehouse only decisions are."""
         return True
 
     @property
-    def counted_already(self) -> bool:
+    def holds_cells(self) -> bool:
         """Whether the table holds cells, each line standing for several rows."""
         return ROWS in self.columns
 
@@ -262,30 +266,30 @@ class TableSource:
             raise UserError(
                 f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns)
             )
-        if _NO_CLASS.match(self.columns[name]):
+        if _UNSUPPORTED_TYPE.match(self.columns[name]):
             self.column(name)  # of a frame it says better what is wrong
             kind = self.columns[name].lower()
-            what = "periods, durations or numbers of more than 38 digits" if kind == "nested" else kind
+            content = "periods, durations or numbers of more than 38 digits" if kind == "nested" else kind
             raise UserError(
-                f"{self.name}: the column {name!r} ({role}) holds {what}, not plain values; write them as text or numbers."
+                f"{self.name}: the column {name!r} ({role}) holds {content}, not plain values; write them as text or numbers."
             )
-        places = self._places.get(name, [])
-        if places and (without := self._without(places[0])) is not None:
+        positions = self._positions.get(name, [])
+        if positions and (without := self._table_without(positions[0])) is not None:
             raise UserError(
                 f"{without} has no column {name!r} ({role}), which another table of this audit has; give all tables the "
                 "same columns."
             )
-        for place in places[1:]:
-            self._load(place)
-            a, b = f"{self.column(name)}::VARCHAR", f"c{place}::VARCHAR"
+        for position in positions[1:]:
+            self._load(position)
+            a, b = f"{self.column(name)}::VARCHAR", f"c{position}::VARCHAR"
             if self.read(f"SELECT 1 FROM {self.relation} WHERE {a} IS DISTINCT FROM {b} LIMIT 1").num_rows:
                 raise UserError(
                     f"{self.name} has two columns {name!r} ({role}) that differ; rename one of them."
                 )
 
-    def _without(self, place: int) -> str | None:
+    def _table_without(self, position: int) -> str | None:
         """Return the name of a table that lacks a column, by its place; None where all have it."""
-        part = next((i for i, origin in enumerate(self._origin[place]) if origin is None), None)
+        part = next((i for i, origin in enumerate(self._origin[position]) if origin is None), None)
         if part is None:
             return None
         return self._first_files[part] if part < self._files_read else "one of the tables"
@@ -296,35 +300,35 @@ class TableSource:
             return False
         if _NUMBER.match(self.columns[name]):
             return True
-        return self.columns[name] == "VARCHAR" and self.numbers([name])[name].strange == 0
+        return self.columns[name] == "VARCHAR" and self.numbers([name])[name].non_numeric == 0
 
     def numbers(self, names: Sequence[str]) -> dict[str, Numbers]:
         """Return what the values of some columns are as numbers, all in one pass."""
-        wanted = [n for n in names if n not in self._numbers]
-        if wanted:
+        pending = [n for n in names if n not in self._numbers]
+        if pending:
             measures = []
-            for i, name in enumerate(wanted):
+            for i, name in enumerate(pending):
                 c, x = self.column(name), self.as_number(name)
-                known = f"({x} IS NOT NULL AND NOT isnan({x}))"
+                is_number = f"({x} IS NOT NULL AND NOT isnan({x}))"
                 measures += [
-                    f"count(*) FILTER (WHERE {c} IS NOT NULL AND {x} IS NULL) AS strange{i}",
-                    f"count(*) FILTER (WHERE NOT {known}) AS missing{i}",
-                    f"min({x}) FILTER (WHERE {known}) AS low{i}",
-                    f"max({x}) FILTER (WHERE {known}) AS high{i}",
-                    f"count(*) FILTER (WHERE {known} AND "
+                    f"count(*) FILTER (WHERE {c} IS NOT NULL AND {x} IS NULL) AS non_numeric{i}",
+                    f"count(*) FILTER (WHERE NOT {is_number}) AS missing{i}",
+                    f"min({x}) FILTER (WHERE {is_number}) AS low{i}",
+                    f"max({x}) FILTER (WHERE {is_number}) AS high{i}",
+                    f"count(*) FILTER (WHERE {is_number} AND "
                     f"({x} < {-CAST_TOLERANCE!r} OR {x} > {1 + CAST_TOLERANCE!r})) AS outside{i}",
                 ]
-            found = self.read(
+            result = self.read(
                 f"SELECT count(*) AS n, {', '.join(measures)} FROM {self.relation}"
             ).to_pylist()[0]
-            for i, name in enumerate(wanted):
+            for i, name in enumerate(pending):
                 self._numbers[name] = Numbers(
-                    found[f"strange{i}"],
-                    found[f"missing{i}"],
-                    found[f"low{i}"],
-                    found[f"high{i}"],
-                    found[f"outside{i}"],
-                    found["n"],
+                    result[f"non_numeric{i}"],
+                    result[f"missing{i}"],
+                    result[f"low{i}"],
+                    result[f"high{i}"],
+                    result[f"outside{i}"],
+                    result["n"],
                 )
         return {n: self._numbers[n] for n in names}
 
@@ -338,15 +342,15 @@ class TableSource:
 
     def repeats(self, name: str, rows: int = 1_000_000) -> bool:
         """Return whether a value stands twice among the first rows of a column; a look, not a scan of everything."""
-        some = f"(SELECT {self.column(name)} AS v FROM {self.relation} LIMIT {rows})"
-        query = f"SELECT 1 FROM {some} WHERE v IS NOT NULL GROUP BY v HAVING count(*) > 1 LIMIT 1"
+        first_rows = f"(SELECT {self.column(name)} AS v FROM {self.relation} LIMIT {rows})"
+        query = f"SELECT 1 FROM {first_rows} WHERE v IS NOT NULL GROUP BY v HAVING count(*) > 1 LIMIT 1"
         return bool(self.read(query).num_rows)
 
     def varies(self, name: str) -> bool:
         """Return whether a column has more than one value."""
         column = self.column(name)
-        found = self.read(f"SELECT min({column}) IS DISTINCT FROM max({column}) AS v FROM {self.relation}")
-        return bool(found["v"][0].as_py())
+        result = self.read(f"SELECT min({column}) IS DISTINCT FROM max({column}) AS v FROM {self.relation}")
+        return bool(result["v"][0].as_py())
 
     def number(self, name: str, role: str) -> None:
         """Raise UserError unless the column is there and holds numbers."""
@@ -358,7 +362,7 @@ class TableSource:
             raise UserError(
                 f"{self.name}: the column {name!r} ({role}) must hold numbers, not {kind.lower()}."
             )
-        if self.numbers([name])[name].strange:
+        if self.numbers([name])[name].non_numeric:
             self.refuse_repeated_header()
             c, x = self.column(name), self.as_number(name)
             first = self.read(
@@ -372,25 +376,26 @@ class TableSource:
 
     def refuse_repeated_header(self) -> None:
         """Raise UserError where a row holds the names of the columns: two files with headers, one below the other."""
-        names = [name for name, places in self._places.items() for _ in places]
+        names = [name for name, positions in self._positions.items() for _ in positions]
         for path in self.paths:
             if is_text(path) and (line := repeated_header(path, header(path)[1])):
                 raise UserError(
                     f"{path}, line {line}: the header is repeated in the middle of the table; delete this line, or give "
                     "the files that were joined one by one (--merge)."
                 )
-        plain = [n for n in names if self.columns[n] == "VARCHAR"]
-        if not plain:
+        text_columns = [n for n in names if self.columns[n] == "VARCHAR"]
+        if not text_columns:
             return
-        listed = ", ".join(self.column(n) for n in dict.fromkeys(plain))
-        inside = " AND ".join(
-            f"{self.column(n)} IN ({', '.join(map(text_query, names))})" for n in dict.fromkeys(plain)
+        listed = ", ".join(self.column(n) for n in dict.fromkeys(text_columns))
+        condition = " AND ".join(
+            f"{self.column(n)} IN ({', '.join(map(text_literal, names))})"
+            for n in dict.fromkeys(text_columns)
         )
         rows = f"(SELECT row_number() OVER () AS r, {listed} FROM {self.relation})"
-        found = self.read(f"SELECT * FROM {rows} WHERE {inside} LIMIT 1").to_pylist()
-        if found and len(set(map(str, found[0].values()))) == len(found[0]):
+        matches = self.read(f"SELECT * FROM {rows} WHERE {condition} LIMIT 1").to_pylist()
+        if matches and len(set(map(str, matches[0].values()))) == len(matches[0]):
             raise UserError(
-                f"{self.name}, row {found[0]['r']:,}: the header is repeated in the middle of the table; delete this row."
+                f"{self.name}, row {matches[0]['r']:,}: the header is repeated in the middle of the table; delete this row."
             )
 
     def count(
@@ -410,16 +415,16 @@ class TableSource:
         bins
             Column → edges that cut its numbers into groups; a value equal to an edge is above it.
         """
-        wanted = [self.binned(c, bins[c]) if bins and c in bins else self.column(c) for c in columns]
-        wanted += [self._decided(m, d) for m, d in decisions.items()]
-        select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(wanted))
+        expressions = [self.binned(c, bins[c]) if bins and c in bins else self.column(c) for c in columns]
+        expressions += [self._decision_expression(m, d) for m, d in decisions.items()]
+        select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(expressions))
         measures = self._measures(weight)
         # Sorted, so that sums are added in one order and the audit is the same to the last digit for any number of threads.
         query = f"SELECT {select}, {measures} FROM {self.relation} GROUP BY ALL ORDER BY ALL"
-        return counted(self.read(query), self.name, columns, decisions, weight)
+        return to_cell_counts(self.read(query), self.name, columns, decisions, weight)
 
     def _measures(self, weight: str | None) -> str:
-        if self.counted_already:
+        if self.holds_cells:
             missing = [c for c in (WEIGHT, WEIGHT_SQUARES) if weight is not None and c not in self.columns]
             if missing:
                 raise UserError(f"{self.name} holds cells without weights; export them with --weight.")
@@ -444,13 +449,13 @@ class TableSource:
         self.number(name, "cut into bins")
         column, names = self.as_number(name), bin_names(edges)
         below = " ".join(
-            f"WHEN {column} < {float(e)!r} THEN {text_query(n)}" for e, n in zip(edges, names, strict=False)
+            f"WHEN {column} < {float(e)!r} THEN {text_literal(n)}" for e, n in zip(edges, names, strict=False)
         )
-        return f"CASE WHEN {column} IS NULL OR isnan({column}) THEN NULL {below} ELSE {text_query(names[-1])} END"
+        return f"CASE WHEN {column} IS NULL OR isnan({column}) THEN NULL {below} ELSE {text_literal(names[-1])} END"
 
-    def _decided(self, model: str, decision: Decision) -> str:
+    def _decision_expression(self, model: str, decision: Decision) -> str:
         if decision.among:
-            return self._largest(model, decision.among)
+            return self._largest_score(model, decision.among)
         self.require(decision.column, f"model {model!r}")
         if not decision.sign:
             return self.column(decision.column)
@@ -460,12 +465,12 @@ class TableSource:
         # NaN compares as the largest number in SQL: it would silently become a positive prediction.
         return f"CASE WHEN isnan({x}) THEN NULL ELSE ({x} {sign} {decision.number!r}) END"
 
-    def _largest(self, model: str, columns: Sequence[str]) -> str:
+    def _largest_score(self, model: str, columns: Sequence[str]) -> str:
         for name in columns:
             self.number(name, f"a score of model {model!r}")
         scores = [self.as_number(c) for c in columns]
         unknown = " OR ".join(f"{s} IS NULL OR isnan({s})" for s in scores)
-        names = ", ".join(text_query(c.removeprefix(f"{model}.score.")) for c in columns)
+        names = ", ".join(text_literal(c.removeprefix(f"{model}.score.")) for c in columns)
         among = ", ".join(scores)
         return (
             f"CASE WHEN {unknown} THEN NULL ELSE [{names}][list_position([{among}], greatest({among}))] END"
@@ -476,12 +481,12 @@ class TableSource:
         if not self.relation.startswith("(SELECT * FROM read_") or "SELECT * FROM (SELECT *" in query:
             return query
         # Texts of the query may look like columns too.
-        places = {int(p) for p in _PLACE.findall(query.replace(self.relation, ""))} & set(
+        positions = {int(p) for p in _COLUMN_INDEX.findall(query.replace(self.relation, ""))} & set(
             range(len(self._origin))
         )
-        needed = ", ".join(f"c{place}" for place in sorted(places or {0}))
-        narrow = self.relation.replace("SELECT *", f"SELECT {needed}", 1)
-        return query.replace(self.relation, narrow)
+        needed = ", ".join(f"c{position}" for position in sorted(positions or {0}))
+        narrowed = self.relation.replace("SELECT *", f"SELECT {needed}", 1)
+        return query.replace(self.relation, narrowed)
 
     def read(self, query: str) -> Any:
         """Return the answer as an Arrow table."""
@@ -492,13 +497,13 @@ class TableSource:
                 self._connection.register(f"f{i}", frame.arrow())
             self._stale = False
         try:
-            with shown(f"reading {self.name}", self._connection.query_progress):
+            with show_progress(f"reading {self.name}", self._connection.query_progress):
                 return self._connection.sql(self._narrowed(query)).to_arrow_table()
         except duckdb.Error as error:
             if any(word in str(error) for word in ("CSV", "sniffing")):
                 for path in self.paths:
                     refuse_uneven(path)
-            raise UserError(refusal(self.name, str(error))) from None
+            raise UserError(read_error(self.name, str(error))) from None
 
 
 def arrow_schema(table: Any) -> Any:
@@ -511,22 +516,22 @@ def is_number(kind: str) -> bool:
     return _NUMBER.match(kind) is not None
 
 
-def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
+def _with_occurrence(names: Sequence[str]) -> list[tuple[str, int]]:
     """Return each name with how often it stood before, so that two columns of one name are two."""
-    seen: dict[str, int] = {}
+    occurrences: dict[str, int] = {}
     out = []
     for name in names:
-        seen[name] = seen.get(name, -1) + 1
-        out.append((name, seen[name]))
+        occurrences[name] = occurrences.get(name, -1) + 1
+        out.append((name, occurrences[name]))
     return out
 
 
-def _common(kinds: set[str]) -> str:
+def _common_type(kinds: set[str]) -> str:
     """Return the type of a column that tables hold in these types: numbers stay numbers, all else becomes text."""
     if len(kinds) == 1:
         return next(iter(kinds))
-    if any(_NO_CLASS.match(k) for k in kinds):
-        return next(k for k in sorted(kinds) if _NO_CLASS.match(k))
+    if any(_UNSUPPORTED_TYPE.match(k) for k in kinds):
+        return next(k for k in sorted(kinds) if _UNSUPPORTED_TYPE.match(k))
     if kinds <= _INTEGERS:
         return "BIGINT"
     if kinds <= {*_INTEGERS, *_LONG_INTEGERS}:
@@ -534,19 +539,19 @@ def _common(kinds: set[str]) -> str:
     return "DOUBLE" if all(_NUMBER.match(k) for k in kinds) else "VARCHAR"
 
 
-def _cast(column: str, kind: str, whole: str) -> str:
-    if kind == whole or _NO_CLASS.match(whole):
-        return column if kind == whole else "NULL"
+def _cast(column: str, kind: str, target: str) -> str:
+    if kind == target or _UNSUPPORTED_TYPE.match(target):
+        return column if kind == target else "NULL"
     if kind == "BOOLEAN":  # as pandas writes it
         return f"CASE WHEN {column} THEN 'True' WHEN NOT {column} THEN 'False' END"
-    if kind == "FLOAT" and whole == "DOUBLE":  # by its shortest digits: .1 of either precision is one value
+    if kind == "FLOAT" and target == "DOUBLE":  # by its shortest digits: .1 of either precision is one value
         return f"{column}::VARCHAR::DOUBLE"
     if kind.startswith("TIMESTAMP"):  # as `values.spelling` does: a day without a time is written as one
         return f"regexp_replace({column}::VARCHAR, ' 00:00:00(\\.0+)?$', '')"
-    return f"{column}::{whole}"
+    return f"{column}::{target}"
 
 
-def counted(
+def to_cell_counts(
     table: Any, name: str, columns: Sequence[str], decisions: Mapping[str, Decision], weight: str | None
 ) -> CellCounts:
     """Return what a query counted: columns ``k0`` … of the combinations, ``n``, and with weights ``w``, ``ww``, ``bad``."""
@@ -558,7 +563,7 @@ def counted(
             raise UserError(
                 f"{name}: the weight {weight!r} is missing, negative or not a number in {bad:,} rows; correct them."
             )
-    found = [encode(table[f"k{i}"]) for i in range(len(columns) + len(decisions))]
+    encoded = [encode(table[f"k{i}"]) for i in range(len(columns) + len(decisions))]
     measures = ("n", "n", "n") if weight is None else ("n", "w", "ww")
     rows, w, ww = (numbers(table[k]) for k in measures)
     if not np.isfinite(ww.sum()):
@@ -568,8 +573,8 @@ def counted(
     if not w.sum() > 0:
         raise UserError(f"{name}: the weights {weight!r} sum to nothing; leave --weight out.")
     return CellCounts(
-        dict(zip(columns, found[: len(columns)], strict=True)),
-        dict(zip(decisions, found[len(columns) :], strict=True)),
+        dict(zip(columns, encoded[: len(columns)], strict=True)),
+        dict(zip(decisions, encoded[len(columns) :], strict=True)),
         rows,
         w,
         ww,
@@ -581,14 +586,16 @@ def encode(column: Any) -> DictionaryColumn:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    array = _whole(column)
+    array = _contiguous(column)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     coded = pc.dictionary_encode(array, null_encoding="encode")
-    return DictionaryColumn(_listed(coded.dictionary), np.asarray(_values(coded.indices), dtype=np.int64))
+    return DictionaryColumn(
+        _python_values(coded.dictionary), np.asarray(_values(coded.indices), dtype=np.int64)
+    )
 
 
-def _listed(values: Any) -> list[Any]:
+def _python_values(values: Any) -> list[Any]:
     """Return Arrow values as Python's, with the spelling of their own type."""
     import pyarrow as pa
 
@@ -607,7 +614,7 @@ def numbers(column: Any) -> np.ndarray:
     """
     import pyarrow as pa
 
-    return _values(_whole(column).cast(pa.float64()))
+    return _values(_contiguous(column).cast(pa.float64()))
 
 
 def _values(array: Any) -> np.ndarray:
@@ -619,7 +626,7 @@ def _values(array: Any) -> np.ndarray:
     return np.asarray(np.frombuffer(memory, dtype=kind)[array.offset : array.offset + len(array)])
 
 
-def _whole(column: Any) -> Any:
+def _contiguous(column: Any) -> Any:
     import pyarrow as pa
 
     array = column.combine_chunks()

@@ -11,31 +11,31 @@ import numpy as np
 
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.cells.duckdb_source import CellCounts, DictionaryColumn
-from fairpress.auditing.cells.positive_class import ask_for_positive, choose_positive
+from fairpress.auditing.cells.positive_class import choose_positive, refuse_doubtful_positive
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import class_key, near_equal, resolve, spelling
 
 MISSING = "(missing)"
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-_CODE = re.compile(r"0\d")
+_LEADING_ZERO = re.compile(r"0\d")
 MAX_NUMERIC_VALUES = 20
 MIN_CODE_DIGITS = 3
 MAX_GROUPS = 1000
 
 
 def build(
-    counted: CellCounts,
+    cell_counts: CellCounts,
     *,
     label: str,
     attributes: Sequence[str],
-    decided: Mapping[str, str],
+    decision_columns: Mapping[str, str],
     positive: Any,
     recorded: str | None,
     keys: Mapping[str, str],
     missing: str,
-    where: str,
-    asks: bool = True,
+    source_name: str,
+    require_explicit_positive: bool = True,
 ) -> Cells:
     """Check and code the counted columns.
 
@@ -58,62 +58,73 @@ def build(
         Missing labels, predictions or keys, one class, a class no label has, scores instead of classes, a numeric
         attribute with many values, too many groups, or an attribute that equals the label.
     """
-    rows = counted.rows
-    spelled = _complete(counted.columns[label], rows, f"the label column {label!r}", where)
+    rows = cell_counts.rows
+    label_values = _encode_complete(
+        cell_counts.columns[label], rows, f"the label column {label!r}", source_name
+    )
     raw = {
-        m: _complete(column, rows, f"the column of model {m!r}", where)
-        for m, column in counted.models.items()
+        m: _encode_complete(column, rows, f"the column of model {m!r}", source_name)
+        for m, column in cell_counts.models.items()
     }
-    known = class_names(spelled.names)
-    _refuse_alike([*known, *(n for m, c in raw.items() if m not in decided for n in c.names)], label, where)
-    labels = _renamed(spelled, [resolve(n, known) or n for n in spelled.names])
+    label_classes = class_names(label_values.names)
+    _refuse_near_duplicates(
+        [*label_classes, *(n for m, c in raw.items() if m not in decision_columns for n in c.names)],
+        label,
+        source_name,
+    )
+    labels = _rename_values(label_values, [resolve(n, label_classes) or n for n in label_values.names])
     if len(labels.names) < 2:
         raise UserError(
-            f"{where}: the label {label!r} has one class only ({labels.names[0]}); rates need two. Is the table filtered?"
+            f"{source_name}: the label {label!r} has one class only ({labels.names[0]}); rates need two. Is the table filtered?"
         )
     models = {
-        m: c if m in decided else _renamed(c, [resolve(n, known) or n for n in c.names])
+        m: c
+        if m in decision_columns
+        else _rename_values(c, [resolve(n, label_classes) or n for n in c.names])
         for m, c in raw.items()
     }
-    classes = _classes(labels, {m: c for m, c in models.items() if m not in decided}, where)
-    chosen = choose_positive(labels.names, positive, recorded, label, where)
-    if decided and len(classes) > 2:
+    classes = _classes(labels, {m: c for m, c in models.items() if m not in decision_columns}, source_name)
+    chosen = choose_positive(labels.names, positive, recorded, label, source_name)
+    if decision_columns and len(classes) > 2:
         raise UserError(
-            f"{where}: the label {label!r} has {len(classes)} classes, and a threshold decides between two; bring "
-            f"columns of classes instead of {next(iter(decided))!r}."
+            f"{source_name}: the label {label!r} has {len(classes)} classes, and a threshold decides between two; bring "
+            f"columns of classes instead of {next(iter(decision_columns))!r}."
         )
-    if decided and asks:
-        ask_for_positive(chosen, classes, decided.values(), where)
+    if decision_columns and require_explicit_positive:
+        refuse_doubtful_positive(chosen, classes, decision_columns.values(), source_name)
     if len(classes) > 2 and chosen.name is None:
-        _refuse_stray(labels.names, models, label, where)
-    at = {name: i for i, name in enumerate(classes)}
+        _refuse_stray(labels.names, models, label, source_name)
+    class_index = {name: i for i, name in enumerate(classes)}
     predicted = {}
     for name, column in models.items():
-        if name in decided:
+        if name in decision_columns:
             # Decisions are true and false: true is the positive class.
-            hit = np.array([n == "True" for n in column.names])[column.codes]
-            yes = at[str(chosen.name)]
-            predicted[name] = np.where(hit, yes, 1 - yes)
+            is_positive = np.array([n == "True" for n in column.names])[column.codes]
+            positive_index = class_index[str(chosen.name)]
+            predicted[name] = np.where(is_positive, positive_index, 1 - positive_index)
         else:
-            codes = [at[str(resolve(n, classes))] for n in column.names]
+            codes = [class_index[str(resolve(n, classes))] for n in column.names]
             predicted[name] = np.array(codes, dtype=np.int64)[column.codes]
-    coded = {n: _attribute(counted.columns[n], rows, n, missing, where) for n in attributes}
+    coded = {n: _encode_attribute(cell_counts.columns[n], rows, n, missing, source_name) for n in attributes}
     for name, column in coded.items():
-        if _same(column.codes, labels.codes):
+        if _same_partition(column.codes, labels.codes):
             raise UserError(
-                f"{where}: the sensitive attribute {name!r} is the label {label!r}; audit by another one."
+                f"{source_name}: the sensitive attribute {name!r} is the label {label!r}; audit by another one."
             )
-    scale = rows.sum() / counted.weight.sum()
+    scale = rows.sum() / cell_counts.weight.sum()
     return Cells(
         coded,
-        np.array([at[n] for n in labels.names], dtype=np.int64)[labels.codes],
+        np.array([class_index[n] for n in labels.names], dtype=np.int64)[labels.codes],
         predicted,
         rows,
-        counted.weight * scale,
-        counted.weight_squares * scale**2,
+        cell_counts.weight * scale,
+        cell_counts.weight_squares * scale**2,
         classes,
         chosen.name,
-        {role: _key(counted.columns[c], rows, f"the {role} column {c!r}", where) for role, c in keys.items()},
+        {
+            role: _encode_key(cell_counts.columns[c], rows, f"the {role} column {c!r}", source_name)
+            for role, c in keys.items()
+        },
         float(scale),
         chosen.origin,
     )
@@ -134,13 +145,13 @@ def code_like(
     """
 
     def codes(column: DictionaryColumn, names: Sequence[str]) -> np.ndarray:
-        at = {name: i for i, name in enumerate(names)}
-        lookup = [at[MISSING if (t := spelling(v)) is None else t] for v in column.values]
+        index = {name: i for i, name in enumerate(names)}
+        lookup = [index[MISSING if (t := spelling(v)) is None else t] for v in column.values]
         return np.asarray(np.array(lookup, dtype=np.int64)[column.codes])
 
     def classes(column: DictionaryColumn) -> np.ndarray:
-        at = {name: i for i, name in enumerate(cells.classes)}
-        lookup = [at[str(resolve(v, cells.classes))] for v in column.values]
+        index = {name: i for i, name in enumerate(cells.classes)}
+        lookup = [index[str(resolve(v, cells.classes))] for v in column.values]
         return np.asarray(np.array(lookup, dtype=np.int64)[column.codes])
 
     return replace(
@@ -154,91 +165,95 @@ def code_like(
         rows=rows,
         weight=weight,
         weight_squares=weight_squares,
-        keys={role: _coded(column).codes for role, column in keys.items()},
+        keys={role: _encode_text(column).codes for role, column in keys.items()},
     )
 
 
 def class_names(names: Sequence[str]) -> tuple[str, ...]:
     """Return the classes that texts name, sorted: 1 and 1.0 are one, called by its shortest spelling."""
-    found: dict[str | float, str] = {}
+    spellings: dict[str | float, str] = {}
     for name in sorted(names, key=lambda n: (len(n), n)):
-        found.setdefault(class_key(name), name)
-    return tuple(sorted(found.values()))
+        spellings.setdefault(class_key(name), name)
+    return tuple(sorted(spellings.values()))
 
 
-def _renamed(column: EncodedTable, names: Sequence[str]) -> EncodedTable:
+def _rename_values(column: EncodedTable, names: Sequence[str]) -> EncodedTable:
     """Return a column whose values are called by other names; equal names become one."""
     unique = sorted(set(names))
-    at = {name: i for i, name in enumerate(unique)}
-    lookup = np.array([at[n] for n in names], dtype=np.int64)
+    index = {name: i for i, name in enumerate(unique)}
+    lookup = np.array([index[n] for n in names], dtype=np.int64)
     return EncodedTable(tuple(unique), lookup[column.codes])
 
 
-def _refuse_alike(names: Sequence[str], label: str, where: str) -> None:
+def _refuse_near_duplicates(names: Sequence[str], label: str, source_name: str) -> None:
     """Refuse classes that differ only in case, blanks or a trailing dot: one of the two is a slip of the pen."""
-    alike = near_equal(class_names(names))
-    if alike:
-        a, b, *_ = alike[0]
+    near_duplicates = near_equal(class_names(names))
+    if near_duplicates:
+        a, b, *_ = near_duplicates[0]
         raise UserError(
-            f"{where}: the classes {a!r} and {b!r} of the label {label!r} or of a model's predictions differ only in "
+            f"{source_name}: the classes {a!r} and {b!r} of the label {label!r} or of a model's predictions differ only in "
             "capitals, blanks or a dot; spell the class the same way everywhere."
         )
 
 
-def _key(column: DictionaryColumn, rows: Floats, what: str, where: str) -> np.ndarray:
+def _encode_key(column: DictionaryColumn, rows: Floats, description: str, source_name: str) -> np.ndarray:
     """Number the values of a column that tells people, seeds or rows apart."""
-    _refuse_merged(column, what, where)
-    return _complete(column, rows, what, where).codes
+    _refuse_merged(column, description, source_name)
+    return _encode_complete(column, rows, description, source_name).codes
 
 
-def _refuse_merged(column: DictionaryColumn, what: str, where: str) -> None:
+def _refuse_merged(column: DictionaryColumn, description: str, source_name: str) -> None:
     """Refuse decimal numbers so large that neighbouring whole numbers are one."""
     large = [v for v in column.values if isinstance(v, float) and 2**53 <= abs(v) < np.inf]
     if large or any(isinstance(v, np.float32) and abs(v) >= 2**24 for v in column.values):
         raise UserError(
-            f"{where}: {what} holds whole numbers as decimal ones, which are so large that neighbours have become one "
+            f"{source_name}: {description} holds whole numbers as decimal ones, which are so large that neighbours have become one "
             "number; bring it as text or whole numbers."
         )
 
 
-def _coded(column: DictionaryColumn) -> EncodedTable:
+def _encode_text(column: DictionaryColumn) -> EncodedTable:
     """Name the values as text."""
     texts = [spelling(v) for v in column.values]
     names = sorted({t for t in texts if t is not None})
-    at = {name: i for i, name in enumerate(names)}
-    lookup = np.array([-1 if t is None else at[t] for t in texts], dtype=np.int64)
+    index = {name: i for i, name in enumerate(names)}
+    lookup = np.array([-1 if t is None else index[t] for t in texts], dtype=np.int64)
     return EncodedTable(tuple(names), lookup[column.codes])
 
 
-def _complete(column: DictionaryColumn, rows: Floats, what: str, where: str) -> EncodedTable:
-    coded = _coded(column)
+def _encode_complete(
+    column: DictionaryColumn, rows: Floats, description: str, source_name: str
+) -> EncodedTable:
+    coded = _encode_text(column)
     absent = coded.codes < 0
     if absent.any():
         raise UserError(
-            f"{where}: {what} is missing in {int(rows[absent].sum()):,} of {int(rows.sum()):,} rows; "
+            f"{source_name}: {description} is missing in {int(rows[absent].sum()):,} of {int(rows.sum()):,} rows; "
             "drop those rows or fill them, knowing that this changes the audit."
         )
     return coded
 
 
-def _classes(labels: EncodedTable, models: Mapping[str, EncodedTable], where: str) -> tuple[str, ...]:
+def _classes(labels: EncodedTable, models: Mapping[str, EncodedTable], source_name: str) -> tuple[str, ...]:
     """Return all classes. Of more than two a model may predict one that no row of the table has."""
-    known = set(labels.names)
+    label_classes = set(labels.names)
     for name, column in models.items():
-        strange = [n for n in column.names if n not in known]
-        if strange and (len(known) == 2 or len(strange) > len(known)):
-            hint = did_you_mean(strange[0], labels.names)
-            if _is_number(strange[0]):
+        unknown = [n for n in column.names if n not in label_classes]
+        if unknown and (len(label_classes) == 2 or len(unknown) > len(label_classes)):
+            hint = did_you_mean(unknown[0], labels.names)
+            if _is_number(unknown[0]):
                 scores = f"'{name}.score' or use --decide '{name}=column>=number'"
                 hint = f" If it holds scores, call the column {scores}."
             elif "Did you mean" not in hint:
                 hint = " Give model and label the same names of classes."
             raise UserError(
-                f"{where}: model {name!r} predicts {strange[0]!r}, which is not a label "
+                f"{source_name}: model {name!r} predicts {unknown[0]!r}, which is not a label "
                 f"({', '.join(labels.names[:5])}).{hint}"
             )
-    found = known.union(*(c.names for c in models.values())) if len(known) > 2 else known
-    return class_names(sorted(found))
+    classes = (
+        label_classes.union(*(c.names for c in models.values())) if len(label_classes) > 2 else label_classes
+    )
+    return class_names(sorted(classes))
 
 
 def _is_number(text: str) -> bool:
@@ -249,29 +264,33 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _refuse_stray(labels: Sequence[str], models: Mapping[str, EncodedTable], label: str, where: str) -> None:
+def _refuse_stray(
+    labels: Sequence[str], models: Mapping[str, EncodedTable], label: str, source_name: str
+) -> None:
     """Refuse a third label that no model ever predicts: a stray value, and no task of three classes."""
     predicted = set().union(*(c.names for c in models.values()))
     if len(predicted) <= 2:
-        strange = sorted(set(labels) - predicted)
+        never_predicted = sorted(set(labels) - predicted)
         raise UserError(
-            f"{where}: the label {label!r} has {len(labels)} values ({', '.join(labels[:5])}), of which no model "
-            f"predicts {strange[0]!r}; mend those rows, or name the class to hold against the rest with --positive."
+            f"{source_name}: the label {label!r} has {len(labels)} values ({', '.join(labels[:5])}), of which no model "
+            f"predicts {never_predicted[0]!r}; mend those rows, or name the class to hold against the rest with --positive."
         )
 
 
-def _attribute(column: DictionaryColumn, rows: Floats, name: str, missing: str, where: str) -> EncodedTable:
-    _refuse_merged(column, f"the sensitive attribute {name!r}", where)
+def _encode_attribute(
+    column: DictionaryColumn, rows: Floats, name: str, missing: str, source_name: str
+) -> EncodedTable:
+    _refuse_merged(column, f"the sensitive attribute {name!r}", source_name)
     numbers = _count_numbers(column.values)
     if numbers > MAX_NUMERIC_VALUES:
         raise UserError(
-            f"{where}: the sensitive attribute {name!r} is a number with {numbers:,} values; cut it into groups "
+            f"{source_name}: the sensitive attribute {name!r} is a number with {numbers:,} values; cut it into groups "
             f"with --bins '{name}=25,45', or write codes with a letter (r1, r2, …)."
         )
-    coded = _coded(column)
+    coded = _encode_text(column)
     if len(coded.names) > MAX_GROUPS:
         raise UserError(
-            f"{where}: the sensitive attribute {name!r} has {len(coded.names):,} groups (at most {MAX_GROUPS:,}); "
+            f"{source_name}: the sensitive attribute {name!r} has {len(coded.names):,} groups (at most {MAX_GROUPS:,}); "
             "name a coarser column."
         )
     absent = coded.codes < 0
@@ -279,7 +298,7 @@ def _attribute(column: DictionaryColumn, rows: Floats, name: str, missing: str, 
         return coded
     if missing == "refuse":
         raise UserError(
-            f"{where}: the sensitive attribute {name!r} is missing in {int(rows[absent].sum()):,} of "
+            f"{source_name}: the sensitive attribute {name!r} is missing in {int(rows[absent].sum()):,} of "
             f"{int(rows.sum()):,} rows; fill it in, or leave --missing refuse out to see them as a group of their own."
         )
     names = tuple(sorted({*coded.names, MISSING}))
@@ -290,13 +309,13 @@ def _attribute(column: DictionaryColumn, rows: Floats, name: str, missing: str, 
 def _count_numbers(values: Sequence[Any]) -> int:
     """Return how many values are numbers; 0 where they look like codes: by a leading zero, or three digits or more each."""
     texts = [t for v in values if not isinstance(v, bool) and (t := spelling(v)) is not None]
-    found = [t for t in texts if _PLAIN_NUMBER.fullmatch(t)]
-    lengths = {len(t) for t in found}
-    codes = len(lengths) == 1 and min(lengths) >= MIN_CODE_DIGITS and all(map(str.isdecimal, found))
-    return 0 if codes or any(_CODE.match(t) for t in found) else len(found)
+    numbers = [t for t in texts if _PLAIN_NUMBER.fullmatch(t)]
+    lengths = {len(t) for t in numbers}
+    codes = len(lengths) == 1 and min(lengths) >= MIN_CODE_DIGITS and all(map(str.isdecimal, numbers))
+    return 0 if codes or any(_LEADING_ZERO.match(t) for t in numbers) else len(numbers)
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
+def _same_partition(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two columns say the same in other words."""
     pairs = np.unique(np.stack([a, b]), axis=1).shape[1]
     return bool(pairs == len(np.unique(a)) == len(np.unique(b)))

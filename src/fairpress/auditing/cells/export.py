@@ -44,6 +44,6 @@ def cells_table(cells: Cells, label: str, weighted: bool) -> pa.Table:
     return ordered.replace_schema_metadata(task_metadata(label, cells.classes, positive))
 
 
-def small_cells(cells: Cells, least: int) -> int:
+def small_cells(cells: Cells, min_rows: int) -> int:
     """Return how many cells stand for fewer than `least` rows: few people who could be recognised."""
-    return int((cells.rows < least).sum())
+    return int((cells.rows < min_rows).sum())

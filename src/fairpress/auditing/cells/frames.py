@@ -11,7 +11,7 @@ from fairpress.core.errors import UserError
 from fairpress.core.values import spelling
 
 NESTED = "NESTED"
-_HEAD = 1000
+_SAMPLED_ROWS = 1000
 
 
 class Frame:
@@ -26,7 +26,7 @@ class Frame:
     """
 
     def __init__(self, table: Any) -> None:
-        self.names, self.rows, self._column = _opened(table)
+        self.names, self.rows, self._column = _open_frame(table)
         self._loaded: dict[int, Any] = {}
 
     def kind(self, position: int) -> str:
@@ -34,7 +34,7 @@ class Frame:
         import pyarrow as pa
 
         try:
-            kind = without_extension_types(self._column(position, _HEAD), self.names[position]).type
+            kind = without_extension_types(self._column(position, _SAMPLED_ROWS), self.names[position]).type
         except UserError:
             return NESTED
         if pa.types.is_boolean(kind):
@@ -64,31 +64,31 @@ class Frame:
         return pa.table(loaded or {"rows": pa.nulls(self.rows, pa.int8())})
 
 
-def _opened(table: Any) -> tuple[list[str], int, Callable[[int, int | None], Any]]:
+def _open_frame(table: Any) -> tuple[list[str], int, Callable[[int, int | None], Any]]:
     """Return names, number of rows, and what gives a column (its first values), not yet in Arrow."""
     kind = f"{type(table).__module__.partition('.')[0]}.{type(table).__name__}"
     if kind == "pandas.DataFrame":
-        return [_name(c) for c in table.columns], len(table), lambda i, n: table.iloc[:n, i]
+        return [_column_name(c) for c in table.columns], len(table), lambda i, n: table.iloc[:n, i]
     if kind in ("polars.DataFrame", "polars.LazyFrame"):
-        whole = table.collect() if kind.endswith("LazyFrame") else table
-        return list(whole.columns), len(whole), lambda i, n: whole.to_series(i)[:n]
+        frame = table.collect() if kind.endswith("LazyFrame") else table
+        return list(frame.columns), len(frame), lambda i, n: frame.to_series(i)[:n]
     if kind in ("pyarrow.Table", "pyarrow.RecordBatch"):
         return list(table.column_names), table.num_rows, lambda i, n: table.column(i).slice(0, n)
     if isinstance(table, Mapping):
-        return _of_mapping(table)
+        return _open_mapping(table)
     raise UserError(
         f"cannot audit a {kind}; bring a pandas, polars or pyarrow frame, or a path to Parquet or CSV."
     )
 
 
-def _name(column: Any) -> str:
+def _column_name(column: Any) -> str:
     """Return the name of a pandas column as text; of several levels those that are not empty."""
     if isinstance(column, tuple) and sum(part != "" for part in column) == 1:
         return str(next(part for part in column if part != ""))
     return str(column)
 
 
-def _of_mapping(table: Mapping[Any, Any]) -> tuple[list[str], int, Callable[[int, int | None], Any]]:
+def _open_mapping(table: Mapping[Any, Any]) -> tuple[list[str], int, Callable[[int, int | None], Any]]:
     names, columns = [str(n) for n in table], list(table.values())
     lengths = {}
     for name, column in zip(names, columns, strict=True):
@@ -117,8 +117,8 @@ def without_extension_types(column: Any, name: str) -> Any:
     import pyarrow as pa
 
     try:
-        found = _arrow(column)
-        return _readable(found, name)
+        array = _to_arrow(column)
+        return _to_supported_type(array, name)
     except UserError:
         raise
     except (pa.ArrowException, ValueError, TypeError, OverflowError, NotImplementedError, AttributeError):
@@ -129,7 +129,7 @@ def without_extension_types(column: Any, name: str) -> Any:
         ) from None
 
 
-def _arrow(column: Any) -> Any:
+def _to_arrow(column: Any) -> Any:
     import pyarrow as pa
 
     kind = f"{type(column).__module__.partition('.')[0]}.{type(column).__name__}"
@@ -140,45 +140,45 @@ def _arrow(column: Any) -> Any:
             raise TypeError
         return column.to_arrow()
     if kind.startswith("pandas."):
-        return _of_pandas(column)
+        return _from_pandas(column)
     if isinstance(column, np.ndarray):
         if column.dtype.kind in "Omc":
-            return _of_objects(column.tolist() if column.dtype.kind == "O" else column)
-        return pa.array(_known_width(column), from_pandas=True)
-    return _of_objects(column)
+            return _from_objects(column.tolist() if column.dtype.kind == "O" else column)
+        return pa.array(_supported_precision(column), from_pandas=True)
+    return _from_objects(column)
 
 
-def _of_pandas(column: Any) -> Any:
+def _from_pandas(column: Any) -> Any:
     import pyarrow as pa
 
     dtype = str(column.dtype)
     if dtype == "category":
         names = [spelling(c) for c in column.cat.categories]
         codes = np.asarray(column.cat.codes)
-        known = [n for n in dict.fromkeys(names) if n is not None]
-        at = {n: i for i, n in enumerate(known)}
-        lookup = np.array([-1 if n is None else at[n] for n in names] + [-1], dtype=np.int32)
+        unique_names = [n for n in dict.fromkeys(names) if n is not None]
+        positions = {n: i for i, n in enumerate(unique_names)}
+        lookup = np.array([-1 if n is None else positions[n] for n in names] + [-1], dtype=np.int32)
         index = lookup[codes]
         indices = pa.array(np.maximum(index, 0), mask=index < 0)
-        return pa.DictionaryArray.from_arrays(indices, pa.array(known, pa.string()))
+        return pa.DictionaryArray.from_arrays(indices, pa.array(unique_names, pa.string()))
     if dtype.startswith("Sparse"):
-        return _arrow(column.sparse.to_dense())
+        return _to_arrow(column.sparse.to_dense())
     if dtype == "object":
-        return _of_objects(column)
+        return _from_objects(column)
     if dtype.startswith(("period", "interval", "timedelta", "datetime", "complex")):
         raise TypeError  # spelled one by one
-    values = _known_width(column.to_numpy()) if isinstance(column.dtype, np.dtype) else column
+    values = _supported_precision(column.to_numpy()) if isinstance(column.dtype, np.dtype) else column
     return pa.array(values, from_pandas=True)
 
 
-def _known_width(values: np.ndarray) -> np.ndarray:
+def _supported_precision(values: np.ndarray) -> np.ndarray:
     """Return floats in a precision that DuckDB has."""
     if values.dtype == np.float16:
         return values.astype(np.float32)
     return values.astype(np.float64) if values.dtype == np.longdouble else values
 
 
-def _of_objects(values: Any) -> Any:
+def _from_objects(values: Any) -> Any:
     """Return values of any types: texts as they are, values of one number type as such; else each is spelled."""
     import pyarrow as pa
 
@@ -190,7 +190,7 @@ def _of_objects(values: Any) -> Any:
     raise TypeError
 
 
-def _readable(array: Any, name: str) -> Any:
+def _to_supported_type(array: Any, name: str) -> Any:
     """Return an Arrow array in a type that DuckDB counts, and that comes back with its spelling."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -198,19 +198,19 @@ def _readable(array: Any, name: str) -> Any:
     kind = array.type
     t = pa.types
     if t.is_run_end_encoded(kind):
-        whole = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-        return _readable(pc.run_end_decode(whole), name)
+        combined = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        return _to_supported_type(pc.run_end_decode(combined), name)
     if isinstance(kind, pa.BaseExtensionType):
         if "uuid" in str(kind) or "period" in str(kind) or "interval" in str(kind):
             raise TypeError
         storage = array.storage if isinstance(array, pa.ExtensionArray) else array.cast(kind.storage_type)
-        return _readable(storage, name)
+        return _to_supported_type(storage, name)
     if t.is_nested(kind) or t.is_binary(kind) or t.is_large_binary(kind) or t.is_fixed_size_binary(kind):
         raise UserError(f"the column {name!r} holds {kind}, not plain values; write it as text or numbers.")
     if t.is_dictionary(kind):
         inner = kind.value_type
         if not (t.is_string(inner) or t.is_large_string(inner)):
-            return _readable(array.cast(inner), name)
+            return _to_supported_type(array.cast(inner), name)
         return array
     if t.is_null(kind) or str(kind) == "string_view":
         return array.cast(pa.string())
@@ -223,7 +223,7 @@ def _readable(array: Any, name: str) -> Any:
     return array
 
 
-def _nameless(value: Any) -> bool:
+def _has_default_text(value: Any) -> bool:
     """Tell whether a value's text is only its place in memory."""
     kind: Any = type(value)
     return bool(kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__)
@@ -241,7 +241,7 @@ def _spelled(column: Any, name: str) -> Any:
             values = column.to_list()
         else:
             values = list(column)
-        known: dict[Any, str | None] = {}
+        spellings: dict[Any, str | None] = {}
         out = []
         for value in values:
             key = (type(value), value)
@@ -249,14 +249,14 @@ def _spelled(column: Any, name: str) -> Any:
                 raise UserError(
                     f"the column {name!r} holds a {type(value).__name__}, not plain values; write it as text or numbers."
                 )
-            if _nameless(value):
+            if _has_default_text(value):
                 raise UserError(
                     f"the column {name!r} holds objects ({type(value).__name__}), not plain values; write it as text or "
                     "numbers."
                 )
-            if key not in known:
-                known[key] = spelling(value)
-            out.append(known[key])
+            if key not in spellings:
+                spellings[key] = spelling(value)
+            out.append(spellings[key])
         return pa.array(out, pa.string())
     except UserError:
         raise

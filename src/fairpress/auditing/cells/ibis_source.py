@@ -15,8 +15,8 @@ from fairpress.auditing.cells.duckdb_source import (
     Decision,
     Numbers,
     TableSource,
-    counted,
     is_number,
+    to_cell_counts,
 )
 from fairpress.core.errors import UserError
 from fairpress.core.urls import credentials_in, first_line, redact_url
@@ -54,11 +54,11 @@ class WarehouseSource(TableSource):
 
     def __init__(self, table: Any) -> None:
         self.relation, self.paths = "", []
-        self._places: dict[str, list[int]] = {}
+        self._positions: dict[str, list[int]] = {}
         self._secrets = credentials_in(table) if isinstance(table, str) else ()
-        self.name = redact_url(table) if isinstance(table, str) else _name(table)
+        self.name = redact_url(table) if isinstance(table, str) else _table_name(table)
         self._expression = _open(table, self.name) if isinstance(table, str) else table
-        self.columns = {name: _kind(kind) for name, kind in self._expression.schema().items()}
+        self.columns = {name: _duckdb_type(kind) for name, kind in self._expression.schema().items()}
 
     def column(self, name: str) -> str:
         return name
@@ -88,41 +88,41 @@ class WarehouseSource(TableSource):
         measures: dict[str, Any] = {}
         for i, name in enumerate(names):
             x = table[name].cast("float64")
-            known = x.notnull() & ~x.isnan()
-            y = ibis.ifelse(known, x, ibis.null("float64"))
-            outside = known & ((x < -CAST_TOLERANCE) | (x > 1 + CAST_TOLERANCE))
+            is_number = x.notnull() & ~x.isnan()
+            y = ibis.ifelse(is_number, x, ibis.null("float64"))
+            outside = is_number & ((x < -CAST_TOLERANCE) | (x > 1 + CAST_TOLERANCE))
             measures |= {
-                f"missing{i}": ibis.ifelse(known, 0, 1).sum(),
+                f"missing{i}": ibis.ifelse(is_number, 0, 1).sum(),
                 f"low{i}": y.min(),
                 f"high{i}": y.max(),
                 f"outside{i}": ibis.ifelse(outside, 1, 0).sum(),
             }
-        found = self._read(table.aggregate(n=table.count(), **measures)).to_pylist()[0]
+        result = self._read(table.aggregate(n=table.count(), **measures)).to_pylist()[0]
         return {
             name: Numbers(
                 0,
-                found[f"missing{i}"] or 0,
-                found[f"low{i}"],
-                found[f"high{i}"],
-                found[f"outside{i}"] or 0,
-                found["n"],
+                result[f"missing{i}"] or 0,
+                result[f"low{i}"],
+                result[f"high{i}"],
+                result[f"outside{i}"] or 0,
+                result["n"],
             )
             for i, name in enumerate(names)
         }
 
     @property
-    def scored(self) -> bool:
+    def counts_scores(self) -> bool:
         return False
 
     def repeats(self, name: str, rows: int = 1_000_000) -> bool:
-        some = self._expression.select(name).limit(rows).filter(lambda t: t[name].notnull())
-        often = some.group_by(name).aggregate(n=some.count()).filter(lambda t: t.n > 1)
-        return bool(self._read(often.limit(1)).num_rows)
+        first_rows = self._expression.select(name).limit(rows).filter(lambda t: t[name].notnull())
+        repeated = first_rows.group_by(name).aggregate(n=first_rows.count()).filter(lambda t: t.n > 1)
+        return bool(self._read(repeated.limit(1)).num_rows)
 
     def varies(self, name: str) -> bool:
         column = self._expression[name]
-        found = self._read(self._expression.aggregate(low=column.min(), high=column.max())).to_pylist()[0]
-        return bool(found["low"] != found["high"])
+        result = self._read(self._expression.aggregate(low=column.min(), high=column.max())).to_pylist()[0]
+        return bool(result["low"] != result["high"])
 
     def count(
         self,
@@ -133,19 +133,23 @@ class WarehouseSource(TableSource):
         bins: Mapping[str, Sequence[float]] | None = None,
     ) -> CellCounts:
         table = self._expression
-        wanted = [self._bins(c, bins[c]) if bins and c in bins else table[c] for c in columns]
-        wanted += [self._decision(m, d) for m, d in decisions.items()]
-        keys = [expression.name(f"k{i}") for i, expression in enumerate(wanted)]
-        found = self._read(table.group_by(keys).aggregate(**self._sums(weight)))
+        expressions = [self._binned(c, bins[c]) if bins and c in bins else table[c] for c in columns]
+        expressions += [self._decision_expression(m, d) for m, d in decisions.items()]
+        keys = [expression.name(f"k{i}") for i, expression in enumerate(expressions)]
+        result = self._read(table.group_by(keys).aggregate(**self._aggregates(weight)))
         # Sorted, so that sums are added in one order and the audit is the same to the last digit wherever it is made.
-        found = found.sort_by([(f"k{i}", "ascending") for i in range(len(wanted))]) if wanted else found
-        return counted(found, self.name, columns, decisions, weight)
+        result = (
+            result.sort_by([(f"k{i}", "ascending") for i in range(len(expressions))])
+            if expressions
+            else result
+        )
+        return to_cell_counts(result, self.name, columns, decisions, weight)
 
-    def _sums(self, weight: str | None) -> dict[str, Any]:
+    def _aggregates(self, weight: str | None) -> dict[str, Any]:
         import ibis
 
         table = self._expression
-        if self.counted_already:
+        if self.holds_cells:
             raise UserError(f"{self.name} holds cells; export them as Parquet and audit that file.")
         if weight is None:
             return {"n": table.count().cast("float64")}
@@ -159,7 +163,7 @@ class WarehouseSource(TableSource):
             "bad": ibis.ifelse(bad, 1, 0).sum().cast("float64"),
         }
 
-    def _bins(self, name: str, edges: Sequence[float]) -> Any:
+    def _binned(self, name: str, edges: Sequence[float]) -> Any:
         import ibis
 
         self.number(name, "cut into bins")
@@ -168,7 +172,7 @@ class WarehouseSource(TableSource):
         cases += [(column < edge, ibis.literal(n)) for edge, n in zip(edges, names, strict=False)]
         return ibis.cases(*cases, else_=names[-1])
 
-    def _decision(self, model: str, decision: Decision) -> Any:
+    def _decision_expression(self, model: str, decision: Decision) -> Any:
         import ibis
 
         if decision.among:
@@ -181,18 +185,18 @@ class WarehouseSource(TableSource):
             return column
         self.number(decision.column, f"the score of model {model!r}")
         number = column.cast("float64")
-        said = {
+        condition = {
             ">=": number >= decision.number,
             "<=": number <= decision.number,
             ">": number > decision.number,
             "<": number < decision.number,
             "==": number == decision.number,
         }[decision.sign]
-        return ibis.ifelse(number.isnan(), ibis.null("boolean"), said)
+        return ibis.ifelse(number.isnan(), ibis.null("boolean"), condition)
 
     def _read(self, expression: Any) -> Any:
         try:
-            with _quiet():
+            with _suppress_warnings():
                 return expression.to_pyarrow()
         except Exception as error:  # each database has its own
             raise UserError(
@@ -215,9 +219,9 @@ def _open(address: str, name: str) -> Any:
     # Nothing is written, and others may be reading the file too.
     query = parts.query or ("read_only=True" if parts.scheme == "duckdb" else "")
     try:
-        with _quiet():
-            where = "" if parts.scheme == "pyspark" and table.endswith(".parquet") else database
-            connection = ibis.connect(parts._replace(path=where, query=query).geturl())
+        with _suppress_warnings():
+            database_path = "" if parts.scheme == "pyspark" and table.endswith(".parquet") else database
+            connection = ibis.connect(parts._replace(path=database_path, query=query).geturl())
     except (ImportError, ModuleNotFoundError):
         raise UserError(
             f"{name}: the driver is not installed; python -m pip install 'ibis-framework[{parts.scheme}]'."
@@ -228,7 +232,7 @@ def _open(address: str, name: str) -> Any:
             "are address and credentials right?"
         ) from None
     try:
-        with _quiet():
+        with _suppress_warnings():
             # Spark alone keeps no tables: a Parquet file or folder, here or on a file system it knows, is one too.
             files = connection.name == "pyspark" and table.endswith(".parquet")
             return connection.read_parquet(parts.path) if files else connection.table(table)
@@ -240,7 +244,7 @@ def _open(address: str, name: str) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _suppress_warnings() -> Iterator[None]:
     """Keep to itself what Ibis is told of its own use of a driver."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -248,7 +252,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _name(table: Any) -> str:
+def _table_name(table: Any) -> str:
     """Name a table of Ibis; what is filtered or joined has no name of its own."""
     try:
         return f"the table {table.get_name()}"
@@ -256,7 +260,7 @@ def _name(table: Any) -> str:
         return "the table"
 
 
-def _kind(kind: Any) -> str:
+def _duckdb_type(kind: Any) -> str:
     """Return an Ibis type in the words that `TableSource` has for types."""
     if kind.is_integer():
         return "BIGINT"

@@ -38,7 +38,7 @@ class PositiveClass:
 
 
 def choose_positive(
-    classes: Sequence[str], option: Any, recorded: str | None, label: str, where: str
+    classes: Sequence[str], option: Any, recorded: str | None, label: str, source_name: str
 ) -> PositiveClass:
     """Return the positive class of a label.
 
@@ -55,30 +55,31 @@ def choose_positive(
         The option is not a class of the label.
     """
     if option is not None:
-        wanted = resolve(option, classes)
-        if wanted is None:
+        matched = resolve(option, classes)
+        if matched is None:
             raise UserError(
-                f"{where}: {str(option)!r} is not a value of {label!r}." + did_you_mean(str(option), classes)
+                f"{source_name}: {str(option)!r} is not a value of {label!r}."
+                + did_you_mean(str(option), classes)
             )
-        return PositiveClass(wanted, "option")
-    known = None if recorded is None else resolve(recorded, classes)
-    if known is not None:
-        return PositiveClass(known, "table")
+        return PositiveClass(matched, "option")
+    recorded_class = None if recorded is None else resolve(recorded, classes)
+    if recorded_class is not None:
+        return PositiveClass(recorded_class, "table")
     if len(classes) != 2:
         return PositiveClass(None)
     named = named_positive(classes)
     return PositiveClass(named, "name") if named is not None else PositiveClass(classes[1], "order")
 
 
-def ask_for_positive(
-    positive: PositiveClass, classes: Sequence[str], columns: Iterable[str], where: str
+def refuse_doubtful_positive(
+    positive: PositiveClass, classes: Sequence[str], columns: Iterable[str], source_name: str
 ) -> None:
     """Raise UserError where scores alone decide and only a convention says which class they speak of."""
     if not positive.doubtful(classes):
         return
     first, *_ = columns
     raise UserError(
-        f"{where}: the column {first!r} holds scores, and nothing says whether they are of {classes[0]!r} or "
+        f"{source_name}: the column {first!r} holds scores, and nothing says whether they are of {classes[0]!r} or "
         f"{classes[1]!r}; name the class that high scores stand for: --positive {classes[0]!r} or --positive {classes[1]!r}."
     )
 
@@ -94,24 +95,24 @@ def recorded_positive(metadata: Sequence[tuple[str, bytes]]) -> str | None:
 
     Raises UserError where two tables record different ones.
     """
-    found: dict[str, str] = {}
-    for where, value in metadata:
+    table_by_class: dict[str, str] = {}
+    for table_name, value in metadata:
         try:
-            task = parse_json(value, f"the metadata of {where}")
+            task = parse_json(value, f"the metadata of {table_name}")
         except UserError:
             continue
         name = task.get("positive") if isinstance(task, Mapping) else None
         if not isinstance(name, (str, int, float)):
             continue
         text = str(name)
-        other = next((o for o in found if class_key(o) != class_key(text)), None)
+        other = next((o for o in table_by_class if class_key(o) != class_key(text)), None)
         if other is not None:
             raise UserError(
-                f"the positive class is {other!r} in {found[other]} and {text!r} in {where}; name the one that the audit "
+                f"the positive class is {other!r} in {table_by_class[other]} and {text!r} in {table_name}; name the one that the audit "
                 "is about with --positive."
             )
-        found.setdefault(text, where)
-    return next(iter(found), None)
+        table_by_class.setdefault(text, table_name)
+    return next(iter(table_by_class), None)
 
 
 def positive_note(positive: PositiveClass, classes: Sequence[str]) -> str | None:

@@ -26,30 +26,32 @@ def check_scores(source: TableSource, models: Sequence[str], decide: Mapping[str
 
     A column that the user decides by (`decide`) may hold anything.
     """
-    if source.counted_already:
+    if source.holds_cells:
         return
-    free = {parse_decision(text, m).column for m, text in decide.items() if isinstance(text, str)}
-    columns = {c: m for m in models for c in score_columns(source, m) if c not in free}
+    unchecked = {parse_decision(text, m).column for m, text in decide.items() if isinstance(text, str)}
+    columns = {c: m for m in models for c in score_columns(source, m) if c not in unchecked}
     for column, model in columns.items():
         source.number(column, f"scores of model {model!r}")
-    for column, found in source.numbers(list(columns)).items():
-        if found.outside:
+    for column, summary in source.numbers(list(columns)).items():
+        if summary.outside:
             raise UserError(
-                _outside(source.name, column, found, column == f"{columns[column]}.score", columns[column])
+                _outside(source.name, column, summary, column == f"{columns[column]}.score", columns[column])
             )
 
 
-def _outside(where: str, column: str, found: Numbers, single: bool, model: str) -> str:
-    low, high = found.low or 0.0, found.high or 0.0
-    what = (
-        f"{where}: the scores {column!r} run from {low:.6g} to {high:.6g} and are outside 0 to 1 in {found.outside:,} of "
-        f"{found.rows:,} rows"
+def _outside(source_name: str, column: str, summary: Numbers, single: bool, model: str) -> str:
+    low, high = summary.low or 0.0, summary.high or 0.0
+    problem = (
+        f"{source_name}: the scores {column!r} run from {low:.6g} to {high:.6g} and are outside 0 to 1 in {summary.outside:,} of "
+        f"{summary.rows:,} rows"
     )
     if low >= 0 and 1 < high <= 100 and high > 20:
-        return f"{what}; if they are percentages, divide them by 100."
+        return f"{problem}; if they are percentages, divide them by 100."
     convert = "the sigmoid" if single else "the softmax over all classes"
     threshold = f", or decide by a threshold, --decide '{model}={column}>=0'" if single else ""
-    return f"{what}; if they are logits or margins, turn them into probabilities with {convert}{threshold}."
+    return (
+        f"{problem}; if they are logits or margins, turn them into probabilities with {convert}{threshold}."
+    )
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,12 @@ def orientation(
 ) -> Orientation | None:
     """Compare a model's scores with its own decisions; None where one of the two is lacking."""
     x, d = source.as_number(column), source.column(model)
-    counted = source.read(
+    by_decision = source.read(
         f"SELECT {d} AS d, count(x) AS n, sum(x) AS s, count(*) FILTER (WHERE x >= 0.5) AS above FROM "
         f"(SELECT {d}, CASE WHEN isnan({x}) THEN NULL ELSE {x} END AS x FROM {source.relation}) GROUP BY {d} ORDER BY {d}"
     ).to_pylist()
     sides = {True: [0.0, 0.0, 0.0], False: [0.0, 0.0, 0.0]}
-    for line in counted:
+    for line in by_decision:
         side = sides[resolve(line["d"], classes) == positive]
         for i, key in enumerate(("n", "s", "above")):
             side[i] += line[key] or 0
@@ -102,28 +104,28 @@ def check_orientation(
     Raises UserError where only a convention has chosen the positive class, and the scores speak of the other.
     """
     warnings: list[str] = []
-    if positive.name is None or source.counted_already or not source.scored:
+    if positive.name is None or source.holds_cells or not source.counts_scores:
         return warnings
     for model, decision in decided.items():
         column = f"{model}.score"
         if decision.sign or decision.among or column not in source.columns:
             continue
-        found = orientation(source, model, column, positive.name, classes)
-        if found is None or not found.reversed:
+        scores = orientation(source, model, column, positive.name, classes)
+        if scores is None or not scores.reversed:
             continue
         others = [c for c in classes if c != positive.name]
-        of = f"{others[0]!r}" if len(others) == 1 else "another class"
-        said = (
-            f"the scores {column!r} are higher where {model!r} predicts {of} (mean {found.low:.2f}) than where it predicts "
-            f"{positive.name!r} (mean {found.high:.2f})"
+        other_class = f"{others[0]!r}" if len(others) == 1 else "another class"
+        observation = (
+            f"the scores {column!r} are higher where {model!r} predicts {other_class} (mean {scores.low:.2f}) than where it predicts "
+            f"{positive.name!r} (mean {scores.high:.2f})"
         )
         if positive.doubtful(classes):
             raise UserError(
-                f"{source.name}: {said}, so they seem to be the probability of {of}; name the positive class: "
+                f"{source.name}: {observation}, so they seem to be the probability of {other_class}; name the positive class: "
                 f"--positive {others[0]!r}."
             )
         warnings.append(
-            f"T{said[1:]}, although the positive class is {positive.name!r}: AUC, calibration and all other score metrics "
+            f"T{observation[1:]}, although the positive class is {positive.name!r}: AUC, calibration and all other score metrics "
             f"are wrong unless {column!r} is the probability of {positive.name!r}."
         )
     return warnings

@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import IO, Any
 
 from fairpress.core.errors import UserError
-from fairpress.core.slow import shown
+from fairpress.core.slow import show_progress
 
 PARQUET = (".parquet", ".pq")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 DELIMITERS = ",;\t|"
-_WILD = "*?["
+_WILDCARDS = "*?["
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_LOOKED_AT = 50
-MOST_COLUMNS = 20_000
+_SAMPLED_LINES = 50
+MAX_COLUMNS = 20_000
 """A table of more is refused: every query binds all of its columns."""
-LONGEST_LINE = 16_000_000
+MAX_LINE_LENGTH = 16_000_000
 """Characters; DuckDB is told the same."""
-_UNPACKED, _RATIO, _PACKED = 2**28, 200, 2**26
+_MAX_UNPACKED_BYTES, _MAX_RATIO, _SCANNED_BYTES = 2**28, 200, 2**26
 """What unpacks to more bytes than the first, and to more than the second times its size, is refused; only so many packed
 bytes, the third, are looked at."""
 _EXCEL = "is an Excel workbook, which is not read; save the sheet as CSV"
-_BY_NAME = {
+_UNSUPPORTED_SUFFIXES = {
     ".onnx": "is an ONNX model, not a table; run `fairpress predict` first and audit the table that it writes",
     ".xlsx": _EXCEL,
     ".xlsm": _EXCEL,
@@ -46,7 +46,7 @@ _BY_NAME = {
     ".yaml": "is YAML, not a table; bring the table of predictions, CSV or Parquet",
     ".yml": "is YAML, not a table; bring the table of predictions, CSV or Parquet",
 }
-_BY_START = (
+_UNSUPPORTED_MAGIC = (
     (b"\xd0\xcf\x11\xe0", _EXCEL),
     (b"PK\x03\x04", "is a ZIP archive, not a table; unpack it and name the CSV or Parquet file in it"),
     (b"ARROW1", "is an Arrow file, which is not read; save it as Parquet"),
@@ -71,7 +71,7 @@ class Files:
     unreadable: tuple[int, ...] = ()
 
 
-def text_query(value: str) -> str:
+def text_literal(value: str) -> str:
     """Return an SQL text literal."""
     return "'" + value.replace("'", "''") + "'"
 
@@ -81,14 +81,19 @@ def files(paths: Sequence[str]) -> list[Files]:
 
     Raises UserError with the remedy for what is not a table.
     """
-    found: dict[tuple[Any, ...], list[str]] = {}
-    for path in (p for given in paths for p in _expanded(given)):
-        start = _start(path)
+    paths_by_format: dict[tuple[Any, ...], list[str]] = {}
+    for path in (p for given in paths for p in _expand(given)):
+        start = _first_bytes(path)
         if start.startswith(b"PAR1") or path.lower().endswith(PARQUET):
             schema = parquet_schema(path)
             _refuse_wide(path, len(schema))
-            odd = tuple(i for i, field in enumerate(schema) if _misread(field))
-            key: tuple[Any, ...] = ("parquet", tuple(schema.names), odd, tuple(map(str, schema.types)))
+            misread_columns = tuple(i for i, field in enumerate(schema) if _misread(field))
+            key: tuple[Any, ...] = (
+                "parquet",
+                tuple(schema.names),
+                misread_columns,
+                tuple(map(str, schema.types)),
+            )
         else:
             kind = "gzip" if start.startswith(_GZIP) else "zstd" if start.startswith(_ZSTD) else "none"
             if kind != "none":
@@ -96,17 +101,17 @@ def files(paths: Sequence[str]) -> list[Files]:
             delimiter, names = header(path)
             _refuse_wide(path, len(names))
             key = ("csv", tuple(names), delimiter, kind)
-        found.setdefault(key, []).append(path)
+        paths_by_format.setdefault(key, []).append(path)
     return [
         Files(tuple(p), key[1], _query(key, p), key[2] if key[0] == "parquet" else ())
-        for key, p in found.items()
+        for key, p in paths_by_format.items()
     ]
 
 
 def _refuse_wide(path: str, columns: int) -> None:
-    if columns > MOST_COLUMNS:
+    if columns > MAX_COLUMNS:
         raise UserError(
-            f"{path} has {columns:,} columns, and up to {MOST_COLUMNS:,} are read; keep the label, the sensitive attributes "
+            f"{path} has {columns:,} columns, and up to {MAX_COLUMNS:,} are read; keep the label, the sensitive attributes "
             "and the columns of the models."
         )
 
@@ -114,13 +119,13 @@ def _refuse_wide(path: str, columns: int) -> None:
 def _refuse_bomb(path: str, kind: str) -> None:
     """Raise UserError for a compressed file that unpacks to what no table is packed so small from."""
     try:
-        with open(path, "rb") as packed, _unpacking(packed, kind) as stream:
+        with open(path, "rb") as packed, _decompressed(packed, kind) as stream:
             unpacked = 0
-            while packed.tell() <= _PACKED and (piece := stream.read(2**20)):
+            while packed.tell() <= _SCANNED_BYTES and (piece := stream.read(2**20)):
                 unpacked, read = unpacked + len(piece), packed.tell()
-                if unpacked > _UNPACKED and unpacked > _RATIO * read:
+                if unpacked > _MAX_UNPACKED_BYTES and unpacked > _MAX_RATIO * read:
                     raise UserError(
-                        f"{path} unpacks to more than {_RATIO} times its size ({unpacked / 2**20:.0f} MiB after {read:,} "
+                        f"{path} unpacks to more than {_MAX_RATIO} times its size ({unpacked / 2**20:.0f} MiB after {read:,} "
                         "bytes), as no usual table does; unpack it first, if that is meant."
                     )
     except (OSError, EOFError, zlib.error) as error:
@@ -136,54 +141,54 @@ def _misread(field: Any) -> bool:
 
 
 def _query(key: tuple[Any, ...], paths: Sequence[str]) -> str:
-    named = "[" + ", ".join(text_query(_literal(p)) for p in paths) + "]"
+    named = "[" + ", ".join(text_literal(_escape_wildcards(p)) for p in paths) + "]"
     columns = [f"c{i}" for i in range(len(key[1]))]
     if key[0] == "parquet":
         # Names are given by position: DuckDB takes g and G for one column.
         return f"SELECT * FROM read_parquet({named}) AS t({', '.join(columns)})"
     types = "{" + ", ".join(f"'{c}': 'VARCHAR'" for c in columns) + "}"
     return (
-        f"SELECT * FROM read_csv({named}, header=true, auto_detect=false, columns={types}, delim={text_query(key[2])}, "
+        f"SELECT * FROM read_csv({named}, header=true, auto_detect=false, columns={types}, delim={text_literal(key[2])}, "
         f"quote='\"', escape='\"', compression='{key[3]}', null_padding=false, strict_mode=true, "
-        f"max_line_size={LONGEST_LINE})"
+        f"max_line_size={MAX_LINE_LENGTH})"
     )
 
 
-def _literal(path: str) -> str:
+def _escape_wildcards(path: str) -> str:
     """Return a path as DuckDB must be given it: a file called a[1].csv is not a pattern."""
-    return "".join(f"[{c}]" if c in _WILD else c for c in path)
+    return "".join(f"[{c}]" if c in _WILDCARDS else c for c in path)
 
 
-def _expanded(path: str) -> list[str]:
+def _expand(path: str) -> list[str]:
     """Return the files that a path or pattern names."""
-    place = Path(path)
+    candidate = Path(path)
     try:
-        if place.is_dir():
-            if (place / "card.json").exists() or (place / "model.onnx").exists():
+        if candidate.is_dir():
+            if (candidate / "card.json").exists() or (candidate / "model.onnx").exists():
                 raise UserError(f"{path} is a model folder, not a table; run `fairpress predict` first.")
-            raise UserError(f"{path} is a folder; name its files, such as '{place / '*.parquet'}'.")
-        if place.exists():
+            raise UserError(f"{path} is a folder; name its files, such as '{candidate / '*.parquet'}'.")
+        if candidate.exists():
             return [path]
     except (OSError, ValueError):  # a name too long, or with a null byte
         raise UserError(f"there is no file {path}.") from None
-    if any(c in path for c in _WILD):
-        found = sorted(p for p in glob(path, recursive=True) if Path(p).is_file())
-        if found:
-            return found
+    if any(c in path for c in _WILDCARDS):
+        matches = sorted(p for p in glob(path, recursive=True) if Path(p).is_file())
+        if matches:
+            return matches
         raise UserError(f"no file matches {path}.")
     raise UserError(f"there is no file {path}.")
 
 
-def _start(path: str) -> bytes:
+def _first_bytes(path: str) -> bytes:
     """Return how a file begins. Raises UserError for one that is not a table."""
-    place = Path(path)
-    suffix = place.suffix.lower()
+    file_path = Path(path)
+    suffix = file_path.suffix.lower()
     if suffix in PICKLES:
         raise UserError(f"{path} is a pickle, which can run any code when opened; bring Parquet or CSV.")
-    if not place.is_file():
+    if not file_path.is_file():
         raise UserError(f"{path} is not a regular file; save the table as a file, CSV or Parquet.")
     try:
-        with place.open("rb") as file:
+        with file_path.open("rb") as file:
             start = file.read(4096)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from None
@@ -191,11 +196,13 @@ def _start(path: str) -> bytes:
         raise UserError(f"{path} is empty; a table with a header line is needed.")
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise UserError(f"{path} is UTF-16 text; save it as UTF-8.")
-    what = _BY_NAME.get(suffix) or next((w for magic, w in _BY_START if start.startswith(magic)), None)
-    if what is not None:
-        raise UserError(f"{path} {what}.")
-    known = start.startswith((b"PAR1", _GZIP, _ZSTD)) or suffix in PARQUET
-    if not known and b"\0" in start:
+    reason = _UNSUPPORTED_SUFFIXES.get(suffix) or next(
+        (w for magic, w in _UNSUPPORTED_MAGIC if start.startswith(magic)), None
+    )
+    if reason is not None:
+        raise UserError(f"{path} {reason}.")
+    recognized = start.startswith((b"PAR1", _GZIP, _ZSTD)) or suffix in PARQUET
+    if not recognized and b"\0" in start:
         raise UserError(f"{path} is a binary file, not a table; bring Parquet or CSV.")
     return start
 
@@ -222,17 +229,17 @@ def header(path: str) -> tuple[str, list[str]]:
         rows = []
         try:
             with open_text(path) as file:
-                reader = csv.reader(_bounded(file, path), delimiter=delimiter)
-                for _, row in zip(range(_LOOKED_AT), reader, strict=False):
+                reader = csv.reader(_bounded_lines(file, path), delimiter=delimiter)
+                for _, row in zip(range(_SAMPLED_LINES), reader, strict=False):
                     rows.append(row)
         except csv.Error:
             pass
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"cannot read {path}: {error}. Is it complete?") from None
         if rows:
-            alike = all(len(r) in (0, len(rows[0])) for r in rows)
+            consistent = all(len(r) in (0, len(rows[0])) for r in rows)
             candidates.append(
-                (alike and len(rows[0]) > 1, len(rows[0]), -len(candidates), delimiter, rows[0])
+                (consistent and len(rows[0]) > 1, len(rows[0]), -len(candidates), delimiter, rows[0])
             )
     if not candidates:
         raise UserError(f"cannot tell the columns of {path} apart; is it complete, and CSV or Parquet?")
@@ -250,15 +257,15 @@ def open_text(path: str) -> IO[str]:
         magic = file.read(4)
     binary: Any
     if magic.startswith(_GZIP):
-        binary = _unpacking(path, "gzip")
+        binary = _decompressed(path, "gzip")
     elif magic == _ZSTD:
-        binary = _unpacking(path, "zstd")
+        binary = _decompressed(path, "zstd")
     else:
         binary = open(path, "rb")  # noqa: SIM115  (closed with the text that reads it)
     return io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="")
 
 
-def _unpacking(packed: Any, kind: str) -> Any:
+def _decompressed(packed: Any, kind: str) -> Any:
     """Return a stream of what a compressed file holds, given its path or the open file."""
     if kind == "gzip":
         return gzip.open(packed)
@@ -267,24 +274,24 @@ def _unpacking(packed: Any, kind: str) -> Any:
     return pa.input_stream(packed, compression="zstd")
 
 
-def _bounded(file: IO[str], path: str) -> Iterator[str]:
+def _bounded_lines(file: IO[str], path: str) -> Iterator[str]:
     """Yield the lines of a file. Raises UserError for one that is too long, before more of it is in memory."""
     number = 0
-    while line := file.readline(LONGEST_LINE + 1):
+    while line := file.readline(MAX_LINE_LENGTH + 1):
         number += 1
-        if len(line) > LONGEST_LINE:
+        if len(line) > MAX_LINE_LENGTH:
             raise UserError(
-                f"{path}, line {number}: there is no line break within {LONGEST_LINE:,} characters; is it a table?"
+                f"{path}, line {number}: there is no line break within {MAX_LINE_LENGTH:,} characters; is it a table?"
             )
         yield line
 
 
-def first_lines(path: str) -> Iterator[tuple[int, list[str]]]:
+def csv_records(path: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the records of a CSV file, header included, each with the number of its last line; stops at what is broken."""
     try:
         delimiter, _ = header(path)
-        with open_text(path) as file, shown(f"looking for what is wrong in {path}"):
-            rows = csv.reader(_bounded(file, path), delimiter=delimiter)
+        with open_text(path) as file, show_progress(f"looking for what is wrong in {path}"):
+            rows = csv.reader(_bounded_lines(file, path), delimiter=delimiter)
             for row in rows:
                 yield rows.line_num, row
     except csv.Error as error:
@@ -298,10 +305,10 @@ def first_lines(path: str) -> Iterator[tuple[int, list[str]]]:
 
 def is_text(path: str) -> bool:
     """Tell whether a path is a file that is read as CSV."""
-    place = Path(path)
-    if not place.is_file() or path.lower().endswith(PARQUET):
+    file_path = Path(path)
+    if not file_path.is_file() or path.lower().endswith(PARQUET):
         return False
-    with place.open("rb") as file:
+    with file_path.open("rb") as file:
         return file.read(4) != b"PAR1"
 
 
@@ -309,38 +316,38 @@ def refuse_uneven(path: str) -> None:
     """Raise UserError for a CSV file whose lines do not all have the columns of its header, naming the first."""
     if not is_text(path):
         return
-    wide = None
-    for number, row in first_lines(path):
-        wide = len(row) if wide is None else wide
-        if len(row) not in (0, wide):
+    width = None
+    for number, row in csv_records(path):
+        width = len(row) if width is None else width
+        if len(row) not in (0, width):
             raise UserError(
-                f"{path}, line {number}: {len(row)} columns where the header has {wide}; is the file cut "
+                f"{path}, line {number}: {len(row)} columns where the header has {width}; is the file cut "
                 "short, or a quotation mark not closed?"
             )
 
 
 def repeated_header(path: str, names: Sequence[str]) -> int | None:
     """Return the line of a CSV file after the first that holds the names of the columns, in any order; None if none does."""
-    wanted = sorted(names)
-    for number, row in first_lines(path):
-        if number > 1 and sorted(v.removeprefix("\ufeff") for v in row) == wanted:
+    expected = sorted(names)
+    for number, row in csv_records(path):
+        if number > 1 and sorted(v.removeprefix("\ufeff") for v in row) == expected:
             return number
     return None
 
 
-def refusal(name: str, error: str) -> str:
+def read_error(name: str, error: str) -> str:
     """Return the sentence for what DuckDB could not read."""
     line = re.search(r"[Ll]ine:? (\d+)", error)
-    place = f", line {line[1]}" if line else ""
+    location = f", line {line[1]}" if line else ""
     if "No files found" in error:
         return f"no file matches {name}."
     if "not utf-8" in error.lower() or "invalid unicode" in error.lower():
-        return f"{name} is not UTF-8 text{place}; save it as UTF-8."
+        return f"{name} is not UTF-8 text{location}; save it as UTF-8."
     if line and "CSV" in error:
         return (
-            f"{name}{place}: the line cannot be parted into columns; is a quotation mark not closed, or one inside a value "
+            f"{name}{location}: the line cannot be parted into columns; is a quotation mark not closed, or one inside a value "
             "not doubled?"
         )
     first = error.splitlines()[0].partition("Error: ")
-    what = (first[2] or first[0]).rstrip(" .")[:200]
-    return f"cannot read {name}{place}: {what}. Is it complete, and CSV or Parquet?"
+    cause = (first[2] or first[0]).rstrip(" .")[:200]
+    return f"cannot read {name}{location}: {cause}. Is it complete, and CSV or Parquet?"

@@ -48,40 +48,41 @@ def degenerate(
     the margin of chance.
     """
     cells = evidence.cells
-    labels, predicted = (_counts(cells, codes) for codes in (cells.label, cells.predicted[model]))
+    labels, predicted = (_class_weights(cells, codes) for codes in (cells.label, cells.predicted[model]))
     if (predicted > 0).sum() == 1:
         only = cells.classes[int(predicted.argmax())]
         return DegenerateModel(f"{model} predicts one class only ({only}): its gaps of 0 say nothing.", True)
     constant = _constant_networks(evidence, model)
     if constant is not None:
         return constant
-    whole = labels.sum()
+    total = labels.sum()
     for c in np.flatnonzero(labels >= MIN_ROWS * evidence.repeats):
-        found = _rarely(evidence, model, int(c), predicted[c], labels[c], confidence)
-        if found is not None:
+        sentence = _rarely_predicted(evidence, model, int(c), predicted[c], labels[c], confidence)
+        if sentence is not None:
             single = len(cells.classes) == 2 or cells.classes[c] == cells.positive
-            return DegenerateModel(found, single or bool(labels[c] / whole >= margin), rare=True)
-    return _guesses(evidence, model, labels, margin, confidence)
+            return DegenerateModel(sentence, single or bool(labels[c] / total >= margin), rare=True)
+    return _near_chance(evidence, model, labels, margin, confidence)
 
 
 def lost_class(evidence: GroupEstimator, baseline: str, model: str, confidence: float) -> str | None:
     """Return the sentence on a class that the baseline predicts and the compressed model nearly never does, or None."""
     cells = evidence.cells
     labels, before, after = (
-        _counts(cells, codes) for codes in (cells.label, cells.predicted[baseline], cells.predicted[model])
+        _class_weights(cells, codes)
+        for codes in (cells.label, cells.predicted[baseline], cells.predicted[model])
     )
-    there = np.minimum(labels, before)  # a baseline that predicts a class too often is no measure of it
-    for c in np.flatnonzero(there >= MIN_ROWS * evidence.repeats):
-        if _rarely(evidence, model, int(c), after[c], there[c], confidence) is not None:
-            times = evidence.repeats
+    reference = np.minimum(labels, before)  # a baseline that predicts a class too often is no measure of it
+    for c in np.flatnonzero(reference >= MIN_ROWS * evidence.repeats):
+        if _rarely_predicted(evidence, model, int(c), after[c], reference[c], confidence) is not None:
+            repeats = evidence.repeats
             return (
-                f"{model} has lost the class {cells.classes[c]!r}: it predicts it in {after[c] / times:,.0f} rows, "
-                f"{baseline} in {before[c] / times:,.0f}, and {labels[c] / times:,.0f} have it."
+                f"{model} has lost the class {cells.classes[c]!r}: it predicts it in {after[c] / repeats:,.0f} rows, "
+                f"{baseline} in {before[c] / repeats:,.0f}, and {labels[c] / repeats:,.0f} have it."
             )
     return None
 
 
-def _counts(cells: Cells, codes: np.ndarray) -> Floats:
+def _class_weights(cells: Cells, codes: np.ndarray) -> Floats:
     return per_group(cells.weight, codes, len(cells.classes))
 
 
@@ -99,7 +100,7 @@ def _constant_networks(evidence: GroupEstimator, model: str) -> DegenerateModel 
     )
 
 
-def _rarely(
+def _rarely_predicted(
     evidence: GroupEstimator, model: str, c: int, predicted: float, reference: float, confidence: float
 ) -> str | None:
     """Return the sentence where a class is predicted in too few rows, measured by the rows that should have it."""
@@ -110,35 +111,35 @@ def _rarely(
     if predicted >= NEVER_SHARE * reference:
         # Of a model that never predicts the class, these rows would be right the other way round.
         gain = np.where(chosen, np.where(right, 1.0, -1.0), 0.0)
-        if _above(_mean(evidence, gain, 1.0), 0.0, confidence):
+        if _shown_above(_mean(evidence, gain, 1.0), 0.0, confidence):
             return None
-    times = evidence.repeats
-    labels = _counts(cells, cells.label)[c]
+    repeats = evidence.repeats
+    labels = _class_weights(cells, cells.label)[c]
     return (
-        f"{model} nearly never predicts {cells.classes[c]!r}: in {predicted / times:,.0f} rows, where {labels / times:,.0f} "
+        f"{model} nearly never predicts {cells.classes[c]!r}: in {predicted / repeats:,.0f} rows, where {labels / repeats:,.0f} "
         "have it."
     )
 
 
-def _guesses(
+def _near_chance(
     evidence: GroupEstimator, model: str, labels: Floats, margin: float, confidence: float
 ) -> DegenerateModel | None:
     """Return the sentence where a model is shown to be within the margin of guessing, and no better than one answer."""
     cells = evidence.cells
-    most = int(labels.argmax())
+    most_frequent = int(labels.argmax())
     correct = np.asarray(cells.correct(model), dtype=float)
-    lead = _mean(evidence, correct - (cells.label == most), 1.0)
-    if not lead.estimable[0] or _above(lead, 0.0, confidence):
+    lead = _mean(evidence, correct - (cells.label == most_frequent), 1.0)
+    if not lead.estimable[0] or _shown_above(lead, 0.0, confidence):
         return None
-    known = int((labels > 0).sum())
-    scale = labels.sum() / (known * np.where(labels > 0, labels, 1.0))
+    n_classes = int((labels > 0).sum())
+    scale = labels.sum() / (n_classes * np.where(labels > 0, labels, 1.0))
     # The mean of the classes' recalls, as a mean over rows.
     balanced = _mean(evidence, correct * scale[cells.label], 0.0)
-    if not balanced.estimable[0] or float(balanced.upper(confidence)[0]) >= 1 / known + margin:
+    if not balanced.estimable[0] or float(balanced.upper(confidence)[0]) >= 1 / n_classes + margin:
         return None
     return DegenerateModel(
         f"{model} does not tell the classes apart: its balanced accuracy is {float(balanced.value[0]):.3f}, that of "
-        f"guessing {1 / known:.3f}, and always predicting {cells.classes[most]!r} is right as often or more.",
+        f"guessing {1 / n_classes:.3f}, and always predicting {cells.classes[most_frequent]!r} is right as often or more.",
         True,
     )
 
@@ -148,5 +149,5 @@ def _mean(evidence: GroupEstimator, values: Floats, reach: float) -> TEstimate:
     return evidence.mean(evidence.moments(values), index, 1, reach)
 
 
-def _above(x: TEstimate, bound: float, confidence: float) -> bool:
+def _shown_above(x: TEstimate, bound: float, confidence: float) -> bool:
     return bool(x.p_above(bound)[0] < 1 - confidence)

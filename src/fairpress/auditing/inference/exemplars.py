@@ -61,7 +61,7 @@ def exemplars(
         return Exemplars(seeds, half, reason=reason)
     classes = len(evidence.cells.classes)
     base, small = (evidence.by_seed(evidence.cells.predicted[m]) for m in (baseline, model))
-    whole = (modal_class(base, classes), modal_class(small, classes))
+    modal_classes = (modal_class(base, classes), modal_class(small, classes))
     rng = np.random.default_rng(0)
     orders = [rng.permutation(seeds) for _ in range(SPLITS)]
     halves = [(o[:half], o[half : 2 * half]) for o in orders]
@@ -69,11 +69,11 @@ def exemplars(
     without = [
         _excess(base, small, classes, [(a[a != s], b[b != s]) for a, b in halves])[1] for s in range(seeds)
     ]
-    one = evidence.one_seed()
+    single_run = evidence.one_seed()
     out = []
     for values, index in groups:
-        at = evidence.by_seed(index)[0]
-        out += _by_group(one, values, at, whole, expected, excess, without, confidence)
+        row_index = evidence.by_seed(index)[0]
+        out += _by_group(single_run, values, row_index, modal_classes, expected, excess, without, confidence)
     return Exemplars(seeds, half, tuple(out))
 
 
@@ -81,52 +81,52 @@ def _excess(
     base: np.ndarray, small: np.ndarray, classes: int, halves: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[Floats, Floats]:
     """Return per row (the share expected from retraining, the excess), both means over the halvings."""
-    expected, found = np.zeros(base.shape[1]), np.zeros(base.shape[1])
+    expected, differing = np.zeros(base.shape[1]), np.zeros(base.shape[1])
     for a, b in halves:
         first = modal_class(base[a], classes)
         expected += differing_rows(first, modal_class(base[b], classes))
-        found += differing_rows(first, modal_class(small[b], classes))
-    return expected / len(halves), (found - expected) / len(halves)
+        differing += differing_rows(first, modal_class(small[b], classes))
+    return expected / len(halves), (differing - expected) / len(halves)
 
 
 def _by_group(
-    one: GroupEstimator,
+    single_run: GroupEstimator,
     values: Sequence[Values],
     index: np.ndarray,
-    whole: tuple[np.ndarray, np.ndarray],
+    modal_classes: tuple[np.ndarray, np.ndarray],
     expected: Floats,
     excess: Floats,
     without: Sequence[Floats],
     confidence: float,
 ) -> list[GroupExemplars]:
-    k, w = len(values), one.cells.weight
+    k, w = len(values), single_run.cells.weight
     n = per_group(w, index, k)
 
     def share(x: np.ndarray) -> Floats:
         return per_group(w * x, index, k) / n
 
-    found = one.mean(one.moments(excess), index, k, reach=1.0)
+    means = single_run.mean(single_run.moments(excess), index, k, reach=1.0)
     jackknife = np.stack([share(x) for x in without])
     s = len(without)
     seeds = (s - 1) / s * ((jackknife - jackknife.mean(axis=0)) ** 2).sum(axis=0)
-    se, df = np.sqrt(found.se**2 + seeds), np.minimum(found.df, s - 1.0)
+    se, df = np.sqrt(means.se**2 + seeds), np.minimum(means.df, s - 1.0)
     reach = t_quantile(df, (1 + confidence) / 2) * se
-    ties = share((whole[0] == TIE) | (whole[1] == TIE))
+    ties = share((modal_classes[0] == TIE) | (modal_classes[1] == TIE))
     shares, noise = (
-        one.mean(one.moments(np.asarray(x, dtype=float)), index, k, 1.0, (0.0, 1.0))
-        for x in (differing_rows(*whole), expected)
+        single_run.mean(single_run.moments(np.asarray(x, dtype=float)), index, k, 1.0, (0.0, 1.0))
+        for x in (differing_rows(*modal_classes), expected)
     )
     return [
         GroupExemplars(
             group,
             float(n[g]),
-            _these_models(shares, g, confidence),
+            _row_estimate(shares, g, confidence),
             float(ties[g]),
-            _these_models(noise, g, confidence),
+            _row_estimate(noise, g, confidence),
             Estimate(
-                float(found.value[g]),
-                max(-1.0, float(found.value[g] - reach[g])),
-                min(1.0, float(found.value[g] + reach[g])),
+                float(means.value[g]),
+                max(-1.0, float(means.value[g] - reach[g])),
+                min(1.0, float(means.value[g] + reach[g])),
                 float(n[g]),
                 "rows-and-jackknife",
             ),
@@ -135,6 +135,6 @@ def _by_group(
     ]
 
 
-def _these_models(x: TEstimate, g: int, confidence: float) -> Estimate:
+def _row_estimate(x: TEstimate, g: int, confidence: float) -> Estimate:
     low, high = x.interval(confidence)
     return Estimate(float(x.value[g]), float(low[g]), float(high[g]), float(x.n[g]), "rows")

@@ -108,8 +108,8 @@ class GroupEstimator:
 
     def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         """Return a rate of `linearised.LINEARISED` in each group."""
-        found = linearize(self.cells, model, name, index, groups)
-        return self.mean(self.moments(found.values), index, groups, found.reach, (0.0, 1.0), "linearised")
+        linear = linearize(self.cells, model, name, index, groups)
+        return self.mean(self.moments(linear.values), index, groups, linear.reach, (0.0, 1.0), "linearised")
 
     def ratio_change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         """Return the paired change of such a rate."""
@@ -149,11 +149,14 @@ class GroupEstimator:
                 units, squares = per_group(rows, g, groups), per_group(ww, g, groups)
                 between = per_group(second - 2 * mean[g] * crossed + mean[g] ** 2 * ww, g, groups)
             else:
-                entry, at = np.unique(self._subjects[inside] * groups + g, return_inverse=True)
-                of = entry % groups
-                size, total = (per_group(v, at, len(entry)) for v in (w, first))
-                units, squares = per_group(np.ones(len(entry)), of, groups), per_group(size**2, of, groups)
-                between = per_group((total - mean[of] * size) ** 2, of, groups)
+                entry, entry_index = np.unique(self._subjects[inside] * groups + g, return_inverse=True)
+                entry_group = entry % groups
+                size, total = (per_group(v, entry_index, len(entry)) for v in (w, first))
+                units, squares = (
+                    per_group(np.ones(len(entry)), entry_group, groups),
+                    per_group(size**2, entry_group, groups),
+                )
+                between = per_group((total - mean[entry_group] * size) ** 2, entry_group, groups)
             typical = squares / n
             between = np.maximum(between, 0) * units / (units - 1)
             pseudo = np.where(np.asarray(reach) > 0, 2 * typical, 0.0)
@@ -165,12 +168,12 @@ class GroupEstimator:
     def flips(self, model: str, baseline: str, index: np.ndarray, groups: int) -> dict[str, Floats]:
         """Return (weighted) rows per group: n, right to wrong, wrong to right, wrong to another wrong."""
         before, after = self.cells.correct(baseline), self.cells.correct(model)
-        moved = self.cells.predicted[baseline] != self.cells.predicted[model]
+        changed = self.cells.predicted[baseline] != self.cells.predicted[model]
         parts = {
             "n": np.ones(len(index), bool),
             "right_to_wrong": before & ~after,
             "wrong_to_right": ~before & after,
-            "wrong_to_wrong": ~before & ~after & moved,
+            "wrong_to_wrong": ~before & ~after & changed,
         }
         w = self.cells.weight / self.repeats
         return {k: per_group(w * v, index, groups) for k, v in parts.items()}
@@ -180,8 +183,8 @@ class GroupEstimator:
         d = self._difference(model, baseline, name)
         inside = ~np.isnan(d)
         w, g = self.cells.weight[inside], index[inside]
-        moved, n = (per_group(x, g, groups) for x in (w * np.abs(d[inside]), w))
-        return np.asarray(moved / np.where(n > 0, n, 1.0))
+        flipped, n = (per_group(x, g, groups) for x in (w * np.abs(d[inside]), w))
+        return np.asarray(flipped / np.where(n > 0, n, 1.0))
 
     @property
     def repeats(self) -> float:
@@ -208,20 +211,27 @@ class GroupEstimator:
             return per_group(x, g, groups)
 
         up, down, n = by_group(w * (d > 0)), by_group(w * (d < 0)), by_group(w)
-        one = np.ones(groups)
+        ones = np.ones(groups)
         if self.plain:
-            return _Sums(up, down, n, one, one, np.full(groups, np.inf))
+            return _Sums(up, down, n, ones, ones, np.full(groups, np.inf))
         if self._subjects is None:
             sums = ClusterSums(
                 by_group(rows), n, up - down, by_group(ww), by_group(ww * d**2), by_group(ww * d), up + down
             )
         else:
             subject = self._subjects[inside]
-            entry, at = np.unique(subject * groups + g, return_inverse=True)
-            size, total, squares = (per_group(x, at, len(entry)) for x in (w, w * d, w * d**2))
+            entry, entry_index = np.unique(subject * groups + g, return_inverse=True)
+            size, total, squares = (per_group(x, entry_index, len(entry)) for x in (w, w * d, w * d**2))
             sums = cluster_sums(size, total, squares, entry % groups, groups)
-        own = design_effect(sums)
-        return _Sums(up, down, n, _known(own.deff), _known(design_effect(sums.rest()).deff), own.df)
+        effect = design_effect(sums)
+        return _Sums(
+            up,
+            down,
+            n,
+            _fill_undefined(effect.deff),
+            _fill_undefined(design_effect(sums.rest()).deff),
+            effect.df,
+        )
 
 
 def per_group(values: Floats, index: np.ndarray, groups: int) -> Floats:
@@ -229,6 +239,6 @@ def per_group(values: Floats, index: np.ndarray, groups: int) -> Floats:
     return np.asarray(np.bincount(index, weights=values, minlength=groups), dtype=float)
 
 
-def _known(deff: Floats) -> Floats:
+def _fill_undefined(deff: Floats) -> Floats:
     """Empty groups have no design effect; their estimates are NaN anyway."""
     return np.where(np.isfinite(deff), deff, 1.0)

@@ -70,7 +70,7 @@ def score_lines(
     """
     names = list(dict.fromkeys([label, *cells.attributes, *keys.values()]))
     s = [f"least(greatest({source.as_number(c)}, 0), 1)" for c in columns]
-    logits = [f"ln({_kept(x)} / (1 - {_kept(x)}))" for x in ("s0", "s1")]
+    logits = [f"ln({_clamped(x)} / (1 - {_clamped(x)}))" for x in ("s0", "s1")]
     inner = ", ".join(
         [
             f"{source.binned(n, bins[n]) if n in bins else source.column(n)} AS k{i}"
@@ -131,7 +131,7 @@ def score_lines(
     )
 
 
-def _kept(score: str) -> str:
+def _clamped(score: str) -> str:
     return f"least(greatest({score}, {MIN_SCORE!r}), 1 - {MIN_SCORE!r})"
 
 
@@ -144,8 +144,8 @@ def _measures() -> dict[str, str]:
     """Return name → SQL of every sum that a combination keeps."""
     values = {
         "score": ("s0", "s1"),
-        "log": tuple(f"ln({_kept(x)})" for x in ("s0", "s1")),
-        "log_rest": tuple(f"ln(1 - {_kept(x)})" for x in ("s0", "s1")),
+        "log": tuple(f"ln({_clamped(x)})" for x in ("s0", "s1")),
+        "log_rest": tuple(f"ln(1 - {_clamped(x)})" for x in ("s0", "s1")),
     }
     out = {"p00": "sum(w * s0 * s0)", "p11": "sum(w * s1 * s1)", "p01": "sum(w * s0 * s1)"}
     for variable, (before, after) in values.items():

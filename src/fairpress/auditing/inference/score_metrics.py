@@ -39,11 +39,13 @@ class ScorePair:
     like: Cells
 
     @classmethod
-    def of(cls, lines: ScoreCounts, like: Cells, where: str) -> ScorePair:
+    def build(cls, lines: ScoreCounts, like: Cells, source_name: str) -> ScorePair:
         """Return the pair, with seeds and people as the cells' keys say."""
         seeds = "seed" in lines.cells.keys
         return cls(
-            lines, SeedGroupEstimator(lines.cells, where) if seeds else GroupEstimator(lines.cells), like
+            lines,
+            SeedGroupEstimator(lines.cells, source_name) if seeds else GroupEstimator(lines.cells),
+            like,
         )
 
     def rates(self, side: int, attribute: str, confidence: float) -> dict[str, list[Estimate]]:
@@ -65,7 +67,7 @@ class ScorePair:
         out = {}
         for name in MEANS:
             x = self._moments("change", name)
-            change = self.evidence.mean(x, index, k, self._usual(x, index, k), (-np.inf, np.inf))
+            change = self.evidence.mean(x, index, k, self._rms_change(x, index, k), (-np.inf, np.inf))
             out[name] = _estimates(change, confidence, UNDEFINED_BECAUSE[name])
         out["auc"] = self._auc_change(index, k, confidence)
         out["calibration_error"] = self._calibration(
@@ -96,7 +98,7 @@ class ScorePair:
             flipped = (w - x.first, ww - x.crossed, ww - 2 * x.crossed + x.second)
         return Moments(*(np.where(yes, v, np.nan) for v in flipped))
 
-    def _usual(self, x: Moments, index: np.ndarray, k: int) -> Floats:
+    def _rms_change(self, x: Moments, index: np.ndarray, k: int) -> Floats:
         """Return the root mean square of a change in each group: a pseudo-row of that size; 1 where nothing changed."""
         inside = ~np.isnan(x.first)
         squares, ww = (
@@ -106,7 +108,7 @@ class ScorePair:
             usual = np.sqrt(np.maximum(squares, 0) / ww)
         return np.where(usual > 0, usual, 1.0)
 
-    def _placed(self, side: int, index: np.ndarray, k: int) -> Floats:
+    def _placements(self, side: int, index: np.ndarray, k: int) -> Floats:
         cells, seeds = self.lines.cells, round(self.evidence.repeats)
         stratum = index if seeds == 1 else index * seeds + cells.keys["seed"]
         return placements(
@@ -115,31 +117,41 @@ class ScorePair:
 
     def _auc(self, side: int, index: np.ndarray, k: int, confidence: float) -> list[Estimate]:
         x = self.evidence.mean(
-            self.evidence.moments(self._placed(side, index, k)), index, k, 0.0, (0.0, 1.0), "delong"
+            self.evidence.moments(self._placements(side, index, k)), index, k, 0.0, (0.0, 1.0), "delong"
         )
         if not self.evidence.dependent:
             # Wilson with the rows that DeLong's variance is worth: a perfect ranking of few rows is not certain.
             yes = self._positive
-            least = np.minimum(*(per_group((self.lines.cells.weight * v), index, k) for v in (yes, ~yes)))
+            smaller_class = np.minimum(
+                *(per_group((self.lines.cells.weight * v), index, k) for v in (yes, ~yes))
+            )
             with np.errstate(divide="ignore", invalid="ignore"):
-                worth = np.where(x.se > 0, x.value * (1 - x.value) / x.se**2, least * x.effective_n / x.n)
-                low, high = wilson(x.value * worth, worth, confidence)
-            return self._ranked(_between(x, low, high, "delong-wilson"), (side,), index, k)
-        return self._ranked(_estimates(x, confidence, UNDEFINED_BECAUSE["auc"]), (side,), index, k)
+                effective_rows = np.where(
+                    x.se > 0, x.value * (1 - x.value) / x.se**2, smaller_class * x.effective_n / x.n
+                )
+                low, high = wilson(x.value * effective_rows, effective_rows, confidence)
+            return self._without_tied_ranks(
+                _estimates_within(x, low, high, "delong-wilson"), (side,), index, k
+            )
+        return self._without_tied_ranks(
+            _estimates(x, confidence, UNDEFINED_BECAUSE["auc"]), (side,), index, k
+        )
 
     def _auc_change(self, index: np.ndarray, k: int, confidence: float) -> list[Estimate]:
-        before, after = (self._placed(side, index, k) for side in (0, 1))
+        before, after = (self._placements(side, index, k) for side in (0, 1))
         x = self.evidence.moments(after - before)
-        change = self.evidence.mean(x, index, k, self._usual(x, index, k), (-1.0, 1.0), "delong")
-        return self._ranked(_estimates(change, confidence, UNDEFINED_BECAUSE["auc"]), (0, 1), index, k)
+        change = self.evidence.mean(x, index, k, self._rms_change(x, index, k), (-1.0, 1.0), "delong")
+        return self._without_tied_ranks(
+            _estimates(change, confidence, UNDEFINED_BECAUSE["auc"]), (0, 1), index, k
+        )
 
-    def _ranked(
-        self, found: list[Estimate], sides: tuple[int, ...], index: np.ndarray, k: int
+    def _without_tied_ranks(
+        self, estimates: list[Estimate], sides: tuple[int, ...], index: np.ndarray, k: int
     ) -> list[Estimate]:
         """Take back estimates of groups whose scores crowd in so few bins that their ranks are not known."""
         if self.lines.exact:
-            return found
-        off = np.max(
+            return estimates
+        tied_share = np.max(
             [
                 tied_within_bins(self.lines.bins[SIDES[s]], self._positive, self.lines.cells.weight, index, k)
                 for s in sides
@@ -149,14 +161,14 @@ class ScorePair:
         reason = "scores crowd in too few of the bins that a large table is cut into"
         return [
             Estimate.not_estimable(reason, e.n) if e.estimable and o > MAX_TIED_SHARE else e
-            for e, o in zip(found, off, strict=True)
+            for e, o in zip(estimates, tied_share, strict=True)
         ]
 
     def _calibration(
         self,
         index: np.ndarray,
         k: int,
-        found: Callable[[calibration_error.Deviations, Floats], tuple[float, float, float]],
+        estimate: Callable[[calibration_error.Deviations, Floats], tuple[float, float, float]],
     ) -> list[Estimate]:
         cells = self.lines.cells
         if self.evidence.dependent:
@@ -164,32 +176,36 @@ class ScorePair:
             return [Estimate.not_estimable(reason, float(n)) for n in per_group(cells.weight, index, k)]
         order = np.argsort(index, kind="stable")
         out = []
-        for at in np.split(order, np.cumsum(np.bincount(index, minlength=k))[:-1]):
-            n = float(cells.weight[at].sum())
+        for members in np.split(order, np.cumsum(np.bincount(index, minlength=k))[:-1]):
+            n = float(cells.weight[members].sum())
             people = cells.keys.get("subject")
-            rows = float(cells.rows[at].sum()) if people is None else len(np.unique(people[at]))
+            rows = float(cells.rows[members].sum()) if people is None else len(np.unique(people[members]))
             if rows < 2:
                 out.append(Estimate.not_estimable(UNDEFINED_BECAUSE["calibration_error"], n))
                 continue
             d = calibration_error.deviations(
-                (self.lines.scores["baseline"][at], self.lines.scores["compressed"][at]),
-                (self.lines.products[0][at], self.lines.products[1][at], self.lines.products[2][at]),
-                self._positive[at],
-                cells.weight[at],
-                cells.weight_squares[at],
-                None if people is None else people[at],
+                (self.lines.scores["baseline"][members], self.lines.scores["compressed"][members]),
+                (
+                    self.lines.products[0][members],
+                    self.lines.products[1][members],
+                    self.lines.products[2][members],
+                ),
+                self._positive[members],
+                cells.weight[members],
+                cells.weight_squares[members],
+                None if people is None else people[members],
             )
-            value, low, high = found(d, calibration_error.noise(d, np.random.default_rng(0)))
+            value, low, high = estimate(d, calibration_error.noise(d, np.random.default_rng(0)))
             out.append(Estimate(value, low, high, n, "least-favourable"))
         return out
 
 
 def _estimates(x: TEstimate, confidence: float, why: str) -> list[Estimate]:
     low, high = x.interval(confidence)
-    return _between(x, low, high, x.method, why)
+    return _estimates_within(x, low, high, x.method, why)
 
 
-def _between(
+def _estimates_within(
     x: TEstimate, low: Floats, high: Floats, method: str, why: str = UNDEFINED_BECAUSE["auc"]
 ) -> list[Estimate]:
     return [

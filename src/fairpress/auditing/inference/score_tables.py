@@ -38,30 +38,30 @@ def score_pairs(
     A column with a missing score, or with other numbers that the user decides by, is left out, and a note says so. The
     baseline is counted with every compressed model, because their changes are paired.
     """
-    if cells.positive is None or source.counted_already:
+    if cells.positive is None or source.holds_cells:
         return ScoredModels({}, {}, ())
-    if not source.scored:
+    if not source.counts_scores:
         return ScoredModels(
             {}, {}, ("No score metrics: of a table in a warehouse decisions alone are counted.",)
         )
     columns: dict[str, str] = {}
     notes: list[str] = []
     for model in (baseline, *compressed):
-        among = score_columns(source, model)
-        name = _of(model, among, cells.positive)
-        if len(among) > 1 or (among and among[0] != f"{model}.score"):
-            notes += _incomplete(source, model, among, cells.classes)
+        score_names = score_columns(source, model)
+        name = _positive_score_column(model, score_names, cells.positive)
+        if len(score_names) > 1 or (score_names and score_names[0] != f"{model}.score"):
+            notes += _incomplete_scores(source, model, score_names, cells.classes)
         if name is None or not source.holds_numbers(name):
             continue
-        found = source.numbers([name])[name]
-        if found.outside:
+        summary = source.numbers([name])[name]
+        if summary.outside:
             notes.append(
-                f"No score metrics of {model!r}: {name!r} runs from {found.low:.6g} to {found.high:.6g}, which are not "
+                f"No score metrics of {model!r}: {name!r} runs from {summary.low:.6g} to {summary.high:.6g}, which are not "
                 "probabilities."
             )
-        elif found.missing:
+        elif summary.missing:
             notes.append(
-                f"No score metrics of {model!r}: its scores are missing in {found.missing:,} of {found.rows:,} rows."
+                f"No score metrics of {model!r}: its scores are missing in {summary.missing:,} of {summary.rows:,} rows."
             )
         else:
             columns[model] = name
@@ -76,32 +76,32 @@ def score_pairs(
             keys=keys,
             weight=weight,
         )
-        return ScorePair.of(lines, cells, source.name)
+        return ScorePair.build(lines, cells, source.name)
 
     pairs = {m: pair(baseline, m) for m in compressed if m in columns and baseline in columns}
     sides = {m: (p, 1) for m, p in pairs.items()}
-    alone = [m for m in columns if m not in sides and not (m == baseline and pairs)]
-    sides |= {m: (pair(m, m), 0) for m in alone}
+    unpaired = [m for m in columns if m not in sides and not (m == baseline and pairs)]
+    sides |= {m: (pair(m, m), 0) for m in unpaired}
     if pairs:
         sides[baseline] = (next(iter(pairs.values())), 0)
     return ScoredModels(sides, pairs, tuple(notes))
 
 
-def _of(model: str, columns: Sequence[str], positive: str) -> str | None:
+def _positive_score_column(model: str, columns: Sequence[str], positive: str) -> str | None:
     """Return the column that holds the probability of the positive class."""
     if f"{model}.score" in columns:
         return f"{model}.score"
     by_class = {c.removeprefix(f"{model}.score."): c for c in columns}
-    found = resolve(positive, by_class)
-    return None if found is None else by_class[found]
+    class_name = resolve(positive, by_class)
+    return None if class_name is None else by_class[class_name]
 
 
-def _incomplete(
+def _incomplete_scores(
     source: TableSource, model: str, columns: Sequence[str], classes: Sequence[str]
 ) -> Iterator[str]:
     """Say where the scores per class are not a distribution over all classes."""
-    known = [c.removeprefix(f"{model}.score.") for c in columns]
-    lacking = [c for c in classes if resolve(c, known) is None]
+    scored_classes = [c.removeprefix(f"{model}.score.") for c in columns]
+    lacking = [c for c in classes if resolve(c, scored_classes) is None]
     if lacking:
         name = f"{model}.score.{lacking[0]}"
         yield f"{model!r} has no column {name!r}, so that its scores never decide for {lacking[0]!r}."

@@ -31,28 +31,28 @@ class SeedGroupEstimator(GroupEstimator):
 
     dependent = True
 
-    def __init__(self, cells: Cells, where: str) -> None:
+    def __init__(self, cells: Cells, source_name: str) -> None:
         super().__init__(cells)
         seed, row = cells.keys["seed"], cells.keys["row"]
         self.seeds, self._rows = int(seed.max()) + 1, int(row.max()) + 1
         if self.seeds < 2:
-            raise UserError(f"{where} has one seed only; leave --seed-column out, or stack more runs.")
+            raise UserError(f"{source_name} has one seed only; leave --seed-column out, or stack more runs.")
         # A row with two values of the label or an attribute makes two combinations, and is caught here too.
         once = len(np.unique(seed * self._rows + row)) == len(seed) and (cells.rows == 1).all()
         if not once or len(seed) != self.seeds * self._rows:
             raise UserError(
-                f"{where}: each of the {self.seeds} seeds must have each of the {self._rows:,} rows exactly once "
+                f"{source_name}: each of the {self.seeds} seeds must have each of the {self._rows:,} rows exactly once "
                 f"({cells.rows.sum():,.0f} rows are there); stack complete runs."
             )
         self._order = np.lexsort((row, seed))
-        for what, values in [
+        for description, values in [
             ("labels", cells.label),
             *((f"values of {n!r}", c.codes) for n, c in cells.attributes.items()),
         ]:
             matrix = self.by_seed(values)
             if (matrix != matrix[0]).any():
                 raise UserError(
-                    f"{where}: a row has different {what} under different seeds; are the row ids right?"
+                    f"{source_name}: a row has different {description} under different seeds; are the row ids right?"
                 )
         self._weight = self.by_seed(cells.weight)[0]
         if self._subjects is not None:
@@ -69,9 +69,9 @@ class SeedGroupEstimator(GroupEstimator):
     def rate(self, model: str, name: str, index: np.ndarray, groups: int, confidence: float) -> Rate:
         """Return a rate of each group, averaged over seeds, with its crossed interval."""
         ratio = name in LINEARIZED
-        found = (self.ratio if ratio else self.smoothed)(model, name, index, groups)
-        low, high = found.interval(confidence)
-        return Rate(found.value, low, high, found.n, found.method)
+        estimate = (self.ratio if ratio else self.smoothed)(model, name, index, groups)
+        low, high = estimate.interval(confidence)
+        return Rate(estimate.value, low, high, estimate.n, estimate.method)
 
     def smoothed(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         sums, n, effective = self._crossed(self.cells.indicator(model, name), index, groups)
@@ -84,15 +84,15 @@ class SeedGroupEstimator(GroupEstimator):
     def excess(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
         values = self._difference(model, baseline, name)
         if self.plain:
-            found = crossed_excess(self._crossed(values, index, groups)[0])
+            excess = crossed_excess(self._crossed(values, index, groups)[0])
         else:
             # Group against rest: the rest's values are linearised about the rest's own mean.
             parts = []
             for g in range(groups):
                 sums, n, effective = self._crossed(values, np.where(index == g, 0, 1), 2)
                 parts.append(replace(crossed_excess(sums), n=n, effective_n=effective)[0:1])
-            found = _joined(parts)
-        return found if name == "fpr" else -found
+            excess = _joined(parts)
+        return excess if name == "fpr" else -excess
 
     def contrast(
         self, model: str, baseline: str, name: str, index: np.ndarray, pair: tuple[int, int]
@@ -125,21 +125,21 @@ class SeedGroupEstimator(GroupEstimator):
         A group in which some seed has no value (nobody predicted positive) has no estimate.
         """
         values = x.first / self.cells.weight
-        known = self.by_seed(~np.isnan(values))
-        partly = known.any(axis=0) & ~known.all(axis=0)
-        torn = np.bincount(self.by_seed(index)[0][partly], minlength=groups) > 0
+        has_value = self.by_seed(~np.isnan(values))
+        partly = has_value.any(axis=0) & ~has_value.all(axis=0)
+        incomplete = np.bincount(self.by_seed(index)[0][partly], minlength=groups) > 0
         inside = ~np.isnan(values)
         n = per_group(self.cells.weight[inside], index[inside], groups)
-        reached = np.broadcast_to(np.asarray(reach, dtype=float), (groups,))
-        r = np.where(reached > 0, reached, 1.0)
+        reach_by_group = np.broadcast_to(np.asarray(reach, dtype=float), (groups,))
+        r = np.where(reach_by_group > 0, reach_by_group, 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = per_group(x.first[inside], index[inside], groups) / n
             sums, n, effective = self._crossed((values - mean[index]) / r[index], index, groups)
             without, pseudo = crossed_mean(sums), crossed_change(sums)
-            se = np.where(reached > 0, pseudo.se, without.se) * r
-            df = np.where(reached > 0, pseudo.df, without.df)
-        nothing = torn | ~(n > 0)
-        mean, se = np.where(nothing, np.nan, mean), np.where(nothing, np.nan, se)
+            se = np.where(reach_by_group > 0, pseudo.se, without.se) * r
+            df = np.where(reach_by_group > 0, pseudo.df, without.df)
+        undefined = incomplete | ~(n > 0)
+        mean, se = np.where(undefined, np.nan, mean), np.where(undefined, np.nan, se)
         return TEstimate(mean, mean, se, n, effective, df, limits, method)
 
     def per_seed(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Floats:
@@ -151,12 +151,12 @@ class SeedGroupEstimator(GroupEstimator):
     def _linearised(self, model: str, name: str, index: np.ndarray, groups: int) -> tuple[Floats, Floats]:
         """Return the values linearised within each seed, and the mean reach of each group."""
         stratum = index * self.seeds + self.cells.keys["seed"]
-        found = linearize(self.cells, model, name, stratum, groups * self.seeds)
-        return found.values, found.reach.reshape(groups, self.seeds).mean(axis=1)
+        linear = linearize(self.cells, model, name, stratum, groups * self.seeds)
+        return linear.values, linear.reach.reshape(groups, self.seeds).mean(axis=1)
 
     def one_seed(self) -> GroupEstimator:
         """Return the evidence of the rows as if there were one run: for values that are functions of all seeds."""
-        return GroupEstimator(self.cells.at(self._order[: self._rows]))
+        return GroupEstimator(self.cells.select(self._order[: self._rows]))
 
     def by_seed(self, values: np.ndarray) -> np.ndarray:
         """Return values of the combinations as a matrix [seeds, rows]."""
@@ -171,17 +171,17 @@ class SeedGroupEstimator(GroupEstimator):
         if self.plain:
             return crossed_sums(d, group, groups), n, n
         unit = np.arange(len(w)) if self._subjects is None else self._unit[inside]
-        entry, at = np.unique(unit * groups + group, return_inverse=True)
-        of = entry % groups
-        size = per_group(w, at, len(entry))
-        u = np.stack([per_group(w * row, at, len(entry)) for row in d])
-        units = np.bincount(of, minlength=groups)
+        entry, entry_index = np.unique(unit * groups + group, return_inverse=True)
+        entry_group = entry % groups
+        size = per_group(w, entry_index, len(entry))
+        u = np.stack([per_group(w * row, entry_index, len(entry)) for row in d])
+        units = np.bincount(entry_group, minlength=groups)
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean = per_group(u.mean(axis=0), of, groups) / n
+            mean = per_group(u.mean(axis=0), entry_group, groups) / n
             typical = n / units
-            effective = n**2 / per_group(size**2, of, groups)
-        z = mean[of] + (u - mean[of] * size) / typical[of]
-        return crossed_sums(z, of, groups), n, np.nan_to_num(effective)
+            effective = n**2 / per_group(size**2, entry_group, groups)
+        z = mean[entry_group] + (u - mean[entry_group] * size) / typical[entry_group]
+        return crossed_sums(z, entry_group, groups), n, np.nan_to_num(effective)
 
 
 def _joined(parts: list[TEstimate]) -> TEstimate:

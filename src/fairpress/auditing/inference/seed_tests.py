@@ -26,27 +26,27 @@ def seed_noise(
     if not keys:
         return {}
     stacked = np.concatenate([losses[k] for k in keys])
-    known = ~np.isnan(stacked).any(axis=1)
-    filled = np.where(known[:, None], stacked, 0.0)
+    complete = ~np.isnan(stacked).any(axis=1)
+    filled = np.where(complete[:, None], stacked, 0.0)
     test = sign_flip_test(filled, np.random.default_rng(0))
-    p = np.where(known, test.p, np.nan)
+    p = np.where(complete, test.p, np.nan)
     adjusted = adjust(p)
-    best = adjust(np.full(int(known.sum()), test.smallest))
+    best = adjust(np.full(int(complete.sum()), test.smallest))
     undecidable = bool(len(best) and best.min() > 1 - confidence)
     mean = seed_interval(filled)
     low, high = mean.interval(confidence)
     effect = hedges_g_z(filled, confidence)
     seeds = stacked.shape[1]
-    found: list[SeedNoise | None] = []
+    noise: list[SeedNoise | None] = []
     for i in range(len(stacked)):
-        if not known[i]:
-            found.append(None)
+        if not complete[i]:
+            noise.append(None)
             continue
         size = Estimate.not_estimable("all seeds agree", seeds)
         if np.isfinite(effect.value[i]):
             value, lower, upper = (float(x[i]) for x in (effect.value, effect.low, effect.high))
             size = Estimate(value, lower, upper, seeds, "hedges-g-z")
-        found.append(
+        noise.append(
             SeedNoise(
                 Estimate(
                     float(mean.value[i]),
@@ -63,4 +63,4 @@ def seed_noise(
             )
         )
     ends = np.cumsum([len(losses[k]) for k in keys])
-    return {k: found[end - len(losses[k]) : end] for k, end in zip(keys, ends, strict=True)}
+    return {k: noise[end - len(losses[k]) : end] for k, end in zip(keys, ends, strict=True)}

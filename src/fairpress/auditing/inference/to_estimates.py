@@ -9,7 +9,7 @@ from fairpress.auditing.metrics.fairness import Gap
 from fairpress.auditing.statistics.t_estimate import TEstimate
 from fairpress.core.estimate import Estimate
 
-WHY_EMPTY = {
+UNDEFINED_REASONS = {
     "accuracy": "no rows in this group",
     "selection_rate": "no rows in this group",
     "tpr": "no positives in this group",
@@ -34,14 +34,14 @@ def to_estimates(
     empty = np.full(x.value.shape, np.nan)
     p, p_adjusted = (empty if v is None else np.asarray(v, float) for v in (p, p_adjusted))
     return [
-        Estimate(float(v), float(a), float(b), float(n), x.method, _known(q), _known(r))
+        Estimate(float(v), float(a), float(b), float(n), x.method, _none_if_nan(q), _none_if_nan(r))
         if ok
         else Estimate.not_estimable(why)
         for v, a, b, n, q, r, ok in zip(x.value, low, high, x.n, p, p_adjusted, x.estimable, strict=True)
     ]
 
 
-def _known(p: float) -> float | None:
+def _none_if_nan(p: float) -> float | None:
     return None if np.isnan(p) else float(p)
 
 

@@ -45,81 +45,85 @@ def deviations(
         The person of each combination, where people have several rows.
     """
     y = positive.astype(float)
-    at = [
+    bin_index = [
         np.minimum((s * ECE_BINS).astype(int), ECE_BINS - 1) + ECE_BINS * side
         for side, s in enumerate(scores)
     ]
     n, size = weight.sum(), 2 * ECE_BINS
     off = [s - y for s in scores]
-    mean = sum(np.bincount(a, weights=weight * d, minlength=size) for a, d in zip(at, off, strict=True)) / n
+    mean = (
+        sum(np.bincount(a, weights=weight * d, minlength=size) for a, d in zip(bin_index, off, strict=True))
+        / n
+    )
     if units is None:
         squares = [products[0] - 2 * y * scores[0] + y, products[1] - 2 * y * scores[1] + y]
         cross = products[2] - y * (scores[0] + scores[1]) + y
         second = np.zeros((size, size))
-        for a, v in zip(at, squares, strict=True):
+        for a, v in zip(bin_index, squares, strict=True):
             second[np.arange(size), np.arange(size)] += np.bincount(
                 a, weights=weight_squares * v, minlength=size
             )
-        np.add.at(second, (at[0], at[1]), weight_squares * cross)
-        np.add.at(second, (at[1], at[0]), weight_squares * cross)
+        np.add.at(second, (bin_index[0], bin_index[1]), weight_squares * cross)
+        np.add.at(second, (bin_index[1], bin_index[0]), weight_squares * cross)
         first = sum(
-            np.bincount(a, weights=weight_squares * d, minlength=size) for a, d in zip(at, off, strict=True)
+            np.bincount(a, weights=weight_squares * d, minlength=size)
+            for a, d in zip(bin_index, off, strict=True)
         )
         spread = np.outer(mean, first)
         covariance = second - spread - spread.T + weight_squares.sum() * np.outer(mean, mean)
         return Deviations(mean, covariance / n**2)
     people, unit = np.unique(units, return_inverse=True)
     total = np.zeros((len(people), size))
-    for a, d in zip(at, off, strict=True):
+    for a, d in zip(bin_index, off, strict=True):
         np.add.at(total, (unit, a), weight * d)
     total -= np.bincount(unit, weights=weight)[:, None] * mean
     j = len(people)
     return Deviations(mean, total.T @ total / n**2 * (j / (j - 1) if j > 1 else np.nan))
 
 
-def noise(found: Deviations, rng: np.random.Generator) -> Floats:
+def noise(deviation: Deviations, rng: np.random.Generator) -> Floats:
     """Return normal draws [4000, 2·15] of the sampling noise of the deviations."""
-    values, vectors = np.linalg.eigh(found.covariance)
+    values, vectors = np.linalg.eigh(deviation.covariance)
     root = vectors * np.sqrt(np.maximum(values, 0))
     return np.asarray(rng.standard_normal((DRAWS, len(values))) @ root.T)
 
 
 def calibration_error(
-    found: Deviations, side: int, drawn: Floats, alpha: float
+    deviation: Deviations, side: int, drawn: Floats, alpha: float
 ) -> tuple[float, float, float]:
     """Return (ECE, low, high) of one model, 0 the baseline and 1 the compressed one."""
     part = slice(ECE_BINS * side, ECE_BINS * (side + 1))
-    d, e = found.mean[part], drawn[:, part]
-    certain, value = _certain(found)[part], float(np.abs(d).sum())
-    errors = [_as_seen(d, e), _far_from_zero(d, e), np.where(certain, np.sign(d) * e, np.abs(e))]
+    d, e = deviation.mean[part], drawn[:, part]
+    certain, value = _sign_is_certain(deviation)[part], float(np.abs(d).sum())
+    errors = [_error_as_observed(d, e), _far_from_zero(d, e), np.where(certain, np.sign(d) * e, np.abs(e))]
     low, high = _bounds(value, [x.sum(axis=1) for x in errors], alpha)
     return value, max(0.0, low), min(1.0, max(high, 0.0))
 
 
-def calibration_change(found: Deviations, drawn: Floats, alpha: float) -> tuple[float, float, float]:
+def calibration_change(deviation: Deviations, drawn: Floats, alpha: float) -> tuple[float, float, float]:
     """Return (ECE compressed − ECE baseline, low, high)."""
-    d, e = found.mean.reshape(2, ECE_BINS), drawn.reshape(len(drawn), 2, ECE_BINS)
-    certain = _certain(found).reshape(2, ECE_BINS)
+    d, e = deviation.mean.reshape(2, ECE_BINS), drawn.reshape(len(drawn), 2, ECE_BINS)
+    certain = _sign_is_certain(deviation).reshape(2, ECE_BINS)
     value = float(np.abs(d[1]).sum() - np.abs(d[0]).sum())
     far = _far_from_zero(d, e)
     at_zero = np.where(certain, far, np.abs(e))
-    errors = [x[:, 1] - x[:, 0] for x in (_as_seen(d, e), far, at_zero)]
+    errors = [x[:, 1] - x[:, 0] for x in (_error_as_observed(d, e), far, at_zero)]
     # One model at 0 where signs are open, the other as far from it as the two are seen to be apart.
     apart = d[1] - d[0]
-    baseline_at_zero = _as_seen(apart, e[:, 1]) - np.abs(e[:, 0])
-    compressed_at_zero = np.abs(e[:, 1]) - _as_seen(-apart, e[:, 0])
+    baseline_at_zero = _error_as_observed(apart, e[:, 1]) - np.abs(e[:, 0])
+    compressed_at_zero = np.abs(e[:, 1]) - _error_as_observed(-apart, e[:, 0])
     for x in (baseline_at_zero, compressed_at_zero):
         errors.append(np.where(certain.all(axis=0), far[:, 1] - far[:, 0], x))
     low, high = _bounds(value, [x.sum(axis=1) for x in errors], alpha)
     return value, max(-1.0, low), min(1.0, high)
 
 
-def _certain(found: Deviations) -> np.ndarray:
+def _sign_is_certain(deviation: Deviations) -> np.ndarray:
     """Return the bins whose sign is certain: three standard errors from 0."""
-    return np.asarray(np.abs(found.mean) > 3 * np.sqrt(np.maximum(np.diag(found.covariance), 0)))
+    return np.asarray(np.abs(deviation.mean) > 3 * np.sqrt(np.maximum(np.diag(deviation.covariance), 0)))
 
 
-def _as_seen(d: Floats, e: Floats) -> Floats:
+def _error_as_observed(d: Floats, e: Floats) -> Floats:
     """Return the error of |d| per draw if the truth is what was seen."""
     return np.asarray(np.abs(d + e) - np.abs(d))
 

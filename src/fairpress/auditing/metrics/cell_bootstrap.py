@@ -49,17 +49,17 @@ def bootstrap_changes(
     """
     n = np.asarray(cells, float)
     chunk = max(1, CHUNK // max(n.size, 1))
-    moved: dict[str, list[Floats]] = {name: [] for name in BOOTSTRAPPED}
+    replicated_changes: dict[str, list[Floats]] = {name: [] for name in BOOTSTRAPPED}
     for start in range(0, replicates, chunk):
         drawn = draw(n, rng, min(chunk, replicates - start))
         counts = [confusion(drawn, model) for model in (BASELINE, COMPRESSED)]
         for name in BOOTSTRAPPED:
-            moved[name].append(rate(counts[1], name).value - rate(counts[0], name).value)
+            replicated_changes[name].append(rate(counts[1], name).value - rate(counts[0], name).value)
     out = {}
     for name in BOOTSTRAPPED:
         before, after = (rate(confusion(n, model), name).value for model in (BASELINE, COMPRESSED))
         change = after - before
-        replicated = np.concatenate(moved[name])
+        replicated = np.concatenate(replicated_changes[name])
         undefined = np.isnan(replicated).mean(axis=0) > 0.05
         low, high = _quantiles(replicated, (1 - confidence) / 2)
         gone = undefined | np.isnan(change)
@@ -81,13 +81,13 @@ def _quantiles(x: Floats, tail: float) -> tuple[Floats, Floats]:
     """
     ordered = np.sort(x, axis=0)  # NaN is sorted to the end
     last = (~np.isnan(ordered)).sum(axis=0) - 1
-    found = []
+    quantiles = []
     for share in (tail, 1 - tail):
-        at = share * np.maximum(last, 0)
-        below = np.floor(at).astype(int)
+        position = share * np.maximum(last, 0)
+        below = np.floor(position).astype(int)
         a, b = (
             np.take_along_axis(ordered, i[None], axis=0)[0]
             for i in (below, np.minimum(below + 1, np.maximum(last, 0)))
         )
-        found.append(np.where(last >= 0, a + (at - below) * (b - a), np.nan))
-    return found[0], found[1]
+        quantiles.append(np.where(last >= 0, a + (position - below) * (b - a), np.nan))
+    return quantiles[0], quantiles[1]

@@ -73,8 +73,8 @@ def metric_value(metric: str, x: Sequence[Floats]) -> float:
     """
     if metric == "worst_group_accuracy":
         return float(x[0].min()) if x[0].size else float("nan")
-    known = [part for part in x if part.size >= 2]
-    if not known or (metric != "equalized_odds_difference" and len(known) < len(x)):
+    estimable = [part for part in x if part.size >= 2]
+    if not estimable or (metric != "equalized_odds_difference" and len(estimable) < len(x)):
         return float("nan")
     match metric:
         case "disparate_impact":
@@ -85,7 +85,7 @@ def metric_value(metric: str, x: Sequence[Floats]) -> float:
             return sum(float(pair_sum(part)) / pairs_of(part.size) for part in x)
         case "average_odds_difference":
             return float(np.mean([np.ptp(part) for part in x]))
-    return max(float(np.ptp(part)) for part in known)
+    return max(float(np.ptp(part)) for part in estimable)
 
 
 def pairs_of(groups: int) -> float:
@@ -139,7 +139,7 @@ def fairness_intervals(
             continue
         chosen = [rates[name] for name in names]
         keep = [usable(x) for x in chosen]
-        parts = [x[own] for x, own in zip(chosen, keep, strict=True)]
+        parts = [x[mask] for x, mask in zip(chosen, keep, strict=True)]
         value = metric_value(metric, [x.value for x in parts])
         bounds, method = Bounds(np.nan, np.nan), ""
         if not np.isnan(value):
@@ -168,17 +168,17 @@ def metric_bounds(
             return minimum_bounds(x[0], alpha), "worst-of-bounds"
         case "pairwise_bias" | "pairwise_bias_mean":
             summed = [per_pair(part) for part in x] if metric.endswith("mean") else x
-            found = pair_sum_bounds(summed, alpha, dependent, rng)
-            return Bounds(found.low, min(found.high, max_pair_sum(metric, x))), "seminorm"
+            bounds = pair_sum_bounds(summed, alpha, dependent, rng)
+            return Bounds(bounds.low, min(bounds.high, max_pair_sum(metric, x))), "seminorm"
         case "equalized_odds_difference":
-            known = [part for part in x if part.value.size >= 2]
-            both = [range_bounds(part, alpha, dependent, families=len(known)) for part in known]
+            estimable = [part for part in x if part.value.size >= 2]
+            both = [range_bounds(part, alpha, dependent, families=len(estimable)) for part in estimable]
             return Bounds(max(b.low for b in both), min(1.0, max(b.high for b in both))), kind
         case "average_odds_difference":
             both = [range_bounds(part, alpha / 2, dependent) for part in x]
             return Bounds(sum(b.low for b in both) / 2, min(1.0, sum(b.high for b in both) / 2)), kind
-    found = range_bounds(x[0], alpha, dependent)
-    return Bounds(found.low, min(1.0, found.high)), kind
+    bounds = range_bounds(x[0], alpha, dependent)
+    return Bounds(bounds.low, min(1.0, bounds.high)), kind
 
 
 def disparate_impact_bounds(x: TEstimate, alpha: float, dependent: bool) -> Bounds:

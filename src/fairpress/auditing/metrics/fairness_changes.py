@@ -66,15 +66,15 @@ def fairness_changes(
             continue
         triples = [(baseline[n], compressed[n], changes[n]) for n in names]
         keep = [usable(*triple) for triple in triples]
-        kept = [(a[own], b[own], c[own]) for (a, b, c), own in zip(triples, keep, strict=True)]
-        before, after = (metric_value(metric, [t[m].value for t in kept]) for m in (0, 1))
+        usable_triples = [(a[mask], b[mask], c[mask]) for (a, b, c), mask in zip(triples, keep, strict=True)]
+        before, after = (metric_value(metric, [t[m].value for t in usable_triples]) for m in (0, 1))
         value = after - before
         bounds, method = Bounds(np.nan, np.nan), ""
         if not np.isnan(value):
-            bounds, method = _change_bounds(metric, kept, 1 - confidence, dependent, rng)
+            bounds, method = _change_bounds(metric, usable_triples, 1 - confidence, dependent, rng)
             if metric.startswith("pairwise_bias"):
-                most = max_pair_sum(metric, [t[0] for t in kept])
-                bounds = Bounds(*np.clip(bounds, -most, most))
+                limit = max_pair_sum(metric, [t[0] for t in usable_triples])
+                bounds = Bounds(*np.clip(bounds, -limit, limit))
         used = int(np.logical_or.reduce(keep).sum())
         out[metric] = Gap(
             value,
@@ -122,8 +122,8 @@ def _change_bounds(
         case "average_odds_difference":
             parts = [range_change_bounds([t], alpha / 2, dependent) for t in triples]
             return Bounds(sum(p.low for p in parts) / 2, sum(p.high for p in parts) / 2), "extreme-pairs"
-    known = [t for t in triples if t[0].value.size >= 2]
-    return range_change_bounds(known, alpha, dependent), "extreme-pairs"
+    estimable = [t for t in triples if t[0].value.size >= 2]
+    return range_change_bounds(estimable, alpha, dependent), "extreme-pairs"
 
 
 def range_change_bounds(triples: Sequence[Triple], alpha: float = 0.05, dependent: bool = False) -> Bounds:
@@ -183,20 +183,20 @@ def _ratio_change(triple: Triple, alpha: float) -> Bounds:
     top = v1 * (r1 / p1) ** 2 + v0 * (r0 / p0) ** 2 - 2 * covariance * (r1 / p1) * (r0 / p0)
     se = np.sqrt(np.maximum(bottom + top, 0))
     z = float(t_quantile(change.df.min(), 1 - side))
-    found = []
+    extreme_pairs = []
     for model in logs:
         among = candidates(model, share, False, 1, largest_low(model, share, False))
         pairs: NDArray[np.bool_] = np.zeros(se.shape, dtype=bool)
         if among.pairs is not None:
             pairs = among.pairs.T  # [bottom, top]
-        found.append(pairs)
+        extreme_pairs.append(pairs)
     difference = r1 - r0
     # On the logarithms' scale a range of 0 is a ratio of 1.
     before, after = (
         Bounds(*(float(np.exp(-f(m, share, False))) for f in (largest_high, largest_low))) for m in logs
     )
-    high = min((difference + z * se)[found[0]].max(), after.high - before.low)
-    low = max((difference - z * se)[found[1]].min(), after.low - before.high)
+    high = min((difference + z * se)[extreme_pairs[0]].max(), after.high - before.low)
+    low = max((difference - z * se)[extreme_pairs[1]].min(), after.low - before.high)
     return Bounds(max(-1.0, float(low)), min(1.0, float(high)))
 
 

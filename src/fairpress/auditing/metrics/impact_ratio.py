@@ -70,11 +70,11 @@ def impact_ratios(audit: Audit, model: str, confidence: float | None = None) -> 
         raise UserError("impact ratios need a positive class; name it with --positive.")
     if audit.seeds is not None:
         raise UserError("impact ratios are of one model, not of stacked seeds; audit one seed's table.")
-    found = next(m for m in audit.models if m.name == model)
+    result = next(m for m in audit.models if m.name == model)
     out = []
     for attribute in audit.attributes:
         keys = attribute.split("*")
-        groups = [g for g in found.groups if list(g.values) == keys]
+        groups = [g for g in result.groups if list(g.values) == keys]
         selected = [(g.tp or 0.0) + (g.fp or 0.0) for g in groups]
         categories = _categories(
             [g.values for g in groups], selected, [g.n for g in groups], confidence or audit.confidence
@@ -119,7 +119,7 @@ def scoring_ratios_of(
     Empty where there is no such column. Two passes over the table: the median, then who is above it.
     """
     column = f"{model}.score"
-    if not source.holds_numbers(column) or source.counted_already:
+    if not source.holds_numbers(column) or source.holds_cells:
         return []
     median = source.read(f"SELECT median({source.as_number(column)}) AS m FROM {source.relation}")["m"][
         0
@@ -133,7 +133,7 @@ def scoring_ratios_of(
         decide={model: f"{column}>{median!r}"},
         bins=bins,
         missing=missing,
-        asks=False,
+        require_explicit_positive=False,
     )
     out = []
     for attribute in by:
@@ -154,15 +154,15 @@ def _categories(
     x, size = np.asarray(selected, float), np.asarray(n, float)
     excluded = size < MIN_SHARE * size.sum()
     rates = x / size
-    judged = np.flatnonzero(~excluded)
-    reference = int(judged[np.argmax(rates[judged])]) if len(judged) else -1
+    included = np.flatnonzero(~excluded)
+    reference = int(included[np.argmax(rates[included])]) if len(included) else -1
     logs = log_rate(agresti_caffo(x, size))
     # Which category is the largest is seen in the same data: the intervals hold for all pairs at once.
-    c = pair_quantile(logs[judged], 1 - confidence, dependent=False) if len(judged) > 1 else np.nan
+    c = pair_quantile(logs[included], 1 - confidence, dependent=False) if len(included) > 1 else np.nan
     out = []
     for i in np.argsort(-rates, kind="stable").tolist():
         ratio = _ratio(i, reference, rates, logs.centre, logs.se, c, size, bool(excluded[i]))
-        known = ratio.value is not None
+        estimable = ratio.value is not None
         out.append(
             Category(
                 values[i],
@@ -172,7 +172,7 @@ def _categories(
                 ratio,
                 bool(excluded[i]),
                 (ratio.value < FOUR_FIFTHS) if ratio.value is not None else None,
-                (ratio.high < FOUR_FIFTHS) if known and ratio.high is not None else None,
+                (ratio.high < FOUR_FIFTHS) if estimable and ratio.high is not None else None,
             )
         )
     return tuple(out)

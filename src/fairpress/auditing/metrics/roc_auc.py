@@ -25,18 +25,18 @@ def placements(
         How many rows it stands for; `weight` their weights.
     """
     yes = positive.astype(float)
-    key, at = np.unique(stratum * (int(bins.max(initial=0)) + 1) + bins, return_inverse=True)
-    of = key // (int(bins.max(initial=0)) + 1)
+    key, entry_index = np.unique(stratum * (int(bins.max(initial=0)) + 1) + bins, return_inverse=True)
+    entry_stratum = key // (int(bins.max(initial=0)) + 1)
     below: list[Floats] = []
     size: list[Floats] = []
     count: list[Floats] = []
     for side in (yes, 1 - yes):
-        here = np.bincount(at, weights=weight * side, minlength=len(key))
+        in_entry = np.bincount(entry_index, weights=weight * side, minlength=len(key))
         total = np.bincount(stratum, weights=weight * side, minlength=strata)
-        up_to = np.cumsum(here)
-        before = np.concatenate([[0.0], np.cumsum(total)])[of]  # what earlier strata hold
+        up_to = np.cumsum(in_entry)
+        before = np.concatenate([[0.0], np.cumsum(total)])[entry_stratum]  # what earlier strata hold
         with np.errstate(divide="ignore", invalid="ignore"):
-            below.append(((up_to - before - here / 2) / total[of])[at])
+            below.append(((up_to - before - in_entry / 2) / total[entry_stratum])[entry_index])
         size.append(np.asarray(total, dtype=float))
         count.append(np.asarray(np.bincount(stratum, weights=rows * side, minlength=strata), dtype=float))
     placement = np.where(positive, below[1], 1 - below[0])
@@ -56,9 +56,11 @@ def tied_within_bins(
 ) -> Floats:
     """Return half the share of positive–negative pairs that fall into one bin: by how much an AUC of bins can be off."""
     width = int(bins.max(initial=0)) + 1
-    key, at = np.unique(stratum * width + bins, return_inverse=True)
-    here = [np.bincount(at, weights=weight * side, minlength=len(key)) for side in (positive, ~positive)]
+    key, entry_index = np.unique(stratum * width + bins, return_inverse=True)
+    in_entry = [
+        np.bincount(entry_index, weights=weight * side, minlength=len(key)) for side in (positive, ~positive)
+    ]
     total = [np.bincount(stratum, weights=weight * side, minlength=strata) for side in (positive, ~positive)]
-    pairs = np.bincount(key // width, weights=here[0] * here[1], minlength=strata)
+    pairs = np.bincount(key // width, weights=in_entry[0] * in_entry[1], minlength=strata)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(pairs / (2 * total[0] * total[1]))

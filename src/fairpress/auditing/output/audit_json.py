@@ -129,11 +129,11 @@ def _pair(pair: PairChange) -> dict[str, Any]:
     }
 
 
-def _exemplars(found: Exemplars) -> dict[str, Any]:
+def _exemplars(exemplars: Exemplars) -> dict[str, Any]:
     return {
-        "models": found.models,
-        "half": found.half,
-        "reason": found.reason,
+        "models": exemplars.models,
+        "half": exemplars.half,
+        "reason": exemplars.reason,
         "groups": [
             {
                 "values": dict(g.values),
@@ -143,6 +143,6 @@ def _exemplars(found: Exemplars) -> dict[str, Any]:
                 "expected": g.expected.to_dict(),
                 "excess": g.excess.to_dict(),
             }
-            for g in found.groups
+            for g in exemplars.groups
         ],
     }

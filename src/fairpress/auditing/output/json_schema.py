@@ -12,5 +12,5 @@ def json_schema() -> dict[str, Any]:
     text = (
         resources.files("fairpress.auditing.output").joinpath("audit.schema.json").read_text(encoding="utf-8")
     )
-    found: dict[str, Any] = json.loads(text)
-    return found
+    schema: dict[str, Any] = json.loads(text)
+    return schema

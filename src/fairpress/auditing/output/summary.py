@@ -22,15 +22,15 @@ def summary(audit: Audit, model: str) -> dict[str, Any]:
     names = [c.compressed for c in audit.comparisons]
     if model not in names:
         raise UserError(f"the audit compares no model {model!r}." + did_you_mean(model, names))
-    found: Comparison = next(c for c in audit.comparisons if c.compressed == model)
+    comparison: Comparison = next(c for c in audit.comparisons if c.compressed == model)
     return {
         "schema": SUMMARY,
         "baseline": audit.baseline,
         "compressed": model,
-        "verdict": found.verdict,
-        "void": found.void,
-        "disparate": found.disparate,
-        "headline": found.headline,
+        "verdict": comparison.verdict,
+        "void": comparison.void,
+        "disparate": comparison.disparate,
+        "headline": comparison.headline,
         "margin": audit.margin,
         "confidence": audit.confidence,
         "rows": audit.rows,
@@ -48,7 +48,7 @@ def summary(audit: Audit, model: str) -> dict[str, Any]:
                 "verdict": g.verdict,
                 "losses": {x.metric: x.estimate.to_dict() for x in g.losses},
             }
-            for a in found.attributes
+            for a in comparison.attributes
             for g in a.groups
         ],
         "provenance": dict(audit.provenance),
@@ -82,20 +82,20 @@ class SummaryContent(BaseModel):
     warnings: list[str] = Field(default_factory=list)
 
 
-def summary_text(found: dict[str, Any]) -> list[str]:
+def summary_text(content: dict[str, Any]) -> list[str]:
     """Return the lines that `fairpress show` prints of an embedded summary. Raises UserError where it is damaged."""
-    problem = problem_of(SummaryContent, found)
+    problem = problem_of(SummaryContent, content)
     if problem is not None:
         raise UserError(f"the audit inside this file is damaged ({problem}); embed it again.")
     lines = [
-        f"audited against {found['baseline']}: {found['verdict'].replace('_', ' ')}"
-        + (", unevenly" if found["disparate"] else ""),
-        *(f"  ! {line}" for line in found.get("warnings", ())),
-        f"  {found['headline']}",
-        f"  {found['rows']:,} rows, by {', '.join(found['attributes'])}; margin {100 * found['margin']:g} points"
-        + (f"; positive class: {found['positive']}" if found["positive"] is not None else ""),
+        f"audited against {content['baseline']}: {content['verdict'].replace('_', ' ')}"
+        + (", unevenly" if content["disparate"] else ""),
+        *(f"  ! {line}" for line in content.get("warnings", ())),
+        f"  {content['headline']}",
+        f"  {content['rows']:,} rows, by {', '.join(content['attributes'])}; margin {100 * content['margin']:g} points"
+        + (f"; positive class: {content['positive']}" if content["positive"] is not None else ""),
     ]
-    for group in found["groups"]:
+    for group in content["groups"]:
         if group["verdict"] in ("harm", "loss"):
             parts = [
                 f"{m} {100 * e['value']:+.1f}" for m, e in group["losses"].items() if e["value"] is not None

@@ -26,21 +26,21 @@ def clustered_products(
     people
         [rows] who a row is about.
     """
-    who, index = np.unique(people, return_inverse=True)
+    unique_people, index = np.unique(people, return_inverse=True)
     index = index.reshape(-1)
-    of = np.full(len(who), -1)
-    of[index] = cells  # the cell of some row of theirs
-    if (of[index] != cells).any():
+    cell_of_person = np.full(len(unique_people), -1)
+    cell_of_person[index] = cells  # the cell of some row of theirs
+    if (cell_of_person[index] != cells).any():
         return None
-    sizes = np.bincount(index, minlength=len(who)).astype(float)
+    sizes = np.bincount(index, minlength=len(unique_people)).astype(float)
     order = np.argsort(index, kind="stable")
-    starts = np.searchsorted(index[order], np.arange(len(who)))
+    starts = np.searchsorted(index[order], np.arange(len(unique_people)))
     right = np.add.reduceat(np.asarray(values, float)[:, :, order], starts, axis=-1)
     z = np.zeros_like(right)
     for cell in range(count):
-        here = of == cell
-        if here.any():
-            m, u = sizes[here], right[:, :, here]
+        in_cell = cell_of_person == cell
+        if in_cell.any():
+            m, u = sizes[in_cell], right[:, :, in_cell]
             d = u.mean(axis=1, keepdims=True).sum(axis=-1, keepdims=True) / m.sum()
-            z[:, :, here] = d + (u - d * m) / m.mean()
-    return crossed_products(z, of, count)
+            z[:, :, in_cell] = d + (u - d * m) / m.mean()
+    return crossed_products(z, cell_of_person, count)

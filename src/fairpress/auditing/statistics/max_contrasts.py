@@ -30,14 +30,14 @@ class Term:
     ----------
     candidates
         Shape [candidates, cells, columns of the sums].
-    place, family
+    context, family
         A negative term is paired with a positive one of its family, whose candidates correspond to its own (such as the same
         differences of TPRs); if there is one of the same place too (such as one architecture), with that.
     """
 
     coefficient: float
     candidates: Floats
-    place: str = ""
+    context: str = ""
     family: int = 0
 
     def __neg__(self) -> Term:
@@ -61,7 +61,7 @@ class MaxContrasts:
         rates = sums.rates
         self._best = [int(np.argmax(np.einsum("vcm,cm->v", t.candidates, rates))) for t in self.terms]
         self._against_best = [self._differences(t, b) for t, b in zip(self.terms, self._best, strict=True)]
-        self._seen: dict[tuple[int, ...], tuple[float, float, float]] = {}
+        self._cache: dict[tuple[int, ...], tuple[float, float, float]] = {}
         self.linear = all(len(t.candidates) == 1 for t in self.terms)
 
     @property
@@ -78,26 +78,26 @@ class MaxContrasts:
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the two-sided interval, within what rates between 0 and 1 allow."""
         alpha = 1 - confidence
-        least, most = self._possible()
-        return max(least, -self._upper(-1, alpha)), min(most, self._upper(1, alpha))
+        lowest, highest = self._attainable_range()
+        return max(lowest, -self._upper(-1, alpha)), min(highest, self._upper(1, alpha))
 
-    def _possible(self) -> tuple[float, float]:
+    def _attainable_range(self) -> tuple[float, float]:
         """Return the smallest and largest sum that rates between 0 and 1 can have."""
-        least = most = 0.0
+        lowest = highest = 0.0
         for term in self.terms:
             high = np.maximum(term.candidates, 0).sum(axis=(1, 2)).max()
             low = np.minimum(term.candidates, 0).sum(axis=(1, 2)).max()
             if len(term.candidates) > 1 and np.allclose(term.candidates.sum(axis=0), 0):
                 low = 0.0  # of opposite candidates one is not negative
             ends = sorted((term.coefficient * low, term.coefficient * high))
-            least, most = least + ends[0], most + ends[1]
-        return least, most
+            lowest, highest = lowest + ends[0], highest + ends[1]
+        return lowest, highest
 
     def p_two_sided(self, bound: float = 0.0) -> float:
         """Return the smallest α whose interval excludes the bound, not below 1e-8."""
         if self.linear:
-            found = crossed_contrasts(self.sums, self.weights[None])
-            p = float(found.p_two_sided(bound)[0])
+            contrast = crossed_contrasts(self.sums, self.weights[None])
+            p = float(contrast.p_two_sided(bound)[0])
             return 1.0 if math.isnan(p) else max(p, _SMALLEST_P)
         sign = 1 if self.value < bound else -1
 
@@ -116,10 +116,10 @@ class MaxContrasts:
         """Return centre, se and df of the best candidate minus each."""
         if len(term.candidates) == 1:
             return None
-        found = crossed_contrasts(self.sums, term.candidates[best][None] - term.candidates)
-        return found.centre, found.se, found.df
+        contrast = crossed_contrasts(self.sums, term.candidates[best][None] - term.candidates)
+        return contrast.centre, contrast.se, contrast.df
 
-    def _kept(self, i: int, alpha: float) -> list[int]:
+    def _plausible_candidates(self, i: int, alpha: float) -> list[int]:
         against, term = self._against_best[i], self.terms[i]
         if against is None:
             return [0]
@@ -134,48 +134,52 @@ class MaxContrasts:
         """Return the upper bound of sign · θ."""
         terms = [t if sign > 0 else -t for t in self.terms]
         partner = _partners(terms)
-        kept = [self._kept(i, alpha) for i in range(len(terms))]
+        plausible = [self._plausible_candidates(i, alpha) for i in range(len(terms))]
         side = 1 - (alpha if self.linear else (1 - ORDER_SHARE) * alpha) / 2
         half = 1 - (1 - side) / 2
 
         def bounds(choices: Sequence[tuple[int, ...]]) -> Floats:
             paired = [tuple(c[partner[j]] for j in range(len(c))) for c in choices]
-            own, other = self._bounds(sign, choices), self._bounds(sign, paired)
+            direct, via_partner = self._bounds(sign, choices), self._bounds(sign, paired)
             same = np.array([a == b for a, b in zip(choices, paired, strict=True)])
             level = np.where(same, side, half)
-            return np.minimum(*(c + t_quantile(df, level) * se for c, se, df in (own, other)))
+            return np.minimum(*(c + t_quantile(df, level) * se for c, se, df in (direct, via_partner)))
 
-        if math.prod(map(len, kept)) <= _EXHAUSTIVE:
-            return float(bounds(list(product(*kept))).max())
-        chosen, most = list(self._best), -math.inf
-        several = [i for i, k in enumerate(kept) if len(k) > 1]
+        if math.prod(map(len, plausible)) <= _EXHAUSTIVE:
+            return float(bounds(list(product(*plausible))).max())
+        chosen, largest = list(self._best), -math.inf
+        several = [i for i, k in enumerate(plausible) if len(k) > 1]
         for _ in range(10):
-            before = most
+            before = largest
             for i in several:
                 # Alone, and together with the terms whose partner it is.
-                moved = {(i,), (i, *(j for j, q in enumerate(partner) if q == i and j != i))}
-                tries = [
-                    tuple(v if j in m else c for j, c in enumerate(chosen)) for m in moved for v in kept[i]
+                variable_sets = {(i,), (i, *(j for j, q in enumerate(partner) if q == i and j != i))}
+                trials = [
+                    tuple(v if j in m else c for j, c in enumerate(chosen))
+                    for m in variable_sets
+                    for v in plausible[i]
                 ]
-                tries = [t for t in tries if all(v in kept[j] for j, v in enumerate(t))]
-                found = bounds(tries)
-                if found.max() >= most:
-                    chosen, most = list(tries[int(found.argmax())]), float(found.max())
-            if most <= before + 1e-12:
+                trials = [t for t in trials if all(v in plausible[j] for j, v in enumerate(t))]
+                upper_bounds = bounds(trials)
+                if upper_bounds.max() >= largest:
+                    chosen, largest = list(trials[int(upper_bounds.argmax())]), float(upper_bounds.max())
+            if largest <= before + 1e-12:
                 break
-        return most
+        return largest
 
     def _bounds(self, sign: int, choices: Sequence[tuple[int, ...]]) -> tuple[Floats, Floats, Floats]:
         """Return centre, se and df of sign · Σ of the chosen candidates, each computed once."""
-        new = [c for c in dict.fromkeys(choices) if c not in self._seen]
+        new = [c for c in dict.fromkeys(choices) if c not in self._cache]
         if new:
             stacked = [
                 sum_of_contrasts(t.coefficient * t.candidates[v] for t, v in zip(self.terms, c, strict=True))
                 for c in new
             ]
-            found = crossed_contrasts(self.sums, np.stack(stacked))
-            self._seen |= dict(zip(new, zip(found.centre, found.se, found.df, strict=True), strict=True))
-        centre, se, df = np.array([self._seen[c] for c in choices]).T
+            contrasts = crossed_contrasts(self.sums, np.stack(stacked))
+            self._cache |= dict(
+                zip(new, zip(contrasts.centre, contrasts.se, contrasts.df, strict=True), strict=True)
+            )
+        centre, se, df = np.array([self._cache[c] for c in choices]).T
         return sign * centre, se, df
 
 
@@ -184,9 +188,9 @@ def _partners(terms: Sequence[Term]) -> list[int]:
     positive = [i for i, t in enumerate(terms) if t.coefficient > 0 or len(t.candidates) == 1]
     out = []
     for i, t in enumerate(terms):
-        found = [j for j in positive if terms[j].family == t.family and terms[j].coefficient > 0]
-        near = [j for j in found if terms[j].place == t.place] or found
-        out.append(i if i in positive or not near else near[0])
+        same_family = [j for j in positive if terms[j].family == t.family and terms[j].coefficient > 0]
+        matches = [j for j in same_family if terms[j].context == t.context] or same_family
+        out.append(i if i in positive or not matches else matches[0])
     return out
 
 

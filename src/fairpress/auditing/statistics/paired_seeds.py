@@ -60,7 +60,7 @@ def sign_flip_test(
     """
     v = np.asarray(values, float)
     s = v.shape[-1]
-    seen = np.abs(v.sum(axis=-1))
+    observed = np.abs(v.sum(axis=-1))
     if s <= _EXACT_UP_TO:
         # The mirror pattern has the same |sum|, so half of them suffice.
         half = 2 ** (s - 1)
@@ -68,12 +68,12 @@ def sign_flip_test(
         signs = 1.0 - 2.0 * bits
         sums = np.abs(v @ signs.T)
         slack = 1e-9 * (np.abs(v).sum(axis=-1, keepdims=True) + 1e-300)
-        p = (sums >= seen[..., None] - slack).mean(axis=-1)
+        p = (sums >= observed[..., None] - slack).mean(axis=-1)
         return SignFlip(np.asarray(p), 2.0 / 2**s, s)
     if rng is None:
         raise ValueError(f"a sign-flip test of more than {_EXACT_UP_TO} seeds needs a generator")
     signs = 1.0 - 2.0 * rng.integers(0, 2, size=(draws, s))
-    hits = (np.abs(v @ signs.T) >= seen[..., None] * (1 - 1e-9)).sum(axis=-1)
+    hits = (np.abs(v @ signs.T) >= observed[..., None] * (1 - 1e-9)).sum(axis=-1)
     return SignFlip(np.asarray((hits + 1) / (draws + 1)), 1 / (draws + 1), s)
 
 
@@ -99,8 +99,8 @@ def hedges_g_z(values: ArrayLike, confidence: float = 0.95) -> EffectSize:
     nu = s - 1
     shape = v.shape[:-1]
     if s < 2:
-        nothing = np.full(shape, np.nan)
-        return EffectSize(nothing, nothing, nothing)
+        undefined = np.full(shape, np.nan)
+        return EffectSize(undefined, undefined, undefined)
     sd = v.std(axis=-1, ddof=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         d = np.where(sd > 1e-15, v.mean(axis=-1) / sd, np.nan)

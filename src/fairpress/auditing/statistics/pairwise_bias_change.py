@@ -16,7 +16,7 @@ ORDER_SHARE = 0.1
 """Share of α spent on the order of the groups; the rest on the change itself."""
 
 MAX_ORDERS = 20_000
-_AT_ONCE = 2_000
+_BATCH = 2_000
 
 
 def bias_change(
@@ -56,18 +56,18 @@ def bias_change(
     orders = [[_orders(sums, role, family, k, level) for family in (0, 1)] for role in roles]
     if max(len(tpr) * len(tnr) for tpr, tnr in orders) > MAX_ORDERS:
         return Estimate.not_estimable("too many groups are too close to be put in order", n)
-    moved = roles[0] - roles[1] if before is not None else roles[0]
+    change_weights = roles[0] - roles[1] if before is not None else roles[0]
     side = 1 - (1 - ORDER_SHARE) * alpha / 2
-    low = min(float(x.lower(side).min()) for x in _contrasts(sums, orders[-1], moved))
-    high = max(float(x.upper(side).max()) for x in _contrasts(sums, orders[0], moved))
+    low = min(float(x.lower(side).min()) for x in _contrasts(sums, orders[-1], change_weights))
+    high = max(float(x.upper(side).max()) for x in _contrasts(sums, orders[0], change_weights))
     rates = sums.rates
     value = sum(
         sign * _spread(rates[family * k : (family + 1) * k] @ role)
         for sign, role in zip((1, -1), roles, strict=False)
         for family in (0, 1)
     )
-    most = 2.0 * (k // 2) * (k - k // 2)  # half of the groups at 0, half at 1
-    low, high = max(0.0 if before is None else -most, low), min(most, high)
+    largest_bias = 2.0 * (k // 2) * (k - k // 2)  # half of the groups at 0, half at 1
+    low, high = max(0.0 if before is None else -largest_bias, low), min(largest_bias, high)
     return Estimate(
         value, min(low, value), max(high, value), n, "crossed-orders" if sums.seeds > 1 else "orders"
     )
@@ -88,12 +88,12 @@ def _orders(sums: CrossedProducts, role: Floats, family: int, k: int, level: flo
     weights = np.zeros((len(pairs), 2 * k, len(role)))
     for p, (i, j) in enumerate(pairs):
         weights[p, family * k + i], weights[p, family * k + j] = role, -role
-    found = crossed_contrasts(sums, weights)
-    reach = t_quantile(found.df, 1 - level) * found.se
+    differences = crossed_contrasts(sums, weights)
+    reach = t_quantile(differences.df, 1 - level) * differences.se
     certain = np.zeros((k, k), bool)  # [i, j]: i is above j
     for p, (i, j) in enumerate(pairs):
-        certain[i, j] = found.centre[p] > reach[p]
-        certain[j, i] = found.centre[p] < -reach[p]
+        certain[i, j] = differences.centre[p] > reach[p]
+        certain[j, i] = differences.centre[p] < -reach[p]
     out = []
     for order in permutations(range(k)):  # from the lowest to the highest
         if not any(certain[a, b] for p, a in enumerate(order) for b in order[p + 1 :]):
@@ -111,9 +111,9 @@ def _ranked(x: Floats) -> Floats:
 
 
 def _contrasts(
-    sums: CrossedProducts, orders: Sequence[Sequence[Floats]], moved: Floats
+    sums: CrossedProducts, orders: Sequence[Sequence[Floats]], change_weights: Floats
 ) -> Iterator[TEstimate]:
     """Yield the contrasts of all combinations of an order of the TPRs and one of the TNRs, some at a time."""
     both = [np.concatenate(pair) for pair in product(*orders)]
-    for start in range(0, len(both), _AT_ONCE):
-        yield crossed_contrasts(sums, np.stack(both[start : start + _AT_ONCE])[:, :, None] * moved)
+    for start in range(0, len(both), _BATCH):
+        yield crossed_contrasts(sums, np.stack(both[start : start + _BATCH])[:, :, None] * change_weights)

@@ -11,7 +11,7 @@ from fairpress.auditing.statistics.range_bounds import Bounds, pair_quantile, pa
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 
 _DRAWS, _FEWER_DRAWS, _MANY_GROUPS = 4000, 1000, 1000
-_AT_ONCE = 2_000_000
+_BATCH = 2_000_000
 
 
 def pair_sum(x: Floats) -> Floats:
@@ -40,7 +40,7 @@ def pair_sum_bounds(
         draws = _DRAWS if max(x.value.size for x in families) <= _MANY_GROUPS else _FEWER_DRAWS
         noise = np.zeros(draws)
         for x in families:
-            step = max(1, _AT_ONCE // x.value.size)
+            step = max(1, _BATCH // x.value.size)
             for start in range(0, draws, step):
                 size = min(step, draws - start)
                 noise[start : start + size] += pair_sum(
@@ -78,7 +78,7 @@ def pair_sum_change_bounds(
         linear = float((weights * change.value).sum())
         rest = float(np.abs(change.value[i] - change.value[j]).sum())
         upper, lower = upper + linear + rest, lower + linear - rest
-        step = max(1, _AT_ONCE // max(1, i.size))
+        step = max(1, _BATCH // max(1, i.size))
         errors = rng.standard_normal((_DRAWS, change.value.size)) * change.se
         slope = errors @ weights
         spread = np.concatenate(

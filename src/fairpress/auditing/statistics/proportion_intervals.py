@@ -96,6 +96,6 @@ def excess_loss(
     E_g = ℓ_g − ℓ_rest with ℓ = (lost − gained)/n; both are Bonett–Price estimates of disjoint rows, so
     variances add. NaN where the group or the rest is empty. For seeds see `crossed.crossed_excess`.
     """
-    own = bonett_price(lost, gained, n, deff)
-    others = bonett_price(rest_of_groups(lost), rest_of_groups(gained), rest_of_groups(n), rest_deff)
-    return own - others
+    group_loss = bonett_price(lost, gained, n, deff)
+    rest_loss = bonett_price(rest_of_groups(lost), rest_of_groups(gained), rest_of_groups(n), rest_deff)
+    return group_loss - rest_loss

@@ -69,16 +69,16 @@ def crossed_sums(values: ArrayLike, groups: ArrayLike, count: int) -> CrossedSum
     """Return the sums of a matrix of values [S, rows] (NaN = not predicted) by group index [rows] in 0..count−1."""
     d = np.asarray(values, float)
     g = np.asarray(groups, int)
-    seen = ~np.isnan(d)
-    d = np.where(seen, d, 0.0)
-    t, m = d.sum(axis=0), seen.sum(axis=0)
+    observed = ~np.isnan(d)
+    d = np.where(observed, d, 0.0)
+    t, m = d.sum(axis=0), observed.sum(axis=0)
 
     def by_group(x: Floats) -> Floats:
         return np.asarray(np.bincount(g, weights=x, minlength=count), float)
 
     return CrossedSums(
         seed_sums=np.stack([by_group(row) for row in d], axis=-1),
-        seed_counts=np.stack([by_group(row.astype(float)) for row in seen], axis=-1),
+        seed_counts=np.stack([by_group(row.astype(float)) for row in observed], axis=-1),
         rows=by_group((m > 0).astype(float)),
         row_squares=by_group(t**2),
         row_cross=by_group(t * m),

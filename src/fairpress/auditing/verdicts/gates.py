@@ -22,8 +22,8 @@ _FAILS: Mapping[str, tuple[str, ...]] = {
 def gates_of(fail_on: str | Sequence[str], option: str = "--fail-on") -> tuple[str, ...]:
     """Return the gates named in ``"harm,inconclusive"`` or a list; raise UserError for a word that is not a gate."""
     words = fail_on.split(",") if isinstance(fail_on, str) else fail_on
-    found = tuple(dict.fromkeys(w.strip() for w in words if w.strip()))
-    for word in found:
+    gates = tuple(dict.fromkeys(w.strip() for w in words if w.strip()))
+    for word in gates:
         if word not in GATES:
             hint = (
                 did_you_mean(word.replace("_", "-"), GATES)
@@ -33,10 +33,10 @@ def gates_of(fail_on: str | Sequence[str], option: str = "--fail-on") -> tuple[s
             raise UserError(
                 f"{option} takes {', '.join(GATES)}, not {word!r}." + (hint if "mean" in hint else "")
             )
-    return found
+    return gates
 
 
-def require_something(audit: Audit, option: str = "--fail-on", remedy: str = "--compressed int8") -> None:
+def require_comparison(audit: Audit, option: str = "--fail-on", remedy: str = "--compressed int8") -> None:
     """Raise UserError where a gate has nothing to compare: it would pass whatever the models do."""
     if not audit.comparisons:
         raise UserError(
@@ -52,11 +52,13 @@ def required_groups(required: Sequence[str], audit: Audit, option: str = "--requ
     ``sex*race=Female,Black|Male,White`` two. A text that spells one group to the letter is that group, whatever commas its
     name has. Raises UserError for an attribute that is not audited and for a group that is not in the table.
     """
-    known = {a.attribute: [g.values for g in a.groups] for c in audit.comparisons[:1] for a in c.attributes}
-    found: list[Values] = []
+    groups_by_attribute = {
+        a.attribute: [g.values for g in a.groups] for c in audit.comparisons[:1] for a in c.attributes
+    }
+    groups: list[Values] = []
     for text in required:
-        found += _groups(text.strip(), known, option)
-    return found
+        groups += _parse_groups(text.strip(), groups_by_attribute, option)
+    return groups
 
 
 def failures(audit: Audit, gates: Sequence[str], required: Sequence[Values] = ()) -> list[str]:
@@ -80,16 +82,20 @@ def _failures(c: Comparison, gates: Sequence[str], required: Sequence[Values]) -
             out.append(f"{c.compressed}: {word}: {name_groups([group_name(g.values) for g in hit])}.")
     missing = [g for g in groups if lacks_rows(g) and dict(g.values) in [dict(r) for r in required]]
     if missing:
-        out.append(f"{c.compressed}: required and not assessed: {name_groups([_rows(g) for g in missing])}.")
+        out.append(
+            f"{c.compressed}: required and not assessed: {name_groups([_name_with_rows(g) for g in missing])}."
+        )
     return out
 
 
-def _rows(group: GroupComparison) -> str:
+def _name_with_rows(group: GroupComparison) -> str:
     return f"{group_name(group.values)} ({group.n:,.0f})"
 
 
-def _groups(text: str, known: Mapping[str, Sequence[Values]], option: str) -> list[Values]:
-    attribute, rest = _attribute(text, known)
+def _parse_groups(
+    text: str, groups_by_attribute: Mapping[str, Sequence[Values]], option: str
+) -> list[Values]:
+    attribute, rest = _parse_attribute(text, groups_by_attribute)
     if attribute is None:
         name = text.partition("=")[0].strip()
         if "=" not in text or not name:
@@ -97,56 +103,57 @@ def _groups(text: str, known: Mapping[str, Sequence[Values]], option: str) -> li
                 f"{option} {text!r}: write attribute=group, such as race=Black or 'sex*race=Female,Black'."
             )
         raise UserError(
-            f"{option} {text!r}: {name!r} is not audited; add it to --by." + did_you_mean(name, known)
+            f"{option} {text!r}: {name!r} is not audited; add it to --by."
+            + did_you_mean(name, groups_by_attribute)
         )
-    groups = known[attribute]
+    groups = groups_by_attribute[attribute]
     order = [p.strip() for p in text.partition("=")[0].split("*")]
     exact = [g for g in groups if ",".join(g[p] for p in order) == rest]
     if exact:
         return exact
-    found: list[Values] = []
+    matched: list[Values] = []
     values: list[str] = []
     tokens = [token for side in rest.split("|") for token in side.split(",")]
     for i, token in enumerate(tokens):
-        other, _ = _attribute(token.strip(), known)
+        other, _ = _parse_attribute(token.strip(), groups_by_attribute)
         if other is not None and not values:
             # A new attribute begins; what follows belongs to it.
-            return found + _groups(_rest(rest, i), known, option)
+            return matched + _parse_groups(_skip_tokens(rest, i), groups_by_attribute, option)
         values.append(token.strip())
         if len(values) == len(order):
-            found.append(_group(attribute, order, values, groups, f"{option} {text!r}"))
+            matched.append(_require_group(attribute, order, values, groups, f"{option} {text!r}"))
             values = []
-    if values or not found:
+    if values or not matched:
         raise UserError(
             f"{option} {text!r}: a group of {'*'.join(order)} has {len(order)} value(s), separated by commas; "
             f"{', '.join(values) or 'none'} is left over."
         )
-    return found
+    return matched
 
 
-def _attribute(text: str, known: Mapping[str, Sequence[Values]]) -> tuple[str | None, str]:
+def _parse_attribute(text: str, attributes: Mapping[str, Sequence[Values]]) -> tuple[str | None, str]:
     """Return the audited attribute that a text begins with, and what follows the equals sign."""
     name, equals, rest = text.partition("=")
     parts = {p.strip() for p in name.split("*")}
-    found = next((a for a in known if set(a.split("*")) == parts), None)
-    return (found, rest.strip()) if equals else (None, text)
+    match = next((a for a in attributes if set(a.split("*")) == parts), None)
+    return (match, rest.strip()) if equals else (None, text)
 
 
-def _rest(text: str, tokens: int) -> str:
+def _skip_tokens(text: str, tokens: int) -> str:
     """Return a text without its first values."""
-    at = 0
+    position = 0
     for _ in range(tokens):
-        at = min(i for i in (text.find(",", at), text.find("|", at)) if i >= 0) + 1
-    return text[at:].strip()
+        position = min(i for i in (text.find(",", position), text.find("|", position)) if i >= 0) + 1
+    return text[position:].strip()
 
 
-def _group(
-    attribute: str, order: Sequence[str], values: Sequence[str], groups: Sequence[Values], where: str
+def _require_group(
+    attribute: str, order: Sequence[str], values: Sequence[str], groups: Sequence[Values], context: str
 ) -> Values:
-    wanted = dict(zip(order, values, strict=True))
-    if wanted in [dict(g) for g in groups]:
-        return {name: wanted[name] for name in attribute.split("*")}
+    requested = dict(zip(order, values, strict=True))
+    if requested in [dict(g) for g in groups]:
+        return {name: requested[name] for name in attribute.split("*")}
     spelled = [",".join(g[p] for p in order) for g in groups]
     raise UserError(
-        f"{where}: the table has no group {','.join(values)!r}." + did_you_mean(",".join(values), spelled)
+        f"{context}: the table has no group {','.join(values)!r}." + did_you_mean(",".join(values), spelled)
     )

@@ -50,8 +50,8 @@ def _step_up(s: Floats) -> Floats:
 def _adjust(p: ArrayLike, step: Callable[[Floats], Floats]) -> Floats:
     values = np.asarray(p, float)
     flat = values.ravel()
-    known = np.flatnonzero(~np.isnan(flat))
-    order = known[np.argsort(flat[known], kind="stable")]
+    testable = np.flatnonzero(~np.isnan(flat))
+    order = testable[np.argsort(flat[testable], kind="stable")]
     out = np.full(flat.shape, np.nan)
     if len(order):
         out[order] = np.minimum(1.0, step(flat[order]))

@@ -17,7 +17,9 @@ from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quanti
 CORRECTION = 0.25
 
 
-def loss_ruled_out(loss: TEstimate, moved: Floats, margin: float, confidence: float) -> NDArray[np.bool_]:
+def loss_ruled_out(
+    loss: TEstimate, flip_share: Floats, margin: float, confidence: float
+) -> NDArray[np.bool_]:
     """Return where a loss of the margin or more is ruled out with one-sided confidence; False where nothing is known.
 
     Parameters
@@ -30,18 +32,18 @@ def loss_ruled_out(loss: TEstimate, moved: Floats, margin: float, confidence: fl
     """
     with np.errstate(invalid="ignore"):
         below = loss.upper(confidence) < margin
-        score = score_statistic(loss, moved, margin)
+        score = score_statistic(loss, flip_share, margin)
         return np.asarray(loss.estimable & below & (score < -t_quantile(loss.df, confidence)))
 
 
-def score_statistic(loss: TEstimate, moved: Floats, margin: Floats | float) -> Floats:
+def score_statistic(loss: TEstimate, flip_share: Floats, margin: Floats | float) -> Floats:
     """Return (ℓ − δ + ¼/n) over the standard error under a true loss of δ.
 
     With shares b of losses and c of gains, the variance of a flip is 2q + δ(1 − δ), q the share of gains that is likeliest
     given a loss of δ: the root of 2q² − (b + c − (2 − b + c)δ)q − cδ(1 − δ) = 0.
     """
     n = loss.effective_n
-    lost, gained = np.maximum((moved + loss.value) / 2, 0), np.maximum((moved - loss.value) / 2, 0)
+    lost, gained = np.maximum((flip_share + loss.value) / 2, 0), np.maximum((flip_share - loss.value) / 2, 0)
     linear = (2 - lost + gained) * margin - lost - gained
     # Never below 0 but by rounding, where the margin is negative.
     q = (np.sqrt(np.maximum(linear**2 + 8 * gained * margin * (1 - margin), 0)) - linear) / 4

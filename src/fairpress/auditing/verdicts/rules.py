@@ -57,7 +57,7 @@ def judge(
     margin: float = 0.02,
     confidence: float = 0.95,
     adjust: Callable[[ArrayLike], Floats] = holm,
-    moved: Mapping[Key, Floats] | None = None,
+    flip_shares: Mapping[Key, Floats] | None = None,
 ) -> dict[Key, Verdicts]:
     """Judge a family of losses, given by (attribute, metric), each over the attribute's groups.
 
@@ -86,7 +86,7 @@ def judge(
     for k, p0, p1, a0, a1 in zip(keys, p_loss, p_harm, loss_adjusted, harm_adjusted, strict=True):
         estimate = losses[k]
         upper = estimate.upper(confidence).ravel()
-        flipped = np.abs(estimate.value) if moved is None else moved[k]
+        flipped = np.abs(estimate.value) if flip_shares is None else flip_shares[k]
         clear = loss_ruled_out(estimate, flipped, margin, confidence).ravel()
         with np.errstate(invalid="ignore"):
             verdict = np.select(
@@ -122,23 +122,23 @@ def overall_verdict(groups: ArrayLike) -> Verdict:
     Groups that are ``not_estimable`` are left out, for the caller to name; when none is left the verdict is
     ``not_estimable``. Never counted as fair.
     """
-    found = set(np.asarray(groups, dtype=object).ravel().tolist())
+    present = set(np.asarray(groups, dtype=object).ravel().tolist())
     for verdict in WORST_FIRST:
-        if verdict in found and verdict != "not_estimable":
+        if verdict in present and verdict != "not_estimable":
             return verdict
     return "not_estimable"
 
 
-def artifact_verdict(everybody: Verdict, groups: ArrayLike) -> Verdict:
+def artifact_verdict(overall: Verdict, groups: ArrayLike) -> Verdict:
     """Return the verdict of an artifact: the worst over everybody, as one more group, and the groups.
 
     Where no group at all has the rows to be judged, everybody counts only where it loses: "no harm" on average says nothing
     about any of them.
     """
-    found = overall_verdict(groups)
-    if found == "not_estimable" and everybody not in ("harm", "loss"):
-        return found
-    return overall_verdict(np.append(np.asarray(groups, dtype=object).ravel(), everybody))
+    group_verdict = overall_verdict(groups)
+    if group_verdict == "not_estimable" and overall not in ("harm", "loss"):
+        return group_verdict
+    return overall_verdict(np.append(np.asarray(groups, dtype=object).ravel(), overall))
 
 
 def judge_excess(
@@ -157,5 +157,5 @@ def judge_excess(
 
 def disparate(adjusted: Sequence[Floats], confidence: float = 0.95) -> bool | None:
     """Return whether some adjusted p of E ≤ 0 is below 1 − confidence; None when nothing can be estimated."""
-    known = np.concatenate([p[~np.isnan(p)] for p in adjusted]) if adjusted else np.array([])
-    return bool((known < 1 - confidence).any()) if len(known) else None
+    p_values = np.concatenate([p[~np.isnan(p)] for p in adjusted]) if adjusted else np.array([])
+    return bool((p_values < 1 - confidence).any()) if len(p_values) else None

@@ -23,8 +23,8 @@ def rows_to_decide(
     """
     z, w = float(special.ndtri(confidence)), float(special.ndtri(power))
     distance = abs(margin - loss)
-    wanted = rows * ((z + w) * se / distance) ** 2 if distance > 0 else math.inf
-    return math.ceil(min(wanted, 1e9))
+    needed = rows * ((z + w) * se / distance) ** 2 if distance > 0 else math.inf
+    return math.ceil(min(needed, 1e9))
 
 
 def rows_needed(flips: float, margin: float = 0.02, confidence: float = 0.95, power: float = 0.9) -> int:
@@ -42,10 +42,10 @@ def _rows_needed(flips: float, margin: float, confidence: float, power: float) -
     low = high = floor_rows(margin, confidence)
 
     def enough(rows: int) -> bool:
-        moved = rows * flips
+        expected_flips = rows * flips
         # Flips are whole: with one expected, one more loss than gain is the outcome to be ready for.
-        ahead = max(w * math.sqrt(moved), min(moved, 1.0))
-        b, c = (np.array([(max(moved, ahead) + sign * ahead) / 2]) for sign in (1, -1))
+        ahead = max(w * math.sqrt(expected_flips), min(expected_flips, 1.0))
+        b, c = (np.array([(max(expected_flips, ahead) + sign * ahead) / 2]) for sign in (1, -1))
         loss = bonett_price(b, c, np.array([float(rows)]))
         return bool(loss_ruled_out(loss, (b + c) / rows, margin, confidence)[0])
 
