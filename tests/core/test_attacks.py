@@ -14,16 +14,16 @@ import pytest
 
 from fairpress.core import exchange, files
 from fairpress.core.errors import UserError
-from fairpress.core.files import beside, digest, locked, write_text, write_together
+from fairpress.core.files import digest, hidden_path, locked, write_text, write_together
 from fairpress.core.output import (
     MANIFEST,
     check_apart,
     check_files,
     check_folder,
     check_into,
-    foreign_files,
-    is_own_file,
+    is_fairpress_file,
     sealed,
+    user_files,
     write_file,
     write_files,
     write_folder,
@@ -103,7 +103,7 @@ def test_pipes_and_devices_are_neither_read_nor_replaced(tmp_path):
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     (tmp_path / "m").mkdir()
     os.mkfifo(tmp_path / "m" / MANIFEST)
-    assert foreign_files(tmp_path / "m") == [MANIFEST]
+    assert user_files(tmp_path / "m") == [MANIFEST]
 
 
 @posix
@@ -160,10 +160,10 @@ def test_rights_are_those_of_the_umask_and_of_what_is_replaced(tmp_path):
 
 @posix
 def test_what_killed_writers_left_is_removed_by_the_next_and_what_lives_is_not(tmp_path):
-    dead, alive = beside(tmp_path / "a"), beside(tmp_path / "a")
+    dead, alive = hidden_path(tmp_path / "a"), hidden_path(tmp_path / "a")
     dead.write_text("half")
     alive.write_text("half")
-    folder = beside(tmp_path / "m")
+    folder = hidden_path(tmp_path / "m")
     folder.mkdir()
     (folder / exchange.UNFINISHED).touch()
     (folder / "model.onnx").write_bytes(b"half")
@@ -178,7 +178,7 @@ def test_what_killed_writers_left_is_removed_by_the_next_and_what_lives_is_not(t
 @posix
 def test_a_folder_that_a_kill_left_between_two_renames_is_put_back(tmp_path):
     write_folder(tmp_path / "m", {"a": b"old"})
-    (tmp_path / "m").rename(beside(tmp_path / "m"))  # where no exchange in one step is possible
+    (tmp_path / "m").rename(hidden_path(tmp_path / "m"))  # where no exchange in one step is possible
     with pytest.raises(UserError, match="m exists; add --force"):
         write_folder(tmp_path / "m", {"a": b"new"})
     assert (tmp_path / "m/a").read_bytes() == b"old"
@@ -231,7 +231,7 @@ def test_two_processes_leave_one_whole_folder(tmp_path, locks):
     assert [p.communicate()[1] for p in at_once] == [b"", b""]
     found = {(tmp_path / "m" / n).read_bytes() for n in "ab"}
     assert len(found) == 1
-    assert foreign_files(tmp_path / "m") == []
+    assert user_files(tmp_path / "m") == []
 
 
 @pytest.mark.parametrize(
@@ -244,10 +244,10 @@ def test_two_processes_leave_one_whole_folder(tmp_path, locks):
 def test_a_line_after_the_end_of_a_report_is_an_edit(tmp_path, name, text):
     place = tmp_path / name
     place.write_text(sealed(place, text), encoding="utf-8")
-    assert is_own_file(place)
+    assert is_fairpress_file(place)
     with place.open("a") as file:
         file.write("my note\n")
-    assert not is_own_file(place)
+    assert not is_fairpress_file(place)
 
 
 def test_what_fairpress_wrote_is_not_taken_for_another_kind(tmp_path):

@@ -39,7 +39,7 @@ def test_an_override_changes_an_inner_key_and_a_bad_one_is_refused():
     _, config = load("compas", ["audit.margin=0.01", "seeds=2"])
     assert config.audit.margin == 0.01
     assert config.seeds == (0, 1)
-    with pytest.raises(UserError, match="no override"):
+    with pytest.raises(UserError, match="is not an override"):
         load("compas", ["seeds"])
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from fairpress.core.errors import UserError
-from fairpress.core.json_file import DEEPEST, parse_json, read_json
+from fairpress.core.json_file import MAX_DEPTH, parse_json, read_json
 
 
 def test_what_is_json_is_read_as_it_is(tmp_path):
@@ -32,9 +32,9 @@ def test_what_is_json_is_read_as_it_is(tmp_path):
         (b'{"a": 1', "not JSON at line 1"),
         (b'{"a": 1}\n{"b": 2}', "line 2"),
         (b'\xff\xfe{"a": 1}', "not UTF-8 text, at byte 0"),
-        (b"[" * 200 + b"]" * 200, f"more than {DEEPEST} levels"),
-        (b"[" * 1_000_000, f"more than {DEEPEST} levels"),
-        (b'{"a":' * 101 + b"1" + b"}" * 101, f"more than {DEEPEST} levels"),
+        (b"[" * 200 + b"]" * 200, f"more than {MAX_DEPTH} levels"),
+        (b"[" * 1_000_000, f"more than {MAX_DEPTH} levels"),
+        (b'{"a":' * 101 + b"1" + b"}" * 101, f"more than {MAX_DEPTH} levels"),
         (b'{"a": 1, "b": 2, "a": 3}', "the key 'a' stands there twice"),
         (b'{"a": NaN}', "NaN is no number"),
         (b'{"a": -Infinity}', "-Infinity is no number"),

@@ -17,9 +17,9 @@ from fairpress.core.output import (
     MANIFEST,
     check_files,
     check_folder,
-    foreign_files,
-    is_own_file,
+    is_fairpress_file,
     sealed,
+    user_files,
     write_folder,
     write_into,
 )
@@ -37,7 +37,7 @@ def test_a_new_folder_has_its_files_and_nothing_stands_next_to_it(tmp_path):
     write_folder(tmp_path / "m", {"a.txt": b"1", "sub/b.txt": b"2"})
     assert content(tmp_path / "m") == {"a.txt": b"1", "sub/b.txt": b"2"}
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
-    assert foreign_files(tmp_path / "m") == []
+    assert user_files(tmp_path / "m") == []
 
 
 def test_a_folder_that_exists_is_replaced_only_when_that_is_meant(tmp_path):
@@ -76,7 +76,7 @@ def test_reports_and_tables_that_were_put_into_a_folder_are_not_removed_with_it(
 def test_a_file_that_was_edited_is_the_users(tmp_path):
     write_folder(tmp_path / "m", {"a": b"old"})
     (tmp_path / "m/a").write_text("edited")
-    assert foreign_files(tmp_path / "m") == ["a"]
+    assert user_files(tmp_path / "m") == ["a"]
     with pytest.raises(UserError, match="edited since"):
         write_folder(tmp_path / "m", {"a": b"new"}, force=True)
 
@@ -129,7 +129,7 @@ def test_one_file_of_a_folder_is_replaced_and_the_rest_left_alone(tmp_path):
     write_into(tmp_path / "m", "a", b"new")
     write_into(tmp_path / "m", "README.md", b"card")
     assert content(tmp_path / "m") == {"a": b"new", "b": b"2", "README.md": b"card", "notes.txt": b"mine"}
-    assert foreign_files(tmp_path / "m") == ["notes.txt"]
+    assert user_files(tmp_path / "m") == ["notes.txt"]
 
 
 def test_a_readme_written_by_hand_is_kept(tmp_path):
@@ -148,13 +148,13 @@ def test_a_model_folder_without_a_manifest_is_known_by_its_files(tmp_path):
     (tmp_path / "m").mkdir()
     for name in ("model.onnx", "card.json", "model.safetensors"):
         (tmp_path / "m" / name).write_bytes(b"x")
-    assert foreign_files(tmp_path / "m") == []
+    assert user_files(tmp_path / "m") == []
     (tmp_path / "m/p.csv").write_text("row_id,subject,label,sex\n")
     write_into(tmp_path / "m", "model.onnx", b"y")
-    assert foreign_files(tmp_path / "m") == ["p.csv"]
+    assert user_files(tmp_path / "m") == ["p.csv"]
     (tmp_path / "other").mkdir()
     (tmp_path / "other/model.onnx").write_bytes(b"x")  # somebody's export, and no model folder
-    assert foreign_files(tmp_path / "other") == ["model.onnx"]
+    assert user_files(tmp_path / "other") == ["model.onnx"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_model_folder_without_a_manifest_is_known_by_its_files(tmp_path):
 def test_a_broken_manifest_makes_nothing_fairpress_own(tmp_path, manifest):
     write_folder(tmp_path / "m", {"a": b"1"})
     (tmp_path / "m" / MANIFEST).write_text(manifest)
-    assert foreign_files(tmp_path / "m") == [MANIFEST, "a"]
+    assert user_files(tmp_path / "m") == [MANIFEST, "a"]
 
 
 def test_outputs_over_inputs_over_each_other_and_over_other_files_are_refused(tmp_path, monkeypatch):
@@ -202,7 +202,7 @@ def test_outputs_over_inputs_over_each_other_and_over_other_files_are_refused(tm
 )
 def test_what_fairpress_wrote_is_recognized(tmp_path, name, text, own):
     (tmp_path / name).write_text(text)
-    assert is_own_file(tmp_path / name) is own
+    assert is_fairpress_file(tmp_path / name) is own
 
 
 @pytest.mark.parametrize(
@@ -217,14 +217,14 @@ def test_what_fairpress_wrote_is_recognized(tmp_path, name, text, own):
 def test_a_report_that_was_edited_by_hand_is_the_users(tmp_path, name, text):
     place = tmp_path / name
     place.write_text(sealed(place, text), encoding="utf-8")
-    assert is_own_file(place)
+    assert is_fairpress_file(place)
     assert place.read_bytes().startswith(text.encode())
     place.write_text(place.read_text(encoding="utf-8").replace("\n", "\nmy note\n", 1), encoding="utf-8")
-    assert not is_own_file(place)
+    assert not is_fairpress_file(place)
     with pytest.raises(UserError, match="or was edited since"):
         check_files({"--html": place})
     place.write_text(text, encoding="utf-8")  # one of an earlier version
-    assert is_own_file(place)
+    assert is_fairpress_file(place)
 
 
 def test_without_an_exchange_the_folder_is_still_replaced(tmp_path, monkeypatch):
@@ -255,4 +255,4 @@ def test_a_kill_leaves_the_old_folder_or_the_new_one(tmp_path):
         found = content(place)
         assert set(found) == {"a", "b"}
         assert found["a"] == found["b"]
-        assert foreign_files(place) == []
+        assert user_files(place) == []

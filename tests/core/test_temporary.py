@@ -50,10 +50,10 @@ def test_a_process_that_ends_leaves_nothing_and_one_that_is_killed_what_the_next
 
 def test_what_a_living_process_holds_and_what_is_a_users_stays(place):
     (place / "fairpress-tmp-notes").mkdir()
-    with temporary.private() as folder:
+    with temporary.private_folder() as folder:
         assert Path(tempfile.gettempdir()) == folder
         assert os.environ["TMPDIR"] == str(folder)
-        assert temporary.outside() == place
+        assert temporary.system_folder() == place
         run(KILLED.format("pass"), place)
         assert folder.is_dir()
     assert tempfile.gettempdir() == str(place)
@@ -88,7 +88,7 @@ def test_a_full_or_read_only_disk_is_no_crash_but_a_sentence(number, place):
 
 
 def test_a_folder_without_room_names_TMPDIR(place):
-    assert temporary.full(place, 1) is None
-    error = temporary.full(place, 10**18)
+    assert temporary.space_error(place, 1) is None
+    error = temporary.space_error(place, 10**18)
     assert isinstance(error, UserError)
     assert f"TMPDIR ({place}) is full" in str(error)

@@ -33,14 +33,14 @@ def test_a_damaged_image_is_named_and_the_others_are_right(kind: str, tmp_path: 
         place = tmp_path / str(seed)
         place.mkdir()
         folder = make(place, seed)
-        before = datasets.load(folder.write(), say=lambda _: None)
+        before = datasets.load(folder.write(), on_message=lambda _: None)
         assert len(before) == ROWS  # accepted before it is damaged
         assert_same(before, folder, Damage(True))
         rng = np.random.default_rng(seed)
         damage = DAMAGES[kind](folder, folder.lines[int(rng.integers(ROWS))][0], rng)
         sentence, after = "", None
         try:
-            after = datasets.load(folder.write(), say=lambda _: None)
+            after = datasets.load(folder.write(), on_message=lambda _: None)
         except UserError as refused:
             sentence = str(refused)
         if after is not None:

@@ -31,7 +31,7 @@ from fairpress.training import fit_images
 from fairpress.training.config import FitConfig, ImageFitConfig, training_config
 from fairpress.training.data import tensors
 from fairpress.training.fit import fit
-from fairpress.training.fit_images import _refuse_another
+from fairpress.training.fit_images import _check_export
 
 QUICK = {"max_epochs": 3, "batch_size": 16, "way": "fp32", "learning_rate": 3e-3}
 
@@ -49,7 +49,7 @@ def places(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def faces(places):
-    return datasets.load("utkface", say=lambda _: None, size=32, test_share=0.4)
+    return datasets.load("utkface", on_message=lambda _: None, size=32, test_share=0.4)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_it_is_quantized_as_any_network(base, faces):
 def test_a_file_that_computes_something_else_is_not_written(base, faces):
     other = registry.build(ResNet18(), (3, 32, 32), 2, seed=9).eval()
     with pytest.raises(FairpressError, match="does not compute what the network computes"):
-        _refuse_another(base[0].onnx, other, tensors(faces, "validation"), torch.device("cpu"))
+        _check_export(base[0].onnx, other, tensors(faces, "validation"), torch.device("cpu"))
 
 
 def test_networks_for_tables_and_images_do_not_mix(faces):
@@ -117,7 +117,7 @@ def test_training_options_are_those_of_the_architecture(places):
     assert isinstance(training_config(ResNet18()), ImageFitConfig)
     assert type(training_config(Mlp())) is FitConfig
     with pytest.raises(TypeError, match="training_config makes it"):
-        fit(ResNet18(), [datasets.load("utkface", say=lambda _: None, size=16)], [0], FitConfig())
+        fit(ResNet18(), [datasets.load("utkface", on_message=lambda _: None, size=16)], [0], FitConfig())
     with pytest.raises(UserError, match="unknown key 'flip'"):
         training_config(Mlp(), {"flip": True})
     with pytest.raises(UserError, match="Did you mean 'shift'"):
@@ -217,7 +217,7 @@ def test_what_a_user_types(places, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--by", "sex"], "sex is what is predicted here"),
+        (["--by", "sex"], "sex is the target"),
         (["--by", "rase"], "Did you mean 'race'"),
         (["--target", "hair"], "target"),
         (["--epochs", "0"], "max_epochs"),

@@ -71,7 +71,7 @@ def _two_groups(rates=(0.7, 0.3), rows=20):
 
 def _solved(objective, data, steps=700, rate=1.0):
     """Return the probability of each group after descent on the whole data."""
-    stack = StackedNetworks.of(
+    stack = StackedNetworks.from_states(
         nn.Linear(2, 2),
         [{k: torch.zeros_like(v) for k, v in nn.Linear(2, 2).state_dict().items()}],
         torch.device("cpu"),

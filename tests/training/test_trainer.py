@@ -88,7 +88,7 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path, patience):
             rows(),
             FOUR,
             seed=3,
-            way=FORMATS["fp32-channels-last"],
+            training_format=FORMATS["fp32-channels-last"],
             augment=Augment(),
             validation=rows(40, 1),
             patience=patience,

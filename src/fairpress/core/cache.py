@@ -25,9 +25,9 @@ def keep_compiler_cache() -> None:
     """
     if os.environ.get(COMPILER_CACHE):
         return
-    place = cache_folder() / "inductor"
-    above = place
-    while not above.exists() and above != above.parent:
-        above = above.parent
-    if above.is_dir() and os.access(above, os.W_OK | os.X_OK):
-        os.environ[COMPILER_CACHE] = str(place.absolute())
+    folder = cache_folder() / "inductor"
+    ancestor = folder
+    while not ancestor.exists() and ancestor != ancestor.parent:
+        ancestor = ancestor.parent
+    if ancestor.is_dir() and os.access(ancestor, os.W_OK | os.X_OK):
+        os.environ[COMPILER_CACHE] = str(folder.absolute())

@@ -12,7 +12,7 @@ from fairpress.core.errors import UserError
 from fairpress.core.json_file import parse_json, read_regular
 
 SCHEMA = "fairpress.card/1"
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 REMEDY = "make the model again"
 
 
@@ -62,12 +62,12 @@ class ModelCard:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes, where: str = "card.json") -> ModelCard:
+    def from_json(cls, text: str | bytes, source_name: str = "card.json") -> ModelCard:
         """Read a card. Raises UserError naming `where`, and the field that is wrong, when the text is no card."""
         from fairpress.core.card_content import CardContent, problem_of
 
         # A training that diverged has losses that are no numbers.
-        raw = parse_json(text, where, MOST_BYTES, remedy=REMEDY, finite=False)
+        raw = parse_json(text, source_name, MAX_BYTES, remedy=REMEDY, finite=False)
         schema = raw.pop("schema", None) if isinstance(raw, dict) else None
         problem = (
             "its `schema` is another one, or there is none"
@@ -75,10 +75,10 @@ class ModelCard:
             else problem_of(CardContent, raw)
         )
         if problem is not None:
-            raise UserError(f"{where} is not a {SCHEMA} card ({problem}); {REMEDY}.")
+            raise UserError(f"{source_name} is not a {SCHEMA} card ({problem}); {REMEDY}.")
         return cls(**{**raw, "classes": tuple(raw["classes"])})
 
     @classmethod
     def read(cls, path: Path) -> ModelCard:
         """Read a card.json. Raises UserError when there is none, or it is damaged."""
-        return cls.from_json(read_regular(path, "a model's card", MOST_BYTES), str(path))
+        return cls.from_json(read_regular(path, "a model's card", MAX_BYTES), str(path))

@@ -6,29 +6,29 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-LARGEST = 2**63 - 1
+MAX_INTEGER = 2**63 - 1
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 
 
-class _Open(BaseModel):
+class _ExtensibleModel(BaseModel):
     """Keys that nobody reads may hold anything."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
 
-class _Architecture(_Open):
+class _Architecture(_ExtensibleModel):
     name: str
 
 
-class _Inputs(_Open):
+class _Inputs(_ExtensibleModel):
     name: str | None = None
     shape: Annotated[list[Annotated[int, Field(ge=1, le=2**31)]], Field(max_length=8)] | None = None
     columns: list[str] | None = None
     dtype: str | None = None
 
 
-class _Data(_Open):
+class _Data(_ExtensibleModel):
     name: str | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     fingerprint: str | None = None
@@ -36,11 +36,11 @@ class _Data(_Open):
     warnings: list[str] = Field(default_factory=list)
 
 
-class _StartedFrom(_Open):
+class _StartedFrom(_ExtensibleModel):
     file: str | None = None
 
 
-class _Options(_Open):
+class _Options(_ExtensibleModel):
     """Options of a training that further training keeps; who repeats it reads them all by a config of its own."""
 
     class_weights: (
@@ -50,7 +50,7 @@ class _Options(_Open):
     shift: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 
 
-class _Training(_Open):
+class _Training(_ExtensibleModel):
     """How a baseline was trained; what repeats it or goes on from it reads this."""
 
     training: _Options = Field(default_factory=_Options)
@@ -64,7 +64,7 @@ class _Training(_Open):
     validation_accuracy: float | None = None
 
 
-class _Details(_Open):
+class _Details(_ExtensibleModel):
     validation: dict[str, Any] = Field(default_factory=dict)
     sparsity: FiniteFloat | None = None
     float_layers: dict[str, Count] = Field(default_factory=dict)
@@ -120,9 +120,9 @@ def first_problem(error: ValidationError) -> str:
     """Return the first thing that pydantic found, with the field's name: ```inputs.shape.0` must be a valid integer``."""
     detail = error.errors(include_url=False, include_input=False, include_context=False)[0]
     message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    where = ".".join(str(part)[:80] for part in detail["loc"])
+    field_path = ".".join(str(part)[:80] for part in detail["loc"])
     if detail["type"] == "missing":
-        return f"`{where}` is missing"
+        return f"`{field_path}` is missing"
     if detail["type"] == "extra_forbidden":
-        return f"`{where}` is no key of it"
-    return f"`{where}` {message}" if where else message
+        return f"`{field_path}` is no key of it"
+    return f"`{field_path}` {message}" if field_path else message

@@ -12,12 +12,12 @@ from importlib.resources.abc import Traversable
 @lru_cache(maxsize=8)
 def code_digest(package: str) -> str:
     """Return the sha256 over the names and contents of all modules and templates of a package."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     root = resources.files(package)
     for name, file in sorted(_files(root, "")):
         data = file.read_bytes()
-        found.update(f"{name}\0{len(data)}\0".encode() + data)
-    return found.hexdigest()
+        hasher.update(f"{name}\0{len(data)}\0".encode() + data)
+    return hasher.hexdigest()
 
 
 def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:

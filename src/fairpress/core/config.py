@@ -10,12 +10,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.core.yaml_file import read_yaml, written
+from fairpress.core.yaml_file import raw_scalars, read_yaml
 
 __all__ = [
     "ConfigError",
     "ConfigSource",
-    "no_mapping",
+    "not_a_mapping",
     "parse",
     "plain",
     "raise_all",
@@ -26,14 +26,12 @@ __all__ = [
 Config = TypeVar("Config", bound=BaseModel)
 
 
-def no_mapping(where: object, document: object) -> UserError:
+def not_a_mapping(source_name: object, document: object) -> UserError:
     """Return the refusal of a YAML document that is no mapping."""
-    found = (
-        "nothing" if document is None else "a list" if isinstance(document, Sequence) else "something else"
-    )
+    kind = "nothing" if document is None else "a list" if isinstance(document, Sequence) else "something else"
     if isinstance(document, str):
-        found = "text"
-    return UserError(f"{where}: expected `key: value` lines, found {found}.")
+        kind = "text"
+    return UserError(f"{source_name}: expected `key: value` lines, found {kind}.")
 
 
 @dataclass(frozen=True)
@@ -62,21 +60,21 @@ class ConfigSource:
 
     def position(self, path: Sequence[Any]) -> tuple[int, int]:
         """Return line and column, from 1, of the deepest part of `path` that the document has; else (0, 0)."""
-        found, node = (0, 0), self.document
+        position, node = (0, 0), self.document
         for step in path:
             marks = getattr(node, "lc", None)
             try:
-                place = (
+                mark = (
                     None if not marks else marks.key(step) if isinstance(node, Mapping) else marks.item(step)
                 )
                 node = node[step]
             except (KeyError, IndexError, TypeError, AttributeError):
                 break
-            if place:
-                found = (place[0] + 1, place[1] + 1)
-        return found
+            if mark:
+                position = (mark[0] + 1, mark[1] + 1)
+        return position
 
-    def place(self, path: Sequence[Any]) -> str:
+    def location(self, path: Sequence[Any]) -> str:
         """Return ``file:line:column`` of a part, or what on the command line set it."""
         override = self.override(path)
         if override is not None:
@@ -93,10 +91,10 @@ class ConfigError:
     text: str
 
     @classmethod
-    def at(cls, source: ConfigSource, path: Sequence[Any], text: str) -> ConfigError:
+    def from_path(cls, source: ConfigSource, path: Sequence[Any], text: str) -> ConfigError:
         """Return the problem of the part at `path`; `text` is a sentence."""
         position = (0, 0) if source.override(path) is not None else source.position(path)
-        return cls(position, f"{source.place(path)}: {text}")
+        return cls(position, f"{source.location(path)}: {text}")
 
 
 def raise_all(problems: Iterable[ConfigError]) -> None:
@@ -106,7 +104,7 @@ def raise_all(problems: Iterable[ConfigError]) -> None:
         raise UserError("\n".join(lines))
 
 
-def parse(model: type[Config], document: Any, where: str) -> Config:
+def parse(model: type[Config], document: Any, source_name: str) -> Config:
     """Validate a document against a pydantic model.
 
     Parameters
@@ -124,15 +122,15 @@ def parse(model: type[Config], document: Any, where: str) -> Config:
         One line for every error: file, line, column, the field, what is wrong and what was probably meant.
     """
     if not isinstance(document, Mapping):
-        raise no_mapping(where, document)
-    found, problems = validate(model, document, ConfigSource(document, where))
+        raise not_a_mapping(source_name, document)
+    config, problems = validate(model, document, ConfigSource(document, source_name))
     raise_all(problems)
-    assert found is not None
-    return found
+    assert config is not None
+    return config
 
 
 def validate(
-    model: type[Config], values: Mapping[str, Any], source: ConfigSource, at: Sequence[Any] = ()
+    model: type[Config], values: Mapping[str, Any], source: ConfigSource, prefix: Sequence[Any] = ()
 ) -> tuple[Config | None, list[ConfigError]]:
     """Return the validated config, None where there are problems, and the problems.
 
@@ -148,11 +146,11 @@ def validate(
     at
         Path to `values` within it.
     """
-    given = written(values) if getattr(model, "as_written", False) else plain(values)
+    given = raw_scalars(values) if getattr(model, "as_written", False) else plain(values)
     try:
         return model.model_validate(given), []
     except ValidationError as error:
-        return None, [_problem(model, source, detail, at) for detail in error.errors(include_url=False)]
+        return None, [_problem(model, source, detail, prefix) for detail in error.errors(include_url=False)]
 
 
 def plain(node: Any) -> Any:
@@ -168,18 +166,20 @@ def plain(node: Any) -> Any:
 
 
 def _problem(
-    model: type[BaseModel], source: ConfigSource, detail: ErrorDetails, at: Sequence[Any]
+    model: type[BaseModel], source: ConfigSource, detail: ErrorDetails, prefix: Sequence[Any]
 ) -> ConfigError:
     path = [p for p in detail["loc"] if not (isinstance(p, str) and p.startswith("function-"))]
-    whole = [*at, *path]
+    whole = [*prefix, *path]
     name = ".".join(str(p) for p in whole) or "the file"
     message = _message(detail)
     if detail["type"] == "extra_forbidden":
-        known = did_you_mean(str(path[-1]), _fields(model, path[:-1]))
-        return ConfigError.at(source, whole, f"unknown key {name!r}.{known}")
+        suggestion = did_you_mean(str(path[-1]), _fields(model, path[:-1]))
+        return ConfigError.from_path(source, whole, f"unknown key {name!r}.{suggestion}")
     if detail["type"] == "missing":
-        return ConfigError.at(source, whole[:-1], f"the key {name!r} is missing.")
-    return ConfigError.at(source, whole, f"{message}." if name == "the file" else f"{name}: {message}.")
+        return ConfigError.from_path(source, whole[:-1], f"the key {name!r} is missing.")
+    return ConfigError.from_path(
+        source, whole, f"{message}." if name == "the file" else f"{name}: {message}."
+    )
 
 
 _KINDS = {
@@ -193,9 +193,9 @@ _KINDS = {
 
 def _message(detail: ErrorDetails) -> str:
     """Return what is wrong in plain words: pydantic speaks of its input."""
-    kind, _, what = detail["type"].partition("_")
+    kind, _, cause = detail["type"].partition("_")
     given = detail.get("input")
-    if kind in _KINDS and what in ("parsing", "type", "from_float"):
+    if kind in _KINDS and cause in ("parsing", "type", "from_float"):
         plain_value = isinstance(given, str | int | float)
         shown = (
             "nothing" if given is None else _cut(repr(given), 80) if plain_value else "a list or a mapping"
@@ -205,8 +205,8 @@ def _message(detail: ErrorDetails) -> str:
     return _cut(message.replace("Input should be", "must be"), 500)
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
+def _cut(text: str, max_length: int) -> str:
+    return text if len(text) <= max_length else f"{text[:max_length]}…"
 
 
 def _fields(model: type[BaseModel], path: Sequence[Any]) -> list[str]:

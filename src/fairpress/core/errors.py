@@ -29,20 +29,20 @@ class MissingExtra(UserError):
         The name of the extra that brings it (``"torch"``).
     """
 
-    def __init__(self, what: str, extra: str) -> None:
+    def __init__(self, subject: str, extra: str) -> None:
         self.extra = extra
-        super().__init__(f"{what} needs an optional part: python -m pip install 'fairpress[{extra}]'")
+        super().__init__(f"{subject} needs an optional part: python -m pip install 'fairpress[{extra}]'")
 
 
-def listed(names: Sequence[str], most: int = 20) -> str:
+def listed(names: Sequence[str], max_names: int = 20) -> str:
     """Return names for a sentence: the first of them, each cut where it is long."""
-    shown = [name if len(name) <= 60 else name[:60] + "…" for name in names[:most]]
-    return ", ".join(shown) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+    shown = [name if len(name) <= 60 else name[:60] + "…" for name in names[:max_names]]
+    return ", ".join(shown) + (f" and {len(names) - max_names:,} more" if len(names) > max_names else "")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, valid_names: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" or a list of what there is, to end a sentence about an unknown name."""
-    options = sorted(set(known))
+    options = sorted(set(valid_names))
     close = difflib.get_close_matches(str(name).lower(), [o.lower() for o in options], n=1, cutoff=0.6)
     if close:
         return f" Did you mean {next(o for o in options if o.lower() == close[0])!r}?"

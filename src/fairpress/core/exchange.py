@@ -11,16 +11,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fairpress.core.errors import UserError
-from fairpress.core.files import beside, keep_rights, leftovers, locked
-from fairpress.core.ownership import UNFINISHED, foreign_files, is_scratch
+from fairpress.core.files import hidden_path, keep_rights, leftovers, locked
+from fairpress.core.ownership import UNFINISHED, is_scratch, user_files
 
 
 @contextlib.contextmanager
-def filled(place: Path, files: Mapping[str, bytes]) -> Iterator[Path]:
+def staged_folder(target: Path, files: Mapping[str, bytes]) -> Iterator[Path]:
     """Make a hidden folder beside a place, with these files; what is left of it at the end is removed."""
     with contextlib.ExitStack() as stack:
         while True:
-            scratch = beside(place)
+            scratch = hidden_path(target)
             scratch.mkdir()
             stack.enter_context(locked(scratch))
             if scratch.exists():  # another process may have taken it for a leftover in between
@@ -31,27 +31,31 @@ def filled(place: Path, files: Mapping[str, bytes]) -> Iterator[Path]:
                 (scratch / name).parent.mkdir(parents=True, exist_ok=True)
                 (scratch / name).write_bytes(data)
             (scratch / UNFINISHED).unlink()
-            if place.is_dir():
-                keep_rights(place, scratch)
+            if target.is_dir():
+                keep_rights(target, scratch)
             yield scratch
         finally:
             if scratch.is_dir() and is_scratch(scratch):
                 shutil.rmtree(scratch, ignore_errors=True)
 
 
-def tidy(place: Path) -> None:
+def remove_leftovers(target: Path) -> None:
     """Remove the hidden folders that killed processes left beside a place; one that it stood in before is put back."""
-    for left in leftovers(place):
+    for leftover in leftovers(target):
         with contextlib.suppress(OSError):
-            if not left.is_dir():
+            if not leftover.is_dir():
                 continue
-            if not os.path.lexists(place) and not (left / UNFINISHED).exists() and any(left.iterdir()):
-                left.rename(place)
-            elif is_scratch(left):
-                shutil.rmtree(left, ignore_errors=True)
+            if (
+                not os.path.lexists(target)
+                and not (leftover / UNFINISHED).exists()
+                and any(leftover.iterdir())
+            ):
+                leftover.rename(target)
+            elif is_scratch(leftover):
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
-def swap(new: Path, place: Path) -> None:
+def swap(new: Path, target: Path) -> None:
     """Put `new` at `place`. What stood there is at `new` afterwards, if anything.
 
     Raises
@@ -59,31 +63,31 @@ def swap(new: Path, place: Path) -> None:
     UserError
         A file of the user's came into the folder in the meantime; everything is as it was.
     """
-    if not place.exists() or not any(place.iterdir()):
-        if place.exists() and os.name == "nt":
-            place.rmdir()  # Windows does not rename over an empty folder
-        new.rename(place)
+    if not target.exists() or not any(target.iterdir()):
+        if target.exists() and os.name == "nt":
+            target.rmdir()  # Windows does not rename over an empty folder
+        new.rename(target)
         return
-    if not exchange(new, place):
-        away = beside(place)
-        place.rename(away)
+    if not exchange(new, target):
+        aside = hidden_path(target)
+        target.rename(aside)
         try:
-            new.rename(place)
+            new.rename(target)
         except OSError:
-            away.rename(place)
+            aside.rename(target)
             raise
-        away.rename(new)
-    if theirs := foreign_files(new):
-        back = beside(place)
-        place.rename(back)
-        new.rename(place)
-        shutil.rmtree(back, ignore_errors=True)
+        aside.rename(new)
+    if theirs := user_files(new):
+        restored = hidden_path(target)
+        target.rename(restored)
+        new.rename(target)
+        shutil.rmtree(restored, ignore_errors=True)
         raise UserError(
-            f"{place} was changed while it was being replaced ({', '.join(theirs[:3])}); it is as it was, run this again."
+            f"{target} was changed while it was being replaced ({', '.join(theirs[:3])}); it is as it was, run this again."
         )
 
 
-def exchange(one: Path, other: Path) -> bool:
+def exchange(first: Path, second: Path) -> bool:
     """Exchange two folders in one step where the system can (Linux: renameat2); return whether it did."""
     if not sys.platform.startswith("linux"):
         return False
@@ -91,12 +95,12 @@ def exchange(one: Path, other: Path) -> bool:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
         return False
-    at_working_folder, both = -100, 2
-    found = rename(
-        ctypes.c_int(at_working_folder),
-        ctypes.c_char_p(os.fsencode(one)),
-        ctypes.c_int(at_working_folder),
-        ctypes.c_char_p(os.fsencode(other)),
-        ctypes.c_uint(both),
+    at_fdcwd, exchange_flag = -100, 2
+    status = rename(
+        ctypes.c_int(at_fdcwd),
+        ctypes.c_char_p(os.fsencode(first)),
+        ctypes.c_int(at_fdcwd),
+        ctypes.c_char_p(os.fsencode(second)),
+        ctypes.c_uint(exchange_flag),
     )
-    return bool(found == 0)
+    return bool(status == 0)

@@ -37,19 +37,19 @@ def digest(data: bytes) -> str:
 
 def digest_of(path: Path) -> str:
     """Return the sha256 of a file, read in pieces."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(_CHUNK):
-            found.update(piece)
-    return found.hexdigest()
+            hasher.update(piece)
+    return hasher.hexdigest()
 
 
-def real(path: PathLike) -> Path:
+def resolve_path(path: PathLike) -> Path:
     """Return the absolute path without symbolic links; one that runs in a circle is left as it is."""
     return Path(os.path.realpath(path))
 
 
-def unusual(path: PathLike) -> str | None:
+def special_file_kind(path: PathLike) -> str | None:
     """Return what stands at a path where it is no ordinary file and no folder, such as a link, a pipe or a device."""
     try:
         mode = os.lstat(path).st_mode
@@ -60,7 +60,7 @@ def unusual(path: PathLike) -> str | None:
     return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "a pipe, a socket or a device"
 
 
-def beside(target: Path) -> Path:
+def hidden_path(target: Path) -> Path:
     """Return a new hidden name in the folder of `target`, which is never longer than a file's name may be."""
     stem = os.fsdecode(b"." + os.fsencode(target.name)[:_NAME_BYTES])
     return target.parent / f"{stem}.{secrets.token_hex(4)}.part"
@@ -84,13 +84,13 @@ def leftovers(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(place: Path, *, wait: bool = True) -> Iterator[bool]:
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold the lock of a file or folder; where the system has none, or without `wait`, tell whether it is held."""
     if not _HAVE_LOCKS:
         yield False
         return
     try:
-        handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         yield False
         return
@@ -123,7 +123,7 @@ def staged(target: Path) -> Iterator[Path]:
 def _locked_file(target: Path) -> tuple[Path, int]:
     """Make a hidden file and hold its lock; another process may have taken it for a leftover in between."""
     while True:
-        temporary = beside(target)
+        temporary = hidden_path(target)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less what the umask takes
         if _HAVE_LOCKS:
             with contextlib.suppress(OSError):
@@ -142,13 +142,13 @@ def move(temporary: Path, target: Path) -> None:
 def keep_rights(old: Path, new: Path) -> None:
     """Give a file or folder the rights and the group of the one that it is to replace, where there is one."""
     with contextlib.suppress(OSError):
-        was = old.lstat()
-        if stat.S_ISLNK(was.st_mode):
+        old_status = old.lstat()
+        if stat.S_ISLNK(old_status.st_mode):
             return
-        if hasattr(os, "chown") and new.lstat().st_gid != was.st_gid:
+        if hasattr(os, "chown") and new.lstat().st_gid != old_status.st_gid:
             with contextlib.suppress(OSError):
-                os.chown(new, -1, was.st_gid)
-        new.chmod(stat.S_IMODE(was.st_mode))
+                os.chown(new, -1, old_status.st_gid)
+        new.chmod(stat.S_IMODE(old_status.st_mode))
 
 
 def write_whole(path: PathLike, write: Callable[[Path], object]) -> None:
@@ -170,12 +170,12 @@ def write_together(files: Mapping[PathLike, Callable[[Path], object]]) -> None:
             ready = []
             for path, write in files.items():
                 target = Path(path)
-                if (what := unusual(target)) is not None:
-                    raise UserError(f"cannot write {target}: it is {what}; name an ordinary file.")
+                if (kind := special_file_kind(target)) is not None:
+                    raise UserError(f"cannot write {target}: it is {kind}; name an ordinary file.")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                for left in leftovers(target):
-                    if left.is_file():
-                        left.unlink()
+                for leftover in leftovers(target):
+                    if leftover.is_file():
+                        leftover.unlink()
                 ready.append((stack.enter_context(staged(target)), target))
                 write(ready[-1][0])
             for temporary, target in ready:
@@ -186,7 +186,7 @@ def write_together(files: Mapping[PathLike, Callable[[Path], object]]) -> None:
 
 def write_bytes(path: PathLike, data: bytes | memoryview) -> None:
     """Write bytes, whole or not at all. Raises UserError when the place cannot be written."""
-    write_whole(path, lambda place: place.write_bytes(data))
+    write_whole(path, lambda temporary: temporary.write_bytes(data))
 
 
 def write_text(path: PathLike, text: str) -> None:

@@ -13,20 +13,20 @@ from typing import Any, NoReturn
 
 from fairpress.core.errors import UserError
 
-MOST_BYTES = 64 << 20
-SMALL = 1 << 20
-DEEPEST = 100
-LARGEST_INTEGER = 2**64
+MAX_BYTES = 64 << 20
+SMALL_FILE_BYTES = 1 << 20
+MAX_DEPTH = 100
+MAX_INTEGER = 2**64
 _REMEDY = "write it again with fairpress, or take it from a backup"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-class _Refused(ValueError):
+class _InvalidDocument(ValueError):
     """What is wrong with a document, to stand after "X cannot be read:"."""
 
 
 def read_json(
-    path: Path, what: str, limit: int = MOST_BYTES, *, remedy: str = _REMEDY, finite: bool = True
+    path: Path, description: str, limit: int = MAX_BYTES, *, remedy: str = _REMEDY, finite: bool = True
 ) -> Any:
     """Return the document of a JSON file: dictionaries, lists, text, numbers, true, false, null.
 
@@ -47,22 +47,22 @@ def read_json(
         The file is absent, not a regular file (FIFOs and devices are not opened), too large, not UTF-8 or not JSON; or it is
         nested too deeply, has a key twice, or a number that is too large.
     """
-    return parse_json(read_regular(path, what, limit), str(path), limit, remedy=remedy, finite=finite)
+    return parse_json(read_regular(path, description, limit), str(path), limit, remedy=remedy, finite=finite)
 
 
-def read_regular(path: Path, what: str, limit: int = MOST_BYTES) -> bytes:
+def read_regular(path: Path, description: str, limit: int = MAX_BYTES) -> bytes:
     """Return the bytes of a regular file of at most `limit` bytes. Raises UserError otherwise, as `read_json` does."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             kind = "folder" if stat.S_ISDIR(status.st_mode) else "device or a pipe"
-            raise UserError(f"{path} is a {kind}, not a file; {what} is expected there.")
+            raise UserError(f"{path} is a {kind}, not a file; {description} is expected there.")
         if status.st_size > limit:
             raise UserError(_too_large(str(path), limit))
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except FileNotFoundError:
-        raise UserError(f"there is no file {path}; {what} is expected there.") from None
+        raise UserError(f"there is no file {path}; {description} is expected there.") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {path}: {reason}; check the path and its permissions.") from None
@@ -72,28 +72,28 @@ def read_regular(path: Path, what: str, limit: int = MOST_BYTES) -> bytes:
 
 
 def parse_json(
-    data: bytes | str, what: str, limit: int = MOST_BYTES, *, remedy: str = _REMEDY, finite: bool = True
+    data: bytes | str, source_name: str, limit: int = MAX_BYTES, *, remedy: str = _REMEDY, finite: bool = True
 ) -> Any:
     """Return the document of JSON text; `what` is the subject of the sentence when it is none.
 
     The other parameters are those of `read_json`. Raises UserError for anything that is not one JSON document.
     """
     if len(data) > limit:
-        raise UserError(_too_large(what, limit))
+        raise UserError(_too_large(source_name, limit))
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
-        found = json.loads(
+        document = json.loads(
             text,
             object_pairs_hook=_mapping,
             parse_int=_integer,
             parse_float=_finite if finite else float,
             parse_constant=_constant if finite else float,
         )
-        _check_depth(found)
+        _check_depth(document)
         if _SURROGATE.search(text):
-            json.dumps(found, ensure_ascii=False).encode()
-        return found
-    except _Refused as error:
+            json.dumps(document, ensure_ascii=False).encode()
+        return document
+    except _InvalidDocument as error:
         problem = str(error)
     except JSONDecodeError as error:
         problem = f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
@@ -102,47 +102,47 @@ def parse_json(
     except UnicodeDecodeError as error:
         problem = f"not UTF-8 text, at byte {error.start:,}"
     except RecursionError:
-        problem = f"nested more than {DEEPEST} levels deep"
-    raise UserError(f"{what} cannot be read ({problem}); {remedy}.") from None
+        problem = f"nested more than {MAX_DEPTH} levels deep"
+    raise UserError(f"{source_name} cannot be read ({problem}); {remedy}.") from None
 
 
-def _too_large(what: str, limit: int) -> str:
+def _too_large(source_name: str, limit: int) -> str:
     size = f"{limit >> 20:,} MiB" if limit >= 1 << 20 else f"{limit:,} bytes"
-    return f"{what} has more than {size}, the most that is read of such a file; name another one."
+    return f"{source_name} has more than {size}, the most that is read of such a file; name another one."
 
 
 def _mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        names: set[str] = set()
         for name, _ in pairs:
-            if name in seen:
-                raise _Refused(f"the key {name[:80]!r} stands there twice")
-            seen.add(name)
-    return found
+            if name in names:
+                raise _InvalidDocument(f"the key {name[:80]!r} stands there twice")
+            names.add(name)
+    return mapping
 
 
 def _integer(text: str) -> int:
     # int() refuses more than 4,300 digits with a sentence of its own.
-    if len(text) > 21 or abs(int(text)) >= LARGEST_INTEGER:
-        raise _Refused(f"the number {text[:20]}… is too large")
+    if len(text) > 21 or abs(int(text)) >= MAX_INTEGER:
+        raise _InvalidDocument(f"the number {text[:20]}… is too large")
     return int(text)
 
 
 def _finite(text: str) -> float:
-    found = float(text)
-    if not math.isfinite(found):
-        raise _Refused(f"the number {text[:20]} is too large")
-    return found
+    number = float(text)
+    if not math.isfinite(number):
+        raise _InvalidDocument(f"the number {text[:20]} is too large")
+    return number
 
 
 def _constant(text: str) -> NoReturn:
-    raise _Refused(f"{text} is no number of JSON")
+    raise _InvalidDocument(f"{text} is no number of JSON")
 
 
-def _check_depth(found: Any) -> None:
-    level = [found]
-    for _ in range(DEEPEST + 1):
+def _check_depth(document: Any) -> None:
+    level = [document]
+    for _ in range(MAX_DEPTH + 1):
         if not level:
             return
         level = [
@@ -152,4 +152,4 @@ def _check_depth(found: Any) -> None:
             for part in (holder.values() if isinstance(holder, Mapping) else holder)
             if isinstance(part, dict | list)
         ]
-    raise _Refused(f"nested more than {DEEPEST} levels deep")
+    raise _InvalidDocument(f"nested more than {MAX_DEPTH} levels deep")

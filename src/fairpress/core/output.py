@@ -13,19 +13,29 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from fairpress.core.errors import UserError
-from fairpress.core.exchange import filled, swap, tidy
-from fairpress.core.files import PathLike, digest, leftovers, locked, move, real, staged, unusual, write_bytes
+from fairpress.core.exchange import remove_leftovers, staged_folder, swap
+from fairpress.core.files import (
+    PathLike,
+    digest,
+    leftovers,
+    locked,
+    move,
+    resolve_path,
+    special_file_kind,
+    staged,
+    write_bytes,
+)
 from fairpress.core.ownership import (
     CARD,
     LEGACY,
     MANIFEST,
     differs,
-    foreign_files,
-    has_foreign_manifest,
-    is_own_file,
+    has_invalid_manifest,
+    is_fairpress_file,
     manifest_of,
     read_manifest,
     sealed,
+    user_files,
 )
 from fairpress.core.places import require_file, require_name, require_writable
 
@@ -37,9 +47,9 @@ __all__ = [
     "check_folder",
     "check_into",
     "check_shared_folder",
-    "foreign_files",
-    "is_own_file",
+    "is_fairpress_file",
     "sealed",
+    "user_files",
     "write_file",
     "write_files",
     "write_folder",
@@ -67,32 +77,32 @@ def check_folder(
         The target is a file, a symbolic link, a mount point, the current folder or an input; it holds anything that
         fairpress did not write, or anything at all and `force` is false; or it cannot be written.
     """
-    place = Path(target)
-    _require_folder(place, option)
-    if _holds(place, os.curdir):
-        raise UserError(f"{place} is or holds the current folder; choose a new folder as {option}.")
-    for read in inputs:
-        if _holds(place, read) or _holds(read, place):
+    folder = Path(target)
+    _require_folder(folder, option)
+    if _contains(folder, os.curdir):
+        raise UserError(f"{folder} is or holds the current folder; choose a new folder as {option}.")
+    for source in inputs:
+        if _contains(folder, source) or _contains(source, folder):
             raise UserError(
-                f"{place} is or holds the input {read}, or lies inside it; choose another {option}."
+                f"{folder} is or holds the input {source}, or lies inside it; choose another {option}."
             )
-    if place.is_dir():
-        if _is_mounted(place):  # it cannot be replaced in one step
+    if folder.is_dir():
+        if _is_mounted(folder):  # it cannot be replaced in one step
             raise UserError(
-                f"{place} is a mount point; choose a folder below it as {option}, such as {place / 'model'}."
+                f"{folder} is a mount point; choose a folder below it as {option}, such as {folder / 'model'}."
             )
-        with _readable(place, option):
-            empty, theirs = not any(place.iterdir()), foreign_files(place)
-        if theirs:
+        with _read_errors(folder, option):
+            empty, unowned = not any(folder.iterdir()), user_files(folder)
+        if unowned:
             raise UserError(
-                f"{place} holds files that fairpress did not write or that were edited since ({_some(theirs)}); "
+                f"{folder} holds files that fairpress did not write or that were edited since ({_abbreviate(unowned)}); "
                 f"move them away or choose another {option}."
             )
         if not empty and not force:
-            raise UserError(f"{place} exists; add --force to replace it, or choose another {option}.")
-        if not empty and not os.access(place, os.W_OK):
-            raise UserError(f"{place} is read-only; choose another {option}.")
-    require_writable(real(place).parent)
+            raise UserError(f"{folder} exists; add --force to replace it, or choose another {option}.")
+        if not empty and not os.access(folder, os.W_OK):
+            raise UserError(f"{folder} is read-only; choose another {option}.")
+    require_writable(resolve_path(folder).parent)
 
 
 def write_folder(target: PathLike, files: Mapping[str, bytes], *, force: bool = False) -> Path:
@@ -110,37 +120,40 @@ def write_folder(target: PathLike, files: Mapping[str, bytes], *, force: bool = 
     UserError
         As `check_folder` does, which is asked again; the folder is then as it was.
     """
-    place = Path(target)
+    folder = Path(target)
     manifest = manifest_of({name: [digest(data)] for name, data in files.items()})
-    check_folder(place, force=force)
-    with _in_words(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with filled(place, {**files, MANIFEST: manifest}) as scratch, locked(real(place.parent)):
-            tidy(place)
-            check_folder(place, force=force)  # another process may have written it meanwhile
-            swap(scratch, place)
-    return place
+    check_folder(folder, force=force)
+    with _write_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            staged_folder(folder, {**files, MANIFEST: manifest}) as scratch,
+            locked(resolve_path(folder.parent)),
+        ):
+            remove_leftovers(folder)
+            check_folder(folder, force=force)  # another process may have written it meanwhile
+            swap(scratch, folder)
+    return folder
 
 
 def check_into(folder: PathLike, name: str, *, force: bool = False) -> None:
     """Refuse, before the work, what `write_into` would refuse."""
-    place = Path(folder)
-    target = place / name
-    if (what := unusual(target)) is not None:
-        raise UserError(f"{target} is {what}, which fairpress does not write to; remove it first.")
+    folder_path = Path(folder)
+    target = folder_path / name
+    if (kind := special_file_kind(target)) is not None:
+        raise UserError(f"{target} is {kind}, which fairpress does not write to; remove it first.")
     if target.is_dir():
         raise UserError(f"{target} is a folder; rename it first.")
-    _require_manifest(place)
-    require_writable(place)
-    known = read_manifest(place)
+    _require_manifest(folder_path)
+    require_writable(folder_path)
+    manifest = read_manifest(folder_path)
     if force or not target.exists():
         return
-    if known is not None and name in known:
-        if differs(target, known[name]):
+    if manifest is not None and name in manifest:
+        if differs(target, manifest[name]):
             raise UserError(
                 f"{target} was edited since fairpress wrote it; add --force to replace it, or move it away."
             )
-    elif not ((known is None and name in LEGACY) or is_own_file(target)):
+    elif not ((manifest is None and name in LEGACY) or is_fairpress_file(target)):
         raise UserError(f"{target} was not written by fairpress; add --force to replace it, or move it away.")
 
 
@@ -149,28 +162,30 @@ def write_into(folder: PathLike, name: str, data: bytes, *, force: bool = False)
 
     Raises UserError where a file of that name is not fairpress's own and `force` is false, or nothing can be written.
     """
-    place = Path(folder)
-    target = place / name
-    new = digest(data)
-    with _in_words(target), locked(real(place)):
-        check_into(place, name, force=force)
-        known = read_manifest(place) or {}
-        before = {n: list(d) for n, d in known.items()}
-        for path in () if known else place.iterdir():  # a folder that is older than its manifest
-            own = path.name in LEGACY or (path.name == CARD and is_own_file(path))
-            if own and path.is_file() and not path.is_symlink():
+    folder_path = Path(folder)
+    target = folder_path / name
+    new_digest = digest(data)
+    with _write_errors(target), locked(resolve_path(folder_path)):
+        check_into(folder_path, name, force=force)
+        manifest = read_manifest(folder_path) or {}
+        before = {n: list(d) for n, d in manifest.items()}
+        for path in () if manifest else folder_path.iterdir():  # a folder that is older than its manifest
+            is_legacy = path.name in LEGACY or (path.name == CARD and is_fairpress_file(path))
+            if is_legacy and path.is_file() and not path.is_symlink():
                 before[path.name] = [digest(path.read_bytes())]
-        write_bytes(place / MANIFEST, manifest_of({**before, name: [*before.get(name, []), new]}))
+        write_bytes(
+            folder_path / MANIFEST, manifest_of({**before, name: [*before.get(name, []), new_digest]})
+        )
         write_bytes(target, data)
-        write_bytes(place / MANIFEST, manifest_of({**before, name: [new]}))
+        write_bytes(folder_path / MANIFEST, manifest_of({**before, name: [new_digest]}))
     return target
 
 
 def check_shared_folder(
     folder: PathLike,
     *,
-    own: Callable[[Path], bool] = lambda place: True,
-    what: str = "",
+    is_owned: Callable[[Path], bool] = lambda path: True,
+    description: str = "",
     option: str = "--out",
 ) -> None:
     """Refuse, before the work, a folder in which `write_files` must not write.
@@ -189,24 +204,24 @@ def check_shared_folder(
         It is a file or a symbolic link; it holds other content and is not such a folder; one of its files was edited since
         fairpress wrote it; or it cannot be written.
     """
-    place = Path(folder)
-    _require_folder(place, option)
-    if place.is_dir():
-        with _readable(place, option):
-            there = sorted(p.name for p in place.iterdir())
-        known = read_manifest(place)
-        if known is None and there and not own(place):
+    folder_path = Path(folder)
+    _require_folder(folder_path, option)
+    if folder_path.is_dir():
+        with _read_errors(folder_path, option):
+            names = sorted(p.name for p in folder_path.iterdir())
+        manifest = read_manifest(folder_path)
+        if manifest is None and names and not is_owned(folder_path):
             raise UserError(
-                f"{place} is not {what} and holds other files ({_some(there)}); choose a new folder as {option}."
+                f"{folder_path} is not {description} and holds other files ({_abbreviate(names)}); choose a new folder as {option}."
             )
-        _require_manifest(place)
-        edited = [n for n, digests in (known or {}).items() if differs(place / n, digests)]
+        _require_manifest(folder_path)
+        edited = [n for n, digests in (manifest or {}).items() if differs(folder_path / n, digests)]
         if edited:
             raise UserError(
-                f"{place} holds files that were edited since fairpress wrote them ({_some(sorted(edited))}); rename them "
+                f"{folder_path} holds files that were edited since fairpress wrote them ({_abbreviate(sorted(edited))}); rename them "
                 f"or choose another {option}."
             )
-    require_writable(place)
+    require_writable(folder_path)
 
 
 def write_files(
@@ -228,64 +243,69 @@ def write_files(
         A name is taken by a file that fairpress did not write, or that was edited since; or nothing can be written. Then
         everything is as it was.
     """
-    place = Path(folder)
-    _require_folder(place, "folder")
-    with _in_words(place):
-        place.mkdir(parents=True, exist_ok=True)
-        with locked(real(place)), contextlib.ExitStack() as stack:
-            _require_manifest(place)
-            known = read_manifest(place)
-            _require_free(place, files, known, legacy)
-            before = known or {}
-            new = {name: digest(data) for name, data in files.items()}
+    folder_path = Path(folder)
+    _require_folder(folder_path, "folder")
+    with _write_errors(folder_path):
+        folder_path.mkdir(parents=True, exist_ok=True)
+        with locked(resolve_path(folder_path)), contextlib.ExitStack() as stack:
+            _require_manifest(folder_path)
+            manifest = read_manifest(folder_path)
+            _require_free(folder_path, files, manifest, legacy)
+            before = manifest or {}
+            new_digests = {name: digest(data) for name, data in files.items()}
             ready = []
             for name, data in files.items():
-                target = place / name
+                target = folder_path / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                for left in leftovers(target):
-                    if left.is_file():
-                        left.unlink()
+                for leftover in leftovers(target):
+                    if leftover.is_file():
+                        leftover.unlink()
                 ready.append((stack.enter_context(staged(target)), target))
                 ready[-1][0].write_bytes(data)
-            union = {n: [*before.get(n, []), *([new[n]] if n in new else [])] for n in {*before, *new}}
-            write_bytes(place / MANIFEST, manifest_of(union))
+            union = {
+                n: [*before.get(n, []), *([new_digests[n]] if n in new_digests else [])]
+                for n in {*before, *new_digests}
+            }
+            write_bytes(folder_path / MANIFEST, manifest_of(union))
             for hidden, target in ready:
                 move(hidden, target)
-            gone = [n for n in before if n not in files] if prune else []
-            for name in gone:
-                path = place / name
-                if path.is_file() and not _linked(place, name) and not differs(path, before[name]):
+            removed = [n for n in before if n not in files] if prune else []
+            for name in removed:
+                path = folder_path / name
+                if path.is_file() and not _linked(folder_path, name) and not differs(path, before[name]):
                     path.unlink()
-            kept = {n: d for n, d in before.items() if n not in files and n not in gone}
-            write_bytes(place / MANIFEST, manifest_of({**kept, **{n: [d] for n, d in new.items()}}))
+            retained = {n: d for n, d in before.items() if n not in files and n not in removed}
+            write_bytes(
+                folder_path / MANIFEST, manifest_of({**retained, **{n: [d] for n, d in new_digests.items()}})
+            )
 
 
 def _require_free(
-    place: Path, files: Iterable[str], known: Mapping[str, Sequence[str]] | None, legacy: Sequence[str]
+    folder: Path, files: Iterable[str], manifest: Mapping[str, Sequence[str]] | None, legacy: Sequence[str]
 ) -> None:
     taken = []
     for name in files:
-        path = place / name
-        if (link := _linked(place, name)) is not None:
+        path = folder / name
+        if (link := _linked(folder, name)) is not None:
             taken.append(link)
         elif path.exists() and not path.is_file():
             taken.append(name)
         elif path.is_file():
-            old = known is None and any(fnmatch(name, pattern) for pattern in legacy)
-            if not old and differs(path, (known or {}).get(name, ())):
+            is_legacy = manifest is None and any(fnmatch(name, pattern) for pattern in legacy)
+            if not is_legacy and differs(path, (manifest or {}).get(name, ())):
                 taken.append(name)
     if taken:
         raise UserError(
-            f"{place} holds files that fairpress did not write, or that were edited since, where it would write its own "
-            f"({_some(sorted(set(taken)))}); move them away or choose another folder."
+            f"{folder} holds files that fairpress did not write, or that were edited since, where it would write its own "
+            f"({_abbreviate(sorted(set(taken)))}); move them away or choose another folder."
         )
 
 
-def _linked(place: Path, name: str) -> str | None:
+def _linked(folder: Path, name: str) -> str | None:
     """Return the first part of a name that is a symbolic link: what is behind it may lie anywhere."""
     parts = Path(name).parts
-    ways = [Path(*parts[: i + 1]) for i in range(len(parts))]
-    return next((way.as_posix() for way in ways if (place / way).is_symlink()), None)
+    prefixes = [Path(*parts[: i + 1]) for i in range(len(parts))]
+    return next((prefix.as_posix() for prefix in prefixes if (folder / prefix).is_symlink()), None)
 
 
 def check_files(
@@ -304,7 +324,7 @@ def check_files(
     inputs
         Files that the work reads.
     kinds
-        Option → what its file is, as `is_own_file` takes it; by default what its ending tells.
+        Option → what its file is, as `is_fairpress_file` takes it; by default what its ending tells.
 
     Raises
     ------
@@ -321,28 +341,28 @@ def check_files(
 def check_apart(targets: Mapping[str, PathLike | None], *, inputs: Iterable[PathLike] = ()) -> None:
     """Refuse, before the work, a target that is an input, another target, or a folder that another one would lie in."""
     given = {option: Path(target) for option, target in targets.items() if target is not None}
-    read = list(inputs)
-    for option, place in given.items():
-        require_name(place)
-        if any(_same(place, source) for source in read):
-            raise UserError(f"{option} {place} is an input of this command; choose another file.")
-        for other, before in given.items():
-            if other == option:
+    sources = list(inputs)
+    for option, path in given.items():
+        require_name(path)
+        if any(_same(path, source) for source in sources):
+            raise UserError(f"{option} {path} is an input of this command; choose another file.")
+        for other_option, other_target in given.items():
+            if other_option == option:
                 break
-            if _same(place, before):
-                raise UserError(f"{other} and {option} name the same file {place}; give each its own.")
-            if _holds(place, before) or _holds(before, place):
+            if _same(path, other_target):
+                raise UserError(f"{other_option} and {option} name the same file {path}; give each its own.")
+            if _contains(path, other_target) or _contains(other_target, path):
                 raise UserError(
-                    f"{option} {place} and {other} {before} lie one inside the other; choose two places."
+                    f"{option} {path} and {other_option} {other_target} lie one inside the other; choose two places."
                 )
 
 
-def _check_file(place: Path, option: str, kind: str | None, force: bool) -> None:
-    name = f"{option} {place}".strip()
-    if (what := unusual(place)) is not None:
-        raise UserError(f"{name} is {what}; name an ordinary file.")
-    require_file(place)
-    if place.exists() and place.stat().st_size and not force and not is_own_file(place, kind):
+def _check_file(target: Path, option: str, kind: str | None, force: bool) -> None:
+    name = f"{option} {target}".strip()
+    if (unusual_kind := special_file_kind(target)) is not None:
+        raise UserError(f"{name} is {unusual_kind}; name an ordinary file.")
+    require_file(target)
+    if target.exists() and target.stat().st_size and not force and not is_fairpress_file(target, kind):
         raise UserError(
             f"{name} exists and was not written by fairpress, or was edited since; add --force to replace it, "
             "or choose another file."
@@ -357,7 +377,7 @@ def write_file(
     Parameters
     ----------
     kind
-        What it is, as `is_own_file` takes it; by default what its ending tells.
+        What it is, as `is_fairpress_file` takes it; by default what its ending tells.
 
     Raises
     ------
@@ -365,78 +385,78 @@ def write_file(
         A file is there that fairpress did not write, or that was edited since, and `force` is false; or nothing can be
         written.
     """
-    place = Path(target)
-    _check_file(place, "", kind, force)
+    path = Path(target)
+    _check_file(path, "", kind, force)
     if isinstance(data, str):
-        data = sealed(place, data, kind).encode("utf-8", "replace")
-    write_bytes(place, data)
-    return place
+        data = sealed(path, data, kind).encode("utf-8", "replace")
+    write_bytes(path, data)
+    return path
 
 
-def _require_folder(place: Path, option: str) -> None:
-    require_name(place)
-    if (what := unusual(place)) is not None:
-        raise UserError(f"{place} is {what}; name the folder itself as {option}.")
-    if place.exists() and not place.is_dir():
-        raise UserError(f"{place} is a file; choose a folder as {option}.")
+def _require_folder(folder: Path, option: str) -> None:
+    require_name(folder)
+    if (kind := special_file_kind(folder)) is not None:
+        raise UserError(f"{folder} is {kind}; name the folder itself as {option}.")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; choose a folder as {option}.")
 
 
-def _require_manifest(place: Path) -> None:
-    if has_foreign_manifest(place):
+def _require_manifest(folder: Path) -> None:
+    if has_invalid_manifest(folder):
         raise UserError(
-            f"{place / MANIFEST} is not a manifest of fairpress's, or is damaged; move it away or choose another "
+            f"{folder / MANIFEST} is not a manifest of fairpress's, or is damaged; move it away or choose another "
             "folder."
         )
 
 
-def _same(one: PathLike, other: PathLike) -> bool:
+def _same(first: PathLike, second: PathLike) -> bool:
     """Return whether two paths are one file or folder: also by hard links, bind mounts, and names that differ in case."""
-    if real(one) == real(other):
+    if resolve_path(first) == resolve_path(second):
         return True
     try:
-        return os.path.samefile(one, other)
+        return os.path.samefile(first, second)
     except (OSError, ValueError):
         return False
 
 
-def _holds(one: PathLike, other: PathLike) -> bool:
+def _contains(outer: PathLike, inner: PathLike) -> bool:
     """Return whether a path is the other, or a folder that it lies in."""
-    inner = real(other)
-    return any(_same(one, way) for way in (inner, *inner.parents))
+    resolved = resolve_path(inner)
+    return any(_same(outer, ancestor) for ancestor in (resolved, *resolved.parents))
 
 
-def _is_mounted(place: Path) -> bool:
+def _is_mounted(folder: Path) -> bool:
     """Return whether a folder is a mount point, also one within its own file system."""
-    if place.is_mount():
+    if folder.is_mount():
         return True
     try:
         mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
     except OSError:
         return False
-    wanted = os.fsencode(real(place)).replace(b" ", b"\\040")
-    return any(line.split(b" ")[4] == wanted for line in mounts)
+    mount_point = os.fsencode(resolve_path(folder)).replace(b" ", b"\\040")
+    return any(line.split(b" ")[4] == mount_point for line in mounts)
 
 
 @contextlib.contextmanager
-def _readable(place: Path, option: str) -> Iterator[None]:
+def _read_errors(folder: Path, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot look into {place} ({error.strerror or error}); choose another {option}."
+            f"cannot look into {folder} ({error.strerror or error}); choose another {option}."
         ) from None
 
 
 @contextlib.contextmanager
-def _in_words(place: Path) -> Iterator[None]:
+def _write_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write {place} ({error.strerror or error}); choose a place you may write to."
+            f"cannot write {target} ({error.strerror or error}); choose a place you may write to."
         ) from None
 
 
-def _some(names: Sequence[str]) -> str:
+def _abbreviate(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

@@ -59,25 +59,25 @@ LEGACY = frozenset(
 CARD = "README.md"
 """The model card of a folder, known by its mark where the folder has no manifest."""
 
-_LOOKED_AT, _MOST_BYTES = 65_536, 16 << 20
+_MARK_BYTES, _MAX_MANIFEST_BYTES = 65_536, 16 << 20
 
 
 def manifest_of(digests: Mapping[str, Sequence[str]]) -> bytes:
     """Return the manifest of a folder: file → its sha256, two of them while a file is being replaced."""
-    files = {name: list(found) for name, found in sorted(digests.items())}
+    files = {name: list(file_digests) for name, file_digests in sorted(digests.items())}
     return (json.dumps({"schema": SCHEMA, "files": files}, indent=1) + "\n").encode()
 
 
 def read_manifest(folder: Path) -> dict[str, list[str]] | None:
     """Return file → sha256 digests; None where there is no manifest, or one that fairpress did not write."""
-    place = folder / MANIFEST
+    path = folder / MANIFEST
     try:
-        if place.is_symlink():
+        if path.is_symlink():
             return None
-        raw = read_json(place, "a list of files", _MOST_BYTES)
+        raw = read_json(path, "a list of files", _MAX_MANIFEST_BYTES)
         if raw["schema"] != SCHEMA or not all(_is_below(name) for name in raw["files"]):
             return None
-        return {str(name): [str(d) for d in found] for name, found in raw["files"].items()}
+        return {str(name): [str(d) for d in file_digests] for name, file_digests in raw["files"].items()}
     except (UserError, OSError, TypeError, KeyError, AttributeError):
         return None
 
@@ -88,33 +88,35 @@ def _is_below(name: str) -> bool:
     return bool(parts) and not {"..", "/"} & {*parts} and not set("\\:\0") & {*name} and name != MANIFEST
 
 
-def has_foreign_manifest(folder: Path) -> bool:
+def has_invalid_manifest(folder: Path) -> bool:
     """Return whether something that is no manifest stands where a folder's manifest would be written."""
     return os.path.lexists(folder / MANIFEST) and read_manifest(folder) is None
 
 
-def foreign_files(folder: Path) -> list[str]:
+def user_files(folder: Path) -> list[str]:
     """Return the files and folders below `folder` that fairpress did not write, or that were edited since, sorted."""
-    known = read_manifest(folder)
+    manifest = read_manifest(folder)
     out = []
-    for path in _everything(folder):
+    for path in _all_paths(folder):
         name = path.relative_to(folder).as_posix()
         if name == MANIFEST:
-            if known is None:
+            if manifest is None:
                 out.append(name)
         elif path.is_symlink() or not path.is_file():
             out.append(name)
-        elif known is not None and name in known:
-            if differs(path, known[name]):
+        elif manifest is not None and name in manifest:
+            if differs(path, manifest[name]):
                 out.append(name)
-        elif known is not None or not (_is_legacy(folder, name) or (name == CARD and is_own_file(path))):
+        elif manifest is not None or not (
+            _is_legacy(folder, name) or (name == CARD and is_fairpress_file(path))
+        ):
             out.append(name)  # also what fairpress wrote there on request, such as a table of predictions
     return sorted(out)
 
 
 def is_scratch(folder: Path) -> bool:
     """Return whether a hidden folder was being filled, or holds what fairpress wrote and nothing else."""
-    return (folder / UNFINISHED).is_file() or not foreign_files(folder)
+    return (folder / UNFINISHED).is_file() or not user_files(folder)
 
 
 def differs(path: Path, digests: Sequence[str]) -> bool:
@@ -129,19 +131,19 @@ def _is_legacy(folder: Path, name: str) -> bool:
     return name in LEGACY and (folder / "card.json").is_file() and (folder / "model.onnx").is_file()
 
 
-def _everything(folder: Path) -> Iterator[Path]:
+def _all_paths(folder: Path) -> Iterator[Path]:
     """Yield files, links, empty folders and those that cannot be read below a folder; links are not followed."""
-    closed: list[OSError] = []
-    for place, folders, files in os.walk(folder, onerror=closed.append):
-        at = Path(place)
-        yield from (at / f for f in files)
-        yield from (at / f for f in folders if (at / f).is_symlink())
-        if not folders and not files and at != folder:
-            yield at
-    yield from (Path(error.filename) for error in closed)
+    errors: list[OSError] = []
+    for parent_name, folders, files in os.walk(folder, onerror=errors.append):
+        parent = Path(parent_name)
+        yield from (parent / f for f in files)
+        yield from (parent / f for f in folders if (parent / f).is_symlink())
+        if not folders and not files and parent != folder:
+            yield parent
+    yield from (Path(error.filename) for error in errors)
 
 
-def is_own_file(path: Path, kind: str | None = None) -> bool:
+def is_fairpress_file(path: Path, kind: str | None = None) -> bool:
     """Return whether a file carries what fairpress writes and was not edited since.
 
     Parameters
@@ -155,11 +157,11 @@ def is_own_file(path: Path, kind: str | None = None) -> bool:
             return False
         with path.open("rb") as file:
             if kind in (*TABLES, ".parquet", ".pq"):
-                file.seek(max(0, path.stat().st_size - _LOOKED_AT))
-                end = file.read(_LOOKED_AT)
-                wanted = [TABLES[kind]] if kind in TABLES else TABLES.values()
-                return end.endswith(b"PAR1") and any(mark.search(end) for mark in wanted)
-            head = file.read(_LOOKED_AT).decode("utf-8", "replace")
+                file.seek(max(0, path.stat().st_size - _MARK_BYTES))
+                end = file.read(_MARK_BYTES)
+                marks = [TABLES[kind]] if kind in TABLES else TABLES.values()
+                return end.endswith(b"PAR1") and any(mark.search(end) for mark in marks)
+            head = file.read(_MARK_BYTES).decode("utf-8", "replace")
         mark = MARKS.get(kind)
         if mark is None or mark.search(head) is None:
             return False

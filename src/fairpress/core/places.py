@@ -41,25 +41,25 @@ def _short(target: str | os.PathLike[str]) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def nearest_existing(place: Path) -> str:
+def nearest_existing(folder: Path) -> str:
     """Return " Did you mean 'x'?" with the folder whose name is most like one that is not there; else nothing."""
-    parent = place.parent
+    parent = folder.parent
     if not parent.is_dir():
         return nearest_existing(parent) if parent != parent.parent else ""
     names = sorted(p.name for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
-    close = difflib.get_close_matches(place.name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(folder.name, names, n=1, cutoff=0.5)
     return f" Did you mean {str(parent / close[0])!r}?" if close else ""
 
 
 def _require(target: str | os.PathLike[str], folder: Path) -> None:
-    place = folder
-    while not os.path.lexists(place) and place != place.parent:
-        place = place.parent
+    ancestor = folder
+    while not os.path.lexists(ancestor) and ancestor != ancestor.parent:
+        ancestor = ancestor.parent
     try:
         # Permissions do not tell: root has them all, also where nobody can write.
-        os.rmdir(tempfile.mkdtemp(prefix=".fairpress.", dir=place))
+        os.rmdir(tempfile.mkdtemp(prefix=".fairpress.", dir=ancestor))
     except OSError as error:
         raise UserError(
-            f"cannot write {target}: {place} is not a folder you may write to ({error.strerror or error}); "
+            f"cannot write {target}: {ancestor} is not a folder you may write to ({error.strerror or error}); "
             "choose another place."
         ) from None

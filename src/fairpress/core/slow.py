@@ -12,7 +12,7 @@ PATIENCE, INTERVAL = 10.0, 15.0
 
 
 @contextmanager
-def shown(what: str, percent: Callable[[], float] | None = None) -> Iterator[None]:
+def show_progress(description: str, percent: Callable[[], float] | None = None) -> Iterator[None]:
     """Write a line after ten seconds, and every fifteen from then on, until the block ends.
 
     Parameters
@@ -31,7 +31,7 @@ def shown(what: str, percent: Callable[[], float] | None = None) -> Iterator[Non
             wait = INTERVAL
             done = -1.0 if percent is None else percent()
             share = f"{done:.0f} %, " if 0 <= done <= 100 else ""
-            sys.stderr.write(f"{what}: {share}{time.monotonic() - started:.0f} seconds so far\n")
+            sys.stderr.write(f"{description}: {share}{time.monotonic() - started:.0f} seconds so far\n")
             sys.stderr.flush()
 
     thread = threading.Thread(target=tell, daemon=True, name="shown")

@@ -17,7 +17,7 @@ _PATTERNS = (
     (re.compile(r"(\b[a-zA-Z][\w+.-]*://[^\s'\"<>?]*)\?[^\s'\"<>]+"), r"\1?…"),
     (re.compile(rf"(?i)(\b\w*{_SECRET}s?['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s,;&)}}\]]+)"), r"\1…"),
 )
-_SHORTEST = 6
+_MIN_SECRET_LENGTH = 6
 """Characters of a value of the environment that is looked for: a shorter one is in any text."""
 
 
@@ -42,8 +42,12 @@ def credentials_in(address: str) -> tuple[str, ...]:
     parts = urlsplit(address)
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
     values = [value for _, value in parse_qsl(parts.query)]
-    found = {user, password, parts.query, *values}
-    return tuple(sorted({f for t in found for f in (t, unquote(t)) if f}, key=len, reverse=True))
+    raw_values = {user, password, parts.query, *values}
+    return tuple(
+        sorted(
+            {secret for raw in raw_values for secret in (raw, unquote(raw)) if secret}, key=len, reverse=True
+        )
+    )
 
 
 def first_line(error: Exception, secrets: Sequence[str] = ()) -> str:
@@ -61,7 +65,7 @@ def without_secrets(text: str) -> str:
     values of such variables of the environment.
     """
     names = re.compile(f"(?i){_SECRET}")
-    values = [v for n, v in os.environ.items() if names.search(n) and len(v) >= _SHORTEST]
+    values = [v for n, v in os.environ.items() if names.search(n) and len(v) >= _MIN_SECRET_LENGTH]
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, "…")
     for pattern, replacement in _PATTERNS:

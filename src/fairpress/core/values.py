@@ -64,10 +64,10 @@ def class_key(text: str) -> str | float:
 def resolve(value: Any, classes: Iterable[str]) -> str | None:
     """Return the class that a value names: the one spelled so, else the only one with the same `class_key`; else None."""
     text = spelling(value)
-    known = list(classes)
-    if text is None or text in known:
+    class_names = list(classes)
+    if text is None or text in class_names:
         return text
-    same = [c for c in known if class_key(c) == class_key(text)]
+    same = [c for c in class_names if class_key(c) == class_key(text)]
     return same[0] if len(same) == 1 else None
 
 
@@ -75,8 +75,8 @@ def named_positive(classes: Sequence[str]) -> str | None:
     """Return the class whose name says that it is the positive one of two, such as yes; None where none does."""
     if len(classes) != 2:
         return None
-    found = [c for c in classes if c.strip().lower() in NAMED_POSITIVE or _ONE.fullmatch(c.strip())]
-    return found[0] if len(found) == 1 else None
+    matches = [c for c in classes if c.strip().lower() in NAMED_POSITIVE or _ONE.fullmatch(c.strip())]
+    return matches[0] if len(matches) == 1 else None
 
 
 def near_equal(names: Iterable[str]) -> list[tuple[str, ...]]:

@@ -14,9 +14,9 @@ from fairpress.core.errors import UserError
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 200_000
-MOST_MARKS = 100_000
+MAX_MARKS = 100_000
 MAX_DEPTH = 60
-HOPELESS = 400
+MAX_BRACKET_DEPTH = 400
 _MARKS = re.compile(r"[,:\n\r\[\]{}]")
 _TAG = "tag:yaml.org,2002:"
 _NULL, _TRUE, _FALSE = ("", "~", "null"), ("true", "yes", "on", "y"), ("false", "no", "off", "n")
@@ -37,7 +37,7 @@ class Lines:
         return self.data[step]
 
 
-class _Written:
+class _SourceText:
     """What a mapping and a list have in common.
 
     Attributes
@@ -53,11 +53,11 @@ class _Written:
 
     def text(self, step: Any, value: Any) -> str | None:
         """Return how a value is written; None where the file has another value there, or text."""
-        known, text = self.texts.get(step, (None, None))
-        return text if type(known) is type(value) and known == value else None
+        parsed, spelling = self.texts.get(step, (None, None))
+        return spelling if type(parsed) is type(value) and parsed == value else None
 
 
-class YamlMapping(dict[str, Any], _Written):
+class YamlMapping(dict[str, Any], _SourceText):
     """A mapping of a YAML file; its keys are the text that stands there."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -65,7 +65,7 @@ class YamlMapping(dict[str, Any], _Written):
         self.lc, self.texts = Lines(), {}
 
 
-class YamlList(list[Any], _Written):
+class YamlList(list[Any], _SourceText):
     """A list of a YAML file."""
 
     def __init__(self, *args: Any) -> None:
@@ -83,68 +83,70 @@ def read_yaml(path: str | Path) -> Any:
     UserError
         The file is absent, too large, not UTF-8, not YAML, or has the same key twice; the sentence names the line.
     """
-    where = Path(path)
-    return parse_yaml(_read(where), str(where))
+    file = Path(path)
+    return parse_yaml(_read(file), str(file))
 
 
-def parse_yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, source_name: str) -> Any:
     """Return the document of a YAML text as `read_yaml` does; `where` names it in the sentences of UserError."""
     if len(text) > MAX_BYTES:
-        raise UserError(f"{where} has more than {MAX_BYTES:,} characters, too many for a description.")
-    if len(_MARKS.findall(text)) > MOST_MARKS:  # the parser would need half a minute
+        raise UserError(f"{source_name} has more than {MAX_BYTES:,} characters, too many for a description.")
+    if len(_MARKS.findall(text)) > MAX_MARKS:  # the parser would need half a minute
         raise UserError(
-            f"{where} has more than {MOST_MARKS:,} lines, commas, colons and brackets, too many for a description; a table "
+            f"{source_name} has more than {MAX_MARKS:,} lines, commas, colons and brackets, too many for a description; a table "
             "belongs into a file of its own, which `path:` names."
         )
-    opened = [{"[": 1, "{": 1, "]": -1, "}": -1}[c] for c in re.findall(r"[\[\]{}]", text)]
+    bracket_steps = [{"[": 1, "{": 1, "]": -1, "}": -1}[c] for c in re.findall(r"[\[\]{}]", text)]
     try:
-        if max(accumulate(opened), default=0) > HOPELESS:  # the parser would need long to give up
+        if (
+            max(accumulate(bracket_steps), default=0) > MAX_BRACKET_DEPTH
+        ):  # the parser would need long to give up
             raise RecursionError
-        return _construct(text, where)
+        return _construct(text, source_name)
     except RecursionError:
         raise UserError(
-            f"{where}: lists and mappings are nested too deeply; {MAX_DEPTH} levels are read."
+            f"{source_name}: lists and mappings are nested too deeply; {MAX_DEPTH} levels are read."
         ) from None
 
 
-def written(node: Any) -> Any:
+def raw_scalars(node: Any) -> Any:
     """Return plain dictionaries and lists whose scalars are the text in the file; null alone stays None."""
     if isinstance(node, Mapping):
-        return {str(k): written(_scalar(node, k, value)) for k, value in node.items()}
+        return {str(k): raw_scalars(_scalar(node, k, value)) for k, value in node.items()}
     if isinstance(node, list | tuple):
-        return [written(_scalar(node, i, value)) for i, value in enumerate(node)]
+        return [raw_scalars(_scalar(node, i, value)) for i, value in enumerate(node)]
     return node
 
 
 def _scalar(holder: Any, step: Any, value: Any) -> Any:
-    text = holder.text(step, value) if isinstance(holder, _Written) else None
+    text = holder.text(step, value) if isinstance(holder, _SourceText) else None
     if text is None or (value is None and (isinstance(holder, Mapping) or not text)):
         return value
     return text
 
 
-def _read(where: Path) -> str:
+def _read(path: Path) -> str:
     try:
-        if where.exists() and not where.is_file():
-            raise UserError(f"{where} is not a file; name a YAML file.")
-        with where.open("rb") as file:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is not a file; name a YAML file.")
+        with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise UserError(
-                f"{where} has more than {MAX_BYTES:,} bytes, too many for a description; a table belongs into a file "
+                f"{path} has more than {MAX_BYTES:,} bytes, too many for a description; a table belongs into a file "
                 "of its "
                 "own, which `path:` names."
             )
         return content.decode("utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"there is no file {where}.") from None
+        raise UserError(f"there is no file {path}.") from None
     except UnicodeDecodeError:
-        raise UserError(f"{where} is not UTF-8 text; save it as UTF-8.") from None
+        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {where}: {getattr(error, 'strerror', None) or error}.") from None
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
 
 
-def _construct(text: str, where: str) -> Any:
+def _construct(text: str, source_name: str) -> Any:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -153,48 +155,48 @@ def _construct(text: str, where: str) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = (error.problem or "not YAML").splitlines()[0]
-        place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
-        raise UserError(f"{place}: {problem}; mend the YAML there.") from None
+        location = f"{source_name}:{mark.line + 1}:{mark.column + 1}" if mark else source_name
+        raise UserError(f"{location}: {problem}; mend the YAML there.") from None
     except YAMLError as error:
-        raise UserError(f"{where} is not YAML ({str(error).splitlines()[0]}).") from None
+        raise UserError(f"{source_name} is not YAML ({str(error).splitlines()[0]}).") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError) as error:
         # The parser trips over some directives and escapes without a place.
         raise UserError(
-            f"{where} is not YAML that can be read ({type(error).__name__}); check its syntax."
+            f"{source_name} is not YAML that can be read ({type(error).__name__}); check its syntax."
         ) from None
-    return None if root is None else _Reader(where).value(root, 0)
+    return None if root is None else _Reader(source_name).value(root, 0)
 
 
 class _Reader:
     """Turns composed nodes into values, and counts them: aliases may name one node many times."""
 
-    def __init__(self, where: str) -> None:
-        self.where = where
-        self.seen = 0
+    def __init__(self, source_name: str) -> None:
+        self.source_name = source_name
+        self.n_nodes = 0
 
     def value(self, node: Any, depth: int) -> Any:
         from ruamel.yaml.nodes import MappingNode, SequenceNode
 
-        self.seen += 1
-        if self.seen > MAX_NODES:
+        self.n_nodes += 1
+        if self.n_nodes > MAX_NODES:
             raise self.problem(node, f"aliases expand to more than {MAX_NODES:,} values; write fewer")
         if depth > MAX_DEPTH:
             raise self.problem(node, f"lists and mappings are nested too deeply; {MAX_DEPTH} levels are read")
         kind = str(node.tag).removeprefix(_TAG)
-        if kind not in _KNOWN:
+        if kind not in _TAGS:
             raise self.problem(node, f"the tag {node.tag} is not read; leave it out")
         if isinstance(node, MappingNode):
             return self.mapping(node, depth)
         if isinstance(node, SequenceNode):
-            found = YamlList()
+            items = YamlList()
             for i, item in enumerate(node.value):
-                found.append(self.value(item, depth + 1))
-                self.note(found, i, item, item)
-            return found
+                items.append(self.value(item, depth + 1))
+                self.note(items, i, item, item)
+            return items
         return self.scalar(node.value, kind, node.style)
 
     def mapping(self, node: Any, depth: int) -> YamlMapping:
-        found = YamlMapping()
+        mapping = YamlMapping()
         merged: list[YamlMapping] = []
         for key, value in node.value:
             if str(key.tag) == f"{_TAG}merge":
@@ -202,30 +204,30 @@ class _Reader:
                 continue
             if not isinstance(key.value, str):
                 raise self.problem(key, "a key must be text, not a list or a mapping; put it in quotes")
-            if key.value in found:
+            if key.value in mapping:
                 raise self.problem(key, f'found duplicate key "{key.value}"; mend the YAML there')
-            found[key.value] = self.value(value, depth + 1)
-            self.note(found, key.value, key, value)
+            mapping[key.value] = self.value(value, depth + 1)
+            self.note(mapping, key.value, key, value)
         for other in merged:
             for name, value in other.items():
-                if name not in found:
-                    found[name] = value
-                    found.lc.data[name] = other.lc.data[name]
+                if name not in mapping:
+                    mapping[name] = value
+                    mapping.lc.data[name] = other.lc.data[name]
                     if name in other.texts:
-                        found.texts[name] = other.texts[name]
-        return found
+                        mapping.texts[name] = other.texts[name]
+        return mapping
 
     def merged(self, key: Any, value: Any, depth: int) -> Iterator[YamlMapping]:
         """Yield the mappings that ``<<`` names."""
         given = self.value(value, depth + 1)
-        for one in given if isinstance(given, YamlList) else [given]:
-            if not isinstance(one, YamlMapping):
+        for mapping in given if isinstance(given, YamlList) else [given]:
+            if not isinstance(mapping, YamlMapping):
                 raise self.problem(key, "`<<` takes a mapping or a list of them")
-            yield one
+            yield mapping
 
-    def note(self, holder: YamlMapping | YamlList, step: Any, place: Any, node: Any) -> None:
+    def note(self, holder: YamlMapping | YamlList, step: Any, key_node: Any, node: Any) -> None:
         """Remember where a part stands, and how it is written where that is not its value."""
-        holder.lc.data[step] = (place.start_mark.line, place.start_mark.column)
+        holder.lc.data[step] = (key_node.start_mark.line, key_node.start_mark.column)
         if isinstance(node.value, str) and not isinstance(holder[step], str):
             holder.texts[step] = (holder[step], node.value)
 
@@ -239,7 +241,7 @@ class _Reader:
 
     def problem(self, node: Any, text: str) -> UserError:
         mark = node.start_mark
-        return UserError(f"{self.where}:{mark.line + 1}:{mark.column + 1}: {text}.")
+        return UserError(f"{self.source_name}:{mark.line + 1}:{mark.column + 1}: {text}.")
 
 
 def _null(text: str) -> None:
@@ -266,5 +268,5 @@ def _float(text: str) -> float:
     return special[plain] if plain in special else float(plain)
 
 
-_KNOWN = ("null", "bool", "int", "float", "str", "timestamp", "value", "map", "seq", "!")
+_TAGS = ("null", "bool", "int", "float", "str", "timestamp", "value", "map", "seq", "!")
 _RESOLVED = {"null": _null, "bool": _bool, "int": _int, "float": _float}

@@ -16,11 +16,11 @@ import numpy as np
 
 from fairpress.datasets.hash_draws import draw
 
-MOST_DRAWS, FEWEST_DRAWS = 64, 4
-ROWS_DEALT = 4_000_000  # in all draws together, so that a large table is split in seconds
-PARTS_TO_COME = 3  # a part that is taken leaves a subject for each of the others
-MIN_OF_A_SIZE = 10  # subjects that are balanced as one kind by their number of rows
-MAX_TAKEN = (
+MAX_DRAWS, MIN_DRAWS = 64, 4
+MAX_ASSIGNED_ROWS = 4_000_000  # in all draws together, so that a large table is split in seconds
+REMAINING_PARTS = 3  # a part that is taken leaves a subject for each of the others
+MIN_SUBJECTS_PER_SIZE = 10  # subjects that are balanced as one kind by their number of rows
+MAX_SHARE = (
     0.5  # of the subjects that are not too large for a part, where it takes more than its share of them
 )
 
@@ -50,7 +50,7 @@ class RepeatedSubjects:
     codes: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(
+    def from_rows(
         cls, names: Sequence[str], unit: np.ndarray, labels: np.ndarray, attributes: Mapping[str, np.ndarray]
     ) -> RepeatedSubjects:
         """Return the subjects of these rows; `unit` is the subject of each."""
@@ -84,23 +84,23 @@ class RepeatedSubjects:
         """
         if not len(pool):
             return pool, pool
-        most = max(share * self.rows(pool), float(np.median(self.sizes[pool])))
-        small = pool[self.sizes[pool] <= most]
+        max_rows = max(share * self.rows(pool), float(np.median(self.sizes[pool])))
+        eligible = pool[self.sizes[pool] <= max_rows]
         # Of those who can be drawn, so many that the part has its share of all rows; at least one, and some are left.
-        taken = max(share, min(share * self.rows(pool) / self.rows(small), MAX_TAKEN))
-        wanted = taken * len(small)
-        count = min(max(wanted, 1.0), max(len(pool) - PARTS_TO_COME, 1), len(small))
-        best = self._best(pool, [1 - share, share], self._drawn(pool, small, count / len(small), key))
+        taken = max(share, min(share * self.rows(pool) / self.rows(eligible), MAX_SHARE))
+        expected_count = taken * len(eligible)
+        count = min(max(expected_count, 1.0), max(len(pool) - REMAINING_PARTS, 1), len(eligible))
+        best = self._best(pool, [1 - share, share], self._drawn(pool, eligible, count / len(eligible), key))
         return pool[best == 1], pool[best == 0]
 
-    def _drawn(self, pool: np.ndarray, small: np.ndarray, share: float, key: str) -> Iterator[np.ndarray]:
+    def _drawn(self, pool: np.ndarray, eligible: np.ndarray, share: float, key: str) -> Iterator[np.ndarray]:
         """Yield draws: for each of `pool` 1 where it is taken; each of `small` is so with probability `share`."""
-        position = np.searchsorted(pool, small)
-        for attempt, order in enumerate(self._orders(small, key)):
+        position = np.searchsorted(pool, eligible)
+        for attempt, order in enumerate(self._orders(eligible, key)):
             start = draw(f"start/{key}/{attempt}") / 2**64
-            ends = np.floor(start + share * np.arange(len(small) + 1))
+            ends = np.floor(start + share * np.arange(len(eligible) + 1))
             if ends[-1] == ends[0]:  # fewer than one is wanted on average: somebody is taken
-                ends[int(start * len(small)) + 1 :] += 1
+                ends[int(start * len(eligible)) + 1 :] += 1
             dealt = np.zeros(len(pool), dtype=np.int64)
             dealt[position[order]] = np.diff(ends) > 0
             yield dealt
@@ -108,46 +108,46 @@ class RepeatedSubjects:
     def _dealt_to_folds(self, pool: np.ndarray, folds: int, key: str) -> Iterator[np.ndarray]:
         """Yield draws: the fold of each of `pool`; of as many neighbours as there are folds, each gets one."""
         for attempt, order in enumerate(self._orders(pool, key)):
-            place = np.arange(len(pool))
-            bits = _mixed(np.array(place, dtype=np.uint64), draw(f"folds/{key}/{attempt}"))
+            position = np.arange(len(pool))
+            bits = _mix_bits(np.array(position, dtype=np.uint64), draw(f"folds/{key}/{attempt}"))
             dealt = np.empty(len(pool), dtype=np.int64)
             # Neighbours, `folds` at a time, in random order; the last ones get some of the folds.
-            turns = np.lexsort((bits, place // folds))
+            turns = np.lexsort((bits, position // folds))
             offset = draw(f"start/{key}/{attempt}") % folds
-            dealt[order[turns]] = (place + offset) % folds
+            dealt[order[turns]] = (position + offset) % folds
             yield dealt
 
     def _orders(self, pool: np.ndarray, key: str) -> Iterator[np.ndarray]:
         """Yield as many orders of `pool` as there shall be draws: by stratum, within a stratum at random."""
         bits = np.array([draw(f"{key}/{self.names[i]}") for i in pool], dtype=np.uint64)
-        for attempt in range(min(max(ROWS_DEALT // len(self.unit), FEWEST_DRAWS), MOST_DRAWS)):
-            yield np.lexsort((_mixed(bits, attempt), self.strata[pool]))
+        for attempt in range(min(max(MAX_ASSIGNED_ROWS // len(self.unit), MIN_DRAWS), MAX_DRAWS)):
+            yield np.lexsort((_mix_bits(bits, attempt), self.strata[pool]))
 
     def _best(self, pool: np.ndarray, shares: Sequence[float], draws: Iterator[np.ndarray]) -> np.ndarray:
         """Return the draw whose parts are nearest to their shares of the rows of every kind."""
-        where = np.full(len(self.names), -1, dtype=np.int64)
-        where[pool] = np.arange(len(pool))
-        rows = np.flatnonzero(where[self.unit] >= 0)
-        of = where[self.unit[rows]]
+        pool_index = np.full(len(self.names), -1, dtype=np.int64)
+        pool_index[pool] = np.arange(len(pool))
+        rows = np.flatnonzero(pool_index[self.unit] >= 0)
+        row_subject = pool_index[self.unit[rows]]
         codes = [code[rows] for code in self.codes]
-        best, least = None, math.inf
+        best, min_distance = None, math.inf
         for dealt in draws:
-            far = _distance(dealt[of], codes, shares)
-            if best is None or far < least:
-                best, least = dealt, far
+            distance = _distance(dealt[row_subject], codes, shares)
+            if best is None or distance < min_distance:
+                best, min_distance = dealt, distance
         assert best is not None
         return best
 
 
 def _magnitudes(sizes: np.ndarray) -> np.ndarray:
-    """Return the power of two of each subject's number of rows; the largest are one kind, of `MIN_OF_A_SIZE` or more.
+    """Return the power of two of each subject's number of rows; the largest are one kind, of `MIN_SUBJECTS_PER_SIZE` or more.
 
     A kind of one or two subjects would be nearest to its share in every part where they are all in the largest part.
     """
     magnitude = np.frexp(sizes.astype(np.float64))[1]
-    largest = np.sort(magnitude)[-min(MIN_OF_A_SIZE, len(magnitude))]
-    found: np.ndarray = np.minimum(magnitude, largest)
-    return found
+    largest = np.sort(magnitude)[-min(MIN_SUBJECTS_PER_SIZE, len(magnitude))]
+    capped: np.ndarray = np.minimum(magnitude, largest)
+    return capped
 
 
 def _commonest(unit: np.ndarray, labels: np.ndarray, subjects: int) -> np.ndarray:
@@ -165,19 +165,19 @@ def _distance(part: np.ndarray, codes: Sequence[np.ndarray], shares: Sequence[fl
     total = np.bincount(part, minlength=len(shares))
     if (total == 0).any():
         return math.inf
-    far = math.fsum(
+    distance = math.fsum(
         (n - s * len(part)) ** 2 / (s * len(part)) for n, s in zip(total.tolist(), shares, strict=True)
     )
     for code in codes:
         kinds = int(code.max()) + 1
-        found = np.bincount(part * kinds + code, minlength=len(shares) * kinds).reshape(len(shares), kinds)
-        wanted = np.outer(total / len(part), np.bincount(code, minlength=kinds))
-        there = wanted > 0
-        far += math.fsum(((found[there] - wanted[there]) ** 2 / wanted[there]).tolist())
-    return far
+        observed = np.bincount(part * kinds + code, minlength=len(shares) * kinds).reshape(len(shares), kinds)
+        expected = np.outer(total / len(part), np.bincount(code, minlength=kinds))
+        nonzero = expected > 0
+        distance += math.fsum(((observed[nonzero] - expected[nonzero]) ** 2 / expected[nonzero]).tolist())
+    return distance
 
 
-def _mixed(bits: np.ndarray, salt: int) -> np.ndarray:
+def _mix_bits(bits: np.ndarray, salt: int) -> np.ndarray:
     """Return other 64 bits for each of these, by the finalizer of splitmix64 (Steele, Lea and Flood 2014)."""
     with np.errstate(over="ignore"):
         z = bits + np.uint64((salt * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % 2**64)

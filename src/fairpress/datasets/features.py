@@ -37,8 +37,8 @@ class Encoder:
     def category(self, column: str, values: np.ndarray, categories: Sequence[str]) -> None:
         """Add a column of text [rows]: one 0/1 column for the second of two categories, else one for each."""
         self.raw[column] = values
-        found, index = np.unique(values, return_inverse=True)
-        number = {text: i for i, text in enumerate(found.tolist())}
+        distinct, index = np.unique(values, return_inverse=True)
+        number = {text: i for i, text in enumerate(distinct.tolist())}
         index = index.reshape(-1)
         for category in categories[1:] if len(categories) == 2 else categories:
             self.names.append(f"{column}={category}")

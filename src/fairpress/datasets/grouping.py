@@ -21,20 +21,22 @@ def parse_by(text: str) -> tuple[str, ...]:
     return names
 
 
-def keys_of_groups(attributes: Mapping[str, np.ndarray], by: Sequence[str], where: str) -> list[Key]:
+def keys_of_groups(attributes: Mapping[str, np.ndarray], by: Sequence[str], source_name: str) -> list[Key]:
     """Return each row's group as a tuple of values. Raises UserError for an attribute that `where` does not have."""
     for name in by:
         if name not in attributes:
-            raise UserError(f"{where} has no sensitive attribute {name!r}." + did_you_mean(name, attributes))
+            raise UserError(
+                f"{source_name} has no sensitive attribute {name!r}." + did_you_mean(name, attributes)
+            )
     return list(zip(*(map(str, attributes[name]) for name in by), strict=True))
 
 
 def group_rows(keys: Sequence[Key]) -> dict[Key, np.ndarray]:
     """Return group → the positions of its rows, groups in alphabetical order."""
-    found: dict[Key, list[int]] = {}
+    positions: dict[Key, list[int]] = {}
     for i, key in enumerate(keys):
-        found.setdefault(key, []).append(i)
-    return {key: np.array(found[key]) for key in sorted(found)}
+        positions.setdefault(key, []).append(i)
+    return {key: np.array(positions[key]) for key in sorted(positions)}
 
 
 def group_label(by: Sequence[str], key: Key) -> str:

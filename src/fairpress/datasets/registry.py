@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from fairpress.core.config import parse
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.download.sources import Say, SourceFile, find, print_progress
+from fairpress.datasets.download.sources import OnMessage, SourceFile, find, print_progress
 from fairpress.datasets.splits import SplitOptions
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _CONFIGS = {
     "utkface": "fairpress.datasets.bundled.utkface:Utkface",
 }
 # Not among the names that ship: these are the user's own.
-_OWN = {
+_CUSTOM = {
     "table": "fairpress.datasets.custom.table_config:Table",
     "images": "fairpress.datasets.custom.images_config:Images",
 }
@@ -36,11 +36,11 @@ _OWN = {
 class _Readable(Protocol):
     files: tuple[SourceFile, ...]
 
-    def read(self, say: Say) -> Dataset: ...
+    def read(self, on_message: OnMessage) -> Dataset: ...
 
 
-class _Placed(Protocol):
-    def place(self) -> Path: ...
+class _LocalData(Protocol):
+    def data_folder(self) -> Path: ...
 
 
 def names() -> list[str]:
@@ -50,32 +50,32 @@ def names() -> list[str]:
 
 def config_class(name: str) -> type[SplitOptions]:
     """Return the config class of a dataset. Raises UserError with what was probably meant."""
-    known = _CONFIGS | _OWN
-    if name not in known and os.path.isfile(name):  # Path.is_file raises for a name that is too long
-        what = (
+    configs = _CONFIGS | _CUSTOM
+    if name not in configs and os.path.isfile(name):  # Path.is_file raises for a name that is too long
+        description = (
             "a table"
             if Path(name).suffix.lower() in (".csv", ".parquet")
             else "a file that is no description of data"
         )
         raise UserError(
-            f"{name} is {what}; describe the table in a YAML file (docs/your-own-data.md), beginning with the lines `path: "
+            f"{name} is {description}; describe the table in a YAML file (docs/your-own-data.md), beginning with the lines `path: "
             f"{Path(name).name}` and `label: …`, and name that file."
         )
-    if name not in known and os.path.isdir(name):
+    if name not in configs and os.path.isdir(name):
         raise UserError(
             f"{name} is a folder; describe the images or the table in it in a YAML file (docs/your-own-data.md), and name "
             "that file."
         )
-    if name not in known:
+    if name not in configs:
         raise UserError(
             f"there is no dataset {name[:200]!r}; give the name of a shipped one, or a YAML file that describes a "
             "table or images." + did_you_mean(name[:200], _CONFIGS)
         )
-    module, _, attribute = known[name].partition(":")
+    module, _, attribute = configs[name].partition(":")
     return cast("type[SplitOptions]", getattr(import_module(module), attribute))
 
 
-def load(name: str | os.PathLike[str], *, say: Say = print_progress, **config: Any) -> Dataset:
+def load(name: str | os.PathLike[str], *, on_message: OnMessage = print_progress, **config: Any) -> Dataset:
     """Return a dataset: a shipped one by its name, or the table or the images that a YAML file describes.
 
     Parameters
@@ -83,7 +83,7 @@ def load(name: str | os.PathLike[str], *, say: Say = print_progress, **config: A
     name
         ``"compas"``, ``"adult"`` (`names` lists them), the path of a ``.yaml`` file that describes a table or
         images, or ``"table"`` or ``"images"`` with the keys of such a file as options.
-    say
+    on_message
         Receives a sentence before each slow step, such as a download.
     **config
         The dataset's options; every dataset takes ``folds``, ``fold``, ``split_seed`` and ``test_share``.
@@ -97,30 +97,30 @@ def load(name: str | os.PathLike[str], *, say: Say = print_progress, **config: A
     if Path(text).suffix.lower() in (".yaml", ".yml"):
         from fairpress.datasets.custom.from_yaml import load_yaml
 
-        return load_yaml(text, config, say)
+        return load_yaml(text, config, on_message)
     chosen = parse(config_class(text), config, text)
-    if text in _OWN:
+    if text in _CUSTOM:
         from fairpress.datasets.custom.from_yaml import read
 
-        return read(cast("Table | Images", chosen), None, say)
-    return cast("_Readable", chosen).read(say)
+        return read(cast("Table | Images", chosen), None, on_message)
+    return cast("_Readable", chosen).read(on_message)
 
 
-def file_digests(name: str, say: Say = print_progress) -> dict[str, str]:
+def file_digests(name: str, on_message: OnMessage = print_progress) -> dict[str, str]:
     """Return path → sha256 of the files of a shipped dataset as they are here; empty where it has no fixed files."""
     files = cast("_Readable", config_class(name)).files
     return {
-        file.path: hashlib.sha256(place.read_bytes()).hexdigest()
-        for file, place in zip(files, find(files, say), strict=True)
+        file.path: hashlib.sha256(path.read_bytes()).hexdigest()
+        for file, path in zip(files, find(files, on_message), strict=True)
     }
 
 
-def fetch(name: str, say: Say = print_progress) -> list[Path]:
+def fetch(name: str, on_message: OnMessage = print_progress) -> list[Path]:
     """Bring a shipped dataset's files onto this machine and return where they are.
 
     Raises UserError where that fails, or saying how to get a dataset that may not be passed on.
     """
     config = config_class(name)
-    if hasattr(config, "place"):  # faces that may not be passed on
-        return [cast("_Placed", config()).place()]
-    return find(cast("_Readable", config).files, say)
+    if hasattr(config, "data_folder"):  # faces that may not be passed on
+        return [cast("_LocalData", config()).data_folder()]
+    return find(cast("_Readable", config).files, on_message)

@@ -9,25 +9,25 @@ from typing import Any
 
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.download.sources import Say, print_progress
+from fairpress.datasets.download.sources import OnMessage, print_progress
 from fairpress.datasets.registry import load
 
 
 def dataset_facts(dataset: Dataset) -> dict[str, Any]:
     """Return what a card keeps of its data: enough to load it again."""
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "name": dataset.name,
         "config": dict(dataset.config),
         "fingerprint": dataset.fingerprint,
     }
     if dataset.path:
-        found["path"] = dataset.path
+        facts["path"] = dataset.path
     if dataset.warnings:
-        found["warnings"] = list(dataset.warnings)
-    return found
+        facts["warnings"] = list(dataset.warnings)
+    return facts
 
 
-def reload(kept: Mapping[str, Any], say: Say = print_progress) -> Dataset:
+def reload(facts: Mapping[str, Any], on_message: OnMessage = print_progress) -> Dataset:
     """Return the dataset of `dataset_facts`.
 
     A YAML file is looked for where it was, and then by its name from the working directory.
@@ -37,22 +37,22 @@ def reload(kept: Mapping[str, Any], say: Say = print_progress) -> Dataset:
     UserError
         It is at neither place, or its content or split is not what it was.
     """
-    name, config = kept.get("name"), kept.get("config", {})
+    name, config = facts.get("name"), facts.get("config", {})
     if not isinstance(name, str) or not isinstance(config, Mapping):
         raise UserError("the model's card does not say which data it was trained on; name them with --data.")
     options = {str(k): v for k, v in config.items()}
-    if reserved := {"name", "say"} & options.keys():
+    if reserved := {"name", "on_message"} & options.keys():
         raise UserError(f"the model's card names {min(reserved)!r} as an option of its data, which is none.")
-    places = list(_places(name, kept.get("path")))
-    present = [p for p in places if not _is_file(p) or os.path.isfile(p)]
+    sources = list(_places(name, facts.get("path")))
+    present = [p for p in sources if not _is_file(p) or os.path.isfile(p)]
     if not present:
         raise UserError(
-            f"the data that this model was trained on are described by {name!r}, which is not at {' or '.join(places)}; "
+            f"the data that this model was trained on are described by {name!r}, which is not at {' or '.join(sources)}; "
             "put the file back, or name it with --data."
         )
-    for place in present:
-        dataset = load(place, say=say, **options)
-        if dataset.fingerprint == kept.get("fingerprint"):
+    for source in present:
+        dataset = load(source, on_message=on_message, **options)
+        if dataset.fingerprint == facts.get("fingerprint"):
             return dataset
     raise UserError(
         f"{name!r} is not what this model was trained on (the content or the split differs): its test rows may have been "
@@ -67,5 +67,5 @@ def _places(name: str, path: object) -> Iterator[str]:
         yield name
 
 
-def _is_file(place: str) -> bool:
-    return Path(place).suffix.lower() in (".yaml", ".yml")
+def _is_file(source: str) -> bool:
+    return Path(source).suffix.lower() in (".yaml", ".yml")

@@ -109,7 +109,7 @@ def split(
     if len(first) == len(labels):
         people = _Single(names, _strata(labels, attributes)[first])
     else:
-        people = RepeatedSubjects.of(names, unit, labels, attributes)
+        people = RepeatedSubjects.from_rows(names, unit, labels, attributes)
     parts: dict[Part, np.ndarray] = {}
     if options.folds > 1:
         parts["test"] = people.fold(everybody, options.folds, options.fold, f"folds/{options.split_seed}")
@@ -145,9 +145,12 @@ def _carve(
         parts["test"], rest = people.take(rest, share, f"test/{options.split_seed}")
     total = people.rows(rest)
     key = f"carve/{options.split_seed}/{options.folds}/{options.fold}"
-    wanted: dict[Part, float] = {"validation": VALIDATION_SHARE, "calibration": calibration_share(total)}
+    target_shares: dict[Part, float] = {
+        "validation": VALIDATION_SHARE,
+        "calibration": calibration_share(total),
+    }
     left = 1.0
-    for part, share in wanted.items():
+    for part, share in target_shares.items():
         if part not in parts:
             parts[part], rest = people.take(rest, share / left, f"{key}/{part}")
             left -= share
@@ -159,8 +162,8 @@ def calibration_share(rows: float) -> float:
     """Return the share of the development rows that calibrates quantization."""
     if rows <= 0:
         return CALIBRATION_SHARE
-    wanted = min(max(CALIBRATION_SHARE * rows, CALIBRATION_FLOOR), CALIBRATION_CEILING)
-    return min(wanted / rows, 0.20)
+    target_rows = min(max(CALIBRATION_SHARE * rows, CALIBRATION_FLOOR), CALIBRATION_CEILING)
+    return min(target_rows / rows, 0.20)
 
 
 def _units(subjects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -219,12 +222,12 @@ def _deal(count: int, shares: np.ndarray, key: str) -> np.ndarray:
 
 
 def _refuse_shared(parts: Mapping[Part, np.ndarray], names: Sequence[str]) -> None:
-    for i, one in enumerate(parts):
-        for other in list(parts)[i + 1 :]:
-            shared = np.intersect1d(parts[one], parts[other])
+    for i, first in enumerate(parts):
+        for second in list(parts)[i + 1 :]:
+            shared = np.intersect1d(parts[first], parts[second])
             if len(shared):
                 raise UserError(
-                    f"{len(shared)} subjects, such as {names[shared[0]]!r}, have rows in both {one} and "
-                    f"{other}: the test would reward recognising them; keep each subject's rows in one part, "
+                    f"{len(shared)} subjects, such as {names[shared[0]]!r}, have rows in both {first} and "
+                    f"{second}: the test would reward recognising them; keep each subject's rows in one part, "
                     "or leave the split out and fairpress makes one."
                 )

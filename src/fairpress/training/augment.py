@@ -19,12 +19,12 @@ class Augment:
         """Return changed copies of images [rows, colours, height, width], drawn from `generator` (on the CPU)."""
         rows, _, height, width = x.shape
 
-        def moved(length: int) -> Tensor:
-            most = round(self.shift * length)
-            steps = torch.randint(-most, most + 1, (rows, 1), generator=generator)
+        def shifted_index(length: int) -> Tensor:
+            max_shift = round(self.shift * length)
+            steps = torch.randint(-max_shift, max_shift + 1, (rows, 1), generator=generator)
             return (torch.arange(length) + steps).clamp(0, length - 1)
 
-        down, across = moved(height), moved(width)
+        down, across = shifted_index(height), shifted_index(width)
         if self.flip:
             mirrored = torch.rand(rows, 1, generator=generator) < 0.5
             across = torch.where(mirrored, across.flip(1), across)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 # With fewer validation rows of some class, the best of forty epochs may be the luckiest one.
-MANY_VALIDATION_ROWS = 250
-ONE_SIDED = 1.645  # standard errors of a one-sided test at 95 %
+MIN_VALIDATION_ROWS = 250
+ONE_SIDED_Z = 1.645  # standard errors of a one-sided test at 95 %
 
 
 @dataclass
@@ -83,7 +83,7 @@ def _start(
             state = initialize_from_logistic(state, data.inputs, data.labels, classes, data.weights)
         states.append(state)
     module = build(architecture, columns, classes)
-    stack = StackedNetworks.of(module, states, device)
+    stack = StackedNetworks.from_states(module, states, device)
     assert config.batch_size is not None, "chosen by `fit.settled`"
     optimizer = adamw(stack, config.learning_rate, config.weight_decay)
     return _Run(module, stack, optimizer, Batches(train, seeds, config.batch_size))
@@ -106,67 +106,69 @@ def train_together(
     loss, and its violation on validation rows to theirs; the rows then have groups.
 
     A network that starts from the logistic regression keeps that (epoch 0) unless an epoch's validation loss is lower; with
-    fewer than `MANY_VALIDATION_ROWS` validation rows of some class, unless it is shown to be lower (one-sided, at 95 %).
+    fewer than `MIN_VALIDATION_ROWS` validation rows of some class, unless it is shown to be lower (one-sided, at 95 %).
     Under an `objective`, which the start knows nothing of, it keeps an epoch in any case.
     """
     run = _start(architecture, train, classes, seeds, config, device)
-    kept = [BestCheckpoint(state) for state in run.stack.states()]
-    going = list(range(len(seeds)))
+    checkpoints = [BestCheckpoint(state) for state in run.stack.states()]
+    active = list(range(len(seeds)))
     guarded = config.start == "linear" and config.keep == "best" and objective is None
     if guarded:
         first = [v.tolist() for v in evaluate(run.stack, validation, device)]
-        for own, own.validation_loss, own.validation_accuracy in zip(kept, *first[:2], strict=True):
-            own.criterion = own.validation_loss
-    start = [replace(own) for own in kept]
+        for checkpoint, checkpoint.validation_loss, checkpoint.validation_accuracy in zip(
+            checkpoints, *first[:2], strict=True
+        ):
+            checkpoint.criterion = checkpoint.validation_loss
+    start = [replace(checkpoint) for checkpoint in checkpoints]
     for epoch in range(1, config.max_epochs + 1):
         train_epoch(run.stack, run.optimizer, run.batches, device, objective=objective)
-        measured = evaluate(run.stack, [validation[i] for i in going], device, objective)
+        measured = evaluate(run.stack, [validation[i] for i in active], device, objective)
         losses, accuracies, violations = (v.tolist() for v in measured)
         states = run.stack.states()
         for i, state, loss, accuracy, violation in zip(
-            going, states, losses, accuracies, violations, strict=True
+            active, states, losses, accuracies, violations, strict=True
         ):
-            kept[i].epochs = epoch
-            if config.keep == "last" or loss + violation < kept[i].criterion:
-                kept[i] = BestCheckpoint(state, loss, accuracy, epoch, epoch, loss + violation)
-                kept[i].fairness = None if objective is None else objective.facts(going.index(i))
-        left = [p for p, i in enumerate(going) if epoch - kept[i].best_epoch < config.patience]
+            checkpoints[i].epochs = epoch
+            if config.keep == "last" or loss + violation < checkpoints[i].criterion:
+                checkpoints[i] = BestCheckpoint(state, loss, accuracy, epoch, epoch, loss + violation)
+                checkpoints[i].fairness = None if objective is None else objective.facts(active.index(i))
+        remaining = [p for p, i in enumerate(active) if epoch - checkpoints[i].best_epoch < config.patience]
         if progress is not None:
             progress(
-                f"epoch {epoch} of at most {config.max_epochs}, {len(seeds) - len(left)} of {len(seeds)} stopped"
+                f"epoch {epoch} of at most {config.max_epochs}, {len(seeds) - len(remaining)} of {len(seeds)} stopped"
             )
-        if not left:
+        if not remaining:
             break
-        if len(left) < len(going):
-            run.stack.only(left, run.optimizer)
-            run.batches.only(left)
+        if len(remaining) < len(active):
+            run.stack.only(remaining, run.optimizer)
+            run.batches.only(remaining)
             if objective is not None:
-                objective.only(left)
-            going = [going[p] for p in left]
+                objective.only(remaining)
+            active = [active[p] for p in remaining]
     if guarded:
-        kept = _clearly_better(run.module, kept, start, validation, device)
-    return BatchTrainingResult(run.module, kept)
+        checkpoints = _clearly_better(run.module, checkpoints, start, validation, device)
+    return BatchTrainingResult(run.module, checkpoints)
 
 
 def _clearly_better(
     module: nn.Module,
-    kept: list[BestCheckpoint],
+    best: list[BestCheckpoint],
     start: list[BestCheckpoint],
     validation: Sequence[Data],
     device: torch.device,
 ) -> list[BestCheckpoint]:
     """Return what each network keeps: its start where few validation rows leave open whether the best epoch is better."""
     before, after = (
-        row_losses(StackedNetworks.of(module, [k.state for k in states], device), validation, device)
-        for states in (start, kept)
+        row_losses(StackedNetworks.from_states(module, [k.state for k in states], device), validation, device)
+        for states in (start, best)
     )
     out = []
-    for own, first, b, a, rows in zip(kept, start, before, after, validation, strict=True):
+    for checkpoint, first, b, a, rows in zip(best, start, before, after, validation, strict=True):
         gain = (b - a).double()
         error = float(gain.std()) / len(gain) ** 0.5 if len(gain) > 1 else float("inf")
-        few = int(rows.labels.unique(return_counts=True)[1].min()) < MANY_VALIDATION_ROWS
-        better = float(gain.mean()) > (ONE_SIDED * error if few else 0.0)
-        out.append(own if better else replace(first, epochs=own.epochs))
+        few = int(rows.labels.unique(return_counts=True)[1].min()) < MIN_VALIDATION_ROWS
+        better = float(gain.mean()) > (ONE_SIDED_Z * error if few else 0.0)
+        out.append(checkpoint if better else replace(first, epochs=checkpoint.epochs))
     return out
 
 

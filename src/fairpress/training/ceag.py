@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fairpress.training.group_means import means, row_losses
 
-MEMORY = 512  # rows of each group whose answers are remembered
+MEMORY_ROWS = 512  # rows of each group whose answers are remembered
 
 
 class Ceag:
@@ -18,7 +18,7 @@ class Ceag:
 
     Drops are from the dense network's accuracy on training rows. Accuracy has no gradient: the network descends on
     Σ_g λ_g (ℓ_g − ℓ), cross-entropies, while the multipliers ascend, λ_g ← max(0, λ_g + η(ψ_g − ε)), on true accuracies of
-    the last `MEMORY` rows of each group.
+    the last `MEMORY_ROWS` rows of each group.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ class Ceag:
         self.tolerance, self.step, self.hold = tolerance, step, hold
         self.dense, self.shares, self.active = dense, shares, active
         self.multipliers = torch.zeros(active.shape)
-        self._right = torch.zeros(*active.shape, MEMORY)
-        self._known = torch.zeros(*active.shape, MEMORY, dtype=torch.bool)
+        self._right = torch.zeros(*active.shape, MEMORY_ROWS)
+        self._known = torch.zeros(*active.shape, MEMORY_ROWS, dtype=torch.bool)
         self._next = torch.zeros(active.shape, dtype=torch.long)
 
     def see(self, inputs: Tensor) -> None:
@@ -61,22 +61,22 @@ class Ceag:
         """Move the multipliers by how much each group lost beyond the average; groups not seen yet wait."""
         if self.hold:
             return
-        known = self._known.sum(-1)
-        drop = self.dense - (self._right * self._known).sum(-1) / known.clamp_min(1)
-        seen = self.active & (known > 0)
-        weight = self.shares * seen
+        count = self._known.sum(-1)
+        drop = self.dense - (self._right * self._known).sum(-1) / count.clamp_min(1)
+        observed = self.active & (count > 0)
+        weight = self.shares * observed
         overall = (drop * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1e-12)
-        moved = (self.multipliers + self.step * (drop - overall - self.tolerance)).clamp_min(0)
-        self.multipliers = torch.where(seen, moved, self.multipliers)
+        updated = (self.multipliers + self.step * (drop - overall - self.tolerance)).clamp_min(0)
+        self.multipliers = torch.where(observed, updated, self.multipliers)
 
     def epoch(self) -> None:
         """The step stays as it is."""
 
     def only(self, which: Sequence[int]) -> None:
         """Go on with some of the networks."""
-        own = list(which)
+        indices = list(which)
         for name in ("dense", "shares", "active", "multipliers", "_right", "_known", "_next"):
-            setattr(self, name, getattr(self, name)[own])
+            setattr(self, name, getattr(self, name)[indices])
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what an interrupted training must remember."""
@@ -100,13 +100,13 @@ class Ceag:
         """Put a batch's answers [networks, rows] into each group's ring, the oldest overwritten."""
         count = self.active.shape[1]
         member = torch.nn.functional.one_hot(groups.clamp_min(0), count) * (groups >= 0)[..., None]
-        place = (self._next[:, None, :] + member.cumsum(1) - 1) % MEMORY
+        slots = (self._next[:, None, :] + member.cumsum(1) - 1) % MEMORY_ROWS
         network, row = torch.nonzero(groups >= 0, as_tuple=True)
         group = groups[network, row]
-        slot = place[network, row, group]
+        slot = slots[network, row, group]
         self._right[network, group, slot] = right[network, row]
         self._known[network, group, slot] = True
-        self._next = (self._next + member.sum(1)) % MEMORY
+        self._next = (self._next + member.sum(1)) % MEMORY_ROWS
 
     def _move(self, device: torch.device) -> None:
         for name in ("dense", "shares", "active", "multipliers", "_right", "_known", "_next"):

@@ -8,34 +8,34 @@ from typing import Any
 import numpy as np
 
 
-def constant_answer(labels: np.ndarray, classes: Sequence[str], known: np.ndarray) -> dict[str, Any]:
-    """Return the commonest class of training labels `known`, and its share of validation labels [rows]: the base rate."""
-    commonest = int(np.bincount(known, minlength=len(classes)).argmax())
+def constant_answer(labels: np.ndarray, classes: Sequence[str], train_labels: np.ndarray) -> dict[str, Any]:
+    """Return the commonest class of training labels `train_labels`, and its share of validation labels [rows]: the base rate."""
+    commonest = int(np.bincount(train_labels, minlength=len(classes)).argmax())
     return {"class": classes[commonest], "accuracy": float((labels == commonest).mean())}
 
 
-def no_better(
-    decided: np.ndarray,
+def constant_baseline_warnings(
+    y_pred: np.ndarray,
     labels: np.ndarray,
     classes: Sequence[str],
-    known: np.ndarray,
+    train_labels: np.ndarray,
     weights: np.ndarray | None,
 ) -> list[str]:
     """Return a sentence where decisions on validation rows are right no more often than one constant answer.
 
     Parameters
     ----------
-    decided, labels
+    y_pred, labels
         Class indices of validation rows [rows].
-    known
+    train_labels
         Class indices of training rows, which say what the constant answer is.
     weights
         Of each class [classes]: rows count as much as they did in training.
     """
-    own = np.ones(len(classes)) if weights is None else weights
-    commonest = int((np.bincount(known, minlength=len(classes)) * own).argmax())
-    rows = own[labels]
-    accuracy, constant = (float((rows * (d == labels)).sum() / rows.sum()) for d in (decided, commonest))
+    class_weights = np.ones(len(classes)) if weights is None else weights
+    commonest = int((np.bincount(train_labels, minlength=len(classes)) * class_weights).argmax())
+    rows = class_weights[labels]
+    accuracy, constant = (float((rows * (d == labels)).sum() / rows.sum()) for d in (y_pred, commonest))
     return constant_baseline_warning(accuracy, constant, classes[commonest], weighted=weights is not None)
 
 

@@ -58,14 +58,14 @@ def tensors(dataset: Dataset, part: Part, class_weights: ClassWeights | None = N
 
     if dataset.inputs.dtype == np.uint8:
         index = dataset.index(part)
-        made = Data(MemmapRows(dataset.inputs, index), torch.from_numpy(dataset.labels[index]))
+        data = Data(MemmapRows(dataset.inputs, index), torch.from_numpy(dataset.labels[index]))
     else:
         rows = dataset.part(part)
         inputs = torch.from_numpy(np.ascontiguousarray(rows.inputs)).float()
-        made = Data(inputs, torch.from_numpy(rows.labels))
+        data = Data(inputs, torch.from_numpy(rows.labels))
     if class_weights is None:
-        return made
-    return replace(made, weights=torch.from_numpy(weights_of_classes(dataset, class_weights))[made.labels])
+        return data
+    return replace(data, weights=torch.from_numpy(weights_of_classes(dataset, class_weights))[data.labels])
 
 
 def weights_of_classes(dataset: Dataset, chosen: ClassWeights) -> np.ndarray:
@@ -80,13 +80,13 @@ def weights_of_classes(dataset: Dataset, chosen: ClassWeights) -> np.ndarray:
     else:
         weights = np.ones(len(classes))
         for name, weight in chosen.items():
-            found = resolve(name, classes)
-            if found not in classes:
+            class_name = resolve(name, classes)
+            if class_name not in classes:
                 raise UserError(
                     f"class_weights: {name!r} is not a class of {dataset.task.target!r}."
                     + did_you_mean(name, classes)
                 )
-            weights[classes.index(found)] = weight
+            weights[classes.index(class_name)] = weight
     scaled: np.ndarray = (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
     return scaled
 
@@ -124,6 +124,8 @@ def check_readable(architecture: Architecture, dataset: Dataset) -> None:
 
     images = dataset.inputs.ndim == 4
     if images != (architecture.reads == "images"):
-        what, other = ("images", "tables") if images else ("a table", "images")
+        data_kind, expected_kind = ("images", "tables") if images else ("a table", "images")
         fitting = ", ".join(architectures_for("images" if images else "table"))
-        raise UserError(f"{architecture.name} reads {other} and {dataset.name!r} is {what}; take {fitting}.")
+        raise UserError(
+            f"{architecture.name} reads {expected_kind} and {dataset.name!r} is {data_kind}; take {fitting}."
+        )

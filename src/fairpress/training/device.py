@@ -16,8 +16,8 @@ def resolve_device(name: str) -> Any:
     import torch
 
     if name == "auto":
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return found or torch.device("cpu")
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return accelerator or torch.device("cpu")
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
@@ -41,9 +41,9 @@ def device_of(origin: Mapping[str, Any]) -> Any:
         ) from None
 
 
-def require_torch(what: str) -> None:
+def require_torch(subject: str) -> None:
     """Raise MissingExtra unless the packages of the torch extra are there."""
     from importlib.util import find_spec
 
     if any(find_spec(name) is None for name in ("torch", "torchao", "onnxscript", "safetensors")):
-        raise MissingExtra(what, "torch")
+        raise MissingExtra(subject, "torch")

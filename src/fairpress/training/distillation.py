@@ -58,16 +58,16 @@ class Distillation:
     def loss(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
         """Return each network's term [networks]; rows of no group weigh 1."""
         assert self._wanted is not None
-        found = (logits / self.temperature).log_softmax(-1)
-        apart = (self._wanted.exp() * (self._wanted - found)).sum(-1) * self.temperature**2
+        student = (logits / self.temperature).log_softmax(-1)
+        divergence = (self._wanted.exp() * (self._wanted - student)).sum(-1) * self.temperature**2
         if self.weights is None or self._sums is None or self._rows is None:
-            return self.weight * apart.mean(-1)
-        weights = self.weights.to(apart.device)
-        own = weights.gather(1, groups.clamp_min(0)).where(groups >= 0, 1.0)
-        mean, rows = means(apart.detach(), groups, weights.shape[1])
+            return self.weight * divergence.mean(-1)
+        weights = self.weights.to(divergence.device)
+        row_weights = weights.gather(1, groups.clamp_min(0)).where(groups >= 0, 1.0)
+        mean, rows = means(divergence.detach(), groups, weights.shape[1])
         self._sums += (mean * rows).cpu()
         self._rows += rows.cpu()
-        return self.weight * (own * apart).mean(-1)
+        return self.weight * (row_weights * divergence).mean(-1)
 
     def violation(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
         """Nothing is constrained."""
@@ -82,13 +82,13 @@ class Distillation:
             return
         self.used = self.weights.clone()
         self.divergence = self._sums / self._rows.clamp_min(1)
-        seen = self._rows > 0
+        observed = self._rows > 0
         average = self._sums.sum(1, keepdim=True) / self._rows.sum(1, keepdim=True).clamp_min(1)
         if not self.hold:
-            relative = torch.where(seen, self.divergence / average.clamp_min(1e-12) - 1, 0.0)
-            moved = self.weights * torch.exp(self.step * relative)
+            relative = torch.where(observed, self.divergence / average.clamp_min(1e-12) - 1, 0.0)
+            updated = self.weights * torch.exp(self.step * relative)
             total = self.shares.sum(1, keepdim=True)
-            self.weights = moved * total / (self.shares * moved).sum(1, keepdim=True).clamp_min(1e-12)
+            self.weights = updated * total / (self.shares * updated).sum(1, keepdim=True).clamp_min(1e-12)
         self._sums, self._rows = torch.zeros_like(self._sums), torch.zeros_like(self._rows)
 
     def only(self, which: Sequence[int]) -> None:

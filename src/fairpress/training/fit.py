@@ -13,7 +13,7 @@ from fairpress.core.card import ModelCard
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.training.config import FitConfig, ImageFitConfig
-from fairpress.training.constant_baseline import constant_answer, no_better
+from fairpress.training.constant_baseline import constant_answer, constant_baseline_warnings
 from fairpress.training.data import (
     ClassWeights,
     card_data,
@@ -69,12 +69,12 @@ def fit(
     from fairpress.training.batched_trainer import train_together
     from fairpress.training.group_objective import make_objective, with_groups
 
-    where = resolve_device(device)
+    torch_device = resolve_device(device)
     for dataset in datasets:
         check_trainable(dataset)
         check_readable(architecture, dataset)
     if architecture.reads == "images":
-        return _fit_images(architecture, datasets, seeds, config, progress, where, checkpoints)
+        return _fit_images(architecture, datasets, seeds, config, progress, torch_device, checkpoints)
     config = config or FitConfig()
     task = datasets[0].task
     classes = len(task.classes)
@@ -88,13 +88,17 @@ def fit(
         objective, datasets, [tensors(d, "validation", weighted) for d in datasets], "validation"
     )
     columns = train[0].inputs.shape[1]
-    made = train_together(architecture, train, validation, classes, seeds, config, where, progress, objective)
+    result = train_together(
+        architecture, train, validation, classes, seeds, config, torch_device, progress, objective
+    )
     key = (architecture, classes)
-    held = [verification_rows(d) for d in datasets]
-    files = export_many(made.module, [n.state for n in made.networks], train[0].inputs[:2], key, held)
+    check_inputs = [verification_rows(d) for d in datasets]
+    files = export_many(
+        result.module, [n.state for n in result.networks], train[0].inputs[:2], key, check_inputs
+    )
     out = []
     for dataset, seed, network, file, rows_seen in zip(
-        datasets, seeds, made.networks, files, validation, strict=True
+        datasets, seeds, result.networks, files, validation, strict=True
     ):
         card = ModelCard(
             target=task.target,
@@ -107,13 +111,15 @@ def fit(
             provenance={
                 "training": config.model_dump(mode="json"),
                 "networks_in_batch": len(seeds),
-                "device": str(where),
+                "device": str(torch_device),
                 "epochs": network.epochs,
                 "best_epoch": network.best_epoch,
                 "validation_loss": network.validation_loss,
                 "validation_accuracy": network.validation_accuracy,
-                **_doubts(dataset, decisions(made.module, network.state, rows_seen.inputs), weighted),
-                "parameters": int(sum(p.numel() for p in made.module.parameters())),
+                **_constant_baseline_facts(
+                    dataset, predict_classes(result.module, network.state, rows_seen.inputs), weighted
+                ),
+                "parameters": int(sum(p.numel() for p in result.module.parameters())),
                 **({} if network.fairness is None else {"fairness": network.fairness}),
                 "versions": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
             },
@@ -122,22 +128,24 @@ def fit(
     return out
 
 
-def _doubts(
-    dataset: Dataset, decided: np.ndarray | None, class_weights: ClassWeights | None
+def _constant_baseline_facts(
+    dataset: Dataset, y_pred: np.ndarray | None, class_weights: ClassWeights | None
 ) -> dict[str, Any]:
     """Return what a card says of one constant answer on validation rows, and a warning where the network is no better."""
-    known, labels = (dataset.labels[dataset.index(part)] for part in ("train", "validation"))
+    train_labels, labels = (dataset.labels[dataset.index(part)] for part in ("train", "validation"))
     classes = dataset.task.classes
     weights = None if class_weights is None else weights_of_classes(dataset, class_weights)
-    found = [] if decided is None else no_better(decided, labels, classes, known, weights)
+    warnings = (
+        [] if y_pred is None else constant_baseline_warnings(y_pred, labels, classes, train_labels, weights)
+    )
     return {
-        "constant_answer": constant_answer(labels, classes, known),
+        "constant_answer": constant_answer(labels, classes, train_labels),
         **({} if weights is None else {"class_weights": dict(zip(classes, weights.tolist(), strict=True))}),
-        **({"warnings": found} if found else {}),
+        **({"warnings": warnings} if warnings else {}),
     }
 
 
-def decisions(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> np.ndarray:
+def predict_classes(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> np.ndarray:
     """Return the class that a network with this state decides for each row of inputs [rows, …]."""
     import torch
 
@@ -145,8 +153,8 @@ def decisions(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) ->
 
     with torch.no_grad():
         logits: Tensor = FastFunctionalCall(module).call(dict(state), inputs)
-        found: np.ndarray = logits.argmax(-1).numpy()
-    return found
+        y_pred: np.ndarray = logits.argmax(-1).numpy()
+    return y_pred
 
 
 def _fit_images(

@@ -45,14 +45,14 @@ def fit_image_network(
     seed: int,
     config: ImageFitConfig,
     device: torch.device,
-    say: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
     checkpoints: Path | None = None,
 ) -> Artifact:
     """Train one network on uint8 images [rows, 3, height, width] and return its artifact.
 
     Parameters
     ----------
-    say
+    on_message
         Receives a sentence when something is decided or done.
     checkpoints
         A folder for the state after each epoch; the same call goes on from what it finds there. Whoever saved the
@@ -65,7 +65,7 @@ def fit_image_network(
     FairpressError
         The exported file does not compute what the network computes.
     """
-    tell = say or (lambda _: None)
+    notify = on_message or (lambda _: None)
     shape, classes = dataset.inputs.shape[1:], dataset.task.classes
     module = build(architecture, shape, len(classes), seed)
     started_from = architecture.start(module)
@@ -88,9 +88,9 @@ def fit_image_network(
         checkpoint = TrainingCheckpoint(checkpoints, digest(depends_on))
         checkpoint.prepare()
         if checkpoint.of_another():
-            tell(f"the unfinished training in {checkpoints} had other data or options; starting anew")
-    way, tried = _choose(module, data, config, device, checkpoint)
-    tell(_chosen(way, tried, device))
+            notify(f"the unfinished training in {checkpoints} had other data or options; starting anew")
+    training_format, tried = _choose(module, data, config, device, checkpoint)
+    notify(_format_message(training_format, tried, device))
     trained = train_module(
         module,
         data,
@@ -99,18 +99,18 @@ def fit_image_network(
         ),
         seed=seed,
         device=device,
-        way=way,
+        training_format=training_format,
         augment=Augment(config.flip, config.shift),
         validation=validation,
         patience=config.patience if config.keep == "best" else None,
         checkpoint=None
         if checkpoint is None
-        else replace(checkpoint, remember={"way": way.name, "tried": tried}),
-        say=say,
+        else replace(checkpoint, remember={"way": training_format.name, "tried": tried}),
+        on_message=on_message,
         objective=objective,
     )
     (file,) = export_many(module, [trained.state], data.inputs[:2], rows=[verification_rows(dataset)])
-    _refuse_another(file, module, validation, device)
+    _check_export(file, module, validation, device)
     card = ModelCard(
         target=dataset.task.target,
         classes=classes,
@@ -126,23 +126,27 @@ def fit_image_network(
         data=card_data(dataset),
         seed=seed,
         provenance={
-            **_provenance(trained, config, device, way, tried, module, started_from, architecture.makers),
-            **_doubts(dataset, trained, config),
+            **_provenance(
+                trained, config, device, training_format, tried, module, started_from, architecture.makers
+            ),
+            **_constant_baseline_facts(dataset, trained, config),
             **({} if objective is None else {"fairness": objective.facts(0)}),
         },
     )
     return Artifact(card, file, to_bytes(trained.state))
 
 
-def _doubts(dataset: Dataset, trained: TrainingResult, config: ImageFitConfig) -> dict[str, Any]:
+def _constant_baseline_facts(
+    dataset: Dataset, trained: TrainingResult, config: ImageFitConfig
+) -> dict[str, Any]:
     """Return what a card says of one constant answer, and a warning where the network is no better without class weights."""
-    known, labels = (dataset.labels[dataset.index(part)] for part in ("train", "validation"))
-    constant = constant_answer(labels, dataset.task.classes, known)
+    train_labels, labels = (dataset.labels[dataset.index(part)] for part in ("train", "validation"))
+    constant = constant_answer(labels, dataset.task.classes, train_labels)
     accuracy = trained.best.validation_accuracy
     if config.class_weights is not None or accuracy is None:
         return {"constant_answer": constant}
-    found = constant_baseline_warning(accuracy, constant["accuracy"], constant["class"])
-    return {"constant_answer": constant, **({"warnings": found} if found else {})}
+    warnings = constant_baseline_warning(accuracy, constant["accuracy"], constant["class"])
+    return {"constant_answer": constant, **({"warnings": warnings} if warnings else {})}
 
 
 def _choose(
@@ -163,21 +167,21 @@ def _choose(
         return fastest(module, data.inputs[batch], data.labels[batch], device)
 
 
-def _chosen(way: TrainingFormat, tried: Mapping[str, float], device: torch.device) -> str:
+def _format_message(training_format: TrainingFormat, tried: Mapping[str, float], device: torch.device) -> str:
     speeds = ", ".join(f"{name} {rate:.0f}" for name, rate in tried.items())
-    found = f" (tried, images/s: {speeds})" if speeds else ""
-    return f"training on {device.type} in {way.name}{found}"
+    trials = f" (tried, images/s: {speeds})" if speeds else ""
+    return f"training on {device.type} in {training_format.name}{trials}"
 
 
-def _refuse_another(file: bytes, module: nn.Module, rows: Data, device: torch.device) -> None:
+def _check_export(file: bytes, module: nn.Module, rows: Data, device: torch.device) -> None:
     """Raise FairpressError unless ONNX Runtime gets from the file what torch gets from the network."""
     x = rows.inputs[:CHECKED_ROWS]
     with torch.no_grad():
-        wanted = module(x.to(device)).float().cpu().numpy()
-    apart = float(np.abs(run(file, x.numpy()) - wanted).max())
-    if apart > TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+        expected = module(x.to(device)).float().cpu().numpy()
+    max_difference = float(np.abs(run(file, x.numpy()) - expected).max())
+    if max_difference > TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise FairpressError(
-            f"the exported file does not compute what the network computes (scores differ by {apart:.2g}); it is not "
+            f"the exported file does not compute what the network computes (scores differ by {max_difference:.2g}); it is not "
             "written. Train on another device, and report this."
         )
 
@@ -186,7 +190,7 @@ def _provenance(
     trained: TrainingResult,
     config: ImageFitConfig,
     device: torch.device,
-    way: TrainingFormat,
+    training_format: TrainingFormat,
     tried: Mapping[str, float],
     module: nn.Module,
     started_from: Mapping[str, Any],
@@ -196,7 +200,7 @@ def _provenance(
         "training": config.model_dump(mode="json"),
         "device": str(device),
         "threads": torch.get_num_threads(),
-        "way": way.name,
+        "way": training_format.name,
         "images_per_second": round(trained.rows_per_second, 1),
         "images_per_second_tried": {name: round(rate, 1) for name, rate in tried.items()},
         "seconds": round(trained.seconds, 1),

@@ -77,9 +77,11 @@ def make_objective(
             f"fairpress compress base/ --recipe 'qat-int8(method=ceag,by={config.by})'."
         )
     positive = None if task.positive is None else task.classes.index(task.positive)
-    groups = group(config, datasets, positive)
-    own = [replace(r, groups=codes) for r, codes in zip(rows, groups.codes, strict=True)]
-    return own, GroupObjective(_objective(config, groups, positive or 0, own, dense), groups, config)
+    groups = constrained_groups(config, datasets, positive)
+    grouped_rows = [replace(r, groups=codes) for r, codes in zip(rows, groups.codes, strict=True)]
+    return grouped_rows, GroupObjective(
+        _objective(config, groups, positive or 0, grouped_rows, dense), groups, config
+    )
 
 
 def with_groups(
@@ -90,47 +92,47 @@ def with_groups(
         return list(rows)
     assert objective.config.by is not None
     by, out = parse_by(objective.config.by), []
-    for i, (dataset, own) in enumerate(zip(datasets, rows, strict=True)):
+    for i, (dataset, network_rows) in enumerate(zip(datasets, rows, strict=True)):
         index = dataset.index(part)
         attributes = {name: values[index] for name, values in dataset.attributes.items()}
         places = {name: j if objective.active[i, j] else -1 for j, name in enumerate(objective.names)}
         keys = keys_of_groups(attributes, by, repr(dataset.name))
         codes = torch.tensor([places.get(", ".join(key), -1) for key in keys], dtype=torch.long)
-        out.append(replace(own, groups=codes))
+        out.append(replace(network_rows, groups=codes))
     return out
 
 
-def group(config: ConstraintConfig, datasets: Sequence[Dataset], positive: int | None) -> Groups:
+def constrained_groups(config: ConstraintConfig, datasets: Sequence[Dataset], positive: int | None) -> Groups:
     """Find the groups of all networks' training rows. Raises UserError where there are fewer than two."""
     assert config.by is not None
     by = parse_by(config.by)
-    found, left_out = [], []
+    constrained, left_out = [], []
     for dataset in datasets:
         index = dataset.index("train")
         attributes = {name: values[index] for name, values in dataset.attributes.items()}
         rows = group_rows(keys_of_groups(attributes, by, repr(dataset.name)))
         is_positive = dataset.labels[index] == positive
-        least = {key: _least(is_positive[own], LABELS[config.constraint]) for key, own in rows.items()}
-        enough = {key: own for key, own in rows.items() if least[key] >= config.least}
+        n_rows = {key: _min_rows(is_positive[indices], LABELS[config.constraint]) for key, indices in rows.items()}
+        enough = {key: indices for key, indices in rows.items() if n_rows[key] >= config.least}
         if len(enough) < 2:
             raise UserError(
                 f"by={config.by}: fewer than two groups have {config.least} training rows under the constraint; set "
                 "least= lower, or take another attribute."
             )
-        found.append((enough, len(index)))
-        left_out.append({", ".join(key): len(own) for key, own in rows.items() if key not in enough})
-    keys = sorted({key for enough, _ in found for key in enough})
+        constrained.append((enough, len(index)))
+        left_out.append({", ".join(key): len(indices) for key, indices in rows.items() if key not in enough})
+    keys = sorted({key for enough, _ in constrained for key in enough})
     codes = []
-    for enough, count in found:
-        own = np.full(count, -1)
-        for key, where in enough.items():
-            own[where] = keys.index(key)
-        codes.append(torch.from_numpy(own))
-    active = torch.tensor([[key in enough for key in keys] for enough, _ in found])
+    for enough, count in constrained:
+        row_codes = np.full(count, -1)
+        for key, indices in enough.items():
+            row_codes[indices] = keys.index(key)
+        codes.append(torch.from_numpy(row_codes))
+    active = torch.tensor([[key in enough for key in keys] for enough, _ in constrained])
     return Groups(tuple(map(", ".join, keys)), tuple(codes), active, tuple(left_out))
 
 
-def _least(is_positive: np.ndarray, labels: Sequence[int | None]) -> int:
+def _min_rows(is_positive: np.ndarray, labels: Sequence[int | None]) -> int:
     counts = {None: len(is_positive), 1: int(is_positive.sum()), 0: int((~is_positive).sum())}
     return min(counts[label] for label in labels)
 
@@ -156,18 +158,23 @@ def _objective(
 class GroupObjective:
     """An objective that can also say what it is about, and find its groups among other rows."""
 
-    def __init__(self, own: Objective, groups: Groups, config: ConstraintConfig) -> None:
-        self.own, self.names, self.config = own, groups.names, config
+    def __init__(self, objective: Objective, groups: Groups, config: ConstraintConfig) -> None:
+        self.objective, self.names, self.config = objective, groups.names, config
         self.left_out, self.active = list(groups.left_out), groups.active
-        self.see, self.loss, self.dual, self.epoch = own.see, own.loss, own.dual, own.epoch
-        self.tensors, self.load, self.violation = own.tensors, own.load, own.violation
+        self.see, self.loss, self.dual, self.epoch = (
+            objective.see,
+            objective.loss,
+            objective.dual,
+            objective.epoch,
+        )
+        self.tensors, self.load, self.violation = objective.tensors, objective.load, objective.violation
 
     @property
     def inner(self) -> int:
-        return self.own.inner
+        return self.objective.inner
 
     def only(self, which: Sequence[int]) -> None:
-        self.own.only(which)
+        self.objective.only(which)
         self.left_out = [self.left_out[i] for i in which]
 
     def facts(self, network: int) -> dict[str, Any]:
@@ -179,5 +186,5 @@ class GroupObjective:
             "hold": self.config.hold,
             "groups": list(self.names),
             "not_constrained": self.left_out[network],
-            **self.own.facts(network),
+            **self.objective.facts(network),
         }

@@ -31,7 +31,7 @@ def logistic_regression(
         [rows]; by default every row counts alike.
     """
     x = x.double()
-    own = torch.ones(len(y), dtype=torch.double) if weights is None else weights.double()
+    row_weights = torch.ones(len(y), dtype=torch.double) if weights is None else weights.double()
     scale = x.std(dim=0, unbiased=False)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     mean = x.mean(dim=0)
@@ -44,7 +44,7 @@ def logistic_regression(
         values = z @ parameters[:, :-1].T + parameters[:, -1]
         logits = values @ sign.T if n_classes == 2 else values
         rows = nn.functional.cross_entropy(logits, y, reduction="none")
-        return ((own * rows).sum() + penalty / 2 * (parameters[:, :-1] ** 2).sum()) / len(y)
+        return ((row_weights * rows).sum() + penalty / 2 * (parameters[:, :-1] ** 2).sum()) / len(y)
 
     optimizer = torch.optim.LBFGS(
         [parameters],
@@ -62,9 +62,9 @@ def logistic_regression(
         return value
 
     optimizer.step(closure)
-    found = parameters.detach()
-    coefficients = found[:, :-1] / scale
-    return coefficients.float(), (found[:, -1] - (coefficients * mean).sum(1)).float()
+    solution = parameters.detach()
+    coefficients = solution[:, :-1] / scale
+    return coefficients.float(), (solution[:, -1] - (coefficients * mean).sum(1)).float()
 
 
 def initialize_from_logistic(
@@ -95,24 +95,24 @@ def initialize_from_logistic(
             f"start=linear needs hidden layers of at least {used} units for {n_classes} classes, and one has {narrowest}; "
             "use wider layers or start=random."
         )
-    some = slice(None, None, -(-len(y) // MAX_ROWS))
-    x, y, weights = x[some], y[some], None if weights is None else weights[some]
+    sample = slice(None, None, -(-len(y) // MAX_ROWS))
+    x, y, weights = x[sample], y[sample], None if weights is None else weights[sample]
     standardized = ((x - state["0.mean"]) / state["0.scale"]).clamp(-LIMIT, LIMIT)
     coefficients, intercepts = logistic_regression(standardized, y, n_classes, weights)
-    made = {name: value.clone() for name, value in state.items()}
+    initialized = {name: value.clone() for name, value in state.items()}
     first, *middle = layers[:-1]
-    made[f"{first}.weight"][:used] = torch.cat([coefficients, -coefficients])
-    made[f"{first}.bias"][:used] = torch.cat([intercepts, -intercepts])
-    one = torch.eye(used // 2)
-    through = torch.cat([torch.cat([one, -one], 1), torch.cat([-one, one], 1)])
+    initialized[f"{first}.weight"][:used] = torch.cat([coefficients, -coefficients])
+    initialized[f"{first}.bias"][:used] = torch.cat([intercepts, -intercepts])
+    identity = torch.eye(used // 2)
+    through = torch.cat([torch.cat([identity, -identity], 1), torch.cat([-identity, identity], 1)])
     for name in middle:
-        weight = made[f"{name}.weight"]
+        weight = initialized[f"{name}.weight"]
         weight[:used] = 0.0
         weight[:used, :used] = through
-        made[f"{name}.bias"][:used] = 0.0
-    output = torch.zeros_like(made[f"{layers[-1]}.weight"])
-    difference = torch.cat([one, -one], 1)
+        initialized[f"{name}.bias"][:used] = 0.0
+    output = torch.zeros_like(initialized[f"{layers[-1]}.weight"])
+    difference = torch.cat([identity, -identity], 1)
     output[:, :used] = torch.cat([-difference / 2, difference / 2]) if n_classes == 2 else difference
-    made[f"{layers[-1]}.weight"] = output
-    made[f"{layers[-1]}.bias"] = torch.zeros_like(made[f"{layers[-1]}.bias"])
-    return made
+    initialized[f"{layers[-1]}.weight"] = output
+    initialized[f"{layers[-1]}.bias"] = torch.zeros_like(initialized[f"{layers[-1]}.bias"])
+    return initialized

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 MIN_SPEEDUP = 1.10
 STEPS = 3
 # Rows of a first, short trial: where a processor has no instructions for bf16, a whole batch takes a minute.
-FEW, HOPELESS = 4, 2.0
+TRIAL_ROWS, MAX_SLOWDOWN = 4, 2.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TrainingFormat:
     bf16: bool = False
     channels_last: bool = False
 
-    def place(self, module: nn.Module, device: torch.device) -> nn.Module:
+    def move_module(self, module: nn.Module, device: torch.device) -> nn.Module:
         """Return the module on the device, its weights in this way's order."""
         order = torch.channels_last if self.channels_last else torch.contiguous_format
         return module.to(device=device, memory_format=order)
@@ -57,47 +57,47 @@ def fastest(
     x: Tensor,
     y: Tensor,
     device: torch.device,
-    ways: Sequence[TrainingFormat] = tuple(FORMATS.values()),
+    formats: Sequence[TrainingFormat] = tuple(FORMATS.values()),
 ) -> tuple[TrainingFormat, Mapping[str, float]]:
     """Return the fastest way to train on batches like x [rows, 3, height, width], y [rows], and what was measured.
 
     Each way takes `STEPS` whole steps (forward, backward, update) on a copy of the module after one to warm up;
     the fastest of them counts, since other work on the machine only ever slows one down. A way that takes
-    `HOPELESS` times as long as the best so far on a few rows is given up, and its speed is that of the few rows.
+    `MAX_SLOWDOWN` times as long as the best so far on a few rows is given up, and its speed is that of the few rows.
     Returned are rows a second by way; a way without kernels for some operator is absent.
     """
     speed: dict[str, float] = {}
     quickest = float("inf")
-    for way in ways:
+    for training_format in formats:
         try:
-            seconds = _seconds(way, module, x[:FEW], y[:FEW], device, 1)
-            speed[way.name] = len(x[:FEW]) / seconds
-            if seconds <= HOPELESS * quickest:
+            seconds = _seconds(training_format, module, x[:TRIAL_ROWS], y[:TRIAL_ROWS], device, 1)
+            speed[training_format.name] = len(x[:TRIAL_ROWS]) / seconds
+            if seconds <= MAX_SLOWDOWN * quickest:
                 quickest = min(quickest, seconds)
-                speed[way.name] = len(x) / _seconds(way, module, x, y, device, STEPS)
+                speed[training_format.name] = len(x) / _seconds(training_format, module, x, y, device, STEPS)
         except (RuntimeError, NotImplementedError):
-            speed.pop(way.name, None)
-    if ways[0].name not in speed:  # then nothing can be compared; the error itself comes with the training
-        return ways[0], {}
-    best = ways[0]
-    for way in ways[1:]:
-        if speed.get(way.name, 0.0) > MIN_SPEEDUP * speed[best.name]:
-            best = way
+            speed.pop(training_format.name, None)
+    if formats[0].name not in speed:  # then nothing can be compared; the error itself comes with the training
+        return formats[0], {}
+    best = formats[0]
+    for training_format in formats[1:]:
+        if speed.get(training_format.name, 0.0) > MIN_SPEEDUP * speed[best.name]:
+            best = training_format
     return best, speed
 
 
 def _seconds(
-    way: TrainingFormat, module: nn.Module, x: Tensor, y: Tensor, device: torch.device, steps: int
+    training_format: TrainingFormat, module: nn.Module, x: Tensor, y: Tensor, device: torch.device, steps: int
 ) -> float:
     """Return the seconds of the fastest of some steps on a copy of the module, after one to warm up."""
-    module = way.place(copy.deepcopy(module), device).train()
+    module = training_format.move_module(copy.deepcopy(module), device).train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6)
     target = y.to(device)
     taken: list[float] = []
     for _ in range(steps + 1):
         started = time.perf_counter()
-        with way.arithmetic(device):
-            loss = nn.functional.cross_entropy(module(way.inputs(x, device)).float(), target)
+        with training_format.arithmetic(device):
+            loss = nn.functional.cross_entropy(module(training_format.inputs(x, device)).float(), target)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -31,7 +31,7 @@ def replay_to_epoch(
     seed: int,
     origin: Mapping[str, Any],
     epochs: int,
-    say: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> dict[str, Tensor]:
     """Return the state after so many epochs of the training that `origin`, a card's provenance, tells of.
 
@@ -59,18 +59,18 @@ def replay_to_epoch(
             f"there is no checkpoint after {epochs} epochs: the baseline trained for {len(curve)}."
         )
     config = training_of(ImageFitConfig, origin)
-    way = FORMATS.get(str(origin.get("way")))
-    if way is None:
+    training_format = FORMATS.get(str(origin.get("way")))
+    if training_format is None:
         raise UserError("the model's card does not say in which way it was trained; train the model again.")
     module = build(architecture, rows.inputs.shape[1:], len(dataset.task.classes), seed)
     (rows,), objective = make_objective(config, [dataset], [rows])
 
-    def same(epoch: EpochResult) -> None:
-        was = curve[epoch.number - 1][0]
-        if epoch.loss != was:
+    def check_loss(epoch: EpochResult) -> None:
+        expected_loss = curve[epoch.number - 1][0]
+        if epoch.loss != expected_loss:
             raise UserError(
                 f"the baseline's training does not repeat itself here: the loss of epoch {epoch.number} is {epoch.loss:.9g} "
-                f"and was {was:.9g}. A checkpoint needs the baseline's seed, and a machine and releases like those that "
+                f"and was {expected_loss:.9g}. A checkpoint needs the baseline's seed, and a machine and releases like those that "
                 "trained it; train the baseline here."
             )
 
@@ -89,11 +89,11 @@ def replay_to_epoch(
             ),
             seed=seed,
             device=device_of(origin),
-            way=way,
+            training_format=training_format,
             augment=Augment(config.flip, config.shift),
             until=epochs,
-            on_epoch=same,
-            say=say,
+            on_epoch=check_loss,
+            on_message=on_message,
             objective=objective,
         ).state
     finally:

@@ -33,7 +33,7 @@ class StackedNetworks:
     buffers: State
 
     @classmethod
-    def of(cls, module: nn.Module, states: Sequence[State], device: torch.device) -> StackedNetworks:
+    def from_states(cls, module: nn.Module, states: Sequence[State], device: torch.device) -> StackedNetworks:
         """Stack the states of a module, or of a graph; the module is not changed."""
         module = copy.deepcopy(module).to(device)
         names = {name for name, _ in module.named_parameters()}
@@ -68,12 +68,12 @@ class StackedNetworks:
         for group in optimizer.param_groups:
             for i, parameter in enumerate(group["params"]):
                 name = next(k for k, v in self.parameters.items() if v is parameter)
-                own = parameter.detach()[rows].requires_grad_()
+                selected = parameter.detach()[rows].requires_grad_()
                 memory = optimizer.state.pop(parameter)
-                optimizer.state[own] = {
+                optimizer.state[selected] = {
                     k: v[rows] if v.shape == parameter.shape else v for k, v in memory.items()
                 }
-                self.parameters[name] = group["params"][i] = own
+                self.parameters[name] = group["params"][i] = selected
         self.buffers = {k: v[rows] for k, v in self.buffers.items()}
 
 
@@ -171,20 +171,20 @@ def evaluate(
     rows = max(len(d.labels) for d in data)
     x = torch.stack([_pad(d.inputs, rows) for d in data]).to(device)
     y = torch.stack([_pad(d.labels, rows) for d in data]).to(device)
-    seen = torch.stack([torch.arange(rows) < len(d.labels) for d in data]).to(device)
+    is_row = torch.stack([torch.arange(rows) < len(d.labels) for d in data]).to(device)
     logits = stack.forward(x)
     loss = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
     right = (logits.argmax(-1) == y).float()
-    n = seen.sum(1)
+    n = is_row.sum(1)
     if any(d.weights is not None for d in data):
-        own = [torch.ones(len(d.labels)) if d.weights is None else d.weights for d in data]
-        loss = loss * torch.stack([_pad(w, rows) for w in own]).to(device)
+        row_weights = [torch.ones(len(d.labels)) if d.weights is None else d.weights for d in data]
+        loss = loss * torch.stack([_pad(w, rows) for w in row_weights]).to(device)
     violation = torch.zeros_like(n, dtype=loss.dtype)
     if objective is not None:
         groups = [torch.full_like(d.labels, -1) if d.groups is None else d.groups for d in data]
         padded = torch.stack([torch.cat([g, g.new_full((rows - len(g),), -1)]) for g in groups])
         violation = objective.violation(logits, y, padded.to(device))
-    return (loss * seen).sum(1) / n, (right * seen).sum(1) / n, violation
+    return (loss * is_row).sum(1) / n, (right * is_row).sum(1) / n, violation
 
 
 @torch.no_grad()
@@ -194,8 +194,8 @@ def row_losses(stack: StackedNetworks, data: Sequence[Data], device: torch.devic
     x = torch.stack([_pad(d.inputs, rows) for d in data]).to(device)
     logits = stack.forward(x)
     out = []
-    for d, own in zip(data, logits, strict=True):
-        loss = nn.functional.cross_entropy(own[: len(d.labels)].cpu(), d.labels, reduction="none")
+    for d, network_logits in zip(data, logits, strict=True):
+        loss = nn.functional.cross_entropy(network_logits[: len(d.labels)].cpu(), d.labels, reduction="none")
         out.append(loss if d.weights is None else loss * d.weights)
     return out
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fairpress.training.objective import Objective
 
 EVALUATION_BATCH = 256
-SAY_SECONDS = 30.0
+MESSAGE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def train_module(
     *,
     seed: int,
     device: torch.device | str = "cpu",
-    way: TrainingFormat = FORMATS["fp32"],
+    training_format: TrainingFormat = FORMATS["fp32"],
     augment: Augment | None = None,
     validation: Data | None = None,
     patience: int | None = None,
@@ -108,7 +108,7 @@ def train_module(
     after_step: AfterStep | None = None,
     on_epoch: Callable[[EpochResult], None] | None = None,
     checkpoint: TrainingCheckpoint | None = None,
-    say: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
     objective: Objective | None = None,
 ) -> TrainingResult:
     """Train a network in place by AdamW on the mean cross-entropy, and return its state.
@@ -124,7 +124,7 @@ def train_module(
         evaluation mode, on `device`.
     data, validation
         Inputs [rows, …] and labels [rows] int64; `rows.Selected` in place of a tensor reads rows when they are needed.
-    way
+    training_format
         Precision and memory order of training; evaluation is always in fp32, as the network is shipped.
     augment
         Changes batches of images.
@@ -140,7 +140,7 @@ def train_module(
         Receives each epoch that was taken now.
     checkpoint
         Where the state after each epoch is kept, and gone on from if it is of the same training.
-    say
+    on_message
         Receives a sentence each epoch, and every half minute of a long one.
     objective
         Adds to the loss, and its violation on validation rows to theirs; the rows then have groups.
@@ -151,20 +151,30 @@ def train_module(
         The loss became infinite, or the checkpoint cannot be written.
     """
     device = torch.device(device)
-    run = _Run(way.place(module, device), data, schedule, device, way, augment, after_step, say, objective)
+    run = _Run(
+        training_format.move_module(module, device),
+        data,
+        schedule,
+        device,
+        training_format,
+        augment,
+        after_step,
+        on_message,
+        objective,
+    )
     progress = _Progress()
     if checkpoint is not None:
-        _go_on(checkpoint, run, progress)
+        _resume(checkpoint, run, progress)
     resumed_after = len(progress.epochs)
-    if resumed_after and say is not None:
-        say(
+    if resumed_after and on_message is not None:
+        on_message(
             f"goes on after epoch {resumed_after} of {schedule.epochs}, which an interrupted training had finished"
         )
     last = min(schedule.epochs, until or schedule.epochs)
     while len(progress.epochs) < last and not progress.ran_out(patience):
         number = len(progress.epochs) + 1
         started = time.perf_counter()
-        with _own_randomness(device, _draw(seed, -number)):
+        with _seeded_randomness(device, _draw(seed, -number)):
             loss, rate = run.epoch(number, torch.Generator().manual_seed(_draw(seed, number)))
         if not math.isfinite(loss):
             raise UserError(
@@ -179,8 +189,8 @@ def train_module(
             _write(checkpoint, run, progress)
         if on_epoch is not None:
             on_epoch(epoch)
-        if say is not None:
-            say(_sentence(epoch, schedule.epochs))
+        if on_message is not None:
+            on_message(_sentence(epoch, schedule.epochs))
     if progress.best is not None:
         module.load_state_dict(progress.best)
     set_mode(module, training=False)
@@ -196,14 +206,25 @@ class _Run:
         data: Data,
         schedule: Schedule,
         device: torch.device,
-        way: TrainingFormat,
+        training_format: TrainingFormat,
         augment: Augment | None,
         after_step: AfterStep | None,
-        say: Callable[[str], None] | None,
+        on_message: Callable[[str], None] | None,
         objective: Objective | None = None,
     ) -> None:
-        self.module, self.data, self.schedule, self.device, self.way = module, data, schedule, device, way
-        self.augment, self.after_step, self.say, self.objective = augment, after_step, say, objective
+        self.module, self.data, self.schedule, self.device, self.training_format = (
+            module,
+            data,
+            schedule,
+            device,
+            training_format,
+        )
+        self.augment, self.after_step, self.on_message, self.objective = (
+            augment,
+            after_step,
+            on_message,
+            objective,
+        )
         self.parameters = {k: p for k, p in module.named_parameters() if p.requires_grad}
         decayed = [p for p in self.parameters.values() if p.dim() >= 2]
         plain = [p for p in self.parameters.values() if p.dim() < 2]
@@ -223,7 +244,7 @@ class _Run:
         size = min(self.schedule.batch_size, rows)
         batches = torch.randperm(rows, generator=generator)[: rows // size * size].split(size)
         total = torch.zeros((), device=self.device)
-        started = told = time.perf_counter()
+        started = last_message = time.perf_counter()
         for step, batch in enumerate(batches):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.schedule.rate((number - 1 + step / len(batches)) / self.schedule.epochs)
@@ -231,10 +252,10 @@ class _Run:
                 batch, generator, (number - 1 + (step + 1) / len(batches)) / self.schedule.epochs
             )
             now = time.perf_counter()
-            if self.say is not None and now - told > SAY_SECONDS:
-                told, speed = now, (step + 1) * size / (now - started)
+            if self.on_message is not None and now - last_message > MESSAGE_SECONDS:
+                last_message, speed = now, (step + 1) * size / (now - started)
                 share = (step + 1) / len(batches)
-                self.say(f"epoch {number} of {self.schedule.epochs}, {share:.0%}: {speed:.0f} rows/s")
+                self.on_message(f"epoch {number} of {self.schedule.epochs}, {share:.0%}: {speed:.0f} rows/s")
         if self.objective is not None:
             self.objective.epoch()
         mean = total.item() / len(batches)  # waits for the device
@@ -246,13 +267,15 @@ class _Run:
         `done` is the share of all training that is done afterwards.
         """
         x, y = self.data.inputs[batch], self.data.labels[batch].to(self.device)
-        x = self.way.inputs(x if self.augment is None else self.augment(x, generator), self.device)
+        x = self.training_format.inputs(
+            x if self.augment is None else self.augment(x, generator), self.device
+        )
         if self.objective is not None:
             self.objective.see(x[None])
         weights = None if self.data.weights is None else self.data.weights[batch].to(self.device)
         first: Tensor | None = None
         for _ in range(1 if self.objective is None else self.objective.inner):
-            with self.way.arithmetic(self.device):
+            with self.training_format.arithmetic(self.device):
                 logits = self.module(x)
             if weights is None:
                 loss = nn.functional.cross_entropy(logits.float(), y)
@@ -333,35 +356,35 @@ def _write(checkpoint: TrainingCheckpoint, run: _Run, progress: _Progress) -> No
     checkpoint.write(tensors, facts)
 
 
-def _go_on(checkpoint: TrainingCheckpoint, run: _Run, progress: _Progress) -> None:
+def _resume(checkpoint: TrainingCheckpoint, run: _Run, progress: _Progress) -> None:
     """Put back what the checkpoint holds, if it holds anything."""
-    found = checkpoint.read()
-    if found is None:
+    saved = checkpoint.read()
+    if saved is None:
         return
-    tensors, facts = found
-    kept: dict[str, dict[str, Tensor]] = {}
+    tensors, facts = saved
+    states: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         slot, _, name = key.partition(" ")
-        kept.setdefault(slot, {})[name] = value
-    run.module.load_state_dict(kept.pop("network"))
-    progress.best = kept.pop("best", None)
+        states.setdefault(slot, {})[name] = value
+    run.module.load_state_dict(states.pop("network"))
+    progress.best = states.pop("best", None)
     if run.objective is not None:
-        run.objective.load(kept.pop("objective"))
+        run.objective.load(states.pop("objective"))
     progress.best_epoch = facts["best_epoch"]
     progress.epochs = [EpochResult(**e) for e in facts["epochs"]]
     for name, parameter in run.parameters.items():
-        for slot, values in kept.items():
+        for slot, values in states.items():
             value = values[name]
             # Moments lie in memory as their weights do; the count of steps is a scalar on the CPU.
             same = value.shape == parameter.shape and value.dim() > 0
             run.optimizer.state[parameter][slot] = torch.empty_like(parameter).copy_(value) if same else value
 
 
-def _sentence(epoch: EpochResult, of: int) -> str:
-    text = f"epoch {epoch.number} of {of}: loss {epoch.loss:.3f}"
+def _sentence(epoch: EpochResult, n_epochs: int) -> str:
+    text = f"epoch {epoch.number} of {n_epochs}: loss {epoch.loss:.3f}"
     if epoch.validation_accuracy is not None:
         text += f", validation loss {epoch.validation_loss:.3f}, accuracy {epoch.validation_accuracy:.3f}"
-    left = (of - epoch.number) * epoch.seconds
+    left = (n_epochs - epoch.number) * epoch.seconds
     text += f", {epoch.rows_per_second:.0f} rows/s"
     return text + (f", at most {left / 60:.0f} min left" if left > 90 else "")
 
@@ -373,7 +396,7 @@ def _draw(seed: int, number: int) -> int:
 
 
 @contextmanager
-def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
+def _seeded_randomness(device: torch.device, seed: int) -> Iterator[None]:
     """Let layers that draw (dropout) draw from `seed`, and nobody outside notice."""
     kind: dict[str, Any] = {"devices": []}
     if device.type != "cpu":

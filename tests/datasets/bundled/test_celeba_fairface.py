@@ -51,7 +51,7 @@ def celeba(places):
 
 
 def load(name: str, **options):
-    return datasets.load(name, say=lambda _: None, size=16, **options)
+    return datasets.load(name, on_message=lambda _: None, size=16, **options)
 
 
 def test_celeba_is_split_as_its_makers_say_and_people_stay_together(celeba):
@@ -87,10 +87,10 @@ def test_a_zip_of_the_pictures_gives_the_same_dataset(celeba):
             archive.write(file, f"img_align_celeba/{file.name}")
     shutil.rmtree(celeba / "img_align_celeba")
     said: list[str] = []
-    assert datasets.load("celeba", say=said.append, size=16).fingerprint == unzipped
+    assert datasets.load("celeba", on_message=said.append, size=16).fingerprint == unzipped
     assert any("unpacking" in s for s in said)
     said.clear()
-    datasets.load("celeba", say=said.append, size=16)
+    datasets.load("celeba", on_message=said.append, size=16)
     assert not any("unpacking" in s for s in said)
     (celeba / "img_align_celeba.zip").write_bytes(b"PK no more")
     with pytest.raises(UserError, match="no whole zip"):

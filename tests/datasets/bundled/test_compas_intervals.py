@@ -9,7 +9,7 @@ import pytest
 from fairpress import datasets
 from fairpress.core.errors import UserError
 from fairpress.datasets.checks.dataset import check_dataset
-from fairpress.datasets.split_leakage import rows_seen_before
+from fairpress.datasets.split_leakage import repeated_subject_rows
 from fairpress.studies.analysis.naive_predictors import majority, person_lookup
 
 PATH = "compas/cox-violent-parsed_filt.csv"
@@ -41,10 +41,10 @@ def test_by_person_nobody_is_on_both_sides_and_by_row_more_than_half_of_the_test
 ):
     by_person, by_row = (datasets.load("compas-intervals", split=split) for split in ("person", "rows"))
     assert not by_person.warnings
-    assert not rows_seen_before(by_person.subjects, by_person.parts).any()
+    assert not repeated_subject_rows(by_person.subjects, by_person.parts).any()
     assert len(by_row.parts["test"]) == len(by_person.parts["test"])
     # 57 % of the test rows of a 70/30 split by row: a known figure of this file.
-    assert rows_seen_before(by_row.subjects, by_row.parts).mean() == pytest.approx(0.57, abs=0.01)
+    assert repeated_subject_rows(by_row.subjects, by_row.parts).mean() == pytest.approx(0.57, abs=0.01)
     assert by_person.fingerprint != by_row.fingerprint
 
 
@@ -66,7 +66,7 @@ def test_looking_people_up_is_right_for_everybody_who_was_seen(frame):
     data = datasets.load("compas-intervals", split="rows")
     test = data.parts["test"]
     right = person_lookup(data) == data.labels[test]
-    assert right[rows_seen_before(data.subjects, data.parts)].all()
+    assert right[repeated_subject_rows(data.subjects, data.parts)].all()
     # 88.8 % is the known figure of a 70/30 split by row.
     assert right.mean() == pytest.approx(0.888, abs=0.01)
     # The same by other means.

@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def load(**options):
-    return datasets.load("utkface", say=lambda _: None, size=16, **options)
+    return datasets.load("utkface", on_message=lambda _: None, size=16, **options)
 
 
 def test_the_file_name_tells_sex_race_and_age(folder):

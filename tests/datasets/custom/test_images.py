@@ -46,7 +46,7 @@ def load(tmp_path, table):
     def load(changed=None, yaml=YAML, **options):
         (table if changed is None else changed).to_csv(tmp_path / "people.csv", index=False)
         (tmp_path / "my.yaml").write_text(yaml, encoding="utf-8")
-        return datasets.load(str(tmp_path / "my.yaml"), say=lambda _: None, **options)
+        return datasets.load(str(tmp_path / "my.yaml"), on_message=lambda _: None, **options)
 
     return load
 
@@ -64,7 +64,7 @@ def test_a_folder_and_a_table_become_a_dataset(load, table):
 def test_it_can_be_loaded_again_as_a_card_says(load, tmp_path):
     data = load(size=24, test_share=0.5)
     assert dict(data.config) == {"size": 24, "test_share": 0.5}
-    again = datasets.load(data.name, say=lambda _: None, **data.config)
+    again = datasets.load(data.name, on_message=lambda _: None, **data.config)
     assert again.fingerprint == data.fingerprint
     assert again.inputs.shape[-1] == 24
 
@@ -73,7 +73,7 @@ def test_from_python_the_same_keys_are_options(load, tmp_path):
     data = load()
     same = datasets.load(
         "images",
-        say=lambda _: None,
+        on_message=lambda _: None,
         path=str(tmp_path / "people.csv"),
         folder=str(tmp_path / "pictures"),
         image="file",

@@ -154,7 +154,7 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(folder, tmp_path, monkey
 
 
 def load(folder, **options):
-    return datasets.load("utkface", say=lambda _: None, size=SIZE, folder=str(folder), **options)
+    return datasets.load("utkface", on_message=lambda _: None, size=SIZE, folder=str(folder), **options)
 
 
 def test_the_data_are_mapped_and_handing_them_on_copies_nothing(folder):

@@ -11,7 +11,7 @@ from fairpress.core.errors import UserError
 from fairpress.datasets.assemble import assemble
 from fairpress.datasets.binning import age_groups
 from fairpress.datasets.dataset import Dataset, Part, Task
-from fairpress.datasets.download.sources import Say, SourceFile, find
+from fairpress.datasets.download.sources import OnMessage, SourceFile, find
 from fairpress.datasets.features import Encoder
 from fairpress.datasets.splits import SplitOptions
 
@@ -73,9 +73,9 @@ class Adult(SplitOptions):
         """Return the sensitive attributes, without reading the data."""
         return ("sex", "race", "age_group")
 
-    def read(self, say: Say) -> Dataset:
+    def read(self, on_message: OnMessage) -> Dataset:
         """Read both files and return the dataset; raises UserError when a file is nowhere."""
-        rows = [_rows(path) for path in find(self.files, say)]
+        rows = [_rows(path) for path in find(self.files, on_message)]
         table = np.array(rows[0] + rows[1])
         columns = {name: table[:, i] for i, name in enumerate(COLUMNS)}
         age = columns["age"].astype(np.float32)
@@ -87,8 +87,8 @@ class Adult(SplitOptions):
         ids = np.array(
             [
                 f"{part}-{i}"
-                for part, some in zip(("data", "test"), rows, strict=True)
-                for i in range(1, len(some) + 1)
+                for part, part_rows in zip(("data", "test"), rows, strict=True)
+                for i in range(1, len(part_rows) + 1)
             ]
         )
         end = len(rows[0])

@@ -11,9 +11,9 @@ from pydantic import Field, field_validator, model_validator
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.datasets.assemble import assemble
 from fairpress.datasets.dataset import Dataset, Part, Task
-from fairpress.datasets.download.sources import Say, SourceFile
+from fairpress.datasets.download.sources import OnMessage, SourceFile
 from fairpress.datasets.images.cache import decode_all
-from fairpress.datasets.images.local_archives import place_of, unpacked
+from fairpress.datasets.images.local_archives import find_folder, unpacked
 from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable
 from fairpress.datasets.splits import SplitOptions
 
@@ -69,12 +69,12 @@ class Celeba(SplitOptions):
     @field_validator("target")
     @classmethod
     def _target(cls, value: str) -> str:
-        return _known(value)
+        return _canonical_attribute(value)
 
     @field_validator("sensitive")
     @classmethod
     def _sensitive(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return None if value is None else tuple(dict.fromkeys(map(_known, value)))
+        return None if value is None else tuple(dict.fromkeys(map(_canonical_attribute, value)))
 
     @model_validator(mode="after")
     def _not_both(self) -> Celeba:
@@ -88,14 +88,14 @@ class Celeba(SplitOptions):
             return self.sensitive
         return tuple(name for name in ("sex", "Young") if name != self.target)
 
-    def place(self) -> Path:
+    def data_folder(self) -> Path:
         """Return the folder that holds the files. Raises UserError saying how to get them."""
-        how = f"get {IMAGES}.zip, {TABLE}, {PARTITION} and {IDENTITY} at {HOME}, put them into a folder named celeba"
-        return place_of("CelebA", "celeba", self.folder, how)
+        instructions = f"get {IMAGES}.zip, {TABLE}, {PARTITION} and {IDENTITY} at {HOME}, put them into a folder named celeba"
+        return find_folder("CelebA", "celeba", self.folder, instructions)
 
-    def read(self, say: Say) -> Dataset:
+    def read(self, on_message: OnMessage) -> Dataset:
         """Read tables and pictures and return the dataset; raises UserError where they are not CelebA's."""
-        folder = self.place()
+        folder = self.data_folder()
         names, values = attribute_table(folder / TABLE)
         part = _column(folder / PARTITION, names, "0, 1 or 2")
         if not np.isin(part, (0, 1, 2)).all():
@@ -103,8 +103,8 @@ class Celeba(SplitOptions):
                 f"{folder / PARTITION}: a picture's part is 0 (train), 1 (validation) or 2 (test); get the official file."
             )
         people = _column(folder / IDENTITY, names, "the number of a person")
-        pictures = _pictures(folder, say)
-        pixels = decode_all(pictures, names, self.size, say)
+        pictures = _pictures(folder, on_message)
+        pixels = decode_all(pictures, names, self.size, on_message)
         if self.missing == "refuse":
             refuse_unreadable(str(pictures), pixels.unreadable, len(names), "or load it with missing='skip'")
         keep = pixels.rows
@@ -118,8 +118,10 @@ class Celeba(SplitOptions):
             name="celeba",
             task=Task(self.target, classes, classes[1]),
             inputs=pixels,
-            labels=_of(self.target, values[keep]),
-            attributes={n: np.array(_values(n))[_of(n, values[keep])] for n in self.attribute_names()},
+            labels=_class_indices(self.target, values[keep]),
+            attributes={
+                n: np.array(_values(n))[_class_indices(n, values[keep])] for n in self.attribute_names()
+            },
             subjects=people[keep].astype(np.str_),
             row_ids=np.array(names, dtype=np.str_)[keep],
             options=self,
@@ -159,31 +161,33 @@ def attribute_table(file: Path) -> tuple[list[str], np.ndarray]:
     return names, rows
 
 
-def _column(file: Path, names: list[str], what: str) -> np.ndarray:
+def _column(file: Path, names: list[str], description: str) -> np.ndarray:
     """Return the number beside each file name, int64 [files]."""
-    found: dict[str, int] = {}
+    number_of: dict[str, int] = {}
     for i, line in enumerate(_lines(file)):
         name, _, value = line.partition(" ")
         if not value.strip().isdigit():
             raise UserError(
-                f"{file}, line {i + 1}: a file name and {what} are expected; get the official file."
+                f"{file}, line {i + 1}: a file name and {description} are expected; get the official file."
             )
-        found[name] = int(value)
-    lacking = next((name for name in names if name not in found), None)
-    if lacking is not None:
-        raise UserError(f"{file} does not tell of {lacking!r}, which {TABLE} has; get the official file.")
-    return np.array([found[name] for name in names], dtype=np.int64)
+        number_of[name] = int(value)
+    missing_name = next((name for name in names if name not in number_of), None)
+    if missing_name is not None:
+        raise UserError(
+            f"{file} does not tell of {missing_name!r}, which {TABLE} has; get the official file."
+        )
+    return np.array([number_of[name] for name in names], dtype=np.int64)
 
 
 def _lines(file: Path) -> list[str]:
     try:
         return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not text"
-        raise UserError(f"cannot read {file} ({why}); get it at {HOME}.") from None
+        reason = getattr(error, "strerror", None) or "not text"
+        raise UserError(f"cannot read {file} ({reason}); get it at {HOME}.") from None
 
 
-def _pictures(folder: Path, say: Say) -> Path:
+def _pictures(folder: Path, on_message: OnMessage) -> Path:
     """Return the folder of the pictures, unpacking the zip file where there is no such folder."""
     if (folder / IMAGES).is_dir():
         return folder / IMAGES
@@ -192,11 +196,11 @@ def _pictures(folder: Path, say: Say) -> Path:
         raise UserError(
             f"{folder} has neither a folder {IMAGES} nor {IMAGES}.zip; get the pictures at {HOME}."
         )
-    place = unpacked(archive, say)
-    return place / IMAGES if (place / IMAGES).is_dir() else place
+    unpacked_folder = unpacked(archive, on_message)
+    return unpacked_folder / IMAGES if (unpacked_folder / IMAGES).is_dir() else unpacked_folder
 
 
-def _known(name: str) -> str:
+def _canonical_attribute(name: str) -> str:
     if name in ("Male", "sex"):
         return "sex"
     if name not in ATTRIBUTES:
@@ -209,7 +213,7 @@ def _values(name: str) -> tuple[str, str]:
     return ("Male", "Female") if name == "sex" else (f"not {name}", name)
 
 
-def _of(name: str, values: np.ndarray) -> np.ndarray:
+def _class_indices(name: str, values: np.ndarray) -> np.ndarray:
     """Return the class of each row, int64: an index into `_values`."""
     column = values[:, ATTRIBUTES.index("Male" if name == "sex" else name)]
     out: np.ndarray = (~column if name == "sex" else column).astype(np.int64)

@@ -10,7 +10,7 @@ from fairpress.datasets.assemble import assemble
 from fairpress.datasets.binning import age_groups
 from fairpress.datasets.bundled.csv_text import text_columns
 from fairpress.datasets.dataset import Dataset, Task
-from fairpress.datasets.download.sources import Say, SourceFile, find
+from fairpress.datasets.download.sources import OnMessage, SourceFile, find
 from fairpress.datasets.features import Encoder
 from fairpress.datasets.splits import SplitOptions
 
@@ -78,10 +78,10 @@ class Compas(SplitOptions):
         """Return the sensitive attributes, without reading the data."""
         return ("sex", "race", "age_group")
 
-    def read(self, say: Say) -> Dataset:
+    def read(self, on_message: OnMessage) -> Dataset:
         """Read the file and return the dataset; raises UserError when the file is nowhere."""
         # The header names decile_score and priors_count twice, each with the same values.
-        columns = text_columns(find(self.files, say)[0], FEATURES)
+        columns = text_columns(find(self.files, on_message)[0], FEATURES)
         keep = _published(columns) if self.filter == "published" else np.ones(len(columns["id"]), dtype=bool)
         columns = {name: values[keep] for name, values in columns.items()}
         age = columns["age"].astype(np.float32)

@@ -12,7 +12,7 @@ from fairpress.datasets.binning import age_groups
 from fairpress.datasets.bundled.compas import COUNTS, SEXES
 from fairpress.datasets.bundled.csv_text import header, text_columns
 from fairpress.datasets.dataset import Dataset, Task
-from fairpress.datasets.download.sources import Say, SourceFile, find
+from fairpress.datasets.download.sources import OnMessage, SourceFile, find
 from fairpress.datasets.features import Encoder
 from fairpress.datasets.splits import SplitOptions
 
@@ -37,7 +37,7 @@ OUTCOME = (
 FEATURES = (*USUAL_FILTER, *NO_FILTER, *OUTCOME)
 
 
-def _alike(path: Path) -> bool:
+def _is_original(path: Path) -> bool:
     """Tell whether a file is the original, whose sha256 is not known here: by its header and its number of rows."""
     names = header(path)
     if not set(FEATURES) <= set(names) or not ("person_id" in names or {"name", "dob"} <= set(names)):
@@ -49,7 +49,7 @@ FILE = SourceFile(
     path="compas/cox-violent-parsed_filt.csv",
     sha256="99d93bbea76b331b7fc6cc46f11b48a38507eebdcb5d220744ac39916360308a",
     origin="the Kaggle dataset danofer/compass, whose file of that name is recognised by its header and 18,316 rows",
-    alike=_alike,
+    alike=_is_original,
 )
 NOTES = (
     "Source: cox-violent-parsed_filt.csv, the jail intervals behind ProPublica's survival analysis; public court "
@@ -97,15 +97,15 @@ class CompasIntervals(SplitOptions):
         """Return the sensitive attributes, without reading the data."""
         return ("sex", "race", "age_group")
 
-    def read(self, say: Say) -> Dataset:
+    def read(self, on_message: OnMessage) -> Dataset:
         """Read the file and return the dataset; raises UserError when the file is nowhere."""
-        path = find(self.files, say)[0]
+        path = find(self.files, on_message)[0]
         columns = dict(text_columns(path, FEATURES))
         columns["person"] = _people(path)
         columns["row"] = np.char.mod("%d", np.arange(1, len(columns["person"]) + 1))
-        wanted = np.isin(columns["race"], TWO_RACES) if self.races == "two" else np.ones(ROWS, dtype=bool)
-        keep = wanted & (columns["is_recid"] != "-1")
-        unknown = int((wanted & ~keep).sum())
+        selected = np.isin(columns["race"], TWO_RACES) if self.races == "two" else np.ones(ROWS, dtype=bool)
+        keep = selected & (columns["is_recid"] != "-1")
+        unknown = int((selected & ~keep).sum())
         columns = {name: values[keep] for name, values in columns.items()}
         notes = [*NOTES, f"{unknown:,} rows are left out, whose outcome is unknown (is_recid −1)."]
         if self.races == "two":
@@ -169,8 +169,8 @@ def _people(path: Path) -> np.ndarray:
     if "person_id" in header(path):
         return text_columns(path, ("person_id",))["person_id"]
     named = text_columns(path, ("name", "dob"))
-    who = np.char.add(np.char.add(named["name"], "\t"), named["dob"])
-    _, first, index = np.unique(who, return_index=True, return_inverse=True)
+    person = np.char.add(np.char.add(named["name"], "\t"), named["dob"])
+    _, first, index = np.unique(person, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(1, len(first) + 1)
     return np.char.mod("%d", rank[index.reshape(-1)])

@@ -37,5 +37,5 @@ def _read(path: Path, names: tuple[str, ...], _mtime: int, _size: int) -> dict[s
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, string())),
     )
-    at = {name: table.column_names.index(name) for name in names}
-    return {name: np.array(table.column(i).to_pylist(), dtype=np.str_) for name, i in at.items()}
+    index_of = {name: table.column_names.index(name) for name in names}
+    return {name: np.array(table.column(i).to_pylist(), dtype=np.str_) for name, i in index_of.items()}

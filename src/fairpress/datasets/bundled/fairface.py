@@ -12,9 +12,9 @@ from pydantic import Field
 from fairpress.core.errors import UserError
 from fairpress.datasets.assemble import assemble
 from fairpress.datasets.dataset import Dataset, Part, Task
-from fairpress.datasets.download.sources import Say, SourceFile
+from fairpress.datasets.download.sources import OnMessage, SourceFile
 from fairpress.datasets.images.cache import decode_all
-from fairpress.datasets.images.local_archives import place_of
+from fairpress.datasets.images.local_archives import find_folder
 from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable
 from fairpress.datasets.splits import SplitOptions
 
@@ -66,25 +66,27 @@ class Fairface(SplitOptions):
         """Return the sensitive attributes, without reading the data."""
         return tuple(name for name in ("sex", "race", "age_group") if name != self.target)
 
-    def place(self) -> Path:
+    def data_folder(self) -> Path:
         """Return the folder that holds the files. Raises UserError saying how to get them."""
-        how = f"get the pictures, {TRAIN} and {TEST} at {HOME}, put them into a folder named fairface"
-        return place_of("FairFace", "fairface", self.folder, how)
+        instructions = (
+            f"get the pictures, {TRAIN} and {TEST} at {HOME}, put them into a folder named fairface"
+        )
+        return find_folder("FairFace", "fairface", self.folder, instructions)
 
-    def read(self, say: Say) -> Dataset:
+    def read(self, on_message: OnMessage) -> Dataset:
         """Read lists and pictures and return the dataset; raises UserError where they are not FairFace's."""
-        folder = self.place()
-        train, test = _listed(folder / TRAIN), _listed(folder / TEST)
+        folder = self.data_folder()
+        train, test = _read_list(folder / TRAIN), _read_list(folder / TEST)
         people = {**train, **test}
         names = list(people)
-        pixels = decode_all(folder, names, self.size, say)
+        pixels = decode_all(folder, names, self.size, on_message)
         if self.missing == "refuse":
             refuse_unreadable(str(folder), pixels.unreadable, len(names), "or load it with missing='skip'")
-        kept = [names[i] for i in pixels.rows.tolist()]
+        readable_names = [names[i] for i in pixels.rows.tolist()]
         notes = [*NOTES, prepared_note(self.size)]
         if pixels.unreadable:
             notes.append(left_out_note(pixels.unreadable, len(names), "cannot be read"))
-        tested = np.array([name in test for name in kept], dtype=bool)
+        tested = np.array([name in test for name in readable_names], dtype=bool)
         # A picture that is in both lists, byte for byte, would be seen before it is tested.
         copied = ~tested & np.isin(pixels.digests, pixels.digests[tested])
         if copied.any():
@@ -96,7 +98,8 @@ class Fairface(SplitOptions):
             "test": np.flatnonzero(tested | copied),
         }
         columns = {
-            name: np.array([people[n][COLUMNS[name]] for n in kept], dtype=np.str_) for name in CLASSES
+            name: np.array([people[n][COLUMNS[name]] for n in readable_names], dtype=np.str_)
+            for name in CLASSES
         }
         classes = CLASSES[self.target]
         number = {name: i for i, name in enumerate(classes)}
@@ -107,7 +110,7 @@ class Fairface(SplitOptions):
             labels=np.array([number[v] for v in columns.pop(self.target).tolist()], dtype=np.int64),
             attributes=columns,
             subjects=pixels.digests,
-            row_ids=np.array(kept, dtype=np.str_),
+            row_ids=np.array(readable_names, dtype=np.str_),
             options=self,
             official=official,
             notes=tuple(notes),
@@ -115,19 +118,23 @@ class Fairface(SplitOptions):
         )
 
 
-def _listed(file: Path) -> dict[str, dict[str, str]]:
+def _read_list(file: Path) -> dict[str, dict[str, str]]:
     """Return picture → its row of an official list. Raises UserError naming the line that is none."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not text"
-        raise UserError(f"cannot read {file} ({why}); get it at {HOME}.") from None
+        reason = getattr(error, "strerror", None) or "not text"
+        raise UserError(f"cannot read {file} ({reason}); get it at {HOME}.") from None
     for i, row in enumerate(rows):
-        odd = next((c for n, c in COLUMNS.items() if row.get(c) not in CLASSES[n]), None)
-        if not row.get("file") or odd is not None:
-            what = "no file" if odd is None else f"{odd} is {row.get(odd)!r}, which FairFace does not have"
-            raise UserError(f"{file}, line {i + 2}: {what}; get the official list.")
+        bad_column = next((c for n, c in COLUMNS.items() if row.get(c) not in CLASSES[n]), None)
+        if not row.get("file") or bad_column is not None:
+            problem = (
+                "no file"
+                if bad_column is None
+                else f"{bad_column} is {row.get(bad_column)!r}, which FairFace does not have"
+            )
+            raise UserError(f"{file}, line {i + 2}: {problem}; get the official list.")
     if not rows:
         raise UserError(f"{file} lists no pictures; get it at {HOME}.")
     return {row["file"]: row for row in rows}

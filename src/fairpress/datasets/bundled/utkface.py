@@ -15,9 +15,9 @@ from fairpress.core.errors import UserError
 from fairpress.datasets.assemble import assemble
 from fairpress.datasets.binning import binned
 from fairpress.datasets.dataset import Dataset, Task
-from fairpress.datasets.download.sources import Say, SourceFile
+from fairpress.datasets.download.sources import OnMessage, SourceFile
 from fairpress.datasets.images.cache import decode_all
-from fairpress.datasets.images.local_archives import place_of
+from fairpress.datasets.images.local_archives import find_folder
 from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable
 from fairpress.datasets.splits import SplitOptions
 
@@ -69,18 +69,18 @@ class Utkface(SplitOptions):
         """Return the sensitive attributes, without reading the data."""
         return tuple(name for name in ("sex", "race", "age_group") if name != self.target)
 
-    def place(self) -> Path:
+    def data_folder(self) -> Path:
         """Return the folder that holds the pictures. Raises UserError saying how to get them."""
-        how = (
+        instructions = (
             f"get it at {HOME} (“Aligned & Cropped Faces”), unpack the .jpg files into a folder named utkface"
         )
-        return place_of("UTKFace", "utkface", self.folder, how)
+        return find_folder("UTKFace", "utkface", self.folder, instructions)
 
-    def read(self, say: Say) -> Dataset:
+    def read(self, on_message: OnMessage) -> Dataset:
         """Read the pictures and return the dataset; raises UserError when there are none."""
-        folder = self.place()
-        names, people, odd = _named(folder)
-        pixels = decode_all(folder, names, self.size, say)
+        folder = self.data_folder()
+        names, people, odd = _parse_file_names(folder)
+        pixels = decode_all(folder, names, self.size, on_message)
         if self.missing == "refuse":
             refuse_unreadable(str(folder), pixels.unreadable, len(names), "or load it with missing='skip'")
         age, sex, race = people[pixels.rows].T
@@ -115,15 +115,15 @@ class Utkface(SplitOptions):
         )
 
 
-def _named(folder: Path) -> tuple[list[str], np.ndarray, list[str]]:
+def _parse_file_names(folder: Path) -> tuple[list[str], np.ndarray, list[str]]:
     """Return the files whose names say who they show, their age, sex and race [files, 3], and the other images."""
     images = sorted(n for n in os.listdir(folder) if n.lower().endswith((".jpg", ".jpeg", ".png")))
-    said = [(name, NAME.fullmatch(name)) for name in images]
-    good = [(name, match.groups()) for name, match in said if match]
-    if not good:
+    parsed = [(name, NAME.fullmatch(name)) for name in images]
+    valid = [(name, match.groups()) for name, match in parsed if match]
+    if not valid:
         raise UserError(
             f"{folder} holds no UTKFace pictures: {len(images)} images, none of them named age_sex_race_time.jpg; "
             "unpack the .jpg files directly into it."
         )
-    numbers = np.array([[int(v) for v in groups] for _, groups in good], dtype=np.int64)
-    return [name for name, _ in good], numbers, [name for name, match in said if not match]
+    numbers = np.array([[int(v) for v in groups] for _, groups in valid], dtype=np.int64)
+    return [name for name, _ in valid], numbers, [name for name, match in parsed if not match]

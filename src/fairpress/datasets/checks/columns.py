@@ -34,10 +34,10 @@ def check_columns(data: Dataset) -> Iterator[DatasetWarning]:
         if values.dtype.kind == "f":
             yield from _codes(name, values)
         else:
-            yield from _alike(name, np.unique(values), "values")
+            yield from _similar_names(name, np.unique(values), "values")
     for name, groups in data.attributes.items():
         yield from _placeholders(data, name, groups, "attribute")
-        yield from _alike(name, np.unique(groups), "groups")
+        yield from _similar_names(name, np.unique(groups), "groups")
     for name in data.task.classes:
         if is_placeholder(name):
             rows = int((data.labels == data.task.classes.index(name)).sum())
@@ -90,51 +90,51 @@ def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[
 
 def _codes(name: str, values: np.ndarray) -> Iterator[DatasetWarning]:
     """Whole numbers that look like the codes of categories: a network would read an order into them."""
-    found, counts = np.unique(values, return_counts=True)
-    if len(found) < 3 or not _whole(found):
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) < 3 or not _whole(distinct):
         return
     named = _CODE.search(re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower().replace("_", " ")) is not None
-    steps = np.diff(found)
-    gapped = len(found) <= MAX_CODES and found[-1] - found[0] > 2 * len(found) * np.gcd.reduce(
+    steps = np.diff(distinct)
+    gapped = len(distinct) <= MAX_CODES and distinct[-1] - distinct[0] > 2 * len(distinct) * np.gcd.reduce(
         steps.astype(np.int64)
     )
     # Counts of something fall off from 0 and have gaps at the end only.
-    tail = found[0] == 0 and counts[0] == counts.max()
+    tail = distinct[0] == 0 and counts[0] == counts.max()
     if named or (gapped and not tail):
-        some = ", ".join(f"{v:g}" for v in found[:6]) + (", …" if len(found) > 6 else "")
+        examples = ", ".join(f"{v:g}" for v in distinct[:6]) + (", …" if len(distinct) > 6 else "")
         yield DatasetWarning(
             "codes",
             name,
-            len(found),
-            f"the input {name!r} is read as a quantity and looks like codes of categories ({len(found):,} whole numbers: "
-            f"{some}); if it is, write `categorical: [{name}]`.",
+            len(distinct),
+            f"the input {name!r} is read as a quantity and looks like codes of categories ({len(distinct):,} whole numbers: "
+            f"{examples}); if it is, write `categorical: [{name}]`.",
         )
 
 
 def _placeholders(data: Dataset, name: str, values: np.ndarray, role: str) -> Iterator[DatasetWarning]:
     """Values that usually stand for one that is missing."""
     if values.dtype.kind != "f":
-        found, counts = np.unique(values, return_counts=True)
-        for text, count in zip(found.tolist(), counts.tolist(), strict=True):
+        distinct, counts = np.unique(values, return_counts=True)
+        for text, count in zip(distinct.tolist(), counts.tolist(), strict=True):
             if is_placeholder(text):
                 yield _placeholder(data, name, role, text, count)
         return
-    found, counts = np.unique(values, return_counts=True)
+    distinct, counts = np.unique(values, return_counts=True)
     for number in SENTINELS:
-        at = int(np.searchsorted(found, number))
-        if at == len(found) or found[at] != number or counts[at] < 2 or len(found) < 3:
+        index = int(np.searchsorted(distinct, number))
+        if index == len(distinct) or distinct[index] != number or counts[index] < 2 or len(distinct) < 3:
             continue
-        others = np.delete(found, at)
-        below = number < 0 and at == 0 and others[0] >= 0
-        above = number > 0 and at == len(found) - 1 and others[-1] * 2 < number
-        if (below and (number != -1 or len(found) > MAX_CODES)) or above:
-            yield _placeholder(data, name, role, f"{number}", int(counts[at]))
+        remaining = np.delete(distinct, index)
+        below = number < 0 and index == 0 and remaining[0] >= 0
+        above = number > 0 and index == len(distinct) - 1 and remaining[-1] * 2 < number
+        if (below and (number != -1 or len(distinct) > MAX_CODES)) or above:
+            yield _placeholder(data, name, role, f"{number}", int(counts[index]))
 
 
 def _placeholder(data: Dataset, name: str, role: str, text: str, count: int) -> DatasetWarning:
-    own = data.path or data.spellings  # shipped datasets have no YAML to write this into
+    is_custom = data.path or data.spellings  # shipped datasets have no YAML to write this into
     listed = json.dumps(text.strip(), ensure_ascii=False)
-    remedy = f"if it does, write `missing: [{listed}]`" if own else "here it is a value like any other"
+    remedy = f"if it does, write `missing: [{listed}]`" if is_custom else "here it is a value like any other"
     return DatasetWarning(
         "placeholder",
         name,
@@ -143,6 +143,6 @@ def _placeholder(data: Dataset, name: str, role: str, text: str, count: int) -> 
     )
 
 
-def _alike(name: str, found: np.ndarray, what: str) -> Iterator[DatasetWarning]:
-    for alike in near_equal(found.tolist()):
-        yield DatasetWarning("near_equal", name, len(alike), similar_names_note(name, alike, what))
+def _similar_names(name: str, values: np.ndarray, kind: str) -> Iterator[DatasetWarning]:
+    for alike in near_equal(values.tolist()):
+        yield DatasetWarning("near_equal", name, len(alike), similar_names_note(name, alike, kind))

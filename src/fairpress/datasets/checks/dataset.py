@@ -10,10 +10,10 @@ from fairpress.datasets.checks.base_rates import groups_short_of_a_class
 from fairpress.datasets.checks.columns import check_columns
 from fairpress.datasets.checks.warning import GIVEAWAY_ACCURACY, DatasetWarning, single_feature_accuracy
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.split_leakage import rows_seen_before
+from fairpress.datasets.split_leakage import repeated_subject_rows
 
 NEARLY_EQUAL = 0.95
-MOSTLY_UNLIKE = 0.9  # share of different rows from which on an equal one is no coincidence
+MIN_DISTINCT_SHARE = 0.9  # share of different rows from which on an equal one is no coincidence
 
 
 def check_dataset(dataset: Dataset, floor: int) -> list[DatasetWarning]:
@@ -39,7 +39,7 @@ def check_dataset(dataset: Dataset, floor: int) -> list[DatasetWarning]:
         _people_in_two_parts,
         _giveaways,
         _attribute_is_label,
-        _people_known,
+        _repeated_people,
         _duplicates,
         check_columns,
         _constants,
@@ -55,8 +55,8 @@ def _groups(data: Dataset, floor: int) -> Iterator[DatasetWarning]:
 def _people_in_two_parts(data: Dataset) -> Iterator[DatasetWarning]:
     """What stands above every result: people on both sides of the split, or columns that look like people's ids."""
     for sentence in data.warnings:
-        if rows_seen_before(data.subjects, data.parts).any():
-            share = float(rows_seen_before(data.subjects, data.parts).mean())
+        if repeated_subject_rows(data.subjects, data.parts).any():
+            share = float(repeated_subject_rows(data.subjects, data.parts).mean())
             yield DatasetWarning("people_in_two_parts", "subject", share, sentence)
         else:
             yield DatasetWarning("no_subject", "subject", 0.0, sentence)
@@ -104,7 +104,7 @@ def _cramer(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(chi / table.sum() / (min(table.shape) - 1)))
 
 
-def _people_known(data: Dataset) -> Iterator[DatasetWarning]:
+def _repeated_people(data: Dataset) -> Iterator[DatasetWarning]:
     """People with many rows of one label: whoever is recognised is predicted."""
     people, counts = np.unique(data.subjects, return_counts=True)
     repeated = int((counts > 1).sum())
@@ -126,22 +126,26 @@ def _people_known(data: Dataset) -> Iterator[DatasetWarning]:
 
 def _duplicates(data: Dataset) -> Iterator[DatasetWarning]:
     """Rows that a network cannot tell apart, and among them those that are copies in label and groups too."""
-    read = _numbered(data.inputs)
-    whole = np.stack([read, data.labels, *map(_numbered, data.attributes.values())])
-    copies, seen = _copies(data, np.unique(whole, axis=1, return_inverse=True)[1].reshape(-1))
-    extra, across = _copies(data, read)
-    unlike = len(np.unique(read)) / len(data)
-    if extra / len(data) < 0.01 and across < 0.01 and not (seen and unlike > MOSTLY_UNLIKE):
+    input_ids = _numbered(data.inputs)
+    full_rows = np.stack([input_ids, data.labels, *map(_numbered, data.attributes.values())])
+    copies, copied_across = _copies(data, np.unique(full_rows, axis=1, return_inverse=True)[1].reshape(-1))
+    duplicates, shared_inputs = _copies(data, input_ids)
+    distinct_share = len(np.unique(input_ids)) / len(data)
+    if (
+        duplicates / len(data) < 0.01
+        and shared_inputs < 0.01
+        and not (copied_across and distinct_share > MIN_DISTINCT_SHARE)
+    ):
         return
-    both = np.zeros((int(read.max()) + 1, len(data.task.classes)), dtype=bool)
-    both[read, data.labels] = True
-    torn = int((both.sum(1) > 1)[read].sum())
+    class_present = np.zeros((int(input_ids.max()) + 1, len(data.task.classes)), dtype=bool)
+    class_present[input_ids, data.labels] = True
+    conflicting = int((class_present.sum(1) > 1)[input_ids].sum())
     yield DatasetWarning(
         "duplicates",
         "",
-        extra,
-        f"{extra:,} rows equal an earlier one in all inputs, {copies:,} of them in label and groups too; of the test rows "
-        f"{across:.1%} have an equal in another part ({seen:.1%} in everything), and {torn:,} rows have an "
+        duplicates,
+        f"{duplicates:,} rows equal an earlier one in all inputs, {copies:,} of them in label and groups too; of the test rows "
+        f"{shared_inputs:.1%} have an equal in another part ({copied_across:.1%} in everything), and {conflicting:,} rows have an "
         "equal with another "
         "label. With few and coarse columns that is natural; else look for copies and remove them.",
     )
@@ -178,9 +182,9 @@ def _constants(data: Dataset) -> Iterator[DatasetWarning]:
 def _tiny_groups(data: Dataset, floor: int) -> Iterator[DatasetWarning]:
     test = data.parts["test"]
     for name, groups in data.attributes.items():
-        found, counts = np.unique(groups[test], return_counts=True)
-        absent = sorted(set(np.unique(groups).tolist()) - set(found.tolist()))
-        small = [f"{g} ({n:,})" for g, n in zip(found.tolist(), counts.tolist(), strict=True) if n < floor]
+        present, counts = np.unique(groups[test], return_counts=True)
+        absent = sorted(set(np.unique(groups).tolist()) - set(present.tolist()))
+        small = [f"{g} ({n:,})" for g, n in zip(present.tolist(), counts.tolist(), strict=True) if n < floor]
         small += [f"{g} (0)" for g in absent]
         if small:
             yield DatasetWarning(

@@ -13,7 +13,7 @@ from fairpress.datasets.dataset import Dataset
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _ImageStatistics:
     """Of each image [images]: a number that equal pixels share, the mean pixel, and whether all pixels are equal."""
 
     same: np.ndarray
@@ -23,20 +23,20 @@ class _Seen:
 
 def check_images(data: Dataset) -> Iterator[DatasetWarning]:
     """Yield the warnings that need the pixels, each image read once."""
-    seen = _look(data.inputs)
-    yield from _brightness(data, seen)
-    yield from _copies(data, seen)
-    yield from _people(data, seen)
-    if count := int(seen.blank.sum()):
+    statistics = _image_statistics(data.inputs)
+    yield from _brightness(data, statistics)
+    yield from _copies(data, statistics)
+    yield from _people(data, statistics)
+    if count := int(statistics.blank.sum()):
         yield DatasetWarning(
             "blank",
             "",
             count,
-            f"{count:,} images are of one colour, such as {data.row_ids[seen.blank.argmax()]}; nothing can be seen in them.",
+            f"{count:,} images are of one colour, such as {data.row_ids[statistics.blank.argmax()]}; nothing can be seen in them.",
         )
 
 
-def _look(images: np.ndarray) -> _Seen:
+def _image_statistics(images: np.ndarray) -> _ImageStatistics:
     digests, brightness, blank = [], np.empty(len(images)), np.empty(len(images), dtype=bool)
     for i, image in enumerate(images):
         pixels = np.ascontiguousarray(image)
@@ -45,15 +45,15 @@ def _look(images: np.ndarray) -> _Seen:
         brightness[i] = colours.mean()
         blank[i] = bool((colours == colours[:, :1]).all())
     _, same = np.unique(np.array(digests), return_inverse=True)
-    return _Seen(same.reshape(-1), brightness, blank)
+    return _ImageStatistics(same.reshape(-1), brightness, blank)
 
 
-def _brightness(data: Dataset, seen: _Seen) -> Iterator[DatasetWarning]:
+def _brightness(data: Dataset, statistics: _ImageStatistics) -> Iterator[DatasetWarning]:
     """The mean pixel alone tells the label: the classes come from different cameras or archives."""
     train, test = data.parts["train"], data.parts["test"]
     commonest = float(np.bincount(data.labels[test]).max() / len(test))
     right = single_feature_accuracy(
-        seen.brightness[train], data.labels[train], seen.brightness[test], data.labels[test]
+        statistics.brightness[train], data.labels[train], statistics.brightness[test], data.labels[test]
     )
     if right >= GIVEAWAY_ACCURACY and right > (1 + commonest) / 2:
         yield DatasetWarning(
@@ -65,31 +65,31 @@ def _brightness(data: Dataset, seen: _Seen) -> Iterator[DatasetWarning]:
         )
 
 
-def _copies(data: Dataset, seen: _Seen) -> Iterator[DatasetWarning]:
-    _, first, counts = np.unique(seen.same, return_index=True, return_counts=True)
-    extra = len(data) - len(first)
-    if not extra:
+def _copies(data: Dataset, statistics: _ImageStatistics) -> Iterator[DatasetWarning]:
+    _, first, counts = np.unique(statistics.same, return_index=True, return_counts=True)
+    duplicates = len(data) - len(first)
+    if not duplicates:
         return
     test = data.parts["test"]
     rest = np.setdiff1d(np.arange(len(data)), test)
-    across = int(np.isin(seen.same[test], seen.same[rest]).sum())
-    both = np.zeros((len(first), len(data.task.classes)), dtype=bool)
-    both[seen.same, data.labels] = True
-    torn = int(counts[both.sum(1) > 1].sum())
-    pair = data.row_ids[seen.same == int(counts.argmax())][:2]
+    across = int(np.isin(statistics.same[test], statistics.same[rest]).sum())
+    class_present = np.zeros((len(first), len(data.task.classes)), dtype=bool)
+    class_present[statistics.same, data.labels] = True
+    conflicting = int(counts[class_present.sum(1) > 1].sum())
+    pair = data.row_ids[statistics.same == int(counts.argmax())][:2]
     yield DatasetWarning(
         "duplicates",
         "",
-        extra,
-        f"{extra:,} images equal an earlier one in every pixel, such as {pair[0]} and {pair[1]}; {across:,} of the test "
-        f"rows have an equal among the others, and {torn:,} rows an equal with another label. Remove the copies.",
+        duplicates,
+        f"{duplicates:,} images equal an earlier one in every pixel, such as {pair[0]} and {pair[1]}; {across:,} of the test "
+        f"rows have an equal among the others, and {conflicting:,} rows an equal with another label. Remove the copies.",
     )
 
 
-def _people(data: Dataset, seen: _Seen) -> Iterator[DatasetWarning]:
+def _people(data: Dataset, statistics: _ImageStatistics) -> Iterator[DatasetWarning]:
     """People with several different images: whoever is recognised is predicted. Copies are told of above."""
     people, index, counts = np.unique(data.subjects, return_inverse=True, return_counts=True)
-    images = np.unique(np.stack([index.reshape(-1), seen.same]), axis=1)
+    images = np.unique(np.stack([index.reshape(-1), statistics.same]), axis=1)
     repeated = int((np.bincount(images[0], minlength=len(people)) > 1).sum())
     if repeated:
         yield DatasetWarning(

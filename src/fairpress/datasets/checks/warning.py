@@ -21,17 +21,17 @@ class DatasetWarning:
 
 
 def single_feature_accuracy(
-    seen: np.ndarray, y_seen: np.ndarray, new: np.ndarray, y_new: np.ndarray
+    x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray
 ) -> float:
     """Return the share of new rows right by the majority label of the value (numbers: of one of 50 ranges)."""
-    if not len(new) or not len(seen):
+    if not len(x_test) or not len(x_train):
         return 0.0
-    if seen.dtype.kind in "fiu" and len(np.unique(seen)) > MAX_VALUES:
-        edges = np.unique(np.quantile(seen, np.linspace(0, 1, MAX_VALUES + 1)[1:-1]))
-        seen, new = np.digitize(seen, edges), np.digitize(new, edges)
-    values, index = np.unique(seen, return_inverse=True)
-    counts = np.zeros((len(values), int(max(y_seen.max(), y_new.max())) + 1))
-    np.add.at(counts, (index, y_seen), 1)
-    at = np.clip(np.searchsorted(values, new), 0, len(values) - 1)
-    guess = np.where(values[at] == new, counts.argmax(1)[at], np.bincount(y_seen).argmax())
-    return float((guess == y_new).mean())
+    if x_train.dtype.kind in "fiu" and len(np.unique(x_train)) > MAX_VALUES:
+        edges = np.unique(np.quantile(x_train, np.linspace(0, 1, MAX_VALUES + 1)[1:-1]))
+        x_train, x_test = np.digitize(x_train, edges), np.digitize(x_test, edges)
+    values, index = np.unique(x_train, return_inverse=True)
+    counts = np.zeros((len(values), int(max(y_train.max(), y_test.max())) + 1))
+    np.add.at(counts, (index, y_train), 1)
+    position = np.clip(np.searchsorted(values, x_test), 0, len(values) - 1)
+    y_pred = np.where(values[position] == x_test, counts.argmax(1)[position], np.bincount(y_train).argmax())
+    return float((y_pred == y_test).mean())

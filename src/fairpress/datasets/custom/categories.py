@@ -11,17 +11,20 @@ from fairpress.datasets.custom.columns import Column
 from fairpress.datasets.dataset import Part
 from fairpress.datasets.features import Encoder
 
-MANY = 200  # categories that each get an input, however rare
-FEWEST_ROWS, SMALLEST_SHARE = (
+MAX_CATEGORIES = 200  # categories that each get an input, however rare
+MIN_ROWS, MIN_SHARE = (
     10,
     0.001,
 )  # of the training rows: what a category needs for an input where there are more
 OTHER = "(other)"
-EXACT = 2**24  # whole numbers up to here are exact in float32
+MAX_EXACT_INTEGER = 2**24  # whole numbers up to here are exact in float32
 
 
-def encoded(
-    features: Sequence[Column], categorical: Collection[str], parts: Mapping[Part, np.ndarray], where: str
+def encode_features(
+    features: Sequence[Column],
+    categorical: Collection[str],
+    parts: Mapping[Part, np.ndarray],
+    source_name: str,
 ) -> tuple[Encoder, list[str]]:
     """Return the inputs and notes on what they do not tell apart.
 
@@ -36,23 +39,23 @@ def encoded(
             notes += _rounded(feature)
             continue
         values, index = np.unique(feature.text, return_inverse=True)
-        if len(values) <= MANY:
+        if len(values) <= MAX_CATEGORIES:
             inputs.category(feature.name, feature.text, values.tolist())
             continue
         counts = np.bincount(index.reshape(-1)[parts["train"]], minlength=len(values))
-        frequent = values[counts >= max(FEWEST_ROWS, SMALLEST_SHARE * len(parts["train"]))]
+        frequent = values[counts >= max(MIN_ROWS, MIN_SHARE * len(parts["train"]))]
         frequent = frequent[frequent != OTHER]
         if not len(frequent):
             raise UserError(
-                f"{where}: column {feature.name!r} has {len(values):,} different texts and none of them in "
-                f"{FEWEST_ROWS} training "
+                f"{source_name}: column {feature.name!r} has {len(values):,} different texts and none of them in "
+                f"{MIN_ROWS} training "
                 "rows, so it names rows and is no category; leave it out, or make it coarser."
             )
         if len(frequent) == len(values):
             inputs.category(feature.name, feature.text, values.tolist())
             continue
-        kept = np.where(np.isin(values, frequent), values, OTHER)
-        pooled = kept[index.reshape(-1)]
+        pooled_values = np.where(np.isin(values, frequent), values, OTHER)
+        pooled = pooled_values[index.reshape(-1)]
         inputs.category(feature.name, pooled, [*frequent.tolist(), OTHER])
         inputs.raw[feature.name] = feature.text
         notes.append(
@@ -66,13 +69,13 @@ def encoded(
 def _rounded(feature: Column) -> list[str]:
     """Return a note where numbers are too large to stay apart as float32."""
     numbers = feature.numbers
-    if numbers is None or not len(numbers) or np.abs(numbers).max() <= EXACT:
+    if numbers is None or not len(numbers) or np.abs(numbers).max() <= MAX_EXACT_INTEGER:
         return []
     before, after = len(np.unique(feature.text)), len(np.unique(numbers.astype(np.float32)))
     if before == after:
         return []
     return [
-        f"The numbers of {feature.name!r} go beyond {EXACT:,} and are inputs of 32-bit precision: of "
+        f"The numbers of {feature.name!r} go beyond {MAX_EXACT_INTEGER:,} and are inputs of 32-bit precision: of "
         f"{before:,} different values "
         f"{after:,} stay apart. If they are codes or ids, list the column under `categorical` or leave it out."
     ]

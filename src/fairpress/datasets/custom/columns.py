@@ -13,13 +13,13 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.core.files import require_regular
-from fairpress.core.slow import shown
+from fairpress.core.slow import show_progress
 from fairpress.core.values import class_key, spelling
 
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
-LONGEST = 1000
-MOST_COLUMNS = 20_000
-_HELD, _SWOLLEN = 2**30, 500  # bytes in memory, and how many times the bytes of the file
+MAX_TEXT_LENGTH = 1000
+MAX_COLUMNS = 20_000
+_MAX_MEMORY_BYTES, _MAX_EXPANSION = 2**30, 500  # bytes in memory, and how many times the bytes of the file
 TEXT_FILES = {".csv": ",", ".tsv": "\t"}
 NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 OTHER_FILES = {
@@ -90,11 +90,11 @@ class Column:
         if pa.types.is_integer(self.values.type):
             texts = self.values.cast(pa.string()).to_pylist()
         else:
-            texts = [spelling(v) for v in _listed(self.values)]
+            texts = [spelling(v) for v in _as_list(self.values)]
         text = np.array([t or "" for t in texts], dtype=np.str_)
         return np.where(self.missing, "", text)
 
-    def at(self, rows: np.ndarray) -> Column:
+    def take(self, rows: np.ndarray) -> Column:
         """Return the column with these rows only."""
         import pyarrow as pa
 
@@ -136,20 +136,20 @@ def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -
     kind = path.suffix.lower()
     try:
         if kind not in (*TEXT_FILES, ".parquet"):
-            why = OTHER_FILES.get(
+            hint = OTHER_FILES.get(
                 kind, "only .csv, .tsv and .parquet are read; save the table as one of them"
             )
             raise UserError(
-                f"{path} is none of .csv, .tsv and .parquet: {why}."
+                f"{path} is none of .csv, .tsv and .parquet: {hint}."
                 if path.exists()
                 else f"there is no file {path}."
             )
         if path.is_file() and path.stat().st_size == 0:
             raise UserError(f"{path} is empty; a table with a header line is needed.")
         require_regular(path)
-        with shown(f"reading {path}"):
+        with show_progress(f"reading {path}"):
             if kind == ".parquet":
-                _refuse_swollen(path)
+                _refuse_oversized(path)
                 # Threads and buffers of their own for each of thousands of columns take gigabytes.
                 table = parquet.read_table(path, partitioning=None, use_threads=False, pre_buffer=False)
             else:
@@ -164,9 +164,9 @@ def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -
         reason = " ".join(str(error).split())
         if "UTF8" in reason or "UTF-8" in reason:
             raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
-        what = "Parquet" if kind == ".parquet" else kind[1:].upper()
+        format_name = "Parquet" if kind == ".parquet" else kind[1:].upper()
         raise UserError(
-            f"{path} is damaged or cut short as {what} ({reason[:160]}); write the file again, or correct that row."
+            f"{path} is damaged or cut short as {format_name} ({reason[:160]}); write the file again, or correct that row."
         ) from None
     if not table.num_rows:
         raise UserError(f"{path} has a header and no rows.")
@@ -175,24 +175,24 @@ def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -
     return table
 
 
-def _refuse_swollen(path: Path) -> None:
+def _refuse_oversized(path: Path) -> None:
     """Refuse a Parquet file whose rows would take memory out of all proportion to the file: they are held all at once."""
     from pyarrow import parquet
 
-    found = parquet.read_metadata(path)
-    _refuse_wide(path, found.num_columns)
-    size, held = path.stat().st_size, 8 * found.num_rows * max(found.num_columns, 1)
-    if held > _HELD and held > _SWOLLEN * size:
+    metadata = parquet.read_metadata(path)
+    _refuse_wide(path, metadata.num_columns)
+    size, memory_bytes = path.stat().st_size, 8 * metadata.num_rows * max(metadata.num_columns, 1)
+    if memory_bytes > _MAX_MEMORY_BYTES and memory_bytes > _MAX_EXPANSION * size:
         raise UserError(
-            f"{path} holds {found.num_rows:,} rows in {size:,} bytes, which would take about {held / 2**30:.0f} GiB of "
+            f"{path} holds {metadata.num_rows:,} rows in {size:,} bytes, which would take about {memory_bytes / 2**30:.0f} GiB of "
             "memory; are they all equal? Keep the rows and columns that are needed."
         )
 
 
 def _refuse_wide(path: Path, columns: int) -> None:
-    if columns > MOST_COLUMNS:
+    if columns > MAX_COLUMNS:
         raise UserError(
-            f"{path} has {columns:,} columns, and up to {MOST_COLUMNS:,} are read; leave out those that are not needed."
+            f"{path} has {columns:,} columns, and up to {MAX_COLUMNS:,} are read; leave out those that are not needed."
         )
 
 
@@ -221,7 +221,7 @@ def _csv(path: Path, separator: str, missing: Sequence[str]) -> Any:
         quoted_strings_can_be_null=False,
         null_values=list(missing),
     )
-    return csv.read_csv(path, **_how(separator), convert_options=convert)
+    return csv.read_csv(path, **_csv_options(separator), convert_options=convert)
 
 
 def _separator(path: Path, separator: str) -> str:
@@ -233,7 +233,7 @@ def _quoted(separator: str) -> str:
     return '"\\t"' if separator == "\t" else f"'{separator}'"
 
 
-def _how(separator: str) -> dict[str, Any]:
+def _csv_options(separator: str) -> dict[str, Any]:
     from pyarrow import csv
 
     # use_threads=False: threads report a wrong row number, or none, where a line is cut short.
@@ -246,7 +246,7 @@ def _how(separator: str) -> dict[str, Any]:
 def _header(path: Path, separator: str) -> list[str]:
     from pyarrow import csv
 
-    with csv.open_csv(path, **_how(separator)) as stream:
+    with csv.open_csv(path, **_csv_options(separator)) as stream:
         return list(stream.schema.names)
 
 
@@ -287,21 +287,21 @@ def spelled_missing(
         column_types=dict.fromkeys(names, string()), include_columns=names, strings_can_be_null=False
     )
     try:
-        table = csv.read_csv(path, **_how(_separator(path, separator)), convert_options=convert)
+        table = csv.read_csv(path, **_csv_options(_separator(path, separator)), convert_options=convert)
     except ArrowException:  # it has been read before
         return {}
-    found = {}
+    counts_by_column = {}
     for column in columns:
         if column.name not in names:
             continue
         texts = table.column(names.index(column.name)).take(np.flatnonzero(column.missing)).to_pylist()
         counted = Counter(text.strip() for text in texts if text.strip())
         if counted:
-            found[column.name] = counted
-    return found
+            counts_by_column[column.name] = counted
+    return counts_by_column
 
 
-def column(table: Any, name: str, where: str, missing: Missing = Missing()) -> Column:
+def column(table: Any, name: str, source_name: str, missing: Missing = Missing()) -> Column:
     """Return one column of a table.
 
     Raises
@@ -312,56 +312,60 @@ def column(table: Any, name: str, where: str, missing: Missing = Missing()) -> C
     """
     import pyarrow as pa
 
-    at = table.schema.get_all_field_indices(
+    indices = table.schema.get_all_field_indices(
         name
     )  # of thousands of columns a walk over the names takes too long
-    if any(not table.column(i).equals(table.column(at[0])) for i in at[1:]):
-        raise UserError(f"{where} has {len(at)} columns named {name!r} that differ; rename them.")
+    if any(not table.column(i).equals(table.column(indices[0])) for i in indices[1:]):
+        raise UserError(f"{source_name} has {len(indices)} columns named {name!r} that differ; rename them.")
     try:
-        return _column(name, table.column(at[0]), where, missing)
+        return _column(name, table.column(indices[0]), source_name, missing)
     except UnicodeDecodeError:
-        raise UserError(f"{where}: column {name!r} is not UTF-8 text; save the table as UTF-8.") from None
+        raise UserError(
+            f"{source_name}: column {name!r} is not UTF-8 text; save the table as UTF-8."
+        ) from None
     except (pa.ArrowException, ValueError, OverflowError, TypeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(
-            f"{where}: column {name!r} of type {table.column(at[0]).type} cannot be read ({reason}); convert it to "
+            f"{source_name}: column {name!r} of type {table.column(indices[0]).type} cannot be read ({reason}); convert it to "
             "numbers or text, or leave it out."
         ) from None
 
 
-def _column(name: str, chunks: Any, where: str, said: Missing) -> Column:
+def _column(name: str, chunks: Any, source_name: str, missing_spellings: Missing) -> Column:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values = _simple(chunks)
+    values = _plain_array(chunks)
     values.validate(full=True)  # text in Parquet need not be UTF-8
     kind = values.type
     missing = _missing(values)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         longest = pc.max(pc.utf8_length(values)).as_py() or 0
-        if longest > LONGEST:
+        if longest > MAX_TEXT_LENGTH:
             raise UserError(
-                f"{where}: column {name!r} holds texts of up to {longest:,} characters, no categories; leave it out."
+                f"{source_name}: column {name!r} holds texts of up to {longest:,} characters, no categories; leave it out."
             )
         missing |= np.asarray(pc.fill_null(pc.equal(values, ""), False), dtype=bool)
-        if said.more:
-            listed = pc.is_in(pc.utf8_trim_whitespace(values), value_set=pa.array(said.more, kind))
+        if missing_spellings.more:
+            listed = pc.is_in(
+                pc.utf8_trim_whitespace(values), value_set=pa.array(missing_spellings.more, kind)
+            )
             missing |= np.asarray(pc.fill_null(listed, False), dtype=bool)
-        return _textual(name, values, missing, said)
+        return _textual(name, values, missing, missing_spellings)
     if pa.types.is_boolean(kind):
         return Column(name, values, missing, _numbers(values.cast(pa.int8()), missing))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _without(Column(name, values, missing, _numbers(values, missing)), said)
+        return _mark_missing(Column(name, values, missing, _numbers(values, missing)), missing_spellings)
     if pa.types.is_nested(kind) or pa.types.is_interval(kind):
         raise UserError(
-            f"{where}: column {name!r} holds {kind}, neither numbers nor text; convert or leave it out."
+            f"{source_name}: column {name!r} holds {kind}, neither numbers nor text; convert or leave it out."
         )
     text = Column(name, values, missing).text
-    missing |= (text == "") | np.isin(text, said.more)
+    missing |= (text == "") | np.isin(text, missing_spellings.more)
     return Column(name, values, missing, kind=None if "binary" in str(kind) else str(kind))
 
 
-def _simple(chunks: Any) -> Any:
+def _plain_array(chunks: Any) -> Any:
     """Return one array of a plain type: dictionaries, runs, views and extensions are unfolded."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -370,11 +374,11 @@ def _simple(chunks: Any) -> Any:
     if isinstance(values, pa.ChunkedArray):
         values = pa.concat_arrays(values.chunks)
     if isinstance(values.type, pa.BaseExtensionType):
-        return _simple(values.storage)
+        return _plain_array(values.storage)
     if pa.types.is_dictionary(values.type):
-        return _simple(values.dictionary_decode())
+        return _plain_array(values.dictionary_decode())
     if pa.types.is_run_end_encoded(values.type):
-        return _simple(pc.run_end_decode(values))
+        return _plain_array(pc.run_end_decode(values))
     if pa.types.is_null(values.type) or pa.types.is_string_view(values.type):
         return values.cast(pa.string())
     if pa.types.is_float16(values.type):
@@ -386,11 +390,11 @@ def _missing(values: Any) -> np.ndarray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = np.asarray(pc.is_null(values, nan_is_null=pa.types.is_floating(values.type)), dtype=bool)
-    return found.copy()
+    is_missing = np.asarray(pc.is_null(values, nan_is_null=pa.types.is_floating(values.type)), dtype=bool)
+    return is_missing.copy()
 
 
-def _textual(name: str, values: Any, missing: np.ndarray, said: Missing) -> Column:
+def _textual(name: str, values: Any, missing: np.ndarray, missing_spellings: Missing) -> Column:
     """Return a column of text, as numbers too where every value is one."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -398,21 +402,23 @@ def _textual(name: str, values: Any, missing: np.ndarray, said: Missing) -> Colu
     if missing.any():
         values = pc.if_else(pa.array(~missing), values, pa.scalar(None, values.type))
     numeric = np.asarray(pc.fill_null(pc.match_substring_regex(values, NUMBER), False), dtype=bool)
-    there = int((~missing).sum())
-    if there and numeric.sum() == there:
+    n_present = int((~missing).sum())
+    if n_present and numeric.sum() == n_present:
         numbers = _numbers(pc.cast(pc.utf8_trim_whitespace(values), pa.float64()), missing)
-        return _without(Column(name, values, missing, numbers), said)
-    odd = int(np.flatnonzero(~numeric & ~missing)[0]) if numeric.sum() * 2 > there else None
+        return _mark_missing(Column(name, values, missing, numbers), missing_spellings)
+    odd = int(np.flatnonzero(~numeric & ~missing)[0]) if numeric.sum() * 2 > n_present else None
     return Column(name, values, missing, None, odd, "" if odd is None else str(values[odd].as_py()))
 
 
-def _without(found: Column, said: Missing) -> Column:
+def _mark_missing(numeric: Column, missing_spellings: Missing) -> Column:
     """Return a column of numbers in which those that mean "missing" are so."""
-    assert found.numbers is not None
-    listed = np.isin(found.numbers, said.numbers())
+    assert numeric.numbers is not None
+    listed = np.isin(numeric.numbers, missing_spellings.numbers())
     if not listed.any():
-        return found
-    return Column(found.name, found.values, found.missing | listed, np.where(listed, np.nan, found.numbers))
+        return numeric
+    return Column(
+        numeric.name, numeric.values, numeric.missing | listed, np.where(listed, np.nan, numeric.numbers)
+    )
 
 
 def _numbers(values: Any, missing: np.ndarray) -> np.ndarray:
@@ -426,19 +432,19 @@ def _numbers(values: Any, missing: np.ndarray) -> np.ndarray:
     return np.where(missing, np.nan, numbers)
 
 
-def _listed(values: Any) -> list[Any]:
+def _as_list(values: Any) -> list[Any]:
     """Return the values of an array; times that Python cannot hold as Arrow writes them."""
     import pyarrow as pa
 
     if pa.types.is_float32(values.type):  # shortest in its own precision: 0.1, not 0.10000000149011612
         return [None if v is None else np.float32(v) for v in values.to_pylist()]
     try:
-        found: list[Any] = values.to_pylist()
+        items: list[Any] = values.to_pylist()
     except (ValueError, OverflowError):
         if not pa.types.is_temporal(values.type):
             raise
-        found = values.cast(pa.string()).to_pylist()
-        odd = next((v for v in found if v is not None and v.startswith("<")), None)
+        items = values.cast(pa.string()).to_pylist()
+        odd = next((v for v in items if v is not None and v.startswith("<")), None)
         if odd is not None:
             raise ValueError(odd.strip("<>")) from None
-    return found
+    return items

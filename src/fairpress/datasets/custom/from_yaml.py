@@ -12,7 +12,7 @@ from fairpress.datasets.custom import images, table
 from fairpress.datasets.custom.images_config import Images
 from fairpress.datasets.custom.table_config import ConfigLocation, Table
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.download.sources import Say
+from fairpress.datasets.download.sources import OnMessage
 
 
 def kind_of(document: Any) -> type[Table | Images]:
@@ -20,7 +20,7 @@ def kind_of(document: Any) -> type[Table | Images]:
     return Images if isinstance(document, Mapping) and "image" in document else Table
 
 
-def load_yaml(path: str, overrides: Mapping[str, Any], say: Say) -> Dataset:
+def load_yaml(path: str, overrides: Mapping[str, Any], on_message: OnMessage) -> Dataset:
     """Return the dataset that a YAML file describes; see `Table` and `Images` for its keys.
 
     Parameters
@@ -29,7 +29,7 @@ def load_yaml(path: str, overrides: Mapping[str, Any], say: Say) -> Dataset:
         The YAML file.
     overrides
         Options that replace or add to those in the file, such as ``folds``.
-    say
+    on_message
         Receives a sentence before each slow step.
 
     Raises
@@ -43,16 +43,16 @@ def load_yaml(path: str, overrides: Mapping[str, Any], say: Say) -> Dataset:
     options = parse(kind_of(document), document, path)
     dumped = options.model_dump(mode="json")
     config = {key: dumped[key] for key in overrides}
-    dataset = read(options, ConfigLocation(path, Path(path).parent, config, document), say)
+    dataset = read(options, ConfigLocation(path, Path(path).parent, config, document), on_message)
     return replace(dataset, path=str(Path(path).absolute()))
 
 
-def read(options: Table | Images, place: ConfigLocation | None, say: Say) -> Dataset:
+def read(options: Table | Images, location: ConfigLocation | None, on_message: OnMessage) -> Dataset:
     """Read a user's table or images.
 
     Parameters
     ----------
-    place
+    location
         Where the options came from; None for options given in Python, whose paths are relative to the working directory.
 
     Raises
@@ -62,6 +62,8 @@ def read(options: Table | Images, place: ConfigLocation | None, say: Say) -> Dat
     """
     if isinstance(options, Images):
         return images.load(
-            options, place or ConfigLocation("images", Path(), options.placed("path", "folder")), say
+            options,
+            location or ConfigLocation("images", Path(), options.absolute_options("path", "folder")),
+            on_message,
         )
-    return table.load(options, place or ConfigLocation("table", Path(), options.placed("path")))
+    return table.load(options, location or ConfigLocation("table", Path(), options.absolute_options("path")))

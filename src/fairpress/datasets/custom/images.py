@@ -10,12 +10,12 @@ import numpy as np
 from fairpress.core.errors import UserError
 from fairpress.datasets.assemble import assemble
 from fairpress.datasets.custom.column_roles import (
-    alike_notes,
     groups_of,
-    named,
     official_parts,
-    refuse_label,
+    refuse_label_as_attribute,
     refuse_unknown,
+    require_values,
+    similar_group_notes,
     task_of,
 )
 from fairpress.datasets.custom.columns import Column, Missing, column, read_table
@@ -23,70 +23,72 @@ from fairpress.datasets.custom.images_config import Images
 from fairpress.datasets.custom.messages import missing_notes
 from fairpress.datasets.custom.table_config import ConfigLocation
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.download.sources import Say
+from fairpress.datasets.download.sources import OnMessage
 from fairpress.datasets.images.cache import decode_all
 from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable
 
 
-def load(options: Images, at: ConfigLocation, say: Say) -> Dataset:
+def load(options: Images, location: ConfigLocation, on_message: OnMessage) -> Dataset:
     """Return the dataset of images; raises UserError saying what is wrong in the table or the files."""
-    file = at.folder / Path(options.path).expanduser()
-    folder = file.parent if options.folder is None else at.folder / Path(options.folder).expanduser()
+    file = location.folder / Path(options.path).expanduser()
+    folder = file.parent if options.folder is None else location.folder / Path(options.folder).expanduser()
     missing = Missing(options.missing_spellings, options.not_missing)
     table = read_table(file, options.separator, missing)
-    where = str(file)
-    refuse_unknown(_mentioned(options), table.column_names, at, where)
+    source_name = str(file)
+    refuse_unknown(_mentioned(options), table.column_names, location, source_name)
     if not folder.is_dir():
         raise UserError(
-            f"{at.name}: there is no folder {folder}; name the one that holds the images under `folder`."
+            f"{location.name}: there is no folder {folder}; name the one that holds the images under `folder`."
         )
 
     def read(name: str) -> Column:
-        return column(table, name, where, missing)
+        return column(table, name, source_name, missing)
 
     label, attributes = read(options.label), {n: read(a.column or n) for n, a in options.sensitive.items()}
     numbers = np.char.mod("%d", np.arange(1, table.num_rows + 1))
-    paths = named(read(options.image), numbers, where, "image")
-    _refuse_repeated(paths, where)
-    labelled, notes = _labelled(label, options, where)
-    pixels = decode_all(folder, paths[labelled].tolist(), options.size, say)
+    paths = require_values(read(options.image), numbers, source_name, "image")
+    _refuse_repeated(paths, source_name)
+    labelled, notes = _labelled(label, options, source_name)
+    pixels = decode_all(folder, paths[labelled].tolist(), options.size, on_message)
     if options.refuses_missing:
-        refuse_unreadable(where, pixels.unreadable, len(labelled), f"or say {_remedy(options)}")
+        refuse_unreadable(source_name, pixels.unreadable, len(labelled), f"or say {_remedy(options)}")
     elif pixels.unreadable:
         notes.append(left_out_note(pixels.unreadable, len(labelled), "cannot be read"))
     keep = labelled[pixels.rows]
     if not len(keep):
         raise UserError(
-            f"{where}: not one of its images can be read in {folder}; name their folder under `folder`."
+            f"{source_name}: not one of its images can be read in {folder}; name their folder under `folder`."
         )
-    task, labels, more = task_of(label.at(keep), options, where)
+    task, labels, more = task_of(label.take(keep), options, source_name)
     groups = {}
     for name, attribute in options.sensitive.items():
-        groups[name] = groups_of(name, attribute, attributes[name].at(keep), where)
-        refuse_label(name, groups[name], labels, options.label, where)
+        groups[name] = groups_of(name, attribute, attributes[name].take(keep), source_name)
+        refuse_label_as_attribute(name, groups[name], labels, options.label, source_name)
 
     subject, split = (
-        None if name is None else read(name).at(keep) for name in (options.subject, options.split)
+        None if name is None else read(name).take(keep) for name in (options.subject, options.split)
     )
     return assemble(
-        name=at.name,
+        name=location.name,
         task=task,
         inputs=pixels,
         labels=labels,
         attributes=groups,
-        subjects=pixels.digests if subject is None else named(subject, numbers[keep], where, "subject"),
+        subjects=pixels.digests
+        if subject is None
+        else require_values(subject, numbers[keep], source_name, "subject"),
         row_ids=paths[keep],
         options=options,
-        official=None if split is None else official_parts(split, numbers[keep], where),
+        official=None if split is None else official_parts(split, numbers[keep], source_name),
         notes=(
             f"Source: {Path(options.path).name}, {table.num_rows:,} images.",
             prepared_note(options.size),
             *notes,
             *missing_notes(file, options.separator, [label, *attributes.values()], missing),
             *more,
-            *alike_notes(groups),
+            *similar_group_notes(groups),
         ),
-        config=at.config,
+        config=location.config,
         unprinted=("path", "folder"),
     )
 
@@ -100,22 +102,22 @@ def _mentioned(options: Images) -> Iterator[tuple[tuple[str | int, ...], str]]:
     yield ("image",), options.image
 
 
-def _refuse_repeated(paths: np.ndarray, where: str) -> None:
+def _refuse_repeated(paths: np.ndarray, source_name: str) -> None:
     names, first, counts = np.unique(paths, return_index=True, return_counts=True)
     if len(names) < len(paths):
-        again = int(counts.argmax())
+        index = int(counts.argmax())
         raise UserError(
-            f"{where}: the image {names[again]!r} stands in {counts[again]} rows, first in row {first[again] + 1}; each "
+            f"{source_name}: the image {names[index]!r} stands in {counts[index]} rows, first in row {first[index] + 1}; each "
             "image needs a row of its own."
         )
 
 
-def _labelled(label: Column, options: Images, where: str) -> tuple[np.ndarray, list[str]]:
+def _labelled(label: Column, options: Images, source_name: str) -> tuple[np.ndarray, list[str]]:
     """Return the indices of the rows that have a label, and a note on the others."""
     count = int(label.missing.sum())
     if count and options.refuses_missing:
         raise UserError(
-            f"{where}: column {label.name!r} has {count:,} missing values, the first in row "
+            f"{source_name}: column {label.name!r} has {count:,} missing values, the first in row "
             f"{int(label.missing.argmax()) + 1}; fill them in, or say {_remedy(options)}."
         )
     notes = [f"{count:,} images are left out because they have no {label.name!r}."] if count else []

@@ -49,10 +49,10 @@ def missing_notes(path: Path, separator: str, columns: Sequence[Column], missing
     return notes
 
 
-def similar_names_note(name: str, alike: Sequence[str], what: str) -> str:
+def similar_names_note(name: str, alike: Sequence[str], kind: str) -> str:
     """Return what there is to say of groups or values whose names are nearly equal."""
     return (
-        f"the {what} {' and '.join(repr(n) for n in alike)} of {name!r} differ in case, blanks or a trailing dot only and "
+        f"the {kind} {' and '.join(repr(n) for n in alike)} of {name!r} differ in case, blanks or a trailing dot only and "
         "count as different; write them alike in the table if they are one."
     )
 
@@ -66,10 +66,10 @@ def name_notes(names: Sequence[str], used: Sequence[str]) -> list[str]:
         for name in twice
     ]
     for alike in near_equal(names):
-        mine = [name for name in alike if name in used]
-        if mine:
+        read_names = [name for name in alike if name in used]
+        if read_names:
             notes.append(
                 f"The columns {' and '.join(repr(n) for n in alike)} have nearly the same name; "
-                f"{' and '.join(repr(n) for n in mine)} {'is' if len(mine) == 1 else 'are'} read."
+                f"{' and '.join(repr(n) for n in read_names)} {'is' if len(read_names) == 1 else 'are'} read."
             )
     return notes

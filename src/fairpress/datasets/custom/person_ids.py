@@ -11,9 +11,9 @@ import numpy as np
 from fairpress.datasets.custom.table_config import Table
 
 MIN_VALUES = 20  # different values that a column of ids has at least
-SURE = 0.98  # share of the values whose rows agree: a few are entered wrongly
+MIN_AGREEMENT = 0.98  # share of the values whose rows agree: a few are entered wrongly
 LOG_CHANCE = np.log(1e-9)  # of all of them agreeing by chance
-_PERSON = (
+_PERSON_WORDS = (
     *(
         "person",
         "people",
@@ -52,7 +52,7 @@ _PERSON = (
         "panelist",
     ),
 )
-_NUMBER = (
+_ID_SUFFIXES = (
     "id",
     "ids",
     "nbr",
@@ -69,7 +69,7 @@ _NUMBER = (
     "ref",
     "pseudonym",
 )
-_ALONE = (
+_ID_NAMES = (
     "id",
     "uid",
     "uuid",
@@ -92,10 +92,10 @@ def looks_like_person_id(name: str) -> bool:
     if not words:
         return False
     joined = "".join(words)
-    if joined in (*_ALONE, *_PERSON) or (words[-1] in _ALONE and len(words) == 1):
+    if joined in (*_ID_NAMES, *_PERSON_WORDS) or (words[-1] in _ID_NAMES and len(words) == 1):
         return True
-    glued = any(joined == person + number for person in _PERSON for number in _NUMBER)
-    return glued or (any(w in _PERSON for w in words) and words[-1] in _NUMBER)
+    glued = any(joined == person + number for person in _PERSON_WORDS for number in _ID_SUFFIXES)
+    return glued or (any(w in _PERSON_WORDS for w in words) and words[-1] in _ID_SUFFIXES)
 
 
 def repeats_like_a_person(codes: np.ndarray) -> bool:
@@ -120,7 +120,7 @@ def fixes_groups(codes: np.ndarray, groups: Mapping[str, np.ndarray]) -> bool:
         shares = np.bincount(group) / len(group)
         pairs = np.unique(np.stack([codes, group]), axis=1)[0]
         agree = np.bincount(pairs, minlength=len(counts))[several] == 1
-        if agree.mean() < SURE:
+        if agree.mean() < MIN_AGREEMENT:
             return False
         sizes, often = np.unique(counts[several], return_counts=True)
         by_chance = np.log([(shares**n).sum() for n in sizes.tolist()])
@@ -134,26 +134,26 @@ def undeclared_people(
     """Return the warning that must stand above every result where a column looks like ids of people with several rows."""
     taken = {options.label, options.split, *options.not_subject, *options.categorical}
     taken |= {a.column or n for n, a in options.sensitive.items()}
-    found = []
-    for name, codes in _coded(table, keep):
+    candidates = []
+    for name, codes in _encoded_columns(table, keep):
         if name in taken or not repeats_like_a_person(codes):
             continue
         if looks_like_person_id(name) or fixes_groups(codes, groups):
-            found.append((name, len(np.unique(codes))))
-    if not found:
+            candidates.append((name, len(np.unique(codes))))
+    if not candidates:
         return ()
-    found.sort(key=lambda column: column[1])  # whose rows are most per value comes first
-    names = " and ".join(f"{name!r} ({count:,} values)" for name, count in found[:3])
-    one = found[0][0]
+    candidates.sort(key=lambda column: column[1])  # whose rows are most per value comes first
+    names = " and ".join(f"{name!r} ({count:,} values)" for name, count in candidates[:3])
+    first_name = candidates[0][0]
     return (
         f"No `subject` is given, and the values of {names} repeat in {len(keep):,} rows as a person's id "
         "does: the same person may "
-        f"be in training and in test rows, and intervals by row are too narrow. Write `subject: {one}`, or `not_subject: "
-        f"[{', '.join(name for name, _ in found[:3])}]` if they are no people.",
+        f"be in training and in test rows, and intervals by row are too narrow. Write `subject: {first_name}`, or `not_subject: "
+        f"[{', '.join(name for name, _ in candidates[:3])}]` if they are no people.",
     )
 
 
-def _coded(table: Any, keep: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _encoded_columns(table: Any, keep: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the columns of whole numbers or text, each value numbered from 0; those with gaps are left out."""
     import pyarrow as pa
     import pyarrow.compute as pc

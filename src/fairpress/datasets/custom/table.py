@@ -10,63 +10,63 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.datasets.assemble import assemble
-from fairpress.datasets.custom.categories import encoded
+from fairpress.datasets.custom.categories import encode_features
 from fairpress.datasets.custom.column_roles import (
-    alike_notes,
     groups_of,
-    named,
     official_parts,
     raise_all,
-    refuse_label,
+    refuse_label_as_attribute,
     refuse_unknown,
+    require_values,
+    similar_group_notes,
     task_of,
 )
 from fairpress.datasets.custom.columns import Column, Missing, Spellings, column, read_table
 from fairpress.datasets.custom.messages import is_placeholder, missing_notes, name_notes
 from fairpress.datasets.custom.person_ids import undeclared_people
 from fairpress.datasets.custom.table_config import ConfigLocation, Table
-from fairpress.datasets.custom.yaml_locations import place
+from fairpress.datasets.custom.yaml_locations import yaml_location
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.splits import split
 
 
-def load(options: Table, at: ConfigLocation) -> Dataset:
+def load(options: Table, location: ConfigLocation) -> Dataset:
     """Return the dataset of a table; raises UserError saying what is wrong in it."""
-    file = at.folder / Path(options.path).expanduser()
+    file = location.folder / Path(options.path).expanduser()
     missing = Missing(options.missing_spellings, options.not_missing)
     table = read_table(file, options.separator, missing)
-    where = str(file)
-    refuse_unknown(_mentioned(options), table.column_names, at, where)
-    wanted = list(dict.fromkeys(options.read_as_features(table.column_names)))
-    if not wanted:
+    source_name = str(file)
+    refuse_unknown(_mentioned(options), table.column_names, location, source_name)
+    feature_names = list(dict.fromkeys(options.read_as_features(table.column_names)))
+    if not feature_names:
         raise UserError(
-            f"{place(at.document, ('all_but',), at.name)}: all_but leaves no column to learn from."
+            f"{yaml_location(location.document, ('all_but',), location.name)}: all_but leaves no column to learn from."
         )
 
     def read(name: str) -> Column:
-        return column(table, name, where, missing)
+        return column(table, name, source_name, missing)
 
-    label, features = read(options.label), [read(name) for name in wanted]
+    label, features = read(options.label), [read(name) for name in feature_names]
     attributes = {n: (a, read(a.column or n)) for n, a in options.sensitive.items()}
     subject = read(options.subject) if options.subject else None
     split_column = read(options.split) if options.split else None
     used = [label, *features, *(c for _, c in attributes.values()), *([] if subject is None else [subject])]
-    keep, notes = _complete([label, *features], options, where)
+    keep, notes = _complete([label, *features], options, source_name)
     notes += missing_notes(file, options.separator, used, missing)
     notes += name_notes(table.column_names, [c.name for c in used])
-    label, features = label.at(keep), [f.at(keep) for f in features]
-    raise_all(_unusable(features, options, where))
-    groups = {n: groups_of(n, a, c.at(keep), where) for n, (a, c) in attributes.items()}
-    task, labels, more = task_of(label, options, where)
+    label, features = label.take(keep), [f.take(keep) for f in features]
+    raise_all(_unusable(features, options, source_name))
+    groups = {n: groups_of(n, a, c.take(keep), source_name) for n, (a, c) in attributes.items()}
+    task, labels, more = task_of(label, options, source_name)
     for attribute, values in groups.items():
-        refuse_label(attribute, values, labels, options.label, where)
+        refuse_label_as_attribute(attribute, values, labels, options.label, source_name)
     rows = np.char.mod("%d", keep + 1)
-    subjects = rows if subject is None else named(subject.at(keep), rows, where, "subject")
-    official = None if split_column is None else official_parts(split_column.at(keep), rows, where)
+    subjects = rows if subject is None else require_values(subject.take(keep), rows, source_name, "subject")
+    official = None if split_column is None else official_parts(split_column.take(keep), rows, source_name)
     parts = split(labels, groups, subjects, options, official)
-    inputs, pooled = encoded(features, options.categorical, parts, where)
+    inputs, pooled = encode_features(features, options.categorical, parts, source_name)
     return assemble(
-        name=at.name,
+        name=location.name,
         task=task,
         inputs=inputs,
         labels=labels,
@@ -79,10 +79,10 @@ def load(options: Table, at: ConfigLocation) -> Dataset:
             f"Source: {Path(options.path).name}, {table.num_rows:,} rows.",
             *notes,
             *more,
-            *alike_notes(groups),
+            *similar_group_notes(groups),
             *pooled,
         ),
-        config=at.config,
+        config=location.config,
         unprinted=("path",),
         spellings=Spellings(features),
         warnings=() if subject else undeclared_people(table, options, keep, groups),
@@ -93,45 +93,47 @@ def _mentioned(options: Table) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield where the options name a column, and which."""
     yield from options.mentioned()
     for role in ("features", "all_but", "categorical"):
-        yield from (((role, i), wanted) for i, wanted in enumerate(getattr(options, role) or ()))
+        yield from (((role, i), column_name) for i, column_name in enumerate(getattr(options, role) or ()))
 
 
-def _complete(columns: Sequence[Column], options: Table, where: str) -> tuple[np.ndarray, list[str]]:
+def _complete(columns: Sequence[Column], options: Table, source_name: str) -> tuple[np.ndarray, list[str]]:
     """Return the indices of the rows to keep and a note on those left out; refuse gaps unless they are to be dropped."""
     gaps = [c for c in columns if c.missing.any()]
     if gaps and options.refuses_missing:
         remedy = "`missing_rows: drop`" if options.missing_rows else "`missing: drop`"
         raise_all(
-            f"{where}: column {c.name!r} has {int(c.missing.sum()):,} missing values, the first in row "
+            f"{source_name}: column {c.name!r} has {int(c.missing.sum()):,} missing values, the first in row "
             f"{int(c.missing.argmax()) + 1}; fill them in, leave the column out, or say {remedy}."
             for c in gaps
         )
     missing = np.any([c.missing for c in columns], axis=0)
     keep = np.flatnonzero(~missing)
     if not len(keep):
-        raise UserError(f"{where}: every row has a missing value; leave out the columns that are empty.")
+        raise UserError(
+            f"{source_name}: every row has a missing value; leave out the columns that are empty."
+        )
     if not gaps:
         return keep, []
     names = ", ".join(f"{c.name!r} ({int(c.missing.sum()):,})" for c in gaps)
     return keep, [f"{int(missing.sum()):,} rows are left out, where a value is missing in {names}."]
 
 
-def _unusable(features: Sequence[Column], options: Table, where: str) -> Iterator[str]:
+def _unusable(features: Sequence[Column], options: Table, source_name: str) -> Iterator[str]:
     """Yield a sentence for each feature that cannot be read by a network."""
     for feature in features:
-        here = f"{where}: column {feature.name!r}"
+        subject = f"{source_name}: column {feature.name!r}"
         if feature.name in options.categorical:
             continue
         if feature.numbers is not None:
             endless = ~(np.abs(feature.numbers) <= np.finfo(np.float32).max)
             if endless.any():
                 yield (
-                    f"{here} has {int(endless.sum()):,} values that are infinite or beyond float32; correct them, or leave "
+                    f"{subject} has {int(endless.sum()):,} values that are infinite or beyond float32; correct them, or leave "
                     "the column out."
                 )
         elif feature.kind is not None:
             yield (
-                f"{here} holds {feature.kind}, neither numbers nor text; convert it, such as to a number of days, or "
+                f"{subject} holds {feature.kind}, neither numbers nor text; convert it, such as to a number of days, or "
                 "leave it out."
             )
         elif feature.odd is not None:
@@ -143,4 +145,4 @@ def _unusable(features: Sequence[Column], options: Table, where: str) -> Iterato
                 if is_placeholder(feature.odd_text)
                 else "correct it, or list the column under `categorical`."
             )
-            yield f"{here} holds numbers and text, {feature.odd_text!r} in row {feature.odd + 1}; {remedy}"
+            yield f"{subject} holds numbers and text, {feature.odd_text!r} in row {feature.odd + 1}; {remedy}"

@@ -256,7 +256,7 @@ class TabularConfig(SplitOptions):
             raise ValueError("`missing` and `missing_rows` say different things; leave one of them out")
         return self
 
-    def placed(self, *paths: str) -> dict[str, Any]:
+    def absolute_options(self, *paths: str) -> dict[str, Any]:
         """Return the options, with these paths absolute, so that they load the data from any working directory."""
         given = self.model_dump(mode="json")
         return given | {

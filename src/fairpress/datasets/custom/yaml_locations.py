@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def place(document: Any, path: Sequence[str | int], where: str) -> str:
+def yaml_location(document: Any, path: Sequence[str | int], source_name: str) -> str:
     """Return ``file:line:column`` of the deepest part of `path` that ruamel's document has; else `where`."""
     node, position = document, None
     for step in path:
@@ -24,4 +24,4 @@ def place(document: Any, path: Sequence[str | int], where: str) -> str:
         else:
             break
         node = node[step] if isinstance(node, Mapping) or isinstance(step, int) else None
-    return where if position is None else f"{where}:{position[0] + 1}:{position[1] + 1}"
+    return source_name if position is None else f"{source_name}:{position[0] + 1}:{position[1] + 1}"

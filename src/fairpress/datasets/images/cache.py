@@ -26,15 +26,15 @@ from fairpress.core.cache import cache_folder
 from fairpress.core.canonical_json import digest as digest_of
 from fairpress.core.errors import UserError
 from fairpress.core.json_file import read_json
-from fairpress.datasets.download.sources import DamagedFile, Say
+from fairpress.datasets.download.sources import DamagedFile, OnMessage
 from fairpress.datasets.images.decode import UnreadableImageError, decode, identity
 from fairpress.datasets.images.files import CHUNK, digests, in_order, workers
 
 PIXELS, ENTRY = "pixels.u8", "entry.json"
-BLOCK = 1 << 24
+BLOCK_BYTES = 1 << 24
 # Above this, checksums are read again only when the file's size or time are not those of its writing.
-CHECKED = 1 << 30
-SAY_SECONDS = 10.0
+MAX_CHECKED_BYTES = 1 << 30
+MESSAGE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Pixels:
         return "\n".join(self.digests.tolist()).encode()
 
 
-def decode_all(folder: Path, names: Sequence[str], size: int, say: Say) -> Pixels:
+def decode_all(folder: Path, names: Sequence[str], size: int, on_message: OnMessage) -> Pixels:
     """Return the pixels of images, from the cache where they are there.
 
     Parameters
@@ -91,67 +91,72 @@ def decode_all(folder: Path, names: Sequence[str], size: int, say: Say) -> Pixel
     UserError
         The cache cannot be written.
     """
-    found, reasons = digests(folder, names, say)
-    present = [i for i, digest in enumerate(found) if digest is not None]
-    content = [str(found[i]) for i in present]
+    file_digests, reasons = digests(folder, names, on_message)
+    present = [i for i, digest in enumerate(file_digests) if digest is not None]
+    content = [str(file_digests[i]) for i in present]
     key = digest_of({"size": size, "made_by": identity(), "files": content})
-    place = cache_folder() / "images" / key[:2] / key
-    entry = _entry(place, key)
+    entry_folder = cache_folder() / "images" / key[:2] / key
+    entry = _entry(entry_folder, key)
     if entry is None:
         paths = [os.path.join(folder, names[i]) for i in present]
-        entry = _make(place, key, paths, content, size, say)
+        entry = _create_entry(entry_folder, key, paths, content, size, on_message)
     broken: dict[int, str] = {present[int(i)]: reason for i, reason in entry["unreadable"].items()}
     rows = np.array([i for i in present if i not in broken], dtype=np.int64)
     reasons |= {names[i]: reason for i, reason in broken.items()}
     shape = (len(rows), 3, size, size)
     array = (
-        np.memmap(place / PIXELS, dtype=np.uint8, mode="c", shape=shape)
+        np.memmap(entry_folder / PIXELS, dtype=np.uint8, mode="c", shape=shape)
         if len(rows)
         else np.empty(shape, np.uint8)
     )
     return Pixels(
         array,
         rows,
-        np.array([str(found[i]) for i in rows.tolist()], dtype=np.str_),
+        np.array([str(file_digests[i]) for i in rows.tolist()], dtype=np.str_),
         {name: reasons[name] for name in names if name in reasons},
     )
 
 
-def _make(
-    place: Path, key: str, files: Sequence[str], content: Sequence[str], size: int, say: Say
+def _create_entry(
+    entry_folder: Path,
+    key: str,
+    files: Sequence[str],
+    content: Sequence[str],
+    size: int,
+    on_message: OnMessage,
 ) -> Mapping[str, Any]:
     """Decode the files into an entry and return what it says of itself; one process at a time."""
     from filelock import FileLock
 
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_name(f"{key}.lock")):
-            entry = _entry(place, key)  # somebody may have made it while we waited
+        entry_folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(entry_folder.with_name(f"{key}.lock")):
+            entry = _entry(entry_folder, key)  # somebody may have made it while we waited
             if entry is None:
-                scratch = place.with_name(f"{key}.part")
+                scratch = entry_folder.with_name(f"{key}.part")
                 shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
                 scratch.mkdir()
                 try:
-                    entry = _decode(scratch, key, files, content, size, say)
-                    shutil.rmtree(place, ignore_errors=True)
-                    scratch.rename(place)
+                    entry = _decode(scratch, key, files, content, size, on_message)
+                    shutil.rmtree(entry_folder, ignore_errors=True)
+                    scratch.rename(entry_folder)
                 finally:
                     shutil.rmtree(scratch, ignore_errors=True)
             return entry
     except OSError as error:
         raise UserError(
-            f"cannot write decoded images into {place.parent} ({error.strerror or error}); they need "
+            f"cannot write decoded images into {entry_folder.parent} ({error.strerror or error}); they need "
             f"{len(files) * 3 * size**2 / 1e9:.1f} GB: free some space, or set FAIRPRESS_CACHE to another folder."
         ) from None
 
 
 def _decode(
-    scratch: Path, key: str, files: Sequence[str], content: Sequence[str], size: int, say: Say
+    scratch: Path, key: str, files: Sequence[str], content: Sequence[str], size: int, on_message: OnMessage
 ) -> Mapping[str, Any]:
-    say(f"decoding {len(files):,} images to {size} × {size} pixels, once")
+    on_message(f"decoding {len(files):,} images to {size} × {size} pixels, once")
     unreadable: dict[int, str] = {}
     checksums = _Checksums()
-    told, done = time.monotonic(), 0
+    last_message, done = time.monotonic(), 0
 
     def work(indices: range) -> list[np.ndarray | str]:
         return [_one(files[i], content[i], size) for i in indices]
@@ -173,9 +178,9 @@ def _decode(
                     out.write(data)
                     checksums.add(data)
             done += len(chunk)
-            if time.monotonic() - told > SAY_SECONDS:
-                told = time.monotonic()
-                say(f"decoded {done:,} of {len(files):,}")
+            if time.monotonic() - last_message > MESSAGE_SECONDS:
+                last_message = time.monotonic()
+                on_message(f"decoded {done:,} of {len(files):,}")
         out.flush()
         os.fsync(out.fileno())
     stat = (scratch / PIXELS).stat()
@@ -212,11 +217,11 @@ class _Checksums:
     def add(self, data: bytes) -> None:
         view = memoryview(data)
         while len(view):
-            piece = view[: BLOCK - self.filled]
+            piece = view[: BLOCK_BYTES - self.filled]
             self.current = zlib.crc32(piece, self.current)
             self.filled += len(piece)
             view = view[len(piece) :]
-            if self.filled == BLOCK:
+            if self.filled == BLOCK_BYTES:
                 self.blocks.append(self.current)
                 self.current = self.filled = 0
 
@@ -224,22 +229,22 @@ class _Checksums:
         return [*self.blocks, self.current] if self.filled else self.blocks
 
 
-def _entry(place: Path, key: str) -> Mapping[str, Any] | None:
+def _entry(entry_folder: Path, key: str) -> Mapping[str, Any] | None:
     """Return what an entry says of itself, None where there is none; warn where it is damaged."""
-    if not place.exists():
+    if not entry_folder.exists():
         return None
     try:
-        entry: Mapping[str, Any] = read_json(place / ENTRY, "an entry of the cache")
-        stat = (place / PIXELS).stat()
-        good = entry["key"] == key and entry["bytes"] == stat.st_size
-        if good and (stat.st_size <= CHECKED or entry["modified_ns"] != stat.st_mtime_ns):
-            good = entry["crc32"] == _checksums(place / PIXELS)
+        entry: Mapping[str, Any] = read_json(entry_folder / ENTRY, "an entry of the cache")
+        stat = (entry_folder / PIXELS).stat()
+        valid = entry["key"] == key and entry["bytes"] == stat.st_size
+        if valid and (stat.st_size <= MAX_CHECKED_BYTES or entry["modified_ns"] != stat.st_mtime_ns):
+            valid = entry["crc32"] == _checksums(entry_folder / PIXELS)
     except (UserError, ValueError, KeyError, TypeError, OSError):
-        good = False
-    if good:
+        valid = False
+    if valid:
         return entry
     warnings.warn(
-        f"the decoded images in {place} are damaged; they are made again.", DamagedFile, stacklevel=3
+        f"the decoded images in {entry_folder} are damaged; they are made again.", DamagedFile, stacklevel=3
     )
     return None
 
@@ -250,7 +255,7 @@ def _checksums(path: Path) -> list[int]:
     def one(start: int) -> int:
         with path.open("rb") as file:
             file.seek(start)
-            return zlib.crc32(file.read(BLOCK))
+            return zlib.crc32(file.read(BLOCK_BYTES))
 
     with ThreadPoolExecutor(workers()) as pool:
-        return list(pool.map(one, range(0, size, BLOCK)))
+        return list(pool.map(one, range(0, size, BLOCK_BYTES)))

@@ -15,9 +15,9 @@ PREPARATION = "centre square, resized bilinearly with antialiasing"
 VERSION = 1
 # What is read; Pillow knows others, and of them PostScript would start another program.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
-MOST_PIXELS = 50_000_000
+MAX_PIXELS = 50_000_000
 """Reading one may take twenty bytes for each."""
-_LARGE = 1 << 22
+_LARGE_PIXELS = 1 << 22
 _one_at_a_time = threading.Lock()
 
 
@@ -45,24 +45,24 @@ def decode(data: bytes, size: int) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
             # A JPEG can be decoded at ½, ¼ or ⅛ of its side for a part of the time. Twice the wanted side is kept,
             # so that the last resizing averages what decoding coarsened.
-            if "progressive" not in image.info or image.width * image.height <= MOST_PIXELS:
+            if "progressive" not in image.info or image.width * image.height <= MAX_PIXELS:
                 image.draft(None, (2 * size, 2 * size))
             pixels = image.width * image.height
-            if pixels > MOST_PIXELS:
+            if pixels > MAX_PIXELS:
                 raise UnreadableImageError(
-                    f"{image.width:,} × {image.height:,} pixels, of which {MOST_PIXELS:,} are read"
+                    f"{image.width:,} × {image.height:,} pixels, of which {MAX_PIXELS:,} are read"
                 )
-            with _one_at_a_time if pixels > _LARGE else nullcontext():
+            with _one_at_a_time if pixels > _LARGE_PIXELS else nullcontext():
                 return _square(image, size)
     except UnidentifiedImageError:
         raise UnreadableImageError("no image of a known format" if data else "empty") from None
     except (UnreadableImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise UnreadableImageError(f"more pixels than the {MOST_PIXELS:,} that are read") from None
+        raise UnreadableImageError(f"more pixels than the {MAX_PIXELS:,} that are read") from None
     except Exception as error:  # decoders of damaged files raise whatever they stumble over
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImageError("truncated" if "truncated" in said.lower() else said[:100]) from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableImageError("truncated" if "truncated" in reason.lower() else reason[:100]) from None
 
 
 def _square(image: Any, size: int) -> np.ndarray:

@@ -14,21 +14,23 @@ from typing import Any, TypeVar
 
 from fairpress.core.cache import cache_folder
 from fairpress.core.files import unfit_kind
-from fairpress.datasets.download.sources import Say
+from fairpress.datasets.download.sources import OnMessage
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Seen = tuple[int, int, int]
+FileStamp = tuple[int, int, int]
 
 # Time stamps may be as coarse as two seconds (FAT): what changed so shortly before it was read may change again
 # within the same stamp, so that it is read again next time.
-SETTLED = 2_500_000_000
+SETTLED_NS = 2_500_000_000
 CHUNK = 64
-MOST_BYTES = 1 << 28
+MAX_BYTES = 1 << 28
 """A larger file is not read: all of its bytes are in memory while it is decoded."""
 
 
-def digests(folder: Path, names: Sequence[str], say: Say) -> tuple[list[str | None], dict[str, str]]:
+def digests(
+    folder: Path, names: Sequence[str], on_message: OnMessage
+) -> tuple[list[str | None], dict[str, str]]:
     """Return each file's sha256, None where it cannot be read, and file → the reason for those.
 
     A digest is remembered in the user's cache under size, time of modification and, where the system has one,
@@ -36,13 +38,13 @@ def digests(folder: Path, names: Sequence[str], say: Say) -> tuple[list[str | No
     that is written over in place without any of them moving would go unnoticed; on Windows, where the third is
     the time of creation, that is a tool that keeps the size and sets the time back.
     """
-    place = cache_folder() / "images" / "digests" / f"{_key(folder)}.parquet"
-    known = _read(place)
+    cache_file = cache_folder() / "images" / "digests" / f"{_key(folder)}.parquet"
+    cached = _read(cache_file)
     now = time.time_ns()
-    found: list[str | None] = []
+    file_digests: list[str | None] = []
     reasons: dict[str, str] = {}
     unknown: list[int] = []
-    seen: list[Seen | None] = []
+    stamps: list[FileStamp | None] = []
     prefix = str(
         folder
     )  # joined as text: a Path for each of many files takes longer than asking for its size
@@ -50,39 +52,39 @@ def digests(folder: Path, names: Sequence[str], say: Say) -> tuple[list[str | No
         try:
             stat = os.stat(os.path.join(prefix, name))
             unfit = unfit_kind(stat.st_mode)
-            if unfit is None and stat.st_size > MOST_BYTES:
-                unfit = f"larger than {MOST_BYTES >> 20} MiB"
-            seen.append(None if unfit else (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+            if unfit is None and stat.st_size > MAX_BYTES:
+                unfit = f"larger than {MAX_BYTES >> 20} MiB"
+            stamps.append(None if unfit else (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
             if unfit:
                 reasons[name] = unfit
         except (OSError, ValueError) as error:
-            reasons[name] = _why(error)
-            seen.append(None)
-        old = known.get(name)
-        found.append(old[1] if old is not None and old[0] == seen[-1] else None)
-        if found[-1] is None and seen[-1] is not None:
+            reasons[name] = _reason(error)
+            stamps.append(None)
+        entry = cached.get(name)
+        file_digests.append(entry[1] if entry is not None and entry[0] == stamps[-1] else None)
+        if file_digests[-1] is None and stamps[-1] is not None:
             unknown.append(i)
     if not unknown:
-        return found, reasons
+        return file_digests, reasons
     if len(unknown) > 1000:
-        say(f"reading {len(unknown):,} files of {folder}, once")
+        on_message(f"reading {len(unknown):,} files of {folder}, once")
 
     def read(chunk: Sequence[int]) -> list[str | OSError]:
         return [_sha256(os.path.join(prefix, names[i])) for i in chunk]
 
     chunks = [unknown[i : i + CHUNK] for i in range(0, len(unknown), CHUNK)]
     with ThreadPoolExecutor(workers()) as pool:
-        for chunk, made in zip(chunks, in_order(pool, read, chunks), strict=True):
-            for i, digest in zip(chunk, made, strict=True):
-                stamp = seen[i]
+        for chunk, chunk_digests in zip(chunks, in_order(pool, read, chunks), strict=True):
+            for i, digest in zip(chunk, chunk_digests, strict=True):
+                stamp = stamps[i]
                 if isinstance(digest, OSError):
-                    reasons[names[i]] = _why(digest)
+                    reasons[names[i]] = _reason(digest)
                     continue
-                found[i] = digest
-                if stamp is not None and max(stamp[1:]) < now - SETTLED:
-                    known[names[i]] = (stamp, digest)
-    _write(place, known)
-    return found, reasons
+                file_digests[i] = digest
+                if stamp is not None and max(stamp[1:]) < now - SETTLED_NS:
+                    cached[names[i]] = (stamp, digest)
+    _write(cache_file, cached)
+    return file_digests, reasons
 
 
 def workers() -> int:
@@ -112,7 +114,7 @@ def _sha256(path: str) -> str | OSError:
         return error
 
 
-def _why(error: OSError | ValueError) -> str:
+def _reason(error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "there is no such file"
     if isinstance(error, IsADirectoryError):
@@ -124,40 +126,40 @@ def _key(folder: Path) -> str:
     return hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _read(place: Path) -> dict[str, tuple[Seen, str]]:
+def _read(cache_file: Path) -> dict[str, tuple[FileStamp, str]]:
     """Return what is remembered; a damaged memory is none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        columns = pq.read_table(place, partitioning=None).to_pydict()
+        columns = pq.read_table(cache_file, partitioning=None).to_pydict()
         stamps = zip(columns["bytes"], columns["modified_ns"], columns["changed_ns"], strict=True)
         return dict(zip(columns["name"], zip(stamps, columns["sha256"], strict=True), strict=True))
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return {}
 
 
-def _write(place: Path, known: dict[str, tuple[Seen, str]]) -> None:
+def _write(cache_file: Path, cached: dict[str, tuple[FileStamp, str]]) -> None:
     """Remember; where that is impossible, the files are read again next time, which is only slower."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    stamps = [stamp for stamp, _ in known.values()]
+    stamps = [stamp for stamp, _ in cached.values()]
     table = pa.table(
         {
-            "name": pa.array(list(known), pa.string()),
+            "name": pa.array(list(cached), pa.string()),
             **{
                 name: pa.array([s[i] for s in stamps], pa.int64())
                 for i, name in enumerate(("bytes", "modified_ns", "changed_ns"))
             },
-            "sha256": pa.array([digest for _, digest in known.values()], pa.string()),
+            "sha256": pa.array([digest for _, digest in cached.values()], pa.string()),
         }
     )
-    temporary = place.with_name(f".{place.name}.{os.getpid()}")
+    temporary = cache_file.with_name(f".{cache_file.name}.{os.getpid()}")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        cache_file.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, temporary)
-        temporary.replace(place)
+        temporary.replace(cache_file)
     except OSError:
         with suppress(OSError):
             temporary.unlink()

@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 from fairpress.core.cache import cache_folder
 from fairpress.core.errors import UserError
 from fairpress.core.files import require_regular
-from fairpress.datasets.download.sources import Say
+from fairpress.datasets.download.sources import OnMessage
 
-_UNPACKED, _RATIO, _MEMBERS = 2**30, 20, 2_000_000
+_MAX_UNPACKED_BYTES, _MAX_RATIO, _MAX_MEMBERS = 2**30, 20, 2_000_000
 """An archive of images does not unpack to more bytes and to more than so many times its size, nor into more files."""
 
 
-def place_of(what: str, name: str, folder: str | None, how: str) -> Path:
+def find_folder(title: str, name: str, folder: str | None, instructions: str) -> Path:
     """Return the folder of a dataset: the one the user named, or `name` in FAIRPRESS_DATA or in the cache.
 
     Raises
@@ -30,18 +30,18 @@ def place_of(what: str, name: str, folder: str | None, how: str) -> Path:
     """
     shared = os.environ.get("FAIRPRESS_DATA")
     usual = [p / name for p in ([Path(shared).expanduser()] if shared else []) + [cache_folder()]]
-    places = [Path(folder).expanduser()] if folder else usual
-    for place in places:
-        if place.is_dir():
-            return place
-    looked = ", ".join(str(p) for p in places)
+    candidates = [Path(folder).expanduser()] if folder else usual
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    searched = ", ".join(str(p) for p in candidates)
     raise UserError(
-        f"{what} is not on this machine (looked for {looked}). It may not be passed on, so fairpress does not "
-        f"fetch it: {how}, and set FAIRPRESS_DATA to the folder that holds {name}."
+        f"{title} is not on this machine (looked for {searched}). It may not be passed on, so fairpress does not "
+        f"fetch it: {instructions}, and set FAIRPRESS_DATA to the folder that holds {name}."
     )
 
 
-def unpacked(archive: Path, say: Say) -> Path:
+def unpacked(archive: Path, on_message: OnMessage) -> Path:
     """Return a folder in the cache with the content of a zip file, unpacked when it is first asked for.
 
     The archive is known by its path, size and time. Raises UserError for a file that is no whole zip.
@@ -51,21 +51,21 @@ def unpacked(archive: Path, say: Say) -> Path:
     require_regular(archive)
     stat = archive.stat()
     facts = f"{archive.resolve()}/{stat.st_size}/{stat.st_mtime_ns}"
-    place = cache_folder() / "images" / "unpacked" / hashlib.sha256(facts.encode()).hexdigest()[:32]
-    if place.is_dir():
-        return place
+    target = cache_folder() / "images" / "unpacked" / hashlib.sha256(facts.encode()).hexdigest()[:32]
+    if target.is_dir():
+        return target
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_name(f"{place.name}.lock")):
-            if not place.is_dir():
-                say(f"unpacking {archive}, once")
-                scratch = place.with_name(f"{place.name}.part")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(f"{target.name}.lock")):
+            if not target.is_dir():
+                on_message(f"unpacking {archive}, once")
+                scratch = target.with_name(f"{target.name}.part")
                 shutil.rmtree(scratch, ignore_errors=True)
                 try:
                     with zipfile.ZipFile(archive) as content:
-                        _refuse_hostile(archive, content, place.parent)
+                        _refuse_hostile(archive, content, target.parent)
                         content.extractall(scratch)
-                    scratch.rename(place)
+                    scratch.rename(target)
                 finally:
                     shutil.rmtree(scratch, ignore_errors=True)
     except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, ValueError, struct.error) as error:
@@ -79,7 +79,7 @@ def unpacked(archive: Path, say: Say) -> Path:
         ) from None
     except OSError as error:
         raise UserError(f"cannot unpack {archive}: {error.strerror or error}.") from None
-    return place
+    return target
 
 
 def _refuse_hostile(archive: Path, content: zipfile.ZipFile, folder: Path) -> None:
@@ -92,7 +92,7 @@ def _refuse_hostile(archive: Path, content: zipfile.ZipFile, folder: Path) -> No
                 f"{archive} holds a file {member.filename!r}, which would lie outside of its folder; get it again."
             )
     size, total = archive.stat().st_size, sum(member.file_size for member in members)
-    if len(members) > _MEMBERS or (total > _UNPACKED and total > _RATIO * size):
+    if len(members) > _MAX_MEMBERS or (total > _MAX_UNPACKED_BYTES and total > _MAX_RATIO * size):
         raise UserError(
             f"{archive} has {size:,} bytes and unpacks to {total:,} in {len(members):,} files, as no archive of "
             "images does; get it again."

@@ -15,16 +15,16 @@ def prepared_note(size: int) -> str:
     return f"Each image is read as {size} × {size} pixels of 8-bit RGB: {PREPARATION}."
 
 
-def left_out_note(files: Mapping[str, str | None], total: int, why: str) -> str:
+def left_out_note(files: Mapping[str, str | None], total: int, reason: str) -> str:
     """Return a note on the files that are left out; each may have a reason of its own."""
-    return f"{len(files):,} of {total:,} images are left out because they {why}: {_listed(files)}."
+    return f"{len(files):,} of {total:,} images are left out because they {reason}: {_listed(files)}."
 
 
-def refuse_unreadable(where: str, files: Mapping[str, str], total: int, remedy: str) -> None:
+def refuse_unreadable(source_name: str, files: Mapping[str, str], total: int, remedy: str) -> None:
     """Raise UserError where there are files that cannot be read, naming them and the remedy."""
     if files:
         raise UserError(
-            f"{where}: {len(files):,} of {total:,} images cannot be read: {_listed(files)}; mend or remove them, {remedy}."
+            f"{source_name}: {len(files):,} of {total:,} images cannot be read: {_listed(files)}; mend or remove them, {remedy}."
         )
 
 
