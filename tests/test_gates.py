@@ -215,7 +215,7 @@ def test_a_table_that_records_which_file_predicted_knows_its_folder(folder):
         ([*GATE, "--confidence", "95"], "did you mean 0.95?"),
         (
             ["fp32", "int8", "--by", "group"],
-            "unexpected arguments fp32 int8; models are named with --baseline",
+            "unexpected arguments fp32 int8; name models with --baseline",
         ),
         ([*BASE, "--compressed", "int8 int4"], "separate models with commas: --compressed int8,int4"),
         ([*GATE, "--fail-on", "not_estimable"], "Did you mean 'not-assessed'"),

@@ -1,4 +1,4 @@
-"""fairpress: which people pay for the compression of a neural network, and how to compress so that nobody does."""
+"""fairpress: find out which groups lose accuracy when a neural network is compressed, and how to avoid it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import public names on first use, so that `import fairpress` costs nothing."""
+    """Import public names on first use, so that `import fairpress` is fast."""
     if name not in __all__:
         raise AttributeError(f"module 'fairpress' has no attribute {name!r}")
     return getattr(import_module("fairpress.api"), name)

@@ -1,4 +1,4 @@
-"""The public functions: what a notebook imports as ``fairpress``."""
+"""The public functions of ``import fairpress``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fairpress.runtime.model_reference import (
     read_onnx,
     split_model,
 )
-from fairpress.runtime.model_reference import named as named_models
+from fairpress.runtime.model_reference import name_models as named_models
 from fairpress.searching.fair_quantizer import FairQuantizer
 from fairpress.searching.result import ConstraintNotMet
 
@@ -73,15 +73,15 @@ def train(
     Parameters
     ----------
     data
-        A dataset, or what `load_dataset` finds by name.
+        A dataset, or its name for `load_dataset`.
     options, training
-        The architecture's options, and those of its training (`training.fit.FitConfig`, `ImageFitConfig`).
+        The architecture's options, and those of its training (`training.config.FitConfig`, `ImageFitConfig`).
     device
-        ``"cpu"``, ``"cuda"`` and so on, or ``"auto"``; by default a GPU, where there is one, for images.
+        ``"cpu"``, ``"cuda"`` and so on, or ``"auto"``; by default a GPU, if available, for images, and the CPU for tables.
     checkpoints
-        A folder where the training of images keeps its state after each epoch; the same call goes on from it.
+        A folder in which training on images saves its state after each epoch; the same call resumes from it.
     say
-        Receives a sentence about progress now and then.
+        Called with a progress message from time to time.
     """
     from fairpress.models import registry
     from fairpress.training.config import training_config
@@ -115,15 +115,15 @@ def compress(
     Parameters
     ----------
     base
-        A model folder or artifact, whose float weights are at hand; or any `torch.nn.Module` that maps a tensor to a logit
-        per class. It is not changed.
+        A model folder or artifact with its float weights, or any `torch.nn.Module` that maps a tensor to one logit per
+        class. It is not modified.
     data
-        A dataset or its name, found from the card if not given. For a module also batches (x, y) or (x, y, groups),
-        such as a `DataLoader`: `compression.module.compress_module` says what they are used for.
+        A dataset or its name; by default that of the card. For a module also batches (x, y) or (x, y, groups), such as a
+        `DataLoader`: `compression.module.compress_module` describes their use.
     seed
-        Of further training; by default the card's.
+        Seed of fine-tuning; by default the card's.
     say
-        Receives a sentence about progress now and then.
+        Called with a progress message from time to time.
     """
     from fairpress.compression.apply import compress as apply
     from fairpress.compression.recipes import parse
@@ -136,20 +136,20 @@ def compress(
         from fairpress.compression.torch_module import compress_module
 
         if dataset is None:
-            raise UserError(
-                "say which rows to compress the network with: data=…, a dataset or batches (x, y)."
-            )
+            raise UserError("give the calibration data with `data=`: a dataset, or batches (x, y).")
         return compress_module(base, chosen, dataset, seed=seed or 0, progress=say)
     artifact = open_model(base)
     if artifact.mitigation is not None:
         raise UserError(
-            "this model carries a mitigation, which fits its own scores and no other's; compress the model it was made "
-            "from, and mitigate the result."
+            "this model has a mitigation, which is fitted to its scores alone; compress the model without the "
+            "mitigation, and mitigate the result."
         )
     if dataset is None:
         dataset = data_of(artifact)
     if not isinstance(dataset, Dataset):
-        raise UserError("a model folder is compressed with a dataset; batches are for networks of your own.")
+        raise UserError(
+            "a model folder is compressed with a dataset, not with batches; give a dataset or its name with `data=`."
+        )
     return apply([artifact], chosen, [dataset], [artifact.card.seed or 0 if seed is None else seed], say)[0]
 
 
@@ -161,16 +161,16 @@ def compress_file(
     model_config: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> CompressedFile:
-    """Compress an ONNX file made elsewhere by ONNX Runtime's quantizer: ``"int8"``, ``"int8-dynamic"`` or ``"w4"``.
+    """Compress an external ONNX file by ONNX Runtime's quantizer: ``"int8"``, ``"int8-dynamic"`` or ``"w4"``.
 
     Parameters
     ----------
     data
-        A dataset, or its name: calibration rows set the ranges, validation rows are what the result is reported on.
+        A dataset or its name: calibration rows set the ranges, and the result is evaluated on validation rows.
     model_config
-        YAML that says what the file does not; by default ``NAME.model.yaml`` or ``model.yaml`` beside it.
+        YAML with what the file does not record; by default ``NAME.model.yaml`` or ``model.yaml`` in its folder.
     seed
-        Of calibration rows that are drawn.
+        Seed of the sample of calibration rows.
     """
     from fairpress.compression.compress_onnx import compress_file as compressed
     from fairpress.compression.recipes import parse
@@ -189,10 +189,10 @@ def mitigate(
     seed: int = 0,
     **options: Any,
 ) -> Artifact:
-    """Repair a finished model's scores or decisions on validation rows, and return the artifact that carries the repair.
+    """Fit a mitigation of a finished model's scores or decisions on validation rows, and return the artifact with it.
 
-    The ONNX file stays as it is: `predict` applies the repair, and needs every row's `by`. Compress first: a repair fits the
-    scores of one file.
+    The ONNX file is unchanged: `predict` applies the mitigation, and needs the attributes `by` of every row. Compress first:
+    a mitigation fits the scores of one file.
 
     Parameters
     ----------
@@ -205,14 +205,15 @@ def mitigate(
         (``"platt"`` or ``"none"``): `mitigation.calibrated_equalized_odds`. Or ``"thresholds"``, with ``constraint``:
         `mitigation.thresholds`.
     data
-        A dataset or its name, found from the card if not given.
+        A dataset or its name; by default that of the card.
     seed
-        Of the coin that is thrown for every row.
+        Seed of the random decision of each row.
 
     Raises
     ------
     UserError
-        The model has a repair already or not two classes, an option or attribute is unknown, or too few groups have rows.
+        The model already has a mitigation, the task does not have two classes, an option or attribute is unknown, or too few
+        groups have rows.
     """
     from fairpress.runtime.mitigate import apply_mitigation
 
@@ -236,27 +237,27 @@ def compare(
     runtime: str = "onnxruntime",
     say: Callable[[str], None] | None = None,
 ) -> ComparisonTable:
-    """Compress a model by several recipes, run all files on the test rows, audit them, and return one table.
+    """Compress a model by several recipes, run all models on the test rows, audit them, and return one table.
 
     Parameters
     ----------
     base
-        A model folder or artifact, whose float weights are at hand.
+        A model folder or artifact with its float weights.
     recipes
-        Recipes; or name → recipe, or an artifact or model folder that was made before.
+        Recipes; or a mapping from names to recipes, artifacts or model folders.
     data
-        A dataset or its name, found from the card if not given.
+        A dataset or its name; by default that of the card.
     by, positive, margin, confidence
         As in `audit`.
     placebos
-        Whether recipes that train get their control beside them: the same training with nothing compressed.
+        Whether to add the placebo of each recipe that fine-tunes: the same fine-tuning without compression.
     runtime
-        What runs all models.
+        The runtime of all models.
 
     Raises
     ------
     UserError
-        A recipe is none, two models have one name, or the data does not fit.
+        A recipe is invalid, two models have the same name, or the data does not fit.
     """
     from fairpress.compression.recipes import parse
     from fairpress.reporting.comparison_table import ComparisonTable
@@ -265,14 +266,14 @@ def compare(
         recipes = [recipes]
     named = dict(recipes) if isinstance(recipes, Mapping) else {str(parse(r)): r for r in recipes}
     if not named:
-        raise UserError("name at least one recipe, such as ['int8'].")
+        raise UserError("name at least one recipe, such as `recipes=['int8']`.")
     origin = open_model(base)
     first = str(origin.card.recipe)
     texts = {name: parse(r) for name, r in named.items() if isinstance(r, str) and not Path(r).is_dir()}
     unchanged = [n for n, r in texts.items() if not r.steps]
     if first in named or unchanged:
         raise UserError(
-            f"{(unchanged or [first])[0]!r} is the baseline itself, which stands in the table already."
+            f"{(unchanged or [first])[0]!r} is the baseline, which is always in the table; leave it out of `recipes=`."
         )
     if placebos:
         controls = {str(p): p for r in texts.values() if (p := r.placebo()) is not None}
@@ -314,29 +315,29 @@ def search(
     say: Callable[[str], None] = lambda sentence: None,
     **limits: float | None,
 ) -> SearchResult:
-    """Return the best artifact that is shown to keep every limit, on rows that chose nothing; see `searching.run.search`.
+    """Return the best artifact that demonstrably meets every limit on held-out rows; see `searching.search.search`.
 
     Parameters
     ----------
     base
         The model folder or artifact of the baseline, with its float weights.
     data
-        A dataset or its name, found from the card if not given.
+        A dataset or its name; by default that of the card.
     budget
-        A time, ``"30min"``, or a number of candidates; None tries what is listed and samples nothing.
+        A time, such as ``"30min"``, or a number of candidates; None tries only the listed candidates, without sampling.
     recipes
-        More candidates, tried first.
+        Additional candidates, tried first.
     store
-        Where candidates are kept; the same call goes on from there.
+        Folder in which candidates are kept; the same call resumes from them.
     **limits
         ``max_group_loss=0.02``, ``max_dp_gap=0.05`` …: `searching.limits.Limits`.
 
     Raises
     ------
     ConstraintNotMet
-        No candidate is shown to keep every limit.
+        No candidate demonstrably meets every limit.
     UserError
-        A limit or group is unknown, there are no rows to judge by, or the budget is too short.
+        A limit or group is unknown, there are no validation rows, or the budget is too short.
     """
     from fairpress.searching.budget import parse_budget
     from fairpress.searching.limits import limits_of
@@ -359,7 +360,7 @@ def search(
         confidence=confidence,
         least_rows=least_rows,
         seed=seed,
-        say=say,
+        on_message=say,
     )
 
 
@@ -375,23 +376,23 @@ def predict(
 ) -> pa.Table:
     """Return the predictions table of models on a dataset's test rows, or another part.
 
-    A model is an artifact, a model folder, or an ``.onnx`` file made elsewhere; for the latter `data` must be given, and
-    `model_config` may name the YAML that says what the file does not (`runtime.foreign_config`).
+    A model is an artifact, a model folder, or an external ``.onnx`` file; the latter needs `data`, and `model_config` may
+    name YAML with what the file does not record (`runtime.external.config`).
 
     Parameters
     ----------
     runtime
-        What runs the models (`runtime.runtimes.RUNTIMES`): one for all, or model → runtime. A path may say it too:
-        ``{"ov": "int8/@openvino"}``. The table's metadata records it.
+        The runtime (`runtime.backends.registry.RUNTIMES`): one for all models, or model → runtime. A path may name it, too:
+        ``{"ov": "int8/@openvino"}``. The metadata of the table records it.
     threads
-        Threads within an operator.
+        Threads within an operator (intra-op).
     progress
-        Told the model, the rows done and the rows there are.
+        Called with the model, the rows done and the total rows.
 
     Warns
     -----
     ModelWarning
-        What should make a reader look twice, such as labels in the file that contradict what is decided.
+        A property of a model that needs attention, such as labels in the file that contradict its decisions.
     """
     import warnings
 
@@ -400,10 +401,10 @@ def predict(
     from fairpress.runtime.predict import notes_of, predictions
 
     if not models:
-        raise UserError("name at least one model, such as fp32=base/.")
+        raise UserError("name at least one model, such as `models={'fp32': 'base/'}`.")
     if not isinstance(runtime, str) and (unknown := set(runtime) - set(models)):
         raise UserError(
-            f"`runtime` speaks of {min(unknown)!r}, which is no model here."
+            f"`runtime=` names {min(unknown)!r}, which is not one of the models."
             + did_you_mean(min(unknown), models)
         )
     references, runtimes = {}, {}
@@ -416,7 +417,7 @@ def predict(
         first = next(iter(references.values()))
         if is_external(first):
             raise UserError(
-                f"{first} was made elsewhere and does not say what data it reads; name them with --data."
+                f"{first} is an external model and does not record its data; name the dataset with `data=`."
             )
         dataset = data_of(open_model(first))
     opened = {name: open_reference(model, dataset, model_config) for name, model in references.items()}
@@ -440,32 +441,32 @@ def bench(
     seconds: float = 20.0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> BenchmarkResult:
-    """Measure size, time and memory of models side by side; the first is what the others are compared with.
+    """Measure size, time and memory of models; all others are compared with the first.
 
-    A model is an artifact, a model folder, or an ``.onnx`` file with one input of known shape. They are given validation
-    rows where the data is on this machine, else random numbers.
+    A model is an artifact, a model folder, or an ``.onnx`` file with one input of known shape. Inputs are
+    validation rows if the data is on this machine, else random numbers.
 
     Parameters
     ----------
     models
         The models, or name → model.
     runtime
-        One or several of `runtime.runtimes.RUNTIMES`; each model runs on each, or on the one its path names.
+        One or several of `runtime.backends.registry.RUNTIMES`; each model runs on each of them, or on that of its path.
     batch
-        Rows of a call; by default 1 and 32, and 1,000 for tables.
+        Rows per call; by default 1 and 32, and 1,000 for tables.
     threads
-        Threads within an operator.
+        Threads within an operator (intra-op).
     provider
         Execution provider of ONNX Runtime.
     rounds
-        How often each is timed; by default as often as `seconds` (a batch size) allow, 7 … 101 times.
+        Timed rounds; by default as many as `seconds` (per batch size) allow, from 7 to 101.
     progress
-        Told what is timed, the rounds done and the rounds there are.
+        Called with the current model, the rounds done and the total rounds.
 
     Raises
     ------
     UserError
-        A model, runtime or number is not what it must be, or a model cannot be run; the sentence names it.
+        A model, runtime or number is invalid, or a model cannot be run; the message names it.
     """
     from fairpress.runtime.backends.registry import RUNTIMES, choose
     from fairpress.runtime.benchmark.inputs import BenchmarkModel
@@ -473,10 +474,10 @@ def bench(
 
     named = models if isinstance(models, Mapping) else named_models(models)
     if not named:
-        raise UserError("name at least one model, such as base/.")
+        raise UserError("name at least one model, such as `models=['base/']`.")
     runtimes = [runtime] if isinstance(runtime, str) else list(dict.fromkeys(runtime))
     if not runtimes:
-        raise UserError(f"name at least one runtime: {', '.join(RUNTIMES)}.")
+        raise UserError(f"name at least one runtime with `runtime=`: {', '.join(RUNTIMES)}.")
     entries = []
     for name, model in named.items():
         reference, named_runtime = split_model(model)

@@ -19,6 +19,7 @@ NAMES = {
     "--pair",
     "--bins",
     "--data",
+    "MODELS",
 }
 
 
@@ -35,6 +36,8 @@ NAMES = {
         ("`force=True`", "`--force`"),
         ("`train=False`", "`--no-train`"),
         ("`pairs=['sex=Female|Male']`", "`--pair 'sex=Female|Male'`"),
+        ("`models=`", "`MODELS`"),
+        ("`models={'fp32': 'base/', 'int8': 'int8/'}`", "`fp32=base/ int8=int8/`"),
         ("set `by=` and `force=True`.", "set `--by` and `--force`."),
     ],
 )

@@ -344,7 +344,7 @@ def test_nothing_of_the_users_is_replaced_without_force(tmp_path, data, capsys, 
     (tmp_path / "small.report.json").write_text("mine", encoding="utf-8")
     say = ["compress", "big.onnx", "--data", "my.yaml", "--recipe", "int8", "--out"]
     for place, sentence in {
-        "small.onnx": "small.report.json is there already; choose another --out, or replace it with --force.",
+        "small.onnx": "small.report.json already exists; choose another --out, or replace it with --force.",
         "big.onnx": "--out big.onnx is an input of this command",
     }.items():
         assert command([*say, place]) == 2

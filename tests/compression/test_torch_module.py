@@ -173,7 +173,7 @@ TABLE = [(torch.randn(64, 4), torch.arange(64) % 2)]
             r"returns a tensor \(2, 2, 2\) for 2 rows; it must return a logit per class",
         ),
         (nn.LSTM(4, 2), "int8", TABLE, "returns tuple for 2 rows"),
-        (nn.Linear(4, 2), "int8", None, "say which rows"),
+        (nn.Linear(4, 2), "int8", None, "calibration data"),
         (nn.Linear(4, 2), "int8", [{"x": 1, "y": 2}], "yields dict with the keys 'x', 'y'"),
         (nn.Linear(4, 2), "int8", [(torch.randn(64, 4), torch.randn(64))], "labels are class indices"),
         (nn.Linear(4, 2), "int8", [(torch.randn(9, 4), torch.arange(9) % 2)], "has 9 rows"),
@@ -194,6 +194,6 @@ def test_what_cannot_be_compressed_is_one_sentence(net, recipe, data, sentence):
 
 def test_batches_are_for_networks_and_not_for_model_folders():
     artifact = fp.compress(nn.Linear(4, 2), "fp32", data=TABLE)
-    with pytest.raises(UserError, match="batches are for networks of your own"):
+    with pytest.raises(UserError, match="not with batches"):
         fp.compress(artifact, "int8", data=TABLE)
     assert np.isfinite(artifact.card.provenance["details"]["validation"]["accuracy"])

@@ -78,7 +78,7 @@ def test_names_may_be_given_and_mistakes_are_said(base, tmp_path):
     assert table.bytes["made"] == small.size
     one = fp.compare(network, "int8", data=data, by="sex", placebos=False)
     assert list(one.bytes) == ["fp32", "int8"]
-    with pytest.raises(UserError, match="stands in the table already"):
+    with pytest.raises(UserError, match="always in the table"):
         fp.compare(network, ["fp32"], data=data, by=["sex"])
     with pytest.raises(UserError, match="at least one recipe"):
         fp.compare(network, [], data=data, by=["sex"])

@@ -74,11 +74,11 @@ def compress(
         return _compress_file(base, recipe, out, seed, data, model_config, force)
     if data is not None or model_config is not None:
         raise UserError(f"--data and --model-config are for ONNX files; the card of {base} records its data.")
-    from fairpress.runtime.artifact import refuse_taken
+    from fairpress.runtime.artifact import check_target
     from fairpress.runtime.model_reference import open_model
 
     original = open_model(base)
-    refuse_taken(out, inputs=[base], force=force)
+    check_target(out, inputs=[base], force=force)
     replaced = " (replaced)" if out.is_dir() and any(out.iterdir()) else ""
     artifact = api.compress(original, recipe, seed=seed, say=progress_callback())
     from fairpress.compression.quantization.float_layers import (

@@ -65,9 +65,9 @@ def mitigate(
         Replace an existing model folder.
     """
     from fairpress import api
-    from fairpress.runtime.artifact import refuse_taken
+    from fairpress.runtime.artifact import check_target
 
-    refuse_taken(out, inputs=[base], force=force)
+    check_target(out, inputs=[base], force=force)
     artifact = api.mitigate(
         base, by=by, method=method, cost=cost, calibration=calibration, constraint=constraint, seed=seed
     )

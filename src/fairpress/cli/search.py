@@ -112,9 +112,9 @@ def search(
 
     given: dict[str, Any] = locals()
     limits = {name: given[name] for name in Limits.model_fields}
-    from fairpress.runtime.artifact import refuse_taken
+    from fairpress.runtime.artifact import check_target
 
-    refuse_taken(out, inputs=[base], force=force)
+    check_target(out, inputs=[base], force=force)
     result = api.search(
         base,
         by=split_list(by),

@@ -120,7 +120,7 @@ def train(
         Replace an existing model folder.
     """
     from fairpress import api
-    from fairpress.runtime.artifact import refuse_taken
+    from fairpress.runtime.artifact import check_target
     from fairpress.training.config import training_config
     from fairpress.training.data import check_readable, weights_of_classes
     from fairpress.training.device import require_torch
@@ -129,7 +129,7 @@ def train(
     from fairpress.models import registry
     from fairpress.training.checkpoints import clear
 
-    refuse_taken(out, inputs=[p for p in (Path(data), weights) if p is not None and p.is_file()], force=force)
+    check_target(out, inputs=[p for p in (Path(data), weights) if p is not None and p.is_file()], force=force)
     checked_seed(seed)
     options = _given(weights=None if weights is None else str(weights), pretrained=pretrained or None)
     training = _given(

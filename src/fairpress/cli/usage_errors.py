@@ -58,12 +58,16 @@ def in_options(text: str, options: Collection[str]) -> str:
     """Return an error message of the library with the command's options in place of Python's parameters.
 
     "`by=`" becomes "`--by`", "`compressed=['int8', 'int4']`" becomes "`--compressed int8,int4`", "`force=True`" becomes
-    "`--force`". What is not one of `options`, such as the option of a recipe, stays as it is.
+    "`--force`"; of a positional argument only the value is left: "`models={'fp32': 'base/'}`" becomes "`fp32=base/`".
+    A parameter that is not in `options`, such as the option of a recipe, stays as it is.
     """
 
     def option(match: re.Match[str]) -> str:
         name = OPTIONS.get(match[1], f"--{match[1].replace('_', '-')}")
-        if name not in options:
+        positional = match[1].upper() in options
+        if positional:
+            name = match[1].upper()
+        elif name not in options:
             return match[0]
         if match[2] in ("", "…", "..."):
             return f"`{name}{' …' if match[2] else ''}`"
@@ -71,6 +75,8 @@ def in_options(text: str, options: Collection[str]) -> str:
             value = ast.literal_eval(match[2])
         except (ValueError, SyntaxError):
             return match[0]
+        if positional:
+            return f"`{_argument(value).replace(',', ' ')}`"
         if value is False or value is None:
             negative = f"--no-{name[2:]}"
             return f"`{negative}`" if value is False and negative in options else match[0]

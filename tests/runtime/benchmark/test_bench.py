@@ -20,7 +20,7 @@ from fairpress.runtime.benchmark import inputs
 from fairpress.runtime.benchmark import measure as bench_module
 from fairpress.runtime.benchmark.inputs import input_of, rows_for
 from fairpress.runtime.benchmark.measure import BenchmarkRun, Measurement, measure
-from fairpress.runtime.benchmark.result import BenchmarkResult, Size, times
+from fairpress.runtime.benchmark.result import BenchmarkResult, Size, format_ratio
 from fairpress.runtime.benchmark.statistics import median_ratio, order_statistic_rank, quartiles
 from tiny_networks import artifact, chain, images, linear, pixels, quantized
 
@@ -53,7 +53,7 @@ def test_the_interval_of_a_ratio_holds_it_while_the_machine_drifts():
 def test_too_few_rounds_have_a_ratio_without_an_interval():
     found = median_ratio([2, 2, 2], [1, 1, 1])
     assert (found.value, found.low, found.high, found.n) == (2, None, None, 3)
-    assert times(found) == "2.00x"
+    assert format_ratio(found) == "2.00x"
     assert quartiles([1, 2, 3, 4, 5]) == (2, 3, 4)
 
 
@@ -273,7 +273,7 @@ def test_what_the_command_prints_fits_a_terminal(folder, capsys):
         (["nope.onnx"], "cannot read nope.onnx"),
         (["base", "base"], "named twice"),
         (["a=base", "wide.onnx"], "name all models"),
-        (["a=base", "a=wide.onnx"], "two models are called 'a'"),
+        (["a=base", "a=wide.onnx"], "two models have the name 'a'"),
         (["base", "--batch", "1,x"], "--batch x"),
         (["base", "--batch", "0"], "1 or more"),
         (["base", "--rounds", "0"], "--rounds is 0"),
