@@ -118,7 +118,13 @@ def test_the_command_writes_a_file_that_predict_runs_without_a_guess(tmp_path, d
     assert command(say) == 2
     assert "small.onnx already exists" in " ".join(capsys.readouterr().err.split())
     for arguments, sentence in {
-        ("big.onnx", "--recipe", "int8", "--out", "x.onnx"): "name the dataset with --data, such as --data compas",
+        (
+            "big.onnx",
+            "--recipe",
+            "int8",
+            "--out",
+            "x.onnx",
+        ): "name the dataset with --data, such as --data compas",
         ("big.onnx", "--recipe", "int8", "--data", "my.yaml", "--out", "x/"): "write --out small.onnx",
         ("base/", "--recipe", "int8", "--data", "my.yaml", "--out", "x/"): "are for ONNX files",
         ("no.onnx", "--recipe", "int8", "--data", "my.yaml", "--out", "x.onnx"): "there is no file no.onnx",
@@ -151,7 +157,7 @@ def test_what_needs_more_than_a_file_is_refused(tmp_path, data, recipe, sentence
 def test_files_that_cannot_be_made_smaller_say_so(tmp_path, data):
     path = network(tmp_path / "big.onnx")
     (tmp_path / "small.onnx").write_bytes(compress_file(path, parse("int8"), data).onnx)
-    with pytest.raises(UserError, match=r"quantized already .*; compress the file it was made from"):
+    with pytest.raises(UserError, match=r"already quantized .*; compress the float file it was made from"):
         compress_file(tmp_path / "small.onnx", parse("int8"), data)
     with pytest.raises(UserError, match=r"has no layer 'lst' to keep in float. Did you mean 'last'"):
         compress_file(path, parse("int8(keep=lst)"), data)
@@ -162,7 +168,7 @@ def test_files_that_cannot_be_made_smaller_say_so(tmp_path, data):
             t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) == 2
         } >= {"w1"}
         assert "w2" not in {t.name for t in model.graph.initializer}
-    with pytest.raises(UserError, match=r"no layer that int8.* could make smaller"):
+    with pytest.raises(UserError, match=r"int8.* cannot make .* smaller: it has no"):
         compress_file(path, parse("int8(keep=first|last)"), data)
 
 

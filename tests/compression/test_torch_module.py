@@ -175,7 +175,7 @@ TABLE = [(torch.randn(64, 4), torch.arange(64) % 2)]
         (nn.LSTM(4, 2), "int8", TABLE, "returns tuple for 2 rows"),
         (nn.Linear(4, 2), "int8", None, "calibration data"),
         (nn.Linear(4, 2), "int8", [{"x": 1, "y": 2}], "yields dict with the keys 'x', 'y'"),
-        (nn.Linear(4, 2), "int8", [(torch.randn(64, 4), torch.randn(64))], "labels are class indices"),
+        (nn.Linear(4, 2), "int8", [(torch.randn(64, 4), torch.randn(64))], "labels must be class indices"),
         (nn.Linear(4, 2), "int8", [(torch.randn(9, 4), torch.arange(9) % 2)], "has 9 rows"),
         (
             nn.Linear(4, 2),
@@ -184,7 +184,7 @@ TABLE = [(torch.randn(64, 4), torch.arange(64) % 2)]
             "label 2, the network has 2 outputs",
         ),
         (nn.Sequential(nn.Linear(4, 2)), "int8(keep=fc)", TABLE, "no layer 'fc' to quantize"),
-        (nn.Sequential(nn.Linear(4, 2)), "checkpoint-1", TABLE, "not trained so"),
+        (nn.Sequential(nn.Linear(4, 2)), "checkpoint-1", TABLE, "did not train this network"),
     ],
 )
 def test_what_cannot_be_compressed_is_one_sentence(net, recipe, data, sentence):

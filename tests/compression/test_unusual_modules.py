@@ -411,7 +411,7 @@ def test_layers_that_stay_in_float_are_named():
 def test_an_integer_file_by_name_only_is_refused(recipe):
     net = made(lambda: of_series(nn.LSTM(8, 32, batch_first=True), 32))
     with pytest.raises(
-        UserError, match=r"98% of the network's weights would stay in float.*'cell'.*Take fp32"
+        UserError, match=r"98% of the network's weights would stay in float.*'cell'.*take fp32"
     ):
         fp.compress(net, recipe, data=batches(SERIES))
 
@@ -501,10 +501,10 @@ def quantized() -> nn.Module:
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "scripted": (scripted, "the network is a torch.jit module.*pass the nn.Module"),
     "traced inside": (traced, "layer '0' is a torch.jit module.*pass the nn.Module"),
-    "quantized": (quantized, r"layer '0' \(Linear\) has been quantized already.*pass the network in float"),
+    "quantized": (quantized, r"layer '0' \(Linear\) has been quantized already.*pass the float network"),
     "lazy": (
         lambda: nn.Sequential(nn.LazyLinear(8), nn.Linear(8, 3)),
-        r"'0\.weight' has no values yet.*on one batch first",
+        r"'0\.weight' has no values yet.*on one batch",
     ),
     "meta": (lambda: nn.Linear(6, 3, device="meta"), "has no values"),
     "complex": (
@@ -523,29 +523,29 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "a data class": (one(lambda s, x: Answer(s.f(x))), r"returns Answer .*net\(x\)\.logits"),
     "a named tuple": (one(lambda s, x: Heads(x, s.f(x))), r"returns Heads .*net\(x\)"),
     "nothing": (one(lambda s, x: None), "returns NoneType"),
-    "decisions": (one(lambda s, x: s.f(x).argmax(1)), "returns int64 numbers.*leave out argmax"),
+    "decisions": (one(lambda s, x: s.f(x).argmax(1)), "returns int64 numbers.*remove argmax"),
     "probabilities": (one(lambda s, x: s.f(x).softmax(1)), "returns probabilities.*leave out its last softmax"),
     "NaN": (one(lambda s, x: s.f(x).log()), "returns NaN for"),
     "dropout": (one(lambda s, x: s.f(F.dropout(x, training=True))), "called again: something in it is random"),
     "noise": (one(lambda s, x: s.f(x) + 1e-3 * torch.rand(1)), "different outputs for the same rows"),
     "noise of numpy": (one(lambda s, x: s.f(x) * np.random.rand()), "different outputs for the same rows"),  # noqa: NPY002
-    "the mean of a batch": (one(lambda s, x: s.f(x - x.mean(0))), "depends on the rows beside it"),
-    "the size of a batch": (one(lambda s, x: s.f(x) * x.shape[0]), "depends on the rows beside it"),
+    "the mean of a batch": (one(lambda s, x: s.f(x - x.mean(0))), "depends on the other rows of its batch"),
+    "the size of a batch": (one(lambda s, x: s.f(x) * x.shape[0]), "depends on the other rows of its batch"),
     "batch norm of the batch": (
         lambda: nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3, track_running_stats=False)),
         "1 row at a time",
     ),
     "the size as a number": (
         one(lambda s, x: s.f(x).view(int(x.shape[0]), 3)),
-        "batches of some sizes only",
+        "some batch sizes only",
     ),
-    "a loop over rows": (one(lambda s, x: torch.stack([s.f(r) for r in x])), "batches of some sizes only"),
+    "a loop over rows": (one(lambda s, x: torch.stack([s.f(r) for r in x])), "some batch sizes only"),
     "a branch": (one(lambda s, x: s.f(x) if x.sum() > 0 else -s.f(x)), "without control flow"),
     "a counter": (lambda: Counting(False), "changes its tensor 'calls'"),
     "a counter made anew": (lambda: Counting(True), "changes its tensor 'calls'"),
     "codes": (
         lambda: Net(lambda s, x: s.f(s.e(x).mean(1)), e=nn.Embedding(9, 4), f=nn.Linear(4, 3)),
-        r"layer 'e' cannot read rows of 6 numbers.*pass a module whose forward gives it x\.long\(\)",
+        r"layer 'e' cannot read rows of 6 numbers.*pass a module whose forward calls it with x\.long\(\)",
     ),
     "other columns": (lambda: nn.Sequential(nn.Linear(7, 3)), "layer '0' cannot read rows of 6 numbers"),
 }  # fmt: skip
@@ -599,28 +599,28 @@ X, Y = batches(ROW)[0]
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        ((X, Y), r"data=\(x, y\) is one batch.*data=\[\(x, y\)\]"),
+        ((X, Y), r"`data=\(x, y\)` is one batch.*data=\[\(x, y\)\]"),
         ([], "yields no batch"),
         (iter(()), "yields no batch"),
-        (X, "data is a dataset or an iterable of batches"),
-        (3, "data is a dataset or an iterable of batches"),
+        (X, "`data=` must be a dataset or an iterable of batches"),
+        (3, "`data=` must be a dataset or an iterable of batches"),
         ([X], "yields Tensor"),
         (torch.utils.data.TensorDataset(X, Y), "DataLoader"),
-        ([((X, X), Y)], "has 2 inputs.*join them"),
-        ([({"a": X}, Y)], r"has 1 inputs \('a'\).*join them"),
-        ([(X, F.one_hot(Y))], r"one column a class.*y\.argmax\(1\)"),
-        ([(X, Y + 0.5)], "has a label 0.5; labels are class indices"),
-        ([(X, Y - 1)], r"has the label -1, the network has 3 outputs.*unique"),
-        ([(X, Y + 1)], r"has the label 3, the network has 3 outputs.*y - 1"),
-        ([(X, ["a"] * 160)], "labels .* of text"),
-        ([(X, Y[:5])], "a label for each row"),
+        ([((X, X), Y)], "has 2 inputs.*concatenate them"),
+        ([({"a": X}, Y)], r"has 1 inputs \('a'\).*concatenate them"),
+        ([(X, F.one_hot(Y))], r"one column per class.*y\.argmax\(1\)"),
+        ([(X, Y + 0.5)], "has a label 0.5; labels must be class indices"),
+        ([(X, Y - 1)], r"has the label -1, but the network has 3 outputs.*unique"),
+        ([(X, Y + 1)], r"has the label 3, but the network has 3 outputs.*y - 1"),
+        ([(X, ["a"] * 160)], "labels .* of type text"),
+        ([(X, Y[:5])], "one label for each row"),
         ([(X, Y), (X[:, :4], Y)], "batch 2 has rows of 4 .*the batches before it rows of 6"),
-        ([(X, Y, ["a"] * 160), (X, Y)], "name groups in all or none"),
+        ([(X, Y, ["a"] * 160), (X, Y)], "give groups in all batches or in none"),
         ([(X, Y, ["a"] * 3)], r"groups \(3,\) for 160 rows"),
         ([(X, Y, [None] * 160)], "rows without a group"),
         ([(X * torch.nan, Y)], "missing or infinite values"),
         ([(torch.full((160, 6), 2**40), Y)], "whole numbers above 16,777,216"),
-        ([(np.full((160, 6), "a"), Y)], "a network reads numbers"),
+        ([(np.full((160, 6), "a"), Y)], "convert them to numbers"),
         ((1 / 0 for _ in range(3)), "the loader failed after 0 batches"),
     ],
 )

@@ -203,7 +203,7 @@ FIELDS: tuple[tuple[str, Any], ...] = (
 def test_what_is_no_card_is_refused_by_the_name_of_its_file(tmp_path, name):
     make_model(tmp_path).save(tmp_path / "m")
     (tmp_path / "m" / "card.json").write_bytes(CORPUS[name])
-    with pytest.raises(UserError, match=r"card\.json .*; make the model again\.$"):
+    with pytest.raises(UserError, match=r"card\.json .*; create the model again\.$"):
         Artifact.load(tmp_path / "m")
 
 
@@ -214,7 +214,7 @@ def test_a_field_of_another_type_is_refused_by_its_name(tmp_path, field, value):
     path = tmp_path / "m" / "card.json"
     path.write_text(json.dumps({**json.loads(artifact.card.to_json()), field: value}))
     with pytest.raises(
-        UserError, match=rf"card\.json is not a .* card \(.*`{field}.*\); make the model again"
+        UserError, match=rf"card\.json is not a .* card \(.*`{field}.*\); create the model again"
     ):
         Artifact.load(tmp_path / "m")
 
@@ -248,5 +248,5 @@ def test_weights_of_another_network_are_refused_before_anything_is_trained(tmp_p
     state = initialize(registry.get("mlp", widths=[4]), dataset).state_dict()
     check_weights(registry.get("mlp", widths=[4]), state, dataset)
     for widths in ([5], [4, 4]):
-        with pytest.raises(UserError, match="not those of the network on its card"):
+        with pytest.raises(UserError, match="do not match the network on its card"):
             check_weights(registry.get("mlp", widths=widths), state, dataset)

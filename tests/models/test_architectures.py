@@ -159,7 +159,7 @@ def small_timm(monkeypatch):
             self.name, num_classes=n_classes, img_size=tuple(size), pretrained=pretrained, **VIT
         )
 
-    monkeypatch.setattr(TimmNetwork, "_made", made)
+    monkeypatch.setattr(TimmNetwork, "_create", made)
 
 
 def test_a_transformer_reads_all_pixels_of_any_size_and_takes_positions_of_another(small_timm, tmp_path):
@@ -196,6 +196,6 @@ def test_what_a_network_cannot_start_from_is_said_in_a_sentence(small_timm, tmp_
     monkeypatch.setattr("timm.models._builder.load_pretrained", no_network)
     architecture = ViTSmall(pretrained=True)
     with pytest.raises(
-        UserError, match=r"could not fetch its weights .*Network is unreachable.*give a safetensors"
+        UserError, match=r"could not download its weights .*Network is unreachable.*give a safetensors"
     ):
         architecture.start(registry.build(architecture, (3, 32, 32), 2))

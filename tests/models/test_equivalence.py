@@ -80,7 +80,7 @@ def test_a_file_passes_with_rounding_to_spare():
 )
 def test_a_file_with_one_other_number_is_refused(shape, which, change):
     data = with_constant(file_of(network()), shape, change, which)
-    with pytest.raises(EquivalenceError, match=r"does not compute what the network computes.*float rounding"):
+    with pytest.raises(EquivalenceError, match=r"does not reproduce the network.*float rounding"):
         check_file_equivalence(data, wanted())
 
 
@@ -94,7 +94,7 @@ def test_a_file_that_drops_out_is_refused():
     last.input[0] = "noisy"
     for node in noise:
         model.graph.node.insert(len(model.graph.node) - 1, node)
-    with pytest.raises(EquivalenceError, match="does not compute"):
+    with pytest.raises(EquivalenceError, match="does not reproduce"):
         check_file_equivalence(model.SerializeToString(), wanted())
 
 
@@ -200,7 +200,7 @@ def test_rounding_is_measured_without_touching_random_numbers():
 
 def test_outputs_that_depend_on_the_batch_are_the_networks_fault():
     net = nn.Sequential(nn.Linear(6, 3), nn.Softmax(dim=0)).eval()
-    with pytest.raises(UserError, match="depends on the rows beside it"):
+    with pytest.raises(UserError, match="depends on the other rows of its batch"):
         reference(net, net.state_dict(), rows())
 
 

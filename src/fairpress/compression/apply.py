@@ -58,7 +58,9 @@ def compress(
                 f"this model ({base.card.recipe}) has no float weights; compress the baseline instead."
             )
         if base.card.recipe != "fp32" and any(step.first for step in recipe.steps):
-            raise UserError(f"{recipe} applies to a baseline; this model ({base.card.recipe}) is already compressed.")
+            raise UserError(
+                f"{recipe} applies to a baseline; this model ({base.card.recipe}) is already compressed."
+            )
         check_trainable(dataset)
         check_fit(base, dataset)
         parameters = {k: v for k, v in base.card.architecture.items() if k != "name"}

@@ -263,8 +263,8 @@ def _check_same_predictions(original: ExternalModel, converted: ExternalModel, d
         )
     if not same:
         raise UserError(
-            f"{original.path} gives other predictions once it is converted to the opset that quantized files need; export it "
-            "with opset 13 or later."
+            f"{original.path} gives other predictions once it is converted to the opset that quantized files need; "
+            "export it with opset 13 or later."
         )
 
 

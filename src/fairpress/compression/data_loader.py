@@ -131,8 +131,8 @@ def _inputs(value: Any, batch_name: str) -> np.ndarray:
     if isinstance(value, list | tuple | dict) and not _is_numbers(value):
         count, names = len(value), f" ({', '.join(map(repr, value))})" if isinstance(value, dict) else ""
         raise UserError(
-            f"{batch_name} has {count} inputs{names}, but fairpress supports networks with one input tensor only: concatenate "
-            "them (torch.cat), and pass a module whose forward splits the tensor."
+            f"{batch_name} has {count} inputs{names}, but fairpress supports networks with one input tensor only: "
+            "concatenate them (torch.cat), and pass a module whose forward splits the tensor."
         )
     x = _array(value, f"the inputs of {batch_name}")
     if x.dtype == np.uint8:
@@ -142,8 +142,8 @@ def _inputs(value: Any, batch_name: str) -> np.ndarray:
     values = x.astype(np.float32)
     if x.dtype.kind in "iu" and np.abs(x.astype(np.float64)).max(initial=0) > MAX_EXACT_INTEGER:
         raise UserError(
-            f"the inputs of {batch_name} contain integers above {MAX_EXACT_INTEGER:,}, which float32 cannot represent exactly; "
-            "renumber them from 0."
+            f"the inputs of {batch_name} contain integers above {MAX_EXACT_INTEGER:,}, which float32 cannot represent "
+            "exactly; renumber them from 0."
         )
     if not np.isfinite(values).all():
         raise UserError(
@@ -198,7 +198,7 @@ def _groups(value: Any, rows: int, batch_name: str) -> np.ndarray:
         )
     names = [spelling(name) for name in groups]
     if None in names:
-        raise UserError(f"{batch_name} has rows without a group; name one for each row, such as 'unknown'.")
+        raise UserError(f"{batch_name} has rows without a group; give one for each row, such as 'unknown'.")
     return np.asarray(names, dtype=str)
 
 

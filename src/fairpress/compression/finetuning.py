@@ -127,7 +127,7 @@ def train_alone(
         after_step(done, {k: v.detach()[None] for k, v in parameters.items()})
 
     device = device_of(origin)
-    module = precision.place(module, device)
+    module = precision.move_module(module, device)
     if before_epoch is not None:
         before_epoch(tensors())
     trained = train_module(

@@ -1,8 +1,7 @@
-"""A recipe as people write it: ``prune-80+int8``, ``int4(ranges=auto)``, ``placebo(prune-80)``. No torch.
+"""Recipes as text: ``prune-80+int8``, ``int4(ranges=auto)``, ``placebo(prune-80)``. No torch.
 
-A recipe has one name. However it was written, `str` gives the shortest text that reads back as the same steps, so
-that equal steps have equal names: the placebos of ``prune-50`` and ``qat-int8`` are the same training, and both are
-called ``placebo``.
+Recipes are normalized: `str` gives the shortest text that parses to the same steps, so that equal steps have equal names.
+The placebos of ``prune-50`` and ``qat-int8`` are the same training, and both are called ``placebo``.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from fairpress.core.errors import UserError, did_you_mean
 
 @dataclass(frozen=True)
 class _Name:
-    """What a name stands for; ``{n}`` in it takes a number, which sets `field` in units of `unit`."""
+    """The step that a name means; ``{n}`` in the name is a number, which sets `field` in units of `unit`."""
 
     kind: type[Step]
     fixed: Mapping[str, Any]
@@ -47,7 +46,7 @@ def _quantization_names() -> dict[str, _Name]:
     return recipe_names
 
 
-# The longest fitting name of a step is its name.
+# Name → step; `_shortest_text` chooses among several that fit.
 _NAMES: dict[str, _Name] = {
     **_quantization_names(),
     "int8-dynamic": _Name(QuantizeDynamic, {}),
@@ -59,7 +58,7 @@ _NAMES: dict[str, _Name] = {
     "finetune": _Name(FineTune, {}),
     "distill": _Name(Distill, {}),
 }
-# Options that say what kind of step it is stand before those that say how much of it.
+# Options of the kind of step are written before those of its amount.
 _OPTION_ORDER = (
     *("method", "constraint", "calibration", "error", "importance", "preserve", "channels"),
     *("budget", "protect", "into", "widths", "temperature", "by"),
@@ -75,7 +74,7 @@ MAX_CHARACTERS = 4_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """Steps that compose left to right; no step is ``fp32``, the baseline itself."""
+    """Steps that compose from left to right; a recipe without steps is ``fp32``, the baseline."""
 
     steps: tuple[Step, ...]
 
@@ -83,7 +82,7 @@ class Recipe:
         if not self.steps:
             return "fp32"
         text = "+".join(map(_shortest_text, self.steps))
-        # Training alone is the placebo of something.
+        # Fine-tuning without compression is a placebo.
         only_finetunes = all(type(s) is FineTune and (s.method is None or s.hold) for s in self.steps)
         return text.replace("finetune", "placebo") if only_finetunes else text
 
@@ -92,26 +91,26 @@ class Recipe:
         return [{"step": type(s).__name__, **s.model_dump(mode="json")} for s in self.steps]
 
     def after(self, available: Collection[str]) -> tuple[str, Recipe]:
-        """Return which of the recipes in `made` this one goes on from (the longest; at least ``fp32``), and how."""
+        """Return the longest recipe in `available` that this one extends (at least ``fp32``), and the remaining steps."""
         for length in range(len(self.steps) - 1, -1, -1):
             prefix = str(Recipe(self.steps[:length]))
             if prefix in available:
                 return prefix, Recipe(self.steps[length:])
-        raise ValueError(f"nothing that {self} could go on from")
+        raise ValueError(f"no available recipe is a prefix of {self}")
 
     def plain(self) -> Recipe | None:
-        """Return the recipe without what it does for fairness; None for one that does nothing of the kind."""
+        """Return the recipe without its fairness-aware options; None if it has none."""
         steps = tuple(step.plain() for step in self.steps)
         return Recipe(steps) if steps != self.steps else None
 
     def placebo(self) -> Recipe | None:
-        """Return the same training without compression; None for a recipe that does not train, or only trains."""
+        """Return the same fine-tuning without compression; None for a recipe without, or with nothing but, fine-tuning."""
         steps = tuple(step.placebo() for step in self.steps if step.trains)
         return Recipe(steps) if steps and steps != self.steps else None
 
 
 def parse(text: str) -> Recipe:
-    """Read a recipe. Raises UserError with what was probably meant for anything that is none."""
+    """Parse a recipe. Raises UserError, with suggestions, for invalid text."""
     if len(text) > MAX_CHARACTERS:
         raise UserError(
             f"the recipe {text[:40]!r}… has more than {MAX_CHARACTERS:,} characters; write a shorter one."
@@ -123,26 +122,26 @@ def parse(text: str) -> Recipe:
     if inner and _split(text, "+") == [text] and not re.fullmatch(r"\w+=.*", inner[1]):
         placebo = parse(inner[1]).placebo()
         if placebo is None:
-            raise UserError(f"{inner[1]!r} does not train, so there is no placebo for it.")
+            raise UserError(f"{inner[1]!r} does not fine-tune, so it has no placebo; compare it with fp32.")
         return placebo
     steps = tuple(_step(part, text) for part in _split(text, "+"))
     for i, step in enumerate(steps):
         if step.final and step is not steps[-1]:
-            raise UserError(f"recipe {text!r}: nothing can follow after quantization; quantize last.")
+            raise UserError(f"recipe {text!r}: no step can follow quantization; quantize last.")
         if step.first and i > 0:
-            raise UserError(f"recipe {text!r}: a checkpoint is of the baseline, so it comes first.")
+            raise UserError(f"recipe {text!r}: a checkpoint belongs to the baseline; write it first.")
     return Recipe(steps)
 
 
 def _split(text: str, mark: str) -> list[str]:
-    """Split at a mark that stands outside of parentheses."""
+    """Split at a mark outside of parentheses."""
     return re.split(re.escape(mark) + r"(?![^(]*\))", text)
 
 
 def _step(text: str, recipe: str) -> Step:
     match = re.fullmatch(r"([A-Za-z0-9_-]+)(?:\((.*)\))?", text)
     if not match:
-        raise UserError(f"recipe {recipe!r}: {text!r} is no step." + did_you_mean(text, _EXAMPLES))
+        raise UserError(f"recipe {recipe!r}: {text!r} is not a step." + did_you_mean(text, _EXAMPLES))
     name, number = match[1], ""
     if name == "placebo":
         name = "finetune"
@@ -152,7 +151,7 @@ def _step(text: str, recipe: str) -> Step:
         name, number = numbered[1] + "{n}", numbered[2]
     if name not in _NAMES:
         paper_style = re.fullmatch(r"(qat-)?w([248])a(\d+)", match[1])
-        if paper_style:  # how papers write widths
+        if paper_style:  # notation of bit widths in papers
             name = f"{paper_style[1] or ''}int{paper_style[2]}"
             return _validated(name, {**_NAMES[name].fixed, "activation_bits": paper_style[3]}, recipe)
         raise UserError(f"there is no recipe {match[1]!r}." + did_you_mean(match[1], _EXAMPLES))
@@ -173,7 +172,7 @@ def _validated(name: str, options: Mapping[str, Any], recipe: str) -> Step:
 
 
 def _shortest_text(step: Step) -> str:
-    """Return the shortest text that reads back as this step: a name, and the options that differ from it."""
+    """Return the shortest text that parses to this step: a name, and the options that differ from its defaults."""
     parameters = step.model_dump()
     defaults = {k: f.default for k, f in type(step).model_fields.items() if not f.is_required()}
     texts = []
@@ -205,7 +204,7 @@ def _shortest_text(step: Step) -> str:
 
 
 def _format_option(value: Any) -> str:
-    """Return an option's value as `parse` reads it."""
+    """Return an option's value in the form that `parse` reads."""
     if isinstance(value, tuple):
         return "|".join(":".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in value)
     return (

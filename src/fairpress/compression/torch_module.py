@@ -1,4 +1,4 @@
-"""Compress a network of the user's own: any module that torch.export can follow, with any loader of batches."""
+"""Compress a user's own network: any module that torch.export supports, with any loader of batches."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from fairpress.models.tracing import layer_at_fault
 from fairpress.runtime.artifact import Artifact
 from fairpress.training.data import verification_rows
 
-TRIAL_ROWS = 64  # rows that a network is called with to see what it returns
+TRIAL_ROWS = 64  # rows on which the network's output is checked
 
 
 @dataclass(frozen=True, eq=False)
 class UserModule:
-    """An architecture that is known by its module alone; it trains alone, and no two of them are equal."""
+    """An architecture defined by a module. It trains alone, and equals no other."""
 
     reads: ClassVar[Literal["table", "images"]] = "table"
     version: ClassVar[int] = 1
@@ -56,29 +56,29 @@ def compress_module(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Artifact:
-    """Return a compressed copy of a network; the network itself is not changed.
+    """Return a compressed copy of a network, which is not changed.
 
     Parameters
     ----------
     module
         Maps a float32 or uint8 tensor [rows, …] to a logit per class [rows, classes].
     data
-        A dataset, whose test rows are taken away; or batches (x, y) or (x, y, groups) with y the index of the class.
-        Batches are read once, in their order, and kept in memory: all of them when the recipe trains, otherwise the
-        first 2,048 rows. Every tenth row is held out as validation row, as many set ranges; a recipe that does not
-        train sets them by half of the rows. Give rows the network was trained on or may be: never test rows.
+        A dataset, whose test rows are removed; or batches (x, y) or (x, y, groups), where y is the class index.
+        Batches are read once, in order, and kept in memory: all of them if the recipe fine-tunes, otherwise the first
+        2,048 rows. One row in ten is used for validation, and one in ten for calibration, or half of the rows if the
+        recipe does not fine-tune. Pass rows that the network was or may be trained on, never test rows.
 
-    A wrapper (`nn.DataParallel`, `torch.compile`) is taken off; weights that are computed in every call (masks, weight norm)
-    are stored as what they come to. A network with one logit gets a second one, 0. What a user should know of the
-    file, such as layers that stay in float, is a `UserWarning`.
+    Wrappers (`nn.DataParallel`, `torch.compile`) are removed; weights that are computed in every call (masks, weight norm)
+    are stored as their values. A network with one logit gets a second one, 0. Notes on the file, such as layers that stay
+    in float, are issued as `UserWarning`.
 
     Raises
     ------
     UserError
-        The module does not read such rows or has no logit per class, cannot be exported (the sentence names the
-        layer), does not answer equal rows equally, or a batch is something else.
+        The module cannot read the rows, has no logit per class, cannot be exported (the message names the layer) or is not
+        deterministic, or a batch is invalid.
     VerificationError
-        The finished file is not what the recipe says.
+        The finished file does not match the recipe.
     """
     trains = any(step.trains for step in recipe.steps)
     with assert_unmodified(module), torch.random.fork_rng(devices=[]):
@@ -90,7 +90,8 @@ def compress_module(
         if isinstance(data, Dataset):
             if classes != len(dataset.task.classes):
                 raise UserError(
-                    f"the network has {classes} outputs, {dataset.name!r} has {len(dataset.task.classes)} classes."
+                    f"the network has {classes} outputs, but {dataset.name!r} has {len(dataset.task.classes)} classes; pass "
+                    "data with a class for each output."
                 )
         else:
             dataset = _with_classes(dataset, classes, notes)
@@ -134,21 +135,20 @@ def _refuse_many_inputs(module: nn.Module) -> None:
     needed = list(dict.fromkeys(needed))
     if len(needed) > 1:
         raise UserError(
-            f"the network's forward takes {len(needed)} inputs ({', '.join(needed)}), and a file of fairpress reads one "
-            "tensor: pass a module whose forward takes one tensor and gives its columns to the network, with batches of "
-            "such tensors."
+            f"the network's forward takes {len(needed)} inputs ({', '.join(needed)}), but fairpress supports one input "
+            "tensor only: pass a module whose forward splits one tensor into these inputs, with batches of such tensors."
         )
 
 
 def _with_logits(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
-    """Return a network that answers with a logit per class, and how many classes it tells apart.
+    """Return a network with a logit per class, and its number of classes.
 
     One logit (of a binary task) becomes two, 0 and that logit: their softmax is its sigmoid.
 
     Raises
     ------
     UserError
-        The network does not read the rows, or answers with something else; the sentence says what to pass.
+        The network cannot read the rows, or returns something else; the message states what to pass.
     """
     index = dataset.index("train")[:TRIAL_ROWS]
     rows = torch.from_numpy(np.ascontiguousarray(dataset.inputs[index]))
@@ -158,7 +158,7 @@ def _with_logits(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
     if out.is_complex() or not out.is_floating_point():
         raise UserError(
             f"the network returns {str(out.dtype).removeprefix('torch.')} numbers; it must return a logit per class, "
-            "[rows, classes] float, so leave out argmax or whatever decides."
+            "[rows, classes] float: remove argmax or a similar operation."
         )
     single = out.shape in ((2, 1), (2,))
     if not single and (out.dim() != 2 or out.shape[0] != 2 or out.shape[1] < 2):
@@ -175,14 +175,14 @@ def _with_logits(module: nn.Module, dataset: Dataset) -> tuple[nn.Module, int]:
     ):
         raise UserError(
             f"the network returns {'a probability' if single else 'probabilities'} (all lie in 0 … 1"
-            f"{'' if single else ' and sum to 1'}) where a file holds logits: leave out its last "
+            f"{'' if single else ' and sum to 1'}), but logits are needed: remove its last "
             f"{'sigmoid' if single else 'softmax'}, or add {'torch.logit' if single else 'torch.log'} after it."
         )
     return (_two_logits(module), 2) if single else (module, int(out.shape[1]))
 
 
 def _two_logits(module: nn.Module) -> nn.Module:
-    """Return the network with 0 beside its one logit; its layers keep their names."""
+    """Return the network with a first logit of 0 added to its only one; its layers keep their names."""
     kind = type(module)
 
     def forward(self: nn.Module, x: Tensor) -> Tensor:
@@ -194,7 +194,7 @@ def _two_logits(module: nn.Module) -> nn.Module:
 
 
 def _call(module: nn.Module, rows: Tensor) -> Any:
-    """Return what a network returns for rows. Raises UserError naming the layer that cannot read them."""
+    """Return a network's output for rows. Raises UserError naming the layer that cannot read them."""
     try:
         with torch.no_grad():
             return module(rows)
@@ -210,7 +210,7 @@ def _call(module: nn.Module, rows: Tensor) -> Any:
 
 
 def _whole_numbers_remedy(module: nn.Module, rows: Tensor) -> str:
-    """Say what to do where a network would read the same rows as whole numbers; "" where it would not."""
+    """Return the remedy if a network can read the same rows as integers, else ""."""
     if rows.is_floating_point() and bool((rows == rows.round()).all()):
         try:
             with torch.no_grad():
@@ -218,13 +218,13 @@ def _whole_numbers_remedy(module: nn.Module, rows: Tensor) -> str:
         except Exception:
             return ""
         return (
-            " It reads whole numbers: pass a module whose forward gives it x.long(), with batches of floats."
+            " It reads integers: pass a module whose forward calls it with x.long(), with batches of floats."
         )
     return ""
 
 
 def _wrong_output(out: Any) -> str:
-    """Say that a network returns something that is no tensor, what is in it, and how to choose."""
+    """Return the message for a network whose output is not a tensor, with its parts and how to choose one."""
     if isinstance(out, Mapping):
         parts, access = [(repr(k), v) for k, v in out.items()], "net(x)[{}]"
     elif is_dataclass(out) and not isinstance(out, type):
@@ -244,13 +244,13 @@ def _wrong_output(out: Any) -> str:
     candidates.sort(key=lambda name: "logits" not in name)
     choice = access.format((candidates or [parts[0][0] if parts else "0"])[0])
     return (
-        f"the network returns {type(out).__name__} for 2 rows ({shown}); a file has one output, a logit per class: pass a "
-        f"module whose forward returns the one that is meant, such as {choice}."
+        f"the network returns {type(out).__name__} for 2 rows ({shown}), but one output is needed, a logit per class: "
+        f"pass a module whose forward returns it, such as {choice}."
     )
 
 
 def _without_hooks(module: nn.Module, rows: Tensor) -> nn.Module:
-    """Return the network without hooks that only look on: an export would show them what are no tensors."""
+    """Return the network without hooks that do not change its output: an export would call them with non-tensors."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     if not any(getattr(child, name) for child in module.modules() for name in hooks):
         return module
@@ -274,7 +274,7 @@ def _with_classes(dataset: Dataset, classes: int, notes: list[str]) -> Dataset:
         )
         if len(present) == classes:
             remedy = (
-                " Labels are class indices from 0 on: pass their places in the order of the outputs, such as "
+                " Labels must be class indices from 0: pass their positions in the order of the outputs, such as "
                 + (
                     f"y - {present[0]}."
                     if present[-1] - present[0] == classes - 1 and present[0] > 0
@@ -282,22 +282,22 @@ def _with_classes(dataset: Dataset, classes: int, notes: list[str]) -> Dataset:
                 )
             )
         else:
-            remedy = f" It must have an output for each class; the loader's labels are {shown}."
+            remedy = f" Pass a network with an output for each class; the loader's labels are {shown}."
         raise UserError(
-            f"the loader has the label {invalid}, the network has {classes} outputs (labels 0 … {classes - 1}).{remedy}"
+            f"the loader has the label {invalid}, but the network has {classes} outputs (labels 0 … {classes - 1}).{remedy}"
         )
     if len(present) < classes:
         shown = ", ".join(map(str, present[:8])) + (", …" if len(present) > 8 else "")
         notes.append(
-            f"the network has {classes} outputs, and the loader's {len(dataset)} rows have the labels {shown} only: if its "
-            "outputs are features, not classes, its last layer is missing; otherwise pass rows of every class."
+            f"the network has {classes} outputs, but the loader's {len(dataset)} rows have the labels {shown} only: if the "
+            "outputs are features, not classes, the last layer is missing; otherwise pass rows of every class."
         )
     task = Task("label", tuple(map(str, range(classes))), "1" if classes == 2 else None)
     return replace(dataset, task=task)
 
 
 def _pruned(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the share of zeros of a pruned network for its card, which keeps them zero in further training."""
+    """Return the share of zeros of a pruned network for its card, so that fine-tuning keeps them zero."""
     weights = [v for v in state.values() if v.is_floating_point() and v.dim() >= 2]
     total = sum(v.numel() for v in weights)
     return {"sparsity": sum(int((v == 0).sum()) for v in weights) / total} if total else {}

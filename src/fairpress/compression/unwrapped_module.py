@@ -1,4 +1,4 @@
-"""A plain copy of a network of the user's own: without wrappers, with weights that are stored and not computed."""
+"""A plain copy of a user's own network: without wrappers, and with stored instead of computed weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from fairpress.core.errors import UserError
 
-# Modules that only pass their inputs on to the network they hold, by class name, and the attribute that holds it.
+# Modules that only pass their inputs on to a network, by class name, and the attribute of that network.
 WRAPPERS = {
     "DataParallel": "module",
     "DistributedDataParallel": "module",
@@ -29,14 +29,14 @@ QUANTIZED = ("torch.ao.nn", "torch.nn.quantized", "torch.nn.intrinsic.quantized"
 
 @dataclass(frozen=True)
 class UnwrappedModule:
-    """A float32 copy on the CPU, in evaluation mode, that shares nothing with the network it was made of.
+    """A float32 copy on the CPU, in evaluation mode, that shares nothing with the original network.
 
     Attributes
     ----------
     pruned
         Whether weights were held at zero by `torch.nn.utils.prune`: they are zero in the copy.
     notes
-        Sentences on what differs from the network as it was given.
+        Sentences on differences from the original network.
     """
 
     module: nn.Module
@@ -45,15 +45,15 @@ class UnwrappedModule:
 
 
 def unwrap(module: nn.Module) -> UnwrappedModule:
-    """Return a copy of a network that can be exported. The network itself is not changed, nor called.
+    """Return a copy of a network that can be exported. The network is neither changed nor called.
 
-    Wrappers (`nn.DataParallel`, `torch.compile`, …) are taken off. Weights that are computed from others in every call
-    (`torch.nn.utils.prune`, weight and spectral norm, parametrizations) are stored as what they come to.
+    Wrappers (`nn.DataParallel`, `torch.compile`, …) are removed. Weights that are computed from others in every call
+    (`torch.nn.utils.prune`, weight and spectral norm, parametrizations) are stored as their values.
 
     Raises
     ------
     UserError
-        The network is no float module of torch, or one whose weights do not exist yet; the sentence says what to pass.
+        The network is not a float module of torch, or its weights do not exist yet; the message states what to pass.
     """
     if not isinstance(module, nn.Module):
         raise UserError(
@@ -67,7 +67,7 @@ def unwrap(module: nn.Module) -> UnwrappedModule:
         copied.eval()
     except NotImplementedError as error:
         raise UserError(
-            "the network is a program of torch.export, which has one mode only; pass the module it was exported from."
+            "the network is a program of torch.export, which has one mode only; pass the original module."
         ) from error
     pruned = _store_pruned(copied)
     _store_computed(copied)
@@ -79,13 +79,13 @@ def unwrap(module: nn.Module) -> UnwrappedModule:
         names = " and ".join(sorted(str(k).removeprefix("torch.") for k in kinds))
         copied.float()
         result.notes.append(
-            f"the network computes in {names}; its file computes in float32, as a copy after .float() does."
+            f"the network computes in {names}; its file computes in float32, like a copy after .float()."
         )
     return result
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """Return the network that wrappers hold."""
+    """Return the network inside any wrappers."""
     while (inner := _inner(module)) is not None:
         module = inner
     return module
@@ -104,17 +104,17 @@ def _refuse_foreign(module: nn.Module) -> None:
         layer_text, kind = f"layer {name!r}" if name else "the network", type(child)
         if isinstance(child, torch.jit.ScriptModule):
             raise UserError(
-                f"{layer_text} is a torch.jit module, whose layers cannot be told apart any more; pass the nn.Module that it was "
+                f"{layer_text} is a torch.jit module, which does not expose its layers; pass the nn.Module that it was "
                 "traced or scripted from."
             )
         if kind.__module__.startswith(QUANTIZED) and ".qat" not in kind.__module__:
             raise UserError(
-                f"{layer_text} ({kind.__name__}) has been quantized already, by torch.ao; pass the network in float."
+                f"{layer_text} ({kind.__name__}) is already quantized by torch.ao; pass the float network."
             )
         if ".qat" in kind.__module__ or "FakeQuantize" in kind.__name__:
             raise UserError(
-                f"{layer_text} ({kind.__name__}) is prepared for quantization-aware training by torch.ao; pass the network in "
-                "float and take a recipe such as qat-int8."
+                f"{layer_text} ({kind.__name__}) is prepared for quantization-aware training by torch.ao; pass the float "
+                "network and take a recipe such as qat-int8."
             )
         for key, value in (*child._parameters.items(), *child._buffers.items()):
             tensor_name = f"{name}.{key}" if name else key
@@ -125,32 +125,33 @@ def _refuse_foreign(module: nn.Module) -> None:
 def _refuse_tensor(name: str, value: Tensor) -> None:
     if is_lazy(value):
         raise UserError(
-            f"the tensor {name!r} has no values yet (a lazy layer); call the network on one batch first, "
-            "net(x), and compress it then."
+            f"the tensor {name!r} has no values yet (a lazy layer); call the network on one batch, net(x), before "
+            "compressing it."
         )
     if value.is_meta:
         raise UserError(f"the tensor {name!r} has no values (device meta); load the weights first.")
     if value.is_complex():
         raise UserError(
-            f"the tensor {name!r} is complex, which files of networks do not hold; store real and imaginary part."
+            f"the tensor {name!r} is complex, which model files do not support; store its real and imaginary parts."
         )
     if value.layout != torch.strided:
         raise UserError(f"the tensor {name!r} is sparse; pass the network with dense weights (.to_dense()).")
     if value.is_quantized or type(value) not in (Tensor, nn.Parameter, nn.Buffer):
         kind = str(value.dtype) if value.is_quantized else type(value).__name__
-        raise UserError(f"the tensor {name!r} is quantized already ({kind}); pass the network in float.")
+        raise UserError(f"the tensor {name!r} is already quantized ({kind}); pass the float network.")
     if (
         value.is_floating_point()
         and not bool(torch.isfinite(value).all())
         and isinstance(value, nn.Parameter)
     ):
         raise UserError(
-            f"the weight {name!r} has NaN or infinite values: its training diverged; pass the last network that had none."
+            f"the weight {name!r} has NaN or infinite values, since training diverged; pass an earlier checkpoint "
+            "without them."
         )
 
 
 def _copied(module: nn.Module) -> nn.Module:
-    """Return a copy on the CPU. Tensors that were computed, which torch does not copy, become stored ones."""
+    """Return a copy on the CPU. Computed tensors, which torch does not copy, become stored ones."""
     memo: dict[int, Any] = {}
     for child in module.modules():
         for value in _tensors(vars(child)):
@@ -164,8 +165,8 @@ def _copied(module: nn.Module) -> nn.Module:
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(
-            f"the network cannot be copied ({type(error).__name__}: {reason}); take attributes off it that copy.deepcopy "
-            "refuses, such as open files, locks and loggers."
+            f"the network cannot be copied ({type(error).__name__}: {reason}); remove attributes that copy.deepcopy does "
+            "not support, such as open files, locks and loggers."
         ) from error
     return copied.cpu()
 
@@ -199,7 +200,7 @@ def _store_computed(module: nn.Module) -> None:
                 remove_spectral_norm(child, hook.name)
         if not parametrize.is_parametrized(child):
             continue
-        # torch's own removal takes the property off the class, which the network shares with its copy.
+        # torch's remove_parametrizations deletes the property of the class, which the network shares with its copy.
         parametrizations: Any = child.parametrizations
         values = {name: getattr(child, name).detach().clone() for name in parametrizations}
         trained = {

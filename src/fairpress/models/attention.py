@@ -11,7 +11,7 @@ from torch import nn
 
 
 class Attention(Protocol):
-    """An attention block whose heads can be taken out.
+    """An attention block whose heads can be removed.
 
     `qkv` has 3 · `attn_dim` outputs, queries before keys before values; `proj` reads `attn_dim` = `num_heads` ·
     `head_dim`.
@@ -25,10 +25,10 @@ class Attention(Protocol):
 
 
 def attentions(module: nn.Module) -> dict[str, Attention]:
-    """Return the blocks of a network that are timm's own attention, by name.
+    """Return a network's `timm.layers.Attention` blocks, by name.
 
-    Others, such as timm's subclasses, may order queries, keys and values otherwise. Left out are blocks with a gate, or
-    with norms of queries and keys, which torch-pruning does not see as parts of heads.
+    Other classes, such as timm's subclasses, may order queries, keys and values differently. Blocks with a gate, or with
+    norms of queries and keys, are excluded: torch-pruning does not treat these as parts of heads.
     """
     if find_spec("timm") is None:
         return {}
@@ -50,9 +50,9 @@ def _plain(part: nn.Module) -> bool:
 
 
 def shares_of_heads(blocks: Mapping[str, Attention], share: float) -> dict[nn.Linear, float]:
-    """Return what torch-pruning is to take of each block's heads, by `qkv`: a share of whole heads, rounded down.
+    """Return the pruning ratio of each block for torch-pruning, by `qkv`: a share of whole heads, rounded down.
 
-    It keeps ⌊heads · (1 − its share)⌋; the hundredth of a head is for its rounding.
+    torch-pruning keeps ⌊heads · (1 − ratio)⌋; a hundredth of a head allows for floating-point error.
     """
     shares = {}
     for block in blocks.values():
@@ -62,7 +62,7 @@ def shares_of_heads(blocks: Mapping[str, Attention], share: float) -> dict[nn.Li
 
 
 def count_heads(module: nn.Module) -> None:
-    """Let every attention block know, in place, how many heads its `qkv` has; a head keeps its size."""
+    """Update the number of heads of every attention block to its `qkv`, in place; a head keeps its size."""
     for block in attentions(module).values():
         block.attn_dim = block.qkv.out_features // 3
         block.num_heads = block.attn_dim // block.head_dim

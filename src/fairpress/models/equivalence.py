@@ -1,4 +1,4 @@
-"""Hold what was made of a network against the network itself: equal outputs on equal rows, up to float rounding."""
+"""Check that a file or graph gives the outputs of the network it was made from, up to float rounding."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from fairpress.core.errors import UserError
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.runtime.backends.onnxruntime import session
 
-ROWS, NUMBERS, MIN_ROWS = 512, 2**20, 16  # rows of a check; of large inputs fewer, so that it stays short
-CHUNK = 2**20  # numbers that go through a network at once
-SMALL_BATCHES = (1, 7)  # sizes of batches, other than all rows together
+ROWS, NUMBERS, MIN_ROWS = 512, 2**20, 16  # rows of a check; fewer for large inputs
+CHUNK = 2**20  # input values per call of a network
+SMALL_BATCHES = (1, 7)  # batch sizes, in addition to all rows at once
 EPSILON = float(np.finfo(np.float32).eps)
 DRAWS = 2
-# Another order of the same sums differs by a few roundings, not by hundreds of them.
+# Another order of the same sums changes them by a few rounding errors, not by hundreds.
 ROUNDINGS = 16
-# What is off by more than this share of the spread of the outputs is no rounding, however badly conditioned a network is.
+# A deviation above this share of the outputs' spread is not a rounding error, however badly conditioned the network is.
 MAX_DEVIATION = 0.01
 
 
 class EquivalenceError(UserError):
-    """A file or graph computes something else than the network it was made of, and is not used."""
+    """A file or graph does not compute the outputs of the network it was made from, and is not used."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What a module answers: its rows, its outputs [rows, classes], and how far rounding may move each row [rows]."""
+    """Rows, a module's outputs [rows, classes] for them, and the tolerance for rounding errors of each row [rows]."""
 
     rows: Tensor
     outputs: np.ndarray
@@ -43,22 +43,22 @@ class Reference:
 
 
 def check_rows(rows: Tensor) -> Tensor:
-    """Return the first rows of inputs [rows, …], as many as a check takes."""
+    """Return the first rows of inputs [rows, …] that are used in a check."""
     return rows[: min(ROWS, max(MIN_ROWS, NUMBERS // max(1, rows[:1].numel())))]
 
 
 def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> Reference:
-    """Run a module in evaluation mode, and find out how far float rounding moves its outputs.
+    """Run a module in evaluation mode, and measure the effect of float rounding on its outputs.
 
-    Rounding is measured on the module itself, by Monte Carlo arithmetic (Parker 1997): its inputs, weights and what every
-    operator returns are changed by up to one unit in the last place, at random. A row may differ by `ROUNDINGS` times the
-    largest change of its outputs (or of those of the median row, if that is more), at least by as many units in the last
-    place of the largest output, and by `MAX_DEVIATION` of the spread of the outputs at most.
+    Rounding errors are measured on the module itself, by Monte Carlo arithmetic (Parker 1997): its inputs, its weights and
+    the outputs of every operator are perturbed by up to one unit in the last place. A row may differ by `ROUNDINGS` times
+    the largest change of its outputs (or of those of the median row, if larger), at least by as many units in the last place
+    of the largest output, and at most by `MAX_DEVIATION` of the spread of the outputs.
 
     Raises
     ------
     UserError
-        The module answers equal rows differently, changes its own state, or answers with NaN.
+        The module is not deterministic, changes its own state, or returns NaN.
     """
     copied = copy.deepcopy(module).cpu().eval()
     network, rows = FastFunctionalCall(copied), check_rows(rows)
@@ -68,8 +68,8 @@ def reference(module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> R
     if np.isnan(expected).any():
         count = int(np.isnan(expected).any(1).sum())
         raise UserError(
-            f"the network returns NaN for {count} of {len(expected)} rows; find the layer whose values overflow, or the rows "
-            "that it cannot read."
+            f"the network returns NaN for {count} of {len(expected)} rows; find the layer that overflows, or remove the "
+            "rows that it cannot read."
         )
     _check_stateless(network, values, rows)
     spread = np.zeros(len(rows))
@@ -108,17 +108,17 @@ def _check_stateless(network: FastFunctionalCall, values: Mapping[str, Tensor], 
     changed += [k for k, v in before.items() if k not in after or not torch.equal(v, after[k])]
     if changed:
         raise UserError(
-            f"the network changes its tensor {changed[0]!r} in every call, in evaluation mode too, so that no file can "
-            "compute what it does; let it do so in training only (if self.training: …)."
+            f"the network changes its tensor {changed[0]!r} in every call, even in evaluation mode, which no file can "
+            "reproduce; let it do so in training only (if self.training: …)."
         )
 
 
 def _check_deterministic(
     network: FastFunctionalCall, values: Mapping[str, Tensor], expected: Reference
 ) -> None:
-    """Raise UserError if a module answers equal rows differently: in a second call, or in a batch of another size."""
+    """Raise UserError if a module's outputs for the same rows differ in a second call, or in a batch of another size."""
     rows = expected.rows[: 8 * max(SMALL_BATCHES)]
-    # The batches of the first call again, for networks whose answers depend on the rows of a batch.
+    # Repeat the batches of the first call, for networks whose outputs depend on the rows of a batch.
     same = expected.rows[: _batch_rows(expected.rows)]
     if _exceeds(_outputs(network, values, same, seed=1), expected).any():
         raise UserError(
@@ -127,22 +127,24 @@ def _check_deterministic(
     for size in SMALL_BATCHES:
         if _exceeds(_outputs(network, values, rows[: 8 * size], size), expected).any():
             raise UserError(
-                _not_deterministic(f"in batches of {size}: a row's answer depends on the rows beside it")
+                _not_deterministic(
+                    f"in batches of {size}: a row's output depends on the other rows of its batch"
+                )
             )
 
 
 def _not_deterministic(when: str) -> str:
     return (
-        f"the network gives different outputs for the same rows {when}, so that no file can compute what it does; a row's "
-        "outputs must depend on that row alone (look for dropout with training=True, batch norm without running "
-        "statistics, sums over the first axis)."
+        f"the network gives different outputs for the same rows {when}, which no file can reproduce; make a row's outputs "
+        "depend on that row alone (look for dropout with training=True, batch norm without running statistics, sums "
+        "over the first axis)."
     )
 
 
 def check_file_equivalence(data: bytes, expected: Reference) -> None:
     """Raise EquivalenceError unless a file gives the outputs of its network, in batches of several sizes.
 
-    Raises UserError where ONNX Runtime has no kernel for an operator and the numbers it computes with.
+    Raises UserError if ONNX Runtime has no kernel for an operator and its data type.
     """
     opened = load_for_check(data)
     name = opened.get_inputs()[0].name
@@ -150,7 +152,7 @@ def check_file_equivalence(data: bytes, expected: Reference) -> None:
 
 
 def load_for_check(data: bytes, dump: str | None = None) -> Any:
-    """Return an ONNX Runtime session of a network's own file, whose optimised graph is written to `dump`."""
+    """Return an ONNX Runtime session of a network's file; its optimised graph is written to `dump`."""
     try:
         return session(data, dump=dump)
     except UserError as error:
@@ -158,8 +160,8 @@ def load_for_check(data: bytes, dump: str | None = None) -> Any:
         if match is None:
             raise
         raise UserError(
-            f"ONNX Runtime has no kernel for an operator of the network ({match[1]}) in the type of numbers that it reads; "
-            "let its forward compute in float32 throughout, without autocast, .half() or .bfloat16()."
+            f"ONNX Runtime has no kernel for an operator of the network ({match[1]}) in its data type; let the forward "
+            "compute in float32 throughout, without autocast, .half() or .bfloat16()."
         ) from error
 
 
@@ -184,14 +186,15 @@ def check_equivalence(compute: Callable[[Tensor], np.ndarray], expected: Referen
             differences = _differences(computed, expected_outputs)
             worst = int(np.argmax(differences / expected.tolerance[: len(rows)]))
             raise EquivalenceError(
-                f"{name} does not compute what the network computes: the outputs of {int(beyond.sum())} of {len(rows)} rows "
-                f"differ by more than float rounding (by {differences[worst]:.2g}, where rounding explains "
-                f"{expected.tolerance[worst]:.2g}), in batches of {min(size, len(rows))}; it is not shipped."
+                f"{name} does not reproduce the network: the outputs of {int(beyond.sum())} of {len(rows)} rows differ "
+                "by more "
+                f"than float rounding (by {differences[worst]:.2g}; the tolerance is {expected.tolerance[worst]:.2g}), in "
+                f"batches of {min(size, len(rows))}; it is not shipped."
             )
 
 
 def _batch_rows(rows: Tensor) -> int:
-    """Return how many rows go through a network at once."""
+    """Return the number of rows per call of a network."""
     return max(1, CHUNK // max(1, rows[:1].numel()))
 
 
@@ -203,7 +206,7 @@ def _outputs(
     *,
     seed: int = 0,
 ) -> np.ndarray:
-    """Return the outputs of a module [rows, classes]; what is random in it is drawn by `seed`."""
+    """Return the outputs of a module [rows, classes]; `seed` seeds torch's generator."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -212,14 +215,14 @@ def _outputs(
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             count = min(size or _batch_rows(rows), len(rows))
             raise UserError(
-                f"the network cannot read {count} row{'s' if count > 1 else ''} at a time: {reason}. A file is run on any "
-                "number of rows, so a row's outputs must depend on that row alone."
+                f"the network cannot read {count} row{'s' if count > 1 else ''} at a time: {reason}. A file must run on any "
+                "number of rows; make a row's outputs depend on that row alone."
             ) from error
     return np.asarray(out.float().numpy(), np.float64)
 
 
 class _Perturbation(TorchDispatchMode):
-    """Change what every operator returns by up to one unit in its last place, at random."""
+    """Perturb the output of every operator by up to one unit in the last place, at random."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -230,19 +233,19 @@ class _Perturbation(TorchDispatchMode):
         aliases = [r.alias_info for r in func._schema.returns]
         if any(
             a is not None for a in aliases
-        ):  # a view, or written in place: whoever holds the tensor would see it change
+        ):  # a view, or written in place: other references to the tensor would change
             return out
         return tree_map_only(Tensor, self.perturb, out)
 
     def perturb(self, value: Tensor) -> Tensor:
         if value.dtype != torch.float32:
             return value
-        # Factors from 1 - ε to 1 + ε in float32, which is twice as fast as in double: large networks wait for this.
+        # Factors from 1 - ε to 1 + ε in float32, twice as fast as in double, which matters for large networks.
         factor = torch.rand(value.shape, generator=self.generator).mul_(2 * EPSILON).add_(1 - EPSILON)
         return value * factor
 
     def perturb_inputs(self, rows: Tensor) -> Tensor:
-        """Return rows changed in the same way; whole numbers stay, which may be codes."""
+        """Return perturbed rows; integral values, which may be codes, stay unchanged."""
         return (
             torch.where(rows == rows.round(), rows, self.perturb(rows)) if rows.is_floating_point() else rows
         )
@@ -256,5 +259,5 @@ def _differences(outputs: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 def _exceeds(outputs: np.ndarray, expected: Reference) -> np.ndarray:
-    """Tell which of the first rows differ by more than rounding [rows]."""
+    """Return whether each of the first rows differs by more than its tolerance [rows]."""
     return _differences(outputs, expected.outputs[: len(outputs)]) > expected.tolerance[: len(outputs)]

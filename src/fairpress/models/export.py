@@ -1,4 +1,4 @@
-"""Networks of one architecture as ONNX: exported once, then refilled with each network's weights."""
+"""Export networks of one architecture to ONNX: exported once, then filled with each network's weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fairpress.models.tracing import (
     node_at_fault,
     trace,
 )
-from fairpress.runtime.onnx.weight_packing import finish
+from fairpress.runtime.onnx.weight_packing import finalize
 
 INPUT, OUTPUT = "x", "y"
 _templates: dict[Hashable, ExportTemplate] = {}
@@ -36,7 +36,7 @@ _templates: dict[Hashable, ExportTemplate] = {}
 
 @dataclass(frozen=True)
 class ExportTemplate:
-    """An exported float network: each of its weights is a constant under its own name, batch norms are folded."""
+    """An exported float network with folded batch norms; each weight is a constant under its name in the state."""
 
     model: onnx.ModelProto
     pairs: tuple[BatchNormFold, ...]
@@ -44,7 +44,7 @@ class ExportTemplate:
     def fill(self, state: Mapping[str, Tensor]) -> bytes:
         """Return the file of the network with this state."""
         values = fold_state(state, self.pairs)
-        return finish(fill(self.model, {k: v.detach().cpu().numpy() for k, v in values.items()}))
+        return finalize(fill(self.model, {k: v.detach().cpu().numpy() for k, v in values.items()}))
 
 
 def export_many(
@@ -65,17 +65,17 @@ def export_many(
     example
         Inputs [rows, …] with two rows or more (one row would fix the batch size).
     key
-        Says that this architecture may be kept for the next call in this process with an equal key.
+        Key for caching the template in this process; None to not cache it.
     rows
-        Inputs [rows, …] for each state, on which the file must give the outputs of the module itself. A file that does
-        not is made once more as the exporter first wrote it, nothing simplified; one that still does not is refused.
+        Inputs [rows, …] for each state, on which the file must give the outputs of the module. A file that does not is
+        exported again without simplification, and refused if it still differs.
 
     Raises
     ------
     UserError
-        The network cannot be exported (the sentence names the layer), or its outputs are not a function of its inputs.
+        The network cannot be exported (the message names the layer), or its outputs are not a function of its inputs.
     EquivalenceError
-        A file computes something else than the module.
+        A file does not give the outputs of the module.
     """
     cache_key = (key, tuple(example.shape[1:]), example.dtype)
     if key is not None and cache_key in _templates:
@@ -110,9 +110,9 @@ def _template(
 def keeping_names(
     graph: GraphModule, state: Mapping[str, Tensor], example: Tensor, *, simplify: bool = True
 ) -> onnx.ModelProto:
-    """Export a graph with each tensor of `state` that it reads stored as it is, under its own name.
+    """Export a graph with each tensor of `state` that it reads stored unchanged, under its name.
 
-    Nothing that is computed from these tensors is computed in advance, so that `fill` may replace them.
+    Values that depend on these tensors are not folded into constants, so that `fill` can replace the tensors.
     """
     return export_graph(holding(graph, state), example, free=frozenset(state), simplify=simplify)
 
@@ -125,15 +125,15 @@ def export_graph(
     Parameters
     ----------
     free
-        Names of tensors that may have other values later: the exporter must neither fold them into constants nor store
-        two equal ones as one. It is shown them as inputs while it simplifies the graph.
+        Names of tensors whose values will be replaced: the exporter must neither fold them into constants nor merge equal
+        ones. They are inputs while it simplifies the graph.
     simplify
-        Whether constants are folded at all.
+        Whether constants are folded.
 
     Raises
     ------
     UserError
-        ONNX has no such operator; the sentence names the layer.
+        ONNX does not support an operator; the message names the layer.
     """
     with suppress_exporter_warnings():
         try:
@@ -162,7 +162,7 @@ def export_graph(
 
 @contextmanager
 def _as_inputs(model: ir.Model, names: Collection[str]) -> Iterator[None]:
-    """Let stored tensors of a model be inputs for a while, whose values nobody knows."""
+    """Turn stored tensors of a model into inputs of unknown value within the context."""
     graph = model.graph
     hidden = {}
     for name in [n for n in graph.initializers if n in names]:
@@ -178,9 +178,9 @@ def _as_inputs(model: ir.Model, names: Collection[str]) -> Iterator[None]:
 
 
 def holding(graph: GraphModule, state: Mapping[str, Tensor]) -> GraphModule:
-    """Put a state into a graph and return it, ready to be exported.
+    """Load a state into a graph and return the graph, ready to be exported.
 
-    What the state does not speak of stays: buffers that a module keeps out of it, the same for all its networks.
+    Tensors that are not in the state stay: they are non-persistent buffers, equal for all networks.
     """
     with torch.no_grad():
         for name, target in (*graph.named_parameters(), *graph.named_buffers()):
@@ -190,14 +190,14 @@ def holding(graph: GraphModule, state: Mapping[str, Tensor]) -> GraphModule:
 
 
 def shippable(graph: GraphModule) -> GraphModule:
-    """Return the graph, which refuses eval() and train() for being in the one form it has, as one that agrees to them."""
+    """Return the graph with eval() and train() that do nothing; those of an exported graph raise an error."""
     graph.eval = graph.train = lambda *_: graph
     graph.training = False
     return graph
 
 
 def without_aliases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state near this one in which no two tensors are equal."""
+    """Return a state with small noise, in which no two tensors are equal."""
     generator = torch.Generator().manual_seed(0)
 
     def near(value: Tensor) -> Tensor:
@@ -210,7 +210,7 @@ def without_aliases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fill(template: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.ModelProto:
-    """Return a copy of a model in which every constant of a name in `values` holds that value."""
+    """Return a copy of a model with the constants named in `values` replaced."""
     model = onnx.ModelProto()
     model.CopyFrom(template)
     for tensor in model.graph.initializer:
@@ -223,5 +223,5 @@ def fill(template: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.Mo
 
 
 def stores_weights(tensor: onnx.TensorProto | None, value: np.ndarray) -> bool:
-    """Tell whether a constant of a model is there and has this value, whatever its shape."""
+    """Return whether a constant exists and has this value, in any shape."""
     return tensor is not None and np.array_equal(numpy_helper.to_array(tensor).ravel(), np.ravel(value))

@@ -1,4 +1,4 @@
-"""Hold back what torch's exporters say about their own future."""
+"""Suppress deprecation warnings of torch's exporters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def suppress_exporter_warnings() -> Iterator[None]:
-    """Hold back what torch's exporters say about their own future; nothing else."""
+    """Suppress deprecation warnings of torch's exporters within the context, and no other warnings."""
     loggers = [
         logging.getLogger(n) for n in ("torch.onnx", "torch.export", "torch.utils._pytree", "onnxscript")
     ]

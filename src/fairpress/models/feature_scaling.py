@@ -1,4 +1,4 @@
-"""Scaling as part of the network, so that the shipped file takes the values a user has."""
+"""Feature scaling as part of the network, so that the model file takes raw values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LIMIT = 5.0
 
 
 class Standardize(nn.Module):
-    """(x − mean)/scale, limited to ±5: one defendant with 38 priors must not set an 8-bit range for all."""
+    """(x − mean)/scale, clipped to ±5, so that a single outlier does not set the range of an 8-bit grid."""
 
     mean: Tensor
     scale: Tensor
@@ -24,11 +24,10 @@ class Standardize(nn.Module):
 
 
 def fit_robust(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and scale [columns] as `fit_standardize` does, except where a few outliers make the standard deviation so
-    large that all other rows would look alike.
+    """Return mean and scale [columns] as `fit_standardize` does, except for columns dominated by outliers.
 
-    Such a column has a standard deviation above the range of its middle 90 %. Its scale is that range, and its mean that of
-    the values limited to it. A column whose middle 90 % are one value (mostly zero, one-hot) keeps its standard deviation.
+    These have a standard deviation above the range of their middle 90 %. Their scale is that range, and their mean that of
+    the values clipped to it. A column whose middle 90 % are one value (mostly zero, one-hot) keeps its standard deviation.
     """
     estimates = [_robust(column.double()) for column in x.T]
     return torch.tensor([m for m, _ in estimates]), torch.tensor([s for _, s in estimates])

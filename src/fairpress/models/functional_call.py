@@ -1,4 +1,4 @@
-"""Call a module with other tensors in the place of its own, at the cost of a few dictionary entries."""
+"""Call a module with other parameters and buffers, at the cost of a few dictionary assignments."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class FastFunctionalCall:
-    """Where a module keeps its parameters and buffers.
+    """The locations of a module's parameters and buffers, to call it with other tensors.
 
-    `torch.func.functional_call` does the same with more checks, which take a third of the time of a step of a
-    small network. A tensor that a module holds under several names is replaced under all of them.
+    `torch.func.functional_call` does the same with more checks, which take a third of the time of a training step of a small
+    network. A tensor that a module has under several names is replaced under all of them.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -33,11 +33,11 @@ class FastFunctionalCall:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Name every tensor once."""
+        """Names of the tensors, each once."""
         return tuple(self._locations)
 
     def call(self, tensors: Mapping[str, Tensor], *inputs: Any) -> Any:
-        """Return what the module returns with these tensors; names that it does not have are passed over."""
+        """Return the module's output with these tensors; unknown names are ignored."""
         replaced = []
         for name, tensor in tensors.items():
             for slots, key in self._locations.get(name, ()):

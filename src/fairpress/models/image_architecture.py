@@ -1,4 +1,4 @@
-"""What networks for images have in common: uint8 pixels in, scaled inside, weights to start from."""
+"""Base class of image networks: uint8 pixels as input, scaling inside, optional initial weights."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from fairpress.core.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# Of ImageNet's training images, in units of 0 … 1: what most published weights were trained with.
+# Statistics of ImageNet's training images, in units of 0 … 1, with which most published weights were trained.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _pairs(value: Any) -> Any:
-    """Let a mapping, as a card has it, stand for its pairs, which can be hashed."""
+    """Convert a mapping, as in a card, to hashable pairs."""
     return tuple(value.items()) if isinstance(value, Mapping) else value
 
 
 class ImageNetwork(BaseModel):
-    """A network by its `name`; a subclass says what its `body` is.
+    """A network by its `name`; a subclass defines its `body`.
 
-    Class attributes: `mean`, `std` of the pixels its published weights read; `multiple`, to which sides of an image
-    are filled up; `least_side` of an image it can read; `makers`, the packages whose versions matter.
+    Class attributes: `mean`, `std` of the pixels that its published weights expect; `multiple`, to which the sides of an
+    image are padded; `min_side` of an image; `packages`, whose versions are recorded.
 
     Attributes
     ----------
     weights
-        A local safetensors file to start training from: a model folder's, or one with the names the body gives its
-        tensors. Its last layer is left out where it has another number of classes. Weights stand in the model
-        folder afterwards, so that the file is needed no more.
+        A local safetensors file with initial weights: that of a model folder, or one with the tensor names of the body.
+        Its last layer is ignored if the number of classes differs. The model folder contains the trained weights, so the
+        file is not needed afterwards.
     channels
-        Shapes of the tensors that pruning of channels made smaller; a card tells them.
+        Shapes of the tensors that channel pruning made smaller, from the card.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,8 +47,8 @@ class ImageNetwork(BaseModel):
     mean: ClassVar[tuple[float, float, float]] = MEAN
     std: ClassVar[tuple[float, float, float]] = STD
     multiple: ClassVar[int] = 1
-    least_side: ClassVar[int] = 1
-    makers: ClassVar[tuple[str, ...]] = ("torchvision",)
+    min_side: ClassVar[int] = 1
+    packages: ClassVar[tuple[str, ...]] = ("torchvision",)
 
     weights: str | None = Field(default=None, exclude=True)
     channels: Annotated[tuple[tuple[str, tuple[int, ...]], ...], BeforeValidator(_pairs)] = Field(
@@ -56,13 +56,13 @@ class ImageNetwork(BaseModel):
     )
 
     def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
-        """Return the network behind the scaling: float pixels [rows, 3, height, width] in, logits out."""
-        raise TypeError(f"{type(self).__name__} does not say what its body is")
+        """Return the network after the scaling: float pixels [rows, 3, height, width] in, logits out."""
+        raise TypeError(f"{type(self).__name__} does not define body()")
 
     def build(self, shape: Sequence[int], n_classes: int) -> nn.Module:
         """Return the network: uint8 pixels [rows, 3, height, width] in, logits [rows, n_classes] out.
 
-        Weights are drawn from torch's global generator, as the body's makers draw them; the caller seeds it.
+        Weights are drawn from torch's global generator with the initialisation of the body's library; the caller seeds it.
 
         Raises
         ------
@@ -75,10 +75,10 @@ class ImageNetwork(BaseModel):
         from fairpress.models.pruned_shapes import apply_pruned_shapes
 
         height, width = (padded_side(side, self.multiple) for side in shape[1:])
-        if min(height, width) < self.least_side:
+        if min(height, width) < self.min_side:
             raise UserError(
-                f"{self.name} reads images of {self.least_side} × {self.least_side} pixels or more, not "
-                f"{shape[1]} × {shape[2]}; set the image size."
+                f"{self.name} reads images of {self.min_side} × {self.min_side} pixels or more, not "
+                f"{shape[1]} × {shape[2]}; set a larger image size."
             )
         pixels = ScalePixels(self.mean, self.std, self.multiple)
         body = self.body((shape[0], height, width), n_classes)
@@ -87,16 +87,16 @@ class ImageNetwork(BaseModel):
         return network
 
     def adapt_weights(self, weights: dict[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
-        """Return weights of a file as `body` has them; here they are, name by name."""
+        """Return the weights of a file with the names and shapes of `body`; unchanged by default."""
         return weights
 
     def start(self, network: nn.Module) -> dict[str, Any]:
-        """Load `weights` into a network that `build` made, and return what a card says of them.
+        """Load `weights` into a network from `build`, and return their provenance for the card.
 
         Raises
         ------
         UserError
-            There is no such file, it is no safetensors file, or it belongs to another network.
+            The file cannot be read, is not a safetensors file, or belongs to another network.
         """
         if self.weights is None:
             return {}
@@ -117,8 +117,8 @@ class ImageNetwork(BaseModel):
         missing = [k for k in body_state if k not in matching and k not in head and "num_batches" not in k]
         if missing:
             raise UserError(
-                f"{path} holds no weights of {self.name}: {missing[0]!r} is absent or of another shape "
-                f"({len(missing)} of {len(body_state)} tensors)."
+                f"{path} does not contain weights of {self.name}: {missing[0]!r} is missing or has another shape "
+                f"({len(missing)} of {len(body_state)} tensors); give a file of this architecture."
             )
         body.load_state_dict({**body_state, **matching})
         kept_head = sorted(head - set(matching))

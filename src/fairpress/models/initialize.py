@@ -1,4 +1,4 @@
-"""The module of an architecture for a dataset, before it has a network's weights."""
+"""Build the module of an architecture for a dataset, with initial weights."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fairpress.models.registry import Architecture, build
 
 
 def initialize(architecture: Architecture, dataset: Dataset) -> nn.Module:
-    """Return the module that reads a row of this dataset and tells its classes apart."""
+    """Return the module for the inputs and classes of this dataset."""
     return build(architecture, row_shape(dataset), len(dataset.task.classes))
 
 
 def row_shape(dataset: Dataset) -> tuple[int, ...]:
-    """Return what one row looks like: (columns,) or (3, height, width)."""
+    """Return the shape of one row: (columns,) or (3, height, width)."""
     return tuple(dataset.inputs.shape[1:])

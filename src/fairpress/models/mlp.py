@@ -1,4 +1,4 @@
-"""A multilayer perceptron for tables, as large as its rows can support."""
+"""A multilayer perceptron for tables, sized by the number of rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Width = Annotated[int, Field(gt=0, le=16_384)]
 DEFAULT_WIDTHS = (68,) * 8
-# Rows of a table from which on a network has these units in addition to those that carry the logistic regression.
+# Minimum number of rows, and the units of hidden layers in addition to those that carry the logistic regression.
 FREE_UNITS: tuple[tuple[int, tuple[int, ...]], ...] = ((20_000, (126, 62)), (2_000, (62, 62)), (0, (30, 30)))
 
 
@@ -23,7 +23,7 @@ class Mlp(BaseModel):
     ----------
     widths
         Units of the hidden layers. By default they are chosen by the table's number of rows (`sized`), and training starts
-        from the logistic regression. Where there are no rows to choose by, the default is the eight layers of Kamal and
+        from the logistic regression. If the number of rows is not known, the default is the eight layers of Kamal and
         Talbert (2024): (68,)·8, about 33,600 parameters on COMPAS, 136 KB in fp32.
     """
 
@@ -35,9 +35,9 @@ class Mlp(BaseModel):
     widths: tuple[Width, ...] | None = Field(default=None, min_length=1, max_length=64)
 
     def sized(self, rows: int, n_classes: int) -> Mlp:
-        """Return the network for a table of so many rows, about half of which train it; one with `widths` stays as it is.
+        """Return the config for a table of `rows` rows, about half of which are for training; with `widths`, unchanged.
 
-        For two classes: hidden layers of 32 and 32 units below 2,000 rows, 64 and 64 below 20,000, 128 and 64 from there on.
+        For two classes: hidden layers of 32 and 32 units below 2,000 rows, 64 and 64 below 20,000, 128 and 64 above.
         Two of the units of each layer (two per class for more than two classes) carry the logistic regression that training
         starts from.
         """
@@ -70,5 +70,5 @@ class Mlp(BaseModel):
 
 
 def carriers(n_classes: int) -> int:
-    """Return how many units of a layer carry a linear function through its ReLU: ReLU(u) and ReLU(−u) of each u."""
+    """Return the number of units that carry a linear function through a ReLU layer: ReLU(u) and ReLU(−u) of each u."""
     return 2 if n_classes == 2 else 2 * n_classes

@@ -1,4 +1,4 @@
-"""Scaling of pixels as part of the network, so that the shipped file takes what a phone has."""
+"""Pixel scaling as part of the network, so that the model file takes uint8 pixels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class ScalePixels(nn.Module):
     Attributes
     ----------
     multiple
-        Sides are filled up to a multiple of this number, on both ends, with the mean colour: a network that cuts
-        images into patches would leave out the rest.
+        Images are padded on both ends to a multiple of this number, with the mean colour: a network that cuts images into
+        patches would ignore the remainder.
     """
 
     mean: Tensor

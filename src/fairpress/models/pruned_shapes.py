@@ -1,4 +1,4 @@
-"""Give a module the shapes it has after channels and heads were taken out, so that such a state can be loaded."""
+"""Give a module the shapes after pruning of channels and heads, so that a pruned state can be loaded."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fairpress.models.attention import count_heads
 
 
 def apply_pruned_shapes(module: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Replace, in place, the tensors named in `shapes` by such of these shapes, and what layers know of their sizes.
+    """Replace the tensors named in `shapes` by tensors of these shapes, and update the sizes of their layers, in place.
 
     Raises
     ------
     UserError
-        The module has no such tensor.
+        The module has no tensor of a name.
     """
     for name, shape in shapes.items():
         owner, _, last = name.rpartition(".")
@@ -26,7 +26,7 @@ def apply_pruned_shapes(module: nn.Module, shapes: Mapping[str, Sequence[int]]) 
             old = layer.get_parameter(last) if last in layer._parameters else layer.get_buffer(last)
         except AttributeError:
             raise UserError(
-                f"the card tells of a pruned tensor {name!r} that the network does not have."
+                f"the card names a pruned tensor {name!r} that the network does not have; create the model again."
             ) from None
         new = torch.zeros(tuple(shape), dtype=old.dtype)
         setattr(layer, last, nn.Parameter(new) if isinstance(old, nn.Parameter) else new)

@@ -31,8 +31,8 @@ _CONFIGS = {
 class Architecture(Protocol):
     """A frozen pydantic config that builds its network.
 
-    `reads` says what one row is: numbers of a table, or an image of uint8 pixels [3, height, width]. `version` is raised
-    by hand when the network or its starting weights change, so that a study does not take older results for newer ones.
+    `reads` is the kind of a row: numbers of a table, or an image of uint8 pixels [3, height, width]. `version` is increased
+    by hand when the network or its initialisation changes, so that a study does not reuse older results.
     """
 
     reads: ClassVar[Literal["table", "images"]]
@@ -49,12 +49,12 @@ class Architecture(Protocol):
 
 
 def build(architecture: Architecture, shape: int | Sequence[int], n_classes: int, seed: int = 0) -> nn.Module:
-    """Return an architecture's network with weights drawn from `seed`; torch's global generator stays put.
+    """Return an architecture's network with weights drawn from `seed`; torch's global generator is not changed.
 
     Parameters
     ----------
     shape
-        What one row looks like: (columns,) or (3, height, width); a number stands for (columns,).
+        Shape of one row: (columns,) or (3, height, width); a number means (columns,).
     """
     import torch
 
@@ -65,12 +65,12 @@ def build(architecture: Architecture, shape: int | Sequence[int], n_classes: int
 
 
 def names() -> list[str]:
-    """Return the architectures there are."""
+    """Return the names of all architectures."""
     return sorted(_CONFIGS)
 
 
 def config_class(name: str) -> type[BaseModel]:
-    """Return the config class of an architecture. Raises UserError with what was probably meant."""
+    """Return the config class of an architecture. Raises UserError, with suggestions, for an unknown name."""
     if name not in _CONFIGS:
         raise UserError(f"there is no model {name!r}." + did_you_mean(name, _CONFIGS))
     module, _, attribute = _CONFIGS[name].partition(":")

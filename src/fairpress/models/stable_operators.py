@@ -1,4 +1,4 @@
-"""Operators that the exporter writes as formulas which overflow, written so that they do not."""
+"""Numerically stable ONNX translations of operators whose default translation overflows."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ aten = torch.ops.aten
 
 @cache
 def replace_unstable_operators() -> dict[Any, Callable[..., Any]]:
-    """Return ONNX for log-sigmoid and log(exp a + exp b), for `torch.onnx.export`.
+    """Return ONNX translations of log-sigmoid and log(exp a + exp b), for `torch.onnx.export`.
 
-    Its own, log(sigmoid(x)) and log(exp(a) + exp(b)), are infinite beyond a logit of about 90, where torch is not. Rows
-    that a file is checked on need not go that far.
+    The exporter's translations, log(sigmoid(x)) and log(exp(a) + exp(b)), are infinite beyond a logit of about 90, where
+    torch is finite; the check of a file may not reach such values.
     """
     from onnxscript import opset18 as op
 

@@ -1,4 +1,4 @@
-"""Networks of timm, by their names there: vision transformers, and ConvNeXt."""
+"""Networks of timm, under timm's names: vision transformers, and ConvNeXt."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class TimmNetwork(ImageNetwork):
     Attributes
     ----------
     pretrained
-        Start from the weights that timm publishes, which it downloads and keeps. The last layer is drawn anew, and
-        positions are interpolated to the size of the images.
+        Start from the weights that timm publishes, which it downloads and caches. The last layer is re-initialised, and
+        position embeddings are interpolated to the size of the images.
     """
 
-    makers: ClassVar[tuple[str, ...]] = ("torchvision", "timm")
-    sized: ClassVar[bool] = True  # whether the network is made for a size of image
+    packages: ClassVar[tuple[str, ...]] = ("torchvision", "timm")
+    sized: ClassVar[bool] = True  # whether the network is built for a fixed image size
 
     pretrained: bool = Field(default=False, exclude=True)
 
     @model_validator(mode="after")
     def _check_start(self) -> TimmNetwork:
         if self.pretrained and self.weights is not None:
-            raise ValueError("a network starts from `weights`, a file, or is `pretrained`; say one")
+            raise ValueError("`weights` and `pretrained` exclude each other; give one of them")
         return self
 
     def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
-        """Return timm's network with weights drawn anew, for images of `shape`."""
+        """Return timm's network with random initial weights, for images of `shape`."""
         return self._create(shape[1:], n_classes, pretrained=False)
 
     def _create(self, size: Sequence[int], n_classes: int, *, pretrained: bool) -> nn.Module:
@@ -53,19 +53,19 @@ class TimmNetwork(ImageNetwork):
         return network
 
     def adapt_weights(self, weights: dict[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
-        """Return weights by timm's present names, positions interpolated where the images had another size."""
+        """Return weights under timm's current names, with position embeddings interpolated to the image size."""
         converted: dict[str, Tensor] = import_module(type(body).__module__).checkpoint_filter_fn(
             weights, body
         )
         return converted
 
     def start(self, network: nn.Module) -> dict[str, Any]:
-        """Load `weights`, or those that timm publishes, into a network that `build` made.
+        """Load `weights`, or those that timm publishes, into a network from `build`.
 
         Raises
         ------
         UserError
-            The file does not fit, or timm's weights cannot be had.
+            The file does not fit, or timm's weights cannot be downloaded.
         """
         if not self.pretrained:
             return super().start(network)
@@ -75,11 +75,11 @@ class TimmNetwork(ImageNetwork):
         size = body.patch_embed.img_size if self.sized else (224, 224)
         try:
             published = self._create(size, len(body_state[head[1]]), pretrained=True)
-        except Exception as error:  # timm passes on whatever its ways of downloading raise
+        except Exception as error:  # download libraries raise many kinds of errors
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise UserError(
-                f"timm could not fetch its weights of {self.name} ({reason.strip().rstrip('.')}): connect to a network, or "
-                "give a safetensors file as weights."
+                f"timm could not download its weights of {self.name} ({reason.strip().rstrip('.')}); check the network "
+                "connection, or give a safetensors file as `weights=`."
             ) from None
         body.load_state_dict({**published.state_dict(), **{k: body_state[k] for k in head}})
         return {"timm": f"{self.name}.{published.pretrained_cfg.get('tag', '')}", "drawn_anew": sorted(head)}
@@ -106,7 +106,7 @@ class SwinTiny(TimmNetwork):
 
     name: ClassVar[str] = "swin_tiny_patch4_window7_224"
     multiple: ClassVar[int] = 4
-    least_side: ClassVar[int] = 16
+    min_side: ClassVar[int] = 16
 
 
 class ConvNeXtTiny(TimmNetwork):
@@ -114,4 +114,4 @@ class ConvNeXtTiny(TimmNetwork):
 
     name: ClassVar[str] = "convnext_tiny"
     sized: ClassVar[bool] = False
-    least_side: ClassVar[int] = 32
+    min_side: ClassVar[int] = 32

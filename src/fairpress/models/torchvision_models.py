@@ -1,4 +1,4 @@
-"""Networks of torchvision, by their names there: a class of two lines each."""
+"""Networks of torchvision, under torchvision's names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TorchvisionNetwork(ImageNetwork):
     """One of ``torchvision.models``."""
 
     def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
-        """Return torchvision's network with weights drawn anew; any height and width from `least_side` will do."""
+        """Return torchvision's network with random initial weights, for any height and width from `min_side`."""
         if find_spec("torchvision") is None:
             raise MissingExtra(f"The network {self.name}", "torch")
         import torchvision
@@ -47,16 +47,16 @@ class MobileNetV2(TorchvisionNetwork):
 class EfficientNetB0(TorchvisionNetwork):
     """EfficientNet-B0 (Tan and Le 2019): squeeze and excitation, 4.0 million weights, 16 MB in fp32.
 
-    Its last layer is drawn within ±1/√inputs, as torch draws linear layers, and not within ±1/√classes: that suits
-    ImageNet's thousand classes, but with two the logits begin some twenty-five times as large, and most of a short
-    training goes into making them small again.
+    Its last layer is drawn within ±1/√inputs, torch's default for linear layers, not within ±1/√classes. The latter suits
+    ImageNet's thousand classes; with two, initial logits are about 25 times as large, and most of a short training would
+    go into shrinking them.
     """
 
     name: ClassVar[str] = "efficientnet_b0"
     version: ClassVar[int] = 2
 
     def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
-        """Return torchvision's network, its last layer drawn for few classes."""
+        """Return torchvision's network, with the last layer initialised for few classes."""
         from torch import nn
 
         network = super().body(shape, n_classes)
@@ -69,15 +69,15 @@ class EfficientNetB0(TorchvisionNetwork):
 class SqueezeNet(TorchvisionNetwork):
     """SqueezeNet 1.1 (Iandola et al. 2016): 0.7 million weights, 3 MB in fp32; a convolution is its last layer.
 
-    Its logits are not clipped at 0, as they are for ImageNet's thousand classes: where both of two classes
-    fall below 0 on all rows, no gradient is left, and that is how training by the published network ended here.
+    The ReLU after its last convolution is removed: with two classes, two negative logits on all rows would give zero
+    gradient, and training would stall.
     """
 
     name: ClassVar[str] = "squeezenet1_1"
-    least_side: ClassVar[int] = 17
+    min_side: ClassVar[int] = 17
 
     def body(self, shape: Sequence[int], n_classes: int) -> nn.Module:
-        """Return torchvision's network without the rectifier behind its last convolution."""
+        """Return torchvision's network without the ReLU after its last convolution."""
         from torch import nn
 
         network = super().body(shape, n_classes)

@@ -1,4 +1,4 @@
-"""A network as a graph of aten operators, and batch norm folded into the layer before it."""
+"""Trace a network as a graph of aten operators, and fold batch norms into the layers before them."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ ANY_BATCH = {0: torch.export.Dim("batch", min=1, max=2**20)}
 
 
 def trace(module: nn.Module, example: Tensor) -> GraphModule:
-    """Return the evaluation-mode graph of a network; the network is not changed and shares no tensor with it.
+    """Return the evaluation-mode graph of a network, which is not changed and shares no tensor with the graph.
 
     Parameters
     ----------
     module
         Maps inputs [rows, …] to logits [rows, classes].
     example
-        Inputs of two rows or more: one row would fix the size of a batch.
+        Inputs of two rows or more: one row would fix the batch size.
 
     Raises
     ------
     UserError
-        torch.export cannot follow the network; the sentence names the layer.
+        torch.export cannot trace the network; the message names the layer.
     """
     from torch.utils import _pytree  # noqa: F401  imported before warnings are filtered
 
     # An exported graph shares its tensors with the module it came from.
     module = copy.deepcopy(module).cpu().eval()
     for child in module.modules():
-        # Random depth does not survive: the exported network would stay random after eval().
+        # Stochastic depth is removed: the exported network would stay random after eval().
         if type(child).__name__ in ("StochasticDepth", "DropPath"):
             child.p = child.drop_prob = 0.0
     # torch prints the graph it could not finish.
@@ -63,28 +63,28 @@ def trace(module: nn.Module, example: Tensor) -> GraphModule:
 
 
 def cannot_export(layer: str | None, kind: str, error: BaseException) -> str:
-    """Say which layer of which class an exporter failed in, and why."""
+    """Return the message for a failed export: the layer, its class, the cause and a remedy."""
     layer_text = f"layer {layer!r} ({kind})" if layer else "the network"
     if "onstraints violated" in str(error) or "specialized" in str(error):
         return (
-            f"{layer_text} can be exported for batches of some sizes only, because its forward fixes the number of rows: write "
-            "x.shape[0] or -1 in the place of int(x.shape[0]), len(x), a loop over rows or a number ((x[:, None] - c)"
-            ".square().sum(-1).sqrt() for torch.cdist), and pass the module, not a program that was exported before."
+            f"{layer_text} can be exported for some batch sizes only, because its forward fixes the number of rows: write "
+            "x.shape[0] or -1 instead of int(x.shape[0]), len(x), a loop over rows or a number ((x[:, None] - c)"
+            ".square().sum(-1).sqrt() for torch.cdist), and pass the module, not an exported program."
         )
     if "fake tensor in the exported program constant" in str(error):
         return (
             f"{layer_text} cannot be exported, because its forward reads a tensor through .data, which torch.export cannot "
-            "follow; write .detach() in its place."
+            "trace; write .detach() instead."
         )
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
     return (
-        f"{layer_text} cannot be exported: {type(error).__name__}: {reason.rstrip('.')}. Rewrite it without control flow that "
-        "depends on the values of tensors, with operators that ONNX has."
+        f"{layer_text} cannot be exported ({type(error).__name__}: {reason.rstrip('.')}); rewrite it without control "
+        "flow that depends on the values of tensors, with operators that ONNX supports."
     )
 
 
 def node_at_fault(error: BaseException) -> tuple[str | None, str]:
-    """Return name and class of the layer whose operator an exporter of graphs failed at; None and "" if unknown."""
+    """Return name and class of the layer on whose operator a graph exporter failed; None and "" if unknown."""
     cause: BaseException | None = error
     while cause is not None:
         trail = cause.__traceback__
@@ -100,7 +100,7 @@ def node_at_fault(error: BaseException) -> tuple[str | None, str]:
 
 
 def layer_at_fault(module: nn.Module, trail: TracebackType | None) -> str | None:
-    """Return the name of the innermost layer that a traceback runs through; None outside all layers."""
+    """Return the name of the innermost layer in a traceback; None outside all layers."""
     names = {id(child): name for name, child in module.named_modules() if name}
     layer = None
     while trail is not None:
@@ -111,7 +111,7 @@ def layer_at_fault(module: nn.Module, trail: TracebackType | None) -> str | None
 
 @dataclass(frozen=True)
 class BatchNormFold:
-    """A batch norm whose numbers can become part of the layer before it: the names of its tensors, and its ε."""
+    """A batch norm that can be folded into the layer before it: the names of the tensors, and its ε."""
 
     weight: str
     bias: str
@@ -123,9 +123,9 @@ class BatchNormFold:
 
 
 def find_batch_norm_folds(graph: GraphModule) -> tuple[BatchNormFold, ...]:
-    """Return every batch norm that follows a convolution or linear layer and is its only reader.
+    """Return every batch norm that is the only reader of a convolution or linear layer.
 
-    Its tensors and the layer's must be read nowhere else: a weight that is tied to another would change there too.
+    No other operator may read its tensors or the layer's: a tied weight would change in the other place too.
     """
     return tuple(_fold(layer, norm) for layer, norm in _pairs(graph))
 
@@ -152,7 +152,7 @@ def _pairs(graph: GraphModule) -> list[tuple[Node, Node]]:
 
 
 def _sources(node: Node) -> list[Node]:
-    """Return the nodes that a node reads, each as often as it reads it."""
+    """Return the nodes that a node reads, with repetitions."""
     sources: list[Node] = []
 
     def note(source: Node) -> Node:
@@ -174,7 +174,7 @@ def _fold(layer: Node, norm: Node) -> BatchNormFold:
 
 
 def fold_graph(graph: GraphModule) -> GraphModule:
-    """Return a copy without the batch norms of `find_batch_norm_folds`: each such layer has a bias instead."""
+    """Return a copy without the batch norms of `find_batch_norm_folds`; each of their layers gets a bias."""
     graph = copy.deepcopy(graph)
     for layer, norm in _pairs(graph):
         fold = _fold(layer, norm)
@@ -196,7 +196,7 @@ def fold_graph(graph: GraphModule) -> GraphModule:
 
 
 def _describe(node: Node, like: Node, value: Tensor) -> None:
-    """Give a new node the shape that passes over graphs read."""
+    """Set the metadata of a new node that later graph passes read."""
     node.meta["val"] = like.meta["val"].fake_mode.from_tensor(value, static_shapes=True)
 
 
@@ -208,7 +208,7 @@ def _drop_unread(graph: GraphModule) -> None:
 
 
 def fold_factor(state: Mapping[str, Tensor], fold: BatchNormFold) -> Tensor:
-    """Return γ/√(σ²+ε) per output channel, float64: what folding multiplies the weights by."""
+    """Return γ/√(σ²+ε) per output channel, float64, by which folding multiplies the weights."""
     variance = state[fold.variance].detach().double()
     gamma = torch.ones_like(variance) if fold.gamma is None else state[fold.gamma].detach().double()
     return gamma / (variance + fold.eps).sqrt()
@@ -241,12 +241,12 @@ def batch_norm(
     eps: float,
     _cudnn: bool = False,
 ) -> Tensor:
-    """Normalise as aten.batch_norm does; running statistics are changed in place while training."""
+    """Normalise as aten.batch_norm does; running statistics are updated in place during training."""
     return nn.functional.batch_norm(x, mean, variance, weight, bias, training, momentum, eps)
 
 
 def hide_batch_norm(graph: GraphModule) -> GraphModule:
-    """Return a copy whose batch norms go by a name that PT2E does not know, so that it leaves them as they are."""
+    """Return a copy whose batch norms have a name unknown to PT2E, so that it does not change them."""
     graph = copy.deepcopy(graph)
     for node in graph.graph.nodes:
         if node.target is aten.batch_norm.default:
@@ -256,7 +256,7 @@ def hide_batch_norm(graph: GraphModule) -> GraphModule:
 
 
 def set_training(graph: GraphModule, training: bool, *, dropout: bool = True) -> None:
-    """Let batch norm (and with `dropout`, dropout) of a graph behave as in training, or else as in evaluation."""
+    """Set batch norm (and with `dropout`, dropout) of a graph to training or evaluation mode."""
     flags = {batch_norm: (5, training), aten.batch_norm.default: (5, training)}
     flags[aten.dropout.default] = (2, training and dropout)
     changed = False
@@ -270,7 +270,7 @@ def set_training(graph: GraphModule, training: bool, *, dropout: bool = True) ->
 
 
 def trainable(graph: GraphModule) -> GraphModule:
-    """Return the graph, which refuses train() and eval(), as one that changes its mode by them."""
+    """Return the graph with train() and eval() that set its mode; those of an exported graph raise an error."""
 
     def train(mode: bool = True) -> GraphModule:
         set_training(graph, mode)
@@ -281,7 +281,7 @@ def trainable(graph: GraphModule) -> GraphModule:
 
 
 def is_weighted(node: Node) -> bool:
-    """Tell whether this is a convolution or linear operator whose weight is stored, not computed."""
+    """Return whether a node is a convolution or linear operator with a stored weight."""
     return node.target in WEIGHTED and isinstance(node.args[1], Node) and node.args[1].op == "get_attr"
 
 
@@ -291,7 +291,7 @@ def weighted(graph: GraphModule) -> list[Node]:
 
 
 def products(graph: GraphModule) -> Counter[str]:
-    """Return how many different products each layer computes: two calls on the same values are one, as runtimes know."""
+    """Return the number of different products of each layer: runtimes merge two calls on the same values."""
     numbers: dict[Node, int] = {}
     number_of: dict[Any, int] = {}
     distinct: set[tuple[str, int]] = set()
@@ -310,11 +310,11 @@ def weight_of(node: Node) -> str:
 
 
 def stored_weight(layer: str, tensors: Container[str]) -> str:
-    """Return the name of a layer's weight among a network's tensors: LAYER.weight, or a parameter that stands alone."""
+    """Return the name of a layer's weight among a network's tensors: LAYER.weight, or LAYER for a bare parameter."""
     name = f"{layer}.weight"
     return name if name in tensors else layer
 
 
 def layer_name(node: Node) -> str:
-    """Return the name of the layer that an operator runs: that of its weight, less ``.weight``."""
+    """Return the name of an operator's layer: the name of its weight without ``.weight``."""
     return weight_of(node).removesuffix(".weight")

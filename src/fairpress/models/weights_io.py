@@ -1,4 +1,4 @@
-"""A network's state as safetensors bytes; pickles, which can run code, are not read."""
+"""Convert a network's state to and from safetensors bytes; pickles, which can run code, are not read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def to_bytes(state: Mapping[str, Tensor]) -> bytes:
 
 
 def from_bytes(data: bytes, file_name: str = "model.safetensors") -> dict[str, Tensor]:
-    """Return the state dict. Raises UserError naming `where` when the bytes are no safetensors file."""
+    """Return the state dict. Raises UserError naming `file_name` if the bytes are not a safetensors file."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -25,6 +25,6 @@ def from_bytes(data: bytes, file_name: str = "model.safetensors") -> dict[str, T
         return load(data)
     except SafetensorError as error:
         raise UserError(
-            f"{file_name} is no safetensors file ({error}); pickles are refused because opening one can run any "
-            "code. Save the weights with safetensors.torch.save_file."
+            f"{file_name} is not a safetensors file ({error}); save the weights with safetensors.torch.save_file, since "
+            "pickles are refused because opening one can run any code."
         ) from None

@@ -101,7 +101,7 @@ def test_it_has_a_name_a_counterpart_and_needs_a_group():
     assert recipe.placebo() == parse("placebo")
     with pytest.raises(UserError, match="importance=groups needs a sensitive attribute"):
         parse("prune-80(importance=groups)")
-    with pytest.raises(UserError, match="by belongs to"):
+    with pytest.raises(UserError, match="by needs"):
         parse("prune-80(importance=gradient,by=race)")
 
 

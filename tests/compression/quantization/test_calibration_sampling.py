@@ -111,8 +111,8 @@ def test_ranges_may_be_chosen_for_the_worst_group():
 @pytest.mark.parametrize(
     ("recipe", "sentence"),
     [
-        ("int8(by=sex)", "by belongs to calibration=balanced"),
-        ("int8(draw=1)", "draw belongs to calibration=random"),
+        ("int8(by=sex)", "by needs calibration=balanced"),
+        ("int8(draw=1)", "draw needs calibration=random"),
         ("int8(error=worst)", "it needs ranges=auto"),
         ("int8(calibration=balance)", "calibration: must be"),
     ],

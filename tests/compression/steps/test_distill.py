@@ -131,11 +131,11 @@ def test_names_controls_and_what_is_refused():
     assert str(recipe.placebo()) == "distill(widths=32|32,temperature=2)"
     assert parse("distill(widths=32)").placebo() is None
     for text, sentence in {
-        "distill": "say what to distill into: widths=32",
+        "distill": "distill needs a student: widths=32",
         "distill(widths=0)": "widths",
-        "distill(widths=8,hold=true)": "step and hold belong to weights of groups",
+        "distill(widths=8,hold=true)": "step and hold apply to weights of groups",
         "distill(widths=8,temperature=0)": "temperature",
-        "distill(widths=8,by=sex,weight=0)": "which weight=0 leaves out",
+        "distill(widths=8,by=sex,weight=0)": "which weight=0 removes",
     }.items():
         with pytest.raises(UserError, match=sentence):
             parse(text)

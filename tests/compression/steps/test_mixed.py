@@ -214,7 +214,7 @@ def test_widths_by_hand_are_kept_and_budgets_have_units():
     assert artifact.card.provenance["details"]["bits"]["1"] == 8
     assert parse("mixed(budget=6.3MB)").steps[0].budget == 6_300_000
     with pytest.raises(
-        UserError, match=r"no widths make a file of 300 bytes: the smallest has about .* raise the budget"
+        UserError, match=r"no bit widths fit a budget of 300 bytes: the smallest file has about .* raise the budget"
     ):
         made("mixed(budget=300)", easy)
     with pytest.raises(UserError, match="budget"):

@@ -94,7 +94,7 @@ def test_a_network_that_would_lose_classes_is_refused():
             return answers
 
     layers = torch.nn.Conv2d(3, 16, 3), torch.nn.Linear(16, 2), torch.nn.Linear(32, 4)
-    with pytest.raises(UserError, match=r"take classes out of the answers: 2 before, 1 after"):
+    with pytest.raises(UserError, match=r"change the number of classes from 2 to 1"):
         remove_channels(Measured(*layers), torch.randn(2, 3, 32, 32), 0.5, 1)
 
 
@@ -134,7 +134,7 @@ def test_a_transformer_without_half_its_heads_goes_on(monkeypatch, tmp_path):
     def made(self, size, n_classes, *, pretrained):
         return transformer(img_size=tuple(size), num_classes=n_classes)
 
-    monkeypatch.setattr(TimmNetwork, "_made", made)
+    monkeypatch.setattr(TimmNetwork, "_create", made)
     faces = make_pictures(32)
     training = {"max_epochs": 4, "way": "fp32", "learning_rate": 1e-3, "batch_size": 32}
     base = fp.train("vit_small_patch16_224", faces, training=training, device="cpu")

@@ -196,7 +196,7 @@ def test_test_rows_change_nothing(recipe):
 def test_a_checkpoint_needs_a_training_that_can_be_repeated():
     data, bases = easy()
     stranger = dataclasses.replace(bases[0].card, provenance={})
-    with pytest.raises(UserError, match="this one was not trained so"):
+    with pytest.raises(UserError, match="fairpress did not train this network"):
         compress([dataclasses.replace(bases[0], card=stranger)], parse("checkpoint-1"), data[:1], [0])
     with pytest.raises(UserError, match="the baseline trains at most 8"):
         compress(bases, parse("checkpoint-9"), data, [0, 1])

@@ -21,7 +21,7 @@ from fairpress.compression.verification import checks
 from fairpress.compression.verification.checks import assert_unmodified, check_agreement, check_file
 from fairpress.compression.verification.numbers import check_values
 from fairpress.models.tracing import trace
-from fairpress.runtime.onnx.weight_packing import finish
+from fairpress.runtime.onnx.weight_packing import finalize
 from trained import easy, parts, small_engine
 
 
@@ -145,7 +145,7 @@ def test_the_file_of_another_network_does_not_agree():
                 tensor.CopyFrom(
                     numpy_helper.from_array(values[::-1] + np.array([90_000, -90_000], np.int32), tensor.name)
                 )
-    with pytest.raises(VerificationError, match=r"decides as its graph on \d+\.\d% of 60 rows only"):
+    with pytest.raises(VerificationError, match=r"agrees with its graph on only \d+\.\d% of 60 predictions"):
         check_agreement(turned.SerializeToString(), rows[0], first.graph(rows[0]))
     found = check_agreement(first.onnx, rows[0], first.graph(rows[0]))
     assert found["agreement_with_graph"] >= 0.98
@@ -193,7 +193,7 @@ def test_a_template_whose_numbers_are_not_the_graphs(monkeypatch):
         return found | {"3 integers": found["3 integers"] + 1}
 
     monkeypatch.setattr(template, "numbers", off_by_one)
-    with pytest.raises(VerificationError, match="PT2E's conversion holds other numbers"):
+    with pytest.raises(VerificationError, match="PT2E's conversion contains other numbers"):
         make_template(q.prepared, q.state, torch.zeros(2, 4))
 
 
@@ -206,7 +206,7 @@ def test_two_layers_that_pruning_emptied_stay_two():
     empty = np.zeros((16, 16), np.int8)
     first.CopyFrom(numpy_helper.from_array(empty, first.name))
     second.CopyFrom(numpy_helper.from_array(empty, second.name))
-    assert len(checks.integer_weights(onnx.load_from_string(finish(model)))) == 3
+    assert len(checks.integer_weights(onnx.load_from_string(finalize(model)))) == 3
 
 
 def test_random_depth_is_gone_from_the_graph():
@@ -232,8 +232,8 @@ ROUNDINGS = (0.93, 0.2)  # of a file whose sums do not saturate
         ((0.93, 0.2), 0.25, {}),  # the graph moves as much by itself
         ((0.93, 0.2), 0.14, {}),
         ((0.8, 0.5), 0.25, {"saturates": True}),
-        ((0.93, 0.2), 0.1, "decides as its graph on 93.0% of 60 rows only, and its logits are off by 20%"),
-        ((0.93, 0.2), 0.6, r"hang on roundings.* by 60% of their spread \(those of the file by 20%\).*keep="),
+        ((0.93, 0.2), 0.1, "agrees with its graph on only 93.0% of 60 predictions, and its logits differ by 20%"),
+        ((0.93, 0.2), 0.6, r"too sensitive to rounding errors.* by 60% of their spread \(those of the file by 20%\).*keep="),
         ((0.6, 0.9), 0.45, {"saturates": True}),
     ],
 )
@@ -291,7 +291,7 @@ def test_a_file_with_the_numbers_of_its_network_passes(bits, activations):
             lambda v: v[
                 [1, 0, *range(2, len(v))]
             ],  # two channels change places, which few answers would tell
-            r"layer '1' stores \d+ integers of \d+ that are others",
+            r"layer '1' has \d+ wrong integers of \d+",
         ),
         (
             lambda t, v: t.data_type == TensorProto.FLOAT and v.ndim == 1 and len(v) > 2,
@@ -301,12 +301,12 @@ def test_a_file_with_the_numbers_of_its_network_passes(bits, activations):
         (
             lambda t, v: t.data_type == TensorProto.INT32 and v.ndim == 1 and np.abs(v).max() > 1,
             lambda v: v[::-1],
-            "does not hold the bias of layer",
+            "does not contain the bias of layer",
         ),
         (
             lambda t, v: t.data_type == TensorProto.UINT8 and v.ndim == 0,
             lambda v: v + np.uint8(1),
-            "rounds to a grid of step .* which no activation has",
+            "has a quantization scale of .* which no activation has",
         ),
     ],
 )

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.verification.checks import optimized_graph
-from fairpress.runtime.onnx.weight_packing import FORMATS, is_packed
+from fairpress.runtime.onnx.weight_packing import FORMATS, pack_bits
 
 
 def index_bits(clusters: int) -> int:
@@ -42,7 +42,7 @@ def look_up_weights(model: onnx.ModelProto, name: str, values: np.ndarray, index
         table = np.concatenate([table, np.full(table_size - len(table), table[-1])])
         kind, opset, ir = FORMATS[bits]
         indices = onnx.TensorProto(
-            name=f"{name} indices", data_type=kind, dims=index.shape, raw_data=is_packed(signed, bits)
+            name=f"{name} indices", data_type=kind, dims=index.shape, raw_data=pack_bits(signed, bits)
         )
         model.opset_import[0].version = max(model.opset_import[0].version, opset)
         model.ir_version = max(model.ir_version, ir)
@@ -74,5 +74,6 @@ def lookup_nodes(data: bytes, expected: int) -> None:
     lookups, remaining = count(onnx.load_from_string(data)), count(optimized_graph(data))
     if lookups != expected or remaining:
         raise VerificationError(
-            f"expected {expected} layers with looked-up weights, found {lookups}, {remaining} of them looked up in every run."
+            f"expected {expected} layers with looked-up weights, found {lookups}, {remaining} of them looked up in "
+            "every run."
         )

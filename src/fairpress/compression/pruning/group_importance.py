@@ -1,4 +1,4 @@
-"""Which weights to keep so that every group keeps its share of what they are worth to it."""
+"""Choose the weights to keep so that every group retains its share of their importance to it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from fairpress.training.data import Data
 
-ROWS = 64  # of each group, by which a weight's worth is measured
-POOLED_ROWS = 256  # of all rows, where nobody asks whose they are
+ROWS = 64  # rows of each group by which the importance of weights is measured
+POOLED_ROWS = 256  # rows without regard to groups
 ROUNDS, RATE = 12, 4.0
 
 Forward = Callable[[Tensor], Tensor]
@@ -21,8 +21,8 @@ def batches_of_groups(
 ) -> list[tuple[Tensor, Tensor]]:
     """Return per group inputs [networks, size, …] and labels [networks, size], drawn once from each network's rows.
 
-    A group with fewer rows is taken as often as that takes; one that a network does not have is filled with other rows,
-    and is not to be counted there.
+    Rows of a group with fewer rows are repeated. A group without rows in a network is filled with other rows, and must
+    not be counted there.
     """
     batches = []
     for group in range(count):
@@ -65,18 +65,19 @@ def importance(
 
 
 def keep_for_all_groups(importances: Tensor, magnitude: Tensor, n_retained: int, active: Tensor) -> Tensor:
-    """Return masks [networks, size] of `kept` weights whose least share among the groups is as large as was found.
+    """Return masks [networks, size] that retain `n_retained` weights and maximise the smallest share of any group.
 
-    A group's share is Σ over kept weights of its importance, over that of all weights. The aim is that of FairGRAPE (Lin et
-    al., ECCV 2022), which adds weights one by one; here whole sets are ranked by a weighted sum of the groups' importances,
-    and the weight of whoever kept less than the others grows (multiplicative weights). The first set weighs groups alike.
+    A group's share is the sum of its importances over the retained weights, divided by that over all weights. The aim is
+    that of FairGRAPE (Lin et al., ECCV 2022), which adds weights one by one. Here whole sets are ranked by a weighted sum
+    of the groups' importances, and the weight of a group grows while its share is below the mean (multiplicative weights).
+    All groups start with equal weight; the best set of `ROUNDS` is returned.
 
     Parameters
     ----------
-    worth
+    importances
         [groups, networks, size].
     magnitude
-        [networks, size]: what decides among weights that are worth nothing to anybody.
+        [networks, size]: breaks ties among weights without importance to any group.
     active
         [networks, groups] bool.
     """

@@ -1,4 +1,4 @@
-"""Which weights pruning may set to zero, and how those that are zero stay so while a network trains on."""
+"""The weights that pruning may set to zero, and a mask that keeps zeros during fine-tuning."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def prunable(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights [networks, out, in, …] among parameters [networks, …]: no biases, no scales of channels."""
+    """Return the weights [networks, out, in, …] among parameters [networks, …], without biases and scales of channels."""
     return {name: value for name, value in parameters.items() if value.dim() >= 3}
 
 
 def keep_zeros(parameters: Mapping[str, Tensor]) -> Callable[[float, dict[str, Tensor]], None]:
-    """Return what puts back to zero, after every step, the weights that are zero now."""
+    """Return a function that, after every step, resets the weights that are zero now."""
     masks = {name: (value.detach() != 0).to(value) for name, value in prunable(parameters).items()}
 
     def mask(_done: float, current: dict[str, Tensor]) -> None:

@@ -1,1 +1,1 @@
-"""Quantization: calibration, widths per layer, training with rounding, many networks at once."""
+"""Quantization: calibration, bit widths per layer, quantization-aware training, many networks at once."""

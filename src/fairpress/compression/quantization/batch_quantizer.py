@@ -1,9 +1,9 @@
-"""Quantize many networks of one architecture: one export of the graph, each network its own numbers and file.
+"""Quantize many networks of one architecture with a single export of the graph.
 
-torch.export and the ONNX exporter take seconds and depend on the architecture only. So both run once; every
-network is calibrated on the same prepared graph (PT2E's, with our own fake-quantize modules), and its integers,
-scales and zero points are put into a copy of the ONNX template. Each file is then held against that graph.
-Trained quantization (`steps.train_quantized`) enters with scales that it has already.
+torch.export and the ONNX exporter take seconds and depend on the architecture only, so both run once. Every network is
+calibrated on the same prepared graph (PT2E's, with fairpress's fake-quantize modules), and its integers, scales and zero
+points are written into a copy of the ONNX template. Each file is then compared with that graph. Quantization-aware training
+(`steps.train_quantized`) provides its own scales.
 """
 
 from __future__ import annotations
@@ -36,15 +36,13 @@ if TYPE_CHECKING:
     from fairpress.models.registry import Architecture
 
 CHECKED_ROWS, CHECKED_NUMBERS = 512, 2**21
-PERTURBATION = (
-    1e-4  # share that steps are changed by: moves logits by more than that where they hang on roundings
-)
-N_PERTURBATIONS = 3  # how often
+PERTURBATION = 1e-4  # relative change of step sizes; badly conditioned networks amplify it
+N_PERTURBATIONS = 3
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """A finished file, the network as its graph rounds it, and what was checked."""
+    """A finished file, the graph and state that it was made from, and the results of the checks."""
 
     onnx: bytes
     prepared: PreparedGraph
@@ -52,20 +50,20 @@ class Quantized:
     details: Mapping[str, Any]
 
     def graph(self, inputs: Tensor) -> Tensor:
-        """Return the logits [rows, classes] of the graph that the file was made from."""
+        """Return logits [rows, classes] of the graph that the file was made from."""
         return in_chunks(self.prepared, self.state, inputs, rounded=True)
 
 
 @dataclass
 class BatchQuantizer:
-    """What is the same for all networks of an architecture: its graph, and the template of each kind of file.
+    """The graph of an architecture and the template of each kind of file, shared by all its networks.
 
     Attributes
     ----------
     graph
         The traced graph with its batch norms, which quantization-aware training starts from.
     folded, pairs
-        The graph without them, and which of them became part of a layer.
+        The graph with batch norms folded, and the batch norms that became part of a layer.
     """
 
     graph: GraphModule
@@ -75,7 +73,7 @@ class BatchQuantizer:
 
     @classmethod
     def from_module(cls, module: nn.Module, example: Tensor) -> BatchQuantizer:
-        """Trace a network, which is not changed. Raises UserError naming the layer that cannot be traced."""
+        """Trace a network without changing it. Raises UserError naming the layer that cannot be traced."""
         with assert_unmodified(module):
             graph = trace(module, example[:2])
         return cls(graph, fold_graph(graph), find_batch_norm_folds(graph), example[:2].clone())
@@ -85,14 +83,14 @@ class BatchQuantizer:
         self._floats: onnx.ModelProto | None = None
 
     def check(self, module: nn.Module, state: Mapping[str, Tensor], rows: Tensor) -> None:
-        """Hold the graph that all files are made from against the network itself.
+        """Compare the graph that all files are made from with the network.
 
         Raises
         ------
         UserError
             Nearly all weights would stay in float, or the network's outputs are not a function of its inputs.
         EquivalenceError
-            The graph computes something else.
+            The graph gives other outputs.
         """
         check_quantizable(self.folded)
         slots, folded_state = FastFunctionalCall(self.folded), self.fold(state)
@@ -104,20 +102,20 @@ class BatchQuantizer:
         check_equivalence(compute, reference(module, state, rows), "the exported graph")
 
     def prepare(self, scheme: Scheme) -> PreparedGraph:
-        """Return the graph that ships, with the rounding of a scheme. Raises UserError for an unknown layer."""
+        """Return the folded graph with the fake quantization of a scheme. Raises UserError for an unknown layer."""
         return prepare(self.folded, scheme)
 
     def fold(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return a network's state as the folded graph has it."""
+        """Return a network's state for the folded graph."""
         return fold_state(state, self.pairs)
 
     def finish(self, prepared: PreparedGraph, calibrated: Calibrated, rows: Tensor) -> Quantized:
-        """Make a calibrated network's file, and check it.
+        """Write a calibrated network's file, and check it.
 
         Raises
         ------
         VerificationError
-            The file has other layers, widths or kernels than asked for, or does not decide as its graph on `rows`.
+            The file has other layers, bit widths or kernels than the scheme, or other predictions than its graph.
         """
         data = self._template(prepared, calibrated).fill(prepared, calibrated.state)
         integer = bool(prepared.activations)
@@ -147,7 +145,7 @@ class BatchQuantizer:
         return Quantized(data, prepared, calibrated.state, details)
 
     def _preserved(self, prepared: PreparedGraph, calibrated: Calibrated, data: bytes) -> dict[str, Any]:
-        """Return which channels have 8 bits, and the bytes they cost beside the file without any."""
+        """Return the channels with 8 bits, and the bytes that they add to the file."""
         split_layers = [layer for layer in prepared.layers if layer.preserved]
         if not split_layers:
             return {}
@@ -167,10 +165,10 @@ class BatchQuantizer:
         return self._floats
 
     def _template(self, prepared: PreparedGraph, calibrated: Calibrated) -> OnnxTemplate:
-        """Return the template of all files with these layers: bits change numbers, and not the graph."""
+        """Return the template of all files with these layers; bit widths change the numbers, not the graph."""
         kind = (prepared.float_layers, bool(prepared.activations))
         if any(layer.preserved for layer in prepared.layers):
-            # PT2E knows one width a layer; which integers a file holds is no matter of its template.
+            # PT2E supports one bit width per layer; the template does not depend on the integers.
             prepared = self.prepare(Scheme(8, bool(prepared.activations), keep=prepared.float_layers))
         if kind not in self._templates:
             self._templates[kind] = make_template(prepared, calibrated.state, self.example)
@@ -180,7 +178,10 @@ class BatchQuantizer:
 def perturb_scales(
     prepared: PreparedGraph, state: Mapping[str, Tensor], draw: int = 0, relative_change: float = PERTURBATION
 ) -> dict[str, Tensor]:
-    """Return a network's state with every step of an activation changed by about a share `by` of it, by number of draw."""
+    """Return a network's state with the step size of every activation perturbed by about `relative_change`.
+
+    `draw` seeds the perturbation.
+    """
     generator = torch.Generator().manual_seed(draw)
     names = [f"{name}.scale" for name in prepared.activations]
     changes = (
@@ -193,7 +194,7 @@ def perturb_scales(
 def make_quantizer(
     architecture: Architecture, shape: tuple[int, ...], dtype: torch.dtype, n_classes: int
 ) -> BatchQuantizer:
-    """Return the engine of an architecture by its config, kept for the next call in this process."""
+    """Return the quantizer of an architecture by its config, cached in this process."""
     return BatchQuantizer.from_module(
         build(architecture, shape, n_classes), torch.zeros((2, *shape), dtype=dtype)
     )
@@ -220,21 +221,21 @@ def quantize_many(
     calibration
         Inputs [rows, …] per network that set the ranges of its activations.
     scheme
-        Widths; by default 8 bits everywhere.
+        Bit widths; by default 8 bits everywhere.
     weights, activations
-        How ranges are found (`calibrate.calibrate`).
+        Method of range estimation (`calibrate.calibrate`).
     validation, groups
-        Inputs [rows, …] per network, for ``"auto"``; their groups [rows] where the worst group's error counts.
+        Inputs [rows, …] per network, for ``"auto"``; their groups [rows] if the worst group's error counts.
     tops
-        Per network the largest integer of every channel [channels], by the names of `Layer.channel_tops`, where the scheme
-        preserves some.
+        Per network the largest integer of every channel [channels], by the names of `Layer.channel_tops`, if the scheme
+        preserves channels.
 
     Raises
     ------
     UserError
-        The scheme names a layer that there is not.
+        The scheme names an unknown layer.
     VerificationError
-        A file is not what was asked for.
+        A file does not match its graph or the scheme.
     """
     prepared = engine.prepare(scheme or Scheme())
     out = []

@@ -1,4 +1,4 @@
-"""Choose a width for every layer: least harm within a budget of bytes, a mixed-integer linear program."""
+"""Choose a bit width for every layer: least harm within a budget of bytes, by a mixed-integer linear program."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 Harm = Mapping[str, Mapping[int, float]]
-MEAN_WEIGHT = 1e-3  # of the mean harm beside the worst group's: many choices may serve that one alike
+MEAN_WEIGHT = 1e-3  # of the mean harm relative to the worst group's, to choose between equally good solutions
 
 
 def allocate(
     harm: Harm, cost: Mapping[str, Mapping[int, int]], budget: int, groups: Sequence[Harm] = ()
 ) -> dict[str, int] | None:
-    """Return layer → width of least harm subject to Σ cost[layer][width] ≤ budget; None if none fits.
+    """Return layer → bit width of least harm subject to Σ cost[layer][width] ≤ budget; None if none fits.
 
     The harm of a choice is Σ harm[layer][width]; with `groups`, the largest Σ groups[g][layer][width], plus a thousandth of
-    that of all rows together. Harms are taken to add up, which fails for coarse widths: measure what was
-    chosen. Among choices of equal harm the cheaper is taken, by a weight on bytes that is too small to outweigh any
+    the harm over all rows. Harms are assumed to be additive, which fails for low bit widths: measure the chosen
+    allocation. Among choices of equal harm the smallest is taken, by a weight on bytes that is too small to outweigh any
     other difference. Solved by HiGHS (`scipy.optimize.milp`).
 
     Parameters
@@ -25,7 +25,7 @@ def allocate(
     harm
         Layer → width → harm over all rows.
     groups
-        The same over the rows of each group whose harm may count as the worst.
+        The same over the rows of each group.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 

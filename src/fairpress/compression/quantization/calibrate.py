@@ -1,4 +1,4 @@
-"""Give a network's quantization its scales and zero points, from its weights and from calibration rows."""
+"""Determine scales and zero points of a network from its weights and from calibration rows."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from fairpress.compression.quantized_graph.range_estimators import (
 )
 
 Choice = Literal["minmax", "percentile", "mse", "auto"]
-CHUNK = 2**20  # numbers at once, so that the activations of images stay small
+CHUNK = 2**20  # input values per chunk, to limit the memory for activations of images
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A network's state with scale and zero point of every fake-quantize module, and how they were chosen."""
+    """A network's state with scale and zero point of every fake-quantize module, and the methods they came from."""
 
     state: Mapping[str, Tensor]
     weights: Ranges
@@ -44,9 +44,9 @@ def calibrate(
 ) -> Calibrated:
     """Set the ranges of one network.
 
-    Activations are watched while the weights are rounded already, as they will be when the network runs.
-    ``"auto"`` tries every method and takes the one whose outputs on `validation` are nearest to the float network's, by
-    the mean Kullback-Leibler divergence of the class probabilities (labels play no part).
+    Activations are observed with quantized weights, as in the finished file. ``"auto"`` tries every method and takes the
+    one whose outputs on `validation` are nearest to the float network's, by the mean Kullback-Leibler divergence of the
+    class probabilities (labels are not used).
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def calibrate(
     validation
         Inputs [rows, …] for ``"auto"``; never test rows.
     groups
-        Their groups [rows] int64: the mean divergence of the worst group decides, in place of that of all rows. Rows of
-        group −1 have no say.
+        Their groups [rows] int64: the mean divergence of the worst group decides instead of that of all rows. Rows of
+        group −1 are ignored.
     """
     weight_ranges: dict[Ranges, dict[str, Tensor]] = {}
     candidates: list[tuple[float, Calibrated]] = []
@@ -87,7 +87,7 @@ def calibrate(
 
 
 def _mean_or_worst_group(loss: Tensor, groups: Tensor | None) -> float:
-    """Return the mean of a loss [rows], or the highest mean of a group."""
+    """Return the mean of a loss [rows], or the highest group mean."""
     if groups is None:
         return float(loss.mean())
     return max(float(loss[groups == g].mean()) for g in groups.unique().tolist() if g >= 0)
@@ -96,7 +96,7 @@ def _mean_or_worst_group(loss: Tensor, groups: Tensor | None) -> float:
 def scales_of_weights(
     prepared: PreparedGraph, state: Mapping[str, Tensor], method: Ranges
 ) -> dict[str, Tensor]:
-    """Return the scales of every quantized weight [channels]; of a stack of networks [networks, channels]."""
+    """Return the scales of every quantized weight [channels], or of a stack of networks [networks, channels]."""
     out = {}
     for layer in prepared.layers:
         weight = state[layer.weight].detach()
@@ -109,7 +109,7 @@ def scales_of_weights(
 def scales_of_activations(
     prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor, methods: tuple[Ranges, ...]
 ) -> dict[Ranges, dict[str, Tensor]]:
-    """Return per method the scale and zero point of every integer activation; each row is run once."""
+    """Return scale and zero point of every integer activation for each method; each row is run once."""
     if not prepared.activations:
         return {how: {} for how in methods}
     device = next(iter(state.values())).device
@@ -129,7 +129,7 @@ def scales_of_activations(
 
 
 def in_chunks(prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor, *, rounded: bool) -> Tensor:
-    """Return the logits of many rows, some at a time."""
+    """Return the logits of many rows, computed in chunks."""
     return torch.cat([prepared.run(state, chunk, rounded=rounded) for chunk in chunks(rows)])
 
 

@@ -1,4 +1,4 @@
-"""What rounding a layer would do to a network's answers, estimated from gradients: no rounded network is run."""
+"""Estimate from gradients how quantizing a layer changes a network's predictions, without running the quantized network."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from fairpress.models.tracing import CONVOLUTIONS, is_weighted, layer_name
 def layer_sensitivities(
     graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Mapping[int, Tensor]], rows: Tensor
 ) -> dict[str, dict[int, Tensor]]:
-    """Return layer → width → the estimated divergence of every row [rows] (float64, nats), the whole layer changed.
+    """Return layer → bit width → estimated divergence of every row [rows] (float64, nats), with the whole layer changed.
 
-    As `channel_sensitivities`, with every layer's change for each of several widths.
+    As `channel_sensitivities`, with every layer's change for each of several bit widths.
     """
     widths = {width for own in changes.values() for width in own}
     sensitivities: dict[str, dict[int, Tensor]] = {layer: {} for layer in changes}
@@ -38,12 +38,12 @@ def layer_sensitivities(
 def channel_sensitivities(
     graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Tensor], rows: Tensor
 ) -> dict[str, Tensor]:
-    """Return layer → the estimated divergence of every row, each output channel changed alone [rows, channels] (nats).
+    """Return layer → estimated divergence of every row, with each output channel changed alone [rows, channels] (nats).
 
-    A change δ of weights moves the logits by J·δ, and the Kullback-Leibler divergence of the new answers from the old ones
-    is to second order ½·Var_p(J·δ), the variance over the classes by their probabilities: ½·δᵀFδ with F a row's Fisher
-    information, taken without labels. A layer's J·δ is its own response to δ in the place of its weights, times the
-    gradient of the logits by its output: one pass forward and one backward for each class.
+    A change δ of weights moves the logits by J·δ. The Kullback-Leibler divergence of the new class probabilities from the
+    old ones is, to second order, ½·Var_p(J·δ), the variance over the classes under their probabilities: ½·δᵀFδ with F a
+    row's Fisher information, which needs no labels. A layer's J·δ is its response to δ in place of its weights, times the
+    gradient of the logits with respect to its output: one forward pass, and one backward pass for each class.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def _half_variance(probabilities: Tensor, responses: Tensor) -> Tensor:
 def _logit_responses(
     graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Tensor], rows: Tensor
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Yield, some rows at a time, their probabilities [rows, classes] and layer → J·δ [rows, classes, channels]."""
+    """Yield, chunk by chunk, probabilities [rows, classes] and layer → J·δ [rows, classes, channels]."""
     network = holding(copy.deepcopy(graph), state)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
@@ -106,7 +106,7 @@ def _by_channel(node: Node, product: Tensor) -> Tensor:
 
 
 class _Tape(Interpreter):
-    """Run a graph, and note what comes out of each layer, and what would come out with δ in the place of its weight."""
+    """Run a graph and record the output of each layer, and its response to δ in place of its weight."""
 
     def __init__(self, graph: GraphModule, changes: Mapping[str, Tensor]) -> None:
         super().__init__(graph)

@@ -1,4 +1,4 @@
-"""Which output channels keep 8 bits where the others get fewer: those whose rounding tells groups apart most."""
+"""Choose the output channels that keep 8 bits while the others get fewer."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def choose_preserved(
     groups: Tensor | None,
     seed: Sequence[int],
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the largest integer of every channel [channels], by the names of `Layer.channel_tops`, and what a card says.
+    """Return the largest integer of every channel [channels], by the names of `Layer.channel_tops`, and facts for the card.
 
-    A channel's sensitivity is the divergence of the answers when it alone is rounded (`gradient_sensitivity.channel_sensitivities`).
-    ``"groups"`` takes those of each layer where its mean differs most between two groups; ``"pooled"`` those of the
-    highest mean over all rows, whoever they are; ``"random"`` draws them.
+    A channel's sensitivity is the divergence of the predictions when it alone is quantized
+    (`gradient_sensitivity.channel_sensitivities`). ``"groups"`` takes the channels of each layer whose mean sensitivity
+    differs most between two groups; ``"pooled"`` those of the highest mean over all rows; ``"random"`` draws them.
 
     Parameters
     ----------
     state
         The (folded) float state.
     rows, groups
-        Inputs [rows, …] of the calibration part, and the group of each [rows], −1 for one that has no say.
+        Inputs [rows, …] of the calibration part, and the group of each [rows], −1 for a row that is not counted.
     """
     split_layers = [layer for layer in prepared.layers if layer.preserved]
     if method == "random":
@@ -64,7 +64,7 @@ def choose_preserved(
 
 
 def spread_over_layers(harm: Tensor, groups: Tensor | None) -> Tensor:
-    """Return for every channel the largest difference of two groups' means, from harms [rows, channels]."""
+    """Return the largest difference between two groups' means for every channel, from harms [rows, channels]."""
     assert groups is not None
     means = torch.stack([harm[groups == g].mean(0) for g in groups.unique().tolist() if g >= 0])
     return means.amax(0) - means.amin(0)

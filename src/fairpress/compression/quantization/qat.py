@@ -1,4 +1,4 @@
-"""What quantization-aware training adds to training: a graph that rounds, its ranges, and the way back to a file."""
+"""Graphs, ranges and files for quantization-aware training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fairpress.models.tracing import fold_factor, set_training
 
 @dataclass(frozen=True)
 class QATGraphs:
-    """One architecture's rounding graph as it trains (batch norms in it) and as it ships (folded).
+    """One architecture's fake-quantized graph for training (with batch norms) and for the file (folded).
 
     Both have the same fake-quantize modules under the same names.
     """
@@ -35,13 +35,13 @@ class QATGraphs:
 
     @classmethod
     def prepare(cls, engine: BatchQuantizer, scheme: Scheme) -> QATGraphs:
-        """Prepare both graphs. Raises UserError when the scheme names a layer that there is not."""
+        """Prepare both graphs. Raises UserError if the scheme names an unknown layer."""
         training, shipping = prepare(engine.graph, scheme), engine.prepare(scheme)
         assert (training.layers, training.activations) == (shipping.layers, shipping.activations)
         return cls(engine, training, shipping)
 
     def first_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return a float network's state with room for the numbers of its fake-quantize modules."""
+        """Return a float network's state, extended by the tensors of its fake-quantize modules."""
         training_state = {k: v.detach().clone() for k, v in self.training.graph.state_dict().items()}
         return training_state | {k: v.detach().clone() for k, v in state.items() if k in training_state}
 
@@ -54,7 +54,7 @@ class QATGraphs:
         activations: Choice,
         groups: Sequence[Tensor] | None = None,
     ) -> list[tuple[Ranges, Ranges]]:
-        """Return each network's methods for weights and activations; ``"auto"`` is settled before, as in `calibrate`."""
+        """Return each network's methods for weights and activations; ``"auto"`` is resolved as in `calibrate`."""
         if weights != "auto" and activations != "auto":
             return [(weights, activations)] * len(states)
         assert validation is not None
@@ -78,7 +78,7 @@ class QATGraphs:
         calibration: Sequence[Tensor],
         methods: Sequence[tuple[Ranges, Ranges]],
     ) -> None:
-        """Find the ranges of a stack of networks anew, in place, as they train: batch norm by the statistics of the rows."""
+        """Update the ranges of a stack of networks in place, with batch norm in training mode."""
         set_training(self.training.graph, True, dropout=False)
         tensors = {k: v.detach() for k, v in stacked.items()}
         for method in dict.fromkeys(weights for weights, _ in methods):
@@ -91,16 +91,16 @@ class QATGraphs:
             for name, value in scales_of_weights(self.training, layer_tensors, method).items():
                 tensors[name][indices] = value
         for i, (rows, (_, method)) in enumerate(zip(calibration, methods, strict=True)):
-            # Batch norm moves its running statistics when rows pass through: those of a copy.
+            # In training mode batch norm updates its running statistics: give it copies.
             state = {k: v[i].clone() if "running" in k else v[i] for k, v in tensors.items()}
             for name, value in scales_of_activations(self.training, state, rows, (method,))[method].items():
                 tensors[name][i] = value
 
     def finish(self, state: Mapping[str, Tensor], rows: Tensor, methods: tuple[Ranges, Ranges]) -> Quantized:
-        """Make a trained network's file: its integers as trained, its activations' ranges once more as it ships.
+        """Write a trained network's file: integers as trained, ranges of activations re-estimated on the folded graph.
 
-        Folding a batch norm multiplies an output channel's weights by a number, and so its scale: the integers
-        stay (or change their sign).
+        Folding a batch norm multiplies an output channel's weights, and so its scale, by a factor: the integers stay
+        (or change sign).
         """
         folded = self.engine.fold(state)
         by_weight = {layer.weight: f"{layer.module}.scale" for layer in self.shipping.layers}

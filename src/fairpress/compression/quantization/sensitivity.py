@@ -1,4 +1,4 @@
-"""What rounding one layer's weights does to a network's answers, on calibration rows; every other layer stays in float."""
+"""Sensitivity of a network's predictions to the quantization of single layers, on calibration rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.tracing import stored_weight
 
 Table = dict[str, dict[int, Tensor]]
-MAX_TABLES = 4  # tables: those of one network and several budgets, or of a search that goes back and forth
+MAX_TABLES = 4  # cached for several budgets of one network, or for a search
 _tables: OrderedDict[str, Table] = OrderedDict()
 
 
@@ -30,9 +30,9 @@ def sensitivity_table(
     widths: Sequence[int],
     rows: Tensor,
 ) -> Table:
-    """Return what `measure_sensitivity` or `estimate_sensitivity` returns; computed once per network and rows.
+    """Return the result of `measure_sensitivity` or `estimate_sensitivity`, cached by network and rows.
 
-    The tables of the last `MAX_TABLES` networks are kept.
+    The last `MAX_TABLES` tables are kept.
     """
     nodes = [(n.name, n.op, str(n.target), repr((n.args, n.kwargs))) for n in engine.folded.graph.nodes]
     modules = [(name, repr(module)) for name, module in engine.folded.named_modules() if name]
@@ -57,10 +57,10 @@ def measure_sensitivity(
     widths: Sequence[int],
     rows: Tensor,
 ) -> Table:
-    """Return layer → width → Kullback-Leibler divergence, nats, of every row's answer from the float network's [rows].
+    """Return layer → bit width → Kullback-Leibler divergence from the float network's class probabilities [rows], in nats.
 
-    Measured by rounding each layer alone, as HAWQ and its kin estimate by second derivatives (Dong et al. 2019, arXiv
-    1905.03696). Activations are not rounded: they have 8 bits in all that is chosen between.
+    Each layer is quantized alone and the divergence is measured; HAWQ and related methods estimate it by second derivatives
+    (Dong et al. 2019, arXiv 1905.03696). Activations stay in float: they have 8 bits in every candidate.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def estimate_sensitivity(
     widths: Sequence[int],
     rows: Tensor,
 ) -> Table:
-    """Estimate what `measure_sensitivity` returns by gradients: the number of passes grows with classes, not with layers."""
+    """Estimate the result of `measure_sensitivity` from gradients: passes grow with the classes, not with the layers."""
     from fairpress.compression.quantization.gradient_sensitivity import layer_sensitivities
 
     changes = {
@@ -105,18 +105,18 @@ def estimate_sensitivity(
 
 
 def divergences(log_q: Tensor, log_p: Tensor) -> Tensor:
-    """Return Σ p·(ln p − ln q) of every row [rows] from log-probabilities [rows, classes]."""
+    """Return Σ p·(ln p − ln q) of every row [rows] from log-probabilities ln q and ln p [rows, classes]."""
     return nn.functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
 
 
 def mean_of(values: Tensor, groups: Tensor | None = None, group: int = 0) -> float:
-    """Return the mean of a divergence over rows [rows], or over those of a group; never below 0."""
+    """Return the mean of a divergence [rows] over all rows or over a group; never below 0."""
     selected = values if groups is None else values[groups == group]
     return max(0.0, float(selected.mean()))
 
 
 def rounded(weight: Tensor, bits: int) -> Tensor:
-    """Return a weight on its grid of least squared error, a scale per output channel."""
+    """Return a quantized weight, with the scale of least squared error per output channel."""
     top = Scheme().top(bits)
     scale = weight_scales(weight.flatten(1), top, "mse").view(-1, *[1] * (weight.dim() - 1))
     return (weight / scale).round().clamp(-top, top) * scale

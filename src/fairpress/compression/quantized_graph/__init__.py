@@ -1,1 +1,1 @@
-"""A network's graph that rounds: PT2E preparation, fake quantization, and the ONNX template."""
+"""A network's fake-quantized graph: PT2E preparation, fake-quantize modules, and the ONNX template."""

@@ -1,8 +1,8 @@
-"""What stands in a graph where a value will be an integer: it rounds to the grid, or watches, or lets pass.
+"""Fake-quantize modules: round a value to its grid, observe its range, or pass it on.
 
-PT2E puts one such module before each weight and activation that `quantizer` marks, and takes scale and zero
-point from it. The modules hold no state but those two numbers, and use element-wise operators only, so that a
-prepared graph runs under `torch.func.vmap` with the scales of many networks side by side.
+PT2E inserts one such module before each weight and activation that `pt2e_quantizer` marks, and takes scale and zero point
+from it. The modules have no other state and use element-wise operators only, so that a prepared graph runs under
+`torch.func.vmap` with the scales of many networks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_LEVEL = 255  # activations are unsigned 8-bit
 
 
 class FakeQuantize(ObserverBase):
-    """Base of both kinds: the mode, and what PT2E asks for."""
+    """Base class of both kinds: the mode, and the attributes that PT2E reads."""
 
     scale: Tensor
 
@@ -40,8 +40,8 @@ class FakeQuantize(ObserverBase):
 class FakeQuantizeWeight(FakeQuantize):
     """ŵ = s·clamp(⌊w/s⌉, −q, q) with a scale per output channel; the gradient of ŵ is that of w everywhere.
 
-    Straight-through (Bengio et al. 2013, arXiv 1308.3432). A weight outside the grid keeps its gradient, or it
-    could never come back.
+    Straight-through estimator (Bengio et al. 2013, arXiv 1308.3432). A weight outside the grid keeps its gradient;
+    otherwise it could never return.
     """
 
     ch_axis = 0
@@ -52,7 +52,7 @@ class FakeQuantizeWeight(FakeQuantize):
         self.register_buffer("top", None)
 
     def size(self, weight: Tensor, *, channel_tops: bool = False) -> None:
-        """Make room for one scale per output channel, and with `channel_tops` for its largest integer q."""
+        """Allocate one scale per output channel, and with `channel_tops` its largest integer q."""
         self.register_buffer("scale", torch.ones(weight.shape[0]))
         if channel_tops:
             self.top = torch.full((weight.shape[0],), float(self.quant_max))
@@ -97,7 +97,7 @@ class FakeQuantizeActivation(FakeQuantize):
             self.histogram = self.histogram or Histogram()
             self.histogram.add(x.detach())
             return x
-        # hardtanh is clamp with a cheap gradient; rounding adds what it changes, and has no gradient of its own.
+        # hardtanh is clamp with a cheap gradient; the rounding error is added without a gradient.
         exact = nn.functional.hardtanh(
             x * self.scale.reciprocal() + self.zero_point, float(self.quant_min), float(self.quant_max)
         )
@@ -113,7 +113,7 @@ def _grid(w: Tensor, scale: Tensor, low: int | Tensor, high: int | Tensor) -> Te
 
 @contextmanager
 def mode(graph: nn.Module, *, weights: Mode, activations: Mode) -> Iterator[list[FakeQuantizeActivation]]:
-    """Set the modes of a graph's modules for a while; yields those of activations, in the order of the graph."""
+    """Set the modes of a graph's modules within the context; yields those of activations, in the order of the graph."""
     modules = [m for m in graph.modules() if isinstance(m, FakeQuantize)]
     earlier_modes = [m.mode for m in modules]
     observers = [m for m in modules if isinstance(m, FakeQuantizeActivation)]

@@ -1,8 +1,8 @@
-"""A maximum of rounded numbers is rounded already: max-pools run on integers, and nothing is rounded twice.
+"""Run max-pools on integers with the quantization grid of their input.
 
-Every value that max-pooling gives is one of those it read. Where these lie on a grid of integers, the result lies on the
-same one, so `quantizer` marks no second rounding after it, and in the file scale and zero point before the pool are
-written behind it as well: with two different grids, runtimes pool floats, between two conversions.
+Every output of a max-pool is one of its inputs, so it lies on the same grid of integers. `pt2e_quantizer` therefore marks no
+second quantization after it, and in the file the pool's output has the scale and zero point of its input: with two
+different grids, runtimes pool in float between two conversions.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ GRID_PRESERVING = ("MaxPool", "Flatten", "Reshape")
 
 
 def on_grid(node: Any) -> bool:
-    """Tell whether a value of a graph is a maximum of rounded ones, or such a maximum in another shape."""
-    if node.target in MAX_POOLS:  # of pixels that are integers already, nothing was rounded
+    """Return whether a value of a graph is a maximum of quantized values, possibly reshaped."""
+    if node.target in MAX_POOLS:  # uint8 pixels are not quantized
         return bool(node.meta["val"].dim() == 4 and node.meta["val"].is_floating_point())
     return node.target in RESHAPES and on_grid(node.args[0])
 
 
 def pass_grids_on(model: onnx.ModelProto) -> None:
-    """Quantize and dequantize what a max-pool makes of dequantized values by their own scale and zero point, in place."""
+    """Quantize the output of max-pools on dequantized values with the scale and zero point of the input, in place."""
     graph = model.graph
     producer = {output: node for node in graph.node for output in node.output}
-    integer_results: set[str] = set()  # what comes from a max-pool that reads integers
+    integer_results: set[str] = set()  # outputs of max-pools that read integers
     for node in list(graph.node):
         source = producer.get(node.input[0]) if node.op_type in GRID_PRESERVING else None
         if source is None or source.op_type != "DequantizeLinear":

@@ -1,4 +1,4 @@
-"""The ONNX file of a quantized architecture: exported once, then filled with each network's numbers."""
+"""The ONNX template of a quantized architecture: exported once, then filled with each network's numbers."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from fairpress.compression.quantized_graph.max_pool import pass_grids_on
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
 from fairpress.models.export import export_graph, fill, holding, shippable, stores_weights, without_aliases
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
-from fairpress.runtime.onnx.weight_packing import finish, pack_channels, pack_weights
+from fairpress.runtime.onnx.weight_packing import finalize, pack_channels, pack_weights
 
 with suppress_exporter_warnings():
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
 decomposed = torch.ops.quantized_decomposed
-# Operators whose float weights ONNX Runtime would round by itself.
+# Operators whose float weights ONNX Runtime would quantize by itself.
 SHIELDED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
 class Bias:
-    """A bias that is stored as int32 at the scale of a product; names of it, of the product and of the two scales.
+    """The names of a bias stored as int32 at the scale of a product, of that product, and of its two scales.
 
-    A layer that runs twice has one for each of its products, whose scales differ.
+    A layer that runs twice has one for each of its products, since their scales differ.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Bias:
 
     @property
     def constants(self) -> tuple[str, str, str]:
-        """Name its integers, their scale and their zero point."""
+        """Names of the integers, their scale and their zero point."""
         prefix = f"{self.name} of {self.product}"
         return (f"{prefix} integers", f"{prefix} scales", f"{prefix} zero")
 
@@ -57,7 +57,7 @@ class Bias:
 
 @dataclass(frozen=True)
 class OnnxTemplate:
-    """An ONNX graph whose constants go by the names of `numbers` and of the state."""
+    """An ONNX graph whose constants have the names of `numbers` and of the state."""
 
     model: onnx.ModelProto
     biases: tuple[Bias, ...]
@@ -73,23 +73,23 @@ class OnnxTemplate:
             if layer.preserved:
                 preserved = state[layer.channel_tops].detach().cpu().numpy() > layer.top
                 pack_channels(model, integers_of(layer.name), layer.bits, preserved)
-        return finish(model)
+        return finalize(model)
 
 
 def integers_of(layer: str) -> str:
-    """Name the constant that holds a layer's integers."""
+    """Return the name of the constant with a layer's integers."""
     return f"{layer} integers"
 
 
 def scales_of(layer: str) -> str:
-    """Name the constant that holds a layer's scales."""
+    """Return the name of the constant with a layer's scales."""
     return f"{layer} scales"
 
 
 def numbers(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Return what PT2E's conversion makes of a state: scale and zero point of activations, integers and scales of layers.
+    """Return the constants of a state after PT2E's conversion, in the order of the graph.
 
-    Both in the order of the graph.
+    They are scale and zero point of activations, and integers and scales of layers.
     """
     out: dict[str, np.ndarray] = {}
     for name in prepared.activations:
@@ -113,13 +113,13 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
     prepared
         The graph with folded batch norms.
     state
-        Any network's calibrated state. Small noise is added first, so that no two of its integer weights are equal: the
-        exporter would store them as one. `OnnxTemplate.fill` replaces every number of it; floats are not folded.
+        Any network's calibrated state. Small noise is added first, so that no two integer weights are equal: the exporter
+        would store them as one. `OnnxTemplate.fill` replaces all its numbers; floats are not folded.
 
     Raises
     ------
     VerificationError
-        The exported file does not hold the graph's integers, scales and zero points.
+        The exported file does not contain the graph's integers, scales and zero points.
     """
     state = without_aliases(state)
     graph = _convert(prepared, state)
@@ -133,7 +133,7 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
 
 
 def _convert(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> GraphModule:
-    """Return PT2E's conversion, after making sure that `numbers` says the same of this network."""
+    """Return PT2E's conversion, after checking that its constants equal `numbers`."""
     with suppress_exporter_warnings():
         graph = convert_pt2e(holding(copy.deepcopy(prepared.graph), state))
     tensors = {k: v.detach().cpu().numpy() for k, v in graph.state_dict().items()}
@@ -147,20 +147,20 @@ def _convert(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> GraphModul
             weights |= {integers: tensors[integers], f"{integers} scales": tensors[scales]}
     converted, expected = [*activations, *weights.values()], [*numbers(prepared, state).values()]
     if len(converted) != len(expected) or not all(map(np.array_equal, converted, expected)):
-        raise VerificationError("PT2E's conversion holds other numbers than the fake-quantize modules.")
+        raise VerificationError("PT2E's conversion contains other numbers than the fake-quantize modules.")
     return shippable(graph)
 
 
 def _name_constants(
     model: onnx.ModelProto, prepared: PreparedGraph, values: Mapping[str, np.ndarray]
 ) -> None:
-    """Give every scale, zero point and integer weight a constant of its own, by the names of `numbers`."""
+    """Store every scale, zero point and integer weight as a separate constant, with the names of `numbers`."""
     graph = model.graph
     stored = {t.name: t for t in graph.initializer}
 
     def adopt(node: onnx.NodeProto, position: int, name: str) -> None:
         if not stores_weights(stored.get(node.input[position]), values[name]):
-            raise VerificationError(f"the exported file does not hold {name!r} where the graph has it")
+            raise VerificationError(f"the exported file does not contain {name!r} where the graph has it")
         if name not in named:
             named.add(name)
             old = numpy_helper.to_array(stored[node.input[position]])
@@ -184,7 +184,7 @@ def _name_constants(
                 adopt(node, 1, scales_of(layer.name))
                 adopt(node, 0, integers_of(layer.name))
             elif node.op_type == "DequantizeLinear":
-                # A value that is dequantized twice was quantized once: the exporter joins equal nodes.
+                # The exporter merges equal nodes, so a value may be quantized once and dequantized twice.
                 node.input[1:] = quantized[node.input[0]].input[1:]
         incomplete = next(activations, None) is not None or next(weights, None) is not None
     except (StopIteration, KeyError):
@@ -196,7 +196,7 @@ def _name_constants(
 
 
 def _unpack_at_load(model: onnx.ModelProto, layers: Sequence[Layer]) -> None:
-    """Write s·q as Cast and Mul instead of DequantizeLinear, which ONNX Runtime would repeat in every run."""
+    """Replace DequantizeLinear of weights, which ONNX Runtime would repeat in every run, by Cast and Mul (s·q)."""
     shapes = {integers_of(layer.name): layer.shape for layer in layers}
     graph = model.graph
     for position, node in reversed(list(enumerate(graph.node))):
@@ -218,9 +218,9 @@ def _unpack_at_load(model: onnx.ModelProto, layers: Sequence[Layer]) -> None:
 
 
 def _shield_floats(model: onnx.ModelProto) -> None:
-    """Put max(x, lowest float) between an integer activation and a layer that stays in float: it changes nothing.
+    """Insert max(x, lowest float), which changes nothing, between an integer activation and a layer in float.
 
-    ONNX Runtime makes the weights of a float layer 8-bit by itself where it stands between two integer values.
+    ONNX Runtime would quantize the weights of a float layer between two integer values to 8 bits by itself.
     """
     graph = model.graph
     dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
@@ -240,7 +240,7 @@ def _shield_floats(model: onnx.ModelProto) -> None:
 
 
 def _float_constants(graph: onnx.GraphProto) -> set[str]:
-    """Return the values that are stored, or computed from stored values alone, without those that were integers."""
+    """Return the values that are stored or computed from stored values only, without those stored as integers."""
     constants = {t.name for t in graph.initializer}
     for node in graph.node:
         if (
@@ -253,9 +253,9 @@ def _float_constants(graph: onnx.GraphProto) -> set[str]:
 
 
 def _integer_biases(model: onnx.ModelProto) -> tuple[Bias, ...]:
-    """Let biases of quantized Gemm nodes be int32 at the scale of their products; `OnnxTemplate.fill` computes them.
+    """Store biases of quantized Gemm nodes as int32 at the scale of their products; `OnnxTemplate.fill` computes them.
 
-    ONNX Runtime runs the integer kernel (QGemm) only then; otherwise it multiplies floats.
+    ONNX Runtime uses the integer kernel (QGemm) only with such a bias.
     """
     graph = model.graph
     stored = {t.name: t for t in graph.initializer}

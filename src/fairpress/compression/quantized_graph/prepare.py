@@ -1,4 +1,4 @@
-"""A graph that computes with the rounding of a quantization scheme: PT2E's, with our own fake-quantize modules."""
+"""Prepare a graph for a quantization scheme: PT2E, with fairpress's fake-quantize modules."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.tracing import hide_batch_norm, products
 
-with (
-    suppress_exporter_warnings()
-):  # torchao registers its enums in a way that torch will not need in future, and says so
+with suppress_exporter_warnings():  # torchao's registration of enums raises a deprecation warning
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
 
     from fairpress.compression.quantized_graph.fake_quantize import (
@@ -32,10 +30,10 @@ with (
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer whose weight becomes integers: names of weight and fake-quantize module, width, largest integer, shape.
+    """A quantized layer: names of weight and fake-quantize module, bit width, largest integer, shape.
 
-    Of its output channels, `preserved` have 8 bits instead: which, a network's state says (`tops`). A layer may compute
-    several products: `uses`.
+    `preserved` of its output channels have 8 bits instead; a network's state determines which (`tops`). `uses` counts the
+    products that the layer computes.
     """
 
     name: str
@@ -53,18 +51,18 @@ class Layer:
 
     @property
     def channel_tops(self) -> str:
-        """Name the tensor of a state that holds the largest integer of every channel."""
+        """Name of the state's tensor with the largest integer of every channel."""
         return f"{self.module}.top"
 
 
 @dataclass(frozen=True)
 class PreparedGraph:
-    """A graph with fake-quantize modules, and the names to fill it by.
+    """A graph with fake-quantize modules, and the names of its layers and activations.
 
     Attributes
     ----------
     graph
-        The prepared graph; its own numbers mean nothing, `run` and `StackedNetworks` bring a network's.
+        The prepared graph; its stored numbers have no meaning: `run` and `StackedNetworks` supply a network's.
     layers, float_layers
         Layers with integer weights in the order they run; those that stay in float.
     activations
@@ -78,7 +76,7 @@ class PreparedGraph:
     slots: FastFunctionalCall
 
     def run(self, state: Mapping[str, Tensor], inputs: Tensor, *, rounded: bool = True) -> Tensor:
-        """Return the logits of a network [rows, classes] with (or without) the rounding its scales describe."""
+        """Return the logits [rows, classes] of a network, with or without fake quantization."""
         mode_name: Mode = "round" if rounded else "pass"
         with torch.no_grad(), mode(self.graph, weights=mode_name, activations=mode_name):
             out: Tensor = self.slots.call(state, inputs)
@@ -86,25 +84,25 @@ class PreparedGraph:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Layer → width of its integers."""
+        """Layer → bit width."""
         return {layer.name: layer.bits for layer in self.layers}
 
     @property
     def even(self) -> PreparedGraph:
-        """Return the same where no channel is preserved; for sizes, not for computing."""
+        """Return the same graph without preserved channels; for file sizes, not for computing."""
         return replace(self, layers=tuple(replace(layer, preserved=0) for layer in self.layers))
 
 
 def prepare(graph: GraphModule, scheme: Scheme) -> PreparedGraph:
     """Put fake-quantize modules into a copy of an exported graph.
 
-    A graph whose batch norms are folded (`models.tracing.fold_graph`) is what ships. Batch norms that are still
-    there stay as they are: a graph for training, whose modules have the names and order of the folded one's.
+    The file is made from a graph with folded batch norms (`models.tracing.fold_graph`). Unfolded batch norms are left
+    unchanged: that graph is for training, and its modules have the names and order of the folded one's.
 
     Raises
     ------
     UserError
-        The scheme names a layer that there is not, or preserves no channel of any.
+        The scheme names an unknown layer, or its `preserve` is too small for any channel.
     """
     widths = scheme.widths(layers(graph))
     tops = {name: None if bits is None else scheme.top(bits) for name, bits in widths.items()}

@@ -1,4 +1,4 @@
-"""Tell torchao's PT2E which values become integers: weights per channel, activations per tensor."""
+"""Mark for torchao's PT2E the values to quantize: weights per channel, activations per tensor."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ with suppress_exporter_warnings():
     from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
 
 aten = torch.ops.aten
-# Between two layers, all of these read integers, or else each would be an island of float between two conversions,
-# and ONNX Runtime would run the convolution before it in float.
+# These operators read integers: otherwise each would be a float subgraph between two conversions, and ONNX Runtime would run
+# the convolution before it in float.
 JOINS = (aten.add.Tensor, aten.add_.Tensor, aten.mul.Tensor, aten.mul_.Tensor)
 POOLS = (*MAX_POOLS, aten.avg_pool2d.default, aten.adaptive_avg_pool2d.default, aten.mean.dim)
 CURVES = (
     *(aten.silu.default, aten.silu_.default, aten.sigmoid.default, aten.sigmoid_.default),
     *(aten.hardswish.default, aten.hardswish_.default, aten.hardsigmoid.default, aten.hardsigmoid_.default),
 )
-# What a convolution runs together with.
+# Operators that runtimes fuse with a convolution.
 FUSED = (
     *(batch_norm, aten.batch_norm.default, aten.relu.default, aten.relu_.default, aten.clamp.default),
     *(aten.hardtanh.default, aten.hardtanh_.default),
@@ -38,10 +38,10 @@ FUSED = (
 class LayerQuantizer(Quantizer):
     """Mark each layer's weight, and with `activations` the inputs of layers, sums and pools.
 
-    A convolution runs on integers only where its output is rounded too: where something else reads it (a transformer
-    reads patches, ConvNeXt normalises over channels), that output is marked. A linear operator runs on integers
-    whether its output is rounded or not, but not when some readers round it and others do not, nor when the runtime joins
-    it with the ReLU behind it, whose output is marked then.
+    A convolution runs on integers only if its output is quantized too, so that output is marked if another operator reads it
+    (a transformer reads patches, ConvNeXt normalises over channels). A linear operator runs on integers whether or not its
+    output is quantized, unless only some readers quantize it, or the runtime fuses it with a ReLU after it, whose output is
+    then marked.
 
     `tops` maps every layer to the largest integer of its weight; None leaves it in float. Weights take the symmetric
     range −top … top, which keeps every zero point at 0; activations are unsigned 8 bits.
@@ -59,8 +59,8 @@ class LayerQuantizer(Quantizer):
             read: list[Any] = []
             if is_weighted(node):
                 top = self.tops[layer_name(node)]
-                # Activation first: PT2E reads this map by position. What a float layer reads of an integer one is
-                # rounded all the same: only then does the layer before it run on integers.
+                # Activation first: PT2E reads this map by position. The input of a float layer after an integer one is
+                # quantized as well: only then does the layer before it run on integers.
                 if top is not None or node.args[0] in downstream:
                     read = [node.args[0]]
                 if top is not None:
@@ -86,7 +86,7 @@ class LayerQuantizer(Quantizer):
         return {i: _activation() for i in rounded}
 
     def validate(self, model: torch.fx.GraphModule) -> None:
-        """Nothing to add: `Scheme.widths` refuses what cannot be done."""
+        """Do nothing: `Scheme.widths` has checked the scheme."""
 
 
 def layers(graph: torch.fx.GraphModule) -> list[str]:
@@ -120,7 +120,7 @@ def _annotate(node: torch.fx.Node, inputs: dict[Any, QuantizationSpec]) -> None:
 
 
 def _round_output(layer: torch.fx.Node) -> None:
-    """Mark what comes out of a layer, where its readers would leave it in float, or disagree."""
+    """Mark the output of a layer if its readers would leave it in float, or disagree."""
     end = layer
     while len(end.users) == 1 and (user := next(iter(end.users))).target in FUSED:
         end = user
@@ -139,9 +139,9 @@ def _marked(node: torch.fx.Node) -> QuantizationAnnotation:
 
 
 def _is_images(node: Any) -> bool:
-    """Tell whether a value is a float feature map [rows, channels, height, width]; no counter, scalar, or weight.
+    """Return whether a value is a float feature map [rows, channels, height, width], not a counter, scalar or weight.
 
-    How many rows there are is open, so that a first axis of a fixed size is that of a weight.
+    The number of rows is symbolic, so a first axis of fixed size belongs to a weight.
     """
     return (
         isinstance(node, torch.fx.Node)

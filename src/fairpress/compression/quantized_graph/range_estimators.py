@@ -1,4 +1,4 @@
-"""Where a grid of integers begins and ends: min-max, a percentile, or the least squared error."""
+"""Estimate quantization ranges: min-max, percentile, or least squared error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Ranges = Literal["minmax", "percentile", "mse"]
 RANGES: tuple[Ranges, ...] = ("minmax", "percentile", "mse")
 PERCENTILE = 0.999  # of |w| in an output channel, and of each end of an activation's values
 MIN_SCALE = 1e-8
-NO_WEIGHTS = 2.0**-10  # scale of a layer that has none
+NO_WEIGHTS = 2.0**-10  # scale of a layer whose weights are all 0
 BINS = 2048
 RATIOS = torch.linspace(1.0, 0.08, 24)
 REFINEMENTS = 2
@@ -19,10 +19,10 @@ CLIPPING = torch.linspace(1.0, 0.2, 33)
 
 
 def weight_scales(weight: Tensor, top: int | Tensor, method: Ranges) -> Tensor:
-    """Return a scale per output channel for integers −top … top; `top` may differ from channel to channel.
+    """Return a scale per output channel for integers −top … top; `top` may differ between channels.
 
-    A channel without weights, as pruning leaves them, has the largest scale of its layer: runtimes store a bias as an int32
-    at the scale of the products, and at a scale near 0 no such number is large enough.
+    A channel whose weights are all 0 (after pruning) has the largest scale of its layer: runtimes store a bias as an int32
+    at the scale of the products, which would overflow at a scale near 0.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def _keep_better(
 
 
 def _refined(weight: Tensor, scale: Tensor, top: int | Tensor) -> Tensor:
-    """Return the scale of least squared error for the integers that `scale` gives; it where all of them are 0."""
+    """Return the scale of least squared error for the integers at `scale`; `scale` itself if all of them are 0."""
     q = _integers(weight, scale, top)
     squares = q.square().sum(-1)
     return torch.where(squares > 0, (weight * q).sum(-1) / squares.clamp_min(1), scale).clamp_min(MIN_SCALE)
@@ -88,9 +88,9 @@ def _integers(weight: Tensor, scale: Tensor, top: int | Tensor) -> Tensor:
 
 
 class Histogram:
-    """Counts of a value seen in pieces: equal bins over ±limit, a power of 2 that doubles when it must.
+    """A histogram of values that arrive in chunks: equal bins over ±limit, a power of 2 that doubles when necessary.
 
-    Doubling joins bins in pairs, so that the counts are what one pass over everything would have given.
+    Doubling merges bins in pairs, so the counts equal those of one pass over all values.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class Histogram:
         self.counts += torch.histc(x.float(), BINS, -self.limit, self.limit).cpu()
 
     def values(self) -> tuple[Tensor, Tensor]:
-        """Return the middles of the bins that hold something, and their counts."""
+        """Return the centres of the non-empty bins, and their counts."""
         step = 2 * self.limit / BINS
         middles = torch.arange(BINS, device=self.counts.device) * step - self.limit + step / 2
         occupied = self.counts > 0
@@ -118,10 +118,10 @@ class Histogram:
 
 
 def activation_scale(histogram: Histogram, top: int, method: Ranges) -> tuple[float, float]:
-    """Return scale and zero point of unsigned integers 0 … top that hold 0 exactly.
+    """Return scale and zero point of unsigned integers 0 … top that represent 0 exactly.
 
-    ``"percentile"`` leaves out 0.1 % of the values at each end; ``"mse"`` clips each end to the share of its
-    length with the least Σ(x − x̂)², the upper end first.
+    ``"percentile"`` clips 0.1 % of the values at each end; ``"mse"`` clips each end to the share of its length with the
+    least Σ(x − x̂)², the upper end first.
     """
     low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
     if method != "minmax" and high > low:
@@ -135,9 +135,7 @@ def activation_scale(histogram: Histogram, top: int, method: Ranges) -> tuple[fl
                 high = _best_clipping(values, counts, torch.full_like(CLIPPING, low), high * CLIPPING, top)[1]
             if low < 0:
                 low = _best_clipping(values, counts, low * CLIPPING, torch.full_like(CLIPPING, high), top)[0]
-    if (
-        high == low
-    ):  # nothing but zeros: any step holds them, and with a tiny one the bias of a layer would not fit
+    if high == low:  # all values are 0: with a tiny scale the bias of a layer would overflow
         high = 1.0
     scale, zero = _grid_of(torch.tensor(low), torch.tensor(high), top)
     return float(scale), float(zero)

@@ -1,4 +1,4 @@
-"""What is asked of a quantization: the width of every layer's weights, and whether activations become integers."""
+"""A quantization scheme: the bit width of every layer's weights, and whether activations are quantized."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from fairpress.core.errors import UserError, did_you_mean
 
 PRESERVED_BITS = 8
-PRESERVED_TOP = 63  # 7 of the 8 bits: finer than 4 bits ninefold, and no processor's sums saturate
+PRESERVED_TOP = 63  # 7 of the 8 bits: nine times finer than 4 bits, and sums do not saturate on any processor
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """Widths of a network's weights.
+    """Bit widths of a network's weights.
 
     Attributes
     ----------
     weight_bits
-        Width of all weights that nothing else is said of.
+        Bit width of all weights that `bits` does not name.
     activations
         Whether the inputs of layers, sums and pools become unsigned 8-bit integers; False: weights only.
     bits
-        (layer, width) of single layers.
+        (layer, bit width) of single layers.
     keep
         Layers that stay in float.
     keep_head
@@ -31,7 +31,7 @@ class Scheme:
         Whether 8-bit weights use −63 … 63 only. On x86 processors without VNNI, ONNX Runtime adds pairs of 8-bit
         products in 16 bits; 2 · 255 · 63 fits, 2 · 255 · 127 does not.
     preserve
-        Share of the output channels of every layer below 8 bits that are stored in 8 all the same, −63 … 63.
+        Share of the output channels of every layer below 8 bits that are stored at 8 bits, −63 … 63.
     """
 
     weight_bits: int = 8
@@ -43,20 +43,20 @@ class Scheme:
     preserve: float = 0.0
 
     def preserved(self, channels: int, bits: int) -> int:
-        """Return how many output channels of a layer have 8 bits where the others have `bits`."""
+        """Return the number of output channels that have 8 bits in a layer of `bits`."""
         return round(self.preserve * channels) if bits < PRESERVED_BITS else 0
 
     def top(self, bits: int) -> int:
-        """Return the largest integer of a weight of this width; the least is its negative."""
+        """Return the largest integer of a weight of this bit width; the smallest is its negative."""
         return 63 if bits == 8 and self.reduce_range else int(2 ** (bits - 1)) - 1
 
     def widths(self, layers: Iterable[str]) -> Mapping[str, int | None]:
-        """Return layer → width, None for those that stay in float.
+        """Return layer → bit width, None for layers that stay in float.
 
         Raises
         ------
         UserError
-            A layer is named that there is not, one has two widths, or none is left to quantize.
+            A named layer does not exist, a layer is both kept in float and given a width, or all layers stay in float.
         """
         names = list(layers)
         for name in (*(n for n, _ in self.bits), *self.keep):
@@ -67,8 +67,9 @@ class Scheme:
         conflicting = sorted(in_float & set(layer_bits))
         if conflicting:
             raise UserError(
-                f"layer {conflicting[0]!r} is to stay in float and to have {layer_bits[conflicting[0]]} bits; say one."
+                f"layer {conflicting[0]!r} is both kept in float and given {layer_bits[conflicting[0]]} bits; remove "
+                "one of the two."
             )
         if not set(names) - in_float:
-            raise UserError("no layer is left to quantize: all of them are to stay in float.")
+            raise UserError("`keep=` leaves all layers in float; remove one of them to quantize something.")
         return {n: None if n in in_float else layer_bits.get(n, self.weight_bits) for n in names}

@@ -1,1 +1,1 @@
-"""Steps of recipes, an algorithm a file."""
+"""Steps of recipes, one algorithm per file."""

@@ -1,4 +1,4 @@
-"""The baseline as it was earlier in its training: points of a curve of dense networks, accuracy against bias."""
+"""Earlier checkpoints of the baseline: a curve of dense networks, accuracy against bias."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 
 
 class EarlierCheckpoint(Step):
-    """The state of the baseline after `epochs` of its own training; a fraction is so much of an epoch's steps.
+    """The state of the baseline after `epochs` of its training; a fraction is a share of an epoch's steps.
 
-    The control of equal accuracy: "pruning raises bias" can be "less accurate networks have larger gaps". The
-    training is taken again from its seed (the same networks in one batch take the same steps), which costs a
-    second or two for ten small networks and needs nothing kept. Networks for images train one at a time, for as long
-    as their first epochs took; whole epochs only, since it is by their losses that a repetition is known to be exact
+    This is the control of equal accuracy: less accurate networks may have larger gaps, with or without pruning. The
+    training is repeated from its seed (the same networks in one batch take the same steps), which takes a second or two
+    for ten small networks and needs no stored checkpoints. Networks for images train one at a time, for as long as their
+    first epochs took, and for whole epochs only, since the losses of epochs prove that a repetition is exact
     (`training.replay`).
 
-    How a report matches a compressed recipe with this curve, for checkpoints c₁ … c_K and without test rows
-    having a say in the choice:
+    A report matches a compressed recipe with this curve of checkpoints c₁ … c_K as follows; test rows do not influence the
+    choice.
 
-    1. Choose on validation rows. Every artifact's card holds ``details.validation`` (rows and accuracy of the
-       finished file). Average it over all seeds and folds, for the recipe and for each checkpoint; between the
-       first two neighbours c_k, c_{k+1} that enclose the recipe's average lies the match, at
-       w = (a(recipe) − a(c_k)) / (a(c_{k+1}) − a(c_k)). One choice for all seeds: a single network's accuracy on some
-       hundred validation rows is uncertain by more than whole epochs differ, and choosing per seed would
-       match noise.
-    2. Measure on test rows. The control answers as c_{k+1} with probability w, else as c_k: for every seed its
-       counts in each cell are (1 − w)·n(c_k) + w·n(c_{k+1}), and rates and gaps are computed from these counts (the
-       gap of the mixture, not the mixture of the gaps).
-    3. Compare in pairs, seeds × rows: D[s, i] = 1[recipe wrong] − (1 − w)·1[c_k wrong] − w·1[c_{k+1} wrong], with
-       the crossed intervals that a placebo gets.
-    4. Show the difference in test accuracy with its interval: it says whether the match held. A recipe that is more
-       accurate on validation rows than the whole curve is held against its most accurate network; one that is less accurate
-       than the earliest checkpoint has no control: not estimable.
+    1. Choose on validation rows. Every artifact's card contains ``details.validation`` (rows and accuracy of the finished
+       file). Average it over all seeds and folds, for the recipe and for each checkpoint. The match lies between the first
+       two neighbours c_k, c_{k+1} that enclose the recipe's average, at
+       w = (a(recipe) − a(c_k)) / (a(c_{k+1}) − a(c_k)). There is one choice for all seeds: a single network's accuracy on
+       some hundred validation rows is more uncertain than the difference between epochs, so choosing per seed would match
+       noise.
+    2. Measure on test rows. The control predicts as c_{k+1} with probability w, else as c_k: for every seed its counts in
+       each cell are (1 − w)·n(c_k) + w·n(c_{k+1}), and rates and gaps are computed from these counts (the gap of the
+       mixture, not the mixture of the gaps).
+    3. Compare in pairs, seeds × rows: D[s, i] = 1[recipe wrong] − (1 − w)·1[c_k wrong] − w·1[c_{k+1} wrong], with the same
+       crossed intervals as for a placebo.
+    4. Show the difference in test accuracy with its interval, as a check of the match. A recipe that is more accurate on
+       validation rows than the whole curve is compared with its most accurate network; one that is less accurate than the
+       earliest checkpoint has no control: not estimable.
 
-    Matching on test accuracy instead would make the difference in step 4 zero by construction and choose the control
-    with the noise that it is to be measured by.
+    Matching on test accuracy would make the difference in step 4 zero by construction, and choose the control by the noise
+    against which it is measured.
     """
 
     first: ClassVar[bool] = True
@@ -58,7 +58,7 @@ class EarlierCheckpoint(Step):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
-        """Return the networks as they were then. Raises UserError for a baseline whose training cannot be repeated."""
+        """Return the networks at that epoch. Raises UserError for a baseline whose training cannot be repeated."""
         from fairpress.compression.finetuning import trains_alone
         from fairpress.training.batched_trainer import states_after
         from fairpress.training.config import FitConfig, training_of
@@ -71,13 +71,14 @@ class EarlierCheckpoint(Step):
             return self._one_at_a_time(networks, datasets, seeds, progress)
         if "networks_in_batch" not in origin:
             raise UserError(
-                "checkpoints are made by repeating the training of networks for tables that fairpress trained; "
-                "this one was not trained so."
+                "a checkpoint recipe repeats the training of the baseline, but fairpress did not train this network; take a "
+                "baseline trained with fairpress."
             )
         config = training_of(FitConfig, origin)
         if self.epochs > config.max_epochs:
             raise UserError(
-                f"there is no checkpoint after {self.epochs:g} epochs: the baseline trains at most {config.max_epochs}."
+                f"there is no checkpoint after {self.epochs:g} epochs, since the baseline trains for at most "
+                f"{config.max_epochs}; take an earlier one."
             )
         rows, objective = make_objective(
             config, datasets, [tensors(d, "train", config.class_weights) for d in datasets]
@@ -109,8 +110,8 @@ class EarlierCheckpoint(Step):
 
         if not self.epochs.is_integer():
             raise UserError(
-                f"checkpoints of networks for images are after whole epochs, not {self.epochs:g}: by its loss an epoch is "
-                "known to be the baseline's."
+                f"checkpoints of image networks exist after whole epochs only, not after {self.epochs:g}; take a whole "
+                "number."
             )
         states = [
             replay_to_epoch(
@@ -125,7 +126,7 @@ class EarlierCheckpoint(Step):
             for n, d, seed in zip(networks, datasets, seeds, strict=True)
         ]
         if progress is not None:
-            progress(f"repeated to the last bit: {self.epochs:g} of the baseline's epochs")
+            progress(f"repeated {self.epochs:g} of the baseline's epochs exactly")
         return self._with_states(networks, states)
 
     def _with_states(

@@ -1,4 +1,4 @@
-"""Distillation: a smaller architecture is trained from scratch to answer as the given network does."""
+"""Distillation: train a smaller architecture from scratch to reproduce the network's predictions."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Distill(Step):
     """Train another architecture on cross-entropy plus weight · T²·KL(teacher‖student) (`training.distillation`).
 
-    The teacher is the network that the step is given. The student's first weights are drawn from its seed. AdamW, the rate
-    falling along a half cosine (one cycle for images); no early stopping.
+    The teacher is the network that the step receives. The student's initial weights are drawn from its seed. AdamW with
+    cosine decay of the learning rate (one cycle for images); no early stopping.
 
     Attributes
     ----------
@@ -38,12 +38,12 @@ class Distill(Step):
     widths
         Hidden layers of an mlp: ``widths=32|32``.
     temperature
-        T: how far the answers of both are softened.
+        T, which softens the class probabilities of both networks.
     weight
-        Of the teacher's term; 0 is training on the labels alone, the control of having a teacher.
+        Weight of the teacher's term; 0 is training on the labels alone, the control for having a teacher.
     by, step, hold, least
-        Rows of those groups of `by` weigh more, epoch by epoch, whose answers are further from the teacher's; `step` (0.2)
-        says how fast; with `hold` all weights stay 1. Groups with fewer than `least` training rows weigh 1.
+        Rows of groups of `by` whose predictions are further from the teacher's get larger weights, epoch by epoch; `step`
+        (0.2) is the rate. With `hold` all weights stay 1. Groups with fewer than `least` training rows have weight 1.
     epochs, learning_rate, weight_decay, batch_size
         By default 40, 0.001, 0.0001 and 128 for small networks that train as one batch; 16, 0.001, 0.05 and 64 for those
         that train alone.
@@ -67,15 +67,17 @@ class Distill(Step):
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         if self.into is None and not self.widths:
-            raise ValueError("say what to distill into: widths=32|32 for an mlp, or into=squeezenet1_1")
+            raise ValueError("distill needs a student: widths=32|32 for an mlp, or into=squeezenet1_1")
         if self.by is None and (self.step is not None or self.hold):
-            raise ValueError("step and hold belong to weights of groups, such as by=race")
+            raise ValueError("step and hold apply to weights of groups; add by, such as by=race")
         if self.by is not None and self.weight == 0:
-            raise ValueError("by weighs rows in the teacher's term, which weight=0 leaves out")
+            raise ValueError(
+                "by weights rows in the teacher's term, which weight=0 removes; leave out one of them"
+            )
         return self
 
     def architectures(self) -> tuple[str, ...]:
-        """Return the student's, where it is another than the teacher's."""
+        """Return the student's architecture if it differs from the teacher's."""
         return () if self.into is None else (self.into,)
 
     def plain(self) -> Distill:
@@ -83,7 +85,7 @@ class Distill(Step):
         return self.model_copy(update={"by": None, "step": None, "hold": False, "least": 30})
 
     def placebo(self) -> Distill:
-        """Return the same training with the weights of all rows at 1; nothing else is taken back."""
+        """Return the same training with the weights of all rows at 1."""
         return self.plain()
 
     def apply(
@@ -93,7 +95,7 @@ class Distill(Step):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
-        """Train a student for each network, small ones as one batch. Raises UserError where it cannot read the data."""
+        """Train a student for each network, small ones as one batch. Raises UserError if it cannot read the data."""
         import torch
 
         from fairpress.compression.finetuning import train_alone, train_stack, trains_alone
@@ -127,8 +129,11 @@ class Distill(Step):
                 state["0.mean"], state["0.scale"] = fit_standardize(data.inputs)
                 states.append(state)
             device = torch.device("cpu")
-            teachers = StackedNetworks.of(blank_teacher, [dict(n.state) for n in networks], device)
-            stack, term = StackedNetworks.of(modules[0], states, device), objective(teachers.forward, shares)
+            teachers = StackedNetworks.from_states(blank_teacher, [dict(n.state) for n in networks], device)
+            stack, term = (
+                StackedNetworks.from_states(modules[0], states, device),
+                objective(teachers.forward, shares),
+            )
             train_stack(stack, rows, seeds, training_run, progress, objective=term)
             student_states, objective_facts = stack.states(), [term.facts(i) for i in range(len(networks))]
         else:
@@ -172,7 +177,7 @@ class Distill(Step):
         name = self.into or teacher.name
         if self.into is None and name not in registry.names():
             raise UserError(
-                f"{name} is a network of your own; say what to distill it into, such as into={registry.names()[0]}."
+                f"{name} is not an architecture of fairpress; name the student's, such as into={registry.names()[0]}."
             )
         return registry.get(name, **({"widths": self.widths} if self.widths else {}))
 
@@ -192,12 +197,12 @@ class Distill(Step):
         import torch
 
         from fairpress.training.constraint_config import ConstraintConfig
-        from fairpress.training.group_objective import group
+        from fairpress.training.group_objective import constrained_groups
 
         if self.by is None:
             none = [torch.full((len(r.labels),), -1) for r in rows]
             return [replace(r, groups=codes) for r, codes in zip(rows, none, strict=True)], None
-        groups = group(ConstraintConfig(by=self.by, least=self.least), datasets, None)
+        groups = constrained_groups(ConstraintConfig(by=self.by, least=self.least), datasets, None)
         return [replace(r, groups=codes) for r, codes in zip(rows, groups.codes, strict=True)], groups
 
     def _facts(self, student: Architecture, small: Any, large: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Dynamic quantization: linear layers as 8-bit integers, their inputs rounded to the range each call has."""
+"""Dynamic quantization: linear layers as 8-bit integers, with input ranges computed in each call."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class QuantizeDynamic(OnnxStep):
     """Store the weights of linear layers as 8-bit integers, a scale per output channel; no calibration rows.
 
-    The inputs of a layer become unsigned 8-bit integers at the range that they have in this call. So a row's
-    answer can depend on the rows that are run beside it: the card says so. Networks whose weights are mostly those
-    of convolutions are refused; few convolutions (a transformer's patches) stay in float.
+    The inputs of a layer become unsigned 8-bit integers over their range in the call. A row's prediction can therefore
+    depend on the other rows of the batch, which the card records. Networks with most of their weights in convolutions are
+    refused; a few convolutions (a transformer's patches) stay in float.
     """
 
     done: ClassVar[str] = "quantized"
@@ -29,14 +29,14 @@ class QuantizeDynamic(OnnxStep):
     def file(
         self, engine: BatchQuantizer, network: TrainedNetwork, rows: Tensor
     ) -> tuple[bytes, Mapping[str, Any]]:
-        """Let linear layers multiply integers. Raises UserError for a network of convolutions, naming the largest."""
+        """Quantize linear layers. Raises UserError for a network of convolutions, naming the largest."""
         from fairpress.compression.onnx.dynamic import integer_layers, multiply_integers
         from fairpress.compression.onnx.float_graph import agreement, chosen_layers, float_model
         from fairpress.compression.quantization.float_layers import float_layers_note
         from fairpress.compression.quantized_graph.range_estimators import weight_scales
         from fairpress.compression.verification.checks import check_zeros
         from fairpress.models.tracing import products, stored_weight
-        from fairpress.runtime.onnx.weight_packing import finish
+        from fairpress.runtime.onnx.weight_packing import finalize
 
         state = engine.fold(network.state)
         chosen = chosen_layers(engine, self.keep)
@@ -45,7 +45,7 @@ class QuantizeDynamic(OnnxStep):
         chosen = [name for name in chosen if name not in (*convolutions, *tied)]
         if not chosen:
             raise UserError(
-                f"int8-dynamic would leave all weights in float: that of layer {tied[0]!r} is read by other operators too; "
+                f"int8-dynamic would leave all weights in float, since other operators read that of layer {tied[0]!r} too; "
                 "take int8."
             )
         model = float_model(engine, state)
@@ -57,7 +57,7 @@ class QuantizeDynamic(OnnxStep):
             state[name] = integers * scale[:, None]
             check_zeros(layer, integers.numpy(), weight)
             multiply_integers(model, name, integers.numpy(), scale.numpy())
-        data = finish(model)
+        data = finalize(model)
         uses = sum(count for name, count in products(engine.folded).items() if name in chosen)
         float_bits = dict.fromkeys([*convolutions, *tied, *self.keep], 32)
         details = {
@@ -70,7 +70,7 @@ class QuantizeDynamic(OnnxStep):
 
 
 def read_elsewhere(graph: GraphModule, layers: Sequence[str]) -> list[str]:
-    """Return the layers whose weight something else reads than their products, such as a layer with tied weights."""
+    """Return the layers whose weight is also read by other operators than their products, such as tied weights."""
     from fairpress.models.tracing import is_weighted, layer_name
 
     products = {layer_name(node) for node in graph.graph.nodes if is_weighted(node)}
@@ -85,7 +85,7 @@ def read_elsewhere(graph: GraphModule, layers: Sequence[str]) -> list[str]:
 
 
 def refuse_convolutions(layers: Sequence[str], state: Mapping[str, Tensor]) -> list[str]:
-    """Return the convolutions among layers. Raises UserError where they hold most of the weights."""
+    """Return the convolutions among layers. Raises UserError if they contain most of the weights."""
     from fairpress.models.tracing import stored_weight
 
     sizes = {name: state[stored_weight(name, state)].numel() for name in layers}
@@ -93,7 +93,7 @@ def refuse_convolutions(layers: Sequence[str], state: Mapping[str, Tensor]) -> l
     if 2 * sum(sizes[name] for name in convolutions) > sum(sizes.values()):
         largest = max(convolutions, key=lambda name: sizes[name])
         raise UserError(
-            "int8-dynamic is for networks of linear layers; this one's weights are mostly those of "
+            "int8-dynamic is for networks of linear layers; this network has most of its weights in "
             f"{len(convolutions)} convolutions, the largest {largest!r}, and ONNX Runtime runs dynamically quantized ones "
             "slower than fp32 (benchmarks/dynamic_convolutions.py); take int8."
         )

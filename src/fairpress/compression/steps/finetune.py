@@ -1,4 +1,4 @@
-"""Further training after which a network keeps its last state: what pruning and quantization-aware training share."""
+"""Fine-tuning to the last state, shared by pruning and quantization-aware training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FINETUNE_DEFAULTS = ("epochs", "learning_rate", "weight_decay", "batch_size")
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What happens after a step may look at: `forward` gives logits [networks, rows, classes] as the networks are then."""
+    """What a function after every step can read: `forward` gives the networks' current logits [networks, rows, classes]."""
 
     forward: Callable[[Tensor], Tensor]
     parameters: Mapping[str, Tensor]
@@ -37,11 +37,11 @@ class TrainingContext:
 
 
 class FineTune(ConstraintConfig, Step):
-    """Train on with AdamW, the rate falling along a half cosine; no early stopping.
+    """Fine-tune with AdamW and cosine decay of the learning rate; no early stopping.
 
-    As a step of its own it is the placebo of every recipe that trains so: the same rows in the same order, the
-    same steps, and nothing compressed. What pruning set to zero before stays zero. It may be constrained
-    (`training.group_objective`), for CEAG against the network that the step is given.
+    On its own it is the placebo of every recipe that fine-tunes in this way: the same rows in the same order, the same
+    steps, no compression. Pruned weights stay zero. Training may be constrained (`training.group_objective`), with CEAG
+    relative to the network that the step receives.
 
     Attributes
     ----------
@@ -60,12 +60,12 @@ class FineTune(ConstraintConfig, Step):
     @model_validator(mode="after")
     def _by_is_used(self) -> Self:
         if self.by is not None and not self.reads_groups:
-            raise ValueError("by belongs to method=penalty, fairalm or ceag here; add one, or leave by out")
+            raise ValueError("by needs method=penalty, fairalm or ceag here; add one, or leave out by")
         return self
 
     @property
     def reads_groups(self) -> bool:
-        """Whether anything asks for the groups of `by`."""
+        """Whether any option uses the groups of `by`."""
         return self.method is not None
 
     def training_run(self, architecture: Architecture) -> TrainingRun:
@@ -85,7 +85,7 @@ class FineTune(ConstraintConfig, Step):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
-        """Train all networks on, small ones as one batch."""
+        """Fine-tune all networks, small ones as one batch."""
         return self.train(networks, datasets, seeds, progress, lambda context: None)
 
     def train(
@@ -98,7 +98,8 @@ class FineTune(ConstraintConfig, Step):
     ) -> list[TrainedNetwork]:
         """Return the trained networks.
 
-        `after_step` makes what changes the parameters after every step: once for a batch, once for each network alone.
+        `after_step` creates the function that changes the parameters after every step: one for a batch, or one for each
+        network that trains alone.
         """
         import torch
 
@@ -110,7 +111,9 @@ class FineTune(ConstraintConfig, Step):
         training_run, module = self.training_run(architecture), initialize(architecture, datasets[0])
         if not trains_alone(architecture):
             rows, objective = self.constrained(networks, datasets)
-            stack = StackedNetworks.of(module, [dict(n.state) for n in networks], torch.device("cpu"))
+            stack = StackedNetworks.from_states(
+                module, [dict(n.state) for n in networks], torch.device("cpu")
+            )
             context = TrainingContext(stack.forward, stack.parameters, rows, datasets, seeds)
             masks = after_step(context) or zero_mask(networks, stack.parameters)
             train_stack(stack, rows, seeds, training_run, progress, masks, objective=objective)
@@ -140,7 +143,7 @@ class FineTune(ConstraintConfig, Step):
     def constrained(
         self, networks: Sequence[TrainedNetwork], datasets: Sequence[Dataset]
     ) -> tuple[list[Data], Objective | None]:
-        """Return the training rows, with groups where they are constrained, and what adds to the loss."""
+        """Return the training rows, with groups if training is constrained, and the term added to the loss."""
         from fairpress.compression.finetuning import accuracy_by_group
         from fairpress.models.initialize import initialize
         from fairpress.training.data import tensors
@@ -159,12 +162,12 @@ class FineTune(ConstraintConfig, Step):
         return self.model_copy(update={k: f.default for k, f in ConstraintConfig.model_fields.items()})
 
     def placebo(self) -> FineTune:
-        """Return the same training with nothing compressed, and nothing that acts toward a constraint."""
+        """Return the same training without compression and without the effect of a constraint."""
         return FineTune(**{k: getattr(self, k) for k in FINETUNE_DEFAULTS}, **self.control())
 
 
 def evaluate_logits(module: nn.Module, inputs: Tensor) -> Tensor:
-    """Return the logits [1, rows, classes] of a network in training for inputs [1, rows, …], and leave no trace in it."""
+    """Return a network's evaluation-mode logits [1, rows, classes] for inputs [1, rows, …], and restore its mode."""
     from fairpress.training.trainer import set_mode
 
     training = module.training
@@ -175,7 +178,7 @@ def evaluate_logits(module: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def zero_mask(networks: Sequence[TrainedNetwork], parameters: Mapping[str, Tensor]) -> AfterStep | None:
-    """Return what keeps the zeros of networks that were pruned; None where none was."""
+    """Return a function that keeps the zeros of pruned networks; None if none was pruned."""
     return keep_zeros(parameters) if any("sparsity" in n.details for n in networks) else None
 
 
@@ -187,9 +190,9 @@ def with_trained_states(
     *,
     one_at_a_time: bool = False,
 ) -> list[TrainedNetwork]:
-    """Return the networks with their states after a training_run of training, and what was asked of it beside the loss.
+    """Return the networks with their trained states, and with epochs and constraints in their details.
 
-    Networks that trained `trains_alone` have an objective each, in which they are the first.
+    With `one_at_a_time`, each network has an objective of its own, at index 0.
     """
     trained = []
     for i, (network, state, objective) in enumerate(zip(networks, states, objectives, strict=True)):

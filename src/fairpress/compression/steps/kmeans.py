@@ -19,15 +19,15 @@ ITERATIONS = 100
 
 
 class Cluster(OnnxStep):
-    """Replace each layer's weights by the nearest of a few values of its own, stored once, and packed indices.
+    """Replace each weight by the nearest of a few values per layer, stored once, with packed indices.
 
-    The file holds the indices at 2, 4 or 8 bits and looks the values up (Gather) when it is loaded: smaller, and as
-    fast as fp32. What pruning set to zero stays zero, by a value of its own.
+    The file contains the indices at 2, 4 or 8 bits and looks up the values (Gather) when it is loaded: it is smaller, and as
+    fast as fp32. Pruned weights stay zero, which takes one of the values.
 
     Attributes
     ----------
     clusters
-        Values of each layer, 2 … 256.
+        Number of values per layer, 2 … 256.
     """
 
     done: ClassVar[str] = "clustered"
@@ -42,7 +42,7 @@ class Cluster(OnnxStep):
         from fairpress.compression.onnx.float_graph import agreement, chosen_layers, float_model
         from fairpress.compression.quantization.float_layers import float_layers_note
         from fairpress.models.tracing import stored_weight
-        from fairpress.runtime.onnx.weight_packing import finish
+        from fairpress.runtime.onnx.weight_packing import finalize
 
         state = engine.fold(network.state)
         model = float_model(engine, state)
@@ -58,7 +58,7 @@ class Cluster(OnnxStep):
                 (weight - values[index]).square().sum() / weight.square().sum().clamp_min(1e-30)
             )
             bits[layer] = look_up_weights(model, name, values.numpy(), index.numpy())
-        data = finish(model)
+        data = finalize(model)
         lookup_nodes(data, len(chosen))
         details = {
             "bits": {**bits, **dict.fromkeys(self.keep, 32)},
@@ -72,16 +72,16 @@ class Cluster(OnnxStep):
 def clustered(weight: Tensor, clusters: int, *, zero: bool = False) -> tuple[Tensor, Tensor]:
     """Return the values [≤ clusters] of a weight's clusters, ascending, and the index of each entry's value.
 
-    Lloyd's algorithm from equally spaced values, as the paper finds best; on sorted numbers each step is two searches
-    and two differences of cumulative sums, so that nothing is drawn and millions of weights take a second. Values that
-    nothing is nearest to are dropped.
+    Lloyd's algorithm from equally spaced values, which the paper finds best. On sorted numbers each step is two searches
+    and two differences of cumulative sums: it is deterministic, and millions of weights take a second. Empty clusters are
+    dropped.
 
     Parameters
     ----------
     weight
         A float tensor of any shape.
     zero
-        Whether entries that are 0 keep that value, and the rest shares the other values.
+        Whether entries that are 0 keep that value, and the others share the remaining values.
     """
     import torch
 
@@ -108,13 +108,13 @@ def clustered(weight: Tensor, clusters: int, *, zero: bool = False) -> tuple[Ten
     middles = (values[1:] + values[:-1]).double() / 2
     index = torch.searchsorted(middles, flat)
     if zero:
-        # Else a weight near zero would be pruned, and a zero could be given a value.
+        # Otherwise a weight near zero would be pruned, or a zero would get another value.
         index = _apart_from_zero(values, flat, index)
     return values, index.view(weight.shape)
 
 
 def _apart_from_zero(values: Tensor, flat: Tensor, index: Tensor) -> Tensor:
-    """Give zeros the value 0, and other entries the nearest of the other values."""
+    """Assign the value 0 to zeros, and the nearest of the other values to other entries."""
     import torch
 
     zero_index = int((values == 0).nonzero()[0]) if bool((values == 0).any()) else None

@@ -1,6 +1,6 @@
-"""Mixed precision: each layer 8, 4 or 2 bits, so that a file within a budget of bytes changes answers least.
+"""Mixed precision: 8, 4 or 2 bits per layer, so that a file within a budget of bytes changes predictions least.
 
-Whose answers: those of all rows, or those of the group for which they change most.
+Changes are measured over all rows, or over the group for which they are largest.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ MAX_TRIES = 6
 
 
 def _parse_bytes(value: Any) -> Any:
-    """Let ``6.3MB`` stand for its bytes; ``13%`` stays, until there is a network to have 13 % of."""
+    """Convert ``6.3MB`` to bytes; ``13%`` stays, since it depends on the network."""
     if not isinstance(value, str):
         if isinstance(value, int) and value < 1:
-            raise ValueError("a budget is at least one byte")
+            raise ValueError("a budget must be at least one byte")
         return value
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([KM]?B?|%)", value.upper())
     if match is None or match[2] not in (*UNITS, "%"):
         raise ValueError(
-            f"{value} is no size; write bytes, such as 20000, 20KB or 6.3MB, or a share, such as 13%"
+            f"{value} is not a size; write bytes, such as 20000, 20KB or 6.3MB, or a share, such as 13%"
         )
     if match[2] == "%":
         share = float(match[1])
         if not 0 < share < 100:
-            raise ValueError("a budget in per cent lies between 0 and 100")
+            raise ValueError("a budget in per cent must lie between 0 and 100")
         return f"{share:g}%"
     return _parse_bytes(round(float(match[1]) * UNITS[match[2]]))
 
 
 class Mixed(Widths, Step):
-    """Find what each width does to each layer, choose by a mixed-integer linear program, quantize as `Quantize` does.
+    """Measure the effect of each bit width on each layer, choose by a mixed-integer linear program, and quantize.
 
     Attributes
     ----------
     budget
-        Bytes that the file may have: 20000, 20KB, 6.3MB; or 13%, of what the network's weights, and what its
-        normalisations remember, take in 32 bits.
+        Maximum size of the file: 20000, 20KB, 6.3MB; or 13%, of the size of the network's weights and normalisation
+        statistics in 32 bits.
     bits
-        Layers whose width is not chosen but said: ``bits=conv1:8``.
+        Layers with a fixed bit width: ``bits=conv1:8``.
     protect
-        A sensitive attribute, or an intersection: what counts is the harm to the worst of its groups.
+        A sensitive attribute, or an intersection, whose worst group's harm is minimised.
     sensitivity
-        ``"measured"`` by rounding each layer alone, or estimated by ``"gradient"`` (`gradient_sensitivity`), which takes as many
-        passes for 100 layers as for one.
+        ``"measured"`` by quantizing each layer alone, or estimated by ``"gradient"`` (`gradient_sensitivity`), whose number
+        of passes does not depend on the number of layers.
     """
 
     final: ClassVar[bool] = True
@@ -82,7 +82,7 @@ class Mixed(Widths, Step):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
-        """Quantize each network with widths of its own. Raises UserError where no widths fit the budget."""
+        """Quantize each network with its own bit widths. Raises UserError if none fit the budget."""
         engine = quantizer_for(networks[0], datasets[0])
         out, quantized_networks = [], []
         calibration, calibration_facts = self.calibration_rows(datasets, seeds)
@@ -116,7 +116,7 @@ class Mixed(Widths, Step):
         return out
 
     def byte_budget(self, network: TrainedNetwork) -> int:
-        """Return the bytes that a network's file may have."""
+        """Return the maximum size of a network's file in bytes."""
         if isinstance(self.budget, int):
             return self.budget
         weights = sum(t.numel() for t in network.state.values() if t.is_floating_point())
@@ -162,7 +162,7 @@ class Mixed(Widths, Step):
         def quantized(bits: Mapping[str, int]) -> Quantized:
             return self._quantized(engine, network, bits, rows, held_out, groups)
 
-        # What a file has beside its weights is known only when there is one: start from the widest, then correct.
+        # The size of a file without its weights is known only once it exists: start from the widest, then correct.
         bits = {n: max(cost[n]) for n in chosen}
         best = quantized(bits)
         for _ in range(MAX_TRIES):
@@ -171,7 +171,8 @@ class Mixed(Widths, Step):
             if allocation is None:
                 smallest = len(best.onnx) - sum(cost[n][bits[n]] - min(cost[n].values()) for n in chosen)
                 raise UserError(
-                    f"no widths make a file of {budget:,} bytes: the smallest has about {smallest:,}; raise the budget."
+                    f"no bit widths fit a budget of {budget:,} bytes: the smallest file has about {smallest:,}; raise "
+                    "the budget."
                 )
             if allocation == bits and len(best.onnx) <= budget:
                 break
@@ -180,7 +181,7 @@ class Mixed(Widths, Step):
                 break
         if len(best.onnx) > budget:
             raise UserError(
-                f"widths chosen for {budget:,} bytes make a file of {len(best.onnx):,}; raise the budget."
+                f"the bit widths chosen for {budget:,} bytes give a file of {len(best.onnx):,}; raise the budget."
             )
         log_probabilities = best.graph(rows).double().log_softmax(-1)
         measured = divergences(log_probabilities, _log_probabilities(engine, state, rows))

@@ -1,4 +1,4 @@
-"""What steps share that rewrite the weights of a float file, and quantize nothing by calibration."""
+"""Base class of steps that rewrite the weights of a float ONNX file, without calibration."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class OnnxStep(Step):
-    """Base: the file of each network is its float file, batch norms folded into the weights, with other weights.
+    """Base class: each network's file is its float file, with folded batch norms and rewritten weights.
 
     Attributes
     ----------
     keep
-        Layers that stay as they are: ``keep=conv1|fc``.
+        Layers that stay unchanged: ``keep=conv1|fc``.
     rows
-        At most this many calibration rows on which the file is held against its graph.
+        Maximum number of calibration rows on which the file is compared with its graph.
     """
 
     final: ClassVar[bool] = True
-    done: ClassVar[str]  # the participle of what is said when all is done
+    done: ClassVar[str]  # participle for the final message
 
     keep: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     rows: int = Field(default=512, ge=8, le=1_000_000)
@@ -55,5 +55,5 @@ class OnnxStep(Step):
     def file(
         self, engine: BatchQuantizer, network: TrainedNetwork, rows: Tensor
     ) -> tuple[bytes, Mapping[str, Any]]:
-        """Return the bytes of a network's file, and what its card says of it; `rows` [rows, …] are inputs to check it on."""
-        raise TypeError(f"{type(self).__name__} does not say what it writes")
+        """Return the bytes of a network's file, and details for its card; `rows` [rows, …] are inputs to check it on."""
+        raise TypeError(f"{type(self).__name__} does not define file()")

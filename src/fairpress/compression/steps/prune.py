@@ -1,4 +1,4 @@
-"""Magnitude pruning along the cubic schedule of Zhu and Gupta (2017, arXiv 1710.01878), fine-tuned meanwhile."""
+"""Gradual magnitude pruning during fine-tuning, with the cubic schedule of Zhu and Gupta (2017, arXiv 1710.01878)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# The sparsity is raised so often: ranking the weights after every step would take as long as the step.
+# Number of times that the sparsity is raised: ranking the weights after every step would take as long as the step.
 N_UPDATES = 50
 
 
@@ -34,7 +34,7 @@ def keep_largest(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
     weights
         Tensors [networks, …] that compete with one another.
     sparsity
-        round(sparsity · size) weights are dropped: those up to the threshold, so that equal ones go together.
+        round(sparsity · size) weights are dropped: those up to the threshold, including ties.
     """
     import torch
 
@@ -48,7 +48,7 @@ def keep_largest(weights: Sequence[Tensor], sparsity: float) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Importance:
-    """What the weights are worth to each group (`group_importance`), and who counts in which network."""
+    """Importance of the weights to each group (`group_importance`); `active` [networks, groups] are counted."""
 
     forward: Callable[[Tensor], Tensor]
     parameters: Mapping[str, Tensor]
@@ -78,7 +78,7 @@ class Importance:
 
 @dataclass
 class Pruning:
-    """What happens after every step: the weights that are pruned are zero, and now and then they become more."""
+    """A function called after every step: it zeroes the pruned weights, and raises the sparsity on schedule."""
 
     sparsity: float
     until: float
@@ -106,22 +106,21 @@ class Pruning:
 
 
 class Prune(FineTune):
-    """Set the smallest weights to zero, ever more of them while training goes on.
+    """Set the smallest weights to zero, increasingly many during fine-tuning.
 
     Attributes
     ----------
     sparsity
-        Share of weights that are zero in the end. Biases, scales of channels and the scaling of inputs are not
-        pruned.
+        Share of weights that are zero at the end. Biases, scales of channels and the scaling of inputs are not pruned.
     until
-        Share of training after which the sparsity is reached and the rest recovers.
+        Share of training after which the sparsity is reached; the remaining training lets the network recover.
     scope
-        ``"layer"``: each layer loses this share of its weights. ``"global"``: the smallest of the whole network
-        go, which can empty a layer of a small network and leave a constant predictor.
+        ``"layer"``: each layer loses this share of its weights. ``"global"``: the smallest weights of the whole network are
+        dropped, which can empty a layer of a small network and leave a constant predictor.
     importance
-        ``"magnitude"``: the smallest weights go. ``"groups"``: those go that leave every group of `by` as large a share as
-        can be of what the weights are worth to it (`group_importance`). ``"gradient"``: those that are worth least to all
-        rows together, by the same measure; its control.
+        ``"magnitude"``: drop the smallest weights. ``"groups"``: maximise the smallest share of importance that any group
+        of `by` retains (`group_importance`). ``"gradient"``: drop the weights least important to all rows together, by the
+        same measure; the control of ``"groups"``.
     """
 
     empties: ClassVar[bool] = True
@@ -142,7 +141,7 @@ class Prune(FineTune):
         return self.importance == "groups" or super().reads_groups
 
     def plain(self) -> Prune:
-        """Return the same step without a constraint, by what weights are worth to all where it asked who they serve."""
+        """Return the same step without a constraint; importance by groups becomes importance over all rows."""
         plain = super().plain()
         assert isinstance(plain, Prune)
         pooled = "gradient" if self.importance == "groups" else self.importance
@@ -155,7 +154,7 @@ class Prune(FineTune):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
-        """Prune all networks while they train on, small ones as one batch; zeros stay zeros."""
+        """Prune all networks during fine-tuning, small ones as one batch; zeros stay zeros."""
         trained = self.train(
             networks,
             datasets,
@@ -171,7 +170,7 @@ class Prune(FineTune):
         import torch
 
         from fairpress.compression.pruning.group_importance import POOLED_ROWS, batches_of_groups
-        from fairpress.training.group_objective import group
+        from fairpress.training.group_objective import constrained_groups
 
         if self.importance == "gradient":
             pooled = [replace(r, groups=torch.zeros(len(r.labels), dtype=torch.long)) for r in context.rows]
@@ -179,7 +178,7 @@ class Prune(FineTune):
             active = torch.ones(len(pooled), 1, dtype=torch.bool)
             return Importance(context.forward, context.parameters, batches, active)
         task = context.datasets[0].task
-        groups = group(
+        groups = constrained_groups(
             self, context.datasets, None if task.positive is None else task.classes.index(task.positive)
         )
         rows = [replace(r, groups=codes) for r, codes in zip(context.rows, groups.codes, strict=True)]

@@ -1,4 +1,4 @@
-"""Structured pruning: whole channels go, by torch-pruning's dependency graph (Fang et al. 2023, arXiv 2301.12900)."""
+"""Structured pruning of whole channels, with torch-pruning's dependency graph (Fang et al. 2023, arXiv 2301.12900)."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class PruneChannels(FineTune):
-    """Take the channels of smallest weights out of every layer, then train on: a smaller dense network.
+    """Remove the channels with the smallest weights from every layer, then fine-tune the smaller dense network.
 
-    Channels are ranked by the Euclidean norm of their weights, averaged over the layers that a channel runs through; layers
-    that a sum joins lose the same channels. The last layer keeps its classes. Attention loses whole heads, those whose
+    Channels are ranked by the Euclidean norm of their weights, averaged over the layers that share a channel; layers that
+    are joined by a sum lose the same channels. The last layer keeps its classes. Attention loses whole heads, those whose
     queries, keys, values and outputs have the smallest weights together; a head keeps its size.
 
     Attributes
     ----------
     share
-        Share of each layer's channels that go, and of each attention's heads, rounded down.
+        Share of each layer's channels, and of each attention's heads, to remove; heads are rounded down.
     round_to
-        Each layer keeps a multiple of so many channels, for kernels' sake: as many as fit into what is asked for, so that
-        somewhat more goes. A layer that would keep fewer than this loses none; the card names it.
+        Each layer keeps a multiple of this number of channels, which kernels need for speed, so slightly more may be
+        removed. A layer that would keep fewer than this loses none; the card names it.
     """
 
     share: float = Field(gt=0, lt=1)
@@ -42,7 +42,8 @@ class PruneChannels(FineTune):
     def _ceag_needs_same_shape(self) -> Self:
         if self.method == "ceag":
             raise ValueError(
-                "method=ceag holds a network against itself before the step, which has other channels here"
+                "method=ceag compares a network with itself before the step, and prune-channels changes its channels; take "
+                "another method"
             )
         return self
 
@@ -53,11 +54,11 @@ class PruneChannels(FineTune):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
-        """Prune each network, then train all on. Raises UserError naming the layer that cannot lose channels."""
+        """Prune each network, then fine-tune all. Raises UserError naming the layer that cannot lose channels."""
         made = [self._prune(n, d) for n, d in zip(networks, datasets, strict=True)]
         if progress is not None:
             first = made[0].details["channels"]
-            progress(f"{first['weights_before']:,} weights pruned to {first['weights_after']:,}; training on")
+            progress(f"{first['weights_before']:,} weights pruned to {first['weights_after']:,}; fine-tuning")
         return self.train(made, datasets, seeds, progress, lambda context: None)
 
     def _prune(self, network: TrainedNetwork, dataset: Dataset) -> TrainedNetwork:
@@ -75,8 +76,8 @@ class PruneChannels(FineTune):
         changed = {k: tuple(v.shape) for k, v in state.items() if tuple(v.shape) != shapes_before[k]}
         if not changed:
             raise UserError(
-                f"no layer has so many channels that {self.share:.0%} of them could go, {self.round_to} at a time; "
-                "set round_to=1, or take a larger share."
+                f"no layer has enough channels to remove {self.share:.0%} of them in multiples of {self.round_to}; set "
+                "round_to=1, or take a larger share."
             )
         facts: dict[str, Any] = {
             "share": self.share,
@@ -96,7 +97,7 @@ class PruneChannels(FineTune):
 
 
 def _layers(module: nn.Module) -> dict[str, nn.Module]:
-    """Return convolutions and linear layers by name, in the order they were made."""
+    """Return convolutions and linear layers by name, in the order of their definition."""
     from torch import nn
 
     return {name: part for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)}
@@ -108,7 +109,7 @@ def remove_channels(module: nn.Module, example: Tensor, share: float, round_to: 
     Raises
     ------
     UserError
-        A layer cannot lose channels, or an attention none of its heads: it is named.
+        A layer cannot lose channels, or an attention block heads; the message names it.
     """
     from importlib.util import find_spec
 
@@ -128,20 +129,21 @@ def remove_channels(module: nn.Module, example: Tensor, share: float, round_to: 
         unknown = "Attention" in type(part).__name__ and name not in blocks
         if unknown or grouped:
             raise UserError(
-                f"prune-channels cannot take channels out of layer {name!r} ({type(part).__name__}): they belong to "
-                f"{'groups' if grouped else 'heads, which are taken out of plain timm.layers.Attention only'}. "
-                "Take prune-50, which sets single weights to zero."
+                f"prune-channels cannot remove channels of layer {name!r} ({type(part).__name__}), since they belong to "
+                f"{'groups' if grouped else 'heads, which are removed from plain timm.layers.Attention only'}; "
+                "take prune-50, which sets single weights to zero."
             )
     if not any(isinstance(m, nn.Conv2d) for m in layers):
         raise UserError(
-            "prune-channels is for networks of convolutions, and this one has none; take prune-50, or train narrower layers."
+            "prune-channels is for networks with convolutions, and this one has none; take prune-50, or train narrower "
+            "layers."
         )
     frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
     for parameter in network.parameters():
         parameter.requires_grad_(True)
     heads = {block.qkv: block.num_heads for block in blocks.values()}
     try:
-        with warnings.catch_warnings():  # it says of positions what it does with them, which is right
+        with warnings.catch_warnings():  # the warning describes the correct treatment of position embeddings
             warnings.filterwarnings("ignore", message="Unwrapped parameters detected")
             pruner = torch_pruning.pruner.BasePruner(
                 network,
@@ -150,7 +152,7 @@ def remove_channels(module: nn.Module, example: Tensor, share: float, round_to: 
                 pruning_ratio=share,
                 ignored_layers=layers[-1:],
                 round_to=round_to,
-                in_channel_groups={},  # its own defaults are shared by all calls, and keep what was pruned before
+                in_channel_groups={},  # the library's mutable defaults would keep entries of earlier calls
                 out_channel_groups={},
                 num_heads=heads,
                 prune_num_heads=True,
@@ -168,13 +170,13 @@ def remove_channels(module: nn.Module, example: Tensor, share: float, round_to: 
         layer_text = "the network" if layer is None else f"layer {layer!r}"
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(
-            f"prune-channels cannot take channels out of {layer_text}: {reason.strip().rstrip('.')}. Take prune-50, which sets "
-            "single weights to zero."
+            f"prune-channels cannot remove channels of {layer_text} ({reason.strip().rstrip('.')}); take prune-50, "
+            "which sets single weights to zero."
         ) from error
     if shape_after != shape_before:
         raise UserError(
-            f"prune-channels would take classes out of the answers: {shape_before[-1]} before, {shape_after[-1]} after. It runs "
-            "other layers after the one that answers; take prune-50, which sets single weights to zero."
+            f"prune-channels would change the number of classes from {shape_before[-1]} to {shape_after[-1]}, because the "
+            "network runs other layers after its output layer; take prune-50, which sets single weights to zero."
         )
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name not in frozen)
@@ -182,7 +184,7 @@ def remove_channels(module: nn.Module, example: Tensor, share: float, round_to: 
 
 
 def _execution_order(module: nn.Module, example: Tensor) -> tuple[list[nn.Module], tuple[int, ...]]:
-    """Return the convolutions and linear layers in the order they run, and the shape of the answers."""
+    """Return the convolutions and linear layers in the order they run, and the shape of the output."""
     import torch
 
     order: list[nn.Module] = []
@@ -197,7 +199,7 @@ def _execution_order(module: nn.Module, example: Tensor) -> tuple[list[nn.Module
 
 
 def _architecture(architecture: Any, pruned: nn.Module, changed: dict[str, tuple[int, ...]]) -> Any:
-    """Return the architecture of the pruned network: a module of somebody's own is its own, others tell of new shapes."""
+    """Return the architecture of the pruned network: with the pruned module for a user's module, else with new shapes."""
     if is_dataclass(architecture) and not isinstance(architecture, type):
         return replace(architecture, module=pruned)
     return architecture.model_copy(

@@ -1,4 +1,4 @@
-"""Static post-training quantization: weights of 8, 4 or 2 bits, activations of 8 or none."""
+"""Static post-training quantization: weights of 8, 4 or 2 bits, activations of 8 bits or in float."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Choice = Literal["minmax", "percentile", "mse", "auto"]
 
 
 def as_tuple(value: Any) -> Any:
-    """Let ``conv1|fc`` stand for its parts."""
+    """Split ``conv1|fc`` into its parts."""
     return tuple(filter(None, value.split("|"))) if isinstance(value, str) else value
 
 
 def _paired(value: Any) -> Any:
-    """Let ``conv1:8|fc:4`` stand for pairs of a layer and its width."""
+    """Split ``conv1:8|fc:4`` into pairs of a layer and its bit width."""
     if not isinstance(value, str):
         return value
     pairs = [part.rpartition(":") for part in as_tuple(value)]
@@ -44,41 +44,42 @@ def _paired(value: Any) -> Any:
 
 
 class Widths(BaseModel):
-    """What becomes integers, how wide, and how ranges are found: common to quantization with and without training.
+    """Options common to quantization with and without training: bit widths, calibration and range estimation.
 
     Attributes
     ----------
     weight_bits
-        Width of the weights: 8, 4, or 2 (three levels), stored packed.
+        Bit width of the weights: 8, 4, or 2 (three levels), bit-packed.
     activation_bits
-        8: layers, sums and pools read unsigned 8-bit integers, and integer kernels run. 32: weights only.
+        8: layers, sums and pools read unsigned 8-bit integers, with integer kernels. 32: weights only.
     bits
-        Layers with a width of their own: ``bits=conv1:8|fc:8``.
+        Layers with another bit width: ``bits=conv1:8|fc:8``.
     keep
         Layers that stay in float: ``keep=conv1|fc``.
     keep_head
         Whether the last layer stays in float.
     reduce_range
-        Whether 8-bit weights use 7 of their bits, so that no processor's sums saturate.
+        Whether 8-bit weights use 7 of their bits, so that sums do not saturate on any processor.
     weights, activations
-        How ranges are found: ``"minmax"``, ``"percentile"`` (99.9 %), ``"mse"`` (least squared error), or
+        Method of range estimation: ``"minmax"``, ``"percentile"`` (99.9 %), ``"mse"`` (least squared error), or
         ``"auto"``, which tries all on validation rows. ``ranges=…`` sets both.
     rows
-        At most this many rows of the calibration part (and of the validation part for ``"auto"``).
+        Maximum number of rows of the calibration part (and of the validation part for ``"auto"``).
     calibration, by, draw
-        Which rows (`calibration_sampling.sample_rows`): ``"first"``, ``"random"``, as many of every group (``"balanced"``) or of
-        every group of every label (``"balanced-label"``). Groups are those of `by`, or of all sensitive attributes together.
-        Another `draw` takes other rows; so does another seed.
+        Choice of rows (`calibration_sampling.sample_rows`): ``"first"``, ``"random"``, equally many of every group
+        (``"balanced"``) or of every group of every label (``"balanced-label"``). Groups are those of `by`, or of all
+        sensitive attributes together. Another `draw` takes other rows, as does another seed.
     preserve
-        Share of each layer's output channels that keep 8 bits where the layer has fewer (`preserved_channels.choose_preserved`).
+        Share of each layer's output channels that keep 8 bits if the layer has fewer
+        (`preserved_channels.choose_preserved`).
     channels
-        Which: those whose rounding tells the ``"groups"`` of `by` apart most (the default with `by`), those that
-        matter most to all rows ``"pooled"`` (the default without), or ``"random"`` ones.
+        Choice of these channels: those whose quantization affects the ``"groups"`` of `by` most differently (the default
+        with `by`), those most important over all rows, ``"pooled"`` (the default without), or ``"random"`` ones.
     error
-        What ``"auto"`` takes the least of: the ``"mean"`` error of the outputs, or that of the ``"worst"`` group.
+        What ``"auto"`` minimises: the ``"mean"`` error of the outputs, or that of the ``"worst"`` group.
     """
 
-    preserves: ClassVar[bool] = True  # whether single channels may have a width of their own
+    preserves: ClassVar[bool] = True  # whether single channels may have another bit width
 
     weight_bits: Bits
     activation_bits: int = 8
@@ -99,39 +100,41 @@ class Widths(BaseModel):
 
     @property
     def channel_choice(self) -> Literal["groups", "pooled", "random"]:
-        """Return how preserved channels are chosen."""
+        """Method of choosing preserved channels."""
         return self.channels or ("pooled" if self.by is None else "groups")
 
     @property
     def reads_by(self) -> bool:
-        """Whether anything asks for the groups of `by`."""
+        """Whether any option uses the groups of `by`."""
         asks = (self.calibration.startswith("balanced"), self.error == "worst", getattr(self, "method", None))
         return any(asks) or bool(self.preserve and self.channels in (None, "groups"))
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         if self.channels and not self.preserve:
-            raise ValueError("channels says which channels are preserved; say how many of them: preserve=0.1")
+            raise ValueError("channels chooses preserved channels; add their share, such as preserve=0.1")
         if self.preserve and not self.preserves:
-            raise ValueError("mixed gives whole layers a width; preserve belongs to int4, int2 and qat-…")
+            raise ValueError(
+                "mixed gives a bit width to whole layers; preserve belongs to int4, int2 and qat-…"
+            )
         if self.preserve and self.weight_bits == 8 and all(bits == 8 for _, bits in self.bits):
-            raise ValueError("preserve keeps channels at 8 bits, and here all have 8; take int4 or int2")
+            raise ValueError("preserve keeps channels at 8 bits, and here all have 8 bits; take int4 or int2")
         if self.channels == "groups" and self.by is None:
             raise ValueError("channels=groups needs a sensitive attribute, such as by=race")
         if self.draw and self.calibration == "first" and self.channels != "random":
-            raise ValueError(
-                "draw belongs to calibration=random, balanced or balanced-label, or channels=random"
-            )
+            raise ValueError("draw needs calibration=random, balanced or balanced-label, or channels=random")
         if self.error == "worst" and "auto" not in (self.weights, self.activations):
-            raise ValueError("error=worst chooses between ways to find ranges, so it needs ranges=auto")
+            raise ValueError(
+                "error=worst chooses between methods of range estimation, so it needs ranges=auto"
+            )
         if self.by is not None and not self.reads_by:
             raise ValueError(
-                "by belongs to calibration=balanced, calibration=balanced-label, error=worst or preserve=0.1"
+                "by needs calibration=balanced, calibration=balanced-label, error=worst or preserve=0.1"
             )
         return self
 
     def plain_rows(self) -> dict[str, Any]:
-        """Return what a fairness-aware choice is held against: as many random rows, the mean error, channels of all rows."""
+        """Return the options without regard to groups: as many random rows, the mean error, pooled channels."""
         balanced = self.calibration.startswith("balanced")
         return {
             "calibration": "random" if balanced else self.calibration,
@@ -143,7 +146,7 @@ class Widths(BaseModel):
     def calibration_rows(
         self, datasets: Sequence[Dataset], seeds: Sequence[int]
     ) -> tuple[list[Tensor], list[dict[str, Any]]]:
-        """Return each network's calibration inputs [rows, …], and what its card says of them."""
+        """Return each network's calibration inputs [rows, …], and their facts for its card."""
         from fairpress.training.data import tensors
 
         samples = [self._sample(d, s) for d, s in zip(datasets, seeds, strict=True)]
@@ -159,7 +162,7 @@ class Widths(BaseModel):
     def groups_of_rows(
         self, datasets: Sequence[Dataset], seeds: Sequence[int], by: str | None, option: str
     ) -> tuple[list[Tensor], list[dict[str, Any]]]:
-        """Return the groups of each network's calibration rows [rows] (−1: too few), and what its card says of them."""
+        """Return the groups of each network's calibration rows [rows] (−1: too few), and their facts for its card."""
         import torch
 
         groups = [
@@ -175,9 +178,9 @@ class Widths(BaseModel):
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
     ) -> tuple[list[dict[str, Tensor]], list[dict[str, Any]]] | None:
-        """Return which channels of each network keep 8 bits (`preserved_channels.choose_preserved`), and what its card says; None if none do.
+        """Return each network's channels that keep 8 bits (`choose_preserved`), and facts for its card; None if none do.
 
-        `states` are float ones, batch norms and all.
+        `states` are float states with batch norms.
         """
         if not self.preserve:
             return None
@@ -204,7 +207,7 @@ class Widths(BaseModel):
         return tops, facts
 
     def validation_rows(self, datasets: Sequence[Dataset]) -> tuple[list[Tensor], list[Tensor] | None] | None:
-        """Return what ``"auto"`` chooses by: each network's validation inputs, and their groups where the worst counts."""
+        """Return each network's validation inputs for ``"auto"``, and their groups if the worst group's error counts."""
         import torch
 
         if "auto" not in (self.weights, self.activations):
@@ -229,14 +232,14 @@ class Widths(BaseModel):
             return value
         if value < 8:
             raise ValueError(
-                f"activations of {value} bits do not survive in an ONNX file: QuantizeLinear knows no upper end but that "
-                "of its 8-bit type, and runtimes drop the clipping that would stand in for it; take 8, or 32 for none"
+                f"an ONNX file cannot store activations of {value} bits: QuantizeLinear saturates only at the limits of its "
+                "8-bit type, and runtimes optimize away an explicit Clip; take 8, or 32 to keep them in float"
             )
-        raise ValueError("activations have 8 bits, or 32 for none")
+        raise ValueError("activations have 8 bits, or 32 to stay in float")
 
     @property
     def scheme(self) -> Scheme:
-        """Return what the engine is asked for."""
+        """The scheme for the quantizer."""
         return Scheme(
             self.weight_bits,
             self.activation_bits == 8,
@@ -249,7 +252,7 @@ class Widths(BaseModel):
 
 
 class Quantize(Widths, Step):
-    """Quantize what was trained, without training further."""
+    """Quantize a trained network without fine-tuning."""
 
     final: ClassVar[bool] = True
 
@@ -302,33 +305,35 @@ class Quantize(Widths, Step):
 
 
 def warn_of_differences(quantized: Sequence[Quantized], progress: Progress) -> None:
-    """Say so where files decide otherwise than their graphs, for a processor's sake or a network's, and what to do."""
+    """Report files that predict differently from their graphs, because of the processor or the network, and remedies."""
     count = sum("saturates" in q.details for q in quantized)
     if count:
         progress(
-            f"8-bit sums saturate on this processor, which has no VNNI: {count} of {len(quantized)} files compute otherwise than "
-            "elsewhere, and may decide so. Predict with @onnxruntime-exact, or quantize with (reduce_range=true)."
+            f"8-bit sums saturate on this processor, which has no VNNI: {count} of {len(quantized)} files give other "
+            "outputs "
+            "here than on other processors. Predict with @onnxruntime-exact, or quantize with (reduce_range=true)."
         )
     movements = [q.details["moved_by_rounding"] for q in quantized if "moved_by_rounding" in q.details]
     if movements:
         progress(
-            f"answers hang on roundings in {len(movements)} of {len(quantized)} networks: steps changed by a ten-thousandth move "
-            f"logits by {max(movements):.0%} of their spread, so that another runtime or processor will decide otherwise for "
-            "some people. Audit the file on the one it ships to (MODEL@RUNTIME), or train the network longer."
+            f"predictions are sensitive to rounding errors in {len(movements)} of {len(quantized)} networks: changing "
+            f"quantization steps by 0.01 % moves logits by {max(movements):.0%} of their spread, so another runtime or "
+            "processor will predict differently for some people. Audit the file on the runtime that it ships to "
+            "(MODEL@RUNTIME), or train the network longer."
         )
 
 
 def inputs(dataset: Dataset, part: Literal["calibration", "validation"], rows: int) -> Tensor:
-    """Return the first rows of a part, as the network reads them."""
+    """Return the network's inputs for the first rows of a part."""
     from fairpress.training.data import tensors
 
     return tensors(dataset, part).inputs[:rows]
 
 
 def quantizer_for(network: TrainedNetwork, dataset: Dataset) -> BatchQuantizer:
-    """Return the engine of a network's architecture, kept from an earlier call where one with equal options was.
+    """Return the quantizer of a network's architecture, cached for equal options.
 
-    Its graph is held against the network itself (`BatchQuantizer.check`).
+    Its graph is compared with the network (`BatchQuantizer.check`).
     """
     from fairpress.compression.quantization.batch_quantizer import make_quantizer
     from fairpress.models.initialize import initialize

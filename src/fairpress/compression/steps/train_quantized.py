@@ -1,4 +1,4 @@
-"""Quantization-aware training: the network trains on while its weights and activations are rounded."""
+"""Quantization-aware training: fine-tuning with fake-quantized weights and activations."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class TrainQuantized(FineTune, Widths):
-    """Train as `FineTune` does, constrained or not, every forward pass rounded as the file will round.
+    """Fine-tune, constrained or not, with the quantization of the finished file in every forward pass.
 
     Jacob et al. 2018, arXiv 1712.05877.
 
-    The gradient passes the rounding straight through. Ranges of weights and activations are found anew before
-    every epoch, on calibration rows with the rounding on, and stand still within it; the last epoch's ship.
-    Batch norm stays as it is in training. Since a weight's scale is one per output channel, folding it afterwards
-    only multiplies scales: the integers that were trained are the integers that ship.
+    Gradients use the straight-through estimator. Ranges of weights and activations are re-estimated before every epoch, on
+    calibration rows with quantization on, and fixed within it; the file has those of the last epoch. Batch norm runs in
+    training mode. Since a weight has one scale per output channel, folding it afterwards only multiplies scales: the file
+    contains the integers that were trained.
     """
 
     final: ClassVar[bool] = True
@@ -46,7 +46,7 @@ class TrainQuantized(FineTune, Widths):
         seeds: Sequence[int],
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
-        """Train all networks on, small ones as one batch, then make each one's file."""
+        """Fine-tune all networks, small ones as one batch, then write each one's file."""
         import torch
 
         from fairpress.compression.finetuning import train_alone, train_stack, trains_alone
@@ -71,7 +71,7 @@ class TrainQuantized(FineTune, Widths):
         if not trains_alone(architecture):
             rows, objective = self.constrained(networks, datasets)
             objectives = [objective] * len(networks)
-            stack = StackedNetworks.of(qat_graphs.training.graph, states, torch.device("cpu"))
+            stack = StackedNetworks.from_states(qat_graphs.training.graph, states, torch.device("cpu"))
             update = partial(qat_graphs.update_ranges, calibration=calibration, methods=methods)
             zeros = zero_mask(networks, stack.parameters)
             train_stack(stack, rows, seeds, training_run, progress, zeros, update, objective)

@@ -1,4 +1,4 @@
-"""Hold a quantized file against what was asked for. Each check raises `VerificationError`: such a file is not shipped."""
+"""Compare a quantized file with its recipe. A failed check raises `VerificationError`, and the file is not shipped."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ INTEGER_KERNELS = frozenset(
     }
 )
 MIN_AGREEMENT, MAX_ERROR, NOTICEABLE_ERROR = 0.95, 0.15, 0.02
-# A file may be off by as much as roundings move its own graph, and half as much again; not more than half the spread.
+# The error may be 1.5 times that which rounding errors cause in the graph itself, and at most half the spread.
 ROUNDING_FACTOR, MAX_ROUNDING_ERROR = 1.5, 0.5
 
 
 def check_file(data: bytes, layers: Sequence[Layer], state: Mapping[str, Tensor], *, integer: bool) -> int:
-    """Make every check that needs no rows, and return how many layers run on integer kernels.
+    """Run every check that needs no rows, and return the number of layers on integer kernels.
 
     Parameters
     ----------
     data
         The finished file.
     layers
-        The layers whose weights were to become integers, with their widths.
+        The layers whose weights must be integers, with their bit widths.
     state
-        The network's float weights; where one is 0, its integer must be.
+        The network's float weights; a weight of 0 must be stored as 0.
     integer
-        Whether these layers must run on integer kernels; otherwise on float ones, unpacked when the file is loaded.
+        Whether these layers must run on integer kernels; otherwise on float kernels, with weights unpacked at load time.
     """
     model = onnx.load_from_string(data)
     check_no_randomness(model)
@@ -79,7 +79,7 @@ def check_file(data: bytes, layers: Sequence[Layer], state: Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class StoredWeight:
-    """An integer weight of a file: its width (that of most channels), its values, and which channels have 8 bits instead."""
+    """An integer weight of a file: bit width (of most channels), values, and a mask of the channels preserved at 8 bits."""
 
     bits: int
     values: np.ndarray
@@ -87,12 +87,12 @@ class StoredWeight:
 
 
 def integer_weights(model: onnx.ModelProto) -> list[tuple[int, np.ndarray]]:
-    """Return stored width and values of every integer weight (two dimensions or more), in the order they are read."""
+    """Return bit width and values of every integer weight (two dimensions or more), in the order they are read."""
     return [(w.bits, w.values) for w in stored_weights(model)]
 
 
 def stored_weights(model: onnx.ModelProto) -> list[StoredWeight]:
-    """Return every integer weight as it is stored, in the order they are read; one in two parts (`pack_channels`) is one."""
+    """Return every integer weight, in the order they are read; one stored in two parts (`pack_channels`) is merged."""
     graph = model.graph
     constants = {t.name: t for t in graph.initializer}
     stored = [t for t in graph.initializer if t.data_type in WIDTHS and len(t.dims) >= 2]
@@ -120,7 +120,7 @@ def stored_weights(model: onnx.ModelProto) -> list[StoredWeight]:
 
 
 def check_no_randomness(model: onnx.ModelProto) -> None:
-    """Nothing in the file may draw random numbers."""
+    """Raise VerificationError if the file contains an operator that draws random numbers."""
     operators = sorted(RANDOM & {node.op_type for node in model.graph.node})
     if operators:
         raise VerificationError(
@@ -129,19 +129,19 @@ def check_no_randomness(model: onnx.ModelProto) -> None:
 
 
 def check_widths(weights: Sequence[tuple[int, np.ndarray]], layers: Sequence[Layer]) -> None:
-    """As many weights as asked for are stored as integers, each at its width and of its size."""
+    """Raise VerificationError unless each layer's weight is stored as integers of its bit width and shape."""
     if len(weights) != len(layers):
-        raise VerificationError(f"{len(layers)} layers were to be quantized, the file has {len(weights)}.")
+        raise VerificationError(f"expected {len(layers)} quantized layers, the file has {len(weights)}.")
     for layer, (bits, values) in zip(layers, weights, strict=True):
         if bits != layer.bits or values.shape != layer.shape:
             raise VerificationError(
-                f"layer {layer.name!r} was to store weights {layer.shape} of {layer.bits} bits, the file stores "
+                f"layer {layer.name!r} should have weights {layer.shape} of {layer.bits} bits, the file has "
                 f"{values.shape} of {bits}."
             )
 
 
 def check_range(layer: Layer, values: np.ndarray, tops: int | Tensor | None = None) -> None:
-    """Integers are symmetric: −top … top, `tops` [channels] where these differ."""
+    """Raise VerificationError unless integers lie in −top … top; `tops` [channels] if channels differ."""
     limits = np.full(len(values), layer.top) if not isinstance(tops, Tensor) else tops.cpu().numpy()
     beyond = np.abs(values.astype(np.int16)).reshape(len(values), -1).max(1) > limits
     if beyond.any():
@@ -153,30 +153,30 @@ def check_range(layer: Layer, values: np.ndarray, tops: int | Tensor | None = No
 
 
 def check_channels(model: onnx.ModelProto, layers: Sequence[Layer], state: Mapping[str, Tensor]) -> None:
-    """The channels that were to be preserved have 8 bits, and no others beside them."""
+    """Raise VerificationError unless exactly the chosen channels have 8 bits."""
     for layer, weight in zip(layers, stored_weights(model), strict=True):
         expected = np.zeros(len(weight.preserved), bool)
         if layer.preserved:
             expected = state[layer.channel_tops].cpu().numpy() > layer.top
         if expected.sum() != layer.preserved or not np.array_equal(weight.preserved, expected):
             raise VerificationError(
-                f"layer {layer.name!r} was to preserve {layer.preserved} channels at 8 bits, the file does so for "
+                f"layer {layer.name!r} should have {layer.preserved} channels preserved at 8 bits, the file has "
                 f"{int(weight.preserved.sum())}, {int((weight.preserved & expected).sum())} of them as chosen."
             )
 
 
 def check_zeros(layer: str, values: np.ndarray, weight: Tensor) -> None:
-    """A weight that was pruned to 0 is still 0."""
+    """Raise VerificationError if a weight that was pruned to 0 is not 0 any more."""
     n_nonzero = int(np.count_nonzero(values[weight.detach().cpu().numpy() == 0]))
     if n_nonzero:
         raise VerificationError(f"{n_nonzero} weights of layer {layer!r} that were 0 are not 0 in the file.")
 
 
 def check_kernels(data: bytes, layers: Sequence[Layer], integer: bool) -> int:
-    """Return how many products run on integer kernels of ONNX Runtime: all of them, or none for integers at rest only.
+    """Return the number of products on integer kernels of ONNX Runtime: all, or none for weight-only quantization.
 
-    A layer that is called twice is two products. A layer whose integers are dequantized in every run is slower than a float
-    one.
+    A layer that is called twice counts as two products. A layer whose weights are dequantized in every run is refused: it is
+    slower than a float layer.
     """
     model = optimized_graph(data)
     integer_count = sum(node.op_type in INTEGER_KERNELS for node in model.graph.node)
@@ -186,8 +186,8 @@ def check_kernels(data: bytes, layers: Sequence[Layer], integer: bool) -> int:
     if repeated or integer_count != (expected if integer else 0):
         ops = Counter(node.op_type for node in model.graph.node)
         raise VerificationError(
-            f"{expected} layers were to run on {'integer' if integer else 'float'} kernels of ONNX Runtime, "
-            f"{integer_count} run on integer ones and {len(repeated)} are dequantized in every run ({_text(ops)})."
+            f"expected {expected} layers on {'integer' if integer else 'float'} kernels of ONNX Runtime, found "
+            f"{integer_count} on integer kernels and {len(repeated)} dequantized in every run ({_text(ops)})."
             + _keep_remedy(repeated, stored, data, layers)
         )
     return integer_count
@@ -199,7 +199,7 @@ def _keep_remedy(
     data: bytes,
     layers: Sequence[Layer],
 ) -> str:
-    """Name the layers to keep in float: those whose integers are dequantized, which ONNX Runtime may have transposed."""
+    """Return the remedy for layers that are dequantized in every run, whose weights ONNX Runtime may have transposed."""
     repeated_values = [numpy_helper.to_array(stored[n.input[0]]) for n in repeated]
     weights = integer_weights(onnx.load_from_string(data))
     names = [
@@ -209,7 +209,7 @@ def _keep_remedy(
             np.array_equal(oriented, other) for oriented in (values, values.T) for other in repeated_values
         )
     ]
-    return f" Keep these in float: keep={'|'.join(names)}." if names else ""
+    return f" Keep these layers in float: keep={'|'.join(names)}." if names else ""
 
 
 def optimized_graph(data: bytes) -> onnx.ModelProto:
@@ -223,16 +223,15 @@ def optimized_graph(data: bytes) -> onnx.ModelProto:
 def check_agreement(
     data: bytes, inputs: Tensor, expected: Tensor, perturbed: Callable[[], Sequence[Tensor]] | None = None
 ) -> dict[str, Any]:
-    """Return how well the file agrees with its graph: the share of equal decisions, and the relative error of logits.
+    """Return the agreement of a file with its graph: the share of equal predictions, and the relative error of logits.
 
-    The error is the root mean square of the difference, over the spread of the graph's logits from row to row:
-    0.02-0.1 where only roundings differ, about 1 for the file of another network. Either alone would mislead: a
-    network that is unsure of everybody decides otherwise for a rounding, and one that says the same of everybody
-    has no spread. Where most of the error is gone with sums that do not saturate, the processor is to blame: the file is
-    as asked, and the result says so.
+    The error is the root mean square of the difference, divided by the spread of the graph's logits over rows: 0.02-0.1 if
+    only rounding differs, about 1 for the file of another network. Neither suffices alone: predictions of a network with
+    scores near the threshold change with a rounding error, and a constant predictor has no spread. If most of the error
+    disappears with sums that do not saturate, the processor causes it: the file is accepted and the result has `saturates`.
 
-    In a deep network that is badly conditioned, roundings grow from layer to layer, and no two ways to compute it
-    agree. What they do to the graph itself is then the measure, and stands in the result (`moved_by_rounding`).
+    In a deep, badly conditioned network, rounding errors grow from layer to layer, and different implementations disagree.
+    The effect of rounding on the graph itself is then the standard, and is part of the result (`moved_by_rounding`).
 
     Parameters
     ----------
@@ -241,9 +240,9 @@ def check_agreement(
     wanted
         The graph's logits [rows, classes] for them.
     shaken
-        Returns logits of the same graph, several times, with all steps of activations changed by about a
-        ten-thousandth: other values fall on the other side of a rounding. Called where a file would be refused otherwise;
-        only its numbers tell such a file from a wrong one (`numbers.check_values`).
+        Returns logits of the same graph, several times, with all step sizes of activations perturbed by about 0.01 %, so
+        that other values are rounded differently. Called only if the file would be refused; such a file is distinguished
+        from a wrong one by its numbers (`numbers.check_values`).
     """
     agreement, error = _agreement(data, inputs, expected, Backend())
     result: dict[str, Any] = {"agreement_with_graph": agreement, "error_against_graph": error}
@@ -258,14 +257,15 @@ def check_agreement(
         )
         if best[1] > rounding_error * ROUNDING_FACTOR:
             raise VerificationError(
-                f"the file decides as its graph on {best[0]:.1%} of {len(inputs)} rows only, and its logits are off by "
-                f"{best[1]:.0%} of their spread."
+                f"the file agrees with its graph on only {best[0]:.1%} of {len(inputs)} predictions, and its logits "
+                f"differ by {best[1]:.0%} of their spread."
             )
         if max(rounding_error, best[1]) > MAX_ROUNDING_ERROR:
             raise VerificationError(
-                f"this network's answers hang on roundings: with steps changed by a ten-thousandth, the logits of its own "
-                f"graph move by {rounding_error:.0%} of their spread (those of the file by {best[1]:.0%}), and no file could decide as "
-                "it does. Train it longer, or keep layers in float (keep=)."
+                "this network is too sensitive to rounding errors: changing quantization steps by 0.01 % moves the "
+                "logits of "
+                f"its graph by {rounding_error:.0%} of their spread (the file differs by {best[1]:.0%}), so no file can "
+                "reproduce its predictions; train it longer, or keep layers in float with `keep=`."
             )
         result["moved_by_rounding"] = rounding_error
     if without_saturation and (
@@ -281,7 +281,7 @@ def _is_acceptable(agreement: float, error: float) -> bool:
 
 
 def _without_saturation(data: bytes, inputs: Tensor, expected: Tensor) -> tuple[float, float] | None:
-    """Return the same with sums that never saturate; None where ONNX Runtime 1.32 cannot: it fails on MatMulInteger."""
+    """Return the agreement with sums that never saturate; None if ONNX Runtime fails (1.32 does on MatMulInteger)."""
     try:
         return _agreement(data, inputs, expected, Backend(variant="exact"))
     except UserError:
@@ -295,9 +295,9 @@ def _agreement(data: bytes, inputs: Tensor, expected: Tensor, runtime: Backend) 
 
 
 def compare_outputs(logits: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
-    """Return the share of equal decisions of logits [rows, classes], and the relative error (`check_agreement`)."""
+    """Return the share of equal predictions of logits [rows, classes], and the relative error (`check_agreement`)."""
     same = float((logits.argmax(1) == expected.argmax(1)).mean())
-    infinite = np.isinf(expected) & (logits == expected)  # classes that a network rules out
+    infinite = np.isinf(expected) & (logits == expected)  # classes of probability 0
     logits, expected = np.where(infinite, 0, logits), np.where(infinite, 0, expected)
     centred = expected - expected.mean(1, keepdims=True)
     difference = logits - logits.mean(1, keepdims=True) - centred
@@ -308,7 +308,7 @@ def compare_outputs(logits: np.ndarray, expected: np.ndarray) -> tuple[float, fl
 
 @contextmanager
 def assert_unmodified(module: nn.Module) -> Iterator[None]:
-    """Make sure that what happens inside leaves a caller's network as it was: its tensors, modes and hooks."""
+    """Check that the context does not change a caller's network: its tensors, modes and hooks."""
     before = _snapshot(module)
     yield
     after = _snapshot(module)
@@ -319,7 +319,7 @@ def assert_unmodified(module: nn.Module) -> Iterator[None]:
 
 
 def _snapshot(module: nn.Module) -> dict[str, Any]:
-    """Return copies of what a network is: tensors that have values, whether they are trained, modes and hooks."""
+    """Return copies of a network's tensors, and its requires_grad flags, modes and hooks."""
     snapshot: dict[str, Any] = {}
     if not isinstance(module, nn.Module):
         return snapshot
@@ -338,7 +338,7 @@ def _snapshot(module: nn.Module) -> dict[str, Any]:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Tell whether two facts of `_snapshot` are equal; NaN is equal to NaN."""
+    """Return whether two entries of `_snapshot` are equal; NaN equals NaN."""
     if not isinstance(one, Tensor):
         return bool(one == other)
     return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())

@@ -1,4 +1,4 @@
-"""Hold the numbers of a quantized file against those of its network: integers, scales, zero points, biases."""
+"""Compare the numbers of a quantized file with those of its network: integers, scales, zero points, biases."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from fairpress.compression.verification.checks import stored_weights
 
 
 def check_values(data: bytes, prepared: PreparedGraph, state: Mapping[str, Tensor]) -> None:
-    """Make sure that the file holds what the network's state says.
+    """Check that the file contains the numbers of the network's state.
 
-    Agreement of answers cannot tell where roundings alone move them (`checks.check_agreement`); numbers can, whatever the
-    network is like.
+    Agreement of predictions is inconclusive if rounding errors alone change them (`checks.check_agreement`); the numbers
+    are conclusive for any network.
 
     Raises
     ------
     VerificationError
-        A layer's integers, scales or bias, or the grid of an activation, are others.
+        A layer's integers, scales or bias, or the grid of an activation, differ.
     """
     model = onnx.load_from_string(data)
     expected = numbers(prepared, state)
@@ -40,7 +40,8 @@ def check_values(data: bytes, prepared: PreparedGraph, state: Mapping[str, Tenso
             scale, zero = (constants[name] for name in node.input[1:3])
             if (float(scale), int(zero)) not in grids:
                 raise VerificationError(
-                    f"the file rounds to a grid of step {float(scale):g} and zero {int(zero)}, which no activation has."
+                    f"the file has a quantization scale of {float(scale):g} with zero point {int(zero)}, which no "
+                    "activation has."
                 )
 
 
@@ -51,9 +52,9 @@ def _check_layers(
     expected: Mapping[str, np.ndarray],
     constants: Mapping[str, np.ndarray],
 ) -> None:
-    """Hold every layer against the state: its integers where they stand; its scales and bias must be somewhere in the file.
+    """Compare every layer with the state: its integers by position; its scales and bias must be anywhere in the file.
 
-    That they stand with this layer is known from the template, whose constants were adopted one by one.
+    The template guarantees that scales and bias belong to the layer, since its constants were assigned one by one.
     """
     biases = _biases(prepared)
     vectors = [value for value in constants.values() if value.ndim == 1 and value.dtype == np.float32]
@@ -68,11 +69,11 @@ def _check_layers(
         if not np.array_equal(weight.values, expected[integers_of(layer.name)]):
             n_different = int((weight.values != expected[integers_of(layer.name)]).sum())
             raise VerificationError(
-                f"layer {layer.name!r} stores {n_different} integers of {weight.values.size} that are others."
+                f"layer {layer.name!r} has {n_different} wrong integers of {weight.values.size}."
             )
         scales = expected[scales_of(layer.name)]
         if not any(np.array_equal(v, scales) for v in vectors):
-            raise VerificationError(f"the file does not hold the scales of layer {layer.name!r}.")
+            raise VerificationError(f"the file does not contain the scales of layer {layer.name!r}.")
         if layer.name not in biases:
             continue
         bias = state[biases[layer.name]].detach().cpu().numpy()
@@ -81,11 +82,11 @@ def _check_layers(
             for i, s in rounded
         )
         if not any(np.array_equal(v, bias) for v in vectors) and not any(as_integers):
-            raise VerificationError(f"the file does not hold the bias of layer {layer.name!r}.")
+            raise VerificationError(f"the file does not contain the bias of layer {layer.name!r}.")
 
 
 def _biases(prepared: PreparedGraph) -> dict[str, str]:
-    """Return the name in the state of the bias of each layer that has one."""
+    """Return layer → name of its bias in the state, for layers with a bias."""
     layers = {layer.module: layer.name for layer in prepared.layers}
     biases = {}
     for node in prepared.graph.graph.nodes:
