@@ -254,7 +254,7 @@ def test_progress_is_seen_while_a_study_runs_after_a_kill_and_not_after_its_end(
     path = tmp_path / "live" / PROGRESS
     path.write_text(json.dumps(json.loads(path.read_text()) | {"process": int(gone.stdout)}))
     page = visitor.get("/").text
-    assert "interrupted: the same command goes on from there" in page
+    assert "interrupted: the same command resumes it" in page
     assert 'http-equiv="refresh"' not in page
     file.close()
     assert not (tmp_path / "live").exists()

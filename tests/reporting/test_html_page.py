@@ -64,7 +64,7 @@ def test_nothing_shown_is_no_all_clear():
     if found.comparisons[0].verdict == "inconclusive":
         assert headline([found]).startswith("No group is shown to pay")
     alone = audit(few, by=["sex"], baseline="fp32", compressed=[])
-    assert headline([alone]).startswith("Nothing was compressed here")
+    assert headline([alone]).startswith("No compressed model is compared")
     assert overview_charts([Section("", alone)]) == []
 
 
@@ -87,8 +87,8 @@ def test_a_report_that_would_be_too_large_keeps_verdicts_and_groups_and_says_whe
     assert "Tests behind the verdicts" in page
     for left_out in ("Tests behind the verdicts", "Change of every rate", "Forest plot: "):
         assert f"<summary>{left_out}" not in short
-    assert "this file is kept short" in short
-    assert "this file is kept short" not in page
+    assert "this file is abridged" in short
+    assert "this file is abridged" not in page
 
 
 def test_cells_of_the_heatmap_hold_their_number_and_the_verdicts_sign(demo):

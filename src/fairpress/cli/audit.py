@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from cyclopts import Parameter
 
 from fairpress.cli.app import app, print_line, show_audit, split_list, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
+from fairpress.cli.usage_errors import in_options
 from fairpress.cli.written import print_written, written_files
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.output import check_apart, check_files
@@ -220,6 +222,7 @@ def audit(
         pairs=pair,
         pairs_from=pair_from,
     )
+    report = replace(report, warnings=_in_options(report.warnings), notes=_in_options(report.notes))
     score_selection: dict[str, Any] = {k: selection[k] for k in ("label", "by", "positive")}
     score_selection |= {k: rows[k] for k in ("bins", "missing") if k in rows} | {"confidence": confidence}
     required = required_groups(require, report)
@@ -255,6 +258,11 @@ def audit(
     for reason in reasons:
         print_written(f"gate failed: {reason}", True)
     return GATE_FAILED if reasons else 0
+
+
+def _in_options(sentences: Sequence[str]) -> tuple[str, ...]:
+    """Return the warnings or notes of an audit with the options of the command line in place of Python's parameters."""
+    return tuple(in_options(text, ("--positive", "--subject", "--seed-column")) for text in sentences)
 
 
 def _name_of(table: str) -> str:

@@ -141,9 +141,9 @@ def _compress_file(
     compressed = api.compress_file(base, recipe, data, model_config=model_config, seed=seed or 0)
     write_together(
         {
-            companions[0]: lambda place: place.write_text(compressed.model_yaml, encoding="utf-8"),
-            companions[1]: lambda place: place.write_text(json.dumps(compressed.report, indent=1) + "\n"),
-            out: lambda place: place.write_bytes(compressed.onnx),
+            companions[0]: lambda path: path.write_text(compressed.model_yaml, encoding="utf-8"),
+            companions[1]: lambda path: path.write_text(json.dumps(compressed.report, indent=1) + "\n"),
+            out: lambda path: path.write_bytes(compressed.onnx),
         }
     )
     report = compressed.report

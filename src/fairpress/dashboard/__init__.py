@@ -1,1 +1,1 @@
-"""Studies and models of a folder, looked at in a browser on this machine: read, never written."""
+"""A read-only browser view of the studies and models in a folder."""

@@ -1,4 +1,4 @@
-"""The dashboard's pages. Everything is a GET that changes nothing; every word from a file is escaped; no script runs."""
+"""The dashboard's pages: GET requests only, all text from files is escaped, and no script runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 HOSTS = ("127.0.0.1", "localhost")
 PAGE = 100
-MAX_ROWS = 1000  # of a table that has no pages, and of files
+MAX_ROWS = 1000  # of a table without pages, and of a list of files
 SHOWN = {".html": "text/html", ".svg": "image/svg+xml", ".png": "image/png"}
 Page = Callable[["Request"], Response]
 
@@ -44,8 +44,7 @@ Page = Callable[["Request"], Response]
 def create_app(root: Path) -> Starlette:
     """Return the web application that shows what is below `root`.
 
-    Only requests for this machine's own names are answered (no other site's name can be made to point here), and only
-    files below `root` are read.
+    Only requests to ``localhost`` are answered, which prevents DNS rebinding, and only files below `root` are read.
     """
     pages = _Pages(root.resolve())
     routes = {
@@ -70,7 +69,7 @@ def create_app(root: Path) -> Starlette:
 
 
 def warm() -> None:
-    """Load what draws charts and what audits, so that the first visitor does not wait for it."""
+    """Import the chart and audit code, so that the first visitor does not wait for it."""
     forest_of([ForestRow("", Estimate(0.0, -0.01, 0.01, 1), "inconclusive")], 0.02, "", "")
     on_demand_audit.rehearse()
 
@@ -198,7 +197,7 @@ FILES = (
 
 
 class _PathConvertor(Convertor[str]):
-    """The rest of an address, of any characters: a folder's name may have a line break in it."""
+    """The rest of a URL path, of any characters: the name of a folder may contain a line break."""
 
     regex = r"[\s\S]*"
 
@@ -213,7 +212,7 @@ register_url_convertor("anypath", _PathConvertor())
 
 
 def _files(folder: Path, names: Collection[str] = ()) -> list[str]:
-    """Return the regular files of a folder that are not hidden, those of `names` where some are given, in their order."""
+    """Return the regular, visible files of a folder; only those in `names`, in that order, if `names` is not empty."""
     if folder.is_symlink():
         return []
     try:
@@ -227,7 +226,7 @@ def _files(folder: Path, names: Collection[str] = ()) -> list[str]:
 
 
 def _belongs_to_study_or_model(path: Path) -> bool:
-    """Tell whether a file lies in a study's or a model's folder: the dashboard is no file server."""
+    """Return whether a file is in the folder of a study or a model: the dashboard is not a file server."""
     near = (path.parent, path.parent.parent)
     return any((p / STUDY).is_file() or (p / CARD).is_file() for p in near)
 
@@ -243,7 +242,7 @@ def _number(request: Request, key: str) -> int:
 
 
 def _threaded(page: Page) -> Callable[[Request], Awaitable[Response]]:
-    """Keep the pages of one visitor from waiting for another's."""
+    """Run a page in a thread, so that one visitor does not wait for another."""
 
     def safely(request: Request) -> Response:
         try:

@@ -1,4 +1,4 @@
-"""What was worked out once and is kept for the next visitor, as long as all of it stays below so many bytes."""
+"""A cache of computed values with a limit in bytes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Value = TypeVar("Value")
 
 
 class ByteCache(Generic[Value]):
-    """Values by key, the least recently used of which are dropped where they weigh too much together.
+    """Values by key; the least recently used are dropped above the limit.
 
-    Values are worked out one at a time: forty visitors who ask for the same one wait for it, and never forty of them are
-    in memory at once.
+    Values are computed one at a time: concurrent requests for the same value wait for one computation, and only one value
+    at a time is under construction in memory.
 
     Parameters
     ----------
     limit
-        Bytes that all values may weigh together; what weighs more by itself is not kept.
+        Maximum total bytes of all values; a larger value is not cached.
     """
 
     def __init__(self, limit: int) -> None:
@@ -30,7 +30,7 @@ class ByteCache(Generic[Value]):
         self._working = threading.Lock()
 
     def get(self, key: Hashable, compute: Callable[[], tuple[Value, int]]) -> Value:
-        """Return the value of a key; `compute` returns it with its weight in bytes where it is not kept."""
+        """Return the value of a key; if it is not cached, `compute` returns it with its size in bytes."""
         entry = self._find(key)
         if entry is not None:
             return entry[0]

@@ -1,4 +1,4 @@
-"""What models lose, drawn."""
+"""The chart of losses on the page of a study."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fairpress.reporting.forest_plot import MAX_GROUPS, ForestRow, forest_of
 
 @lru_cache(maxsize=128)
 def drawn(rows: tuple[ComparisonRow, ...], group: str, margin: float) -> str:
-    """Return the losses in one group as SVG, a line for each comparison, at most 60."""
+    """Return the losses in one group as SVG, one row per comparison, at most 60."""
     lines = [ForestRow(_line(r), r.loss, _verdict(r)) for r in rows[:MAX_GROUPS]]
     return forest_of(lines, margin, "accuracy", f"what {group} loses")
 
 
 def _verdict(row: ComparisonRow) -> Verdict:
-    """Return the verdict whose mark a row has: no green where groups were not assessed."""
+    """Return the verdict that sets the mark of a row: not green if groups were not assessed."""
     return "inconclusive" if row.verdict == "no_harm" and row.lacking else row.verdict
 
 

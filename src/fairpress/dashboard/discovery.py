@@ -1,4 +1,4 @@
-"""What is in a folder: studies, finished or in progress, and models."""
+"""Find the studies, finished or in progress, and models in a folder."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class StudyEntry:
-    """A study's folder, by its path below the root.
+    """A study, by the path of its folder below the root.
 
     Attributes
     ----------
     verdict
-        The worst of all comparisons with the baseline; None before the study is finished.
+        The worst verdict of all comparisons with the baseline; None before the study is finished.
     networks
-        Networks that predicted.
+        Number of networks with predictions.
     progress
-        Where it is, while it runs or after it was interrupted.
+        Progress of a study that is running or was interrupted, else None.
     problem
-        Why a part of it cannot be read, in a sentence; empty where all can.
+        A sentence on what cannot be read; empty if everything can.
     """
 
     path: str
@@ -48,7 +48,7 @@ class StudyEntry:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model folder, by its path below the root; `problem` says why it cannot be read."""
+    """A model folder, by its path below the root; `problem` is the reason why it cannot be read, or empty."""
 
     path: str
     recipe: str = ""
@@ -59,7 +59,7 @@ class ModelEntry:
 
 @dataclass
 class Listing:
-    """Studies and models below a folder, by their paths, and sentences about what else should be known."""
+    """Studies and models below a folder, sorted by path, with notes on what was skipped."""
 
     studies: list[StudyEntry] = field(default_factory=list)
     models: list[ModelEntry] = field(default_factory=list)
@@ -67,11 +67,11 @@ class Listing:
 
 
 def discover(root: Path) -> Listing:
-    """Return what is below a folder; hidden folders and links are not entered.
+    """Return the studies and models below a folder; hidden folders and links are not followed.
 
-    A folder that cannot be read is listed with the reason, and changes nothing about the others.
+    A folder that cannot be read is listed with the reason, and does not affect the others.
 
-    Raises UserError where the folder itself is not there or cannot be listed.
+    Raises UserError if the root folder does not exist or cannot be listed.
     """
     listing = Listing()
     for path, names in _folders(root, listing.notes):
@@ -86,18 +86,18 @@ def discover(root: Path) -> Listing:
 
 
 def read_study(folder: Path) -> Mapping[str, Any] | None:
-    """Return what study.json holds; None where there is none. Raises Unreadable."""
+    """Return the content of study.json; None if the file does not exist. Raises Unreadable."""
     content = read_json(folder / STUDY, MIDDLE)
     return None if content is None else _mapping(content, STUDY)
 
 
 def study_name(study: Mapping[str, Any]) -> str:
-    """Return a study's name, by what its study.json holds; empty where it has none. Raises Unreadable."""
+    """Return the name in the content of study.json; empty if it has none. Raises Unreadable."""
     return _text(study.get("name"), f"the name in {STUDY}")
 
 
 def read_progress(folder: Path) -> ProgressRecord | None:
-    """Return where a study is; None where it is not under way. Raises Unreadable."""
+    """Return the progress of a study; None if it is finished or not started. Raises Unreadable."""
     content = read_json(folder / PROGRESS, SMALL)
     if content is None:
         return None
@@ -108,7 +108,7 @@ def read_progress(folder: Path) -> ProgressRecord | None:
 
 
 def read_card(folder: Path) -> Mapping[str, Any] | None:
-    """Return what card.json holds; None where there is none. Raises Unreadable."""
+    """Return the content of card.json; None if the file does not exist. Raises Unreadable."""
     content = read_json(folder / CARD, SMALL)
     return None if content is None else _mapping(content, CARD)
 
@@ -116,17 +116,19 @@ def read_card(folder: Path) -> Mapping[str, Any] | None:
 def _folders(root: Path, notes: list[str]) -> Iterator[tuple[Path, set[str]]]:
     def refused(error: OSError) -> None:
         folder = Path(error.filename or root)
-        if isinstance(error, FileNotFoundError) and folder != root:  # it went away just now
+        if isinstance(error, FileNotFoundError) and folder != root:  # it was removed meanwhile
             return
         if folder == root:
             raise UserError(
-                f"the folder {root} cannot be listed ({error.strerror}); while it is, its studies are shown."
+                f"the folder {root} cannot be listed ({error.strerror}); restore it or its permissions to see its studies."
             )
         notes.append(f"{folder.relative_to(root).as_posix()} cannot be listed ({error.strerror}).")
 
     for count, (folder, below, names) in enumerate(os.walk(root, onerror=refused)):
         if count >= MAX_FOLDERS:
-            notes.append(f"Only the first {MAX_FOLDERS:,} folders were looked through; name one of them.")
+            notes.append(
+                f"Only the first {MAX_FOLDERS:,} folders were searched; start the dashboard on one of them to see more."
+            )
             return
         path = Path(folder)
         deep = len(path.relative_to(root).parts)
@@ -174,7 +176,7 @@ def _unexpected(error: BaseException) -> str:
 
 
 def _summary(path: Path, summarize: Callable[[Path], Value]) -> Value | None:
-    """Return what a list shows of a large file, which is not read again as long as it stays what it is."""
+    """Return the summary of a large file, cached until the file changes."""
     try:
         summary: Value = _summarized(path, summarize, version(path.lstat()))
     except FileNotFoundError:
@@ -201,7 +203,7 @@ def _verdict(path: Path) -> str | None:
 def _networks(path: Path) -> int:
     facts = read_json(path) or []
     if not isinstance(facts, list):
-        raise Unreadable(f"{MODELS} is damaged: it holds no list.")
+        raise Unreadable(f"{MODELS} is damaged: it does not contain a list.")
     return len(facts)
 
 

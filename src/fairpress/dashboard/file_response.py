@@ -1,4 +1,4 @@
-"""A file sent from the disk piece by piece: however large it is, little of it is in memory."""
+"""A response that streams a file from disk, with little of it in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PIECE = 256 * 1024
 
 
 class OpenFile(StreamingResponse):
-    """The content of an open file, which is closed at the end; a file that grows meanwhile is cut where it ended."""
+    """The content of an open file, which is closed at the end; what is appended meanwhile is not sent."""
 
     def __init__(self, file: BinaryIO, media_type: str, headers: Mapping[str, str]) -> None:
         self._file = file
@@ -37,9 +37,9 @@ class OpenFile(StreamingResponse):
 
 
 def disposition(kind: str, name: str) -> str:
-    """Return the header that names a download (RFC 6266): plain ASCII for all, and UTF-8 for those who read it.
+    """Return the header that names a download (RFC 6266): ASCII for all clients, and UTF-8 for those that support it.
 
-    Characters that cannot be seen, or that would end the name, are replaced: what is saved is named as the page shows it.
+    Invisible characters, and those that would end the name, are replaced, so that the saved name is the displayed one.
     """
     clean = re.sub(r'[\s\\/"⟨⟩]', "_", visible(name))
     plain = re.sub(r"[^!#$&'()+,\-.0-9;=@A-Z\[\]^_`a-z{}~]", "_", clean)

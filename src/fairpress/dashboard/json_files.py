@@ -1,4 +1,4 @@
-"""Files of a folder: opened only where they are regular files, and JSON of them read within bounds."""
+"""Open regular files only, and read JSON within bounds."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fairpress.dashboard.cache import ByteCache
 
 MAX_BYTES = 64_000_000
 MAX_VALUES = 6_000_000
-"""Commas and opening brackets: each may stand for an object of a hundred bytes in memory, and for two in the file."""
+"""Commas and opening brackets: each may mean an object of a hundred bytes in memory for two bytes in the file."""
 
-_OVERHEAD = 500  # bytes that an empty file's entry weighs
+_OVERHEAD = 500  # bytes of the cache entry of an empty file
 _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_NONBLOCK", 0)
@@ -34,7 +34,7 @@ _FOLDER = (
 
 
 class Unreadable(UserError):
-    """A file that is not shown; the sentence begins with its name and says why."""
+    """A file that cannot be shown; the message begins with its name and gives the reason."""
 
 
 DAMAGED = (
@@ -45,23 +45,23 @@ DAMAGED = (
     ValueError,
     AttributeError,
     ArithmeticError,
-    RuntimeError,  # RecursionError is one
+    RuntimeError,  # includes RecursionError
     OSError,
     MemoryError,
 )
-"""What reading files of any content may raise; anything else is a fault of the dashboard."""
+"""Errors that reading a damaged file may raise; any other is a bug in the dashboard."""
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file at a resolved path; nothing else is opened, so that a pipe or a device is never waited for.
+    """Open a regular file at a resolved path; pipes and devices, which could block, are refused.
 
-    No symbolic link is followed, neither the file nor a folder above it: a path that was looked at before and was then
+    No symbolic link is followed, neither of the file nor of a folder above it: a path that was checked before and then
     replaced by a link does not lead elsewhere.
 
     Raises
     ------
     FileNotFoundError
-        There is no such file.
+        The file does not exist.
     Unreadable
         It is a link, a folder, a pipe, a socket or a device, or may not be read.
     """
@@ -80,9 +80,9 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_json(path: Path, limit: int = MAX_BYTES) -> Any:
-    """Return a file's content; None where there is no such file. It is read once as long as it stays what it is.
+    """Return the content of a JSON file; None if it does not exist. The content is cached until the file changes.
 
-    Raises Unreadable where it is no regular file, has more than `limit` bytes, or is no JSON.
+    Raises Unreadable if it is not a regular file, has more than `limit` bytes, or is not JSON.
     """
     try:
         file = open_regular(path)
@@ -99,17 +99,17 @@ def read_json(path: Path, limit: int = MAX_BYTES) -> Any:
 
 
 def version(status: os.stat_result) -> tuple[int, int, int, int]:
-    """Return what changes where a file changes."""
+    """Return a key that changes when the file changes."""
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def size_of(count: float) -> str:
-    """Write a number of bytes in MB."""
+    """Format a number of bytes in MB."""
     return f"{count / 1e6:,.0f} MB" if count >= 10e6 else f"{count / 1e6:,.1f} MB"
 
 
 def _opened(path: Path) -> int:
-    if os.open not in os.supports_dir_fd:  # Windows, where there are no pipes or devices among files
+    if os.open not in os.supports_dir_fd:  # Windows, which has no pipes or devices among files
         _require_regular(path.lstat(), path.name)
         return os.open(path, _FLAGS)
     folder = os.open(path.anchor or ".", _FOLDER)
@@ -118,7 +118,7 @@ def _opened(path: Path) -> int:
             below = os.open(part, _FOLDER, dir_fd=folder)
             os.close(folder)
             folder = below
-        # Looked at before it is opened as well: opening alone may do something to a device.
+        # Checked before it is opened, too: opening a device may have an effect.
         _require_regular(os.stat(path.name, dir_fd=folder, follow_symlinks=False), path.name)
         return os.open(path.name, _FLAGS, dir_fd=folder)
     finally:
@@ -141,7 +141,7 @@ def _require_size(size: int, limit: int, name: str) -> None:
 
 def _reason(error: OSError) -> str:
     if error.errno in (errno.ELOOP, getattr(errno, "EMLINK", None)):
-        return "lies behind a symbolic link"
+        return "is behind a symbolic link"
     return f"cannot be opened ({error.strerror or type(error).__name__})"
 
 
@@ -150,12 +150,12 @@ def _weighed(content: Any, size: int) -> tuple[Any, int]:
 
 
 def _parsed(file: BinaryIO, limit: int, name: str) -> Any:
-    """Return the content, or the Unreadable that says why there is none: that is kept as well."""
+    """Return the content, or the Unreadable error if there is none, which is cached as well."""
     try:
         data = file.read(limit + 1)
         _require_size(len(data), limit, name)
         if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
-            raise Unreadable(f"{name} has more than {MAX_VALUES:,} values, too many to be shown.")
+            raise Unreadable(f"{name} has more than {MAX_VALUES:,} values, too many to show.")
         return json.loads(data.decode("utf-8-sig"))
     except Unreadable as error:
         return error
@@ -166,9 +166,9 @@ def _parsed(file: BinaryIO, limit: int, name: str) -> Any:
     except RecursionError:
         return Unreadable(f"{name} is nested too deeply.")
     except MemoryError:
-        return Unreadable(f"{name} needs more memory than there is.")
+        return Unreadable(f"{name} needs more memory than is available.")
     except ValueError:
-        return Unreadable(f"{name} is damaged: it is no JSON.")
+        return Unreadable(f"{name} is damaged: it is not JSON.")
 
 
 _CACHE: ByteCache[Any] = ByteCache(MAX_BYTES)

@@ -1,4 +1,4 @@
-"""Audits that are made when somebody asks: of one network, and of one model against another."""
+"""Audits on request: of one network, and of one model against another."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fairpress.studies.config.recipe_names import BASELINE
 from fairpress.studies.report.write_folder import slug
 
 MAX_CELLS = 50_000_000
-# They take ten times as long as everything else.
-NO_SCORES = "What was decided, judged just now. `fairpress audit` also judges the scores."
+# Scores are left out, because they take ten times as long as everything else.
+NO_SCORES = "Audited on request, decisions only; `fairpress audit` also covers the scores."
 
 
 def rehearse() -> None:
-    """Audit four rows and write the report, so that the first who asks does not wait for what that loads."""
+    """Audit four rows and render the report, so that the first request does not wait for imports."""
     import pyarrow as pa
 
     rows = {
@@ -36,7 +36,7 @@ def rehearse() -> None:
 
 
 def audit_network(results: StudyResults, network: NetworkRow) -> bytes:
-    """Return the report of one network against the baseline of its seed and fold, on the rows it was tested on."""
+    """Return the report of one network against the baseline of its seed and fold, on its test rows."""
     run_name = f"seed {network.seed}, fold {network.fold}"
     title = ", ".join(filter(None, [network.part, network.recipe, run_name]))
     only = (network.seed, network.fold)
@@ -44,9 +44,9 @@ def audit_network(results: StudyResults, network: NetworkRow) -> bytes:
 
 
 def audit_pair(results: StudyResults, part: str, first: str, second: str) -> bytes:
-    """Return the report of what the second model loses against the first, over all seeds both have.
+    """Return the report of the losses of the second model against the first, over all common seeds.
 
-    Raises UserError where the study has no such model, or both are the same.
+    Raises UserError if the study does not have such a model, or both are the same.
     """
     part = next((p for p in results.parts if sent(p) == sent(part)), part)
     names = {sent(name): name for name in results.recipes(part)}
@@ -91,7 +91,7 @@ def _predictions(results: StudyResults, part: str) -> BinaryIO:
 
 
 def _like(results: StudyResults, part: str) -> Mapping[str, Any]:
-    """Return an audit of the same part, whose options are used again."""
+    """Return an audit of the same part, for its options."""
     for title, candidate in results.audits.items():
         if title.rpartition(" · ")[0] == part and isinstance(candidate, Mapping):
             return candidate
@@ -117,8 +117,8 @@ def _audited(
     columns = [c for c in names if c not in others and not _scores(c, models)]
     if shape.num_rows * len(columns) > MAX_CELLS:
         raise UserError(
-            f"the predictions have {shape.num_rows:,} rows of {len(columns)} columns, too many to be audited while a page "
-            "waits; use `fairpress audit`."
+            f"the predictions have {shape.num_rows:,} rows of {len(columns)} columns, too many to audit for a page; "
+            "use `fairpress audit`."
         )
     file.seek(0)
     table = pq.read_table(file, columns=columns, filters=filters)

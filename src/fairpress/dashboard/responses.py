@@ -1,4 +1,4 @@
-"""Answers with the headers that forbid a browser whatever a page does not need."""
+"""Responses with security headers that allow a browser only what a page needs."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ HEADERS = {
 
 
 def html(template: str, **values: Any) -> HTMLResponse:
-    """Return a page of a template."""
+    """Render a template as a page."""
     return HTMLResponse(encoded(_templates().get_template(template).render(**values)), headers=HEADERS)
 
 
 def report(page: bytes) -> HTMLResponse:
-    """Return a report in a sandbox: nothing of it runs, and it reaches nothing."""
+    """Return a report in a sandbox, without scripts and network access."""
     return HTMLResponse(page, headers={**HEADERS, "Content-Security-Policy": SANDBOX})
 
 
 def refused(error: Exception, path: str = "", files: Collection[str] = ()) -> Response:
-    """Return the page that says why there is none, with files that can be downloaded all the same."""
+    """Return the page of an error, with links to files that can still be downloaded."""
     if isinstance(error, HTTPException):
-        sentence = "There is no such page." if error.status_code == 404 else str(error.detail)
+        sentence = "This page does not exist." if error.status_code == 404 else str(error.detail)
         code = error.status_code
     elif isinstance(error, FileNotFoundError):
-        sentence, code = "There is no such page.", 404
+        sentence, code = "This page does not exist.", 404
     elif isinstance(error, UserError):
         sentence, code = str(error), 422
     elif isinstance(error, DAMAGED):
@@ -65,5 +65,5 @@ def _templates() -> Environment:
     templates = environment("fairpress.dashboard")
     templates.globals["formatting"] = formatting
     templates.filters.update(path=address, pretty=pretty, sent=sent)
-    templates.finalize = shown  # all but markup: values that a form sends back are marked with |e
+    templates.finalize = shown  # for all but markup: values that a form sends back are escaped with |e
     return templates

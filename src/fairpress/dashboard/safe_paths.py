@@ -1,4 +1,4 @@
-"""Which files may be looked at: those below one folder, and no others."""
+"""Restrict paths to the files below one folder."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 
 
 def is_inside(root: Path, relative: str) -> Path | None:
-    """Return the file or folder at a path below `root`; None where there is none, or where it is not below.
+    """Return the resolved file or folder at a path below `root`; None if it does not exist or is not below `root`.
 
-    A path that is absolute, goes up, or leads over a symbolic link out of the folder is not below it. Hidden names are
-    not looked at, neither by their names nor over a link: the store lies there.
+    Refused are absolute paths, paths with ``..``, links that lead out of the folder, and hidden names, also as the target
+    of a link: the store has a hidden name.
     """
     path = PurePosixPath(relative)
     if path.is_absolute() or "\x00" in relative or (os.name == "nt" and "\\" in relative):

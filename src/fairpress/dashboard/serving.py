@@ -1,4 +1,4 @@
-"""A web server for one machine, which waits for no client that sends or reads nothing."""
+"""A local web server that disconnects clients that neither send nor read."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client may take.
+    """Limits on the time and space of a client.
 
     Attributes
     ----------
     head
-        Seconds in which the whole head of a request comes, from the connection or the answer before.
+        Seconds for the whole head of a request, from the connection or the previous response.
     idle
-        Seconds between an answer and the first byte of the next request.
+        Seconds between a response and the first byte of the next request.
     write
-        Seconds in which a client reads at least `write_bytes` of what waits for it.
+        Seconds in which a client must read at least `write_bytes` of the pending response.
     connections
-        At most so many at once; others are answered with 503.
+        Maximum concurrent connections; further ones get status 503.
     head_bytes
-        Of a request's head.
+        Maximum bytes of the head of a request.
     end
-        Seconds that answers under way get when the server ends.
+        Seconds for pending responses when the server stops.
     """
 
     head: float = 10
@@ -70,13 +70,13 @@ def server(app: Starlette, limits: Limits | None = None) -> Server:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens: who connects before the server has begun waits, and is not refused.
+    """Return a listening socket: clients that connect before the server starts wait instead of being refused.
 
-    Raises OSError where the address is taken or may not be used.
+    Raises OSError if the address is in use or not permitted.
     """
     listener = socket.socket()
     try:
-        # Elsewhere it lets a port be taken right after it was used; on Windows it would let it be shared.
+        # On POSIX this allows a port to be reused at once; on Windows it would allow two servers to share it.
         if hasattr(socket, "AF_UNIX"):
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
@@ -88,7 +88,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class _QuietServer(Server):
-    """Ends without complaints about the answers that it cuts off."""
+    """A server that stops without error messages about interrupted responses."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
@@ -96,7 +96,7 @@ class _QuietServer(Server):
 
 
 class _TimedProtocol(H11Protocol):
-    """Ends a connection whose request does not come, or whose answer is not read: uvicorn waits for both for ever."""
+    """Closes a connection whose request does not arrive or whose response is not read; uvicorn waits for both forever."""
 
     limits: ClassVar[Limits]
     _head: asyncio.TimerHandle | None = None
@@ -133,7 +133,7 @@ class _TimedProtocol(H11Protocol):
 
     def _head_is_late(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
-            # Not while an answer is still being read: that has its own time.
+            # Not while a response is still being read, which has a separate time limit.
             if self.transport.get_write_buffer_size():
                 self._expect_head()
             else:
@@ -150,7 +150,7 @@ class _TimedProtocol(H11Protocol):
     def _reading_is_late(self) -> None:
         self._write = None
         left = self.transport.get_write_buffer_size()
-        # What is paused only shrinks; an answer that goes on was paused anew since.
+        # A paused buffer only shrinks; a response that continued was paused again since.
         if left and self._waiting - left < min(self.limits.write_bytes, self._waiting):
             self.transport.abort()
         else:

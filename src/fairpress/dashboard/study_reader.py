@@ -1,4 +1,4 @@
-"""What a study's folder tells, as rows that can be chosen from: comparisons, groups and networks."""
+"""The results in a study's folder, as rows to filter: comparisons, groups and networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OVERALL = "everybody"
 
 @dataclass(frozen=True)
 class Choice:
-    """What a visitor asked for; an empty word lets everything pass.
+    """The filters of a visitor; an empty filter matches everything.
 
     Attributes
     ----------
@@ -38,23 +38,23 @@ class Choice:
     group: str = ""
 
     def part(self, label: str) -> bool:
-        """Tell whether a part of the study is asked for, by its label ``dataset, model, attribute``."""
-        # Names may have commas themselves.
+        """Return whether a part of the study matches, by its label ``dataset, model, attribute``."""
+        # Names may contain commas.
         words = f", {sent(label)}, "
         return all(not name or f", {sent(name)}, " in words for name in (self.dataset, self.model))
 
     def recipe(self, name: str) -> bool:
-        """Tell whether a model's name has what was typed in it."""
+        """Return whether the name of a model contains the text of the filter."""
         return sent(self.method).strip() in sent(name)
 
     def groups(self, name: str) -> bool:
-        """Tell whether a group is the one that is asked for; without one, everybody is."""
+        """Return whether a group matches; without a filter, only the row over all people does."""
         return sent(name) == sent(self.group or OVERALL)
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """What one model loses against another in one group, or over everybody; `lacking` of `groups` were not assessed."""
+    """The loss of one model against another in one group or over all people; `lacking` of `groups` were not assessed."""
 
     section: str
     part: str
@@ -73,7 +73,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class NetworkRow:
-    """One network: its number among the study's, and what is known of it."""
+    """One network: its number in the study, and its facts in models.json."""
 
     number: int
     part: str
@@ -94,13 +94,13 @@ class StudyResults:
         self.networks = [_network(i, f) for i, f in enumerate(read_json(folder / MODELS) or [])]
         self.name: str = study_name(self.study)
         if not isinstance(self.study.get("warnings", []), list):
-            raise Unreadable(f"the warnings in {STUDY} are no list.")
+            raise Unreadable(f"the warnings in {STUDY} are not a list.")
         if not isinstance(self.audits, Mapping):
             raise Unreadable(f"{AUDIT} is damaged, or of another version of fairpress.")
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """The study's config, as study.json holds it."""
+        """The study's config, as in study.json."""
         config = json.loads(self.study.get("study", "{}"))
         return config if isinstance(config, Mapping) else {}
 
@@ -125,7 +125,7 @@ class StudyResults:
         return list(dict.fromkeys(c.group for c in self._compared if c.group != OVERALL))
 
     def compared(self, choice: Choice) -> list[ComparisonRow]:
-        """Return the comparisons that are asked for, in one group."""
+        """Return the comparisons that match, in one group."""
         return [
             c
             for c in self._compared
@@ -133,7 +133,7 @@ class StudyResults:
         ]
 
     def chosen(self, choice: Choice) -> list[NetworkRow]:
-        """Return the networks that are asked for."""
+        """Return the networks that match."""
         return [n for n in self.networks if choice.part(n.part) and choice.recipe(n.recipe)]
 
     @cached_property
@@ -192,7 +192,7 @@ def _row(
 
 
 def page_of(rows: Sequence[NetworkRow], page: int, size: int) -> tuple[Sequence[NetworkRow], int]:
-    """Return the rows of a page (from 1) and how many pages there are."""
+    """Return the rows of a page (from 1) and the number of pages."""
     pages = max(1, -(-len(rows) // size))
     page = min(max(page, 1), pages)
     return rows[(page - 1) * size : page * size], pages

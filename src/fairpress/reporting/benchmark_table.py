@@ -1,4 +1,4 @@
-"""A bench on the terminal, within 100 columns."""
+"""A benchmark on the terminal, within 100 columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fairpress.reporting.formatting import size
 from fairpress.reporting.terminal import clean
 from fairpress.runtime.benchmark.measure import Measurement
-from fairpress.runtime.benchmark.result import BenchmarkResult, times
+from fairpress.runtime.benchmark.result import BenchmarkResult, format_ratio
 from fairpress.runtime.benchmark.statistics import quartiles
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def render(bench: BenchmarkResult) -> Iterator[RenderableType]:
-    """Yield what to print: sizes, times, sentences."""
+    """Yield the parts to print: sizes, times, sentences."""
     from rich.table import Table
     from rich.text import Text
 
@@ -47,15 +47,15 @@ def render(bench: BenchmarkResult) -> Iterator[RenderableType]:
     yield Text("")
     yield Text(
         "Quartiles over rounds; faster: than the first model on the same runtime, median of the rounds' ratios with its "
-        "95 % interval. MB: peak memory of a process that runs this model alone; own: what of it is above the same process "
-        "with a network of one node. Both hold the inputs.",
+        "95 % interval. MB: peak memory of a process that runs only this model; own: its excess over the same process "
+        "with a network of one node. Both include the inputs.",
         style="dim",
     )
     first = bench.measurements[0]
     for best, ratio in bench.fastest():
         yield Text(
             clean(
-                f"Fastest at batch {best.batch:,}: {best.model} on {best.runtime}, {times(ratio)} faster than "
+                f"Fastest at batch {best.batch:,}: {best.model} on {best.runtime}, {format_ratio(ratio)} faster than "
                 f"{first.model} on {first.runtime}."
             )
         )
@@ -83,14 +83,14 @@ def _times(bench: BenchmarkResult, batch: int, several: bool) -> RenderableType:
             duration(middle),
             duration(low, high),
             f"{batch / middle:,.0f}",
-            "–" if m.speedup is None else times(m.speedup),
+            "–" if m.speedup is None else format_ratio(m.speedup),
             *_memory(m),
         )
     return table
 
 
 def duration(*seconds: float) -> str:
-    """Write times in the unit of the last: ``41–47 µs``."""
+    """Format times in the unit of the last: ``41–47 µs``."""
     last = seconds[-1]
     unit, factor = ("µs", 1e6) if last < 1e-3 else ("ms", 1e3)
     digits = 2 if 1e-3 <= last < 0.01 else 1 if 0.01 <= last < 0.1 else 0

@@ -1,4 +1,4 @@
-"""The section "Claims" of a study: what is said, what the trials say of it, and on how much that rests."""
+"""The section "Claims" of a study: each claim, its result, and the data behind it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUANTITY = {
     "pairwise_bias": "pairwise bias",
     "worst_group_loss": "loss of the worst group",
     "loss_gap": "gap between the groups' losses",
-    "flips": "answers that changed",
+    "flips": "changed predictions",
     "lost_answers": "correct answers lost",
     "sensitivity_depth": "correlation of a layer's sensitivity with its depth",
 }
@@ -31,7 +31,7 @@ ClaimRecord = Mapping[str, Any]
 
 
 def quantity(answer: ClaimRecord) -> str:
-    """Say what was measured: ``TPR gap by race``, ``loss of accuracy of the smallest group (Black)``."""
+    """Return the measured quantity: ``TPR gap by race``, ``loss of accuracy of the smallest group (Black)``."""
     claim = answer["claim"]
     name = claim["quantity"]
     if name == "loss":
@@ -55,7 +55,7 @@ def quantity(answer: ClaimRecord) -> str:
 
 
 def compared(answer: ClaimRecord) -> str:
-    """Say whose: ``prune-80 − its placebo``."""
+    """Return the compared models: ``prune-80 − its placebo``."""
     claim = answer["claim"]
     if "along" in claim:
         ((key, order),) = claim["along"].items()
@@ -73,7 +73,7 @@ def compared(answer: ClaimRecord) -> str:
 
 
 def effect(answer: ClaimRecord) -> str:
-    """Write the effect with its interval in points, per cent or as a correlation."""
+    """Format the effect with its interval in points, per cent or as a correlation."""
     estimate, claim = answer["effect"], answer["claim"]
     if estimate.get("value") is None:
         return "–"
@@ -90,7 +90,7 @@ def effect(answer: ClaimRecord) -> str:
 
 
 def expected(answer: ClaimRecord) -> str:
-    """Say what effect would support the claim."""
+    """Return the effect that would support the claim."""
     claim = answer["claim"]
     if claim.get("recovers"):
         return f"at least {100 * claim['recovers']:g} %"
@@ -101,7 +101,7 @@ def expected(answer: ClaimRecord) -> str:
 
 
 def size(answer: ClaimRecord) -> str:
-    """Write Hedges' g_z with its interval."""
+    """Format Hedges' g_z with its interval."""
     estimate = answer["size"]
     if not estimate or estimate.get("value") is None:
         return "–"
@@ -109,7 +109,7 @@ def size(answer: ClaimRecord) -> str:
 
 
 def word(answer: ClaimRecord) -> str:
-    """Write the answer: ``✔ supported``, or what it would take."""
+    """Format the result: ``✔ supported``, or what a decision would need."""
     text = answer["why"] if answer["answer"] == "undecidable" else answer["answer"]
     if answer["answer"] == "not answered":
         text += f": {answer['why']}"
@@ -117,14 +117,14 @@ def word(answer: ClaimRecord) -> str:
 
 
 def summary(answers: Sequence[ClaimRecord]) -> str:
-    """Count the answers in a sentence."""
+    """Return a sentence with the count of each result."""
     counts = {w: sum(a["answer"] == w for a in answers) for w in MARK}
     listed = ", ".join(f"{n} {w}" for w, n in counts.items() if n)
     return f"Of {len(answers)} claim{'s' if len(answers) != 1 else ''}: {listed}."
 
 
 def ground(answer: ClaimRecord) -> str:
-    """Write on how much an answer rests."""
+    """Return the seeds, networks and rows behind a result."""
     if answer["answer"] == "not answered":
         return "–"
     rows = f", {answer['rows']:,} rows" if answer["rows"] else ""
@@ -134,7 +134,7 @@ def ground(answer: ClaimRecord) -> str:
 
 
 def lines(answers: Sequence[ClaimRecord]) -> Iterator[RenderableType]:
-    """Yield what to print."""
+    """Yield the parts to print."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

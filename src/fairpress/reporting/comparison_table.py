@@ -1,4 +1,4 @@
-"""Several compressed models beside their baseline: one row each, as CSV, LaTeX and a chart."""
+"""Several compressed models and their baseline, one row each, as CSV, LaTeX and a chart."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FORMS = (".svg", ".png", ".pdf", ".html")
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """A baseline and what was made of it, on the same test rows.
+    """A baseline and its compressed models, on the same test rows.
 
     Attributes
     ----------
     audit
-        The whole audit, from which every figure of the table is taken.
+        The audit with every figure of the table.
     bytes
         Model → bytes of its file, the baseline first.
     """
@@ -37,7 +37,7 @@ class ComparisonTable:
     bytes: Mapping[str, int]
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a mapping for each model: figures as numbers, None where something cannot be estimated.
+        """Return a mapping for each model: figures as numbers, None if not estimable.
 
         Shares are of test rows, losses of accuracy in shares (positive is worse) with their intervals; for each
         attribute the group of largest estimated loss, chosen on the rows that measure it; and the verdict.
@@ -67,7 +67,7 @@ class ComparisonTable:
         return out
 
     def to_csv(self, path: str | Path | None = None) -> str:
-        """Return the table as CSV, empty cells where something cannot be estimated, and write it where a path is given."""
+        """Return the table as CSV, with empty cells for what is not estimable, and write it if a path is given."""
         stream = io.StringIO()
         rows = self.rows()
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
@@ -76,7 +76,7 @@ class ComparisonTable:
         return self._written(path, stream.getvalue())
 
     def to_latex(self, path: str | Path | None = None) -> str:
-        """Return the table as LaTeX (booktabs), and write it where a path is given."""
+        """Return the table as LaTeX (booktabs), and write it if a path is given."""
         template = environment().get_template("compared.tex.j2")
         return self._written(path, template.render(audit=self.audit, rows=self._words(), tex=tex))
 
@@ -100,7 +100,7 @@ class ComparisonTable:
         )
 
     def _words(self) -> list[dict[str, Any]]:
-        """Return each row as people read it."""
+        """Return each row as formatted text."""
         accuracy = {m.name: m.overall.rates["accuracy"] for m in self.audit.models}
         rows = []
         for row in self.rows():
@@ -129,7 +129,7 @@ class ComparisonTable:
         Raises
         ------
         UserError
-            The path ends otherwise, or cannot be written.
+            The path has another suffix, or cannot be written.
         """
         import altair as alt
 
@@ -170,8 +170,10 @@ class ComparisonTable:
         if path is not None:
             form = Path(path).suffix.lower()
             if form not in FORMS:
-                raise UserError(f"a chart is written as {', '.join(FORMS)}, not as {Path(path).name!r}.")
-            write_whole(path, lambda place: chart.save(str(place), format=form.removeprefix(".")))
+                raise UserError(
+                    f"{Path(path).name!r}: a chart is written as {', '.join(FORMS)}; choose one of these suffixes."
+                )
+            write_whole(path, lambda target: chart.save(str(target), format=form.removeprefix(".")))
         return chart
 
     def _written(self, path: str | Path | None, text: str) -> str:
@@ -181,14 +183,14 @@ class ComparisonTable:
 
 
 def worst_group(compared: Comparison, attribute: str) -> GroupComparison | None:
-    """Return the group of largest estimated loss of accuracy; None where no group has the rows."""
+    """Return the group with the largest estimated loss of accuracy; None if no group has enough rows."""
     groups = next(a.groups for a in compared.attributes if a.attribute == attribute)
     estimable = [g for g in groups if accuracy_loss(g).estimate.value is not None]
     return max(estimable, key=lambda g: accuracy_loss(g).estimate.value or 0.0) if estimable else None
 
 
 def accuracy_loss(group: GroupComparison) -> Loss:
-    """Return what a group lost in accuracy."""
+    """Return the loss of accuracy of a group."""
     return next(loss for loss in group.losses if loss.metric == "accuracy")
 
 

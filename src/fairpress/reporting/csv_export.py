@@ -1,4 +1,4 @@
-"""Audits and claims as CSV: a row for every number, with its interval and n, empty where there is none."""
+"""Audits and claims as CSV: one row per number, with its interval and n; missing values are empty."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def audits_csv(audits: Sequence[tuple[str, Audit]]) -> str:
 
 
 def claims_csv(answers: Sequence[Mapping[str, Any]]) -> str:
-    """Return the answers to claims."""
+    """Return the results of claims."""
     columns = ("claim", "says", "source", "published", "quantity", "compared", "asked", "answer", "why",
                "effect", "low", "high", "p", "p_adjusted", "g_z", "seeds", "networks", "rows")  # fmt: skip
     rows = (

@@ -1,4 +1,4 @@
-"""The first screen of a report: an answer in a few sentences, and a row for each compressed model."""
+"""The first screen of a report: a summary in a few sentences, and a row for each compressed model."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fairpress.reporting.formatting import METRIC, WORD, format_points, worst_lo
 
 DO: dict[Verdict, str] = {
     "harm": "do not ship it: compress less, or mitigate",
-    "void": "repair the models or the choice of the positive class; this audit shows nothing",
+    "void": "fix the models or the choice of the positive class; this audit shows nothing",
     "loss": "gather rows, or compress less",
-    "inconclusive": "gather rows before you rely on it",
-    "not_estimable": "gather rows: nothing is known",
+    "inconclusive": "gather rows before relying on it",
+    "not_estimable": "gather rows: too few for a verdict",
     "no_harm": "no objection from this audit",
 }
-PARTLY = "no objection for the groups that were assessed; gather rows of the others"
+PARTLY = "no objection for the assessed groups; gather rows for the others"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SummaryRow:
     verdict: Verdict
     word: str
     tone: str
-    who: str
+    affected: str
     lose: float
     gain: float
     sure: str
@@ -41,10 +41,10 @@ class SummaryRow:
 
 
 def headline(audits: Sequence[Audit]) -> str:
-    """Answer in a few sentences who pays, over all compressed models of the audits; unassessed groups are always named."""
+    """Summarize who is affected, over all compressed models of the audits; unassessed groups are always named."""
     comparisons_with_audits = [(c, a) for a in audits for c in a.comparisons]
     if not comparisons_with_audits:
-        return "Nothing was compressed here: these are the rates of the models by themselves."
+        return "No compressed model is compared: these are the rates of the models."
     comparisons = [c for c, _ in comparisons_with_audits]
     paying = [(c, a) for c, a in comparisons_with_audits if c.verdict in ("harm", "loss")]
     counts = [(v, sum(c.verdict == v for c in comparisons)) for v in WORST_FIRST]
@@ -95,7 +95,7 @@ def _void(comparisons: Sequence[Comparison]) -> str:
 
 
 def _unassessed(comparisons: Sequence[Comparison]) -> str:
-    """Name the groups that could not be assessed, with the people they have, for any of the models."""
+    """Return a sentence on the groups that could not be assessed for any of the models, with their sizes."""
     groups = {tuple(g.values.items()): g for c in comparisons for g in formatting.unassessed(c)}
     if not groups:
         return ""
@@ -107,7 +107,7 @@ MAX_NAMED = 12
 
 
 def first_screen_rows(audit: Audit) -> list[SummaryRow]:
-    """Return a line for each comparison of an audit, in its order."""
+    """Return a row for each comparison of an audit, in its order."""
     return [_line(c, audit) for c in audit.comparisons]
 
 
@@ -119,10 +119,10 @@ def _line(c: Comparison, audit: Audit) -> SummaryRow:
     chance = f"{100 * audit.confidence:g} % sure"
     span = format_points(loss.estimate).lstrip("+")
     lacking = formatting.unassessed(c)
-    do = DO[c.verdict]
+    action = DO[c.verdict]
     if c.verdict in ("harm", "loss"):
-        who = group_name(group.values)
-        sure = "; ".join(
+        group_text = group_name(group.values)
+        evidence = "; ".join(
             filter(
                 None,
                 [f"{METRIC[loss.metric]} worse by {span} points", formatting.reason_sentence(loss, c, audit)],
@@ -130,32 +130,32 @@ def _line(c: Comparison, audit: Audit) -> SummaryRow:
         )
     elif c.verdict == "no_harm":
         groups = sum(len(a.groups) for a in c.attributes)
-        who = (
+        group_text = (
             f"none of the {groups - len(lacking)} of {groups} groups that could be assessed"
             if lacking
             else "no group"
         )
         each = "of those" if lacking else "of all groups"
-        sure = f"{chance}, group by group, that none {each} loses more than {100 * audit.margin:g} points"
-        do = PARTLY if lacking else do
+        evidence = f"{chance}, group by group, that none {each} loses more than {100 * audit.margin:g} points"
+        action = PARTLY if lacking else action
     elif c.verdict == "void":
-        who, sure = "not known", c.void or ""
+        group_text, evidence = "not known", c.void or ""
     elif c.verdict == "not_estimable":
-        who, sure = "not known", "too few rows for any verdict"
+        group_text, evidence = "not known", "too few rows for any verdict"
     else:
-        who = "not known" if not c.disparate else f"not known; {formatting.split_groups(c, audit)}"
-        sure = formatting.largest(c, audit) or f"all together {span} points of {METRIC[loss.metric]}"
+        group_text = "not known" if not c.disparate else f"not known; {formatting.split_groups(c, audit)}"
+        evidence = formatting.largest(c, audit) or f"all together {span} points of {METRIC[loss.metric]}"
     flips = group.flips
     return SummaryRow(
         c.compressed,
         c.verdict,
         formatting.verdict(c),
         formatting.tone(c),
-        who,
+        group_text,
         1000 * flips.right_to_wrong / flips.n if flips.n else 0.0,
         1000 * flips.wrong_to_right / flips.n if flips.n else 0.0,
-        sure,
-        do,
+        evidence,
+        action,
     )
 
 

@@ -47,7 +47,7 @@ class ForestRow:
 def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> str:
     """Return the losses of all groups in one metric as SVG: estimate, interval, zero and margin lines.
 
-    At most 60 groups, those with the largest losses; the table has all.
+    At most 60 groups, those with the largest losses.
     """
     groups = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
     forest_rows = [(g, next(x for x in g.losses if x.metric == metric)) for g in groups]
@@ -64,9 +64,9 @@ def forest_of(lines: Sequence[ForestRow], margin: float, lost: str, about: str) 
     Parameters
     ----------
     lost
-        What is lost, such as ``accuracy``: stands at the axis.
+        The lost quantity, such as ``accuracy``, for the title of the axis.
     about
-        What the plot shows, for those who hear it.
+        A description of the plot for screen readers.
     """
     import altair as alt
     import vl_convert as vlc
@@ -121,15 +121,15 @@ def forest_of(lines: Sequence[ForestRow], margin: float, lost: str, about: str) 
         padding={"left": 8 + 1.3 * max(map(len, order), default=0), "right": 10, "top": 5, "bottom": 5},
         config={"font": "sans-serif", "background": "#ffffff", "legend": {"orient": "top"}},
     )
-    spec: dict[str, Any] = chart.to_dict(validate=False)  # which takes as long as the drawing
+    spec: dict[str, Any] = chart.to_dict(validate=False)  # validation takes as long as drawing
     svg: str = vlc.vegalite_to_svg(spec)
     return minify(svg, f"Forest plot: {escape(about)}; the table below has the same numbers.")
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], margin: float) -> tuple[float, float]:
-    """Return the axis: what groups with enough rows need, at least the margin on both sides.
+    """Return the range of the axis: the intervals of the assessed groups, and at least the margin on both sides.
 
-    Intervals of groups with too few rows are so wide that nothing else could be read beside them.
+    The intervals of groups with too few rows are so wide that the others would be unreadable.
     """
     not_assessed = f"{SYMBOL['not_estimable']} {WORD['not_estimable']}"
     assessed = [r for r in rows if r["verdict"] != not_assessed] or rows or [{"low": 0.0, "high": 0.0}]
@@ -139,7 +139,7 @@ def _frame(rows: Sequence[Mapping[str, Any]], margin: float) -> tuple[float, flo
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Return names of which each stands once, because lines of one name would be drawn over each other."""
+    """Return distinct names, because rows with the same name would be drawn over each other."""
     counts: Counter[str] = Counter()
     distinct = []
     for name in names:

@@ -1,4 +1,4 @@
-"""The words and number formats of every report: one place, so that all say the same."""
+"""Sentences and number formats that all reports share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SYMBOL: dict[Verdict, str] = {
     "no_harm": "✔",
 }
 MAX_ROWS = 1000
-CLIPPED = "An interval that goes on beyond the frame belongs to a group that was not assessed (too few rows)."
+CLIPPED = "An interval that extends beyond the frame belongs to a group that was not assessed (too few rows)."
 METRIC = {
     "accuracy": "accuracy",
     "tpr": "true positive rate",
@@ -67,17 +67,17 @@ METRIC = {
 
 
 def meaning(comparison: Comparison, audit: Audit) -> str:
-    """Say what a verdict means and what to do."""
+    """Return what a verdict means and what to do."""
     points = f"{100 * audit.margin:g} points"
     return {
         "harm": f"A loss of more than {points} is demonstrated. Do not ship this model as it is; compress less or mitigate.",
-        "void": "The audit shows nothing about this model: repair the models, or the choice of the positive class, first.",
-        "loss": f"A loss is demonstrated; whether it is more than {points} is open. Gather rows, or compress less.",
+        "void": "The audit shows nothing about this model: first fix the models or the choice of the positive class.",
+        "loss": f"A loss is demonstrated, but not whether it is more than {points}. Gather rows, or compress less.",
         "inconclusive": f"A loss of more than {points} is neither demonstrated nor ruled out. Gather rows or compress less.",
-        "not_estimable": "No group has the rows to be assessed. Nothing is known of fairness here.",
+        "not_estimable": "Too few rows in every group: no verdict about fairness.",
         "no_harm": f"In every group that could be assessed, a loss of more than {points} is ruled out."
         + (
-            " Nothing is known of the others: do not report this as harmless for them."
+            " The other groups were not assessed: do not report this model as harmless for them."
             if unassessed(comparison)
             else ""
         ),
@@ -90,7 +90,7 @@ def unassessed(comparison: Comparison) -> list[GroupComparison]:
 
 
 def tone(comparison: Comparison) -> Verdict:
-    """Return the verdict whose colour a comparison has: no green where groups were not assessed, and red for void."""
+    """Return the verdict that sets the colour of a comparison: not green if groups were not assessed, and red for void."""
     if comparison.verdict == "void":
         return "harm"
     return (
@@ -99,20 +99,20 @@ def tone(comparison: Comparison) -> Verdict:
 
 
 def verdict(comparison: Comparison) -> str:
-    """Write a verdict with its sign; "no harm" says of how many groups where some were not assessed."""
+    """Format a verdict with its sign; "no harm" counts the assessed groups if some were not assessed."""
     groups = sum(len(a.groups) for a in comparison.attributes)
     return verdict_of(comparison.verdict, len(unassessed(comparison)), groups)
 
 
 def verdict_of(verdict: Verdict, lacking: int, groups: int) -> str:
-    """Write the verdict of an artifact of whose groups some (`lacking`) were not assessed."""
+    """Format the verdict of an artifact, `lacking` of whose `groups` were not assessed."""
     if verdict == "no_harm" and lacking:
         return f"{SYMBOL['inconclusive']} no harm in {groups - lacking} of {groups} groups"
     return f"{SYMBOL[verdict]} {WORD[verdict]}"
 
 
 def positive(audit: Audit) -> str:
-    """Say which class is the positive one and how it was chosen; nothing where there is none."""
+    """Return a sentence on the positive class and how it was chosen; empty without a positive class."""
     if audit.positive is None:
         return ""
     p = audit.positive
@@ -132,7 +132,7 @@ def _other(audit: Audit) -> str:
 
 
 def format_points(estimate: Estimate) -> str:
-    """Write a loss in points with its interval: ``+1.2 [−0.4, 2.8]``."""
+    """Format a loss in percentage points with its interval: ``+1.2 [−0.4, 2.8]``."""
     if estimate.value is None:
         return f"not estimable: {estimate.reason}"
     out = _signed(100 * estimate.value, "+.1f")
@@ -142,14 +142,14 @@ def format_points(estimate: Estimate) -> str:
 
 
 def _signed(value: float, form: str) -> str:
-    """Format with a true minus sign; what rounds to nothing has no sign."""
+    """Format with a true minus sign; a value that rounds to zero has no sign."""
     return format(value if abs(value) >= 0.05 else 0.0, form if abs(value) >= 0.05 else ".1f").replace(
         "-", "−"
     )
 
 
 def format_rate(estimate: Estimate) -> str:
-    """Write a rate or gap with its interval: ``0.903 [0.897, 0.908]``."""
+    """Format a rate or gap with its interval: ``0.903 [0.897, 0.908]``."""
     if estimate.value is None:
         return f"not estimable: {estimate.reason}"
     out = f"{estimate.value:.3f}"
@@ -159,7 +159,7 @@ def format_rate(estimate: Estimate) -> str:
 
 
 def format_change(estimate: Estimate) -> str:
-    """Write a change of a rate or a score with its interval: ``+0.012 [−0.004, 0.028]``."""
+    """Format a change of a rate or a score with its interval: ``+0.012 [−0.004, 0.028]``."""
     if estimate.value is None:
         return f"not estimable: {estimate.reason}"
     out = f"{estimate.value:+.3f}" if abs(estimate.value) >= 0.0005 else "0.000"
@@ -169,57 +169,57 @@ def format_change(estimate: Estimate) -> str:
 
 
 def format_p(p: float | None) -> str:
-    """Write a p-value."""
+    """Format a p-value."""
     if p is None:
         return "–"
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def effect(estimate: Estimate) -> str:
-    """Write a standardised effect with its interval: ``1.25 [0.20, 2.31]``."""
+    """Format a standardized effect with its interval: ``1.25 [0.20, 2.31]``."""
     if estimate.value is None:
         return estimate.reason or ""
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]".replace("-", "−")
 
 
 def split(estimates: Mapping[str, Estimate]) -> tuple[list[str], list[str]]:
-    """Return the names of rates, and those of score metrics."""
+    """Return the names of rates and the names of score metrics."""
     return [n for n in estimates if n not in SCORE_METRICS], [n for n in estimates if n in SCORE_METRICS]
 
 
 def groups(comparison: Comparison, max_groups: int = MAX_ROWS) -> list[GroupComparison]:
-    """Return the groups of all attributes; of more than `most`, those with the gravest verdicts and largest losses."""
+    """Return the groups of all attributes; of more than `most`, those with the most severe verdicts and largest losses."""
     return most_severe([g for a in comparison.attributes for g in a.groups], max_groups)
 
 
 def most_severe(groups: Sequence[GroupComparison], max_groups: int) -> list[GroupComparison]:
-    """Return all groups in their order, or the `most` that matter first."""
+    """Return all groups in their order, or the `most` with the most severe verdicts and largest losses, worst first."""
     if len(groups) <= max_groups:
         return list(groups)
     return sorted(groups, key=lambda g: (WORST_FIRST.index(g.verdict), -_judged_loss(g)))[:max_groups]
 
 
 def left_out(total: int, max_groups: int) -> str:
-    """Say that a table does not have all groups; nothing where it has."""
+    """Return the note that a table omits groups; empty if it has all."""
     if total <= max_groups:
         return ""
-    return f"Of {total:,} groups, the {max_groups:,} with the gravest verdicts and largest losses; audit.json has all."
+    return f"Of {total:,} groups, the {max_groups:,} with the most severe verdicts and largest losses; audit.json has all."
 
 
 def exemplars(result: Exemplars) -> str:
-    """Say how many rows are compression-identified exemplars, or why that is not known."""
+    """Return a sentence on how many rows are compression-identified exemplars, or why that is not estimable."""
     if result.reason is not None:
         return f"Exemplars are not estimable: {result.reason}."
     all_ = result.groups[0]
     return (
-        f"Of 1,000 rows, the commonest answer of {result.models} compressed models differs from that of the baselines in "
-        f"{1000 * (all_.share.value or 0):.0f}. Beyond what retraining does (two halves of the baselines, "
+        f"Of 1,000 rows, the majority prediction of {result.models} compressed models differs from that of the baselines in "
+        f"{1000 * (all_.share.value or 0):.0f}. In excess of retraining (two halves of the baselines, "
         f"{1000 * (all_.expected.value or 0):.0f}): {format_points(all_.excess)} points."
     )
 
 
 def seed_tests(audit: Audit, comparison: Comparison) -> str | None:
-    """Say when no outcome of the sign-flip tests over seeds could have been significant."""
+    """Return a sentence if no outcome of the sign-flip tests over seeds could be significant, else None."""
     tests = [
         x.seeds for a in comparison.attributes for g in a.groups for x in g.losses if x.seeds is not None
     ]
@@ -232,16 +232,16 @@ def seed_tests(audit: Audit, comparison: Comparison) -> str | None:
 
 
 def correction(audit: Audit) -> str:
-    """Say how findings are corrected for how much was looked at."""
+    """Return a sentence on the correction for multiple comparisons."""
     name = {"holm": "Holm", "bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}[audit.correction]
     over = "of all compressed models together" if audit.family == "study" else "of each compressed model"
     return f"Harm, loss and disparity are corrected for the number of groups and metrics {over} ({name})."
 
 
 def rows_needed(group: GroupComparison) -> str:
-    """Write how many rows of a group would decide; beyond 100,000 no one gathers them to a row.
+    """Format how many rows a group needs for a decision, at most "> 100,000".
 
-    Nothing where a harm is decided, or where a handful of people would have to become hundreds.
+    Empty if harm is already decided, or if the group is far too small for an estimate.
     """
     if not group.rows_needed or group.verdict in ("harm", "void") or group.n < MIN_ROWS_FOR_ADVICE:
         return ""
@@ -249,17 +249,17 @@ def rows_needed(group: GroupComparison) -> str:
 
 
 def size(bytes_: float) -> str:
-    """Write a file's size in KB or MB (powers of ten)."""
+    """Format the size of a file in KB or MB (powers of ten)."""
     return f"{bytes_ / 1e6:.2f} MB" if bytes_ >= 1e6 else f"{bytes_ / 1e3:.1f} KB"
 
 
 def who_pays(comparison: Comparison, audit: Audit) -> str:
-    """Say who pays, in a few sentences for somebody who reads nothing else."""
+    """Summarize who is affected, in a few sentences that can be read alone."""
     groups = [g for a in comparison.attributes for g in a.groups]
     if comparison.verdict == "void":
-        return "Not known: one of the models has nothing to lose, or a class was lost."
+        return "Not known: the comparison is void, because a model is degenerate or a class was lost."
     for verdict in ("harm", "loss"):
-        # A group before everybody: it says more.
+        # A group is more informative than all people together.
         hit = [g for g in groups if g.verdict == verdict]
         if not hit and comparison.overall.verdict == verdict:
             hit = [comparison.overall]
@@ -285,7 +285,7 @@ def who_pays(comparison: Comparison, audit: Audit) -> str:
 
 
 def _loss(group: GroupComparison, comparison: Comparison, audit: Audit) -> str:
-    """Write the loss that made a group's verdict, and why the interval says something else where it does."""
+    """Format the loss behind a group's verdict, with an explanation if its interval seems to contradict the verdict."""
     loss = worst_loss(group)
     points = format_points(loss.estimate).lstrip("+")
     sentence = f"{group_name(group.values)}: {METRIC[loss.metric]} worse by {points} points"
@@ -293,7 +293,7 @@ def _loss(group: GroupComparison, comparison: Comparison, audit: Audit) -> str:
 
 
 def largest(comparison: Comparison, audit: Audit) -> str:
-    """Name the largest loss of a group that could be assessed and is not ruled out; nothing where nobody loses."""
+    """Return a sentence on the largest estimated loss of an assessed group that is not ruled out; empty if none."""
     losses = [
         (g, x)
         for a in comparison.attributes
@@ -310,7 +310,7 @@ def largest(comparison: Comparison, audit: Audit) -> str:
 
 
 def reason_sentence(loss: Loss, comparison: Comparison, audit: Audit) -> str:
-    """Say why a verdict is milder than the interval beside it, which is not corrected; nothing where it is not."""
+    """Explain a verdict that is milder than its uncorrected interval suggests; empty if they agree."""
     low = loss.estimate.low
     if low is None:
         return ""
@@ -334,7 +334,7 @@ def reason_sentence(loss: Loss, comparison: Comparison, audit: Audit) -> str:
 
 
 def count_tested(comparison: Comparison, audit: Audit) -> int:
-    """Return how many losses are corrected together with those of a comparison."""
+    """Return the number of losses that are corrected together with those of a comparison."""
     family = audit.comparisons if audit.family == "study" else (comparison,)
     return sum(
         x.estimate.value is not None
@@ -345,7 +345,7 @@ def count_tested(comparison: Comparison, audit: Audit) -> int:
 
 
 def split_groups(comparison: Comparison, audit: Audit) -> str:
-    """Say which groups moved apart, and how far either moved."""
+    """Return a sentence on the groups whose rates diverged, and how far each changed."""
     attribute, group, loss = _furthest_behind(comparison)
     assert loss.excess is not None
     sign = 1 if loss.metric == "fpr" else -1  # from losses to changes of the rate
@@ -357,13 +357,13 @@ def split_groups(comparison: Comparison, audit: Audit) -> str:
     other = group_name(others[0].values) if len(others) == 1 else "all others together"
     moved_by = f"{name} {_signed(100 * group_change, '+.1f')}, {other} {_signed(100 * rest_change, '+.1f')}"
     if len(others) != 1:
-        return f"In {metric}, {name} parted from the rest by {span} points: {moved_by}."
+        return f"In {metric}, {name} diverged from the rest by {span} points: {moved_by}."
     course = _course(audit, comparison, group, others[0], loss.metric)
     return f"The gap in {metric} between {name} and {other} {course} by {span} points: {moved_by}."
 
 
 def _course(audit: Audit, c: Comparison, group: GroupComparison, other: GroupComparison, metric: str) -> str:
-    """Say whether the distance of two groups grew or shrank."""
+    """Return whether the gap between two groups widened, narrowed or was reversed."""
     differences = []
     for name in (audit.baseline, c.compressed):
         model = next(m for m in audit.models if m.name == name)
@@ -382,7 +382,7 @@ def _course(audit: Audit, c: Comparison, group: GroupComparison, other: GroupCom
 
 
 def _furthest_behind(comparison: Comparison) -> tuple[AttributeComparison, GroupComparison, Loss]:
-    """Return the attribute, group and loss whose excess over that of the rest is the surest after correction."""
+    """Return the attribute, group and loss whose excess over the rest has the smallest adjusted p-value."""
     candidates = [
         (a, group, loss)
         for a in comparison.attributes
@@ -400,7 +400,7 @@ def _furthest_behind(comparison: Comparison) -> tuple[AttributeComparison, Group
 
 
 def worst_loss(group: GroupComparison) -> Loss:
-    """Return the group's loss that made its verdict: the largest among those with that verdict."""
+    """Return the loss behind a group's verdict: the largest among those with that verdict."""
     same = [
         loss for loss in group.losses if loss.verdict == group.verdict and loss.estimate.value is not None
     ]
@@ -412,5 +412,5 @@ def _judged_loss(group: GroupComparison) -> float:
 
 
 def warnings(audit: Audit) -> list[str]:
-    """Return what must be read before any verdict: the audit's warnings, and a sentence on each degenerate model."""
+    """Return the audit's warnings and a sentence on each degenerate model, to be shown before any verdict."""
     return [*audit.warnings, *(m.degenerate for m in audit.models if m.degenerate)]

@@ -26,9 +26,9 @@ MAX_BYTES = 3_000_000  # bytes of a report that people can mail and browsers scr
 
 @dataclass(frozen=True)
 class Section:
-    """One audit of a report, with a heading and a sentence that says what is compared.
+    """One audit of a report, with a heading and an introductory sentence.
 
-    `first`: it is summed up on the first screen; `part` is what tells it from the others there.
+    `first`: whether it is summarized on the first screen; `part` distinguishes it from the others there.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Section:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a model weighs: bytes of the shipped file, gzipped, and how many times smaller than its baseline it is."""
+    """The size of a model: bytes of its file, raw and gzipped, and the ratio of the size of the baseline to it."""
 
     name: str
     bytes: float
@@ -51,7 +51,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class RenderedChart:
-    """A chart over several models: its file's name, SVG and caption."""
+    """A chart over several models: file name, SVG and caption."""
 
     name: str
     svg: str
@@ -86,30 +86,30 @@ def render(
     tables: Sequence[tuple[str, Sequence[RatesTable]]] = (),
     source: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the report; one that would be larger than `MAX_BYTES` leaves tables of every comparison to audit.json.
+    """Return the report; above `MAX_BYTES`, it omits the tables of every comparison, which audit.json has.
 
     Parameters
     ----------
     sections
-        One or more audits; the first gives the verdict at the top.
+        One or more audits; the verdict at the top is that of the first.
     models
         Sizes; the first is the baseline.
     made_by
-        How it was made: versions, seeds, data fingerprint, command.
+        Provenance: versions, seeds, data fingerprint, command.
     banner
-        A sentence that stands above everything, such as that the data are synthetic.
+        A sentence at the top, such as that the data are synthetic.
     notes
-        Limits and sources, beside the audits' own.
+        Limits and sources, in addition to the notes of the audits.
     figures
-        What `draw` returned, where it has been called already.
+        The result of `draw`, if it was called already.
     tradeoff
         The section "Size, accuracy, bias".
     claims
-        The answers to a study's claims, as claims.json holds them.
+        The results of a study's claims, as in claims.json.
     charts
-        Charts over several models; of the first section's audit where nothing is given.
+        Charts over several models; by default those of the first section.
     tables
-        Label → tables of rates; `source` says whose numbers stand below ours.
+        Label → tables of rates; `source` is the source of the published numbers in them.
     """
     if charts is None:
         charts = overview_charts(sections[:1])
@@ -134,7 +134,7 @@ def render(
         notes=list(dict.fromkeys([*notes, *(n for s in sections for n in s.audit.notes)])),
         figures=draw(sections) if figures is None else figures,
         tradeoff=tradeoff,
-        # One number has one interval: that of the section "Size, accuracy, bias" is the sharper one.
+        # Each number has one interval: for the bias the narrower one of the section "Size, accuracy, bias".
         summed=[] if tradeoff is None else tradeoff.attributes,
         tradeoff_text=tradeoff_text,
         claims=claims,
@@ -155,7 +155,7 @@ def render(
 
 
 def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:
-    """Return the charts that audits alone allow: the heatmap and, of the first, the accuracy of every group."""
+    """Return the charts that need only audits: the heatmap, and the accuracy of every group."""
     from fairpress.reporting import overview_charts as charts
 
     labelled_audits = [(s.part, s.audit) for s in sections]
@@ -164,7 +164,7 @@ def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:
     if heat is not None:
         quantity = "the worst group's loss" if len(labelled_audits) > 1 else "points of accuracy lost"
         text = (
-            f"Who pays for what: {quantity} (red and positive = worse), with the verdict's sign: ✖ harm, ▼ loss, "
+            f"Who pays: {quantity} (red and positive = worse), with the verdict's sign: ✖ harm, ▼ loss, "
             "? inconclusive, – not assessed, ✔ no harm."
         )
         rendered.append(RenderedChart("heatmap", heat, text))
@@ -173,7 +173,7 @@ def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:
         if svg is not None:
             name = "groups" if i == 0 else f"groups-{i}"
             text = (
-                "Accuracy of every group with intervals: the baseline and the compressed models with the gravest "
+                "Accuracy of every group with intervals: the baseline and the compressed models with the most severe "
                 "verdicts."
             )
             rendered.append(RenderedChart(name, svg, f"{label}: {text}" if label else text))
@@ -181,7 +181,7 @@ def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:
 
 
 def _fresh(sections: Sequence[Section]) -> list[list[str]]:
-    """Return for each section its models whose rates no section before it has shown."""
+    """Return for each section the models whose rates no earlier section shows."""
     shown: set[tuple[object, ...]] = set()
     out = []
     for s in sections:

@@ -59,12 +59,12 @@ def render_study(
 
 
 def escape(text: str) -> str:
-    """Return text that LaTeX prints as it is."""
+    """Escape text for LaTeX."""
     return "".join(_SPECIAL.get(c, c if c.isprintable() else "?") for c in text)
 
 
 def cell(estimate: Estimate) -> str:
-    """Return a loss in points with its interval; a dash where there is none."""
+    """Return a loss in points with its interval; a dash if it is not estimable."""
     return escape(format_points(estimate)) if estimate.estimable else "--"
 
 
@@ -74,7 +74,7 @@ def _template() -> Template:
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
-    """Return what reads templates of LaTeX, whose own braces and percent signs stand for themselves."""
+    """Return the environment of LaTeX templates, whose delimiters do not clash with braces and percent signs."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(

@@ -28,12 +28,12 @@ SHOWN = 5
 
 
 def render(audit: Audit) -> str:
-    """Return the audit as GitHub-flavoured Markdown; every name in it is text, whatever it holds."""
+    """Return the audit as GitHub-flavoured Markdown, in which every name is escaped."""
     return "\n".join(_lines(audit)).rstrip() + "\n"
 
 
 def escape(text: str) -> str:
-    """Return text that Markdown shows as it is: no markup, no HTML, no line breaks, nobody mentioned."""
+    """Escape text for Markdown: no markup, no HTML, no line breaks, no mentions."""
     text = "".join(c if c.isprintable() else "�" for c in text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_{}\[\]()#+!|~$-])", r"\\\1", text)

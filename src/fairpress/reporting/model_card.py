@@ -1,4 +1,4 @@
-"""A model card as Hugging Face reads it: README.md with YAML front matter, whose model-index holds every group's rates."""
+"""A model card in Hugging Face's format: README.md with YAML front matter whose model-index has every group's rates."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def model_card(
     Parameters
     ----------
     dataset
-        Its name.
+        The name of the dataset.
     task
-        As Hugging Face calls it: ``tabular-classification``, ``image-classification``.
+        The task in Hugging Face's terms: ``tabular-classification``, ``image-classification``.
     facts
-        What else is known of the file, such as its size.
+        Further facts about the file, such as its size.
     notes
-        Limits and sources, beside the audit's own.
+        Limits and sources, in addition to the notes of the audit.
 
     Raises
     ------
@@ -66,9 +66,9 @@ def model_card(
     parts += ["## Group by group\n", _table(audit, [rates.overall, *rates.groups], compared)]
     parts += ["## What it is\n", *_facts(audit, dataset, facts or {}), "## Limits\n"]
     limits = [
-        "A label can be biased itself. Where groups differ in base rates, error rates and predictive values cannot all be "
+        "Labels can be biased. Where groups differ in base rates, error rates and predictive values cannot all be "
         "equal.",
-        "A group with too few rows is named as not assessed, and never counted as fair.",
+        "A group with too few rows is reported as not assessed, and never counted as fair.",
         *audit.notes,
         *notes,
     ]
@@ -109,7 +109,9 @@ def _front(audit: Audit, model: str, dataset: str, task: str) -> str:
 
 def _verdict(audit: Audit, compared: Comparison | None) -> list[str]:
     if compared is None:
-        return [f"The baseline of an audit of {audit.rows:,} test rows: what others are compared with.\n"]
+        return [
+            f"The baseline of an audit of {audit.rows:,} test rows, with which the other models are compared.\n"
+        ]
     uneven = ", unevenly" if compared.disparate else ""
     return [
         f"**{verdict(compared)}**, against {escape(audit.baseline)}{uneven}. {escape(compared.headline)}\n",

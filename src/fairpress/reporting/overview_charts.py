@@ -1,7 +1,7 @@
-"""Charts over several models of a study or an audit: heatmap, per-group bars, repairs, layers, Pareto front.
+"""Charts over several models of a study or an audit: heatmap, per-group bars, mitigations, layers, Pareto front.
 
-Each returns SVG whose numbers stand in a table of the report too. Colour never says alone what it says: cells hold their
-number and the verdict's sign, points have shapes.
+Each returns SVG whose numbers are also in a table of the report. Colour is never the only signal: cells contain their
+number and the sign of the verdict, and points have shapes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BARS = ["#344054", "#1570ef", "#b42318", "#946200", "#067647"]
 
 @dataclass(frozen=True)
 class Point:
-    """A model on the map of size, accuracy and fairness; the worst group's loss is against the baseline."""
+    """A model by size, accuracy and fairness: the loss of its worst group against the baseline."""
 
     name: str
     bytes: float
@@ -35,9 +35,9 @@ class Point:
 
 
 def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
-    """Draw what every method takes from whom: architectures (or, where there is one, groups) × recipes.
+    """Draw the losses by method: architectures (groups, if there is one architecture) × recipes.
 
-    One audit of one recipe has none: its forest plot shows the same numbers, with their intervals.
+    None for one audit of one recipe, whose forest plot shows the same numbers with their intervals.
     """
     import altair as alt
 
@@ -68,7 +68,7 @@ def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
                     {
                         "row": _cut(label if several else group_name(g.values)),
                         "recipe": _cut(c.compressed, 34),
-                        # The strongest colour must not be that of the smallest group.
+                        # Unassessed groups must not have the strongest colour.
                         "loss": 0.0 if verdict == "not_estimable" else value,
                         "text": f"{value:+z.1f} {SYMBOL[verdict]}".replace("-", "−"),
                     }
@@ -100,7 +100,7 @@ def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
 
 
 def bars(audit: Audit) -> str | None:
-    """Draw the accuracy of every group under the baseline and the compressed models with the gravest verdicts."""
+    """Draw the accuracy of every group under the baseline and the compressed models with the most severe verdicts."""
     import altair as alt
 
     ranked = sorted(audit.comparisons, key=lambda c: (WORST_FIRST.index(c.verdict), -_worst(c)))
@@ -141,7 +141,7 @@ def bars(audit: Audit) -> str | None:
 
 
 def repairs(audits: Sequence[tuple[str, Audit]], metric: str = "demographic_parity_difference") -> str | None:
-    """Draw what each thing done for fairness changed against its plain counterpart: a gap, and accuracy."""
+    """Draw how each fairness method changed a gap and the accuracy, compared with its plain counterpart."""
     import altair as alt
 
     rows = []
@@ -158,12 +158,12 @@ def repairs(audits: Sequence[tuple[str, Audit]], metric: str = "demographic_pari
             rows += [
                 {
                     "name": name,
-                    "what": what,
+                    "what": quantity,
                     "value": 100 * e.value,
                     "low": 100 * (e.low or 0.0),
                     "high": 100 * (e.high or 0.0),
                 }
-                for what, e in changes
+                for quantity, e in changes
                 if e.value is not None
             ]
     if not rows:
@@ -186,7 +186,7 @@ def repairs(audits: Sequence[tuple[str, Audit]], metric: str = "demographic_pari
 
 
 def layers(sensitivity: Mapping[str, Mapping[str, float]]) -> str | None:
-    """Draw how much rounding one layer alone changes answers, by depth: model → layer → divergence, first layer first."""
+    """Draw how much quantizing one layer alone changes predictions, by depth: model → layer → divergence, in layer order."""
     import altair as alt
 
     rows = [
@@ -200,8 +200,8 @@ def layers(sensitivity: Mapping[str, Mapping[str, float]]) -> str | None:
         alt.Chart(alt.Data(values=rows))
         .mark_line(point=True)
         .encode(
-            x=alt.X("depth:Q", title="layer, from the input on"),
-            y=alt.Y("harm:Q", title="divergence of the answers", scale=alt.Scale(type="log")),
+            x=alt.X("depth:Q", title="layer, from the input"),
+            y=alt.Y("harm:Q", title="divergence of the predictions", scale=alt.Scale(type="log")),
             color=alt.Color("model:N", title=None),
             strokeDash=alt.StrokeDash("model:N", title=None),
         )
@@ -210,8 +210,8 @@ def layers(sensitivity: Mapping[str, Mapping[str, float]]) -> str | None:
     return svg(chart, "Sensitivity of every layer to rounding, by depth")
 
 
-def front(found: Sequence[Point]) -> list[Point]:
-    """Mark the points that no other is at least as small, as accurate and as fair as, and better in one of them."""
+def front(models: Sequence[Point]) -> list[Point]:
+    """Mark the points on the Pareto front of size, accuracy and the worst group's loss."""
 
     def beaten(p: Point) -> bool:
         return any(
@@ -219,17 +219,17 @@ def front(found: Sequence[Point]) -> list[Point]:
             and q.accuracy >= p.accuracy
             and q.worst <= p.worst
             and (q.bytes, q.accuracy, q.worst) != (p.bytes, p.accuracy, p.worst)
-            for q in found
+            for q in models
         )
 
-    return [Point(p.name, p.bytes, p.accuracy, p.worst, not beaten(p)) for p in found]
+    return [Point(p.name, p.bytes, p.accuracy, p.worst, not beaten(p)) for p in models]
 
 
-def pareto(found: Sequence[Point]) -> str | None:
-    """Draw size against accuracy; the mark's size is the worst group's loss, filled where nothing beats a model."""
+def pareto(models: Sequence[Point]) -> str | None:
+    """Draw size against accuracy; marks are sized by the worst group's loss, and coloured on the Pareto front."""
     import altair as alt
 
-    if len(found) < 3:
+    if len(models) < 3:
         return None
     rows = [
         {
@@ -239,7 +239,7 @@ def pareto(found: Sequence[Point]) -> str | None:
             "worst": 100 * max(p.worst, 0.0),
             "what": "nothing is smaller, more accurate and fairer" if p.front else "beaten by another",
         }
-        for p in front(found)
+        for p in front(models)
     ]
     kinds = ["nothing is smaller, more accurate and fairer", "beaten by another"]
     base = alt.Chart(alt.Data(values=rows)).encode(
@@ -263,11 +263,11 @@ def pareto(found: Sequence[Point]) -> str | None:
 
 
 def svg(chart: Any, label: str) -> str:
-    """Return a chart as SVG that a screen reader calls by its label."""
+    """Return a chart as SVG with a label for screen readers."""
     import vl_convert as vlc
 
     spec = (
-        # The viewer's font may be wider than the one the labels were measured in.
+        # The viewer's font may be wider than that in which the labels were measured.
         chart.properties(padding={"left": 16, "right": 16, "top": 5, "bottom": 24})
         .configure(font="Arial, Liberation Sans, sans-serif", background="#ffffff")
         .configure_legend(orient="top", columnPadding=20, labelLimit=300)
@@ -284,27 +284,27 @@ def _worst(c: Comparison) -> float:
 
 
 def points_of(audits: Sequence[tuple[str, Audit]], bytes_: Mapping[tuple[str, str], float]) -> list[Point]:
-    """Return every model whose size is known: (label, model) → bytes."""
-    found = []
+    """Return a point for every model with a size in `bytes_`: (label, model) → bytes."""
+    points = []
     for label, audit in audits:
         worst = {c.compressed: _worst(c) for c in audit.comparisons} | {audit.baseline: 0.0}
         for m in audit.models:
             accuracy, size = m.overall.rates["accuracy"].value, bytes_.get((label, m.name))
             if accuracy is not None and size and m.name in worst:
-                found.append(Point(f"{label}: {m.name}" if label else m.name, size, accuracy, worst[m.name]))
-    return found
+                points.append(Point(f"{label}: {m.name}" if label else m.name, size, accuracy, worst[m.name]))
+    return points
 
 
 def mean_sensitivity(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return layer → what rounding it alone to the fewest bits does, mean over the networks whose cards tell; by depth."""
+    """Return layer → divergence when it alone has the lowest bit width, mean over the cards that record it, by depth."""
     tables = [t for f in facts if (t := f["provenance"].get("details", {}).get("sensitivity"))]
-    found: dict[str, list[float]] = {}
+    divergences: dict[str, list[float]] = {}
     for table in tables:
         for layer, row in sorted(table.items(), key=lambda item: int(item[1]["depth"])):
             width = next((w for w in ("2", "4", "8") if w in row), None)
             if width is not None:
-                found.setdefault(layer, []).append(float(row[width]))
-    return {layer: float(np.mean(v)) for layer, v in found.items()}
+                divergences.setdefault(layer, []).append(float(row[width]))
+    return {layer: float(np.mean(v)) for layer, v in divergences.items()}
 
 
 def _cut(text: str, max_length: int = 48) -> str:

@@ -1,4 +1,4 @@
-"""Tables of rates and gaps in the layouts that papers use, a paper's numbers beside ours."""
+"""Tables of rates and gaps in the layouts of papers, with published numbers next to ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RATES = {"accuracy": "accuracy", "tpr": "TPR", "fpr": "FPR"}
 
 @dataclass(frozen=True)
 class TableCell:
-    """Our estimate in words, and what a paper has there (empty where it has nothing)."""
+    """Our formatted estimate, and the published number (empty if there is none)."""
 
     ours: str
     theirs: str = ""
@@ -28,7 +28,7 @@ class TableCell:
 
 @dataclass(frozen=True)
 class RatesTable:
-    """One table: caption, names of the columns after the first, rows of a name and its cells."""
+    """One table: caption, names of the columns after the first, and rows of a name with its cells."""
 
     caption: str
     columns: Sequence[str]
@@ -63,9 +63,9 @@ def tables(
             cells = [
                 TableCell(_percent(m.overall.rates["accuracy"]), _their(published_values, "accuracy", 100))
             ]
-            cells.append(TableCell(_moved(changes.get(m.name))))
+            cells.append(TableCell(_change(changes.get(m.name))))
             cells += [
-                TableCell(_known(gaps.get((m.name, g))), _their(published_values, g)) for g in gap_metrics
+                TableCell(_gap(gaps.get((m.name, g))), _their(published_values, g)) for g in gap_metrics
             ]
             cells.append(
                 TableCell(
@@ -124,7 +124,7 @@ def _percent(e: Estimate) -> str:
     )
 
 
-def _moved(e: Estimate | None) -> str:
+def _change(e: Estimate | None) -> str:
     if e is None or e.value is None:
         return "–"
     out = f"{100 * e.value:+z.2f}"
@@ -132,7 +132,7 @@ def _moved(e: Estimate | None) -> str:
     return out.replace("-", "−")
 
 
-def _known(e: Estimate | None) -> str:
+def _gap(e: Estimate | None) -> str:
     return "–" if e is None or not e.estimable else format_rate(e)
 
 

@@ -1,4 +1,4 @@
-"""SVG without what repeats a default or speaks to scripts: half of the bytes, the same picture."""
+"""Minify SVG: drop defaults and attributes for scripts, for half of the bytes and the same picture."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _BARE = re.compile(r"<g>(<(?:path|line|rect|text)[^<>]*(?:/>|>[^<]*</text>))</g>
 
 
 def minify(svg: str, label: str) -> str:
-    """Return the drawing as one image that is called `label`; what it is made of is not announced piece by piece."""
+    """Return the drawing as one image with `label` for screen readers, which do not announce its parts."""
     svg = _INVISIBLE.sub("", _NEEDLESS.sub("", svg))
-    svg = _GEOMETRY.sub(lambda found: _LONG.sub(_hundredths, found[0]), svg)
+    svg = _GEOMETRY.sub(lambda match: _LONG.sub(_hundredths, match[0]), svg)
     for _ in range(6):
         shorter = _BARE.sub(r"\1", _EMPTY.sub("", svg))
         if shorter == svg:
@@ -28,5 +28,5 @@ def minify(svg: str, label: str) -> str:
 
 
 def _hundredths(number: re.Match[str]) -> str:
-    """Return a length to a hundredth of a pixel."""
+    """Round a length to a hundredth of a pixel."""
     return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")

@@ -1,4 +1,4 @@
-"""Templates of pages: every word that is put in is escaped, and a word that is not there is an error."""
+"""Templates of pages: every value is escaped, and an undefined value is an error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def environment(package: str) -> Environment:
-    """Return what reads the templates of a package's folder ``templates``."""
+    """Return the environment of the templates in a package's folder ``templates``."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(

@@ -47,12 +47,12 @@ _RATES = (
     ("accuracy", "accuracy"),
     ("FPR", "fpr"),
     ("FNR", "fnr"),
-)  # with three classes and none named, accuracy only
+)  # with three classes and no positive class, accuracy only
 _TITLE = {"accuracy": "accuracy lost", "tpr": "TPR lost", "fpr": "FPR gained"}
 
 
 def plain(audit: Audit, width: int = 100) -> str:
-    """Return what is printed as text of at most `width` characters a line, without colours."""
+    """Return the printed audit as text of at most `width` characters per line, without colours."""
     from rich.console import Console
 
     console = Console(
@@ -65,7 +65,7 @@ def plain(audit: Audit, width: int = 100) -> str:
 
 
 def render(audit: Audit) -> Iterator[RenderableType]:
-    """Yield what to print, verdict first."""
+    """Yield the parts to print, verdict first."""
     from rich.text import Text
 
     size = f"{audit.rows:,} rows" + (f" × {audit.seeds} seeds" if audit.seeds else "")
@@ -96,7 +96,7 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
     title = f"{clean(comparison.compressed)} against {clean(audit.baseline)}: "
     yield Text.assemble((title, "bold"), (f"{verdict(comparison)}{uneven}", _STYLE[tone(comparison)]))
     answer = [Text(f"Who pays: {clean(who_pays(comparison, audit))}"), Text(clean(comparison.headline))]
-    # What was not assessed comes before what was found.
+    # Unassessed groups come before the results.
     yield from answer if comparison.void is None and not unassessed(comparison) else reversed(answer)
     yield Text(meaning(comparison, audit))
     table = Table(box=None, padding=(0, 1), pad_edge=False)
@@ -138,17 +138,17 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
     for attribute in comparison.attributes:
         if len(attribute.groups) > MAX_GROUPS:
             yield Text(clean(f"{attribute.attribute}: {left_out(len(attribute.groups), MAX_GROUPS)}"))
-    yield from _beside(audit, comparison)
+    yield from _details(audit, comparison)
 
 
-def _beside(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
-    """Yield what stands below the table of groups: scores, fixed pairs, seeds, exemplars."""
+def _details(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
+    """Yield the parts below the table of groups: scores, fixed pairs, seeds, exemplars."""
     from rich.text import Text
 
     scores = {k: e for k, e in comparison.overall.changes.items() if k in SCORE_METRICS and e.estimable}
     if scores:
         values = "; ".join(f"{METRIC[k]} {format_change(e)}" for k, e in scores.items())
-        yield Text(f"Scores, everybody: {values}. By group: --html, --json.")
+        yield Text(f"Scores, all people: {values}. By group: --html, --json.")
     for pair in comparison.pairs:
         first, second = (" · ".join(v.values()) for v in (pair.first, pair.second))
         yield Text(clean(f"{first} minus {second} (pair fixed {pair.chosen}), in points:"))
@@ -202,5 +202,5 @@ def _rates(audit: Audit) -> RenderableType:
 
 
 def clean(text: str) -> str:
-    """Replace control characters, which could move the cursor or fake lines."""
+    """Replace control characters, which could move the cursor or forge lines."""
     return "".join(c if c.isprintable() else "�" for c in text)

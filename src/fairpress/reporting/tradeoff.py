@@ -1,4 +1,4 @@
-"""The section "Size, accuracy, bias" of a study: tables and charts of all recipes, a paper's numbers beside ours."""
+"""The section "Size, accuracy, bias" of a study: tables and charts of all recipes, with published numbers next to ours."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ SHAPES = ("square", "circle", "diamond", "triangle-up", "cross")
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """What `studies.tradeoff` found, what a paper found, and a bench.
+    """The results of `studies.analysis.tradeoff`, published results, and a benchmark.
 
     Attributes
     ----------
-    found
-        ``models``, ``groups``, ``used`` …, as tradeoff.json holds them.
+    results
+        ``models``, ``groups``, ``used`` …, as in tradeoff.json.
     published
-        ``source``, ``note``, ``group_sizes``, ``kilobytes``, ``bias``, ``accuracy``; None where nothing is published.
+        ``source``, ``note``, ``group_sizes``, ``kilobytes``, ``bias``, ``accuracy``; None without published results.
     latency
-        A bench as `runtime.bench_result.Bench.to_dict` gives it.
+        A benchmark as returned by `runtime.benchmark.result.BenchmarkResult.to_dict`.
     """
 
-    found: Mapping[str, Any]
+    results: Mapping[str, Any]
     published: Mapping[str, Any] | None = None
     latency: Mapping[str, Any] | None = None
     figures: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def models(self) -> Sequence[Mapping[str, Any]]:
-        return list(self.found["models"])
+        return list(self.results["models"])
 
     @property
     def attributes(self) -> list[str]:
-        return list(self.found["used"])
+        return list(self.results["used"])
 
     def theirs(self, section: str, *keys: str) -> float | None:
-        """Return a published number, None where there is none."""
+        """Return a published number; None if there is none."""
         node: Any = (self.published or {}).get(section, {})
         for key in keys:
             node = node.get(key, {}) if isinstance(node, Mapping) else {}
@@ -55,15 +55,15 @@ class Tradeoff:
 
 
 def estimate(value: Mapping[str, Any]) -> Estimate:
-    """Return an estimate from what `Estimate.to_dict` made of it."""
+    """Return an estimate from the result of `Estimate.to_dict`."""
     return Estimate(**value)
 
 
 def short(value: Mapping[str, Any], digits: int = 3, sign: str = "", factor: float = 1.0) -> str:
-    """Write an estimate with its interval, or a dash: ``0.262 [0.201, 0.322]``."""
+    """Format an estimate with its interval, or a dash: ``0.262 [0.201, 0.322]``."""
     if value.get("value") is None:
         return "–"
-    # "z": what rounds to zero has no sign.
+    # "z": a value that rounds to zero has no sign.
     text = f"{factor * value['value']:{sign}z.{digits}f}"
     if value.get("low") is not None:
         text += f" [{factor * value['low']:z.{digits}f}, {factor * value['high']:z.{digits}f}]"
@@ -71,16 +71,16 @@ def short(value: Mapping[str, Any], digits: int = 3, sign: str = "", factor: flo
 
 
 def word(value: Mapping[str, Any]) -> str:
-    """Say what the interval of a change allows to say."""
+    """Return whether the interval of a change shows that it was raised or lowered."""
     if value.get("low") is None:
         return "not estimable"
     return "raised" if value["low"] > 0 else "lowered" if value["high"] < 0 else "undecided"
 
 
 def by_chance(t: Tradeoff) -> str:
-    """Say how many changes of recipes are shown, and how many of them chance alone would call raised or lowered.
+    """Return a sentence on how many changes are listed, and how many of them chance alone would call raised or lowered.
 
-    The section looks at every recipe, attribute and control, and its intervals are not corrected for that.
+    The section lists every recipe, attribute and control, and its intervals are not corrected for that.
     """
     changes = [
         change
@@ -96,14 +96,14 @@ def by_chance(t: Tradeoff) -> str:
     ]
     called = sum(word(change) != "undecided" for change in changes)
     return (
-        f"Each interval holds for itself, at 95 %, and {len(changes)} changes of a recipe are shown. Had nothing changed, "
-        f"about {len(changes) / 20:.2g} of them would be called raised or lowered all the same; {called} are. One that "
-        "stands alone, close to 0, is a reason to look again and no finding."
+        f"Each 95 % interval is uncorrected, and {len(changes)} changes of a recipe are shown. If nothing had changed, "
+        f"about {len(changes) / 20:.2g} of them would still be called raised or lowered; {called} are. A single change "
+        "close to 0 is not evidence by itself."
     )
 
 
 def control_of(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a model's dense control of equal accuracy; empty where that is the baseline itself."""
+    """Return a model's accuracy-matched dense control; empty if that is the baseline."""
     control: Mapping[str, Any] = model.get("control") or {}
     weight = control.get("weight")
     only = {1.0: control.get("above"), 0.0: control.get("below")}.get(weight) if weight is not None else None
@@ -111,7 +111,7 @@ def control_of(model: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def control_words(model: Mapping[str, Any]) -> str:
-    """Say which dense networks a model was matched with, or why with none."""
+    """Return the dense networks that a model was matched with, or the reason why there are none."""
     control = model.get("control")
     if control is None:
         return "–"
@@ -226,7 +226,7 @@ def _svg(chart: Any, label: str) -> str:
     import vl_convert as vlc
 
     spec = (
-        # The viewer's font may be wider than the one the labels were measured in.
+        # The viewer's font may be wider than that in which the labels were measured.
         chart.properties(padding={"left": 12, "right": 12, "top": 5, "bottom": 24})
         .configure(font="Arial, Liberation Sans, sans-serif", background="#ffffff")
         .configure_legend(orient="top", columnPadding=30, labelLimit=300)
@@ -237,7 +237,7 @@ def _svg(chart: Any, label: str) -> str:
 
 
 def render(t: Tradeoff) -> Iterator[RenderableType]:
-    """Yield what to print: a short table, then what is slower."""
+    """Yield the parts to print: a short table, sentences, and notes on speed."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

@@ -132,7 +132,7 @@ def test_thousands_of_intersections_are_audited_and_the_terminal_shows_the_grave
     table.to_parquet("t.parquet")
     shown = run("t.parquet", *OPTIONS, "p*q")
     assert "and 1,5" in " ".join(shown.split())  # of about 1,560 groups the headline names twelve
-    assert "the 100 with the gravest verdicts" in shown
+    assert "the 100 with the most severe verdicts" in shown
     assert len(shown.splitlines()) < 200
 
 
@@ -140,15 +140,15 @@ def test_missing_values_are_a_group_and_a_note_says_how_many(run):
     table = base()
     table.loc[table.index % 10 == 0, "sex"] = None
     shown = " ".join(run(csv(table), *OPTIONS, "sex").split())
-    assert "'sex' is missing in 120 rows; they are a group of their own, (missing)." in shown
+    assert "'sex' is missing in 120 rows; they form a separate group, (missing)." in shown
     assert "is missing in 120 of 1,200 rows" in run("t.csv", *OPTIONS, "sex", "--missing", "refuse", code=2)
 
 
 @pytest.mark.parametrize(
     ("extra", "sentence"),
     [
-        ("1,2\n", "t.csv, line 22: 2 columns where the header has 5; is the file cut short"),
-        ('1,F,"A', "t.csv, line 22: 3 columns where the header has 5; is the file cut short"),
+        ("1,2\n", "t.csv, line 22: 2 columns, but the header has 5; is the file truncated"),
+        ('1,F,"A', "t.csv, line 22: 3 columns, but the header has 5; is the file truncated"),
     ],
 )
 def test_a_csv_that_is_cut_short_is_named_with_its_line(run, extra, sentence):
@@ -188,10 +188,10 @@ def test_stacked_runs_and_repeated_people_that_nobody_told_of_are_pointed_out():
     table = base().assign(subject=[f"p{i}" for i in range(1200)], row_id=range(1200))
     stacked = pd.concat([table.assign(seed=0), table.assign(seed=1)])
     assert not audit(table, by=["sex"], **PAIR).warnings
-    assert "--seed-column seed" in " ".join(audit(stacked, by=["sex"], **PAIR).warnings)
+    assert "`seed_column='seed'`" in " ".join(audit(stacked, by=["sex"], **PAIR).warnings)
     assert "too narrow" not in " ".join(audit(stacked, by=["sex"], seed_column="seed", **PAIR).warnings)
     repeated = table.assign(subject=[f"p{i // 2}" for i in range(1200)])
-    assert "--subject subject" in " ".join(audit(repeated, by=["sex"], **PAIR).warnings)
+    assert "`subject='subject'`" in " ".join(audit(repeated, by=["sex"], **PAIR).warnings)
     assert "too narrow" not in " ".join(audit(repeated, by=["sex"], subject="subject", **PAIR).warnings)
 
 

@@ -119,7 +119,7 @@ def test_the_section_says_how_many_changes_it_shows_and_how_many_chance_would_ca
     # Two recipes against the baseline and a placebo, one of them against dense networks; by two attributes.
     said = by_chance(told)
     assert "10 changes of a recipe are shown" in said
-    assert "about 0.5 of them would be called raised or lowered" in said
+    assert "about 0.5 of them would still be called raised or lowered" in said
     assert said in list(lines(told))
     assert said in _page(told)
 
@@ -176,7 +176,7 @@ def test_words_follow_the_interval(found):
 def test_a_model_off_the_curve_says_whom_it_is_held_against(told):
     def with_control(control):
         models = [m if m["model"] != "prune-80" else {**m, "control": control} for m in told.models]
-        t = Tradeoff({**told.found, "models": models})
+        t = Tradeoff({**told.results, "models": models})
         return [str(x) for x in lines(t) if "prune-80 against" in str(x)], _page(t)
 
     matched = next(m["control"] for m in told.models if m["model"] == "prune-80")
@@ -188,7 +188,7 @@ def test_a_model_off_the_curve_says_whom_it_is_held_against(told):
         {**m, "control": {**matched, "above": "fp32", "weight": 1.0}} if m["model"] == "prune-80" else m
         for m in told.models
     ]
-    assert "8 changes of a recipe are shown" in by_chance(Tradeoff({**told.found, "models": again}))
+    assert "8 changes of a recipe are shown" in by_chance(Tradeoff({**told.results, "models": again}))
     (said,), page = with_control({"reason": "less accurate than every checkpoint", "side": "below"})
     assert said.endswith("not estimable; less accurate than every checkpoint")
     both = 2 * len(told.attributes)  # prune-90 has none either

@@ -1,4 +1,4 @@
-"""A study's report: read what the tasks left, put it into words, and write the study's folder."""
+"""A study's report: read the results of the tasks, render them, and write the study's folder."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def write_report(
     out: Path,
     command: str,
 ) -> StudyResult:
-    """Write the report of what was done, and return it; raise FairpressError when there is nothing to report."""
+    """Write the report of the finished tasks and return it; raise FairpressError if there is nothing to report."""
     planned = [p for p in report.sections if p.task.key not in outcome.undone]
     if not planned:
         reasons = "; ".join(dict.fromkeys(outcome.failed.values())) or "nothing ran"
@@ -64,7 +64,7 @@ def write_report(
         for label, tables_of_part in report.tables.items()
     }
     facts = {label: _facts(tables_of_part) for label, tables_of_part in joined.items()}
-    # Networks of one attribute and of the next are of one size.
+    # Networks of different attributes have the same size: list those of the first.
     sized = {(p.dataset, p.model): p.label for p in reversed(study.plan.parts) if p.label in facts}
     models = tuple(
         m for label in facts if label in sized.values() for m in model_sizes(label, facts[label], study.plan)
@@ -126,7 +126,7 @@ def _files(
     store: Store,
     command: str,
 ) -> dict[str, bytes]:
-    """Return the files of a report but its predictions; drawn once, and kept as long as the code and all results stay."""
+    """Return the files of a report except its predictions; cached under the digests of code and results."""
     provenance = _provenance(study, command)
     timed = None if result.tradeoff is None else result.tradeoff.latency
     key = digest(
@@ -136,7 +136,7 @@ def _files(
             "made_by": provenance,
             "only": study.filter_texts,
             "results": [p.task.key for p in result.planned],
-            "tradeoff": None if result.tradeoff is None else [result.tradeoff.found, timed],
+            "tradeoff": None if result.tradeoff is None else [result.tradeoff.results, timed],
             "claims": list(result.claims),
             "notes": [data.notes for data in study.data.values()],
             "code": [code_digest(f"fairpress.{p}") for p in ("reporting", "studies", "auditing")],
@@ -161,7 +161,7 @@ def _files(
     charts = study_charts(leading, result, facts, sizes)
     page = render(
         [
-            # The words of a verdict are about compression.
+            # Verdicts apply only to compression: contrasts and naive predictors are shown without.
             replace(s, part=p.part, first=p.about == "compressed")
             if p.about in ("compressed", "counterpart", "placebo")
             else replace(s, part=p.part, audit=replace(s.audit, comparisons=()))
@@ -182,9 +182,9 @@ def _files(
     files = {
         "report.html": page.encode(),
         **{
-            f"figures/{slug(f'{result.planned[i].part} {compressed} against {result.sections[i].audit.baseline} {metric}')}.svg": (
-                svg.encode()
-            )
+            _figure_path(
+                result.planned[i].part, compressed, result.sections[i].audit.baseline, metric
+            ): svg.encode()
             for (i, compressed, metric), svg in figures.items()
         },
         "audit.json": _json({s.title: to_dict(s.audit) for s in result.sections}),
@@ -203,8 +203,12 @@ def _files(
     return files
 
 
+def _figure_path(part: str, compressed: str, baseline: str, metric: str) -> str:
+    return f"figures/{slug(f'{part} {compressed} against {baseline} {metric}')}.svg"
+
+
 def _tradeoff(study: PreparedStudy, report: ReportPlan, outcome: Outcome, store: Store) -> Tradeoff | None:
-    """Return size, accuracy and bias of all recipes; networks are timed here, when nothing else runs."""
+    """Return size, accuracy and bias of all recipes; networks are timed here because no other task runs."""
     request, task = study.config.size_accuracy_bias, report.tradeoff
     if request is None or task is None or task.key in outcome.undone:
         return None
@@ -218,7 +222,7 @@ def _tradeoff(study: PreparedStudy, report: ReportPlan, outcome: Outcome, store:
 
 
 def _bytes(facts: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[tuple[str, str], float]:
-    """Return (part, recipe) → mean bytes of its files."""
+    """Return (part, recipe) → mean size of its files in bytes."""
     return {
         (label, recipe): float(np.mean([f["bytes"] for f in part_facts if f["recipe"] == recipe]))
         for label, part_facts in facts.items()
@@ -238,7 +242,7 @@ def _claims(report: ReportPlan, outcome: Outcome, store: Store) -> Sequence[Mapp
 
 
 def _tradeoff_files(tradeoff: Tradeoff) -> dict[str, bytes]:
-    content = {**tradeoff.found, "published": tradeoff.published, "latency": tradeoff.latency}
+    content = {**tradeoff.results, "published": tradeoff.published, "latency": tradeoff.latency}
     return {
         "tradeoff.json": _json(content),
         **{f"figures/{name}.svg": svg.encode() for name, svg in tradeoff.figures.items()},
@@ -259,7 +263,7 @@ def _provenance(study: PreparedStudy, command: str) -> dict[str, str]:
 
 
 def _facts(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Return what is known of each network's file, once."""
+    """Return the facts of each network's file, without duplicates."""
     unique = {
         (fact["recipe"], fact["seed"], fact["fold"], fact["sha256"]): fact
         for entry in entries
@@ -269,14 +273,14 @@ def _facts(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def introduction(planned: ReportSection, audit: Audit) -> str:
-    """Return what stands below a section's heading; of two baselines, also what one loses against the other."""
+    """Return the introduction of a section; with two baselines, also the loss of one relative to the other."""
     if planned.about in ("compressed", "counterpart", "placebo"):
         return planned.intro
     return " ".join([planned.intro, *(f"{sentence}." for sentence in accuracies(audit))])
 
 
 def accuracies(audit: Audit) -> list[str]:
-    """Return sentences on the accuracy of the models of an audit, and on what each loses against the first."""
+    """Return sentences on the accuracy of each model of an audit, and on its loss relative to the baseline."""
     rates = [f"Accuracy of {m.name}: {format_rate(m.overall.rates['accuracy'])}" for m in audit.models]
     lost = [
         f"Points lost by {c.compressed} against {audit.baseline}: {format_points(loss.estimate)}"
@@ -288,7 +292,7 @@ def accuracies(audit: Audit) -> list[str]:
 
 
 def _warnings(study: PreparedStudy) -> tuple[str, ...]:
-    """Return what must stand above every result; numbers are those of fold 0."""
+    """Return the warnings to show above every result, with the numbers of fold 0."""
     fold = f"fold 0 of {study.config.folds}: " if study.config.folds > 1 else ""
     labels: dict[str, list[str]] = {}
     for label, data in study.data.items():
@@ -314,7 +318,7 @@ def model_sizes(label: str, facts: Sequence[Mapping[str, Any]], plan: StudyPlan)
         if sparsity:
             note = f"{np.mean(sparsity):.1%} of weights are zero: a dense file shrinks only when gzipped"
         elif THEN in recipe:
-            note = "the same file; its scores are repaired by group when it predicts"
+            note = "the same file; a mitigation adjusts its scores by group at prediction"
         elif recipe in plan.placebo_of.values():
             note = "control: not compressed"
         models.append(
