@@ -29,11 +29,12 @@ def fairpress_audit(request: pytest.FixtureRequest) -> Callable[..., AuditReport
         from fairpress.api import audit
         from fairpress.auditing.verdicts.gates import gates_of
         from fairpress.core.errors import UserError
-        from fairpress.reporting.formatting import WORD, who_pays
+        from fairpress.reporting.formatting import WORD
         from fairpress.reporting.markdown import render
+        from fairpress.reporting.sentences import who_pays
 
         try:
-            gates_of(fail_on, "fail_on")
+            gates_of(fail_on)
         except UserError as error:
             raise pytest.UsageError(str(error)) from None
         try:

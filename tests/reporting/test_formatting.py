@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from fairpress import audit
-from fairpress.reporting.formatting import format_points, positive, reason_sentence, split_groups, who_pays
+from fairpress.reporting.formatting import format_points
+from fairpress.reporting.sentences import positive, reason_sentence, split_groups, who_pays
 
 
 def table(lost: dict[str, int], gained: dict[str, int], rows: int = 4000) -> pd.DataFrame:

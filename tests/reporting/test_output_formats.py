@@ -226,7 +226,7 @@ def test_a_model_carries_its_audit_and_keeps_its_digest(tmp_path, linear, report
     with pytest.raises(SystemExit):
         cli.main(["show", str(folder / "model.onnx"), "--json"])
     assert json.loads(capsys.readouterr().out)["audit"]["verdict"] == "harm"
-    with pytest.raises(UserError, match="compares no model 'int2'"):
+    with pytest.raises(UserError, match="does not compare a model 'int2'"):
         embed_audit(folder, report, "int2")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fairpress.auditing.result import Audit, Comparison, GroupComparison, Verdict
 from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.auditing.verdicts.wording import group_name
-from fairpress.reporting import formatting
+from fairpress.reporting import formatting, sentences
 from fairpress.reporting.formatting import METRIC, WORD, format_points, worst_loss
 
 DO: dict[Verdict, str] = {
@@ -125,7 +125,7 @@ def _line(c: Comparison, audit: Audit) -> SummaryRow:
         evidence = "; ".join(
             filter(
                 None,
-                [f"{METRIC[loss.metric]} worse by {span} points", formatting.reason_sentence(loss, c, audit)],
+                [f"{METRIC[loss.metric]} worse by {span} points", sentences.reason_sentence(loss, c, audit)],
             )
         )
     elif c.verdict == "no_harm":
@@ -143,8 +143,8 @@ def _line(c: Comparison, audit: Audit) -> SummaryRow:
     elif c.verdict == "not_estimable":
         group_text, evidence = "not known", "too few rows for any verdict"
     else:
-        group_text = "not known" if not c.disparate else f"not known; {formatting.split_groups(c, audit)}"
-        evidence = formatting.largest(c, audit) or f"all together {span} points of {METRIC[loss.metric]}"
+        group_text = "not known" if not c.disparate else f"not known; {sentences.split_groups(c, audit)}"
+        evidence = sentences.largest(c, audit) or f"all together {span} points of {METRIC[loss.metric]}"
     flips = group.flips
     return SummaryRow(
         c.compressed,

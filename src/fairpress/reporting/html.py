@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fairpress.auditing.audit import group_name
 from fairpress.auditing.result import Audit
 from fairpress.reporting import claims as claim_text
-from fairpress.reporting import first_screen, formatting
+from fairpress.reporting import first_screen, formatting, sentences
 from fairpress.reporting import tradeoff as tradeoff_text
 from fairpress.reporting.forest_plot import forest
 from fairpress.reporting.paper_tables import RatesTable
@@ -148,6 +148,7 @@ def render(
         claim_text=claim_text,
         nothing=None,
         formatting=formatting,
+        sentences=sentences,
         group_name=group_name,
     )
     whole = page(brief=False)

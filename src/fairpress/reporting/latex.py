@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fairpress.auditing.result import Audit
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.estimate import Estimate
-from fairpress.reporting import formatting
+from fairpress.reporting import formatting, sentences
 from fairpress.reporting.formatting import METRIC, WORD, format_points
 
 if TYPE_CHECKING:
@@ -35,7 +35,14 @@ _SPECIAL = {
 def render(audit: Audit) -> str:
     """Return a table per compressed model, ready for ``\\input``; it needs the package booktabs."""
     return _template().render(
-        audit=audit, tex=escape, name=group_name, cell=cell, WORD=WORD, METRIC=METRIC, formatting=formatting
+        audit=audit,
+        tex=escape,
+        name=group_name,
+        cell=cell,
+        WORD=WORD,
+        METRIC=METRIC,
+        formatting=formatting,
+        sentences=sentences,
     )
 
 

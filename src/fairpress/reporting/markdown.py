@@ -15,14 +15,11 @@ from fairpress.reporting.formatting import (
     WORD,
     format_points,
     format_rate,
-    meaning,
-    positive,
     rows_needed,
     verdict,
-    warnings,
-    who_pays,
     worst_loss,
 )
+from fairpress.reporting.sentences import meaning, positive, warnings, who_pays
 
 SHOWN = 5
 

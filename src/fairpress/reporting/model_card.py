@@ -9,19 +9,9 @@ from typing import Any
 from fairpress.auditing.result import Audit, Comparison, GroupComparison, GroupRates
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.reporting.formatting import (
-    METRIC,
-    SYMBOL,
-    WORD,
-    format_points,
-    format_rate,
-    meaning,
-    positive,
-    verdict,
-    warnings,
-    who_pays,
-)
+from fairpress.reporting.formatting import METRIC, SYMBOL, WORD, format_points, format_rate, verdict
 from fairpress.reporting.markdown import escape
+from fairpress.reporting.sentences import meaning, positive, warnings, who_pays
 
 RATES = ("accuracy", "tpr", "fpr", "selection_rate")
 

@@ -14,22 +14,17 @@ from fairpress.reporting.formatting import (
     METRIC,
     SYMBOL,
     WORD,
-    exemplars,
     format_change,
     format_points,
     format_rate,
     left_out,
-    meaning,
     most_severe,
-    positive,
     rows_needed,
-    seed_tests,
     tone,
     unassessed,
     verdict,
-    warnings,
-    who_pays,
 )
+from fairpress.reporting.sentences import exemplars, meaning, positive, seed_tests, warnings, who_pays
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
