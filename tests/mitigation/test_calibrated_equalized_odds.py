@@ -111,7 +111,7 @@ def test_a_group_without_positives_is_named_and_left_alone():
     told = {g.values["g"]: (g.reason, g.mixing_rate, g.cost) for g in made.groups}
     assert told["tiny"] == ("0 positives among the validation rows, fewer than 10", 0.0, None)
     assert told["absent"] == ("0 positives among the validation rows, fewer than 10", 0.0, None)
-    with pytest.raises(UserError, match="knows no group g = new"):
+    with pytest.raises(UserError, match="fitted without the group g = new"):
         made.apply(scores[:1], [("new",)], ["r"], 0.5)
 
 

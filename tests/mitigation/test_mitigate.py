@@ -66,7 +66,7 @@ def test_a_repair_fits_the_scores_of_one_file(base, data, tmp_path):
         Artifact.load(tmp_path / "int8-ceo")
     with pytest.raises(UserError, match="compress the model without the mitigation"):
         fp.compress(fp.mitigate(base, data=data, by="sex"), "int8", data=data)
-    with pytest.raises(UserError, match="carries a mitigation already"):
+    with pytest.raises(UserError, match="already contains a mitigation"):
         fp.mitigate(made, data=data, by="sex")
 
 
@@ -78,7 +78,7 @@ def test_a_repair_fits_the_scores_of_one_file(base, data, tmp_path):
         ({"by": "sex", "cost": "tpr"}, "there is no cost 'tpr'"),
         (
             {"by": "sex", "constraint": "equalized_odds"},
-            "takes no 'constraint'; it takes calibration and cost",
+            "does not take `constraint=`; it takes `calibration=` and `cost=`",
         ),
         ({"by": "sex", "method": "threshold"}, "Did you mean 'thresholds'"),
     ],

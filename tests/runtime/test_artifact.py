@@ -24,7 +24,7 @@ def test_a_folder_round_trips(tmp_path):
 def test_a_folder_with_other_things_is_not_overwritten(tmp_path):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "thesis.tex").write_text("precious")
-    with pytest.raises(UserError, match=r"holds files that fairpress did not write .*thesis\.tex"):
+    with pytest.raises(UserError, match=r"contains files that fairpress did not write .*thesis\.tex"):
         Artifact(CARD, b"onnx").save(tmp_path / "m")
     assert (tmp_path / "m" / "thesis.tex").exists()
 
@@ -49,7 +49,7 @@ def test_damaged_parts_are_one_sentence(tmp_path):
     (tmp_path / "m" / "card.json").write_text("{}")
     with pytest.raises(UserError, match=r"is not a fairpress\.card/1 card"):
         Artifact.load(tmp_path / "m")
-    with pytest.raises(UserError, match="no ONNX model"):
+    with pytest.raises(UserError, match="ONNX Runtime cannot load this model"):
         run(b"not onnx", None)
     with pytest.raises(UserError, match="pickles are refused"):
         from_bytes(b"\x80\x04\x95 a pickle")

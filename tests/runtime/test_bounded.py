@@ -88,7 +88,7 @@ def test_tensors_of_gigabytes_are_refused(tmp_path, data, when):
             h.make_node("Expand", ["one", "shape"], ["big"]),
         ]
     path, before = save(tmp_path, adding(*nodes), shape), peak()
-    with pytest.raises(TooLarge, match="more than 1 GiB of memory beside its weights"):
+    with pytest.raises(TooLarge, match="more than 1 GiB of memory beyond its weights"):
         fp.predict({"m": str(path)}, data, part="all")
     assert peak() - before < 2**30
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY
@@ -111,7 +111,7 @@ def test_a_loop_that_does_not_end_is_ended(tmp_path, data, monkeypatch):
     nodes, *constants = looping(10**18)
     path = save(tmp_path, nodes, *constants)
     monkeypatch.setenv("FAIRPRESS_CALL_SECONDS", "1")
-    with pytest.raises(TooLong, match="has not answered for 1 row within 1 seconds"):
+    with pytest.raises(TooLong, match="did not finish 1 row within 1 seconds"):
         fp.predict({"m": str(path)}, data, part="all")
 
 
@@ -123,8 +123,8 @@ def test_a_loop_that_ends_is_run(tmp_path, data):
 @pytest.mark.parametrize(
     ("place", "reason"),
     [
-        ("/etc/passwd", "looks for its weights at '/etc/passwd', outside of its folder"),
-        ("../other.bin", "looks for its weights at '../other.bin', outside of its folder"),
+        ("/etc/passwd", "refers to weights at '/etc/passwd', outside its folder"),
+        ("../other.bin", "refers to weights at '../other.bin', outside its folder"),
         ("pipe.bin", "pipe.bin is a pipe, not a file"),
         ("zero.bin", "zero.bin is a device, not a file"),
         ("none.bin", "cannot be read: there is no"),

@@ -11,8 +11,8 @@ import pytest
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.audits import audit
-from fairpress.searching.bounds import JudgingPlan, bounds_of, exact_p_value
-from fairpress.searching.fixed_sequence import in_order, judge_one, sequence
+from fairpress.searching.bounds import JudgingPlan, bounds_of, exact_bound
+from fairpress.searching.fixed_sequence import judge_sequence, judge_one, sequence
 from fairpress.searching.trial import Trial, pareto_front
 
 METRICS = ("accuracy", "tpr", "fpr")
@@ -102,12 +102,12 @@ def test_a_loss_shown_for_a_group_that_is_too_small_to_be_judged_refuses():
     judged = judge_one(trial("x", 1, 0.0), evidence, asked)
     assert all(b.p <= 0.05 for b in judged.bounds)
     assert "race = b (accuracy)" in judged.shown
-    assert not judged.kept
+    assert not judged.passed
 
 
 def trial(name: str, size: int, risk: float, fits: bool = True) -> Trial:
     bounds = (
-        exact_p_value("max_bytes", 1e9 if fits else 0, size),
+        exact_bound("max_bytes", 1e9 if fits else 0, size),
         *bounds_of_risk(risk),
     )
     return Trial(name, SimpleNamespace(size=size), bounds, 0.8, None, 1.0)
@@ -145,9 +145,9 @@ def test_the_first_candidate_that_fails_ends_the_sequence():
 
     asked = asked_for(evidence(trials[0]), {"max_group_loss": 0.05})
     opened.clear()
-    judged = in_order(trials, evidence, asked)
+    judged = judge_sequence(trials, evidence, asked)
     assert opened == ["good", "bad"]
-    assert [j.kept for j in judged] == [True, False]
+    assert [j.passed for j in judged] == [True, False]
 
 
 def test_the_winner_breaks_the_limit_at_most_once_in_twenty_where_picking_the_smallest_does_every_other_time():
@@ -163,8 +163,8 @@ def test_the_winner_breaks_the_limit_at_most_once_in_twenty_where_picking_the_sm
         asked = asked_for(found[0], {"max_group_loss": 0.05})
         accuracy = JudgingPlan(asked.limits, asked.by, ("accuracy",), 0.95, asked.rows)
         trials = [trial(str(i), 100 - 5 * i, 0.1 * rng.random()) for i in range(6)]
-        judged = in_order(sequence(trials, "bytes"), lambda t: found[int(t.recipe)], accuracy)  # noqa: B023
-        wrong += any(j.kept for j in judged)
+        judged = judge_sequence(sequence(trials, "bytes"), lambda t: found[int(t.recipe)], accuracy)  # noqa: B023
+        wrong += any(j.passed for j in judged)
         naive += any(bounds_of(e, accuracy)[0].value <= 0.05 for e in found)
     assert wrong <= 11
     assert naive > 90

@@ -23,8 +23,8 @@ from fairpress.searching.row_split import split_rows
     [
         ({"max_dpgap": 0.1}, "unknown key 'max_dpgap'. Did you mean 'max_dp_gap'"),
         ({"max_group_loss": 2}, "max_group_loss: must be less than 1"),
-        ({"max_bytes": 1000}, "nothing is asked for any group"),
-        ({}, "nothing is asked for any group"),
+        ({"max_bytes": 1000}, "no limit is set on any group"),
+        ({}, "no limit is set on any group"),
     ],
 )
 def test_a_limit_that_is_none_is_refused(said, sentence):
@@ -34,7 +34,7 @@ def test_a_limit_that_is_none_is_refused(said, sentence):
 
 def test_rates_of_a_positive_class_are_not_limited_where_there_is_none():
     check_rates(limits_of({"max_accuracy_gap": 0.1, "max_group_loss": 0.02}), None)
-    with pytest.raises(UserError, match="max_eo_gap_rise speaks of a positive class"):
+    with pytest.raises(UserError, match="max_eo_gap_rise needs a positive class"):
         check_rates(limits_of({"max_eo_gap_rise": 0.1}), None)
 
 
@@ -73,15 +73,15 @@ def test_choosing_and_judging_rows_share_nobody_and_leave_test_rows_alone():
             ("train", "calibration", "validation", "test"), np.split(order, [400, 700, 850]), strict=True
         )
     }
-    rows = split_rows(replace(data, subjects=people, parts=parts), most=512)
+    rows = split_rows(replace(data, subjects=people, parts=parts), max_rows=512)
     sets = [rows.choosing, rows.judging, parts["train"], parts["test"]]
     for i, one in enumerate(sets):
         for other in sets[i + 1 :]:
             assert not set(people[one]) & set(people[other])
     assert 512 <= len(rows.choosing) < 520
     assert len(rows.choosing) + len(rows.judging) == 4 * 450
-    assert set(rows.making.parts) == {"train", "calibration", "validation"}
-    assert set(np.concatenate(list(rows.making.parts.values()))) & set(rows.judging) == set()
+    assert set(rows.recipe_data.parts) == {"train", "calibration", "validation"}
+    assert set(np.concatenate(list(rows.recipe_data.parts.values()))) & set(rows.judging) == set()
 
 
 def test_data_without_validation_rows_are_refused():
@@ -99,7 +99,7 @@ def test_groups_with_too_few_rows_are_named_and_judged_together():
         limits_of({"max_group_loss": 0.05}), ("race",), data, split_rows(data).judging, 25, 0.95
     )
     small = {"race = b", "race = c", "race = d"}
-    called, members = asked.together["race", "accuracy"]
+    called, members = asked.pooled["race", "accuracy"]
     assert {who for who, metric, _ in asked.too_few if metric == "accuracy"} == members == small
     assert called == "the 3 groups of race with too few rows, together"
     assert set(asked.rows["race", "accuracy"]) == {"race = a", called}
@@ -110,7 +110,7 @@ def test_groups_with_too_few_rows_are_named_and_judged_together():
 def test_what_cannot_be_judged_of_anybody_is_refused():
     data = make_dataset()
     rows = split_rows(data)
-    with pytest.raises(UserError, match="nothing could be shown of any"):
+    with pytest.raises(UserError, match="no limit could be demonstrated for any group"):
         judging_plan(limits_of({"max_group_loss": 0.02}), ("sex",), data, rows.judging, 366, 0.95)
     data = replace(data, attributes={"sex": np.array(["Female"] * len(data))})
     with pytest.raises(UserError, match="no two of sex have 20 rows"):

@@ -58,7 +58,7 @@ def found(base, data, place):
 def test_the_winner_is_the_smallest_that_keeps_every_limit(found, base):
     winner = found.searched.winner
     assert found.recipe == winner.trial.recipe
-    assert found.artifact.size == min(j.trial.bytes for j in found.searched.judged if j.kept) < base.size
+    assert found.artifact.size == min(j.trial.bytes for j in found.searched.judged if j.passed) < base.size
     assert all(b.p <= 0.05 for b in winner.bounds)
     assert {b.who for b in winner.bounds} >= {"sex = Female", "sex = Male"}
     assert found.audit.verdict == "no_harm"
@@ -157,7 +157,7 @@ def test_the_bound_of_a_latency_has_the_confidence_asked_for(monkeypatch, confid
         return [SimpleNamespace(model="m", seconds=np.arange(count) + 1.0, median=count / 2)]
 
     monkeypatch.setattr(latency, "measure", times)
-    _, upper = latency.milliseconds({"m": b""}, np.zeros((1, 1)), confidence)["m"]
+    _, upper = latency.measure_latency({"m": b""}, np.zeros((1, 1)), confidence)["m"]
     assert upper == pytest.approx(1e3 * bound)
     assert binom.sf(bound - 1, rounds, 0.5) <= 1 - confidence
     assert bound == rounds or binom.sf(bound - 2, rounds, 0.5) > 1 - confidence
@@ -187,7 +187,7 @@ def test_a_limit_that_cannot_be_met_is_refused_with_the_nearest_and_what_binds(b
     assert error.rows_needed is None
     assert "a better model is needed, not more rows" in str(error)
     assert "The baseline itself is at" in str(error)
-    assert not error.searched.judged[0].kept
+    assert not error.searched.judged[0].passed
 
 
 def test_rows_that_are_too_few_are_told_from_a_model_that_is_too_bad(base, data, place):
@@ -302,7 +302,7 @@ def test_networks_for_images_are_searched_too(tmp_path, monkeypatch):
     make_faces(tmp_path / "data" / "utkface", 160, side=16)
     monkeypatch.setenv("FAIRPRESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("FAIRPRESS_DATA", str(tmp_path / "data"))
-    faces = datasets.load("utkface", say=lambda _: None, size=16)
+    faces = datasets.load("utkface", on_message=lambda _: None, size=16)
     quick = {"max_epochs": 1, "batch_size": 16, "way": "fp32", "learning_rate": 3e-3}
     base = fp.train("resnet18", faces, seed=1, training=quick, device="cpu")
     asked = {"by": ["race", "age"], "budget": 2, "train": False, "store": tmp_path / ".store"}

@@ -1,1 +1,1 @@
-"""Repairs of a finished model's scores and decisions, fitted on validation rows."""
+"""Post-processing that mitigates unfairness in the scores and decisions of a trained model, fitted on validation rows."""

@@ -1,4 +1,4 @@
-"""mitigation.json: a repair with the model and the rows it was fitted on."""
+"""mitigation.json: a fitted mitigation with the digest of its model and the rows that it was fitted on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fairpress.mitigation.calibrated_equalized_odds import CalibratedEqualizedOd
 from fairpress.mitigation.thresholds import GroupThresholds
 
 SCHEMA = "fairpress.mitigation/1"
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 REMEDY = "run fairpress mitigate again"
 METHODS = {kind.method: kind for kind in (CalibratedEqualizedOdds, GroupThresholds)}
 Repair = CalibratedEqualizedOdds | GroupThresholds
@@ -24,14 +24,14 @@ Repair = CalibratedEqualizedOdds | GroupThresholds
 
 @dataclass(frozen=True)
 class Mitigation:
-    """What a model folder's mitigation.json says.
+    """The contents of a model folder's mitigation.json.
 
     Attributes
     ----------
     repair
-        What is done to scores and decisions.
+        The fitted method that changes scores and decisions.
     model
-        sha256 of the ONNX graph whose scores it was fitted to; it fits no other.
+        sha256 of the ONNX graph whose scores it was fitted to; it is valid for no other graph.
     fitted_on
         ``{"part", "rows", "fingerprint"}``.
     """
@@ -42,10 +42,11 @@ class Mitigation:
 
     @property
     def warning(self) -> str:
-        """What whoever uses it must know."""
-        by = " and ".join(self.repair.by)
+        """The warning for everyone who uses the mitigation."""
+        attributes = " and ".join(self.repair.by)
         return (
-            f"Deciding with this needs every person's {by} and treats people differently by it, which may be unlawful "
+            f"Deciding with this needs every person's {attributes} and treats people differently by it, which may be "
+            "unlawful "
             f"where you are; take legal advice. model.onnx alone decides without it."
         )
 
@@ -62,8 +63,8 @@ class Mitigation:
         return json.dumps(raw, indent=2, allow_nan=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes, where: str = "mitigation.json") -> Mitigation:
-        """Read it. Raises UserError naming `where`, and the field that is wrong, when the text is something else."""
+    def from_json(cls, text: str | bytes, source_name: str = "mitigation.json") -> Mitigation:
+        """Parse a mitigation.json. Raises UserError, naming `source_name` and the wrong field, for any other text."""
         from fairpress.core.card_content import problem_of
         from fairpress.mitigation.content import MixingContent, ThresholdsContent
 
@@ -71,18 +72,18 @@ class Mitigation:
             CalibratedEqualizedOdds.method: MixingContent,
             GroupThresholds.method: ThresholdsContent,
         }
-        raw = parse_json(text, where, MOST_BYTES, remedy=REMEDY)
+        raw = parse_json(text, source_name, MAX_BYTES, remedy=REMEDY)
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
-            problem: str | None = "its `schema` is another one, or there is none"
+            problem: str | None = "its `schema` is missing or different"
         elif not isinstance(raw.get("method"), str) or raw["method"] not in METHODS:
-            problem = f"`method` is none of {', '.join(METHODS)}"
+            problem = f"`method` is not one of {', '.join(METHODS)}"
         else:
             problem = problem_of(contents[raw["method"]], raw)
         if problem is not None:
-            raise UserError(f"{where} is not a {SCHEMA} file ({problem}); {REMEDY}.")
+            raise UserError(f"{source_name} is not a {SCHEMA} file ({problem}); {REMEDY}.")
         return cls(METHODS[raw["method"]].from_dict(raw), raw["model"], raw["fitted_on"])
 
     @classmethod
     def read(cls, path: Path) -> Mitigation:
-        """Read a mitigation.json. Raises UserError when there is none, or it is damaged."""
-        return cls.from_json(read_regular(path, "a mitigation", MOST_BYTES), str(path))
+        """Read a mitigation.json. Raises UserError when the file is missing or damaged."""
+        return cls.from_json(read_regular(path, "a mitigation", MAX_BYTES), str(path))

@@ -19,26 +19,26 @@ Calibration = Literal["platt", "none"]
 
 @dataclass(frozen=True)
 class GroupScores:
-    """What is done to the scores of one group, and what it was fitted on.
+    """The calibration and mixing of one group's scores, with the statistics that they were fitted on.
 
     Attributes
     ----------
     values
         The group, as attribute → value.
     n, positives
-        Its validation rows.
+        Numbers of its validation rows, and of the positive ones.
     slope, intercept
         Its `calibration.Curve`.
     cost, trivial_cost
-        Its generalized cost on validation rows, and that of giving everybody the base rate.
+        Its generalized cost on validation rows, and the cost if every row received the base rate as its score.
     mixing_rate
-        Share of its rows that are given the base rate.
+        Share of its rows whose score is replaced by the base rate.
     expected_cost
-        What the cost is then, on average over the coin.
+        Its expected cost after mixing.
     feasible
-        Whether it reaches the cost of the costliest group.
+        Whether mixing can reach the cost of the costliest group.
     reason
-        Why nothing could be fitted: its scores are then calibrated with everybody's curve, and it plays no other part.
+        Why nothing could be fitted; its scores are then calibrated with the pooled curve, and it is left out of the mixing.
     """
 
     values: Mapping[str, str]
@@ -60,10 +60,10 @@ class GroupScores:
 
 @dataclass(frozen=True)
 class CalibratedEqualizedOdds:
-    """Gives a share of the cheaper groups' rows their base rate as score, so that one generalized cost is equal.
+    """Equalizes a generalized cost by replacing the scores of some rows of the cheaper groups with the group's base rate.
 
-    The costliest group is left alone; every other one is made as costly on average. It equalizes a mean of scores, not
-    rates at a threshold.
+    The costliest group is not mixed; every other group is made equally costly in expectation. The method equalizes means of
+    scores, not rates at a threshold.
     """
 
     method: ClassVar[str] = "calibrated-equalized-odds"
@@ -81,22 +81,23 @@ class CalibratedEqualizedOdds:
     def apply(
         self, scores: np.ndarray, keys: Sequence[Key], row_ids: Sequence[str], threshold: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the repaired scores [rows] float32, and whether each row is decided positive [rows].
+        """Return the mitigated scores [rows] float32, and whether each row is predicted positive [rows].
 
-        Raises UserError for a group that the data did not have when this was fitted.
+        Raises UserError for a group that was absent from the data when the mitigation was fitted.
         """
-        out, drawn = scores.astype(np.float64), hash_uniform(self.seed, row_ids)
-        known = {tuple(g.values[name] for name in self.by): g for g in self.groups}
+        repaired, uniform = scores.astype(np.float64), hash_uniform(self.seed, row_ids)
+        fitted_groups = {tuple(g.values[name] for name in self.by): g for g in self.groups}
         for key, rows in group_rows(keys).items():
-            if key not in known:
+            if key not in fitted_groups:
                 raise UserError(
-                    f"the mitigation knows no group {group_label(self.by, key)}; fit it again on data that have it."
+                    f"the mitigation was fitted without the group {group_label(self.by, key)}; fit it again on data "
+                    "that include this group."
                 )
-            group = known[key]
-            out[rows] = Curve(group.slope, group.intercept)(scores[rows])
+            group = fitted_groups[key]
+            repaired[rows] = Curve(group.slope, group.intercept)(scores[rows])
             if group.mixing_rate:
-                out[rows[drawn[rows] < group.mixing_rate]] = group.base_rate
-        return out.astype(np.float32), out >= threshold
+                repaired[rows[uniform[rows] < group.mixing_rate]] = group.base_rate
+        return repaired.astype(np.float32), repaired >= threshold
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -111,8 +112,8 @@ class CalibratedEqualizedOdds:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> CalibratedEqualizedOdds:
         groups = [{k: v for k, v in g.items() if k != "base_rate"} for g in raw["groups"]]
-        own = tuple(GroupScores(**g) for g in groups)
-        return cls(tuple(raw["by"]), raw["cost"], raw["calibration"], int(raw["seed"]), own)
+        group_scores = tuple(GroupScores(**g) for g in groups)
+        return cls(tuple(raw["by"]), raw["cost"], raw["calibration"], int(raw["seed"]), group_scores)
 
 
 def fit(
@@ -126,46 +127,49 @@ def fit(
     seed: int = 0,
     expected: Sequence[Key] = (),
 ) -> CalibratedEqualizedOdds:
-    """Fit on validation rows.
+    """Fit calibration curves and mixing rates on validation rows.
 
     Parameters
     ----------
     scores, labels
         [rows] probabilities of the positive class; 1 where the row is positive.
     keys, by
-        [rows] each row's group; the names of its attributes.
+        The group of each row [rows], and the names of the attributes that form groups.
     calibration
-        ``"platt"``: each group's scores are calibrated first, by a curve of its own, or by one for all rows where it
-        has fewer than ten rows of either label (such a group is also left out of the mixing). ``"none"``: scores are taken
-        as they are.
+        ``"platt"``: the scores of each group are first calibrated with a curve fitted to that group, or to all rows if the
+        group has fewer than ten rows of either label (such a group is also left out of the mixing). ``"none"``: scores are
+        used unchanged.
     expected
-        Groups that may come later; those without rows here are left alone, and said to be.
+        Groups that may occur later; those without rows here are included with a `reason` and left unchanged.
 
     Raises
     ------
     UserError
-        An unknown cost, or fewer than two groups with ten rows of either label.
+        An unknown cost, or fewer than two groups with at least ten rows of each label.
     """
     if cost not in get_args(Cost):
         raise UserError(f"there is no cost {cost!r}." + did_you_mean(cost, get_args(Cost)))
-    pooled = fit_platt(scores, labels) if calibration == "platt" else None
-    found: list[GroupScores] = []
+    pooled_curve = fit_platt(scores, labels) if calibration == "platt" else None
+    fitted_groups: list[GroupScores] = []
     rows = group_rows(keys)
     for key in sorted({*rows, *expected}):
-        own = rows.get(key, np.array([], int))
-        s, y = scores[own], labels[own]
+        index = rows.get(key, np.array([], int))
+        s, y = scores[index], labels[index]
         curve = (
-            (fit_platt(s, y) if calibration == "platt" and not too_few_rows(y) else None) or pooled or Curve()
+            (fit_platt(s, y) if calibration == "platt" and not too_few_rows(y) else None)
+            or pooled_curve
+            or Curve()
         )
         group = GroupScores(
-            dict(zip(by, key, strict=True)), len(own), int(y.sum()), curve.slope, curve.intercept
+            dict(zip(by, key, strict=True)), len(index), int(y.sum()), curve.slope, curve.intercept
         )
-        found.append(_with_costs(group, curve(s), y, cost))
-    if sum(not g.reason for g in found) < 2:
+        fitted_groups.append(_with_costs(group, curve(s), y, cost))
+    if sum(not g.reason for g in fitted_groups) < 2:
         raise UserError(
-            f"by {'*'.join(by)}: fewer than two groups have enough validation rows of either label; take another attribute."
+            f"`by={'*'.join(by)!r}`: fewer than two groups have enough validation rows of each label; choose another "
+            "attribute."
         )
-    return CalibratedEqualizedOdds(tuple(by), cost, calibration, seed, tuple(mix_scores(found)))
+    return CalibratedEqualizedOdds(tuple(by), cost, calibration, seed, tuple(mix_scores(fitted_groups)))
 
 
 def generalized_cost(scores: np.ndarray, labels: np.ndarray, cost: Cost) -> float:
@@ -175,30 +179,30 @@ def generalized_cost(scores: np.ndarray, labels: np.ndarray, cost: Cost) -> floa
     return {"fnr": fnr, "fpr": fpr, "weighted": (fpr * (1 - base_rate) + fnr * base_rate) / 2}[cost]
 
 
-def mixing_rate(own: float, trivial: float, target: float) -> tuple[float, bool]:
-    """Return α = (target − own) / (trivial − own) within [0, 1], and whether it reaches the target.
+def mixing_rate(cost: float, trivial_cost: float, target: float) -> tuple[float, bool]:
+    """Return α = (target − cost) / (trivial_cost − cost) within [0, 1], and whether it reaches the target.
 
-    Between `own` and `trivial` lies all that mixing can reach. A target beyond takes everybody's score away (α = 1)
-    and is not reached; where the base rate costs no more than the scores do, nothing is gained by it and α = 0.
+    Mixing can reach any cost between `cost` and `trivial_cost`. For a target beyond `trivial_cost` every score is replaced
+    (α = 1) and the target is not reached; if the base rate costs no more than the scores do, mixing cannot help and α = 0.
     """
-    if own >= target:
+    if cost >= target:
         return 0.0, True
-    if trivial <= own:
+    if trivial_cost <= cost:
         return 0.0, False
-    return min((target - own) / (trivial - own), 1.0), target <= trivial
+    return min((target - cost) / (trivial_cost - cost), 1.0), target <= trivial_cost
 
 
 def mix_scores(groups: Sequence[GroupScores]) -> list[GroupScores]:
-    """Return the groups with their mixing rates toward the costliest of them; those with a reason stay as they are."""
+    """Return the groups with mixing rates that raise their cost to the highest; groups with a reason are unchanged."""
     target = max(g.cost for g in groups if g.cost is not None)
-    out = []
+    mixed = []
     for group in groups:
         if group.cost is not None and group.trivial_cost is not None:
             rate, feasible = mixing_rate(group.cost, group.trivial_cost, target)
-            after = (1 - rate) * group.cost + rate * group.trivial_cost
-            group = replace(group, mixing_rate=rate, expected_cost=after, feasible=feasible)
-        out.append(group)
-    return out
+            expected_cost = (1 - rate) * group.cost + rate * group.trivial_cost
+            group = replace(group, mixing_rate=rate, expected_cost=expected_cost, feasible=feasible)
+        mixed.append(group)
+    return mixed
 
 
 def _with_costs(group: GroupScores, scores: np.ndarray, labels: np.ndarray, cost: Cost) -> GroupScores:

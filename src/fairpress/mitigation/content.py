@@ -1,4 +1,4 @@
-"""What may stand in a mitigation.json: the type of everything that `predict` and `show` read."""
+"""The schema of mitigation.json: types of all fields that `predict` and `show` read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Group(_Closed):
     reason: str = ""
 
     @model_validator(mode="after")
-    def _counted(self) -> Self:
+    def _check_counts(self) -> Self:
         if self.positives > self.n:
             raise ValueError("has more `positives` than rows `n`")
         return self
@@ -39,7 +39,7 @@ class _MixedGroup(_Group):
     base_rate: FiniteFloat | None = None
 
     @model_validator(mode="after")
-    def _mixed(self) -> Self:
+    def _check_mixing(self) -> Self:
         if self.mixing_rate and not self.n:
             raise ValueError("has a `mixing_rate` and no rows whose base rate could be mixed in")
         if not self.feasible and self.cost is not None and self.trivial_cost is None:
@@ -74,25 +74,25 @@ class _Content(BaseModel):
 
 
 class MixingContent(_Content):
-    """A mitigation.json of calibrated-equalized-odds."""
+    """The schema for the method calibrated-equalized-odds."""
 
     cost: Cost
     calibration: Calibration
     groups: list[_MixedGroup]
 
     @model_validator(mode="after")
-    def _of_these_attributes(self) -> Self:
+    def _check_group_values(self) -> Self:
         self._check_values(self.groups)
         return self
 
 
 class ThresholdsContent(_Content):
-    """A mitigation.json of thresholds."""
+    """The schema for the method thresholds."""
 
     constraint: Constraint
     groups: list[_ThresholdGroup]
 
     @model_validator(mode="after")
-    def _of_these_attributes(self) -> Self:
+    def _check_group_values(self) -> Self:
         self._check_values(self.groups)
         return self

@@ -1,4 +1,4 @@
-"""Fit a repair, by name, to a model's scores on validation rows."""
+"""Fit a mitigation method, selected by name, to a model's scores on validation rows."""
 
 from __future__ import annotations
 
@@ -23,45 +23,49 @@ def fit_mitigation(
     seed: int = 0,
     **options: Any,
 ) -> Repair:
-    """Return a fitted repair.
+    """Return a fitted mitigation.
 
     Parameters
     ----------
     index, probability
-        The validation rows, and the model's class probabilities of them [rows, 2].
+        Indices of the validation rows [rows], and the model's class probabilities for them [rows, 2].
     options
-        Those of the method's `fit`; None stands for what was not said.
+        Options of the method's `fit`; None means the default.
 
     Raises
     ------
     UserError
-        An unknown method, option or attribute, a task of more than two classes, or too few groups with rows.
+        An unknown method, option or attribute, a task of more than two classes, or too few groups with enough rows.
     """
     if method not in METHODS:
         raise UserError(f"there is no mitigation {method!r}." + did_you_mean(method, METHODS))
     task = dataset.task
     if task.positive is None or len(task.classes) != 2:
         raise UserError(
-            f"{method} repairs decisions between two classes; {task.target!r} has {len(task.classes)}"
-            + ("." if len(task.classes) != 2 else " and none of them is called positive.")
+            f"{method} mitigates decisions between two classes; {task.target!r} has {len(task.classes)}"
+            + ("." if len(task.classes) != 2 else " and neither is declared the positive class.")
         )
     if not len(index):
         raise UserError(f"{dataset.name!r} has no validation rows to fit a mitigation on.")
     attributes = parse_by(by)
-    whole = keys_of_groups(dataset.attributes, attributes, repr(dataset.name))
+    keys = keys_of_groups(dataset.attributes, attributes, repr(dataset.name))
     positive = task.classes.index(task.positive)
-    given = {k: v for k, v in options.items() if v is not None}
-    fitting = {"calibrated-equalized-odds": {"cost", "calibration"}, "thresholds": {"constraint"}}[method]
-    if unknown := sorted(set(given) - fitting):
-        raise UserError(f"{method} takes no {unknown[0]!r}; it takes {' and '.join(sorted(fitting))}.")
+    given_options = {k: v for k, v in options.items() if v is not None}
+    valid_options = {"calibrated-equalized-odds": {"cost", "calibration"}, "thresholds": {"constraint"}}[
+        method
+    ]
+    if unknown := sorted(set(given_options) - valid_options):
+        raise UserError(
+            f"{method} does not take `{unknown[0]}=`; it takes {' and '.join(f'`{o}=`' for o in sorted(valid_options))}."
+        )
     fit: Any = {"calibrated-equalized-odds": calibrated_equalized_odds, "thresholds": thresholds}[method].fit
-    found: Repair = fit(
+    repair: Repair = fit(
         probability[:, positive].astype(np.float64),
         (dataset.labels[index] == positive).astype(np.int64),
-        [whole[i] for i in index.tolist()],
+        [keys[i] for i in index.tolist()],
         attributes,
         seed=seed,
-        expected=sorted(set(whole)),
-        **given,
+        expected=sorted(set(keys)),
+        **given_options,
     )
-    return found
+    return repair

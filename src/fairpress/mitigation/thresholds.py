@@ -1,4 +1,4 @@
-"""A threshold per group (Hardt et al. 2016, arXiv 1610.02413), found by fairlearn's `ThresholdOptimizer`."""
+"""A threshold per group (Hardt et al. 2016, arXiv 1610.02413), fitted with fairlearn's `ThresholdOptimizer`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fairpress.mitigation.hash_uniform import hash_uniform
 from fairpress.mitigation.platt import too_few_rows
 
 Constraint = Literal["demographic_parity", "equal_opportunity", "predictive_equality", "equalized_odds"]
-# fairlearn's words for the same.
-THEIRS: Mapping[Constraint, str] = {
+# Constraint → its name in fairlearn.
+FAIRLEARN_CONSTRAINTS: Mapping[Constraint, str] = {
     "demographic_parity": "demographic_parity",
     "equal_opportunity": "true_positive_rate_parity",
     "predictive_equality": "false_positive_rate_parity",
@@ -25,28 +25,30 @@ THEIRS: Mapping[Constraint, str] = {
 
 @dataclass(frozen=True)
 class Rule:
-    """Decides positive with probability `weight`, where the score is above (or below) the threshold."""
+    """Predicts positive with probability `weight` if the score is above (or below) the threshold."""
 
     weight: float
     above: bool
     threshold: float
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
-        found: np.ndarray = self.weight * (scores > self.threshold if self.above else scores < self.threshold)
-        return found
+        probability: np.ndarray = self.weight * (
+            scores > self.threshold if self.above else scores < self.threshold
+        )
+        return probability
 
 
 @dataclass(frozen=True)
 class GroupDecisions:
-    """How one group is decided, and what it was fitted on.
+    """The decision rules of one group, with the numbers of rows that they were fitted on.
 
     Attributes
     ----------
     ignored, constant
-        With probability `ignored` the score is not looked at, and positive is decided with probability `constant`.
+        With probability `ignored` the score is ignored and positive is predicted with probability `constant`.
     rules
-        Two rules whose weights add up to 1, otherwise; empty where nothing could be fitted, for `reason`: the model's own
-        threshold then decides.
+        Otherwise, up to two rules whose weights sum to 1. Empty if nothing could be fitted, for the given `reason`; the
+        model's threshold then applies.
     """
 
     values: Mapping[str, str]
@@ -58,17 +60,17 @@ class GroupDecisions:
     reason: str = ""
 
     def probability(self, scores: np.ndarray, threshold: float) -> np.ndarray:
-        """Return the probability with which each score [rows] is decided positive."""
+        """Return the probability of a positive prediction for each score [rows]."""
         if not self.rules:
             return (scores >= threshold).astype(float)
-        ruled = sum((rule(scores) for rule in self.rules), np.zeros(len(scores)))
-        found: np.ndarray = self.ignored * self.constant + (1 - self.ignored) * ruled
-        return found
+        rule_probability = sum((rule(scores) for rule in self.rules), np.zeros(len(scores)))
+        probability: np.ndarray = self.ignored * self.constant + (1 - self.ignored) * rule_probability
+        return probability
 
 
 @dataclass(frozen=True)
 class GroupThresholds:
-    """Each group is decided by thresholds of its own, mixed by a coin where that is what equality takes."""
+    """Thresholds per group, randomized between two where equal rates require it."""
 
     method: ClassVar[str] = "thresholds"
 
@@ -80,23 +82,26 @@ class GroupThresholds:
     def apply(
         self, scores: np.ndarray, keys: Sequence[Key], row_ids: Sequence[str], threshold: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the scores [rows] as they are, and whether each row is decided positive [rows].
+        """Return the unchanged scores [rows], and whether each row is predicted positive [rows].
 
-        Raises UserError for a group that the data did not have when this was fitted.
+        Raises UserError for a group that was absent from the data when the mitigation was fitted.
         """
-        drawn, decided = hash_uniform(self.seed, row_ids), np.zeros(len(scores), bool)
-        known = {tuple(g.values[name] for name in self.by): g for g in self.groups}
+        uniform, decided = hash_uniform(self.seed, row_ids), np.zeros(len(scores), bool)
+        fitted_groups = {tuple(g.values[name] for name in self.by): g for g in self.groups}
         for key, rows in group_rows(keys).items():
-            if key not in known:
+            if key not in fitted_groups:
                 raise UserError(
-                    f"the mitigation knows no group {group_label(self.by, key)}; fit it again on data that have it."
+                    f"the mitigation was fitted without the group {group_label(self.by, key)}; fit it again on data "
+                    "that include this group."
                 )
-            decided[rows] = drawn[rows] < known[key].probability(scores[rows].astype(np.float64), threshold)
+            decided[rows] = uniform[rows] < fitted_groups[key].probability(
+                scores[rows].astype(np.float64), threshold
+            )
         return scores, decided
 
     def to_dict(self) -> dict[str, Any]:
         def written(group: GroupDecisions) -> dict[str, Any]:
-            # JSON has no infinity: a threshold that nobody, or everybody, is above.
+            # JSON has no infinity, the threshold that no score, or every score, exceeds.
             rules = [{**asdict(r), "threshold": _finite(r.threshold)} for r in group.rules]
             return {**asdict(group), "rules": rules}
 
@@ -126,18 +131,18 @@ def fit(
     seed: int = 0,
     expected: Sequence[Key] = (),
 ) -> GroupThresholds:
-    """Fit on validation rows: the most accurate of the decisions whose rates are equal there.
+    """Fit the most accurate decision rules whose rates are equal across groups on validation rows.
 
     Parameters are those of `calibrated_equalized_odds.fit`.
 
     Raises
     ------
     UserError
-        An unknown constraint, or fewer than two groups with ten rows of either label.
+        An unknown constraint, or fewer than two groups with at least ten rows of each label.
     MissingExtra
         fairlearn is not installed.
     """
-    if constraint not in THEIRS:
+    if constraint not in FAIRLEARN_CONSTRAINTS:
         raise UserError(
             f"there is no constraint {constraint!r}." + did_you_mean(constraint, get_args(Constraint))
         )
@@ -146,33 +151,34 @@ def fit(
     except ImportError:
         raise MissingExtra("A threshold per group", "fairlearn") from None
     rows = group_rows(keys)
-    fitting = [key for key, own in rows.items() if not too_few_rows(labels[own])]
-    if len(fitting) < 2:
+    fitted_keys = [key for key, index in rows.items() if not too_few_rows(labels[index])]
+    if len(fitted_keys) < 2:
         raise UserError(
-            f"by {'*'.join(by)}: fewer than two groups have enough validation rows of either label; take another attribute."
+            f"`by={'*'.join(by)!r}`: fewer than two groups have enough validation rows of each label; choose another "
+            "attribute."
         )
-    used = np.concatenate([rows[key] for key in fitting])
-    codes = np.repeat(np.arange(len(fitting)), [len(rows[key]) for key in fitting])
+    used = np.concatenate([rows[key] for key in fitted_keys])
+    codes = np.repeat(np.arange(len(fitted_keys)), [len(rows[key]) for key in fitted_keys])
     optimizer = ThresholdOptimizer(
-        estimator=_identity(), constraints=THEIRS[constraint], objective="accuracy_score", prefit=True,
+        estimator=_identity(), constraints=FAIRLEARN_CONSTRAINTS[constraint], objective="accuracy_score", prefit=True,
         predict_method="predict",
     )  # fmt: skip
     optimizer.fit(scores[used].astype(np.float64).reshape(-1, 1), labels[used], sensitive_features=codes)
-    found = optimizer.interpolated_thresholder_.interpolation_dict
+    interpolation = optimizer.interpolated_thresholder_.interpolation_dict
     groups = []
     for key in sorted({*rows, *expected}):
-        own = rows.get(key, np.array([], int))
-        n, positives = len(own), int(labels[own].sum())
+        index = rows.get(key, np.array([], int))
+        n, positives = len(index), int(labels[index].sum())
         group = GroupDecisions(dict(zip(by, key, strict=True)), n, positives)
-        if key in fitting:
-            groups.append(_read(group, found[fitting.index(key)]))
+        if key in fitted_keys:
+            groups.append(_read(group, interpolation[fitted_keys.index(key)]))
         else:
-            groups.append(GroupDecisions(group.values, n, positives, reason=too_few_rows(labels[own])))
+            groups.append(GroupDecisions(group.values, n, positives, reason=too_few_rows(labels[index])))
     return GroupThresholds(tuple(by), constraint, seed, tuple(groups))
 
 
 def _identity() -> Any:
-    """Return what fairlearn takes for a fitted classifier: its score is its input."""
+    """Return a fitted classifier, as fairlearn needs one, whose score is its input."""
     from sklearn.base import BaseEstimator
 
     class Scores(BaseEstimator):  # type: ignore[misc, unused-ignore]
@@ -183,19 +189,22 @@ def _identity() -> Any:
             return self
 
         def predict(self, x: Any) -> np.ndarray:
-            found: np.ndarray = np.asarray(x)[:, 0]
-            return found
+            scores: np.ndarray = np.asarray(x)[:, 0]
+            return scores
 
     return Scores()
 
 
-def _read(group: GroupDecisions, theirs: Any) -> GroupDecisions:
+def _read(group: GroupDecisions, interpolation: Any) -> GroupDecisions:
     rules = tuple(
         Rule(float(weight), operation.operator == ">", float(operation.threshold))
-        for weight, operation in ((theirs.p0, theirs.operation0), (theirs.p1, theirs.operation1))
+        for weight, operation in (
+            (interpolation.p0, interpolation.operation0),
+            (interpolation.p1, interpolation.operation1),
+        )
         if weight
     )
-    ignored, constant = (float(theirs.get(name, 0.0)) for name in ("p_ignore", "prediction_constant"))
+    ignored, constant = (float(interpolation.get(name, 0.0)) for name in ("p_ignore", "prediction_constant"))
     return GroupDecisions(group.values, group.n, group.positives, ignored, constant, rules)
 
 

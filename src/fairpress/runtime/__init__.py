@@ -1,1 +1,1 @@
-"""The artifact: one ONNX file with its card. Load it, run it, pack it, weigh it, time it. No torch here."""
+"""Artifacts (an ONNX file with its card): load, run, pack and benchmark them. Does not import torch."""

@@ -1,4 +1,4 @@
-"""A model as it is shipped: the bytes of one ONNX file, its card, and weights to go on from."""
+"""A model as it is shipped: the bytes of one ONNX file, its card, and float weights for further training."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from fairpress.mitigation.artifact import Mitigation
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.json"
-MOST_BYTES = 4 << 30  # protobuf holds 2 GiB
+MAX_BYTES = 4 << 30  # protobuf holds 2 GiB
 MITIGATION_FILE = "mitigation.json"
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".bin"}
 
 
-def refuse_taken(target: Path, *, inputs: Iterable[Path | str] = (), force: bool = False) -> None:
-    """Refuse, before the work, a folder that `Artifact.save` could not or must not write; see `core.output.check_folder`."""
+def check_target(target: Path, *, inputs: Iterable[Path | str] = (), force: bool = False) -> None:
+    """Raise UserError, before any work, if `Artifact.save` could not or must not write to a folder (`core.output`)."""
     check_folder(target, inputs=inputs, force=force)
 
 
@@ -34,13 +34,13 @@ class Artifact:
     Attributes
     ----------
     card
-        What the file does not say itself.
+        Facts that the ONNX file does not contain.
     onnx
         The bytes of ``model.onnx``; their number is "the size".
     weights
-        The bytes of ``model.safetensors``; ``None`` when there is nothing to train on from.
+        The bytes of ``model.safetensors``; ``None`` if the model cannot be trained further.
     mitigation
-        What repairs the file's scores; `predict` applies it.
+        Post-processing of the file's scores, applied by `predict`.
     """
 
     card: ModelCard
@@ -50,28 +50,28 @@ class Artifact:
 
     @property
     def digest(self) -> str:
-        """sha256 of the ONNX graph; an audit that is embedded later does not change it."""
+        """sha256 of the ONNX graph; embedding an audit does not change it."""
         from fairpress.runtime.onnx.metadata import graph_digest
 
         return graph_digest(self.onnx)
 
     @property
     def size(self) -> int:
-        """Bytes of the file a user ships."""
+        """Size of the ONNX file in bytes."""
         return len(self.onnx)
 
     def save(self, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Write the model folder, whole or not at all.
+        """Write the model folder atomically.
 
         Parameters
         ----------
         force
-            Whether a model folder that is there may be replaced.
+            Whether an existing model folder may be replaced.
 
         Raises
         ------
         UserError
-            The place cannot be written, or holds files that would be lost; see `core.output.write_folder`.
+            The folder cannot be written, or contains files that would be lost; see `core.output.write_folder`.
         """
         return write_folder(folder, self.files(), force=force)
 
@@ -86,30 +86,30 @@ class Artifact:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Artifact:
-        """Read a model folder. Raises UserError with the remedy for anything else, pickles included."""
-        place = Path(folder)
-        if place.suffix.lower() in PICKLES:
+        """Read a model folder. Raises UserError for anything else, including pickles."""
+        path = Path(folder)
+        if path.suffix.lower() in PICKLES:
             raise UserError(
-                f"{place} is a pickle, which can run any code when it is opened; fairpress reads ONNX and "
+                f"{path} is a pickle, which can run any code when it is opened; fairpress reads ONNX and "
                 "safetensors only. Export the network with torch.onnx.export(..., dynamo=True)."
             )
-        if not os.path.exists(place):  # Path.exists raises for a name that is too long
-            raise UserError(f"there is no model folder {place}; check the path." + nearest_existing(place))
-        card, onnx = place / CARD_FILE, place / ONNX_FILE
-        if not place.is_dir() or not card.is_file() or not onnx.is_file():
-            what = f"it needs {ONNX_FILE} and {CARD_FILE}" if place.is_dir() else "it is a file"
+        if not os.path.exists(path):  # Path.exists raises if the name is too long
+            raise UserError(f"there is no model folder {path}; check the path." + nearest_existing(path))
+        card, onnx = path / CARD_FILE, path / ONNX_FILE
+        if not path.is_dir() or not card.is_file() or not onnx.is_file():
+            problem = f"it needs {ONNX_FILE} and {CARD_FILE}" if path.is_dir() else "it is a file"
             raise UserError(
-                f"{place} is not a model folder: {what}; name a folder that fairpress wrote, or an .onnx file."
+                f"{path} is not a model folder: {problem}; name a folder that fairpress wrote, or an .onnx file."
             )
-        weights, repair = place / WEIGHTS_FILE, place / MITIGATION_FILE
-        found = cls(
+        weights, repair = path / WEIGHTS_FILE, path / MITIGATION_FILE
+        artifact = cls(
             ModelCard.read(card),
-            read_regular(onnx, "an ONNX model", MOST_BYTES),
-            read_regular(weights, "the model's weights", MOST_BYTES) if weights.exists() else None,
+            read_regular(onnx, "an ONNX model", MAX_BYTES),
+            read_regular(weights, "the model's weights", MAX_BYTES) if weights.exists() else None,
             Mitigation.read(repair) if repair.exists() else None,
         )
-        if found.mitigation is not None and found.mitigation.model != found.digest:
+        if artifact.mitigation is not None and artifact.mitigation.model != artifact.digest:
             raise UserError(
                 f"{repair} was fitted to the scores of another model.onnx; run fairpress mitigate on this one."
             )
-        return found
+        return artifact

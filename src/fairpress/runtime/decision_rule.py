@@ -1,4 +1,4 @@
-"""The one rule that turns class probabilities into decisions; whoever counts accuracy or flips decides by it."""
+"""The rule that turns class probabilities into predicted classes, used for accuracy and flips everywhere."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 
 
 def decides_by_threshold(classes: Sequence[str], positive: str | None) -> bool:
-    """Return whether a threshold decides: there are two classes, and one of them is the positive one."""
+    """Return whether a threshold decides: there are two classes, and one of them is positive."""
     return positive is not None and len(classes) == 2
 
 
 def decide(
     probabilities: np.ndarray, classes: Sequence[str], positive: str | None, threshold: float = 0.5
 ) -> np.ndarray:
-    """Return the index of the class that is decided for each row [rows].
+    """Return the index of the predicted class of each row [rows].
 
-    Two classes of which one is positive: the positive one where its probability is at least `threshold`. Others: the most
-    probable class, the first of equal ones.
+    With two classes, one of them positive: the positive class if its probability is at least `threshold`. Otherwise the most
+    probable class, the first one in case of ties.
 
     Parameters
     ----------
@@ -28,5 +28,7 @@ def decide(
     if not decides_by_threshold(classes, positive):
         return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
     assert positive is not None
-    at = list(classes).index(positive)
-    return np.where(probabilities[:, at] >= threshold, at, 1 - at).astype(np.int64)
+    positive_index = list(classes).index(positive)
+    return np.where(probabilities[:, positive_index] >= threshold, positive_index, 1 - positive_index).astype(
+        np.int64
+    )

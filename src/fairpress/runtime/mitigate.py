@@ -1,4 +1,4 @@
-"""A finished model with a repair that was fitted to its scores on validation rows."""
+"""Add a mitigation, fitted to a model's scores on validation rows, to an artifact."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from fairpress.runtime.probabilities import score
 def apply_mitigation(
     artifact: Artifact, dataset: Dataset, *, method: str, by: str, seed: int = 0, **options: Any
 ) -> Artifact:
-    """Return the artifact with its repair; arguments are those of `mitigation.fit.fit_repair`.
+    """Return the artifact with a fitted mitigation; arguments are those of `mitigation.registry.fit_mitigation`.
 
     Raises
     ------
     UserError
-        The model has a repair already, does not fit the data, or the repair cannot be fitted.
+        The model already contains a mitigation, does not fit the data, or the mitigation cannot be fitted.
     """
     if artifact.mitigation is not None:
-        raise UserError("this model carries a mitigation already; mitigate the model it was made from.")
+        raise UserError("this model already contains a mitigation; mitigate the original model instead.")
     check_fit("base", artifact, dataset)
     index = dataset.development().index("validation")
     scores, _ = score(artifact, dataset.inputs, index)

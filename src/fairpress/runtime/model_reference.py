@@ -1,4 +1,4 @@
-"""What a user calls a model: an artifact, its folder, or an ONNX file, with or without ``@runtime``."""
+"""Model references: an artifact, a model folder, or an ONNX file, with or without ``@runtime``."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 Model = Artifact | str | os.PathLike[str]
 
 
-def named(models: Sequence[Model]) -> dict[str, Model]:
-    """Name models after their folders, or their whole paths where two folders share a name."""
-    places = [split_model(m)[0] for m in models]
-    short = [
+def name_models(models: Sequence[Model]) -> dict[str, Model]:
+    """Name models after their folders, or by their full paths if two folders share a name."""
+    references = [split_model(m)[0] for m in models]
+    names = [
         f"model {i + 1}" if isinstance(p, Artifact) else Path(p).name.removesuffix(".onnx")
-        for i, p in enumerate(places)
+        for i, p in enumerate(references)
     ]
-    if len(set(short)) < len(short):
-        short = [s if isinstance(m, Artifact) else os.fspath(m) for s, m in zip(short, models, strict=True)]
-    found = dict(zip(short, models, strict=True))
-    if len(found) < len(models):
-        raise UserError("a model is named twice; name each once.")
-    return found
+    if len(set(names)) < len(names):
+        names = [s if isinstance(m, Artifact) else os.fspath(m) for s, m in zip(names, models, strict=True)]
+    by_name = dict(zip(names, models, strict=True))
+    if len(by_name) < len(models):
+        raise UserError("the same model is given twice; give each model once.")
+    return by_name
 
 
 def read_onnx(path: Path) -> bytes:
-    """Return the bytes of a file, with the weights that lie beside it. Raises UserError when it cannot be read."""
+    """Return the bytes of an ONNX file, including external weights. Raises UserError if it cannot be read."""
     require_regular(path)
     try:
         data = path.read_bytes()
@@ -50,26 +50,26 @@ def read_onnx(path: Path) -> bytes:
 
 
 def _with_weights(path: Path, data: bytes) -> bytes:
-    """Return a file as one, where its weights lie in others; files above 2 GiB cannot be one."""
+    """Return the file with its external weights included; the total cannot exceed 2 GiB."""
     import onnx
     from google.protobuf.message import EncodeError
 
-    from fairpress.runtime.onnx.load import parse_model, weights_beside
+    from fairpress.runtime.onnx.load import external_data_files, parse_model
 
     model = parse_model(data, str(path))
-    if not weights_beside(model, path):
+    if not external_data_files(model, path):
         return data
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
         return bytes(model.SerializeToString(deterministic=True))
     except (EncodeError, ValueError):
         raise UserError(
-            f"{path} is larger than 2 GiB with the weights beside it, and cannot be read as one file."
+            f"{path} and its external weights exceed 2 GiB together and cannot be read as one file; use a smaller model."
         ) from None
     except onnx.checker.ValidationError as error:
         raise UserError(
-            f"the weights beside {path} cannot be read ({str(error).splitlines()[0][:160]}); put them where it looks "
-            "for them."
+            f"the external weights of {path} cannot be read ({str(error).splitlines()[0][:160]}); copy them to the "
+            "location that the file names."
         ) from None
 
 
@@ -81,15 +81,15 @@ def split_model(model: Model) -> tuple[Model, str | None]:
 
 
 def is_external(model: Model) -> bool:
-    """Return whether this is an ONNX file and no model folder."""
-    place, _ = split_model(model)
-    return not isinstance(place, Artifact) and Path(place).suffix.lower() == ".onnx"
+    """Return whether the model is an ONNX file and not a model folder."""
+    reference, _ = split_model(model)
+    return not isinstance(reference, Artifact) and Path(reference).suffix.lower() == ".onnx"
 
 
 def open_reference(
     model: Model, dataset: Dataset, model_config: str | os.PathLike[str] | None = None
 ) -> Artifact | ExternalModel:
-    """Return what a model is run by: its artifact, or an ONNX file made elsewhere, opened for this dataset."""
+    """Return the artifact of a model folder, or an external ONNX file opened for this dataset."""
     from fairpress.runtime.external.model import open_external
 
     if isinstance(model, Artifact) or not is_external(model):
@@ -107,12 +107,12 @@ def open_model(model: Model) -> Artifact:
 
 
 def data_of(artifact: Artifact) -> Dataset:
-    """Load the dataset a card names; raise UserError when it is not the data the model was trained on."""
+    """Load the dataset that a card names. Raises UserError if it differs from the training data."""
     return reload(artifact.card.data)
 
 
 def data_for(artifact: Artifact, data: Dataset | str | None) -> Dataset:
-    """Return a dataset, the one of a name, or the one that a card names where nothing is said."""
+    """Return the given dataset, the dataset with the given name, or by default the one that the card names."""
     if data is None:
         return data_of(artifact)
     return load_dataset(data) if isinstance(data, str) else data

@@ -1,4 +1,4 @@
-"""The predictions table: what each model says of each row."""
+"""The predictions table: each model's prediction and scores for each row."""
 
 from __future__ import annotations
 
@@ -38,37 +38,36 @@ def predictions(
 ) -> pa.Table:
     """Return row_id, subject, label, the sensitive attributes and, per model M, ``M`` and ``M.score``.
 
-    A model's mitigation is applied. A model that gives labels only has no score.
+    A model's mitigation is applied. A model that outputs labels only has no score.
 
-    The table's metadata holds JSON: under ``fairpress.runtimes`` what ran each model,
+    The table's metadata contains JSON: under ``fairpress.runtimes`` the runtime of each model,
     ``{M: {"runtime": "onnxruntime 1.31.0", "threads": 1, "precision": "f32", "threshold": 0.5, …}}``; under
-    ``fairpress.task`` what the scores are of, ``{"label": …, "classes": […], "positive": … or null}``; and under
-    ``fairpress.notes``, where there are any, sentences that should make a reader look twice, ``{M: […]}``.
+    ``fairpress.task`` the task that the scores belong to, ``{"label": …, "classes": […], "positive": … or null}``; and under
+    ``fairpress.notes``, if there are any, warnings as sentences, ``{M: […]}``.
 
     Parameters
     ----------
     models
-        Name → artifact, or ONNX file made elsewhere; the names become columns.
+        Name → artifact or external ONNX model; the names become columns.
     dataset
-        Its `part` is predicted, or ``"all"`` its rows. Labels and predictions are class names. Its inputs may be larger
-        than memory.
+        Its `part` is predicted, or ``"all"`` rows. Labels and predictions are class names. Inputs may be larger than memory.
     threads
-        Threads within an operator, where `runtimes` does not say.
+        Threads within an operator, for models not in `runtimes`.
     runtimes
-        Model → what runs it; ONNX Runtime where nothing is said.
+        Model → backend; ONNX Runtime by default.
     progress
-        Told the model, the rows done and the rows there are.
+        Called with the model, the number of finished rows and the total.
 
     Raises
     ------
     UserError
-        A model does not fit the data, or a name is taken by another column.
+        A model does not fit the data, or its name is that of another column.
     """
     import pyarrow as pa
 
     index = np.arange(len(dataset)) if part == "all" else dataset.index(part)
     if not len(index):
-        raise UserError(f"{dataset.name!r} has no {part} rows to predict; take another part.")
+        raise UserError(f"{dataset.name!r} has no {part} rows to predict; choose another part.")
     task = dataset.task
     classes = np.array(task.classes)
     columns: dict[str, pa.Array] = {
@@ -77,40 +76,45 @@ def predictions(
         "label": pa.array(classes[dataset.labels[index]]),
         **{name: pa.array(values[index]) for name, values in dataset.attributes.items()},
     }
-    ran: dict[str, Mapping[str, Any]] = {}
+    runtime_facts: dict[str, Mapping[str, Any]] = {}
     notes: dict[str, list[str]] = {}
     taken = RESERVED | set(columns)
     for name, model in models.items():
-        own = {name, f"{name}.score", *(f"{name}.score.{c}" for c in dataset.task.classes)}
-        if own & taken:
-            raise UserError(f"a model cannot be called {name!r}: that column is taken; choose another name.")
-        taken |= own
+        model_columns = {name, f"{name}.score", *(f"{name}.score.{c}" for c in dataset.task.classes)}
+        if model_columns & taken:
+            raise UserError(
+                f"a model cannot be named {name!r}: a column of that name already exists; choose another name."
+            )
+        taken |= model_columns
         if isinstance(model, Artifact):
             check_fit(name, model, dataset)
     for name, model in models.items():
         runtime = (runtimes or {}).get(name, Backend(threads=threads))
-        answers, threshold, facts = _answers(name, model, dataset, index, runtime, progress)
-        probability, decided = answers.probabilities, answers.decided
-        two = decides_by_threshold(dataset.task.classes, dataset.task.positive)
-        ran[name] = {**facts, "threshold": threshold if two and probability is not None else None}
+        predicted, threshold, facts = _predict(name, model, dataset, index, runtime, progress)
+        probability, decided = predicted.probabilities, predicted.decided
+        binary = decides_by_threshold(dataset.task.classes, dataset.task.positive)
+        runtime_facts[name] = {
+            **facts,
+            "threshold": threshold if binary and probability is not None else None,
+        }
         if isinstance(model, Artifact):
-            ran[name] = {**ran[name], "digest": model.digest}
-        if answers.notes:
-            notes[name] = list(answers.notes)
-        if probability is not None and two:
+            runtime_facts[name] = {**runtime_facts[name], "digest": model.digest}
+        if predicted.notes:
+            notes[name] = list(predicted.notes)
+        if probability is not None and binary:
             positive = classes.tolist().index(dataset.task.positive)
             scores = probability[:, positive]
             if isinstance(model, Artifact) and model.mitigation is not None:
-                scores, chosen = _repaired(model, dataset, index, scores)
-                decided = np.where(chosen, positive, 1 - positive)
-                ran[name] = {**ran[name], "mitigation": model.mitigation.repair.method}
+                scores, positive_rows = _apply_mitigation(model, dataset, index, scores)
+                decided = np.where(positive_rows, positive, 1 - positive)
+                runtime_facts[name] = {**runtime_facts[name], "mitigation": model.mitigation.repair.method}
             columns[f"{name}.score"] = pa.array(scores)
         elif probability is not None:
             for i, label in enumerate(classes.tolist()):
                 columns[f"{name}.score.{label}"] = pa.array(probability[:, i])
         columns[name] = pa.array(classes[decided])
     metadata = {
-        RUNTIMES_KEY: json.dumps(ran, sort_keys=True),
+        RUNTIMES_KEY: json.dumps(runtime_facts, sort_keys=True),
         TASK_KEY: task_json(task.target, task.classes, task.positive),
     }
     if notes:
@@ -119,15 +123,15 @@ def predictions(
 
 
 def notes_of(table: pa.Table) -> dict[str, list[str]]:
-    """Return the sentences on models that a predictions table carries."""
-    what = f"the table's metadata {NOTES_KEY}"
-    found = parse_json((table.schema.metadata or {}).get(NOTES_KEY.encode(), b"{}"), what)
-    if not isinstance(found, dict) or not all(isinstance(v, list) for v in found.values()):
-        raise UserError(f"{what} is not a list of sentences for each model; predict again.")
-    return {name: [str(sentence) for sentence in sentences] for name, sentences in found.items()}
+    """Return the notes on models that a predictions table contains."""
+    source_name = f"the table's metadata {NOTES_KEY}"
+    notes = parse_json((table.schema.metadata or {}).get(NOTES_KEY.encode(), b"{}"), source_name)
+    if not isinstance(notes, dict) or not all(isinstance(v, list) for v in notes.values()):
+        raise UserError(f"{source_name} is not a list of sentences for each model; predict again.")
+    return {name: [str(sentence) for sentence in sentences] for name, sentences in notes.items()}
 
 
-def _answers(
+def _predict(
     name: str,
     model: Artifact | ExternalModel,
     dataset: Dataset,
@@ -138,7 +142,7 @@ def _answers(
     if isinstance(model, ExternalModel):
         if runtime.name != "onnxruntime":
             raise UserError(
-                f"model {name!r} was made elsewhere; such files run on @onnxruntime so far, not on @{runtime.name}."
+                f"model {name!r} is an external ONNX file, which runs only on @onnxruntime, not on @{runtime.name}."
             )
         from onnxruntime import __version__
 
@@ -151,12 +155,12 @@ def _answers(
         }
         return model.answers(dataset, index, runtime.threads), model.config.threshold, facts
 
-    def tell(done: int) -> None:
+    def report_rows(done: int) -> None:
         if progress is not None:
             progress(name, done, len(index))
 
     try:
-        probability, facts = score(model, dataset.inputs, index, runtime, tell)
+        probability, facts = score(model, dataset.inputs, index, runtime, report_rows)
     except UserError as error:
         raise UserError(f"model {name!r}: {error}") from None
     threshold = model.card.threshold
@@ -164,7 +168,7 @@ def _answers(
     return ExternalPredictions(probability, decided), threshold, facts
 
 
-def _repaired(
+def _apply_mitigation(
     model: Artifact, dataset: Dataset, index: np.ndarray, scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return scores [rows] and positive decisions [rows] after the model's mitigation."""
@@ -176,35 +180,36 @@ def _repaired(
 
 
 def check_fit(name: str, artifact: Artifact, dataset: Dataset) -> None:
-    """Raise UserError unless the card's task, columns, shape and dtype are the dataset's."""
+    """Raise UserError unless the card's task, columns, shape and dtype match the dataset."""
     card = artifact.card
     if tuple(card.classes) != dataset.task.classes or card.target != dataset.task.target:
         raise UserError(
             f"model {name!r} predicts {card.target!r} ({listed(card.classes)}); {dataset.name!r} has "
             f"{dataset.task.target!r} ({listed(dataset.task.classes)})."
         )
-    wanted = list(card.inputs.get("columns") or [])
-    if wanted != list(dataset.input_names):
+    columns = list(card.inputs.get("columns") or [])
+    if columns != list(dataset.input_names):
         raise UserError(
-            f"model {name!r} reads {_columns(wanted)}; {dataset.name!r} has {_columns(dataset.input_names)}."
+            f"model {name!r} reads {_format_columns(columns)}; {dataset.name!r} has {_format_columns(dataset.input_names)}."
         )
     shape = tuple(card.inputs.get("shape") or dataset.inputs.shape[1:])
     if shape != dataset.inputs.shape[1:]:
         raise UserError(
-            f"model {name!r} reads rows of {_by(shape)}, {dataset.name!r} has rows of {_by(dataset.inputs.shape[1:])}; "
-            "models of different sizes are predicted each on its own data."
+            f"model {name!r} reads rows of {_format_shape(shape)}, {dataset.name!r} has rows of "
+            f"{_format_shape(dataset.inputs.shape[1:])}; "
+            "predict models of different input sizes separately."
         )
     dtype = str(card.inputs.get("dtype") or dataset.inputs.dtype)
     if dtype != str(dataset.inputs.dtype):
         raise UserError(
-            f"model {name!r} reads {dtype}, {dataset.name!r} holds {dataset.inputs.dtype}; take the data the model was "
+            f"model {name!r} reads {dtype}, {dataset.name!r} contains {dataset.inputs.dtype}; use the data the model was "
             "trained on."
         )
 
 
-def _columns(names: list[str] | tuple[str, ...]) -> str:
+def _format_columns(names: list[str] | tuple[str, ...]) -> str:
     return f"the columns {listed(names)}" if names else "images, not columns"
 
 
-def _by(shape: tuple[int, ...]) -> str:
+def _format_shape(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape))

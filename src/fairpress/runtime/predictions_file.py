@@ -1,4 +1,4 @@
-"""Predictions tables on disk, and what they say of their task."""
+"""Predictions tables on disk, and the description of their task."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ TASK_KEY = "fairpress.task"
 
 
 def task_json(label: str, classes: Sequence[str], positive: str | None) -> str:
-    """Return what a predictions table says of its task: the label, its classes, and the one that scores are of."""
+    """Return the task of a predictions table as JSON: label, classes, and the positive class that scores refer to."""
     return json.dumps({"label": label, "classes": list(classes), "positive": positive})
 
 
 def write_table(
     path: str | os.PathLike[str], table: pa.Table, *, kind: str = "predictions", force: bool = False
 ) -> None:
-    """Write a table as Parquet, whole or not at all.
+    """Write a table as Parquet, atomically.
 
-    Raises UserError when the place cannot be written, or holds a file that fairpress did not write and `force` is false.
+    Raises UserError if the path cannot be written, or is a file that fairpress did not write and `force` is false.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Class probabilities of an artifact on rows of a dataset."""
+"""Class probabilities of an artifact for rows of a dataset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def score(
     runtime: Backend | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, Mapping[str, Any]]:
-    """Return class probabilities [len(index), classes], float32, and the facts of the runtime that made them.
+    """Return class probabilities [len(index), classes], float32, and the facts of the runtime that computed them.
 
     Parameters
     ----------
@@ -30,15 +30,15 @@ def score(
     runtime
         ONNX Runtime with one thread by default.
     progress
-        Told the number of rows done.
+        Called with the number of finished rows.
 
     Raises
     ------
     UserError
-        The runtime cannot load the file, the rows do not fit its input, or it gives no number (NaN).
+        The runtime cannot load the file, the rows do not fit its input, or an output is not a number (NaN).
     """
     if not len(index):
-        raise UserError("there are no rows to predict; take another part of the data.")
+        raise UserError("there are no rows to predict; choose another part of the data.")
     batch = min(rows_at_once(artifact.onnx), max(len(index), 1))
     session = open_session(artifact.onnx, runtime or Backend(), batch)
     shape = session.input.shape[1:]
@@ -46,28 +46,28 @@ def score(
         a not in (None, b) for a, b in zip(shape, inputs.shape[1:], strict=True)
     ):
         raise UserError(
-            f"the file reads rows of {_shape(shape)}, the data have rows of {_shape(inputs.shape[1:])}; "
-            "take the data the model was trained on."
+            f"the file reads rows of {_format_shape(shape)}, the data have rows of {_format_shape(inputs.shape[1:])}; "
+            "use the data the model was trained on."
         )
     if session.input.dtype != inputs.dtype:
         raise UserError(
-            f"the file reads {session.input.dtype}, the data are {inputs.dtype}; take the data the model was "
+            f"the file reads {session.input.dtype}, the data are {inputs.dtype}; use the data the model was "
             "trained on."
         )
-    found = outputs(session, inputs, index, batch, progress)
-    wide = int(np.prod(found.shape[1:]))
-    if wide != (1 if artifact.card.activation == "sigmoid" else len(artifact.card.classes)):
+    raw = outputs(session, inputs, index, batch, progress)
+    n_outputs = int(np.prod(raw.shape[1:]))
+    if n_outputs != (1 if artifact.card.activation == "sigmoid" else len(artifact.card.classes)):
         raise UserError(
-            f"the file gives {wide} numbers for a row, and its card names {len(artifact.card.classes)} classes with the "
-            f"activation {artifact.card.activation!r}; make the model again."
+            f"the file outputs {n_outputs} numbers per row, but its card names {len(artifact.card.classes)} classes with "
+            f"the activation {artifact.card.activation!r}; create the model again."
         )
-    out = probabilities(found.reshape(len(found), wide), artifact.card.activation)
-    bad = int(np.isnan(out).any(axis=1).sum())
-    if bad:
+    probability = probabilities(raw.reshape(len(raw), n_outputs), artifact.card.activation)
+    n_nan = int(np.isnan(probability).any(axis=1).sum())
+    if n_nan:
         raise UserError(
-            f"the model gives no number (NaN) for {bad:,} of {len(index):,} rows; are its inputs scaled as in training?"
+            f"the model outputs NaN for {n_nan:,} of {len(index):,} rows; check that its inputs are scaled as in training."
         )
-    return out, session.facts
+    return probability, session.facts
 
 
 def probabilities(out: np.ndarray, activation: str) -> np.ndarray:
@@ -81,5 +81,5 @@ def probabilities(out: np.ndarray, activation: str) -> np.ndarray:
     return out.astype(np.float32)
 
 
-def _shape(shape: tuple[int | None, ...]) -> str:
+def _format_shape(shape: tuple[int | None, ...]) -> str:
     return " × ".join("any" if d is None else str(d) for d in shape) or "single numbers"

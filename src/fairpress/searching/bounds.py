@@ -1,7 +1,7 @@
-"""One-sided bounds on what is limited: a p-value for every group, or pair of groups, and limit.
+"""One-sided confidence bounds and p-values for every limit and group, or pair of groups.
 
-A candidate keeps to all limits only if it keeps to each of them in every group: an intersection–union test, in which every
-part is tested at the full α and nothing is corrected (Berger 1982, Technometrics 24). Its p-value is the largest of all.
+A candidate meets all limits only if it meets each of them in every group. This is an intersection–union test: every part is
+tested at the full α without correction (Berger 1982, Technometrics 24), and the p-value is the largest of all parts.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from fairpress.searching.gap_increase_bound import gap_increase_bound
 from fairpress.searching.limits import GAPS
 
 BASELINE, CANDIDATE = "baseline", "candidate"
-EVERYBODY = ""
-THE_FILE = "the file"
-HOPELESS = 1e6
-RISK_WEIGHT = 100.0  # rows: what everybody's loss counts for in a group's, when risks are estimated
+OVERALL = ""
+MODEL_FILE = "the file"
+IMPOSSIBLE_RISK = 1e6
+RISK_WEIGHT = 100.0  # rows: weight of the overall loss in that of a group, when risks are estimated
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What is known of one limit in one group or pair of groups.
+    """The evidence on one limit in one group or pair of groups.
 
     Attributes
     ----------
     limit, allowed
-        Its name, and the number.
+        The name of the limit, and its value.
     who, metric
-        The group, or ``a against b``; the rate it is about.
+        The group, or ``a against b`` for a pair; the rate that is limited.
     value, bound
-        The estimate, and its one-sided bound at the confidence asked for: upper, or lower where the limit is a minimum.
-        None where there are no rows.
+        The estimate, and its one-sided bound at the requested confidence: upper, or lower if the limit is a minimum.
+        None if there are no rows.
     p
-        Of the hypothesis that the limit is not kept; below α it is shown to be kept.
+        p-value of the hypothesis that the limit is violated; at most α if the limit is demonstrated to hold.
     n
-        Rows behind it (of a pair: of the smaller group).
+        Rows that the estimate is based on (for a pair: rows of the smaller group).
     rows_needed
-        Rows at which the estimate, if it stays, would be told from the limit; None where it is beyond the limit.
+        Rows with which the limit would be demonstrated if the estimate stays; None if the estimate violates the limit.
     risk
-        −log of the chance that as many rows as there are to judge show the limit to be kept, as these rows tell.
+        −log of the estimated probability that the judging rows demonstrate the limit to hold.
     """
 
     limit: str
@@ -69,18 +69,18 @@ class Bound:
 
 @dataclass(frozen=True)
 class JudgingPlan:
-    """What is judged: limits, attributes, and who has the rows for it."""
+    """What is judged: limits, attributes, and the groups with enough rows."""
 
     limits: Mapping[str, float]
     by: tuple[str, ...]
     metrics: tuple[str, ...]
     confidence: float
     rows: Mapping[tuple[str, str], Mapping[str, float]]
-    """(Attribute, rate) → group → rows that judge it, for the groups that have enough."""
+    """(Attribute, rate) → group → its number of judging rows, for groups with enough rows."""
     too_few: tuple[tuple[str, str, float], ...] = ()
-    """Group, rate, rows: who has not, and is judged only together with the others of the attribute that have not."""
-    together: Mapping[tuple[str, str], tuple[str, frozenset[str]]] = field(default_factory=dict)
-    """(Attribute, rate) → what those are called together, and who they are, where together they have enough."""
+    """(Group, rate, rows) of groups with too few rows, which are judged only pooled with other small groups."""
+    pooled: Mapping[tuple[str, str], tuple[str, frozenset[str]]] = field(default_factory=dict)
+    """(Attribute, rate) → name and members of the pooled small groups, if together they have enough rows."""
 
     @property
     def alpha(self) -> float:
@@ -88,153 +88,153 @@ class JudgingPlan:
 
 
 def worst_bound(bounds: Sequence[Bound]) -> Bound:
-    """Return the bound with the largest p: the one that binds."""
+    """Return the binding bound: the one with the largest p-value."""
     return max(bounds, key=lambda b: (b.p, b.risk))
 
 
 def risk(bounds: Sequence[Bound]) -> float:
-    """Return −log of the chance that all limits would be shown to be kept, were they independent."""
+    """Return −log of the probability that all limits are demonstrated to hold, if they were independent."""
     return sum(b.risk for b in bounds)
 
 
-def bounds_of(evidence: GroupEstimator, asked: JudgingPlan) -> list[Bound]:
-    """Return a bound for every limit and everybody, group or pair it concerns, in a fixed order."""
-    found: list[Bound] = []
-    for name, limit in asked.limits.items():
+def bounds_of(evidence: GroupEstimator, plan: JudgingPlan) -> list[Bound]:
+    """Return a bound for every limit and each group or pair that it applies to, in a fixed order."""
+    bounds: list[Bound] = []
+    for name, limit in plan.limits.items():
         if name == "max_group_loss":
-            for attribute in asked.by:
-                for metric in asked.metrics:
-                    found += _losses(evidence, asked, name, limit, attribute, metric)
+            for attribute in plan.by:
+                for metric in plan.metrics:
+                    bounds += _losses(evidence, plan, name, limit, attribute, metric)
         elif name == "max_loss":
-            found += _losses(evidence, asked, name, limit, EVERYBODY, "accuracy")
+            bounds += _losses(evidence, plan, name, limit, OVERALL, "accuracy")
         elif name == "min_accuracy":
-            found.append(_accuracy(evidence, asked, limit))
+            bounds.append(_accuracy(evidence, plan, limit))
         else:
             gap = name.removeprefix("max_").removesuffix("_rise").removesuffix("_gap")
-            for attribute in asked.by:
+            for attribute in plan.by:
                 for metric in GAPS[gap]:
-                    found += _gaps(evidence, asked, name, limit, attribute, metric)
-    return found
+                    bounds += _gaps(evidence, plan, name, limit, attribute, metric)
+    return bounds
 
 
 def _losses(
-    evidence: GroupEstimator, asked: JudgingPlan, name: str, limit: float, attribute: str, metric: str
+    evidence: GroupEstimator, plan: JudgingPlan, name: str, limit: float, attribute: str, metric: str
 ) -> list[Bound]:
-    names, index = _with_small_ones_together(evidence, asked, attribute, metric)
-    whole = np.zeros(len(index), dtype=np.int64)
+    names, index = _pool_small_groups(evidence, plan, attribute, metric)
+    no_groups = np.zeros(len(index), dtype=np.int64)
 
-    def loss(at: np.ndarray, count: int) -> tuple[TEstimate, Floats]:
-        change = evidence.change(CANDIDATE, BASELINE, metric, at, count)
-        moved = evidence.flip_share(CANDIDATE, BASELINE, metric, at, count)
-        return (change if LOSS_SIGN[metric] > 0 else -change), moved
+    def loss(codes: np.ndarray, count: int) -> tuple[TEstimate, Floats]:
+        change = evidence.change(CANDIDATE, BASELINE, metric, codes, count)
+        flip_rate = evidence.flip_share(CANDIDATE, BASELINE, metric, codes, count)
+        return (change if LOSS_SIGN[metric] > 0 else -change), flip_rate
 
-    own, moved = loss(index, len(names))
-    everybody, all_moved = loss(whole, 1)
+    group_change, flip_rate = loss(index, len(names))
+    overall, overall_flip_rate = loss(no_groups, 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = np.maximum(
-            t_tail(own.df, (limit - own.centre) / own.se),
-            t_tail(own.df, -score_statistic(own, moved, limit)),
+            t_tail(group_change.df, (limit - group_change.centre) / group_change.se),
+            t_tail(group_change.df, -score_statistic(group_change, flip_rate, limit)),
         )
-    upper = own.upper(asked.confidence)
-    out = []
-    for i, who in enumerate(names):
-        if who not in asked.rows[attribute, metric]:
+    upper = group_change.upper(plan.confidence)
+    bounds = []
+    for i, group in enumerate(names):
+        if group not in plan.rows[attribute, metric]:
             continue
-        n, rows = float(own.n[i]), asked.rows[attribute, metric][who]
-        if not own.estimable[i]:
-            out.append(Bound(name, limit, who, metric, None, None, 1.0, n))
+        n, rows = float(group_change.n[i]), plan.rows[attribute, metric][group]
+        if not group_change.estimable[i]:
+            bounds.append(Bound(name, limit, group, metric, None, None, 1.0, n))
             continue
-        # A group of few rows is judged by its own flips and everybody's: its own alone would be 0 or a lot. A gain is not
-        # counted: on few rows it is luck, and would put a candidate that flips much before one that flips little.
+        # The estimates of a small group are shrunk toward the overall ones: its own flips alone would be 0 or many. Gains
+        # do not count: with few rows they are luck, and would favour candidates that flip many predictions.
         share = n / (n + RISK_WEIGHT)
-        flips = share * moved[i] + (1 - share) * all_moved[0]
-        centre = max(float(share * own.value[i] + (1 - share) * everybody.value[0]), 0.0)
+        flips = share * flip_rate[i] + (1 - share) * overall_flip_rate[0]
+        centre = max(float(share * group_change.value[i] + (1 - share) * overall.value[0]), 0.0)
         se = np.sqrt(max(float(flips), 1 / rows) / rows)
-        value = float(own.value[i])
-        out.append(
+        value = float(group_change.value[i])
+        bounds.append(
             Bound(
                 name,
                 limit,
-                who,
+                group,
                 metric,
                 value,
                 float(upper[i]),
                 float(p[i]),
                 n,
-                _needed(value, float(own.se[i]), n, limit, asked),
-                _risk(limit - centre, float(se), asked),
+                _rows_needed(value, float(group_change.se[i]), n, limit, plan),
+                _risk(limit - centre, float(se), plan),
             )
         )
-    return out
+    return bounds
 
 
-def _with_small_ones_together(
-    evidence: GroupEstimator, asked: JudgingPlan, attribute: str, metric: str
+def _pool_small_groups(
+    evidence: GroupEstimator, plan: JudgingPlan, attribute: str, metric: str
 ) -> tuple[list[str], np.ndarray]:
-    """Return the groups' names and each combination's group, those with too few rows as one that stands last."""
+    """Return the names of groups and the group index of each cell; groups with too few rows are pooled as the last one."""
     groups, index = evidence.cells.groups(attribute)
     names = [group_name(values) for values in groups]
-    called, members = asked.together.get((attribute, metric), ("", frozenset()))
+    pooled_name, members = plan.pooled.get((attribute, metric), ("", frozenset()))
     if not members:
         return names, index
     small = np.array([name in members for name in names])
-    return [*names, called], np.where(small[index], len(names), index)
+    return [*names, pooled_name], np.where(small[index], len(names), index)
 
 
-def _accuracy(evidence: GroupEstimator, asked: JudgingPlan, limit: float) -> Bound:
+def _accuracy(evidence: GroupEstimator, plan: JudgingPlan, limit: float) -> Bound:
     index = np.zeros(len(evidence.cells.label), dtype=np.int64)
     x = evidence.smoothed(CANDIDATE, "accuracy", index, 1)
     value, se, n = float(x.value[0]), float(x.se[0]), float(x.n[0])
-    rows = asked.rows[EVERYBODY, "accuracy"][group_name({})]
+    rows = plan.rows[OVERALL, "accuracy"][group_name({})]
     return Bound(
         "min_accuracy",
         limit,
         group_name({}),
         "accuracy",
         value,
-        float(x.lower(asked.confidence)[0]),
+        float(x.lower(plan.confidence)[0]),
         float(t_tail(x.df, (x.centre - limit) / x.se)[0]),
         n,
-        rows_to_decide(-value, se, n, -limit, asked.confidence) if value > limit else None,
-        _risk(value - limit, se * np.sqrt(n / rows), asked),
+        rows_to_decide(-value, se, n, -limit, plan.confidence) if value > limit else None,
+        _risk(value - limit, se * np.sqrt(n / rows), plan),
     )
 
 
 def _gaps(
-    evidence: GroupEstimator, asked: JudgingPlan, name: str, limit: float, attribute: str, metric: str
+    evidence: GroupEstimator, plan: JudgingPlan, name: str, limit: float, attribute: str, metric: str
 ) -> list[Bound]:
     """Return a bound for each ordered pair of groups: a gap is small only if no difference is large.
 
-    A rise G₁ − G₀ is at most the change of the difference of the two groups that are furthest apart afterwards, whichever
-    these are: it is small if no pair's change is large (`rises`). That errs on the safe side.
+    A rise G₁ − G₀ is at most the change of the difference between the two groups that are furthest apart afterwards: it is
+    small if the change of no pair is large (`gap_increase_bound`). This is conservative.
     """
     groups, index = evidence.cells.groups(attribute)
     rising = name.endswith("_rise")
     if rising:
         x = evidence.change(CANDIDATE, BASELINE, metric, index, len(groups))
-        moved = evidence.flip_share(CANDIDATE, BASELINE, metric, index, len(groups))
+        flip_rate = evidence.flip_share(CANDIDATE, BASELINE, metric, index, len(groups))
     else:
         x = evidence.smoothed(CANDIDATE, metric, index, len(groups))
-    judged = asked.rows[attribute, metric]
-    own = [i for i, values in enumerate(groups) if group_name(values) in judged and x.estimable[i]]
+    judged = plan.rows[attribute, metric]
+    judged_index = [i for i, values in enumerate(groups) if group_name(values) in judged and x.estimable[i]]
     names = [group_name(values) for values in groups]
-    pairs = [(i, j) for i in own for j in own if i != j]
+    pairs = [(i, j) for i in judged_index for j in judged_index if i != j]
     if not pairs:
         return []
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
     d = x[first] - x[second]
     if rising:
         upper, p = gap_increase_bound(
-            x[first], x[second], (moved[first], moved[second]), limit, asked.confidence
+            x[first], x[second], (flip_rate[first], flip_rate[second]), limit, plan.confidence
         )
-        wide = (upper - d.value) / special.ndtri(asked.confidence)
+        se = (upper - d.value) / special.ndtri(plan.confidence)
     else:
-        upper, p, wide = d.upper(asked.confidence), t_tail(d.df, (limit - d.centre) / d.se), d.se
-    out = []
+        upper, p, se = d.upper(plan.confidence), t_tail(d.df, (limit - d.centre) / d.se), d.se
+    bounds = []
     for k, (i, j) in enumerate(pairs):
         value, n = float(d.value[k]), float(min(x.n[i], x.n[j]))
         rows = min(judged[names[i]], judged[names[j]])
-        out.append(
+        bounds.append(
             Bound(
                 name,
                 limit,
@@ -244,27 +244,36 @@ def _gaps(
                 float(upper[k]),
                 float(p[k]),
                 n,
-                _needed(value, float(wide[k]), n, limit, asked),
-                _risk(limit - value, float(d.se[k]) * np.sqrt(n / rows), asked),
+                _rows_needed(value, float(se[k]), n, limit, plan),
+                _risk(limit - value, float(d.se[k]) * np.sqrt(n / rows), plan),
             )
         )
-    return out
+    return bounds
 
 
-def _needed(value: float, se: float, n: float, limit: float, asked: JudgingPlan) -> int | None:
-    return rows_to_decide(value, se, n, limit, asked.confidence) if value < limit else None
+def _rows_needed(value: float, se: float, n: float, limit: float, plan: JudgingPlan) -> int | None:
+    return rows_to_decide(value, se, n, limit, plan.confidence) if value < limit else None
 
 
-def _risk(room: float, se: float, asked: JudgingPlan) -> float:
-    """Return −log of the chance that an estimate this far below the limit stays below it by z standard errors."""
-    return -float(special.log_ndtr(room / se - special.ndtri(asked.confidence)))
+def _risk(room: float, se: float, plan: JudgingPlan) -> float:
+    """Return −log of the probability that an estimate `room` below the limit stays below it by z standard errors."""
+    return -float(special.log_ndtr(room / se - special.ndtri(plan.confidence)))
 
 
-def exact_p_value(limit: str, allowed: float, value: float, bound: float | None = None) -> Bound:
-    """Return the bound of what is measured and not estimated from rows: bytes, latency."""
-    reach = value if bound is None else bound
-    kept = reach <= allowed
-    what = limit.removeprefix("max_")
+def exact_bound(limit: str, allowed: float, value: float, bound: float | None = None) -> Bound:
+    """Return the bound for a quantity that is measured and not estimated from rows: bytes or latency."""
+    upper = value if bound is None else bound
+    within = upper <= allowed
+    metric = limit.removeprefix("max_")
     return Bound(
-        limit, allowed, THE_FILE, what, value, reach, 0.0 if kept else 1.0, 1, None, 0.0 if kept else HOPELESS
+        limit,
+        allowed,
+        MODEL_FILE,
+        metric,
+        value,
+        upper,
+        0.0 if within else 1.0,
+        1,
+        None,
+        0.0 if within else IMPOSSIBLE_RISK,
     )

@@ -1,4 +1,4 @@
-"""How long a search may take: a time, or a number of candidates."""
+"""The budget of a search: a time, or a number of candidates."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from fairpress.core.errors import UserError
 UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
-class BudgetOver(Exception):
-    """The time is over; what was being made is given up."""
+class BudgetExceeded(Exception):
+    """The time is up; the candidate in progress is abandoned."""
 
 
-LARGEST = 366 * 86_400.0
-"""Seconds, or candidates: more is no bound."""
+MAX_BUDGET = 366 * 86_400.0
+"""Seconds, or candidates."""
 
 
 @dataclass
 class Budget:
-    """A time or a number of candidates, and what is used up. `reserve` seconds are kept for judging."""
+    """A time or a number of candidates, and how much of it is used. `reserve` seconds are kept for judging."""
 
     seconds: float | None = None
     trials: int | None = None
@@ -40,7 +40,7 @@ class Budget:
 
     @property
     def left(self) -> float:
-        """Seconds left for making candidates; infinite where the budget is no time."""
+        """Seconds left for making candidates; infinite if the budget is not a time."""
         return float("inf") if self.seconds is None else self.seconds - self.reserve - self.elapsed
 
     @property
@@ -49,7 +49,7 @@ class Budget:
 
 
 def parse_budget(text: str | int | float | None) -> Budget:
-    """Read ``30min``, ``90s``, ``2h``, or a number of candidates: ``40 trials``, 40; None is no bound.
+    """Read ``30min``, ``90s``, ``2h``, or a number of candidates: ``40 trials``, 40; None means unlimited.
 
     Raises UserError for anything else.
     """
@@ -57,9 +57,10 @@ def parse_budget(text: str | int | float | None) -> Budget:
         return Budget()
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(text).strip().lower())
     number, unit = (float(match[1]), match[2]) if match else (0.0, "")
-    if number * UNITS.get(unit, 1.0) > LARGEST:
+    if number * UNITS.get(unit, 1.0) > MAX_BUDGET:
         raise UserError(
-            f"the budget {str(text)[:40]!r} is too large; take at most a year, such as 30min or 40."
+            f"the budget {str(text)[:40]!r} is too large; use at most a year, such as '30min', or a number of "
+            "candidates, such as 40."
         )
     if number > 0 and unit in UNITS:
         return Budget(seconds=number * UNITS[unit])

@@ -1,4 +1,4 @@
-"""Make candidates and run them, once: what was made, what failed and what was predicted stays in the store."""
+"""Create and evaluate each candidate once; artifacts, failures and predictions are kept in the store."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from fairpress.searching.bounds import BASELINE, CANDIDATE
 from fairpress.searching.row_split import RowSplit
 from fairpress.store.local import Store
 
-STEP = 2  # raised when candidates are made otherwise than before
-OPENING = "search/opening"
+CACHE_VERSION = 2  # increment when the way candidates are made changes
+OPENING_KIND = "search/opening"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate: its file, or the sentence that says why there is none, and the seconds it took."""
+    """A candidate: its artifact or the reason why it failed, and the seconds that it took."""
 
     recipe: str
     artifact: Artifact | None
@@ -44,7 +44,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class CandidateStore:
-    """A baseline, the data in three sets of rows, and where results are kept."""
+    """A baseline, the data divided into three sets of rows, and the store of results."""
 
     base: Artifact
     dataset: Dataset
@@ -54,16 +54,18 @@ class CandidateStore:
 
     @property
     def origin(self) -> str:
-        """The digest of everything that candidates depend on beside their recipe."""
+        """Digest of everything that candidates depend on apart from their recipe."""
         weights = hashlib.sha256(self.base.weights or b"").hexdigest()
         versions = {n: version(n) for n in ("torch", "torchao", "onnxruntime")}
         rows = _rows_digest(self.dataset, self.rows.choosing)
-        return digest([STEP, self.base.digest, weights, self.dataset.fingerprint, rows, self.seed, versions])
+        return digest(
+            [CACHE_VERSION, self.base.digest, weights, self.dataset.fingerprint, rows, self.seed, versions]
+        )
 
-    def make(self, recipe: Recipe, say: Callable[[str], None]) -> Candidate:
-        """Return the candidate of a recipe, from the store where it was made before; failures are kept too.
+    def make(self, recipe: Recipe, on_message: Callable[[str], None]) -> Candidate:
+        """Return the candidate of a recipe, from the store if it exists there; failures are stored, too.
 
-        What `say` raises ends the making, and nothing is kept of it.
+        An exception raised by `on_message` stops the work, and nothing is stored.
         """
         from fairpress.compression.apply import compress
         from fairpress.compression.errors import VerificationError
@@ -79,7 +81,7 @@ class CandidateStore:
             return Candidate(str(recipe), artifact, failure, float(entry.meta["seconds"]), True)
         began, artifact, failure = time.monotonic(), None, None
         try:
-            (artifact,) = compress([self.base], recipe, [self.rows.making], [self.seed], say)
+            (artifact,) = compress([self.base], recipe, [self.rows.recipe_data], [self.seed], on_message)
         except (FairpressError, VerificationError) as error:
             failure = str(error)
         seconds = time.monotonic() - began
@@ -91,8 +93,8 @@ class CandidateStore:
         self.store.put(key, files, {"recipe": str(recipe), "failure": failure, "seconds": seconds})
         return Candidate(str(recipe), artifact, failure, seconds, False)
 
-    def decided(self, artifact: Artifact, index: np.ndarray) -> np.ndarray:
-        """Return the class index of each row [len(index)] that a file decides for, kept in the store."""
+    def predicted_classes(self, artifact: Artifact, index: np.ndarray) -> np.ndarray:
+        """Return the predicted class index of each row [len(index)]; predictions are cached in the store."""
         from fairpress.runtime.backends.base import Backend
         from fairpress.runtime.predict import predictions
 
@@ -111,15 +113,15 @@ class CandidateStore:
             return np.asarray(np.load(io.BytesIO(entry.files["decided.npy"]), allow_pickle=False))
         view = Dataset(**{**self.dataset.__dict__, "parts": {"validation": index}})
         table = predictions({CANDIDATE: artifact}, view, "validation", runtimes={CANDIDATE: Backend()})
-        at = {name: i for i, name in enumerate(self.dataset.task.classes)}
-        found = np.array([at[name] for name in table[CANDIDATE].to_pylist()], dtype=np.int16)
+        class_index = {name: i for i, name in enumerate(self.dataset.task.classes)}
+        predicted = np.array([class_index[name] for name in table[CANDIDATE].to_pylist()], dtype=np.int16)
         stream = io.BytesIO()
-        np.save(stream, found)
+        np.save(stream, predicted)
         self.store.put(key, {"decided.npy": stream.getvalue()}, {"recipe": artifact.card.recipe})
-        return found
+        return predicted
 
     def evidence(self, artifact: Artifact, index: np.ndarray, by: tuple[str, ...]) -> GroupEstimator:
-        """Return what these rows say of a candidate beside the baseline; people are the unit where rows repeat them."""
+        """Return an estimator of a candidate and the baseline on these rows, clustered by subject if subjects repeat."""
         classes = np.array(self.dataset.task.classes)
         names = list(dict.fromkeys(name for attribute in by for name in attribute.split("*")))
         subjects = self.dataset.subjects[index]
@@ -128,8 +130,8 @@ class CandidateStore:
             {
                 "label": pa.array(classes[self.dataset.labels[index]]),
                 "subject": pa.array([str(s) for s in subjects]),
-                BASELINE: pa.array(classes[self.decided(self.base, index)]),
-                CANDIDATE: pa.array(classes[self.decided(artifact, index)]),
+                BASELINE: pa.array(classes[self.predicted_classes(self.base, index)]),
+                CANDIDATE: pa.array(classes[self.predicted_classes(artifact, index)]),
                 **{f"by.{name}": pa.array(self.dataset.attributes[name][index]) for name in names},
             }
         )
@@ -144,28 +146,38 @@ class CandidateStore:
         named = {name.removeprefix("by."): coded for name, coded in cells.attributes.items()}
         return GroupEstimator(type(cells)(**{**cells.__dict__, "attributes": named}))
 
-    def open(self, rows: str, what: Mapping[str, Any], files: Mapping[str, bytes] | None = None) -> None:
-        """Write down that judging or test rows were looked at, for what; the same once more is no new opening."""
-        key = self._opening(rows, what)
+    def open(self, rows: str, purpose: Mapping[str, Any], files: Mapping[str, bytes] | None = None) -> None:
+        """Record that judging or test rows were evaluated, and for what purpose; the same purpose is recorded once."""
+        key = self._opening_key(rows, purpose)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        meta = {"kind": OPENING, "rows": rows, "of": self._data(), "what": dict(what), "at": now}
+        meta = {
+            "kind": OPENING_KIND,
+            "rows": rows,
+            "of": self._baseline_key(),
+            "what": dict(purpose),
+            "at": now,
+        }
         self.store.put(key, files or {}, meta)
 
-    def opened(self, rows: str, what: Mapping[str, Any]) -> Mapping[str, bytes] | None:
-        """Return the files kept with an opening of just this kind; None where there was none."""
-        entry = self.store.get(self._opening(rows, what))
+    def opened(self, rows: str, purpose: Mapping[str, Any]) -> Mapping[str, bytes] | None:
+        """Return the files stored with the opening for this purpose; None if there was none."""
+        entry = self.store.get(self._opening_key(rows, purpose))
         return None if entry is None else entry.files
 
     def openings(self, rows: str) -> list[dict[str, Any]]:
-        """Return every opening of judging or test rows for this baseline on this data, the first first."""
+        """Return every opening of judging or test rows for this baseline and dataset, in order of time."""
         metas = [m for k in self.store.all_keys() if (m := self.store.meta(k)) is not None]
-        own = [m for m in metas if m.get("kind") == OPENING and m["rows"] == rows and m["of"] == self._data()]
-        return sorted(({"at": m["at"], **m["what"]} for m in own), key=lambda o: str(o["at"]))
+        matches = [
+            m
+            for m in metas
+            if m.get("kind") == OPENING_KIND and m["rows"] == rows and m["of"] == self._baseline_key()
+        ]
+        return sorted(({"at": m["at"], **m["what"]} for m in matches), key=lambda o: str(o["at"]))
 
-    def _opening(self, rows: str, what: Mapping[str, Any]) -> str:
-        return digest([OPENING, rows, self._data(), dict(what)])
+    def _opening_key(self, rows: str, purpose: Mapping[str, Any]) -> str:
+        return digest([OPENING_KIND, rows, self._baseline_key(), dict(purpose)])
 
-    def _data(self) -> list[str]:
+    def _baseline_key(self) -> list[str]:
         return [self.base.digest, self.dataset.fingerprint]
 
 

@@ -1,4 +1,4 @@
-"""Who can be judged: groups with the rows for it. Fixed by labels and groups alone, before any candidate exists."""
+"""The groups with enough rows to be judged. They depend on labels and groups alone, before any candidate exists."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import spelling
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.grouping import group_rows, keys_of_groups, parse_by
-from fairpress.searching.bounds import EVERYBODY, JudgingPlan
+from fairpress.searching.bounds import OVERALL, JudgingPlan
 from fairpress.searching.limits import GAPS, Limits
 
-FLIPS = 0.01
-WITHOUT_LOSSES = 100
+EXPECTED_FLIP_RATE = 0.01
+MIN_ROWS_FOR_GAPS = 100
 
 
 def min_rows_for(limits: Limits, confidence: float) -> int:
-    """Return the rows a group needs to be judged: those that show no harm, at 90 % power, if 1 % of the answers flip.
+    """Return the rows that a group needs to be judged: no harm is demonstrated with 90 % power if 1 % of predictions flip.
 
-    366 at a limit of two points on a group's loss. Where only gaps are limited 100: then a difference of two rates has a
-    standard error of at most 7 points.
+    366 for a limit of two percentage points on the loss of a group. If only gaps are limited, 100: a difference of two rates
+    then has a standard error of at most 7 points.
     """
     limit = limits.max_group_loss
-    return WITHOUT_LOSSES if limit is None else rows_needed(FLIPS, limit, confidence)
+    return MIN_ROWS_FOR_GAPS if limit is None else rows_needed(EXPECTED_FLIP_RATE, limit, confidence)
 
 
 def attributes_of(by: Sequence[str], dataset: Dataset) -> tuple[str, ...]:
-    """Return the attributes and intersections meant; age stands for age_group. Raises UserError for an unknown one."""
-    found = []
+    """Return the requested attributes and intersections; age means age_group. Raises UserError for an unknown attribute."""
+    attributes = []
     for text in by:
         names = [name if name in dataset.attributes else f"{name}_group" for name in parse_by(text)]
-        for name, said in zip(names, parse_by(text), strict=True):
+        for name, requested in zip(names, parse_by(text), strict=True):
             if name not in dataset.attributes:
                 raise UserError(
-                    f"{dataset.name!r} has no sensitive attribute {said!r}."
-                    + did_you_mean(said, dataset.attributes)
+                    f"{dataset.name!r} has no sensitive attribute {requested!r}."
+                    + did_you_mean(requested, dataset.attributes)
                 )
-        found.append("*".join(names))
-    if not found:
-        raise UserError("name at least one sensitive attribute with --by, such as --by sex,race.")
-    return tuple(dict.fromkeys(found))
+        attributes.append("*".join(names))
+    if not attributes:
+        raise UserError("name at least one sensitive attribute in `by=`, such as `by=['sex', 'race']`.")
+    return tuple(dict.fromkeys(attributes))
 
 
 def judging_plan(
@@ -52,77 +52,82 @@ def judging_plan(
     by: tuple[str, ...],
     dataset: Dataset,
     judging: np.ndarray,
-    least: int,
+    min_rows: int,
     confidence: float,
 ) -> JudgingPlan:
-    """Return what is judged on these rows [judging]: every group of the development rows is judged, or named as too small.
+    """Return the plan for these rows [judging]: every group of the development rows is judged, or listed as too small.
 
-    Raises UserError where a limit concerns groups and none, or for a gap no two of an attribute, have the rows.
+    Raises UserError if a limit is on groups and none has enough rows, or if it is on a gap and no two groups of an attribute
+    have enough.
     """
     positive = dataset.task.positive
     metrics = JUDGED_BINARY if positive is not None else JUDGED_MULTICLASS
-    wanted = dict.fromkeys(metrics if limits.max_group_loss is not None else ())
+    required_metrics = dict.fromkeys(metrics if limits.max_group_loss is not None else ())
     gaps = [n for n in limits.on_rows() if "_gap" in n]
     for name in gaps:
-        wanted |= dict.fromkeys(GAPS[name.removeprefix("max_").removesuffix("_rise").removesuffix("_gap")])
+        required_metrics |= dict.fromkeys(
+            GAPS[name.removeprefix("max_").removesuffix("_rise").removesuffix("_gap")]
+        )
     rows: dict[tuple[str, str], Mapping[str, float]] = {}
     too_few: list[tuple[str, str, float]] = []
-    together: dict[tuple[str, str], tuple[str, frozenset[str]]] = {}
-    known = np.sort(np.concatenate(list(dataset.development().parts.values())))
+    pooled: dict[tuple[str, str], tuple[str, frozenset[str]]] = {}
+    development_rows = np.sort(np.concatenate(list(dataset.development().parts.values())))
     for attribute in by:
-        for metric in wanted:
-            counted = _counted(dataset, attribute, metric, judging, known)
-            enough = {who: n for who, n in counted.items() if n >= least}
-            small = {who: n for who, n in counted.items() if n < least}
-            too_few += [(who, metric, n) for who, n in small.items()]
-            if sum(small.values()) >= least and len(small) > 1:
-                called = f"the {len(small)} groups of {attribute} with too few rows, together"
-                together[attribute, metric] = called, frozenset(small)
-                enough[called] = sum(small.values())
-            rows[attribute, metric] = enough
-    rows[EVERYBODY, "accuracy"] = {group_name({}): float(len(judging))}
-    if wanted and not any(found for (attribute, _), found in rows.items() if attribute):
+        for metric in required_metrics:
+            denominators = _denominators(dataset, attribute, metric, judging, development_rows)
+            eligible = {group: n for group, n in denominators.items() if n >= min_rows}
+            small = {group: n for group, n in denominators.items() if n < min_rows}
+            too_few += [(group, metric, n) for group, n in small.items()]
+            if sum(small.values()) >= min_rows and len(small) > 1:
+                pooled_name = f"the {len(small)} groups of {attribute} with too few rows, together"
+                pooled[attribute, metric] = pooled_name, frozenset(small)
+                eligible[pooled_name] = sum(small.values())
+            rows[attribute, metric] = eligible
+    rows[OVERALL, "accuracy"] = {group_name({}): float(len(judging))}
+    if required_metrics and not any(
+        group_counts for (attribute, _), group_counts in rows.items() if attribute
+    ):
         raise UserError(
-            f"no group of {', '.join(by)} has {least:,} of the {len(judging):,} judging rows, so nothing could be shown of "
-            "any; bring more validation rows, or lower --least-rows."
+            f"no group of {', '.join(by)} has {min_rows:,} of the {len(judging):,} judging rows, so no limit could be "
+            "demonstrated for any group; add validation rows, or lower `least_rows=`."
         )
     for name in gaps:
         for metric in GAPS[name.removeprefix("max_").removesuffix("_rise").removesuffix("_gap")]:
-            if all(_comparable(rows, together, attribute, metric) < 2 for attribute in by):
+            if all(_comparable(rows, pooled, attribute, metric) < 2 for attribute in by):
                 raise UserError(
-                    f"{name} compares groups, and no two of {', '.join(by)} have {least} rows for the "
-                    f"{metric.replace('_', ' ')}; bring more validation rows, or lower --least-rows."
+                    f"{name} compares groups, and no two of {', '.join(by)} have {min_rows} rows for the "
+                    f"{metric.replace('_', ' ')}; add validation rows, or lower `least_rows=`."
                 )
-    return JudgingPlan(limits.on_rows(), by, metrics, confidence, rows, tuple(too_few), together)
+    return JudgingPlan(limits.on_rows(), by, metrics, confidence, rows, tuple(too_few), pooled)
 
 
 def _comparable(
     rows: Mapping[tuple[str, str], Mapping[str, float]],
-    together: Mapping[tuple[str, str], object],
+    pooled: Mapping[tuple[str, str], object],
     attribute: str,
     metric: str,
 ) -> int:
-    """Return how many groups of an attribute a gap is taken over: those put together are no group."""
-    return len(rows[attribute, metric]) - ((attribute, metric) in together)
+    """Return the number of groups that a gap is taken over; pooled small groups do not count as one."""
+    return len(rows[attribute, metric]) - ((attribute, metric) in pooled)
 
 
-def _counted(
-    dataset: Dataset, attribute: str, metric: str, judging: np.ndarray, known: np.ndarray
+def _denominators(
+    dataset: Dataset, attribute: str, metric: str, judging: np.ndarray, development_rows: np.ndarray
 ) -> dict[str, float]:
-    """Return group → rows of a rate's denominator; 0 for a group that is in the data and not among these rows."""
+    """Return group → number of rows in the denominator of a rate; 0 for a group without rows in this part."""
     names = attribute.split("*")
 
     def groups(index: np.ndarray) -> dict[tuple[str, ...], np.ndarray]:
         values = {n: dataset.attributes[n][index] for n in names}
         return {k: index[v] for k, v in group_rows(keys_of_groups(values, names, repr(dataset.name))).items()}
 
-    here, positive = groups(judging), dataset.task.positive
-    found = {}
-    for key in groups(known):
-        labels = dataset.labels[here.get(key, np.array([], dtype=np.int64))]
+    group_index, positive = groups(judging), dataset.task.positive
+    denominators = {}
+    for key in groups(development_rows):
+        labels = dataset.labels[group_index.get(key, np.array([], dtype=np.int64))]
         if metric in ("tpr", "fpr") and positive is not None:
-            yes = labels == dataset.task.classes.index(positive)
-            labels = labels[yes if metric == "tpr" else ~yes]
+            is_positive = labels == dataset.task.classes.index(positive)
+            labels = labels[is_positive if metric == "tpr" else ~is_positive]
         texts = (str(spelling(value)) for value in key)
-        found[group_name(dict(zip(names, texts, strict=True)))] = float(len(labels))
-    return found
+        denominators[group_name(dict(zip(names, texts, strict=True)))] = float(len(labels))
+    return denominators

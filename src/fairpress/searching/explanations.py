@@ -1,8 +1,8 @@
-"""A search in sentences: why the winner won, what ended the sequence, who was not judged, what more rows would do."""
+"""A search in sentences: why the winner won, what ended the sequence, which groups were not judged, and what would help."""
 
 from __future__ import annotations
 
-from fairpress.searching.bounds import THE_FILE, Bound
+from fairpress.searching.bounds import MODEL_FILE, Bound
 from fairpress.searching.fixed_sequence import JudgedCandidate
 from fairpress.searching.result import SearchTrace
 from fairpress.searching.trial import Trial
@@ -19,15 +19,15 @@ def format_points(value: float | None) -> str:
 
 
 def describe_limit(b: Bound) -> str:
-    """Say what a limit is about: ``false positive rate of race = Asian``."""
-    return "the file" if b.who == THE_FILE else f"{format_rate(b.metric)} of {b.who}"
+    """Describe the subject of a limit: ``false positive rate of race = Asian``."""
+    return "the file" if b.who == MODEL_FILE else f"{format_rate(b.metric)} of {b.who}"
 
 
 def format_bound(b: Bound) -> str:
-    """Say where a bound stands to its limit."""
+    """Compare a bound with its limit."""
     if b.limit == "max_latency_ms":
         return f"{b.limit}: at most {b.bound:.3g} ms with confidence, limit {b.allowed:g}"
-    if b.who == THE_FILE:
+    if b.who == MODEL_FILE:
         return f"{b.limit}: {b.value:,.0f} bytes, limit {b.allowed:,.0f}"
     side = "at least" if b.limit.startswith("min") else "at most"
     kind = "lost, " if b.limit in ("max_group_loss", "max_loss") else ""
@@ -41,26 +41,27 @@ def format_bound(b: Bound) -> str:
 
 
 def remedy(b: Bound) -> str:
-    """Say whether more rows would help, or only a better model."""
-    if b.who == THE_FILE:
+    """State whether more rows would help, or only a better model."""
+    if b.who == MODEL_FILE:
         return "a smaller network, or a wider limit, is needed"
     if b.rows_needed is not None:
         return (
-            f"the estimate keeps the limit and the rows are too few to show it: {b.rows_needed:,} rows of the same "
-            f"denominator would ({b.n:,.0f} were there)"
+            f"the estimate keeps the limit, but there are too few rows to demonstrate it: {b.rows_needed:,} rows of "
+            "the same "
+            f"denominator would suffice (now {b.n:,.0f})"
         )
-    return "the estimate itself is beyond the limit: a better model is needed, not more rows"
+    return "the estimate itself violates the limit: a better model is needed, not more rows"
 
 
-def why_won(searched: SearchTrace) -> str:
-    """Say why the winner is the winner."""
+def explain_winner(searched: SearchTrace) -> str:
+    """Explain why the winner won."""
     winner = searched.winner
     assert winner is not None
     others = len(searched.judged) - 1
     t = winner.trial
     text = (
         f"{t.recipe}: {t.bytes:,} bytes, {searched.base_bytes / t.bytes:.2f} times smaller than the baseline. Every limit "
-        f"is shown to be kept on {searched.rows['judging']:,} rows that chose nothing (largest p = {winner.binds.p:.3f})."
+        f"is demonstrated to hold on {searched.rows['judging']:,} held-out rows (largest p = {winner.binds.p:.3f})."
     )
     ended = searched.stopped
     if ended is not None:
@@ -69,34 +70,34 @@ def why_won(searched: SearchTrace) -> str:
             f"{describe_shortfall(ended)}."
         )
     elif others or len(searched.sequence) == 1:
-        text += " Nothing that was made and could keep the limits is better."
+        text += " No other candidate that could keep the limits is better."
     return text
 
 
 def describe_shortfall(judged: JudgedCandidate) -> str:
-    """Say in what a candidate failed."""
+    """Explain why a candidate failed."""
     if judged.shown:
         return f"a loss is shown for {', '.join(judged.shown[:3])}"
     return f"{format_bound(judged.binds)}; {remedy(judged.binds)}"
 
 
 def limits_not_met(
-    searched: SearchTrace, nearest: Trial | None, binding: Bound | None, shown: str, base: str
+    searched: SearchTrace, nearest: Trial | None, binding: Bound | None, shortfall: str, baseline_remark: str
 ) -> str:
-    """Say that nothing keeps the limits, what is nearest, what binds, and what would help."""
+    """State that no candidate keeps the limits, which is nearest, which limit binds, and what would help."""
     if nearest is None or binding is None:
         first = next(iter(searched.failed.items()), ("", "nothing could be made"))
         return f"no candidate could be made ({first[0]}: {first[1]})."
     text = (
-        f"no candidate is shown to keep every limit. Nearest: {nearest.recipe} ({nearest.bytes:,} bytes). "
-        f"Binding: {shown or format_bound(binding)}; {remedy(binding)}."
+        f"no candidate is demonstrated to keep every limit. Nearest: {nearest.recipe} ({nearest.bytes:,} bytes). "
+        f"Binding: {shortfall or format_bound(binding)}; {remedy(binding)}."
     )
-    return f"{text}{base} What was made is kept; the same command with other limits goes on from it."
+    return f"{text}{baseline_remark} The candidates are stored; a search with other limits reuses them."
 
 
-def not_judged(searched: SearchTrace) -> list[str]:
-    """Name who has too few rows to be judged, a line a rate."""
+def unjudged_groups(searched: SearchTrace) -> list[str]:
+    """List the groups with too few rows to be judged, one line per rate."""
     by_rate: dict[str, list[str]] = {}
-    for who, metric, n in searched.asked.too_few:
-        by_rate.setdefault(metric, []).append(f"{who} ({n:,.0f})")
+    for group, metric, n in searched.plan.too_few:
+        by_rate.setdefault(metric, []).append(f"{group} ({n:,.0f})")
     return [f"{format_rate(m)}: {', '.join(names)}" for m, names in by_rate.items()]

@@ -1,4 +1,4 @@
-"""Make candidates until the budget is used: cheap ones first, dear ones where they can still win, then optuna's."""
+"""Create candidates within the budget: cheap ones, expensive ones that can still win, then proposals of optuna."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from dataclasses import dataclass, field
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.searching import search_space
-from fairpress.searching.bounds import CANDIDATE, JudgingPlan, bounds_of, exact_p_value
-from fairpress.searching.budget import Budget, BudgetOver
+from fairpress.searching.bounds import CANDIDATE, JudgingPlan, bounds_of, exact_bound
+from fairpress.searching.budget import Budget, BudgetExceeded
 from fairpress.searching.candidate_store import Candidate, CandidateStore
-from fairpress.searching.latency import milliseconds
+from fairpress.searching.latency import measure_latency
 from fairpress.searching.limits import Limits, Objective
 from fairpress.searching.trial import Trial
 
-Say = Callable[[str], None]
-AGAIN = 30  # proposals in a row that were tried before: then a sampler has nothing new
+OnMessage = Callable[[str], None]
+MAX_REPEATS = 30  # stop sampling after this many consecutive proposals without a new recipe
 
 
 @dataclass
 class Explorer:
-    """Tries recipes and keeps what came of each."""
+    """Tries recipes and collects their results."""
 
-    shop: CandidateStore
-    asked: JudgingPlan
+    candidates: CandidateStore
+    plan: JudgingPlan
     limits: Limits
     objective: Objective
     budget: Budget
-    say: Say
+    on_message: OnMessage
     trials: dict[str, Trial] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     def run(self, bits: int | None, *, train: bool, sample: bool) -> None:
         """Try everything the budget allows."""
-        by, images = self.asked.by, self.shop.dataset.inputs.ndim > 2
-        # Whose answers change much must be judged group by group.
-        students = not self.asked.too_few
+        by, images = self.plan.by, self.candidates.dataset.inputs.ndim > 2
+        # A model that changes many predictions must be judged in every group.
+        students = not self.plan.too_few
         for planned in search_space.cheap_recipes(bits, by):
             if self.budget.over:
                 return
@@ -44,7 +44,7 @@ class Explorer:
                 self.attempt(planned.recipe)
         sizes = self._sizes()
         if bits is None:
-            for planned in search_space.mixed_recipes(sizes, self._to_beat(), by, images):
+            for planned in search_space.mixed_recipes(sizes, self._bytes_to_beat(), by, images):
                 if self.budget.over:
                     return
                 self.attempt(planned.recipe)
@@ -57,7 +57,7 @@ class Explorer:
             self._sample(sizes, images, train, students)
 
     def attempt(self, text: str) -> Trial | None:
-        """Make and measure a candidate, unless it was tried; None where it failed or the time ended before it was made."""
+        """Create and evaluate a candidate unless it was tried before; None if it failed or the time ran out."""
         recipe = parse(text)
         name = str(recipe)
         if name in self.trials or name in self.failed:
@@ -65,89 +65,95 @@ class Explorer:
 
         def watched(sentence: str) -> None:
             if self.budget.left <= 0 and self.trials:
-                raise BudgetOver
+                raise BudgetExceeded
             if sentence.startswith("epoch"):
-                self.say(f"{sentence} of {name}")
+                self.on_message(f"{sentence} of {name}")
 
         try:
-            made = self.shop.make(recipe, watched)
-        except BudgetOver:
-            self.say(f"{name}: given up, the time is over")
+            candidate = self.candidates.make(recipe, watched)
+        except BudgetExceeded:
+            self.on_message(f"{name}: abandoned, the time is up")
             return None
         self.budget.used += 1
-        return self.record(made)
+        return self.record(candidate)
 
-    def record(self, made: Candidate) -> Trial | None:
-        """Measure a candidate on the choosing rows and keep it; None where none could be made."""
-        name = made.recipe
-        if made.artifact is None:
-            self.failed[name] = str(made.failure)
-            self.say(f"{name}: {made.failure}")
+    def record(self, candidate: Candidate) -> Trial | None:
+        """Evaluate a candidate on the choosing rows and record it; None if its recipe failed."""
+        name = candidate.recipe
+        if candidate.artifact is None:
+            self.failed[name] = str(candidate.failure)
+            self.on_message(f"{name}: {candidate.failure}")
             return None
-        evidence = self.shop.evidence(made.artifact, self.shop.rows.choosing, self.asked.by)
-        bounds = bounds_of(evidence, self.asked)
+        evidence = self.candidates.evidence(candidate.artifact, self.candidates.rows.choosing, self.plan.by)
+        bounds = bounds_of(evidence, self.plan)
         if self.limits.max_bytes is not None:
-            bounds.append(exact_p_value("max_bytes", self.limits.max_bytes, made.artifact.size))
+            bounds.append(exact_bound("max_bytes", self.limits.max_bytes, candidate.artifact.size))
         latency = None
         if self.limits.max_latency_ms is not None or self.objective == "latency":
-            rows = self.shop.dataset.inputs[self.shop.rows.choosing[:200]]
-            files = {name: made.artifact.onnx}
-            latency, upper = milliseconds(files, rows, self.asked.confidence)[name]
+            rows = self.candidates.dataset.inputs[self.candidates.rows.choosing[:200]]
+            files = {name: candidate.artifact.onnx}
+            latency, upper = measure_latency(files, rows, self.plan.confidence)[name]
             if self.limits.max_latency_ms is not None:
-                bounds.append(exact_p_value("max_latency_ms", self.limits.max_latency_ms, latency, upper))
-        right = evidence.cells.correct(CANDIDATE)
-        accuracy = float(evidence.cells.rows[right].sum() / evidence.cells.rows.sum())
-        trial = Trial(name, made.artifact, tuple(bounds), accuracy, latency, made.seconds)
+                bounds.append(exact_bound("max_latency_ms", self.limits.max_latency_ms, latency, upper))
+        correct = evidence.cells.correct(CANDIDATE)
+        accuracy = float(evidence.cells.rows[correct].sum() / evidence.cells.rows.sum())
+        trial = Trial(name, candidate.artifact, tuple(bounds), accuracy, latency, candidate.seconds)
         self.trials[name] = trial
-        kept = "from the store" if made.reused else f"{made.seconds:.0f} s"
-        self.say(f"{name}: {trial.bytes:,} bytes, {'promising' if trial.promising else 'doubtful'} ({kept})")
+        origin = "from the store" if candidate.reused else f"{candidate.seconds:.0f} s"
+        self.on_message(
+            f"{name}: {trial.bytes:,} bytes, {'promising' if trial.promising else 'doubtful'} ({origin})"
+        )
         return trial
 
     def _sizes(self) -> dict[int, int]:
-        return {w: self.trials[f"int{w}"].bytes for w in search_space.WIDTHS if f"int{w}" in self.trials}
+        return {w: self.trials[f"int{w}"].bytes for w in search_space.BIT_WIDTHS if f"int{w}" in self.trials}
 
-    def _to_beat(self) -> int:
-        """Return the bytes that a candidate must be smaller than, to win by size."""
+    def _bytes_to_beat(self) -> int:
+        """Return the size in bytes that a candidate must stay below to win by size."""
         safe = [t.bytes for t in self.trials.values() if t.safe and t.fits]
-        return min(safe, default=self.shop.base.size) if self.objective == "bytes" else self.shop.base.size
+        return (
+            min(safe, default=self.candidates.base.size)
+            if self.objective == "bytes"
+            else self.candidates.base.size
+        )
 
     def _can_win(self, planned: search_space.PlannedCandidate, bits: int | None) -> bool:
-        """Whether a recipe could still make the best one: by size, only where it would be smaller than what is likely to be.
+        """Return whether a recipe could still win: by size, only if its file is likely to be smaller than safe candidates.
 
-        Files of one width have one size: there it is worth trying another as long as none looks fine.
+        All files of one bit width have the same size, so further ones are tried until one is promising.
         """
         like = self.trials.get(planned.like or "")
         if self.objective != "bytes" or like is None:
             return True
         if bits is not None:
             return not any(t.promising and t.fits and t.bytes <= like.bytes for t in self.trials.values())
-        return planned.share * like.bytes < self._to_beat()
+        return planned.share * like.bytes < self._bytes_to_beat()
 
     def _sample(self, sizes: dict[int, int], images: bool, train: bool, students: bool) -> None:
-        """Let optuna propose. It is told the same results in the same order when a search goes on, and proposes the same."""
+        """Try the proposals of optuna. A resumed search reports the same results in order and gets the same proposals."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=self.shop.seed))
-        again = 0
-        while not self.budget.over and again < AGAIN:
-            proposed = study.ask()
-            text = search_space.sampled_recipe(proposed, self.asked.by, sizes, images, train, students)
+        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=self.candidates.seed))
+        repeats = 0
+        while not self.budget.over and repeats < MAX_REPEATS:
+            proposal = study.ask()
+            text = search_space.sampled_recipe(proposal, self.plan.by, sizes, images, train, students)
             try:
                 name = str(parse(text))
             except UserError:
-                study.tell(proposed, state=optuna.trial.TrialState.FAIL)
-                again += 1
+                study.tell(proposal, state=optuna.trial.TrialState.FAIL)
+                repeats += 1
                 continue
-            again = again + 1 if name in self.trials or name in self.failed else 0
+            repeats = repeats + 1 if name in self.trials or name in self.failed else 0
             trial = self.attempt(text)
             if trial is None:
-                study.tell(proposed, state=optuna.trial.TrialState.FAIL)
+                study.tell(proposal, state=optuna.trial.TrialState.FAIL)
             else:
-                study.tell(proposed, self._value(trial))
+                study.tell(proposal, self._value(trial))
 
     def _value(self, trial: Trial) -> float:
-        """Return what optuna minimises: the objective relative to the baseline, plus what is not likely to be kept."""
+        """Return the value that optuna minimizes: the objective relative to the baseline, plus the risk as a penalty."""
         cost = trial.cost(self.objective)
-        scale = float(self.shop.base.size) if self.objective == "bytes" else 1.0
+        scale = float(self.candidates.base.size) if self.objective == "bytes" else 1.0
         return cost / scale + min(trial.risk, 10.0) + (0.0 if trial.fits else 10.0)

@@ -1,4 +1,4 @@
-"""`FairQuantizer`: one width, limits on groups, fit in a line."""
+"""`FairQuantizer`: quantization to one bit width under limits on groups."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class FairQuantizer:
-    """Quantize a model to a width so that limits on groups are shown to be kept, or refuse.
+    """Quantize a model to a bit width so that limits on groups are demonstrated to hold, or raise `ConstraintNotMet`.
 
-    ``FairQuantizer(bits=8, max_group_loss=0.02, by=["sex", "race"]).quantize(base, data)`` tries the ways there are to make
-    a file of that width, and returns the smallest that is shown to keep every limit on rows that chose nothing. Arguments
-    are kept as they are and checked by `quantize`, which sets the attributes below, as scikit-learn's `fit` does.
+    ``FairQuantizer(bits=8, max_group_loss=0.02, by=["sex", "race"]).quantize(base, data)`` tries the recipes for
+    this bit width and returns the smallest artifact that is demonstrated, on held-out rows, to keep every limit. As in
+    scikit-learn, arguments are stored unchanged; `quantize` checks them and sets the attributes below.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ class FairQuantizer:
     by
         Sensitive attributes and intersections: ``["sex", "race", "sex*race"]``.
     train
-        Whether quantization-aware training may be tried where rounding alone is not enough.
+        Whether quantization-aware training may be tried if post-training quantization does not suffice.
     budget
-        A time, ``"5min"``, or a number of candidates; None tries all there are.
+        A time, ``"5min"``, or a number of candidates; None tries all recipes.
     confidence, least_rows
-        Of the bounds; rows a group must have to be judged (`searching.asked.least_rows_for`).
+        Confidence of the bounds; rows that a group needs to be judged (default: `eligible_groups.min_rows_for`).
     store
-        Where candidates and openings of the judging rows are kept, to go on from; a folder that is deleted afterwards where
-        none is named: then nobody counts how often the rows were opened.
+        Folder with candidates and openings of the judging rows, which a later search resumes from. By default a temporary
+        folder: openings are then not counted across searches.
     **limits
         ``max_group_loss=0.02``, ``max_dp_gap=0.05`` …: `searching.limits.Limits`.
 
@@ -49,9 +49,9 @@ class FairQuantizer:
     artifact, recipe
         The winner.
     audit
-        Its audit on the test rows, which were opened for it alone.
+        Audit of the winner on the test rows, which were evaluated for it alone.
     searched
-        All candidates, what judged them, and why the winner won.
+        All candidates, the tests on the judging rows, and why the winner won.
     """
 
     def __init__(
@@ -81,35 +81,36 @@ class FairQuantizer:
         seed: int | None = None,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> Artifact:
-        """Return the artifact.
+        """Return the smallest artifact that keeps every limit.
 
         Parameters
         ----------
         base
             The model folder or artifact of the baseline, with its float weights.
         data
-            A dataset or its name, found from the card if not given.
+            A dataset or its name; by default the dataset that the card names.
 
         Raises
         ------
         ConstraintNotMet
-            No file of this width is shown to keep every limit; it carries the nearest candidate and what binds.
+            No artifact of this bit width is demonstrated to keep every limit; the error has the nearest candidate and the
+            binding limit.
         UserError
             A limit, attribute or width is unknown, or there are no rows to judge by.
         """
         from fairpress.runtime.model_reference import data_for, open_model
         from fairpress.searching.budget import parse_budget
         from fairpress.searching.search import search
-        from fairpress.searching.search_space import WIDTHS
+        from fairpress.searching.search_space import BIT_WIDTHS
 
-        if self.bits not in WIDTHS:
-            raise UserError(f"files of {self.bits} bits cannot be made; take 8, 4 or 2.")
+        if self.bits not in BIT_WIDTHS:
+            raise UserError(f"files of {self.bits} bits are not supported; use `bits=` 8, 4 or 2.")
         limits, budget = limits_of(self.limits), parse_budget(self.budget)
         by = [self.by] if isinstance(self.by, str) else list(self.by)
         artifact = open_model(base)
         dataset = data_for(artifact, data)
         with tempfile.TemporaryDirectory(prefix="fairpress-search-") as scratch:
-            found = search(
+            result = search(
                 artifact,
                 dataset,
                 by=by,
@@ -121,34 +122,34 @@ class FairQuantizer:
                 confidence=self.confidence,
                 least_rows=self.least_rows,
                 seed=seed,
-                say=say,
+                on_message=say,
             )
-        self.artifact, self.recipe = found.artifact, found.recipe
-        self._audit, self._searched = found.audit, found.searched
-        return found.artifact
+        self.artifact, self.recipe = result.artifact, result.recipe
+        self._audit, self._searched = result.audit, result.searched
+        return result.artifact
 
     @property
     def audit(self) -> AuditReport:
         """The audit of the winner on the test rows. Raises UserError before `quantize`."""
         if self._audit is None:
-            raise UserError("nothing was quantized yet: call quantize(base, data) first.")
+            raise UserError("no model has been quantized yet; call quantize(base, data) first.")
         return self._audit
 
     @property
     def searched(self) -> SearchTrace:
-        """Everything the search did. Raises UserError before `quantize`."""
+        """The complete search. Raises UserError before `quantize`."""
         if self._searched is None:
-            raise UserError("nothing was quantized yet: call quantize(base, data) first.")
+            raise UserError("no model has been quantized yet; call quantize(base, data) first.")
         return self._searched
 
     def _gap(self, metric: str) -> float | None:
-        """Return the largest gap of the winner on the test rows over all of `by`, None where it cannot be estimated."""
-        found = [
+        """Return the largest gap of the winner on the test rows over all attributes; None if it cannot be estimated."""
+        gaps = [
             f.estimate.value
             for f in self.audit.fairness
             if f.model == "compressed" and f.metric == metric and f.estimate.value is not None
         ]
-        return max(found, default=None)
+        return max(gaps, default=None)
 
     @property
     def final_dp_gap(self) -> float | None:
@@ -157,10 +158,10 @@ class FairQuantizer:
 
     @property
     def final_eo_gap(self) -> float | None:
-        """The same of the true positive rate."""
+        """Largest difference in true positive rate between two groups of an attribute, on test rows."""
         return self._gap("equal_opportunity_difference")
 
     @property
     def final_eodds_gap(self) -> float | None:
-        """The same of the true and the false positive rate, whichever is larger."""
+        """Largest difference in true or false positive rate between two groups of an attribute, on test rows."""
         return self._gap("equalized_odds_difference")

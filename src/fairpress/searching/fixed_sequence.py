@@ -1,9 +1,10 @@
-"""Which candidates are tested on the judging rows, in which order, and when to stop: a fixed sequence.
+"""Fixed-sequence testing: which candidates are tested on the judging rows, in which order, and when testing stops.
 
-The order is fixed by the choosing rows: from the candidate most likely to keep every limit to the one that is best if it
-does (Pareto Testing: Laufer-Goldshtein, Fisch, Barzilay and Jaakkola 2023, arXiv 2210.07913). Each is tested at the full
-α; the first that is not shown to keep every limit ends the sequence, and the last before it wins. For a winner that breaks
-a limit, the first such candidate of the sequence must have passed its test: a chance of at most α, however many were tried.
+The choosing rows fix the order: from the candidate most likely to keep every limit to the one with the best objective
+(Pareto Testing: Laufer-Goldshtein, Fisch, Barzilay and Jaakkola 2023, arXiv 2210.07913). Each is tested at the full
+α; the first that is not demonstrated to keep every limit ends the sequence, and the last one before it wins. A winner that
+violates a limit requires that the first such candidate of the sequence passed its test: the probability is at most α,
+however many were tried.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fairpress.auditing.verdicts.wording import group_name
 from fairpress.searching.bounds import (
     BASELINE,
     CANDIDATE,
-    THE_FILE,
+    MODEL_FILE,
     Bound,
     JudgingPlan,
     bounds_of,
@@ -32,20 +33,20 @@ from fairpress.searching.bounds import (
 from fairpress.searching.limits import Objective
 from fairpress.searching.trial import Trial, pareto_front
 
-LONGEST = 6
-CLOSE = 0.03  # steps that gain less are not worth a test
+MAX_TESTS = 6
+MIN_RELATIVE_GAIN = 0.03  # smaller relative gains are not worth a test
 
 
 @dataclass(frozen=True)
 class JudgedCandidate:
-    """What the judging rows say of a candidate.
+    """The result of testing a candidate on the judging rows.
 
     Attributes
     ----------
     bounds
         One for every limit and group.
     shown
-        Groups, also those too small to be judged, for which a loss above 0 is shown (Holm over all): they veto.
+        Groups for which a loss is demonstrated (Holm over all groups), even if too small to be judged; each is a veto.
     """
 
     trial: Trial
@@ -55,18 +56,18 @@ class JudgedCandidate:
 
     @property
     def binds(self) -> Bound:
-        """Return the limit that is furthest from being shown to be kept."""
+        """Return the binding bound: the limit that is furthest from being demonstrated."""
         return worst_bound(self.bounds)
 
     @property
-    def kept(self) -> bool:
+    def passed(self) -> bool:
         return not self.shown and all(b.p <= self.alpha for b in self.bounds)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "recipe": self.trial.recipe,
             "bytes": self.trial.bytes,
-            "kept": self.kept,
+            "kept": self.passed,
             "p": self.binds.p,
             "loss_shown": list(self.shown),
             "bounds": [b.to_dict() for b in self.bounds],
@@ -74,59 +75,59 @@ class JudgedCandidate:
 
 
 def sequence(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
-    """Return the candidates to test, in their order: the front without steps that gain little, at most `LONGEST`."""
+    """Return the candidates to test, in their order: the front without steps that gain little, at most `MAX_TESTS`."""
     steps = pareto_front(trials, objective)
     out: list[Trial] = []
     for i, trial in enumerate(steps):
         last = i + 1 == len(steps)
         gain = 1.0 if last else abs(trial.cost(objective) - steps[i + 1].cost(objective))
-        if last or not out or gain >= CLOSE * abs(trial.cost(objective)):
+        if last or not out or gain >= MIN_RELATIVE_GAIN * abs(trial.cost(objective)):
             out.append(trial)
-    while len(out) > LONGEST:
+    while len(out) > MAX_TESTS:
         gains = [abs(a.cost(objective) - b.cost(objective)) for a, b in pairwise(out[1:])]
         del out[1 + int(np.argmin(gains))]
     return out
 
 
-def in_order(
+def judge_sequence(
     steps: Sequence[Trial],
     evidence_of: Callable[[Trial], GroupEstimator],
-    asked: JudgingPlan,
-    timed: Callable[[Trial], Trial] = lambda trial: trial,
+    plan: JudgingPlan,
+    with_latency: Callable[[Trial], Trial] = lambda trial: trial,
 ) -> list[JudgedCandidate]:
-    """Return what was judged, in order, up to and including the first candidate that failed.
+    """Return the tested candidates in order, up to and including the first that failed.
 
-    `timed` measures a candidate's latency anew where it is limited: the timing that chose it flatters it.
+    `with_latency` measures the latency of a candidate again if it is limited: the timing used for selection is biased.
     """
     judged: list[JudgedCandidate] = []
     for trial in steps:
-        judged.append(judge_one(timed(trial), evidence_of(trial), asked))
-        if not judged[-1].kept:
+        judged.append(judge_one(with_latency(trial), evidence_of(trial), plan))
+        if not judged[-1].passed:
             break
     return judged
 
 
-def judge_one(trial: Trial, evidence: GroupEstimator, asked: JudgingPlan) -> JudgedCandidate:
-    """Return what rows say of one candidate; the file's own limits stay as the trial has them."""
-    own = [b for b in trial.bounds if b.who == THE_FILE]
-    shown = _losses_shown(evidence, asked) if "max_group_loss" in asked.limits else ()
-    return JudgedCandidate(trial, (*bounds_of(evidence, asked), *own), shown, asked.alpha)
+def judge_one(trial: Trial, evidence: GroupEstimator, plan: JudgingPlan) -> JudgedCandidate:
+    """Return the result for one candidate; bounds on the file itself are taken from the trial."""
+    file_bounds = [b for b in trial.bounds if b.who == MODEL_FILE]
+    shown = _losses_shown(evidence, plan) if "max_group_loss" in plan.limits else ()
+    return JudgedCandidate(trial, (*bounds_of(evidence, plan), *file_bounds), shown, plan.alpha)
 
 
-def _losses_shown(evidence: GroupEstimator, asked: JudgingPlan) -> tuple[str, ...]:
+def _losses_shown(evidence: GroupEstimator, plan: JudgingPlan) -> tuple[str, ...]:
     losses: dict[tuple[str, str], TEstimate] = {}
-    for attribute in asked.by:
+    for attribute in plan.by:
         groups, index = evidence.cells.groups(attribute)
-        for metric in asked.metrics:
+        for metric in plan.metrics:
             change = evidence.change(CANDIDATE, BASELINE, metric, index, len(groups))
             losses[attribute, metric] = change if LOSS_SIGN[metric] > 0 else -change
-    found = judge(losses, asked.limits["max_group_loss"], asked.confidence)
-    out = []
-    for (attribute, metric), verdicts in found.items():
+    verdicts_of = judge(losses, plan.limits["max_group_loss"], plan.confidence)
+    shown = []
+    for (attribute, metric), verdicts in verdicts_of.items():
         groups, _ = evidence.cells.groups(attribute)
-        small = {who for who, rate, _ in asked.too_few if rate == metric}
+        too_small = {name for name, rate, _ in plan.too_few if rate == metric}
         for values, verdict in zip(groups, verdicts.verdict.tolist(), strict=True):
-            who = group_name(values)
-            if verdict == "harm" or (verdict == "loss" and who in small):
-                out.append(f"{who} ({metric})")
-    return tuple(out)
+            group = group_name(values)
+            if verdict == "harm" or (verdict == "loss" and group in too_small):
+                shown.append(f"{group} ({metric})")
+    return tuple(shown)

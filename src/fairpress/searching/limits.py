@@ -1,4 +1,4 @@
-"""What a model must keep to: every limit that a search knows, by the name a user gives it."""
+"""The limits that a search supports, by the names that users give."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ GAPS: Mapping[str, tuple[str, ...]] = {
     "eodds": ("tpr", "fpr"),
     "accuracy": ("accuracy",),
 }
-"""Gap → the rates whose largest difference between two groups it is."""
+"""Gap → the rates whose largest difference between two groups defines it."""
 
 
 class Limits(BaseModel):
-    """Limits on what is shipped; None where nothing is asked.
+    """Limits on the shipped model; None for no limit.
 
     Attributes
     ----------
     max_group_loss
-        What no group may lose: of accuracy and TPR, or gain in FPR, against the baseline on the same rows. Shares.
+        Largest loss of any group compared with the baseline on the same rows, as a share: a decrease in accuracy or TPR,
+        or an increase in FPR.
     max_loss, min_accuracy
-        What everybody together may lose of accuracy; the accuracy that must be left.
+        Largest loss of overall accuracy; smallest overall accuracy.
     max_dp_gap, max_eo_gap, max_eodds_gap, max_accuracy_gap
         Largest difference between two groups of one attribute in selection rate, TPR, TPR or FPR, accuracy.
     max_dp_gap_rise, …
-        By how much compression may drive any two groups further apart in the same rates.
+        Largest increase of these gaps by compression.
     max_bytes, max_latency_ms
-        Of the shipped file; of a call with one row on this machine.
+        Size of the shipped file; latency of a call with one row on this machine.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,35 +56,35 @@ class Limits(BaseModel):
     max_latency_ms: float | None = Field(default=None, gt=0, le=1e9)
 
     @model_validator(mode="after")
-    def _something_is_asked(self) -> Limits:
+    def _check_not_empty(self) -> Limits:
         if not self.on_rows():
             raise ValueError(
-                "nothing is asked for any group: say at least one of max_group_loss, max_loss, min_accuracy, "
-                "max_dp_gap … (bytes and latency alone need no search for fairness)"
+                "no limit is set on any group: set at least one of max_group_loss, max_loss, min_accuracy, "
+                "max_dp_gap … (limits on bytes and latency alone do not need a search)"
             )
         return self
 
-    def said(self) -> dict[str, float]:
-        """Return name → limit of what is asked."""
+    def given(self) -> dict[str, float]:
+        """Return name → value of the limits that are set."""
         return {name: value for name, value in self.model_dump().items() if value is not None}
 
     def on_rows(self) -> dict[str, float]:
-        """Return name → limit of what is estimated from rows, which has a confidence bound."""
-        return {n: v for n, v in self.said().items() if n not in ("max_bytes", "max_latency_ms")}
+        """Return name → value of the limits on quantities that are estimated from rows."""
+        return {n: v for n, v in self.given().items() if n not in ("max_bytes", "max_latency_ms")}
 
 
-def limits_of(said: Mapping[str, Any]) -> Limits:
-    """Return the limits a user said. Raises UserError for a name that is none, and what was probably meant."""
-    return parse(Limits, {k: v for k, v in said.items() if v is not None}, "constraints")
+def limits_of(given: Mapping[str, Any]) -> Limits:
+    """Return the limits given by the user. Raises UserError for an unknown name, with a suggestion."""
+    return parse(Limits, {k: v for k, v in given.items() if v is not None}, "constraints")
 
 
 def check_rates(limits: Limits, positive: str | None) -> None:
-    """Raise UserError where a limit is on rates of a positive class and the task has none."""
+    """Raise UserError if a limit is on rates of a positive class and the task has none."""
     if positive is not None:
         return
     for name in limits.on_rows():
         gap = name.removeprefix("max_").removesuffix("_rise").removesuffix("_gap")
         if "_gap" in name and gap != "accuracy":
             raise UserError(
-                f"{name} speaks of a positive class and this task has none; take max_accuracy_gap or max_group_loss."
+                f"{name} needs a positive class, and this task has none; use max_accuracy_gap or max_group_loss."
             )

@@ -1,4 +1,4 @@
-"""The front as a picture: bytes, the largest loss of a group, accuracy by colour, latency in words where it was measured."""
+"""The Pareto front as a chart: bytes, largest loss of a group, accuracy by colour, and measured latencies as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHAPES = ("diamond", "circle", "cross", "square")
 
 
 def draw(searched: SearchTrace) -> str:
-    """Return an SVG."""
+    """Return the chart as SVG."""
     import altair as alt
     import vl_convert as vlc
 
@@ -20,7 +20,7 @@ def draw(searched: SearchTrace) -> str:
     base = alt.Chart(alt.Data(values=values))
     y_title = (
         "largest loss of a group, points"
-        if "max_group_loss" in searched.asked.limits
+        if "max_group_loss" in searched.plan.limits
         else "least certain limit: risk"
     )
     dots = base.mark_point(filled=True, opacity=0.9, size=90).encode(
@@ -38,8 +38,8 @@ def draw(searched: SearchTrace) -> str:
     limit = searched.limits.max_group_loss
     if limit is not None:
         line = alt.Chart(alt.Data(values=[{"y": 100 * limit}])).mark_rule(strokeDash=[4, 3], color="#b42318")
-        said = line.mark_text(align="left", dx=4, dy=-6, color="#b42318", text="limit", x=0)
-        chart = line.encode(y="y:Q") + said.encode(y="y:Q") + chart
+        label_mark = line.mark_text(align="left", dx=4, dy=-6, color="#b42318", text="limit", x=0)
+        chart = line.encode(y="y:Q") + label_mark.encode(y="y:Q") + chart
     spec = (
         chart.properties(width=560, height=320, padding={"left": 12, "right": 60, "top": 8, "bottom": 12})
         .configure(font="Arial, Liberation Sans, sans-serif", background="#ffffff")
@@ -51,14 +51,14 @@ def draw(searched: SearchTrace) -> str:
 
 
 def _point(searched: SearchTrace, trial: Any) -> dict[str, Any] | None:
-    said = candidate_state(searched, trial)
-    kind = (
+    state = candidate_state(searched, trial)
+    category = (
         STATES[0]
-        if said.endswith("the winner")
+        if state.endswith("the winner")
         else STATES[1]
-        if said == "keeps every limit"
+        if state == "keeps every limit"
         else STATES[2]
-        if said.startswith("not shown")
+        if state.startswith("not shown")
         else STATES[3]
     )
     loss = trial.worst_loss
@@ -68,5 +68,5 @@ def _point(searched: SearchTrace, trial: Any) -> dict[str, Any] | None:
         "bytes": trial.bytes,
         "loss": trial.risk if loss is None else 100 * (loss.value or 0.0),
         "accuracy": 100 * trial.accuracy,
-        "state": kind,
+        "state": category,
     }

@@ -1,4 +1,4 @@
-"""What a search found, or why nothing was found, as a value."""
+"""The result of a search, or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ SCHEMA = "fairpress.search/1"
 
 @dataclass(frozen=True)
 class SearchTrace:
-    """Everything a search did.
+    """The complete record of a search.
 
     Attributes
     ----------
     base_bytes
-        Of the baseline's file.
+        Size of the baseline's file.
     trials, failed
-        Candidates, and recipe → why there is none.
+        Candidates, and recipe → reason why it failed.
     sequence
-        What was to be tested on the judging rows, in its order; `judged` is what was.
+        Candidates planned for testing on the judging rows, in order; `judged` holds those that were tested.
     rows
-        ``{"choosing", "judging", "test"}`` → how many.
+        ``{"choosing", "judging", "test"}`` → number of rows.
     latency
         Recipe → milliseconds of a call with one row, for the candidates that were judged and the baseline.
     openings
-        Every opening of the judging and the test rows for this baseline on this data in this store, this one's included.
+        Every recorded use of the judging and test rows for this baseline and dataset in this store, including this search's.
     """
 
     objective: Objective
     limits: Limits
-    asked: JudgingPlan
+    plan: JudgingPlan
     base_bytes: int
     trials: Sequence[Trial]
     failed: Mapping[str, str]
@@ -52,25 +52,25 @@ class SearchTrace:
 
     @property
     def winner(self) -> JudgedCandidate | None:
-        """Return the last of the sequence that keeps every limit; None where not even the first does."""
-        return next((j for j in reversed(self.judged) if j.kept), None)
+        """Return the last candidate of the sequence that keeps every limit; None if not even the first does."""
+        return next((j for j in reversed(self.judged) if j.passed), None)
 
     @property
     def stopped(self) -> JudgedCandidate | None:
-        """Return the candidate that ended the sequence; None where all keep their limits."""
-        return self.judged[-1] if self.judged and not self.judged[-1].kept else None
+        """Return the candidate that ended the sequence; None if all keep their limits."""
+        return self.judged[-1] if self.judged and not self.judged[-1].passed else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the search as search.json holds it."""
+        """Return the content of search.json."""
         winner = self.winner
         return {
             "schema": SCHEMA,
             "objective": self.objective,
-            "limits": self.limits.said(),
-            "confidence": self.asked.confidence,
-            "by": list(self.asked.by),
+            "limits": self.limits.given(),
+            "confidence": self.plan.confidence,
+            "by": list(self.plan.by),
             "rows": dict(self.rows),
-            "too_few_rows": [{"who": w, "metric": m, "rows": n} for w, m, n in self.asked.too_few],
+            "too_few_rows": [{"who": w, "metric": m, "rows": n} for w, m, n in self.plan.too_few],
             "base_bytes": self.base_bytes,
             "winner": None if winner is None else winner.trial.recipe,
             "candidates": [t.to_dict() for t in self.trials],
@@ -84,19 +84,19 @@ class SearchTrace:
 
 
 class ConstraintNotMet(UserError):
-    """No candidate was shown to keep every limit. Nothing was written; what was made stays in the store.
+    """No candidate was demonstrated to keep every limit. No model is written; the candidates stay in the store.
 
     Attributes
     ----------
     nearest
-        Recipe of the candidate that was nearest, None where every recipe failed; `artifact` is its file.
+        Recipe of the nearest candidate, None if every recipe failed; `artifact` is its model.
     binding
-        The limit it was furthest from, with its bound.
+        The limit that it was furthest from keeping, with its bound.
     rows_needed
-        Rows of that group which would show the limit to be kept, if its estimate stays; None where more rows would not
-        help, because the estimate itself is beyond the limit.
+        Rows of that group with which the limit would be demonstrated if the estimate stays; None if more rows would not
+        help, because the estimate itself violates the limit.
     searched
-        The whole search.
+        The complete search.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class ConstraintNotMet(UserError):
 
 @dataclass(frozen=True)
 class SearchResult:
-    """A search that found something: the artifact, its audit on the test rows, and how it came about."""
+    """A successful search: the artifact, its audit on the test rows, and the complete record."""
 
     artifact: Artifact
     recipe: str

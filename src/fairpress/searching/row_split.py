@@ -1,7 +1,7 @@
-"""Which rows make candidates, which choose among them, and which judge: three sets that never mix.
+"""Three disjoint sets of rows: to make candidates, to choose among them, and to judge them.
 
-Making and choosing read the calibration part, at most `MAX_SHARE` of its rows. The rest of it and the
-validation part judge: no recipe ranges on them, no candidate is preferred by them. Test rows stay where they are.
+Making and choosing use at most `MAX_CHOOSING_ROWS` of the calibration rows. The other calibration rows and the validation
+rows judge: no recipe is calibrated and no candidate is selected on them. Test rows are not touched.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ import numpy as np
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset, Part
 
-MAX_SHARE = 512  # what a recipe calibrates on
+MAX_CHOOSING_ROWS = 512  # rows that a recipe calibrates on
 
 
 @dataclass(frozen=True)
 class RowSplit:
-    """A dataset as a search uses it.
+    """A dataset divided for a search.
 
     Attributes
     ----------
-    making
-        What recipes receive: training rows, and the choosing rows in place of calibration and validation.
+    recipe_data
+        The dataset that recipes receive: training rows, and the choosing rows as calibration and validation parts.
     choosing, judging
         Row indices, disjoint by subject.
     """
 
-    making: Dataset
+    recipe_data: Dataset
     choosing: np.ndarray
     judging: np.ndarray
 
 
-def split_rows(dataset: Dataset, most: int = MAX_SHARE) -> RowSplit:
-    """Divide the development rows. Subjects stay together; the choosing rows are drawn by a hash of the subject.
+def split_rows(dataset: Dataset, max_rows: int = MAX_CHOOSING_ROWS) -> RowSplit:
+    """Divide the development rows by subject; the choosing rows are selected by a hash of the subject.
 
-    Raises UserError where there are no validation rows or no calibration rows.
+    Raises UserError if there are no validation rows or no calibration rows.
     """
     parts = dataset.development().parts
     for name in ("calibration", "validation"):
@@ -49,21 +49,21 @@ def split_rows(dataset: Dataset, most: int = MAX_SHARE) -> RowSplit:
             )
     calibration = parts["calibration"]
     subjects = dataset.subjects[calibration]
-    rank = np.array([_draw(str(s)) for s in subjects], dtype=np.uint64)
+    rank = np.array([_subject_hash(str(s)) for s in subjects], dtype=np.uint64)
     order = np.argsort(rank, kind="stable")
-    # Whole subjects, up to the first that would exceed the number.
-    chosen = rank <= rank[order[min(most, len(order)) - 1]]
+    # Whole subjects, until the number of rows is reached.
+    chosen = rank <= rank[order[min(max_rows, len(order)) - 1]]
     choosing = np.sort(calibration[chosen])
     judging = np.sort(np.concatenate([parts["validation"], calibration[~chosen]]))
-    own: Mapping[Part, np.ndarray] = {
+    parts_for_recipes: Mapping[Part, np.ndarray] = {
         "train": parts["train"],
         "calibration": choosing,
         "validation": choosing,
     }
-    return RowSplit(replace(dataset, parts=own), choosing, judging)
+    return RowSplit(replace(dataset, parts=parts_for_recipes), choosing, judging)
 
 
-def _draw(text: str) -> int:
+def _subject_hash(text: str) -> int:
     return int.from_bytes(
         hashlib.blake2b(f"search/{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
     )

@@ -1,4 +1,4 @@
-"""What is tried: cheap candidates in a fixed order, dear ones where they can still win, and what a sampler may combine."""
+"""The search space: cheap recipes in a fixed order, expensive ones, and the choices that a sampler combines."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
-WIDTHS = (8, 4, 2)
-# Hidden layers of smaller networks for tables; one for images takes long to teach.
-STUDENTS = ("64|64", "32|32")
+BIT_WIDTHS = (8, 4, 2)
+# Hidden layers of smaller networks for tables; distilling a network for images takes too long.
+STUDENT_WIDTHS = ("64|64", "32|32")
 
 
 @dataclass(frozen=True)
 class PlannedCandidate:
-    """A recipe to try. Its file has about `share` of the bytes of a cheap recipe's, `like`; None where nobody knows."""
+    """A recipe to try. Its file has about `share` times the size of the cheap recipe `like`; None if unknown."""
 
     recipe: str
     like: str | None = None
@@ -22,82 +22,82 @@ class PlannedCandidate:
 
 
 def cheap_recipes(bits: int | None, by: Sequence[str]) -> list[PlannedCandidate]:
-    """Return what takes no training: widths, ways to find ranges, calibration by groups.
+    """Return recipes without training: bit widths, methods to choose ranges, calibration by groups.
 
     Parameters
     ----------
     bits
-        8, 4 or 2: files of that width only; None: all.
+        8, 4 or 2: only files of that bit width; None: all.
     by
-        Sensitive attributes; the first balances calibration rows.
+        Sensitive attributes; calibration rows are balanced by the first.
     """
-    widths = WIDTHS if bits is None else (bits,)
-    ways = ["int{}", "w{}", "int{}(ranges=auto)", f"int{{}}(calibration=balanced,by={by[0]})"]
+    widths = BIT_WIDTHS if bits is None else (bits,)
+    templates = ["int{}", "w{}", "int{}(ranges=auto)", f"int{{}}(calibration=balanced,by={by[0]})"]
     if bits is not None:
-        ways += ["int{}(ranges=minmax)", "w{}(ranges=minmax)", "int{}-fp32-head"]
-    found = [
-        PlannedCandidate(way.format(width), f"int{width}" if "(" in way else None)
-        for way in ways
+        templates += ["int{}(ranges=minmax)", "w{}(ranges=minmax)", "int{}-fp32-head"]
+    planned = [
+        PlannedCandidate(template.format(width), f"int{width}" if "(" in template else None)
+        for template in templates
         for width in widths
     ]
-    return [*found, PlannedCandidate("kmeans-16")] if bits is None else found
+    return [*planned, PlannedCandidate("kmeans-16")] if bits is None else planned
 
 
 def mixed_recipes(
-    sizes: Mapping[int, int], below: int, by: Sequence[str], images: bool = False
+    sizes: Mapping[int, int], max_bytes: int, by: Sequence[str], images: bool = False
 ) -> list[PlannedCandidate]:
-    """Return what lies between two neighbouring widths, below a size: a tenth of the channels in 8 bits, bits by layer.
+    """Return recipes between two neighbouring bit widths, below a size: some channels in 8 bits, or mixed precision.
 
-    `sizes` is width → bytes of the uniform file. Layers of networks for images are measured on fewer rows.
+    `sizes` is bit width → bytes of the uniform file. The sensitivity of layers is measured on fewer rows for images.
     """
-    found, rows = [], ",rows=128" if images else ""
-    for wide, narrow in pairwise(WIDTHS):
+    planned, rows = [], ",rows=128" if images else ""
+    for wide, narrow in pairwise(BIT_WIDTHS):
         if wide in sizes and narrow in sizes:
-            if sizes[narrow] + 0.1 * (sizes[8] - sizes[narrow]) < below:
-                found.append(PlannedCandidate(f"int{narrow}(preserve=0.1,by={by[0]})"))
+            if sizes[narrow] + 0.1 * (sizes[8] - sizes[narrow]) < max_bytes:
+                planned.append(PlannedCandidate(f"int{narrow}(preserve=0.1,by={by[0]})"))
             for share in (0.75, 0.5, 0.25):
                 budget = round(sizes[narrow] + share * (sizes[wide] - sizes[narrow]))
-                if sizes[narrow] < budget < below:
-                    found.append(PlannedCandidate(f"mixed(budget={budget}{rows})"))
-    return found
+                if sizes[narrow] < budget < max_bytes:
+                    planned.append(PlannedCandidate(f"mixed(budget={budget}{rows})"))
+    return planned
 
 
 def expensive_recipes(
     bits: int | None, by: Sequence[str], images: bool, students: bool = False
 ) -> list[PlannedCandidate]:
-    """Return what trains: quantization-aware training with and without a constraint, fewer channels, smaller networks.
+    """Return recipes that train: quantization-aware training (constrained or not), fewer channels, smaller networks.
 
-    Four bits come first: where they are safe 8 are not needed, and where they are not 2 hardly are. Networks for images
-    train on for one epoch, which takes minutes. Smaller networks (`students`) answer anew, so that many answers change.
+    Four bits come first: if they are safe, 8 are not needed; if not, 2 hardly are. Networks for images are fine-tuned for
+    one epoch, which takes minutes. Smaller networks (`students`) change many predictions.
     """
-    found, epochs = [], "epochs=1" if images else ""
+    planned, epochs = [], "epochs=1" if images else ""
     for width in (4, 2, 8) if bits is None else (bits,):
-        like = f"int{width}"
+        reference = f"int{width}"
         bounded = ",".join(filter(None, ("method=ceag", f"by={by[0]}", epochs)))
-        found += [
-            PlannedCandidate(f"qat-int{width}" + (f"({epochs})" if epochs else ""), like),
-            PlannedCandidate(f"qat-int{width}({bounded})", like),
+        planned += [
+            PlannedCandidate(f"qat-int{width}" + (f"({epochs})" if epochs else ""), reference),
+            PlannedCandidate(f"qat-int{width}({bounded})", reference),
         ]
     if bits is None and images:
-        # A convolution loses channels on both its sides.
-        found += [
+        # A convolution loses both input and output channels.
+        planned += [
             PlannedCandidate(
-                f"prune-channels-{gone}({epochs})+int{width}", f"int{width}", (1 - gone / 100) ** 2
+                f"prune-channels-{percent}({epochs})+int{width}", f"int{width}", (1 - percent / 100) ** 2
             )
             for width in (8, 4)
-            for gone in (25, 50)
+            for percent in (25, 50)
         ]
     if bits is None and students and not images:
-        found += [
+        planned += [
             PlannedCandidate(f"distill(widths={widths})+int{width}")
-            for widths in STUDENTS
+            for widths in STUDENT_WIDTHS
             for width in (8, 4)
         ]
-    return found
+    return planned
 
 
 class OptunaTrial(Protocol):
-    """What a sampler of optuna offers."""
+    """The interface of an optuna trial."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
 
@@ -114,16 +114,16 @@ def sampled_recipe(
     train: bool,
     students: bool = False,
 ) -> str:
-    """Return the recipe that a sampler combines."""
+    """Return a recipe combined from the choices of a sampler."""
     widths = ["8", "4", "2", *(["mixed"] if {8, 2} <= set(sizes) else [])]
     width = trial.suggest_categorical("width", widths)
     ranges = trial.suggest_categorical("ranges", ["mse", "minmax", "percentile", "auto"])
-    how = trial.suggest_categorical("calibration", ["first", "random", "balanced", "balanced-label"])
+    draw = trial.suggest_categorical("calibration", ["first", "random", "balanced", "balanced-label"])
     options = [] if ranges == "mse" else [f"ranges={ranges}"]
-    if how != "first":
-        options.append(f"calibration={how}")
+    if draw != "first":
+        options.append(f"calibration={draw}")
         options.append(f"draw={trial.suggest_int('draw', 0, 4)}")
-    grouped = how.startswith("balanced")
+    grouped = draw.startswith("balanced")
     if width == "mixed":
         share = trial.suggest_float("share", 0.02, 0.9)
         name = "mixed"
@@ -143,16 +143,16 @@ def sampled_recipe(
             if training == "ceag":
                 options.append("method=ceag")
                 grouped = True
-        if width != "8" and (kept := trial.suggest_categorical("preserve", [0.0, 0.05, 0.1, 0.2])):
-            options.append(f"preserve={kept}")
+        if width != "8" and (preserved := trial.suggest_categorical("preserve", [0.0, 0.05, 0.1, 0.2])):
+            options.append(f"preserve={preserved}")
             grouped = True
     if grouped:
         options.append(f"by={trial.suggest_categorical('by', list(by))}")
-    before = ""
+    prefix = ""
     student = train and students and not images
-    if student and (widths := trial.suggest_categorical("student", ["", *STUDENTS])):
+    if student and (widths := trial.suggest_categorical("student", ["", *STUDENT_WIDTHS])):
         temperature = trial.suggest_categorical("temperature", [1, 2, 4, 8])
-        before = f"distill(widths={widths},temperature={temperature})+"
+        prefix = f"distill(widths={widths},temperature={temperature})+"
     if images and train and (share := trial.suggest_categorical("channels", [0, 25, 50])):
-        before = f"prune-channels-{share}(epochs=1)+"
-    return before + name + (f"({','.join(options)})" if options else "")
+        prefix = f"prune-channels-{share}(epochs=1)+"
+    return prefix + name + (f"({','.join(options)})" if options else "")

@@ -1,4 +1,4 @@
-"""A candidate with what the choosing rows, its file and the clock say of it."""
+"""A candidate with its bounds on the choosing rows, its size and its latency."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from math import log
 from typing import Any
 
 from fairpress.runtime.artifact import Artifact
-from fairpress.searching.bounds import THE_FILE, Bound, risk, worst_bound
+from fairpress.searching.bounds import MODEL_FILE, Bound, risk, worst_bound
 from fairpress.searching.limits import Objective
 
 PROMISING = -log(0.25)
-"""Largest risk of any limit for a candidate that looks fine: a chance of one in four that it is kept."""
+"""Largest risk of any limit for a promising candidate: a probability of at least 1/4 to keep it."""
 SAFE = -log(0.75)
-"""The same of a candidate that others must beat: three in four. What lies above it in bytes is still worth making."""
+"""Largest risk of any limit for a safe candidate: a probability of at least 3/4. Larger files are then not worth making."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished candidate.
+    """An evaluated candidate.
 
     Attributes
     ----------
     bounds
-        By the choosing rows, and of the file itself (bytes, latency).
+        Bounds on the choosing rows, and on the file itself (bytes, latency).
     accuracy
-        Share of the choosing rows that it decides rightly.
+        Accuracy on the choosing rows.
     latency_ms
-        Median of a call with one row; None where it was not measured.
+        Median latency of a call with one row; None if it was not measured.
     """
 
     recipe: str
@@ -56,17 +56,17 @@ class Trial:
 
     @property
     def fits(self) -> bool:
-        """Whether the file itself keeps its limits."""
-        return all(b.p == 0 for b in self.bounds if b.who == THE_FILE)
+        """Whether the file keeps the limits on bytes and latency."""
+        return all(b.p == 0 for b in self.bounds if b.who == MODEL_FILE)
 
     @property
     def worst_loss(self) -> Bound | None:
-        """Return the largest estimated loss of a group on the choosing rows; None where losses are not limited."""
+        """Return the largest estimated loss of a group on the choosing rows; None if losses are not limited."""
         losses = [b for b in self.bounds if b.limit == "max_group_loss" and b.value is not None]
         return max(losses, key=lambda b: b.value or 0.0, default=None)
 
     def cost(self, objective: Objective) -> float:
-        """Return what is minimised."""
+        """Return the value that the search minimizes."""
         if objective == "bytes":
             return float(self.bytes)
         return -self.accuracy if objective == "accuracy" else float(self.latency_ms or float("inf"))
@@ -86,12 +86,12 @@ class Trial:
 
 
 def pareto_front(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
-    """Return the trials that nothing beats in both the objective and the risk, the safest first.
+    """Return the trials on the Pareto front of objective and risk, the safest first.
 
-    Of several with equal cost the safest stays; a trial whose file breaks its own limits is none.
+    Of several with equal cost the safest remains; trials whose file breaks a limit on bytes or latency are excluded.
     """
-    kept: list[Trial] = []
+    front: list[Trial] = []
     for trial in sorted((t for t in trials if t.fits), key=lambda t: (t.cost(objective), t.risk)):
-        if not kept or trial.risk < kept[-1].risk:
-            kept.append(trial)
-    return kept[::-1]
+        if not front or trial.risk < front[-1].risk:
+            front.append(trial)
+    return front[::-1]

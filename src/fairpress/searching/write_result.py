@@ -1,4 +1,4 @@
-"""The winner as a folder: its model files, and with them what was found, as JSON, page and picture."""
+"""Write the winner as a folder: model files and the search as JSON, Markdown and chart."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from fairpress.searching.pareto_plot import draw
 from fairpress.searching.result import SearchResult
 
 
-def save_result(found: SearchResult, folder: str | Path, *, force: bool = False) -> Path:
+def save_result(result: SearchResult, folder: str | Path, *, force: bool = False) -> Path:
     """Write model.onnx, card.json, audit.json, search.json, search.md and front.svg, all or nothing.
 
-    Raises UserError when the place cannot be written, or holds files that would be lost (`core.output.write_folder`).
+    Raises UserError if the folder cannot be written or contains files that would be lost (`core.output.write_folder`).
     """
     texts = {
-        "search.json": json.dumps(found.searched.to_dict(), indent=1) + "\n",
-        "audit.json": json.dumps(found.audit.to_dict(), indent=1) + "\n",
-        "search.md": markdown(found),
-        "front.svg": draw(found.searched),
+        "search.json": json.dumps(result.searched.to_dict(), indent=1) + "\n",
+        "audit.json": json.dumps(result.audit.to_dict(), indent=1) + "\n",
+        "search.md": markdown(result),
+        "front.svg": draw(result.searched),
     }
-    files = found.artifact.files() | {name: text.encode() for name, text in texts.items()}
+    files = result.artifact.files() | {name: text.encode() for name, text in texts.items()}
     return write_folder(folder, files, force=force)

@@ -45,7 +45,7 @@ def test_what_follows_an_at_names_the_runtime_unless_it_is_part_of_a_path(tmp_pa
     [
         ({"name": "opnvino"}, "Did you mean 'openvino'"),
         ({"name": "tflite"}, "There is: onnxruntime, onnxruntime-exact, openvino, openvino-bf16"),
-        ({"threads": 0}, "at least one thread"),
+        ({"threads": 0}, "`threads=0` is too small"),
         ({"provider": "cpu"}, "Did you mean 'CPU'"),
     ],
 )

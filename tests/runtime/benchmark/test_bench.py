@@ -101,7 +101,7 @@ def test_a_process_that_is_killed_is_named_with_the_likely_reason(monkeypatch):
         return started[-1]
 
     monkeypatch.setattr(bench_module.subprocess, "Popen", popen)
-    with pytest.raises(UserError, match=r"model 'm' .* ended by the system, most likely for want of memory"):
+    with pytest.raises(UserError, match=r"model 'm' .* killed by the system, most likely because memory ran out"):
         measure(
             [contestant("m", linear(), np.zeros((1, 4), np.float32))],
             1,
@@ -152,8 +152,8 @@ INTEGER = {("int8", "onnxruntime"): Kernels(9, 0, 1)}
         (
             bench([*pair(0.5), *pair(1.25, 1000)], INTEGER),
             "int8 is slower than base on onnxruntime: 2.00x [2.00, 2.00] at batch 1. All its 9 layers run in integers, with "
-            "1 conversion from or to floats. An integer layer has a price per call, which pays when there is enough to "
-            "compute: at batch 1,000 it is 1.25x [1.25, 1.25] faster.",
+            "1 conversion from or to floats. An integer layer has a fixed cost per call, which larger batches amortize: "
+            "at batch 1,000 it is 1.25x [1.25, 1.25] faster.",
         ),
         (
             bench([*pair(0.5), *pair(0.8, 1000)], INTEGER, "old (no VNNI)"),
@@ -252,7 +252,7 @@ def test_the_command_measures_folders_and_foreign_files_and_prints_json(folder, 
     assert shown["sizes"][0]["gzip_bytes"] > 0
     found = [(m["model"], m["batch"]) for m in shown["measurements"]]
     assert found == [("base", 2), ("wide", 2), ("base", 3), ("wide", 3), ("fixed", 16)]
-    assert "fixed takes exactly 16 rows a call and was measured so." in shown["notes"]
+    assert "fixed requires exactly 16 rows per call and was measured at that batch size." in shown["notes"]
     alone = shown["measurements"][-1]
     assert alone["speedup"] is None  # nothing else ran 16 rows
 
@@ -271,20 +271,20 @@ def test_what_the_command_prints_fits_a_terminal(folder, capsys):
         ([], "name at least one model"),
         (["nope"], "no model folder nope"),
         (["nope.onnx"], "cannot read nope.onnx"),
-        (["base", "base"], "named twice"),
+        (["base", "base"], "given twice"),
         (["a=base", "wide.onnx"], "name all models"),
         (["a=base", "a=wide.onnx"], "two models have the name 'a'"),
         (["base", "--batch", "1,x"], "--batch x"),
         (["base", "--batch", "0"], "1 or more"),
-        (["base", "--rounds", "0"], "--rounds is 0"),
-        (["base", "--seconds", "0"], "--seconds is 0"),
-        (["base", "--threads", "0"], "at least one thread"),
+        (["base", "--rounds", "0"], "--rounds 0` is too small"),
+        (["base", "--seconds", "0"], "--seconds 0` is out of range"),
+        (["base", "--threads", "0"], "--threads 0` is too small"),
         (["base", "--runtime", "onnxruntme"], "Did you mean 'onnxruntime'"),
         (["base", "--runtime="], "name at least one runtime"),
         (["base@opnvino"], "Did you mean 'openvino'"),
         (["base", "--provider", "CUDA"], r"no provider 'CUDA', only .*CPU"),
         (["open.onnx"], r"its input 'x' is n|\? × \?"),
-        (["damaged.onnx"], "model 'damaged' is no ONNX file"),
+        (["damaged.onnx"], "model 'damaged' is not an ONNX file"),
     ],
 )
 def test_wrong_input_is_one_sentence(folder, capsys, arguments, sentence):

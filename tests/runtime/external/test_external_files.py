@@ -168,7 +168,7 @@ def test_every_rank_and_kind_of_output_gives_the_same_decisions(data, graph, cha
             "exactly 1,000,000,000 rows",
         ),
         (f"g (float[n,3] x) => (float[n,1] o) {ONE}{LOGISTIC}", rows_per_call(0), None, "exactly 0 rows"),
-        (f"g (float[n,3] x) => (float[n,1] o) {ONE}{LOGISTIC}", unknown_rank, None, "say under `columns`"),
+        (f"g (float[n,3] x) => (float[n,1] o) {ONE}{LOGISTIC}", unknown_rank, None, "list under `columns`"),
         (
             f"g (float[3] x) => (float[1] o) {ONE}{LOGISTIC}",
             None,
@@ -192,7 +192,7 @@ def test_every_rank_and_kind_of_output_gives_the_same_decisions(data, graph, cha
             f"g (float[n,3] x) => (bfloat16[n,2] o) {TWO}{{ {SOFTMAX} o = Cast<to=16>(prob) }}",
             None,
             None,
-            "holds bfloat16",
+            "is in bfloat16",
         ),
         (
             f"g (float[n,3] x) => (int8[n,2] o) {TWO}{{ {SOFTMAX} o = Cast<to=3>(prob) }}",
@@ -204,13 +204,13 @@ def test_every_rank_and_kind_of_output_gives_the_same_decisions(data, graph, cha
             f"g (float[n,3] x) => (float[2,n] o) {TWO}{{ {SOFTMAX} o = Transpose(prob) }}",
             None,
             None,
-            "a line for each of 512 rows",
+            "one line for each of 512 rows",
         ),
         (
             f"g (float[n,3] x) => (float o) {ONE}{{ p = MatMul(x,w) o = ReduceMean<keepdims=0>(p) }}",
             None,
             None,
-            "a line for each",
+            "one line for each",
         ),
         (
             "g (float[n,3] x) => (seq(float[n,3]) o) { o = SequenceConstruct(x,x) }",
@@ -222,13 +222,13 @@ def test_every_rank_and_kind_of_output_gives_the_same_decisions(data, graph, cha
             f"g (float[n,3] x) => (float[n,1] o) {ONE}{{ p = MatMul(x,w) q = Add(p,b) o = Softmax<axis=0>(q) }}",
             None,
             None,
-            "depends on the rows that it is called with",
+            "depends on the other rows of the call",
         ),
         (
             f"g (float[n,3] x) => (float[n,1] o) {ONE}{{ p = MatMul(x,w) q = Log(p) o = Sigmoid(q) }}",
             None,
             None,
-            r"gives no number \(NaN\)",
+            "gives NaN",
         ),
         (
             f"g (float[n,3] x) => (float[n,1] o) {ONE}{{ p = MatMul(x,w) s = Sigmoid(p) k = Constant<value_float=100.0>() "
@@ -284,7 +284,7 @@ def labelled(threshold, high="yes", low="no", said=None):
 def test_labels_that_the_file_decides_otherwise_are_said_with_the_threshold_that_agrees(data):
     labelled(0.7)
     with pytest.warns(
-        ModelWarning, match=r"'label' names another class in \d+ of 600 rows .* `threshold: 0.7`"
+        ModelWarning, match=r"'label' differs in \d+ of 600 rows .* `threshold: 0.7`"
     ):
         decided(data())
     own = expected(at=np.log(0.7 / 0.3) / 2)
@@ -303,7 +303,7 @@ def test_labels_give_the_order_of_the_classes_away_and_contradict_a_wrong_one(da
     assert open_external("m.onnx", data()).classes == ("yes", "no")
     for threshold in (0.3, 0.5):
         labelled(threshold, said="classes: ['yes', 'no']\n")
-        with pytest.raises(UserError, match=r"its labels say that the order is no, yes"):
+        with pytest.raises(UserError, match=r"in the order of its labels, no, yes"):
             decided(data())
     labelled(0.5, high="sick", low="well", said="classes: ['no', 'yes']\n")
     with pytest.warns(ModelWarning, match="names sick, well, and the classes of 'ill' are no, yes"):
@@ -343,7 +343,7 @@ def test_labels_are_called_as_the_classifier_calls_its_columns(data):
     for names in (("1", "0"), ("7", "3"), ("GOOD", "BAD")):
         classifier(names, -1)
         if names != ("1", "0"):
-            with pytest.raises(UserError, match="say under `classes`"):
+            with pytest.raises(UserError, match="under `classes`"):
                 decided(data())
         classifier(names, -1, said="classes: ['yes', 'no']\n")
         with warnings.catch_warnings():
@@ -376,7 +376,7 @@ def test_classes_that_contradict_the_file_or_have_two_orders_are_refused(data):
     with pytest.raises(UserError, match="the file itself names its columns yes, no"):
         decided(data())
     classifier(("0", "1"), 1)
-    with pytest.raises(UserError, match="two usual orders, bad, good and good, bad"):
+    with pytest.raises(UserError, match="two orders are common, bad, good and good, bad"):
         decided(data("paid", "bad"))
     classifier(("sick", "well"), 1)
     with pytest.raises(UserError, match="the model's classes are sick, well, those of 'ill' no, yes"):
@@ -443,7 +443,7 @@ def test_predict_replaces_predictions_only(data, capsys):
     run(
         "predict", "m=m.onnx", "--data", "ill.yaml", "--out", "p.csv", code=2
     )  # a note may have been put into it
-    assert "add --force to replace it" in capsys.readouterr().err
+    assert "add `--force` to replace it" in capsys.readouterr().err
     run("predict", "m=m.onnx", "--data", "ill.yaml", "--out", "p.csv", "--force")
     before = people().to_csv(index=False)
     run("predict", "m=m.onnx", "--data", "ill.yaml", "--out", "people.csv", "--force", code=2)

@@ -94,7 +94,7 @@ def test_whole_pixel_values_are_handed_over_as_they_are(tmp_path, pictures):
     np.testing.assert_allclose(
         found.scores(pictures, np.arange(150))[:, 1], expected(pictures, scale=1.0), atol=1e-5
     )
-    with pytest.raises(UserError, match="leave `scale`, `mean` and `std` out"):
+    with pytest.raises(UserError, match="omit `scale`, `mean` and `std`"):
         open_external(say(model, "scale: 255\n"), pictures)
 
 
@@ -112,9 +112,9 @@ def test_predictions_of_images_can_be_audited(tmp_path, pictures):
     [
         (None, "threshold: 0.5\n", "say in .* `scale: 255` for 0 to 1"),
         (["n", 3, 16, 16], "scale: 255\n", "reads images of 3 × 16 × 16 .*'pictures' has 3 × 8 × 6"),
-        (["n", "c", "h", "w"], "scale: 255\n", "say `layout: nchw` or nhwc"),
+        (["n", "c", "h", "w"], "scale: 255\n", "set `layout: nchw` or nhwc"),
         (None, "scale: 255\nmean: [1, 2]\n", "mean has 2 numbers for 3 channels"),
-        (None, "columns: [a]\n", "has images and no columns"),
+        (None, "columns: [a]\n", "has images, not columns"),
         (None, "scale: 0\n", "scale"),
         (None, "layout: chw\n", "layout"),
         (None, "scale: 255\ncolumns: [a]\n", "`layout` and `scale` are for images"),

@@ -172,7 +172,7 @@ def test_what_was_guessed_can_be_saved_and_is_then_no_guess(tmp_path, data):
 @pytest.mark.parametrize(
     ("yaml", "sentence"),
     [
-        ("columns: [age, visits]\n", "reads 3 columns, `columns` are 2"),
+        ("columns: [age, visits]\n", "reads 3 columns, but `columns` lists 2"),
         ("columns: [age, visits, scor]\n", "no column 'scor'.*Did you mean 'score'"),
         ("columns: [age, visits, sex]\n", "no column 'sex'"),
         ("output: q\n", "no output 'q'"),
@@ -180,7 +180,7 @@ def test_what_was_guessed_can_be_saved_and_is_then_no_guess(tmp_path, data):
         ("actvation: none\n", "Did you mean 'activation'"),
         ("classes: [a, b]\n", "the model's classes are a, b"),
         ("mean: [1, 2]\n", "mean has 2 numbers for 3 columns"),
-        ("inputs: {y: age}\n", "does not say which column 'x' is"),
+        ("inputs: {y: age}\n", "does not name a column for 'x'"),
         ("threshold: 50\n", "threshold"),
     ],
 )
@@ -202,7 +202,7 @@ def test_what_has_several_answers_is_not_guessed(tmp_path, data):
     with pytest.raises(UserError, match=r"2 outputs that could be scores \(a, b\)"):
         open_external(both, data)
     (tmp_path / "two.model.yaml").write_text("output: b\n", encoding="utf-8")
-    with pytest.raises(UserError, match="between 0 and 1 and may be probabilities or not"):
+    with pytest.raises(UserError, match="between 0 and 1 and may or may not be probabilities"):
         open_external(both, data)
     wide = linear(tmp_path / "m.onnx")
     other = tmp_path / "b.yaml"
@@ -213,7 +213,7 @@ def test_what_has_several_answers_is_not_guessed(tmp_path, data):
 
 def test_what_is_no_model_is_one_sentence(tmp_path, data):
     (tmp_path / "x.onnx").write_bytes(b"no model")
-    with pytest.raises(UserError, match="no ONNX file"):
+    with pytest.raises(UserError, match="not an ONNX file"):
         open_external(tmp_path / "x.onnx", data)
     with pytest.raises(UserError, match="no file"):
         open_external(tmp_path / "y.onnx", data)
@@ -226,7 +226,7 @@ def test_weights_in_a_file_beside_the_model_are_found(tmp_path, data):
     )
     np.testing.assert_allclose(positive(tmp_path / "e.onnx", data), expected(), atol=1e-5)
     (tmp_path / "w.bin").unlink()
-    with pytest.raises(UserError, match=r"the weights that belong beside .*e\.onnx cannot be read"):
+    with pytest.raises(UserError, match=r"the external weights of .*e\.onnx cannot be read"):
         open_external(tmp_path / "e.onnx", data)
 
 
@@ -252,4 +252,4 @@ def test_the_command_line_shows_the_guess_predicts_and_warns_of_swapped_classes(
         "less than always predicting one class"
         in run("base=base.onnx", "--data", "my.yaml", "--out", "p.csv").err
     )
-    assert "name them with --data" in run("base=base.onnx", "--out", "p.csv", code=2).err
+    assert "pass it as `--data`" in run("base=base.onnx", "--out", "p.csv", code=2).err

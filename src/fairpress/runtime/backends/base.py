@@ -1,4 +1,4 @@
-"""What a runtime is to the rest of the house: its name and options, a session, and what is known of how it computes."""
+"""The interface of inference backends: name and options, a session, and how a backend computes the layers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Variant = Literal["default", "exact", "bf16"]
 
 @dataclass(frozen=True)
 class Backend:
-    """An engine and its options; `choose` makes one from what a user types.
+    """An engine and its options; `choose` creates one from a user's input.
 
     Attributes
     ----------
     threads
         Threads within an operator.
     provider
-        Execution provider of ONNX Runtime without its ending: ``"CPU"``, ``"CUDA"``.
+        Execution provider of ONNX Runtime without its suffix: ``"CPU"``, ``"CUDA"``.
     """
 
     engine: Engine = "onnxruntime"
@@ -37,7 +37,7 @@ class Backend:
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a file: `shape` starts with the batch; what the file leaves free is ``None``."""
+    """An input of a file: `shape` starts with the batch dimension; free dimensions are ``None``."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -52,7 +52,7 @@ class Session(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What a reader must know to run it again: ``runtime``, ``threads``, ``precision``, ``processor`` …"""
+        """What is needed to reproduce a run: ``runtime``, ``threads``, ``precision``, ``processor`` …"""
         ...
 
     def run(self, rows: np.ndarray) -> np.ndarray:
@@ -62,14 +62,14 @@ class Session(Protocol):
 
 @dataclass(frozen=True)
 class Kernels:
-    """How a runtime computes the layers of a file on this machine.
+    """How a runtime executes the layers of a file on this machine.
 
     Attributes
     ----------
     integer, floating
-        Convolutions and matrix products in integers, and in floats.
+        Numbers of convolutions and matrix products in integer and in floating-point arithmetic.
     conversions
-        Steps between floats and integers.
+        Number of conversions between floats and integers.
     """
 
     integer: int
@@ -77,8 +77,8 @@ class Kernels:
     conversions: int
 
 
-def readable(data: bytes, runtime: Backend) -> bytes:
-    """Return the same network in a form that the runtime reads; mostly the file as it is."""
+def prepare_file(data: bytes, runtime: Backend) -> bytes:
+    """Return the network in a form that the runtime can read; usually the file unchanged."""
     from fairpress.runtime.onnx.compatibility import separate_constants, widen_two_bits
 
     if runtime.engine == "openvino":
@@ -87,25 +87,28 @@ def readable(data: bytes, runtime: Backend) -> bytes:
 
 
 def processor() -> str:
-    """Name the processor and its fast 8-bit instructions: they decide how 8-bit products are summed."""
+    """Return the processor's name and its fast 8-bit instructions, which determine how 8-bit products are summed."""
     import platform
 
     name, fast = platform.processor() or platform.machine(), ""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
-        found = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in reversed(lines))}
-        name, fast = found.get("model name", name), ", ".join(integer_instructions(found.get("flags", "")))
+        cpu_info = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in reversed(lines))}
+        name, fast = (
+            cpu_info.get("model name", name),
+            ", ".join(integer_instructions(cpu_info.get("flags", ""))),
+        )
     return f"{name} ({fast or 'no VNNI'})" if platform.machine() in ("x86_64", "AMD64") else name
 
 
 def integer_instructions(flags: str) -> list[str]:
-    """Return which of x86's fast 8-bit instructions a line of flags has."""
-    known = {
+    """Return the fast 8-bit instructions of x86 in a line of CPU flags."""
+    instruction_names = {
         "avx_vnni": "AVX-VNNI",
         "avx512_vnni": "AVX512-VNNI",
         "avx_vnni_int8": "AVX-VNNI-INT8",
         "amx_int8": "AMX",
     }
-    has = set(flags.split())
-    return [name for flag, name in known.items() if flag in has]
+    present = set(flags.split())
+    return [name for flag, name in instruction_names.items() if flag in present]

@@ -1,4 +1,4 @@
-"""How many rows go through a network at once, and how all of a large dataset go through it."""
+"""Batch sizes that fit into memory, and batched inference over large datasets."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from fairpress.core.errors import UserError
 from fairpress.runtime.backends.base import Session
 from fairpress.runtime.onnx.load import parse_model
 
-# A constant, not a share of the free memory: the size of a batch may move the last bits of a score, and equal
-# commands must give equal tables on every day.
-BUDGET = 128 * 2**20
-MOST, UNKNOWN = 8192, 32
-# A call with more rows than this, or whose inputs take more memory, is not tried.
-MOST_ROWS, MOST_BYTES = 1_000_000, 2**30
+# A constant, not a share of the free memory: the batch size may change the last bits of a score, and equal commands
+# must always give equal tables.
+MEMORY_BUDGET = 128 * 2**20
+MAX_BATCH, DEFAULT_BATCH = 8192, 32
+# Limits on the rows and the input bytes of one call.
+MAX_ROWS, MAX_BYTES = 1_000_000, 2**30
 
 
-def rows_at_once(data: bytes, *, budget: int = BUDGET) -> int:
+def rows_at_once(data: bytes, *, budget: int = MEMORY_BUDGET) -> int:
     """Return the rows whose intermediate values fit into `budget` bytes; 1 … 8192.
 
-    The sum over all values of the graph is an upper bound of what a runtime keeps. Where shapes are not known
-    in advance, 32.
+    The sum over all values of the graph is an upper bound on the memory of a runtime. If shapes are not known in
+    advance, 32.
     """
     size = bytes_per_row(data)
-    return UNKNOWN if size is None else int(np.clip(budget // max(size, 1), 1, MOST))
+    return DEFAULT_BATCH if size is None else int(np.clip(budget // max(size, 1), 1, MAX_BATCH))
 
 
 def bytes_per_row(data: bytes) -> int | None:
-    """Return the bytes of all values that a graph computes from one row; None where their shapes are not known."""
+    """Return the bytes of all values that a graph computes from one row; None if their shapes are unknown."""
     import onnx
 
     model = parse_model(data)
     graph = model.graph
     stored = {t.name for t in graph.initializer}
     for tensor in graph.initializer:
-        # Shapes follow from shapes and from small constants; weights would only be copied.
+        # Shape inference needs only small constants; weights would be copied for nothing.
         if math.prod(tensor.dims) > 1024:
             tensor.ClearField("raw_data")
     for value in graph.input:
@@ -50,7 +50,7 @@ def bytes_per_row(data: bytes) -> int | None:
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         return None
     computed = {v.name for v in graph.input if v.name not in stored}
-    for node in graph.node:  # in the order of computation; what depends on constants only is folded at load
+    for node in graph.node:  # in topological order; nodes that depend on constants only are folded at load
         if computed & set(node.input):
             computed |= set(node.output)
     total = 0
@@ -67,12 +67,12 @@ def bytes_per_row(data: bytes) -> int | None:
     return total
 
 
-def require_batch(rows: int, bytes_of_a_row: int, what: str) -> None:
-    """Raise UserError where a call with so many rows cannot be made."""
-    if not 1 <= rows <= MOST_ROWS or rows * bytes_of_a_row > MOST_BYTES:
+def require_batch(rows: int, bytes_of_a_row: int, model_name: str) -> None:
+    """Raise UserError if one call cannot take this number of rows."""
+    if not 1 <= rows <= MAX_ROWS or rows * bytes_of_a_row > MAX_BYTES:
         raise UserError(
-            f"{what} reads exactly {rows:,} rows in every call, which cannot be run here; export the model with a free "
-            "batch dimension."
+            f"{model_name} needs exactly {rows:,} rows in every call, which exceeds the limits; export the model with a "
+            "free batch dimension."
         )
 
 
@@ -83,10 +83,10 @@ def outputs(
     batch: int,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Return the output [len(index), …] for the rows `index` of `inputs`, which may lie in a file larger than memory.
+    """Return the output [len(index), …] for the rows `index` of `inputs`, which may be memory-mapped and larger than memory.
 
-    Only one batch of inputs is copied at a time. Every call has the same number of rows, the last filled up
-    with its last row. `progress` is told the number of rows done.
+    Only one batch of inputs is copied at a time. Every call has the same number of rows; the last one is padded
+    with its last row. `progress` is called with the number of finished rows.
     """
     fixed = session.input.shape[0] if session.input.shape else None
     if fixed is not None:

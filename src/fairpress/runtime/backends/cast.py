@@ -1,4 +1,4 @@
-"""Hand a column over in the type that an input takes: every value survives, or the column is refused."""
+"""Convert a column to the type of a model's input without changing any value, or refuse the column."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NUMPY: dict[str, type[np.generic]] = {
     "tensor(bool)": np.bool_,
     "tensor(string)": np.object_,
 }
-TRUTH = {
+BOOLEANS = {
     "true": True,
     "yes": True,
     "1": True,
@@ -34,43 +34,46 @@ TRUTH = {
     "0": False,
     "0.0": False,
 }
-_WHOLE = re.compile(r"[+-]?\d+")
+_INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
-def cast(values: np.ndarray, kind: str, spec: str, column: str, where: str) -> np.ndarray:
+def cast(values: np.ndarray, kind: str, spec: str, column: str, source_name: str) -> np.ndarray:
     """Return a column [rows] as the type `kind` of the input `spec`.
 
-    Text becomes a truth value only where it says one (true, yes, 1 or false, no, 0), a number becomes text only with the
-    spelling of the table, and whole numbers, ranges and signs are kept.
+    Text becomes a boolean only if it spells one (true, yes, 1 or false, no, 0), a number becomes text only as spelled in the
+    table, and integers, ranges and signs are preserved.
 
     Raises
     ------
     UserError
-        A value would become another one; the sentence names it.
+        A value would change; the message names it.
     """
-    what = kind.removeprefix("tensor(").removesuffix(")")
-    place = f"{where}: the input {spec!r} takes {what}, and the column {column!r} holds"
+    type_name = kind.removeprefix("tensor(").removesuffix(")")
+    context = f"{source_name}: the input {spec!r} takes {type_name}, and the column {column!r} holds"
     if kind == "tensor(string)":
-        return _texts(values, place, column)
+        return _to_text(values, context, column)
     if kind == "tensor(bool)":
-        return _truths(values, place)
+        return _to_bool(values, context)
     dtype = np.dtype(NUMPY[kind])
-    numbers = values if values.dtype.kind in "fiub" else _numbers(values, place, exact=dtype.kind in "iu")
+    numbers = (
+        values if values.dtype.kind in "fiub" else _parse_numbers(values, context, exact=dtype.kind in "iu")
+    )
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         if numbers.dtype.kind == "f":
-            # As floats, the ends of the range of 64 bits are rounded; 2**63 itself is outside.
+            # As floats, the limits of 64-bit integers are rounded; 2**63 itself is outside.
             inside = (numbers >= float(limits.min)) & (numbers < float(limits.max) + 1)
-            kept = inside & (numbers == np.floor(numbers))
+            exact = inside & (numbers == np.floor(numbers))
         else:
-            # Compared as Python's numbers: numpy would make floats of mixed signs.
-            kept = np.array(
+            # Compared as Python numbers: numpy would convert mixed signs to floats.
+            exact = np.array(
                 [limits.min <= v <= limits.max and v == int(v) for v in numbers.tolist()], dtype=bool
             )
-        if not kept.all():
+        if not exact.all():
             raise UserError(
-                f"{place} {_shown(numbers[~kept][0])}; {what} has whole numbers from {limits.min:,} to {limits.max:,}, so "
+                f"{context} {_format_number(numbers[~exact][0])}; {type_name} has whole numbers from {limits.min:,} "
+                f"to {limits.max:,}, so "
                 "name another column, or export the model with an input of floats."
             )
         return numbers.astype(dtype)
@@ -79,29 +82,30 @@ def cast(values: np.ndarray, kind: str, spec: str, column: str, where: str) -> n
     beyond = np.isinf(out) & np.isfinite(numbers.astype(float))
     if beyond.any():
         raise UserError(
-            f"{place} {_shown(numbers[beyond][0])}, which is beyond its range; scale it (`mean`, `std`), or export the "
+            f"{context} {_format_number(numbers[beyond][0])}, which is beyond its range; scale it (`mean`, `std`), "
+            "or export the "
             "model with an input of float32 or double."
         )
     return out
 
 
 def round_trip(values: np.ndarray, kind: str) -> tuple[str, str] | None:
-    """Return a whole number that a float input rounds to another one, and that one, as text; None where there is none."""
+    """Return, as text, an integer that a float input rounds and its rounded value; None if no value changes."""
     if kind not in ("tensor(float)", "tensor(float16)") or values.dtype.kind not in "fiu":
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         wide = values.astype(float)
-        moved = (wide == np.floor(wide)) & (wide.astype(NUMPY[kind]).astype(float) != wide)
-    if not moved.any():
+        changed = (wide == np.floor(wide)) & (wide.astype(NUMPY[kind]).astype(float) != wide)
+    if not changed.any():
         return None
-    first = values[moved][0]
-    return _shown(first), _shown(float(NUMPY[kind](first)))
+    first = values[changed][0]
+    return _format_number(first), _format_number(float(NUMPY[kind](first)))
 
 
-def _texts(values: np.ndarray, place: str, column: str) -> np.ndarray:
+def _to_text(values: np.ndarray, context: str, column: str) -> np.ndarray:
     if values.dtype.kind == "f":
         raise UserError(
-            f"{place} numbers, whose spelling (1 or 1.0) is not known; list it in the dataset's YAML under "
+            f"{context} numbers, whose spelling (1 or 1.0) is not known; list it in the dataset's YAML under "
             f"`categorical: [{column}]`, so that the model gets its values as the table spells them."
         )
     if values.dtype.kind in "iub":
@@ -109,35 +113,37 @@ def _texts(values: np.ndarray, place: str, column: str) -> np.ndarray:
     return values.astype(str).astype(object)
 
 
-def _truths(values: np.ndarray, place: str) -> np.ndarray:
+def _to_bool(values: np.ndarray, context: str) -> np.ndarray:
     if values.dtype.kind in "fiub":
-        odd = ~((values == 0) | (values == 1))
-        if odd.any():
+        invalid = ~((values == 0) | (values == 1))
+        if invalid.any():
             raise UserError(
-                f"{place} {_shown(values[odd][0])}, which is neither 0 nor 1; name another column for it."
+                f"{context} {_format_number(values[invalid][0])}, which is neither 0 nor 1; name another column for it."
             )
         return values.astype(bool)
-    texts, at = np.unique(values.astype(str), return_inverse=True)
+    texts, inverse = np.unique(values.astype(str), return_inverse=True)
     for text in texts.tolist():
-        if text.strip().lower() not in TRUTH:
+        if text.strip().lower() not in BOOLEANS:
             raise UserError(
-                f"{place} {text!r}, which is neither true, yes or 1 nor false, no or 0; name an encoded column such as "
+                f"{context} {text!r}, which is neither true, yes or 1 nor false, no or 0; name an encoded column such as "
                 "'race=Asian', or write such values into the table."
             )
-    return np.array([TRUTH[t.strip().lower()] for t in texts.tolist()], dtype=bool)[at.reshape(-1)]
+    return np.array([BOOLEANS[t.strip().lower()] for t in texts.tolist()], dtype=bool)[inverse.reshape(-1)]
 
 
-def _numbers(values: np.ndarray, place: str, *, exact: bool) -> np.ndarray:
-    """Return the numbers that texts spell, as float64; as Python's numbers where whole ones must keep every digit."""
-    texts, at = np.unique(values.astype(str), return_inverse=True)
-    odd = next((t for t in texts.tolist() if not _NUMBER.fullmatch(t.strip()) or np.isinf(float(t))), None)
-    if odd is not None:
-        raise UserError(f"{place} {odd!r}; name encoded columns such as 'race=Asian'.")
-    found = [int(t) if exact and _WHOLE.fullmatch(t.strip()) else float(t) for t in texts.tolist()]
-    numbers: np.ndarray = np.array(found, dtype=object if exact else float)
-    return numbers[at.reshape(-1)]
+def _parse_numbers(values: np.ndarray, context: str, *, exact: bool) -> np.ndarray:
+    """Return the numbers that texts spell, as float64; as Python numbers if integers must keep every digit."""
+    texts, inverse = np.unique(values.astype(str), return_inverse=True)
+    invalid = next(
+        (t for t in texts.tolist() if not _NUMBER.fullmatch(t.strip()) or np.isinf(float(t))), None
+    )
+    if invalid is not None:
+        raise UserError(f"{context} {invalid!r}; name encoded columns such as 'race=Asian'.")
+    parsed = [int(t) if exact and _INTEGER.fullmatch(t.strip()) else float(t) for t in texts.tolist()]
+    numbers: np.ndarray = np.array(parsed, dtype=object if exact else float)
+    return numbers[inverse.reshape(-1)]
 
 
-def _shown(value: float) -> str:
+def _format_number(value: float) -> str:
     number = float(value)
     return f"{int(value):,}" if number.is_integer() and abs(number) < 1e20 else f"{number:g}"

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from fairpress.core.errors import UserError
-from fairpress.core.temporary import full
+from fairpress.core.temporary import space_error
 from fairpress.runtime.backends import cast
-from fairpress.runtime.backends.base import Backend, Input, Kernels, processor, readable
+from fairpress.runtime.backends.base import Backend, Input, Kernels, prepare_file, processor
 
 NUMPY = {kind: dtype for kind, dtype in cast.NUMPY.items() if kind != "tensor(string)"}
-# Without VNNI, products of unsigned and signed 8-bit numbers are summed in 16 bits, which saturate; this
-# option takes the slower kernel that does not. Elsewhere it changes nothing.
+# Without VNNI, products of unsigned and signed 8-bit numbers are summed in 16 bits and may saturate; this option
+# selects the slower kernel that does not. On other processors it has no effect.
 EXACT = ("session.x64quantprecision", "1")
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 FLOAT_LAYERS = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
@@ -40,18 +40,18 @@ def session(
     exact: bool = False,
     provider: str = "CPU",
 ) -> Any:
-    """Return an ONNX Runtime session. Raises UserError when the bytes are no ONNX model.
+    """Return an ONNX Runtime session. Raises UserError if the data are not a valid ONNX model.
 
     Parameters
     ----------
     threads
         Threads within an operator.
     dump
-        Where to write the optimised graph.
+        Path to write the optimized graph to.
     exact
-        8-bit sums that never saturate.
+        Whether to use 8-bit kernels whose sums never saturate.
     provider
-        The execution provider, without its ending.
+        The execution provider, without its suffix.
     """
     import onnxruntime as ort
 
@@ -67,16 +67,14 @@ def session(
         opened = ort.InferenceSession(source, options, providers=[f"{provider}ExecutionProvider"])
     except Exception as error:
         needed = max(2 * len(data), 1_000_000) if isinstance(data, bytes) else 1_000_000
-        if dump is not None and (lacking := full(Path(dump).parent, needed)) is not None:
+        if dump is not None and (lacking := space_error(Path(dump).parent, needed)) is not None:
             raise lacking from None
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"this is no ONNX model that ONNX Runtime can load ({first}); export it again."
-        ) from None
+        raise UserError(f"ONNX Runtime cannot load this model ({first}); export it again.") from None
     if f"{provider}ExecutionProvider" not in opened.get_providers():
         raise UserError(
             f"ONNX Runtime cannot start the provider {provider} on this machine and would take "
-            f"{opened.get_providers()[0].removesuffix('ExecutionProvider')} without a word; take --provider CPU."
+            f"{opened.get_providers()[0].removesuffix('ExecutionProvider')} silently; use `provider='CPU'`."
         )
     return opened
 
@@ -87,17 +85,19 @@ class OnnxRuntimeSession:
     def __init__(self, data: bytes | Path, runtime: Backend) -> None:
         self._runtime = runtime
         self._session = session(
-            readable(data, runtime) if isinstance(data, bytes) else data,
+            prepare_file(data, runtime) if isinstance(data, bytes) else data,
             threads=runtime.threads,
             exact=runtime.variant == "exact",
             provider=runtime.provider,
         )
-        found = self._session.get_inputs()
-        if len(found) != 1 or found[0].type not in NUMPY:
-            listed = ", ".join(f"{i.name} {i.type}" for i in found)
-            raise UserError(f"the model has the inputs {listed}; one input of numbers is needed here.")
-        shape = tuple(d if isinstance(d, int) else None for d in found[0].shape)
-        self.input = Input(found[0].name, shape, np.dtype(NUMPY[found[0].type]))
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type not in NUMPY:
+            listed = ", ".join(f"{i.name} {i.type}" for i in inputs)
+            raise UserError(
+                f"the model has the inputs {listed}; exactly one numeric input is supported here."
+            )
+        shape = tuple(d if isinstance(d, int) else None for d in inputs[0].shape)
+        self.input = Input(inputs[0].name, shape, np.dtype(NUMPY[inputs[0].type]))
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -135,7 +135,7 @@ def run(data: bytes, inputs: np.ndarray, *, threads: int = 1, batch: int = 8192)
 
 
 def operators(data: bytes) -> Counter[str]:
-    """Count the operators of the graph as ONNX Runtime optimises it for this machine."""
+    """Count the operators of the graph as optimized by ONNX Runtime for this machine."""
     import onnx
 
     with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +145,7 @@ def operators(data: bytes) -> Counter[str]:
 
 
 def kernels(data: bytes) -> Kernels:
-    """Count layers in integers and in floats, and conversions, in the optimised graph."""
+    """Count integer layers, float layers and conversions in the optimized graph."""
     counts = operators(data)
 
     def total(names: tuple[str, ...]) -> int:
@@ -155,14 +155,14 @@ def kernels(data: bytes) -> Kernels:
 
 
 def providers() -> list[str]:
-    """Return the execution providers of this installation, without their ending."""
+    """Return the execution providers of this installation, without their suffix."""
     import onnxruntime as ort
 
     return [p.removesuffix("ExecutionProvider") for p in ort.get_available_providers()]
 
 
 def identity() -> str:
-    """Name the runtime that made predictions."""
+    """Return the name and version of the runtime, for the record."""
     import onnxruntime as ort
 
     return f"onnxruntime {ort.__version__} CPU"

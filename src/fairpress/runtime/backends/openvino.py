@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fairpress.core.errors import MissingExtra, UserError
-from fairpress.runtime.backends.base import Backend, Input, Kernels, processor, readable
+from fairpress.runtime.backends.base import Backend, Input, Kernels, prepare_file, processor
 
 NUMPY = {
     "f32": np.float32,
@@ -28,21 +28,21 @@ CONVERSIONS = ("FakeQuantize", "Convert")
 
 
 def require(*, bf16: bool = False) -> None:
-    """Raise MissingExtra unless OpenVINO is installed, UserError where bf16 is asked for and the CPU has none."""
+    """Raise MissingExtra unless OpenVINO is installed, UserError if bf16 is requested and the CPU lacks it."""
     if util.find_spec("openvino") is None:
         raise MissingExtra("Running a model with OpenVINO", "openvino")
     if bf16 and "BF16" not in capabilities():
         raise UserError(
-            "this processor does not compute in bfloat16, so OpenVINO would use 32 bits without a word; "
-            "take @openvino."
+            "this processor does not compute in bfloat16, so OpenVINO would silently use 32 bits; "
+            "use @openvino."
         )
 
 
 def module() -> Any:
-    """Import OpenVINO without its reports of use.
+    """Import OpenVINO with its telemetry disabled.
 
-    Importing it writes a client id into the home folder and sends an event, unless its own telemetry package is absent;
-    so it is made absent meanwhile. Whoever imported OpenVINO before keeps it as it is.
+    Importing it writes a client id into the home folder and sends an event unless its telemetry package is absent, so that
+    package is hidden during the import. An OpenVINO that is already imported is not changed.
     """
     if "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules:
         absent: dict[str, Any] = {"openvino_telemetry": None}
@@ -57,35 +57,35 @@ def module() -> Any:
 
 
 def capabilities() -> list[str]:
-    """Return what OpenVINO computes with on this CPU, such as FP32, INT8, BF16."""
+    """Return the optimization capabilities of OpenVINO on this CPU, such as FP32, INT8, BF16."""
     return [str(c) for c in module().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
 
 
 def version() -> str:
-    """Return OpenVINO's version without its build."""
+    """Return OpenVINO's version without the build number."""
     return str(module().__version__).partition("-")[0]
 
 
 class OpenVinoSession:
     """A file with one input, compiled by OpenVINO for the CPU.
 
-    Without a hint, OpenVINO computes floats in bfloat16 on processors that have it, and does not say so.
+    Without a precision hint, OpenVINO silently computes floats in bfloat16 on processors that support it.
     """
 
     def __init__(self, data: bytes | Path, runtime: Backend, batch: int | None = None) -> None:
         require(bf16=runtime.variant == "bf16")
-        source = readable(data, runtime) if isinstance(data, bytes) else data
+        source = prepare_file(data, runtime) if isinstance(data, bytes) else data
         self._widened = source is not data
         self._runtime = runtime
-        compiled, found = _compile(source, runtime, batch)
-        kinds = [i.element_type.get_type_name() for i in found]
-        if len(found) != 1 or kinds[0] not in NUMPY:
+        compiled, inputs = _compile(source, runtime, batch)
+        kinds = [i.element_type.get_type_name() for i in inputs]
+        if len(inputs) != 1 or kinds[0] not in NUMPY:
             raise UserError(
-                f"the model has inputs of {', '.join(kinds)}; one input of numbers is needed here."
+                f"the model has inputs of {', '.join(kinds)}; exactly one numeric input is supported here."
             )
         self.input = Input(
-            found[0].any_name,
-            tuple(None if d.is_dynamic else d.get_length() for d in found[0].partial_shape),
+            inputs[0].any_name,
+            tuple(None if d.is_dynamic else d.get_length() for d in inputs[0].partial_shape),
             np.dtype(NUMPY[kinds[0]]),
         )
         self._request = compiled.create_infer_request()
@@ -110,9 +110,9 @@ class OpenVinoSession:
 
 
 def kernels(data: bytes) -> Kernels:
-    """Count layers in integers and in floats, and conversions, in the compiled graph."""
+    """Count integer layers, float layers and conversions in the compiled graph."""
     runtime = Backend("openvino")
-    compiled, _ = _compile(readable(data, runtime), runtime, None)
+    compiled, _ = _compile(prepare_file(data, runtime), runtime, None)
     integer = floating = conversions = 0
     for node in compiled.get_runtime_model().get_ops():
         facts = node.get_rt_info()
@@ -127,13 +127,13 @@ def kernels(data: bytes) -> Kernels:
 
 
 def _compile(source: bytes | Path, runtime: Backend, batch: int | None) -> tuple[Any, Any]:
-    """Return the compiled model and its inputs, with a fixed batch where one is given and the file leaves it free."""
+    """Return the compiled model and its inputs; a free batch dimension is fixed to `batch` if given."""
     try:
         core = module().Core()
         model = core.read_model(source)
-        found = model.inputs
-        if len(found) == 1 and batch is not None and found[0].partial_shape[0].is_dynamic:
-            model.reshape([batch, *list(found[0].partial_shape)[1:]])
+        inputs = model.inputs
+        if len(inputs) == 1 and batch is not None and inputs[0].partial_shape[0].is_dynamic:
+            model.reshape([batch, *list(inputs[0].partial_shape)[1:]])
         options = {
             "INFERENCE_PRECISION_HINT": "bf16" if runtime.variant == "bf16" else "f32",
             "INFERENCE_NUM_THREADS": runtime.threads,
@@ -142,7 +142,7 @@ def _compile(source: bytes | Path, runtime: Backend, batch: int | None) -> tuple
         return core.compile_model(model, "CPU", options), model.inputs
     except RuntimeError as error:
         raise UserError(
-            f"OpenVINO {version()} cannot run this model ({_last_line(error)}); take @onnxruntime."
+            f"OpenVINO {version()} cannot run this model ({_last_line(error)}); use @onnxruntime."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""What runs a file, and under which options: ``onnxruntime``, ``openvino`` and their variants."""
+"""The available inference backends: ``onnxruntime``, ``openvino`` and their variants."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from pathlib import Path
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.runtime.backends.base import Backend, Kernels, Session
 
-# One line each, for --help and doctor; the key is what a user types after the @.
+# One line each, for the help and doctor; users type the key after the @.
 RUNTIMES: Mapping[str, str] = {
-    "onnxruntime": "ONNX Backend with its default options",
-    "onnxruntime-exact": "ONNX Backend, 8-bit sums that never saturate (slower on processors without VNNI)",
+    "onnxruntime": "ONNX Runtime with its default options",
+    "onnxruntime-exact": "ONNX Runtime, 8-bit sums that never saturate (slower on processors without VNNI)",
     "openvino": "OpenVINO, floats in 32 bits",
     "openvino-bf16": "OpenVINO, floats in bfloat16 where the processor has it",
 }
 DEFAULT = "onnxruntime"
-MOST_THREADS = 1_024
+MAX_THREADS = 1_024
 
 
 def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> Backend:
-    """Return the runtime a user named; a provider with or without its ending, ``CUDA`` or ``CUDAExecutionProvider``.
+    """Return the backend with this name; the provider with or without its suffix, ``CUDA`` or ``CUDAExecutionProvider``.
 
     Raises
     ------
     UserError
-        There is no such runtime or provider, or fewer than one thread.
+        The runtime or provider is unknown, or `threads` is out of range.
     MissingExtra
         OpenVINO is not installed.
     """
     if name not in RUNTIMES:
         raise UserError(f"there is no runtime {name!r}." + did_you_mean(name, RUNTIMES))
     if threads < 1:
-        raise UserError(f"a model needs at least one thread, not {threads}; say --threads 1 or more.")
-    if threads > MOST_THREADS:
+        raise UserError(f"`threads={threads}` is too small; use at least 1.")
+    if threads > MAX_THREADS:
         raise UserError(
-            f"--threads {threads:,} is more than can be started; say at most {MOST_THREADS:,}, and no more than this "
-            "machine has cores."
+            f"`threads={threads}` is too large; use at most {MAX_THREADS:,}, and no more than this machine has "
+            "cores."
         )
     provider = provider.removesuffix("ExecutionProvider")
     engine, _, variant = name.partition("-")
@@ -47,16 +47,16 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> B
         require(bf16=variant == "bf16")
         if provider != "CPU":
             raise UserError(
-                f"--provider {provider} is one of ONNX Runtime's; OpenVINO runs on the CPU here. Leave one of them away."
+                f"`provider={provider!r}` belongs to ONNX Runtime, and OpenVINO runs on the CPU; omit one of the two."
             )
         return Backend("openvino", "bf16" if variant else "default", threads)
     from fairpress.runtime.backends.onnxruntime import providers
 
-    known = providers()
-    if provider not in known:
+    available = providers()
+    if provider not in available:
         raise UserError(
-            f"this installation of ONNX Runtime has no provider {provider!r}, only {', '.join(known)}."
-            + did_you_mean(provider, known)
+            f"this installation of ONNX Runtime has no provider {provider!r}, only {', '.join(available)}."
+            + did_you_mean(provider, available)
         )
     return Backend("onnxruntime", "exact" if variant else "default", threads, provider)
 

@@ -1,1 +1,1 @@
-"""Size, latency and memory of models, side by side."""
+"""Size, latency and memory of models, compared."""

@@ -1,4 +1,4 @@
-"""What a bench runs: files with the rows they are given, real ones where the data is at hand."""
+"""The inputs of a benchmark: model files, and rows to run them on, real ones if the dataset is available."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.reload import reload
 from fairpress.runtime.backends.base import Backend, Input
-from fairpress.runtime.backends.batching import MOST_BYTES, require_batch
+from fairpress.runtime.backends.batching import MAX_BYTES, require_batch
 from fairpress.runtime.onnx.load import parse_model
 
-# Rows a bench draws from; more would only move the same numbers about.
+# Rows that a benchmark draws from; more would not change the timings.
 ROWS = 1000
-# Types of inputs as ONNX counts them: floats of 32, 64 and 16 bits, whole numbers of 8 to 64 bits, truth values.
+# ONNX codes of supported input types: floats of 32, 64 and 16 bits, integers of 8 to 64 bits, booleans.
 READABLE = frozenset({1, 11, 10, 2, 3, 4, 5, 6, 7, 12, 13, 9})
 
 
 @dataclass(frozen=True)
 class BenchmarkModel:
-    """A model that takes part: its file, its card if it has one, and what it runs on."""
+    """A model to benchmark: its file, its card if it has one, and its backends."""
 
     name: str
     onnx: bytes
@@ -32,7 +32,7 @@ class BenchmarkModel:
 
 
 def available_data(card: ModelCard | None) -> Dataset | None:
-    """Return the dataset of a card if it is on this machine as it was in training; nothing is fetched for it."""
+    """Return the dataset of a card if it is on this machine and unchanged since training; nothing is downloaded."""
     if card is None or not card.data:
         return None
 
@@ -40,28 +40,28 @@ def available_data(card: ModelCard | None) -> Dataset | None:
         raise UserError(sentence)
 
     try:
-        return reload(card.data, say=no_slow_step)
+        return reload(card.data, on_message=no_slow_step)
     except UserError:
         return None
 
 
-def input_of(data: bytes, where: str) -> Input:
+def input_of(data: bytes, model_name: str) -> Input:
     """Return the one input of an ONNX file.
 
     Raises
     ------
     UserError
-        No ONNX file, several inputs, or rows whose shape the file leaves open.
+        The data are not an ONNX file, have several inputs, or the shape of a row is not fixed.
     """
     import onnx
 
-    graph = parse_model(data, where).graph
+    graph = parse_model(data, model_name).graph
     stored = {t.name for t in graph.initializer}
     inputs = [v for v in graph.input if v.name not in stored]
     if len(inputs) != 1:
         names = ", ".join(v.name for v in inputs) or "none"
         raise UserError(
-            f"{where} has {len(inputs)} inputs ({names}); bench times files with one input of known shape."
+            f"{model_name} has {len(inputs)} inputs ({names}); bench supports files with one input of known shape."
         )
     kind = inputs[0].type.tensor_type
     shape = tuple(
@@ -70,45 +70,49 @@ def input_of(data: bytes, where: str) -> Input:
     if kind.elem_type not in READABLE:
         written = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
         raise UserError(
-            f"{where}: its input {inputs[0].name!r} takes {written}, which bench cannot make up; export it with an input of "
-            "floats or whole numbers."
+            f"{model_name}: its input {inputs[0].name!r} takes {written}, which bench cannot generate; export it "
+            "with an input of "
+            "floats or integers."
         )
     if not shape or None in shape[1:]:
         written = " × ".join("?" if d is None else str(d) for d in shape) or "of no known shape"
         raise UserError(
-            f"{where}: its input {inputs[0].name!r} is {written}; bench needs numbers of a shape that is fixed but for "
-            "the batch. Export it with fixed dimensions."
+            f"{model_name}: its input {inputs[0].name!r} is {written}; bench needs a shape that is fixed except for "
+            "the batch; export it with fixed dimensions."
         )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
     row = int(np.prod([d or 0 for d in shape[1:]], dtype=float)) * dtype.itemsize
-    if row > MOST_BYTES:
-        raise UserError(f"{where}: one row of its input takes {row:,} bytes, which is too many to make up.")
+    if row > MAX_BYTES:
+        raise UserError(
+            f"{model_name}: one row of its input takes {row:,} bytes, which is too large to generate; use a model "
+            "with smaller inputs."
+        )
     if shape[0] is not None:
-        require_batch(shape[0], row, where)
+        require_batch(shape[0], row, model_name)
     return Input(inputs[0].name, shape, dtype)
 
 
-def rows_for(wanted: Input, dataset: Dataset | None, seed: int = 0) -> tuple[np.ndarray, str]:
-    """Return rows [n, …] that fit the input, and what they are.
+def rows_for(spec: Input, dataset: Dataset | None, seed: int = 0) -> tuple[np.ndarray, str]:
+    """Return rows [n, …] that fit the input, and their source.
 
-    Validation rows of the dataset where it fits; else made-up numbers: standard normal floats, or integers over the
-    whole range of 8 bits (0 and 1 for others).
+    Validation rows of the dataset if it fits; otherwise random numbers: standard normal floats, or integers over the
+    whole range of 8 bits (0 and 1 for other integers).
     """
-    shape = tuple(d for d in wanted.shape[1:] if d is not None)
+    shape = tuple(d for d in spec.shape[1:] if d is not None)
     if (
         dataset is not None
         and dataset.inputs.shape[1:] == shape
-        and dataset.inputs.dtype == wanted.dtype
+        and dataset.inputs.dtype == spec.dtype
         and len(dataset.parts.get("validation", ()))
     ):
         rows = dataset.inputs[dataset.parts["validation"][:ROWS]]
         return rows, f"validation rows of {dataset.name}"
     rng = np.random.default_rng(seed)
-    count = max(1, min(ROWS, 2**26 // max(1, int(np.prod(shape)) * wanted.dtype.itemsize)))
-    return _made_up(rng, (count, *shape), wanted.dtype), "random numbers"
+    count = max(1, min(ROWS, 2**26 // max(1, int(np.prod(shape)) * spec.dtype.itemsize)))
+    return _random_rows(rng, (count, *shape), spec.dtype), "random numbers"
 
 
-def _made_up(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+def _random_rows(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     if dtype.kind == "f":
         return rng.standard_normal(shape, np.float32).astype(dtype)
     if dtype.itemsize == 1 and dtype.kind in "iu":

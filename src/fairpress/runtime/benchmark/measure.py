@@ -1,8 +1,7 @@
-"""Measure how fast models run and how much memory they take, side by side.
+"""Measure latency and memory of several models under the same conditions.
 
-Every model runs in a process of its own. Rounds go through the models in an order drawn anew for each round, so
-that whatever slows the machine slows all alike; ratios are those of one round. Nobody is timed while the threads of
-another model still spin.
+Each model runs in a separate process. Every round times the models in a new random order, so that a slow period of the
+machine affects all of them; ratios are taken within rounds. No model is timed while the threads of another still spin.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
-from fairpress.runtime.backends.base import Backend, readable
+from fairpress.runtime.backends.base import Backend, prepare_file
 from fairpress.runtime.benchmark.statistics import median_ratio, quartiles
 
 PROBE = "probe.onnx"
-LEAST_ROUNDS, MOST_ROUNDS = 7, 101
+MIN_ROUNDS, MAX_ROUNDS = 7, 101
 _SOURCE = str(Path(__file__).parents[3])
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class BenchmarkRun:
-    """A file on a runtime, with the rows it is given.
+    """A file on a backend, with the rows that it runs on.
 
     Attributes
     ----------
     onnx
         The bytes of the file.
     rows
-        [n, …] rows of its input; a batch takes them in turn, from the start again when they run out.
+        [n, …] rows of its input, repeated cyclically to fill a batch.
     fixed_batch
-        The number of rows the file insists on; ``None`` for any.
+        The number of rows that the file requires; ``None`` for any.
     """
 
     model: str
@@ -64,16 +63,16 @@ class Measurement:
     Attributes
     ----------
     seconds
-        Per call, a value a round; each is the mean over a block of `calls` calls.
+        Seconds per call, one value per round; each is the mean over a block of `calls` calls.
     speedup
-        How many times faster than `against` (the first model, on the same runtime where it ran there); ``None`` for
-        the first itself.
+        Speedup compared with `against` (the first model, on the same runtime if it ran there); ``None`` for
+        the first model itself.
     memory_peak, memory_before
-        Largest resident memory of a process that ran this model only, in bytes, and of the same process when its runtime
-        had run a network of one node. Both hold Python, numpy, the runtime, and the inputs of a call. ``None`` where the
-        system does not tell.
+        Peak resident memory in bytes of a process that ran only this model, and of the same process after its runtime
+        had run a network of one node. Both include Python, numpy, the runtime, and the inputs of a call. ``None`` if the
+        system does not report it.
     load_seconds
-        From the file to a session that can run.
+        Seconds from the file to a session that is ready to run.
     """
 
     model: str
@@ -94,7 +93,7 @@ class Measurement:
         return quartiles(self.seconds)[1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the measurement as JSON holds it: milliseconds a call, with quartiles."""
+        """Return the measurement as in the JSON output: milliseconds per call, with quartiles."""
         low, middle, high = quartiles(self.seconds)
         out = asdict(self) | {
             "milliseconds": {"median": 1e3 * middle, "quartiles": [1e3 * low, 1e3 * high]},
@@ -106,7 +105,7 @@ class Measurement:
 
 
 def measure(
-    contestants: Sequence[BenchmarkRun],
+    runs: Sequence[BenchmarkRun],
     batch: int,
     *,
     rounds: int | None = None,
@@ -114,73 +113,73 @@ def measure(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Measurement]:
-    """Time contestants against one another at one batch size.
+    """Time several models in common rounds at one batch size.
 
     Parameters
     ----------
     rounds
-        How often each is timed; by default as often as `seconds` allow, 7 … 101 times.
+        Number of timings of each model; by default as many as `seconds` allow, 7 … 101.
     seed
-        Of the order within rounds.
+        Seed of the order within rounds.
     progress
-        Told what is timed, the rounds done and the rounds there are.
+        Called with a description, the number of finished rounds and the total.
 
     Raises
     ------
     UserError
-        A model cannot be run, or its process dies; the sentence names it.
+        A model cannot be run, or its process dies; the message names it.
     """
     rng = np.random.default_rng(seed)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fairpress-bench-")))
         (folder / PROBE).write_bytes(one_node())
-        # All start at once, which the cores share; then one after another loads its file while nobody else works.
+        # All processes start at the same time; then each loads its file while the others are idle.
         workers = [
             stack.enter_context(_worker(contestant, batch, folder, number))
-            for number, contestant in enumerate(contestants)
+            for number, contestant in enumerate(runs)
         ]
         for worker in workers:
             worker.answer()
         for worker in workers:
             worker.ready = worker.ask("load")
-        taken: list[list[float]] = [[] for _ in workers]
-        started, done, wanted = time.monotonic(), 0, rounds or LEAST_ROUNDS
-        while done < wanted:
+        timings: list[list[float]] = [[] for _ in workers]
+        started, done, target_rounds = time.monotonic(), 0, rounds or MIN_ROUNDS
+        while done < target_rounds:
             if progress is not None:
-                progress(f"batch {batch:,}", done, wanted)
+                progress(f"batch {batch:,}", done, target_rounds)
             for i in rng.permutation(len(workers)).tolist():
-                taken[i].append(float(workers[i].ask("time")["seconds"]))
+                timings[i].append(float(workers[i].ask("time")["seconds"]))
             done += 1
             if rounds is None:
-                fit = seconds * done / (time.monotonic() - started)
-                wanted = int(np.clip(fit, LEAST_ROUNDS, MOST_ROUNDS))
-        ends = [w.ask("end") for w in workers]
+                affordable = seconds * done / (time.monotonic() - started)
+                target_rounds = int(np.clip(affordable, MIN_ROUNDS, MAX_ROUNDS))
+        memories = [w.ask("end") for w in workers]
     out = []
-    for i, (contestant, worker, end) in enumerate(zip(contestants, workers, ends, strict=True)):
-        first = next(j for j, c in enumerate(contestants) if c.runtime.name == contestant.runtime.name)
-        first = 0 if first == i and contestant.model != contestants[0].model else first
+    for i, (run, worker, memory) in enumerate(zip(runs, workers, memories, strict=True)):
+        reference = next(j for j, c in enumerate(runs) if c.runtime.name == run.runtime.name)
+        reference = 0 if reference == i and run.model != runs[0].model else reference
         out.append(
             Measurement(
-                contestant.model,
-                contestant.runtime.name,
+                run.model,
+                run.runtime.name,
                 batch,
-                contestant.runtime.threads,
-                tuple(taken[i]),
+                run.runtime.threads,
+                tuple(timings[i]),
                 worker.ready["calls"],
                 worker.ready["load_seconds"],
-                end["memory_peak"],
-                end["memory_before"],
+                memory["memory_peak"],
+                memory["memory_before"],
                 worker.ready["facts"],
-                None if first == i else median_ratio(taken[first], taken[i]),
-                None if first == i else contestants[first].model,
+                None if reference == i else median_ratio(timings[reference], timings[i]),
+                None if reference == i else runs[reference].model,
             )
         )
     return out
 
 
 class _Worker:
-    def __init__(self, process: subprocess.Popen[str], who: str, errors: Path) -> None:
-        self._process, self._who, self._errors = process, who, errors
+    def __init__(self, process: subprocess.Popen[str], description: str, errors: Path) -> None:
+        self._process, self._who, self._errors = process, description, errors
         self.ready: dict[str, Any] = {}
 
     def ask(self, line: str) -> dict[str, Any]:
@@ -189,7 +188,7 @@ class _Worker:
         return self.answer()
 
     def send(self, line: str) -> None:
-        """Send a line, and do not wait."""
+        """Send a line without waiting for an answer."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(line + "\n")
@@ -200,26 +199,26 @@ class _Worker:
         assert self._process.stdout is not None
         answer = self._process.stdout.readline()
         if not answer:
-            raise UserError(f"{self._who} {self._why()}")
+            raise UserError(f"{self._who} {self._exit_message()}")
         content: dict[str, Any] = json.loads(answer)
         if "error" in content:
             raise UserError(f"{self._who} cannot be run: {content['error']}")
         return content
 
-    def _why(self) -> str:
+    def _exit_message(self) -> str:
         code = self._process.wait()
-        said = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        messages = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         if code == -9:
-            return "was ended by the system, most likely for want of memory; take a smaller --batch."
-        return f"ended early (exit code {code}{': ' + said[-1][:200] if said else ''})."
+            return "was killed by the system, most likely because memory ran out; use a smaller `batch=`."
+        return f"ended early (exit code {code}{': ' + messages[-1][:200] if messages else ''})."
 
 
 @contextlib.contextmanager
-def _worker(contestant: BenchmarkRun, batch: int, folder: Path, number: int) -> Iterator[_Worker]:
+def _worker(run: BenchmarkRun, batch: int, folder: Path, number: int) -> Iterator[_Worker]:
     model, rows, errors = (folder / f"{number}{ending}" for ending in (".onnx", ".npy", ".txt"))
-    model.write_bytes(readable(contestant.onnx, contestant.runtime))
-    np.save(rows, contestant.batch(batch))
-    who = f"model {contestant.model!r} on {contestant.runtime.name} at batch {batch:,}"
+    model.write_bytes(prepare_file(run.onnx, run.runtime))
+    np.save(rows, run.batch(batch))
+    description = f"model {run.model!r} on {run.runtime.name} at batch {batch:,}"
     with errors.open("w") as sink:
         process = subprocess.Popen(
             [sys.executable, "-m", "fairpress.runtime.benchmark.worker"],
@@ -232,8 +231,8 @@ def _worker(contestant: BenchmarkRun, batch: int, folder: Path, number: int) -> 
         )
     try:
         files = {"model": str(model), "rows": str(rows), "probe": str(folder / PROBE)}
-        worker = _Worker(process, who, errors)
-        worker.send(json.dumps({**files, "runtime": asdict(contestant.runtime)}))
+        worker = _Worker(process, description, errors)
+        worker.send(json.dumps({**files, "runtime": asdict(run.runtime)}))
         yield worker
     finally:
         process.kill()
@@ -241,7 +240,7 @@ def _worker(contestant: BenchmarkRun, batch: int, folder: Path, number: int) -> 
 
 
 def one_node() -> bytes:
-    """Return a file that negates its input x [n, 1]."""
+    """Return an ONNX file that negates its input x [n, 1]."""
     from onnx import TensorProto, helper
 
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 1]) for name in "xy")
@@ -250,8 +249,8 @@ def one_node() -> bytes:
     return bytes(model.SerializeToString())
 
 
-def busy() -> str | None:
-    """Return a sentence where the machine has other work; call it before measuring."""
+def load_warning() -> str | None:
+    """Return a warning if the machine is busy, else None; call it before measuring."""
     if not hasattr(os, "getloadavg"):
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -259,6 +258,6 @@ def busy() -> str | None:
     if load < 0.5 * cores:
         return None
     return (
-        f"The machine had other work in the last minute (load {load:.1f} on {cores} core{'s' if cores > 1 else ''}): times "
-        "may be longer than on a quiet one; ratios, taken within rounds, suffer less."
+        f"The machine was busy in the last minute (load {load:.1f} on {cores} core{'s' if cores > 1 else ''}): times "
+        "may be longer than on an idle machine; ratios, taken within rounds, are less affected."
     )

@@ -1,4 +1,4 @@
-"""What a bench found: sizes, times, ratios, memory, and a sentence for each model that is slower than the first."""
+"""The result of a benchmark: sizes, times, ratios, memory, and a sentence for each model that is slower than the first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_VNNI = "This processor has no fast 8-bit instructions (VNNI)."
 
 @dataclass(frozen=True)
 class Size:
-    """A model's file: bytes as shipped and gzipped (level 6), and what it was given to run on."""
+    """A model's file: bytes as shipped and gzipped (level 6), and the source of the rows that it ran on."""
 
     model: str
     bytes: int
@@ -28,16 +28,16 @@ class Size:
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """Models side by side.
+    """Measurements of several models under the same conditions.
 
     Attributes
     ----------
     measurements
-        Batch by batch, in the order of the models.
+        By batch size, then in the order of the models.
     kernels
-        (Model, runtime) → how its layers are computed, for those that turned out slower.
+        (Model, runtime) → how its layers are executed, for models that are slower than the first.
     notes
-        What a reader should know of the conditions.
+        Remarks on the conditions of the measurement.
     """
 
     sizes: Sequence[Size]
@@ -47,7 +47,7 @@ class BenchmarkResult:
     notes: Sequence[str] = ()
 
     def slower(self) -> list[Measurement]:
-        """Return the measurements whose whole interval says slower than the first model."""
+        """Return the measurements whose whole confidence interval is slower than the first model."""
         return [
             m
             for m in self.measurements
@@ -55,29 +55,29 @@ class BenchmarkResult:
         ]
 
     def sentences(self) -> list[str]:
-        """Return a sentence for each model that is slower than the first, with what is known of the reason."""
+        """Return a sentence for each model that is slower than the first, with the likely reason."""
         slow: dict[tuple[str, str], list[Measurement]] = {}
         for m in self.slower():
             slow.setdefault((m.model, m.runtime), []).append(m)
-        return [self._sentence(found) for found in slow.values()]
+        return [self._sentence(matches) for matches in slow.values()]
 
     def fastest(self) -> list[tuple[Measurement, Estimate]]:
-        """Return, for each batch size, what takes least time a call, and how many times faster it is than the very first.
+        """Return the fastest model for each batch size, with its speedup compared with the very first model.
 
-        Left out where the first itself is fastest, or the difference is not shown. Since it is picked among several, its
-        interval is widened (Bonferroni).
+        Omitted if the first is fastest, or the difference is not significant. Since the fastest is selected among several,
+        its interval is widened (Bonferroni).
         """
-        found = []
+        matches = []
         for batch in dict.fromkeys(m.batch for m in self.measurements):
             first, *others = (m for m in self.measurements if m.batch == batch)
             best = min(others, key=lambda m: m.median, default=first)
             ratio = median_ratio(first.seconds, best.seconds, 1 - 0.05 / max(len(others), 1))
             if best is not first and (ratio.low or 0) > 1:
-                found.append((best, ratio))
-        return found
+                matches.append((best, ratio))
+        return matches
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the bench as JSON holds it."""
+        """Return the benchmark as in the JSON output."""
         return {
             "schema": SCHEMA,
             "processor": self.processor,
@@ -97,33 +97,34 @@ class BenchmarkResult:
 
     def _sentence(self, slow: Sequence[Measurement]) -> str:
         first = slow[0]
-        how = ", ".join(
-            f"{times(inverse(m.speedup))} at batch {m.batch:,}" for m in slow if m.speedup is not None
+        ratios = ", ".join(
+            f"{format_ratio(inverse(m.speedup))} at batch {m.batch:,}" for m in slow if m.speedup is not None
         )
-        said = f"{first.model} is slower than {first.against} on {first.runtime}: {how}."
+        text = f"{first.model} is slower than {first.against} on {first.runtime}: {ratios}."
         kernels = self.kernels.get((first.model, first.runtime))
         if kernels is None or not (kernels.integer or kernels.conversions):
-            return said
+            return text
         layers = kernels.integer + kernels.floating
         conversions = (
             f"{kernels.conversions} conversion{'' if kernels.conversions == 1 else 's'} from or to floats"
         )
         if kernels.floating:
-            return f"{said} Of its {layers} layers {kernels.floating} run in floats, with {conversions}."
-        said += f" All its {layers} layers run in integers, with {conversions}."
+            return f"{text} Of its {layers} layers {kernels.floating} run in floats, with {conversions}."
+        text += f" All its {layers} layers run in integers, with {conversions}."
         faster = self._faster(slow[-1])
         if faster is not None and faster.speedup is not None:
             return (
-                f"{said} An integer layer has a price per call, which pays when there is enough to compute: at batch "
-                f"{faster.batch:,} it is {times(faster.speedup)} faster."
+                f"{text} An integer layer has a fixed cost per call, which larger batches amortize: at batch "
+                f"{faster.batch:,} it is {format_ratio(faster.speedup)} faster."
             )
         if slow[-1].batch < MANY_ROWS:
-            return f"{said} An integer layer has a price per call, which may pay at a larger batch (--batch {MANY_ROWS})."
-        return f"{said} {NO_VNNI}" if "no VNNI" in self.processor else said
+            advice = f"which a larger batch may amortize, such as {MANY_ROWS} rows."
+            return f"{text} An integer layer has a fixed cost per call, {advice}"
+        return f"{text} {NO_VNNI}" if "no VNNI" in self.processor else text
 
     def _faster(self, slow: Measurement) -> Measurement | None:
-        """Return a measurement of the same model at a larger batch whose whole interval says faster."""
-        found = [
+        """Return a measurement of the same model at a larger batch whose whole interval is faster; None if there is none."""
+        matches = [
             m
             for m in self.measurements
             if (m.model, m.runtime) == (slow.model, slow.runtime)
@@ -131,17 +132,17 @@ class BenchmarkResult:
             and m.speedup is not None
             and (m.speedup.low or 0) > 1
         ]
-        return found[-1] if found else None
+        return matches[-1] if matches else None
 
 
 def inverse(ratio: Estimate) -> Estimate:
-    """Return how many times slower something is that is `ratio` times faster."""
+    """Return the reciprocal of a ratio with its interval: a slowdown for a speedup."""
     assert ratio.value is not None
     low, high = (None if b is None else 1 / b for b in (ratio.high, ratio.low))
     return Estimate(1 / ratio.value, low, high, ratio.n, ratio.method)
 
 
-def times(ratio: Estimate) -> str:
-    """Write a ratio with its interval: ``1.35x [1.31, 1.40]``."""
+def format_ratio(ratio: Estimate) -> str:
+    """Format a ratio with its interval: ``1.35x [1.31, 1.40]``."""
     text = f"{ratio.value:.2f}x"
     return text if ratio.low is None else f"{text} [{ratio.low:.2f}, {ratio.high:.2f}]"

@@ -1,4 +1,4 @@
-"""Medians of repeated timings with their spread, and ratios of medians with an interval."""
+"""Medians and quartiles of repeated timings, and medians of ratios with a confidence interval."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ METHOD = "order statistics of the paired ratios"
 
 
 def median_ratio(first: Sequence[float], other: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Return the median of first[i] / other[i] over rounds i: how many times faster `other` is.
+    """Return the median of first[i] / other[i] over rounds i: the speedup of `other`.
 
-    Both were timed in round i, one soon after the other, so that whatever slowed the machine then slowed both.
-    The interval is distribution-free: the order statistics whose binomial(n, ½) ranks hold the median with at
-    least `confidence` (Thompson 1936, Annals of Mathematical Statistics 7). Rounds are taken as independent.
+    Both were timed in round i, one soon after the other, so that a slow period of the machine affects both.
+    The interval is distribution-free: the order statistics whose binomial(n, ½) ranks cover the median with at
+    least `confidence` (Thompson 1936, Annals of Mathematical Statistics 7). Rounds are assumed to be independent.
     """
     ratios = np.sort(np.asarray(first, float) / np.asarray(other, float))
     rank = order_statistic_rank(len(ratios), confidence)
@@ -27,9 +27,9 @@ def median_ratio(first: Sequence[float], other: Sequence[float], confidence: flo
 
 
 def order_statistic_rank(n: int, confidence: float) -> int | None:
-    """Return the largest r ≥ 1 such that the r-th smallest and r-th largest of n values hold the median.
+    """Return the largest r ≥ 1 such that the r-th smallest and r-th largest of n values cover the median.
 
-    P = 1 − 2·P(Binomial(n, ½) < r) must reach `confidence`; None when even the extremes do not (n < 6 at 95 %).
+    P = 1 − 2·P(Binomial(n, ½) < r) must reach `confidence`; None if even the extremes do not (n < 6 at 95 %).
     """
     from scipy.stats import binom
 

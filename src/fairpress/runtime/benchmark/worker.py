@@ -1,4 +1,4 @@
-"""A process of its own for one model at one batch size: its memory is its own, and it dies alone.
+"""A separate process for one model at one batch size, so that its memory is measured alone and a crash is contained.
 
 Started by `fairpress.runtime.benchmark.measure` with ``python -m``; both exchange lines of JSON.
 """
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 WARM_UP_SECONDS, WARM_UP_CALLS = 0.15, 3
-# A block of calls lasts this long at least, so that neither the clock nor a cold cache decides.
+# Minimum duration of a block of calls, so that clock resolution and cold caches do not matter.
 BLOCK_SECONDS = 0.02
 REST_SECONDS = 0.3
 
 
 def main(commands: TextIO, answers: TextIO) -> None:
-    """Start the runtime that the first line asks for, load the file at the second, time a block of calls at every other."""
+    """Start the runtime named in the first line, load the file at the second, time a block of calls at each further one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     import numpy as np
 
@@ -37,7 +37,7 @@ def main(commands: TextIO, answers: TextIO) -> None:
     runtime = Backend(**task["runtime"])
     rows = np.load(task["rows"])
     try:
-        # A network of one node first: what the runtime takes to start is not the model's.
+        # First a network of one node: the start-up cost of the runtime is not attributed to the model.
         open_session(Path(task["probe"]), runtime).run(np.zeros((1, 1), np.float32))
         before = peak_memory()
         answer(started=True)
@@ -54,26 +54,28 @@ def main(commands: TextIO, answers: TextIO) -> None:
         answer(error=str(error).splitlines()[0][:300] if str(error) else type(error).__name__)
         return
     calls = max(1, round(BLOCK_SECONDS / per_call))
-    rest()
+    wait_until_idle()
     answer(facts=dict(session.facts), load_seconds=loading, calls=calls, seconds=per_call)
     for line in commands:
         if line.strip() != "time":
             break
         if per_call < BLOCK_SECONDS:
-            session.run(rows)  # wakes the threads and fills the caches, which other models have used since
+            session.run(
+                rows
+            )  # wakes the threads and fills the caches, which other models have used in between
         started = time.perf_counter()
         for _ in range(calls):
             session.run(rows)
         seconds = (time.perf_counter() - started) / calls
-        rest()
+        wait_until_idle()
         answer(seconds=seconds)
     answer(memory_before=before, memory_peak=peak_memory())
 
 
 def peak_memory() -> int | None:
-    """Return the largest resident memory of this process so far in bytes; None where the system does not tell.
+    """Return the peak resident memory of this process in bytes; None if the system does not report it.
 
-    On Linux not from getrusage: there, a process inherits the peak of the one that started it.
+    Linux does not use getrusage, because a process inherits the peak of its parent there.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -88,7 +90,7 @@ def peak_memory() -> int | None:
 
 
 def _warm_up(call: Callable[[], object]) -> float:
-    """Call until it has settled; return the seconds of a call."""
+    """Call until timings settle; return the seconds of a call."""
     seconds: list[float] = []
     started = time.perf_counter()
     while len(seconds) < WARM_UP_CALLS or time.perf_counter() - started < WARM_UP_SECONDS:
@@ -98,8 +100,8 @@ def _warm_up(call: Callable[[], object]) -> float:
     return min(seconds)
 
 
-def rest() -> None:
-    """Wait until the threads of the runtime sleep: ONNX Runtime's spin for some 40 ms, on the next model's cores."""
+def wait_until_idle() -> None:
+    """Wait until the runtime's threads sleep: those of ONNX Runtime spin for about 40 ms on the cores of the next model."""
     until = time.perf_counter() + REST_SECONDS
     while time.perf_counter() < until:
         used = time.process_time()
@@ -109,7 +111,7 @@ def rest() -> None:
 
 
 if __name__ == "__main__":
-    # Runtimes may print; only answers go to the parent.
+    # Runtimes may print to stdout; only answers go to the parent.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     main(sys.stdin, channel)

@@ -1,1 +1,1 @@
-"""ONNX models made elsewhere: their inputs, outputs, classes and categories."""
+"""External ONNX models: their inputs, outputs, classes and categories."""

@@ -1,4 +1,4 @@
-"""Which class each column of a model's scores is, and whether the labels that the model gives itself agree."""
+"""Match the columns of a model's scores with classes, and compare with the labels that the model itself outputs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from fairpress.runtime.external.onnx_model import (
     OutputCandidates,
     n_columns,
 )
-from fairpress.runtime.external.outputs import PASSING, Output, holds_labels, label_indices
+from fairpress.runtime.external.outputs import PASS_THROUGH, Output, holds_labels, label_indices
 
-# Operators of classifiers and maps, which may name the classes of their columns.
-_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
+# Attributes of classifiers and maps that may name the classes of their columns.
+_CLASS_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
 
 
 @dataclass(frozen=True)
 class ModelLabels:
-    """The labels that a file gives itself: the output that holds them, and what the sample says of their order.
+    """The labels that a file itself outputs: the name of the output, and the class order that a sample implies.
 
-    `order` is the class of each column that the labels give away; None where they do not. `counted` are the classes that
-    labels mean which only count: 0, 1, …; or, in the same order, are spelled as `names`.
+    `order` is the class of each column as implied by the labels; None if they do not imply one. `counted` are the classes
+    that the integer labels 0, 1, … mean, or the labels spelled as `names`, in the same order.
     """
 
     output: str
@@ -38,169 +38,173 @@ class ModelLabels:
     counted: tuple[str, ...]
     names: tuple[str, ...] | None = None
 
-    def indices(self, found: OutputCandidates, classes: tuple[str, ...]) -> np.ndarray:
+    def indices(self, candidates: OutputCandidates, classes: tuple[str, ...]) -> np.ndarray:
         """Return the labels of some rows [rows] as indices into `classes`."""
-        own = label_indices(found.values[self.output], self.names or self.counted)
-        if own is None:
-            values = np.unique(np.asarray(found.values[self.output]).astype(str)).tolist()
+        indices = label_indices(candidates.values[self.output], self.names or self.counted)
+        if indices is None:
+            values = np.unique(np.asarray(candidates.values[self.output]).astype(str)).tolist()
             raise UserError(
-                f"the output {self.output!r} names {', '.join(values[:5])}, which are not all classes "
+                f"the output {self.output!r} contains {', '.join(values[:5])}, which are not all classes "
                 f"({', '.join(classes)}); export a model of this label."
             )
-        places: np.ndarray = np.array([classes.index(c) for c in self.counted])
-        return np.asarray(places[own])
+        order: np.ndarray = np.array([classes.index(c) for c in self.counted])
+        return np.asarray(order[indices])
 
 
 def choose_classes(
     file: ExternalOnnxFile,
-    said: ExternalModelConfig,
-    found: OutputCandidates,
+    config: ExternalModelConfig,
+    candidates: OutputCandidates,
     output: Output,
     flat: np.ndarray | None,
     named: tuple[str, ...] | None,
     task: Task,
-    where: str,
+    source_name: str,
     guessed: list[str],
 ) -> tuple[str, ...]:
-    """Return the class of each column of the output; of two classes also where it has one column, that of the second.
+    """Return the class of each column of the output; both classes if a binary model has one column, that of the second.
 
     Parameters
     ----------
     flat
-        The scores [rows, columns]; None where the output holds labels.
+        The scores [rows, columns]; None if the output contains labels.
     named
-        What the output's maps call their columns.
+        Column names in the output's maps.
 
     Raises
     ------
     UserError
-        The classes are other ones than the dataset's, their order has several answers, or what is said contradicts the
-        file.
+        The classes differ from the dataset's, their order is ambiguous, or the configuration contradicts the file.
     """
-    own = named or _attributes(file, output) or _names_of_outputs(output, task)
-    if own is not None and flat is not None and len(own) != max(flat.shape[1], 2):
-        own = None  # classes of another layer
-    by_file = _matched(own, task) if own is not None else None
-    if said.classes is not None:
-        given = _matched(said.classes, task)
-        if given is None:
+    file_names = named or _class_attributes(file, output) or _classes_in_output_names(output, task)
+    if file_names is not None and flat is not None and len(file_names) != max(flat.shape[1], 2):
+        file_names = None  # classes of another layer
+    file_order = _task_order(file_names, task) if file_names is not None else None
+    if config.classes is not None:
+        configured_order = _task_order(config.classes, task)
+        if configured_order is None:
             raise UserError(
-                f"{where}: the model's classes are {', '.join(said.classes)}, those of {task.target!r} "
+                f"{source_name}: the model's classes are {', '.join(config.classes)}, those of {task.target!r} "
                 f"{', '.join(task.classes)}; list these under `classes`, in the order of the output."
             )
-        if by_file is not None and by_file != given:
+        if file_order is not None and file_order != configured_order:
             raise UserError(
-                f"{where}: `classes` are {', '.join(given)}, but the file itself names its columns "
-                f"{', '.join(own or ())}, in this order; leave `classes` out."
+                f"{source_name}: `classes` are {', '.join(configured_order)}, but the file itself names its columns "
+                f"{', '.join(file_names or ())}, in this order; leave `classes` out."
             )
-        return given
-    if by_file is not None:
-        return by_file
-    if own is not None and not _positions(own, task):
+        return configured_order
+    if file_order is not None:
+        return file_order
+    if file_names is not None and not _are_indices(file_names, task):
         raise UserError(
-            f"the model's classes are {', '.join(own)}, those of {task.target!r} {', '.join(task.classes)}; say under "
-            f"`classes` in {where} how they are called there, in the order of the output."
+            f"the model's classes are {', '.join(file_names)}, those of {task.target!r} {', '.join(task.classes)}; "
+            "list their "
+            f"names in the dataset under `classes` in {source_name}, in the order of the output."
         )
     guessed.append("classes")
-    labels = None if flat is None else model_labels(file, found, output, flat, task.classes, task)
-    if labels is not None and _resolved(found.values[labels.output], task):
+    labels = None if flat is None else model_labels(file, candidates, output, flat, task.classes, task)
+    if labels is not None and _name_classes(candidates.values[labels.output], task):
         if labels.order is not None:
             return labels.order
         assert flat is not None
         if flat.shape[1] > 2:
             raise UserError(
-                f"the file's own labels, {labels.output!r}, do not tell which class each column of {output!r} is; say under "
-                f"`classes` in {where}, in the order of the output."
+                f"the file's own labels, {labels.output!r}, do not determine the class of each column of {output!r}; list "
+                f"the classes under `classes` in {source_name}, in the order of the output."
             )
-    usual = tuple(sorted(task.classes, key=_in_order))
-    counted = flat is None and not _resolved(found.values[str(output)], task)
-    if usual != task.classes and (counted or (flat is not None and flat.shape[1] > 1)):
+    sorted_classes = tuple(sorted(task.classes, key=_sort_key))
+    labels_are_indices = flat is None and not _name_classes(candidates.values[str(output)], task)
+    if sorted_classes != task.classes and (labels_are_indices or (flat is not None and flat.shape[1] > 1)):
         raise UserError(
-            f"the file does not say which class each {'label' if flat is None else 'column'} of {output!r} is, and "
-            "there are "
-            f"two usual orders, {', '.join(usual)} and {', '.join(task.classes)}; say under `classes` in {where} which "
-            "it is."
+            f"the file does not name the class of each {'label' if flat is None else 'column'} of {output!r}, and "
+            f"two orders are common, {', '.join(sorted_classes)} and {', '.join(task.classes)}; list the classes in "
+            "the right "
+            f"order under `classes` in {source_name}."
         )
     return task.classes
 
 
 def model_labels(
     file: ExternalOnnxFile,
-    found: OutputCandidates,
+    candidates: OutputCandidates,
     output: Output,
     flat: np.ndarray,
     classes: tuple[str, ...],
     task: Task,
 ) -> ModelLabels | None:
-    """Return the output of labels beside the scores, and the order of classes that it gives away; None without one.
+    """Return the output of labels next to the scores, with the class order that it implies; None without such an output.
 
-    The labels of a class are given where its own column is high, also where a threshold decides that is not a half.
+    A class is the label of rows in which its column is high, even if the threshold is not one half.
     """
     outputs = {output} if isinstance(output, str) else set(output)
-    called = _called(file, found, output, task, len(classes))
+    column_names = _column_names(file, candidates, output, task, len(classes))
     names = [
         n
-        for n, v in found.values.items()
+        for n, v in candidates.values.items()
         if n not in outputs
         and file.outputs[n] in (*LABELS, *FLOATS)
-        and (holds_labels(file, n, v, task) or called is not None)
-        and label_indices(v, called or classes) is not None
+        and (holds_labels(file, n, v, task) or column_names is not None)
+        and label_indices(v, column_names or classes) is not None
     ]
     if not names:
         return None
     likely = [n for n in names if any(part in n.lower() for part in ("label", "class", "pred"))]
     name = (likely or names)[0]
-    indices = label_indices(found.values[name], called or classes)
+    indices = label_indices(candidates.values[name], column_names or classes)
     assert indices is not None
-    order = _given_away(flat, indices, classes)
-    if called is not None:
-        return ModelLabels(name, order, classes, called)
-    if isinstance(output, str) or _resolved(found.values[name], task):
+    order = _implied_order(flat, indices, classes)
+    if column_names is not None:
+        return ModelLabels(name, order, classes, column_names)
+    if isinstance(output, str) or _name_classes(candidates.values[name], task):
         return ModelLabels(name, order, classes)
-    # Outputs in an order that somebody wrote down: what numbers count, only the rows can tell.
+    # The user configured the order of outputs: only the rows can show what integer labels mean.
     if order is None:
         return None
     return ModelLabels(name, classes, tuple(classes[order.index(c)] for c in classes))
 
 
 def external_labels(
-    file: ExternalOnnxFile, found: OutputCandidates, output: Output, task: Task
+    file: ExternalOnnxFile, candidates: OutputCandidates, output: Output, task: Task
 ) -> str | None:
-    """Return a sentence on labels of the file that are none of the dataset's classes; None where there are no such."""
+    """Return a note on labels of the file that are not classes of the dataset; None if there are none."""
     outputs = {output} if isinstance(output, str) else set(output)
-    for name, values in found.values.items():
+    for name, values in candidates.values.items():
         if name in outputs or isinstance(values, list) or n_columns(values) != 1:
             continue
-        if file.outputs[name] not in LABELS and not _whole(values):
+        if file.outputs[name] not in LABELS and not _is_integral(values):
             continue
         names = np.unique(values.astype(str)).tolist()
         if 1 < len(names) <= len(task.classes) and label_indices(values, task.classes) is None:
             return (
-                f"its own output {name!r} names {', '.join(names)}, and the classes of {task.target!r} are "
-                f"{', '.join(task.classes)}; whether its labels agree with what is decided cannot be checked"
+                f"its own output {name!r} contains {', '.join(names)}, and the classes of {task.target!r} are "
+                f"{', '.join(task.classes)}; its labels cannot be compared with the predictions"
             )
     return None
 
 
-def _whole(values: np.ndarray) -> bool:
+def _is_integral(values: np.ndarray) -> bool:
     return values.dtype.kind == "f" and bool((np.isfinite(values) & (values == np.floor(values))).all())
 
 
-def refuse_reversed(
-    labels: ModelLabels, found: OutputCandidates, decided: np.ndarray, classes: tuple[str, ...], where: str
+def check_class_order(
+    labels: ModelLabels,
+    candidates: OutputCandidates,
+    decided: np.ndarray,
+    classes: tuple[str, ...],
+    source_name: str,
 ) -> None:
-    """Raise UserError where the file's own labels show that the columns are the classes in another order.
+    """Raise UserError if the file's own labels show that the columns are in another class order.
 
     `decided` [rows] are indices into `classes`, as are the labels.
     """
     if labels.order is None or labels.order == classes:
         return
-    differ = int((labels.indices(found, classes) != decided).sum())
-    if 2 * differ > len(decided):
+    n_different = int((labels.indices(candidates, classes) != decided).sum())
+    if 2 * n_different > len(decided):
         raise UserError(
-            f"{where}: by the order of `classes`, {', '.join(classes)}, the model's scores decide otherwise than its "
-            f"own output {labels.output!r} in {differ:,} of {len(decided):,} rows; its labels say that the order is "
-            f"{', '.join(labels.order)}."
+            f"{source_name}: with `classes` in the order {', '.join(classes)}, the model's scores disagree with its own "
+            f"output {labels.output!r} in {n_different:,} of {len(decided):,} rows; list the classes in the order of its "
+            f"labels, {', '.join(labels.order)}."
         )
 
 
@@ -211,38 +215,39 @@ def disagreement(
     threshold: float,
     output: str,
     task: Task,
-    where: str,
+    source_name: str,
 ) -> str | None:
-    """Return a sentence on the rows where the file's own labels are not what is decided; None where they are.
+    """Return a note on rows whose own label in the file differs from the prediction; None if there are none.
 
     Parameters
     ----------
     labels, decided
         [rows], indices into the classes of the task.
     score
-        The probability of the positive class [rows], where a threshold decides: rows on it are ties.
+        The probability of the positive class [rows] if a threshold decides; rows at the threshold are ties.
     """
-    other = labels != decided
+    different = labels != decided
     if score is not None:
-        other &= np.abs(score - threshold) > 1e-6
-    if not other.any():
+        different &= np.abs(score - threshold) > 1e-6
+    if not different.any():
         return None
     rule = "by the most probable class"
-    remedy = f"`output: {output}` in {where} takes its labels as decisions"
+    remedy = f"`output: {output}` in {source_name} uses its labels as predictions"
     if score is not None and task.positive is not None:
         rule = f"at p({task.positive}) >= {threshold:g}"
-        own = labels == task.classes.index(task.positive)
-        low = float(score[~own].max(initial=0.0))
-        high = float(score[own].min(initial=1.0))
+        labeled_positive = labels == task.classes.index(task.positive)
+        low = float(score[~labeled_positive].max(initial=0.0))
+        high = float(score[labeled_positive].min(initial=1.0))
         if low < high:
-            remedy = f"`threshold: {_between(low, high):g}` in {where} decides as its labels do, and {remedy}"
+            cut = _short_number_between(low, high)
+            remedy = f"`threshold: {cut:g}` in {source_name} reproduces its labels, and {remedy}"
     return (
-        f"its own output {output!r} names another class in {int(other.sum()):,} of {len(decided):,} rows than is decided "
+        f"its own output {output!r} differs in {int(different.sum()):,} of {len(decided):,} rows from the prediction "
         f"{rule}; {remedy}"
     )
 
 
-def _between(low: float, high: float) -> float:
+def _short_number_between(low: float, high: float) -> float:
     """Return the shortest number above `low` and at most `high`."""
     for digits in range(1, 17):
         middle = round((low + high) / 2, digits)
@@ -251,89 +256,97 @@ def _between(low: float, high: float) -> float:
     return high
 
 
-def _attributes(file: ExternalOnnxFile, output: Output) -> tuple[str, ...] | None:
-    """Return the classes that the operator behind the scores names, in the order of its columns."""
+def _class_attributes(file: ExternalOnnxFile, output: Output) -> tuple[str, ...] | None:
+    """Return the classes named by the operator that computes the scores, in the order of its columns."""
     if isinstance(output, tuple):
         return None
     for node in file.origin(output):
         for attribute in node.attribute:
-            if attribute.name in _ATTRIBUTES:
+            if attribute.name in _CLASS_ATTRIBUTES:
                 values = [s.decode("utf-8", "replace") for s in attribute.strings] or list(attribute.ints)
                 if values:
                     return tuple(str(v) for v in values)
-        if node.op_type not in (*PASSING, "Softmax", "Sigmoid"):
+        if node.op_type not in (*PASS_THROUGH, "Softmax", "Sigmoid"):
             return None
     return None
 
 
-def _called(
-    file: ExternalOnnxFile, found: OutputCandidates, output: Output, task: Task, count: int
+def _column_names(
+    file: ExternalOnnxFile, candidates: OutputCandidates, output: Output, task: Task, count: int
 ) -> tuple[str, ...] | None:
-    """Return what the file calls its columns where these are other names than the task's classes; else None.
+    """Return the file's names for its columns if they differ from the task's classes; else None.
 
-    Its labels are spelled so too: classes 1 and 0 of a file whose columns somebody says are yes and no.
+    Its labels use the same names: for example 1 and 0 for columns that the configuration calls yes and no.
     """
     if isinstance(output, tuple):
         return None
-    values = found.values[output]
-    own = tuple(map(str, values[0])) if isinstance(values, list) else _attributes(file, output)
-    return own if own is not None and len(own) == count and _matched(own, task) is None else None
+    values = candidates.values[output]
+    names = tuple(map(str, values[0])) if isinstance(values, list) else _class_attributes(file, output)
+    return names if names is not None and len(names) == count and _task_order(names, task) is None else None
 
 
-def _names_of_outputs(output: Output, task: Task) -> tuple[str, ...] | None:
-    """Return the classes in the names of outputs that hold one each: yes, or syes and i1 as sklearn-onnx writes them."""
+def _classes_in_output_names(output: Output, task: Task) -> tuple[str, ...] | None:
+    """Return the classes in the names of per-class outputs: yes, or syes and i1 as written by sklearn-onnx."""
     if isinstance(output, str):
         return None
     for names in (output, tuple(n[1:] for n in output if n[:1] in "is")):
-        if len(names) == len(output) and _matched(names, task) is not None:
+        if len(names) == len(output) and _task_order(names, task) is not None:
             return tuple(names)
     return None
 
 
-def _matched(names: Sequence[str], task: Task) -> tuple[str, ...] | None:
-    """Return the task's classes in the order of these names of theirs; None unless each names one of them."""
-    found = tuple(resolve(n, task.classes) or "" for n in names)
-    return found if sorted(found) == sorted(task.classes) else None
+def _task_order(names: Sequence[str], task: Task) -> tuple[str, ...] | None:
+    """Return the task's classes in the order of these names; None unless each name matches one class."""
+    matches = tuple(resolve(n, task.classes) or "" for n in names)
+    return matches if sorted(matches) == sorted(task.classes) else None
 
 
-def _positions(names: Sequence[str], task: Task) -> bool:
-    """Return whether names only count the classes: 0, 1, … none of which is a class itself."""
+def _are_indices(names: Sequence[str], task: Task) -> bool:
+    """Return whether names are only indices 0, 1, … and none of them is itself a class."""
     counted = [class_key(n) for n in names] == [float(i) for i in range(len(task.classes))]
     return counted and not any(resolve(n, task.classes) in task.classes for n in names)
 
 
-def _resolved(values: Any, task: Task) -> bool:
-    """Return whether labels are spelled as classes, and do not only count them."""
+def _name_classes(values: Any, task: Task) -> bool:
+    """Return whether labels are names of classes, and not only indices."""
     return all(resolve(v, task.classes) in task.classes for v in np.unique(values.astype(str)).tolist())
 
 
-def _in_order(name: str) -> tuple[float, str]:
-    """Order classes as sorting programs do: numbers by size, then text."""
+def _sort_key(name: str) -> tuple[float, str]:
+    """Sort key of a class: numbers by size, then text."""
     key = class_key(name)
     return (key, "") if isinstance(key, float) else (float("inf"), name)
 
 
-def _given_away(flat: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the class of each column that labels [rows], indices into `classes`, give away; None where they do not."""
+def _implied_order(flat: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the class of each column as implied by labels [rows], indices into `classes`; None if ambiguous."""
     both = np.concatenate([-flat, flat], axis=1) if flat.shape[1] == 1 else flat
     if both.shape[1] != len(classes) or not np.isfinite(both).all():
         return None
-    return _by_largest(both, labels, classes) or _by_lift(both, labels, classes)
+    return _order_by_largest(both, labels, classes) or _order_by_lift(both, labels, classes)
 
 
-def _by_largest(flat: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the order where every row has the label of its largest column; the only class left is the only column left."""
+def _order_by_largest(
+    flat: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    """Return the order in which each row's label is its largest column; a single remaining class gets the last column."""
     top = flat.argmax(axis=1)
-    each = [np.unique(labels[top == i]).tolist() for i in range(len(classes))]
-    known = [e[0] for e in each if len(e) == 1]
-    if any(len(e) > 1 for e in each) or len(set(known)) < len(known) or len(known) < len(classes) - 1:
+    labels_by_column = [np.unique(labels[top == i]).tolist() for i in range(len(classes))]
+    identified = [column_labels[0] for column_labels in labels_by_column if len(column_labels) == 1]
+    if (
+        any(len(column_labels) > 1 for column_labels in labels_by_column)
+        or len(set(identified)) < len(identified)
+        or len(identified) < len(classes) - 1
+    ):
         return None
-    (left,) = set(range(len(classes))) - set(known) or {-1}
-    return tuple(classes[e[0] if e else left] for e in each)
+    (remaining,) = set(range(len(classes))) - set(identified) or {-1}
+    return tuple(
+        classes[column_labels[0] if column_labels else remaining] for column_labels in labels_by_column
+    )
 
 
-def _by_lift(flat: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the order in which every column is higher in the rows of its class than in the others, most of all columns."""
+def _order_by_lift(flat: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the order in which each class has the largest lift in its own column: mean in its rows minus mean elsewhere."""
     if len(np.unique(labels)) < len(classes):
         return None
     lift = np.array([flat[labels == c].mean(0) - flat[labels != c].mean(0) for c in range(len(classes))])

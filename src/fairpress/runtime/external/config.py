@@ -1,4 +1,4 @@
-"""What a ``model.yaml`` may say of an ONNX file that was made elsewhere."""
+"""The schema of ``model.yaml``, which describes an external ONNX file."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from fairpress.core.values import spelling
 
 
-def _spelled(value: Any) -> Any:
-    """Let YAML's 0, 1.5 and true stand for text, as they do in the table."""
+def _to_text(value: Any) -> Any:
+    """Convert YAML's 0, 1.5 and true to text, as in tables."""
     return spelling(value) if isinstance(value, (bool, int, float)) else value
 
 
-Text = Annotated[str, BeforeValidator(_spelled)]
+Text = Annotated[str, BeforeValidator(_to_text)]
 Columns = Literal["encoded"] | tuple[Text, ...]
 Activation = Literal["none", "softmax", "sigmoid"]
 Layout = Literal["nchw", "nhwc"]
 
 
 class ExternalModelConfig(BaseModel):
-    """What the file does not say itself. Whatever is left out is guessed where there is one answer only.
+    """Facts that an external ONNX file does not contain. Omitted fields are inferred if they are unambiguous.
 
     Attributes
     ----------
     columns
-        What the model's one input reads: ``"encoded"`` (the dataset's numbers, categories one-hot), or the columns in
-        their order. Encoded columns are called ``race=Asian``.
+        Columns read by the model's only input: ``"encoded"`` (the dataset's numeric inputs, categories one-hot), or a list
+        in order. Encoded columns have names such as ``race=Asian``.
     inputs
-        For a model with several inputs: its input → the dataset's column, or a list of columns.
+        For a model with several inputs: input → column of the dataset, or a list of columns.
     layout
-        For images: channels before height and width, or after them.
+        For images: channels before or after height and width.
     scale
-        For images: what pixel values from 0 to 255 are divided by.
+        For images: divisor of pixel values from 0 to 255.
     mean, std
-        Subtracted from and divided into the columns, or the channels of (scaled) images.
+        Mean subtracted from, and divisor of, the columns or the channels of (scaled) images.
     output
-        The output that holds scores; a list where each class has an output of its own, in the order of `classes`; or the
-        output of labels, whose decisions are then taken as they are, without scores.
+        The output of scores; a list if each class has its own output, in the order of `classes`; or the output of labels,
+        which are then used as predictions, without scores.
     activation
-        What turns it into probabilities: ``none`` when it holds probabilities already.
+        The activation that turns scores into probabilities; ``none`` if they are probabilities already.
     classes
         The classes in the order of the output.
     threshold
-        Two classes: the positive one is decided when its probability is at least this.
+        With two classes: the positive class is predicted if its probability is at least this.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,9 +61,9 @@ class ExternalModelConfig(BaseModel):
     threshold: float = Field(default=0.5, ge=0, le=1)
 
     @model_validator(mode="after")
-    def _consistent(self) -> ExternalModelConfig:
+    def _check_consistency(self) -> ExternalModelConfig:
         if self.columns is not None and self.inputs is not None:
-            raise ValueError("say `columns` for a model with one input, or `inputs` for one with many")
+            raise ValueError("use `columns` for a model with one input, or `inputs` for one with several")
         if self.inputs is not None and (self.mean or self.std):
             raise ValueError("`mean` and `std` are for a model with one input")
         if (self.layout or self.scale) and (self.columns or self.inputs):

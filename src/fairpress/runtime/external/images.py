@@ -1,4 +1,4 @@
-"""Feed a dataset's images to a model made elsewhere: layout, range of pixel values, mean and deviation per channel."""
+"""Feed the images of a dataset to an external model: layout, range of pixel values, mean and deviation per channel."""
 
 from __future__ import annotations
 
@@ -20,63 +20,68 @@ NUMPY = {
 
 
 def plan_images(
-    file: ExternalOnnxFile, said: ExternalModelConfig, dataset: Dataset, where: str, guessed: list[str]
+    file: ExternalOnnxFile,
+    config: ExternalModelConfig,
+    dataset: Dataset,
+    source_name: str,
+    guessed: list[str],
 ) -> tuple[Layout, float]:
-    """Return the layout and what pixel values (0 to 255) are divided by.
+    """Return the layout, and the divisor of pixel values (0 to 255).
 
-    Raises UserError when the model does not read such images, or what it reads has several answers.
+    Raises UserError if the model does not read such images, or if its input is ambiguous.
     """
-    found = file.inputs
-    if said.columns is not None or said.inputs is not None:
+    inputs = file.inputs
+    if config.columns is not None or config.inputs is not None:
         raise UserError(
-            f"{where}: {dataset.name!r} has images and no columns; leave `columns` and `inputs` out."
+            f"{source_name}: {dataset.name!r} has images, not columns; omit `columns` and `inputs`."
         )
-    if len(found) != 1 or len(found[0].shape or ()) != 4:
+    if len(inputs) != 1 or len(inputs[0].shape or ()) != 4:
         raise UserError(
-            f"the model does not read images: it needs one input of four dimensions, and not {_shapes(found)}."
+            f"the model does not read images: it needs one input of four dimensions, but has {_format_inputs(inputs)}."
         )
-    if found[0].type not in NUMPY:
+    if inputs[0].type not in NUMPY:
         raise UserError(
-            f"the model's input {found[0].name!r} takes {found[0].type}, which images are not handed over in; export "
+            f"the model's input {inputs[0].name!r} takes {inputs[0].type}, which is not supported for images; export "
             "the model with an input of float32 or uint8."
         )
     channels, height, width = dataset.inputs.shape[1:]
-    shape = found[0].shape or ()
-    layout = said.layout or _layout(shape, channels, where, guessed)
-    reads = shape[1:] if layout == "nchw" else (shape[3], *shape[1:3])
-    for asked, has in zip(reads, (channels, height, width), strict=True):
-        if isinstance(asked, int) and asked != has:
-            wanted = " × ".join(str(v) if isinstance(v, int) else "any" for v in reads)
+    shape = inputs[0].shape or ()
+    layout = config.layout or _layout(shape, channels, source_name, guessed)
+    input_shape = shape[1:] if layout == "nchw" else (shape[3], *shape[1:3])
+    for expected, actual in zip(input_shape, (channels, height, width), strict=True):
+        if isinstance(expected, int) and expected != actual:
+            expected_shape = " × ".join(str(v) if isinstance(v, int) else "any" for v in input_shape)
             raise UserError(
-                f"the model reads images of {wanted} (channels, height, width), {dataset.name!r} has {channels} × "
-                f"{height} × {width}; load the data at that `size`, or say `layout` in {where}."
+                f"the model reads images of {expected_shape} (channels, height, width), {dataset.name!r} has {channels} × "
+                f"{height} × {width}; load the data at that `size`, or set `layout` in {source_name}."
             )
-    if said.scale is not None:
-        return layout, said.scale
-    if found[0].type == "tensor(uint8)":
+    if config.scale is not None:
+        return layout, config.scale
+    if inputs[0].type == "tensor(uint8)":
         guessed.append("scale")
         return layout, 1.0
     raise UserError(
-        f"the file does not say which pixel values the model expects; say in {where} `scale: 255` for 0 to 1, or `scale: 1` "
+        f"the file does not specify the range of pixel values; set in {source_name} `scale: 255` for 0 to 1, or `scale: 1` "
         "for 0 to 255, and `mean` and `std` if it expects them subtracted and divided."
     )
 
 
-def _layout(shape: Sequence[int | None], channels: int, where: str, guessed: list[str]) -> Layout:
+def _layout(shape: Sequence[int | None], channels: int, source_name: str, guessed: list[str]) -> Layout:
     first, last = shape[1] == channels, shape[3] == channels
     if first == last:
         raise UserError(
-            f"the model's input has the shape {list(shape)}, which does not tell where the channels are; say `layout: nchw` "
-            f"or nhwc in {where}."
+            f"the model's input has the shape {list(shape)}, which does not determine the position of the channels; "
+            "set `layout: nchw` "
+            f"or nhwc in {source_name}."
         )
     guessed.append("layout")
     return "nchw" if first else "nhwc"
 
 
 def feed_images(
-    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, where: str
+    file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, source_name: str
 ) -> dict[str, np.ndarray]:
-    """Return what the model's input reads for some rows."""
+    """Return the array that the model's input reads for these rows."""
     spec = file.inputs[0]
     pixels = np.asarray(dataset.inputs[rows])
     if spec.type != "tensor(uint8)":
@@ -89,14 +94,14 @@ def feed_images(
             pixels = (pixels - mean) / std
     elif config.scale != 1 or config.mean is not None or config.std is not None:
         raise UserError(
-            f"{where}: the model takes whole pixel values (uint8); leave `scale`, `mean` and `std` out."
+            f"{source_name}: the model takes whole pixel values (uint8); omit `scale`, `mean` and `std`."
         )
     if config.layout == "nhwc":
         pixels = pixels.transpose(0, 2, 3, 1)
     return {spec.name: np.ascontiguousarray(pixels.astype(NUMPY[spec.type], copy=False))}
 
 
-def _shapes(inputs: Sequence[FileInput]) -> str:
+def _format_inputs(inputs: Sequence[FileInput]) -> str:
     return ", ".join(
         f"{i.name} {list(i.shape) if i.shape is not None else 'of unknown rank'}" for i in inputs
     )

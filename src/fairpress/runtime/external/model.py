@@ -1,4 +1,4 @@
-"""Run an ONNX classifier made elsewhere: what the file does not say is told, or guessed when there is one answer."""
+"""Run an external ONNX classifier; facts that the file lacks are configured, or inferred if unambiguous."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ from fairpress.core.files import require_regular
 from fairpress.datasets.dataset import Dataset, Task
 from fairpress.runtime.decision_rule import decide, decides_by_threshold
 from fairpress.runtime.external.classes import (
+    check_class_order,
     choose_classes,
     disagreement,
     external_labels,
     model_labels,
-    refuse_reversed,
 )
 from fairpress.runtime.external.columns import feed_columns, notes_on_columns, plan_columns
 from fairpress.runtime.external.config import ExternalModelConfig
 from fairpress.runtime.external.images import feed_images, plan_images
-from fairpress.runtime.external.onnx_model import PER_CALL, ExternalOnnxFile, OutputCandidates, open_file
+from fairpress.runtime.external.onnx_model import (
+    PER_CALL_RANGES,
+    ExternalOnnxFile,
+    OutputCandidates,
+    open_file,
+)
 from fairpress.runtime.external.outputs import (
     Output,
     choose_activation,
@@ -33,25 +38,25 @@ from fairpress.runtime.external.outputs import (
     holds_labels,
     label_indices,
     probabilities,
-    table_of,
+    score_table,
 )
 
-SAMPLE, ALONE = 512, 5
+SAMPLE_ROWS, SINGLE_ROWS = 512, 5
 BATCH, IMAGE_BATCH = 8192, 64
 
 
 @dataclass(frozen=True)
 class ExternalPredictions:
-    """What a model says of some rows.
+    """Predictions of a model for some rows.
 
     Attributes
     ----------
     probabilities
-        [rows, classes of the task], float64; None where the file gives labels only.
+        [rows, classes of the task], float64; None if the file outputs labels only.
     decided
         [rows], indices into the task's classes.
     notes
-        What a reader must know of them: sentences without a full stop.
+        Warnings about them: sentences without a full stop.
     """
 
     probabilities: np.ndarray | None
@@ -61,69 +66,74 @@ class ExternalPredictions:
 
 @dataclass(frozen=True)
 class ExternalModel:
-    """An ONNX classifier with everything that running it on a dataset needs.
+    """An external ONNX classifier with everything needed to run it on a dataset.
 
-    `config` is complete; `guessed` names the parts of it that nobody said. `place` is where more can be said, and `notes`
-    are sentences on what its inputs read.
+    `config` is complete; `guessed` names its inferred fields. `config_path` is the file that can override them, and `notes`
+    are remarks on the inputs.
     """
 
     path: Path
     config: ExternalModelConfig
     guessed: tuple[str, ...]
     classes: tuple[str, ...]
-    place: str = "model.yaml"
+    config_path: str = "model.yaml"
     notes: tuple[str, ...] = ()
 
     def answers(self, dataset: Dataset, rows: np.ndarray, threads: int = 1) -> ExternalPredictions:
-        """Return what the model decides for some rows, and by which probabilities."""
-        task, output, where = dataset.task, _named(self.config.output), str(self.path)
+        """Return predictions and probabilities for some rows."""
+        task, output, model_name = dataset.task, _output_of_config(self.config.output), str(self.path)
         file = open_file(self.path, threads)
         if not len(rows):
             return ExternalPredictions(
                 np.zeros((0, len(task.classes))), np.zeros(0, dtype=np.int64), self.notes
             )
-        found = _run(file, self.config, dataset, rows)
+        candidates = _run(file, self.config, dataset, rows)
         for name in (output,) if isinstance(output, str) else output:
-            if name in found.unfit:
-                raise UserError(f"{where}: the output {name!r} cannot be read: {found.unfit[name]}.")
+            if name in candidates.unfit:
+                raise UserError(
+                    f"{model_name}: the output {name!r} cannot be read: {candidates.unfit[name]}."
+                )
         to_task = np.array([task.classes.index(c) for c in self.classes])
         if self.config.activation is None:
             assert isinstance(output, str)
-            indices = label_indices(found.values[output], self.classes)
+            indices = label_indices(candidates.values[output], self.classes)
             if indices is None:
-                raise UserError(_no_classes(output, found.values[output], task, self.place))
+                raise UserError(_unknown_labels(output, candidates.values[output], task, self.config_path))
             return ExternalPredictions(None, to_task[indices], self.notes)
-        flat, _ = table_of(output, found.values, where)
+        flat, _ = score_table(output, candidates.values, model_name)
         kind = file.outputs[output] if isinstance(output, str) else ""
-        own = probabilities(flat, self.config.activation, output, kind, where)
-        ordered = own[:, [self.classes.index(c) for c in task.classes]]
+        by_column = probabilities(flat, self.config.activation, output, kind, model_name)
+        ordered = by_column[:, [self.classes.index(c) for c in task.classes]]
         decided = decide(ordered, task.classes, task.positive, self.config.threshold)
-        notes = [*self.notes, *_unnormalised(ordered, decided, task)]
-        labels = model_labels(file, found, output, flat, self.classes, task)
+        notes = [*self.notes, *_normalization_notes(ordered, decided, task)]
+        labels = model_labels(file, candidates, output, flat, self.classes, task)
         if labels is not None:
-            indices = labels.indices(found, self.classes)
-            two = decides_by_threshold(task.classes, task.positive)
-            score = ordered[:, task.classes.index(str(task.positive))] if two else None
-            said = disagreement(
-                to_task[indices], decided, score, self.config.threshold, labels.output, task, self.place
+            indices = labels.indices(candidates, self.classes)
+            binary = decides_by_threshold(task.classes, task.positive)
+            score = ordered[:, task.classes.index(str(task.positive))] if binary else None
+            note = disagreement(
+                to_task[indices], decided, score, self.config.threshold, labels.output, task, self.config_path
             )
         else:
-            said = external_labels(file, found, output, task)
-        notes += [said] if said is not None else []
+            note = external_labels(file, candidates, output, task)
+        notes += [note] if note is not None else []
         return ExternalPredictions(ordered, decided, tuple(notes))
 
     def scores(self, dataset: Dataset, rows: np.ndarray, threads: int = 1) -> np.ndarray:
         """Return class probabilities [rows, classes of the dataset's task], float64.
 
-        Raises UserError where the file gives labels only.
+        Raises UserError if the file outputs labels only.
         """
-        found = self.answers(dataset, rows, threads).probabilities
-        if found is None:
-            raise UserError(f"{self.path}: its output {self.config.output!r} holds labels and no scores.")
-        return found
+        probability = self.answers(dataset, rows, threads).probabilities
+        if probability is None:
+            raise UserError(
+                f"{self.path}: its output {self.config.output!r} contains labels, not scores; use "
+                "`answers` for its labels."
+            )
+        return probability
 
     def feeds(self, dataset: Dataset, rows: np.ndarray, size: int) -> Iterator[dict[str, np.ndarray]]:
-        """Yield what the inputs of the file read for some rows, `size` at a time or as many as the file insists on."""
+        """Yield the inputs of the file for some rows, `size` at a time or as many as the file requires."""
         file = open_file(self.path, 1)
         for feed in _feeds(file, self.config, dataset, rows, size):
             short = (file.batch or 0) - len(next(iter(feed.values())))
@@ -132,7 +142,7 @@ class ExternalModel:
             yield feed
 
     def as_yaml(self) -> str:
-        """Return the complete ``model.yaml``; guessed lines say so."""
+        """Return the complete ``model.yaml``; inferred fields are marked."""
         import io
 
         from ruamel.yaml import YAML
@@ -156,84 +166,88 @@ def open_external(
     Parameters
     ----------
     config
-        The YAML that says what the file does not; by default ``NAME.model.yaml`` or ``model.yaml`` beside it.
+        The YAML that completes the file; by default ``NAME.model.yaml`` or ``model.yaml`` in the same folder.
 
     Raises
     ------
     UserError
-        No ONNX file, a YAML that does not fit it, something that has several answers (which, and where to say it), or scores
-        that the file's own labels contradict.
+        The path is not an ONNX file, the YAML does not fit it, a fact is ambiguous (the message names it, and where to set
+        it), or the file's own labels contradict its scores.
     """
-    place = Path(path)
-    require_regular(place)
-    if not place.is_file():
-        raise UserError(f"there is no file {place}.")
-    said, where = _said(place, config)
-    file, task = open_file(place, 1), dataset.task
+    model_path = Path(path)
+    require_regular(model_path)
+    if not model_path.is_file():
+        raise UserError(f"there is no file {model_path}; check the path.")
+    given, source_name = _read_config(model_path, config)
+    file, task = open_file(model_path, 1), dataset.task
     guessed: list[str] = []
     if dataset.features:
-        columns, inputs = plan_columns(file, said, dataset, where, guessed)
-        width, what = len(dataset.input_names) if columns == "encoded" else len(columns or ()), "columns"
-        known = said.model_copy(update={"columns": columns, "inputs": inputs})
+        columns, inputs = plan_columns(file, given, dataset, source_name, guessed)
+        width, unit = len(dataset.input_names) if columns == "encoded" else len(columns or ()), "columns"
+        partial = given.model_copy(update={"columns": columns, "inputs": inputs})
     else:
-        layout, scale = plan_images(file, said, dataset, where, guessed)
-        width, what = dataset.inputs.shape[1], "channels"
-        known = said.model_copy(update={"layout": layout, "scale": scale})
-    for name, values in (("mean", said.mean), ("std", said.std)):
-        if values is not None and known.inputs is not None:
-            raise UserError(f"{where}: `{name}` is for a model with one input that reads several columns.")
+        layout, scale = plan_images(file, given, dataset, source_name, guessed)
+        width, unit = dataset.inputs.shape[1], "channels"
+        partial = given.model_copy(update={"layout": layout, "scale": scale})
+    for name, values in (("mean", given.mean), ("std", given.std)):
+        if values is not None and partial.inputs is not None:
+            raise UserError(
+                f"{source_name}: `{name}` is for a model with one input that reads several columns."
+            )
         if values is not None and len(values) not in (1, width):
-            raise UserError(f"{where}: {name} has {len(values)} numbers for {width} {what}.")
-    sample = np.arange(min(SAMPLE, len(dataset)))
-    found = _run(file, known, dataset, sample)
-    output = choose_output(file, said, found, task, where, guessed)
-    _refuse_mixed_rows(file, known, dataset, output, found)
-    values = None if isinstance(output, tuple) else found.values[output]
-    if holds_labels(file, output, values, task) and said.activation is None:
-        classes = choose_classes(file, said, found, output, None, None, task, where, guessed)
+            raise UserError(f"{source_name}: {name} has {len(values)} numbers for {width} {unit}.")
+    sample = np.arange(min(SAMPLE_ROWS, len(dataset)))
+    candidates = _run(file, partial, dataset, sample)
+    output = choose_output(file, given, candidates, task, source_name, guessed)
+    _check_row_independence(file, partial, dataset, output, candidates)
+    values = None if isinstance(output, tuple) else candidates.values[output]
+    if holds_labels(file, output, values, task) and given.activation is None:
+        classes = choose_classes(file, given, candidates, output, None, None, task, source_name, guessed)
         if label_indices(values, classes) is None:
-            raise UserError(_no_classes(str(output), values, task, where))
+            raise UserError(_unknown_labels(str(output), values, task, source_name))
         update = {"output": output, "classes": classes}
-        return ExternalModel(place, known.model_copy(update=update), tuple(guessed), classes, where)
-    flat, named = table_of(output, found.values, str(place))
+        return ExternalModel(
+            model_path, partial.model_copy(update=update), tuple(guessed), classes, source_name
+        )
+    flat, named = score_table(output, candidates.values, str(model_path))
     if flat.shape[1] not in (1, len(task.classes)) or (flat.shape[1] == 1 and len(task.classes) != 2):
         raise UserError(
-            f"{where}: {output!r} has {flat.shape[1]} columns and {task.target!r} {len(task.classes)} classes "
-            f"({', '.join(task.classes[:5])}); is it a model of this label?"
+            f"{source_name}: {output!r} has {flat.shape[1]} columns and {task.target!r} {len(task.classes)} classes "
+            f"({', '.join(task.classes[:5])}); use a model of this label."
         )
-    activation = choose_activation(file, said, output, flat, where, guessed)
+    activation = choose_activation(file, given, output, flat, source_name, guessed)
     kind = file.outputs[output] if isinstance(output, str) else ""
-    own = probabilities(flat, activation, output, kind, str(place))
-    classes = choose_classes(file, said, found, output, flat, named, task, where, guessed)
-    complete = known.model_copy(update={"output": output, "activation": activation, "classes": classes})
-    labels = model_labels(file, found, output, flat, classes, task)
+    by_column = probabilities(flat, activation, output, kind, str(model_path))
+    classes = choose_classes(file, given, candidates, output, flat, named, task, source_name, guessed)
+    full_config = partial.model_copy(update={"output": output, "activation": activation, "classes": classes})
+    labels = model_labels(file, candidates, output, flat, classes, task)
     if labels is not None:
-        decided = decide(own, classes, task.positive, said.threshold)
-        refuse_reversed(labels, found, decided, classes, where)
-    notes = notes_on_columns(file, complete, dataset, where) if dataset.features else ()
-    return ExternalModel(place, complete, tuple(guessed), classes, where, notes)
+        decided = decide(by_column, classes, task.positive, given.threshold)
+        check_class_order(labels, candidates, decided, classes, source_name)
+    notes = notes_on_columns(file, full_config, dataset, source_name) if dataset.features else ()
+    return ExternalModel(model_path, full_config, tuple(guessed), classes, source_name, notes)
 
 
 def config_locations(path: Path, config: str | os.PathLike[str] | None) -> list[Path]:
-    """Return where the YAML may be that says how a file is run; the first one that is there is read."""
+    """Return the paths at which the configuration of a file may be; the first existing one is read."""
     if config is not None:
         return [Path(config)]
     return [path.with_suffix(".model.yaml"), path.with_name("model.yaml")]
 
 
-def _said(path: Path, config: str | os.PathLike[str] | None) -> tuple[ExternalModelConfig, str]:
-    """Return what the YAML says, and the place where more could be said."""
-    places = config_locations(path, config)
-    for place in places:
-        if config is not None or place.is_file():
-            return parse(ExternalModelConfig, read_yaml(place), str(place)), str(place)
-    return ExternalModelConfig(), str(places[0])
+def _read_config(path: Path, config: str | os.PathLike[str] | None) -> tuple[ExternalModelConfig, str]:
+    """Return the configuration, and the path at which it is or could be."""
+    locations = config_locations(path, config)
+    for location in locations:
+        if config is not None or location.is_file():
+            return parse(ExternalModelConfig, read_yaml(location), str(location)), str(location)
+    return ExternalModelConfig(), str(locations[0])
 
 
 def _feeds(
     file: ExternalOnnxFile, config: ExternalModelConfig, dataset: Dataset, rows: np.ndarray, size: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the inputs of the file for some rows, `size` at a time or as many as the file insists on; fewer at the end."""
+    """Yield the inputs of the file for some rows, `size` at a time or as many as the file requires; fewer at the end."""
     feed = feed_columns if dataset.features else feed_images
     size = file.batch or size
     for start in range(0, len(rows), size):
@@ -249,45 +263,46 @@ def _run(
 ) -> OutputCandidates:
     if size is None:
         size = BATCH if dataset.features else IMAGE_BATCH
-        size = min(size, file.most_rows or size)
+        size = min(size, file.max_rows or size)
     return file.run(_feeds(file, config, dataset, rows, size), len(rows), dataset.name)
 
 
-def _refuse_mixed_rows(
+def _check_row_independence(
     file: ExternalOnnxFile,
     config: ExternalModelConfig,
     dataset: Dataset,
     output: Output,
-    found: OutputCandidates,
+    candidates: OutputCandidates,
 ) -> None:
-    """Raise UserError where what a model says of a row depends on the rows it is called with, or on chance."""
-    if file.names_of_nodes & PER_CALL:
+    """Raise UserError if the output for a row depends on the other rows of the call, or is random."""
+    if file.operators & PER_CALL_RANGES:
         return
-    few = np.arange(min(ALONE, len(dataset)))
-    rows, size = few, 1
+    sample = np.arange(min(SINGLE_ROWS, len(dataset)))
+    rows, size = sample, 1
     if file.batch is not None and file.batch > 1:
-        rows, size = few[::-1], file.batch
-    again = _run(file, config, dataset, rows, size)
+        rows, size = sample[::-1], file.batch
+    repeated = _run(file, config, dataset, rows, size)
     for name in (output,) if isinstance(output, str) else output:
-        alone, together = again.values.get(name), found.values[name]
+        alone, batched = repeated.values.get(name), candidates.values[name]
         if alone is None:
             same = False
-        elif isinstance(together, list):
-            back = alone if size == 1 else alone[::-1]
+        elif isinstance(batched, list):
+            reordered = alone if size == 1 else alone[::-1]
             same = all(
-                set(a) == set(b) and _close(np.array([a[k] for k in a]), np.array([b[k] for k in a]))
-                for a, b in zip(back, together, strict=False)
+                set(a) == set(b) and _nearly_equal(np.array([a[k] for k in a]), np.array([b[k] for k in a]))
+                for a, b in zip(reordered, batched, strict=False)
             )
         else:
-            same = _close(alone if size == 1 else alone[::-1], together[: len(few)])
+            same = _nearly_equal(alone if size == 1 else alone[::-1], batched[: len(sample)])
         if not same:
             raise UserError(
-                f"{file.path}: what its output {name!r} holds for a row depends on the rows that it is called with, or on "
-                "chance; export the model for inference (`model.eval()`), one line of its output for each row."
+                f"{file.path}: its output {name!r} for a row depends on the other rows of the call, or is random; "
+                "export the "
+                "model for inference (`model.eval()`), with one line of output per row."
             )
 
 
-def _close(one: np.ndarray, other: np.ndarray) -> bool:
+def _nearly_equal(one: np.ndarray, other: np.ndarray) -> bool:
     if one.shape != other.shape:
         return False
     if one.dtype.kind != "f":
@@ -297,8 +312,8 @@ def _close(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(np.allclose(one, other, rtol=slack, atol=slack * scale, equal_nan=True))
 
 
-def _unnormalised(probability: np.ndarray, decided: np.ndarray, task: Task) -> list[str]:
-    """Return a sentence where probabilities do not sum to 1 and the larger one would decide otherwise."""
+def _normalization_notes(probability: np.ndarray, decided: np.ndarray, task: Task) -> list[str]:
+    """Return a note if probabilities do not sum to 1 and the larger one would give a different prediction."""
     if not decides_by_threshold(task.classes, task.positive):
         return []
     sums = probability.sum(axis=1)
@@ -307,18 +322,19 @@ def _unnormalised(probability: np.ndarray, decided: np.ndarray, task: Task) -> l
     other = int((probability.argmax(axis=1) != decided).sum())
     return [
         f"its two columns sum to {sums.min():.2f} to {sums.max():.2f} and not to 1, so that p({task.positive}) is its "
-        f"own column; the larger column would decide {other:,} of {len(sums):,} rows differently"
+        f"own column; the larger column would give a different prediction in {other:,} of {len(sums):,} rows"
     ]
 
 
-def _named(output: Any) -> Output:
+def _output_of_config(output: Any) -> Output:
     assert output is not None
     return output if isinstance(output, str) else tuple(output)
 
 
-def _no_classes(output: str, values: Any, task: Task, where: str) -> str:
-    found = sorted({str(v) for v in np.unique(np.asarray(values).astype(str)).tolist()})
+def _unknown_labels(output: str, values: Any, task: Task, source_name: str) -> str:
+    labels = sorted({str(v) for v in np.unique(np.asarray(values).astype(str)).tolist()})
     return (
-        f"{where}: the output {output!r} holds the labels {', '.join(found[:5])}, and the classes of {task.target!r} are "
-        f"{', '.join(task.classes[:5])}; export labels that are spelled as the classes."
+        f"{source_name}: the output {output!r} contains the labels {', '.join(labels[:5])}, but the classes of "
+        f"{task.target!r} are "
+        f"{', '.join(task.classes[:5])}; export labels that are spelled like the classes."
     )

@@ -1,4 +1,4 @@
-"""An ONNX file made elsewhere, opened: what its inputs and outputs are, and how rows go through it."""
+"""An open external ONNX file: its inputs and outputs, and how rows are run through it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairpress.core.errors import UserError
-from fairpress.core.slow import shown
+from fairpress.core.slow import show_progress
 from fairpress.runtime.backends.batching import bytes_per_row, require_batch
-from fairpress.runtime.bounded import SECONDS, TooLarge, TooLong, allowed, call, memory
-from fairpress.runtime.onnx.load import read_model, weights_beside
+from fairpress.runtime.bounded import (
+    SECONDS,
+    TooLarge,
+    TooLong,
+    call_with_timeout,
+    limit_from_environment,
+    limit_memory,
+)
+from fairpress.runtime.onnx.load import external_data_files, read_model
 
 if TYPE_CHECKING:
     import onnx
@@ -24,15 +31,15 @@ if TYPE_CHECKING:
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 WHOLE = tuple(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64))
 LABELS = (*WHOLE, "tensor(bool)", "tensor(string)")
-# Their ranges are those of a call, so that the scores of a row depend a little on its neighbours.
-PER_CALL = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"})
-_CALL_BYTES = 2**29
-_PATIENCE = 30.0
+# Their ranges are computed per call, so that the scores of a row depend slightly on the other rows.
+PER_CALL_RANGES = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"})
+_MAX_CALL_BYTES = 2**29
+_MAX_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class FileInput:
-    """An input: its type as ONNX Runtime writes it, and its shape; free dimensions are None, and so is an unknown rank."""
+    """An input: its type in ONNX Runtime's notation, and its shape; free dimensions and unknown ranks are None."""
 
     name: str
     type: str
@@ -44,14 +51,14 @@ class FileInput:
 
 @dataclass(frozen=True)
 class OutputCandidates:
-    """What the outputs of a file hold for some rows.
+    """The outputs of a file for some rows.
 
     Attributes
     ----------
     values
         Output → an array [rows, …], or a list of maps class → number.
     unfit
-        Output → why it says nothing of a row.
+        Output → reason why it cannot be read per row.
     """
 
     values: Mapping[str, Any]
@@ -62,7 +69,7 @@ class OutputCandidates:
 class ExternalOnnxFile:
     """An ONNX file, loaded by ONNX Runtime.
 
-    `weights`: bytes of the file and of those beside it. `pace`: seconds for a row, measured at the first call.
+    `weights`: bytes of the file and its external data. `pace`: seconds per row, measured at the first call.
     """
 
     path: Path
@@ -74,14 +81,14 @@ class ExternalOnnxFile:
     pace: list[float] = field(default_factory=list)
 
     @cached_property
-    def most_rows(self) -> int | None:
-        """Return the rows whose values in a call surely fit into memory; None where their shapes are not known."""
+    def max_rows(self) -> int | None:
+        """Return the number of rows whose values in a call surely fit into memory; None if shapes are unknown."""
         size = bytes_per_row(self.path.read_bytes())
-        return None if size is None else max(1, _CALL_BYTES // max(size, 1))
+        return None if size is None else max(1, _MAX_CALL_BYTES // max(size, 1))
 
     @cached_property
     def batch(self) -> int | None:
-        """The number of rows that the file insists on; None for any."""
+        """The number of rows that the file requires; None for any."""
         fixed = {i.shape[0] for i in self.inputs if i.shape}
         sizes = {n for n in fixed if n is not None}
         if len(sizes) > 1:
@@ -97,26 +104,26 @@ class ExternalOnnxFile:
         return size
 
     @cached_property
-    def names_of_nodes(self) -> frozenset[str]:
+    def operators(self) -> frozenset[str]:
         """The operators of the graph."""
         return frozenset(n.op_type for n in self.graph.node)
 
     def origin(self, output: str) -> Iterator[onnx.NodeProto]:
-        """Yield the nodes that lead to an output, from the last one up along the first input of each."""
-        made = {o: n for n in self.graph.node for o in n.output}
-        node, seen = made.get(output), 0
-        while node is not None and seen <= len(made):
+        """Yield the nodes that lead to an output, from the last one backwards along first inputs."""
+        producers = {o: n for n in self.graph.node for o in n.output}
+        node, n_visited = producers.get(output), 0
+        while node is not None and n_visited <= len(producers):
             yield node
-            node, seen = (made.get(node.input[0]) if node.input else None), seen + 1
+            node, n_visited = (producers.get(node.input[0]) if node.input else None), n_visited + 1
 
     def run(self, feeds: Iterator[dict[str, np.ndarray]], rows: int, data: str) -> OutputCandidates:
-        """Run what `feeds` yields for `rows` rows, and return what every output says of them.
+        """Run the feeds of `rows` rows in all, and return every output.
 
-        The last feed may hold fewer rows than the file insists on: it is filled up with its last row.
+        The last feed may have fewer rows than the file requires: it is padded with its last row.
         """
         names = [n for n, kind in self.outputs.items() if "bfloat16" not in kind]
         unfit = {
-            n: "it holds bfloat16 numbers, which ONNX Runtime does not hand over; export it as float32"
+            n: "it is in bfloat16, which ONNX Runtime does not return to Python; export it as float32"
             for n in self.outputs
             if n not in names
         }
@@ -125,9 +132,9 @@ class ExternalOnnxFile:
             raise UserError(f"{self.path}: the output {name!r} cannot be read: {why}.")
         parts: dict[str, list[Any]] = {n: [] for n in names}
         done = 0
-        with shown(f"running {self.path}", lambda: 100 * done / max(rows, 1)):
+        with show_progress(f"running {self.path}", lambda: 100 * done / max(rows, 1)):
             for feed in feeds:
-                done += self._add(feed, names, parts, unfit, data)
+                done += self._run_batch(feed, names, parts, unfit, data)
         values: dict[str, Any] = {}
         for name, pieces in parts.items():
             if name in unfit or not pieces:
@@ -139,7 +146,7 @@ class ExternalOnnxFile:
             assert len(values[name]) == rows
         return OutputCandidates(values, unfit)
 
-    def _add(
+    def _run_batch(
         self,
         feed: dict[str, np.ndarray],
         names: list[str],
@@ -147,7 +154,7 @@ class ExternalOnnxFile:
         unfit: dict[str, str],
         data: str,
     ) -> int:
-        """Run one feed, add what the outputs say of its rows, and return how many they are."""
+        """Run one feed, append its outputs, and return the number of its rows."""
         count = len(next(iter(feed.values())))
         short = (self.batch or count) - count
         if short:
@@ -155,53 +162,63 @@ class ExternalOnnxFile:
         for name, value in zip(names, self._call(names, feed, data), strict=True):
             if name in unfit:
                 continue
-            line = _per_row(value, count + short)
-            if isinstance(line, str):
-                unfit[name] = line
+            row_values = _rows_of_output(value, count + short)
+            if isinstance(row_values, str):
+                unfit[name] = row_values
             else:
-                parts[name].append(line[:count])
+                parts[name].append(row_values[:count])
         return count
 
     def _call(self, names: list[str], feed: dict[str, np.ndarray], data: str) -> list[Any]:
-        """Return what the outputs hold; at first a single row is tried, as it may never come back."""
-        rows, patience, where = len(next(iter(feed.values()))), allowed(SECONDS, _PATIENCE), str(self.path)
+        """Return the outputs; the first call tries a single row, because the model may never return."""
+        rows, max_seconds, model_name = (
+            len(next(iter(feed.values()))),
+            limit_from_environment(SECONDS, _MAX_SECONDS),
+            str(self.path),
+        )
         if not self.pace:
-            few = self.batch or 1
+            n_trial = self.batch or 1
             started = time.monotonic()
             try:
-                with memory(where, self.weights):
-                    call(
-                        self.session, names, {k: v[:few] for k, v in feed.items()}, where, patience + few - 1
+                with limit_memory(model_name, self.weights):
+                    call_with_timeout(
+                        self.session,
+                        names,
+                        {k: v[:n_trial] for k, v in feed.items()},
+                        model_name,
+                        max_seconds + n_trial - 1,
                     )
             except (TooLong, TooLarge):
                 raise
-            except Exception:  # the call that matters says what is wrong
+            except Exception:  # the main call reports the error
                 started = time.monotonic() - 1.0
-            self.pace.append((time.monotonic() - started) / few)
+            self.pace.append((time.monotonic() - started) / n_trial)
         try:
-            with memory(where, self.weights):
-                return call(self.session, names, feed, where, patience + 100 * rows * self.pace[0])
+            with limit_memory(model_name, self.weights):
+                return call_with_timeout(
+                    self.session, names, feed, model_name, max_seconds + 100 * rows * self.pace[0]
+                )
         except UserError:
             raise
         except Exception as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"{self.path} cannot be run on {data!r}: ONNX Runtime says {first[:200]!r}; compare its inputs, "
+                f"{self.path} cannot be run on {data!r}: ONNX Runtime reports {first[:200]!r}; compare its inputs, "
                 f"{'; '.join(map(str, self.inputs))}, with the data."
             ) from None
 
 
 def open_file(path: Path, threads: int) -> ExternalOnnxFile:
-    """Load an ONNX file by its path: weights may lie in files beside it. Raises UserError when that is not possible."""
+    """Load an ONNX file by its path, including external data. Raises UserError if that is impossible."""
     import onnxruntime as ort
 
     model = read_model(path)
-    weights = path.stat().st_size + sum(file.stat().st_size for file in weights_beside(model, path))
+    weights = path.stat().st_size + sum(file.stat().st_size for file in external_data_files(model, path))
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
     try:
-        with memory(str(path), weights), shown(f"loading {path}"):
+        with limit_memory(str(path), weights), show_progress(f"loading {path}"):
             session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except UserError:
         raise
@@ -209,12 +226,10 @@ def open_file(path: Path, threads: int) -> ExternalOnnxFile:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "External data" in first:
             raise UserError(
-                f"the weights that belong beside {path} cannot be read ({first[:200]}); copy them there, or export it "
+                f"the external weights of {path} cannot be read ({first[:200]}); copy them to its folder, or export it "
                 "as one file."
             ) from None
-        raise UserError(
-            f"{path} is no ONNX model that ONNX Runtime can load ({first}); export it again."
-        ) from None
+        raise UserError(f"ONNX Runtime cannot load {path} ({first}); export it again.") from None
     declared = {v.name: v for v in model.graph.input}
     inputs = []
     for spec in session.get_inputs():
@@ -225,14 +240,14 @@ def open_file(path: Path, threads: int) -> ExternalOnnxFile:
         inputs.append(FileInput(spec.name, spec.type, shape))
     if not inputs:
         raise UserError(
-            f"{path} has no inputs, so that it says the same of every row; export a model that reads the data."
+            f"{path} has no inputs, so its output is the same for every row; export a model that reads the data."
         )
     outputs = {o.name: o.type for o in session.get_outputs()}
     file = ExternalOnnxFile(path, session, model.graph, tuple(inputs), outputs, weights)
     for spec in file.inputs:
         if spec.shape == ():
             raise UserError(
-                f"{path}: its input {spec.name!r} takes one single number and no rows; export the model with a batch "
+                f"{path}: its input {spec.name!r} takes a single number, not rows; export the model with a batch "
                 "dimension."
             )
     assert file.batch is None or file.batch > 0
@@ -248,21 +263,21 @@ def format_shape(shape: tuple[int | None, ...] | None) -> str:
 
 
 def n_columns(values: Any) -> int:
-    """Return how many numbers an output holds for each row."""
+    """Return how many numbers an output contains per row."""
     return 1 if values.ndim == 1 else int(np.prod(values.shape[1:]))
 
 
-def _per_row(value: Any, rows: int) -> Any:
-    """Return an output as an array [rows, …] or a list of maps; or, as text, why it is neither."""
+def _rows_of_output(value: Any, rows: int) -> Any:
+    """Return an output as an array [rows, …] or a list of maps; or, as text, the reason why it is neither."""
     if isinstance(value, list):
         if len(value) == rows and value and all(isinstance(v, dict) and v for v in value):
             return value
-        return "it is a sequence, and not a map of a number for each class in every row"
+        return "it is a sequence, but not of one map from classes to numbers per row"
     if value is None or isinstance(value, dict):
-        return "it does not hold numbers or text in rows"
+        return "it does not contain numbers or text in rows"
     array = np.asarray(value)
     if rows == 1 and array.ndim == 0:
         return array.reshape(1)
     if array.ndim == 0 or array.shape[0] != rows:
-        return f"its shape {list(array.shape)} does not have a line for each of {rows} rows"
-    return "it holds nothing for a row" if array.size == 0 else array
+        return f"its shape {list(array.shape)} does not have one line for each of {rows} rows"
+    return "it is empty" if array.size == 0 else array

@@ -1,4 +1,4 @@
-"""Which output of a model made elsewhere holds scores, and how they become probabilities."""
+"""Select the output of an external model that contains scores, and convert them to probabilities."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from fairpress.runtime.external.onnx_model import (
 )
 
 Output = str | tuple[str, ...]
-# They hand on what they read, in another shape or type.
-PASSING = frozenset(
+# Operators that only change the shape or type of their input.
+PASS_THROUGH = frozenset(
     ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "ZipMap", "Normalizer")
 )
 _LAYERS = ("Gemm", "MatMul")
@@ -29,49 +29,56 @@ _LOGARITHMS = ("LogSoftmax", "Log", "Softplus", "Neg")
 
 def choose_output(
     file: ExternalOnnxFile,
-    said: ExternalModelConfig,
-    found: OutputCandidates,
+    config: ExternalModelConfig,
+    candidates: OutputCandidates,
     task: Task,
-    where: str,
+    source_name: str,
     guessed: list[str],
 ) -> Output:
-    """Return the output of scores, the outputs of one class each, or the output of labels where there are no scores.
+    """Return the output of scores, the outputs of one class each, or the output of labels if there are no scores.
 
-    Raises UserError where none or several could be meant, or where the one that is named says nothing of a row.
+    Raises UserError if no or several outputs are possible, or if the configured one cannot be read per row.
     """
-    if said.output is not None:
-        names = (said.output,) if isinstance(said.output, str) else said.output
+    if config.output is not None:
+        names = (config.output,) if isinstance(config.output, str) else config.output
         for name in names:
             if name not in file.outputs:
                 raise UserError(
-                    f"{where}: the model has no output {name!r}." + did_you_mean(name, file.outputs)
+                    f"{source_name}: the model has no output {name!r}." + did_you_mean(name, file.outputs)
                 )
-            if name in found.unfit:
-                raise UserError(f"{where}: the output {name!r} cannot be read: {found.unfit[name]}.")
-        if isinstance(said.output, str):
-            if file.outputs[said.output] in LABELS and n_columns(found.values[said.output]) != 1:
+            if name in candidates.unfit:
                 raise UserError(
-                    f"{where}: the output {said.output!r} holds {file.outputs[said.output][7:-1]} in "
-                    f"{n_columns(found.values[said.output])} columns, which are neither scores nor labels; "
+                    f"{source_name}: the output {name!r} cannot be read: {candidates.unfit[name]}."
+                )
+        if isinstance(config.output, str):
+            if file.outputs[config.output] in LABELS and n_columns(candidates.values[config.output]) != 1:
+                raise UserError(
+                    f"{source_name}: the output {config.output!r} holds {file.outputs[config.output][7:-1]} in "
+                    f"{n_columns(candidates.values[config.output])} columns, which are neither scores nor labels; "
                     "name an output of "
                     "floats, or of one label for a row."
                 )
-            return said.output
+            return config.output
         for name in names:
-            if isinstance(found.values[name], list) or n_columns(found.values[name]) != 1:
-                raise UserError(f"{where}: the output {name!r} does not hold one number for a row.")
+            if isinstance(candidates.values[name], list) or n_columns(candidates.values[name]) != 1:
+                raise UserError(
+                    f"{source_name}: the output {name!r} does not contain one number per row; name "
+                    "outputs with a single column."
+                )
         return names
-    scores = [n for n, v in found.values.items() if isinstance(v, list) or file.outputs[n] in FLOATS]
+    scores = [n for n, v in candidates.values.items() if isinstance(v, list) or file.outputs[n] in FLOATS]
     if len(scores) > 1:
         # Labels may be written as floats.
-        rest = [n for n in scores if not _float_labels(file, n, found.values[n], task)]
-        scores = rest or scores
+        not_labels = [n for n in scores if not _holds_float_labels(file, n, candidates.values[n], task)]
+        scores = not_labels or scores
     if len(scores) > 1:
         wide = [
-            n for n in scores if isinstance(found.values[n], list) or _columns(found, n) == len(task.classes)
+            n
+            for n in scores
+            if isinstance(candidates.values[n], list) or _n_columns(candidates, n) == len(task.classes)
         ]
-        single = [n for n in scores if n not in wide and _columns(found, n) == 1]
-        if not wide and len(single) == len(scores) == len(task.classes) and _sums(found, single):
+        single = [n for n in scores if n not in wide and _n_columns(candidates, n) == 1]
+        if not wide and len(single) == len(scores) == len(task.classes) and _sum_to_one(candidates, single):
             guessed.append("output")
             return tuple(single)
         scores = wide or scores
@@ -81,181 +88,195 @@ def choose_output(
         return scores[0]
     if scores:
         raise UserError(
-            f"the model has {len(scores)} outputs that could be scores ({', '.join(scores)}); say which under `output` in "
-            f"{where}, such as `output: {scores[0]}`; one that has a single column is then the probability of the last "
+            f"the model has {len(scores)} outputs that could be scores ({', '.join(scores)}); name one under `output` in "
+            f"{source_name}, such as `output: {scores[0]}`; a single column is then the probability of the last "
             "class, and `output: [A, B]` names an output per class, in the order of `classes`."
         )
-    labels = [n for n, v in found.values.items() if label_indices(v, task.classes) is not None]
+    labels = [n for n, v in candidates.values.items() if label_indices(v, task.classes) is not None]
     if len(labels) == 1:
         if len(file.outputs) > 1:
             guessed.append("output")
         return labels[0]
-    for name, values in found.values.items():
+    for name, values in candidates.values.items():
         if file.outputs[name] in LABELS and n_columns(values) == 1:
             raise UserError(
-                f"the model has no output of scores, and its output {name!r} holds {_some_of(values)}, which are not the "
-                f"classes of {task.target!r} ({', '.join(task.classes[:5])}); export labels that are spelled as the classes "
-                "are, or an output of probabilities."
+                f"the model has no output of scores, and its output {name!r} holds {_list_values(values)}, which are "
+                "not the "
+                f"classes of {task.target!r} ({', '.join(task.classes[:5])}); export labels that are spelled like "
+                "the classes, "
+                "or an output of probabilities."
             )
-    reasons = "; ".join(f"{n}: {why}" for n, why in found.unfit.items())
+    reasons = "; ".join(f"{n}: {why}" for n, why in candidates.unfit.items())
     listed = ", ".join(f"{n} {kind}" for n, kind in file.outputs.items())
     raise UserError(
         f"the model has no outputs that could be scores or labels of {task.target!r} ({reasons or listed}); export it "
         "with an "
-        f"output of floats, [n, classes], or say which output holds labels under `output` in {where}, with `classes`."
+        f"output of floats, [n, classes], or name the output of labels under `output` in {source_name}, with `classes`."
     )
 
 
 def holds_labels(file: ExternalOnnxFile, output: Output, values: Any, task: Task) -> bool:
-    """Return whether an output holds the decisions themselves and no scores."""
+    """Return whether an output contains predicted labels and not scores."""
     if isinstance(output, tuple) or isinstance(values, list) or n_columns(values) != 1:
         return False
-    return file.outputs[output] in LABELS or _float_labels(file, output, values, task)
+    return file.outputs[output] in LABELS or _holds_float_labels(file, output, values, task)
 
 
 def label_indices(values: Any, classes: tuple[str, ...]) -> np.ndarray | None:
-    """Return the class of each row [rows] that an output of labels names; None where it names something else.
+    """Return the class index of each row [rows] of an output of labels; None if it contains anything else.
 
-    Labels name classes as everywhere (`core.values.resolve`). Where no label does, whole numbers from 0 count the
-    classes in their order.
+    Labels match classes by `core.values.resolve`. If no label does, integers from 0 are indices of classes.
     """
     if isinstance(values, list) or values.dtype.kind not in "iubOUSf" or n_columns(values) != 1:
         return None
     flat = values.reshape(len(values))
     if flat.dtype.kind == "f" and not (np.isfinite(flat) & (flat == np.floor(flat))).all():
         return None
-    texts, at = np.unique(flat.astype(str), return_inverse=True)
+    texts, inverse = np.unique(flat.astype(str), return_inverse=True)
     named = [resolve(t, classes) for t in texts.tolist()]
-    known = [classes.index(n) if n in classes else None for n in named]
-    if all(k is None for k in known):
+    positions = [classes.index(n) if n in classes else None for n in named]
+    if all(k is None for k in positions):
         keys = [class_key(t) for t in texts.tolist()]
-        known = [int(k) if isinstance(k, float) and k in range(len(classes)) else None for k in keys]
-    if any(k is None for k in known):
+        positions = [int(k) if isinstance(k, float) and k in range(len(classes)) else None for k in keys]
+    if any(k is None for k in positions):
         return None
-    indices: np.ndarray = np.array(known, dtype=np.int64)
-    return indices[at.reshape(-1)]
+    indices: np.ndarray = np.array(positions, dtype=np.int64)
+    return indices[inverse.reshape(-1)]
 
 
-def table_of(
-    output: Output, values: dict[str, Any] | Any, where: str
+def score_table(
+    output: Output, values: dict[str, Any] | Any, source_name: str
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Return scores [rows, columns] as float64, and what the file calls the columns where they are maps."""
+    """Return scores [rows, columns] as float64, and the names of the columns if the output consists of maps."""
     if isinstance(output, tuple):
         return np.concatenate([values[n].reshape(-1, 1).astype(float) for n in output], axis=1), None
-    own = values[output]
-    if not isinstance(own, list):
-        return own.reshape(len(own), -1).astype(float), None
-    keys = list(own[0])
-    if any(set(row) != set(keys) for row in own):
+    maps = values[output]
+    if not isinstance(maps, list):
+        return maps.reshape(len(maps), -1).astype(float), None
+    keys = list(maps[0])
+    if any(set(row) != set(keys) for row in maps):
         raise UserError(
-            f"{where}: the maps of the output {output!r} do not name the same classes in every row."
+            f"{source_name}: the maps of the output {output!r} do not name the same classes in every row; export the "
+            "model again."
         )
-    return np.array([[row[k] for k in keys] for row in own], dtype=float), tuple(str(k) for k in keys)
+    return np.array([[row[k] for k in keys] for row in maps], dtype=float), tuple(str(k) for k in keys)
 
 
 def choose_activation(
     file: ExternalOnnxFile,
-    said: ExternalModelConfig,
+    config: ExternalModelConfig,
     output: Output,
     flat: np.ndarray,
-    where: str,
+    source_name: str,
     guessed: list[str],
 ) -> Activation:
-    """Return what turns scores into probabilities. Raises UserError where they could be several things."""
-    if said.activation is not None:
-        return said.activation
+    """Return the activation that turns scores into probabilities. Raises UserError if it is ambiguous."""
+    if config.activation is not None:
+        return config.activation
     guessed.append("activation")
-    ending, columns = _ending(file, output), flat.shape[1]
-    known = flat[np.isfinite(flat).all(axis=1)]
-    inside = bool(((known >= 0) & (known <= 1)).all())
-    sums = columns > 1 and bool(np.allclose(known.sum(1), 1, atol=1e-3))
-    remedy = f"say `activation: none`, softmax or sigmoid in {where}"
-    if (ending == "Softmax" and sums) or (ending == "Sigmoid" and columns == 1) or (inside and sums):
+    final_operator, columns = _final_operator(file, output), flat.shape[1]
+    finite = flat[np.isfinite(flat).all(axis=1)]
+    inside = bool(((finite >= 0) & (finite <= 1)).all())
+    sums = columns > 1 and bool(np.allclose(finite.sum(1), 1, atol=1e-3))
+    remedy = f"set `activation: none`, softmax or sigmoid in {source_name}"
+    if (
+        (final_operator == "Softmax" and sums)
+        or (final_operator == "Sigmoid" and columns == 1)
+        or (inside and sums)
+    ):
         return "none"
     if not inside:
-        hundred = known.sum(1) if columns > 1 else known.max(initial=0.0)
-        percent = bool((known >= 0).all()) and (
+        hundred = finite.sum(1) if columns > 1 else finite.max(initial=0.0)
+        percent = bool((finite >= 0).all()) and (
             bool(np.allclose(hundred, 100, atol=0.5)) if columns > 1 else 5 < float(hundred) <= 100
         )
-        if percent or (columns == 1 and ending in _LOGARITHMS):
+        if percent or (columns == 1 and final_operator in _LOGARITHMS):
             logits = "softmax" if columns > 1 else "sigmoid"
             raise UserError(
-                f"the output {output!r} holds numbers from {known.min():g} to {known.max():g}, which may be "
-                f"{'percentages' if percent else 'logarithms'} or logits; if they are logits, say `activation: {logits}` in "
-                f"{where}, else export probabilities."
+                f"the output {output!r} contains numbers from {finite.min():g} to {finite.max():g}, which may be "
+                f"{'percentages' if percent else 'logarithms'} or logits; if they are logits, set `activation: {logits}` in "
+                f"{source_name}, else export probabilities."
             )
         return "softmax" if columns > 1 else "sigmoid"
-    if columns == 1 and ending not in (*_LAYERS, "Softmax"):
+    if columns == 1 and final_operator not in (*_LAYERS, "Softmax"):
         return "none"
-    raise UserError(f"the output {output!r} lies between 0 and 1 and may be probabilities or not; {remedy}.")
+    raise UserError(
+        f"the output {output!r} lies between 0 and 1 and may or may not be probabilities; {remedy}."
+    )
 
 
-def probabilities(flat: np.ndarray, activation: str, output: Output, kind: str, where: str) -> np.ndarray:
-    """Return probabilities [rows, columns, at least 2] of scores; raises UserError where they are none."""
-    _refuse_no_numbers(flat, output, where)
+def probabilities(
+    flat: np.ndarray, activation: str, output: Output, kind: str, source_name: str
+) -> np.ndarray:
+    """Return probabilities [rows, columns, at least 2] of scores. Raises UserError if they are not probabilities."""
+    _check_finite(flat, output, source_name)
     if activation == "softmax":
         if flat.shape[1] == 1:
             raise UserError(
-                f"{where}: the softmax of one column is 1 in every row; say `activation: sigmoid` or none."
+                f"{source_name}: the softmax of one column is 1 in every row; set `activation: sigmoid` or none."
             )
         shifted = np.exp(flat - flat.max(axis=1, keepdims=True))
         return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
     if activation == "sigmoid":
-        # Written so that large numbers of either sign do not overflow.
+        # This form does not overflow for large numbers of either sign.
         small = np.exp(-np.abs(flat))
         flat = np.where(flat >= 0, 1, small) / (1 + small)
     slack = 2e-3 if kind == "tensor(float16)" else 1e-5
-    odd = ((flat < -slack) | (flat > 1 + slack)).any(axis=1)
-    if odd.any():
+    invalid = ((flat < -slack) | (flat > 1 + slack)).any(axis=1)
+    if invalid.any():
         raise UserError(
-            f"{where}: the output {output!r} is taken as probabilities, and holds numbers from {flat.min():g} to "
-            f"{flat.max():g}, outside 0 to 1 in {int(odd.sum()):,} of {len(flat):,} rows; say `activation: softmax` or "
+            f"{source_name}: the output {output!r} is read as probabilities, but contains numbers from {flat.min():g} to "
+            f"{flat.max():g}, outside 0 to 1 in {int(invalid.sum()):,} of {len(flat):,} rows; set `activation: softmax` or "
             "sigmoid if they are logits, else export probabilities."
         )
     flat = np.clip(flat, 0, 1)
     return np.concatenate([1 - flat, flat], axis=1) if flat.shape[1] == 1 else flat
 
 
-def _refuse_no_numbers(flat: np.ndarray, output: Output, where: str) -> None:
-    for odd, what in ((np.isnan(flat), "no number (NaN)"), (np.isposinf(flat), "an infinite score")):
-        if odd.any():
+def _check_finite(flat: np.ndarray, output: Output, source_name: str) -> None:
+    for invalid, description in (
+        (np.isnan(flat), "NaN"),
+        (np.isposinf(flat), "an infinite score"),
+    ):
+        if invalid.any():
             raise UserError(
-                f"{where} gives {what} in its output {output!r} for {int(odd.any(1).sum()):,} of {len(flat):,} rows; "
-                "are its inputs scaled as in training (`mean`, `std`)?"
+                f"{source_name} gives {description} in its output {output!r} for {int(invalid.any(1).sum()):,} of "
+                f"{len(flat):,} rows; "
+                "check that its inputs are scaled as in training (`mean`, `std`)."
             )
     if np.isneginf(flat).all(axis=1).any():
         raise UserError(
-            f"{where} gives only infinite scores in its output {output!r} for some rows; export it again."
+            f"{source_name} gives only infinite scores in its output {output!r} for some rows; export it again."
         )
 
 
-def _some_of(values: np.ndarray) -> str:
+def _list_values(values: np.ndarray) -> str:
     names = np.unique(values.astype(str)).tolist()
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
-def _ending(file: ExternalOnnxFile, output: Output) -> str:
-    """Return the operator that makes the output."""
+def _final_operator(file: ExternalOnnxFile, output: Output) -> str:
+    """Return the operator that computes the output."""
     for node in file.origin(output if isinstance(output, str) else output[0]):
-        if node.op_type not in PASSING:
+        if node.op_type not in PASS_THROUGH:
             return str(node.op_type)
     return ""
 
 
-def _columns(found: OutputCandidates, name: str) -> int:
-    return n_columns(found.values[name])
+def _n_columns(candidates: OutputCandidates, name: str) -> int:
+    return n_columns(candidates.values[name])
 
 
-def _sums(found: OutputCandidates, names: list[str]) -> bool:
+def _sum_to_one(candidates: OutputCandidates, names: list[str]) -> bool:
     """Return whether outputs of one column each are probabilities that sum to 1."""
-    flat = np.stack([found.values[n].reshape(-1).astype(float) for n in names], axis=1)
+    flat = np.stack([candidates.values[n].reshape(-1).astype(float) for n in names], axis=1)
     return bool(np.allclose(flat.sum(1), 1, atol=1e-3) and (flat >= -1e-6).all())
 
 
-def _float_labels(file: ExternalOnnxFile, name: str, values: Any, task: Task) -> bool:
-    """Return whether an output of floats holds class labels: whole numbers that name classes, more than one of them."""
+def _holds_float_labels(file: ExternalOnnxFile, name: str, values: Any, task: Task) -> bool:
+    """Return whether an output of floats contains class labels: integers that name more than one class."""
     if isinstance(values, list) or file.outputs[name] not in FLOATS or n_columns(values) != 1:
         return False
-    if _ending(file, name) == "Sigmoid" or len(np.unique(values)) < 2:
+    if _final_operator(file, name) == "Sigmoid" or len(np.unique(values)) < 2:
         return False
     return label_indices(values, task.classes) is not None

@@ -1,4 +1,4 @@
-"""Other forms of the same network, for runtimes that cannot read the file as it is; numbers stay the same."""
+"""Equivalent forms of a network for runtimes that cannot read the original file; results do not change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def widen_two_bits(data: bytes) -> bytes:
-    """Return the network with 2-bit constants as 8-bit ones; files without any are returned as they are.
+    """Return the network with 2-bit constants as 8-bit ones; files without any are returned unchanged.
 
     OpenVINO 2026.4 reads INT4 and refuses INT2 ("Unsupported data type INT2").
     """
@@ -28,7 +28,7 @@ def widen_two_bits(data: bytes) -> bytes:
             kinds[tensor.name] = kind
     if not kinds:
         return data
-    # A cast that changes nothing any more hides the weights from the matching of integer kernels.
+    # A cast that has become the identity would hide the weights from the fusion of integer kernels.
     alias: dict[str, str] = {}
     for node in list(model.graph.node):
         if node.op_type == "Cast" and kinds.get(node.input[0]) == node.attribute[0].i:
@@ -39,7 +39,7 @@ def widen_two_bits(data: bytes) -> bytes:
 
 
 def separate_constants(data: bytes) -> bytes:
-    """Return the network in which every quantizer, dequantizer and integer product has constants of its own.
+    """Return the network in which every quantizer, dequantizer and integer product has its own constants.
 
     ONNX Runtime 1.32 turns signed 8-bit constants into unsigned ones for its exact kernels and fails where two nodes
     share one ("Attempt to replace the existing tensor").
@@ -48,18 +48,18 @@ def separate_constants(data: bytes) -> bytes:
 
     model = parse_model(data)
     stored = {t.name: t for t in model.graph.initializer}
-    seen: set[str] = set()
+    used: set[str] = set()
     for node in model.graph.node:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear", "MatMulInteger"):
             continue
         for i, name in enumerate(node.input):
-            if name in stored and name in seen:
-                own = onnx.TensorProto()
-                own.CopyFrom(stored[name])
-                own.name = f"{name}/{len(model.graph.initializer)}"
-                model.graph.initializer.append(own)
-                node.input[i] = own.name
-            seen.add(name)
+            if name in stored and name in used:
+                copy = onnx.TensorProto()
+                copy.CopyFrom(stored[name])
+                copy.name = f"{name}/{len(model.graph.initializer)}"
+                model.graph.initializer.append(copy)
+                node.input[i] = copy.name
+            used.add(name)
     return bytes(model.SerializeToString())
 
 

@@ -12,11 +12,11 @@ from fairpress.core.files import require_regular
 if TYPE_CHECKING:
     import onnx
 
-MOST_BYTES = 2**31  # of protobuf; larger models have their weights beside them
+MAX_BYTES = 2**31  # limit of protobuf; larger models have external data
 
 
-def parse_model(data: bytes, where: str = "this") -> onnx.ModelProto:
-    """Return the model. Raises UserError, speaking of `where`, when the bytes are no ONNX file."""
+def parse_model(data: bytes, source_name: str = "the file") -> onnx.ModelProto:
+    """Return the model. Raises UserError, naming `source_name`, if the bytes are not an ONNX file."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -24,34 +24,34 @@ def parse_model(data: bytes, where: str = "this") -> onnx.ModelProto:
     try:
         model.ParseFromString(data)
     except DecodeError:
-        raise UserError(f"{where} is no ONNX file, or it is cut short; export it again.") from None
+        raise UserError(f"{source_name} is not an ONNX file, or it is truncated; export it again.") from None
     if not model.HasField("graph"):
-        raise UserError(f"{where} is no ONNX file: it has no graph.")
+        raise UserError(f"{source_name} is not an ONNX file: it has no graph; export it again.")
     return model
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """Return the model of a file, without the weights that lie beside it.
+    """Return the model of a file, without external data.
 
-    Raises UserError where there is no such file, or it is a pipe, a device, too large, or no ONNX.
+    Raises UserError if the file is missing, a pipe, a device, too large, or not ONNX.
     """
     require_regular(path)
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise UserError(
-                f"{path} is larger than 2 GiB, as no ONNX file can be; export it with its weights beside it."
+                f"{path} is larger than 2 GiB, the limit of an ONNX file; export it with external data."
             )
         return parse_model(path.read_bytes(), str(path))
     except FileNotFoundError:
-        raise UserError(f"there is no file {path}.") from None
+        raise UserError(f"there is no file {path}; check the path.") from None
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror or error}); check its permissions.") from None
 
 
-def weights_beside(model: onnx.ModelProto, path: Path) -> list[Path]:
-    """Return the files beside an ONNX file that hold its weights.
+def external_data_files(model: onnx.ModelProto, path: Path) -> list[Path]:
+    """Return the files of external data of an ONNX file.
 
-    Raises UserError for one that lies in no folder below, or is a pipe or a device: before a runtime opens it.
+    Raises UserError, before a runtime opens it, for a file outside the model's folder, a pipe or a device.
     """
     named = dict.fromkeys(
         entry.value
@@ -60,25 +60,26 @@ def weights_beside(model: onnx.ModelProto, path: Path) -> list[Path]:
         for entry in tensor.external_data
         if entry.key == "location"
     )
-    found = []
+    files = []
     for name in named:
         inside = Path(name)
         if inside.is_absolute() or ".." in inside.parts or "\0" in name:
             raise UserError(
-                f"{path} looks for its weights at {name!r}, outside of its folder; put them beside it, and export it again."
+                f"{path} refers to weights at {name!r}, outside its folder; export it again with its weights in the "
+                "same folder."
             )
-        place = path.parent / inside
-        require_regular(place)
-        if not place.is_file():
+        file = path.parent / inside
+        require_regular(file)
+        if not file.is_file():
             raise UserError(
-                f"the weights that belong beside {path} cannot be read: there is no {place}; copy it there."
+                f"the external weights of {path} cannot be read: there is no {file}; copy it there."
             )
-        found.append(place)
-    return found
+        files.append(file)
+    return files
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Yield the stored tensors of a graph and of those inside its nodes."""
+    """Yield the stored tensors of a graph and its subgraphs."""
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)

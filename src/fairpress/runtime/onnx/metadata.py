@@ -1,4 +1,4 @@
-"""A summary of its audit inside an ONNX file: whoever opens the model sees who pays for it."""
+"""Embed the summary of an audit in an ONNX file, so that it is visible wherever the model is opened."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ KEY = "fairpress.audit"
 
 
 def embed(data: bytes, summary: Mapping[str, Any]) -> bytes:
-    """Return the file with the summary in its ONNX metadata, in place of an earlier one."""
+    """Return the file with the summary in its ONNX metadata; replaces an earlier one."""
     model = parse_model(data)
-    kept = [p for p in model.metadata_props if p.key != KEY]
-    pairs = [(p.key, p.value) for p in kept]
+    other_entries = [p for p in model.metadata_props if p.key != KEY]
+    pairs = [(p.key, p.value) for p in other_entries]
     del model.metadata_props[:]
     for key, value in [*pairs, (KEY, json.dumps(summary, sort_keys=True, allow_nan=False))]:
         model.metadata_props.add(key=key, value=value)
@@ -26,13 +26,13 @@ def embed(data: bytes, summary: Mapping[str, Any]) -> bytes:
 
 
 def embedded(data: bytes) -> dict[str, Any] | None:
-    """Return the summary that an ONNX file carries, None if there is none. Raises UserError for other bytes."""
+    """Return the summary embedded in an ONNX file, None if there is none. Raises UserError if it is not ONNX."""
     for prop in parse_model(data).metadata_props:
         if prop.key == KEY:
-            found = parse_json(prop.value, "the audit inside this file", remedy="embed it again")
-            if not isinstance(found, dict):
+            summary = parse_json(prop.value, "the audit inside this file", remedy="embed it again")
+            if not isinstance(summary, dict):
                 raise UserError("the audit inside this file is damaged; embed it again.")
-            return found
+            return summary
     return None
 
 

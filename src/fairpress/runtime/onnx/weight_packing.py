@@ -1,4 +1,4 @@
-"""Make an exported ONNX file small and honest: strip what is not the network, pack 4- and 2-bit weights."""
+"""Finalize exported ONNX files: strip everything but the network, and pack 4- and 2-bit weights."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-# INT4 came with opset 21, INT2 with opset 25; Cast from them is folded when the file is loaded, so that the
-# integer kernels see 8-bit weights while the disk holds packed ones.
+# INT4 requires opset 21, INT2 opset 25; a Cast from them is folded when the file is loaded, so that integer kernels
+# see 8-bit weights while the file contains packed ones.
 FORMATS = {4: (TensorProto.INT4, 21, 10), 2: (TensorProto.INT2, 25, 13)}
 
 
 def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
-    """Store int8 initializers at the asked widths, in place.
+    """Store int8 initializers at the given bit widths, in place.
 
     Parameters
     ----------
     model
         A graph whose quantized weights are INT8 initializers.
     bits
-        Initializer → width; widths of 8 are left alone.
+        Initializer → bit width; those of 8 bits are not changed.
 
     Raises
     ------
     ValueError
-        A weight does not fit its width: the file would not be what it says.
+        A weight does not fit its bit width.
     """
     initializers = {t.name: t for t in model.graph.initializer}
     nodes = model.graph.node
@@ -40,7 +40,7 @@ def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
             raise ValueError(f"{name} does not fit {width} bits")
         kind, opset, ir = FORMATS[width]
         del tensor.int32_data[:]
-        tensor.name, tensor.data_type, tensor.raw_data = f"{name}_packed", kind, is_packed(values, width)
+        tensor.name, tensor.data_type, tensor.raw_data = f"{name}_packed", kind, pack_bits(values, width)
         reader = next(i for i, node in enumerate(nodes) if name in node.input)
         nodes.insert(reader, helper.make_node("Cast", [tensor.name], [name], to=TensorProto.INT8))
         model.opset_import[0].version = max(model.opset_import[0].version, opset)
@@ -48,22 +48,22 @@ def pack_weights(model: onnx.ModelProto, bits: Mapping[str, int]) -> None:
 
 
 def pack_channels(model: onnx.ModelProto, name: str, width: int, wide: np.ndarray) -> None:
-    """Store some output channels of an int8 initializer as they are and the others at a width below 8, in place.
+    """Store some output channels of an int8 initializer in 8 bits and the others at a lower bit width, in place.
 
-    Joined again by operators on constants, which runtimes carry out when they load the file: one integer kernel then runs
-    the whole layer.
+    Operators on constants, which runtimes fold at load time, join them again: one integer kernel then runs the whole
+    layer.
 
     Parameters
     ----------
     name
         An INT8 initializer [channels, …].
     wide
-        [channels] bool: those that stay 8-bit; some of them and not all.
+        [channels] bool: those that stay in 8 bits; at least one, but not all.
 
     Raises
     ------
     ValueError
-        A channel does not fit its width.
+        A channel does not fit its bit width.
     """
     graph = model.graph
     stored = next(t for t in graph.initializer if t.name == name)
@@ -89,8 +89,8 @@ def pack_channels(model: onnx.ModelProto, name: str, width: int, wide: np.ndarra
     pack_weights(model, {narrow: width})
 
 
-def is_packed(values: np.ndarray, width: int) -> bytes:
-    """Return integers of 2 or 4 bits, several to a byte, the first in the lowest bits."""
+def pack_bits(values: np.ndarray, width: int) -> bytes:
+    """Pack integers of 2 or 4 bits, several per byte, the first in the lowest bits."""
     per_byte = 8 // width
     fields = (values.astype(np.uint8) & (2**width - 1)).ravel()
     fields = np.pad(fields, (0, -len(fields) % per_byte)).reshape(-1, per_byte)
@@ -99,14 +99,14 @@ def is_packed(values: np.ndarray, width: int) -> bytes:
 
 
 def weight_bits(data: bytes) -> dict[str, int]:
-    """Return the width of every stored weight matrix (initializers of two or more dimensions), in bits."""
+    """Return the bit width of every stored weight matrix (initializers of two or more dimensions), in bits."""
     widths = {TensorProto.FLOAT: 32, TensorProto.INT8: 8, TensorProto.INT4: 4, TensorProto.INT2: 2}
     graph = onnx.load_from_string(data).graph
     return {t.name: widths[t.data_type] for t in graph.initializer if len(t.dims) >= 2}
 
 
-def finish(model: onnx.ModelProto) -> bytes:
-    """Return the file's bytes: equal constants stored once, metadata and long names gone, deterministic."""
+def finalize(model: onnx.ModelProto) -> bytes:
+    """Return deterministic bytes of the model: equal constants are stored once, metadata and long names are removed."""
     graph = model.graph
     del graph.value_info[:], model.metadata_props[:], model.functions[:], graph.metadata_props[:]
     model.doc_string = graph.doc_string = ""
@@ -135,15 +135,15 @@ def finish(model: onnx.ModelProto) -> bytes:
 
 
 def _share_equal_initializers(graph: onnx.GraphProto) -> None:
-    """Let equal initializers be one, drop those that nothing reads, and order them by their first reader.
+    """Merge equal initializers, drop unused ones, and order them by their first reader.
 
-    The order must not depend on what the exporter happened to share, or equal networks differ in bytes.
+    The order must not depend on what the exporter happened to share; otherwise equal networks differ in bytes.
     """
     used = {i for node in graph.node for i in node.input}
     first: dict[tuple[object, ...], str] = {}
     alias: dict[str, str] = {}
     for tensor in (t for t in graph.initializer if t.name in used):
-        # Two weights stay two, even when pruning left both of them empty.
+        # Two weights remain separate, even if pruning made both zero.
         weight = tensor.name if len(tensor.dims) >= 2 else ""
         content = (tensor.data_type, tuple(tensor.dims), _raw(tensor), weight)
         alias[tensor.name] = first.setdefault(content, tensor.name)
@@ -153,9 +153,9 @@ def _share_equal_initializers(graph: onnx.GraphProto) -> None:
         node.input.extend(inputs)
     stored = {t.name: t for t in graph.initializer}
     read = dict.fromkeys(i for node in graph.node for i in node.input if i in stored)
-    kept = [stored[name] for name in read]
+    retained = [stored[name] for name in read]
     del graph.initializer[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(retained)
 
 
 def _raw(tensor: onnx.TensorProto) -> bytes:
