@@ -59,7 +59,7 @@ def test_a_file_that_was_put_into_an_entry_is_noticed_and_kept(tmp_path):
         (store.path(key) / "notes.txt").write_text("mine")
         assert store.state(key) == "damaged"
         with pytest.warns(
-            DamagedEntry, match=r"notes\.txt in it was not written by fairpress, and is moved to"
+            DamagedEntry, match=r"notes\.txt in it was not written by fairpress and is moved to"
         ):
             assert store.get(key) is None
         assert store.state(key) == "absent"

@@ -119,7 +119,7 @@ def test_processes_of_one_host_take_turns(address):
 def test_addresses_that_cannot_be_are_one_sentence_that_holds_no_secret(tmp_path, monkeypatch):
     assert type(open_store(tmp_path)) is Store
     assert open_store(f"file://{tmp_path}/x").root == tmp_path / "x"
-    with pytest.raises(UserError, match="there is no file system 'nosuch'"):
+    with pytest.raises(UserError, match="the file system 'nosuch' is unknown"):
         open_store("nosuch://bucket/x")
     for address in (
         "s3://who:secret-word@bucket/x",
@@ -127,15 +127,15 @@ def test_addresses_that_cannot_be_are_one_sentence_that_holds_no_secret(tmp_path
         "s3://bucket/x?token=secret-word",
         "simplecache::s3://who:secret-word@bucket/x",
     ):
-        with pytest.raises(UserError, match="holds credentials, options or a chain; leave them out") as error:
+        with pytest.raises(
+            UserError, match="contains credentials, options or a chain of file systems; remove them"
+        ) as error:
             open_store(address)
         assert "secret" not in str(error.value)
     folder = tmp_path / "closed"
     folder.mkdir()
     (folder / "entries").write_text("in the way")
-    with pytest.raises(
-        UserError, match=r"local://.* does not answer as it should \(.*What was finished stays"
-    ):
+    with pytest.raises(UserError, match=r"cannot access the store local://.*Finished results are kept"):
         open_store(f"local://{folder}").put(KEY, {"x": b"1"}, {})
 
 

@@ -58,4 +58,4 @@ def test_the_leak_is_a_paired_difference_on_the_same_rows_and_said_above_everyth
     assert warning.startswith("by-row: fold 0 of 2: LEAK: ")
     page = (tmp_path / "leak/report.html").read_text()
     assert page.index("LEAK") < page.index("<h1")
-    assert "on rows of which many are about people seen in training" in page
+    assert "on rows many of which are about people in the training data" in page

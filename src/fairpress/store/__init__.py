@@ -1,1 +1,1 @@
-"""Content-addressed results: an entry exists only when it is complete."""
+"""Content-addressed storage of results; an entry exists only when it is complete."""

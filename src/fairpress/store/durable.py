@@ -1,4 +1,4 @@
-"""Files that last through a power cut."""
+"""Write files that survive a power failure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ SYNCED_TOGETHER = 16
 
 
 def write_synced(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files and make them last through a power cut.
+    """Write files and sync them to disk, so that they survive a power failure.
 
-    They are synced beside each other, so that the file system's journal takes them in one go: half the time of one
-    after the other.
+    They are synced concurrently, so that the file system's journal can commit them together, which halves the time.
     """
     errors: list[OSError] = []
 
@@ -39,7 +38,7 @@ def write_synced(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make a rename last through a power cut; not every system can open a folder."""
+    """Sync a folder, so that a rename in it survives a power failure; does nothing where folders cannot be opened."""
     if os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY)

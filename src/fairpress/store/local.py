@@ -1,10 +1,10 @@
-"""A content-addressed store: what was computed once, under the digest of everything it depends on.
+"""A content-addressed store on disk: results under the digest of everything they depend on.
 
-An entry is a folder of files with a manifest of their sha256. It is written under another name, synced to
-disk and renamed, and it is renamed away before it is deleted, so that a reader finds it whole or not at all; it
-is checked when read. A damaged one is removed with a warning, to be made again. Several processes may use one store at
-a time: who writes or removes an entry holds its lock, which the system takes back when a process is killed. A store that
-cannot be written is read without locks.
+An entry is a folder of files with a manifest of their sha256 digests. It is written under a temporary name, synced to
+disk and renamed; before it is deleted it is renamed again, so that a reader sees a complete entry or none. Digests are
+checked when an entry is read; a damaged entry is removed with a warning and recomputed. Several processes may share a
+store: a process that writes or removes an entry holds its lock, which the operating system releases when the process is
+killed. A read-only store is read without locks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ State = Literal["complete", "damaged", "absent"]
 
 
 class DamagedEntry(UserWarning):
-    """An entry's files are not what was written; it is made again."""
+    """The files of an entry differ from its manifest; the result is recomputed."""
 
 
 class StoreBusyError(Exception):
@@ -37,12 +37,12 @@ class StoreBusyError(Exception):
 
 
 class ReadOnlyStore(UserError):
-    """A result was to be written to a store that can only be read."""
+    """A result cannot be written because the store is read-only."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A complete entry: file name → bytes, and the metadata it was put with."""
+    """A complete entry: file name → bytes, and the metadata it was stored with."""
 
     key: str
     files: Mapping[str, bytes]
@@ -55,7 +55,7 @@ class Store:
     Parameters
     ----------
     root
-        The folder; made when the first entry is written.
+        The folder; created when the first entry is written.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -63,12 +63,12 @@ class Store:
 
     @property
     def address(self) -> str:
-        """Return what `open_store` takes to open this store again."""
+        """Return the address with which `open_store` opens this store."""
         return str(self.root.absolute())
 
     @property
     def read_only(self) -> bool:
-        """Tell whether the folder is there and cannot be written, such as on a read-only mount."""
+        """Return whether the folder exists and is not writable, such as on a read-only mount."""
         return self.root.is_dir() and not os.access(self.root, os.W_OK | os.X_OK)
 
     def path(self, key: str) -> Path:
@@ -76,16 +76,16 @@ class Store:
         return self.root / "entries" / key[:2] / key
 
     def has(self, key: str) -> bool:
-        """Tell whether an entry is there; its content is checked only by `get` and `state`."""
+        """Return whether an entry exists; only `get` and `state` check its content."""
         return (self.path(key) / MANIFEST).is_file()
 
     def state(self, key: str) -> State:
-        """Tell whether an entry is there and undamaged; nothing is changed."""
+        """Return whether an entry is complete, damaged or absent, without changing it."""
         entry = self._read(key)
         return "complete" if isinstance(entry, Entry) else entry
 
     def meta(self, key: str) -> Mapping[str, Any] | None:
-        """Return the metadata an entry was put with, None when there is none that can be read."""
+        """Return the metadata an entry was stored with; None if it cannot be read."""
         try:
             meta = json.loads((self.path(key) / MANIFEST).read_text(encoding="utf-8"))["meta"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -97,15 +97,15 @@ class Store:
         return (meta for key in self.all_keys() if (meta := self.meta(key)) is not None)
 
     def all_keys(self) -> list[str]:
-        """Return the keys of all entries, damaged ones too."""
+        """Return the keys of all entries, including damaged ones."""
         return sorted(folder.name for folder in (self.root / "entries").glob("??/*"))
 
     def get(self, key: str) -> Entry | None:
-        """Return an entry, or None when there is none or when it was damaged (and is now removed, if possible)."""
+        """Return an entry; None if it is absent or damaged. A damaged entry is removed if possible."""
         entry = self._read(key)
         if entry != "damaged":
             return entry if isinstance(entry, Entry) else None
-        # It may have been renamed away while it was read. Only who holds the lock can tell, and may remove.
+        # Another process may have renamed it during the read: check and remove only under the lock.
         try:
             with self.lock(key, wait=False):
                 entry = self._read(key)
@@ -114,13 +114,13 @@ class Store:
                     with contextlib.suppress(ReadOnlyStore):
                         self._discard(key)
         except StoreBusyError:
-            return None  # somebody is making it
+            return None  # another process is writing it
         return entry if isinstance(entry, Entry) else None
 
     def put(self, key: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Entry:
-        """Write an entry and return it; an entry that is there already stays as it is.
+        """Write an entry and return it; an existing entry is left unchanged.
 
-        Raises UserError when the folder cannot be written (disk full), `ReadOnlyStore` when that is not allowed.
+        Raises UserError when writing fails (such as on a full disk), `ReadOnlyStore` when the store is read-only.
         """
         entry = Entry(key, dict(files), dict(meta))
         with self.lock(key):
@@ -148,20 +148,20 @@ class Store:
         return entry
 
     def remember(self, key: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> None:
-        """Put an entry that costs little to make again; a store that can only be read goes without it."""
+        """Store an entry that is cheap to recompute; a read-only store skips it."""
         with contextlib.suppress(ReadOnlyStore):
             self.put(key, files, meta)
 
     def remove(self, key: str) -> None:
-        """Delete an entry; nothing happens when there is none."""
+        """Delete an entry if it exists."""
         with self.lock(key):
             self._discard(key)
 
     def sweep(self) -> int:
-        """Delete what killed processes left half-written and return how much; what is being written stays.
+        """Delete incomplete entries of killed processes and return their number; entries being written are kept.
 
-        A writer holds its entry's lock from before the first file to after the rename, so what can be locked has no
-        writer any more.
+        A writer holds the lock of its entry from the first file until after the rename, so an entry that can be locked
+        has no writer.
         """
         count = 0
         for folder in list((self.root / "unfinished").glob("*")):
@@ -175,15 +175,15 @@ class Store:
 
     @contextmanager
     def lock(self, key: str, *, wait: bool = True) -> Iterator[None]:
-        """Hold the entry's lock, so that two processes do not make the same result at a time.
+        """Hold the lock of an entry, so that two processes do not compute the same result at the same time.
 
-        A thread may take a lock that it holds. In a store that can only be read there is nothing to lock. Raises Busy when
-        it is held elsewhere and `wait` is false; UserError when the folder cannot be written.
+        The lock is reentrant within a thread. A read-only store needs no lock. Raises `StoreBusyError` when another
+        process holds the lock and `wait` is false; UserError when the folder cannot be written.
         """
         from filelock import FileLock, Timeout
 
         path = self.root / "locks" / f"{key}.lock"
-        # One object a path: the same thread may then enter twice.
+        # One lock object per path makes the lock reentrant.
         lock = FileLock(path, is_singleton=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -220,10 +220,10 @@ class Store:
     def _warn_of_damage(self, key: str) -> None:
         folder = self.path(key)
         unknown = unknown_files(folder, listed_files(folder))
-        consequence = "; it is made again" if not self.read_only else ""
+        consequence = "; it is recomputed" if not self.read_only else ""
         cause = ""
         if unknown and not self.read_only:
-            cause = f": {', '.join(unknown[:3])} in it was not written by fairpress, and is moved to {self.root / UNKNOWN}"
+            cause = f": {', '.join(unknown[:3])} in it was not written by fairpress and is moved to {self.root / UNKNOWN}"
         elif unknown:
             cause = f": {', '.join(unknown[:3])} in it was not written by fairpress"
         warnings.warn(
@@ -234,7 +234,7 @@ class Store:
         return self.root / "unfinished" / key
 
     def _discard(self, key: str) -> None:
-        """Take an entry away at once, then delete its files; the lock is held."""
+        """Rename an entry away, then delete its files; the caller holds the lock."""
         folder, removed = self.path(key), self.root / "unfinished" / f"{key}.removed"
         shutil.rmtree(removed, ignore_errors=True)
         try:
@@ -256,5 +256,5 @@ class Store:
         kind = ReadOnlyStore if self.read_only else UserError
         return kind(
             f"cannot write results to {self.root} ({error.strerror or error}); "
-            "free some space or choose another --store. What was finished stays."
+            "free some space or choose another `store=`. Finished results are kept."
         )

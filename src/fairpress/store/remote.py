@@ -1,9 +1,10 @@
-"""A store at any address that fsspec knows, such as an S3 bucket: one object an entry.
+"""A store at any address that fsspec supports, such as an S3 bucket, with one object per entry.
 
-Other file systems promise less than a local disk: a rename is a copy and a deletion, and there are no locks. So an entry
-is one object, a tar whose first member is the manifest: object stores show an object whole or not at all, and where one
-does not, the digests find it out when it is read. Two hosts may make the same result at a time; the second replaces
-the first, and a reader sees one or the other. Processes of one host still take turns, by locks in the cache folder.
+Remote file systems guarantee less than a local disk: a rename is a copy and a deletion, and there are no locks.
+Therefore an entry is one object, a tar whose first member is the manifest. Object stores show an object completely or
+not at all; where one does not, the digests reveal it on reading. Two hosts may compute the same result at the same
+time; the second replaces the first, and a reader sees either. Processes of one host still exclude each other, with
+locks in the cache folder.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ class RemoteStore(Store):
     Parameters
     ----------
     address
-        ``s3://bucket/folder`` and the like. Credentials come from where the file system looks for them (environment,
-        configuration files), never from here.
+        Such as ``s3://bucket/folder``. Credentials are read where the file system looks for them (environment,
+        configuration files), never from the address.
 
     Raises
     ------
     UserError
-        No such file system, or its package is not installed.
+        The file system is unknown, or its package is not installed.
     """
 
     def __init__(self, address: str) -> None:
@@ -59,7 +60,7 @@ class RemoteStore(Store):
 
     @property
     def read_only(self) -> bool:
-        """Return False: only an attempt tells what an address allows."""
+        """Return False: whether an address can be written is known only after trying."""
         return False
 
     def has(self, key: str) -> bool:
@@ -96,7 +97,7 @@ class RemoteStore(Store):
         entry = self._read(key)
         if entry == "damaged":
             warnings.warn(
-                f"the stored result {key[:12]} is damaged; it is made again.", DamagedEntry, stacklevel=2
+                f"the stored result {key[:12]} is damaged; it is recomputed.", DamagedEntry, stacklevel=2
             )
             self.remove(key)
         return entry if isinstance(entry, Entry) else None
@@ -110,8 +111,8 @@ class RemoteStore(Store):
                     self._fs.pipe_file(self._object(key), _pack(entry))
                 except PermissionError as error:
                     raise ReadOnlyStore(
-                        f"cannot write results to {self._address} ({error.strerror or error}); choose another --store, or "
-                        "credentials that may write. What was finished stays."
+                        f"cannot write results to {self._address} ({error.strerror or error}); choose another `store=`, or "
+                        "credentials with write permission. Finished results are kept."
                     ) from None
         return entry
 
@@ -123,7 +124,7 @@ class RemoteStore(Store):
                 return
 
     def sweep(self) -> int:
-        """Return 0: an object is there or not, nothing is left half-written."""
+        """Return 0: objects are written atomically, so none can be incomplete."""
         return 0
 
     def _object(self, key: str) -> str:
@@ -139,24 +140,24 @@ class RemoteStore(Store):
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
-        """Turn what a file system says of permissions and connections into a sentence."""
+        """Turn the errors of a file system on permissions and connections into a UserError."""
         try:
             yield
         except (UserError, StoreBusyError, FileNotFoundError):
             raise
-        except Exception as error:  # each file system has its own
+        except Exception as error:  # each file system raises exceptions of its own
             lines = str(error).strip().splitlines()
             raise UserError(
-                f"the store {self._address} does not answer as it should ({type(error).__name__}"
-                f"{f': {lines[0][:200]}' if lines else ''}); are address, credentials and network right? "
-                "What was finished stays."
+                f"cannot access the store {self._address} ({type(error).__name__}"
+                f"{f': {lines[0][:200]}' if lines else ''}); check address, credentials and network. "
+                "Finished results are kept."
             ) from None
 
 
 def open_store(address: str | Path) -> Store:
     """Return the store at a folder, or at an address such as ``s3://bucket/folder``.
 
-    Raises UserError for an address with a password in it, which would end in logs, and for an unknown file system.
+    Raises UserError for an address that contains a password, which could end up in logs, and for an unknown file system.
     """
     text = str(address)
     if "://" not in text:
@@ -164,8 +165,8 @@ def open_store(address: str | Path) -> Store:
     parts = urlsplit(text)
     if parts.password or parts.query or "@" in parts.path or "::" in text:
         raise UserError(
-            "the store's address holds credentials, options or a chain; leave them out, and set them where its file system "
-            "looks for them, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL."
+            "the address of the store contains credentials, options or a chain of file systems; remove them and configure "
+            "them where the file system looks for them, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL."
         )
     return Store(parts.path) if parts.scheme == "file" else RemoteStore(text)
 
@@ -183,14 +184,14 @@ def _file_system(address: str) -> tuple[Any, str]:
         raise UserError(f"the store {address} needs `python -m pip install {packages}`.") from None
     except ValueError:
         raise UserError(
-            f"the store {address}: there is no file system {scheme!r}; give a folder, or an address such as "
+            f"cannot open the store {address}: the file system {scheme!r} is unknown; give a folder, or an address such as "
             "s3://bucket/folder."
         ) from None
     return fs, str(root).rstrip("/")
 
 
 def _pack(entry: Entry) -> bytes:
-    """Return an entry as a tar: the manifest, then the files."""
+    """Return an entry as a tar of the manifest, then the files."""
     manifest = {
         "key": entry.key,
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in entry.files.items()},
@@ -207,7 +208,7 @@ def _pack(entry: Entry) -> bytes:
 
 
 def _unpack(key: str, packed: bytes) -> Entry | None:
-    """Return the entry of a tar; None where anything in it is not what was written."""
+    """Return the entry in a tar; None if its content differs from its manifest."""
     try:
         with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:
             members = {m.name: file.read() for m in tar.getmembers() if (file := tar.extractfile(m))}

@@ -1,4 +1,4 @@
-"""What lies in an entry's folder and was not written by fairpress."""
+"""Files in an entry's folder that fairpress did not write."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 MANIFEST = "entry.json"
 UNKNOWN = "foreign"
-# What file managers and network file systems put into any folder; it says nothing about an entry.
+# Files that file managers and network file systems put into any folder.
 IGNORED = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".nfs*")
 
 
 def listed_files(folder: Path) -> Collection[str] | None:
-    """Return the files that an entry's manifest names; None where it cannot be read."""
+    """Return the files listed in an entry's manifest; None if it cannot be read."""
     try:
         return [str(name) for name in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -23,7 +23,7 @@ def listed_files(folder: Path) -> Collection[str] | None:
 
 
 def unknown_files(folder: Path, listed: Collection[str] | None) -> list[str]:
-    """Return what lies in an entry's folder beside its files; nothing where it is not known which these are."""
+    """Return the names in an entry's folder that are not listed; none if the listing is unknown."""
     if listed is None or not folder.is_dir():
         return []
     names = sorted({path.name for path in folder.iterdir()} - {MANIFEST, *listed})
@@ -31,6 +31,6 @@ def unknown_files(folder: Path, listed: Collection[str] | None) -> list[str]:
 
 
 def free_path(folder: Path, name: str) -> Path:
-    """Return a path that nothing has yet."""
+    """Return a path in the folder that does not exist yet."""
     tries = (folder / (name if not i else f"{name}.{i}") for i in itertools.count())
     return next(path for path in tries if not path.exists() and not path.is_symlink())

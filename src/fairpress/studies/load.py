@@ -1,4 +1,4 @@
-"""Read a study: a bundled one by name or a YAML file, with overrides, and everything that is wrong in it at once."""
+"""Read a bundled study or a YAML file with overrides, and report all its problems at once."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ def load(
         ``"compas"`` or ``"my/study.yaml"``.
     overrides
         ``key=value`` with dots for inner keys (``audit.margin=0.01``); values are YAML. A dataset that is a YAML
-        file is looked for beside the study, one in an override from the working folder.
-
+        file is relative to the folder of the study; one in an override is relative to the working folder.
     data
-        What takes the place of the study's dataset: one of its `choices`, or any dataset's name.
+        Replaces the dataset of the study: one of its `choices`, or the name of any dataset.
 
     Returns
     -------
@@ -45,7 +44,7 @@ def load(
     Raises
     ------
     UserError
-        Unknown study; or every error of the file at once, with line and column: in its keys and values, and in the
+        The study is unknown, or the file has problems: all are listed with line and column, in keys and values and in
         names and options of datasets, attributes, models and recipes.
     """
     if name_or_path in bundled_studies():
@@ -55,7 +54,7 @@ def load(
         path, source_name = Path(name_or_path), name_or_path
     else:
         raise UserError(
-            f"there is no study {name_or_path!r}; give a bundled one or a YAML file."
+            f"unknown study {name_or_path!r}; give the name of a bundled study or a YAML file."
             + did_you_mean(name_or_path, bundled_studies())
         )
     document = read_yaml(path)
@@ -75,10 +74,10 @@ def load(
 
 
 def _choose(document: Any, data: str, source_name: str) -> None:
-    """Put another dataset in the place of the study's own."""
+    """Replace the dataset of the study."""
     if "datasets" in document:
         raise UserError(
-            f"--data: {source_name} has several datasets; --only dataset={data} runs one of them."
+            f"`data=` cannot replace the several datasets of {source_name}; choose one of them with `only='dataset={data}'`."
         )
     choices = document.get("choices")
     choice = choices.get(data) if isinstance(choices, Mapping) else None
@@ -87,9 +86,7 @@ def _choose(document: Any, data: str, source_name: str) -> None:
         return
     attributes = choice.get("attributes", {})
     if not isinstance(attributes, Mapping):
-        raise UserError(
-            f"{source_name}: `choices.{data}.attributes` must be lines `old: new`, not a list or a value."
-        )
+        raise UserError(f"{source_name}: `choices.{data}.attributes` must be a mapping of lines `old: new`.")
     for old, new in attributes.items():
         for key in ("recipes", "mitigations", "phases", "published", "claims"):
             if key in document:
@@ -98,7 +95,7 @@ def _choose(document: Any, data: str, source_name: str) -> None:
 
 
 def _renamed(node: Any, old: str, new: str) -> Any:
-    """Put one sensitive attribute in the place of another: below keys ``by``, and in recipes, as ``by=``."""
+    """Replace one sensitive attribute by another below keys ``by`` and, written ``by=``, in recipes."""
     if isinstance(node, dict):
         for key, value in list(node.items()):
             node[key] = new if key == "by" and value == old else _renamed(value, old, new)
@@ -113,7 +110,7 @@ def _renamed(node: Any, old: str, new: str) -> Any:
 
 
 def _resolve(document: Any, folder: Path) -> None:
-    """Let the datasets that are YAML files stand beside the study."""
+    """Resolve datasets that are YAML files relative to the folder of the study."""
     datasets = document.get("datasets")
     holders: list[tuple[Any, Any]] = [(document, "dataset")]
     if isinstance(datasets, (dict, list)):
@@ -133,7 +130,7 @@ def _overridden(document: Any, overrides: Sequence[str], source_name: str) -> Co
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise UserError(
-                f"{text!r} is no override; write key=value, such as seeds=5 or audit.margin=0.01."
+                f"{text!r} is not an override; write key=value, such as seeds=5 or audit.margin=0.01."
             )
         parsed = parse_yaml(value, f"the override {text[:80]!r}")
         path = tuple(key.split("."))
@@ -148,5 +145,5 @@ def _set(node: Any, path: Sequence[str], value: Any, text: str) -> None:
             node[step] = {"name": node[step]}  # dataset: compas, dataset.filter=none
         node = node.setdefault(step, {})
         if not isinstance(node, dict):
-            raise UserError(f"{text!r}: {step!r} holds no keys.")
+            raise UserError(f"cannot apply the override {text!r}: {step!r} is not a mapping.")
     node[path[-1]] = value

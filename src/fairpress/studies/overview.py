@@ -1,4 +1,4 @@
-"""What a study would do: which results are there, which will be made, and how long that takes."""
+"""Preview a study: which results exist, which would be computed, and how long that takes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ State = Literal["there", "to run", "damaged", "not needed"]
 
 @dataclass(frozen=True)
 class OverviewRow:
-    """One task: `depth` steps below what reads no other; seconds it took, or `about` how many others like it took."""
+    """One task: its depth below a task without inputs, and the seconds it took or, in `about`, similar tasks took."""
 
     title: str
     kind: Kind
@@ -31,7 +31,7 @@ class OverviewRow:
 
 @dataclass(frozen=True)
 class Overview:
-    """The tasks in reading order, and the seconds expected on so many workers; None when some were never timed."""
+    """The tasks in reading order, and the seconds expected on `workers`; None if some tasks were never timed."""
 
     lines: tuple[OverviewRow, ...]
     workers: int
@@ -47,7 +47,7 @@ class Overview:
 
 
 def overview(study: PreparedStudy, store: Store, workers: int | None = None) -> Overview:
-    """Return what running a prepared study would do. Nothing is changed, damaged results stay where they are."""
+    """Return the tasks that running a prepared study would execute, without changing anything."""
     by_key = {task.key: task for task in study.tasks}
     states = {key: store.state(key) for key in by_key}
     pending = unfinished(by_key, study.report.needed, lambda key: states[key] == "complete")
@@ -72,7 +72,7 @@ def overview(study: PreparedStudy, store: Store, workers: int | None = None) -> 
 
 
 def _tree(tasks: Sequence[StudyTask]) -> list[tuple[StudyTask, int]]:
-    """Return tasks with their depth, each below the first task that it reads; joins and audits come last."""
+    """Return tasks with their depth, each below its first input; joins and audits come last."""
     below: dict[str | None, list[StudyTask]] = {}
     for task in tasks:
         first = task.inputs[0] if task.inputs and task.kind != "join" else None

@@ -33,26 +33,26 @@ def run_study(
     on_plan: Callable[[Sequence[StudyTask]], None] = lambda tasks: None,
     on_event: Event = lambda event, task: None,
 ) -> StudyResult:
-    """Run what is not in the store yet, audit all predictions, and write the report to `out`.
+    """Run the tasks without a stored result, audit all predictions, and write the report to `out`.
 
-    The folder receives report.html, audit.json (one audit per section), bias.json, predictions.parquet (of several parts:
-    a folder of them), models.json, study.json and figures/*.svg. Nothing is written there before all of it is made.
+    The folder receives report.html, audit.json (one audit per section), bias.json, predictions.parquet (with several parts:
+    a folder of such files), models.json, study.json and figures/*.svg. Nothing is written before all of it is complete.
 
     Parameters
     ----------
     only
-        Filters, such as ``recipe=int8,seed=0..3``; see `filters.parse_filter`.
+        Filters, such as ``recipe=int8,seed=0..3``; see `parse_filter`.
     workers
-        Processes of this machine; by default one for each core.
+        Number of local processes; by default one per core.
     engine
-        Where tasks run instead, such as `ray_engine.RayEngine`; results are the same.
+        Runs the tasks in place of local processes, such as `RayEngine`; results are the same.
 
     Raises
     ------
     UserError
         The config, a filter or the data is wrong, or the folder cannot be written.
     FairpressError
-        No baseline could be trained, so that there is nothing to report.
+        No baseline could be trained, so there is nothing to report.
     """
     check_out(out)
     results = open_store(store if store is not None else out.parent / ".store")
@@ -69,7 +69,7 @@ def run_study(
         )
         report, tasks = study.report, {task.key: task for task in study.tasks}
         if not outcome.complete:
-            # What failed leaves its sections out or with fewer seeds: these are others than those planned.
+            # Failed tasks remove sections or some of their seeds: plan the report again without them.
             report = plan_report(config, study.plan, study.data, study.selection, outcome.undone)
             new_tasks = [task for task in report.tasks if task.key not in tasks]
             on_plan(new_tasks)

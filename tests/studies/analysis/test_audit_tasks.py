@@ -103,7 +103,7 @@ def test_models_on_other_rows_are_refused_unless_common_rows_are_asked_for(tmp_p
         put(store, "fp32", [(0, 0), (1, 0)], lambda fold: range(60, 160), flip=2),
     ]
     columns = [["b", "fp32", [0]], ["a", "fp32", [1]]]
-    with pytest.raises(FairpressError, match="not on the rows of the baseline"):
+    with pytest.raises(FairpressError, match="not for the same rows as those of the baseline"):
         joined(store, columns, inputs, [[0, 0], [1, 0]])
     table, _ = joined(store, columns, inputs, [[0, 0], [1, 0]], "common")
     assert sorted(set(table["row_id"].to_pylist()), key=int) == [str(i) for i in range(60, 100)]
@@ -127,9 +127,9 @@ def test_no_common_row_and_other_labels_are_said(tmp_path):
     far = put(store, "fp32", [(0, 0)], lambda fold: range(50, 90), flip=1)
     odd = put(store, "fp32", [(0, 0)], lambda fold: range(50), 0, dict.fromkeys(range(50), "no"))
     columns = [["b", "fp32", [0]], ["a", "fp32", [1]]]
-    with pytest.raises(FairpressError, match="use folds"):
+    with pytest.raises(FairpressError, match="set `folds` of the study"):
         joined(store, columns, [first, far], [[0, 0]], "common")
-    with pytest.raises(FairpressError, match="other labels on the same rows"):
+    with pytest.raises(FairpressError, match="different labels on the same rows"):
         joined(store, columns, [first, odd], [[0, 0]], "common")
     with pytest.raises(UserError, match="'sex' cannot be a label"):
         joined(store, [["sex", "fp32", [0]]], [first], [[0, 0]])

@@ -32,7 +32,7 @@ from fairpress.studies.load import bundled_studies, load
 from fairpress.studies.planning.claim_tasks import claims_params, phase
 from fairpress.studies.planning.claim_trials import ClaimTrials, resolve_claim
 from fairpress.studies.planning.dataset_facts import DataFacts
-from fairpress.studies.planning.plan import make, plan
+from fairpress.studies.planning.plan import make_task, plan_study
 
 ASK = {"positive": "yes", "people": False, "folds": 1, "confidence": 0.95}
 
@@ -372,7 +372,7 @@ def test_a_group_that_is_not_there_is_said(one):
     ):
         found = measured(claim, {"": one}, effect)
         assert found.effect.value is None
-        assert found.effect.reason == "there is no group 'Cc'; there are A, B"
+        assert found.effect.reason == "the data have no group 'Cc'; their groups are A, B"
 
 
 def test_what_is_won_back_is_a_share_of_what_was_lost():
@@ -392,7 +392,7 @@ def test_what_is_won_back_is_a_share_of_what_was_lost():
         == "contradicted"
     )
     same = measured(claim, {"": table(8, 2000, fp32=0.9, int4=0.9, fair=0.9)}, won, lost)
-    assert "nothing is shown to be lost" in same.effect.reason
+    assert "no demonstrated loss" in same.effect.reason
 
 
 def test_claims_that_are_not_answered_count_in_the_correction():
@@ -419,7 +419,7 @@ def study(**claim):
     config = StudyConfig.model_validate(
         {**STUDY, "claims": {"c": {"says": "x", "quantity": "accuracy", **claim}}}
     )
-    return config, plan(config, lambda d, f: "")
+    return config, plan_study(config, lambda d, f: "")
 
 
 def resolved(**claim):
@@ -443,7 +443,7 @@ def test_two_sets_of_trials_are_their_means_and_find_their_partners():
     ).effect
     assert changed == {("big", "int8"): 1, ("big", "fp32"): -1, ("small", "int8"): -1, ("small", "fp32"): 1}
     assert resolved(of="model=big", quantity="loss").reason
-    assert resolved(of="recipe=int8", against="placebo").reason == "int8 has no placebo in this study"
+    assert resolved(of="recipe=int8", against="placebo").reason == "the study has no placebo of int8"
 
 
 def test_a_slope_is_that_of_least_squares():
@@ -461,11 +461,14 @@ def test_a_slope_is_that_of_least_squares():
     ("claim", "said"),
     [
         ({"of": "recipe=int9"}, "the study has no recipe 'int9'. Did you mean 'int8'?"),
-        ({"of": "recip=int8"}, "there is no key 'recip'. Did you mean 'recipe'?"),
-        ({"of": "recipe=int8,seed=1"}, "a claim chooses by dataset, model, recipe, not by seed."),
+        ({"of": "recip=int8"}, "unknown key 'recip'. Did you mean 'recipe'?"),
+        (
+            {"of": "recipe=int8,seed=1"},
+            "a claim can filter by dataset, model, recipe, not by seed; remove that filter.",
+        ),
         ({"of": "recipe=int8", "by": "rase"}, "the audit has no attribute 'rase'. Did you mean 'race'?"),
         ({"along": {"model": "[big, middle, smal]"}}, "the study has no model 'smal'. Did you mean 'small'?"),
-        ({"of": "recipe=int8", "against": "plain"}, "int8 has no plain in this study."),
+        ({"of": "recipe=int8", "against": "plain"}, "the study has no plain of int8."),
     ],
 )
 def test_what_a_claim_names_wrongly_is_said_with_its_line(claim, said, tmp_path):
@@ -481,21 +484,21 @@ def test_what_a_claim_names_wrongly_is_said_with_its_line(claim, said, tmp_path)
 @pytest.mark.parametrize(
     ("claim", "said"),
     [
-        ({"quantity": "accuracy"}, "say `of`"),
-        ({"of": "recipe=int8", "groups": ["A", "B"]}, "accuracy is of everybody together; leave `groups`"),
-        ({"of": "recipe=int8", "quantity": "flips", "groups": ["A", "B"]}, "flips is of everybody together"),
-        ({"of": "recipe=int8", "quantity": "loss", "groups": ["A", "B"]}, "loss is of everybody together"),
-        ({"of": "recipe=int8", "quantity": "loss", "group": "A", "groups": ["A", "B"]}, "looked for among"),
-        ({"of": "recipe=int8", "group": "A"}, "`group` goes with the quantity `loss`"),
-        ({"of": "recipe=int8", "quantity": "loss", "change": True}, "leave `change` out"),
+        ({"quantity": "accuracy"}, "the claim names no trials; add `of`"),
+        ({"of": "recipe=int8", "groups": ["A", "B"]}, "accuracy is over all rows; remove `groups`"),
+        ({"of": "recipe=int8", "quantity": "flips", "groups": ["A", "B"]}, "flips is over all rows"),
+        ({"of": "recipe=int8", "quantity": "loss", "groups": ["A", "B"]}, "loss is over all rows"),
+        ({"of": "recipe=int8", "quantity": "loss", "group": "A", "groups": ["A", "B"]}, "needs `group: smallest`"),
+        ({"of": "recipe=int8", "group": "A"}, "`group` applies only to the quantity `loss`"),
+        ({"of": "recipe=int8", "quantity": "loss", "change": True}, "remove `change`"),
         ({"of": "recipe=int8", "recovers": 0.5}, "`recovers` needs `against`"),
         ({"along": {"recipe": ["int8", "int4"]}}, "three or more"),
         *(
-            ({"of": "recipe=int8", "quantity": q, "metric": "fpr"}, "`metric` goes with")
+            ({"of": "recipe=int8", "quantity": q, "metric": "fpr"}, "`metric` applies only to")
             for q in ("accuracy", "flips", "lost_answers", "demographic_parity_difference", "pairwise_bias")
         ),
         *(
-            ({"quantity": "sensitivity_depth", **more}, "leave `against` and `along` out")
+            ({"quantity": "sensitivity_depth", **more}, "remove `against` and `along`")
             for more in (
                 {"of": "recipe=mixed", "against": "recipe=int8"},
                 {"of": "recipe=mixed", "against": "placebo"},
@@ -515,7 +518,7 @@ def test_what_does_not_fit_together_is_refused(claim, said):
 
 def test_what_the_command_line_takes_away_is_no_mistake_in_the_file():
     config = load("compas", ["recipes=[int8]"])[1]
-    layout = plan(config, lambda d, f: "")
+    layout = plan_study(config, lambda d, f: "")
     facts = {"compas": DataFacts("compas", "", "yes", {}, False, [], [])}
     params, inputs = claims_params(config, layout, facts, lambda p, m: (0,), lambda p, s: None)
     assert "no recipe 'prune-80'" in params["claims"]["pruning-raises-bias-by-race"]["reason"]
@@ -524,7 +527,7 @@ def test_what_the_command_line_takes_away_is_no_mistake_in_the_file():
 
 def test_claims_change_no_key_of_what_is_trained_compressed_and_predicted():
     config, layout = study(of="recipe=int8")
-    bare = plan(config.model_copy(update={"claims": {}}), lambda d, f: "")
+    bare = plan_study(config.model_copy(update={"claims": {}}), lambda d, f: "")
     assert [t.key for t in layout.tasks] == [t.key for t in bare.tasks]
 
 
@@ -536,7 +539,7 @@ def test_every_bundled_study_resolves_all_of_its_claims_and_phases():
             if data is not None and data not in config.choices:
                 continue
             config = load(name, data=data)[1]
-            layout = plan(config, lambda d, f: "")
+            layout = plan_study(config, lambda d, f: "")
             found = [resolve_claim(c, config, layout) for c in config.claims.values()]
             assert not [f.reason for f in found if f.reason]
             told += len(found)
@@ -555,7 +558,7 @@ def test_the_task_answers_from_the_store_and_the_page_and_the_terminal_say_the_s
     config, layout = study(of=["model=big", "recipe=int8"], expect="less", source="Somebody <b>", by="race")
     t = table(8, 1500, fp32=0.85, int8=0.80)
     store = Store(tmp_path)
-    join = make("join", "predictions", {})
+    join = make_task("join", "predictions", {})
     sink = BytesIO()
     pq.write_table(t, sink)
     store.put(join.key, {"predictions.parquet": sink.getvalue(), "models.json": b"[]"}, {"kind": "join"})
@@ -564,7 +567,7 @@ def test_the_task_answers_from_the_store_and_the_page_and_the_terminal_say_the_s
         config, layout, facts, lambda part, model: tuple(range(8)), lambda part, seeds: join
     )
     assert inputs == [join.key]
-    (told,) = json.loads(answer_claims(store, make("claims", "claims", params, inputs))[CLAIMS])
+    (told,) = json.loads(answer_claims(store, make_task("claims", "claims", params, inputs))[CLAIMS])
     assert (told["answer"], told["networks"], told["by"]) == ("supported", 16, "race")
     assert words.word(told) == "✔ supported"
     assert words.expected(told) == "below 0"

@@ -71,7 +71,9 @@ def test_a_study_runs_resumes_after_damage_and_gives_the_same_with_any_number_of
         (tmp_path / "a" / name).unlink()
     assert report_again(tmp_path / "a").sections == done.sections
     assert {path: (tmp_path / "a" / path).read_bytes() for path in written} == before
-    with pytest.raises(UserError, match=r"results of this study are not in .*name their place with --store"):
+    with pytest.raises(
+        UserError, match=r"results of this study are not in .*give their location with `store=`"
+    ):
         report_again(tmp_path / "a", store=tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
     # Another version makes the audits anew, from the predictions.
@@ -121,7 +123,7 @@ def _export_writes_what_was_made(done, tmp_path):
         export(study, out, only=["recipe=int4"])
     with pytest.raises(UserError, match="results of this study are not in"):
         export(study, out, store=tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"there is no study\.json"):
+    with pytest.raises(UserError, match=r"it contains no study\.json"):
         export(tmp_path, out)
     (out / "int8-seed-1").mkdir(parents=True)
     (out / "int8-seed-1" / "mine.txt").touch()

@@ -15,7 +15,7 @@ from fairpress.core.errors import UserError
 from fairpress.store.local import Store
 from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.execution import executor
-from fairpress.studies.execution.ray_engine import RayEngine, Resources, _difference
+from fairpress.studies.execution.ray_engine import RayEngine, Resources, _difference_message
 from fairpress.studies.run import run_study
 from saboteur import content, perform
 
@@ -112,14 +112,14 @@ def test_a_study_gives_the_same_predictions_on_a_cluster_and_on_this_machine(clu
 
 def test_what_is_wrong_with_a_cluster_is_one_sentence(tmp_path):
     with pytest.raises(
-        UserError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 .*`ray start --head` makes one"
+        UserError, match=r"no Ray cluster responds at 127\.0\.0\.1:1 .*start one with `ray start --head`"
     ):
         RayEngine("127.0.0.1:1", Store(tmp_path))
     own = {"store": "seen", "torch": "2.14.1"}
-    assert "node far does not see the store /x; give --store" in _difference(
+    assert "node far does not see the store /x; give --store" in _difference_message(
         "far", "/x", own | {"store": "not seen"}, own
     )
-    assert "node far has torch 2.13.0, this machine 2.14.1" in _difference(
+    assert "node far has torch 2.13.0, this machine 2.14.1" in _difference_message(
         "far", "/x", own | {"torch": "2.13.0"}, own
     )
     assert Resources(2, 1, 10**9).options() == {"num_cpus": 2, "num_gpus": 1, "memory": 10**9}

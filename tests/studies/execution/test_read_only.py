@@ -54,7 +54,7 @@ def test_a_store_that_can_only_be_read_is_enough_for_what_is_in_it(tmp_path, dat
     assert [line for line in done.stderr.splitlines() if line.startswith("code")] == ["code 0"] * 3 + [
         "code 2"
     ]
-    assert "can only be read, and 6 results that are needed are not in it (train fp32" in done.stderr
+    assert "is read-only and lacks 6 results that are needed (train fp32" in done.stderr
     assert sorted(str(p) for p in store.rglob("*")) == before
     assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["fp32", "w8"]
     for path in (p for p in (tmp_path / "a/s").rglob("*") if p.is_file()):

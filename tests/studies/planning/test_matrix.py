@@ -76,7 +76,7 @@ def test_a_mitigation_is_of_the_baseline_and_of_recipes():
     assert [t.inputs for t in layout.predictions("int8>ceo")] == [
         t.inputs for t in layout.predictions("int8")
     ]
-    with pytest.raises(UserError, match="'ceo' is of int4, which is no recipe of this study"):
+    with pytest.raises(UserError, match="'ceo' applies to int4, which is not a recipe of this study"):
         made(mitigations={"ceo": {**ceo, "of": ["int4"]}})
 
 

@@ -72,7 +72,7 @@ def test_values_of_one_key_add_up_and_parentheses_hold_their_commas():
     [
         ("recipe=int9", "no recipe 'int9'. Did you mean 'int8'"),
         ("seed=4..9", "no seed '4..9'"),
-        ("seeds=1", "no key 'seeds'. Did you mean 'seed'"),
+        ("seeds=1", "unknown key 'seeds'. Did you mean 'seed'"),
         ("int8", "write key=value"),
         ("fold=2", "no fold '2'. There is: 0, 1"),
     ],

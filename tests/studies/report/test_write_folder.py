@@ -22,7 +22,7 @@ def test_files_take_their_places_and_those_of_an_earlier_run_go(tmp_path):
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
     write(tmp_path, {"a.json": b"1"})
     (tmp_path / "figures").write_text("in the way")
-    with pytest.raises(UserError, match=r"cannot write .*Finished work stays"):
+    with pytest.raises(UserError, match=r"cannot write .*Finished results are kept"):
         write(tmp_path, {"a.json": b"2", "figures/x.svg": b"2"})
     assert (tmp_path / "a.json").read_bytes() == b"1"
     assert {p.name for p in tmp_path.iterdir()} - {MANIFEST} == {"a.json", "figures"}
@@ -43,7 +43,7 @@ def test_pictures_and_predictions_of_the_user_stay(tmp_path):
 def test_a_name_that_the_user_has_taken_is_not_written_over(tmp_path):
     write(tmp_path, {"a.json": b"1"})
     (tmp_path / "report.html").write_text("mine")
-    with pytest.raises(UserError, match=r"where it would write its own .report\.html"):
+    with pytest.raises(UserError, match=r"under names it would write .report\.html"):
         write(tmp_path, {"a.json": b"2", "report.html": b"2"})
     assert (tmp_path / "a.json").read_bytes() == b"1"
     assert (tmp_path / "report.html").read_text() == "mine"
@@ -51,7 +51,7 @@ def test_a_name_that_the_user_has_taken_is_not_written_over(tmp_path):
 
 def test_a_folder_of_other_things_is_refused_before_the_work(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(UserError, match=r"is not a study's folder and holds other files .thesis\.tex"):
+    with pytest.raises(UserError, match=r"is not a study's folder and contains other files .thesis\.tex"):
         check_out(tmp_path)
     (tmp_path / "thesis.tex").unlink()
     check_out(tmp_path)

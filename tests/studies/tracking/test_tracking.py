@@ -18,7 +18,7 @@ import pytest
 from fairpress import cli
 from fairpress.auditing.audit import audit
 from fairpress.core.errors import UserError
-from fairpress.studies.tracking.mlflow import _signed_in, export_mlflow
+from fairpress.studies.tracking.mlflow import _credentials_in_environment, export_mlflow
 from fairpress.studies.tracking.networks import metric_name, read_finished_study
 from made_study import made_study
 
@@ -74,18 +74,20 @@ def test_names_of_metrics_hold_letters_that_mlflow_takes(text, name):
 
 def test_what_is_wrong_is_one_sentence_without_credentials(study, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(UserError, match="name the MLflow server with --uri"):
+    with pytest.raises(UserError, match="set `uri=` or MLFLOW_TRACKING_URI"):
         export_mlflow(study)
-    with pytest.raises(UserError, match="--uri takes an address"):
+    with pytest.raises(UserError, match="`uri=` takes an address"):
         export_mlflow(study, "runs/")
-    with pytest.raises(UserError, match=r"is no study's folder"):
+    with pytest.raises(UserError, match=r"is not a study's folder"):
         export_mlflow(tmp_path, "http://localhost:1")
-    with _signed_in("https://me:se%2Fcret@host:1/x") as bare:
+    with _credentials_in_environment("https://me:se%2Fcret@host:1/x") as bare:
         assert bare == "https://host:1/x"
         assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "se/cret"
     assert "MLFLOW_TRACKING_PASSWORD" not in os.environ
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    with pytest.raises(UserError, match=r"needs its client; python -m pip install 'fairpress\[mlflow\]'"):
+    with pytest.raises(
+        UserError, match=r"needs its client; run `python -m pip install 'fairpress\[mlflow\]'"
+    ):
         export_mlflow(study, "http://localhost:1")
 
 

@@ -1,1 +1,1 @@
-"""From a study's predictions to audits, trade-offs and answers to claims."""
+"""From a study's predictions to audits, trade-offs and verdicts on claims."""

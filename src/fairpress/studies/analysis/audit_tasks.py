@@ -1,4 +1,4 @@
-"""The last tasks of a study: put predictions side by side, audit them, draw them."""
+"""The last tasks of a study: join predictions, audit them, and draw figures."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 AUDIT, FIGURES, BIAS = "audit.json", "figures.json", "bias.json"
 KEYS = ("seed", "row_id")
-FOLDS = 1000  # more than there can be
+FOLDS = 1000  # more than the maximum number of folds
 
 
 def join_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:
-    """Put the columns of several models side by side, on the rows of the first or on those that all have.
+    """Join the prediction columns of several models, on identical or on common rows.
 
     ``params``: `columns`, a list of [name in the result, model, positions of its inputs]; `networks`, the (seed, fold) to
-    keep; `rows`, ``"same"`` when all must have the same rows, ``"common"`` to keep those that all have.
+    include; `rows`, ``"same"`` to require identical rows, ``"common"`` to take those that all models have.
 
     Raises
     ------
     FairpressError
-        The rows differ where they must not, or common rows have different labels.
+        The rows differ with ``"same"``, or common rows have different labels.
     """
 
     networks = [tuple(n) for n in task.params["networks"]]
@@ -57,15 +57,15 @@ def join_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:
         table = _rename(stacked, model, name)
         joined = table if joined is None else _append_columns(joined, table, name, task.params["rows"])
     assert joined is not None
-    if task_metadata is not None:  # new names and joins lose it
+    if task_metadata is not None:  # renaming and joining drop the metadata
         joined = joined.replace_schema_metadata({TASK_KEY: task_metadata})
     return {PREDICTIONS: parquet_bytes(joined), MODELS: json.dumps(facts, indent=1).encode()}
 
 
 def audit_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:
-    """Audit the joined predictions, tell what changed in pairwise bias, and draw the figures.
+    """Audit the joined predictions, estimate changes of pairwise bias, and draw the figures.
 
-    ``params["audit"]`` are the arguments of `auditing.run.audit`.
+    ``params["audit"]`` are the arguments of `auditing.audit.audit`.
     """
     from fairpress.auditing.audit import audit as run
     from fairpress.reporting.html import Section, draw
@@ -83,9 +83,9 @@ def audit_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:
 
 
 def bias_changes(table: pa.Table, audit_arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return, for each compressed model and attribute, the pairwise bias before and after and what changed in it.
+    """Return the pairwise bias before and after, and its change, for each compressed model and attribute.
 
-    `asked` are the arguments of the audit. Nothing for a task of several classes without a positive one.
+    The result is empty for a task of several classes without a positive class.
     """
     from fairpress.auditing.statistics.pairwise_bias_change import bias_change
     from fairpress.studies.analysis.prediction_arrays import PredictionArrays
@@ -127,12 +127,12 @@ def read_figures(entry: Entry) -> dict[tuple[str, str], str]:
 
 
 def dump(audit: Audit) -> bytes:
-    """Return an audit as bytes that `restore` makes the same audit of, unlike audit.json, which is for readers."""
+    """Serialize an audit completely for `restore`, unlike the reader's audit.json."""
     return json.dumps(_adapter().dump_python(audit), allow_nan=True).encode()
 
 
 def restore(data: bytes) -> Audit:
-    """Return the audit that `dump` was given."""
+    """Return the audit serialized by `dump`."""
     return _adapter().validate_python(json.loads(data))
 
 
@@ -144,7 +144,7 @@ def _adapter() -> TypeAdapter[Audit]:
 
 
 def _stack(entries: Sequence[Entry], networks: Sequence[tuple[int, ...]]) -> pa.Table:
-    """Return the rows of the wanted networks, by seed and row."""
+    """Return the rows of the given networks, sorted by seed and row."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -157,7 +157,7 @@ def _stack(entries: Sequence[Entry], networks: Sequence[tuple[int, ...]]) -> pa.
 def _rename(table: pa.Table, model: str, name: str) -> pa.Table:
     if name != model and name in table.column_names:
         raise UserError(
-            f"{name!r} cannot be a label: the predictions have a column of that name; choose another."
+            f"{name!r} cannot be a label, because the predictions have a column of that name; choose another label."
         )
     return table.rename_columns(
         [
@@ -168,18 +168,20 @@ def _rename(table: pa.Table, model: str, name: str) -> pa.Table:
 
 
 def _append_columns(base: pa.Table, table: pa.Table, name: str, rows: str) -> pa.Table:
-    """Append a model's columns to those that are there."""
+    """Append the columns of a model to a table of predictions."""
     same = all(base[key].equals(table[key]) for key in KEYS)
     if not same and rows == "same":
-        raise FairpressError(f"the predictions of {name} are not on the rows of the baseline.")
+        raise FairpressError(f"the predictions of {name} are not for the same rows as those of the baseline.")
     if not same:
         common = base.select(KEYS).join(table.select(KEYS), keys=list(KEYS), join_type="inner")
         if not common.num_rows:
-            raise FairpressError(f"{name} was tested on no row that the other was tested on; use folds.")
+            raise FairpressError(
+                f"the test rows of {name} have none in common with those it is compared with; set `folds` of the study."
+            )
         base, table = _matching_rows(base, common), _matching_rows(table, common)
     if not base["label"].equals(table["label"]):
         raise FairpressError(
-            f"{name} has other labels on the same rows; only variants of one dataset can be compared."
+            f"{name} has different labels on the same rows; only variants of one dataset can be compared."
         )
     for column in table.column_names:
         if column == name or column.startswith(f"{name}.score"):

@@ -1,4 +1,4 @@
-"""What compression did to the bias of every part of a study, side by side."""
+"""The effect of compression on the pairwise bias of every part of a study."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from fairpress.studies.planning.report_plan import ReportSection
 
 @dataclass(frozen=True)
 class BiasFinding:
-    """The sum over pairs of groups of |ΔTPR| + |ΔTNR| (Kamal and Talbert 2024, eq. 1) of one compressed model.
+    """The pairwise bias of one compressed model: the sum over pairs of groups of |ΔTPR| + |ΔTNR|.
+
+    Source: Kamal and Talbert 2024, eq. 1.
 
     Attributes
     ----------
     part
-        The part of the study; empty where there is one.
+        The part of the study; empty if there is only one.
     model, against
         The compressed model, and the baseline or placebo it is compared with.
     attribute, groups
-        Whose groups, and which of them: those with enough rows of either label.
+        The sensitive attribute, and its groups with enough rows of each label.
     before, after, change
-        Estimates as JSON: of the bias of either, and of after − before, paired.
+        Estimates as JSON: the bias of `against` and of `model`, and the paired difference after − before.
     """
 
     part: str
@@ -37,18 +39,18 @@ class BiasFinding:
 
     @property
     def word(self) -> str:
-        """Say what the interval of the change allows to say: raised, lowered, undecided, not estimable."""
+        """Return the verdict that the interval of the change allows: raised, lowered, undecided, not estimable."""
         return word(self.change)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the finding as bias.json holds it."""
+        """Return the finding as in bias.json."""
         return {**{k: getattr(self, k) for k in self.__dataclass_fields__}, "word": self.word}
 
 
 def bias_findings(
     planned: Sequence[ReportSection], changes_per_section: Iterable[Sequence[Mapping[str, Any]]]
 ) -> list[BiasFinding]:
-    """Return the findings of all sections on compression; `told` are what `reported.bias_changes` returned for each."""
+    """Return the findings of all sections on compression; `changes_per_section` are results of `bias_changes`."""
     return [
         BiasFinding(part=section.part, **change)
         for section, changes in zip(planned, changes_per_section, strict=True)

@@ -1,4 +1,4 @@
-"""Predictors that need no network: what an accuracy must be held against."""
+"""Predictors without a network, as references for the accuracy of a network."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from fairpress.datasets.dataset import Dataset
 
 
 def majority(data: Dataset) -> np.ndarray:
-    """Predict for every test row the commonest label of the other rows; class indices [test rows]."""
+    """Predict the most frequent label of the other parts for every test row; class indices [test rows]."""
     labels = data.labels[_development_rows(data)]
     predicted: np.ndarray = np.full(len(data.parts["test"]), np.bincount(labels).argmax(), dtype=np.int64)
     return predicted
 
 
 def person_lookup(data: Dataset) -> np.ndarray:
-    """Predict for every test row what the other rows about the same person say; class indices [test rows].
+    """Predict the most frequent label of the same person in other parts for every test row; class indices [test rows].
 
-    Rows that a network trains, calibrates or validates on are looked up: a person's commonest label there, the
-    first class of a tie. Of somebody who is not there, the commonest label among people is guessed, each counted once. On
-    a split by person nobody is there, so that this is the commonest label.
+    The label of a person is looked up in the training, calibration and validation rows; in a tie the first class is
+    taken. For other people the most frequent label is predicted, with each person counted once. On a split by person
+    nobody can be looked up, so all predictions are that label.
     """
     subjects, index = np.unique(data.subjects, return_inverse=True)
     index = index.reshape(-1)

@@ -1,4 +1,4 @@
-"""Joined predictions as arrays: which answers are right, and in which group and label the row is."""
+"""Joined predictions as arrays, with the correctness, group and label of every row."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ MIN_ROWS = 30
 
 
 class PredictionArrays:
-    """Predictions of several models, every seed on the same rows.
+    """Predictions of several models, with all seeds on the same rows.
 
     Attributes
     ----------
     seeds
         The seeds.
-    said
-        Models × stacked rows: what each model predicts.
-    right
-        Models × seeds × rows: 1 where it is right.
+    predicted
+        The predicted labels [models, stacked rows].
+    correct
+        1 where a prediction equals the label, else 0 [models, seeds, rows].
     positive
-        Rows: whether the label is the positive class.
+        Whether the label is the positive class [rows].
     """
 
     def __init__(self, table: pa.Table, models: Sequence[str], positive: str, repeated: bool) -> None:
-        """Take a table of stacked seeds; `people`: some have several rows, and are the unit of intervals."""
+        """Take a table of stacked seeds; with `repeated`, people have several rows and are the clusters of intervals."""
         self._table = table
         self.seeds = np.unique(table["seed"].to_numpy())
         self._order = np.lexsort((np.array(table["row_id"].to_pylist()), table["seed"].to_numpy()))
@@ -45,22 +45,22 @@ class PredictionArrays:
 
     @property
     def rows(self) -> int:
-        """Return the number of rows of one seed."""
+        """Return the number of rows per seed."""
         return int(self.correct.shape[-1])
 
     def column(self, name: str) -> np.ndarray:
-        """Return a column, by seed and row."""
+        """Return a column, sorted by seed and row."""
         return np.array(self._table[name].to_pylist())[self._order]
 
     def groups(self, attribute: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the names of an attribute's groups and each row's group; ``sex*race`` is their cross."""
+        """Return the names of an attribute's groups and the group of each row; ``sex*race`` is an intersection."""
         columns = [self.column(a).reshape(self._shape)[0] for a in attribute.split("*")]
         joined = np.array([", ".join(map(str, v)) for v in zip(*columns, strict=True)])
         names, index = np.unique(joined, return_inverse=True)
         return names, index.reshape(-1)
 
     def compared_groups(self, attribute: str, requested: Sequence[str] | None = None) -> list[str]:
-        """Return the groups that are compared: those wanted, or all with 30 rows of either label."""
+        """Return the groups to compare: those requested, or all with at least 30 rows of each label."""
         names, index = self.groups(attribute)
         sizes = np.stack(
             [np.bincount(index[self.positive == y], minlength=len(names)) for y in (True, False)]
@@ -73,14 +73,14 @@ class PredictionArrays:
         ]
 
     def overall_products(self) -> tuple[CrossedProducts, bool]:
-        """Return the sums of what is right over all rows, and whether intervals hold; see `biased`."""
+        """Return the sums of correct predictions over all rows, and whether intervals are valid; see `bias_products`."""
         return self._products(np.zeros(self.rows, int), 1)
 
     def bias_products(self, attribute: str, compared: Sequence[str]) -> tuple[CrossedProducts, bool]:
-        """Return the sums for `bias_change` over groups, and whether its intervals hold.
+        """Return the sums for `bias_change` over groups, and whether its intervals are valid.
 
-        They do not where people have several rows under different labels or in different groups: such rows are then
-        taken as if each were somebody else's, which only the values allow.
+        They are not if people have rows with different labels or in different groups: the rows are then treated as
+        independent, which is valid for the values only.
         """
         names, index = self.groups(attribute)
         position = np.full(len(names), -1)

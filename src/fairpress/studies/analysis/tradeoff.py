@@ -1,4 +1,4 @@
-"""Size, accuracy and bias of every recipe, against baseline, placebo, and dense networks of equal accuracy."""
+"""Size, accuracy and bias of every recipe, compared with baseline, placebo and accuracy-matched dense networks."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ CHECKPOINT = "checkpoint"
 
 
 def tradeoff(store: Store, task: StudyTask) -> dict[str, bytes]:
-    """Return what the section "Size, accuracy, bias" tells, as `TRADEOFF`.
+    """Return the content of the section "Size, accuracy, bias", as `TRADEOFF`.
 
-    For every model: bytes, gzipped bytes, sparsity, accuracy, networks, how many of them predict one class only, the bias
-    of each attribute's groups, and its change against the baseline, the placebo, and the control of equal accuracy.
+    For every model: bytes, gzipped bytes, sparsity, accuracy, number of networks and of those that predict a single
+    class, the bias of each attribute's groups, and its change relative to the baseline, the placebo and the
+    accuracy-matched control.
 
-    The control of equal accuracy (`match`) is chosen on validation rows and measured on test rows, on the same people and
-    seeds as the model it is compared with.
+    The accuracy-matched control (`match`) is selected on validation rows and measured on test rows, with the same people
+    and seeds as the model it is compared with.
     """
     entry = read_entry(store, task.inputs[0])
     comparison = compare(read_table(entry), json.loads(entry.files[MODELS]), task.params)
@@ -41,7 +42,7 @@ def tradeoff(store: Store, task: StudyTask) -> dict[str, bytes]:
 
 
 def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the comparison of all models of a table of stacked seeds; `facts` are those of every network."""
+    """Return the comparison of all models in a table of stacked seeds; `facts` describe every network."""
     models = [m for m in dict.fromkeys(f["recipe"] for f in facts) if m in table.column_names]
     stacked = PredictionArrays(table, models, params["positive"], params["repeated"])
     fold = stacked.column("fold")
@@ -115,13 +116,14 @@ def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping
 
 
 def match(accuracy: float, curve: Sequence[tuple[float, str]]) -> dict[str, Any]:
-    """Return between which two dense networks a model's mean validation accuracy lies, and how near to the upper.
+    """Return the two dense networks that enclose a model's mean validation accuracy, and the weight of the upper.
 
-    `curve` holds (mean validation accuracy, model) of checkpoints and the baseline, sorted. One choice for all seeds: a
-    single network's accuracy on some hundred validation rows is uncertain by more than whole epochs differ, and choosing per
-    seed would match noise. The control then answers as the upper with probability `weight`, else as the lower: its rates
-    are the mixture of theirs. A model above the curve is held against the most accurate dense network (`side`), since
-    none is better; below its earliest point there is no control, and `reason` says so. Test rows never choose.
+    `curve` is a sorted list of (mean validation accuracy, model) of the checkpoints and the baseline. One match serves all
+    seeds: the accuracy of a single network on some hundred validation rows is more uncertain than the difference between
+    epochs, so matching per seed would match noise. The control predicts like the upper network with probability `weight`,
+    else like the lower: its rates are the mixture of theirs. A model above the curve is compared with the most accurate
+    dense network (`side`); below the earliest checkpoint there is no control, for the `reason` given. Test rows are never
+    used for matching.
     """
     if accuracy < curve[0][0]:
         return {
@@ -134,7 +136,7 @@ def match(accuracy: float, curve: Sequence[tuple[float, str]]) -> dict[str, Any]
         if low <= accuracy <= high:
             weight = (accuracy - low) / (high - low) if high > low else 1.0
             return {"below": below, "above": above, "weight": weight}
-    raise AssertionError("a sorted curve encloses what is between its ends")
+    raise AssertionError("a sorted curve encloses every value between its ends")
 
 
 def _rate(overall: tuple[CrossedProducts, bool], weights: np.ndarray, confidence: float) -> dict[str, Any]:
@@ -147,14 +149,14 @@ def _rate(overall: tuple[CrossedProducts, bool], weights: np.ndarray, confidence
 
 
 def _estimate_json(estimate: Estimate, has_interval: bool) -> dict[str, Any]:
-    """Return an estimate as JSON; without its interval where that would not hold."""
+    """Return an estimate as JSON, without its interval if that is not valid."""
     if not has_interval and estimate.value is not None:
         estimate = Estimate(estimate.value, n=estimate.n)
     return estimate.to_dict()
 
 
 def _validation_accuracy(facts: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return the mean accuracy of a model's files on validation rows; None where some card does not tell."""
+    """Return the mean accuracy of a model's files on validation rows; None if a card does not contain it."""
     accuracies = [
         f["provenance"].get("details", {}).get("validation", {}).get("accuracy")
         or f["provenance"].get("validation_accuracy")
@@ -164,7 +166,7 @@ def _validation_accuracy(facts: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _n_constant(predicted: np.ndarray, seed: np.ndarray, fold: np.ndarray) -> int:
-    """Return how many networks say the same of everybody."""
+    """Return the number of networks that predict a single class for all rows."""
     return sum(
         len(np.unique(predicted[(seed == s) & (fold == f)])) == 1
         for s in np.unique(seed)

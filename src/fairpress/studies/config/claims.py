@@ -1,4 +1,4 @@
-"""What a claim may say."""
+"""The schema of a claim."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ Quantity = Literal[
     "sensitivity_depth",
 ]
 LOSSES = ("loss", "worst_group_loss", "loss_gap", "flips", "lost_answers")
-"""Quantities that are measured against the baseline on the same rows, so that nothing else is needed."""
+"""Quantities relative to the baseline on the same rows; they need no other reference."""
 OF_A_METRIC = ("loss", "worst_group_loss", "loss_gap")
-"""Quantities that are the loss of a metric; all others say themselves what is measured."""
+"""Quantities that are the loss of a metric; the names of all others define what is measured."""
 SINGLE = ("sensitivity_depth",)
-"""Quantities of one network by itself that 0 is the yardstick of."""
+"""Quantities of a single network, compared with 0."""
 OF_EVERYBODY = ("accuracy", "flips", "lost_answers")
-"""Quantities of all rows together; `loss` is one too, unless it is of a group."""
+"""Quantities over all rows; `loss` is one too, unless it is of a group."""
 OTHERS = ("baseline", "placebo", "plain")
 
 
 class Claim(BaseModel):
-    """A statement on two sets of trials and a quantity, such as "pruning by 80 % raises the bias by race".
+    """A statement about a quantity in two sets of trials, such as "pruning by 80 % raises the bias by race".
 
     The effect is the mean of the quantity over `of` minus its mean over `against`, or with `along` the slope per step.
 
@@ -44,33 +44,33 @@ class Claim(BaseModel):
     says
         The statement in words.
     source
-        Who says so.
+        The source of the statement.
     published
-        Their number or evidence, in words.
+        The number or evidence of the source, in words.
     of, against
-        Filters with the words of ``--only`` (dataset, model, recipe): ``recipe=prune-80`` or
-        ``[model=resnet50, recipe=int4]``. Without a recipe, baselines are meant. `against` may be ``baseline`` (the
-        default: fp32 of the same dataset and model), ``placebo`` or ``plain`` (each recipe's own control, its own plain
-        counterpart).
+        Filters in the syntax of ``only`` (dataset, model, recipe): ``recipe=prune-80`` or
+        ``[model=resnet50, recipe=int4]``. Without a recipe they select baselines. `against` may also be ``baseline`` (the
+        default: fp32 of the same dataset and model), ``placebo`` or ``plain`` (the placebo or plain counterpart of each
+        recipe).
     along
-        ``recipe`` or ``model`` → at least three, in the order in which the quantity is said to rise or fall.
+        ``recipe`` or ``model`` → at least three of them, in the order in which the quantity is claimed to rise or fall.
     quantity
-        What is measured. Losses are oriented so that positive is worse, and are against the baseline on the same rows.
+        The quantity. Losses are relative to the baseline on the same rows; positive is worse.
     metric
-        Of `loss`, `worst_group_loss` and `loss_gap`: what is lost.
+        For `loss`, `worst_group_loss` and `loss_gap`: the metric.
     by
-        A sensitive attribute of the audit, or an intersection of it; the first of the audit where nothing is said.
+        A sensitive attribute of the audit, or an intersection; by default the first of the audit.
     groups
-        The groups compared; all with 30 rows of either label where nothing is said.
+        The groups compared; by default all with at least 30 rows of each label.
     group, against_group, times
-        Of `loss`: a group by its name (``Female, 60+`` of an intersection) or ``smallest``; what is taken off: ``rest`` or
-        another group, so many times.
+        For `loss`: a group by name (``Female, 60+`` of an intersection) or ``smallest``; the group whose loss, multiplied
+        by `times`, is subtracted: ``rest`` or the name of a group.
     change
-        Take the quantity's change against the baseline of the same dataset and model.
+        Use the change of the quantity relative to the baseline of the same dataset and model.
     expect, than
-        ``more``, ``less`` or ``differs``: how the effect is said to be to `than`.
+        ``more``, ``less`` or ``differs``: the claimed relation of the effect to `than`.
     recovers
-        Claim that `of` wins back at least this share of what `against` loses against the baseline. In place of `expect`.
+        Instead of `expect`: `of` recovers at least this share of what `against` loses relative to the baseline.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -103,33 +103,33 @@ class Claim(BaseModel):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         if self.metric != "accuracy" and self.quantity not in OF_A_METRIC:
-            raise ValueError(f"`metric` goes with the quantities {', '.join(OF_A_METRIC)}")
+            raise ValueError(f"`metric` applies only to the quantities {', '.join(OF_A_METRIC)}")
         if self.quantity in SINGLE and (self.against is not None or self.along is not None):
-            raise ValueError(f"{self.quantity} is held against 0; leave `against` and `along` out")
+            raise ValueError(f"{self.quantity} is compared with 0; remove `against` and `along`")
         if self.along is not None:
             if self.against is not None or self.recovers is not None:
-                raise ValueError("a claim with `along` has no `against` and no `recovers`")
+                raise ValueError("`along` cannot be combined with `against` or `recovers`; remove them")
             if any(len(set(v)) < 3 for v in self.along.values()):
                 raise ValueError(
                     "`along` needs three or more different entries; for two write `of` and `against`"
                 )
         elif not self.of:
-            raise ValueError("say `of`, such as recipe=int8, or `along`")
+            raise ValueError("the claim names no trials; add `of`, such as recipe=int8, or `along`")
         if self.group is not None and self.quantity != "loss":
-            raise ValueError("`group` goes with the quantity `loss`")
+            raise ValueError("`group` applies only to the quantity `loss`")
         if self.against_group is not None and self.group is None:
             raise ValueError("`against_group` needs `group`")
         if self.groups is not None:
             if self.quantity in (*OF_EVERYBODY, *SINGLE) or (self.quantity == "loss" and self.group is None):
-                raise ValueError(f"{self.quantity} is of everybody together; leave `groups` out")
+                raise ValueError(f"{self.quantity} is over all rows; remove `groups`")
             if self.quantity == "loss" and self.group != "smallest":
-                raise ValueError("`groups` are those that `group: smallest` is looked for among")
+                raise ValueError("with `loss`, `groups` needs `group: smallest`, which is chosen among them")
         if self.times != 1.0 and self.against_group is None:
-            raise ValueError("`times` needs `against_group`: whose loss is taken so many times")
+            raise ValueError("`times` needs `against_group`, the group whose loss it multiplies")
         if self.change and self.quantity in (*LOSSES, *SINGLE):
-            raise ValueError(f"{self.quantity} is no level that could change; leave `change` out")
+            raise ValueError(f"{self.quantity} is not defined as a change from the baseline; remove `change`")
         if self.recovers is not None and (self.against is None or self.quantity in SINGLE):
-            raise ValueError("`recovers` needs `against`: what lost something that `of` wins back")
+            raise ValueError("`recovers` needs `against`, the trials whose loss `of` recovers")
         if self.recovers is not None and self.quantity in ("accuracy", "worst_group_accuracy"):
-            raise ValueError("`recovers` needs a quantity of which more is worse, such as loss or a gap")
+            raise ValueError("`recovers` needs a quantity that is worse when larger, such as loss or a gap")
         return self

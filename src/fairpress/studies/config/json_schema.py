@@ -1,4 +1,4 @@
-"""The JSON Schema of a study's YAML, for editors: names and options of what is registered included."""
+"""The JSON Schema of a study's YAML for editors, including names and options of everything registered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LABELS = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
 def schema() -> dict[str, Any]:
-    """Return the schema. What it cannot say, such as which attributes a dataset has, `fairpress study check` does."""
+    """Return the schema; what it cannot express, such as a dataset's attributes, is left to `fairpress study check`."""
     study_schema = StudyConfig.model_json_schema()
     definitions = {
         k: v
@@ -39,7 +39,7 @@ def schema() -> dict[str, Any]:
             + ("; or baseline, placebo, plain." if key == "against" else "."),
         }
     properties = study_schema["properties"]
-    # Some keys are for networks that read images alone; where both have a key, tables say its default.
+    # Some keys are only for image models; where both configs have a key, the table config defines its default.
     training = {**ImageFitConfig.model_json_schema(), "description": "How the baselines are trained."}
     training["properties"] |= FitConfig.model_json_schema()["properties"]
     common = {"by": {"type": "array", "items": {"type": "string"}, "minItems": 1}, "training": training}
@@ -95,7 +95,7 @@ def _choice(
     extra_properties: dict[str, Any],
     excluded: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Return the schema of a name, or of a name with its options."""
+    """Return the schema of a name, alone or with its options."""
     options: list[dict[str, Any]] = [{"enum": list(names)}]
     for name in names:
         option_schema = config_class(name).model_json_schema()

@@ -9,7 +9,7 @@ THEN = ">"  # between a recipe and the label of a mitigation
 
 
 def recipe_name(text: str) -> str:
-    """Return the one name of a recipe that may be written otherwise; a pattern, or what is no recipe, stays as it is."""
+    """Return the canonical name of a recipe; patterns and texts that are not recipes are returned unchanged."""
     from fairpress.compression.recipes import parse
 
     recipe, then, mitigation = text.partition(THEN)

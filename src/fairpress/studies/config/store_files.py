@@ -1,4 +1,4 @@
-"""Names of the files in a task's result, and how they are read and written."""
+"""Names of the files in a task's result, and functions to read and write them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ PREDICTIONS, FACTS, MODELS = "predictions.parquet", "facts.json", "models.json"
 
 
 def read_entry(store: Store, key: str) -> Entry:
-    """Return a finished task's entry. Raises FairpressError when it is gone."""
+    """Return the entry of a finished task; raise FairpressError if it no longer exists."""
     entry = store.get(key)
     if entry is None:
-        # Another process may be making it again just now.
+        # Another process may be recomputing it.
         with store.lock(key):
             entry = store.get(key)
     if entry is None:
-        raise FairpressError(f"the result {key[:12]} that this step reads is gone; run the study again.")
+        raise FairpressError(
+            f"the result {key[:12]}, an input of this task, no longer exists; run the study again."
+        )
     return entry
 
 

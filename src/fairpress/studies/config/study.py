@@ -1,4 +1,4 @@
-"""What a study's YAML may say."""
+"""The schema of a study's YAML."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class _Strict(BaseModel):
 
 
 def _by_name(value: Any) -> Any:
-    """Let ``compas`` stand for ``{name: compas}``."""
+    """Expand ``compas`` to ``{name: compas}``."""
     return {"name": value} if isinstance(value, str) else value
 
 
 def _labelled(value: Any) -> Any:
-    """Let ``[compas, adult]`` stand for ``{compas: compas, adult: adult}``."""
+    """Expand ``[compas, adult]`` to ``{compas: compas, adult: adult}``."""
     if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
         if len(set(value)) < len(value):
-            raise ValueError("the same entry stands here twice; write `label: {name: …}` for variants of one")
+            raise ValueError("duplicate entry; write `label: {name: …}` for several variants of one name")
         return {v: v for v in value}
     return value
 
 
 class NamedChoice(BaseModel):
-    """A registered thing by its name, with the options it takes: ``{name: compas, filter: none}``."""
+    """The name of a registered object with its options, such as ``{name: compas, filter: none}``."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -51,9 +51,9 @@ class DatasetChoice(NamedChoice):
     Attributes
     ----------
     by
-        The sensitive attributes it is audited by, where they are not those of ``audit.by``.
+        The sensitive attributes it is audited by, if they differ from ``audit.by``.
     training
-        What is trained otherwise on it than ``training`` of the study says.
+        Overrides of the study's ``training`` for this dataset.
     """
 
     by: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -66,7 +66,7 @@ class ModelChoice(NamedChoice):
     Attributes
     ----------
     training
-        How it is trained otherwise than ``training`` of the study and of the dataset say.
+        Overrides of the ``training`` of the study and of the dataset for this architecture.
     """
 
     training: dict[str, Any] = Field(default_factory=dict)
@@ -77,7 +77,7 @@ Model = Annotated[ModelChoice, BeforeValidator(_by_name)]
 
 
 class AuditConfig(_Strict):
-    """How the predictions are audited; the words are those of `fairpress audit`."""
+    """How the predictions are audited, with the options of `fairpress audit`."""
 
     by: tuple[str, ...] = Field(min_length=1)
     margin: float = Field(default=0.02, gt=0, lt=1)
@@ -85,12 +85,12 @@ class AuditConfig(_Strict):
 
 
 class MitigationChoice(_Strict):
-    """A repair of finished models by group, fitted to each network's scores on validation rows.
+    """A mitigation of finished models by group, fitted to each network's scores on validation rows.
 
     Attributes
     ----------
     of
-        The recipes it is done to; ``fp32`` is the baseline.
+        The recipes to which it is applied; ``fp32`` is the baseline.
     method, by, cost, calibration, constraint
         As in `fairpress mitigate`.
     """
@@ -113,17 +113,17 @@ class MitigationChoice(_Strict):
             ("constraint", not has_thresholds),
         ):
             if wrong and getattr(self, name) is not None:
-                raise ValueError(f"{self.method} takes no {name}")
+                raise ValueError(f"the method {self.method} has no option {name!r}; remove it")
         return self
 
 
 class Contrast(_Strict):
-    """Two datasets or two models of the study whose baselines are compared on the rows both were tested on.
+    """Two datasets or two models of the study, whose baselines are compared on their common test rows.
 
     Attributes
     ----------
     of, against
-        Labels; what `of` loses against the other is reported.
+        Labels; the loss of `of` relative to `against` is reported.
     """
 
     of: str
@@ -131,14 +131,14 @@ class Contrast(_Strict):
 
 
 class Published(_Strict):
-    """What a paper says of the same: our numbers are put beside these.
+    """Numbers of a paper, shown next to those of the study in "Size, accuracy, bias".
 
     Attributes
     ----------
     source
         Author, year, title.
     note
-        On what and how it was measured, where that differs from this study.
+        Data and method of the measurement, where they differ from this study.
     group_sizes
         Attribute → group → rows.
     kilobytes
@@ -146,7 +146,7 @@ class Published(_Strict):
     bias
         Attribute → recipe → pairwise bias.
     accuracy
-        Attribute → recipe → accuracy between 0 and 1 (of the networks that were trained for that attribute).
+        Attribute → recipe → accuracy between 0 and 1 (of the networks trained for that attribute).
     """
 
     source: str
@@ -158,16 +158,16 @@ class Published(_Strict):
 
 
 class PublishedRates(_Strict):
-    """What a paper's tables hold: our numbers are put above these.
+    """Rates from a paper's tables, shown below those of the study.
 
     Attributes
     ----------
     source, note
-        Author, year, title; on what and how it was measured, where that differs.
+        Author, year, title; data and method of the measurement, where they differ.
     rates
         Recipe → ``accuracy``, ``demographic_parity_difference``, ``equal_opportunity_difference``,
         ``predictive_equality_difference`` (between 0 and 1), ``kilobytes``, and below ``groups`` a group's name →
-        ``accuracy``, ``tpr``, ``fpr``. Of a study of several models: label of the model → that.
+        ``accuracy``, ``tpr``, ``fpr``. In a study of several models: label of the model → these rates.
     """
 
     source: str
@@ -175,7 +175,7 @@ class PublishedRates(_Strict):
     rates: dict[str, dict[str, Any]]
 
     def for_part(self, part: str) -> dict[str, dict[str, Any]]:
-        """Return recipe → numbers of a part of the study."""
+        """Return recipe → rates for one part of the study."""
         from fairpress.studies.config.recipe_names import recipe_name
 
         rates = (
@@ -190,11 +190,11 @@ class SizeAccuracyBias(_Strict):
     Attributes
     ----------
     groups
-        Attribute → the groups whose bias is told; all with at least 30 rows of either label where nothing is said.
+        Attribute → the groups whose bias is reported; by default all with at least 30 rows of each label.
     latency
-        Time one network of every recipe at batch 1, 32 and 1,000, after everything else.
+        Time one network of every recipe at batch sizes 1, 32 and 1,000, after all other tasks.
     published
-        What a paper found.
+        Numbers of a paper.
     """
 
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -208,46 +208,46 @@ class StudyConfig(_Strict):
     Attributes
     ----------
     dataset, datasets
-        One dataset, or several: label → dataset. Variants of one dataset are several.
+        One dataset, or several: label → dataset. Variants of one dataset count as several.
     model, models
         One architecture, or several: label → architecture.
     training
-        How the baselines are trained; the words are those of `FitConfig`, and for images of `ImageFitConfig`.
+        How the baselines are trained, with the keys of `FitConfig`, and for images of `ImageFitConfig`.
     recipes
-        What the baseline is compressed by.
+        The recipes by which the baseline is compressed.
     mitigations
-        Label → a repair of finished models. The recipe ``int8`` repaired so is called ``int8>label``.
+        Label → a mitigation of finished models. ``int8>label`` denotes the recipe ``int8`` with the mitigation.
     placebos
-        Compare each recipe that trains also with the same extra training, uncompressed.
+        Also compare each recipe that fine-tunes with its placebo: the same fine-tuning without compression.
     seeds
         Training seeds: a number S means 0 … S−1.
     folds
-        Subject-wise folds; each seed trains one network per fold and every person is tested once per seed.
+        Subject-wise folds; each seed trains one network per fold, and every person is tested once per seed.
         1 means the dataset's own split.
     naive
-        Predictors that need no network, for scale: ``majority``, the commonest class, and ``lookup-by-person``, the
-        label last seen of a person with other rows.
+        Reference predictors without a network: ``majority``, the most frequent class, and ``lookup-by-person``, the most
+        frequent label of the same person in other rows.
     contrasts
         Pairs of datasets or models to compare.
     per_attribute
-        Train networks of their own for each sensitive attribute, on the same parts, from other seeds.
+        Train separate networks for each sensitive attribute, on the same parts, with different seeds.
     per_group
-        Train networks of their own for each group, on that group's rows alone.
+        Train separate networks for each group, on the rows of that group only.
     size_accuracy_bias
-        Tell size, accuracy, pairwise bias and latency of all recipes in one section, with the control of equal accuracy
-        where there are recipes ``checkpoint-…``. For studies of one dataset and one model.
+        Report size, accuracy, pairwise bias and latency of all recipes in one section, with accuracy-matched controls if
+        there are recipes ``checkpoint-…``. For studies of one dataset and one model.
     published
         A paper's accuracies, gaps and sizes, recipe by recipe.
     claims
-        Name → a statement that the trials answer.
+        Name → a statement that the study tests on its trials.
     phases
-        Name → filters, as for ``--only``: parts of the study that `--phase` runs.
+        Name → filters in the syntax of ``only``: named parts of the study.
     choices
-        Label → keys of the study and what `--data` puts in their place: another dataset, and what goes with it. Below
-        ``attributes:`` stands which sensitive attribute takes the place of which, in recipes, mitigations and claims.
+        Label → keys of the study with the values they take when this dataset is chosen by ``data``. ``attributes:`` maps
+        each sensitive attribute to its replacement in recipes, mitigations and claims.
     networks_per_task
-        How many networks are trained as one batch. It belongs to the study, not to the machine, so that
-        results do not depend on the number of workers.
+        Number of networks trained as one batch. It is set in the study, not by the machine, so that results do not
+        depend on the number of workers.
     """
 
     title: str = ""
@@ -281,31 +281,31 @@ class StudyConfig(_Strict):
             if value < 1:
                 raise ValueError("at least one seed is needed")
             if value > MAX_SEEDS:
-                raise ValueError(f"at most {MAX_SEEDS:,} seeds make sense")
+                raise ValueError(f"a study has at most {MAX_SEEDS:,} seeds")
             return tuple(range(value))
         if not isinstance(value, (list, tuple)):
-            raise ValueError("give how many seeds, such as 8, or list them, such as [0, 1, 5]")
+            raise ValueError("give the number of seeds, such as 8, or a list, such as [0, 1, 5]")
         return value
 
     @field_validator("seeds")
     @classmethod
     def _in_range(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if min(value) < 0 or max(value) > MAX_SEED:
-            raise ValueError("a seed is at least 0, and at most 2**63 - 1")
+            raise ValueError("a seed must be between 0 and 2**63 - 1")
         return value
 
     @field_validator("device")
     @classmethod
     def _device(cls, value: str) -> str:
         if not DEVICE.fullmatch(value):
-            raise ValueError(f"{value!r} is no device; take cpu, cuda, cuda:1, mps, xpu or auto")
+            raise ValueError(f"{value!r} is not a device; use cpu, cuda, cuda:1, mps, xpu or auto")
         return value
 
     @field_validator("seeds", "recipes", "naive")
     @classmethod
     def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(value)) < len(value):
-            raise ValueError("the same entry stands here twice")
+            raise ValueError("duplicate entry; list each only once")
         return value
 
     @field_validator("datasets", "models", "mitigations", "claims", "phases", "choices")
@@ -324,16 +324,16 @@ class StudyConfig(_Strict):
             if (getattr(self, single) is None) == (not getattr(self, plural)):
                 raise ValueError(f"give either `{single}` or `{plural}`")
         if self.per_attribute and self.per_group:
-            raise ValueError("say either `per_attribute` or `per_group`")
+            raise ValueError("`per_attribute` and `per_group` exclude each other; remove one")
         if self.size_accuracy_bias is not None:
             if self.datasets or self.models or self.per_attribute or self.per_group:
                 raise ValueError(
-                    "`size_accuracy_bias` is for studies of one dataset, one model, and networks that all attributes share"
+                    "`size_accuracy_bias` needs a study of one dataset and one model, without `per_attribute` or `per_group`"
                 )
             odd = sorted(set(self.size_accuracy_bias.groups) - set(self.audit.by))
             if odd:
                 raise ValueError(
-                    f"`size_accuracy_bias.groups` names {odd[0]!r}, which is not among `audit.by`; add it there, or say "
+                    f"`size_accuracy_bias.groups` names {odd[0]!r}, which is not in `audit.by`; add it there, or set "
                     "`size_accuracy_bias: null`"
                 )
         label_sets = [set(self.all_datasets), set(self.all_models)]
@@ -342,7 +342,7 @@ class StudyConfig(_Strict):
                 {contrast.of, contrast.against} <= k for k in label_sets
             ):
                 raise ValueError(
-                    f"the contrast of {contrast.of!r} against {contrast.against!r} names no two datasets and no two "
+                    f"the contrast of {contrast.of!r} against {contrast.against!r} must name two datasets or two "
                     f"models of this study ({', '.join(sorted(set.union(*label_sets)))})"
                 )
         return self

@@ -1,7 +1,7 @@
-"""What a study names must exist: datasets, sensitive attributes, models, recipes, and the options they take.
+"""Check that the datasets, sensitive attributes, models, recipes and options named in a study exist.
 
-Works on the document as it was written, so that these problems are told together with those of its keys. Reads no data
-and imports no torch.
+Works on the document as written, so that these problems are reported together with those of its keys. Neither reads data
+nor imports torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Path = tuple[Any, ...]
 
 
 def check_names(source: ConfigSource) -> list[ConfigError]:
-    """Return a problem for everything that the study names and that does not exist."""
+    """Return a problem for every name in the study that does not exist."""
     document = source.document
     return [
         *_recipes(source, document.get("recipes")),
@@ -77,7 +77,9 @@ def _datasets(source: ConfigSource, document: Mapping[str, Any]) -> Iterator[Con
             if key in options:
                 del options[key]
                 yield ConfigError.from_path(
-                    source, (*path, key), f"{key!r} is no option of a dataset here; say `folds` of the study."
+                    source,
+                    (*path, key),
+                    f"{key!r} is not an option of a dataset in a study; set `folds` of the study.",
                 )
         try:
             attributes, problems = _attributes(source, path, name, options)
@@ -106,7 +108,7 @@ def _datasets(source: ConfigSource, document: Mapping[str, Any]) -> Iterator[Con
 def _attributes(
     source: ConfigSource, path: Path, name: str, options: Mapping[str, Any]
 ) -> tuple[Sequence[str] | None, list[ConfigError]]:
-    """Return the sensitive attributes of a dataset, None where only the data can tell, and what is wrong in its options."""
+    """Return a dataset's sensitive attributes, None if they are known only from the data, and problems in its options."""
     from fairpress.core.config import not_a_mapping, read_yaml
     from fairpress.datasets.custom.from_yaml import kind_of
     from fairpress.datasets.registry import config_class
@@ -124,7 +126,7 @@ def _attributes(
     kind = config_class(name)
     config, problems = validate(kind, options, source, path)
     if config is None and all(not field.is_required() for field in kind.model_fields.values()):
-        config = kind()  # so that attributes are looked at too, where an option is wrong
+        config = kind()  # so that attributes are checked even if an option is wrong
     tell = getattr(config, "attribute_names", None)
     return (None if tell is None else tell()), problems
 
@@ -154,7 +156,7 @@ def _unknown_to_recipes(
         try:
             steps = parse(str(text)).steps
         except UserError:
-            continue  # told elsewhere
+            continue  # reported by `_recipes`
         for by in filter(None, (getattr(step, name, None) for step in steps for name in ("by", "protect"))):
             for problem in _unknown_attributes(source, (), [by], attributes, dataset):
                 yield ConfigError.from_path(source, ("recipes", i), problem.text.partition(": ")[2])
@@ -166,13 +168,15 @@ def _unknown_to_mitigations(
     for label, choice in (mitigations if isinstance(mitigations, Mapping) else {}).items():
         if isinstance(choice, Mapping) and isinstance(choice.get("by"), str):
             for problem in _unknown_attributes(source, (), [choice["by"]], attributes, dataset):
-                yield ConfigError.from_path(source, ("mitigations", label, "by"), problem.text.partition(": ")[2])
+                yield ConfigError.from_path(
+                    source, ("mitigations", label, "by"), problem.text.partition(": ")[2]
+                )
 
 
 def _named(
     document: Mapping[str, Any], single: str, plural: str
 ) -> Iterator[tuple[Path, str, dict[str, Any]]]:
-    """Yield path, name and options of what stands under ``one:`` and ``several:``, as far as it is written right."""
+    """Yield path, name and options of the valid entries below the keys `single` and `plural`."""
     entries: list[tuple[Path, Any]] = [((single,), document.get(single))]
     choices = document.get(plural)
     if isinstance(choices, Mapping):

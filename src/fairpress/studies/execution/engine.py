@@ -1,4 +1,4 @@
-"""What runs a study's tasks: the contract between the executor and a pool of processes, here or elsewhere."""
+"""The interface between the executor and the processes, local or remote, that run a study's tasks."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ if TYPE_CHECKING:
 
 
 class WorkerHandle(Protocol):
-    """Does one task at a time."""
+    """A worker that runs one task at a time."""
 
     def submit(self, task: StudyTask, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Let it call `work`; the future raises one of the engine's `worker_lost` when it is lost meanwhile."""
+        """Call `work` in the worker; the future raises one of the engine's `worker_lost` if the worker is lost."""
         ...
 
     def loss_reason(self, error: BaseException) -> str:
-        """Say how it was lost."""
+        """Describe how the worker was lost."""
         ...
 
     def close(self) -> None:
-        """End it when it has finished what it does."""
+        """End the worker when it has finished its task."""
         ...
 
     def kill(self) -> None:
-        """End it now."""
+        """End the worker immediately."""
         ...
 
 
 class Engine(Protocol):
-    """A place where tasks run.
+    """Starts workers that run tasks.
 
     Attributes
     ----------
     worker_lost
-        What a future raises when the process, or the machine, that had its task is gone.
+        Exceptions of a future whose process, or machine, was lost.
     attempts
-        How often a task is tried whose process is lost.
+        Maximum number of attempts at a task whose process is lost.
     retries_alone
-        A task is tried again only when nothing else runs, so that another's memory is not to blame.
+        Whether such a task is retried only when nothing else runs, so that memory use of other tasks is not the cause.
     """
 
     worker_lost: tuple[type[BaseException], ...]
@@ -48,13 +48,13 @@ class Engine(Protocol):
     retries_alone: bool
 
     def slots(self) -> int:
-        """Return how many tasks may run at a time just now."""
+        """Return the number of tasks that may currently run concurrently."""
         ...
 
     def start_worker(self, trains: bool) -> WorkerHandle:
-        """Return one that does tasks; `trains` when there are networks to train."""
+        """Start a worker; `trains` if there are networks to train."""
         ...
 
     def kill(self) -> None:
-        """End everything that is left, because the study is given up."""
+        """End everything that still runs, because the study is aborted."""
         ...

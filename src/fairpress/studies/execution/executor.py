@@ -1,4 +1,4 @@
-"""Run a graph of tasks on an engine: finished work stays, failures are reported, the rest goes on."""
+"""Run a graph of tasks on an engine; finished results are kept, and a failure does not stop other tasks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Attempt = tuple[float, str | None]
 
 @dataclass
 class Outcome:
-    """What came of a graph: tasks found finished, run, failed (with the reason) and skipped."""
+    """The outcome of a graph: tasks reused, run (with seconds), failed (with the reason) and skipped."""
 
     reused: list[StudyTask] = field(default_factory=list)
     ran: dict[str, float] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Outcome:
 
     @property
     def undone(self) -> frozenset[str]:
-        """Return the keys of tasks that have no result."""
+        """Return the keys of tasks without a result."""
         return frozenset(self.failed) | {task.key for task in self.skipped}
 
 
@@ -50,45 +50,45 @@ def execute(
     engine: Engine | None = None,
     on_event: Event = lambda event, task: None,
 ) -> Outcome:
-    """Make every needed entry, inputs first, the longest path first.
+    """Compute every needed entry, inputs first and longest path first.
 
     Parameters
     ----------
     tasks
         The graph; each task names its inputs by key.
     store
-        Where results are and go.
+        Where results are read and written.
     needed
-        Keys of the results that will be read afterwards; by default those that no task reads. Others are made only
-        where a needed one is not there yet.
+        Keys of the results that will be read afterwards; by default those that no task reads. Other results are computed
+        only if a needed one is missing.
     workers
-        Processes of this machine; by default one for each core this process may use.
+        Number of local processes; by default one per core available to this process.
     engine
-        Where tasks run instead.
+        Runs the tasks in place of local processes.
     on_event
         Called with ``"reused" | "started" | "finished" | "failed" | "skipped"`` and the task.
 
     Returns
     -------
-    The outcome. A failing task does not stop the others. A task whose process is killed is tried once more, by
-    itself, so that another's memory is not to blame (on other engines: several times, beside others).
+    The outcome. A failing task does not stop the others. A task whose process is killed is retried once, with no other
+    task running, so that memory use of others is not the cause (on other engines: several times, next to others).
 
     Raises
     ------
     UserError
-        Something must be made, and the store can only be read.
+        Results are missing, and the store is read-only.
     """
     by_key = {task.key: task for task in tasks}
     read = {key for task in tasks for key in task.inputs}
     sinks = needed if needed is not None else set(by_key) - read
-    # One listing, not a question for each task: a bucket answers in milliseconds.
+    # One listing in place of a request per task: each request to a bucket takes milliseconds.
     stored = frozenset(store.all_keys())
     pending = unfinished(by_key, sinks, lambda key: key in stored and store.get(key) is not None)
     if pending and store.read_only:
         absent = next(task.title for task in tasks if task.key in pending)
         raise UserError(
-            f"the store {store.address} can only be read, and {len(pending)} results that are needed are not in it "
-            f"({absent}, …); choose a --store that can be written, such as a copy of it."
+            f"the store {store.address} is read-only and lacks {len(pending)} results that are needed "
+            f"({absent}, …); choose a `store=` that can be written, such as a copy of it."
         )
     outcome = Outcome()
     for task in tasks:
@@ -102,7 +102,7 @@ def execute(
 
 
 class _Execution:
-    """One run of what is unfinished."""
+    """One execution of the pending tasks."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class _Execution:
             worker.close()
 
     def _start_workers(self) -> None:
-        """Hire as many as may run at a time; on an engine that others use too, that changes."""
+        """Start as many workers as may run now; on a shared engine, this number changes."""
         while len(self.idle) + len(self.running) < max(1, min(self.engine.slots(), self.max_workers)):
             self.idle.append(self._start_worker())
 
@@ -162,14 +162,14 @@ class _Execution:
         arguments = (task, attempt, perform, self.store.address, task)
         try:
             future = worker.submit(*arguments)
-        except self.engine.worker_lost:  # it was killed while it had nothing to do
+        except self.engine.worker_lost:  # it was killed while idle
             worker.kill()
             worker = self._start_worker()
             future = worker.submit(*arguments)
         self.running[future] = (task, worker)
 
     def _next_task(self) -> StudyTask | None:
-        """Return what may start now; skip what lost an input."""
+        """Return a task that may start now; skip tasks without an input."""
         if self.engine.retries_alone and any(self.crashes[task.key] for task, _ in self.running.values()):
             return None
         if self.crashed and not self.engine.retries_alone:
@@ -185,7 +185,7 @@ class _Execution:
         return self.crashed.pop(0) if self.crashed and not self.running else None
 
     def _finish(self, future: Future[Attempt], task: StudyTask, worker: WorkerHandle) -> WorkerHandle:
-        """Take in what came of a task; return the worker, or its replacement."""
+        """Record the outcome of a task; return the worker, or its replacement."""
         try:
             seconds, reason = future.result()
         except self.engine.worker_lost as error:
@@ -197,7 +197,7 @@ class _Execution:
                 self.crashed.append(task)
                 return worker
             attempts = (
-                "twice, the second time with nothing beside it"
+                "twice, the second time with nothing else running"
                 if self.engine.retries_alone
                 else f"{self.engine.attempts} times"
             )
@@ -218,9 +218,9 @@ class _Execution:
 
 
 def attempt(work: Callable[[str, StudyTask], float], root: str, task: StudyTask) -> Attempt:
-    """Call `work` in a worker and return the seconds it took, or 0 and the reason why it failed.
+    """Call `work` in a worker and return the seconds it took, or 0 and the reason for the failure.
 
-    Reasons travel as text: an exception that cannot be unpickled would break the pool.
+    Reasons are passed as text: an exception that cannot be unpickled would break the pool.
     """
     try:
         return work(root, task), None
@@ -229,7 +229,7 @@ def attempt(work: Callable[[str, StudyTask], float], root: str, task: StudyTask)
     except OSError as error:
         return 0.0, temporary.disk_error_message(error) or f"{type(error).__name__}: {error}"
     except MemoryError:
-        return 0.0, "it ran out of memory; lower networks_per_task, or give it more."
+        return 0.0, "it ran out of memory; lower `networks_per_task` of the study, or provide more memory."
     except BaseException as error:
         return 0.0, f"{type(error).__name__}: {error}"
 
@@ -237,7 +237,7 @@ def attempt(work: Callable[[str, StudyTask], float], root: str, task: StudyTask)
 def unfinished(
     by_key: Mapping[str, StudyTask], needed: Collection[str], is_stored: Callable[[str], bool]
 ) -> set[str]:
-    """Return the keys of tasks that must run: needed results that are absent or damaged, and inputs they need."""
+    """Return the keys of tasks to run: needed results that are absent or damaged, and their missing inputs."""
     missing: set[str] = set()
     visited: set[str] = set()
     stack = list(needed)

@@ -1,4 +1,4 @@
-"""Worker processes: one task at a time each, replaced when they die, gone when their driver is gone."""
+"""Local worker processes: each runs one task at a time, is replaced when it dies, and ends with its driver."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from fairpress.core.env import environment
 if TYPE_CHECKING:
     from fairpress.studies.planning.plan import StudyTask
 
-# One thread a process: two processes that each take all cores are slower than one.
-# What the server of processes imports once, not once in every worker: torch takes seconds.
+# Modules that the fork server imports once in place of every worker: importing torch takes seconds.
 PRELOAD, LIGHT = "fairpress.studies.execution.preload", "fairpress.studies.execution.executor"
+# One thread per process: two processes that each use all cores are slower than one.
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-# A killed worker leaves the semaphores of its libraries behind. Python's tracker removes them, and need not say so.
+# A killed worker leaves semaphores of its libraries behind; Python's resource tracker removes them and warns, needlessly.
 HUSH = "ignore:resource_tracker:UserWarning"
-# The name of a socket has 107 bytes at most, and multiprocessing adds /listener-xxxxxxxx to that of its folder.
+# A socket's path has at most 107 bytes, and multiprocessing appends /listener-xxxxxxxx to that of its folder.
 LONGEST_FOLDER = 107 - len("/listener-xxxxxxxx")
 
 
@@ -36,15 +36,15 @@ Result = TypeVar("Result")
 
 
 class Worker:
-    """A process that performs what is submitted to it.
+    """A process that runs the tasks submitted to it.
 
-    Each is a pool of its own: when a process dies, `ProcessPoolExecutor` gives up the whole pool, so that in a
-    common one the others would lose their work too, and nobody would know whose task it was.
+    Each worker is a pool of its own: when a process dies, `ProcessPoolExecutor` breaks the whole pool, so in a common
+    pool other workers would lose their tasks too, and the failing task would be unknown.
 
     Parameters
     ----------
     preload
-        Modules that the server of processes imports once, before it forks the first worker.
+        Modules that the fork server imports once, before it forks the first worker.
     """
 
     def __init__(self, preload: Sequence[str] = ()) -> None:
@@ -60,7 +60,7 @@ class Worker:
         self._process: Any = None
 
     def submit(self, task: StudyTask, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Let the process call `work`; the future raises BrokenProcessPool when the process dies meanwhile."""
+        """Call `work` in the process; the future raises BrokenProcessPool if the process dies."""
         with _uninterrupted():
             with environment(_of_workers()):
                 future = self._executor.submit(work, *arguments)
@@ -69,39 +69,39 @@ class Worker:
         return future
 
     def loss_reason(self, error: BaseException) -> str:
-        """Say how the process of a broken worker ended."""
+        """Describe how the process of a broken worker ended."""
         if self._process is None:
             return "its process ended"
         self._process.join(5)
         code = self._process.exitcode
-        if code == 255:  # what the server of processes says of one that was gone before it could tell how
-            return "its process was gone, nobody knows how (killed? out of memory?)"
+        if code == 255:  # the fork server could not determine the exit status
+            return "its process ended for an unknown reason (killed? out of memory?)"
         if code is None or code >= 0:
-            return f"its process ended with {code}"
+            return f"its process ended with exit code {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         return f"its process was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
     def close(self) -> None:
-        """End the process when it has finished what it does."""
+        """End the process when it has finished its task."""
         self._executor.shutdown(wait=True)
 
     def kill(self) -> None:
-        """End the process now. What it was writing is not there, what it wrote is."""
+        """End the process immediately; completed results remain, incomplete ones are not visible."""
         if self._process is not None and self._process.is_alive():
             self._process.kill()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _of_workers() -> dict[str, str]:
-    """Return the variables of the environment that workers, their server and Python's tracker start with."""
+    """Return the environment variables for workers, the fork server and Python's resource tracker."""
     warning_filters = ",".join(filter(None, [HUSH, os.environ.get("PYTHONWARNINGS")]))
     return {**THREADS, "PYTHONWARNINGS": warning_filters, "TMPDIR": str(temporary.folder())}
 
 
 def _temporary_folder() -> Path:
-    """Return where workers put temporary files, and let multiprocessing put its own there: a kill leaves that folder alone.
+    """Return the folder for temporary files of workers, and make multiprocessing use it too.
 
-    Sockets go to a folder in /tmp where TMPDIR is too long for them.
+    After a kill only this folder remains. Sockets go to a folder in /tmp if the path of TMPDIR is too long for them.
     """
     folder = temporary.folder()
     settings: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
@@ -112,12 +112,12 @@ def _temporary_folder() -> Path:
 
 
 class LocalEngine:
-    """Processes of this machine.
+    """Runs tasks in local processes.
 
     Parameters
     ----------
     workers
-        How many; by default one for each core this process may use.
+        Number of processes; by default one per core available to this process.
     """
 
     worker_lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
@@ -137,14 +137,14 @@ class LocalEngine:
 
 
 def n_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def kill_server() -> None:
-    """End the server of processes, which may just be starting a worker that nobody knows of yet.
+    """End the fork server, which may be starting a worker that is not registered yet.
 
-    It would come up without its driver and fill the terminal with its complaints. The next worker starts another server.
+    Such a worker would start without its driver and flood the terminal with errors. The next worker starts a new server.
     """
     from multiprocessing import forkserver
 
@@ -155,17 +155,17 @@ def kill_server() -> None:
 
 
 class TerminatedError(KeyboardInterrupt):
-    """The process was asked to end by SIGTERM."""
+    """The process received SIGTERM."""
 
     exit_code = 128 + signal.SIGTERM
 
 
 class Interruptible:
-    """While it is entered, SIGTERM ends the program as Ctrl-C does: workers are killed, the store stays whole."""
+    """A context in which SIGTERM ends the program like Ctrl-C: workers are killed, the store stays consistent."""
 
     def __enter__(self) -> Self:
         self._before: Any = None
-        # Only the main thread may set handlers; elsewhere, as in a notebook's thread, nothing changes.
+        # Only the main thread may set handlers; in other threads nothing changes.
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGTERM, _terminate)
         return self
@@ -180,9 +180,9 @@ def _terminate(number: int, frame: object) -> None:
 
 
 def _start(folder: str) -> None:
-    """Prepare a worker: leave Ctrl-C to the driver, end with it, compute on one thread.
+    """Prepare a worker: ignore Ctrl-C, which the driver handles, end with the driver, and compute on one thread.
 
-    `folder` holds the temporary files of the driver and its workers.
+    `folder` contains the temporary files of the driver and its workers.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -194,9 +194,9 @@ def _start(folder: str) -> None:
 
 
 def _end_with(parent: Any, folder: str) -> None:
-    """Wait for the driver to end, then end too: nobody would take the result, and a killed driver kills nobody.
+    """Wait for the driver to end, then end this process, since a killed driver cannot end its workers.
 
-    Its temporary files are removed, which a killed driver has left.
+    Also removes the temporary files that a killed driver leaves behind.
     """
     with contextlib.suppress(Exception):
         parent.join()
@@ -206,10 +206,10 @@ def _end_with(parent: Any, folder: str) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back while a process is being started.
+    """Defer Ctrl-C and SIGTERM while a process is being started.
 
-    Interrupted in the midst of it, nobody would know the process, and it would come up without its driver and fill the
-    terminal with its complaints.
+    After an interruption the process would not be registered; it would start without its driver and flood the terminal
+    with errors.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

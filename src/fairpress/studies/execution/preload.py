@@ -1,4 +1,4 @@
-"""Imported once by the server that workers are forked from; takes what is installed."""
+"""Modules imported once by the fork server, as far as they are installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show what a study is doing: a bar on a terminal, a line a task elsewhere."""
+"""Show the progress of a study: a bar on a terminal, one line per task elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fairpress.studies.planning.plan import StudyTask
 class StudyProgress:
     """A context manager whose methods are the callbacks of `run_study`; writes to the error stream.
 
-    With a file, also others can see how far it is.
+    With a file, other processes can follow the progress.
     """
 
     def __init__(self, file: ProgressFile | None = None) -> None:
@@ -24,7 +24,7 @@ class StudyProgress:
         self._total = self._done = 0
 
     def plan(self, tasks: Sequence[StudyTask]) -> None:
-        """Learn of tasks to come; after failures there may be more."""
+        """Add planned tasks; after failures more may be added."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bar
@@ -62,7 +62,7 @@ class StudyProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # An interrupted study leaves its file, for others to see that it waits to go on.
+        # An interrupted study keeps its file, to show that it can be resumed.
         if self._file is not None:
             interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
             (self._file.leave if interrupted else self._file.close)()

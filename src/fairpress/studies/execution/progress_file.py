@@ -1,4 +1,4 @@
-"""Where a running study is, written beside its results for others to read."""
+"""The progress of a running study, in a file next to its results for other processes to read."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ State = Literal["running", "interrupted"]
 
 @dataclass(frozen=True)
 class ProgressRecord:
-    """A study that has begun and not ended.
+    """The progress of a study that has started and not finished.
 
     Attributes
     ----------
     total, done, failed
-        Tasks: all, those that are over (found, finished, failed or skipped), and those that failed.
+        Numbers of tasks: all, ended (reused, finished, failed or skipped), and failed.
     running
-        Titles of what is being done.
+        Titles of the running tasks.
     process, host
-        Who runs it.
+        Process id and host name of the driver.
     started, updated
         Seconds since 1970.
     """
@@ -54,25 +54,25 @@ class ProgressRecord:
 
     @property
     def state(self) -> State:
-        """Tell whether somebody is still at it; of another machine's process its last word is believed for ten minutes."""
+        """Return whether the driver still runs; on another host, whether its last update is less than 10 minutes old."""
         if self.host != socket.gethostname():
             return "running" if time.time() - self.updated < 600 else "interrupted"
         try:
             os.kill(self.process, 0)
         except ProcessLookupError:
             return "interrupted"
-        except PermissionError:  # it is somebody else's
+        except PermissionError:  # the process belongs to another user
             return "running"
         return "running"
 
 
 @dataclass
 class ProgressFile:
-    """Writes progress.json into a study's folder as the study goes on, and takes it away when the study has ended.
+    """Keeps progress.json in a study's folder up to date, and removes it when the study has finished.
 
-    It is written at most once a second: what happens meanwhile is written when the second is over, so that a thousand short
-    tasks do not wait for a thousand files. A study that is interrupted leaves the file, and who reads it sees that its
-    process is gone. Where the folder cannot be written, nothing is said: that is the report's to tell.
+    It is written at most once per second, with the events of that second together, so that a thousand short tasks do not
+    wait for a thousand files. An interrupted study leaves the file, whose process no longer exists. Failures to write are
+    ignored here: writing the report raises them.
     """
 
     folder: Path
@@ -91,12 +91,12 @@ class ProgressFile:
         )
 
     def plan(self, tasks: Sequence[StudyTask]) -> None:
-        """Learn of tasks to come."""
+        """Add planned tasks."""
         self._record = replace(self._record, total=self._record.total + len(tasks))
         self._write()
 
     def event(self, event: str, task: StudyTask) -> None:
-        """Take one event in."""
+        """Record one event."""
         running = tuple(t for t in self._record.running if t != task.title)
         ended = event != "started"
         self._record = replace(
@@ -114,19 +114,19 @@ class ProgressFile:
             self._timer.start()
 
     def leave(self) -> None:
-        """Write the last word of a study that is interrupted; the file stays."""
+        """Write the final state of an interrupted study and keep the file."""
         self._write()
         self._end()
 
     def close(self) -> None:
-        """Take the file away."""
+        """Remove the file."""
         self._end()
         (self.folder / PROGRESS).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # a folder that holds nothing else was made for it
+        with contextlib.suppress(OSError):  # an otherwise empty folder was created for this file
             self.folder.rmdir()
 
     def _end(self) -> None:
-        """See to it that nothing is written any more, nor half-written when the process ends."""
+        """Stop all writing, so that no file is incomplete when the process ends."""
         with self._lock:
             self._closed, timer = True, self._timer
         if timer is not None:
@@ -144,7 +144,7 @@ class ProgressFile:
 
 
 def read_progress(folder: Path) -> ProgressRecord | None:
-    """Return where the study of a folder is; None when it is not under way, or the file is none of ours."""
+    """Return the progress of the study in a folder; None if it is not running, or the file is not from fairpress."""
     try:
         return progress_of(read_json(folder / PROGRESS, "a study's progress", SMALL_FILE_BYTES))
     except UserError:
@@ -152,7 +152,7 @@ def read_progress(folder: Path) -> ProgressRecord | None:
 
 
 def progress_of(content: Any) -> ProgressRecord | None:
-    """Return what a progress file's content tells; None where it is none of ours, such as one with impossible numbers."""
+    """Return the record in a progress file's content; None if invalid, such as with impossible numbers."""
     try:
         record = ProgressRecord(
             str(content["name"]),

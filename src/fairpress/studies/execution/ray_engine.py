@@ -1,7 +1,7 @@
-"""Run a study's tasks on a Ray cluster. Results travel through the store, which every node must reach.
+"""Run a study's tasks on a Ray cluster. Results are exchanged through the store, which every node must reach.
 
-Ray is asked for one task at a time; which task may run, what is tried again, and what is reported stay with the
-executor, so that a study does the same here as on one machine. Ray's own retries are off.
+Each worker submits one Ray task at a time; scheduling, retries and reporting remain with the executor, so that a study
+behaves as on one machine. Ray's own retries are off.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ CONNECT_TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class Resources:
-    """What a kind of task is given: cores, GPUs, and bytes of memory (0: not reckoned with)."""
+    """Resources of a kind of task: cores, GPUs, and bytes of memory (0: not reserved)."""
 
     cpus: float = 1
     gpus: float = 0
     memory: int = 0
 
     def options(self) -> dict[str, Any]:
-        """Return it in Ray's words."""
+        """Return the resources as options of Ray."""
         memory = {"memory": self.memory} if self.memory else {}
         return {"num_cpus": self.cpus, "num_gpus": self.gpus, **memory}
 
@@ -58,17 +58,17 @@ class RayEngine:
     address
         ``"auto"`` for the cluster this machine belongs to, ``"local"`` for a new one on this machine, or ``host:port``.
     store
-        The store; each node is asked whether it sees it.
+        The store; every node must be able to read it.
     resources
-        Kind of task → what it is given; one core where nothing is said, and a GPU where the study's device is one.
+        Kind of task → its resources; by default one core, and one GPU if the study's device is a GPU.
     workers
-        The most tasks at a time; by default as many as the cluster has cores, more when nodes join.
+        Maximum number of concurrent tasks; by default the number of cores of the cluster, which grows when nodes join.
 
     Raises
     ------
     UserError
-        Ray is not installed, no cluster answers, a node does not see the store, or has another version of a library
-        that results depend on.
+        Ray is not installed, no cluster responds, or a node cannot read the store or has another version of a library
+        on which results depend.
     """
 
     attempts, retries_alone = 4, False
@@ -85,7 +85,7 @@ class RayEngine:
             import ray
         except ModuleNotFoundError:
             raise UserError(
-                "--engine ray needs Ray; python -m pip install 'fairpress[ray]', on every node."
+                "`engine='ray'` needs Ray; run `python -m pip install 'fairpress[ray]'` on every node."
             ) from None
         self._ray, self._resources, self._workers = ray, resources or {}, workers
         self._session: Path | None = None
@@ -99,10 +99,12 @@ class RayEngine:
         )
         self._polled_at, self._slots = 0.0, 1
         self.versions = versions()
-        self.remote_runner = ray.remote(run_on_node)  # made once: each would be sent to the cluster anew
+        self.remote_runner = ray.remote(
+            run_on_node
+        )  # created once: each new one would be sent to the cluster again
         _check_reachable(address)
         try:
-            # Where Ray looks for the cluster of this machine, and keeps one of its own.
+            # Where Ray looks for the cluster of this machine and keeps the session of a new one.
             session_folder = os.environ.get("RAY_TMPDIR", str(temporary.system_folder()))
             with environment({"RAY_TMPDIR": session_folder}):
                 ray.init(
@@ -114,7 +116,9 @@ class RayEngine:
                     log_to_driver=True,
                     **({"include_dashboard": False} if address == "local" else {}),
                 )
-        except Exception as error:  # ConnectionError, RuntimeError, ValueError: as the version of Ray has it
+        except (
+            Exception
+        ) as error:  # ConnectionError, RuntimeError or ValueError, depending on the version of Ray
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise _unreachable_error(address, lines[0][:200]) from None
         if address == "local":
@@ -126,7 +130,7 @@ class RayEngine:
             raise
 
     def slots(self) -> int:
-        """Return the cores of the cluster, looked at now and then, or the most tasks that were asked for."""
+        """Return the number of workers given, or the cores of the cluster, polled every few seconds."""
         if self._workers is not None:
             return self._workers
         now = time.monotonic()
@@ -143,7 +147,7 @@ class RayEngine:
         self._disconnect()
 
     def options(self, task: StudyTask) -> dict[str, Any]:
-        """Return what Ray is told of a task."""
+        """Return the Ray options of a task."""
         device = str(task.params.get("device", "cpu"))
         default = Resources(gpus=1 if device.startswith("cuda") else 0)
         options = self._resources.get(task.kind, default).options()
@@ -156,21 +160,21 @@ class RayEngine:
         self._disconnect()
 
     def _disconnect(self) -> None:
-        """Leave the cluster; of one that ends with it the logs and sockets, which Ray leaves in TMPDIR, are removed."""
+        """Leave the cluster; if this process started it, remove the logs and sockets that Ray leaves in TMPDIR."""
         self._ray.shutdown()
         if self._session is not None:
             shutil.rmtree(self._session, ignore_errors=True)
             latest = self._session.with_name("session_latest")
             if latest.is_symlink() and not latest.exists():
                 latest.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # another cluster's session may be there
+            with contextlib.suppress(OSError):  # it may contain the session of another cluster
                 self._session.parent.rmdir()
             self._session = None
 
     def _probe(self, store: Store) -> None:
-        """Ask every node whether it sees the store and has the same versions."""
+        """Check that every node reads the store and has the same versions."""
         prefix = f"probe{digest(socket.gethostname())[:8]}"
-        for key in store.all_keys():  # those of drivers of this machine that were killed meanwhile
+        for key in store.all_keys():  # probes of killed drivers of this machine
             if key.startswith(prefix):
                 with contextlib.suppress(StoreBusyError), store.lock(key, wait=False):
                     store.remove(key)
@@ -202,15 +206,15 @@ class RayEngine:
                 if node_id not in {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}:
                     continue  # lost in the meantime: other nodes do its work
                 raise UserError(
-                    f"node {name} cannot run fairpress ({type(error).__name__}); install fairpress there, in the same "
-                    "environment that Ray runs in."
+                    f"node {name} cannot run fairpress ({type(error).__name__}); install fairpress there, in the "
+                    "environment in which Ray runs."
                 ) from None
             if observed != expected:
                 raise UserError(_difference_message(name, store.address, observed, expected))
 
 
 class RayTask:
-    """One task at a time on the cluster."""
+    """A worker that runs one task at a time on the cluster."""
 
     def __init__(self, engine: RayEngine) -> None:
         self._engine = engine
@@ -235,9 +239,9 @@ class RayTask:
 
 
 def run_on_node(folder: str, expected: Mapping[str, str], work: Callable[..., Any], *arguments: Any) -> Any:
-    """Call `work` on a node, in the driver's folder where the node has it too: a user's table may lie below it.
+    """Call `work` on a node, in the driver's working folder if the node has it, since paths of tables may be relative.
 
-    A node with other versions is refused, one that joined later too: its results would stand under the driver's keys.
+    A node with other versions is refused, even if it joined later: its results would be stored under the driver's keys.
     """
     observed = versions()
     if observed != expected:
@@ -249,13 +253,13 @@ def run_on_node(folder: str, expected: Mapping[str, str], work: Callable[..., An
 
 
 def probe_node(address: str, key: str) -> dict[str, str]:
-    """Return what a node is: whether it sees an entry of the store, and its versions."""
+    """Return whether a node sees an entry of the store, and its versions."""
     return {"store": "seen" if open_store(address).has(key) else "not seen", **versions()}
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions of everything that results are kept under; a process that runs keeps what it has loaded."""
+    """Return the versions of all packages in the keys of results; cached, as a process keeps the modules it has loaded."""
     from importlib import metadata
 
     from fairpress.studies.planning.plan import LIBRARIES
@@ -270,7 +274,7 @@ def versions() -> dict[str, str]:
 
 
 def _session_folder() -> Path | None:
-    """Return where a cluster that this process started keeps its logs and sockets."""
+    """Return the folder with logs and sockets of a cluster that this process started."""
     try:
         from ray._private import worker
 
@@ -280,7 +284,7 @@ def _session_folder() -> Path | None:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise UserError where nothing listens: Ray itself would try for minutes."""
+    """Raise UserError if nothing listens at the address: Ray itself would retry for minutes."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or "/" in host:
         return
@@ -292,8 +296,8 @@ def _check_reachable(address: str) -> None:
 
 def _unreachable_error(address: str, reason: str) -> UserError:
     return UserError(
-        f"no Ray cluster answers at {address} ({reason}); `ray start --head` makes one, and where it uses a token, "
-        "RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH must be the same here."
+        f"no Ray cluster responds at {address} ({reason}); start one with `ray start --head`, and if it uses a token, "
+        "set RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH here as on the cluster."
     )
 
 
@@ -302,11 +306,11 @@ def _difference_message(
 ) -> str:
     if observed.get("store") != expected.get("store"):
         return (
-            f"node {name} does not see the store {address}; give --store a folder that all hosts share, or an address "
+            f"node {name} cannot read the store {address}; set `store=` to a folder shared by all hosts, or an address "
             "such as s3://bucket/runs."
         )
     package = next(k for k in expected if observed[k] != expected[k])
     return (
-        f"node {name} has {package} {observed[package]}, this machine {expected[package]}; results depend on it: install the same "
-        "versions everywhere."
+        f"node {name} has {package} {observed[package]}, this machine {expected[package]}; results depend on "
+        "it: install the same version everywhere."
     )

@@ -1,4 +1,4 @@
-"""What a worker does for each kind of task: read inputs from the store, compute, put the result back."""
+"""The work for each kind of task: read inputs from the store, compute, and store the result."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Work = Callable[[Store, StudyTask], dict[str, bytes]]
 
 
 def perform(root: str, task: StudyTask) -> float:
-    """Make the task's entry in the store at `root`, unless it is there; return the seconds it took.
+    """Compute the task's entry in the store at `root` unless it exists; return the seconds it took.
 
     Raises
     ------
     FairpressError
-        An input is missing, or the work itself refuses with a sentence.
+        An input is missing, or the task failed with a known cause.
     """
     store = open_store(root)
     with store.lock(task.key):
@@ -167,7 +167,7 @@ def _predicted(tables: Sequence[pa.Table], facts: Sequence[Mapping[str, Any]]) -
 
 
 def worker_function(kind: Kind) -> Work:
-    """Return what makes the files of a kind of task from the store and the task."""
+    """Return the function that computes the files of a kind of task from the store and the task."""
     work: Mapping[Kind, Work] = {
         "train": _train,
         "compress": _compress,

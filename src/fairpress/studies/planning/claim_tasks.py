@@ -1,4 +1,4 @@
-"""What the task that answers a study's claims is told. Pure."""
+"""The parameters and inputs of the task that tests a study's claims. Pure."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def claims_params(
     complete: Callable[[ReportPart, str], Seeds],
     table: Callable[[ReportPart, Seeds], StudyTask],
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the parameters of the task and the keys of the tables that it reads.
+    """Return the parameters of the task and the keys of its input tables.
 
     Parameters
     ----------
     complete
-        Part, recipe → the seeds whose networks have all predicted.
+        Function (part, recipe) → the seeds for which all networks have predictions.
     table
-        Part, seeds → the task that joins its predictions on these.
+        Function (part, seeds) → the task that joins the predictions of the part on these seeds.
     """
     parts = {p.label: p for p in plan.parts}
     claims: dict[str, Any] = {}
@@ -40,7 +40,7 @@ def claims_params(
     for name, claim in config.claims.items():
         try:
             trials = resolve_claim(claim, config, plan)
-        except UserError as error:  # told by `claim_problems` before, where a study is read from a file
+        except UserError as error:  # for a study from a file, `claim_problems` reported it before
             trials = ClaimTrials({}, {}, claim.by or config.audit.by[0], _plain(error))
         needed = trials.needed() if not trials.reason else {}
         common: set[int] | None = None
@@ -80,9 +80,9 @@ def claims_params(
 
 
 def claim_problems(source: ConfigSource, config: StudyConfig) -> list[ConfigError]:
-    """Return a problem for every claim, and every phase, that names what the study has not.
+    """Return a problem for every claim and phase that names something that is not in the study.
 
-    Where the command line changed what the study has, that is no mistake in the file: such claims are then not answered.
+    If an override changed the matrix of the study, the file is not at fault: its claims are then "not answered".
     """
     from fairpress.studies.planning.select import parse_filter
 
@@ -90,36 +90,40 @@ def claim_problems(source: ConfigSource, config: StudyConfig) -> list[ConfigErro
     changed = {path[0] for path in source.overridden} & set(MATRIX)
     if changed or not (config.claims or config.phases):
         return problems
-    # Groups with networks of their own are known from the data alone; their trials are not named by claims.
+    # Groups with separate networks are known only from the data; claims do not name their trials.
     try:
         matrix = plan_study(config.model_copy(update={"per_group": False}), lambda dataset, fold: "")
     except UserError:
-        return problems  # told elsewhere
+        return problems  # reported by `check_names`
     for name, claim in config.claims.items():
         try:
             check_claim(claim, config, matrix)
         except UserError as error:
-            problems.append(ConfigError.from_path(source, ("claims", name), f"claim {name!r}: {_plain(error)}"))
+            problems.append(
+                ConfigError.from_path(source, ("claims", name), f"claim {name!r}: {_plain(error)}")
+            )
     for name, texts in config.phases.items():
         try:
             parse_filter(texts, config)
         except UserError as error:
-            problems.append(ConfigError.from_path(source, ("phases", name), f"phase {name!r}: {_plain(error)}"))
+            problems.append(
+                ConfigError.from_path(source, ("phases", name), f"phase {name!r}: {_plain(error)}")
+            )
     return problems
 
 
 def phase(config: StudyConfig, name: str | None) -> Sequence[str]:
-    """Return the filters of a phase; ``all``, or none, is the whole study. Raises UserError for one that is not there."""
+    """Return the filters of a phase; ``all``, or None, is the whole study. Raises UserError for an unknown phase."""
     from fairpress.core.errors import did_you_mean
 
     if name is None or (name == "all" and "all" not in config.phases):
         return ()
     if name not in config.phases:
         names = [*config.phases, "all"]
-        raise UserError(f"--phase: the study has no phase {name!r}." + did_you_mean(name, names))
+        raise UserError(f"`phase=`: the study has no phase {name!r}." + did_you_mean(name, names))
     return config.phases[name]
 
 
 def _plain(error: UserError) -> str:
-    """Return what a filter is refused for, without the option that it is not in."""
-    return re.sub(r"^--only( [^:]*)?: ", "", str(error))
+    """Return the message of a filter's error without the parameter `only=`, which a claim or phase does not use."""
+    return re.sub(r"^`only=[^`]*`: ", "", str(error))

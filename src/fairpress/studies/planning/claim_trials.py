@@ -1,4 +1,4 @@
-"""From a claim's words to the trials it is about, each with its weight in the effect. Pure."""
+"""Resolve a claim's filters to trials, each with its weight in the effect. Pure."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ FILTERED = ("dataset", "model", "recipe")
 
 @dataclass(frozen=True)
 class ClaimTrials:
-    """A claim on the trials of a plan.
+    """The trials of a claim in the plan of a study.
 
     Attributes
     ----------
     effect
         Trial → its weight; the effect is the weighted sum of the quantity.
     lost
-        The same for what `recovers` refers to: what `against` loses against the baseline.
+        For `recovers`, the weights of the loss of `against` relative to the baseline.
     by
         The attribute.
     reason
-        Why it cannot be answered by this plan, empty where it can.
+        Why this plan cannot test the claim; empty if it can.
     """
 
     effect: Mapping[Trial, float]
@@ -41,7 +41,7 @@ class ClaimTrials:
     reason: str = ""
 
     def needed(self) -> dict[str, list[str]]:
-        """Return the label of every part → recipes whose predictions are read there, the baseline first."""
+        """Return the label of every part → the recipes whose predictions are read, the baseline first."""
         recipes_of: dict[str, list[str]] = {}
         for part, recipe in (*self.effect, *self.lost):
             recipes_of.setdefault(part, [BASELINE])
@@ -51,10 +51,10 @@ class ClaimTrials:
 
 
 def resolve_claim(claim: Claim, config: StudyConfig, plan: StudyPlan) -> ClaimTrials:
-    """Return the trials a claim is about.
+    """Return the trials of a claim.
 
-    Raises UserError for words that nothing in the study answers to, or trials of several datasets; trials that the plan has
-    not (such as under ``--only``) are a `reason`.
+    Raises UserError for filters that match nothing in the study, and for trials of several datasets. If trials are missing
+    from the plan, such as under a filter ``only``, the result states it in `reason`.
     """
     try:
         return _Resolver(claim, config, plan).resolve()
@@ -88,7 +88,7 @@ class _Resolver:
             pairs = self.plan.placebo_of if claim.against == "placebo" else self.plan.plain_of
             absent = [r for _, r in claimed if r not in pairs]
             if absent:
-                raise _AbsentTrial(f"{absent[0]} has no {claim.against} in this study")
+                raise _AbsentTrial(f"the study has no {claim.against} of {absent[0]}")
             against = [(part, pairs[recipe]) for part, recipe in claimed]
         else:
             against = self._trials(claim.against)
@@ -106,7 +106,7 @@ class _Resolver:
             for (part, _), weight in effect.items():
                 base[(part, BASELINE)] = base.get((part, BASELINE), 0.0) - weight
             effect = _added(effect, base)
-        if self.claim.quantity in LOSSES:  # of the baseline against itself: none
+        if self.claim.quantity in LOSSES:  # the loss of the baseline relative to itself is 0
             effect = {t: w for t, w in effect.items() if t[1] != BASELINE}
             lost = {t: w for t, w in (lost or {}).items() if t[1] != BASELINE}
         if not effect:
@@ -138,33 +138,35 @@ class _Resolver:
         selection = parse_filter([t for t in texts if t != f"recipe={BASELINE}"], self.config)
         unsupported = sorted(set(selection.patterns) - set(FILTERED))
         if unsupported:
-            raise UserError(f"a claim chooses by {', '.join(FILTERED)}, not by {unsupported[0]}.")
+            raise UserError(
+                f"a claim can filter by {', '.join(FILTERED)}, not by {unsupported[0]}; remove that filter."
+            )
         parts = [
             p
             for p in self._parts()
             if selection.passes("dataset", p.dataset) and selection.passes("model", p.model)
         ]
         if not parts:
-            raise _AbsentTrial("its datasets or models are left out")
+            raise _AbsentTrial("its datasets or models are excluded from this run")
         if len({p.dataset for p in parts}) > 1:
-            raise UserError("it is about several datasets; add dataset=… to its filters.")
+            raise UserError("it selects several datasets; add dataset=… to its filters.")
         recipes = selection.patterns.get("recipe")
         names = [BASELINE] if recipes is None else self._matching_recipes(selection)
         return [(p.label, name) for p in parts for name in names]
 
     def _matching_recipes(self, selection: Filter) -> list[str]:
-        """Return the recipes of a filter, as far as the plan has them; all that are asked for by name must be there."""
+        """Return the planned recipes that pass a filter; raise `_AbsentTrial` if a pattern matches none."""
         planned = [BASELINE, *self.plan.recipes]
         matches = [r for r in planned if selection.passes("recipe", r)]
         missing = [
             p for p in selection.patterns["recipe"] if not any(p == r or fnmatchcase(r, p) for r in planned)
         ]
         if missing:
-            raise _AbsentTrial(f"{missing[0]} is left out")
+            raise _AbsentTrial(f"{missing[0]} is excluded from this run")
         return matches
 
     def _parts(self) -> list[ReportPart]:
-        """Return the parts whose networks answer for the claim's attribute."""
+        """Return the parts whose networks apply to the claim's attribute."""
         return [
             p
             for p in self.plan.parts
@@ -176,7 +178,7 @@ class _Resolver:
 
 
 def check_claim(claim: Claim, config: StudyConfig, plan: StudyPlan) -> None:
-    """Raise UserError where a claim names what the study has not, whatever data there are."""
+    """Raise UserError if a claim names something that is not in the study; needs no data."""
     trials = resolve_claim(claim, config, plan)
     if trials.reason:
         raise UserError(f"{trials.reason}.")
@@ -190,7 +192,7 @@ def check_claim(claim: Claim, config: StudyConfig, plan: StudyPlan) -> None:
 
 
 def excluded_trials(trials: ClaimTrials, reason: str) -> ClaimTrials:
-    """Return a claim that cannot be answered, with the reason."""
+    """Return the trials without weights, with the reason why the claim cannot be tested."""
     return replace(trials, effect={}, lost={}, reason=reason)
 
 

@@ -1,4 +1,4 @@
-"""What a study must know of a dataset before any work: remembered, for reading the data takes seconds."""
+"""Facts of a dataset that a study needs before any task; cached, since reading data takes seconds."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FACTS = "facts.json"
 
 @dataclass(frozen=True)
 class DataFacts:
-    """A dataset with one of its folds as the test part, without its rows.
+    """Facts of a dataset with one of its folds as the test part.
 
     Attributes
     ----------
     groups
         Sensitive attribute → its groups.
     repeated
-        Some people have several rows.
+        Whether some people have several rows.
     """
 
     name: str
@@ -43,10 +43,10 @@ class DataFacts:
 def data_facts(
     store: Store, dataset: DatasetChoice, folds: int, fold: int, *, remember: bool = True
 ) -> DataFacts:
-    """Return what a study must know of a dataset; raises UserError when the data is nowhere or unusable.
+    """Return the facts of a dataset; raise UserError if the data is missing or unusable.
 
-    Of a shipped dataset, whose files are checked by their digest, it is remembered in the store under the digests of files,
-    options and the code that reads them, unless `remember` is false. A user's own table is read each time.
+    Facts of a bundled dataset, whose files are verified by digest, are cached in the store under the digests of files,
+    options and reading code, unless `remember` is false. A user's table is read each time.
     """
     key = _key(dataset, folds, fold)
     stored = store.get(key) if key is not None else None

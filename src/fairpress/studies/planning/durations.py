@@ -1,4 +1,4 @@
-"""How long tasks took before, so that the longest path starts first and a plan can say how long it will take."""
+"""Durations of earlier tasks, to start the longest path first and to estimate the duration of a study."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from fairpress.store.local import Store
 from fairpress.studies.planning.plan import Kind, StudyTask
 
-# For what was never done: only their order matters.
+# Seconds of tasks that never ran: only their order matters.
 GUESS: Mapping[Kind, float] = {
     "train": 20.0,
     "compress": 10.0,
@@ -23,18 +23,18 @@ GUESS: Mapping[Kind, float] = {
 
 
 class TaskDurations:
-    """Seconds of tasks, from what the store's entries say of themselves."""
+    """Durations of tasks in seconds, from the metadata of the store's entries."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def last(self, task: StudyTask) -> float | None:
-        """Return how long the task took when it was done, None when it never was."""
+        """Return the seconds the task took when it ran; None if it never ran."""
         meta = self._store.meta(task.key) if task.key in self._stored_keys else None
         return None if meta is None else _seconds(meta)
 
     def expected(self, task: StudyTask) -> float | None:
-        """Return how long the task took, or others of the same kind, recipe, dataset and size; None for none."""
+        """Return the seconds the task took, or the mean of tasks of the same kind, recipe, dataset and size, or None."""
         last = self.last(task)
         if last is not None:
             return last
@@ -42,7 +42,10 @@ class TaskDurations:
         return sum(similar) / len(similar) if similar else None
 
     def paths(self, tasks: Sequence[StudyTask]) -> dict[str, float]:
-        """Return key → seconds from the start of a task to the end of the longest chain of readers; inputs come first."""
+        """Return key → seconds from the start of a task to the end of its longest chain of readers.
+
+        `tasks` must list inputs before their readers.
+        """
         readers: dict[str, float] = {}
         longest: dict[str, float] = {}
         for task in reversed(tasks):

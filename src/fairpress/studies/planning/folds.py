@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fairpress.core.canonical_json import canonical_json
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.subset import restrict
 from fairpress.studies.planning.plan import StudyTask
-
-if TYPE_CHECKING:
-    pass
 
 
 def load_folds(task: StudyTask) -> list[Dataset]:
@@ -22,9 +19,9 @@ def load_folds(task: StudyTask) -> list[Dataset]:
 
 
 def load_fold(data: Mapping[str, Any], fold: int) -> Dataset:
-    """Return a dataset with one of its folds as the test part (its own split when there is one fold).
+    """Return a dataset with one of its folds as the test part (the dataset's own split if there is one fold).
 
-    `data` has ``name``, ``options``, ``folds`` and, where only its rows are wanted, ``group``.
+    `data` has ``name``, ``options``, ``folds`` and optionally ``group``, to which the rows are restricted.
     """
     dataset = _fold(data["name"], canonical_json(data["options"]), data["folds"], fold)
     return restrict(dataset, data["group"]) if data.get("group") else dataset

@@ -1,4 +1,4 @@
-"""The cells of a study: which networks are trained on what, and which of them are reported together. Pure."""
+"""The cells of a study: the networks trained on each dataset, and the parts in which they are reported. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fairpress.studies.config.study import DatasetChoice, ModelChoice, StudyConf
 SeedFold = tuple[int, int]
 """(seed, fold)."""
 
-# Between the seeds of the networks of one attribute and of the next, where each has its own.
+# Offset between the seeds of one attribute's networks and the next, if each attribute has separate networks.
 STRIDE = 100_000
 
 Groups = Callable[[DatasetChoice, str], Sequence[str]]
@@ -27,7 +27,7 @@ class MatrixCell:
     networks
         (seed, fold) of every network.
     group
-        Attribute → value, where the networks see these rows alone; empty means all rows.
+        Attribute → value, if the networks use the rows of one group only; empty means all rows.
     """
 
     dataset: DatasetChoice
@@ -38,20 +38,20 @@ class MatrixCell:
 
 @dataclass(frozen=True)
 class ReportPart:
-    """What is reported together: one cell, or the cells of all groups of one attribute.
+    """A part of a study that is reported together: one cell, or the cells of all groups of one attribute.
 
     Attributes
     ----------
     label
-        Tells it from the study's other parts; empty where there is one.
+        Identifies the part in the study; empty if there is only one.
     dataset, model
         Labels.
     attribute
-        The attribute that has networks of its own; None where all share them.
+        The attribute with separate networks; None if all attributes share them.
     by
-        The sensitive attributes it is audited by.
+        The sensitive attributes by which it is audited.
     offset
-        What its seeds are higher than those of the config.
+        Difference between its seeds and those of the config.
     """
 
     label: str
@@ -99,7 +99,7 @@ def _parts(config: StudyConfig, dataset: str, model: str, groups: Groups) -> lis
             offset = 0
             if "*" in attribute:
                 raise UserError(
-                    f"per_group takes single attributes, not {attribute!r}; leave it out of `by`."
+                    f"`per_group` takes single attributes, not the intersection {attribute!r}; remove it from `audit.by`."
                 )
             cells = [
                 MatrixCell(data, architecture, networks(0), {attribute: group})

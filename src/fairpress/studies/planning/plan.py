@@ -1,4 +1,4 @@
-"""Turn a study's config into a graph of tasks. Pure: nothing is computed, trained or written here."""
+"""Turn a study's config into a graph of tasks. Pure: nothing is trained or written here."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from fairpress.studies.planning.matrix import Groups, MatrixCell, ReportPart, Se
 
 Kind = Literal["train", "compress", "predict", "naive", "join", "audit", "tradeoff", "claims"]
 
-# Raised by hand when a task's meaning changes, so that older results are not taken for newer ones.
+# Incremented by hand when the meaning of a task changes, so that older results are not reused.
 STEP_VERSION: Mapping[Kind, int] = {
-    "train": 3,  # networks that train alone take fused steps; SqueezeNet's logits are not clipped
-    "compress": 3,  # as training; before, max-pools passed their grid on
+    "train": 3,  # single networks are trained with fused steps; SqueezeNet's logits are not clipped
+    "compress": 3,  # as for training; earlier, max-pools propagated their quantization scale
     "predict": 1,
     "naive": 1,
     "join": 1,
@@ -43,24 +43,24 @@ LIBRARIES: Mapping[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class StudyTask:
-    """One piece of work with one result in the store.
+    """One task with one result in the store.
 
     Attributes
     ----------
     kind
-        What is done.
+        The kind of task.
     recipe
-        The recipe it is about, ``"fp32"`` for the baseline; the heading, for what is reported.
+        The recipe, ``"fp32"`` for the baseline; for audits and other report tasks the heading.
     networks
         (seed, fold) of every network of the batch.
     params
-        Everything else the result depends on, JSON only.
+        Everything else on which the result depends, as JSON values.
     inputs
         Keys of the tasks whose results it reads.
     key
-        sha256 over kind, version, parameters, inputs and library versions; the result's place in the store.
+        sha256 over kind, version, parameters, inputs and library versions; the key of the result in the store.
     label
-        The part of the study it belongs to, for people.
+        The part of the study, for display.
     """
 
     kind: Kind
@@ -73,7 +73,7 @@ class StudyTask:
 
     @property
     def title(self) -> str:
-        """Name the task for people: ``train fp32 (seeds 0–1, folds 0–4)``."""
+        """Return the name of the task for display: ``train fp32 (seeds 0–1, folds 0–4)``."""
         details = [self.label] if self.label else []
         if self.networks:
             seeds, folds = _span(s for s, _ in self.networks), _span(f for _, f in self.networks)
@@ -83,20 +83,20 @@ class StudyTask:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What makes the predictions: all tasks, inputs before those that read them.
+    """The tasks that compute the predictions of a study, inputs before their readers.
 
     Attributes
     ----------
     parts
-        What is reported together.
+        The parts of the report.
     recipes
         In reporting order, without baseline and placebos.
     placebo_of
-        Recipe that trains → its placebo.
+        Recipe that fine-tunes → its placebo.
     plain_of
-        Recipe that does something for fairness → the same recipe without it, where the study has it.
+        Recipe with a fairness step → the same recipe without it, if it is in the study.
     naive
-        Predictors that need no network.
+        Predictors without a network.
     """
 
     tasks: tuple[StudyTask, ...]
@@ -118,23 +118,23 @@ class StudyPlan:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Return every column of predictions: baseline, recipes, placebos, predictors without a network."""
+        """Return all columns of predictions: baseline, recipes, placebos, predictors without a network."""
         return tuple(dict.fromkeys([BASELINE, *self.recipes, *self.placebo_of.values(), *self.naive]))
 
 
 def plan_study(
     config: StudyConfig, fingerprint: Callable[[DatasetChoice, int], str], groups: Groups = lambda d, a: ()
 ) -> StudyPlan:
-    """Lay out a study.
+    """Plan the tasks of a study.
 
     Parameters
     ----------
     config
         The validated config.
     fingerprint
-        Dataset, fold → fingerprint of the dataset with that fold as its test part.
+        Function (dataset, fold) → fingerprint of the dataset with that fold as its test part.
     groups
-        Dataset, sensitive attribute → its groups; asked only where each group has networks of its own.
+        Function (dataset, sensitive attribute) → its groups; called only if each group has separate networks.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def plan_study(
         for name in map(str, map(parse, mitigation.of)):
             if name not in (BASELINE, *compressions):
                 raise UserError(
-                    f"the mitigation {label!r} is of {name}, which is no recipe of this study; add it to `recipes`."
+                    f"the mitigation {label!r} applies to {name}, which is not a recipe of this study; add it to `recipes`."
                 )
             recipes.append(f"{name}{THEN}{label}")
             plain_of[recipes[-1]] = name
@@ -235,13 +235,13 @@ def _cell(
         yield train
         yield make_task("predict", BASELINE, common, (train.key,), batch, label)
         keys = {BASELINE: train.key}
-        # A recipe that goes on where another ends starts from that one's result: prune-80+int8 from prune-80's.
+        # A recipe that extends another starts from its result: prune-80+int8 from that of prune-80.
         for recipe in sorted(map(parse, recipes), key=lambda r: len(r.steps)):
             start_recipe, remainder = recipe.after(keys)
             students = [name for step in remainder.steps for name in step.architectures()]
             params = {**common, "recipe": remainder.to_dict(), "steps": str(remainder), **_versions(students)}
             if any(step.empties for step in recipe.steps[:-1]):
-                params["empty_channels"] = 2  # in files before, biases of such channels were cut off
+                params["empty_channels"] = 2  # version 1 cut off the biases of such channels
             compress = make_task("compress", str(recipe), params, (keys[start_recipe],), batch, label)
             keys[str(recipe)] = compress.key
             yield compress
@@ -257,7 +257,7 @@ def _cell(
 
 
 def _versions(students: Sequence[str]) -> dict[str, Any]:
-    """Return what the key of a step that makes networks anew holds of their architectures, where not their first version."""
+    """Return the architecture versions above 1 for the key of a step that creates networks, such as a student's."""
     from fairpress.models import registry
 
     versions = {name: registry.version(name) for name in students}
@@ -273,7 +273,7 @@ def make_task(
     networks: tuple[SeedFold, ...] = (),
     label: str = "",
 ) -> StudyTask:
-    """Return a task under its key."""
+    """Return a task with its key."""
     key = digest(
         {
             "kind": kind,
@@ -288,7 +288,7 @@ def make_task(
 
 
 def _without_folders(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the parameters without the folder of a user's own table: its fingerprint says what is in it."""
+    """Return the parameters without the folder of a user's table, whose fingerprint identifies its content."""
     data = params.get("dataset")
     if not isinstance(data, Mapping) or "/" not in str(data.get("name")):
         return params

@@ -1,4 +1,4 @@
-"""From a study's config to everything that is to be done: shared by running a study and by showing its plan."""
+"""Prepare a study from its config, for running it and for showing its plan."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from fairpress.studies.planning.select import Filter, parse_filter, select
 
 @dataclass(frozen=True)
 class PreparedStudy:
-    """A study laid out: what makes the predictions, what makes the report, and what is known of the data.
+    """A planned study: the tasks of its predictions and of its report, and the facts of its datasets.
 
-    `data` goes from a dataset's label to the facts of its fold 0; `filter_texts` are the filters as they were written.
+    `data` maps a dataset's label to the facts of its fold 0; `filter_texts` are the filters as written.
     """
 
     config: StudyConfig
@@ -30,26 +30,26 @@ class PreparedStudy:
 
     @property
     def tasks(self) -> tuple[StudyTask, ...]:
-        """Return all tasks, inputs before those that read them."""
+        """Return all tasks, inputs before their readers."""
         return (*self.plan.tasks, *self.report.tasks)
 
 
 def prepare(
     config: StudyConfig, store: Store, only: Sequence[str] = (), *, remember: bool = True
 ) -> PreparedStudy:
-    """Lay out a study on the data that is here.
+    """Plan a study on the available data.
 
     Parameters
     ----------
     only
-        Filters (`filters.parse_filter`).
+        Filters; see `parse_filter`.
     remember
-        Write what is found out of the data into the store.
+        Cache the facts of the datasets in the store.
 
     Raises
     ------
     UserError
-        The data is nowhere or has no such attribute, or a filter matches nothing.
+        The data is missing or lacks an attribute, or a filter matches nothing.
     """
     selection = parse_filter(only, config)
     facts: dict[tuple[str, int], DataFacts] = {}
@@ -74,7 +74,7 @@ def prepare(
 
 
 def _check_attributes(config: StudyConfig, data: Mapping[str, DataFacts]) -> None:
-    """Refuse attributes that only the data could tell to be absent, all at once."""
+    """Raise UserError listing all attributes that are absent from the data."""
     wrong = [
         f"{label!r} has no sensitive attribute {attribute!r}." + did_you_mean(attribute, data[label].groups)
         for label, dataset in config.all_datasets.items()

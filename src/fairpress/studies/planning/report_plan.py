@@ -1,4 +1,4 @@
-"""Which audits a study's report holds, given what was done: the tasks that make them, and their headings. Pure."""
+"""Plan the sections of a study's report and the tasks that compute them, given the finished tasks. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Seeds = tuple[int, ...]
 
 @dataclass(frozen=True)
 class ReportSection:
-    """One audit of the report: its heading, a sentence of introduction, and the task that makes it."""
+    """One audit of the report: its heading, an introductory sentence, and the task that computes it."""
 
     title: str
     intro: str
@@ -37,12 +37,12 @@ class ReportPlan:
     Attributes
     ----------
     tables
-        Label of a part → tasks that join its predictions: first on the seeds of its baseline, then on fewer, where
-        a model lost some.
+        Label of a part → tasks that join its predictions: first on the seeds of its baseline, then on fewer seeds, for
+        models that lack some.
     tradeoff
-        Makes the section "Size, accuracy, bias" (`tradeoff.tradeoff`), where the config asks for it.
+        Computes the section "Size, accuracy, bias" (`tradeoff.tradeoff`), if the config requests it.
     claims
-        Answers the study's claims, where it has any.
+        Tests the study's claims, if it has any.
     """
 
     tasks: tuple[StudyTask, ...]
@@ -69,17 +69,17 @@ def plan_report(
     selection: Filter,
     undone: Collection[str] = (),
 ) -> ReportPlan:
-    """Lay out the report.
+    """Plan the report.
 
     Parameters
     ----------
     data
-        Label of a dataset → facts of it.
+        Label of a dataset → its facts.
     selection
-        What was asked for.
+        The trials to report.
     undone
-        Keys of tasks that have no result. A model is reported on the seeds whose networks are all done; models
-        with other seeds than the rest stand in sections of their own, that say so.
+        Keys of tasks without a result. A model is reported on the seeds for which all networks are complete; models
+        with different seeds get separate sections, whose headings name the seeds.
     """
     return _ReportPlanner(config, plan, data, selection, undone).report()
 
@@ -87,13 +87,13 @@ def plan_report(
 def _about_placebo(recipe: str) -> str:
     if "method=" not in recipe:
         return (
-            f"{recipe} trains on; its placebo had the same extra training and was not compressed. What differs here is "
-            "due to compression alone."
+            f"{recipe} fine-tunes; its placebo had the same fine-tuning without compression. Differences in this section "
+            "are due to compression alone."
         )
     control = "its multipliers held at 0" if "method=fairalm" in recipe else "without the constraint"
     return (
-        f"{recipe} trains on under a constraint; its placebo had the same extra training, {control}, and was not compressed. "
-        "What differs here is due to the constraint and to compression together."
+        f"{recipe} fine-tunes under a constraint; its placebo had the same fine-tuning, {control}, and no compression. "
+        "Differences in this section are due to the constraint and to compression together."
     )
 
 
@@ -106,13 +106,8 @@ class _ReportPlanner:
         selection: Filter,
         undone: Collection[str],
     ) -> None:
-        self.config, self.plan, self.data, self.selection, self.undone = (
-            config,
-            plan,
-            data,
-            selection,
-            set(undone),
-        )
+        self.config, self.plan, self.data = config, plan, data
+        self.selection, self.undone = selection, set(undone)
         self.tasks: dict[str, StudyTask] = {}
         self.tables: dict[str, list[StudyTask]] = {}
 
@@ -125,7 +120,7 @@ class _ReportPlanner:
         return ReportPlan(tuple(self.tasks.values()), tuple(sections), self.tables, tradeoff, claims)
 
     def _claims(self) -> StudyTask | None:
-        """Return the task that answers the claims, on the seeds that each one's networks are complete on."""
+        """Return the task that tests the claims, each on the seeds for which all its networks are complete."""
         if not self.config.claims or not self.tables:
             return None
         params, inputs = claims_params(self.config, self.plan, self.data, self._complete, self._table)
@@ -133,7 +128,7 @@ class _ReportPlanner:
         return self._registered(make_task("claims", "claims", params, inputs))
 
     def _tradeoff(self) -> StudyTask | None:
-        """Return the task that tells size, accuracy and bias, on the seeds that the baseline is complete on."""
+        """Return the task that compares size, accuracy and bias, on the seeds with a complete baseline."""
         request = self.config.size_accuracy_bias
         if request is None or "" not in self.tables:
             return None
@@ -157,10 +152,10 @@ class _ReportPlanner:
         if not baseline_seeds:
             return
         self._table(part, baseline_seeds)
-        # Checkpoints are points of a curve, not ways to compress: they stand in "Size, accuracy, bias".
+        # Checkpoints are points of a curve, not compressed models: they appear only in "Size, accuracy, bias".
         has_curve = self.config.size_accuracy_bias is not None
-        recipes_told = [r for r in self.plan.recipes if not (has_curve and r.startswith("checkpoint"))]
-        seeds_of = {r: self._common(baseline_seeds, part, r) for r in recipes_told}
+        reported_recipes = [r for r in self.plan.recipes if not (has_curve and r.startswith("checkpoint"))]
+        seeds_of = {r: self._common(baseline_seeds, part, r) for r in reported_recipes}
         recipes_of: dict[Seeds, list[str]] = {}
         for recipe, seeds in seeds_of.items():
             if seeds:
@@ -170,15 +165,15 @@ class _ReportPlanner:
                 part,
                 "compressed",
                 "Compressed against the baseline" if recipes else "The baseline",
-                f"Each compressed network against the network it was made from ({BASELINE}), on people neither has seen."
+                f"Each compressed network compared with its baseline ({BASELINE}), on people outside the training data."
                 if not self.data[part.dataset].warnings
-                else f"Each compressed network against the network it was made from ({BASELINE}), on rows of which many are "
-                "about people seen in training.",
+                else f"Each compressed network compared with its baseline ({BASELINE}), on rows many of which are about "
+                "people in the training data.",
                 (BASELINE, recipes),
                 seeds,
             )
         for recipe, plain in self.plan.plain_of.items():
-            if recipe not in seeds_of or plain == BASELINE:  # that stands in the first section
+            if recipe not in seeds_of or plain == BASELINE:  # the first section compares it
                 continue
             seeds = tuple(s for s in seeds_of[recipe] if s in self._complete(part, plain))
             if seeds:
@@ -186,8 +181,8 @@ class _ReportPlanner:
                     part,
                     "counterpart",
                     f"{recipe} against {plain}",
-                    f"{recipe} is {plain} with something done for fairness. What differs here is what that does, and "
-                    "what it costs.",
+                    f"{recipe} is {plain} with a fairness step. Differences in this section are the effect and the cost of "
+                    "that step.",
                     (plain, [recipe]),
                     seeds,
                 )
@@ -211,7 +206,7 @@ class _ReportPlanner:
                     part,
                     "naive",
                     f"The baseline against {name}",
-                    f"{name} needs no network: what {BASELINE} loses against it, learning does not give.",
+                    f"{name} needs no network: where {BASELINE} is less accurate, learning brings no gain.",
                     (name, [BASELINE]),
                     seeds,
                 )
@@ -256,8 +251,8 @@ class _ReportPlanner:
                 title = " · ".join(filter(None, [part.attribute, f"The baseline: {label} against {against}"]))
                 yield ReportSection(
                     title,
-                    f"The same rows, predicted by the {BASELINE} networks of {label} and by those of {against}: what is lost "
-                    f"here is what {against} has and {label} has not.",
+                    f"The {BASELINE} networks of {label} compared with those of {against} on the same rows: a loss in this "
+                    f"section is the advantage of {against} over {label}.",
                     "contrast",
                     part.label,
                     self._audit(part, title, table, against, [label], seeds),
@@ -302,7 +297,7 @@ class _ReportPlanner:
                 "seed_column": "seed" if len(seeds) > 1 else None,
                 "subject": "subject" if data.repeated else None,
             },
-            # An audit is cheap: after any change of its code it is made again.
+            # An audit is cheap: it is recomputed after any change of its code.
             "code": [code_digest(f"fairpress.{package}") for package in ("core", "auditing", "reporting")],
         }
         return self._registered(make_task("audit", title, params, (table.key,)))
@@ -311,7 +306,7 @@ class _ReportPlanner:
         return self.tasks.setdefault(task.key, task)
 
     def _complete(self, part: ReportPart, model: str) -> Seeds:
-        """Return the seeds whose wanted networks have all predicted, in every cell of the part."""
+        """Return the seeds for which all selected networks have predictions, in every cell of the part."""
         networks = self.selection.networks(part)
         tasks = self.plan.predictions(model, part.label)
         if not tasks:

@@ -1,4 +1,4 @@
-"""`--only`: run and report a part of a study, under the keys it has in the whole."""
+"""Filters that run and report a part of a study, with the same keys as in the whole study."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ KEYS = ("dataset", "model", "recipe", "seed", "fold")
 
 @dataclass(frozen=True)
 class Filter:
-    """Key → patterns of which one must match; a key that is absent lets everything pass."""
+    """Key → patterns, one of which must match; a key without patterns passes everything."""
 
     patterns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def passes(self, key: str, value: str | int) -> bool:
-        """Tell whether a value of a key is wanted."""
+        """Return whether a value of a key passes."""
         patterns = self.patterns.get(key)
         return patterns is None or any(_matches(pattern, value) for pattern in patterns)
 
     def networks(self, part: ReportPart) -> tuple[SeedFold, ...]:
-        """Return the part's networks whose seed, as the config names it, and fold are wanted."""
+        """Return the part's networks whose seed, as in the config, and fold pass."""
         return tuple(
             (seed, fold)
             for seed, fold in part.networks
@@ -39,13 +39,13 @@ class Filter:
 def parse_filter(texts: Iterable[str], config: StudyConfig) -> Filter:
     """Read filters such as ``recipe=int8,prune-*,seed=0..3``.
 
-    Commas separate values of one key and, where a new ``key=`` follows, keys. Names take ``*`` and ``?``; seeds and
-    folds take ``a..b``, both included. Several texts must all hold; the same key twice adds values.
+    Commas separate values of one key and, before another ``key=``, keys. Names may contain ``*`` and ``?``; seeds and
+    folds may be ranges ``a..b``, both ends included. Different keys must all match; the same key twice adds values.
 
     Raises
     ------
     UserError
-        An unknown key, or a value that nothing in the study has, with what was probably meant.
+        A key is unknown, or a value matches nothing in the study; suggests the closest name.
     """
     from fairpress.compression.recipes import parse
 
@@ -57,9 +57,9 @@ def parse_filter(texts: Iterable[str], config: StudyConfig) -> Filter:
             if equals and head.strip().isalpha():
                 key = head.strip()
                 if key not in KEYS:
-                    raise UserError(f"--only {text}: there is no key {key!r}." + did_you_mean(key, KEYS))
+                    raise UserError(f"`only='{text}'`: unknown key {key!r}." + did_you_mean(key, KEYS))
             elif not key:
-                raise UserError(f"--only {text}: write key=value, such as recipe=int8 or seed=0..3.")
+                raise UserError(f"`only='{text}'`: write key=value, such as recipe=int8 or seed=0..3.")
             else:
                 value = piece
             patterns_of.setdefault(key, []).append(re.sub(r"\s+", "", value))
@@ -81,17 +81,17 @@ def parse_filter(texts: Iterable[str], config: StudyConfig) -> Filter:
         for pattern in patterns:
             if not any(_matches(pattern, value) for value in valid_values[key]):
                 raise UserError(
-                    f"--only: the study has no {key} {pattern!r}."
+                    f"`only=`: the study has no {key} {pattern!r}."
                     + did_you_mean(pattern, [str(v) for v in valid_values[key]])
                 )
     return Filter({key: tuple(patterns) for key, patterns in patterns_of.items()})
 
 
 def select(plan: StudyPlan, selection: Filter) -> StudyPlan:
-    """Return the plan of what passes, with all that it needs: baselines, placebos, whole batches.
+    """Return the plan of the trials that pass, with all they need: baselines, placebos, whole batches.
 
-    Batches stay as they are in the whole study, so that nothing is trained twice: a seed that passes brings
-    the others of its batch along. They are run and not reported.
+    Batches are those of the whole study, so that nothing is trained twice: with a seed that passes, the other seeds of
+    its batch run too, without being reported.
     """
     if not selection.patterns:
         return plan

@@ -1,4 +1,4 @@
-"""Write networks of a finished study as model folders, to be shipped, timed, mitigated or compressed further."""
+"""Export networks of a finished study as model folders, for deployment, benchmarks or further compression."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fairpress.core.errors import UserError
-from fairpress.runtime.artifact import refuse_taken
+from fairpress.runtime.artifact import check_target
 from fairpress.store.local import Store
 from fairpress.studies.execution.tasks import read_artifacts
 from fairpress.studies.planning.folds import load_fold
@@ -21,7 +21,7 @@ from fairpress.studies.report.write_folder import slug
 
 @dataclass(frozen=True)
 class ExportedModels:
-    """Model folders that were written, and the networks that have no result in the store."""
+    """Exported model folders, and the networks without a result in the store."""
 
     folders: tuple[Path, ...]
     absent: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class ExportedModels:
 
 @dataclass
 class _Network:
-    """One network: the task that made its predictions, its place in that task's batch, what tells it from others."""
+    """One network: the task of its predictions, its index in that task's batch, and the parts of its name."""
 
     task: StudyTask
     index: int
@@ -39,27 +39,27 @@ class _Network:
 def export(
     folder: Path, out: Path, *, only: Sequence[str] = (), store: str | Path | None = None, force: bool = False
 ) -> ExportedModels:
-    """Write the selected networks of a study, each into a model folder of its own below `out`.
+    """Write the selected networks of a study, each into its own model folder below `out`.
 
-    A folder is named by its recipe, and by dataset, model, seed and fold where more than one of these was selected:
-    ``int8``, ``int8-seed-3``.
+    A folder is named by recipe, and by dataset, model, seed and fold if more than one of these is selected: ``int8``,
+    ``int8-seed-3``.
 
     Parameters
     ----------
     folder
-        What `run_study` wrote.
+        The folder written by `run_study`.
     only
-        Filters, as for a run; those of the run itself when there are none.
+        Filters, as for a run; by default those of the run.
     store
-        Where the results are; ``.store`` beside the folder by default.
+        The store with the results; by default ``.store`` next to the folder.
     force
-        Whether model folders that are there may be replaced.
+        Whether to replace existing model folders.
 
     Raises
     ------
     UserError
-        No such study, a filter matches nothing, no selected network is in the store, or something that is no model
-        folder stands where one would be written. Then nothing is written.
+        The folder is not a study's, a filter matches nothing, no selected network is in the store, or something other
+        than a model folder exists at a target. Then nothing is written.
     """
     manifest = read_study(folder)
     results = study_store(folder, store)
@@ -79,7 +79,7 @@ def export(
     names = _names(selected)
     targets = [(c, out / names[id(c)]) for c in available]
     for _, target in targets:
-        refuse_taken(target, inputs=[folder], force=force)
+        check_target(target, inputs=[folder], force=force)
     for network, target in targets:
         _write(results, network, target, force)
     absent = tuple(names[id(c)] for c in selected if c not in available)
@@ -106,7 +106,7 @@ def _networks(
 
 
 def _names(selected: Sequence[_Network]) -> dict[int, str]:
-    """Return a folder's name for each network: its recipe, and whatever else tells networks apart."""
+    """Return a folder name for each network: its recipe, and the other parts that differ between networks."""
     varying = [
         key
         for key in ("part", "group", "seed", "fold")
@@ -114,7 +114,7 @@ def _names(selected: Sequence[_Network]) -> dict[int, str]:
     ]
     names = {id(c): slug(" ".join(c.parts[key] for key in ("recipe", *varying))) for c in selected}
     if len(set(names.values())) < len(names):
-        raise UserError("two of the selected networks would have one folder; choose fewer with --only.")
+        raise UserError("two of the selected networks would get the same folder; select fewer with `only=`.")
     return names
 
 

@@ -1,4 +1,4 @@
-"""Time one network of every recipe of a study, in the driver, after everything else; remembered per processor."""
+"""Time one network of every recipe of a study, in the driver after all tasks; cached per processor."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ ROUNDS = 7
 def latency(
     store: Store, plan: StudyPlan, models: Sequence[str], undone: Collection[str]
 ) -> dict[str, Any] | None:
-    """Return a bench as `Bench.to_dict` makes it, of the first network of each model; None without a baseline.
+    """Return a benchmark as from `Bench.to_dict`, of the first network of each model; None without a baseline.
 
-    A model whose first task failed is left out. Models of one graph, that is the same operations on tensors of the same
-    shapes and types, are timed once, and a note says which they are: zeros among dense weights take the time of any
-    number. Each that is timed costs processes of its own.
+    A model whose first task failed is omitted. Models with the same graph, that is the same operations on tensors of the
+    same shapes and types, are timed once and listed in a note: zeros in dense weights do not change the time. Each timed
+    model needs separate processes.
     """
     entries = []
     models_of_graph: dict[tuple[object, ...], list[str]] = {}
@@ -58,7 +58,7 @@ def latency(
         return dict(json.loads(stored.files[LATENCY]))
     bench = bench_all(entries, TABLE_BATCHES, rounds=ROUNDS).to_dict()
     bench["notes"] += [
-        f"Timed as {first}, of the same graph: {', '.join(duplicates)}."
+        f"Not timed separately, since the graph is that of {first}: {', '.join(duplicates)}."
         for first, *duplicates in models_of_graph.values()
         if duplicates
     ]

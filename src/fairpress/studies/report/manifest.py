@@ -1,4 +1,4 @@
-"""What a finished study's folder says of itself: which study it is of, and of which part."""
+"""The manifest study.json of a finished study's folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fairpress.store.remote import open_store
 from fairpress.studies.config.study import StudyConfig
 
 STUDY = "study.json"
-REMEDY = "run the study again, which takes seconds where its results are kept"
+REMEDY = "run the study again, which takes seconds if its results are in the store"
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,16 @@ class StudyManifest:
 
 
 def manifest_text(config: StudyConfig) -> str:
-    """Return a study as JSON, its models, datasets and claims in the order they were written in: that of its report."""
+    """Return a study as JSON, with models, datasets and claims in their original order, which is that of its report."""
     return config.model_dump_json()
 
 
 def read_study(folder: Path) -> StudyManifest:
-    """Read a study's folder. Raises UserError when it is none, or was written by another version."""
+    """Read the manifest of a study's folder; raise UserError if it is missing, damaged, or of another version."""
     path = folder / STUDY
     if not path.is_file():
         raise UserError(
-            f"{folder} is no study's folder: there is no {STUDY}; `fairpress study run` writes one."
+            f"{folder} is not a study's folder: it contains no {STUDY}; create one with `fairpress study run`."
         )
     content: Any = read_json(path, f"a study's {STUDY}", remedy=REMEDY)
     try:
@@ -54,14 +54,14 @@ def read_study(folder: Path) -> StudyManifest:
 
 
 def study_store(folder: Path, store: str | Path | None) -> Store:
-    """Return where a study's results are: the place that is named, or ``.store`` beside its folder."""
+    """Return the store of a study: at the given address, or ``.store`` next to its folder."""
     return open_store(store if store is not None else folder.resolve().parent / ".store")
 
 
 def missing_study_error(folder: Path, manifest: StudyManifest, store: Store) -> UserError:
-    """Return the error of a study whose results are not in the store."""
+    """Return the error for a study whose results are not in the store."""
     command = f"`{manifest.command}`" if manifest.command else "`fairpress study run`"
     return UserError(
-        f"{folder}: results of this study are not in {store.address}, or were made from other data or by other versions; "
-        f"name their place with --store, or make them by {command}."
+        f"{folder}: results of this study are not in {store.address}, or are of other data or other versions; "
+        f"give their location with `store=`, or recompute them with {command}."
     )

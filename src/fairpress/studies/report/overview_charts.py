@@ -1,4 +1,4 @@
-"""The charts of a study's report over all of its models."""
+"""The overview charts of a study's report, over all of its models."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def study_charts(
     facts: Mapping[str, Sequence[Mapping[str, Any]]],
     sizes: Mapping[tuple[str, str], float],
 ) -> list[RenderedChart]:
-    """Return heatmap, per-group bars, repairs, sensitivity of layers and Pareto front, as far as the study has them.
+    """Return heatmap, bars by group, mitigations, layer sensitivity and Pareto front, as far as the study has them.
 
     Parameters
     ----------
     leading
         Label of a part → its audit of all recipes against the baseline.
     facts, sizes
-        Label of a part → what is known of each network's file; (part, recipe) → bytes.
+        Label of a part → facts of each network's file; (part, recipe) → size in bytes.
     """
     rendered = overview_charts([Section("", audit, part=label) for label, audit in leading])
     repaired = [
@@ -36,7 +36,9 @@ def study_charts(
     ]
     drawn = charts.repairs(repaired)
     if drawn is not None:
-        caption = "What each thing done for fairness changed against its plain counterpart (dashed: nothing)."
+        caption = (
+            "The change due to each fairness step, relative to its plain counterpart (dashed: no change)."
+        )
         rendered.append(RenderedChart("repairs", drawn, caption))
     sensitive = {}
     for label, part_facts in facts.items():
@@ -45,15 +47,14 @@ def study_charts(
             sensitive[label or "all networks"] = sensitivity
     drawn = charts.layers(sensitive)
     if drawn is not None:
-        caption = (
-            "What rounding one layer alone to the fewest bits does to answers, by depth; mean over networks."
-        )
+        caption = "Effect on predictions of rounding one layer to the lowest bit width, by depth; mean over networks."
         rendered.append(RenderedChart("layers", drawn, caption))
     drawn = charts.pareto(charts.points_of(leading, sizes))
     if drawn is not None:
         caption = (
-            "Size, accuracy and fairness: the larger the mark, the larger the worst group's loss. Round and named: nothing "
-            "is at least as small, as accurate and as fair. The worst group is chosen on the rows that measure it."
+            "Size, accuracy and fairness: the larger the mark, the larger the worst group's loss. Round and named marks: no "
+            "other model is at least as small, as accurate and as fair. The worst group is selected on the same rows that "
+            "measure its loss."
         )
         rendered.append(RenderedChart("pareto", drawn, caption))
     return rendered

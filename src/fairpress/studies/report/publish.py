@@ -1,4 +1,4 @@
-"""A finished study for papers and releases: LaTeX, CSV, figures in other forms, a card for every model."""
+"""Export a finished study for papers and releases: LaTeX, CSV, figures in other formats, model cards."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FORMS = ("svg", "pdf", "png")
 
 
 def figure_formats(text: str) -> list[str]:
-    """Return the forms that figures are wanted in; raises UserError for one that is none."""
+    """Return the figure formats in a comma-separated text; raise UserError for an unknown format."""
     formats = [f.strip().lower() for f in text.split(",") if f.strip()]
     for form in formats:
         if form not in FORMS:
-            raise UserError(f"--figures takes {', '.join(FORMS)}, not {form!r}." + did_you_mean(form, FORMS))
+            raise UserError(f"`figures=` takes {', '.join(FORMS)}, not {form!r}." + did_you_mean(form, FORMS))
     return formats
 
 
@@ -35,7 +35,7 @@ def as_latex(result: StudyResult) -> str:
 
 
 def as_csv(result: StudyResult) -> dict[str, str]:
-    """Return name → CSV: every rate, gap and loss; the claims where there are any."""
+    """Return file name → CSV: all rates, gaps and losses, and the claims if there are any."""
     files = {"audits.csv": csv_export.audits_csv([(s.title, s.audit) for s in result.sections])}
     if result.claims:
         files["claims.csv"] = csv_export.claims_csv(result.claims)
@@ -43,7 +43,7 @@ def as_csv(result: StudyResult) -> dict[str, str]:
 
 
 def figures(result: StudyResult, formats: Sequence[str]) -> list[Path]:
-    """Write every figure of the study's folder in other forms beside it, without a browser; return what was written."""
+    """Write every figure of the study's folder in other formats, without a browser; return the paths written."""
     import vl_convert as vlc
 
     draw = {"pdf": lambda svg: vlc.svg_to_pdf(svg), "png": lambda svg: vlc.svg_to_png(svg, scale=2)}
@@ -58,10 +58,10 @@ def figures(result: StudyResult, formats: Sequence[str]) -> list[Path]:
 
 
 def cards(result: StudyResult, data: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """Return folder → README.md of every baseline and compressed model, as Hugging Face reads it.
+    """Return folder name → README.md of every baseline and compressed model, in the format of Hugging Face.
 
-    `data` goes from the label of a part to the name of its dataset and the task as Hugging Face calls it. Rates are means
-    over all networks of a recipe; what one network's file holds, its own card.json says.
+    `data` maps the label of a part to the name of its dataset and its Hugging Face task. Rates are means over all networks
+    of a recipe; for a single network see its card.json.
     """
     sizes = {m.name: m for m in result.models}
     texts = {}
@@ -82,7 +82,7 @@ def cards(result: StudyResult, data: Mapping[str, tuple[str, str]]) -> dict[str,
 
 
 def datasets_of(result: StudyResult) -> dict[str, tuple[str, str]]:
-    """Return the label of a part → its dataset's name and task, from study.json and what is known of the architectures."""
+    """Return the label of a part → its dataset's name and task, from study.json and the registry of architectures."""
     from fairpress.models.registry import architectures_for
 
     config = read_study(result.folder).config

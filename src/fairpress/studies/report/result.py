@@ -18,28 +18,28 @@ from fairpress.studies.planning.report_plan import ReportSection
 
 @dataclass(frozen=True)
 class StudyResult:
-    """A study that ran.
+    """The result of a study's run.
 
     Attributes
     ----------
     folder
-        Where its report is.
-    sections
-        Its audits with their headings, and `about` what each of them is.
+        The folder of the report.
+    sections, planned
+        The audits with their headings, and the planned section of each.
     models
-        Sizes.
+        Sizes of the models.
     bias
-        What compression did to the bias of every part.
+        The effect of compression on the bias of every part.
     warnings
-        What must stand above every result.
+        Warnings to show above every result.
     outcome, tasks
-        What was reused, ran, failed and was skipped; key → task.
+        Tasks that were reused, ran, failed or were skipped; key → task.
     tradeoff
-        Size, accuracy and bias of all recipes, where the study asks for it.
+        Size, accuracy and bias of all recipes, if the study requests it.
     claims
-        The answers to its claims, as claims.json holds them.
+        The verdicts on its claims, as in claims.json.
     tables, source
-        Label of a part → its tables of rates, and whose numbers stand beside ours.
+        (Label of a part, its tables of rates), and the source of the published numbers in them.
     """
 
     folder: Path

@@ -1,4 +1,4 @@
-"""Write the report of a study again from the results that are kept; nothing is trained, compressed or run."""
+"""Rewrite the report of a study from stored results, without training, compressing or predicting."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from fairpress.studies.report.write_folder import check_out
 
 
 def report_again(folder: Path, *, store: str | Path | None = None) -> StudyResult:
-    """Write a study's folder again, as this version of fairpress counts, words and draws it.
+    """Rewrite a study's folder with the report of this version of fairpress.
 
-    Audits are made anew where another version made those that are kept, since they take seconds; predictions never are.
+    Audits computed by another version are recomputed, which takes seconds; predictions never are.
 
     Parameters
     ----------
     folder
-        What `run_study` wrote; its study.json says which study it is of.
+        The folder written by `run_study`; its study.json identifies the study.
     store
-        Where the results are; ``.store`` beside the folder by default.
+        The store with the results; by default ``.store`` next to the folder.
 
     Raises
     ------
     UserError
-        No such study, or its results are not in the store (other data, another version of a library, another place).
+        The folder is not a study's, or its results are not in the store (other data, library versions or location).
     FairpressError
-        An audit that was to be made anew failed.
+        An audit could not be recomputed.
     """
     manifest = read_study(folder)
     check_out(folder)
@@ -40,13 +40,13 @@ def report_again(folder: Path, *, store: str | Path | None = None) -> StudyResul
     study = prepare(manifest.config, results, manifest.only, remember=False)
     report, undone = study.report, []
     if any(not results.has(key) for key in report.needed):
-        # Of a study of which some trials failed, what there is is reported.
+        # If some trials of the study failed, report the others.
         undone = [task for task in study.plan.tasks if not results.has(task.key)]
         absent = frozenset(task.key for task in undone)
         report = plan_report(manifest.config, study.plan, study.data, study.selection, absent)
     tasks = {task.key: task for task in (*study.plan.tasks, *report.tasks)}
     missing = unfinished(tasks, report.needed, results.has)
-    if missing:  # what execute would find damaged is lost too, or it would make it anew
+    if missing:  # damaged results count as missing: `execute` would recompute them
         missing = unfinished(tasks, report.needed, lambda key: results.state(key) == "complete")
     if not report.sections or (missing and (undone or missing & {task.key for task in study.plan.tasks})):
         raise missing_study_error(folder, manifest, results)
@@ -54,6 +54,6 @@ def report_again(folder: Path, *, store: str | Path | None = None) -> StudyResul
         with Interruptible():
             audited = execute(tuple(tasks.values()), results, needed=report.needed)
         if not audited.complete:
-            raise FairpressError(f"an audit could not be made anew: {next(iter(audited.failed.values()))}")
+            raise FairpressError(f"an audit could not be recomputed: {next(iter(audited.failed.values()))}")
     outcome = Outcome(skipped=undone)
     return write_report(manifest.name, study, report, outcome, tasks, results, folder, manifest.command)

@@ -1,4 +1,4 @@
-"""A study's folder: what stands in it, written whole or not at all, next to files of the user's that stay."""
+"""Write a study's folder completely or not at all, without touching other files in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fairpress.core.errors import UserError
 from fairpress.core.json_file import read_json
 
 NAMES = ("*.json", "report.html", "figures/*.svg", "predictions.parquet", "predictions/*.parquet")
-"""What a study's folder holds that was written before there was a manifest."""
+"""Patterns of the files in a study's folder that was written before manifests were introduced."""
 
 PROGRESS = "progress.json"
 
@@ -22,26 +22,26 @@ def slug(text: str) -> str:
 
 
 def check_out(out: Path) -> None:
-    """Refuse, before the work, a folder in which a study must not write; see `core.output.check_shared_folder`."""
+    """Raise UserError for a folder that a study must not write to; see `core.output.check_shared_folder`."""
     output.check_shared_folder(out, is_owned=_is_study, description="a study's folder")
 
 
 def write(out: Path, files: Mapping[str, bytes], *, prune: bool = True) -> None:
-    """Write files below a study's folder: all next to their places first, then all into them.
+    """Write files below a study's folder: all under temporary names first, then rename them.
 
-    What fairpress wrote there before and is not among them, such as figures of an earlier run, is removed; files of the
-    user's never are.
+    Other files that fairpress wrote there before, such as figures of an earlier run, are removed; the user's files never
+    are.
 
-    Raises UserError when that fails, such as on a full disk; what stood there before then still does.
+    Raises UserError on failure, such as on a full disk; the previous files are then unchanged.
     """
     try:
         output.write_files(out, files, legacy=NAMES, prune=prune)
     except UserError as error:
-        raise UserError(f"{error} Finished work stays in the store.") from None
+        raise UserError(f"{error} Finished results are kept in the store.") from None
 
 
 def _is_study(folder: Path) -> bool:
-    """Return whether a folder without a manifest is a study's: by its study.json, or because a run was interrupted in it."""
+    """Return whether a folder without a manifest is a study's: it contains study.json, or the progress of a run."""
     names = {p.name for p in folder.iterdir() if not p.name.startswith(f".{PROGRESS}")}
     if names <= {PROGRESS}:
         return not names or _has_keys(folder / PROGRESS, {"command", "process", "host"})
@@ -49,7 +49,7 @@ def _is_study(folder: Path) -> bool:
 
 
 def _has_keys(path: Path, keys: set[str]) -> bool:
-    """Return whether a file is a JSON mapping that has these keys, as fairpress writes them."""
+    """Return whether a file contains a JSON mapping with these keys."""
     try:
         content = read_json(path, "a study's file")
     except UserError:

@@ -1,7 +1,7 @@
-"""Export a finished study to MLflow: an experiment, in it a run for the study and, nested, one for each network.
+"""Export a finished study to MLflow as an experiment with a run for the study and a nested run per network.
 
-A run carries its trial's key as a tag, and a trial whose run has ended is not told again. Credentials are handed to
-MLflow where it looks for them, not in the address, which MLflow repeats in what it says.
+A run has the key of its trial as a tag, and a trial whose run has ended is not exported again. Credentials are passed to
+MLflow in the environment, not in the address, which MLflow repeats in messages.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CONNECT_TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class MlflowExport:
-    """Where runs are, and how many were made and were there before."""
+    """Server and experiment of an export, and the numbers of new and of existing runs."""
 
     server: str
     experiment: str
@@ -47,38 +47,39 @@ def export_mlflow(
     only: Sequence[str] = (),
     on_trial: Callable[[int, int], None] = lambda done, total: None,
 ) -> MlflowExport:
-    """Tell a finished study to an MLflow server.
+    """Export a finished study to an MLflow server.
 
     Parameters
     ----------
     folder
-        What `run_study` wrote. The store is not needed.
+        The folder written by `run_study`. The store is not needed.
     uri
-        The server's address, or a database (``sqlite:///runs.db``); by default what MLFLOW_TRACKING_URI says.
+        The server's address, or a database (``sqlite:///runs.db``); by default the value of MLFLOW_TRACKING_URI.
     experiment
-        Its name there; by default the study's.
+        Name of the MLflow experiment; by default that of the study.
     only
-        Filters, as for a run; all networks by default.
+        Filters, as for a run; by default all networks.
     on_trial
-        Called with how many networks are done, and of how many.
+        Called with the number of networks exported and their total.
 
     Raises
     ------
     UserError
-        MLflow is not installed, no server answers or it refuses, or the folder is no study's. No sentence holds credentials.
+        MLflow is not installed, no server responds or it refuses, or the folder is not a study's. Messages never contain
+        credentials.
     """
     address = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not address:
-        raise UserError("name the MLflow server with --uri, or set MLFLOW_TRACKING_URI.")
+        raise UserError("no MLflow server is given; set `uri=` or MLFLOW_TRACKING_URI.")
     if "://" not in address:
-        raise UserError("--uri takes an address, such as http://host:5000 or sqlite:///runs.db.")
+        raise UserError("`uri=` takes an address, such as http://host:5000 or sqlite:///runs.db.")
     study = read_finished_study(folder, only)
     try:
         import mlflow
         from mlflow.exceptions import MlflowException
     except ModuleNotFoundError:
         raise UserError(
-            "exporting to MLflow needs its client; python -m pip install 'fairpress[mlflow]'."
+            "exporting to MLflow needs its client; run `python -m pip install 'fairpress[mlflow]'`."
         ) from None
     name = redact_url(address)
     _check_reachable(address, name)
@@ -89,7 +90,7 @@ def export_mlflow(
         except (MlflowException, OSError, ModuleNotFoundError, ValueError) as error:
             raise UserError(
                 f"MLflow at {name} refused ({type(error).__name__}{first_line(error, credentials_in(server))}). "
-                "What was exported stays; the same command goes on from there."
+                "Networks already exported are kept; the same command continues from there."
             ) from None
 
 
@@ -117,12 +118,12 @@ class _Export:
             return str(self.client.create_experiment(self.name))
         if experiment.lifecycle_stage != "active":
             raise UserError(
-                f"the experiment {self.name!r} was deleted at {self.server}; restore it, or choose another --experiment."
+                f"the experiment {self.name!r} was deleted at {self.server}; restore it, or choose another `experiment=`."
             )
         return str(experiment.experiment_id)
 
     def _existing_runs(self, key: str) -> dict[str, tuple[str, bool]]:
-        """Return key of a trial → its run's id, and whether that has ended."""
+        """Return key of a trial → the id of its run, and whether that run has ended."""
         runs: dict[str, tuple[str, bool]] = {}
         token: str | None = None
         while True:
@@ -139,7 +140,7 @@ class _Export:
                 return runs
 
     def _study_run(self, study: FinishedStudy, existing: tuple[str, bool] | None) -> str:
-        """Return the id of the run of the study itself, which holds its report."""
+        """Return the id of the run of the study itself, which contains its report."""
         state = _state(study.files.values())
         if existing is not None and existing[1]:
             stored_state = self.client.get_run(existing[0]).data.tags.get(STATE)
@@ -181,7 +182,7 @@ class _Export:
 
 
 def _state(files: Iterable[Path]) -> str:
-    """Return the sha256 of a study's report and audits, by which a report that was written again is known."""
+    """Return the sha256 of a study's report and audits, to detect a rewritten report."""
     state = hashlib.sha256()
     for path in sorted(files):
         state.update(f"{path.name}\0".encode() + path.read_bytes())
@@ -190,9 +191,9 @@ def _state(files: Iterable[Path]) -> str:
 
 @contextmanager
 def _credentials_in_environment(address: str) -> Iterator[str]:
-    """Give an address without user and password; they stand in the environment, where MLflow's client looks for them.
+    """Yield the address without user and password, which are set in the environment for MLflow's client.
 
-    A database's address is given as it is: its driver takes them from there alone.
+    A database's address is yielded unchanged: its driver reads credentials only from the address.
     """
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.username:
@@ -205,7 +206,7 @@ def _credentials_in_environment(address: str) -> Iterator[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to itself what MLflow logs, which repeats addresses, and prints, two lines a run."""
+    """Suppress the log of MLflow, which repeats addresses, and its two printed lines per run."""
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "urllib3")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -219,7 +220,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _check_reachable(address: str, name: str) -> None:
-    """Raise UserError where nothing listens: MLflow itself would try for minutes."""
+    """Raise UserError if nothing listens at the address: MLflow itself would retry for minutes."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https"):
         return
@@ -227,5 +228,7 @@ def _check_reachable(address: str, name: str) -> None:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         socket.create_connection((parts.hostname or "", port), timeout=CONNECT_TIMEOUT).close()
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or type(error).__name__
-        raise UserError(f"no MLflow server answers at {name} ({why}); `mlflow server` starts one.") from None
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise UserError(
+            f"no MLflow server responds at {name} ({reason}); start one with `mlflow server`."
+        ) from None

@@ -1,4 +1,4 @@
-"""The networks of a finished study, each with what a tracker keeps of it: parameters, metrics, files. Nothing is sent."""
+"""The networks of a finished study with the parameters, metrics and files for a tracker. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ WORDS = {"<": "below ", ">": "above ", "/": "-", ",": " "}
 
 @dataclass(frozen=True)
 class NetworkTrial:
-    """One network.
+    """One network of a study, as exported to a tracker.
 
     Attributes
     ----------
     key
-        sha256 over study, data, place in the study, and file: the same whenever the same trial is told.
+        sha256 over study, data, position in the study, and file: the same whenever the same trial is exported.
     params, tags
         Short texts.
     metrics
-        Rates, losses, gaps with the bounds of their intervals and n; what is not estimable is not among them.
+        Rates, losses and gaps with the bounds of their intervals and n, as far as they are estimable.
     files
         Name → content.
     """
@@ -60,7 +60,7 @@ class NetworkTrial:
 
 @dataclass(frozen=True)
 class FinishedStudy:
-    """A finished study: its name, title and key, its files, and its networks, which are audited as they are asked for."""
+    """A finished study: its name, title, key and files, and its networks, which are audited lazily."""
 
     name: str
     title: str
@@ -78,7 +78,7 @@ class FinishedStudy:
         return [self._key(fact) for fact in self.facts]
 
     def trials(self, exclude: frozenset[str] = frozenset()) -> Iterator[NetworkTrial]:
-        """Return every network but those of some keys; networks of one seed and fold are audited together."""
+        """Return all networks except those of the keys in `exclude`; networks of a seed and fold are audited together."""
         batches: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
         for fact in self.facts:
             if self._key(fact) not in exclude:
@@ -129,7 +129,7 @@ class FinishedStudy:
     def _audit(
         self, part: str, seed: int, fold: int, group: Mapping[str, str], recipes: Sequence[str]
     ) -> Audit | None:
-        """Audit the networks of a seed and fold against the baseline of the same, on the rows they were tested on."""
+        """Audit the networks of a seed and fold against the baseline of the same seed and fold, on their test rows."""
         import pyarrow.parquet as pq
 
         single = self.folder / "predictions.parquet"
@@ -163,12 +163,12 @@ def read_finished_study(folder: Path, only: Sequence[str] = ()) -> FinishedStudy
     Parameters
     ----------
     only
-        Filters, as for a run (`filters.parse_filter`).
+        Filters, as for a run; see `parse_filter`.
 
     Raises
     ------
     UserError
-        It is no study's folder, or holds no networks, or a filter matches none.
+        The folder is not a study's or contains no networks, or a filter matches none.
     """
     manifest = read_study(folder)
     selection = parse_filter(only, manifest.config)
@@ -181,7 +181,8 @@ def read_finished_study(folder: Path, only: Sequence[str] = ()) -> FinishedStudy
         if all(selection.passes(k, v) for k, v in {**passes, **numbers}.items()):
             facts.append(fact)
     if not facts:
-        raise UserError(f"{folder}: no network of this study passes {' '.join(only) or 'models.json'}.")
+        cause = f"matches `only={' '.join(only)!r}`" if only else "is listed in models.json"
+        raise UserError(f"{folder}: no network of this study {cause}.")
     names = ("report.html", "audit.json", "bias.json", "claims.json", "tradeoff.json", "models.json", STUDY)
     files = {name: folder / name for name in names if (folder / name).is_file()}
     data = str(study.get("data", ""))
@@ -193,7 +194,7 @@ def read_finished_study(folder: Path, only: Sequence[str] = ()) -> FinishedStudy
 
 
 def labels(config: StudyConfig, part: str) -> tuple[str, str]:
-    """Return the labels of dataset and model of a part; a name where the study has one alone."""
+    """Return the labels of dataset and model of a part; their names if the study has only one."""
     words = part.split(", ")
     choices = (config.all_datasets, config.all_models)
     dataset, model = (next((w for w in words if w in options), next(iter(options))) for options in choices)
@@ -201,7 +202,7 @@ def labels(config: StudyConfig, part: str) -> tuple[str, str]:
 
 
 def audit_of_model(result: Audit, name: str) -> Audit:
-    """Return the audit of one model; its numbers are the same, since each artifact is a family of its own."""
+    """Return the audit of one model; its numbers do not change, since each artifact is a family of its own."""
     return replace(
         result,
         models=tuple(m for m in result.models if m.name in (result.baseline, name)),
@@ -211,10 +212,10 @@ def audit_of_model(result: Audit, name: str) -> Audit:
 
 
 def metrics_of(result: Audit) -> dict[str, float]:
-    """Return the numbers of an audit of one model by names that a tracker takes.
+    """Return the numbers of an audit of one model under names valid in a tracker.
 
     ``accuracy``, ``accuracy/sex: Female``, ``loss/accuracy/sex: Female``, ``gap/sex/equal_opportunity_difference``,
-    each with ``.low``, ``.high`` and ``.n`` behind it.
+    each with the suffixes ``.low``, ``.high`` and ``.n``.
     """
     name = result.comparisons[0].compressed if result.comparisons else result.baseline
     metrics: dict[str, float] = {}
@@ -237,14 +238,14 @@ def _add(metrics: dict[str, float], parts: Sequence[str], estimate: Estimate) ->
     if estimate.value is None:
         return
     name = "/".join(metric_name(p) for p in parts)[: MAX_NAME_LENGTH - 10]
-    while name in metrics:  # two groups whose names differ in signs alone
+    while name in metrics:  # two groups whose names differ only in replaced characters
         name += "_"
     values = {"": estimate.value, ".low": estimate.low, ".high": estimate.high, ".n": estimate.n}
     metrics.update({f"{name}{end}": float(v) for end, v in values.items() if v is not None})
 
 
 def metric_name(text: str) -> str:
-    """Return a text in the letters that MLflow takes in a metric's name."""
+    """Return a text in the characters that MLflow allows in a metric's name."""
     for sign, word in WORDS.items():
         text = text.replace(sign, word)
     return re.sub(" +", " ", ALLOWED_CHARACTERS.sub(lambda m: f"_{ord(m[0]):x}_", text)).strip(" .") or "_"
@@ -259,7 +260,7 @@ def _score(column: str, models: set[str]) -> bool:
 
 
 class _NetworkFacts(BaseModel):
-    """A network of models.json, as far as it is read here."""
+    """The fields of a network in models.json that are read here."""
 
     model_config = ConfigDict(strict=True)
 
@@ -272,7 +273,7 @@ class _NetworkFacts(BaseModel):
 
 
 class _AuditSettings(BaseModel):
-    """An audit of audit.json, as far as it is made again here."""
+    """The fields of an audit in audit.json that are needed to recompute it."""
 
     model_config = ConfigDict(strict=True)
 

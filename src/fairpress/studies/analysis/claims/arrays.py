@@ -1,4 +1,4 @@
-"""The predictions that a claim reads as arrays, and what its quantity is a sum of."""
+"""The predictions of a claim's trials as arrays, and the terms whose sum is its quantity."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ BY_LABEL = (*PREDICTION_RATES[1:], "pairwise_bias")
 
 
 class NotEstimable(Exception):
-    """Why a claim has no effect."""
+    """The effect of a claim cannot be estimated; the message is the reason."""
 
 
 class ClaimArrays:
-    """The predictions a claim reads, as 0/1 values [columns, seeds, rows], and what its quantity is a sum of."""
+    """The predictions of a claim's trials as 0/1 values [columns, seeds, rows], and the terms of its quantity."""
 
     def __init__(
         self, claim: Claim, trials: ClaimTrials, tables: Mapping[str, pa.Table], positive: str | None
@@ -47,20 +47,23 @@ class ClaimArrays:
         self._candidates: dict[Trial, list[Floats]] = {}
 
     def terms(self, people: bool) -> tuple[CrossedProducts, list[Term], list[Term]]:
-        """Return the sums of the values and the terms of the effect and of what was lost."""
+        """Return the sums of the values, and the terms of the effect and of the loss to recover.
+
+        `people`: people have several rows and are the clusters.
+        """
         self._check_alignment()
         quantity = self.claim.quantity
         if self._positive is None and (
             quantity in (*PREDICTION_RATES, "pairwise_bias") or self.claim.metric != "accuracy"
         ):
-            raise NotEstimable("a task of several classes without a positive one has no such rate")
+            raise NotEstimable("a task of several classes without a positive class has no such rate")
         cells, count = self._cells()
         values = np.stack([self._values(t) for t in self.columns])
         if people:
             subject = np.array(self._first["subject"].to_pylist()[: self.rows])
             sums = clustered_products(values, cells, subject, count)
             if sums is None:
-                raise NotEstimable("people have rows in several groups or under several labels")
+                raise NotEstimable("people have rows in several groups or with several labels")
         else:
             sums = crossed_products(values, cells, count)
         if (sums.rows == 0).any():
@@ -68,10 +71,10 @@ class ClaimArrays:
         return sums, self._terms(self.trials.effect, count), self._terms(self.trials.lost, count)
 
     def units(self, theta: MaxContrasts) -> tuple[Floats, int]:
-        """Return the effect of each pair of networks, and how many of them a seed has.
+        """Return the effect of each pair of networks, and the number of pairs per seed.
 
-        Networks are paired within their part where every part answers the same question by itself: the weights are the
-        same in all and sum to nothing in each. Else there is one a seed.
+        Networks are paired within each part if every part measures the same effect by itself: its weights are the same in
+        all parts and sum to 0. Otherwise there is one pair per seed.
         """
         by_seed = theta.sums.seed_sums / theta.sums.rows[:, None, None]
         weights = theta.weights
@@ -84,7 +87,7 @@ class ClaimArrays:
         return np.asarray(part_effects.sum(axis=0)), 1
 
     def _equal_weights(self) -> bool:
-        """Return whether the effect weighs the same recipes alike in every part."""
+        """Return whether the effect has the same recipes with the same weights in every part."""
         weights = [
             sorted((r, round(w, 9)) for (p, r), w in self.trials.effect.items() if p == part)
             for part in self.needed
@@ -93,7 +96,7 @@ class ClaimArrays:
 
     def _paired(self, part: str) -> bool:
         if self.claim.quantity in LOSSES and self.claim.against is None and self.claim.along is None:
-            return True  # a loss is against the baseline of the same part
+            return True  # a loss is relative to the baseline of the same part
         return abs(sum(w for (p, _), w in self.trials.effect.items() if p == part)) < 1e-9
 
     def _check_alignment(self) -> None:
@@ -107,7 +110,7 @@ class ClaimArrays:
                 raise NotEstimable("its trials were not tested on the same rows")
 
     def _values(self, trial: Trial) -> Floats:
-        """Return 1 where the value of the quantity's own kind holds."""
+        """Return the 0/1 values of a trial on which the quantity is defined [seeds, rows]."""
         import pyarrow.compute as pc
 
         table, quantity = self.tables[trial[0]], self.claim.quantity
@@ -123,7 +126,7 @@ class ClaimArrays:
         return np.asarray(values.to_numpy(), float).reshape(self.seeds, self.rows)
 
     def _cells(self) -> tuple[np.ndarray, int]:
-        """Return the cell of each row and how many there are; `names` become the groups compared."""
+        """Return the cell of each row (−1: none) and the number of cells; sets `names` to the groups compared."""
         claim, quantity = self.claim, self.claim.quantity
         is_positive = self._labels()
         included = {"tpr": is_positive, "fpr": ~is_positive}.get(claim.metric, np.ones(self.rows, bool))
@@ -201,7 +204,7 @@ class ClaimArrays:
         return out
 
     def _contrasts_of(self, trial: Trial, cells: int) -> list[Floats]:
-        """Return the candidates of a trial's quantity, a set for each summand."""
+        """Return the candidate contrasts of a trial's quantity, one set per summand."""
         quantity = self.claim.quantity
         unit = np.zeros((cells, cells, len(self.columns)))  # the rate of each cell
         column = self._column_of[trial]
@@ -210,7 +213,7 @@ class ClaimArrays:
         if quantity in OF_A_METRIC:
             base = np.zeros_like(unit)
             base[np.arange(cells), np.arange(cells), self._column_of[(trial[0], BASELINE)]] = 1.0
-            # Positive is worse: fewer right answers, or more false positives.
+            # Positive is worse: fewer correct predictions, or more false positives.
             unit = unit - base if self.claim.metric == "fpr" else base - unit
         match quantity:
             case "accuracy" | "flips" | "lost_answers":
@@ -233,10 +236,12 @@ class ClaimArrays:
                 return [gap_of_contrasts(unit[:k]) / 2, gap_of_contrasts(unit[k:]) / 2]
             case "pairwise_bias":
                 if k > MAX_ORDERED:
-                    raise NotEstimable(f"more than {MAX_ORDERED} groups are too many to be put in order")
+                    raise NotEstimable(
+                        f"pairwise bias can order at most {MAX_ORDERED} groups; name fewer in `groups`"
+                    )
                 return [plausible_orders(unit[:k]), plausible_orders(unit[k:])]
         raise AssertionError(quantity)
 
 
 def _no_group(name: str, names: Sequence[str]) -> NotEstimable:
-    return NotEstimable(f"there is no group {name!r}; there are {', '.join(names)}")
+    return NotEstimable(f"the data have no group {name!r}; their groups are {', '.join(names)}")

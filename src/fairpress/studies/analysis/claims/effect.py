@@ -1,4 +1,4 @@
-"""From the arrays of a claim to its effect with interval and test."""
+"""Estimate the effect of a claim with its interval and test."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MeasuredEffect:
-    """What the trials say of a claim.
+    """The measured effect of a claim.
 
     Attributes
     ----------
     effect
-        The weighted sum of the quantity, or the share recovered, with its interval; or why there is none.
+        The weighted sum of the quantity, or the share recovered, with its interval; or the reason why there is none.
     p
-        Two-sided, of effect = `than`: the larger of the test over seeds × rows and the sign-flip test over networks.
+        Two-sided p-value of effect = `than`: the larger of the test over seeds × rows and the sign-flip test over
+        networks.
     smallest_p
-        What the sign-flip test cannot undercut with so many networks.
+        The smallest p-value of the sign-flip test with this number of networks.
     per_seed
-        Pairs of networks that one more seed adds to it.
+        Pairs of networks that each further seed adds.
     size
         Hedges' g_z over these pairs.
     above
         Whether the effect is above `than`.
     seeds, networks, rows
-        What it rests on.
+        Sample sizes.
     """
 
     effect: Estimate
@@ -66,14 +67,14 @@ def measure_effect(
     folds: int,
     confidence: float,
 ) -> MeasuredEffect:
-    """Return what the trials say.
+    """Estimate the effect of a claim.
 
     Parameters
     ----------
     tables
-        Label of a part → its joined predictions on the seeds that are complete, sorted by seed and row.
+        Label of a part → its joined predictions on the complete seeds, sorted by seed and row.
     people
-        Some have several rows and are the unit.
+        Whether people have several rows and are the clusters.
     """
     arrays = ClaimArrays(claim, trials, tables, positive)
     counts = {
@@ -113,7 +114,10 @@ def _measured(
 def effect_over_networks(
     units: Floats, bound: float, seeds: int, confidence: float
 ) -> tuple[float | None, float, Estimate]:
-    """Return the sign-flip test of mean = bound over pairs of networks, its smallest p, and g_z; one seed tests nothing."""
+    """Return the p-value of the sign-flip test of mean = bound over pairs of networks, the smallest p-value, and g_z.
+
+    With one seed there is no test, and the p-value is None.
+    """
     n = len(units)
     if seeds < 2:
         return None, 1.0, Estimate.not_estimable("one seed", n)
@@ -136,11 +140,11 @@ def _recovered(
     confidence: float,
     counts: Mapping[str, int],
 ) -> MeasuredEffect:
-    """Return the share of what was lost that is won back: N/D, tested as N − r·D; Fieller's way to an interval."""
+    """Return the recovered share N/D of a loss, tested as N − r·D, with Fieller's interval."""
     assert claim.recovers is not None
     loss = MaxContrasts(sums, lost)
     if loss.interval(confidence)[0] <= 0:
-        raise NotEstimable("nothing is shown to be lost, so that nothing can be won back")
+        raise NotEstimable("there is no demonstrated loss to recover")
 
     def unrecovered(share: float) -> MaxContrasts:
         less = [replace(t, coefficient=-share * t.coefficient) for t in lost]
@@ -156,7 +160,7 @@ def _recovered(
 
 
 def _confidence_bound(holds: object, start: float, sign: int) -> float:
-    """Return where a monotone statement on the share stops holding, from the estimate outwards, at most 8 away."""
+    """Return the share, at most 8 from the estimate, at which a monotone condition stops holding."""
     assert callable(holds)
     inside, outside = start, start + sign * 8
     for _ in range(20):
@@ -168,7 +172,7 @@ def _confidence_bound(holds: object, start: float, sign: int) -> float:
 
 
 def _merged(terms: Sequence[Term]) -> list[Term]:
-    """Add the coefficients of terms that are the same, so that they are estimated once."""
+    """Add the coefficients of equal terms, so that each is estimated once."""
     merged: list[Term] = []
     for term in terms:
         for i, existing in enumerate(merged):
@@ -181,5 +185,5 @@ def _merged(terms: Sequence[Term]) -> list[Term]:
 
 
 def seeds_needed(per_seed: int, alpha: float) -> int:
-    """Return with how many seeds the sign-flip test could reach alpha, if all networks agreed."""
+    """Return the number of seeds with which the sign-flip test can reach alpha if all networks agree."""
     return max(2, math.ceil(math.log2(2 / alpha) / per_seed))

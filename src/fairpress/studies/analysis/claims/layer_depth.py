@@ -1,4 +1,4 @@
-"""Claims about layers: how sensitive each is to rounding, by its depth; read from the cards of mixed-precision files."""
+"""Claims about the sensitivity of layers to rounding by depth, from the cards of mixed-precision files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ MIN_LAYERS = 4
 
 
 def depth_correlation(sensitivity: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """Return Spearman's correlation of a layer's depth with what rounding it alone to the fewest bits does to answers.
+    """Return Spearman's correlation of a layer's depth with the effect of rounding it alone to the lowest bit width.
 
-    The order of the table says nothing: files sort names. None where there are fewer than four layers or all do the same.
+    Layers are sorted by depth, not in the order of the table, since files sort names. None if there are fewer than four
+    layers or all have the same effect.
     """
     from scipy.stats import rankdata
 
@@ -35,9 +36,9 @@ def depth_correlation(sensitivity: Mapping[str, Mapping[str, Any]]) -> float | N
 def measure_layers(
     trials: ClaimTrials, facts: Mapping[str, Iterable[Mapping[str, Any]]], than: float, confidence: float
 ) -> MeasuredEffect:
-    """Return the mean correlation over networks; seeds and architectures are all that is random, no rows are read.
+    """Return the mean correlation over networks; only seeds and architectures are random, no rows are read.
 
-    `facts` goes from the label of a part to what is known of each network's file.
+    `facts` maps the label of a part to the facts of each network's file.
     """
     series, networks = [], 0
     for part, recipe in trials.effect:
@@ -45,7 +46,7 @@ def measure_layers(
         seeds = sorted({f["seed"] for f in recipe_facts})
         correlations = [_mean([f for f in recipe_facts if f["seed"] == s]) for s in seeds]
         if not correlations or None in correlations:
-            reason = f"{recipe} does not tell how sensitive its layers are; mixed(budget=…) does"
+            reason = f"the cards of {recipe} contain no sensitivity of layers; use mixed(budget=…)"
             return MeasuredEffect(Estimate.not_estimable(reason))
         series.append(np.array(correlations, float))
         networks += len(recipe_facts)

@@ -1,4 +1,4 @@
-"""The task of a study that answers its claims."""
+"""The task of a study that tests its claims."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 def answer_claims(store: Store, task: StudyTask) -> dict[str, bytes]:
-    """Return the answers as `CLAIMS`.
+    """Return the verdicts on all claims, as `CLAIMS`.
 
     ``params``: `folds`, `confidence`, and `claims`, name → {claim, by, reason, effect and lost as lists of
-    [part, recipe, weight], tables: {part: position of its input}, positive: the class, people: some have several rows}.
+    [part, recipe, weight], tables: {part: position of its input}, positive: the class, people: whether some have several
+    rows}.
     """
     entries: dict[int, Entry] = {}
     joined: dict[int, pa.Table] = {}

@@ -1,4 +1,4 @@
-"""From measured effects to answers: corrected for the number of a study's claims, in one of four words."""
+"""From measured effects to verdicts, corrected for the number of claims of a study."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ CLAIMS = "claims.json"
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """A claim and what the study says of it.
+    """A claim and the verdict of the study.
 
     Attributes
     ----------
     name, claim
-        Its key in the study, and itself as JSON.
+        Its key in the study, and the claim as JSON.
     answer
-        ``undecidable``: with so few seeds no outcome could have decided; ``not answered``: trials or groups are missing.
+        ``undecidable``: no outcome could be significant with this number of seeds; ``not answered``: trials or groups are
+        missing.
     why
-        Of `undecidable` and `not answered`: the reason, and what it would take.
+        For ``undecidable`` and ``not answered``: the reason, and what is needed.
     effect, size
-        Estimates as JSON: in the quantity's own unit (shares of 1), and Hedges' g_z over pairs of networks.
+        Estimates as JSON: in the unit of the quantity (shares of 1), and Hedges' g_z over pairs of networks.
     p, p_adjusted
-        Two-sided; after Holm's correction over all claims of the study.
+        Two-sided p-value, and after Holm's correction over all claims of the study.
     seeds, networks, rows
-        n.
+        Sample sizes.
     """
 
     name: str
@@ -52,25 +53,26 @@ class ClaimVerdict:
     rows: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the answer as claims.json holds it."""
+        """Return the verdict as in claims.json."""
         return asdict(self)
 
 
 def claim_verdicts(
     claims: Mapping[str, Claim], measured: Mapping[str, tuple[str, MeasuredEffect | str]], confidence: float
 ) -> list[ClaimVerdict]:
-    """Return the answers to all claims of a study.
+    """Return the verdicts on all claims of a study.
 
     Parameters
     ----------
     measured
-        Name of a claim → its attribute, and what its trials say or why they say nothing. All claims of the study count in
-        the correction, those that are not answered too, so that asking for a part of a study makes nothing easier to find.
+        Name of a claim → its attribute, and its measured effect or the reason why there is none. The correction counts all
+        claims of the study, including those not answered, so that running a part of a study does not make significance
+        easier to reach.
     """
     alpha = 1 - confidence
     effects = {name: m if isinstance(m, MeasuredEffect) else None for name, (_, m) in measured.items()}
     p = holm([1.0 if m is None or m.p is None else m.p for m in effects.values()])
-    # What the corrected p could have been at best, had every claim reached the smallest p that its networks allow.
+    # The smallest possible corrected p-values: as if every claim reached the smallest p-value its networks allow.
     best_p = holm([1.0 if m is None or m.effect.value is None else m.smallest_p for m in effects.values()])
     verdicts = []
     for i, (name, (by, m)) in enumerate(measured.items()):
