@@ -198,7 +198,7 @@ def test_a_table_that_records_which_file_predicted_knows_its_folder(folder):
         return api.audit(marked, baseline="fp32", compressed=["int8"], by=["group"])
 
     write_card(place, report(digest), "int8")
-    with pytest.raises(UserError, match="not the one that made these predictions"):
+    with pytest.raises(UserError, match="did not produce these predictions"):
         write_card(place, report("0" * 64), "int8")
 
 

@@ -41,7 +41,7 @@ def artifact(rng: Rng, size: int, rows: int, lost: np.ndarray) -> Iterator[tuple
             moved[attribute, metric] = (down + up) / size_of
             excess[attribute, metric] = excess_loss(down, up, np.broadcast_to(size_of, down.shape))
     for i in range(size):
-        judged = judge({k: x[i] for k, x in losses.items()}, DELTA, moved={k: x[i] for k, x in moved.items()})
+        judged = judge({k: x[i] for k, x in losses.items()}, DELTA, flip_shares={k: x[i] for k, x in moved.items()})
         verdicts = [
             v
             for a in ATTRIBUTES
@@ -89,7 +89,7 @@ def all_clear(rng: Rng, size: int) -> Iterator[Found]:
             flips = rng.multinomial(n, [DELTA + up, up, 1 - DELTA - 2 * up], size=size)
             losses = {("g", "accuracy"): bonett_price(flips[:, 0], flips[:, 1], n)}
             moved = {("g", "accuracy"): flips[:, :2].sum(axis=1) / n}
-            verdict = judge(losses, DELTA, moved=moved)["g", "accuracy"].verdict
+            verdict = judge(losses, DELTA, flip_shares=moved)["g", "accuracy"].verdict
             setting = f"n = {n:,}, {DELTA + up:.0%} lose and {up:.0%} gain a right answer"
             yield found(
                 "`no_harm` of one group at a loss of exactly δ",

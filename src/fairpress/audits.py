@@ -1,4 +1,4 @@
-"""The public functions about tables of predictions: audit one, count it into cells, put what was found into a model."""
+"""Public functions for tables of predictions: audit them, export cells, add the results to a model folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class AuditReport(Audit):
-    """An audit that can be judged at a glance, written and read."""
+    """The result of an audit, with its verdict, gates and output formats."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -42,15 +42,15 @@ class AuditReport(Audit):
         Raises
         ------
         UserError
-            A word is not a gate, a group is not in the table, or no compressed model is compared.
+            A gate is unknown, a group is not in the table, or no compressed model is compared.
         """
         from fairpress.auditing.verdicts.gates import failures, gates_of, require_comparison, required_groups
 
-        gates = gates_of(fail_on, "fail_on")
+        gates = gates_of(fail_on)
         required = [require] if isinstance(require, str) and require else list(require)
         if gates or required:
-            require_comparison(self, "a gate", "compressed=['int8']")
-        return failures(self, gates, required_groups(required, self, "require"))
+            require_comparison(self)
+        return failures(self, gates, required_groups(required, self))
 
     def __str__(self) -> str:
         """Return the audit as the command line prints it, without colours."""
@@ -74,7 +74,7 @@ class AuditReport(Audit):
     ) -> str:
         """Return the one-file report, and write it where a path is given.
 
-        Raises UserError where a file is there that fairpress did not write and `force` is false, or nothing can be written.
+        Raises UserError where the path cannot be written, or holds a file that fairpress did not write and `force` is false.
         """
         from fairpress.reporting.html import Section, render
 
@@ -97,7 +97,7 @@ class AuditReport(Audit):
         return _write_text(path, render(self), ".tex", force)
 
     def four_fifths(self, model: str) -> str:
-        """Return the impact ratios of a model as Markdown tables; `auditing.four_fifths` has the numbers."""
+        """Return the impact ratios of a model as Markdown tables; `metrics.impact_ratio` has the numbers."""
         from fairpress.auditing.metrics.impact_ratio import impact_ratios, selected
         from fairpress.reporting.markdown import escape, four_fifths
 
@@ -106,9 +106,9 @@ class AuditReport(Audit):
 
 
 def scoring_ratios(table: Any, model: str, **options: Any) -> str:
-    """Return impact ratios of the scoring rates of a table's ``M.score`` as Markdown; empty without such a column.
+    """Return the impact ratios of the scoring rates of ``M.score`` as Markdown; empty without such a column.
 
-    `asked` is `label`, `by`, `positive`, `bins`, `missing` and `confidence`, as in `audit`.
+    `options` are `label`, `by`, `positive`, `bins`, `missing` and `confidence`, as in `audit`.
     """
     from fairpress.auditing.cells.duckdb_source import TableSource
     from fairpress.auditing.metrics.impact_ratio import scoring_ratios_of
@@ -118,9 +118,9 @@ def scoring_ratios(table: Any, model: str, **options: Any) -> str:
 
 
 def embed_audit(model: str | os.PathLike[str], report: Audit, name: str, *, force: bool = False) -> Artifact:
-    """Put the summary of what an audit says of model `name` into a model folder's ONNX file, and return it.
+    """Embed the audit summary of model `name` in a model folder's ONNX file, and return the artifact.
 
-    Raises UserError where the folder is not that model's (`require_same`), unless `force` is given.
+    Raises UserError where the folder belongs to another model (`require_same`), unless `force` is given.
     """
     from fairpress.auditing.output.summary import summary
     from fairpress.runtime.onnx.metadata import embed
@@ -134,12 +134,12 @@ def embed_audit(model: str | os.PathLike[str], report: Audit, name: str, *, forc
 
 
 def write_card(model: str | os.PathLike[str], report: Audit, name: str, *, force: bool = False) -> str:
-    """Write a model card with what an audit says of model `name` into a model folder, as README.md; return its text.
+    """Write a model card with the audit of model `name` into a model folder, as README.md; return its text.
 
-    It is in Hugging Face's format: YAML front matter whose model-index holds every group's rates, then the table.
-    A path that ends in ``.md`` is the card itself, for predictions without a model: it holds the audit alone.
-    Raises UserError where the audit has no such model, the folder is not a model or not that model's (`require_same`), or
-    the file exists and was not written by fairpress; `force` allows the last two.
+    The format is Hugging Face's: YAML front matter whose model-index holds every group's rates, then the table. For
+    predictions without a model folder, a path that ends in ``.md`` is the card itself and holds the audit alone.
+    Raises UserError where the audit has no such model, the folder is not a model folder, it belongs to another model
+    (`require_same`), or the file was not written by fairpress; `force` allows the last two.
     """
     from fairpress.reporting.formatting import size
     from fairpress.reporting.model_card import model_card
@@ -166,7 +166,7 @@ def write_card(model: str | os.PathLike[str], report: Audit, name: str, *, force
 
 
 def check_model_outputs(embedded: Sequence[str], cards: Sequence[str], force: bool = False) -> None:
-    """Refuse, before the work, model folders whose ONNX file or card must not be written over."""
+    """Raise UserError, before the audit, for model folders whose ONNX file or card must not be replaced."""
     for folder in embedded:
         check_into(folder, ONNX_FILE, force=force)
     for path in cards:
@@ -177,10 +177,10 @@ def check_model_outputs(embedded: Sequence[str], cards: Sequence[str], force: bo
 def require_same(
     path: str | os.PathLike[str], artifact: Artifact, report: Audit, name: str, *, force: bool = False
 ) -> None:
-    """Raise UserError where a model folder is not the one that made the predictions of model `name`.
+    """Raise UserError where a model folder did not produce the predictions of model `name`.
 
-    A table of `predict` records which file made them. Where the table does not, a folder is refused when it is called like
-    another model of the audit, or when its recipe and its name are both something else; `force` takes it anyway.
+    A table of `predict` records the file that produced them. Without such a record, a folder is refused when it has the name
+    of another model of the audit, or when both its recipe and its name differ; `force` accepts it anyway.
     """
     names = [m.name for m in report.models]
     if name not in names:
@@ -195,29 +195,29 @@ def require_same(
     ):
         return
     why = (
-        "its file is not the one that made these predictions"
+        "its file did not produce these predictions"
         if digest is not None
         else f"its recipe is {recipe!r}"
         if recipe != UNKNOWN
-        else f"it is called {folder!r}"
+        else f"its name is {folder!r}"
     )
     raise UserError(
-        f"{os.fspath(path)} does not seem to be the model {name!r}: {why}; name its folder, or add --force (Python: "
-        "force=True)."
+        f"{os.fspath(path)} does not seem to be the model {name!r}: {why}; name the right folder, or use "
+        "`force=True`."
     )
 
 
 UNKNOWN = "fp32"
-"""The recipe of a card that names none."""
+"""The recipe of a card that does not name one."""
 
 
 def card_file(path: str | os.PathLike[str]) -> str:
-    """Return the file that a model card is written to."""
+    """Return the path that a model card is written to."""
     return os.fspath(path) if is_card_file(path) else os.path.join(os.fspath(path), CARD)
 
 
 def is_card_file(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a card is a file of its own, and not the README.md of a model folder."""
+    """Return whether a card is a separate file instead of the README.md of a model folder."""
     return os.fspath(path).lower().endswith(".md")
 
 
@@ -246,8 +246,8 @@ def audit(
 ) -> AuditReport:
     """Audit a predictions table; see `fairpress.auditing.audit.audit`.
 
-    A table made by `predict` names its models itself: the first is the baseline unless another is named. A list of one name
-    may be given as the name alone: ``by="sex"``.
+    A table written by `predict` records its models, of which the first is the default baseline. A list of one name may be
+    given as a string: ``by="sex"``.
     """
     from fairpress.auditing.audit import audit as run
 
@@ -255,7 +255,7 @@ def audit(
     model_names = _recorded_models(table)
     if baseline is None:
         if not model_names:
-            raise UserError("name the baseline's column: baseline='fp32'.")
+            raise UserError("name the column of the baseline, such as `baseline='fp32'`.")
         baseline = model_names[0]
     if compressed is None:
         compressed = [n for n in model_names if n != baseline]
@@ -288,25 +288,23 @@ def audit(
 
 
 def _check_shares(margin: float, confidence: float) -> None:
-    """Raise UserError for a margin or a confidence that is not a share, with the share that was probably meant."""
+    """Raise UserError for a margin or confidence out of range, with the value that was probably meant."""
     if not margin > 0:
-        raise UserError(
-            f"the margin must be greater than 0, not {margin:g}; 0.02 stands for 2 percentage points."
-        )
+        raise UserError(f"the margin must be greater than 0, not {margin:g}; 0.02 means 2 percentage points.")
     if margin >= 1:
         meant = (
             f"for {margin:g} percentage points write {margin / 100:g}"
             if margin < 100
-            else "0.02 stands for 2 points"
+            else "0.02 means 2 percentage points"
         )
-        raise UserError(f"the margin is a share below 1, not {margin:g}; {meant}.")
+        raise UserError(f"the margin must be below 1, not {margin:g}; {meant}.")
     if not 0.5 < confidence < 1:
-        meant = f"did you mean {confidence / 100:g}?" if 50 < confidence < 100 else "such as 0.95."
-        raise UserError(f"the confidence is a share between 0.5 and 1, not {confidence:g}; {meant}")
+        meant = f"did you mean {confidence / 100:g}?" if 50 < confidence < 100 else "0.95 means 95 %."
+        raise UserError(f"the confidence must be between 0.5 and 1, not {confidence:g}; {meant}")
 
 
 def _digests(table: Any) -> dict[str, str]:
-    """Return model → digest of the file that made its predictions, as far as a table of `predict` tells."""
+    """Return model → digest of the file that produced its predictions, as recorded by `predict`."""
     from fairpress.auditing.audit import open_source
 
     runs = {} if isinstance(table, (list, tuple)) else open_source(table).runs()
@@ -314,7 +312,7 @@ def _digests(table: Any) -> dict[str, str]:
 
 
 def _provenance(table: Any) -> dict[str, str]:
-    """Return the versions an audit rests on, and the table where it is a file."""
+    """Return the versions of the packages that computed the audit, and the path of the table."""
     from importlib import metadata
 
     from fairpress.auditing.cells.ibis_source import is_address
@@ -352,8 +350,8 @@ def export_cells(
     """Count a predictions table into cells, and write them as Parquet where a path is given.
 
     The table of cells can be audited in place of the rows, alone or with those of other sites:
-    ``audit([cells_a, cells_b], …)``. Arguments are those of `audit`. A file at the path that is no such table is replaced
-    only with `force`.
+    ``audit([cells_a, cells_b], …)``. Arguments are those of `audit`. An existing file that is not such a table is
+    replaced only with `force`.
     """
     from fairpress.auditing.audit import as_list, attributes_of, count, open_source
     from fairpress.auditing.cells.export import cells_table
@@ -392,7 +390,7 @@ def _recorded_models(table: Any) -> list[str]:
 
         try:
             schema = pq.read_schema(table)
-        except (OSError, pa.ArrowException):  # the audit says what is wrong with it
+        except (OSError, pa.ArrowException):  # the audit itself reports the error
             return []
     metadata = getattr(schema, "metadata", None) or {}
     text = metadata.get(b"fairpress.models", b"").decode("utf-8", "replace")

@@ -122,7 +122,7 @@ def test_a_pair_is_chosen_on_other_rows_only():
     [
         ("sex=F", r"write attribute=group\|group"),
         ("sex*race=F|M", r"write attribute=group\|group"),
-        ("age=1|2", "not among those audited"),
+        ("age=1|2", "is not audited; add it"),
         ("sex=F|Male", "no group 'Male'"),
         ("sex=F|F", "same group twice"),
     ],
@@ -134,7 +134,7 @@ def test_a_pair_that_is_not_there_is_one_sentence(pair, sentence):
 
 @pytest.mark.parametrize(
     ("option", "sentence"),
-    [({"correction": "none"}, "takes holm, bh, by"), ({"family": "all"}, "takes artifact or study")],
+    [({"correction": "none"}, "must be one of holm, bh, by"), ({"family": "all"}, "must be artifact or study")],
 )
 def test_a_choice_that_is_not_there_is_one_sentence(option, sentence):
     with pytest.raises(UserError, match=sentence):

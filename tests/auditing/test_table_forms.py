@@ -75,7 +75,7 @@ def test_a_positive_class_of_many_gives_rates_against_the_rest_and_keeps_accurac
     cats = table[table.label == "cat"]
     assert overall["tpr"].value == pytest.approx((cats.b == "cat").mean(), abs=1e-12)
     assert overall["accuracy"].value == pytest.approx((table.b == table.label).mean(), abs=1e-12)
-    with pytest.raises(UserError, match="name the one that tpr and fpr speak of"):
+    with pytest.raises(UserError, match="TPR and FPR need a positive class"):
         audit(table, by=["sex"], metrics=["tpr"], **BINARY)
 
 
@@ -234,14 +234,14 @@ def test_files_of_seeds_are_read_by_a_glob(tmp_path):
         (lambda t: t.assign(label=np.where(t.index == 7, 2, t.label)), {}, "no model predicts '2'"),
         (lambda t: t.assign(sex=np.arange(len(t)).astype(str) + "x"), {}, "3,000 groups"),
         (lambda t: t.assign(sex=t.sex.where(t.index > 3)), {"missing": "refuse"}, "missing in 4 of 3,000"),
-        (lambda t: t, {"missing": "drop"}, "takes group or refuse"),
+        (lambda t: t, {"missing": "drop"}, "must be group or refuse"),
         (lambda t: t.assign(w=-t.w), {"weight": "w"}, "negative"),
         (
             lambda t: t.assign(w=t.w.where(t.index > 0)),
             {"weight": "w"},
             "missing, negative or not a number in 1",
         ),
-        (lambda t: t.assign(w=0.0), {"weight": "w"}, "sum to nothing"),
+        (lambda t: t.assign(w=0.0), {"weight": "w"}, "sum to 0"),
         (lambda t: t, {"weight": "sex"}, "must hold numbers, but row 1 has"),
         (lambda t: t, {"bins": {"sex": [1]}}, "must hold numbers, but row 1 has"),
         (lambda t: t, {"bins": {"age": [1]}}, "not among the sensitive attributes"),
@@ -250,7 +250,7 @@ def test_files_of_seeds_are_read_by_a_glob(tmp_path):
         (lambda t: t.assign(sex=[["F"]] * len(t)), {}, "not plain values"),
         (lambda t: t.assign(a=0.5), {"decide": {"a": "sex>=1"}}, "must hold numbers, but row 1 has"),
         (lambda t: t, {"confidence": 95}, "between 0.5 and 1"),
-        (lambda t: t.assign(seed=0, row_id=t.index), {"seed_column": "seed"}, "one seed only"),
+        (lambda t: t.assign(seed=0, row_id=t.index), {"seed_column": "seed"}, "only one seed"),
         (
             lambda t: pd.concat([t.assign(seed=s, row_id=t.index) for s in (0, 1)])[:-1],
             {"seed_column": "seed"},

@@ -63,7 +63,7 @@ def test_a_column_that_repeats_like_people_is_named_with_the_remedy(name, writte
     for given in (frame, tmp_path / "t.csv"):
         (warning,) = warned(given)
         assert f"{name!r} repeats (200 different values, 20 rows each)" in warning
-        assert f"--subject {name}" in warning
+        assert f"`subject={name!r}`" in warning
     assert warned(frame, subject=name) == ()
 
 
@@ -114,7 +114,7 @@ def test_a_table_that_stands_in_itself_several_times_is_named():
     once = table(300).assign(race=np.random.default_rng(3).choice(list("ABCDE"), 300))
     assert warned(once) == ()
     (warning,) = warned(pd.concat([once] * 20))
-    assert "Every row of the table stands in it 20 times or a multiple of it: " in warning
+    assert "Every row of the table occurs 20 times or a multiple of it: " in warning
 
 
 def test_rows_with_an_exact_value_that_stand_twice_are_copies():

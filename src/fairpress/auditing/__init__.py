@@ -1,1 +1,1 @@
-"""The audit: predictions → cells → estimates with intervals → verdict. No model is ever seen here."""
+"""The audit: predictions → cells → estimates with intervals → verdict. It never runs a model."""

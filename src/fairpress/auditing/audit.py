@@ -1,4 +1,4 @@
-"""The audit of a predictions table: open it, check what is asked, count, and let the auditor judge."""
+"""Audit a predictions table: check the options, count the table into cells, estimate and judge."""
 
 from __future__ import annotations
 
@@ -61,46 +61,47 @@ def audit(
     Parameters
     ----------
     table
-        A pandas, polars or pyarrow frame, or the path of Parquet or CSV files, or a list of those; also tables of
-        cells (`cells_file`), whose counts add up. A table of Ibis, or an address such as
-        ``snowflake://account/database/schema/table``, is counted where it is.
+        A pandas, polars or pyarrow frame, the path of Parquet or CSV files, or a list of those; also tables of cells
+        (`cells.export`), whose counts add up. An Ibis table, or an address such as
+        ``snowflake://account/database/schema/table``, is aggregated in its database.
     label
         Column of true classes.
     baseline, compressed
-        Models: columns of predicted classes; where there is no column M but ``M.score`` (the probability of
-        the positive class), it is decided at 0.5; where there is only ``M.score.<class>``, the largest decides. Models with
-        scores get score metrics too (`score_metrics`). No compressed model: rates and gaps only.
+        Models: columns of predicted classes. Without a column M, ``M.score`` (the probability of the positive class) is
+        thresholded at 0.5; with ``M.score.<class>`` only, the class with the largest score is predicted. Models with scores
+        get score metrics, too (`score_metrics`). Without a compressed model, the audit has rates and gaps only.
     by
         Sensitive attributes, ``"sex"``, and intersections, ``"sex*race"``.
     positive
         The positive class; by default the one that the table records (`predict` writes it), else the one called 1, yes,
-        true or positive, else the last of two in alphabetical order, which a note then says. Where scores decide,
-        alphabetical order is not enough, and the class must be named. With more than two classes and none named, accuracy
-        and flips only.
+        true or positive, else the last of two in alphabetical order, which a note then reports. Where predictions come from
+        scores, alphabetical order is not enough and the class must be named. With more than two classes and no positive
+        class, only accuracy and flips are audited.
     decide
-        Model → ``column>=number`` for models given by any numeric score.
+        Model → ``column>=number``, for models whose prediction is a threshold on a numeric score.
     margin
         δ: a loss above this is harm.
     metrics
-        The losses that are judged, of accuracy, tpr, fpr; all three by default.
+        The metrics whose losses are judged: accuracy, tpr, fpr; all three by default.
     weight
         Column of row weights; they are scaled to a mean of one, and every n is weighted.
     subject
-        Column that says who a row is about; people are then the unit of every interval.
+        Column that identifies the person of each row; people are then the unit of every interval.
     seed_column
         Column of training seeds when runs are stacked; intervals then take seeds and rows as random.
     row_id
-        Column that tells which rows of different seeds are the same; read only with `seed_column`.
+        Column that identifies the same row under different seeds; read only with `seed_column`.
     bins
         Numeric attribute → edges that cut it into groups.
     missing
-        Missing attribute values: ``"group"`` (a group of their own) or ``"refuse"``.
+        Missing attribute values: ``"group"`` (a separate group) or ``"refuse"``.
     correction
-        ``"holm"``: the chance of any false finding is bounded. ``"bh"``, ``"by"``: the share of false findings.
+        ``"holm"`` controls the family-wise error rate; ``"bh"`` and ``"by"`` control the false discovery rate.
     family
-        What is corrected together: the groups × metrics × attributes of each ``"artifact"``, or of the whole ``"study"``.
+        Tests that are corrected together: the groups × metrics × attributes of each ``"artifact"``, or of the whole
+        ``"study"``.
     pairs
-        Pairs of groups whose difference in differences is wanted: ``"sex=Female|Male"``,
+        Pairs of groups for which to estimate the difference in differences: ``"sex=Female|Male"``,
         ``"sex*race=Female,Black|Male,White"``, or two groups as attribute → value.
     pairs_from
         Another table, such as validation rows, on which the pair with the baseline's largest gap is chosen for each
@@ -109,7 +110,7 @@ def audit(
     Raises
     ------
     UserError
-        One sentence with the remedy for anything in the table or the arguments that cannot be audited.
+        The table or the arguments cannot be audited; the message gives the cause and the remedy.
     """
     by = as_list(by, "by")
     compressed = as_list(compressed, "compressed")
@@ -143,8 +144,8 @@ def audit(
     )
     if cells.positive is None and set(metrics or JUDGED_MULTICLASS) - {*JUDGED_MULTICLASS}:
         raise UserError(
-            f"the label {label!r} has {len(cells.classes)} classes; name the one that tpr and fpr speak of with "
-            "--positive, or judge accuracy only."
+            f"the label {label!r} has {len(cells.classes)} classes, and TPR and FPR need a positive class; name it with "
+            "`positive=`, or judge accuracy alone with `metrics='accuracy'`."
         )
     default = JUDGED_BINARY if cells.positive is not None else JUDGED_MULTICLASS
     judged = tuple(metrics) if metrics is not None else default
@@ -153,8 +154,8 @@ def audit(
     if pairs_from is not None:
         if pairs_from is table or (isinstance(pairs_from, (str, PathLike)) and pairs_from == table):
             raise UserError(
-                "a pair chosen on the audited rows themselves regresses to the mean and flatters compression; choose it on "
-                "validation rows (`fairpress predict --part validation`), or fix it by --pair."
+                "a pair chosen on the audited rows regresses to the mean and makes compression look better than it is; "
+                "choose it on validation rows with `pairs_from=`, or fix it with `pairs=`."
             )
         fixed += _widest_pairs(pairs_from, cells, baseline, judged, margin, count_options)
     scored = score_pairs(
@@ -232,16 +233,17 @@ def audit(
 
 
 def open_source(table: Any) -> TableSource:
-    """Return what counts a table: where it is, for one in a warehouse (an address, or a table of Ibis)."""
+    """Open a table for counting; an Ibis table or an address is counted in its database."""
     from fairpress.auditing.cells.ibis_source import WarehouseSource, is_address, is_ibis
 
     return WarehouseSource(table) if is_address(table) or is_ibis(table) else TableSource(table)
 
 
 def attributes_of(by: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:
-    """Return the attributes asked for, each once; race*sex is sex*race, and counting it twice would correct for it twice.
+    """Return the requested attributes without duplicates.
 
-    Blanks around a name belong to it only where a column is called so.
+    race*sex is the same intersection as sex*race: testing both would correct for it twice. Blanks around a name are
+    stripped unless a column has exactly this name.
     """
     column_names = set(columns)
     attributes: dict[frozenset[str], str] = {}
@@ -250,21 +252,21 @@ def attributes_of(by: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:
             continue
         if "*" in name and name in column_names:
             raise UserError(
-                f"--by {name}: a * stands between the attributes of an intersection; rename this column."
+                f"`by={name!r}`: an asterisk separates the attributes of an intersection; rename this column."
             )
         parts = [part if part in column_names else part.strip() for part in name.split("*")]
         if not all(parts):
             raise UserError(
-                f"--by {name}: write an intersection as sex*race, with an attribute on either side."
+                f"`by={name!r}`: write an intersection as sex*race, with an attribute on either side."
             )
         if len(set(parts)) < len(parts):
-            raise UserError(f"--by {name}: an intersection is of different attributes, such as sex*race.")
+            raise UserError(f"`by={name!r}`: an intersection needs different attributes, such as sex*race.")
         attributes.setdefault(frozenset(parts), "*".join(parts))
     return tuple(attributes.values())
 
 
 def as_list(given: Any, name: str) -> list[str]:
-    """Return a list of names; a single one may be given as it is."""
+    """Return a list of names; a single name may be given as a string."""
     if isinstance(given, str):
         return [given]
     try:
@@ -277,10 +279,10 @@ def as_list(given: Any, name: str) -> list[str]:
     if name == "by" and isinstance(invalid, (tuple, list)) and all(isinstance(x, str) for x in invalid):
         crossed = "*".join(invalid)
         raise UserError(
-            f"by is a list of names, and an intersection is one of them: by=[{crossed!r}], not {invalid!r}."
+            f"`by=` is a list of names, and an intersection is one of them: `by=[{crossed!r}]`, not {invalid!r}."
         )
     raise UserError(
-        f"{name} is a list of names, such as ['{'sex' if name == 'by' else 'int8'}'], not of {invalid!r}."
+        f"`{name}=` is a list of names, such as ['{'sex' if name == 'by' else 'int8'}'], and must not contain {invalid!r}."
     )
 
 
@@ -288,13 +290,13 @@ def _check_mappings(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if value is not None and not isinstance(value, Mapping):
             example = "{'int8': 'int8.score>=0.3'}" if name == "decide" else "{'age': [25, 45]}"
-            raise UserError(f"{name} is a dict, such as {example}, not {value!r}.")
+            raise UserError(f"`{name}=` is a dict, such as {example}, not {value!r}.")
 
 
 def _check_names(needed: Mapping[str, Any], optional: Mapping[str, Any]) -> None:
     for name, value in {**needed, **{k: v for k, v in optional.items() if v is not None}}.items():
         if not isinstance(value, str):
-            raise UserError(f"{name} is the name of one column, not {value!r}.")
+            raise UserError(f"`{name}=` is the name of one column, not {value!r}.")
 
 
 def _check_options(
@@ -312,23 +314,21 @@ def _check_options(
                 f"the {name} is a number such as {0.02 if name == 'margin' else 0.95}, not {value!r}."
             )
     if not any(b.strip() for b in by):
-        raise UserError("name at least one sensitive attribute with --by, such as --by sex,race.")
+        raise UserError("name at least one sensitive attribute, such as `by=['sex', 'race']`.")
     if not 0 < margin < 1:
-        raise UserError(
-            f"the margin {margin} is not a share between 0 and 1; 0.02 means two percentage points."
-        )
+        raise UserError(f"the margin {margin} is not between 0 and 1; 0.02 means two percentage points.")
     if not 0.5 < confidence < 1:
-        raise UserError(f"the confidence {confidence} is not a share between 0.5 and 1, such as 0.95.")
+        raise UserError(f"the confidence {confidence} is not between 0.5 and 1; 0.95 means 95 %.")
     if missing not in ("group", "refuse"):
-        raise UserError(f"--missing takes group or refuse, not {missing!r}.")
+        raise UserError(f"`missing=` must be group or refuse, not {missing!r}.")
     if correction not in CORRECTIONS:
-        raise UserError(f"--correction takes {', '.join(CORRECTIONS)}, not {correction!r}.")
+        raise UserError(f"`correction=` must be one of {', '.join(CORRECTIONS)}, not {correction!r}.")
     if family not in FAMILIES:
-        raise UserError(f"--family takes {' or '.join(FAMILIES)}, not {family!r}.")
+        raise UserError(f"`family=` must be {' or '.join(FAMILIES)}, not {family!r}.")
     unknown = [m for m in metrics or () if m not in JUDGED_BINARY]
     if unknown or (metrics is not None and not metrics):
         raise UserError(
-            f"losses can be judged in accuracy, tpr and fpr, not in {', '.join(unknown) or 'nothing'}."
+            f"`metrics=` must name some of accuracy, tpr and fpr, not {', '.join(unknown) or 'an empty list'}."
         )
 
 
@@ -348,7 +348,7 @@ def _widest_pairs(
     pairs = widest_pairs(cells, GroupEstimator(other), baseline, count_options["by"], metrics, margin)
     if not pairs:
         raise UserError(
-            f"{source.name}: no attribute has two groups with the rows that a pair can be chosen from; fix one by --pair."
+            f"{source.name}: no attribute has two groups with enough rows to choose a pair from; fix a pair with `pairs=`."
         )
     return pairs
 
@@ -356,7 +356,7 @@ def _widest_pairs(
 def _prediction_provenance(
     source: TableSource, names: Sequence[str], decide: Mapping[str, str]
 ) -> dict[str, PredictionProvenance]:
-    """Return how each model's predictions came about, by the table's own word and by how they are decided here."""
+    """Return the runtime and threshold of each model, from the table's metadata and from its decision rule."""
     recorded, provenance = source.runs(), {}
     for name, decision in decisions(source, names, decide).items():
         run = recorded.get(name, {})

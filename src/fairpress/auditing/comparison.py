@@ -1,4 +1,4 @@
-"""What compression changed: judged losses, excess losses, changes of rates and gaps, flips, verdicts."""
+"""Compare a compressed model with the baseline: losses, excess losses, changes of rates and gaps, flips, verdicts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class HypothesisFamily:
-    """Everything that is tested of some artifacts, judged together."""
+    """The hypotheses about some artifacts that are corrected together."""
 
     losses: Mapping[Key, TEstimate]
     judged: Mapping[Key, Verdicts]
@@ -69,8 +69,8 @@ class HypothesisFamily:
 class CompressionComparison:
     """Compares models with the baseline by the same evidence, margin and metrics.
 
-    `metrics` are the losses that are judged; `correction` and `family` as in `result.Audit`; `scores` maps a model to its
-    score column beside the baseline's; `pairs` are the fixed pairs of groups.
+    `metrics` are those whose losses are judged; `correction` and `family` as in `result.Audit`; `scores` maps a model to
+    its scores paired with the baseline's; `pairs` are the fixed pairs of groups.
     """
 
     evidence: GroupEstimator
@@ -86,14 +86,14 @@ class CompressionComparison:
     pairs: Sequence[GroupPair] = ()
 
     def compare(self, names: Sequence[str]) -> tuple[Comparison, ...]:
-        """Return every compressed model against the baseline."""
+        """Return the comparison of each compressed model with the baseline."""
         if self.family == "study":
             shared_family = self._family(names)
             return tuple(self._comparison(name, shared_family) for name in names)
         return tuple(self._comparison(name, self._family([name])) for name in names)
 
     def _family(self, names: Sequence[str]) -> HypothesisFamily:
-        """Judge everybody and every group of some artifacts: everybody is one more group."""
+        """Judge all rows and every group of some artifacts; all rows together count as one more group."""
         losses: dict[Key, TEstimate] = {}
         excess: dict[Key, TEstimate] = {}
         seeds: dict[Key, Floats] = {}
@@ -162,7 +162,7 @@ class CompressionComparison:
         )
 
     def _void(self, name: str) -> str | None:
-        """Return why this comparison says nothing, or None: one of the models has nothing to lose, or a class was lost."""
+        """Return why this comparison is void, or None: a model has nothing to lose, or a class was lost."""
         before, after = (
             degenerate(self.evidence, m, self.margin, self.confidence) for m in (self.baseline, name)
         )
@@ -190,7 +190,7 @@ class CompressionComparison:
         groups = []
         for g, group in enumerate(values):
             group_losses = tuple(losses[m][g] for m in self.metrics)
-            # From rows of the metric's denominator (positives, for a TPR) to rows of the group.
+            # Convert rows of the metric's denominator (positives, for a TPR) to rows of the group.
             rows_needed = [
                 math.ceil(loss.rows_needed * flips[g].n / loss.estimate.n)
                 for loss in group_losses
@@ -209,7 +209,7 @@ class CompressionComparison:
                 )
             )
         first_losses = family.losses[name, attribute, self.metrics[0]]
-        # An outcome may decide in a group of few rows, too.
+        # A harm or loss can be demonstrated in a group of few rows, too.
         decided = np.isin(verdicts, ("harm", "loss")) & first_losses.estimable
         candidates = np.flatnonzero(
             (first_losses.effective_n >= floor_rows(self.margin, self.confidence)) | decided
@@ -313,11 +313,11 @@ class CompressionComparison:
         return out
 
     def _rows_needed(self, loss: TEstimate, flip_share: float) -> int:
-        """Return the rows of the metric's denominator that would decide."""
+        """Return the number of rows of the metric's denominator that would settle the verdict."""
         rows, effective_rows = float(loss.n[0]), float(loss.effective_n[0])
         needed = rows_needed(flip_share, self.margin, self.confidence)
         if effective_rows >= needed:
-            # The rows would do if nothing had changed; what keeps it open is the loss itself.
+            # The rows would suffice without a change; the verdict is inconclusive because of the loss itself.
             needed = rows_to_decide(
                 float(loss.value[0]), float(loss.se[0]), effective_rows, self.margin, self.confidence
             )
@@ -325,11 +325,11 @@ class CompressionComparison:
 
 
 def _void_group(group: GroupComparison) -> GroupComparison:
-    """Return a group of a void comparison: it loses nothing because there was nothing to lose, which is not "no harm"."""
+    """Return a group of a void comparison, with "void" instead of "no harm": it had nothing to lose."""
     losses = tuple(replace(x, verdict="void") if x.verdict == "no_harm" else x for x in group.losses)
     return replace(group, losses=losses, verdict="void" if group.verdict == "no_harm" else group.verdict)
 
 
 def _as_loss(metric: str, change: TEstimate) -> TEstimate:
-    """Orient a change so that positive = worse."""
+    """Return a change as a loss: positive is worse."""
     return change if metric == "fpr" else -change

@@ -1,7 +1,7 @@
 """Two groups fixed beforehand: the difference of their rates before and after, and the difference in differences.
 
-The pair must not be chosen on the audited rows: the pair with the largest gap there regresses to the mean, and flatters
-compression whatever it did.
+The pair must not be chosen on the audited rows: the pair with the largest gap there regresses to the mean, which makes
+compression look better than it is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def parse_pair(text: str) -> tuple[str, list[str], list[str]]:
     parts = [p.strip() for p in attribute.split("*")]
     if len(sides) != 2 or any(len(side) != len(parts) or not all(side) for side in sides):
         raise UserError(
-            f"--pair {text!r}: write attribute=group|group, such as sex=Female|Male or 'sex*race=Female,Black|Male,White'."
+            f"`pairs=`: {text!r} is not a pair; write attribute=group|group, such as sex=Female|Male or "
+            "'sex*race=Female,Black|Male,White'."
         )
     return "*".join(parts), sides[0], sides[1]
 
@@ -48,9 +49,9 @@ def parse_pair(text: str) -> tuple[str, list[str], list[str]]:
 def fixed_pairs(
     requested: Sequence[str | tuple[Values, Values]], cells: Cells, by: Sequence[str]
 ) -> list[GroupPair]:
-    """Return the pairs that the user fixed: texts for `parse_pair`, or two groups as attribute → value.
+    """Return the pairs that the user fixed: texts as for `parse_pair`, or two groups as attribute → value.
 
-    Raises UserError for an attribute that is not audited, or a group that is not there.
+    Raises UserError for an attribute that is not audited, or a group that is not in the table.
     """
     pairs = []
     for pair in requested:
@@ -62,7 +63,7 @@ def fixed_pairs(
             attribute = "*".join(first)
         if attribute not in by:
             raise UserError(
-                f"the pair's attribute {attribute!r} is not among those audited (--by)."
+                f"`pairs=`: the attribute {attribute!r} is not audited; add it to `by=`."
                 + did_you_mean(attribute, by)
             )
         groups, _ = cells.groups(attribute)
@@ -83,7 +84,7 @@ def widest_pairs(
 ) -> list[GroupPair]:
     """Return, per attribute and judged metric, the pair with the largest gap of the baseline on other rows.
 
-    Groups with fewer rows there than a verdict needs are left out, and so are groups that the audited rows do not have.
+    Groups with too few of these rows for a verdict, and groups that are missing from the audited rows, are left out.
     """
     pairs: dict[GroupPair, None] = {}
     for attribute in by:

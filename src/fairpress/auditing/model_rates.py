@@ -1,4 +1,4 @@
-"""What an audit says of one model: its rates, score metrics and gaps, each with an interval."""
+"""Rates, score metrics and gaps of one model, each with an interval."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OVERALL = ""
 
 @dataclass(frozen=True)
 class PredictionProvenance:
-    """How a model's predictions came about, where that is known."""
+    """The runtime and threshold that produced a model's predictions, where known."""
 
     runtime: str | None = None
     threshold: float | None = None
@@ -31,10 +31,10 @@ class PredictionProvenance:
 
 @dataclass(frozen=True)
 class ModelRates:
-    """Audits one model after the other by the same evidence.
+    """Estimates the rates of each model from the same table.
 
     `scores` maps a model to a pair of score columns and its side in it (`ScorePair.rates`); `runs` to its provenance;
-    `margin` says how close to guessing is too close (`degenerate`).
+    `margin` is the distance from guessing below which a model is degenerate (`degenerate`).
     """
 
     evidence: GroupEstimator
@@ -46,7 +46,7 @@ class ModelRates:
     margin: float = 0.02
 
     def model(self, name: str) -> ModelResult:
-        """Return the rates of one model: everybody's, then each group's."""
+        """Return the rates of one model, for all rows and for each group."""
         groups = [g for attribute in self.by for g in self._rates(name, attribute)]
         run = self.runs.get(name, PredictionProvenance())
         degeneracy = degenerate(self.evidence, name, self.margin, self.confidence)
@@ -119,7 +119,7 @@ class ModelRates:
         ]
 
     def _balanced_accuracy(self, name: str, index: np.ndarray, k: int) -> list[Estimate]:
-        """Return (TPR + TNR)/2. Of independent rows, positives and negatives are disjoint, so that variances add."""
+        """Return (TPR + TNR)/2. Positives and negatives are disjoint, so the variances of independent rows add."""
         why = UNDEFINED_REASONS["balanced_accuracy"]
         if self.evidence.dependent or not self.evidence.plain:
             x = self.evidence.ratio(name, "balanced_accuracy", index, k)

@@ -1,4 +1,4 @@
-"""Sentences that stand beside the numbers of an audit: what was assumed, left out, or could not be looked at."""
+"""Notes of an audit: what was assumed, left out, or could not be assessed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MAX_NAMES = 5
 MIN_SEEDS = 2
 
 _CORRECTION = {
-    "bh": "Benjamini and Hochberg's correction bounds the share of false findings among all, not the chance of one.",
-    "by": "Benjamini and Yekutieli's correction bounds the share of false findings among all, however they depend.",
+    "bh": "Benjamini and Hochberg's correction controls the false discovery rate, not the family-wise error rate.",
+    "by": "Benjamini and Yekutieli's correction controls the false discovery rate under any dependence.",
 }
 
 
@@ -33,31 +33,32 @@ def notes(
     family: str,
     scores: Sequence[str],
 ) -> Iterator[str]:
-    """Yield the notes of an audit; `scores` are those on score columns."""
+    """Yield the notes of an audit; `scores` are the notes on score columns."""
     chosen = positive_note(PositiveClass(cells.positive, cells.positive_from), cells.classes)
     if chosen is not None:
         yield chosen
     if len(cells.classes) > 2:
         rest = (
-            f"the rates are of {cells.positive!r} against the rest, accuracy and flips of all classes."
+            f"rates compare {cells.positive!r} with all other classes; accuracy and flips use all classes."
             if cells.positive is not None
-            else "only accuracy and flips are audited, because no class was named as the positive one."
+            else "only accuracy and flips are audited, because no positive class was named."
         )
         yield f"The label has {len(cells.classes)} classes; {rest}"
     if weight is not None:
         yield f"Rows are weighted by {weight!r}, scaled to a mean of one; every n is a weighted number of rows."
     if subject is not None:
         yield (
-            f"{evidence.table_rows:,} rows are about {evidence.subjects:,} people ({subject!r}), who are the unit of "
-            "every interval."
+            f"{evidence.table_rows:,} rows belong to {evidence.subjects:,} people ({subject!r}), the unit of every "
+            "interval."
         )
     if isinstance(evidence, SeedGroupEstimator):
         unit = "rows" if subject is None else "people"
         yield (
-            f"Intervals take both the {evidence.seeds} training seeds and the {unit} as random: they speak of the recipe."
+            f"Intervals treat both the {evidence.seeds} training seeds and the {unit} as random, so they are about "
+            "the recipe."
         )
         if evidence.seeds == MIN_SEEDS:
-            yield "Two seeds hardly tell how seeds differ, so that intervals are wide; a third narrows them most."
+            yield "Two seeds give a poor estimate of the variance between seeds, so intervals are wide; add a third."
     if correction in _CORRECTION:
         yield _CORRECTION[correction]
     if family == "study":
@@ -73,11 +74,11 @@ def _missing_values(cells: Cells, evidence: GroupEstimator) -> Iterator[str]:
         if MISSING in column.names:
             rows = cells.rows[column.codes == column.names.index(MISSING)].sum() / evidence.repeats
             if rows:
-                yield f"{name!r} is missing in {rows:,.0f} rows; they are a group of their own, {MISSING}."
+                yield f"{name!r} is missing in {rows:,.0f} rows; they form a separate group, {MISSING}."
 
 
 def _groups_left_out(cells: Cells, by: Sequence[str]) -> Iterator[str]:
-    """Name the groups without positives or negatives: a group that vanishes must not make a gap look smaller."""
+    """Name the groups without positives or negatives: a missing group must not make a gap look smaller."""
     y = cells.binary(cells.label)
     for attribute in by:
         groups, index = cells.groups(attribute)
@@ -87,6 +88,7 @@ def _groups_left_out(cells: Cells, by: Sequence[str]) -> Iterator[str]:
                 names = ", ".join(group_name(groups[int(g)]) for g in lacking[:MAX_NAMES])
                 more = f" and {len(lacking) - MAX_NAMES} more" if len(lacking) > MAX_NAMES else ""
                 yield (
-                    f"Gaps of the {gap} by {attribute!r} are over {len(groups) - len(lacking)} of {len(groups)} groups: "
-                    f"{names}{more} {'has' if len(lacking) == 1 else 'have'} no {rows_name}. The gap says nothing of those."
+                    f"Gaps of the {gap} by {attribute!r} are over {len(groups) - len(lacking)} of {len(groups)} "
+                    f"groups: {names}{more} {'has' if len(lacking) == 1 else 'have'} no {rows_name}. The gap does not "
+                    "cover them."
                 )

@@ -1,4 +1,4 @@
-"""The audit as a value: what is estimated, judged, rendered and written to audit.json ("fairpress.audit/1")."""
+"""Result types of an audit, which are rendered and written to audit.json ("fairpress.audit/1")."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fairpress.core.estimate import Estimate
 
 Verdict = Literal["harm", "void", "loss", "inconclusive", "not_estimable", "no_harm"]
 """From worst to best; STATISTICS: a non-inferiority test per artifact at margin δ. ``void``: one of the models has nothing
-to lose (`degenerate`); groups and losses of such a comparison are void where they would be ``no_harm``."""
+to lose (`degenerate_models`); groups and losses of such a comparison are void where they would be ``no_harm``."""
 
 Values = Mapping[str, str]
 """A group: attribute → value; ``{}`` is everybody. In JSON always an object, never a joined string."""
@@ -33,9 +33,9 @@ class GroupRates:
 class ModelResult:
     """One model: everybody, then each group of each audited attribute.
 
-    `runtime` made the predictions and `threshold` decided them, where that is known. `degenerate` holds the sentence that
-    says so when the model predicts one class only or nearly so, guesses, or when some of the networks of several seeds
-    predict one class only. `digest` is that of the model folder whose predictions these are, where the table tells.
+    `runtime` and `threshold` produced the predictions, where known. `degenerate` is a sentence if the model predicts one
+    class only or nearly so, guesses, or if some of the networks of several seeds predict one class only. `digest` is that
+    of the model folder that produced the predictions, where the table records it.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Fairness:
 class Flips:
     """Rows of a group whose prediction changed (a mean over seeds where there are several).
 
-    `p_mcnemar` is the exact two-sided test of right→wrong against wrong→right; the interval decides, not it.
+    `p_mcnemar` is the exact two-sided test of right→wrong against wrong→right; the verdict depends on the interval instead.
     None where rows are weighted, repeated or predicted by several seeds.
     """
 
@@ -74,7 +74,7 @@ class Flips:
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """What the training seeds alone say of a loss: noise of training on these rows, nothing about other people.
+    """Training noise of a loss: its variation over seeds on these rows, without inference about other people.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class SeedNoise:
         Mean over seeds with its t interval; ``n`` is the number of seeds, ``p`` the two-sided sign-flip test of 0, and
         ``p_adjusted`` the same within the family.
     smallest_p
-        The p that no outcome of so many seeds can undercut, 2/2^S.
+        The smallest p-value that S seeds can attain, 2/2^S.
     undecidable
         Whether even unanimous seeds could not reach 1 − confidence after adjustment.
     effect
@@ -97,7 +97,7 @@ class SeedNoise:
 
 @dataclass(frozen=True)
 class Loss:
-    """What a group lost in one metric, oriented so that positive = worse.
+    """The loss of a group in one metric; positive is worse.
 
     Attributes
     ----------
@@ -115,10 +115,10 @@ class Loss:
     excess
         E = ℓ of this group − ℓ of the rest, with its two-sided interval; ``p_adjusted`` tests E ≤ 0.
     rows_needed
-        Rows of this group (in the metric's denominator) that would decide, at the flip rate seen and
-        90 % power; ``None`` when decided already.
+        Rows of this group (in the metric's denominator) that would settle the verdict, at the observed flip rate and
+        90 % power; ``None`` if it is settled.
     seeds
-        The noise of training alone, where runs are stacked.
+        Training noise, where runs are stacked.
     """
 
     metric: str
@@ -133,7 +133,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class GroupComparison:
-    """One group, compressed against baseline, on the same rows.
+    """One group under the compressed model and the baseline, on the same rows.
 
     `changes` is compressed − baseline of every rate; `losses` the judged ones.
     """
@@ -163,7 +163,7 @@ class AttributeComparison:
 class PairChange:
     """Two groups fixed beforehand: the difference first − second of each rate, before, after, and its change.
 
-    The change is the difference in differences. `chosen` says who fixed the pair: the user, or validation rows.
+    The change is the difference in differences. `chosen` records how the pair was fixed: by the user, or on validation rows.
     """
 
     attribute: str
@@ -183,9 +183,9 @@ class GroupExemplars:
     ----------
     share
         Share of rows whose modal class differs between all baselines and all compressed models; its interval is over rows.
-        `tied` is the share whose modal class is a tie in either: no exemplar.
+        `tied` is the share whose modal class is a tie in either population, which are not exemplars.
     expected
-        The share between two halves of the baselines: what retraining alone does.
+        The share between two halves of the baselines, the effect of retraining alone.
     excess
         The share between a half of the baselines and the other half's compressed models, minus `expected`; its interval is
         over rows and seeds.
@@ -201,7 +201,7 @@ class GroupExemplars:
 
 @dataclass(frozen=True)
 class Exemplars:
-    """Exemplars of everybody and of each group; `reason` says why there are none (too few models)."""
+    """Exemplars of all rows and of each group; `reason` is given if there are none (too few models)."""
 
     models: int
     half: int
@@ -214,9 +214,9 @@ class Comparison:
     """One compressed model against the baseline.
 
     `disparate` is True when some adjusted lower bound of an excess loss is above 0; None when no
-    excess can be estimated. `headline` says what was found in how many groups and names those that could not be assessed.
-    `pairs` holds the fixed pairs that were asked for; `exemplars` is None unless runs are stacked. `void` says why the
-    comparison shows nothing; the verdict is ``void`` then, or ``harm`` where that is demonstrated all the same.
+    excess can be estimated. `headline` has the number of groups per finding and names those that could not be assessed.
+    `pairs` holds the requested fixed pairs; `exemplars` is None unless runs are stacked. `void` is the reason if the
+    comparison is meaningless; the verdict is then ``void``, or ``harm`` if a harm is demonstrated nevertheless.
     """
 
     compressed: str
@@ -234,10 +234,11 @@ class Comparison:
 class Audit:
     """A whole audit. `comparisons` is empty when there is no compressed model.
 
-    `correction` (``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics × attributes of each
-    ``"artifact"``, or of all artifacts of the ``"study"``; everybody is one of the groups. `positive_from` says how the
-    positive class was chosen: ``"option"``, ``"table"`` (its metadata), ``"name"`` (such as yes), ``"order"`` (last of two
-    in the alphabet). `warnings` must be read before any verdict, and stand above it in every output.
+    `correction` (``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics × attributes
+    of each ``"artifact"``, or of all artifacts of the ``"study"``; all rows together count as one group.
+    `positive_from` records how the positive class was chosen: ``"option"``, ``"table"`` (its metadata), ``"name"``
+    (such as yes), ``"order"`` (last of two in the alphabet). `warnings` must be read before any verdict, and precede
+    it in every output.
     """
 
     rows: int

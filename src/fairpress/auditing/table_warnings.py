@@ -1,6 +1,6 @@
-"""What makes a table doubtful as a whole: copies of rows, people with several rows, scores of the other class, equal names.
+"""Warnings about a whole table: copied rows, people with several rows, a poor baseline, near-duplicate group names.
 
-Each is a sentence for the place above all results. All looks are cheap: the first rows, then one pass over single columns.
+Each is a sentence to show above all results. All checks are cheap: the first rows, then one pass over single columns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fairpress.core.values import near_equal, spelling
 
 SAMPLED_ROWS = 100_000
 MAX_ROWS = 5_000_000
-"""Larger tables are not searched for copies of whole rows."""
+"""Tables with more rows are not searched for copied rows."""
 
 _PEOPLE_WORDS = """
 person people patient subject customer client user member applicant borrower employee student pupil participant respondent
@@ -57,7 +57,7 @@ def table_warnings(
     seed_column: str | None,
     row_id: str,
 ) -> Iterator[str]:
-    """Yield what is doubtful about an audited table; see `run.audit` for the arguments."""
+    """Yield warnings about an audited table; see `audit.audit` for the arguments."""
     yield from _worse_than_constant(source, cells, baseline)
     yield from _equal_groups(cells)
     if source.holds_cells or not source.counts_scores:
@@ -82,7 +82,7 @@ def table_warnings(
 
 
 def _worse_than_constant(source: TableSource, cells: Cells, baseline: str) -> Iterator[str]:
-    """Doubt a baseline that is right less often than one answer for everybody."""
+    """Warn about a baseline that is less accurate than the best constant prediction."""
     total = cells.weight.sum()
     right = cells.weight[cells.correct(baseline)].sum() / total
     shares = np.bincount(cells.label, weights=cells.weight, minlength=len(cells.classes)) / total
@@ -92,13 +92,13 @@ def _worse_than_constant(source: TableSource, cells: Cells, baseline: str) -> It
     scored = baseline not in source.columns
     digits = 1 if shares[best] - right > 0.001 else 4
     check = (
-        "check --positive and the score column"
+        "check `positive=` and the score column"
         if scored
-        else "check that its column and the label name the same classes"
+        else "check that its column and the label use the same class names"
     )
     yield (
-        f"The baseline {baseline!r} is right in {100 * right:.{digits}f} % of the rows, less often than always answering "
-        f"{cells.classes[best]!r} ({100 * shares[best]:.{digits}f} %): {check}."
+        f"The baseline {baseline!r} is right in {100 * right:.{digits}f} % of the rows, less often than always "
+        f"answering {cells.classes[best]!r} ({100 * shares[best]:.{digits}f} %): {check}."
     )
 
 
@@ -110,25 +110,25 @@ def _equal_groups(cells: Cells) -> Iterator[str]:
                 for n in near_duplicates
             ]
             yield (
-                f"Groups of {name!r} differ only in capitals, blanks or a dot: {' and '.join(rows)}. They are audited as "
-                "groups of their own; spell them the same way if they are one."
+                f"Groups of {name!r} differ only in capitalization, blanks or a dot: {' and '.join(rows)}. They are "
+                "audited as separate groups; spell them the same way if they are one group."
             )
 
 
 def _unnamed_columns(source: TableSource, subject: str | None, seed_column: str | None, row_id: str) -> Any:
-    """Yield what columns with a known name say of the rows; return whether the rows are known to be repeated."""
+    """Warn about conventional columns (seed, subject, row id) that were not named; return whether rows are repeated."""
     if seed_column is not None:
         return False
     if "seed" in source.columns and source.varies("seed"):
         yield (
             "The column 'seed' has several values. If runs are stacked, each example was counted once per run and the "
-            "intervals are too narrow: name the column with --seed-column seed."
+            "intervals are too narrow: name the column with `seed_column='seed'`."
         )
         return True
     if subject is None and "subject" in source.columns and source.repeats("subject"):
         yield (
-            "The column 'subject' has people with several rows, counted here as different people: intervals are too narrow "
-            "unless they are named with --subject subject."
+            "The column 'subject' has people with several rows, counted here as different people: intervals are too "
+            "narrow unless the column is named with `subject='subject'`."
         )
         return True
     if subject is None and row_id in source.columns and source.repeats(row_id):
@@ -137,9 +137,9 @@ def _unnamed_columns(source: TableSource, subject: str | None, seed_column: str 
             f"SELECT count({column}) AS n, count(DISTINCT {column}) AS d FROM {source.relation}"
         ).to_pylist()[0]
         yield (
-            f"The column {row_id!r} has {counts['d']:,} different values in {counts['n']:,} rows: examples that occur several "
-            "times count as different people, and intervals are too narrow. Delete the copies, or name the column of the "
-            f"runs with --seed-column, or audit with --subject {row_id}."
+            f"The column {row_id!r} has {counts['d']:,} different values in {counts['n']:,} rows: examples that occur "
+            "several times count as different people, and intervals are too narrow. Delete the copies, or name the "
+            f"column of the runs with `seed_column=`, or audit with `subject={row_id!r}`."
         )
         return True
     return False
@@ -171,7 +171,7 @@ def name_words(name: str) -> list[str]:
 
 
 def _is_person_id_name(name: str) -> bool:
-    """Tell whether a name is that of a person's id: patient_nbr, CustomerID, user."""
+    """Return whether a column name suggests the id of a person: patient_nbr, CustomerID, user."""
     words = name_words(name)
     if not words:
         return False
@@ -184,7 +184,7 @@ def _is_person_id_name(name: str) -> bool:
     ]
     people = [w for w in split if w in _PEOPLE or w.removesuffix("s") in _PEOPLE]
     if split[0] in _COUNTING and split[-1].endswith("s") and split[-1] not in _PEOPLE:
-        return False  # num_accounts counts them
+        return False  # such as num_accounts, a count
     return bool(people) and all(w in _IDS or w in people for w in split)
 
 
@@ -195,11 +195,11 @@ def _repeated_people(
     attributes: Sequence[str],
     seed_column: str | None,
 ) -> Any:
-    """Name a column whose values repeat like those of people with several rows; return whether there is one."""
+    """Warn about a column whose values repeat like ids of people with several rows; return whether there is one."""
     matches = [n for n in candidates if _repeats_like_person_ids(n, sample, attributes, seed_column)]
     if not matches:
         return False
-    # An id by its name first; among others, the one with the most rows per value says the least about independence.
+    # Prefer a column named like an id; min keeps the first of equal candidates.
     name = min(matches, key=lambda n: (not _is_person_id_name(n), matches.index(n)))
     column = source.column(name)
     rows = f"count(DISTINCT ({column}, {source.column(seed_column)}))" if seed_column else f"count({column})"
@@ -213,8 +213,8 @@ def _repeated_people(
         else f"about {rows_per_value:,.1f} rows each"
     )
     yield (
-        f"The column {name!r} repeats ({totals['d']:,} different values, {each}): if they are people, rows of one person "
-        f"count here as different people, and intervals are too narrow. Name it with --subject {name}."
+        f"The column {name!r} repeats ({totals['d']:,} different values, {each}): if they are people, rows of one "
+        f"person count here as different people, and intervals are too narrow. Name it with `subject={name!r}`."
     )
     return True
 
@@ -260,7 +260,7 @@ def _repeats_like_person_ids(
 
 
 def _no_fractions(texts: Sequence[str]) -> bool:
-    """Tell whether no value is a decimal fraction."""
+    """Return whether no value is a decimal fraction."""
     return not any(re.fullmatch(r"[+-]?\d*\.\d*[1-9]\d*([eE].*)?|[+-]?\d+[eE]-\d+", t) for t in texts[:2000])
 
 
@@ -269,7 +269,7 @@ def _whole_numbers(texts: Sequence[str]) -> bool:
 
 
 def _look_like_ids(texts: Sequence[str]) -> bool:
-    """Tell whether values look like ids: u1029, one run of letters and a number; or long hexadecimal codes, or e-mails."""
+    """Return whether values look like ids: a common prefix and a number (u1029), long hexadecimal codes, or e-mails."""
     matches = [_LETTERS_AND_NUMBER.fullmatch(t) for t in texts]
     prefixes = [m[1] for m in matches if m]
     if prefixes and len(prefixes) >= 0.99 * len(texts):
@@ -280,7 +280,7 @@ def _look_like_ids(texts: Sequence[str]) -> bool:
 
 
 def _evenly_spread(counts: np.ndarray) -> bool:
-    """Tell whether values occur more evenly than by chance, as people do in a balanced design."""
+    """Return whether values occur more evenly than by chance, like people in a balanced design."""
     observed = counts[counts > 0]
     return bool(observed.mean() >= 2 and observed.var() < 0.3 * observed.mean())
 
@@ -288,7 +288,7 @@ def _evenly_spread(counts: np.ndarray) -> bool:
 def _fixes_an_attribute(
     column_sample: _ColumnSample, sample: Mapping[str, Any], attributes: Sequence[str]
 ) -> bool:
-    """Tell whether a sensitive attribute never changes within a value, though it has several groups."""
+    """Return whether some sensitive attribute with several groups is constant within each value."""
     for name in attributes:
         other = _sample_column(sample[name])
         if (other.counts > 0).sum() < 2:
@@ -302,7 +302,7 @@ def _fixes_an_attribute(
 def _copied_rows(
     source: TableSource, sample: Mapping[str, Any], label: str, scored: set[str]
 ) -> Iterator[str]:
-    """Point out rows that stand in the table several times, where that cannot be chance."""
+    """Warn about rows that occur several times, where chance is ruled out."""
     total = source.read(f"SELECT count(*) AS n FROM {source.relation}")["n"][0].as_py()
     if total < 20 or total > MAX_ROWS:
         return
@@ -318,25 +318,26 @@ def _copied_rows(
     if not copies:
         return
     common_factor = int(np.gcd.reduce(times))
-    # By chance all counts share a factor k with a probability of about k to the minus number of different rows.
+    # By chance, all counts of d different rows share a factor k with probability of about k^−d.
     if common_factor > 1 and distinct >= 4 and distinct * math.log(common_factor) > math.log(1_000):
         yield (
-            f"Every row of the table stands in it {common_factor} times{'' if (times == common_factor).all() else ' or a multiple of it'}: "
+            f"Every row of the table occurs {common_factor} times"
+            f"{'' if (times == common_factor).all() else ' or a multiple of it'}: "
             f"{copies:,} of {total:,} rows are copies, which count as different people, and intervals are too narrow. "
-            "Delete the copies, or name the column of people with --subject."
+            "Delete the copies, or name the column of people with `subject=`."
         )
         return
     if copies < max(10, 0.01 * total) or label not in sample:
         return
     if _rare_values_repeat(sample, {label, *scored}) or _labels_agree(source, names, label, sample, scored):
         yield (
-            f"{copies:,} of {total:,} rows are exact copies of other rows, which count as different people, and intervals "
-            "are too narrow. Delete the copies, or name the column of people with --subject."
+            f"{copies:,} of {total:,} rows are exact copies of other rows, which count as different people, and "
+            "intervals are too narrow. Delete the copies, or name the column of people with `subject=`."
         )
 
 
 def _rare_values_repeat(sample: Mapping[str, Any], excluded: set[str]) -> bool:
-    """Tell whether rows stand twice that have a value which no different row has, in a column where hardly two rows do."""
+    """Return whether copied rows share a value that no other row has, in a column of almost unique values."""
     codes_by_column = {name: _sample_column(column).codes for name, column in sample.items()}
     different, times = np.unique(np.stack(list(codes_by_column.values())), axis=1, return_counts=True)
     rows = int(times.sum())
@@ -345,7 +346,7 @@ def _rare_values_repeat(sample: Mapping[str, Any], excluded: set[str]) -> bool:
             continue
         shared = np.unique(codes, return_inverse=True, return_counts=True)
         occurrences = shared[2][shared[1].reshape(-1)]
-        rare = occurrences <= 0.05 * len(codes)  # but for values that many rows have, such as 0
+        rare = occurrences <= 0.05 * len(codes)  # exclude values of many rows, such as 0
         single = occurrences == 1
         copies = (times[single] - 1).sum()
         if (
@@ -360,19 +361,20 @@ def _rare_values_repeat(sample: Mapping[str, Any], excluded: set[str]) -> bool:
 def _more_pairs_than_chance(
     different: np.ndarray, multiplicity: np.ndarray, column: int, rare: np.ndarray
 ) -> bool:
-    """Tell whether equal rows are more pairs than rows that share a value of one column by chance would be.
+    """Return whether there are more pairs of equal rows than expected among rows that share a value of one column.
 
     Parameters
     ----------
-    different, times
-        The different rows, a column each, and how often each occurs.
-    at
-        The column of the shared value.
+    different, multiplicity
+        The distinct rows [columns, rows], and how often each occurs.
+    column
+        Index of the column of the shared value.
     rare
-        Different rows whose value is rare.
+        Mask of the distinct rows whose value is rare.
 
-    Two people share an income now and then, and where labels and groups are few they agree in everything else too. How
-    often is what two rows of any incomes agree in; columns that follow from the income, such as its bracket, say nothing.
+    Two people sometimes share an income, and with few labels and groups they may agree in all other columns, too. The
+    expected frequency is that of agreement between rows with different incomes; columns that are functions of the income,
+    such as its bracket, are left out.
     """
     equal = float((multiplicity[rare] * (multiplicity[rare] - 1) / 2).sum())
     order = np.argsort(different[column][rare], kind="stable")
@@ -394,9 +396,9 @@ def _more_pairs_than_chance(
 def _labels_agree(
     source: TableSource, names: Sequence[str], label: str, sample: Mapping[str, Any], scored: set[str]
 ) -> bool:
-    """Tell whether rows with equal scores and all else equal always have the same label.
+    """Return whether rows that agree in all other columns, scores included, always have the same label.
 
-    Copies do. Different people of the same features, and therefore of the same scores, do not.
+    Copies do. Different people with the same features, and therefore the same scores, do not.
     """
     scores = [n for n in scored if n in sample and ".score" in n]
     if not any(len(_sample_column(sample[n]).texts) >= 50 for n in scores):
@@ -404,8 +406,9 @@ def _labels_agree(
     other_columns = ", ".join(source.column(n) for n in names if n != label)
     y = source.column(label)
     result = source.read(
-        f"SELECT count(*) AS sets, count(*) FILTER (WHERE low IS NOT DISTINCT FROM high) AS same FROM (SELECT min({y}) AS "
-        f"low, max({y}) AS high, count(*) AS n FROM {source.relation} GROUP BY {other_columns} HAVING count(*) > 1)"
+        f"SELECT count(*) AS sets, count(*) FILTER (WHERE low IS NOT DISTINCT FROM high) AS same FROM (SELECT "
+        f"min({y}) AS low, max({y}) AS high, count(*) AS n FROM {source.relation} GROUP BY {other_columns} HAVING "
+        "count(*) > 1)"
     ).to_pylist()[0]
-    # With labels that agree by chance in at most 95 % of the sets, 90 sets all agree once in a hundred tables.
+    # If labels agree by chance in at most 95 % of the sets, 90 sets all agree in one table of a hundred.
     return bool(result["sets"] >= 90 and result["same"] == result["sets"])

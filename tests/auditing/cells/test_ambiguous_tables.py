@@ -115,7 +115,7 @@ def test_classes_that_differ_by_capitals_blanks_or_a_dot_are_refused_with_both(l
     ("name", "content", "sentence"),
     [
         ("m.onnx", b"\x08\x07\x12\x07pytorch", "is an ONNX model, not a table; run `fairpress predict` first"),
-        ("t.xlsx", b"PK\x03\x04", "is an Excel workbook, which is not read; save the sheet as CSV"),
+        ("t.xlsx", b"PK\x03\x04", "is an Excel workbook, which is not supported; save the sheet as CSV"),
         ("t.xls", b"\xd0\xcf\x11\xe0", "is an Excel workbook"),
         ("t.csv", b"PK\x03\x04 and more", "is a ZIP archive, not a table; unpack it"),
         ("t.json", b"[]", "is JSON, not a table"),
@@ -222,13 +222,13 @@ def test_columns_of_rare_types_are_groups_as_they_are_written(made, names):
         (lambda: arrow_of([[1]] * 300), "holds list<.*>, not plain values"),
         (lambda: pandas_of([object()] * 300), "holds objects"),
         (lambda: {**table().to_dict("list"), "g": ["x", "y"]}, "'g' has 2 values and 'label' 300"),
-        (lambda: {**table().to_dict("list"), "g": "x"}, "'g' holds one value and not one per row"),
-        (lambda: {**table().to_dict("list"), "g": np.zeros((300, 2))}, "'g' is not a single column"),
+        (lambda: {**table().to_dict("list"), "g": "x"}, "'g' holds a single value instead of one per row"),
+        (lambda: {**table().to_dict("list"), "g": np.zeros((300, 2))}, "'g' is not one-dimensional"),
         (lambda: np.zeros(3, dtype=[("label", int)]), "cannot audit a numpy.ndarray"),
         (lambda: None, "cannot audit a builtins.NoneType"),
         (list, "the list of tables is empty"),
         (dict, "has no column 'label'"),
-        (lambda: pandas_of(np.random.default_rng(0).random(300)), "is a number with 300 values"),
+        (lambda: pandas_of(np.random.default_rng(0).random(300)), "is numeric with 300 values"),
     ],
 )
 def test_what_is_no_table_of_plain_values_is_refused_with_the_cause(made, sentence):
@@ -253,7 +253,7 @@ def test_one_name_is_a_list_of_one_and_what_is_none_says_so():
     frame["h"] = frame.g.map({"x": "p", "y": "q"})
     expected = audit(frame, **PAIR, metrics=["tpr"], pairs=["g=x|y"])
     assert audit(frame, baseline="a", compressed="b", by="g", metrics="tpr", pairs="g=x|y") == expected
-    assert "by is a list of names, and an intersection is one of them: by=['g*h']" in refused(
+    assert "`by=` is a list of names, and an intersection is one of them: `by=['g*h']`" in refused(
         frame, by=[("g", "h")]
     )
     for asked, sentence in {
@@ -336,7 +336,7 @@ def test_people_who_share_an_income_by_chance_are_no_copies(rows, values):
 
 
 def test_twenty_copies_of_a_small_table_are_found():
-    assert "stands in it 20 times" in audit(pd.concat([table(100)] * 20), **PAIR).warnings[0]
+    assert "occurs 20 times" in audit(pd.concat([table(100)] * 20), **PAIR).warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -346,4 +346,4 @@ def test_counts_and_places_are_not_taken_for_people(name):
     frame = table(2000)
     frame[name] = np.random.default_rng(0).integers(0, 90, 2000)
     assert audit(frame, **PAIR).warnings == ()
-    assert "--subject account_id" in audit(frame.rename(columns={name: "account_id"}), **PAIR).warnings[0]
+    assert "`subject='account_id'`" in audit(frame.rename(columns={name: "account_id"}), **PAIR).warnings[0]

@@ -55,7 +55,7 @@ def test_the_audit_is_that_of_the_rows(database):
     assert same(audit(address, **ASKED, weight="weight"), audit(rows, **ASKED, weight="weight"))
     binned = {**ASKED, "by": ["sex", "age"], "bins": {"age": [25, 45]}, "decide": {"int4": "weight>=3"}}
     assert same(audit(address, **binned), audit(rows, **binned))
-    assert "of a table in a warehouse decisions alone" in " ".join(audit(address, **ASKED).notes)
+    assert "for a table in a database, only predicted classes" in " ".join(audit(address, **ASKED).notes)
 
 
 def test_a_table_of_ibis_is_audited_as_it_is(database):
@@ -84,7 +84,7 @@ def test_no_secret_is_told_and_what_is_wrong_is_one_sentence(database, capsys, t
     cases = {
         "duckdb:///": "end the address with the table's name",
         f"duckdb://{database}/absent": "has no table 'absent' that can be read",
-        f"duckdb://{tmp_path}/no/folder/x.db/t": "nothing answers at duckdb://",
+        f"duckdb://{tmp_path}/no/folder/x.db/t": "cannot connect to duckdb://",
         "nosuch://who:secret-word@host/db/t": "nosuch://host/db/t",
     }
     for address, sentence in cases.items():

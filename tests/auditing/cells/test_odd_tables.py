@@ -62,7 +62,7 @@ def csv(table, name="t.csv", **options):
         (lambda: csv(base().rename(columns={"race": "a"})), "has two columns 'a' (model 'a') that differ"),
         (
             lambda: csv(base().assign(b=base().b.map({0: "Neg", 1: "Pos"}))),
-            "Give model and label the same names",
+            "Use the same class names",
         ),
         (lambda: csv(base().assign(sex=[f"g{i}" for i in range(1200)])), "1,200 groups (at most 1,000)"),
         (lambda: csv(base().drop(columns="b")), "has no column 'b' (model 'b')"),
@@ -98,7 +98,7 @@ def test_rows_that_only_one_of_the_models_has_predicted_are_refused(run):
     csv(base(300), "both.csv")
     csv(base(200, seed=1).drop(columns="b"), "one.csv")
     said = run("both.csv", "--merge", "one.csv", *OPTIONS, "sex", code=2)
-    assert "one.csv has no column 'b' (model 'b'), which another table of this audit has" in said
+    assert "one.csv has no column 'b' (model 'b'), which other tables of this audit have" in said
 
 
 def test_the_label_is_no_model(run):
@@ -163,9 +163,9 @@ def test_a_csv_that_is_cut_short_is_named_with_its_line(run, extra, sentence):
         ("sex*", "write an intersection as sex*race, with an attribute on either side"),
         ("*", "write an intersection as sex*race"),
         ("sex**race", "write an intersection as sex*race"),
-        ("sex*sex", "an intersection is of different attributes"),
-        ("a", "'a' is a model's predictions and cannot be a sensitive attribute"),
-        ("sex*b", "'b' is a model's predictions and cannot be a sensitive attribute"),
+        ("sex*sex", "an intersection needs different attributes"),
+        ("a", "'a' holds a model's predictions and cannot be a sensitive attribute"),
+        ("sex*b", "'b' holds a model's predictions and cannot be a sensitive attribute"),
     ],
 )
 def test_attributes_that_make_no_groups_of_people_are_refused(run, by, sentence):
@@ -245,7 +245,7 @@ def test_weights_of_any_scale_are_the_same_weights_and_equal_ones_are_none():
     assert (x.value, x.low, x.high) == pytest.approx((y.value, y.low, y.high))
     assert (equal.low, equal.high) == pytest.approx((plain.low, plain.high), abs=1e-12)
     assert uneven.high - uneven.low > plain.high - plain.low
-    with pytest.raises(UserError, match="too large to be squared"):
+    with pytest.raises(UserError, match="overflow when squared"):
         audit(table.assign(w=1e200), by=["sex"], weight="w", **PAIR)
 
 

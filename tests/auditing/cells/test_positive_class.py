@@ -71,7 +71,7 @@ def test_decisions_alone_are_audited_and_a_note_names_the_class_and_the_other_ch
     assert (found.positive, found.positive_from) == ("good", "order")
     (note,) = (n for n in found.notes if "positive class" in n)
     assert "'good'" in note
-    assert "--positive 'bad'" in note
+    assert "`positive='bad'`" in note
     clear = audit(table("no", "yes")[["label", "sex", "m", "n"]], **PAIR)
     assert (clear.positive, clear.positive_from) == ("yes", "name")
     assert not [n for n in clear.notes if "positive class" in n]
@@ -81,9 +81,9 @@ def test_decisions_alone_are_audited_and_a_note_names_the_class_and_the_other_ch
 def test_scores_alone_are_asked_about_where_only_a_convention_says_whose_they_are(names):
     frame = table(*names)[["label", "sex", "m.score", "n.score"]]
     a, b = sorted(names)
-    with pytest.raises(UserError, match=f"--positive '{a}' or --positive '{b}'"):
+    with pytest.raises(UserError, match=f"`positive='{a}'` or `positive='{b}'`"):
         audit(frame, **PAIR)
-    with pytest.raises(UserError, match="holds scores, and nothing says"):
+    with pytest.raises(UserError, match="holds scores, and nothing indicates"):
         audit(frame, **PAIR, decide={"m": "m.score>=0.5", "n": "n.score>=0.5"})
     assert audit(frame, **PAIR, positive=names[1]).models[0].overall.rates["accuracy"].value > 0.9
     assert audit(table("no", "yes")[["label", "sex", "m.score", "n.score"]], **PAIR).positive == "yes"
@@ -126,7 +126,7 @@ def test_a_record_that_cannot_be_read_records_nothing(broken):
 
 def test_scores_that_contradict_an_alphabetical_choice_are_refused_and_others_are_warned_of():
     frame = table()
-    with pytest.raises(UserError, match=r"probability of 'bad'; name the positive class: --positive 'bad'"):
+    with pytest.raises(UserError, match=r"probability of 'bad'; name the positive class: `positive='bad'`"):
         audit(frame, **PAIR)
     assert audit(frame, **PAIR, positive="bad").warnings == ()
     first, second = audit(frame, **PAIR, positive="good").warnings
@@ -140,7 +140,7 @@ def test_scores_read_upside_down_are_doubted_as_a_whole():
     frame = table()[["label", "sex", "m.score", "n.score"]]
     (warning,) = audit(frame, **PAIR, positive="good").warnings
     assert "The baseline 'm' is right in" in warning
-    assert "check --positive and the score column" in warning
+    assert "check `positive=` and the score column" in warning
 
 
 def test_cells_record_the_class_and_never_a_mere_convention(tmp_path):

@@ -27,7 +27,7 @@ def table(rows: int = 1000, decisions: bool = False) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda s: 100 * s, r"run from .* to .* outside 0 to 1 in 1,000 of 1,000 rows.*divide them by 100"),
+        (lambda s: 100 * s, r"range from .* to .* outside 0 to 1 in 1,000 of 1,000 rows.*divide them by 100"),
         (lambda s: np.log((s + 0.01) / (1.01 - s)), r"logits or margins.*sigmoid.*--decide 'n=n\.score>=0'"),
         (lambda s: 2 * s - 1, "logits or margins"),
         (lambda s: s.where(s.index != 3, 1.2), "in 1 of 1,000 rows"),
@@ -61,7 +61,7 @@ def test_an_explicit_threshold_decides_by_logits_and_leaves_score_metrics_out_wi
     found = audit(logits, **PAIR, decide={"m": "m.score>=0", "n": "n.score>=0"})
     assert found.comparisons[0].overall.losses == expected.overall.losses
     assert "auc" not in found.models[0].overall.rates
-    assert any("No score metrics of 'n': 'n.score' runs from -" in note for note in found.notes)
+    assert any("No score metrics of 'n': 'n.score' ranges from -" in note for note in found.notes)
 
 
 def classes(rows: int = 900) -> tuple[pd.DataFrame, np.ndarray]:
@@ -77,7 +77,7 @@ def test_scores_per_class_are_held_to_be_a_distribution():
     frame, p = classes()
     assert audit(frame, **PAIR, positive="bee").notes[-1:] != ("",)
     logits = frame.assign(**{f"n.score.{c}": np.log(p[:, i]) for i, c in enumerate(("ant", "bee", "cat"))})
-    with pytest.raises(UserError, match=r"'n\.score\.ant' run from .*softmax over all classes"):
+    with pytest.raises(UserError, match=r"'n\.score\.ant' range from .*softmax over all classes"):
         audit(logits, **PAIR)
     halves = frame.assign(**{f"n.score.{c}": p[:, i] / 2 for i, c in enumerate(("ant", "bee", "cat"))})
     notes = audit(halves, **PAIR, positive="bee").notes

@@ -151,7 +151,7 @@ def test_ids_that_have_merged_as_decimal_numbers_are_refused(tmp_path):
     frame = pd.DataFrame({**columns(300), "g": ["x", "y"] * 150, "who": 2.0**60 + np.arange(300)})
     frame.to_parquet(tmp_path / "t.parquet")
     for table in (frame, tmp_path / "t.parquet"):
-        with pytest.raises(UserError, match="neighbours have become one"):
+        with pytest.raises(UserError, match="neighbouring integers are equal"):
             audit(table, by=["g"], subject="who", **PAIR)
     assert audit(frame.assign(who=np.arange(300.0)), by=["g"], subject="who", **PAIR).subjects == 300
 
@@ -196,7 +196,7 @@ def test_codes_are_groups_and_many_numbers_are_refused_in_text_and_as_numbers(tm
     ages = frame.assign(g=list(range(30, 70)) * 10)
     ages.to_csv(tmp_path / "t.csv", index=False)
     for table in (ages, tmp_path / "t.csv", ages.astype({"g": str})):
-        with pytest.raises(UserError, match="is a number with 40 values"):
+        with pytest.raises(UserError, match="is numeric with 40 values"):
             audit(table, by=["g"], **PAIR)
         assert len(groups(table, bins={"g": [50]})) == 2
 

@@ -147,7 +147,7 @@ def test_over_seeds_a_score_metric_is_the_mean_of_the_seeds():
     for metric in ("auc", "log_loss", "generalized_fpr", "generalized_fnr"):
         expected = np.mean([x[metric].value for x in alone])
         assert women(found)[metric].value == pytest.approx(expected, abs=1e-12)
-    assert "one seed's table" in women(found)["calibration_error"].reason
+    assert "the table of one seed" in women(found)["calibration_error"].reason
 
 
 def test_a_perfect_ranking_of_few_rows_is_not_certain_and_one_class_is_not_ranked():

@@ -113,7 +113,7 @@ def test_a_model_that_guesses_is_void(rng):
     label, guess = rng.integers(0, 2, 20000), rng.integers(0, 2, 20000)
     found = compared(rows(label, guess, guess, g=rng.choice(["a", "b"], 20000)))
     assert found.verdict == "void"
-    assert "does not tell the classes apart" in found.void
+    assert "does not distinguish the classes" in found.void
 
 
 def test_few_rows_are_not_called_guesses(rng):
@@ -250,7 +250,7 @@ def test_unknown_words_and_groups_are_refused(rng, options, sentence):
 
 def test_a_gate_with_nothing_to_compare_is_refused(rng):
     report = audit(unassessed(rng), by=["g"], baseline="old", compressed=[])
-    with pytest.raises(UserError, match="nothing to decide on"):
+    with pytest.raises(UserError, match="nothing to test"):
         report.failures("harm")
 
 

@@ -1,1 +1,1 @@
-"""From a table to cells: counts of each combination of group, label and predictions."""
+"""Count a table into cells: combinations of group, label and the predictions of all models."""

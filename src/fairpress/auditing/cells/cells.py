@@ -1,4 +1,4 @@
-"""Cells: how often each (group, label, prediction of every model) occurs. All that an audit says follows from them."""
+"""Cells: counts of each combination of group, label and the predictions of all models, the basis of every estimate."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Cells:
     weight_scale
         What the weights were multiplied by.
     classes, positive
-        All classes as text, and the positive one; None when there are more than two and none was named.
+        All classes as text, and the positive one; None when there are more than two classes and none was named.
     positive_from
-        What decided the positive class (`positive.Positive`).
+        How the positive class was chosen (`positive_class.PositiveClass`).
     keys
-        Subject, seed and row, where they were asked for: index per combination.
+        Index of the subject, seed and row of each combination, where these columns were requested.
     """
 
     attributes: Mapping[str, EncodedTable]
@@ -60,7 +60,7 @@ class Cells:
     def groups(self, attribute: str) -> tuple[list[dict[str, str]], np.ndarray]:
         """Return the groups of ``"sex"`` or ``"sex*race"`` in sorted order, and each combination's index.
 
-        ``""`` is everybody.
+        ``""`` is the group of all rows.
         """
         if not attribute:
             return [{}], np.zeros(len(self.label), dtype=np.int64)
@@ -86,7 +86,7 @@ class Cells:
         return np.searchsorted(np.unique(other._flat(attribute)[2]), self._flat(attribute)[2])
 
     def select(self, lines: np.ndarray) -> Cells:
-        """Return these combinations only."""
+        """Return the cells of the given combinations only."""
         return replace(
             self,
             attributes={k: EncodedTable(c.names, c.codes[lines]) for k, c in self.attributes.items()},
@@ -99,11 +99,11 @@ class Cells:
         )
 
     def rates_of(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Return those of some rates that there are: without a positive class, accuracy."""
+        """Return the rates that are defined: without a positive class, only accuracy."""
         return names if self.positive is not None else ("accuracy",)
 
     def correct(self, model: str) -> np.ndarray:
-        """Return whether the model's class is the label's."""
+        """Return where the model predicts the label."""
         return np.asarray(self.predicted[model] == self.label)
 
     def binary(self, codes: np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ class Cells:
         return np.asarray(codes == self.classes.index(self.positive), dtype=np.int64)
 
     def indicator(self, model: str, rate: str) -> Floats:
-        """Return what a rate is the mean of: 0 or 1, and NaN outside the rate's denominator.
+        """Return the indicator whose mean is the rate: 0 or 1, and NaN outside the rate's denominator.
 
         Accuracy is over all classes; the others are the positive class against the rest.
         """

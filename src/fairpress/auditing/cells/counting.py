@@ -1,4 +1,4 @@
-"""From a table and what is asked of it to its cells."""
+"""Count a table into cells, after checking the columns and options."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def count(
     keys: Mapping[str, str] | None = None,
     require_explicit_positive: bool = True,
 ) -> Cells:
-    """Return the cells of a table; see `run.audit` for the arguments.
+    """Return the cells of a table; see `audit.audit` for the arguments.
 
-    `keys` names the columns of subject, seed, row. `asks`: whether scores that decide are refused where nothing but a
-    convention says which class they speak of.
+    `keys` maps the roles ``"subject"``, ``"seed"`` and ``"row"`` to columns. With `require_explicit_positive`, thresholded
+    scores are refused when only a convention determines the class they belong to.
     """
     keys = keys or {}
     if len(set(models)) < len(models):
-        raise UserError("a model is named twice; compare the baseline with other columns.")
+        raise UserError("a model is named twice; name each column once in `baseline=` and `compressed=`.")
     if label in models:
         raise UserError(f"the label {label!r} is not a model; name the column that a model predicted.")
     attributes = tuple(dict.fromkeys(part for b in by for part in b.split("*")))
@@ -45,19 +45,21 @@ def count(
     roles = {
         "subject": "the subject",
         "seed": "the seed column",
-        "row": "the row id, which tells equal rows of different seeds",
+        "row": "the row id, which identifies the same row under different seeds",
     }
     for role, name in keys.items():
         source.require(name, roles[role])
         if source.holds_cells:
-            raise UserError(f"{source.name} holds cells, which know no {role}; audit the rows themselves.")
+            raise UserError(
+                f"{source.name} holds cells, which do not record a {role}; audit the table of rows."
+            )
     if label in attributes:
         raise UserError(f"the label {label!r} cannot be a sensitive attribute too.")
     predicted = [name for name in attributes if name in models]
     if predicted:
         raise UserError(
-            f"{predicted[0]!r} is a model's predictions and cannot be a sensitive attribute: of rows chosen by what a model "
-            "said, it can only get worse, or only better."
+            f"{predicted[0]!r} holds a model's predictions and cannot be a sensitive attribute: in a group of equal "
+            "predictions, changes can go in one direction only."
         )
     bin_edges = {name: _bin_edges(name, edges, attributes) for name, edges in (bins or {}).items()}
     decided_by = decisions(source, models, decide or {})
@@ -65,7 +67,7 @@ def count(
     cell_counts = source.count(
         list(dict.fromkeys([label, *attributes, *keys.values()])), decided_by, weight=weight, bins=bin_edges
     )
-    # Of files joined with their headers one row holds the names of the columns.
+    # Where files were concatenated with their headers, a row contains the column names.
     if any(str(v).removeprefix("\ufeff") in source.columns for v in cell_counts.columns[label].values):
         source.refuse_repeated_header()
     return build(
@@ -86,26 +88,28 @@ def _bin_edges(name: str, edges: Any, attributes: Sequence[str]) -> list[float]:
     try:
         edges = [float(e) for e in ([edges] if isinstance(edges, (int, float, str)) else edges)]
     except (TypeError, ValueError):
-        raise UserError(f"the bins of {name!r} are a list of numbers, such as {name}=25,45.") from None
+        raise UserError(
+            f"the bins of {name!r} are a list of numbers, such as `bins={{{name!r}: [25, 45]}}`."
+        ) from None
     if name not in attributes:
-        raise UserError(f"--bins names {name!r}, which is not among the sensitive attributes of --by.")
+        raise UserError(f"`bins=` names {name!r}, which is not a sensitive attribute; add it to `by=`.")
     if not all(math.isfinite(e) for e in edges):
-        raise UserError(f"the bins of {name!r} need finite edges, such as {name}=25,45.")
+        raise UserError(f"the bins of {name!r} need finite edges, such as `bins={{{name!r}: [25, 45]}}`.")
     if not edges or list(edges) != sorted(set(edges)):
-        raise UserError(f"the bins of {name!r} need ascending edges, such as {name}=25,45.")
+        raise UserError(f"the bins of {name!r} need ascending edges, such as `bins={{{name!r}: [25, 45]}}`.")
     return list(edges)
 
 
 def decisions(source: TableSource, names: Sequence[str], decide: Mapping[str, str]) -> dict[str, Decision]:
-    """Return how the class of each model comes from the table's columns.
+    """Return how each model's predicted class follows from the table's columns.
 
-    As told by `decide`; else from the column of the model's name; else from ``M.score`` at 0.5; else the class with the
-    largest of ``M.score.<class>``.
+    The rule in `decide` comes first; then the column with the model's name; then ``M.score`` at a threshold of 0.5; then the
+    class with the largest ``M.score.<class>``.
     """
     unknown = [m for m in decide if m not in names]
     if unknown:
         raise UserError(
-            f"--decide names {unknown[0]!r}, which is neither the baseline nor a compressed model."
+            f"`decide=` names {unknown[0]!r}, which is neither the baseline nor a compressed model."
         )
     decisions_by_model = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""Open a predictions table, whatever it is in, and count the columns an audit asks for."""
+"""Open a predictions table in any supported form, and count combinations of its columns with DuckDB."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from fairpress.core.slow import show_progress
 from fairpress.datasets.binning import bin_names
 
 ROWS, WEIGHT, WEIGHT_SQUARES = "fairpress.rows", "fairpress.weight", "fairpress.weight_squares"
-"""Columns of a table of cells: how many rows each line stands for, their weights and squared weights summed."""
+"""Columns of a table of cells: the number of rows of each line, the sum of their weights and of squared weights."""
 
 RUNS = b"fairpress.runtimes"
 """Metadata of a predictions table: JSON, model → ``{"runtime": …, "threshold": …}``."""
 
 CAST_TOLERANCE = 1e-6
-"""How far a probability may be outside 0 … 1 by rounding."""
+"""Tolerance for probabilities outside 0 … 1 due to rounding."""
 
 _DECIDE = re.compile(
     r"\s*(?P<column>.+?)\s*(?P<sign>>=|<=|>|<|==)\s*(?P<number>[-+]?[0-9.]+(?:[eE][-+]?\d+)?)\s*"
@@ -56,7 +56,7 @@ class DictionaryColumn:
 
 @dataclass(frozen=True)
 class CellCounts:
-    """Distinct combinations of the asked columns, with how many rows (and weights) each stands for."""
+    """Distinct combinations of the requested columns, with the number of rows and the weights of each."""
 
     columns: Mapping[str, DictionaryColumn]
     models: Mapping[str, DictionaryColumn]
@@ -67,10 +67,11 @@ class CellCounts:
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a column's values are as numbers.
+    """Summary of a column's values as numbers.
 
-    `non_numeric`: rows whose value is not a number. `missing`: those without one, NaN and `non_numeric` included. `low`, `high`: the
-    range, None where there is no number. `outside`: rows outside 0 … 1, but for rounding. `rows`: of the table.
+    `non_numeric`: rows whose value is not a number. `missing`: rows without a number, including NaN and `non_numeric`.
+    `low`, `high`: the range; None where there is no number. `outside`: rows outside 0 … 1, beyond rounding. `rows`: rows of
+    the table.
     """
 
     non_numeric: int
@@ -83,9 +84,9 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Decision:
-    """How a model's class comes from a column: as it stands, or by ``column sign number``.
+    """How a model's class follows from a column: directly, or by ``column sign number``.
 
-    `among`: columns ``M.score.<class>`` instead, of which the largest decides (the first of equal ones).
+    `among`: columns ``M.score.<class>``, of which the largest determines the class (the first of equal ones).
     """
 
     column: str
@@ -95,7 +96,7 @@ class Decision:
 
 
 def parse_decision(text: str, model: str) -> Decision:
-    """Read ``decile_score>=5``. Raises UserError for anything else; nothing is ever evaluated as code."""
+    """Parse ``decile_score>=5``. Raises UserError for anything else; the text is never evaluated as code."""
     match = _DECIDE.fullmatch(text) if isinstance(text, str) else None
     try:
         if match:
@@ -103,34 +104,34 @@ def parse_decision(text: str, model: str) -> Decision:
     except ValueError:
         match = None
     raise UserError(
-        f"cannot read the decision {text!r} for {model!r}; write column>=number, such as decile_score>=5."
+        f"`decide=`: cannot parse {text!r} for {model!r}; write column>=number, such as decile_score>=5."
     )
 
 
-# DuckDB would fetch and load extensions by itself, as for a table that is named by an address.
+# By default DuckDB downloads and loads extensions, such as for a table named by an address.
 WITHOUT_EXTENSIONS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 
 
 class TableSource:
     """A table that can be counted.
 
-    DuckDB takes ``g`` and ``G`` for one column, so in queries the columns are called by their position, ``c0``, ``c1`` …
-    (`column`); users name them exactly.
+    DuckDB treats ``g`` and ``G`` as one column, so queries name columns by position, ``c0``, ``c1`` … (`column`); users
+    name them exactly.
 
     Parameters
     ----------
     table
-        A pandas, polars or pyarrow frame, a dict of columns, the path or glob of Parquet or CSV files, or a list of those.
+        A pandas, polars or pyarrow frame, a dict of columns, a path or glob of Parquet or CSV files, or a list of those.
 
     Attributes
     ----------
     columns
-        Name → type in DuckDB's words. All columns of a CSV file are text.
+        Name → type as named by DuckDB. All columns of a CSV file are text.
 
     Raises
     ------
     UserError
-        No such file, or DuckDB cannot read it; the sentence names the file.
+        A file does not exist, or DuckDB cannot read it; the message names the file.
     """
 
     def __init__(self, table: Any) -> None:
@@ -159,7 +160,7 @@ class TableSource:
         self._union(parts)
 
     def _union(self, parts: Sequence[tuple[Sequence[str], str]]) -> None:
-        """Put tables below each other by the names of their columns; of two with one name the first goes with the first."""
+        """Concatenate tables by column name; equal names within a table are matched in order."""
         self.relation = ""
         part_types = [
             self._column_types(i, relation, len(names)) for i, (names, relation) in enumerate(parts)
@@ -199,20 +200,20 @@ class TableSource:
         return ["NESTED" if i in self._unreadable[part] else kind for i, kind in enumerate(types)]
 
     def column(self, name: str) -> str:
-        """Return what a column is called in queries; of two with one name, the first."""
+        """Return the name of a column in queries; the first of two with the same name."""
         position = self._positions[name][0]
         self._load(position)
         return f"c{position}"
 
     def _load(self, position: int) -> None:
-        """Make a column of frames ready to be read."""
+        """Load a column from the frames."""
         for i, frame in enumerate(self._frames):
             origin = self._origin[position][self._files_read + i]
             if origin is not None and frame.load(origin):
                 self._stale = True
 
     def head(self, rows: int, columns: int = 500) -> tuple[list[str], Any]:
-        """Return the first columns of plain values, and their first rows as an Arrow table of the same names ``c0`` …"""
+        """Return the names of the first columns of plain values, and their first rows as an Arrow table."""
         chosen = [
             (name, position)
             for name, positions in self._positions.items()
@@ -223,7 +224,7 @@ class TableSource:
         for name, position in chosen:
             try:
                 self._load(position)
-            except UserError:  # it cannot be read, and nobody asked for it
+            except UserError:  # an unreadable column that was not requested
                 continue
             names.append(name)
             selected.append(f"c{position}")
@@ -231,7 +232,7 @@ class TableSource:
         return names, self.read(query)
 
     def metadata(self, key: bytes) -> list[tuple[str, bytes]]:
-        """Return what the tables' schemas hold under a key: which table, and the bytes."""
+        """Return the schema metadata under a key as (table name, bytes), for each table that has it."""
         schemas = [("the table", schema) for schema in self._schemas]
         schemas += [(p, parquet_schema(p)) for p in self.paths if not is_text(p)]
         entries = [
@@ -240,7 +241,7 @@ class TableSource:
         return [(table_name, value) for table_name, value in entries if isinstance(value, bytes)]
 
     def runs(self) -> dict[str, dict[str, Any]]:
-        """Return what the table's metadata says of each model's run (`predict` writes it): runtime, threshold."""
+        """Return each model's runtime and threshold from the metadata that `predict` writes."""
         try:
             runs = parse_json(self.metadata(RUNS)[0][1], "the table's metadata")
             return {str(k): dict(v) for k, v in runs.items()}
@@ -249,16 +250,16 @@ class TableSource:
 
     @property
     def counts_scores(self) -> bool:
-        """Whether its scores can be counted; of a table in a warehouse only decisions are."""
+        """Whether scores can be counted; False for a table in a database."""
         return True
 
     @property
     def holds_cells(self) -> bool:
-        """Whether the table holds cells, each line standing for several rows."""
+        """Whether the table holds cells, where each line counts several rows."""
         return ROWS in self.columns
 
     def require(self, name: str, role: str) -> None:
-        """Raise UserError unless the column is there, once, and holds values that can be counted."""
+        """Raise UserError unless the column exists, is unique, and holds values that can be counted."""
         if name not in self.columns:
             if any(d in c for c in self.columns for d in DELIMITERS):  # lines of different lengths
                 for path in self.paths:
@@ -267,17 +268,18 @@ class TableSource:
                 f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns)
             )
         if _UNSUPPORTED_TYPE.match(self.columns[name]):
-            self.column(name)  # of a frame it says better what is wrong
+            self.column(name)  # a frame raises a more specific error
             kind = self.columns[name].lower()
             content = "periods, durations or numbers of more than 38 digits" if kind == "nested" else kind
             raise UserError(
-                f"{self.name}: the column {name!r} ({role}) holds {content}, not plain values; write them as text or numbers."
+                f"{self.name}: the column {name!r} ({role}) holds {content}, not plain values; write them as text or "
+                "numbers."
             )
         positions = self._positions.get(name, [])
         if positions and (without := self._table_without(positions[0])) is not None:
             raise UserError(
-                f"{without} has no column {name!r} ({role}), which another table of this audit has; give all tables the "
-                "same columns."
+                f"{without} has no column {name!r} ({role}), which other tables of this audit have; all tables need "
+                "the same columns."
             )
         for position in positions[1:]:
             self._load(position)
@@ -288,14 +290,14 @@ class TableSource:
                 )
 
     def _table_without(self, position: int) -> str | None:
-        """Return the name of a table that lacks a column, by its place; None where all have it."""
+        """Return the name of a table that lacks the column at a position; None where all have it."""
         part = next((i for i, origin in enumerate(self._origin[position]) if origin is None), None)
         if part is None:
             return None
         return self._first_files[part] if part < self._files_read else "one of the tables"
 
     def holds_numbers(self, name: str) -> bool:
-        """Return whether there is such a column and all its values are numbers."""
+        """Return whether the column exists and all of its values are numbers."""
         if name not in self.columns:
             return False
         if _NUMBER.match(self.columns[name]):
@@ -303,7 +305,7 @@ class TableSource:
         return self.columns[name] == "VARCHAR" and self.numbers([name])[name].non_numeric == 0
 
     def numbers(self, names: Sequence[str]) -> dict[str, Numbers]:
-        """Return what the values of some columns are as numbers, all in one pass."""
+        """Summarize the values of some columns as numbers, in one pass."""
         pending = [n for n in names if n not in self._numbers]
         if pending:
             measures = []
@@ -337,11 +339,11 @@ class TableSource:
         column = self.column(name)
         if self.columns[name] != "VARCHAR":
             return f"{column}::DOUBLE"
-        # DuckDB reads 18_24 as 1824.
+        # DuckDB parses 18_24 as 1824.
         return f"TRY_CAST(CASE WHEN contains({column}, '_') THEN NULL ELSE {column} END AS DOUBLE)"
 
     def repeats(self, name: str, rows: int = 1_000_000) -> bool:
-        """Return whether a value stands twice among the first rows of a column; a look, not a scan of everything."""
+        """Return whether a value occurs twice among the first rows of a column."""
         first_rows = f"(SELECT {self.column(name)} AS v FROM {self.relation} LIMIT {rows})"
         query = f"SELECT 1 FROM {first_rows} WHERE v IS NOT NULL GROUP BY v HAVING count(*) > 1 LIMIT 1"
         return bool(self.read(query).num_rows)
@@ -353,7 +355,7 @@ class TableSource:
         return bool(result["v"][0].as_py())
 
     def number(self, name: str, role: str) -> None:
-        """Raise UserError unless the column is there and holds numbers."""
+        """Raise UserError unless the column exists and holds numbers."""
         self.require(name, role)
         kind = self.columns[name]
         if _NUMBER.match(kind):
@@ -370,18 +372,18 @@ class TableSource:
                 "WHERE v IS NOT NULL AND x IS NULL LIMIT 1"
             ).to_pylist()[0]
             raise UserError(
-                f"{self.name}: the column {name!r} ({role}) must hold numbers, but row {first['r']:,} has {first['v']!r}; "
-                "correct it, and leave missing values empty."
+                f"{self.name}: the column {name!r} ({role}) must hold numbers, but row {first['r']:,} has "
+                f"{first['v']!r}; correct it, and leave missing values empty."
             )
 
     def refuse_repeated_header(self) -> None:
-        """Raise UserError where a row holds the names of the columns: two files with headers, one below the other."""
+        """Raise UserError where a row repeats the header, as in concatenated files."""
         names = [name for name, positions in self._positions.items() for _ in positions]
         for path in self.paths:
             if is_text(path) and (line := repeated_header(path, header(path)[1])):
                 raise UserError(
-                    f"{path}, line {line}: the header is repeated in the middle of the table; delete this line, or give "
-                    "the files that were joined one by one (--merge)."
+                    f"{path}, line {line}: the header is repeated in the middle of the table; delete this line, or "
+                    "pass the original files as a list."
                 )
         text_columns = [n for n in names if self.columns[n] == "VARCHAR"]
         if not text_columns:
@@ -395,7 +397,8 @@ class TableSource:
         matches = self.read(f"SELECT * FROM {rows} WHERE {condition} LIMIT 1").to_pylist()
         if matches and len(set(map(str, matches[0].values()))) == len(matches[0]):
             raise UserError(
-                f"{self.name}, row {matches[0]['r']:,}: the header is repeated in the middle of the table; delete this row."
+                f"{self.name}, row {matches[0]['r']:,}: the header is repeated in the middle of the table; delete "
+                "this row."
             )
 
     def count(
@@ -413,13 +416,13 @@ class TableSource:
         weight
             Column of row weights.
         bins
-            Column → edges that cut its numbers into groups; a value equal to an edge is above it.
+            Column → edges that cut its numbers into groups; a value equal to an edge belongs to the upper group.
         """
         expressions = [self.binned(c, bins[c]) if bins and c in bins else self.column(c) for c in columns]
         expressions += [self._decision_expression(m, d) for m, d in decisions.items()]
         select = ", ".join(f"{expression} AS k{i}" for i, expression in enumerate(expressions))
         measures = self._measures(weight)
-        # Sorted, so that sums are added in one order and the audit is the same to the last digit for any number of threads.
+        # Sorted, so that the order of summation, and every digit of the audit, is independent of the number of threads.
         query = f"SELECT {select}, {measures} FROM {self.relation} GROUP BY ALL ORDER BY ALL"
         return to_cell_counts(self.read(query), self.name, columns, decisions, weight)
 
@@ -427,7 +430,7 @@ class TableSource:
         if self.holds_cells:
             missing = [c for c in (WEIGHT, WEIGHT_SQUARES) if weight is not None and c not in self.columns]
             if missing:
-                raise UserError(f"{self.name} holds cells without weights; export them with --weight.")
+                raise UserError(f"{self.name} holds cells without weights; export the cells with `weight=`.")
             for name in (ROWS, WEIGHT, WEIGHT_SQUARES)[: 3 if weight is not None else 1]:
                 self.number(name, "of a table of cells")
             n = f"sum({self.as_number(ROWS)})::DOUBLE"
@@ -446,7 +449,7 @@ class TableSource:
         )
 
     def binned(self, name: str, edges: Sequence[float]) -> str:
-        self.number(name, "cut into bins")
+        self.number(name, "to cut into bins")
         column, names = self.as_number(name), bin_names(edges)
         below = " ".join(
             f"WHEN {column} < {float(e)!r} THEN {text_literal(n)}" for e, n in zip(edges, names, strict=False)
@@ -459,10 +462,10 @@ class TableSource:
         self.require(decision.column, f"model {model!r}")
         if not decision.sign:
             return self.column(decision.column)
-        self.number(decision.column, f"what decides for model {model!r}")
+        self.number(decision.column, f"the score of model {model!r}")
         sign = "=" if decision.sign == "==" else decision.sign
         x = self.as_number(decision.column)
-        # NaN compares as the largest number in SQL: it would silently become a positive prediction.
+        # In SQL, NaN compares as the largest number and would silently become a positive prediction.
         return f"CASE WHEN isnan({x}) THEN NULL ELSE ({x} {sign} {decision.number!r}) END"
 
     def _largest_score(self, model: str, columns: Sequence[str]) -> str:
@@ -477,10 +480,10 @@ class TableSource:
         )
 
     def _narrowed(self, query: str) -> str:
-        """Return a query that names the columns it needs of a file: to bind thousands takes seconds."""
+        """Restrict a query to the columns it needs: binding thousands of columns takes seconds."""
         if not self.relation.startswith("(SELECT * FROM read_") or "SELECT * FROM (SELECT *" in query:
             return query
-        # Texts of the query may look like columns too.
+        # Text literals in the query may look like columns.
         positions = {int(p) for p in _COLUMN_INDEX.findall(query.replace(self.relation, ""))} & set(
             range(len(self._origin))
         )
@@ -489,7 +492,7 @@ class TableSource:
         return query.replace(self.relation, narrowed)
 
     def read(self, query: str) -> Any:
-        """Return the answer as an Arrow table."""
+        """Run a query and return the result as an Arrow table."""
         import duckdb
 
         if self._stale:
@@ -507,17 +510,17 @@ class TableSource:
 
 
 def arrow_schema(table: Any) -> Any:
-    """Return the schema of a table of pyarrow, None for all else."""
+    """Return the schema of a pyarrow table; None for anything else."""
     return table.schema if type(table).__module__.startswith("pyarrow") else None
 
 
 def is_number(kind: str) -> bool:
-    """Tell whether a type in DuckDB's words is one of numbers."""
+    """Return whether a DuckDB type is numeric."""
     return _NUMBER.match(kind) is not None
 
 
 def _with_occurrence(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Return each name with how often it stood before, so that two columns of one name are two."""
+    """Return each name with the number of its earlier occurrences, which makes equal names distinct."""
     occurrences: dict[str, int] = {}
     out = []
     for name in names:
@@ -527,7 +530,7 @@ def _with_occurrence(names: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def _common_type(kinds: set[str]) -> str:
-    """Return the type of a column that tables hold in these types: numbers stay numbers, all else becomes text."""
+    """Return the common type of a column that tables hold in these types: numeric if all are, else text."""
     if len(kinds) == 1:
         return next(iter(kinds))
     if any(_UNSUPPORTED_TYPE.match(k) for k in kinds):
@@ -535,7 +538,7 @@ def _common_type(kinds: set[str]) -> str:
     if kinds <= _INTEGERS:
         return "BIGINT"
     if kinds <= {*_INTEGERS, *_LONG_INTEGERS}:
-        return "VARCHAR"  # every digit of every integer is kept
+        return "VARCHAR"  # preserves every digit
     return "DOUBLE" if all(_NUMBER.match(k) for k in kinds) else "VARCHAR"
 
 
@@ -554,9 +557,10 @@ def _cast(column: str, kind: str, target: str) -> str:
 def to_cell_counts(
     table: Any, name: str, columns: Sequence[str], decisions: Mapping[str, Decision], weight: str | None
 ) -> CellCounts:
-    """Return what a query counted: columns ``k0`` … of the combinations, ``n``, and with weights ``w``, ``ww``, ``bad``."""
+    """Convert a query's result: columns ``k0`` … of the combinations, ``n``, and with weights ``w``, ``ww``, "
+    "``bad``."""
     if not table.num_rows or not float(np.sum(numbers(table["n"]))):
-        raise UserError(f"{name} has no rows; bring predictions to audit.")
+        raise UserError(f"{name} has no rows; provide a table with predictions.")
     if weight is not None:
         bad = int(np.sum(numbers(table["bad"])))
         if bad:
@@ -568,10 +572,10 @@ def to_cell_counts(
     rows, w, ww = (numbers(table[k]) for k in measures)
     if not np.isfinite(ww.sum()):
         raise UserError(
-            f"{name}: the weights {weight!r} are too large to be squared; divide them all by the largest."
+            f"{name}: the weights {weight!r} overflow when squared; divide all of them by the largest."
         )
     if not w.sum() > 0:
-        raise UserError(f"{name}: the weights {weight!r} sum to nothing; leave --weight out.")
+        raise UserError(f"{name}: the weights {weight!r} sum to 0; leave out `weight=`, or correct them.")
     return CellCounts(
         dict(zip(columns, encoded[: len(columns)], strict=True)),
         dict(zip(decisions, encoded[len(columns) :], strict=True)),
@@ -596,21 +600,21 @@ def encode(column: Any) -> DictionaryColumn:
 
 
 def _python_values(values: Any) -> list[Any]:
-    """Return Arrow values as Python's, with the spelling of their own type."""
+    """Return Arrow values as Python objects that keep the spelling of their type."""
     import pyarrow as pa
 
-    if str(values.type) in ("float", "halffloat"):  # as doubles they would have digits that nobody wrote
+    if str(values.type) in ("float", "halffloat"):  # as doubles they would show spurious digits
         return [None if v is None else np.float32(v) for v in values.to_pylist()]
     try:
         return list(values.to_pylist())
-    except (ValueError, OverflowError, pa.ArrowException):  # dates that Python does not have
+    except (ValueError, OverflowError, pa.ArrowException):  # dates outside Python's range
         return list(values.cast(pa.string()).to_pylist())
 
 
 def numbers(column: Any) -> np.ndarray:
-    """Return an Arrow column of numbers without gaps as float64.
+    """Return an Arrow column of numbers without nulls as float64.
 
-    Arrow's own ``to_numpy`` imports pandas where it is installed, which takes longer than most audits.
+    Arrow's ``to_numpy`` imports pandas where it is installed, which takes longer than most audits.
     """
     import pyarrow as pa
 
@@ -618,7 +622,7 @@ def numbers(column: Any) -> np.ndarray:
 
 
 def _values(array: Any) -> np.ndarray:
-    """Return an Arrow array of float64 or int32 without gaps, read from its own memory."""
+    """Return an Arrow array of float64 or int32 without nulls, read from its buffer."""
     kind = {"double": np.float64, "int32": np.int32}[str(array.type)]
     memory = array.buffers()[1]
     if memory is None:

@@ -1,4 +1,4 @@
-"""From counted columns to cells: values become classes and groups, and what cannot be audited is refused."""
+"""Encode counted columns as cells: values become classes and groups; values that cannot be audited are refused."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def build(
     source_name: str,
     require_explicit_positive: bool = True,
 ) -> Cells:
-    """Check and code the counted columns.
+    """Check and encode the counted columns.
 
     Parameters
     ----------
-    decided
-        Models whose column is a decision (true/false) and not a class → the column that decides.
+    decision_columns
+        Model → thresholded column, for models whose values are decisions (true/false) instead of classes.
     positive, recorded
-        The positive class by the user's word, and by the table's metadata.
+        The positive class that the user named, and the one in the table's metadata; each may be None.
     keys
         Role (``"subject"``, ``"seed"``, ``"row"``) → column.
     missing
         ``"group"``: a missing attribute value is a group; ``"refuse"``: an error.
-    asks
-        Whether a positive class that only its place in the alphabet suggests is refused where scores decide.
+    require_explicit_positive
+        Refuse thresholded scores if the positive class was chosen by convention only.
 
     Raises
     ------
     UserError
-        Missing labels, predictions or keys, one class, a class no label has, scores instead of classes, a numeric
+        Missing labels, predictions or keys, a single class, an unknown class, scores instead of classes, a numeric
         attribute with many values, too many groups, or an attribute that equals the label.
     """
     rows = cell_counts.rows
@@ -75,7 +75,8 @@ def build(
     labels = _rename_values(label_values, [resolve(n, label_classes) or n for n in label_values.names])
     if len(labels.names) < 2:
         raise UserError(
-            f"{source_name}: the label {label!r} has one class only ({labels.names[0]}); rates need two. Is the table filtered?"
+            f"{source_name}: the label {label!r} has only one class ({labels.names[0]}), but rates need two; is the "
+            "table filtered?"
         )
     models = {
         m: c
@@ -87,8 +88,8 @@ def build(
     chosen = choose_positive(labels.names, positive, recorded, label, source_name)
     if decision_columns and len(classes) > 2:
         raise UserError(
-            f"{source_name}: the label {label!r} has {len(classes)} classes, and a threshold decides between two; bring "
-            f"columns of classes instead of {next(iter(decision_columns))!r}."
+            f"{source_name}: the label {label!r} has {len(classes)} classes, but a threshold separates only two; "
+            f"provide columns of classes instead of {next(iter(decision_columns))!r}."
         )
     if decision_columns and require_explicit_positive:
         refuse_doubtful_positive(chosen, classes, decision_columns.values(), source_name)
@@ -98,7 +99,7 @@ def build(
     predicted = {}
     for name, column in models.items():
         if name in decision_columns:
-            # Decisions are true and false: true is the positive class.
+            # True means the positive class.
             is_positive = np.array([n == "True" for n in column.names])[column.codes]
             positive_index = class_index[str(chosen.name)]
             predicted[name] = np.where(is_positive, positive_index, 1 - positive_index)
@@ -109,7 +110,7 @@ def build(
     for name, column in coded.items():
         if _same_partition(column.codes, labels.codes):
             raise UserError(
-                f"{source_name}: the sensitive attribute {name!r} is the label {label!r}; audit by another one."
+                f"{source_name}: the sensitive attribute {name!r} equals the label {label!r}; choose another attribute."
             )
     scale = rows.sum() / cell_counts.weight.sum()
     return Cells(
@@ -139,9 +140,9 @@ def code_like(
     weight: Floats,
     weight_squares: Floats,
 ) -> Cells:
-    """Return other combinations of the same table, numbered by the names of `cells`; without predictions.
+    """Encode other combinations of the same table with the names of `cells`, without predictions.
 
-    Keys are numbered by their sorted texts, as `build` numbers them.
+    Keys are numbered in the order of their sorted texts, as in `build`.
     """
 
     def codes(column: DictionaryColumn, names: Sequence[str]) -> np.ndarray:
@@ -170,7 +171,7 @@ def code_like(
 
 
 def class_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the classes that texts name, sorted: 1 and 1.0 are one, called by its shortest spelling."""
+    """Return the sorted distinct classes; 1 and 1.0 are one class, under its shortest spelling."""
     spellings: dict[str | float, str] = {}
     for name in sorted(names, key=lambda n: (len(n), n)):
         spellings.setdefault(class_key(name), name)
@@ -178,7 +179,7 @@ def class_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _rename_values(column: EncodedTable, names: Sequence[str]) -> EncodedTable:
-    """Return a column whose values are called by other names; equal names become one."""
+    """Rename the values of a column; values with equal names are merged."""
     unique = sorted(set(names))
     index = {name: i for i, name in enumerate(unique)}
     lookup = np.array([index[n] for n in names], dtype=np.int64)
@@ -186,34 +187,34 @@ def _rename_values(column: EncodedTable, names: Sequence[str]) -> EncodedTable:
 
 
 def _refuse_near_duplicates(names: Sequence[str], label: str, source_name: str) -> None:
-    """Refuse classes that differ only in case, blanks or a trailing dot: one of the two is a slip of the pen."""
+    """Refuse classes that differ only in case, blanks or a trailing dot: one of them is probably a typing error."""
     near_duplicates = near_equal(class_names(names))
     if near_duplicates:
         a, b, *_ = near_duplicates[0]
         raise UserError(
-            f"{source_name}: the classes {a!r} and {b!r} of the label {label!r} or of a model's predictions differ only in "
-            "capitals, blanks or a dot; spell the class the same way everywhere."
+            f"{source_name}: the classes {a!r} and {b!r} of the label {label!r} or of a model's predictions differ "
+            "only in capitalization, blanks or a dot; spell the class the same way everywhere."
         )
 
 
 def _encode_key(column: DictionaryColumn, rows: Floats, description: str, source_name: str) -> np.ndarray:
-    """Number the values of a column that tells people, seeds or rows apart."""
+    """Number the values of a column that identifies people, seeds or rows."""
     _refuse_merged(column, description, source_name)
     return _encode_complete(column, rows, description, source_name).codes
 
 
 def _refuse_merged(column: DictionaryColumn, description: str, source_name: str) -> None:
-    """Refuse decimal numbers so large that neighbouring whole numbers are one."""
+    """Refuse floats so large that neighbouring integers have the same value."""
     large = [v for v in column.values if isinstance(v, float) and 2**53 <= abs(v) < np.inf]
     if large or any(isinstance(v, np.float32) and abs(v) >= 2**24 for v in column.values):
         raise UserError(
-            f"{source_name}: {description} holds whole numbers as decimal ones, which are so large that neighbours have become one "
-            "number; bring it as text or whole numbers."
+            f"{source_name}: {description} holds integers as floats so large that neighbouring integers are equal; "
+            "store it as text or integers."
         )
 
 
 def _encode_text(column: DictionaryColumn) -> EncodedTable:
-    """Name the values as text."""
+    """Encode the values as sorted texts; −1 is missing."""
     texts = [spelling(v) for v in column.values]
     names = sorted({t for t in texts if t is not None})
     index = {name: i for i, name in enumerate(names)}
@@ -229,23 +230,23 @@ def _encode_complete(
     if absent.any():
         raise UserError(
             f"{source_name}: {description} is missing in {int(rows[absent].sum()):,} of {int(rows.sum()):,} rows; "
-            "drop those rows or fill them, knowing that this changes the audit."
+            "drop those rows or fill in the values, knowing that this changes the audit."
         )
     return coded
 
 
 def _classes(labels: EncodedTable, models: Mapping[str, EncodedTable], source_name: str) -> tuple[str, ...]:
-    """Return all classes. Of more than two a model may predict one that no row of the table has."""
+    """Return all classes. If there are more than two, a model may predict a class that no label has."""
     label_classes = set(labels.names)
     for name, column in models.items():
         unknown = [n for n in column.names if n not in label_classes]
         if unknown and (len(label_classes) == 2 or len(unknown) > len(label_classes)):
             hint = did_you_mean(unknown[0], labels.names)
             if _is_number(unknown[0]):
-                scores = f"'{name}.score' or use --decide '{name}=column>=number'"
-                hint = f" If it holds scores, call the column {scores}."
+                scores = f"'{name}.score' or set a threshold with `decide={{{name!r}: 'column>=0.5'}}`"
+                hint = f" If it holds scores, rename the column to {scores}."
             elif "Did you mean" not in hint:
-                hint = " Give model and label the same names of classes."
+                hint = " Use the same class names for the model and the label."
             raise UserError(
                 f"{source_name}: model {name!r} predicts {unknown[0]!r}, which is not a label "
                 f"({', '.join(labels.names[:5])}).{hint}"
@@ -267,13 +268,14 @@ def _is_number(text: str) -> bool:
 def _refuse_stray(
     labels: Sequence[str], models: Mapping[str, EncodedTable], label: str, source_name: str
 ) -> None:
-    """Refuse a third label that no model ever predicts: a stray value, and no task of three classes."""
+    """Refuse a third label that no model predicts: it is probably a stray value rather than a third class."""
     predicted = set().union(*(c.names for c in models.values()))
     if len(predicted) <= 2:
         never_predicted = sorted(set(labels) - predicted)
         raise UserError(
-            f"{source_name}: the label {label!r} has {len(labels)} values ({', '.join(labels[:5])}), of which no model "
-            f"predicts {never_predicted[0]!r}; mend those rows, or name the class to hold against the rest with --positive."
+            f"{source_name}: the label {label!r} has {len(labels)} values ({', '.join(labels[:5])}), but no model ever "
+            f"predicts {never_predicted[0]!r}; correct those rows, or name the positive class for one-vs-rest rates "
+            "with `positive=`."
         )
 
 
@@ -284,14 +286,14 @@ def _encode_attribute(
     numbers = _count_numbers(column.values)
     if numbers > MAX_NUMERIC_VALUES:
         raise UserError(
-            f"{source_name}: the sensitive attribute {name!r} is a number with {numbers:,} values; cut it into groups "
-            f"with --bins '{name}=25,45', or write codes with a letter (r1, r2, …)."
+            f"{source_name}: the sensitive attribute {name!r} is numeric with {numbers:,} values; cut it into groups "
+            f"with `bins={{{name!r}: [25, 45]}}`, or write codes with a letter (r1, r2, …)."
         )
     coded = _encode_text(column)
     if len(coded.names) > MAX_GROUPS:
         raise UserError(
-            f"{source_name}: the sensitive attribute {name!r} has {len(coded.names):,} groups (at most {MAX_GROUPS:,}); "
-            "name a coarser column."
+            f"{source_name}: the sensitive attribute {name!r} has {len(coded.names):,} groups (at most "
+            f"{MAX_GROUPS:,}); choose a coarser column."
         )
     absent = coded.codes < 0
     if not absent.any():
@@ -299,7 +301,8 @@ def _encode_attribute(
     if missing == "refuse":
         raise UserError(
             f"{source_name}: the sensitive attribute {name!r} is missing in {int(rows[absent].sum()):,} of "
-            f"{int(rows.sum()):,} rows; fill it in, or leave --missing refuse out to see them as a group of their own."
+            f"{int(rows.sum()):,} rows; fill in the values, or use `missing='group'` to audit these rows as a "
+            "separate group."
         )
     names = tuple(sorted({*coded.names, MISSING}))
     lookup = np.array([names.index(n) for n in coded.names] + [names.index(MISSING)], dtype=np.int64)
@@ -307,7 +310,7 @@ def _encode_attribute(
 
 
 def _count_numbers(values: Sequence[Any]) -> int:
-    """Return how many values are numbers; 0 where they look like codes: by a leading zero, or three digits or more each."""
+    """Return how many values are numbers; 0 where they look like codes (a leading zero, or all of one length ≥ 3)."""
     texts = [t for v in values if not isinstance(v, bool) and (t := spelling(v)) is not None]
     numbers = [t for t in texts if _PLAIN_NUMBER.fullmatch(t)]
     lengths = {len(t) for t in numbers}
@@ -316,6 +319,6 @@ def _count_numbers(values: Sequence[Any]) -> int:
 
 
 def _same_partition(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two columns say the same in other words."""
+    """Return whether two columns partition the rows in the same way."""
     pairs = np.unique(np.stack([a, b]), axis=1).shape[1]
     return bool(pairs == len(np.unique(a)) == len(np.unique(b)))

@@ -1,4 +1,4 @@
-"""Cells as a table of their own: what one site can hand over instead of its rows. Cells of several sites add up."""
+"""Cells as a table, which a site can share instead of its rows. Cells of several sites add up."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def cells_table(cells: Cells, label: str, weighted: bool) -> pa.Table:
     """Return the cells as a table that can be audited in place of the rows.
 
-    Columns: the label, each sensitive attribute, a column of classes per model, and ``fairpress.rows``, how many
-    rows each line stands for; with weights also their sums and the sums of their squares. The lines are sorted. The
-    metadata records the task as `predict` does, with the positive class unless only its place in the alphabet suggests it.
+    Columns: the label, each sensitive attribute, a column of classes per model, and ``fairpress.rows``, the number
+    of rows of each line; with weights also their sums and the sums of their squares. The lines are sorted. The metadata
+    records the task as `predict` does, with the positive class unless it was chosen by alphabetical order alone.
     """
     import pyarrow as pa
 
@@ -45,5 +45,5 @@ def cells_table(cells: Cells, label: str, weighted: bool) -> pa.Table:
 
 
 def small_cells(cells: Cells, min_rows: int) -> int:
-    """Return how many cells stand for fewer than `least` rows: few people who could be recognised."""
+    """Return the number of cells with fewer than `min_rows` rows, whose people might be identifiable."""
     return int((cells.rows < min_rows).sum())

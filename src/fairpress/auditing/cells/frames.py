@@ -1,4 +1,4 @@
-"""Tables in memory: pandas, polars, pyarrow and dicts, column by column as Arrow; whatever is in them keeps its spelling."""
+"""Tables in memory (pandas, polars, pyarrow, dicts) as Arrow columns that preserve the spelling of values."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SAMPLED_ROWS = 1000
 
 
 class Frame:
-    """A table in memory whose columns become Arrow arrays when they are asked for.
+    """A table in memory whose columns are converted to Arrow on demand.
 
     Attributes
     ----------
     names
-        Of its columns, as text; two may be equal.
+        Column names as text; two may be equal.
     rows
-        How many it has.
+        Number of rows.
     """
 
     def __init__(self, table: Any) -> None:
@@ -30,7 +30,7 @@ class Frame:
         self._loaded: dict[int, Any] = {}
 
     def kind(self, position: int) -> str:
-        """Return the type of a column in DuckDB's words, by its first values; `NESTED` for lists and the like."""
+        """Return the DuckDB type of a column by its first values; `NESTED` for lists and other non-scalar values."""
         import pyarrow as pa
 
         try:
@@ -50,14 +50,14 @@ class Frame:
         return "VARCHAR"
 
     def load(self, position: int) -> bool:
-        """Make a column ready to be read; return whether it was not."""
+        """Convert a column to Arrow; return False if it was converted before."""
         if position in self._loaded:
             return False
         self._loaded[position] = without_extension_types(self._column(position, None), self.names[position])
         return True
 
     def arrow(self) -> Any:
-        """Return the loaded columns as a table with names ``c0``, ``c1`` …; at least the number of rows is right."""
+        """Return the loaded columns as a table with names ``c0``, ``c1`` …, or only its rows if none is loaded."""
         import pyarrow as pa
 
         loaded = {f"c{i}": column for i, column in self._loaded.items()}
@@ -65,7 +65,7 @@ class Frame:
 
 
 def _open_frame(table: Any) -> tuple[list[str], int, Callable[[int, int | None], Any]]:
-    """Return names, number of rows, and what gives a column (its first values), not yet in Arrow."""
+    """Return the names, the number of rows, and a function that returns (the first values of) a column."""
     kind = f"{type(table).__module__.partition('.')[0]}.{type(table).__name__}"
     if kind == "pandas.DataFrame":
         return [_column_name(c) for c in table.columns], len(table), lambda i, n: table.iloc[:n, i]
@@ -77,12 +77,12 @@ def _open_frame(table: Any) -> tuple[list[str], int, Callable[[int, int | None],
     if isinstance(table, Mapping):
         return _open_mapping(table)
     raise UserError(
-        f"cannot audit a {kind}; bring a pandas, polars or pyarrow frame, or a path to Parquet or CSV."
+        f"cannot audit a {kind}; pass a pandas, polars or pyarrow frame, or a path to Parquet or CSV."
     )
 
 
 def _column_name(column: Any) -> str:
-    """Return the name of a pandas column as text; of several levels those that are not empty."""
+    """Return the name of a pandas column as text; a single non-empty level of a MultiIndex is used alone."""
     if isinstance(column, tuple) and sum(part != "" for part in column) == 1:
         return str(next(part for part in column if part != ""))
     return str(column)
@@ -94,25 +94,23 @@ def _open_mapping(table: Mapping[Any, Any]) -> tuple[list[str], int, Callable[[i
     for name, column in zip(names, columns, strict=True):
         if isinstance(column, (str, bytes, Mapping)) or not hasattr(column, "__len__"):
             raise UserError(
-                f"the column {name!r} holds one value and not one per row; bring a list or an array."
+                f"the column {name!r} holds a single value instead of one per row; pass a list or an array."
             )
         if getattr(column, "ndim", 1) != 1:
-            raise UserError(
-                f"the column {name!r} is not a single column of values; bring a list or a flat array."
-            )
+            raise UserError(f"the column {name!r} is not one-dimensional; pass a list or a flat array.")
         lengths[name] = len(column)
     if len(set(lengths.values())) > 1:
         a, b = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
         raise UserError(
-            f"the column {a!r} has {lengths[a]:,} values and {b!r} {lengths[b]:,}; a table needs one of each per row."
+            f"the column {a!r} has {lengths[a]:,} values and {b!r} {lengths[b]:,}; all columns need the same length."
         )
     return names, next(iter(lengths.values()), 0), lambda i, n: columns[i][:n]
 
 
 def without_extension_types(column: Any, name: str) -> Any:
-    """Return a column as an Arrow array that DuckDB reads, each value spelled as it is written in a CSV file.
+    """Return a column as an Arrow array that DuckDB reads, with values spelled as in a CSV file.
 
-    Raises UserError for lists, dicts and other values that are not plain.
+    Raises UserError for lists, dicts and other values that are not scalars.
     """
     import pyarrow as pa
 
@@ -123,7 +121,7 @@ def without_extension_types(column: Any, name: str) -> Any:
         raise
     except (pa.ArrowException, ValueError, TypeError, OverflowError, NotImplementedError, AttributeError):
         return _spelled(column, name)
-    except Exception as error:  # a frame's own: polars panics on some types
+    except Exception as error:  # raised by the frame's library: polars panics on some types
         raise UserError(
             f"the column {name!r} cannot be read ({type(error).__name__}); write it as plain text or numbers."
         ) from None
@@ -166,20 +164,20 @@ def _from_pandas(column: Any) -> Any:
     if dtype == "object":
         return _from_objects(column)
     if dtype.startswith(("period", "interval", "timedelta", "datetime", "complex")):
-        raise TypeError  # spelled one by one
+        raise TypeError  # converted value by value
     values = _supported_precision(column.to_numpy()) if isinstance(column.dtype, np.dtype) else column
     return pa.array(values, from_pandas=True)
 
 
 def _supported_precision(values: np.ndarray) -> np.ndarray:
-    """Return floats in a precision that DuckDB has."""
+    """Return floats in a precision that DuckDB supports."""
     if values.dtype == np.float16:
         return values.astype(np.float32)
     return values.astype(np.float64) if values.dtype == np.longdouble else values
 
 
 def _from_objects(values: Any) -> Any:
-    """Return values of any types: texts as they are, values of one number type as such; else each is spelled."""
+    """Convert values of one type (text, bool, int, float); TypeError for all others, which are converted to text."""
     import pyarrow as pa
 
     kinds = {type(v) for v in values if v is not None}
@@ -191,7 +189,7 @@ def _from_objects(values: Any) -> Any:
 
 
 def _to_supported_type(array: Any, name: str) -> Any:
-    """Return an Arrow array in a type that DuckDB counts, and that comes back with its spelling."""
+    """Return an Arrow array in a type that DuckDB groups by and that preserves the spelling of values."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -224,13 +222,13 @@ def _to_supported_type(array: Any, name: str) -> Any:
 
 
 def _has_default_text(value: Any) -> bool:
-    """Tell whether a value's text is only its place in memory."""
+    """Return whether a value has no text form but its memory address."""
     kind: Any = type(value)
     return bool(kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__)
 
 
 def _spelled(column: Any, name: str) -> Any:
-    """Return a column as text, value by value."""
+    """Convert a column to text, value by value."""
     import pyarrow as pa
 
     values: Sequence[Any]
@@ -260,7 +258,7 @@ def _spelled(column: Any, name: str) -> Any:
         return pa.array(out, pa.string())
     except UserError:
         raise
-    except Exception as error:  # unhashable values, dates that Python does not have, …
+    except Exception as error:  # unhashable values, dates outside Python's range, …
         try:
             return column.cast(pa.string())
         except Exception:

@@ -1,4 +1,4 @@
-"""A table in a warehouse, counted where it is: only cells travel. Any database that Ibis speaks to."""
+"""A table that is aggregated in its database through Ibis, so that only cells are transferred."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def is_address(table: Any) -> bool:
-    """Tell whether a table is named by an address, such as ``snowflake://account/database/schema/table``."""
+    """Return whether a table is an address, such as ``snowflake://account/database/schema/table``."""
     return isinstance(table, str) and SCHEME.match(table) is not None
 
 
 def is_ibis(table: Any) -> bool:
-    """Tell whether something is a table of Ibis; Ibis is not imported for that."""
+    """Return whether an object is an Ibis table, without importing Ibis."""
     kind = type(table)
     return kind.__module__.startswith("ibis.") and kind.__name__ == "Table"
 
 
 class WarehouseSource(TableSource):
-    """A table that stays where it is. The methods are those of `TableSource`; one query counts.
+    """A table in a database, counted by one query. The methods are those of `TableSource`.
 
     Parameters
     ----------
     table
-        A table of Ibis, or an address whose last part is the table's name: ``duckdb:///folder/file.db/predictions``;
-        of Spark also a Parquet file or a folder of them: ``pyspark:///folder/predictions.parquet``.
+        An Ibis table, or an address whose last part is the table's name: ``duckdb:///folder/file.db/predictions``; with
+        Spark also a Parquet file or folder: ``pyspark:///folder/predictions.parquet``.
 
     Raises
     ------
     UserError
-        Ibis or the database's driver is not installed, nothing answers, or there is no such table. No sentence holds
-        what the address says of user and password.
+        Ibis or the database's driver is not installed, the database cannot be reached, or the table does not exist. No
+        message contains the user or password in the address.
     """
 
     def __init__(self, table: Any) -> None:
@@ -67,7 +67,7 @@ class WarehouseSource(TableSource):
         return []
 
     def refuse_repeated_header(self) -> None:
-        """Nothing: tables of a database have no header line."""
+        """Do nothing: tables in a database have no header line."""
 
     def number(self, name: str, role: str) -> None:
         self.require(name, role)
@@ -137,7 +137,7 @@ class WarehouseSource(TableSource):
         expressions += [self._decision_expression(m, d) for m, d in decisions.items()]
         keys = [expression.name(f"k{i}") for i, expression in enumerate(expressions)]
         result = self._read(table.group_by(keys).aggregate(**self._aggregates(weight)))
-        # Sorted, so that sums are added in one order and the audit is the same to the last digit wherever it is made.
+        # Sorted, so that sums are added in one order and every digit of the audit is independent of the database.
         result = (
             result.sort_by([(f"k{i}", "ascending") for i in range(len(expressions))])
             if expressions
@@ -166,7 +166,7 @@ class WarehouseSource(TableSource):
     def _binned(self, name: str, edges: Sequence[float]) -> Any:
         import ibis
 
-        self.number(name, "cut into bins")
+        self.number(name, "to cut into bins")
         column, names = self._expression[name].cast("float64"), bin_names(edges)
         cases = [(column.isnull() | column.isnan(), ibis.null("string"))]
         cases += [(column < edge, ibis.literal(n)) for edge, n in zip(edges, names, strict=False)]
@@ -177,7 +177,7 @@ class WarehouseSource(TableSource):
 
         if decision.among:
             raise UserError(
-                f"{self.name}: model {model!r} has a score per class and no column of classes; add a column {model!r}."
+                f"{self.name}: model {model!r} has a score per class but no column of classes; add a column {model!r}."
             )
         self.require(decision.column, f"model {model!r}")
         column = self._expression[decision.column]
@@ -200,7 +200,7 @@ class WarehouseSource(TableSource):
                 return expression.to_pyarrow()
         except Exception as error:  # each database has its own
             raise UserError(
-                f"{self.name} could not be counted ({type(error).__name__}{first_line(error, self._secrets)})."
+                f"{self.name} cannot be counted ({type(error).__name__}{first_line(error, self._secrets)})."
             ) from None
 
 
@@ -216,7 +216,7 @@ def _open(address: str, name: str) -> Any:
     database, _, table = parts.path.rpartition("/")
     if not table:
         raise UserError(f"{name}: end the address with the table's name, such as …/predictions.")
-    # Nothing is written, and others may be reading the file too.
+    # Open read-only: other processes may be reading the file.
     query = parts.query or ("read_only=True" if parts.scheme == "duckdb" else "")
     try:
         with _suppress_warnings():
@@ -228,15 +228,15 @@ def _open(address: str, name: str) -> Any:
         ) from None
     except Exception as error:  # each database has its own
         raise UserError(
-            f"nothing answers at {name} ({type(error).__name__}{first_line(error, credentials_in(address))}); "
-            "are address and credentials right?"
+            f"cannot connect to {name} ({type(error).__name__}{first_line(error, credentials_in(address))}); "
+            "check the address and the credentials."
         ) from None
     try:
         with _suppress_warnings():
-            # Spark alone keeps no tables: a Parquet file or folder, here or on a file system it knows, is one too.
+            # Spark also reads Parquet files and folders from any file system that it supports.
             files = connection.name == "pyspark" and table.endswith(".parquet")
             return connection.read_parquet(parts.path) if files else connection.table(table)
-    except Exception as error:  # TableNotFound, and whatever a database says
+    except Exception as error:  # TableNotFound, or an error of the database
         raise UserError(
             f"{redact_url(parts._replace(path=database).geturl())} has no table {table!r} that can be read "
             f"({type(error).__name__})."
@@ -245,7 +245,7 @@ def _open(address: str, name: str) -> Any:
 
 @contextmanager
 def _suppress_warnings() -> Iterator[None]:
-    """Keep to itself what Ibis is told of its own use of a driver."""
+    """Suppress deprecation warnings about how Ibis uses a driver."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
@@ -253,7 +253,7 @@ def _suppress_warnings() -> Iterator[None]:
 
 
 def _table_name(table: Any) -> str:
-    """Name a table of Ibis; what is filtered or joined has no name of its own."""
+    """Return the name of an Ibis table; a filtered or joined table has none."""
     try:
         return f"the table {table.get_name()}"
     except AttributeError:
@@ -261,7 +261,7 @@ def _table_name(table: Any) -> str:
 
 
 def _duckdb_type(kind: Any) -> str:
-    """Return an Ibis type in the words that `TableSource` has for types."""
+    """Return an Ibis type as the DuckDB type that `TableSource` uses."""
     if kind.is_integer():
         return "BIGINT"
     if kind.is_floating() or kind.is_decimal():

@@ -1,4 +1,4 @@
-"""Which class is the positive one: the rule, in one place, for tables of decisions, of scores and of cells."""
+"""The rule that chooses the positive class, for tables of predicted classes, scores and cells."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _OPPOSITES = (0.0, -1.0)
 
 @dataclass(frozen=True)
 class PositiveClass:
-    """The positive class and what decided it.
+    """The positive class and how it was chosen.
 
-    `origin`: ``"option"`` (``--positive``), ``"table"`` (the metadata that `predict` writes), ``"name"`` (it is called yes
-    or 1), ``"order"`` (the last of two in alphabetical order); None where there is no positive class.
+    `origin`: ``"option"`` (the user named it), ``"table"`` (the metadata that `predict` writes), ``"name"`` (it is called
+    yes or 1), ``"order"`` (the last of two in alphabetical order); None where there is no positive class.
     """
 
     name: str | None
     origin: Origin | None = None
 
     def doubtful(self, classes: Sequence[str]) -> bool:
-        """Tell whether it is only a convention: by alphabetical order, or the 1 of 1 and 2."""
+        """Return whether the choice is only a convention: alphabetical order, or 1 among the classes 1 and 2."""
         if self.origin == "name" and self.name is not None and class_key(self.name) == 1.0:
             numbers = [class_key(c) for c in classes if c != self.name]
             return any(isinstance(n, float) and n not in _OPPOSITES for n in numbers)
@@ -45,9 +45,9 @@ def choose_positive(
     Parameters
     ----------
     option
-        What the user named, if anything.
+        The class that the user named, or None.
     recorded
-        What the table's metadata names.
+        The class that the table's metadata records, or None.
 
     Raises
     ------
@@ -74,13 +74,13 @@ def choose_positive(
 def refuse_doubtful_positive(
     positive: PositiveClass, classes: Sequence[str], columns: Iterable[str], source_name: str
 ) -> None:
-    """Raise UserError where scores alone decide and only a convention says which class they speak of."""
+    """Raise UserError where predictions come from scores and only a convention determines their class."""
     if not positive.doubtful(classes):
         return
     first, *_ = columns
     raise UserError(
-        f"{source_name}: the column {first!r} holds scores, and nothing says whether they are of {classes[0]!r} or "
-        f"{classes[1]!r}; name the class that high scores stand for: --positive {classes[0]!r} or --positive {classes[1]!r}."
+        f"{source_name}: the column {first!r} holds scores, and nothing indicates whether they are of {classes[0]!r} "
+        f"or {classes[1]!r}; name the class of high scores: `positive={classes[0]!r}` or `positive={classes[1]!r}`."
     )
 
 
@@ -91,7 +91,7 @@ def task_metadata(label: str, classes: Sequence[str], positive: str | None) -> d
 
 
 def recorded_positive(metadata: Sequence[tuple[str, bytes]]) -> str | None:
-    """Return the positive class that tables record (table → bytes of its metadata), None where none does.
+    """Return the positive class in the metadata of tables (table name, bytes); None where none records it.
 
     Raises UserError where two tables record different ones.
     """
@@ -108,15 +108,15 @@ def recorded_positive(metadata: Sequence[tuple[str, bytes]]) -> str | None:
         other = next((o for o in table_by_class if class_key(o) != class_key(text)), None)
         if other is not None:
             raise UserError(
-                f"the positive class is {other!r} in {table_by_class[other]} and {text!r} in {table_name}; name the one that the audit "
-                "is about with --positive."
+                f"the positive class is {other!r} in {table_by_class[other]} and {text!r} in {table_name}; name the "
+                "one to audit with `positive=`."
             )
         table_by_class.setdefault(text, table_name)
     return next(iter(table_by_class), None)
 
 
 def positive_note(positive: PositiveClass, classes: Sequence[str]) -> str | None:
-    """Return what an audit says of a positive class that is only a convention."""
+    """Return the note on a positive class that was chosen by convention; None for any other."""
     if positive.name is None or not positive.doubtful(classes):
         return None
     other = next(c for c in classes if c != positive.name)
@@ -126,6 +126,6 @@ def positive_note(positive: PositiveClass, classes: Sequence[str]) -> str | None
         else "because of its name"
     )
     return (
-        f"The positive class is {positive.name!r}, chosen {why}: TPR is the share of {positive.name!r} found, and selected "
-        f"means predicted {positive.name!r}. For the other class: --positive {other!r}."
+        f"The positive class is {positive.name!r}, chosen {why}: TPR is the share of {positive.name!r} that is "
+        f"detected, and selected means predicted {positive.name!r}. For the other class: `positive={other!r}`."
     )

@@ -1,4 +1,4 @@
-"""The score columns of models: which there are, whether they hold probabilities, and of which class they seem to be."""
+"""Score columns of models: find them, check that they hold probabilities, and of which class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fairpress.core.errors import UserError
 from fairpress.core.values import resolve
 
 SUM_SLACK = 0.02
-"""How far the probabilities of a row may sum from 1: those rounded to two digits do by less."""
+"""Tolerance for the sum of a row's probabilities; rounding to two digits stays below it."""
 
 
 def score_columns(source: TableSource, model: str) -> tuple[str, ...]:
@@ -22,9 +22,9 @@ def score_columns(source: TableSource, model: str) -> tuple[str, ...]:
 
 
 def check_scores(source: TableSource, models: Sequence[str], decide: Mapping[str, str]) -> None:
-    """Raise UserError where a score column of a model is not one of probabilities.
+    """Raise UserError where a score column of a model does not hold probabilities.
 
-    A column that the user decides by (`decide`) may hold anything.
+    A column that `decide` thresholds may hold any numbers.
     """
     if source.holds_cells:
         return
@@ -42,24 +42,24 @@ def check_scores(source: TableSource, models: Sequence[str], decide: Mapping[str
 def _outside(source_name: str, column: str, summary: Numbers, single: bool, model: str) -> str:
     low, high = summary.low or 0.0, summary.high or 0.0
     problem = (
-        f"{source_name}: the scores {column!r} run from {low:.6g} to {high:.6g} and are outside 0 to 1 in {summary.outside:,} of "
-        f"{summary.rows:,} rows"
+        f"{source_name}: the scores {column!r} range from {low:.6g} to {high:.6g} and are outside 0 to 1 in "
+        f"{summary.outside:,} of {summary.rows:,} rows"
     )
     if low >= 0 and 1 < high <= 100 and high > 20:
         return f"{problem}; if they are percentages, divide them by 100."
     convert = "the sigmoid" if single else "the softmax over all classes"
-    threshold = f", or decide by a threshold, --decide '{model}={column}>=0'" if single else ""
+    threshold = f", or set a threshold with `decide={{{model!r}: {column + '>=0'!r}}}`" if single else ""
     return (
-        f"{problem}; if they are logits or margins, turn them into probabilities with {convert}{threshold}."
+        f"{problem}; if they are logits or margins, convert them to probabilities with {convert}{threshold}."
     )
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """Scores of one model next to its own decisions.
+    """How a model's scores agree with its predicted classes.
 
     `high`, `low`: the mean score where the positive class is predicted, and elsewhere. `agreeing`: the share of rows in
-    which a score of .5 or more goes with the positive class.
+    which thresholding the score at .5 gives the predicted class.
     """
 
     column: str
@@ -69,14 +69,14 @@ class Orientation:
 
     @property
     def reversed(self) -> bool:
-        """Whether the scores are clearly those of the other class."""
+        """Whether the scores clearly belong to the other class."""
         return self.high < self.low and self.agreeing < 0.5
 
 
 def orientation(
     source: TableSource, model: str, column: str, positive: str, classes: Sequence[str]
 ) -> Orientation | None:
-    """Compare a model's scores with its own decisions; None where one of the two is lacking."""
+    """Compare a model's scores with its predicted classes; None where only one side occurs."""
     x, d = source.as_number(column), source.column(model)
     by_decision = source.read(
         f"SELECT {d} AS d, count(x) AS n, sum(x) AS s, count(*) FILTER (WHERE x >= 0.5) AS above FROM "
@@ -99,9 +99,9 @@ def check_orientation(
     positive: PositiveClass,
     classes: Sequence[str],
 ) -> list[str]:
-    """Return warnings about scores that seem to be of another class than the positive one.
+    """Return warnings about scores that seem to belong to a class other than the positive one.
 
-    Raises UserError where only a convention has chosen the positive class, and the scores speak of the other.
+    Raises UserError where the positive class was chosen by convention and the scores belong to the other class.
     """
     warnings: list[str] = []
     if positive.name is None or source.holds_cells or not source.counts_scores:
@@ -116,23 +116,23 @@ def check_orientation(
         others = [c for c in classes if c != positive.name]
         other_class = f"{others[0]!r}" if len(others) == 1 else "another class"
         observation = (
-            f"the scores {column!r} are higher where {model!r} predicts {other_class} (mean {scores.low:.2f}) than where it predicts "
-            f"{positive.name!r} (mean {scores.high:.2f})"
+            f"the scores {column!r} are higher where {model!r} predicts {other_class} (mean {scores.low:.2f}) than where it "
+            f"predicts {positive.name!r} (mean {scores.high:.2f})"
         )
         if positive.doubtful(classes):
             raise UserError(
-                f"{source.name}: {observation}, so they seem to be the probability of {other_class}; name the positive class: "
-                f"--positive {others[0]!r}."
+                f"{source.name}: {observation}, so they seem to be the probability of {other_class}; name the positive "
+                f"class: `positive={others[0]!r}`."
             )
         warnings.append(
-            f"T{observation[1:]}, although the positive class is {positive.name!r}: AUC, calibration and all other score metrics "
-            f"are wrong unless {column!r} is the probability of {positive.name!r}."
+            f"T{observation[1:]}, although the positive class is {positive.name!r}: AUC, calibration and all other score "
+            f"metrics are wrong unless {column!r} is the probability of {positive.name!r}."
         )
     return warnings
 
 
 def unequal_sums(source: TableSource, columns: Sequence[str]) -> int:
-    """Return in how many rows the probabilities of all classes do not sum to 1."""
+    """Return the number of rows in which the probabilities of all classes do not sum to 1."""
     total = " + ".join(source.as_number(c) for c in columns)
     query = f"SELECT count(*) AS n FROM {source.relation} WHERE abs({total} - 1) > {SUM_SLACK!r}"
     return int(source.read(query)["n"][0].as_py())

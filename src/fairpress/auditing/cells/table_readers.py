@@ -1,4 +1,4 @@
-"""Files that hold tables: which are read and how, and what to say of those that cannot be. Nothing in them is executed."""
+"""Find and check table files, build the queries that read them, and explain why a file cannot be read."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ _WILDCARDS = "*?["
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SAMPLED_LINES = 50
 MAX_COLUMNS = 20_000
-"""A table of more is refused: every query binds all of its columns."""
+"""Wider tables are refused, because every query binds all of the columns."""
 MAX_LINE_LENGTH = 16_000_000
-"""Characters; DuckDB is told the same."""
+"""In characters; the same limit is passed to DuckDB."""
 _MAX_UNPACKED_BYTES, _MAX_RATIO, _SCANNED_BYTES = 2**28, 200, 2**26
-"""What unpacks to more bytes than the first, and to more than the second times its size, is refused; only so many packed
-bytes, the third, are looked at."""
-_EXCEL = "is an Excel workbook, which is not read; save the sheet as CSV"
+"""A file is refused if it unpacks to more than `_MAX_UNPACKED_BYTES` and to more than `_MAX_RATIO` times its size; only the
+first `_SCANNED_BYTES` of packed data are checked."""
+_EXCEL = "is an Excel workbook, which is not supported; save the sheet as CSV"
 _UNSUPPORTED_SUFFIXES = {
     ".onnx": "is an ONNX model, not a table; run `fairpress predict` first and audit the table that it writes",
     ".xlsx": _EXCEL,
     ".xlsm": _EXCEL,
     ".xls": _EXCEL,
-    ".ods": "is a spreadsheet, which is not read; save the sheet as CSV",
+    ".ods": "is a spreadsheet, which is not supported; save the sheet as CSV",
     ".npy": "is a NumPy array, not a table with named columns; save it as CSV or Parquet",
     ".npz": "holds NumPy arrays, not a table with named columns; save them as CSV or Parquet",
     ".safetensors": "holds the weights of a model, not a table; run `fairpress predict` first",
-    ".feather": "is an Arrow file, which is not read; save it as Parquet",
-    ".arrow": "is an Arrow file, which is not read; save it as Parquet",
+    ".feather": "is an Arrow file, which is not supported; save it as Parquet",
+    ".arrow": "is an Arrow file, which is not supported; save it as Parquet",
     ".json": "is JSON, not a table of rows and columns; save it as CSV or Parquet",
-    ".jsonl": "holds JSON lines, which are not read; save them as CSV or Parquet",
+    ".jsonl": "holds JSON lines, which are not supported; save them as CSV or Parquet",
     ".yaml": "is YAML, not a table; bring the table of predictions, CSV or Parquet",
     ".yml": "is YAML, not a table; bring the table of predictions, CSV or Parquet",
 }
 _UNSUPPORTED_MAGIC = (
     (b"\xd0\xcf\x11\xe0", _EXCEL),
     (b"PK\x03\x04", "is a ZIP archive, not a table; unpack it and name the CSV or Parquet file in it"),
-    (b"ARROW1", "is an Arrow file, which is not read; save it as Parquet"),
-    (b"BZh", "is compressed by bzip2, which is not read; unpack it first"),
-    (b"\xfd7zXZ", "is compressed by xz, which is not read; unpack it first"),
+    (b"ARROW1", "is an Arrow file, which is not supported; save it as Parquet"),
+    (b"BZh", "is compressed with bzip2, which is not supported; unpack it first"),
+    (b"\xfd7zXZ", "is compressed with xz, which is not supported; unpack it first"),
     (b"SQLite format 3", "is an SQLite database; save the table as CSV, or name it by an address, sqlite:///file.db/table"),
     (b"%PDF", "is a PDF document, not a table; save the table as CSV"),
     (b"\x93NUMPY", "is a NumPy array, not a table with named columns; save it as CSV or Parquet"),
@@ -60,9 +60,9 @@ _UNSUPPORTED_MAGIC = (
 
 @dataclass(frozen=True)
 class Files:
-    """Files of one header: its names as written, and the query whose columns are ``c0``, ``c1`` … in their order.
+    """Files with the same header: its names as written, and a query with columns ``c0``, ``c1`` … in their order.
 
-    `unreadable`: columns of which DuckDB would read other values than those that were written, such as periods.
+    `unreadable`: columns whose values DuckDB would misread, such as periods.
     """
 
     paths: tuple[str, ...]
@@ -77,9 +77,9 @@ def text_literal(value: str) -> str:
 
 
 def files(paths: Sequence[str]) -> list[Files]:
-    """Return what reads files, or those of globs; files with the same columns are read together.
+    """Return the queries that read files or globs; files with the same columns share a query.
 
-    Raises UserError with the remedy for what is not a table.
+    Raises UserError for a file that is not a table.
     """
     paths_by_format: dict[tuple[Any, ...], list[str]] = {}
     for path in (p for given in paths for p in _expand(given)):
@@ -111,13 +111,13 @@ def files(paths: Sequence[str]) -> list[Files]:
 def _refuse_wide(path: str, columns: int) -> None:
     if columns > MAX_COLUMNS:
         raise UserError(
-            f"{path} has {columns:,} columns, and up to {MAX_COLUMNS:,} are read; keep the label, the sensitive attributes "
-            "and the columns of the models."
+            f"{path} has {columns:,} columns, but at most {MAX_COLUMNS:,} are supported; keep the label, the "
+            "sensitive attributes and the columns of the models."
         )
 
 
 def _refuse_bomb(path: str, kind: str) -> None:
-    """Raise UserError for a compressed file that unpacks to what no table is packed so small from."""
+    """Raise UserError for a compressed file with an implausible compression ratio."""
     try:
         with open(path, "rb") as packed, _decompressed(packed, kind) as stream:
             unpacked = 0
@@ -125,15 +125,15 @@ def _refuse_bomb(path: str, kind: str) -> None:
                 unpacked, read = unpacked + len(piece), packed.tell()
                 if unpacked > _MAX_UNPACKED_BYTES and unpacked > _MAX_RATIO * read:
                     raise UserError(
-                        f"{path} unpacks to more than {_MAX_RATIO} times its size ({unpacked / 2**20:.0f} MiB after {read:,} "
-                        "bytes), as no usual table does; unpack it first, if that is meant."
+                        f"{path} unpacks to more than {_MAX_RATIO} times its size ({unpacked / 2**20:.0f} MiB after "
+                        f"{read:,} bytes), unlike any usual table; unpack it first if this is intended."
                     )
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"cannot read {path}: {error}. Is it complete?") from None
 
 
 def _misread(field: Any) -> bool:
-    """Tell whether DuckDB takes a column of Parquet for what it is stored as: periods and durations for numbers."""
+    """Return whether DuckDB would read a Parquet column by its storage type, such as periods as numbers."""
     kind = str(field.type)
     extension = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode()
     named = kind if kind.startswith("extension") else extension
@@ -144,18 +144,18 @@ def _query(key: tuple[Any, ...], paths: Sequence[str]) -> str:
     named = "[" + ", ".join(text_literal(_escape_wildcards(p)) for p in paths) + "]"
     columns = [f"c{i}" for i in range(len(key[1]))]
     if key[0] == "parquet":
-        # Names are given by position: DuckDB takes g and G for one column.
+        # Columns are named by position, because DuckDB treats g and G as one column.
         return f"SELECT * FROM read_parquet({named}) AS t({', '.join(columns)})"
     types = "{" + ", ".join(f"'{c}': 'VARCHAR'" for c in columns) + "}"
     return (
-        f"SELECT * FROM read_csv({named}, header=true, auto_detect=false, columns={types}, delim={text_literal(key[2])}, "
-        f"quote='\"', escape='\"', compression='{key[3]}', null_padding=false, strict_mode=true, "
-        f"max_line_size={MAX_LINE_LENGTH})"
+        f"SELECT * FROM read_csv({named}, header=true, auto_detect=false, columns={types}, "
+        f"delim={text_literal(key[2])}, quote='\"', escape='\"', compression='{key[3]}', null_padding=false, "
+        f"strict_mode=true, max_line_size={MAX_LINE_LENGTH})"
     )
 
 
 def _escape_wildcards(path: str) -> str:
-    """Return a path as DuckDB must be given it: a file called a[1].csv is not a pattern."""
+    """Escape wildcards for DuckDB: a file named a[1].csv is not a pattern."""
     return "".join(f"[{c}]" if c in _WILDCARDS else c for c in path)
 
 
@@ -180,11 +180,13 @@ def _expand(path: str) -> list[str]:
 
 
 def _first_bytes(path: str) -> bytes:
-    """Return how a file begins. Raises UserError for one that is not a table."""
+    """Return the first bytes of a file. Raises UserError for a file that is not a table."""
     file_path = Path(path)
     suffix = file_path.suffix.lower()
     if suffix in PICKLES:
-        raise UserError(f"{path} is a pickle, which can run any code when opened; bring Parquet or CSV.")
+        raise UserError(
+            f"{path} is a pickle, which can execute code when it is opened; save the table as Parquet or CSV."
+        )
     if not file_path.is_file():
         raise UserError(f"{path} is not a regular file; save the table as a file, CSV or Parquet.")
     try:
@@ -203,7 +205,7 @@ def _first_bytes(path: str) -> bytes:
         raise UserError(f"{path} {reason}.")
     recognized = start.startswith((b"PAR1", _GZIP, _ZSTD)) or suffix in PARQUET
     if not recognized and b"\0" in start:
-        raise UserError(f"{path} is a binary file, not a table; bring Parquet or CSV.")
+        raise UserError(f"{path} is a binary file, not a table; save the table as Parquet or CSV.")
     return start
 
 
@@ -222,7 +224,8 @@ def parquet_schema(path: str) -> Any:
 def header(path: str) -> tuple[str, list[str]]:
     """Return the delimiter of a CSV file and the names of its columns.
 
-    The delimiter is the one that parts the header into the most columns, among those that part the first lines alike.
+    The delimiter is the one that splits the header into the most columns; those that split the first lines equally
+    are preferred.
     """
     candidates: list[tuple[bool, int, int, str, list[str]]] = []
     for delimiter in DELIMITERS:
@@ -242,7 +245,7 @@ def header(path: str) -> tuple[str, list[str]]:
                 (consistent and len(rows[0]) > 1, len(rows[0]), -len(candidates), delimiter, rows[0])
             )
     if not candidates:
-        raise UserError(f"cannot tell the columns of {path} apart; is it complete, and CSV or Parquet?")
+        raise UserError(f"cannot find the columns of {path}; is it complete, and CSV or Parquet?")
     _, _, _, delimiter, names = max(candidates)
     if any("\ufffd" in name for name in names):
         raise UserError(f"{path} is not UTF-8 text, line 1; save it as UTF-8.")
@@ -252,7 +255,7 @@ def header(path: str) -> tuple[str, list[str]]:
 
 
 def open_text(path: str) -> IO[str]:
-    """Open a text file, unpacked where it is compressed by gzip or zstd; what is not UTF-8 is replaced."""
+    """Open a text file, decompressing gzip or zstd; invalid UTF-8 is replaced."""
     with open(path, "rb") as file:
         magic = file.read(4)
     binary: Any
@@ -266,7 +269,7 @@ def open_text(path: str) -> IO[str]:
 
 
 def _decompressed(packed: Any, kind: str) -> Any:
-    """Return a stream of what a compressed file holds, given its path or the open file."""
+    """Return a stream of the decompressed content of a file, given as a path or an open file."""
     if kind == "gzip":
         return gzip.open(packed)
     import pyarrow as pa
@@ -275,7 +278,7 @@ def _decompressed(packed: Any, kind: str) -> Any:
 
 
 def _bounded_lines(file: IO[str], path: str) -> Iterator[str]:
-    """Yield the lines of a file. Raises UserError for one that is too long, before more of it is in memory."""
+    """Yield the lines of a file. Raises UserError for a line that is too long, before it is read in full."""
     number = 0
     while line := file.readline(MAX_LINE_LENGTH + 1):
         number += 1
@@ -287,10 +290,11 @@ def _bounded_lines(file: IO[str], path: str) -> Iterator[str]:
 
 
 def csv_records(path: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the records of a CSV file, header included, each with the number of its last line; stops at what is broken."""
+    """Yield the records of a CSV file, header included, with the number of their last line; stops at a malformed "
+    "one."""
     try:
         delimiter, _ = header(path)
-        with open_text(path) as file, show_progress(f"looking for what is wrong in {path}"):
+        with open_text(path) as file, show_progress(f"looking for the error in {path}"):
             rows = csv.reader(_bounded_lines(file, path), delimiter=delimiter)
             for row in rows:
                 yield rows.line_num, row
@@ -304,7 +308,7 @@ def csv_records(path: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def is_text(path: str) -> bool:
-    """Tell whether a path is a file that is read as CSV."""
+    """Return whether a path is a file that is read as CSV."""
     file_path = Path(path)
     if not file_path.is_file() or path.lower().endswith(PARQUET):
         return False
@@ -313,7 +317,7 @@ def is_text(path: str) -> bool:
 
 
 def refuse_uneven(path: str) -> None:
-    """Raise UserError for a CSV file whose lines do not all have the columns of its header, naming the first."""
+    """Raise UserError for a CSV file with a line whose number of columns differs from the header's."""
     if not is_text(path):
         return
     width = None
@@ -321,13 +325,13 @@ def refuse_uneven(path: str) -> None:
         width = len(row) if width is None else width
         if len(row) not in (0, width):
             raise UserError(
-                f"{path}, line {number}: {len(row)} columns where the header has {width}; is the file cut "
-                "short, or a quotation mark not closed?"
+                f"{path}, line {number}: {len(row)} columns, but the header has {width}; is the file truncated, "
+                "or a quotation mark not closed?"
             )
 
 
 def repeated_header(path: str, names: Sequence[str]) -> int | None:
-    """Return the line of a CSV file after the first that holds the names of the columns, in any order; None if none does."""
+    """Return the number of a later line of a CSV file that repeats the header, in any order; None if none does."""
     expected = sorted(names)
     for number, row in csv_records(path):
         if number > 1 and sorted(v.removeprefix("\ufeff") for v in row) == expected:
@@ -336,7 +340,7 @@ def repeated_header(path: str, names: Sequence[str]) -> int | None:
 
 
 def read_error(name: str, error: str) -> str:
-    """Return the sentence for what DuckDB could not read."""
+    """Return the message for an error of DuckDB while reading a table."""
     line = re.search(r"[Ll]ine:? (\d+)", error)
     location = f", line {line[1]}" if line else ""
     if "No files found" in error:
@@ -345,8 +349,8 @@ def read_error(name: str, error: str) -> str:
         return f"{name} is not UTF-8 text{location}; save it as UTF-8."
     if line and "CSV" in error:
         return (
-            f"{name}{location}: the line cannot be parted into columns; is a quotation mark not closed, or one inside a value "
-            "not doubled?"
+            f"{name}{location}: the line cannot be split into columns; is a quotation mark not closed, or not doubled "
+            "inside a value?"
         )
     first = error.splitlines()[0].partition("Error: ")
     cause = (first[2] or first[0]).rstrip(" .")[:200]

@@ -1,1 +1,1 @@
-"""Estimates per group from rows, people or training seeds."""
+"""Estimates per group, with rows, people or training seeds as the random units."""

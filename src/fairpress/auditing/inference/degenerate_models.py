@@ -1,7 +1,7 @@
-"""Models that have nothing to lose: they predict one class only, hardly ever predict one, or guess.
+"""Degenerate models: they predict one class only, nearly never predict a class, or guess.
 
-Such a model can hardly get worse, so that "no harm" would be true of it and mean nothing. The verdict of its comparison is
-then *void*, unless a harm is demonstrated all the same (`comparing`).
+Such a model can hardly get worse, so "no harm" would be true but meaningless. The verdict of its comparison is
+then *void*, unless a harm is demonstrated nevertheless (`comparison`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ NEVER_SHARE = 0.01
 """… whatever the accuracy below this share; above it, only where never predicting the class would be as accurate."""
 
 MIN_ROWS = 20
-"""Rows with a class below which nothing is concluded from its being predicted rarely."""
+"""Minimum number of rows with a class for concluding that it is predicted too rarely."""
 
 
 @dataclass(frozen=True)
 class DegenerateModel:
-    """What is degenerate about a model; `void` where it empties the verdicts of comparisons with this model.
+    """Why a model is degenerate; `void` if comparisons with this model are meaningless.
 
-    `rare`: it nearly never predicts a class.
+    `rare`: the model nearly never predicts some class.
     """
 
     sentence: str
@@ -40,12 +40,12 @@ class DegenerateModel:
 def degenerate(
     evidence: GroupEstimator, model: str, margin: float, confidence: float
 ) -> DegenerateModel | None:
-    """Return what is degenerate about one model by itself, or None.
+    """Return why a single model is degenerate, or None.
 
-    First match wins: it predicts one class only; some of its networks do (void from half of them on); it nearly never
-    predicts a class (void for either of two, the positive one, or one that makes up more than the margin); it guesses: it is
-    not shown to be right more often than the most frequent class would be, and its balanced accuracy is shown to be within
-    the margin of chance.
+    The first match counts: the model predicts one class only; some of its networks do (void if at least half of them do); it
+    nearly never predicts a class (void if there are two classes, if the class is the positive one, or if its share exceeds
+    the margin); it guesses, that is, it is not demonstrably more accurate than always predicting the most frequent class,
+    and its balanced accuracy is demonstrably within the margin of chance.
     """
     cells = evidence.cells
     labels, predicted = (_class_weights(cells, codes) for codes in (cells.label, cells.predicted[model]))
@@ -71,7 +71,9 @@ def lost_class(evidence: GroupEstimator, baseline: str, model: str, confidence: 
         _class_weights(cells, codes)
         for codes in (cells.label, cells.predicted[baseline], cells.predicted[model])
     )
-    reference = np.minimum(labels, before)  # a baseline that predicts a class too often is no measure of it
+    reference = np.minimum(
+        labels, before
+    )  # a baseline that predicts a class too often is not a reference for it
     for c in np.flatnonzero(reference >= MIN_ROWS * evidence.repeats):
         if _rarely_predicted(evidence, model, int(c), after[c], reference[c], confidence) is not None:
             repeats = evidence.repeats
@@ -95,7 +97,7 @@ def _constant_networks(evidence: GroupEstimator, model: str) -> DegenerateModel 
         return None
     return DegenerateModel(
         f"{constant} of the {len(by_seed)} networks of {model} predict one class only; they pull its gaps towards 0, "
-        "which says nothing of fairness.",
+        "which is no evidence of fairness.",
         2 * constant >= len(by_seed),
     )
 
@@ -103,28 +105,28 @@ def _constant_networks(evidence: GroupEstimator, model: str) -> DegenerateModel 
 def _rarely_predicted(
     evidence: GroupEstimator, model: str, c: int, predicted: float, reference: float, confidence: float
 ) -> str | None:
-    """Return the sentence where a class is predicted in too few rows, measured by the rows that should have it."""
+    """Return a sentence if a class is predicted in too few rows, relative to a reference count; else None."""
     if predicted >= RARE_SHARE * reference:
         return None
     cells = evidence.cells
     chosen, right = cells.predicted[model] == c, cells.label == c
     if predicted >= NEVER_SHARE * reference:
-        # Of a model that never predicts the class, these rows would be right the other way round.
+        # The gain in correct rows over a model that never predicts the class.
         gain = np.where(chosen, np.where(right, 1.0, -1.0), 0.0)
         if _shown_above(_mean(evidence, gain, 1.0), 0.0, confidence):
             return None
     repeats = evidence.repeats
     labels = _class_weights(cells, cells.label)[c]
     return (
-        f"{model} nearly never predicts {cells.classes[c]!r}: in {predicted / repeats:,.0f} rows, where {labels / repeats:,.0f} "
-        "have it."
+        f"{model} nearly never predicts {cells.classes[c]!r}: in {predicted / repeats:,.0f} rows, where "
+        f"{labels / repeats:,.0f} have it."
     )
 
 
 def _near_chance(
     evidence: GroupEstimator, model: str, labels: Floats, margin: float, confidence: float
 ) -> DegenerateModel | None:
-    """Return the sentence where a model is shown to be within the margin of guessing, and no better than one answer."""
+    """Return why a model is not better than a constant prediction and within the margin of guessing, or None."""
     cells = evidence.cells
     most_frequent = int(labels.argmax())
     correct = np.asarray(cells.correct(model), dtype=float)
@@ -138,7 +140,7 @@ def _near_chance(
     if not balanced.estimable[0] or float(balanced.upper(confidence)[0]) >= 1 / n_classes + margin:
         return None
     return DegenerateModel(
-        f"{model} does not tell the classes apart: its balanced accuracy is {float(balanced.value[0]):.3f}, that of "
+        f"{model} does not distinguish the classes: its balanced accuracy is {float(balanced.value[0]):.3f}, that of "
         f"guessing {1 / n_classes:.3f}, and always predicting {cells.classes[most_frequent]!r} is right as often or more.",
         True,
     )

@@ -1,8 +1,9 @@
-"""Compression-identified exemplars: rows that a population of compressed models decides otherwise than one of baselines.
+"""Compression-identified exemplars: rows that populations of compressed and baseline models predict differently.
 
 Hooker, Courville, Clark, Dauphin and Frome, *What do compressed deep neural networks forget?* (arXiv 1911.05248): the modal
-class of each population, exemplar where the modes differ. Two populations of the *same* recipe differ too (STATISTICS: 2.4 %
-at ten models), so what is reported is the excess over two halves of the baselines, like against like in size.
+class of each population; a row is an exemplar where the modes differ. Two populations of the *same* recipe differ, too
+(STATISTICS: 2.4 % at ten models), so the excess over the difference between two halves of the baselines, of equal size, is
+reported.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ TIE = -1
 
 
 def modal_class(predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Return the commonest class of each row over models [models, rows]; −1 where two classes tie."""
+    """Return the most frequent class of each row over models [models, rows]; −1 where two classes tie."""
     counts = np.stack([(predicted == c).sum(axis=0) for c in range(classes)])
     tied = (counts == counts.max(axis=0)).sum(axis=0) > 1
     return np.where(tied, TIE, counts.argmax(axis=0))
 
 
 def differing_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return where two modal classes differ; a tie differs from nothing."""
+    """Return where two modal classes differ; a tie never counts as a difference."""
     return np.asarray((a != b) & (a != TIE) & (b != TIE))
 
 
@@ -55,8 +56,8 @@ def exemplars(
     seeds, half = evidence.seeds, evidence.seeds // 2
     if half < MIN_MODELS:
         reason = (
-            f"{seeds} models a side: two halves of {MIN_MODELS} baselines, whose difference is what retraining does, need "
-            f"{2 * MIN_MODELS} seeds"
+            f"{seeds} models on each side; comparing two halves of {MIN_MODELS} baselines, as a control for "
+            f"retraining, needs {2 * MIN_MODELS} seeds"
         )
         return Exemplars(seeds, half, reason=reason)
     classes = len(evidence.cells.classes)

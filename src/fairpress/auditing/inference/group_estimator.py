@@ -1,4 +1,4 @@
-"""What a table says of each group: rates, paired changes and excess losses, with rows or people as the unit."""
+"""Estimates of rates, paired changes and excess losses per group, with rows or people as the unit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATES = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr", "ppv", "npv")
 
 
 class Rate(NamedTuple):
-    """A rate of each group with its interval; NaN where there is none."""
+    """A rate of each group with its interval; NaN where it is undefined."""
 
     value: Floats
     low: Floats
@@ -31,7 +31,7 @@ class Rate(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Of a value x of rows, per combination: Σw·x, Σw²·x, Σw²·x². NaN outside the denominator."""
+    """Moments of a value x of rows, per combination: Σw·x, Σw²·x, Σw²·x². NaN outside the denominator."""
 
     first: Floats
     crossed: Floats
@@ -50,9 +50,9 @@ class _Sums(NamedTuple):
 
 
 class GroupEstimator:
-    """Evidence of one table: rows are random, or people where a subject has several rows, weighted or not.
+    """Estimator for one table whose rows, or people with several rows, are random; with or without weights.
 
-    Weights and repeated subjects enter every closed form through the design effect n/deff (`clusters`).
+    Weights and repeated subjects enter every closed form through the design effect n/deff (`design_effect`).
     """
 
     dependent = False
@@ -76,7 +76,7 @@ class GroupEstimator:
         return Rate(value, low, high, s.n, "wilson" if self.plain else "wilson-design-effect")
 
     def smoothed(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
-        """Return a rate of each group, ready for gaps."""
+        """Return a rate of each group as an estimate for differences and gaps."""
         s = self._sums(self.cells.indicator(model, name), index, groups)
         return agresti_caffo(s.up, s.n, s.deff)
 
@@ -86,7 +86,7 @@ class GroupEstimator:
         return bonett_price(s.up, s.down, s.n, s.deff, s.df)
 
     def excess(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
-        """Return each group's loss minus the loss of everybody else."""
+        """Return each group's loss minus the loss of all other rows."""
         s = self._sums(self._difference(model, baseline, name), index, groups)
         lost, gained = (s.up, s.down) if name == "fpr" else (s.down, s.up)
         return excess_loss(lost, gained, s.n, s.deff, s.rest_deff)
@@ -103,23 +103,23 @@ class GroupEstimator:
     def _two_groups(
         self, values: Floats, index: np.ndarray, pair: tuple[int, int]
     ) -> tuple[Floats, np.ndarray]:
-        """Return the values without those of other groups, and 0 or 1 for the side of the pair."""
+        """Return the values, NaN outside the two groups, and the side of the pair, 0 or 1."""
         return np.where(np.isin(index, pair), values, np.nan), np.where(index == pair[0], 0, 1)
 
     def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
-        """Return a rate of `linearised.LINEARISED` in each group."""
+        """Return a rate of `linearization.LINEARIZED` in each group."""
         linear = linearize(self.cells, model, name, index, groups)
         return self.mean(self.moments(linear.values), index, groups, linear.reach, (0.0, 1.0), "linearised")
 
     def ratio_change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
-        """Return the paired change of such a rate."""
+        """Return the paired change of a rate of `linearization.LINEARIZED`."""
         after, before = (linearize(self.cells, m, name, index, groups) for m in (model, baseline))
         reach = np.maximum(after.reach, before.reach)
         change = self.moments(after.values - before.values)
         return self.mean(change, index, groups, reach, (-1.0, 1.0), "linearised")
 
     def moments(self, values: Floats) -> Moments:
-        """Return the moments of a value that all rows of a combination share."""
+        """Return the moments of a value that is constant within each combination."""
         w, ww = self.cells.weight, self.cells.weight_squares
         return Moments(w * values, ww * values, ww * values**2)
 
@@ -134,8 +134,8 @@ class GroupEstimator:
     ) -> TEstimate:
         """Return the mean of any value in each group, with Student's t over rows, or over people.
 
-        `reach` adds two pseudo-rows (people, of typical size), one that far above the mean and one below: what was not seen
-        is not impossible. NaN where there are no rows, and no standard error where there is one.
+        `reach` adds two pseudo-rows (or people of typical size), at this distance above and below the mean, because
+        unobserved values are not impossible. NaN where there are no rows; the standard error is NaN where there is one.
         """
         inside = ~np.isnan(x.first)
         g = index[inside]
@@ -188,7 +188,7 @@ class GroupEstimator:
 
     @property
     def repeats(self) -> float:
-        """How many times every row was counted (once per seed)."""
+        """The number of times that each row is counted: once per seed."""
         return 1.0
 
     @property
@@ -240,5 +240,5 @@ def per_group(values: Floats, index: np.ndarray, groups: int) -> Floats:
 
 
 def _fill_undefined(deff: Floats) -> Floats:
-    """Empty groups have no design effect; their estimates are NaN anyway."""
+    """Replace undefined design effects by 1: they belong to empty groups, whose estimates are NaN."""
     return np.where(np.isfinite(deff), deff, 1.0)

@@ -1,7 +1,7 @@
-"""Count the scores of two models: how often each (group, label, score of both) occurs.
+"""Count combinations of group, label and the scores of two models.
 
 Small tables keep every score, so that all that follows is exact. Larger ones are cut into bins of equal width on the logit
-scale, with the moments of what a bin holds, so that means stay exact and only ranks are those of bins.
+scale, with the moments of each bin, so that means are exact and only ranks are approximate.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fairpress.auditing.statistics.t_estimate import Floats
 EXACT_ROWS = 500_000
 BINS = 1024
 MIN_SCORE = float(np.finfo(float).eps)
-"""Probabilities are held this far from 0 and 1 in logarithms, as scikit-learn's ``log_loss`` does."""
+"""Minimum distance of probabilities from 0 and 1 in logarithms, as in scikit-learn's ``log_loss``."""
 
 VARIABLES = ("score", "log", "log_rest")
 SIDES = ("baseline", "compressed", "change")
@@ -33,11 +33,11 @@ class ScoreCounts:
     Attributes
     ----------
     cells
-        Their groups, labels, keys and rows, numbered as in the audited cells; no predictions.
+        Groups, labels, keys and rows, numbered as in the audited cells, without predictions.
     scores
         ``"baseline"`` and ``"compressed"`` → the mean score of each combination.
     bins
-        The same → the rank of its bin (of its score, where exact).
+        The same keys → the rank of the combination's bin (of its score, where exact).
     exact
         Whether a bin is a single score.
     moments
@@ -66,7 +66,7 @@ def score_lines(
 ) -> ScoreCounts:
     """Count the two score columns (which may be the same) over the groups of `cells`, once their range is known.
 
-    Both columns hold probabilities in every row. The other arguments are those of `run.count`.
+    Both columns hold probabilities in every row. The other arguments are those of `counting.count`.
     """
     names = list(dict.fromkeys([label, *cells.attributes, *keys.values()]))
     s = [f"least(greatest({source.as_number(c)}, 0), 1)" for c in columns]
@@ -117,7 +117,7 @@ def score_lines(
     return ScoreCounts(
         lines,
         {
-            # A mean of equal scores can differ from them in the last digit, and fall into another bin of calibration.
+            # A mean of equal scores can differ in the last digit and fall into another calibration bin.
             side: numbers(table[b]) if exact else number[f"{side}_score_1"] / number["w"]
             for side, b in zip(SIDES, ("b0", "b1"), strict=False)
         },
@@ -141,7 +141,7 @@ def _bin(logit: str, limits: Mapping[str, float], i: int) -> str:
 
 
 def _measures() -> dict[str, str]:
-    """Return name → SQL of every sum that a combination keeps."""
+    """Return name → SQL expression of each sum per combination."""
     values = {
         "score": ("s0", "s1"),
         "log": tuple(f"ln({_clamped(x)})" for x in ("s0", "s1")),

@@ -1,4 +1,4 @@
-"""Metrics of scores, before they are decided: AUC, log loss, calibration error, generalized rates; their changes."""
+"""Metrics of scores and their changes: AUC, log loss, calibration error, generalized rates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UNDEFINED_BECAUSE = {
 
 @dataclass(frozen=True)
 class ScorePair:
-    """The scores of a baseline and a compressed model (or one model twice) with the evidence on them."""
+    """The scores of a baseline and a compressed model (or one model twice), with their estimator."""
 
     lines: ScoreCounts
     evidence: GroupEstimator
@@ -40,7 +40,7 @@ class ScorePair:
 
     @classmethod
     def build(cls, lines: ScoreCounts, like: Cells, source_name: str) -> ScorePair:
-        """Return the pair, with seeds and people as the cells' keys say."""
+        """Return the pair, with seeds or people as random units if the cells have these keys."""
         seeds = "seed" in lines.cells.keys
         return cls(
             lines,
@@ -83,7 +83,7 @@ class ScorePair:
         return self.lines.cells.index_in(self.like, attribute), len(self.like.groups(attribute)[0])
 
     def _moments(self, side: str, name: str) -> Moments:
-        """Return the moments of what a metric is the mean of; NaN outside its denominator."""
+        """Return the moments of the value whose mean is the metric; NaN outside its denominator."""
         yes, cells = self._positive, self.lines.cells
         if name == "log_loss":
             log, rest = (self.lines.moments[side, v] for v in ("log", "log_rest"))
@@ -120,7 +120,7 @@ class ScorePair:
             self.evidence.moments(self._placements(side, index, k)), index, k, 0.0, (0.0, 1.0), "delong"
         )
         if not self.evidence.dependent:
-            # Wilson with the rows that DeLong's variance is worth: a perfect ranking of few rows is not certain.
+            # Wilson's interval at the effective n of DeLong's variance: a perfect ranking of few rows is uncertain.
             yes = self._positive
             smaller_class = np.minimum(
                 *(per_group((self.lines.cells.weight * v), index, k) for v in (yes, ~yes))
@@ -148,7 +148,7 @@ class ScorePair:
     def _without_tied_ranks(
         self, estimates: list[Estimate], sides: tuple[int, ...], index: np.ndarray, k: int
     ) -> list[Estimate]:
-        """Take back estimates of groups whose scores crowd in so few bins that their ranks are not known."""
+        """Remove estimates of groups whose scores occupy too few bins for reliable ranks."""
         if self.lines.exact:
             return estimates
         tied_share = np.max(
@@ -158,7 +158,7 @@ class ScorePair:
             ],
             axis=0,
         )
-        reason = "scores crowd in too few of the bins that a large table is cut into"
+        reason = "the scores occupy too few of the bins that are used for large tables"
         return [
             Estimate.not_estimable(reason, e.n) if e.estimable and o > MAX_TIED_SHARE else e
             for e, o in zip(estimates, tied_share, strict=True)
@@ -172,7 +172,7 @@ class ScorePair:
     ) -> list[Estimate]:
         cells = self.lines.cells
         if self.evidence.dependent:
-            reason = "the calibration of several seeds; audit one seed's table"
+            reason = "calibration is not estimated over several seeds; audit the table of one seed"
             return [Estimate.not_estimable(reason, float(n)) for n in per_group(cells.weight, index, k)]
         order = np.argsort(index, kind="stable")
         out = []

@@ -15,7 +15,7 @@ from fairpress.core.values import resolve
 
 @dataclass(frozen=True)
 class ScoredModels:
-    """`sides`: model → a pair and its side in it. `pairs`: compressed model → its pair with the baseline."""
+    """`sides`: model → a pair and the model's side in it; `pairs`: compressed model → its pair with the baseline."""
 
     sides: Mapping[str, tuple[ScorePair, int]]
     pairs: Mapping[str, ScorePair]
@@ -35,14 +35,14 @@ def score_pairs(
 ) -> ScoredModels:
     """Count the columns ``M.score`` (or ``M.score.<positive>``) of all models that have one.
 
-    A column with a missing score, or with other numbers that the user decides by, is left out, and a note says so. The
-    baseline is counted with every compressed model, because their changes are paired.
+    A column with a missing score, or of thresholded numbers that are not probabilities, is left out with a note. The
+    baseline is counted with each compressed model, because changes are paired.
     """
     if cells.positive is None or source.holds_cells:
         return ScoredModels({}, {}, ())
     if not source.counts_scores:
         return ScoredModels(
-            {}, {}, ("No score metrics: of a table in a warehouse decisions alone are counted.",)
+            {}, {}, ("No score metrics: for a table in a database, only predicted classes are counted.",)
         )
     columns: dict[str, str] = {}
     notes: list[str] = []
@@ -56,12 +56,13 @@ def score_pairs(
         summary = source.numbers([name])[name]
         if summary.outside:
             notes.append(
-                f"No score metrics of {model!r}: {name!r} runs from {summary.low:.6g} to {summary.high:.6g}, which are not "
-                "probabilities."
+                f"No score metrics of {model!r}: {name!r} ranges from {summary.low:.6g} to {summary.high:.6g}, so it "
+                "does not hold probabilities."
             )
         elif summary.missing:
             notes.append(
-                f"No score metrics of {model!r}: its scores are missing in {summary.missing:,} of {summary.rows:,} rows."
+                f"No score metrics of {model!r}: its scores are missing in {summary.missing:,} of {summary.rows:,} "
+                "rows."
             )
         else:
             columns[model] = name
@@ -99,12 +100,12 @@ def _positive_score_column(model: str, columns: Sequence[str], positive: str) ->
 def _incomplete_scores(
     source: TableSource, model: str, columns: Sequence[str], classes: Sequence[str]
 ) -> Iterator[str]:
-    """Say where the scores per class are not a distribution over all classes."""
+    """Yield notes where the scores per class are not a distribution over all classes."""
     scored_classes = [c.removeprefix(f"{model}.score.") for c in columns]
     lacking = [c for c in classes if resolve(c, scored_classes) is None]
     if lacking:
         name = f"{model}.score.{lacking[0]}"
-        yield f"{model!r} has no column {name!r}, so that its scores never decide for {lacking[0]!r}."
+        yield f"{model!r} has no column {name!r}, so it never predicts {lacking[0]!r}."
         return
     rows = unequal_sums(source, columns)
     if rows:

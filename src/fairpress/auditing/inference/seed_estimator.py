@@ -1,4 +1,4 @@
-"""What runs of several training seeds say of each group: seeds and rows (or people) are both random."""
+"""Estimates per group over several training seeds: seeds and rows (or people) are both random."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fairpress.core.errors import UserError
 
 
 class SeedGroupEstimator(GroupEstimator):
-    """Evidence of stacked runs: every seed has predicted every row of the table once.
+    """Estimator for stacked runs in which each seed predicts each row exactly once.
 
     With subjects or weights the unit is the person, or the weighted row: with sizes m_j, sums u_sj of D over
     the rows of unit j, d = Σu/(SΣm) and m̄ the mean size, the crossed formulas take the linearised values
@@ -36,13 +36,13 @@ class SeedGroupEstimator(GroupEstimator):
         seed, row = cells.keys["seed"], cells.keys["row"]
         self.seeds, self._rows = int(seed.max()) + 1, int(row.max()) + 1
         if self.seeds < 2:
-            raise UserError(f"{source_name} has one seed only; leave --seed-column out, or stack more runs.")
-        # A row with two values of the label or an attribute makes two combinations, and is caught here too.
+            raise UserError(f"{source_name} has only one seed; leave out `seed_column=`, or stack more runs.")
+        # A row with two values of the label or an attribute makes two combinations and is detected here, too.
         once = len(np.unique(seed * self._rows + row)) == len(seed) and (cells.rows == 1).all()
         if not once or len(seed) != self.seeds * self._rows:
             raise UserError(
                 f"{source_name}: each of the {self.seeds} seeds must have each of the {self._rows:,} rows exactly once "
-                f"({cells.rows.sum():,.0f} rows are there); stack complete runs."
+                f"(the table has {cells.rows.sum():,.0f} rows); stack complete runs."
             )
         self._order = np.lexsort((row, seed))
         for description, values in [
@@ -52,7 +52,7 @@ class SeedGroupEstimator(GroupEstimator):
             matrix = self.by_seed(values)
             if (matrix != matrix[0]).any():
                 raise UserError(
-                    f"{source_name}: a row has different {description} under different seeds; are the row ids right?"
+                    f"{source_name}: a row has different {description} under different seeds; check the row ids (`row_id=`)."
                 )
         self._weight = self.by_seed(cells.weight)[0]
         if self._subjects is not None:
@@ -86,7 +86,7 @@ class SeedGroupEstimator(GroupEstimator):
         if self.plain:
             excess = crossed_excess(self._crossed(values, index, groups)[0])
         else:
-            # Group against rest: the rest's values are linearised about the rest's own mean.
+            # Linearize the group and the rest separately, each about its mean.
             parts = []
             for g in range(groups):
                 sums, n, effective = self._crossed(values, np.where(index == g, 0, 1), 2)
@@ -120,9 +120,9 @@ class SeedGroupEstimator(GroupEstimator):
         limits: tuple[float, float] = (-np.inf, np.inf),
         method: str = "crossed-mean",
     ) -> TEstimate:
-        """Return the mean of any value over seeds and rows, both random; see `Evidence.mean`.
+        """Return the mean of any value over seeds and rows, both random; see `GroupEstimator.mean`.
 
-        A group in which some seed has no value (nobody predicted positive) has no estimate.
+        A group without any value under some seed (no positive predictions) has no estimate.
         """
         values = x.first / self.cells.weight
         has_value = self.by_seed(~np.isnan(values))
@@ -155,7 +155,7 @@ class SeedGroupEstimator(GroupEstimator):
         return linear.values, linear.reach.reshape(groups, self.seeds).mean(axis=1)
 
     def one_seed(self) -> GroupEstimator:
-        """Return the evidence of the rows as if there were one run: for values that are functions of all seeds."""
+        """Return the estimator of a single run, for values that are functions of all seeds."""
         return GroupEstimator(self.cells.select(self._order[: self._rows]))
 
     def by_seed(self, values: np.ndarray) -> np.ndarray:
@@ -163,7 +163,7 @@ class SeedGroupEstimator(GroupEstimator):
         return np.asarray(values[self._order].reshape(self.seeds, self._rows))
 
     def _crossed(self, values: Floats, index: np.ndarray, groups: int) -> tuple[CrossedSums, Floats, Floats]:
-        """Return the crossed sums, the (weighted) rows, and the rows they are worth, per group."""
+        """Return the crossed sums, the (weighted) rows, and the effective rows, per group."""
         d, group = self.by_seed(values), self.by_seed(index)[0]
         inside = ~np.isnan(d[0])
         d, group, w = d[:, inside], group[inside], self._weight[inside]

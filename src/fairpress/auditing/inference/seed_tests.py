@@ -1,4 +1,4 @@
-"""What the training seeds alone say of the losses of a family: t intervals, sign-flip tests with their floor, g_z."""
+"""Training noise of the losses of a family over seeds: t intervals, sign-flip tests with their smallest p, g_z."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def seed_noise(
 ) -> dict[Key, list[SeedNoise | None]]:
     """Return the noise of training for each loss [groups, seeds] of a family; None where a group has no rows.
 
-    A test is *undecidable* when the smallest p-value that so many seeds allow, 2/2^S, would not reach 1 − confidence even if
+    A test is *undecidable* when the smallest p-value that S seeds allow, 2/2^S, would not reach 1 − confidence even if
     every test of the family attained it (STATISTICS: .25 at 3 seeds, .0625 at 5, .031 at 6, .0078 at 8).
     """
     keys = list(losses)

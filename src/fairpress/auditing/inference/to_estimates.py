@@ -1,4 +1,4 @@
-"""From arrays of inference to single estimates, with the reason where there is none."""
+"""Convert arrays of estimates to single estimates, with the reason where one is undefined."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def _none_if_nan(p: float) -> float | None:
 
 
 def gap_estimate(gap: Gap, groups: int) -> Estimate:
-    """Return a fairness metric as an estimate, whose n is the number of groups it is made of."""
+    """Return a fairness metric as an estimate, whose n is the number of groups in it."""
     if np.isnan(gap.value):
-        # A mean or a sum of two gaps needs both: each group may have one of the rates, and none of them the other.
+        # A mean or a sum of two gaps needs both; it is possible that no group has both rates.
         lacking = (
             f"one of the rates this needs is known in fewer than 2 of {groups} groups"
             if gap.groups > 1

@@ -1,10 +1,11 @@
 """Expected calibration error and its change, with bounds that hold where the bootstrap does not: near perfect calibration.
 
-ECE = Σ over bins |Σ (s − y) of the bin's rows| / n, 15 bins of equal width (Guo et al., ICML 2017). Like a gap it is never
-below 0 and is too large in every sample, most of all where a model is calibrated; a percentile interval excludes the truth
-there. How large the error is depends on how far each bin is from 0, which is not known where its sign is open. So the noise
-of the bins is drawn (normal, with their paired covariance), the error computed under several truths (as seen; open bins at
-0; open bins far from 0; for a change, one model at 0 and the other not), and the widest of those intervals is given.
+ECE = Σ over bins |Σ (s − y) of the bin's rows| / n, 15 bins of equal width (Guo et al., ICML 2017). Like a gap, it is never
+negative and biased upwards, most of all for calibrated models, whose true value a percentile interval excludes. The bias
+depends on the distance of each bin from 0, which is unknown where the sign of the bin is uncertain. The noise of the bins is
+therefore simulated (normal, with their paired covariance), the error is computed under several assumptions (true values as
+observed; uncertain bins at 0; uncertain bins far from 0; for a change, only one model at 0), and the widest of these
+intervals is returned.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def deviations(
     scores, products
         Mean s₀, s₁ and mean s₀², s₁², s₀s₁ per combination.
     units
-        The person of each combination, where people have several rows.
+        Index of the person of each combination, where people have several rows; else None.
     """
     y = positive.astype(float)
     bin_index = [
@@ -108,7 +109,7 @@ def calibration_change(deviation: Deviations, drawn: Floats, alpha: float) -> tu
     far = _far_from_zero(d, e)
     at_zero = np.where(certain, far, np.abs(e))
     errors = [x[:, 1] - x[:, 0] for x in (_error_as_observed(d, e), far, at_zero)]
-    # One model at 0 where signs are open, the other as far from it as the two are seen to be apart.
+    # One model at 0 where signs are uncertain, the other at their observed distance from it.
     apart = d[1] - d[0]
     baseline_at_zero = _error_as_observed(apart, e[:, 1]) - np.abs(e[:, 0])
     compressed_at_zero = np.abs(e[:, 1]) - _error_as_observed(-apart, e[:, 0])
@@ -119,17 +120,17 @@ def calibration_change(deviation: Deviations, drawn: Floats, alpha: float) -> tu
 
 
 def _sign_is_certain(deviation: Deviations) -> np.ndarray:
-    """Return the bins whose sign is certain: three standard errors from 0."""
+    """Return where the sign of a bin is certain: at least three standard errors from 0."""
     return np.asarray(np.abs(deviation.mean) > 3 * np.sqrt(np.maximum(np.diag(deviation.covariance), 0)))
 
 
 def _error_as_observed(d: Floats, e: Floats) -> Floats:
-    """Return the error of |d| per draw if the truth is what was seen."""
+    """Return the error of |d| per draw if the true value is the observed one."""
     return np.asarray(np.abs(d + e) - np.abs(d))
 
 
 def _far_from_zero(d: Floats, e: Floats) -> Floats:
-    """Return the error of |d| per draw if the truth has the sign seen, and is far from 0."""
+    """Return the error of |d| per draw if the true value has the observed sign and is far from 0."""
     return np.asarray(np.sign(d) * e)
 
 

@@ -1,4 +1,4 @@
-"""Changes of rates whose denominator moves with the model (PPV, NPV, balanced accuracy): a paired bootstrap of the cells."""
+"""Paired bootstrap of changes of rates whose denominator depends on the model (PPV, NPV, balanced accuracy)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def draw(cells: ArrayLike, rng: np.random.Generator, replicates: int) -> Floats:
     """Return bootstrap replicates [B, ..., 2, 2, 2] of cells [..., 2, 2, 2] (label, ŷ₀, ŷ₁).
 
     Stratified by group × label: within each the predictions of both models are drawn together, as a row-by-row
-    bootstrap would. Half a row is added to each cell's probability, so that a flip not seen is not impossible.
+    bootstrap would. Half a row is added to each cell's probability, because unobserved flips are not impossible.
     """
     n = np.asarray(cells, float)
     flat = n.reshape(*n.shape[:-2], 4)
@@ -45,7 +45,7 @@ def bootstrap_changes(
 ) -> dict[str, BootstrapEstimate]:
     """Return the paired change of each of `BOOTSTRAPPED` in every group, from cells [groups, 2, 2, 2].
 
-    Replicates in which a rate is undefined are left out; where that is more than one in twenty, there is no interval.
+    Replicates in which a rate is undefined are left out; if they are more than 5 %, the estimate is NaN.
     """
     n = np.asarray(cells, float)
     chunk = max(1, CHUNK // max(n.size, 1))
@@ -75,9 +75,9 @@ def bootstrap_changes(
 
 
 def _quantiles(x: Floats, tail: float) -> tuple[Floats, Floats]:
-    """Return the quantiles `tail` and 1 − `tail` over the first axis of what is not NaN; NaN where nothing is.
+    """Return the quantiles `tail` and 1 − `tail` over the first axis, ignoring NaN; NaN where all values are.
 
-    ``np.nanquantile`` walks through the groups one by one, which takes a minute for ten thousand of them.
+    ``np.nanquantile`` loops over the groups, which takes a minute for 10,000 of them.
     """
     ordered = np.sort(x, axis=0)  # NaN is sorted to the end
     last = (~np.isnan(ordered)).sum(axis=0) - 1

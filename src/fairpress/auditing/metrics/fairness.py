@@ -36,8 +36,8 @@ class Gap:
     Attributes
     ----------
     groups, left_out
-        Groups that have at least one of the metric's rates, and groups that have none. The caller names those: the metric
-        of the others says nothing about them, and a group that vanishes must not make a gap look smaller.
+        The numbers of groups with at least one of the metric's rates, and with none. The caller names the latter, because
+        the metric does not cover them and a missing group must not make a gap look smaller.
     """
 
     value: float
@@ -69,7 +69,7 @@ def metric_value(metric: str, x: Sequence[Floats]) -> float:
     """Return the metric from its rates in the order of NEEDS, each over the groups that have it.
 
     A group without positives has an FPR and no TPR: it counts in the FPR gap, so that no metric made of both gaps is smaller
-    than they are. Equalized odds is the larger of the gaps that are known; a mean or a sum of both needs both.
+    than they are. Equalized odds is the larger of the known gaps; a mean or a sum needs both.
     """
     if metric == "worst_group_accuracy":
         return float(x[0].min()) if x[0].size else float("nan")
@@ -89,12 +89,12 @@ def metric_value(metric: str, x: Sequence[Floats]) -> float:
 
 
 def pairs_of(groups: int) -> float:
-    """Return the number of pairs of so many groups."""
+    """Return the number of pairs among `groups` groups."""
     return groups * (groups - 1) / 2
 
 
 def max_pair_sum(metric: str, x: Sequence[TEstimate]) -> float:
-    """Return the largest pairwise bias that there can be: half of the groups at 0, half at 1."""
+    """Return the largest possible pairwise bias: half of the groups at 0, half at 1."""
     sizes = [part.value.size for part in x]
     return sum((k // 2) * (k - k // 2) / (pairs_of(k) if metric.endswith("mean") else 1.0) for k in sizes)
 
@@ -125,10 +125,10 @@ def fairness_intervals(
 ) -> dict[str, Gap]:
     """Return every fairness metric that the given rates [G] allow, with an interval that is valid at ties.
 
-    Give `intervals.agresti_caffo` per rate (with its `deff`), or `crossed.crossed_rate` and ``dependent=True``
+    Pass `proportion_intervals.agresti_caffo` per rate (with its `deff`), or `two_way.crossed_rate` and ``dependent=True``
     for rates over seeds. `rng` is used by pairwise bias only.
 
-    Gaps: `ranges.range_bounds` (Tukey–Kramer below, pointwise above). Equalized odds: both families at once.
+    Gaps: `range_bounds.range_bounds` (Tukey–Kramer below, pointwise above). Equalized odds: both families at once.
     Average odds: mean of the bounds of the two gaps at half the error each. Disparate impact: bounds of the
     range of log rates; 0 is the lower bound when a group is never selected. Worst group: the smallest pointwise lower bound
     (the truth's own worst group is one group) and the smallest simultaneous upper bound.

@@ -1,4 +1,4 @@
-"""What compression changed in a fairness metric: valid whichever groups are extreme, also at ties."""
+"""Changes of fairness metrics by compression, with intervals that are valid for any extreme groups and at ties."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Triple = tuple[TEstimate, TEstimate, TEstimate]
 """Baseline rates, compressed rates, and their paired changes, over the same groups."""
 
 SELECTION_SHARE = 0.2
-"""Share of α spent on finding which pairs may be extreme; the rest on the change itself (.01 + .04 of .05)."""
+"""Share of α for selecting the pairs that may be extreme; the rest is for the change itself (.01 + .04 of .05)."""
 
 _RATIO_GROUPS, _PAIR_SUM_GROUPS = 1000, 200
 
@@ -49,16 +49,16 @@ def fairness_changes(
     """Return compressed − baseline of every fairness metric, with its interval.
 
     All maps go from a rate ("selection_rate", "tpr", "fpr", "accuracy") to estimates over the same groups:
-    `intervals.agresti_caffo` of either model and `intervals.bonett_price` of the change (compressed − baseline), or the
-    crossed ones with ``dependent=True``. A group that lacks a rate is left out of that rate.
+    `agresti_caffo` of each model and `bonett_price` of the change (compressed − baseline), both in
+    `proportion_intervals`, or the crossed ones with ``dependent=True``. A group that lacks a rate is left out of that rate.
 
-    Let (a, b) be the extreme pair of the baseline, in truth. Then G₁ ≥ x₁_a − x₁_b, hence G₁ − G₀ ≥ D_ab with
+    Let (a, b) be the true extreme pair of the baseline. Then G₁ ≥ x₁_a − x₁_b, hence G₁ − G₀ ≥ D_ab with
     D_ij = Δ_i − Δ_j, and with the compressed model's extreme pair likewise G₁ − G₀ ≤ D_cd. So
     G₁ − G₀ ∈ [min over A₀ of L(D), max over A₁ of U(D)], A_m = pairs whose simultaneous upper bound reaches the
     largest simultaneous lower bound in model m (α/10 each), L and U one-sided bounds at 2α/5 each: pointwise,
     because (a, b) is one pair. Exact at ties, where the bootstrap of the gap is inconsistent. The simultaneous bounds that
-    made A₀ and A₁ also bound G₀ and G₁ themselves, so their difference holds at no further cost: without it, a gap that
-    opens between groups that were equal could not be told from one that closes.
+    define A₀ and A₁ also bound G₀ and G₁, so their difference is valid at no further cost: without it, a gap that opens
+    between equal groups could not be distinguished from one that closes.
     """
     out = {}
     for metric, names in NEEDS.items():
@@ -92,8 +92,8 @@ def difference_in_differences(
 ) -> TEstimate:
     """Return Δ_first − Δ_second of two groups fixed beforehand, as an estimate without axes.
 
-    Fix the pair by name or on validation rows: the pair with the largest gap on the same test baseline
-    regresses to the mean and flatters compression. `dependent` for groups that share seeds.
+    Fix the pair by name or on validation rows: the pair with the largest gap on the test rows regresses to the mean and
+    makes compression look better than it is. `dependent` is for groups that share seeds.
     """
     a, b = change[np.array([first])], change[np.array([second])]
     difference = a - b
@@ -140,7 +140,7 @@ def range_change_bounds(triples: Sequence[Triple], alpha: float = 0.05, dependen
 
 
 def _simultaneous(x: Sequence[TEstimate], alpha: float, dependent: bool) -> Bounds:
-    """Return the bounds of the largest range of some families that hold with those which select pairs."""
+    """Return bounds of the largest range over families that hold jointly with the selection of pairs."""
     share = alpha * SELECTION_SHARE / 2
     return Bounds(
         max(largest_low(part, share, dependent, len(x)) for part in x),
@@ -203,7 +203,7 @@ def _ratio_change(triple: Triple, alpha: float) -> Bounds:
 def _difference_of_bounds(
     metric: str, triples: list[Triple], alpha: float, dependent: bool, rng: np.random.Generator
 ) -> Bounds:
-    """Return bounds of the change from the two models' own intervals at α/2: always valid, blind to pairing."""
+    """Return bounds of the change from the two models' own intervals at α/2: always valid, but it ignores the pairing."""
     before, _ = metric_bounds(metric, [t[0] for t in triples], alpha / 2, dependent, rng)
     after, _ = metric_bounds(metric, [t[1] for t in triples], alpha / 2, dependent, rng)
     return Bounds(after.low - before.high, after.high - before.low)

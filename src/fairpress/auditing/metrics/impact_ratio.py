@@ -1,4 +1,4 @@
-"""Impact ratios with the four-fifths rule, in the form that New York City's Local Law 144 asks for.
+"""Impact ratios with the four-fifths rule, as required by New York City's Local Law 144.
 
 A category's selection rate over the largest one; for scores the *scoring rate*, the share of a category above the median of
 the sample (Rules of the City of New York, title 6, §5-301 and §5-302; the rule of four fifths: 29 CFR 1607.4 D).
@@ -67,9 +67,11 @@ def impact_ratios(audit: Audit, model: str, confidence: float | None = None) -> 
     if model not in names:
         raise UserError(f"the audit has no model {model!r}." + did_you_mean(model, names))
     if audit.positive is None:
-        raise UserError("impact ratios need a positive class; name it with --positive.")
+        raise UserError("impact ratios need a positive class; name it with `positive=`.")
     if audit.seeds is not None:
-        raise UserError("impact ratios are of one model, not of stacked seeds; audit one seed's table.")
+        raise UserError(
+            "impact ratios need a single model instead of stacked seeds; audit the table of one seed."
+        )
     result = next(m for m in audit.models if m.name == model)
     out = []
     for attribute in audit.attributes:
@@ -84,7 +86,7 @@ def impact_ratios(audit: Audit, model: str, confidence: float | None = None) -> 
 
 
 def selected(audit: Audit) -> str:
-    """Return the sentence that says whom an audit counts as selected, and what decided it where that is doubtful."""
+    """Return the sentence that defines who counts as selected, with the reason if it is only a convention."""
     chosen = positive_note(PositiveClass(audit.positive, audit.positive_from), audit.classes)
     return chosen or f"Selected means predicted {audit.positive!r}."
 
@@ -95,7 +97,7 @@ def scoring_ratios(
     """Return impact ratios of scoring rates: the share of each category above the sample's median score."""
     s, g = np.asarray(scores, float), np.asarray(groups, dtype=str)
     if len(s) != len(g) or not len(s) or np.isnan(s).any():
-        raise UserError("scores and groups must be of one length, with no score missing.")
+        raise UserError("scores and groups must have the same length, without missing scores.")
     names, index = np.unique(g, return_inverse=True)
     above = np.bincount(index, weights=s > np.median(s))
     values = [{attribute: str(n)} for n in names]
@@ -116,7 +118,7 @@ def scoring_ratios_of(
 ) -> list[ImpactRatios]:
     """Return impact ratios of the scoring rates of the column ``M.score`` of a table, an entry per attribute.
 
-    Empty where there is no such column. Two passes over the table: the median, then who is above it.
+    Empty where there is no such column. Needs two passes over the table: the median, then the rows above it.
     """
     column = f"{model}.score"
     if not source.holds_numbers(column) or source.holds_cells:
@@ -157,7 +159,7 @@ def _categories(
     included = np.flatnonzero(~excluded)
     reference = int(included[np.argmax(rates[included])]) if len(included) else -1
     logs = log_rate(agresti_caffo(x, size))
-    # Which category is the largest is seen in the same data: the intervals hold for all pairs at once.
+    # The largest category is selected on the same data, so the intervals hold simultaneously for all pairs.
     c = pair_quantile(logs[included], 1 - confidence, dependent=False) if len(included) > 1 else np.nan
     out = []
     for i in np.argsort(-rates, kind="stable").tolist():

@@ -1,8 +1,8 @@
-"""Rates whose denominator moves with the model, as means of one value per row: PPV, NPV, balanced accuracy.
+"""Linearization of rates whose denominator depends on the model: PPV, NPV, balanced accuracy as means over rows.
 
-The bootstrap of cells (`bootstrap`) needs rows that are independent and equal. With weights, people of several rows, or
-stacked seeds, a ratio R = Σwa/Σwb is linearised instead: z = R + (a − R·b)·n/Σb has mean R, and the variance of that mean is
-the ratio's (Taylor linearisation; Woodruff, JASA 66, 1971). Means are what every kind of evidence can infer on.
+The bootstrap of cells (`cell_bootstrap`) needs independent rows of equal weight. With weights, people with several rows, or
+stacked seeds, a ratio R = Σwa/Σwb is linearized instead: z = R + (a − R·b)·n/Σb has mean R, and the variance of that mean is
+the ratio's (Taylor linearization; Woodruff, JASA 66, 1971). Every estimator can infer on means.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LINEARIZED = ("ppv", "npv", "balanced_accuracy")
 class Linear(NamedTuple):
     """`values` [combinations] have the rate as their mean in every stratum; NaN where it is undefined.
 
-    `reach` [strata]: by how much one row of the denominator moves its value.
+    `reach` [strata]: the change of a row's value by one unit of the numerator.
     """
 
     values: Floats
@@ -39,7 +39,7 @@ def linearize(cells: Cells, model: str, rate: str, stratum: np.ndarray, strata: 
             tpr = _ratio(cells.weight, y * p, y, stratum, strata)
             tnr = _ratio(cells.weight, (1 - y) * (1 - p), 1 - y, stratum, strata)
             return Linear((tpr.values + tnr.values) / 2, np.hypot(tpr.reach, tnr.reach) / 2)
-    raise ValueError(f"{rate} is no rate that is linearised")
+    raise ValueError(f"{rate!r} is not one of {', '.join(LINEARIZED)}")
 
 
 def _ratio(weight: Floats, top: Floats, bottom: Floats, stratum: np.ndarray, strata: int) -> Linear:

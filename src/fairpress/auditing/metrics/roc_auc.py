@@ -1,4 +1,4 @@
-"""The area under the ROC curve, as the mean of one value per row: so that any kind of evidence can infer on it."""
+"""The area under the ROC curve as a mean of one value per row, on which every estimator can infer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def placements(
     bins
         Rank of each combination's score.
     rows
-        How many rows it stands for; `weight` their weights.
+        Number of rows of each combination; `weight` is their total weight.
     """
     yes = positive.astype(float)
     key, entry_index = np.unique(stratum * (int(bins.max(initial=0)) + 1) + bins, return_inverse=True)
@@ -54,7 +54,7 @@ def placements(
 def tied_within_bins(
     bins: np.ndarray, positive: np.ndarray, weight: Floats, stratum: np.ndarray, strata: int
 ) -> Floats:
-    """Return half the share of positive–negative pairs that fall into one bin: by how much an AUC of bins can be off."""
+    """Return half the share of positive–negative pairs within a bin: the largest error of an AUC from bins."""
     width = int(bins.max(initial=0)) + 1
     key, entry_index = np.unique(stratum * width + bins, return_inverse=True)
     in_entry = [

@@ -13,7 +13,7 @@ SCHEMA = "fairpress.audit/1"
 
 
 def to_dict(audit: Audit) -> dict[str, Any]:
-    """Return the audit as audit.json holds it; numbers are plain, unknown ones are null with their reason."""
+    """Return the audit as audit.json holds it; unknown numbers are null, with a reason."""
     return {
         "schema": SCHEMA,
         "rows": audit.rows,

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema (JSON Schema draft 2020-12) that `schema.to_dict` keeps."""
+    """Return the schema (JSON Schema draft 2020-12) of the result of `audit_json.to_dict`."""
     text = (
         resources.files("fairpress.auditing.output").joinpath("audit.schema.json").read_text(encoding="utf-8")
     )

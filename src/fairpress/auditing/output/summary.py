@@ -1,4 +1,4 @@
-"""The few lines of an audit that travel with a model."""
+"""The summary of an audit that is embedded in a model file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SUMMARY = "fairpress.summary/1"
 
 
 def summary(audit: Audit, model: str) -> dict[str, Any]:
-    """Return what an audit says of one compressed model, as plain JSON.
+    """Return the summary of an audit for one compressed model, as plain JSON.
 
     Raises UserError when the audit does not compare that model with the baseline.
     """
     names = [c.compressed for c in audit.comparisons]
     if model not in names:
-        raise UserError(f"the audit compares no model {model!r}." + did_you_mean(model, names))
+        raise UserError(f"the audit does not compare a model {model!r}." + did_you_mean(model, names))
     comparison: Comparison = next(c for c in audit.comparisons if c.compressed == model)
     return {
         "schema": SUMMARY,
@@ -66,7 +66,7 @@ class _Group(BaseModel):
 
 
 class SummaryContent(BaseModel):
-    """What must stand in an embedded summary for `summary_text`."""
+    """The fields of an embedded summary that `summary_text` needs."""
 
     model_config = ConfigDict(strict=True)
 
@@ -83,7 +83,7 @@ class SummaryContent(BaseModel):
 
 
 def summary_text(content: dict[str, Any]) -> list[str]:
-    """Return the lines that `fairpress show` prints of an embedded summary. Raises UserError where it is damaged."""
+    """Return the lines that `fairpress show` prints for an embedded summary. Raises UserError if it is damaged."""
     problem = problem_of(SummaryContent, content)
     if problem is not None:
         raise UserError(f"the audit inside this file is damaged ({problem}); embed it again.")

@@ -1,1 +1,1 @@
-"""Estimators, intervals and tests. Pure numpy and scipy: nothing here knows about fairness or models."""
+"""Estimators, intervals and tests. Pure numpy and scipy, independent of fairness and models."""

@@ -1,4 +1,4 @@
-"""Weighted sums of rates where people have several rows: people, not rows, are the unit beside the seeds."""
+"""Weighted sums of rates where people have several rows, with people and seeds as the random units."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, cro
 def clustered_products(
     values: Floats, cells: np.ndarray, people: np.ndarray, count: int
 ) -> CrossedProducts | None:
-    """Return the sums of values [models, seeds, rows] over people; None where somebody has rows in several cells.
+    """Return the sums of values [models, seeds, rows] over people; None if a person has rows in several cells.
 
-    A cell's rate is Σu/Σm, u the right rows of a person and m all of them. In its place each person gets the linearised
-    value z = d + (u − d·m)/m̄, d the model's rate in the cell and m̄ the mean of m (Cochran, *Sampling Techniques*, 1977,
-    §11): its mean is d, and its spread over people is what the rate's is. A person counts as one row; `rows` are people.
+    A cell's rate is Σu/Σm, where u counts the correct rows of a person and m all of them. Instead, each person gets
+    the linearized value z = d + (u − d·m)/m̄, d the model's rate in the cell and m̄ the mean of m (Cochran, *Sampling
+    Techniques*, 1977, §11): its mean is d, and its spread over people is what the rate's is. A person counts as one
+    row; `rows` are people.
 
     Parameters
     ----------
     values
         1 where a model is right, 0 where it is not.
     cells
-        [rows] 0 … count − 1; −1: none.
+        [rows] 0 … count − 1; −1 for rows in no cell.
     people
-        [rows] who a row is about.
+        [rows] the person of each row.
     """
     unique_people, index = np.unique(people, return_inverse=True)
     index = index.reshape(-1)
     cell_of_person = np.full(len(unique_people), -1)
-    cell_of_person[index] = cells  # the cell of some row of theirs
+    cell_of_person[index] = cells  # the cell of one of the person's rows
     if (cell_of_person[index] != cells).any():
         return None
     sizes = np.bincount(index, minlength=len(unique_people)).astype(float)

@@ -1,4 +1,4 @@
-"""Repeated subjects and weights: how many independent rows the rows are worth."""
+"""Design effect of repeated subjects and weights, which gives the effective number of independent rows."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def cluster_sums(
 
 @dataclass(frozen=True)
 class DesignEffect:
-    """`deff` to give to `wilson`, `agresti_caffo`, `bonett_price`; `df` = subjects − 1 for `bonett_price`."""
+    """`deff` to pass to `wilson`, `agresti_caffo`, `bonett_price`; `df` = subjects − 1 for `bonett_price`."""
 
     deff: Floats
     df: Floats
@@ -77,7 +77,7 @@ def design_effect(sums: ClusterSums) -> DesignEffect:
     """Return variance by subjects ÷ variance as if rows were independent, at least 1.
 
     deff = [J/(J−1) Σ(u_j − d m_j)² + 2m̄²] / [Σ w(D − d)² + 2m̄], d = Σu/Σm, m̄ = Σm²/Σm: the ratio of the
-    linearised cluster variance (Cochran, *Sampling Techniques*, 1977, §11) to the simple one, after adding two
+    linearized cluster variance (Cochran, *Sampling Techniques*, 1977, §11) to the simple one, after adding two
     pseudo-subjects of the typical size m̄ that flip in all their rows. Where nothing flips it is therefore
     m̄ (Kish's bound, "only people count"), and it tends to the plain estimate as flips become many.
     NaN where there are no rows; df is at least 1.

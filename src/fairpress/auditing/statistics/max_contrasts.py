@@ -1,4 +1,4 @@
-"""Sums of largest values: gaps, worst groups and orders of groups over several models, seeds and rows at once."""
+"""Sums of maxima of contrasts: gaps, worst groups and orders of groups, over models, seeds and rows jointly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fairpress.auditing.statistics.t_estimate import Floats, t_quantile
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_contrasts
 
 ORDER_SHARE = 0.1
-"""Share of α spent on which candidates may be the largest; the rest on the sum itself."""
+"""Share of α for selecting the candidates that may be the largest; the rest is for the sum itself."""
 
 _EXHAUSTIVE = 64
 _SMALLEST_P = 1e-8
@@ -31,8 +31,8 @@ class Term:
     candidates
         Shape [candidates, cells, columns of the sums].
     context, family
-        A negative term is paired with a positive one of its family, whose candidates correspond to its own (such as the same
-        differences of TPRs); if there is one of the same place too (such as one architecture), with that.
+        A negative term is paired with a positive term of its family, whose candidates correspond to its own (such as the
+        same differences of TPRs), preferably one of the same context (such as the same architecture).
     """
 
     coefficient: float
@@ -47,13 +47,14 @@ class Term:
 class MaxContrasts:
     """θ = Σ terms, with intervals and p-values that hold at ties.
 
-    θ is the contrast in which every term has its true largest candidate. Which that is is not known: all are kept that are
-    not shown to be smaller than the one estimated to be the largest (one-sided, α/10 over all candidates of all terms
-    together), and the upper bound is the largest upper bound over the combinations kept; likewise the lower bound. As
-    −T(x) ≤ −v·x for every v, θ is also at most the contrast in which a negative term takes the candidate of a positive
-    one, its partner: paired, and of less variance. Where the two differ both are looked at, each at half of α, and the
-    smaller counts. Of more than 64 combinations the largest is looked for one term at a time. The generalisation of
-    `bias_change` to any number of models; `crossed_contrasts` gives the bounds.
+    θ is the contrast in which every term has its true largest candidate. The true largest candidate is unknown: all
+    candidates are retained that are not demonstrably smaller than the one with the largest estimate (one-sided, α/10
+    over all candidates of all terms together), and the upper bound is the largest upper bound over the retained
+    combinations; likewise the lower bound. As −T(x) ≤ −v·x for every v, θ is also at most the contrast in which a
+    negative term takes the candidate of a positive one, its partner: which is paired and has less variance. Where the
+    two differ, both bounds are computed, each at half of α, and the smaller one counts. Beyond 64 combinations, the
+    largest is searched for one term at a time. This generalizes `bias_change` to any number of models;
+    `crossed_contrasts` gives the bounds.
     """
 
     def __init__(self, sums: CrossedProducts, terms: Sequence[Term]) -> None:
@@ -76,7 +77,7 @@ class MaxContrasts:
         return float((self.weights * self.sums.rates).sum())
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Return the two-sided interval, within what rates between 0 and 1 allow."""
+        """Return the two-sided interval, clipped to the range that rates between 0 and 1 allow."""
         alpha = 1 - confidence
         lowest, highest = self._attainable_range()
         return max(lowest, -self._upper(-1, alpha)), min(highest, self._upper(1, alpha))
@@ -88,7 +89,7 @@ class MaxContrasts:
             high = np.maximum(term.candidates, 0).sum(axis=(1, 2)).max()
             low = np.minimum(term.candidates, 0).sum(axis=(1, 2)).max()
             if len(term.candidates) > 1 and np.allclose(term.candidates.sum(axis=0), 0):
-                low = 0.0  # of opposite candidates one is not negative
+                low = 0.0  # one of two opposite candidates is not negative
             ends = sorted((term.coefficient * low, term.coefficient * high))
             lowest, highest = lowest + ends[0], highest + ends[1]
         return lowest, highest
@@ -152,7 +153,7 @@ class MaxContrasts:
         for _ in range(10):
             before = largest
             for i in several:
-                # Alone, and together with the terms whose partner it is.
+                # Vary the term alone, and together with the terms that it is the partner of.
                 variable_sets = {(i,), (i, *(j for j, q in enumerate(partner) if q == i and j != i))}
                 trials = [
                     tuple(v if j in m else c for j, c in enumerate(chosen))
@@ -184,7 +185,7 @@ class MaxContrasts:
 
 
 def _partners(terms: Sequence[Term]) -> list[int]:
-    """Return for each term the term whose candidate it takes: a positive one itself, a negative one a positive one's."""
+    """Return for each term the index of its partner: itself if positive, else a positive term of its family."""
     positive = [i for i, t in enumerate(terms) if t.coefficient > 0 or len(t.candidates) == 1]
     out = []
     for i, t in enumerate(terms):

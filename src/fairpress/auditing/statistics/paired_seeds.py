@@ -1,4 +1,4 @@
-"""Inference over training seeds alone: noise of training on these rows, and tests with a smallest p-value."""
+"""Inference over training seeds alone: training noise on fixed rows, and tests with a smallest attainable p-value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def seed_interval(values: ArrayLike) -> TEstimate:
     """Return the mean over seeds [..., S] with its t inference: "training noise on these rows".
 
     Says nothing about other people: as an interval for the recipe it covers .82/.66/.45 at 3/5/10 seeds, which is
-    why `crossed` exists. `n` is the number of seeds. Raises ``ValueError`` for fewer than two.
+    why `two_way` exists. `n` is the number of seeds. Raises ``ValueError`` for fewer than two.
     """
     v = np.asarray(values, float)
     s = v.shape[-1]
@@ -39,7 +39,7 @@ def seed_interval(values: ArrayLike) -> TEstimate:
 
 @dataclass(frozen=True)
 class SignFlip:
-    """Two-sided sign-flip test over seeds; `smallest` is the p no outcome of S seeds can undercut."""
+    """Two-sided sign-flip test over seeds; `smallest` is the smallest p-value that S seeds can attain."""
 
     p: Floats
     smallest: float
@@ -55,7 +55,7 @@ def sign_flip_test(
 ) -> SignFlip:
     """Test mean 0 over seeds [..., S] by flipping signs: exact up to 16 seeds, by `draws` from `rng` above.
 
-    p = share of the 2^S sign patterns whose |Σ ± v| is at least the one seen; at least 2/2^S: .25 at 3 seeds,
+    p = share of the 2^S sign patterns whose |Σ ± v| is at least the observed one; at least 2/2^S: .25 at 3 seeds,
     .0625 at 5, .031 at 6, .0078 at 8.
     """
     v = np.asarray(values, float)

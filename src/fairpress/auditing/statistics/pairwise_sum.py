@@ -36,7 +36,7 @@ def pair_sum_bounds(
             c = pair_quantile(x, alpha, True, len(families))
             half += c * (x.value.size - 1) * float(x.se.sum())
     else:
-        # A sum over thousands of groups hardly varies.
+        # A sum over thousands of groups varies little, so fewer draws suffice.
         draws = _DRAWS if max(x.value.size for x in families) <= _MANY_GROUPS else _FEWER_DRAWS
         noise = np.zeros(draws)
         for x in families:
@@ -51,7 +51,7 @@ def pair_sum_bounds(
 
 
 def _scale(x: TEstimate, alpha: float) -> float:
-    """Return how much wider than normal the errors are taken to be when their df are finite."""
+    """Return the factor by which errors are widened because their df are finite."""
     df = float(x.df.min())
     if np.isinf(df):
         return 1.0

@@ -1,4 +1,4 @@
-"""Closed-form intervals: one proportion, a paired change, a group's loss against the rest's."""
+"""Closed-form intervals: one proportion, a paired change, a group's loss minus the rest's."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def bonett_price(
     deff
         Design effect of repeated subjects or weights: the counts are divided by it.
     df
-        Degrees of freedom where variances rest on few subjects (`clusters`); normal otherwise.
+        Degrees of freedom where variances are estimated from few subjects (`design_effect`); normal otherwise.
     """
     b, c, size, d, f = np.broadcast_arrays(*(np.asarray(v, float) for v in (up, down, n, deff, df)))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -76,7 +76,7 @@ def bonett_price(
 def exact_mcnemar(up: ArrayLike, down: ArrayLike) -> Floats:
     """Return the two-sided exact McNemar p-value; 1 without flips.
 
-    min(1, 2·P(Bin(up+down, ½) ≤ min(up, down))). Shown beside the interval, which decides.
+    min(1, 2·P(Bin(up+down, ½) ≤ min(up, down))). Reported in addition to the interval, which determines the verdict.
     """
     b, c = np.asarray(up, float), np.asarray(down, float)
     return np.asarray(np.minimum(1.0, 2 * special.bdtr(np.minimum(b, c), (b + c).astype(int), 0.5)))
@@ -94,7 +94,7 @@ def excess_loss(
     """Return each group's loss minus the loss of the rest of the attribute's groups (last axis = groups).
 
     E_g = ℓ_g − ℓ_rest with ℓ = (lost − gained)/n; both are Bonett–Price estimates of disjoint rows, so
-    variances add. NaN where the group or the rest is empty. For seeds see `crossed.crossed_excess`.
+    variances add. NaN where the group or the rest is empty. For seeds see `two_way.crossed_excess`.
     """
     group_loss = bonett_price(lost, gained, n, deff)
     rest_loss = bonett_price(rest_of_groups(lost), rest_of_groups(gained), rest_of_groups(n), rest_deff)

@@ -24,7 +24,7 @@ def range_quantile(k: int, probability: float) -> float:
     """Return the quantile of the range of k independent standard normals (the studentized range with df = ∞).
 
     Solves k ∫ φ(x) [Φ(x) − Φ(x − q)]^(k−1) dx = probability on a fixed grid; agrees with
-    ``scipy.stats.studentized_range`` to 1e-8 and, unlike it, is quick at k = 10,000.
+    ``scipy.stats.studentized_range`` to 1e-8 and, unlike it, is fast at k = 10,000.
     """
     if k < 2:
         return 0.0
@@ -39,7 +39,7 @@ def range_quantile(k: int, probability: float) -> float:
     f_low, f_high = over(low), over(high)
     side = 0
     for _ in range(100):
-        # Regula falsi, in the Illinois form that keeps no end for ever.
+        # Regula falsi in the Illinois form, which does not retain an endpoint indefinitely.
         q = (low * f_high - high * f_low) / (f_high - f_low)
         f = over(q)
         if abs(f) < 1e-13 or high - low < 1e-10:
@@ -54,7 +54,7 @@ def range_quantile(k: int, probability: float) -> float:
 
 
 def pair_quantile(x: TEstimate, alpha: float, dependent: bool, families: int = 1) -> float:
-    """Return c such that all pairwise |errors| are within c·se_ij at once with probability 1 − alpha.
+    """Return c such that all pairwise |errors| are simultaneously within c·se_ij with probability 1 − alpha.
 
     Independent groups: Tukey–Kramer, q/√2 with q the range quantile at (1 − alpha)^(1/families), conservative
     for unequal variances (Hayter, Annals of Statistics 12, 1984); `families` counts independent sets of groups
@@ -69,11 +69,11 @@ def pair_quantile(x: TEstimate, alpha: float, dependent: bool, families: int = 1
 def range_bounds(x: TEstimate, alpha: float = 0.05, dependent: bool = False, families: int = 1) -> Bounds:
     """Return a 1 − `alpha` interval of max − min of the parameters, floored at 0.
 
-    low = max over ordered pairs of (x_i − x_j − c·se_ij), c simultaneous over all pairs (`pair_quantile`);
-    high = max over ordered pairs of (x_i − x_j + z·se_ij), z the two-sided *pointwise* quantile: the truth's own
-    extreme pair is one fixed pair, and exceeding its bound is enough. In low every pair could be the lucky one,
-    so all must hold. se_ij = √(se_i² + se_j²), or se_i + se_j for `dependent` groups (seeds shared), which
-    bounds it whatever the correlation. Every entry of `x` must be estimable; NaN with fewer than two.
+    low = max over ordered pairs of (x_i − x_j − c·se_ij), c simultaneous over all pairs (`pair_quantile`); high = max
+    over ordered pairs of (x_i − x_j + z·se_ij), z the two-sided *pointwise* quantile: the truth's own extreme pair is
+    one fixed pair, and exceeding its bound is enough. For low, any pair may have the largest error, so all bounds
+    must hold. se_ij = √(se_i² + se_j²), or se_i + se_j for `dependent` groups (seeds shared), which bounds it
+    whatever the correlation. Every entry of `x` must be estimable; NaN with fewer than two.
 
     Only groups on a Pareto frontier can hold an extreme (the bounds are monotone in x and in se), so
     10,000 groups take milliseconds although there are 5·10⁷ pairs.
@@ -126,7 +126,7 @@ def pair_se(a: Floats, b: Floats, dependent: bool) -> Floats:
 
 
 class Candidates(NamedTuple):
-    """Groups that may be the top, and the bottom, of the model's extreme pair; `pairs` [i, j] when kept exactly."""
+    """Groups that may be the top or the bottom of the extreme pair; `pairs` [i, j] if stored exactly, else None."""
 
     tops: NDArray[np.intp]
     bottoms: NDArray[np.intp]
@@ -146,8 +146,8 @@ def largest_high(x: TEstimate, alpha: float, dependent: bool, families: int = 1)
 def candidates(x: TEstimate, alpha: float, dependent: bool, families: int, reach: float) -> Candidates:
     """Return the ordered pairs that may be the extreme pair: simultaneous upper bound at least `reach`.
 
-    Above 1,000 groups only the tops and the bottoms of such pairs are kept; all their combinations are more
-    pairs, hence wider bounds.
+    Above 1,000 groups, only the tops and the bottoms of such pairs are stored; all of their combinations are more pairs and
+    give wider bounds.
     """
     c = pair_quantile(x, alpha, dependent, families)
     k = x.value.size

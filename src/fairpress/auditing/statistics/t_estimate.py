@@ -1,4 +1,4 @@
-"""Estimates whose error over their standard error is t-distributed: one type for every verdict."""
+"""Estimates whose studentized error has a t distribution: one type for every interval and verdict."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class TEstimate:
     """Arrays of estimates for which (centre − truth)/se is taken to be t with `df` degrees of freedom.
 
     Every method that makes intervals of changes and losses (Bonett–Price, crossed seeds × rows, excess loss)
-    returns one of these, so that bounds, p-values and verdicts are made in one place.
+    returns one of these, so that bounds, p-values and verdicts are computed in one place.
     All arrays have the same shape (usually one entry per group). An entry that cannot be estimated is NaN
     throughout; `estimable` says which.
 
     Attributes
     ----------
     value
-        The plain estimate, the number to show (not shrunk).
+        The unshrunken estimate, which is reported.
     centre, se
         Centre and standard error of the interval; small-sample methods move the centre towards 0.
     n

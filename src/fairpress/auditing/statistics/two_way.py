@@ -1,4 +1,4 @@
-"""Inference over training seeds and rows at once: both are random when the question is about a recipe."""
+"""Inference over training seeds and rows jointly: both are random when the question is about a recipe."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def crossed_change(sums: CrossedSums) -> TEstimate:
 
     Two pseudo-rows are added that flip in *every* seed, one up, one down; with one seed that is Bonett and
     Price's adjustment. Without it a group without flips would get an interval of width zero. S seeds of n rows
-    without a flip therefore say no more than n rows: P(flip) of a new row may still be 1/n.
+    without a flip are therefore no more evidence than n rows: P(flip) of a new row may still be 1/n.
 
     Fully crossed: with mean squares of rows, columns (seeds) and error,
-    Var(D̄) = max(MSR + MSC − MSE, MSR, MSC)/(nS), Satterthwaite df ≥ S − 1 with a guard for few seeds, `few_seeds`
+    Var(D̄) = max(MSR + MSC − MSE, MSR, MSC)/(nS), Satterthwaite df ≥ S − 1 with a correction for few seeds, `few_seeds`
     (Cameron and Miller 2015, 2011 for the two-way logic; Searle et al., *Variance Components*, 1992). When some rows lack
     seeds (folds), the sum of the two one-way cluster variances with df = S − 1: at least the two-way variance, because
     the error part, which Cameron, Gelbach and Miller (2011) subtract once, is left in.
@@ -109,13 +109,13 @@ def crossed_rate(sums: CrossedSums) -> TEstimate:
     """Return one model's proportion averaged over seeds and rows, both random; D ∈ {0, 1}.
 
     Two pseudo-rows of 1 and two of 0, constant over seeds, are added (Agresti and Coull, The American
-    Statistician 52, 1998); otherwise as `crossed_change`.
+    Statistician 52, 1998); apart from that like `crossed_change`.
     """
     return _crossed(sums, up=2.0, down=2.0, low=0.0, limits=(0.0, 1.0))
 
 
 def crossed_mean(sums: CrossedSums) -> TEstimate:
-    """Return the mean over seeds and rows of any value, both random; no pseudo-rows, otherwise as `crossed_change`."""
+    """Return the mean over seeds and rows of any value, both random; like `crossed_change` without pseudo-rows."""
     return _crossed(sums, up=0.0, down=0.0, low=0.0, limits=(-np.inf, np.inf))
 
 
@@ -178,7 +178,7 @@ def _parts(sums: CrossedSums, up: float, down: float, low: float) -> _Parts:
     if s < 2:
         raise ValueError("a crossed interval needs two seeds or more")
     extra = up + down
-    added = up + down * low  # what the pseudo-rows add to each seed's sum
+    added = up + down * low  # the pseudo-rows' contribution to each seed's sum
     squares = up + down * low**2
     with np.errstate(divide="ignore", invalid="ignore"):
         # A pseudo-row stands for as many seeds as a real row has on average (S when fully crossed).
@@ -204,7 +204,7 @@ def _parts(sums: CrossedSums, up: float, down: float, low: float) -> _Parts:
 
 
 def few_seeds(seeds: int) -> float:
-    """Return by how much the part of the seeds counts more in the degrees of freedom: 5 at two seeds, 1.5 at three.
+    """Return the weight of the seeds' variance in the degrees of freedom: 5 at two seeds, 1.5 at three.
 
     A variance of two or three seeds is often far too small by chance; Satterthwaite then takes the many degrees of freedom
     of the rows, and covers .87 and .92 where seeds matter most. With this factor it covers .95 at any share of the seeds.

@@ -1,4 +1,4 @@
-"""A weighted sum of the rates of several models in several disjoint cells of rows, over seeds and rows at once."""
+"""A weighted sum of the rates of several models in several disjoint cells of rows, over seeds and rows jointly."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CrossedProducts:
 
 
 def crossed_products(values: Floats, cells: np.ndarray, count: int) -> CrossedProducts:
-    """Return the sums of values [models, seeds, rows] by the rows' cells (0 … count − 1; −1: none)."""
+    """Return the sums of values [models, seeds, rows] by the rows' cells (0 … count − 1; −1 for rows in no cell)."""
     picked = [values[:, :, cells == c] for c in range(count)]
     return CrossedProducts(
         seed_sums=np.stack([y.sum(axis=-1) for y in picked]).astype(float),
@@ -58,7 +58,7 @@ def crossed_contrasts(sums: CrossedProducts, weights: Floats) -> TEstimate:
     """Return Σ over cells and models of weight · rate, for each of several weightings [contrasts, cells, models].
 
     Rows of different cells are different rows, so their variances add; seeds are shared, so the seeds' variance is that of
-    the S contrasts: Var = max(R + C − e, R, C) as in `crossed.crossed_excess`, of which this is the general form (weights
+    the S contrasts: Var = max(R + C − e, R, C) as in `two_way.crossed_excess`, which is a special case (weights
     ±1 on two cells and ±1 on two models). With one seed the rows alone are random.
 
     Each cell gets two pseudo-rows, the same under every seed: (Σw ± Σ|w|)/2, the extremes that the weighted sum of 0/1

@@ -1,1 +1,1 @@
-"""From estimates to verdicts: non-inferiority, multiplicity, sample size, gates, wording."""
+"""Verdicts from estimates: non-inferiority, multiplicity, sample size, gates, wording."""

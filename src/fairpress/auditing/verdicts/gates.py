@@ -19,8 +19,8 @@ _FAILS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def gates_of(fail_on: str | Sequence[str], option: str = "--fail-on") -> tuple[str, ...]:
-    """Return the gates named in ``"harm,inconclusive"`` or a list; raise UserError for a word that is not a gate."""
+def gates_of(fail_on: str | Sequence[str]) -> tuple[str, ...]:
+    """Parse gates, ``"harm,inconclusive"`` or a list; raise UserError for an unknown gate."""
     words = fail_on.split(",") if isinstance(fail_on, str) else fail_on
     gates = tuple(dict.fromkeys(w.strip() for w in words if w.strip()))
     for word in gates:
@@ -31,33 +31,34 @@ def gates_of(fail_on: str | Sequence[str], option: str = "--fail-on") -> tuple[s
                 else " Did you mean 'not-assessed'?"
             )
             raise UserError(
-                f"{option} takes {', '.join(GATES)}, not {word!r}." + (hint if "mean" in hint else "")
+                f"`fail_on=` must name some of {', '.join(GATES)}, not {word!r}."
+                + (hint if "mean" in hint else "")
             )
     return gates
 
 
-def require_comparison(audit: Audit, option: str = "--fail-on", remedy: str = "--compressed int8") -> None:
-    """Raise UserError where a gate has nothing to compare: it would pass whatever the models do."""
+def require_comparison(audit: Audit) -> None:
+    """Raise UserError where there is no comparison, because a gate would always pass."""
     if not audit.comparisons:
         raise UserError(
-            f"{option} has nothing to decide on, because no compressed model is compared with {audit.baseline}; name one, "
-            f"such as {remedy}."
+            f"a gate has nothing to test, because no compressed model is compared with {audit.baseline}; name one, "
+            "such as `compressed=['int8']`."
         )
 
 
-def required_groups(required: Sequence[str], audit: Audit, option: str = "--require") -> list[Values]:
+def required_groups(required: Sequence[str], audit: Audit) -> list[Values]:
     """Return the groups that must be assessed.
 
     ``race=Black,sex=Female`` names two groups, ``race=Black,White`` too; ``sex*race=Female,Black`` an intersection, and
-    ``sex*race=Female,Black|Male,White`` two. A text that spells one group to the letter is that group, whatever commas its
-    name has. Raises UserError for an attribute that is not audited and for a group that is not in the table.
+    ``sex*race=Female,Black|Male,White`` two. A text that matches a group exactly names that group, even if the name
+    contains commas. Raises UserError for an attribute that is not audited and for a group that is not in the table.
     """
     groups_by_attribute = {
         a.attribute: [g.values for g in a.groups] for c in audit.comparisons[:1] for a in c.attributes
     }
     groups: list[Values] = []
     for text in required:
-        groups += _parse_groups(text.strip(), groups_by_attribute, option)
+        groups += _parse_groups(text.strip(), groups_by_attribute)
     return groups
 
 
@@ -92,18 +93,17 @@ def _name_with_rows(group: GroupComparison) -> str:
     return f"{group_name(group.values)} ({group.n:,.0f})"
 
 
-def _parse_groups(
-    text: str, groups_by_attribute: Mapping[str, Sequence[Values]], option: str
-) -> list[Values]:
+def _parse_groups(text: str, groups_by_attribute: Mapping[str, Sequence[Values]]) -> list[Values]:
     attribute, rest = _parse_attribute(text, groups_by_attribute)
     if attribute is None:
         name = text.partition("=")[0].strip()
         if "=" not in text or not name:
             raise UserError(
-                f"{option} {text!r}: write attribute=group, such as race=Black or 'sex*race=Female,Black'."
+                f"`require=`: {text!r} does not name a group; write attribute=group, such as race=Black or "
+                "'sex*race=Female,Black'."
             )
         raise UserError(
-            f"{option} {text!r}: {name!r} is not audited; add it to --by."
+            f"`require=`: in {text!r}, {name!r} is not audited; add it to `by=`."
             + did_you_mean(name, groups_by_attribute)
         )
     groups = groups_by_attribute[attribute]
@@ -117,22 +117,22 @@ def _parse_groups(
     for i, token in enumerate(tokens):
         other, _ = _parse_attribute(token.strip(), groups_by_attribute)
         if other is not None and not values:
-            # A new attribute begins; what follows belongs to it.
-            return matched + _parse_groups(_skip_tokens(rest, i), groups_by_attribute, option)
+            # The rest of the text belongs to a new attribute.
+            return matched + _parse_groups(_skip_tokens(rest, i), groups_by_attribute)
         values.append(token.strip())
         if len(values) == len(order):
-            matched.append(_require_group(attribute, order, values, groups, f"{option} {text!r}"))
+            matched.append(_require_group(attribute, order, values, groups, f"`require=`: {text!r}"))
             values = []
     if values or not matched:
         raise UserError(
-            f"{option} {text!r}: a group of {'*'.join(order)} has {len(order)} value(s), separated by commas; "
-            f"{', '.join(values) or 'none'} is left over."
+            f"`require=`: {text!r}: a group of {'*'.join(order)} has {len(order)} value(s), separated by commas; "
+            f"{', '.join(values) or 'none'} cannot be matched."
         )
     return matched
 
 
 def _parse_attribute(text: str, attributes: Mapping[str, Sequence[Values]]) -> tuple[str | None, str]:
-    """Return the audited attribute that a text begins with, and what follows the equals sign."""
+    """Return the audited attribute at the start of a text, and the text after the equals sign."""
     name, equals, rest = text.partition("=")
     parts = {p.strip() for p in name.split("*")}
     match = next((a for a in attributes if set(a.split("*")) == parts), None)
@@ -140,7 +140,7 @@ def _parse_attribute(text: str, attributes: Mapping[str, Sequence[Values]]) -> t
 
 
 def _skip_tokens(text: str, tokens: int) -> str:
-    """Return a text without its first values."""
+    """Return a text without its first `tokens` values."""
     position = 0
     for _ in range(tokens):
         position = min(i for i in (text.find(",", position), text.find("|", position)) if i >= 0) + 1

@@ -1,4 +1,4 @@
-"""Adjusted p-values for many claims about one artifact."""
+"""Adjusted p-values for many tests of one artifact."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
 def benjamini_yekutieli(p: ArrayLike) -> Floats:
     """Return Benjamini and Yekutieli's (2001) adjusted p-values: false discovery rate under any dependence.
 
-    The one to use where marginal and intersectional groups overlap.
+    Use this one where marginal and intersectional groups overlap.
     """
     return _adjust(p, lambda s: _step_up(s) * (1 / np.arange(1, len(s) + 1)).sum())
 
@@ -39,7 +39,7 @@ CORRECTIONS: dict[str, Callable[[ArrayLike], Floats]] = {
     "bh": benjamini_hochberg,
     "by": benjamini_yekutieli,
 }
-"""What ``--correction`` may be. Holm bounds the chance of any false finding; the others bound the share of false ones."""
+"""Corrections by name. Holm controls the family-wise error rate, the others the false discovery rate."""
 
 
 def _step_up(s: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""The verdict: a non-inferiority test per group and metric at margin δ, summed up."""
+"""Verdicts: a non-inferiority test per group and metric at margin δ, and their summaries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fairpress.auditing.verdicts.multiplicity import holm
 from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
 
 Key = TypeVar("Key", bound=tuple[str, ...])
-"""What is judged together: (attribute, metric), or (model, attribute, metric)."""
+"""Key of a hypothesis: (attribute, metric), or (model, attribute, metric)."""
 
 JUDGED_BINARY: tuple[str, ...] = ("accuracy", "tpr", "fpr")
 JUDGED_MULTICLASS: tuple[str, ...] = ("accuracy",)
@@ -27,7 +27,7 @@ def floor_rows(margin: float = 0.02, confidence: float = 0.95) -> int:
     """Return the smallest n at which even zero flips give an upper bound below the margin.
 
     Bonett–Price at zero flips has centre 0 and se √2/(n+2): n + 2 > z√2/δ. 231 rows at δ = .01, 115 at .02. The score test
-    (`all_clear`) asks for some more before it says no harm; until then such a group is inconclusive.
+    (`noninferiority`) needs some more rows for "no harm"; until then such a group is inconclusive.
     """
     z = float(special.ndtri(confidence))
     n = int(np.floor(z * np.sqrt(2) / margin)) - 2
@@ -61,16 +61,16 @@ def judge(
 ) -> dict[Key, Verdicts]:
     """Judge a family of losses, given by (attribute, metric), each over the attribute's groups.
 
-    `adjust` (`multiplicity.CORRECTIONS`) runs over everything given, once for ℓ ≤ 0 and once for ℓ ≤ δ; entries that
-    cannot be estimated do not count in the family. `moved` holds the share of rows that flipped, either way, for the score
-    test behind ``no_harm`` (`all_clear`); the loss itself where it is not given, as if all flips were losses. Per entry,
-    first match wins:
+    `adjust` (`multiplicity.CORRECTIONS`) is applied to all losses, once for ℓ ≤ 0 and once for ℓ ≤ δ; entries that cannot be
+    estimated do not count in the family. `flip_shares` holds the share of rows that flipped, either way, for the score test
+    of ``no_harm`` (`noninferiority`); by default the absolute loss, as if all flips were losses. Per entry, the first match
+    counts:
 
     1. ``not_estimable``: no estimate
     2. ``harm``: adjusted p of ℓ ≤ δ is below α = 1 − confidence, one-sided
     3. in a group under the zero-flip floor: ``loss`` when the adjusted p of ℓ ≤ 0 is below α, else
-       ``not_estimable``. A harm or loss that is shown there stands, because an outcome did decide
-    4. ``no_harm``: the unadjusted upper bound is below δ, and so says the score test
+       ``not_estimable``. A harm or loss that is demonstrated in so few rows is a valid finding
+    4. ``no_harm``: the unadjusted upper bound is below δ, and the score test agrees
     5. ``loss``: adjusted p of ℓ ≤ 0 below α
     6. ``inconclusive``
     """
@@ -119,8 +119,8 @@ def group_verdicts(judged: Sequence[NDArray[np.object_]]) -> NDArray[np.object_]
 def overall_verdict(groups: ArrayLike) -> Verdict:
     """Return the verdict of an attribute: the worst over its estimable groups.
 
-    Groups that are ``not_estimable`` are left out, for the caller to name; when none is left the verdict is
-    ``not_estimable``. Never counted as fair.
+    Groups that are ``not_estimable`` are left out, and the caller names them; if no group is left, the verdict is
+    ``not_estimable``, which never counts as fair.
     """
     present = set(np.asarray(groups, dtype=object).ravel().tolist())
     for verdict in WORST_FIRST:
@@ -130,10 +130,10 @@ def overall_verdict(groups: ArrayLike) -> Verdict:
 
 
 def artifact_verdict(overall: Verdict, groups: ArrayLike) -> Verdict:
-    """Return the verdict of an artifact: the worst over everybody, as one more group, and the groups.
+    """Return the verdict of an artifact: the worst over all rows together, as one more group, and the groups.
 
-    Where no group at all has the rows to be judged, everybody counts only where it loses: "no harm" on average says nothing
-    about any of them.
+    If no group has enough rows, the overall verdict counts only if it is a harm or loss: "no harm" on average does not imply
+    it for any group.
     """
     group_verdict = overall_verdict(groups)
     if group_verdict == "not_estimable" and overall not in ("harm", "loss"):

@@ -1,4 +1,4 @@
-"""How many rows would decide: the answer to "inconclusive"."""
+"""The number of rows that would settle an inconclusive verdict."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fairpress.auditing.verdicts.rules import floor_rows
 def rows_to_decide(
     loss: float, se: float, rows: float, margin: float = 0.02, confidence: float = 0.95, power: float = 0.9
 ) -> int:
-    """Return the rows at which a loss that stays as estimated would be told from the margin.
+    """Return the rows at which a loss that remains as estimated would be distinguished from the margin.
 
     rows · ((z_conf + z_power)·se/|δ − ℓ|)²: the standard error shrinks with the root of the rows (over seeds:
-    of rows and seeds alike). Capped at 10⁹, where the loss sits on the margin.
+    of rows and seeds alike). Capped at 10⁹, for a loss equal to the margin.
     """
     z, w = float(special.ndtri(confidence)), float(special.ndtri(power))
     distance = abs(margin - loss)
@@ -31,7 +31,7 @@ def rows_needed(flips: float, margin: float = 0.02, confidence: float = 0.95, po
     """Return the rows (of the metric's denominator) at which "no harm" is shown if nothing truly changed.
 
     With a share p of rows flipping, half each way, b − c is taken to lie √(np) · z_power above 0; at that outcome both
-    conditions of `all_clear.ruled_out` must hold. Within 10 % of exact enumeration (``benchmarks/all_clear.py``).
+    conditions of `noninferiority.loss_ruled_out` must hold. Within 10 % of exact enumeration (``benchmarks/all_clear.py``).
     """
     return _rows_needed(float(f"{flips:.3g}"), margin, confidence, power)
 
@@ -43,7 +43,7 @@ def _rows_needed(flips: float, margin: float, confidence: float, power: float) -
 
     def enough(rows: int) -> bool:
         expected_flips = rows * flips
-        # Flips are whole: with one expected, one more loss than gain is the outcome to be ready for.
+        # Flips are integers: if one is expected, allow for one more loss than gains.
         ahead = max(w * math.sqrt(expected_flips), min(expected_flips, 1.0))
         b, c = (np.array([(max(expected_flips, ahead) + sign * ahead) / 2]) for sign in (1, -1))
         loss = bonett_price(b, c, np.array([float(rows)]))

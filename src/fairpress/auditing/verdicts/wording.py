@@ -1,4 +1,4 @@
-"""An audit's findings as people read them."""
+"""Sentences that report the findings of an audit."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ MIN_ROWS_FOR_ADVICE, MAX_ROWS_NEEDED = 30, 100_000
 
 
 def group_name(values: Values) -> str:
-    """Return a group as people read it: ``sex = Female and race = Asian``."""
+    """Return the name of a group for reports: ``sex = Female and race = Asian``."""
     return " and ".join(f"{k} = {v}" for k, v in values.items()) if values else "everybody"
 
 
 def verdict_sentence(values: Values, flips: Flips) -> str:
-    """Say what changed for a group in people, per 1,000."""
+    """Return the changes of a group as people per 1,000."""
     people = f"people with {group_name(values)}" if values else "people"
     lost, gained = (round(1000 * x / flips.n) for x in (flips.right_to_wrong, flips.wrong_to_right))
     return f"Of 1,000 {people}, {lost} lose a correct answer and {gained} gain one."
 
 
 def name_groups(names: Sequence[str]) -> str:
-    """List names; of many, the first."""
+    """Return the names as a list in text; of many, only the first."""
     more = f" and {len(names) - MAX_NAMES:,} more" if len(names) > MAX_NAMES else ""
     return ", ".join(names[:MAX_NAMES]) + more
 
@@ -39,7 +39,7 @@ def lacks_rows(group: GroupComparison) -> bool:
 def headline(
     verdict: Verdict, overall: GroupComparison, groups: Sequence[GroupComparison], void: str | None = None
 ) -> str:
-    """Say in how many groups what was found, and name the groups that were not assessed: never "no harm" without them."""
+    """Return the number of groups per finding, and the names of the groups that were not assessed."""
     parts = [f"Void: {void}"] if verdict == "void" else []
     by_verdict = {v: [g for g in groups if g.verdict == v] for v in WORST_FIRST}
     assessed = len(groups) - len(by_verdict["not_estimable"])
@@ -72,7 +72,7 @@ def headline(
             else f"Of the {assessed} of {len(groups)} groups that could be assessed"
         )
         parts.append(f"{scope}: {'; '.join(findings)}.")
-    if verdict == "void":  # rows would not help; who lacks them stands in the table
+    if verdict == "void":  # more rows would not help; the table shows the groups
         lacking = [group_name(g.values) for g in by_verdict["not_estimable"]]
         return " ".join([*parts, *([f"Not assessed: {name_groups(lacking)}."] if lacking else [])])
     if by_verdict["not_estimable"]:
@@ -101,12 +101,12 @@ def _assessed_groups(assessed: int, groups: int) -> str:
 
 
 def _name_with_rows(group: GroupComparison) -> str:
-    """Name a group, its rows, and of which kind there are too few: ``sex = Female (461, of which 68 negatives)``."""
+    """Return a group with its rows and those that are too few: ``sex = Female (461, of which 68 negatives)``."""
     lacking = [x for x in group.losses if x.verdict == "not_estimable"]
     rows = f"{group.n:,.0f}"
     if lacking and all(x.metric != "accuracy" for x in lacking):
         rows += f", of which {_lacking_rows(group)}"
-    # What a handful of people would have to become is no advice.
+    # An extrapolation from a handful of people is not useful advice.
     if (
         group.rows_needed is not None
         and group.n >= MIN_ROWS_FOR_ADVICE
@@ -117,7 +117,7 @@ def _name_with_rows(group: GroupComparison) -> str:
 
 
 def _lacking_rows(group: GroupComparison) -> str:
-    """Name the rows of which a group has too few: ``68 negatives``."""
+    """Return the rows of which a group has too few: ``68 negatives``."""
     return " and ".join(
         f"{x.estimate.n:,.0f} {_DENOMINATOR.get(x.metric, 'rows')}"
         for x in group.losses
