@@ -24,7 +24,7 @@ from fairpress.searching.budget import Budget
 from fairpress.searching.candidate_store import Candidate, CandidateStore
 from fairpress.searching.eligible_groups import attributes_of, judging_plan, min_rows_for
 from fairpress.searching.explore import Explorer
-from fairpress.searching.fixed_sequence import judge_sequence, judge_one, sequence
+from fairpress.searching.fixed_sequence import judge_one, judge_sequence, sequence
 from fairpress.searching.limits import Limits
 from fairpress.searching.row_split import RowSplit, split_rows
 from fairpress.searching.trial import Trial

@@ -128,7 +128,7 @@ def misfit(**changes):
     ("wrong", "sentence"),
     [
         (misfit(shape=[3, 64, 64]), r"reads rows of 3 × 64 × 64, 'faces' has rows of 3 × 8 × 8"),
-        (misfit(dtype="float32"), "reads float32, 'faces' holds uint8"),
+        (misfit(dtype="float32"), "reads float32, 'faces' contains uint8"),
         (misfit(columns=["age"]), "reads the columns age; 'faces' has images, not columns"),
         (artifact(pixels(16), [3, 8, 8]), "model 'm': the file reads rows of 3 × 16 × 16, the data"),
         (artifact(linear(192), [3, 8, 8]), "model 'm': the file reads rows of 192"),
@@ -156,7 +156,7 @@ def test_a_model_without_numbers_is_one_sentence(faces):
 def test_a_name_that_is_taken_is_refused_before_anything_runs(faces, name):
     with pytest.raises(UserError, match="a column of that name already exists"):
         predictions({name: model()}, faces[0])
-    with pytest.raises(UserError, match=r"'m\.score'.*taken"):
+    with pytest.raises(UserError, match=r"'m\.score'.*already exists"):
         predictions({"m": model(), "m.score": model()}, faces[0])
 
 

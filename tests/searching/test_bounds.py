@@ -12,7 +12,7 @@ from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.audits import audit
 from fairpress.searching.bounds import JudgingPlan, bounds_of, exact_bound
-from fairpress.searching.fixed_sequence import judge_sequence, judge_one, sequence
+from fairpress.searching.fixed_sequence import judge_one, judge_sequence, sequence
 from fairpress.searching.trial import Trial, pareto_front
 
 METRICS = ("accuracy", "tpr", "fpr")

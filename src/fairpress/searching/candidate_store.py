@@ -146,7 +146,9 @@ class CandidateStore:
         named = {name.removeprefix("by."): coded for name, coded in cells.attributes.items()}
         return GroupEstimator(type(cells)(**{**cells.__dict__, "attributes": named}))
 
-    def open(self, rows: str, purpose: Mapping[str, Any], files: Mapping[str, bytes] | None = None) -> None:
+    def record_opening(
+        self, rows: str, purpose: Mapping[str, Any], files: Mapping[str, bytes] | None = None
+    ) -> None:
         """Record that judging or test rows were evaluated, and for what purpose; the same purpose is recorded once."""
         key = self._opening_key(rows, purpose)
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -159,7 +161,7 @@ class CandidateStore:
         }
         self.store.put(key, files or {}, meta)
 
-    def opened(self, rows: str, purpose: Mapping[str, Any]) -> Mapping[str, bytes] | None:
+    def opening_files(self, rows: str, purpose: Mapping[str, Any]) -> Mapping[str, bytes] | None:
         """Return the files stored with the opening for this purpose; None if there was none."""
         entry = self.store.get(self._opening_key(rows, purpose))
         return None if entry is None else entry.files

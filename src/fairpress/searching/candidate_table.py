@@ -52,7 +52,7 @@ def table_rows(searched: SearchTrace) -> list[tuple[str, ...]]:
     return rows
 
 
-def _lines(head: tuple[str, ...], body: list[tuple[str, ...]]) -> list[str]:
+def _markdown_table(head: tuple[str, ...], body: list[tuple[str, ...]]) -> list[str]:
     def line(cells: tuple[str, ...]) -> str:
         return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
 
@@ -70,19 +70,19 @@ def markdown(result: SearchResult) -> str:
         f"Objective: {searched.objective}. Limits: {limits}; by {', '.join(searched.plan.by)}; confidence "
         f"{searched.plan.confidence:g}.",
         f"{len(searched.trials)} candidates, compared on {searched.rows['choosing']:,} rows; {len(searched.judged)} "
-        "judged on "
-        f"{searched.rows['judging']:,} others; one audited on {searched.rows['test']:,} test rows. "
+        f"judged on {searched.rows['judging']:,} others; one audited on {searched.rows['test']:,} test rows. "
         f"{searched.seconds:.0f} seconds.",
         "",
         "## The front",
         "",
-        "![Bytes against the largest loss of a group](front.svg)",
+        "![File size and largest loss of a group](front.svg)",
         "",
-        "Accuracy in percent and losses in points are of the choosing rows: they chose, and flatter what they chose.",
+        "Accuracy (percent) and losses (percentage points) are those of the choosing rows. They are optimistic, because "
+        "these rows selected the candidates.",
         "",
-        *_lines(COLUMNS, table_rows(searched)),
+        *_markdown_table(COLUMNS, table_rows(searched)),
         "",
-        "## What the judging rows say of the winner",
+        "## Limits of the winner on the judging rows",
         "",
         *(f"* {explanations.format_bound(b)} (p = {b.p:.3f})" for b in winner.bounds),
         "",
@@ -95,7 +95,7 @@ def markdown(result: SearchResult) -> str:
             *(f"* {text}" for text in unjudged),
             "",
         ]
-    out += ["## What the test rows say of the winner", "", result.audit.to_markdown(), "", "## Openings", ""]
+    out += ["## Audit of the winner on the test rows", "", result.audit.to_markdown(), "", "## Openings", ""]
     for kind, openings in searched.openings.items():
         out += [f"* {kind} rows, {o['at']}: {_opening_text(o)}" for o in openings]
     repeated = len(searched.openings.get("judging", ()))
@@ -113,7 +113,7 @@ def markdown(result: SearchResult) -> str:
     if searched.failed:
         out += [
             "",
-            "## Recipes that made nothing",
+            "## Failed recipes",
             "",
             *(f"* {r}: {why}" for r, why in searched.failed.items()),
         ]

@@ -46,7 +46,7 @@ def draw(searched: SearchTrace) -> str:
         .to_dict(validate=False)
     )
     svg: str = vlc.vegalite_to_svg(spec)
-    label = "Bytes against the largest loss of a group, for every candidate"
+    label = "File size and largest loss of a group for every candidate"
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 

@@ -126,7 +126,7 @@ def search(
             "confidence": confidence,
             "least_rows": min_rows,
         }
-        candidates.open(JUDGING, purpose)
+        candidates.record_opening(JUDGING, purpose)
     judged = judge_sequence(
         steps,
         lambda t: candidates.evidence(t.artifact, rows.judging, attributes),
@@ -264,7 +264,7 @@ def _audit_test_rows(
     from fairpress.runtime.predict import predictions
 
     purpose = {"recipe": chosen.card.recipe, "file": chosen.digest}
-    files: Mapping[str, bytes] | None = candidates.opened(TEST, purpose)
+    files: Mapping[str, bytes] | None = candidates.opening_files(TEST, purpose)
     if files is None:
         names = ["fp32", "compressed"]
         table = predictions(
@@ -276,7 +276,7 @@ def _audit_test_rows(
         sink = io.BytesIO()
         parquet.write_table(table, sink)
         files = {"test.parquet": sink.getvalue()}
-        candidates.open(TEST, purpose, files)
+        candidates.record_opening(TEST, purpose, files)
     table = parquet.read_table(pa.BufferReader(files["test.parquet"]))
     subjects = table["subject"].to_pylist()
     repeated = len(set(subjects)) < len(subjects)

@@ -70,7 +70,7 @@ def test_bf16_is_refused_where_the_processor_has_none_and_openvino_would_not_say
     monkeypatch.setattr(engine, "capabilities", lambda: ["FP32", "BF16"])
     assert choose("openvino-bf16") == Backend("openvino", "bf16")
     assert choose(provider="CPUExecutionProvider") == choose()
-    with pytest.raises(UserError, match="--provider CUDA"):
+    with pytest.raises(UserError, match="`provider='CUDA'`"):
         choose("openvino", provider="CUDA")
 
 
@@ -170,7 +170,7 @@ def test_float_layers_are_counted_as_such():
 
 @pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=openvino)])
 def test_what_a_runtime_cannot_load_is_one_sentence(name):
-    with pytest.raises(UserError, match=r"no ONNX|cannot run this model|no ONNX file"):
+    with pytest.raises(UserError, match=r"cannot load this model|cannot run this model|not an ONNX file"):
         open_session(b"nothing", choose(name))
 
 

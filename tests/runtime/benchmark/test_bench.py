@@ -101,7 +101,9 @@ def test_a_process_that_is_killed_is_named_with_the_likely_reason(monkeypatch):
         return started[-1]
 
     monkeypatch.setattr(bench_module.subprocess, "Popen", popen)
-    with pytest.raises(UserError, match=r"model 'm' .* killed by the system, most likely because memory ran out"):
+    with pytest.raises(
+        UserError, match=r"model 'm' .* killed by the system, most likely because memory ran out"
+    ):
         measure(
             [contestant("m", linear(), np.zeros((1, 4), np.float32))],
             1,
@@ -213,8 +215,8 @@ def test_rows_are_real_where_the_data_fits_and_made_up_else():
 
 
 def test_data_that_would_have_to_be_fetched_is_not_at_hand(monkeypatch):
-    def load(name, *, say, **config):
-        say(f"fetching {name}")
+    def load(name, *, on_message, **config):
+        on_message(f"fetching {name}")
         raise AssertionError("went on to fetch")
 
     monkeypatch.setattr(reload, "load", load)

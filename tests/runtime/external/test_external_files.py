@@ -283,9 +283,7 @@ def labelled(threshold, high="yes", low="no", said=None):
 
 def test_labels_that_the_file_decides_otherwise_are_said_with_the_threshold_that_agrees(data):
     labelled(0.7)
-    with pytest.warns(
-        ModelWarning, match=r"'label' differs in \d+ of 600 rows .* `threshold: 0.7`"
-    ):
+    with pytest.warns(ModelWarning, match=r"'label' differs in \d+ of 600 rows .* `threshold: 0.7`"):
         decided(data())
     own = expected(at=np.log(0.7 / 0.3) / 2)
     labelled(0.7, said="threshold: 0.7\n")
@@ -306,7 +304,7 @@ def test_labels_give_the_order_of_the_classes_away_and_contradict_a_wrong_one(da
         with pytest.raises(UserError, match=r"in the order of its labels, no, yes"):
             decided(data())
     labelled(0.5, high="sick", low="well", said="classes: ['no', 'yes']\n")
-    with pytest.warns(ModelWarning, match="names sick, well, and the classes of 'ill' are no, yes"):
+    with pytest.warns(ModelWarning, match="contains sick, well, and the classes of 'ill' are no, yes"):
         decided(data())
 
 
@@ -363,7 +361,7 @@ def test_labels_that_name_no_class_are_said_or_refused(data, kind, label):
     graph = LABELLED.split("high =")[0] + label + " }"
     save(f"g (float[n,3] x) => ({kind}[n] label, float[n,2] prob) {weights}{graph}")
     names = "1.0, 2.0" if kind == "float" else "1, 2"
-    with pytest.warns(ModelWarning, match=f"'label' names {names}, and the classes of 'ill' are no, yes"):
+    with pytest.warns(ModelWarning, match=f"'label' contains {names}, and the classes of 'ill' are no, yes"):
         decided(data())
     if kind == "int64":
         save(f"g (float[n,3] x) => (int64[n] label) {weights}{graph}")

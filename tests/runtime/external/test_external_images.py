@@ -110,7 +110,7 @@ def test_predictions_of_images_can_be_audited(tmp_path, pictures):
 @pytest.mark.parametrize(
     ("shape", "yaml", "sentence"),
     [
-        (None, "threshold: 0.5\n", "say in .* `scale: 255` for 0 to 1"),
+        (None, "threshold: 0.5\n", "set in .* `scale: 255` for 0 to 1"),
         (["n", 3, 16, 16], "scale: 255\n", "reads images of 3 × 16 × 16 .*'pictures' has 3 × 8 × 6"),
         (["n", "c", "h", "w"], "scale: 255\n", "set `layout: nchw` or nhwc"),
         (None, "scale: 255\nmean: [1, 2]\n", "mean has 2 numbers for 3 channels"),

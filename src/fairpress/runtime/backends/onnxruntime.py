@@ -159,10 +159,3 @@ def providers() -> list[str]:
     import onnxruntime as ort
 
     return [p.removesuffix("ExecutionProvider") for p in ort.get_available_providers()]
-
-
-def identity() -> str:
-    """Return the name and version of the runtime, for the record."""
-    import onnxruntime as ort
-
-    return f"onnxruntime {ort.__version__} CPU"

@@ -62,7 +62,7 @@ def choose(name: str = DEFAULT, *, threads: int = 1, provider: str = "CPU") -> B
 
 
 def kernels(data: bytes, runtime: Backend) -> Kernels:
-    """Look at the graph as the runtime has optimised it. Raises UserError where it cannot load the file."""
+    """Count the kernels in the graph as optimized by the runtime. Raises UserError if it cannot load the file."""
     if runtime.engine == "openvino":
         from fairpress.runtime.backends import openvino
 
@@ -78,9 +78,9 @@ def open_session(data: bytes | Path, runtime: Backend, batch: int | None = None)
     Parameters
     ----------
     data
-        The bytes of an ONNX file with one input; or the path of a file that the runtime reads as it stands (`readable`).
+        The bytes of an ONNX file with one input; or the path of a file that the runtime can read directly (`prepare_file`).
     batch
-        Rows of every call, where they are known: OpenVINO plans better for a fixed number.
+        Rows of every call, if known: OpenVINO optimizes better for a fixed batch size.
 
     Raises
     ------
@@ -97,8 +97,8 @@ def open_session(data: bytes | Path, runtime: Backend, batch: int | None = None)
 
 
 def split_suffix(text: str) -> tuple[str, str | None]:
-    """Split ``int8/@openvino`` into the path and the runtime; a path that exists as it stands has no suffix."""
-    path, at, name = text.rpartition("@")
-    if not at or not path or os.sep in name or "/" in name or Path(text).exists():
+    """Split ``int8/@openvino`` into the path and the runtime; an existing path is not split."""
+    path, separator, name = text.rpartition("@")
+    if not separator or not path or os.sep in name or "/" in name or Path(text).exists():
         return text, None
     return path, name
