@@ -18,6 +18,7 @@ from fairpress.cli import (  # noqa: F401  importing a module registers its comm
     demo,
     mitigate,
     predict,
+    report,
     search,
     show,
     study,
@@ -37,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     A reader that goes away (``| head``) does not change the code of a command that has finished its work.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    with Signals(), _temporary_files():
+    with Signals(), _temporary_folder():
         code = _run(given)
         try:
             close_output()
         except OSError as error:
-            code = _refused(
+            code = _refuse(
                 f"cannot write to standard output ({error.strerror}); redirect it to another file."
             )
     sys.exit(code)
@@ -55,24 +56,24 @@ def _run(arguments: list[str]) -> int:
     except CycloptsError as error:
         from fairpress.cli.usage_errors import usage_sentence
 
-        return _refused(usage_sentence(error))
+        return _refuse(usage_sentence(error))
     except UserError as error:
-        return _refused(_message(error, arguments))
+        return _refuse(_message(error, arguments))
     except FairpressError as error:
-        _complain(f"fairpress: {_message(error, arguments)}\n")
+        _print_error(f"fairpress: {_message(error, arguments)}\n")
         return TRIALS_FAILED
     except BrokenPipeError:
         discard_output()
         return BROKEN_PIPE
     except KeyboardInterrupt as error:
-        _complain("fairpress: interrupted; finished work is kept, and the same command resumes from it.\n")
+        _print_error("fairpress: interrupted; finished work is kept, and the same command resumes from it.\n")
         return int(getattr(error, "exit_code", INTERRUPTED))
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            return _refused(f"the file name {str(error.filename)[:80]}… is too long; choose a shorter one.")
-        return _unexpected(error, arguments)
+            return _refuse(f"the file name {str(error.filename)[:80]}… is too long; choose a shorter one.")
+        return _unexpected_error(error, arguments)
     except Exception as error:  # exit code 1 would mean that a gate failed
-        return _unexpected(error, arguments)
+        return _unexpected_error(error, arguments)
     return code if isinstance(code, int) else 0
 
 
@@ -83,7 +84,7 @@ def _heartbeat(arguments: list[str]) -> contextlib.AbstractContextManager[object
     return contextlib.nullcontext() if silent else SignOfLife(command)
 
 
-def _temporary_files() -> contextlib.AbstractContextManager[object]:
+def _temporary_folder() -> contextlib.AbstractContextManager[object]:
     """Give the command one folder for temporary files, which is removed when it ends."""
     try:
         return temporary.use_as_tmpdir(temporary.folder())
@@ -91,18 +92,18 @@ def _temporary_files() -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext()
 
 
-def _unexpected(error: Exception, arguments: list[str]) -> int:
-    from fairpress.cli.crash import of_machine, out_of_memory, report
+def _unexpected_error(error: Exception, arguments: list[str]) -> int:
+    from fairpress.cli.crash import is_out_of_memory, log_error, machine_error
 
-    if (sentence := of_machine(error)) is not None:
-        return _refused(without_logins(sentence))
-    if out_of_memory(error):
-        _complain(
+    if (sentence := machine_error(error)) is not None:
+        return _refuse(without_logins(sentence))
+    if is_out_of_memory(error):
+        _print_error(
             "fairpress: out of memory; use fewer rows, columns or workers, a smaller batch, or a machine with more memory. "
             "No output file was left half-written.\n"
         )
         return UNEXPECTED_ERROR
-    _complain(report(error, arguments))
+    _print_error(log_error(error, arguments))
     return UNEXPECTED_ERROR
 
 
@@ -122,12 +123,12 @@ def _options(arguments: list[str]) -> set[str]:
         return set()
 
 
-def _refused(sentence: str) -> int:
-    _complain(f"fairpress: {sentence}\n")
+def _refuse(sentence: str) -> int:
+    _print_error(f"fairpress: {sentence}\n")
     return BAD_INPUT
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     try:
         sys.stderr.write(text)
         sys.stderr.flush()

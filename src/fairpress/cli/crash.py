@@ -28,7 +28,7 @@ TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 _MAX_CHARACTERS = 200_000
 
 
-def report(error: BaseException, arguments: Sequence[str]) -> str:
+def log_error(error: BaseException, arguments: Sequence[str]) -> str:
     """Write the traceback to a file and return the message that names it, with the traceback if FAIRPRESS_DEBUG is set."""
     trace = _trace(error)
     head = (
@@ -49,7 +49,7 @@ def report(error: BaseException, arguments: Sequence[str]) -> str:
     )
 
 
-def of_machine(error: BaseException) -> str | None:
+def machine_error(error: BaseException) -> str | None:
     """Return the message for an error of the machine, such as a full disk; None for any other error."""
     if not isinstance(error, OSError):
         return None
@@ -62,7 +62,7 @@ def of_machine(error: BaseException) -> str | None:
     return None
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory ran out, in Python or in a library with another error class for it."""
     names = {c.__name__ for c in type(error).__mro__}
     return (

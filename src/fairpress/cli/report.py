@@ -1,0 +1,131 @@
+"""`fairpress report`: the report of a finished study, in files and on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from fairpress.cli.app import app, print_line, show_audit
+from fairpress.cli.exit_codes import TRIALS_FAILED
+
+if TYPE_CHECKING:
+    from fairpress.studies.report.result import StudyResult
+
+
+@app.command(name="report")
+def report(
+    folder: Path,
+    /,
+    *,
+    store: str | None = None,
+    latex: Path | None = None,
+    csv: Path | None = None,
+    figures: str = "",
+    cards: Path | None = None,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+) -> int:
+    """Rewrite the report of a finished study from its kept results, without training.
+
+    Example: fairpress report runs/compas
+
+    Parameters
+    ----------
+    folder
+        The folder written by fairpress study run.
+    store
+        Where its results are kept; by default .store next to the folder.
+    latex
+        Also write the tables, the claims and all audits as LaTeX here.
+    csv
+        Write every number into CSV files in this folder.
+    figures
+        Also write every figure in other formats: pdf,png.
+    cards
+        Write a model card (README.md) for every model into a subfolder of this folder.
+    force
+        Replace a file at --latex that fairpress did not write.
+    """
+    from fairpress.core.output import check_files, check_shared_folder, write_file, write_files
+    from fairpress.studies.report import publish
+    from fairpress.studies.report.rewrite import report_again
+
+    formats = publish.figure_formats(figures)
+    check_files({"--latex": latex}, kinds={"--latex": ".tex"}, force=force)
+    for option, path in (("--csv", csv), ("--cards", cards)):
+        if path is not None:
+            check_shared_folder(path, option=option)
+    done = report_again(folder, store=store)
+    if latex is not None:
+        write_file(latex, publish.as_latex(done), kind=".tex", force=force)
+    if csv is not None:
+        write_files(csv, {name: text.encode() for name, text in publish.as_csv(done).items()}, prune=False)
+    if cards is not None:
+        texts = publish.cards(done, publish.datasets_of(done))
+        write_files(cards, {f"{name}/README.md": text.encode() for name, text in texts.items()}, prune=False)
+    drawn = publish.figures(done, formats)
+    show_study(done)
+    print_line(f"\nReport: {done.folder / 'report.html'}", markup=False)
+    if drawn:
+        print_line(f"{len(drawn)} figures: {done.folder / 'figures'}", markup=False)
+    for task in done.outcome.skipped:
+        sys.stderr.write(f"without: {task.title}, which has no result\n")
+    return 0 if done.outcome.complete else TRIALS_FAILED
+
+
+def show_study(done: StudyResult) -> None:
+    """Print the audits, the bias, the claims and the sizes of a study."""
+    from fairpress.studies.report.build import accuracies
+
+    for warning in done.warnings:
+        print_line(f"[bold red]{warning}[/]", soft_wrap=True)
+    several = len({p.part for p in done.planned}) > 1
+    for planned, section in zip(done.planned, done.sections, strict=True):
+        audit = section.audit
+        print_line(f"\n[bold underline]{section.title}[/]")
+        if planned.about in ("compressed", "counterpart", "placebo"):
+            show_audit(audit)
+        else:
+            for sentence in accuracies(audit):
+                print_line(sentence, markup=False)
+    if several:
+        _show_bias(done)
+    if done.claims:
+        from fairpress.reporting.claims import lines
+
+        print_line("\n[bold underline]Claims[/]")
+        for part in lines(done.claims):
+            print_line(part, markup=False)
+    if done.tradeoff is not None:
+        from fairpress.reporting.tradeoff import render
+
+        print_line("\n[bold underline]Size, accuracy, bias[/]")
+        for part in render(done.tradeoff):
+            print_line(part, markup=False)
+        return
+    print_line("")
+    for m in done.models:
+        print_line(
+            f"{m.name:>20}  {m.bytes / 1e3:7.1f} KB  {m.smaller:5.2f}× smaller  {m.gzip_bytes / 1e3:7.1f} KB gzipped"
+        )
+
+
+def _show_bias(done: StudyResult) -> None:
+    from rich.table import Table
+
+    from fairpress.reporting.tradeoff import short
+
+    print_line("\n[bold underline]Bias: the sum over pairs of groups of |ΔTPR| + |ΔTNR|[/]")
+    for part in dict.fromkeys(f.part for f in done.bias):
+        table = Table(title=part, title_justify="left", box=None, pad_edge=False)
+        for column in ("by", "compressed against", "before → after", "change", ""):
+            table.add_column(column, no_wrap=True)
+        for f in done.bias:
+            if f.part == part:
+                against = "its placebo" if f.against.startswith("placebo") else f.against
+                values = " → ".join(short({"value": e["value"]}) for e in (f.before, f.after))
+                row = (f.attribute, f"{f.model} against {against}", values, short(f.change, sign="+"))
+                table.add_row(*row, f.word)
+        print_line(table)
