@@ -47,12 +47,12 @@ LIMIT = 600.0
 
 def tasks() -> list[Any]:
     """Return `CHAINS` times a task and one that reads its result."""
-    from fairpress.studies.planning.plan import make
+    from fairpress.studies.planning.plan import make_task
 
     found = []
     for i in range(CHAINS):
-        first = make("naive", f"first-{i}", {"number": i})
-        found += [first, make("join", f"second-{i}", {"number": i}, [first.key])]
+        first = make_task("naive", f"first-{i}", {"number": i})
+        found += [first, make_task("join", f"second-{i}", {"number": i}, [first.key])]
     return found
 
 

@@ -34,7 +34,7 @@ from fairpress.studies.execution import executor
 from fairpress.studies.execution.local_engine import LocalEngine, Worker
 from fairpress.studies.execution.progress_file import ProgressFile
 from fairpress.studies.load import load
-from fairpress.studies.planning.plan import StudyTask, make, plan
+from fairpress.studies.planning.plan import StudyTask, make_task, plan_study
 
 # Seconds of tasks by how many networks they are of: `fairpress study run compas seeds=1 folds=2 networks_per_task=1`, the
 # shorter of two, and `fairpress study run compas`, means.
@@ -93,8 +93,8 @@ SIZES = {
 class Clock:
     """Stands in for a pool: tasks do their real work at the store when they start, and end in the order of the clock."""
 
-    died: tuple[type[BaseException], ...] = ()
-    attempts, alone = 2, True
+    worker_lost: tuple[type[BaseException], ...] = ()
+    attempts, retries_alone = 2, True
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Clock:
     def slots(self) -> int:
         return self.workers
 
-    def hire(self, trains: bool) -> Clock:
+    def start_worker(self, trains: bool) -> Clock:
         return self
 
     def kill(self) -> None:
@@ -220,7 +220,7 @@ def study(trials: int, size: int) -> tuple[StudyTask, ...]:
 
     def tasks(seeds: int) -> tuple[StudyTask, ...]:
         _, config = load("compas", [f"networks_per_task={size}", f"seeds={seeds}"])
-        return plan(config, lambda dataset, fold: f"{fold}").tasks
+        return plan_study(config, lambda dataset, fold: f"{fold}").tasks
 
     return tasks(-(-trials // sum(len(t.networks) for t in tasks(1) if t.kind == "predict")))
 
@@ -232,8 +232,8 @@ def recorded(size: int, faster: float) -> Callable[[StudyTask], float]:
 
 def way() -> float:
     """Return the seconds from the driver to a process and back, beyond the work."""
-    worker = LocalEngine(1).hire(False)
-    task = make("naive", "way", {})
+    worker = LocalEngine(1).start_worker(False)
+    task = make_task("naive", "way", {})
     worker.submit(task, abs, 0).result()
     started = time.perf_counter()
     for _ in range(300):
@@ -248,17 +248,17 @@ class Warm(LocalEngine):
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
-        self._there = [super(Warm, self).hire(False) for _ in range(workers)]
+        self._there = [super(Warm, self).start_worker(False) for _ in range(workers)]
         for worker in self._there:
-            worker.submit(make("naive", "first", {}), abs, 0).result()
+            worker.submit(make_task("naive", "first", {}), abs, 0).result()
 
-    def hire(self, trains: bool) -> Worker:
+    def start_worker(self, trains: bool) -> Worker:
         return self._there.pop()
 
 
 def check(workers: int, trip: float) -> tuple[float, float, float]:
     """Run 400 tasks in processes that sleep, and on the clock; return the seconds of ideal, clock and processes."""
-    tasks = [make("naive", f"{i}", {"seconds": 0.05 * (1 + i % 5), "n": i}) for i in range(400)]
+    tasks = [make_task("naive", f"{i}", {"seconds": 0.05 * (1 + i % 5), "n": i}) for i in range(400)]
 
     def seconds(task: StudyTask) -> float:
         return float(task.params["seconds"])

@@ -17,7 +17,7 @@ from pathlib import Path
 from fairpress.store.local import Store
 from fairpress.studies.execution import executor
 from fairpress.studies.load import load
-from fairpress.studies.planning.plan import make
+from fairpress.studies.planning.plan import make_task
 from fairpress.studies.run import run_study
 
 WORKERS = 2
@@ -36,7 +36,7 @@ def trivial(root: str, task: object) -> float:
 
 def trials(root: Path) -> None:
     real, executor.perform = executor.perform, trivial
-    tasks = [make("naive", str(i), {"number": i}) for i in range(TRIALS)]
+    tasks = [make_task("naive", str(i), {"number": i}) for i in range(TRIALS)]
     for what in ("run", "found finished"):
         started = time.perf_counter()
         outcome = executor.execute(tasks, Store(root), workers=WORKERS)

@@ -229,7 +229,7 @@ def test_hostile_names_are_escaped_and_damaged_files_are_a_sentence(tmp_path):
 
 
 def test_progress_is_seen_while_a_study_runs_after_a_kill_and_not_after_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(progress_file, "SECONDS", 0.2)
+    monkeypatch.setattr(progress_file, "WRITE_INTERVAL", 0.2)
     tasks = [StudyTask("train", f"r{i}", (), {}, (), f"k{i}") for i in range(4)]
     file = ProgressFile(tmp_path / "live", "live", "fairpress study run live")
     file.plan(tasks)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-SYNCED_TOGETHER = 16
+SYNC_BATCH = 16
 
 
 def write_synced(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -27,8 +27,8 @@ def write_synced(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         (folder / name).write_bytes(data)
     paths = [folder / name for name in files]
-    for start in range(0, len(paths), SYNCED_TOGETHER):
-        threads = [threading.Thread(target=sync, args=(p,)) for p in paths[start : start + SYNCED_TOGETHER]]
+    for start in range(0, len(paths), SYNC_BATCH):
+        threads = [threading.Thread(target=sync, args=(p,)) for p in paths[start : start + SYNC_BATCH]]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -239,9 +239,7 @@ class Store:
         shutil.rmtree(removed, ignore_errors=True)
         try:
             removed.parent.mkdir(parents=True, exist_ok=True)
-            for name in unknown_files(
-                folder, listed_files(folder)
-            ):  # a file of somebody's, which is not ours to delete
+            for name in unknown_files(folder, listed_files(folder)):  # never delete files of the user
                 unknown_folder = self.root / UNKNOWN / key
                 unknown_folder.mkdir(parents=True, exist_ok=True)
                 (folder / name).rename(free_path(unknown_folder, name))

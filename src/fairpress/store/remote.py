@@ -25,7 +25,7 @@ from fairpress.core.errors import UserError
 from fairpress.store.local import DamagedEntry, Entry, ReadOnlyStore, Store, StoreBusyError
 from fairpress.store.unknown_files import MANIFEST
 
-HEAD = 64 * 1024
+HEAD_BYTES = 64 * 1024
 EXTRAS = {
     **dict.fromkeys(("s3", "s3a"), "'fairpress[s3]'"),
     **dict.fromkeys(("gs", "gcs"), "'fairpress[gcs]'"),
@@ -70,7 +70,7 @@ class RemoteStore(Store):
     def meta(self, key: str) -> Mapping[str, Any] | None:
         with self._translated_errors():
             try:
-                head = self._fs.cat_file(self._object(key), start=0, end=HEAD)
+                head = self._fs.cat_file(self._object(key), start=0, end=HEAD_BYTES)
             except FileNotFoundError:
                 return None
         return _meta(head)
@@ -78,7 +78,7 @@ class RemoteStore(Store):
     def metas(self) -> Iterator[Mapping[str, Any]]:
         with self._translated_errors():
             objects = [self._object(key) for key in self.all_keys()]
-            heads = self._fs.cat_ranges(objects, 0, HEAD, on_error="return")
+            heads = self._fs.cat_ranges(objects, 0, HEAD_BYTES, on_error="return")
         for head in heads:
             meta = _meta(head) if isinstance(head, bytes) else None
             if meta is not None:

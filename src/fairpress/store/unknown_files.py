@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 MANIFEST = "entry.json"
-UNKNOWN = "foreign"
+UNKNOWN = "foreign"  # name of the folder below the store
 # Files that file managers and network file systems put into any folder.
 IGNORED = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".nfs*")
 

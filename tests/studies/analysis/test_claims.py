@@ -392,7 +392,7 @@ def test_what_is_won_back_is_a_share_of_what_was_lost():
         == "contradicted"
     )
     same = measured(claim, {"": table(8, 2000, fp32=0.9, int4=0.9, fair=0.9)}, won, lost)
-    assert "no demonstrated loss" in same.effect.reason
+    assert "no loss is demonstrated" in same.effect.reason
 
 
 def test_claims_that_are_not_answered_count_in_the_correction():
@@ -488,7 +488,10 @@ def test_what_a_claim_names_wrongly_is_said_with_its_line(claim, said, tmp_path)
         ({"of": "recipe=int8", "groups": ["A", "B"]}, "accuracy is over all rows; remove `groups`"),
         ({"of": "recipe=int8", "quantity": "flips", "groups": ["A", "B"]}, "flips is over all rows"),
         ({"of": "recipe=int8", "quantity": "loss", "groups": ["A", "B"]}, "loss is over all rows"),
-        ({"of": "recipe=int8", "quantity": "loss", "group": "A", "groups": ["A", "B"]}, "needs `group: smallest`"),
+        (
+            {"of": "recipe=int8", "quantity": "loss", "group": "A", "groups": ["A", "B"]},
+            "needs `group: smallest`",
+        ),
         ({"of": "recipe=int8", "group": "A"}, "`group` applies only to the quantity `loss`"),
         ({"of": "recipe=int8", "quantity": "loss", "change": True}, "remove `change`"),
         ({"of": "recipe=int8", "recovers": 0.5}, "`recovers` needs `against`"),

@@ -241,7 +241,7 @@ def test_chromium_shows_the_page_without_an_error(told, tmp_path):
 
 
 def test_what_the_section_cannot_tell_is_refused():
-    with pytest.raises(UserError, match="not in `audit.by`"):
+    with pytest.raises(UserError, match=r"not in `audit\.by`"):
         load("compas", ["size_accuracy_bias.groups={height: [tall, small]}"])
     with pytest.raises(UserError, match="one dataset"):
         load("compas-leak", ["size_accuracy_bias={}"])

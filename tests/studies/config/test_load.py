@@ -28,7 +28,7 @@ s.yaml:2:9: there is no model 'mlpp'. Did you mean 'mlp'?
 s.yaml:3:1: unknown key 'sedes'. Did you mean 'seeds'?
 s.yaml:4:17: there is no recipe 'int9'. Did you mean 'int8'?
 s.yaml:4:23: recipe 'prune-80(epoch=3)': unknown key 'epoch'. Did you mean 'epochs'?
-s.yaml:4:42: recipe 'int8+int4': nothing can follow after quantization; quantize last.
+s.yaml:4:42: recipe 'int8+int4': no step can follow quantization; quantize last.
 s.yaml:5:12: unknown key 'training.max_epoch'. Did you mean 'max_epochs'?
 s.yaml:7:13: 'compas' has no sensitive attribute 'rase'. Did you mean 'race'?
 s.yaml:7:19: 'compas' has no sensitive attribute 'agegroup'. Did you mean 'age_group'?
@@ -98,7 +98,7 @@ def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_its_lines(writ
             r"s.yaml:5:21: 'compas' has no sensitive attribute 'rase'",
         ),
         (study(mitigations="{ceo: {by: race, constraint: equalized_odds}}"), "has no option .constraint."),
-        (study(dataset="absent.yaml"), "there is no file absent.yaml"),
+        (study(dataset="absent.yaml"), "absent.yaml does not exist"),
     ],
 )
 def test_one_clear_sentence_for(text, sentence, write):

@@ -12,7 +12,7 @@ from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.predict import predictions
 from fairpress.store.local import DamagedEntry, Store
 from fairpress.studies.config.study import StudyConfig
-from fairpress.studies.planning.plan import plan
+from fairpress.studies.planning.plan import plan_study
 from fairpress.studies.report.export_models import export
 from fairpress.studies.report.rewrite import report_again
 from fairpress.studies.run import run_study
@@ -29,7 +29,7 @@ CONFIG = {
 
 
 def layout(**changes):
-    return plan(StudyConfig.model_validate({**CONFIG, **changes}), lambda dataset, fold: f"f{fold}")
+    return plan_study(StudyConfig.model_validate({**CONFIG, **changes}), lambda dataset, fold: f"f{fold}")
 
 
 def test_a_plan_has_inputs_before_readers_and_a_placebo_for_what_trains():

@@ -67,11 +67,11 @@ def test_a_task_whose_process_is_killed_once_is_done_by_another(tmp_path):
 
 
 def test_a_worker_that_dies_while_it_has_nothing_to_do_is_replaced(tmp_path):
-    from fairpress.studies.planning.plan import make
+    from fairpress.studies.planning.plan import make_task
 
-    quick = make("naive", "quick", {"number": 0})
-    slow = make("naive", "slow", {"number": 1, "sleep": 0.8})
-    after = [make("join", f"after-{i}", {"number": i}, [slow.key, quick.key]) for i in range(4)]
+    quick = make_task("naive", "quick", {"number": 0})
+    slow = make_task("naive", "slow", {"number": 1, "sleep": 0.8})
+    after = [make_task("join", f"after-{i}", {"number": i}, [slow.key, quick.key]) for i in range(4)]
     (tmp_path / quick.key).write_text("die later")
     outcome = execute([quick, slow, *after], Store(tmp_path), workers=2)
     assert outcome.complete
@@ -101,11 +101,11 @@ def test_a_damaged_result_is_made_again_and_nothing_else(damage, tmp_path):
 
 
 def test_the_longest_path_starts_first(tmp_path):
-    from fairpress.studies.planning.plan import make
+    from fairpress.studies.planning.plan import make_task
 
-    first = make("naive", "short", {"number": 0})
-    train = make("naive", "long", {"number": 1})
-    tasks = [first, train, make("audit", "reader of long", {}, [train.key])]
+    first = make_task("naive", "short", {"number": 0})
+    train = make_task("naive", "long", {"number": 1})
+    tasks = [first, train, make_task("audit", "reader of long", {}, [train.key])]
     started = []
     execute(
         tasks,

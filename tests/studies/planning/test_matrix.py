@@ -10,7 +10,7 @@ from fairpress.core.errors import UserError
 from fairpress.models.torchvision_models import EfficientNetB0
 from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.planning.dataset_facts import DataFacts
-from fairpress.studies.planning.matrix import STRIDE
+from fairpress.studies.planning.matrix import SEED_STRIDE
 from fairpress.studies.planning.plan import plan_study
 from fairpress.studies.planning.report_plan import plan_report
 from fairpress.studies.planning.select import Filter
@@ -102,10 +102,10 @@ def test_each_attribute_may_have_networks_of_its_own_from_other_seeds_on_the_sam
     _, layout, _ = made(per_attribute=True)
     assert [(p.label, p.by, p.offset) for p in layout.parts] == [
         ("sex", ("sex",), 0),
-        ("race", ("race",), STRIDE),
+        ("race", ("race",), SEED_STRIDE),
     ]
     seeds = [{s for t in layout.predictions("fp32", p.label) for s, _ in t.networks} for p in layout.parts]
-    assert seeds == [{0, 1, 2, 3}, {STRIDE + s for s in range(4)}]
+    assert seeds == [{0, 1, 2, 3}, {SEED_STRIDE + s for s in range(4)}]
     fingerprints = {tuple(t.params["fingerprints"]) for t in layout.tasks}
     assert len(fingerprints) == 1
 

@@ -25,13 +25,13 @@ Quantity = Literal[
 ]
 LOSSES = ("loss", "worst_group_loss", "loss_gap", "flips", "lost_answers")
 """Quantities relative to the baseline on the same rows; they need no other reference."""
-OF_A_METRIC = ("loss", "worst_group_loss", "loss_gap")
+METRIC_LOSSES = ("loss", "worst_group_loss", "loss_gap")
 """Quantities that are the loss of a metric; the names of all others define what is measured."""
-SINGLE = ("sensitivity_depth",)
+SINGLE_NETWORK = ("sensitivity_depth",)
 """Quantities of a single network, compared with 0."""
-OF_EVERYBODY = ("accuracy", "flips", "lost_answers")
+OVERALL = ("accuracy", "flips", "lost_answers")
 """Quantities over all rows; `loss` is one too, unless it is of a group."""
-OTHERS = ("baseline", "placebo", "plain")
+REFERENCES = ("baseline", "placebo", "plain")
 
 
 class Claim(BaseModel):
@@ -98,13 +98,13 @@ class Claim(BaseModel):
     @field_validator("of", "against", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
-        return [value] if isinstance(value, str) and value not in OTHERS else value
+        return [value] if isinstance(value, str) and value not in REFERENCES else value
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        if self.metric != "accuracy" and self.quantity not in OF_A_METRIC:
-            raise ValueError(f"`metric` applies only to the quantities {', '.join(OF_A_METRIC)}")
-        if self.quantity in SINGLE and (self.against is not None or self.along is not None):
+        if self.metric != "accuracy" and self.quantity not in METRIC_LOSSES:
+            raise ValueError(f"`metric` applies only to the quantities {', '.join(METRIC_LOSSES)}")
+        if self.quantity in SINGLE_NETWORK and (self.against is not None or self.along is not None):
             raise ValueError(f"{self.quantity} is compared with 0; remove `against` and `along`")
         if self.along is not None:
             if self.against is not None or self.recovers is not None:
@@ -120,15 +120,17 @@ class Claim(BaseModel):
         if self.against_group is not None and self.group is None:
             raise ValueError("`against_group` needs `group`")
         if self.groups is not None:
-            if self.quantity in (*OF_EVERYBODY, *SINGLE) or (self.quantity == "loss" and self.group is None):
+            if self.quantity in (*OVERALL, *SINGLE_NETWORK) or (
+                self.quantity == "loss" and self.group is None
+            ):
                 raise ValueError(f"{self.quantity} is over all rows; remove `groups`")
             if self.quantity == "loss" and self.group != "smallest":
                 raise ValueError("with `loss`, `groups` needs `group: smallest`, which is chosen among them")
         if self.times != 1.0 and self.against_group is None:
             raise ValueError("`times` needs `against_group`, the group whose loss it multiplies")
-        if self.change and self.quantity in (*LOSSES, *SINGLE):
+        if self.change and self.quantity in (*LOSSES, *SINGLE_NETWORK):
             raise ValueError(f"{self.quantity} is not defined as a change from the baseline; remove `change`")
-        if self.recovers is not None and (self.against is None or self.quantity in SINGLE):
+        if self.recovers is not None and (self.against is None or self.quantity in SINGLE_NETWORK):
             raise ValueError("`recovers` needs `against`, the trials whose loss `of` recovers")
         if self.recovers is not None and self.quantity in ("accuracy", "worst_group_accuracy"):
             raise ValueError("`recovers` needs a quantity that is worse when larger, such as loss or a gap")

@@ -119,10 +119,10 @@ def _attributes(
             raise not_a_mapping(name, document)
         described: Any = copy(document)
         described.update(options)
-        _, found = validate(kind_of(document), described, ConfigSource(document, name))
+        _, option_problems = validate(kind_of(document), described, ConfigSource(document, name))
         sensitive = plain(document.get("sensitive"))
         attributes = list(sensitive) if isinstance(sensitive, (list, dict)) else None
-        return attributes, [ConfigError(source.position(path), p.text) for p in found]
+        return attributes, [ConfigError(source.position(path), p.text) for p in option_problems]
     kind = config_class(name)
     config, problems = validate(kind, options, source, path)
     if config is None and all(not field.is_required() for field in kind.model_fields.values()):

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from fairpress.studies.planning.plan import StudyTask
 
 # Modules that the fork server imports once in place of every worker: importing torch takes seconds.
-PRELOAD, LIGHT = "fairpress.studies.execution.preload", "fairpress.studies.execution.executor"
+PRELOAD, PRELOAD_WITHOUT_TRAINING = (
+    "fairpress.studies.execution.preload",
+    "fairpress.studies.execution.executor",
+)
 # One thread per process: two processes that each use all cores are slower than one.
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 # A killed worker leaves semaphores of its libraries behind; Python's resource tracker removes them and warns, needlessly.
-HUSH = "ignore:resource_tracker:UserWarning"
+WARNING_FILTER = "ignore:resource_tracker:UserWarning"
 # A socket's path has at most 107 bytes, and multiprocessing appends /listener-xxxxxxxx to that of its folder.
-LONGEST_FOLDER = 107 - len("/listener-xxxxxxxx")
+MAX_FOLDER_BYTES = 107 - len("/listener-xxxxxxxx")
 
 
 Result = TypeVar("Result")
@@ -94,7 +97,7 @@ class Worker:
 
 def _of_workers() -> dict[str, str]:
     """Return the environment variables for workers, the fork server and Python's resource tracker."""
-    warning_filters = ",".join(filter(None, [HUSH, os.environ.get("PYTHONWARNINGS")]))
+    warning_filters = ",".join(filter(None, [WARNING_FILTER, os.environ.get("PYTHONWARNINGS")]))
     return {**THREADS, "PYTHONWARNINGS": warning_filters, "TMPDIR": str(temporary.folder())}
 
 
@@ -106,7 +109,7 @@ def _temporary_folder() -> Path:
     folder = temporary.folder()
     settings: dict[str, Any] = getattr(multiprocessing.current_process(), "_config", {})
     if "tempdir" not in settings and os.name == "posix":
-        fits = len(os.fsencode(folder)) <= LONGEST_FOLDER
+        fits = len(os.fsencode(folder)) <= MAX_FOLDER_BYTES
         settings["tempdir"] = str(folder if fits else temporary.folder(Path("/tmp")))
     return folder
 
@@ -130,7 +133,7 @@ class LocalEngine:
         return self._workers
 
     def start_worker(self, trains: bool) -> Worker:
-        return Worker([PRELOAD if trains else LIGHT])
+        return Worker([PRELOAD if trains else PRELOAD_WITHOUT_TRAINING])
 
     def kill(self) -> None:
         kill_server()

@@ -20,7 +20,7 @@ from fairpress.core.json_file import SMALL_FILE_BYTES, read_json
 from fairpress.studies.planning.plan import StudyTask
 
 PROGRESS = "progress.json"
-SECONDS = 1.0
+WRITE_INTERVAL = 1.0
 MAX_TASKS = 10**9
 State = Literal["running", "interrupted"]
 
@@ -79,7 +79,7 @@ class ProgressFile:
     name: str
     command: str
     _record: ProgressRecord = field(init=False)
-    _written_at: float = field(default=-SECONDS, init=False)
+    _written_at: float = field(default=-WRITE_INTERVAL, init=False)
     _closed: bool = field(default=False, init=False)
     _timer: threading.Timer | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -105,7 +105,7 @@ class ProgressFile:
             done=self._record.done + ended,
             failed=self._record.failed + (event == "failed"),
         )
-        wait = self._written_at + SECONDS - time.monotonic()
+        wait = self._written_at + WRITE_INTERVAL - time.monotonic()
         if wait <= 0:
             self._write()
         elif self._timer is None:

@@ -10,7 +10,7 @@ from fairpress.store.local import Store
 from fairpress.studies.planning.plan import Kind, StudyTask
 
 # Seconds of tasks that never ran: only their order matters.
-GUESS: Mapping[Kind, float] = {
+DEFAULT_SECONDS: Mapping[Kind, float] = {
     "train": 20.0,
     "compress": 10.0,
     "predict": 2.0,
@@ -50,7 +50,7 @@ class TaskDurations:
         longest: dict[str, float] = {}
         for task in reversed(tasks):
             expected = self.expected(task)
-            longest[task.key] = (GUESS[task.kind] if expected is None else expected) + readers.get(
+            longest[task.key] = (DEFAULT_SECONDS[task.kind] if expected is None else expected) + readers.get(
                 task.key, 0.0
             )
             for key in task.inputs:

@@ -12,7 +12,7 @@ SeedFold = tuple[int, int]
 """(seed, fold)."""
 
 # Offset between the seeds of one attribute's networks and the next, if each attribute has separate networks.
-STRIDE = 100_000
+SEED_STRIDE = 100_000
 
 Groups = Callable[[DatasetChoice, str], Sequence[str]]
 """Dataset, sensitive attribute → its groups."""
@@ -93,7 +93,7 @@ def _parts(config: StudyConfig, dataset: str, model: str, groups: Groups) -> lis
     report_parts = []
     for i, attribute in enumerate(by):
         if config.per_attribute:
-            offset = i * STRIDE
+            offset = i * SEED_STRIDE
             cells = [MatrixCell(data, architecture, networks(offset))]
         else:
             offset = 0

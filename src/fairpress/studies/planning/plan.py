@@ -12,7 +12,7 @@ from typing import Any, Literal
 from fairpress.core.canonical_json import digest
 from fairpress.core.errors import UserError
 from fairpress.core.version import __version__
-from fairpress.studies.config.recipe_names import BASELINE, THEN
+from fairpress.studies.config.recipe_names import BASELINE, MITIGATION_SEPARATOR
 from fairpress.studies.config.study import DatasetChoice, StudyConfig
 from fairpress.studies.planning.matrix import Groups, MatrixCell, ReportPart, SeedFold, parts
 
@@ -162,7 +162,7 @@ def plan_study(
                 raise UserError(
                     f"the mitigation {label!r} applies to {name}, which is not a recipe of this study; add it to `recipes`."
                 )
-            recipes.append(f"{name}{THEN}{label}")
+            recipes.append(f"{name}{MITIGATION_SEPARATOR}{label}")
             plain_of[recipes[-1]] = name
     tasks: dict[str, StudyTask] = {}
     predictions: dict[tuple[str, str], list[StudyTask]] = {}
@@ -249,7 +249,7 @@ def _cell(
         for mitigation_label, mitigation in config.mitigations.items():
             repair = mitigation.model_dump(mode="json", exclude={"of"})
             for recipe in map(parse, mitigation.of):
-                name = f"{recipe}{THEN}{mitigation_label}"
+                name = f"{recipe}{MITIGATION_SEPARATOR}{mitigation_label}"
                 params = {**common, "mitigation": repair}
                 yield make_task("predict", name, params, (keys[str(recipe)],), batch, label)
         for name in config.naive:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.studies.config.recipe_names import BASELINE, THEN, recipe_name
+from fairpress.studies.config.recipe_names import BASELINE, MITIGATION_SEPARATOR, recipe_name
 from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.planning.matrix import ReportPart, SeedFold
 from fairpress.studies.planning.plan import StudyPlan
@@ -69,7 +69,11 @@ def parse_filter(texts: Iterable[str], config: StudyConfig) -> Filter:
         "recipe": [
             BASELINE,
             *(str(parse(r)) for r in config.recipes),
-            *(f"{parse(r)}{THEN}{label}" for label, m in config.mitigations.items() for r in m.of),
+            *(
+                f"{parse(r)}{MITIGATION_SEPARATOR}{label}"
+                for label, m in config.mitigations.items()
+                for r in m.of
+            ),
         ],
         "seed": config.seeds,
         "fold": range(config.folds),

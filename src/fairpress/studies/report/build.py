@@ -25,7 +25,7 @@ from fairpress.studies.analysis import audit_tasks
 from fairpress.studies.analysis.bias_findings import bias_findings
 from fairpress.studies.analysis.claims.verdict import CLAIMS
 from fairpress.studies.analysis.tradeoff import TRADEOFF
-from fairpress.studies.config.recipe_names import BASELINE, THEN
+from fairpress.studies.config.recipe_names import BASELINE, MITIGATION_SEPARATOR
 from fairpress.studies.config.store_files import MODELS, PREDICTIONS, read_entry
 from fairpress.studies.config.study import PublishedRates
 from fairpress.studies.execution.executor import Outcome
@@ -195,7 +195,9 @@ def _files(
         "study.json": _json(
             {"name": name, **provenance, "only": list(study.filter_texts), "warnings": list(result.warnings)}
         ),
-        "models.json": _json([{"part": label, **f} for label, found in facts.items() for f in found]),
+        "models.json": _json(
+            [{"part": label, **f} for label, part_facts in facts.items() for f in part_facts]
+        ),
     }
     store.remember(
         key, {REPORT: json.dumps({k: v.decode() for k, v in files.items()}).encode()}, {"kind": "report"}
@@ -317,7 +319,7 @@ def model_sizes(label: str, facts: Sequence[Mapping[str, Any]], plan: StudyPlan)
         note = ""
         if sparsity:
             note = f"{np.mean(sparsity):.1%} of weights are zero: a dense file shrinks only when gzipped"
-        elif THEN in recipe:
+        elif MITIGATION_SEPARATOR in recipe:
             note = "the same file; a mitigation adjusts its scores by group at prediction"
         elif recipe in plan.placebo_of.values():
             note = "control: not compressed"

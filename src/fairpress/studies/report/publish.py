@@ -12,15 +12,18 @@ from fairpress.studies.report.manifest import read_study
 from fairpress.studies.report.result import StudyResult
 from fairpress.studies.report.write_folder import slug, write
 
-FORMS = ("svg", "pdf", "png")
+FIGURE_FORMATS = ("svg", "pdf", "png")
 
 
 def figure_formats(text: str) -> list[str]:
     """Return the figure formats in a comma-separated text; raise UserError for an unknown format."""
     formats = [f.strip().lower() for f in text.split(",") if f.strip()]
     for form in formats:
-        if form not in FORMS:
-            raise UserError(f"`figures=` takes {', '.join(FORMS)}, not {form!r}." + did_you_mean(form, FORMS))
+        if form not in FIGURE_FORMATS:
+            raise UserError(
+                f"`figures=` takes {', '.join(FIGURE_FORMATS)}, not {form!r}."
+                + did_you_mean(form, FIGURE_FORMATS)
+            )
     return formats
 
 

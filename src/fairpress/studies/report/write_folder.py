@@ -10,7 +10,7 @@ from fairpress.core import output
 from fairpress.core.errors import UserError
 from fairpress.core.json_file import read_json
 
-NAMES = ("*.json", "report.html", "figures/*.svg", "predictions.parquet", "predictions/*.parquet")
+LEGACY_PATTERNS = ("*.json", "report.html", "figures/*.svg", "predictions.parquet", "predictions/*.parquet")
 """Patterns of the files in a study's folder that was written before manifests were introduced."""
 
 PROGRESS = "progress.json"
@@ -35,7 +35,7 @@ def write(out: Path, files: Mapping[str, bytes], *, prune: bool = True) -> None:
     Raises UserError on failure, such as on a full disk; the previous files are then unchanged.
     """
     try:
-        output.write_files(out, files, legacy=NAMES, prune=prune)
+        output.write_files(out, files, legacy=LEGACY_PATTERNS, prune=prune)
     except UserError as error:
         raise UserError(f"{error} Finished results are kept in the store.") from None
 

@@ -1,1 +1,1 @@
-"""A finished study's networks, told to an experiment tracker."""
+"""A finished study's networks, exported to an experiment tracker."""

@@ -23,7 +23,7 @@ from fairpress.reporting.formatting import size
 from fairpress.reporting.model_card import model_card
 from fairpress.studies.config.recipe_names import BASELINE
 from fairpress.studies.config.study import StudyConfig
-from fairpress.studies.planning.matrix import STRIDE
+from fairpress.studies.planning.matrix import SEED_STRIDE
 from fairpress.studies.planning.select import parse_filter
 from fairpress.studies.report.manifest import REMEDY, STUDY, StudyManifest, read_study
 from fairpress.studies.report.write_folder import slug
@@ -31,7 +31,7 @@ from fairpress.studies.report.write_folder import slug
 RATES = ("accuracy", "tpr", "fpr", "selection_rate")
 MAX_NAME_LENGTH = 250
 ALLOWED_CHARACTERS = re.compile(r"[^\w\-. :]")
-WORDS = {"<": "below ", ">": "above ", "/": "-", ",": " "}
+REPLACEMENTS = {"<": "below ", ">": "above ", "/": "-", ",": " "}
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class FinishedStudy:
 
     def _trial(self, fact: Mapping[str, Any], batch_audit: Audit | None) -> NetworkTrial:
         dataset, model = labels(self.manifest.config, fact["part"])
-        seed = fact["seed"] % STRIDE
+        seed = fact["seed"] % SEED_STRIDE
         params = {
             "dataset": dataset,
             "model": model,
@@ -177,7 +177,7 @@ def read_finished_study(folder: Path, only: Sequence[str] = ()) -> FinishedStudy
     for fact in _facts(folder / "models.json"):
         dataset, model = labels(manifest.config, fact["part"])
         passes = {"dataset": dataset, "model": model, "recipe": fact["recipe"]}
-        numbers = {"seed": fact["seed"] % STRIDE, "fold": fact["fold"]}
+        numbers = {"seed": fact["seed"] % SEED_STRIDE, "fold": fact["fold"]}
         if all(selection.passes(k, v) for k, v in {**passes, **numbers}.items()):
             facts.append(fact)
     if not facts:
@@ -246,7 +246,7 @@ def _add(metrics: dict[str, float], parts: Sequence[str], estimate: Estimate) ->
 
 def metric_name(text: str) -> str:
     """Return a text in the characters that MLflow allows in a metric's name."""
-    for sign, word in WORDS.items():
+    for sign, word in REPLACEMENTS.items():
         text = text.replace(sign, word)
     return re.sub(" +", " ", ALLOWED_CHARACTERS.sub(lambda m: f"_{ord(m[0]):x}_", text)).strip(" .") or "_"
 

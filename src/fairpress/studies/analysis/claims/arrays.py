@@ -11,7 +11,7 @@ from fairpress.auditing.statistics.clustered_contrasts import clustered_products
 from fairpress.auditing.statistics.max_contrasts import MaxContrasts, Term, gap_of_contrasts, plausible_orders
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_products
-from fairpress.studies.config.claims import LOSSES, OF_A_METRIC, OF_EVERYBODY, Claim
+from fairpress.studies.config.claims import LOSSES, METRIC_LOSSES, OVERALL, Claim
 from fairpress.studies.config.recipe_names import BASELINE
 from fairpress.studies.planning.claim_trials import ClaimTrials, Trial
 
@@ -130,7 +130,7 @@ class ClaimArrays:
         claim, quantity = self.claim, self.claim.quantity
         is_positive = self._labels()
         included = {"tpr": is_positive, "fpr": ~is_positive}.get(claim.metric, np.ones(self.rows, bool))
-        if quantity in OF_EVERYBODY or (quantity == "loss" and claim.group is None):
+        if quantity in OVERALL or (quantity == "loss" and claim.group is None):
             return np.where(included, 0, -1), 1
         names, index = self._grouped()
         if quantity == "loss":
@@ -210,7 +210,7 @@ class ClaimArrays:
         column = self._column_of[trial]
         unit[np.arange(cells), np.arange(cells), column] = 1.0
         k = cells // 2
-        if quantity in OF_A_METRIC:
+        if quantity in METRIC_LOSSES:
             base = np.zeros_like(unit)
             base[np.arange(cells), np.arange(cells), self._column_of[(trial[0], BASELINE)]] = 1.0
             # Positive is worse: fewer correct predictions, or more false positives.

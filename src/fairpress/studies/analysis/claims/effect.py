@@ -116,7 +116,7 @@ def effect_over_networks(
 ) -> tuple[float | None, float, Estimate]:
     """Return the p-value of the sign-flip test of mean = bound over pairs of networks, the smallest p-value, and g_z.
 
-    With one seed there is no test, and the p-value is None.
+    With one seed no test is possible, and the p-value is None.
     """
     n = len(units)
     if seeds < 2:
@@ -144,7 +144,7 @@ def _recovered(
     assert claim.recovers is not None
     loss = MaxContrasts(sums, lost)
     if loss.interval(confidence)[0] <= 0:
-        raise NotEstimable("there is no demonstrated loss to recover")
+        raise NotEstimable("no loss is demonstrated, so there is nothing to recover")
 
     def unrecovered(share: float) -> MaxContrasts:
         less = [replace(t, coefficient=-share * t.coefficient) for t in lost]
