@@ -23,7 +23,7 @@ def test_every_error_is_named_with_its_place(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("a: [1\n", "mend the YAML"),
+        ("a: [1\n", "correct the YAML"),
         ("a: 1\na: 2\n", "duplicate key"),
         ("- 1\n", "expected `key: value`"),
     ],

@@ -35,9 +35,9 @@ def test_what_is_json_is_read_as_it_is(tmp_path):
         (b"[" * 200 + b"]" * 200, f"more than {MAX_DEPTH} levels"),
         (b"[" * 1_000_000, f"more than {MAX_DEPTH} levels"),
         (b'{"a":' * 101 + b"1" + b"}" * 101, f"more than {MAX_DEPTH} levels"),
-        (b'{"a": 1, "b": 2, "a": 3}', "the key 'a' stands there twice"),
-        (b'{"a": NaN}', "NaN is no number"),
-        (b'{"a": -Infinity}', "-Infinity is no number"),
+        (b'{"a": 1, "b": 2, "a": 3}', "the key 'a' is there twice"),
+        (b'{"a": NaN}', "NaN is not a JSON number"),
+        (b'{"a": -Infinity}', "-Infinity is not a JSON number"),
         (b'{"a": 1e999}', "1e999 is too large"),
         (b'{"a": ' + b"9" * 30 + b"}", "too large"),
         (b'{"a": ' + b"9" * 10_000 + b"}", "too large"),
@@ -49,11 +49,11 @@ def test_what_is_damaged_is_refused_in_one_sentence(tmp_path, data, named):
     path.write_bytes(data)
     begun = time.monotonic()
     with pytest.raises(UserError) as refused:
-        read_json(path, "a card", remedy="make the model again")
+        read_json(path, "a card", remedy="create the model again")
     assert time.monotonic() - begun < 5
     text = str(refused.value)
     assert text.startswith(f"{path} cannot be read (")
-    assert text.endswith("); make the model again.")
+    assert text.endswith("); create the model again.")
     assert named in text
     assert len(text) < 400 + len(str(path))
 

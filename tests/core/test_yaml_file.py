@@ -77,7 +77,7 @@ def test_aliases_and_merged_mappings_are_followed(read):
         ("a: 1\nb: 2\na: 3\n", r"x\.yaml:3:1: found duplicate key"),
         ("<<: 5\n", "takes a mapping"),
         (b"a: \xff\n", "not UTF-8"),
-        ("a: [1\n", "mend the YAML"),
+        ("a: [1\n", "correct the YAML"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence_within_seconds(read, text, sentence):

@@ -70,5 +70,5 @@ def test_data_that_changed_are_refused(project):
     kept = dataset_facts(datasets.load("t.yaml"))
     frame = pd.read_csv("data/t.csv")
     frame.assign(a=frame.a + 1).to_csv("data/t.csv", index=False)
-    with pytest.raises(UserError, match="is not what this model was trained on"):
+    with pytest.raises(UserError, match="differs from what this model was trained on"):
         reload(kept)

@@ -99,7 +99,7 @@ def test_it_is_quantized_as_any_network(base, faces):
 
 def test_a_file_that_computes_something_else_is_not_written(base, faces):
     other = registry.build(ResNet18(), (3, 32, 32), 2, seed=9).eval()
-    with pytest.raises(FairpressError, match="does not compute what the network computes"):
+    with pytest.raises(FairpressError, match="does not reproduce the network"):
         _check_export(base[0].onnx, other, tensors(faces, "validation"), torch.device("cpu"))
 
 
@@ -242,7 +242,7 @@ def test_a_folder_that_is_no_model_is_refused_before_an_hour_of_training(places,
     with pytest.raises(SystemExit):
         cli.main([*ARGUMENTS, "--out", str(tmp_path / "base")])
     said = capsys.readouterr().err
-    assert "holds files that fairpress did not write" in said
+    assert "contains files that fairpress did not write" in said
     assert "epoch" not in said
 
 
@@ -264,7 +264,7 @@ def test_after_kill_9_the_same_command_goes_on(places, tmp_path):
         [*command, str(tmp_path / "base")], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "goes on after epoch" in done.stderr
+    assert "resuming after epoch" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["base"]
     resumed = Artifact.load(tmp_path / "base")
     assert resumed.card.provenance["resumed_after"] >= 1
@@ -277,7 +277,7 @@ def test_a_checkpoint_is_the_training_taken_again_and_known_to_be_the_same_by_it
     said: list[str] = []
     again = fp.compress(artifact, f"checkpoint-{best}", data=faces, say=said.append)
     assert again.weights == artifact.weights
-    assert said[-1] == f"repeated to the last bit: {best} of the baseline's epochs"
+    assert said[-1] == f"repeated {best} of the baseline's epochs exactly"
     assert again.card.provenance["details"]["epochs_trained"] == best
 
 
@@ -292,7 +292,7 @@ def test_a_checkpoint_is_the_training_taken_again_and_known_to_be_the_same_by_it
             {"started_from": {"file": "imagenet.safetensors"}},
             r"weights \(imagenet.safetensors\)",
         ),
-        ("checkpoint-1", {"training": {}}, "was not trained so"),
+        ("checkpoint-1", {"training": {}}, "did not train this network"),
     ],
 )
 def test_a_training_that_does_not_repeat_itself_has_no_checkpoints(base, faces, recipe, changed, sentence):

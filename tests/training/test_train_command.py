@@ -83,7 +83,7 @@ def test_a_model_folder_is_replaced_only_with_force_and_refused_before_the_work(
     with monkeypatch.context() as patched:
         patched.setattr("fairpress.training.fit.fit", no_training)
         train("--out", "base", "--seed", "1", code=2)
-    assert "base exists; add --force" in capsys.readouterr().err
+    assert "base exists; add `--force`" in capsys.readouterr().err
     assert (people / "base" / "model.onnx").read_bytes() == before
     train("--out", "base", "--seed", "1", "--force")
     assert (people / "base" / "model.onnx").read_bytes() != before

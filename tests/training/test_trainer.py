@@ -125,7 +125,7 @@ def test_what_another_training_left_or_half_a_file_is_not_gone_on_from(tmp_path)
 
 def test_a_checkpoint_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="choose another --out"):
+    with pytest.raises(UserError, match="choose another folder for `out=`"):
         TrainingCheckpoint(tmp_path / "file" / "x", "key").prepare()
 
 

@@ -1,4 +1,4 @@
-"""The folder for what can be made or downloaded again."""
+"""The folder for what can be computed or downloaded again."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def cache_folder() -> Path:
 
 
 def keep_compiler_cache() -> None:
-    """Let torch's compiler keep its cache here, unless the user has chosen a place: else importing it makes one in TMPDIR.
+    """Put the cache of torch's compiler here unless the user chose a folder; by default importing it creates one in TMPDIR.
 
-    Where the cache folder cannot be written, nothing changes.
+    Does nothing if the cache folder cannot be written.
     """
     if os.environ.get(COMPILER_CACHE):
         return

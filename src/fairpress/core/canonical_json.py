@@ -1,4 +1,4 @@
-"""One text and one digest for equal values, whatever order their parts were written in."""
+"""One text and one digest for equal values, whatever the order of their parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """Return JSON with sorted keys and no white space; TypeError or ValueError for what JSON cannot say."""
+    """Return JSON with sorted keys and no white space; raises TypeError or ValueError for what JSON cannot represent."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 

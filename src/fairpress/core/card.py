@@ -1,4 +1,4 @@
-"""The card of a model: what later commands must know about a file that only holds numbers."""
+"""The card of a model: what later commands need to know about a file that contains only numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fairpress.core.json_file import parse_json, read_regular
 
 SCHEMA = "fairpress.card/1"
 MAX_BYTES = 64 << 20
-REMEDY = "make the model again"
+REMEDY = "create the model again"
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class ModelCard:
     data
         ``{"name", "config", "fingerprint", "folds", "fold"}`` of the dataset it was trained on.
     recipe
-        The chain that made it, ``"fp32"`` for a model as trained.
+        The compression recipe, ``"fp32"`` for a model as trained.
     seed
         The training seed.
     baseline
         sha256 of the ONNX file it was compressed from; ``None`` for a model as trained.
     provenance
-        Versions, device, threads, training curve; whatever a reader needs to make it again.
+        Versions, device, threads, training curve; whatever is needed to reproduce it.
     """
 
     target: str
@@ -63,22 +63,18 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text: str | bytes, source_name: str = "card.json") -> ModelCard:
-        """Read a card. Raises UserError naming `where`, and the field that is wrong, when the text is no card."""
+        """Read a card. Raises UserError naming `source_name` and the wrong field if the text is not a card."""
         from fairpress.core.card_content import CardContent, problem_of
 
-        # A training that diverged has losses that are no numbers.
+        # A training that diverged has losses that are not numbers.
         raw = parse_json(text, source_name, MAX_BYTES, remedy=REMEDY, finite=False)
         schema = raw.pop("schema", None) if isinstance(raw, dict) else None
-        problem = (
-            "its `schema` is another one, or there is none"
-            if schema != SCHEMA
-            else problem_of(CardContent, raw)
-        )
+        problem = "its `schema` is different or missing" if schema != SCHEMA else problem_of(CardContent, raw)
         if problem is not None:
             raise UserError(f"{source_name} is not a {SCHEMA} card ({problem}); {REMEDY}.")
         return cls(**{**raw, "classes": tuple(raw["classes"])})
 
     @classmethod
     def read(cls, path: Path) -> ModelCard:
-        """Read a card.json. Raises UserError when there is none, or it is damaged."""
+        """Read a card.json. Raises UserError if it is missing or damaged."""
         return cls.from_json(read_regular(path, "a model's card", MAX_BYTES), str(path))

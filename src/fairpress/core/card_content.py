@@ -1,4 +1,4 @@
-"""What may stand in a card.json: the type of everything that a later command reads."""
+"""The schema of card.json: the type of everything that a later command reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 
 
 class _ExtensibleModel(BaseModel):
-    """Keys that nobody reads may hold anything."""
+    """A model in which unknown keys may hold anything."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -41,7 +41,7 @@ class _StartedFrom(_ExtensibleModel):
 
 
 class _Options(_ExtensibleModel):
-    """Options of a training that further training keeps; who repeats it reads them all by a config of its own."""
+    """Training options that fine-tuning keeps; repeating the training reads all of them with its own config."""
 
     class_weights: (
         Literal["balanced"] | dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None
@@ -51,7 +51,7 @@ class _Options(_ExtensibleModel):
 
 
 class _Training(_ExtensibleModel):
-    """How a baseline was trained; what repeats it or goes on from it reads this."""
+    """How a baseline was trained, for repeating or continuing it."""
 
     training: _Options = Field(default_factory=_Options)
     networks_in_batch: Count = 1
@@ -79,7 +79,7 @@ class _Provenance(_Training):
 
 
 class CardContent(BaseModel):
-    """The whole document but its schema; no other key is allowed."""
+    """The whole document except its schema; no other key is allowed."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -101,14 +101,14 @@ class CardContent(BaseModel):
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("`classes` names a class twice")
         if self.positive is not None and self.positive not in self.classes:
-            raise ValueError(f"`positive` is {self.positive[:80]!r}, which is none of `classes`")
+            raise ValueError(f"`positive` is {self.positive[:80]!r}, which is not one of `classes`")
         if self.activation == "sigmoid" and len(self.classes) != 2:
             raise ValueError("`activation` is sigmoid, which is for two `classes`")
         return self
 
 
 def problem_of(model: type[BaseModel], document: object) -> str | None:
-    """Return what is wrong with a document, the first field that is; None where nothing is."""
+    """Return the first problem of a document; None if it is valid."""
     try:
         model.model_validate(document)
     except ValidationError as error:
@@ -117,12 +117,12 @@ def problem_of(model: type[BaseModel], document: object) -> str | None:
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return the first thing that pydantic found, with the field's name: ```inputs.shape.0` must be a valid integer``."""
+    """Return the first problem that pydantic reports, such as ```inputs.shape.0` must be a valid integer``."""
     detail = error.errors(include_url=False, include_input=False, include_context=False)[0]
     message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     field_path = ".".join(str(part)[:80] for part in detail["loc"])
     if detail["type"] == "missing":
         return f"`{field_path}` is missing"
     if detail["type"] == "extra_forbidden":
-        return f"`{field_path}` is no key of it"
+        return f"`{field_path}` is not a valid key"
     return f"`{field_path}` {message}" if field_path else message

@@ -1,4 +1,4 @@
-"""The digest of code whose results are cheap to make again, so that no stale one is shown after a change."""
+"""The digest of code whose results are cheap to recompute, so that no stale result is shown after a change."""
 
 from __future__ import annotations
 

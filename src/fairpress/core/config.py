@@ -27,7 +27,7 @@ Config = TypeVar("Config", bound=BaseModel)
 
 
 def not_a_mapping(source_name: object, document: object) -> UserError:
-    """Return the refusal of a YAML document that is no mapping."""
+    """Return the error for a YAML document that is not a mapping."""
     kind = "nothing" if document is None else "a list" if isinstance(document, Sequence) else "something else"
     if isinstance(document, str):
         kind = "text"
@@ -36,16 +36,16 @@ def not_a_mapping(source_name: object, document: object) -> UserError:
 
 @dataclass(frozen=True)
 class ConfigSource:
-    """A YAML document that knows where its parts stand.
+    """A YAML document with the positions of its parts.
 
     Attributes
     ----------
     document
-        What `read_yaml` returned, or plain dictionaries and lists (then places name no line).
+        What `read_yaml` returned, or plain dictionaries and lists (then locations have no line).
     name
         The file's name, for the messages.
     overridden
-        Path of a part → what on the command line set it; such a part stands in no line.
+        Path of a part → the command-line override that set it; such a part has no line.
     """
 
     document: Any
@@ -53,13 +53,13 @@ class ConfigSource:
     overridden: Mapping[tuple[str, ...], str] = field(default_factory=dict)
 
     def override(self, path: Sequence[Any]) -> str | None:
-        """Return what on the command line set the part at `path`, None where the file says it."""
+        """Return the command-line override that set the part at `path`, None if the file sets it."""
         return next(
             (t for p, t in reversed(list(self.overridden.items())) if tuple(path[: len(p)]) == p), None
         )
 
     def position(self, path: Sequence[Any]) -> tuple[int, int]:
-        """Return line and column, from 1, of the deepest part of `path` that the document has; else (0, 0)."""
+        """Return the line and column (from 1) of the deepest part of `path` that the document has; else (0, 0)."""
         position, node = (0, 0), self.document
         for step in path:
             marks = getattr(node, "lc", None)
@@ -75,7 +75,7 @@ class ConfigSource:
         return position
 
     def location(self, path: Sequence[Any]) -> str:
-        """Return ``file:line:column`` of a part, or what on the command line set it."""
+        """Return ``file:line:column`` of a part, or the command-line override that set it."""
         override = self.override(path)
         if override is not None:
             return f"override {override!r}"
@@ -85,7 +85,7 @@ class ConfigSource:
 
 @dataclass(frozen=True, order=True)
 class ConfigError:
-    """What is wrong in a document, in the order of its lines; what the command line set comes first."""
+    """A problem in a document; problems sort by line, those of command-line overrides first."""
 
     position: tuple[int, int]
     text: str
@@ -98,7 +98,7 @@ class ConfigError:
 
 
 def raise_all(problems: Iterable[ConfigError]) -> None:
-    """Raise one UserError with a line for each problem; nothing happens where there is none."""
+    """Raise one UserError with a line for each problem; do nothing if there is none."""
     lines = dict.fromkeys(p.text for p in sorted(problems))
     if lines:
         raise UserError("\n".join(lines))
@@ -113,13 +113,13 @@ def parse(model: type[Config], document: Any, source_name: str) -> Config:
         The config class.
     document
         What `read_yaml` returned, or plain dictionaries and lists (then errors name no line).
-    where
+    source_name
         The file's name, for the messages.
 
     Raises
     ------
     UserError
-        One line for every error: file, line, column, the field, what is wrong and what was probably meant.
+        One line for every error: file, line, column, field, problem and the probable correction.
     """
     if not isinstance(document, Mapping):
         raise not_a_mapping(source_name, document)
@@ -142,8 +142,8 @@ def validate(
     values
         The keys and values to validate.
     source
-        The document they stand in, for the places.
-    at
+        The document that contains them, for locations.
+    prefix
         Path to `values` within it.
     """
     given = raw_scalars(values) if getattr(model, "as_written", False) else plain(values)
@@ -192,7 +192,7 @@ _KINDS = {
 
 
 def _message(detail: ErrorDetails) -> str:
-    """Return what is wrong in plain words: pydantic speaks of its input."""
+    """Return the problem in plain words instead of pydantic's."""
     kind, _, cause = detail["type"].partition("_")
     given = detail.get("input")
     if kind in _KINDS and cause in ("parsing", "type", "from_float"):
@@ -210,7 +210,7 @@ def _cut(text: str, max_length: int) -> str:
 
 
 def _fields(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
-    """Return the keys allowed where `path` leads, as far as the annotations tell."""
+    """Return the keys allowed at `path`, as far as the annotations show."""
     current: Any = model
     for step in path:
         current = _optional(current)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables, and put back what there was."""
+    """Set variables, and restore the previous values."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

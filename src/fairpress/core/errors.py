@@ -1,4 +1,4 @@
-"""Errors that a user reads: one sentence saying what is wrong, where, and what to do."""
+"""Errors for users: one sentence with the problem, its location and the remedy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class UserError(FairpressError):
 
 
 class ModelWarning(UserWarning):
-    """A model can be run, and something about it should make a reader look twice."""
+    """A model can be run, but something about it deserves attention."""
 
 
 class MissingExtra(UserError):
@@ -23,10 +23,10 @@ class MissingExtra(UserError):
 
     Parameters
     ----------
-    what
-        What was asked for, as the subject of a sentence (``"Training a network"``).
+    subject
+        What needs the extra, as the subject of a sentence (``"Training a network"``).
     extra
-        The name of the extra that brings it (``"torch"``).
+        The name of the extra that provides it (``"torch"``).
     """
 
     def __init__(self, subject: str, extra: str) -> None:
@@ -35,13 +35,13 @@ class MissingExtra(UserError):
 
 
 def listed(names: Sequence[str], max_names: int = 20) -> str:
-    """Return names for a sentence: the first of them, each cut where it is long."""
+    """Return the first names for a sentence, long ones shortened."""
     shown = [name if len(name) <= 60 else name[:60] + "…" for name in names[:max_names]]
     return ", ".join(shown) + (f" and {len(names) - max_names:,} more" if len(names) > max_names else "")
 
 
 def did_you_mean(name: str, valid_names: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" or a list of what there is, to end a sentence about an unknown name."""
+    """Return " Did you mean 'x'?" or the list of valid names, to end a sentence about an unknown name."""
     options = sorted(set(valid_names))
     close = difflib.get_close_matches(str(name).lower(), [o.lower() for o in options], n=1, cutoff=0.6)
     if close:

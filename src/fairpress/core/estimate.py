@@ -43,7 +43,7 @@ class Estimate:
 
     @classmethod
     def not_estimable(cls, reason: str, n: float = 0) -> Estimate:
-        """Return the estimate that says why there is no value."""
+        """Return an estimate without a value, with the reason."""
         return cls(None, n=n, reason=reason)
 
     @property
@@ -51,7 +51,7 @@ class Estimate:
         return self.value is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the estimate as it stands in audit.json: absent parts are left out."""
+        """Return the estimate as in audit.json: absent parts are left out."""
         if self.value is None:
             return {"value": None, "reason": self.reason, "n": self.n}
         out: dict[str, Any] = {"value": self.value, "low": self.low, "high": self.high, "n": self.n}

@@ -1,4 +1,4 @@
-"""One folder put in the place of another in one step, and what a kill in the midst of it left behind."""
+"""Replace one folder by another in one step, and remove what a kill during that left behind."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from fairpress.core.ownership import UNFINISHED, is_scratch, user_files
 
 @contextlib.contextmanager
 def staged_folder(target: Path, files: Mapping[str, bytes]) -> Iterator[Path]:
-    """Make a hidden folder beside a place, with these files; what is left of it at the end is removed."""
+    """Create a hidden folder with these files in the folder of `target`; if it still exists at the end, it is removed."""
     with contextlib.ExitStack() as stack:
         while True:
             scratch = hidden_path(target)
             scratch.mkdir()
             stack.enter_context(locked(scratch))
-            if scratch.exists():  # another process may have taken it for a leftover in between
+            if scratch.exists():  # another process may have removed it as a leftover in between
                 break
         try:
             (scratch / UNFINISHED).touch()
@@ -40,7 +40,7 @@ def staged_folder(target: Path, files: Mapping[str, bytes]) -> Iterator[Path]:
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove the hidden folders that killed processes left beside a place; one that it stood in before is put back."""
+    """Remove the hidden folders that killed processes left for `target`; one that held its old content is put back."""
     for leftover in leftovers(target):
         with contextlib.suppress(OSError):
             if not leftover.is_dir():
@@ -56,12 +56,12 @@ def remove_leftovers(target: Path) -> None:
 
 
 def swap(new: Path, target: Path) -> None:
-    """Put `new` at `place`. What stood there is at `new` afterwards, if anything.
+    """Put `new` at `target`; the old content of `target`, if any, is at `new` afterwards.
 
     Raises
     ------
     UserError
-        A file of the user's came into the folder in the meantime; everything is as it was.
+        The user added a file to the folder in the meantime; nothing is changed then.
     """
     if not target.exists() or not any(target.iterdir()):
         if target.exists() and os.name == "nt":
@@ -83,7 +83,8 @@ def swap(new: Path, target: Path) -> None:
         new.rename(target)
         shutil.rmtree(restored, ignore_errors=True)
         raise UserError(
-            f"{target} was changed while it was being replaced ({', '.join(theirs[:3])}); it is as it was, run this again."
+            f"{target} was changed while it was being replaced ({', '.join(theirs[:3])}); it was left unchanged, run "
+            f"this again."
         )
 
 

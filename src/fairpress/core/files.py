@@ -1,7 +1,7 @@
-"""Files that are written whole or not at all: beside their place first, then moved there in one step.
+"""Write files whole or not at all: first under a temporary name in the same folder, then moved in one step.
 
-What a killed process left beside a place is removed by the next that writes there: its name tells what it is, and a lock
-whether somebody is still at it.
+The next process that writes the same file removes what a killed process left: the name identifies leftovers, and a lock
+shows whether a process still uses them.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def digest_of(path: Path) -> str:
 
 
 def resolve_path(path: PathLike) -> Path:
-    """Return the absolute path without symbolic links; one that runs in a circle is left as it is."""
+    """Return the absolute path without symbolic links; a link that refers to itself is left as it is."""
     return Path(os.path.realpath(path))
 
 
 def special_file_kind(path: PathLike) -> str | None:
-    """Return what stands at a path where it is no ordinary file and no folder, such as a link, a pipe or a device."""
+    """Return the kind of a path that is neither a regular file nor a folder, such as a link or a pipe; else None."""
     try:
         mode = os.lstat(path).st_mode
     except (OSError, ValueError):
@@ -67,7 +67,7 @@ def hidden_path(target: Path) -> Path:
 
 
 def leftovers(target: Path) -> Iterator[Path]:
-    """Yield what processes that are gone left beside a place, locked while it is looked at."""
+    """Yield the temporary files that ended processes left for a target, each locked while it is yielded."""
     if not _HAVE_LOCKS or not target.parent.is_dir():
         return
     stem = b"." + os.fsencode(target.name)[:_NAME_BYTES]
@@ -85,7 +85,7 @@ def leftovers(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of a file or folder; where the system has none, or without `wait`, tell whether it is held."""
+    """Lock a file or folder and yield whether it is locked; without `wait` or system locks it may not be."""
     if not _HAVE_LOCKS:
         yield False
         return
@@ -107,9 +107,9 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """Make an empty hidden file beside a place; whoever enters fills it, and `move` puts it there.
+    """Create an empty hidden file in the folder of `target`; the caller fills it, and `move` puts it in place.
 
-    What is left of it at the end is removed.
+    If it still exists at the end, it is removed.
     """
     temporary, handle = _locked_file(target)
     try:
@@ -121,10 +121,10 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 def _locked_file(target: Path) -> tuple[Path, int]:
-    """Make a hidden file and hold its lock; another process may have taken it for a leftover in between."""
+    """Create a hidden file and lock it; retry if another process removed it as a leftover in between."""
     while True:
         temporary = hidden_path(target)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less what the umask takes
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # minus the umask
         if _HAVE_LOCKS:
             with contextlib.suppress(OSError):
                 fcntl.flock(handle, fcntl.LOCK_EX)
@@ -134,13 +134,13 @@ def _locked_file(target: Path) -> tuple[Path, int]:
 
 
 def move(temporary: Path, target: Path) -> None:
-    """Put a file in the place of another, whose rights it takes over."""
+    """Move a file to `target`, whose permissions it keeps."""
     keep_rights(target, temporary)
     temporary.replace(target)
 
 
 def keep_rights(old: Path, new: Path) -> None:
-    """Give a file or folder the rights and the group of the one that it is to replace, where there is one."""
+    """Give a file or folder the permissions and group of the one that it will replace, if that exists."""
     with contextlib.suppress(OSError):
         old_status = old.lstat()
         if stat.S_ISLNK(old_status.st_mode):
@@ -152,15 +152,15 @@ def keep_rights(old: Path, new: Path) -> None:
 
 
 def write_whole(path: PathLike, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside its place, then move it there.
+    """Let `write` fill a temporary file, then move it to `path`.
 
-    Raises UserError when the place cannot be written, or is a symbolic link, a pipe or a device.
+    Raises UserError when the path cannot be written, or is a symbolic link, a pipe or a device.
     """
     write_together({path: write})
 
 
 def write_together(files: Mapping[PathLike, Callable[[Path], object]]) -> None:
-    """Let files be filled beside their places, then move all of them there; where one cannot be, none is touched.
+    """Fill all files under temporary names, then move all of them; if one cannot be filled, none is changed.
 
     Raises UserError as `write_whole` does.
     """
@@ -181,16 +181,16 @@ def write_together(files: Mapping[PathLike, Callable[[Path], object]]) -> None:
             for temporary, target in ready:
                 move(temporary, target)
     except OSError as error:
-        raise UserError(f"cannot write {target} ({error.strerror or error}); choose another place.") from None
+        raise UserError(f"cannot write {target} ({error.strerror or error}); choose another path.") from None
 
 
 def write_bytes(path: PathLike, data: bytes | memoryview) -> None:
-    """Write bytes, whole or not at all. Raises UserError when the place cannot be written."""
+    """Write bytes, whole or not at all. Raises UserError when the path cannot be written."""
     write_whole(path, lambda temporary: temporary.write_bytes(data))
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Write a text as UTF-8, whole or not at all. Raises UserError when the place cannot be written.
+    """Write a text as UTF-8, whole or not at all. Raises UserError when the path cannot be written.
 
     A part of a name that is not UTF-8 is written as a question mark.
     """
@@ -198,7 +198,7 @@ def write_text(path: PathLike, text: str) -> None:
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
-    """Raise UserError for what is there and is no regular file. It is not opened: a pipe may wait, a device never end."""
+    """Raise UserError for a path that exists and is not a regular file; it is not opened, because a pipe could block."""
     try:
         kind = unfit_kind(os.stat(path).st_mode)
     except FileNotFoundError:
@@ -208,11 +208,11 @@ def require_regular(path: str | os.PathLike[str]) -> None:
     if kind == "a folder":
         raise UserError(f"{path} is a folder, not a file; name a file in it.")
     if kind is not None:
-        raise UserError(f"{path} is {kind}, not a file; write what it holds into a file, and name that.")
+        raise UserError(f"{path} is {kind}, not a file; write its content into a file, and name that.")
 
 
 def unfit_kind(mode: int) -> str | None:
-    """Return what a place is by its mode (`os.stat`), None where it is a regular file."""
+    """Return the kind of file by its mode (`os.stat`), None for a regular file."""
     if stat.S_ISREG(mode):
         return None
     kinds = (("a folder", stat.S_ISDIR), ("a pipe", stat.S_ISFIFO), ("a socket", stat.S_ISSOCK))

@@ -1,4 +1,4 @@
-"""Read JSON that anybody could have written or damaged: bounded, strict, and refused in one sentence."""
+"""Read JSON from untrusted or damaged files: bounded, strict, with one-sentence errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class _InvalidDocument(ValueError):
-    """What is wrong with a document, to stand after "X cannot be read:"."""
+    """The problem of a document, to follow "X cannot be read:"."""
 
 
 def read_json(
@@ -32,12 +32,12 @@ def read_json(
 
     Parameters
     ----------
-    what
-        What the file should be, with its article: ``"a model card"``.
+    description
+        The expected kind of file, with its article: ``"a model card"``.
     limit
-        Most bytes that are read.
+        Maximum number of bytes.
     remedy
-        The end of the sentence when the content is damaged: what the reader can do.
+        The end of the message about damaged content: what the user can do.
     finite
         Whether NaN, Infinity and numbers beyond the largest float (1e999) are refused.
 
@@ -45,13 +45,13 @@ def read_json(
     ------
     UserError
         The file is absent, not a regular file (FIFOs and devices are not opened), too large, not UTF-8 or not JSON; or it is
-        nested too deeply, has a key twice, or a number that is too large.
+        nested too deeply, has a duplicate key or a number that is too large.
     """
     return parse_json(read_regular(path, description, limit), str(path), limit, remedy=remedy, finite=finite)
 
 
 def read_regular(path: Path, description: str, limit: int = MAX_BYTES) -> bytes:
-    """Return the bytes of a regular file of at most `limit` bytes. Raises UserError otherwise, as `read_json` does."""
+    """Return the bytes of a regular file of at most `limit` bytes. Raises UserError as `read_json` does."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -74,7 +74,7 @@ def read_regular(path: Path, description: str, limit: int = MAX_BYTES) -> bytes:
 def parse_json(
     data: bytes | str, source_name: str, limit: int = MAX_BYTES, *, remedy: str = _REMEDY, finite: bool = True
 ) -> Any:
-    """Return the document of JSON text; `what` is the subject of the sentence when it is none.
+    """Return the document of JSON text; `source_name` is the subject of error messages.
 
     The other parameters are those of `read_json`. Raises UserError for anything that is not one JSON document.
     """
@@ -98,7 +98,7 @@ def parse_json(
     except JSONDecodeError as error:
         problem = f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
     except UnicodeEncodeError:
-        problem = "half of a surrogate pair, which is no character"
+        problem = "half of a surrogate pair, which is not a character"
     except UnicodeDecodeError as error:
         problem = f"not UTF-8 text, at byte {error.start:,}"
     except RecursionError:
@@ -108,7 +108,7 @@ def parse_json(
 
 def _too_large(source_name: str, limit: int) -> str:
     size = f"{limit >> 20:,} MiB" if limit >= 1 << 20 else f"{limit:,} bytes"
-    return f"{source_name} has more than {size}, the most that is read of such a file; name another one."
+    return f"{source_name} has more than {size}, the maximum for such a file; name another one."
 
 
 def _mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,13 +117,13 @@ def _mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         names: set[str] = set()
         for name, _ in pairs:
             if name in names:
-                raise _InvalidDocument(f"the key {name[:80]!r} stands there twice")
+                raise _InvalidDocument(f"the key {name[:80]!r} is there twice")
             names.add(name)
     return mapping
 
 
 def _integer(text: str) -> int:
-    # int() refuses more than 4,300 digits with a sentence of its own.
+    # int() refuses more than 4,300 digits with its own message.
     if len(text) > 21 or abs(int(text)) >= MAX_INTEGER:
         raise _InvalidDocument(f"the number {text[:20]}… is too large")
     return int(text)
@@ -137,7 +137,7 @@ def _finite(text: str) -> float:
 
 
 def _constant(text: str) -> NoReturn:
-    raise _InvalidDocument(f"{text} is no number of JSON")
+    raise _InvalidDocument(f"{text} is not a JSON number")
 
 
 def _check_depth(document: Any) -> None:

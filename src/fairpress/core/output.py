@@ -1,7 +1,8 @@
 """Every folder and file that fairpress writes: checked before the work, replaced whole, never over a user's file.
 
-A folder holds a manifest that names its files with their sha256. Only files that stand in it unchanged are fairpress's own,
-and only those are ever replaced or removed. A single file is fairpress's own where it carries a mark; see `core.ownership`.
+A folder holds a manifest that names its files with their sha256. Only files that it lists and that are unchanged belong
+to fairpress, and only those are ever replaced or removed. A single file belongs to fairpress if it has a mark; see
+`core.ownership`.
 """
 
 from __future__ import annotations
@@ -60,53 +61,55 @@ _SHOWN = 3
 
 
 def check_folder(
-    target: PathLike, *, inputs: Iterable[PathLike] = (), force: bool = False, option: str = "--out"
+    target: PathLike, *, inputs: Iterable[PathLike] = (), force: bool = False, option: str = "`out=`"
 ) -> None:
-    """Refuse a folder that cannot or must not be written, before the work is done that would fill it.
+    """Refuse a folder that cannot or must not be written, before the work that would fill it.
 
     Parameters
     ----------
     inputs
-        Files and folders that the work reads: none of them may be the target, hold it or lie inside it.
+        Files and folders that the work reads: none of them may be the target, contain it or lie inside it.
     force
         Whether a folder that fairpress wrote may be replaced.
 
     Raises
     ------
     UserError
-        The target is a file, a symbolic link, a mount point, the current folder or an input; it holds anything that
+        The target is a file, a symbolic link, a mount point, the current folder or an input; it contains anything that
         fairpress did not write, or anything at all and `force` is false; or it cannot be written.
     """
     folder = Path(target)
     _require_folder(folder, option)
     if _contains(folder, os.curdir):
-        raise UserError(f"{folder} is or holds the current folder; choose a new folder as {option}.")
+        raise UserError(f"{folder} is the current folder or contains it; choose a new folder for {option}.")
     for source in inputs:
         if _contains(folder, source) or _contains(source, folder):
             raise UserError(
-                f"{folder} is or holds the input {source}, or lies inside it; choose another {option}."
+                f"{folder} is the input {source}, contains it, or lies inside it; choose another folder for {option}."
             )
     if folder.is_dir():
         if _is_mounted(folder):  # it cannot be replaced in one step
             raise UserError(
-                f"{folder} is a mount point; choose a folder below it as {option}, such as {folder / 'model'}."
+                f"{folder} is a mount point; choose a folder below it for {option}, such as {folder / 'model'}."
             )
         with _read_errors(folder, option):
             empty, unowned = not any(folder.iterdir()), user_files(folder)
         if unowned:
             raise UserError(
-                f"{folder} holds files that fairpress did not write or that were edited since ({_abbreviate(unowned)}); "
-                f"move them away or choose another {option}."
+                f"{folder} contains files that fairpress did not write or that were edited since ({_abbreviate(unowned)}); "
+                f"move them away, or choose another folder for {option}."
             )
         if not empty and not force:
-            raise UserError(f"{folder} exists; add --force to replace it, or choose another {option}.")
+            raise UserError(
+                f"{folder} exists; add `force=True` to replace it, or choose another folder for {option}."
+            )
         if not empty and not os.access(folder, os.W_OK):
-            raise UserError(f"{folder} is read-only; choose another {option}.")
+            raise UserError(f"{folder} is read-only; choose another folder for {option}.")
     require_writable(resolve_path(folder).parent)
 
 
 def write_folder(target: PathLike, files: Mapping[str, bytes], *, force: bool = False) -> Path:
-    """Write a folder with its manifest, in one step: whoever looks, or kills the process, finds the old one or the new one.
+    """Write a folder with its manifest, in one step: even after a kill, either the old or the new folder exists.
 
     Parameters
     ----------
@@ -118,7 +121,7 @@ def write_folder(target: PathLike, files: Mapping[str, bytes], *, force: bool = 
     Raises
     ------
     UserError
-        As `check_folder` does, which is asked again; the folder is then as it was.
+        As `check_folder`, which is called again; the folder is then unchanged.
     """
     folder = Path(target)
     manifest = manifest_of({name: [digest(data)] for name, data in files.items()})
@@ -130,7 +133,7 @@ def write_folder(target: PathLike, files: Mapping[str, bytes], *, force: bool = 
             locked(resolve_path(folder.parent)),
         ):
             remove_leftovers(folder)
-            check_folder(folder, force=force)  # another process may have written it meanwhile
+            check_folder(folder, force=force)  # another process may have written it in the meantime
             swap(scratch, folder)
     return folder
 
@@ -151,16 +154,18 @@ def check_into(folder: PathLike, name: str, *, force: bool = False) -> None:
     if manifest is not None and name in manifest:
         if differs(target, manifest[name]):
             raise UserError(
-                f"{target} was edited since fairpress wrote it; add --force to replace it, or move it away."
+                f"{target} was edited since fairpress wrote it; add `force=True` to replace it, or move it away."
             )
     elif not ((manifest is None and name in LEGACY) or is_fairpress_file(target)):
-        raise UserError(f"{target} was not written by fairpress; add --force to replace it, or move it away.")
+        raise UserError(
+            f"{target} was not written by fairpress; add `force=True` to replace it, or move it away."
+        )
 
 
 def write_into(folder: PathLike, name: str, data: bytes, *, force: bool = False) -> Path:
-    """Write one file of a folder that fairpress made, and enter it in the manifest; everything else in it stays as it is.
+    """Write one file into a folder that fairpress wrote and add it to the manifest; nothing else in it changes.
 
-    Raises UserError where a file of that name is not fairpress's own and `force` is false, or nothing can be written.
+    Raises UserError where fairpress did not write the file of that name and `force` is false, or it cannot be written.
     """
     folder_path = Path(folder)
     target = folder_path / name
@@ -169,7 +174,7 @@ def write_into(folder: PathLike, name: str, data: bytes, *, force: bool = False)
         check_into(folder_path, name, force=force)
         manifest = read_manifest(folder_path) or {}
         before = {n: list(d) for n, d in manifest.items()}
-        for path in () if manifest else folder_path.iterdir():  # a folder that is older than its manifest
+        for path in () if manifest else folder_path.iterdir():  # a folder written before there were manifests
             is_legacy = path.name in LEGACY or (path.name == CARD and is_fairpress_file(path))
             if is_legacy and path.is_file() and not path.is_symlink():
                 before[path.name] = [digest(path.read_bytes())]
@@ -186,22 +191,22 @@ def check_shared_folder(
     *,
     is_owned: Callable[[Path], bool] = lambda path: True,
     description: str = "",
-    option: str = "--out",
+    option: str = "`out=`",
 ) -> None:
     """Refuse, before the work, a folder in which `write_files` must not write.
 
     Parameters
     ----------
-    own
-        Whether a folder without a manifest was written by fairpress too, by an earlier version or an interrupted run; by
-        default files of the user's may be there.
-    what
-        What such a folder is, for the message: ``"a study's folder"``.
+    is_owned
+        Whether fairpress wrote a folder without a manifest, in an earlier version or an interrupted run; by default the
+        folder may contain the user's files.
+    description
+        The kind of folder that is expected, for the message: ``"a study's folder"``.
 
     Raises
     ------
     UserError
-        It is a file or a symbolic link; it holds other content and is not such a folder; one of its files was edited since
+        It is a file or a symbolic link; it has other content and is not such a folder; one of its files was edited since
         fairpress wrote it; or it cannot be written.
     """
     folder_path = Path(folder)
@@ -212,14 +217,15 @@ def check_shared_folder(
         manifest = read_manifest(folder_path)
         if manifest is None and names and not is_owned(folder_path):
             raise UserError(
-                f"{folder_path} is not {description} and holds other files ({_abbreviate(names)}); choose a new folder as {option}."
+                f"{folder_path} is not {description} and contains other files ({_abbreviate(names)}); "
+                f"choose a new folder for {option}."
             )
         _require_manifest(folder_path)
         edited = [n for n, digests in (manifest or {}).items() if differs(folder_path / n, digests)]
         if edited:
             raise UserError(
-                f"{folder_path} holds files that were edited since fairpress wrote them ({_abbreviate(sorted(edited))}); rename them "
-                f"or choose another {option}."
+                f"{folder_path} contains files that were edited since fairpress wrote them "
+                f"({_abbreviate(sorted(edited))}); rename them, or choose another folder for {option}."
             )
     require_writable(folder_path)
 
@@ -227,21 +233,21 @@ def check_shared_folder(
 def write_files(
     folder: PathLike, files: Mapping[str, bytes], *, legacy: Sequence[str] = (), prune: bool = True
 ) -> None:
-    """Write files into a folder that may hold files of the user: all next to their places first, then all into them.
+    """Write files into a folder that may contain the user's files: first under temporary names, then moved together.
 
     Parameters
     ----------
     legacy
-        Patterns of names that count as fairpress's own where the folder has no manifest yet: they may be replaced, and are
-        never removed.
+        Patterns of file names that count as written by fairpress where the folder has no manifest yet: such files may be
+        replaced and are never removed.
     prune
-        Whether files of the manifest that are not among `files` are removed, if they are as fairpress wrote them.
+        Whether files in the manifest that are not among `files` are removed, if they are unchanged.
 
     Raises
     ------
     UserError
-        A name is taken by a file that fairpress did not write, or that was edited since; or nothing can be written. Then
-        everything is as it was.
+        A name is taken by a file that fairpress did not write, or that was edited since; or the folder cannot be written.
+        Nothing is changed then.
     """
     folder_path = Path(folder)
     _require_folder(folder_path, "folder")
@@ -296,13 +302,13 @@ def _require_free(
                 taken.append(name)
     if taken:
         raise UserError(
-            f"{folder} holds files that fairpress did not write, or that were edited since, where it would write its own "
+            f"{folder} contains files that fairpress did not write, or that were edited since, under names it would write "
             f"({_abbreviate(sorted(set(taken)))}); move them away or choose another folder."
         )
 
 
 def _linked(folder: Path, name: str) -> str | None:
-    """Return the first part of a name that is a symbolic link: what is behind it may lie anywhere."""
+    """Return the first part of a path that is a symbolic link, which may point anywhere."""
     parts = Path(name).parts
     prefixes = [Path(*parts[: i + 1]) for i in range(len(parts))]
     return next((prefix.as_posix() for prefix in prefixes if (folder / prefix).is_symlink()), None)
@@ -320,11 +326,11 @@ def check_files(
     Parameters
     ----------
     targets
-        Option → file, such as ``{"--html": "audit.html"}``; None where it was not given.
+        Option → file, such as ``{"--html": "audit.html"}``; None for an option that was not given.
     inputs
         Files that the work reads.
     kinds
-        Option → what its file is, as `is_fairpress_file` takes it; by default what its ending tells.
+        Option → kind of file, as in `is_fairpress_file`; by default it follows from the suffix.
 
     Raises
     ------
@@ -339,7 +345,7 @@ def check_files(
 
 
 def check_apart(targets: Mapping[str, PathLike | None], *, inputs: Iterable[PathLike] = ()) -> None:
-    """Refuse, before the work, a target that is an input, another target, or a folder that another one would lie in."""
+    """Refuse, before the work, a target that is an input, another target, or a folder that contains another target."""
     given = {option: Path(target) for option, target in targets.items() if target is not None}
     sources = list(inputs)
     for option, path in given.items():
@@ -350,10 +356,12 @@ def check_apart(targets: Mapping[str, PathLike | None], *, inputs: Iterable[Path
             if other_option == option:
                 break
             if _same(path, other_target):
-                raise UserError(f"{other_option} and {option} name the same file {path}; give each its own.")
+                raise UserError(
+                    f"{other_option} and {option} name the same file {path}; give each a different file."
+                )
             if _contains(path, other_target) or _contains(other_target, path):
                 raise UserError(
-                    f"{option} {path} and {other_option} {other_target} lie one inside the other; choose two places."
+                    f"{option} {path} and {other_option} {other_target} lie inside each other; choose separate paths."
                 )
 
 
@@ -364,7 +372,7 @@ def _check_file(target: Path, option: str, kind: str | None, force: bool) -> Non
     require_file(target)
     if target.exists() and target.stat().st_size and not force and not is_fairpress_file(target, kind):
         raise UserError(
-            f"{name} exists and was not written by fairpress, or was edited since; add --force to replace it, "
+            f"{name} exists and was not written by fairpress, or was edited since; add `force=True` to replace it, "
             "or choose another file."
         )
 
@@ -372,18 +380,17 @@ def _check_file(target: Path, option: str, kind: str | None, force: bool) -> Non
 def write_file(
     target: PathLike, data: bytes | memoryview | str, *, kind: str | None = None, force: bool = False
 ) -> Path:
-    """Write a single file that stands alone, whole or not at all; a text is sealed, so that edits are noticed.
+    """Write a single file, whole or not at all; text is sealed, so that later edits are noticed.
 
     Parameters
     ----------
     kind
-        What it is, as `is_fairpress_file` takes it; by default what its ending tells.
+        Kind of file, as in `is_fairpress_file`; by default it follows from the suffix.
 
     Raises
     ------
     UserError
-        A file is there that fairpress did not write, or that was edited since, and `force` is false; or nothing can be
-        written.
+        The file exists, fairpress did not write it or it was edited since, and `force` is false; or it cannot be written.
     """
     path = Path(target)
     _check_file(path, "", kind, force)
@@ -396,21 +403,21 @@ def write_file(
 def _require_folder(folder: Path, option: str) -> None:
     require_name(folder)
     if (kind := special_file_kind(folder)) is not None:
-        raise UserError(f"{folder} is {kind}; name the folder itself as {option}.")
+        raise UserError(f"{folder} is {kind}; give the folder itself for {option}.")
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; choose a folder as {option}.")
+        raise UserError(f"{folder} is a file; choose a folder for {option}.")
 
 
 def _require_manifest(folder: Path) -> None:
     if has_invalid_manifest(folder):
         raise UserError(
-            f"{folder / MANIFEST} is not a manifest of fairpress's, or is damaged; move it away or choose another "
+            f"{folder / MANIFEST} is not a manifest of fairpress, or is damaged; move it away, or choose another "
             "folder."
         )
 
 
 def _same(first: PathLike, second: PathLike) -> bool:
-    """Return whether two paths are one file or folder: also by hard links, bind mounts, and names that differ in case."""
+    """Return whether two paths are one file or folder, also through hard links, bind mounts or names that differ in case."""
     if resolve_path(first) == resolve_path(second):
         return True
     try:
@@ -420,13 +427,13 @@ def _same(first: PathLike, second: PathLike) -> bool:
 
 
 def _contains(outer: PathLike, inner: PathLike) -> bool:
-    """Return whether a path is the other, or a folder that it lies in."""
+    """Return whether `outer` is `inner` or a folder that contains it."""
     resolved = resolve_path(inner)
     return any(_same(outer, ancestor) for ancestor in (resolved, *resolved.parents))
 
 
 def _is_mounted(folder: Path) -> bool:
-    """Return whether a folder is a mount point, also one within its own file system."""
+    """Return whether a folder is a mount point, also one within the same file system."""
     if folder.is_mount():
         return True
     try:
@@ -443,7 +450,7 @@ def _read_errors(folder: Path, option: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot look into {folder} ({error.strerror or error}); choose another {option}."
+            f"cannot read {folder} ({error.strerror or error}); choose another folder for {option}."
         ) from None
 
 
@@ -453,7 +460,7 @@ def _write_errors(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write {target} ({error.strerror or error}); choose a place you may write to."
+            f"cannot write {target} ({error.strerror or error}); choose a path you may write to."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""What fairpress wrote: by the manifest of a folder, or by a mark that a single file carries."""
+"""Recognize what fairpress wrote: by the manifest of a folder, or by a mark in a single file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fairpress.core.json_file import read_json
 MANIFEST = ".fairpress.json"
 SCHEMA = "fairpress.files/1"
 UNFINISHED = ".fairpress.unfinished"
-"""Stands in a hidden folder while it is being filled."""
+"""Exists in a hidden folder while that is being filled."""
 
 MARKS: Mapping[str, re.Pattern[str]] = {
     ".html": re.compile(
@@ -27,20 +27,20 @@ MARKS: Mapping[str, re.Pattern[str]] = {
     ".tex": re.compile(r"\A% Written by fairpress"),
     ".json": re.compile(r'"schema": ?"fairpress\.'),
 }
-"""Ending of a file → what it has in it, near its beginning, when fairpress wrote it."""
+"""Suffix → the mark near the beginning of files that fairpress wrote."""
 
 TABLES: Mapping[str, re.Pattern[bytes]] = {
     "cells": re.compile(rb"fairpress\.rows"),
     "predictions": re.compile(rb"fairpress\.(?:runtimes|task)"),
 }
-"""Kind of a Parquet file → what stands at its end. A CSV cannot be told from one of the user's."""
+"""Kind of a Parquet file → the mark near its end. A CSV file cannot be distinguished from one of the user's."""
 
 SEALS: Mapping[str, str] = {
     ".html": "<!-- fairpress sha256 {} -->",
     ".md": "<!-- fairpress sha256 {} -->",
     ".tex": "% fairpress sha256 {}",
 }
-"""Ending of a file → the comment at its end that tells whether it was edited."""
+"""Suffix → the comment at the end of the file that shows whether it was edited."""
 
 LEGACY = frozenset(
     (
@@ -83,13 +83,13 @@ def read_manifest(folder: Path) -> dict[str, list[str]] | None:
 
 
 def _is_below(name: str) -> bool:
-    """Return whether a name of a manifest stays in its folder."""
+    """Return whether a name in a manifest stays within its folder."""
     parts = PurePosixPath(name).parts
     return bool(parts) and not {"..", "/"} & {*parts} and not set("\\:\0") & {*name} and name != MANIFEST
 
 
 def has_invalid_manifest(folder: Path) -> bool:
-    """Return whether something that is no manifest stands where a folder's manifest would be written."""
+    """Return whether something other than a manifest exists under the manifest's name."""
     return os.path.lexists(folder / MANIFEST) and read_manifest(folder) is None
 
 
@@ -115,12 +115,12 @@ def user_files(folder: Path) -> list[str]:
 
 
 def is_scratch(folder: Path) -> bool:
-    """Return whether a hidden folder was being filled, or holds what fairpress wrote and nothing else."""
+    """Return whether a hidden folder was being filled, or contains only what fairpress wrote."""
     return (folder / UNFINISHED).is_file() or not user_files(folder)
 
 
 def differs(path: Path, digests: Sequence[str]) -> bool:
-    """Return whether a file is there and is none of those with these digests; one that cannot be read is none."""
+    """Return whether a file exists and has none of these digests; an unreadable file has none."""
     try:
         return path.is_file() and digest_of(path) not in digests
     except OSError:
@@ -144,12 +144,12 @@ def _all_paths(folder: Path) -> Iterator[Path]:
 
 
 def is_fairpress_file(path: Path, kind: str | None = None) -> bool:
-    """Return whether a file carries what fairpress writes and was not edited since.
+    """Return whether a file has the mark of fairpress and was not edited since.
 
     Parameters
     ----------
     kind
-        One of `MARKS` or `TABLES`: what it must be; by default what its ending tells.
+        One of `MARKS` or `TABLES`: the kind it must be; by default it follows from the suffix.
     """
     kind = kind or path.suffix.lower()
     try:
@@ -171,7 +171,7 @@ def is_fairpress_file(path: Path, kind: str | None = None) -> bool:
 
 
 def sealed(path: PathLike, text: str, kind: str | None = None) -> str:
-    """Return a text as it is written to a file: with a comment at its end that holds its sha256, so that edits are noticed.
+    """Return a text with a comment at its end that contains its sha256, so that edits are noticed.
 
     Files whose format has no comments are left as they are.
     """
@@ -185,7 +185,7 @@ def sealed(path: PathLike, text: str, kind: str | None = None) -> str:
 def _edited(path: Path, comment: str) -> bool:
     """Return whether a sealed file was changed since it was written, such as by a line after its end."""
     before, after = map(re.escape, comment.split("{}"))
-    text = path.read_bytes().decode("utf-8", "replace")  # as it is: a name may hold a carriage return
+    text = path.read_bytes().decode("utf-8", "replace")  # unchanged: a name may contain a carriage return
     seals = list(re.finditer(rf"\n{before}([0-9a-f]{{64}}){after}", text))
     if not seals:  # one of an earlier version
         return False

@@ -1,4 +1,4 @@
-"""Where results go: looked at before the work, not after it."""
+"""Check where results will be written, before the work and not after it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _SHOWN = 80
 
 
 def require_writable(folder: str | os.PathLike[str]) -> None:
-    """Raise UserError where a folder cannot be made or written, before any work is done; nothing is left behind."""
+    """Raise UserError if a folder cannot be created or written; leaves nothing behind."""
     _require(folder, Path(folder).absolute())
 
 
 def require_file(target: str | os.PathLike[str]) -> None:
-    """Raise UserError where a file cannot be made, such as where a folder has its name."""
+    """Raise UserError if a file cannot be created, such as where a folder has its name."""
     require_name(target)
     if Path(target).is_dir():
-        raise UserError(f"cannot write {target} (it is a folder); choose another place.")
+        raise UserError(f"cannot write {target} (it is a folder); choose another path.")
     _require(target, Path(target).absolute().parent)
 
 
 def require_name(target: str | os.PathLike[str]) -> None:
-    """Raise UserError for a name that no file can have, such as one that is too long."""
+    """Raise UserError for a name that the file system does not allow, such as one that is too long."""
     try:
         Path(target).lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -42,7 +42,7 @@ def _short(target: str | os.PathLike[str]) -> str:
 
 
 def nearest_existing(folder: Path) -> str:
-    """Return " Did you mean 'x'?" with the folder whose name is most like one that is not there; else nothing."""
+    """Return " Did you mean 'x'?" with the existing folder of the most similar name; else empty text."""
     parent = folder.parent
     if not parent.is_dir():
         return nearest_existing(parent) if parent != parent.parent else ""
@@ -61,5 +61,5 @@ def _require(target: str | os.PathLike[str], folder: Path) -> None:
     except OSError as error:
         raise UserError(
             f"cannot write {target}: {ancestor} is not a folder you may write to ({error.strerror or error}); "
-            "choose another place."
+            "choose another path."
         ) from None

@@ -1,4 +1,4 @@
-"""Show on the error stream that a long step is still going on, where it cannot say so itself."""
+"""Show on the error stream that a long step is still running, where it has no progress messages."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def show_progress(description: str, percent: Callable[[], float] | None = None) 
 
     Parameters
     ----------
-    what
-        What is being done, such as ``"reading t.csv"``.
+    description
+        The step, such as ``"reading t.csv"``.
     percent
-        Returns how much of it is done, 0 to 100, or a negative number where that is not known; called from another thread.
+        Returns the percentage done, 0 to 100, or a negative number if that is unknown; called from another thread.
     """
     ended = threading.Event()
     started = time.monotonic()

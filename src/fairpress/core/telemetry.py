@@ -1,6 +1,7 @@
-"""Switch off what libraries report home, before they are imported: nothing leaves this machine unless a user asks.
+"""Switch off the telemetry of libraries before they are imported: nothing leaves this machine unrequested.
 
-ONNX Runtime's wheels report usage from any process that lives some seconds, and only their environment variable, set before
+ONNX Runtime's wheels report usage from any process that runs for some seconds, and only their environment variable, set
+before
 the import, stops it; MLflow, Ray, Hugging Face's hub and others have switches of the same kind. OpenVINO has none: its
 telemetry package is kept from being imported (`runtime.openvino`).
 """

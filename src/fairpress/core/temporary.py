@@ -1,7 +1,7 @@
-"""Temporary files of this process in one folder, which the next process removes where this one was killed.
+"""Temporary files of this process in one folder, which the next process removes if this one was killed.
 
-The folder holds a file that is locked: a lock ends with its process, however that ends, so what can be locked has no owner
-any more. Where files cannot be locked (Windows), nothing is removed for others.
+The folder contains a locked file. A lock ends with its process, so a folder whose file can be locked is abandoned. Where
+files cannot be locked (Windows), no process removes the folders of others.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _folders: dict[tuple[int, Path], tuple[Path, int]] = {}
 
 
 def folder(parent: Path | None = None) -> Path:
-    """Return this process's folder in TMPDIR, or in another place; made at first use, removed when the process ends.
+    """Return this process's folder in TMPDIR or in `parent`; created at first use, removed when the process ends.
 
-    Raises UserError where that place cannot be written.
+    Raises UserError if it cannot be created.
     """
     key = (os.getpid(), system_folder() if parent is None else parent)
     with _turn:
@@ -43,14 +43,14 @@ def folder(parent: Path | None = None) -> Path:
 
 
 def system_folder() -> Path:
-    """Return TMPDIR as the user has it, also while `use_as_tmpdir` has replaced it."""
+    """Return the user's TMPDIR, also while `use_as_tmpdir` has replaced it."""
     current = Path(tempfile.gettempdir())
     return current.parent if current.name.startswith(PREFIX) else current
 
 
 @contextmanager
 def use_as_tmpdir(path: Path) -> Iterator[Path]:
-    """Let this process and those that it starts put their temporary files into a folder."""
+    """Make this process and its children put their temporary files into a folder."""
     before = tempfile.tempdir
     with environment({"TMPDIR": str(path)}):
         tempfile.tempdir = str(path)
@@ -62,7 +62,7 @@ def use_as_tmpdir(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Use a folder for one piece of work, and remove it then, in a process that others own."""
+    """Use a temporary folder for the block and remove it afterwards, in a process that fairpress did not start."""
     sweep()
     path, handle = _create_folder(system_folder())
     try:
@@ -74,7 +74,7 @@ def private_folder() -> Iterator[Path]:
 
 
 def sweep(parent: Path | None = None) -> int:
-    """Remove the folders of processes that were killed, and return how many there were."""
+    """Remove the folders of processes that were killed, and return their number."""
     count = 0
     for owner in (system_folder() if parent is None else parent).glob(f"{PREFIX}*/{OWNER}"):
         with contextlib.suppress(OSError):
@@ -89,28 +89,28 @@ def sweep(parent: Path | None = None) -> int:
 
 
 def disk_error_message(error: OSError) -> str | None:
-    """Return what to do where an error says that a disk is full or can only be read; None for other errors."""
+    """Return a message with the remedy if an error means a full or read-only disk; None for other errors."""
     path = f" ({error.filename})" if error.filename else ""
     if error.errno in FULL:
         free = _free(system_folder())
         space_left = f" TMPDIR ({system_folder()}) has {free / 1e6:.1f} MB left." if free is not None else ""
         return (
-            f"a disk is full{path}: {error.strerror}.{space_left} Free some space where results go and in TMPDIR, or set TMPDIR "
-            "to a folder on another disk."
+            f"a disk is full{path}: {error.strerror}.{space_left} Free some space where results are written and in TMPDIR, "
+            "or set TMPDIR to a folder on another disk."
         )
     if error.errno == errno.EROFS:
-        return f"a folder can only be read{path}: {error.strerror}. Choose another place for what is written there."
+        return f"a folder is read-only{path}: {error.strerror}. Choose another folder for its output."
     return None
 
 
 def space_error(path: Path, needed: int) -> UserError | None:
-    """Return the error of a folder for temporary files that has no room for so many bytes; None where there is room."""
+    """Return the error if a folder for temporary files has less than `needed` bytes free; else None."""
     free = _free(path)
     if free is None or free >= needed:
         return None
     return UserError(
-        f"TMPDIR ({system_folder()}) is full: {needed / 1e6:.1f} MB are needed there, {free / 1e6:.1f} MB are left; free some "
-        "space, or set TMPDIR to a folder on another disk."
+        f"TMPDIR ({system_folder()}) is full: {needed / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB are left; "
+        "free some space, or set TMPDIR to a folder on another disk."
     )
 
 
@@ -122,7 +122,7 @@ def _free(path: Path) -> int | None:
 
 
 def _create_folder(parent: Path) -> tuple[Path, int]:
-    """Return a new folder, and the handle that locks it for as long as it is open."""
+    """Return a new folder and the open file handle that keeps it locked."""
     try:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         handle = os.open(path / f".{OWNER}", os.O_RDWR | os.O_CREAT, 0o600)
@@ -131,7 +131,7 @@ def _create_folder(parent: Path) -> tuple[Path, int]:
             f"cannot write temporary files ({error.strerror or error}); set TMPDIR to a folder you may write to."
         ) from None
     _locked(handle)
-    # Only now may others see it: before, it could be taken for one that nobody holds.
+    # Others look for this name; before the lock is held they would take the folder for an abandoned one.
     (path / f".{OWNER}").rename(path / OWNER)
     return path, handle
 
@@ -158,7 +158,7 @@ def _remove_own(key: tuple[int, Path]) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder; processes that are just being killed may still write into it."""
+    """Remove a folder, with retries: processes that are being killed may still write into it."""
     for _ in range(20):
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():

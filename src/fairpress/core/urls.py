@@ -1,4 +1,4 @@
-"""Addresses that may hold credentials: what may be shown of them, and what must never be told."""
+"""Addresses that may contain credentials: what may be shown of them, and what must stay secret."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _PATTERNS = (
     (re.compile(rf"(?i)(\b\w*{_SECRET}s?['\"]?\s*[=:]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s,;&)}}\]]+)"), r"\1…"),
 )
 _MIN_SECRET_LENGTH = 6
-"""Characters of a value of the environment that is looked for: a shorter one is in any text."""
+"""Minimum length of an environment value to redact: a shorter one occurs in any text."""
 
 
 def redact_url(address: str) -> str:
     """Return an address without user, password and options, for messages and reports.
 
-    Raises UserError where they cannot be told apart from the rest; the sentence holds nothing of the address.
+    Raises UserError if they cannot be separated from the rest; the message contains nothing of the address.
     """
     scheme, _, rest = address.partition("://")
     parts = urlsplit(address)
@@ -38,7 +38,7 @@ def redact_url(address: str) -> str:
 
 
 def credentials_in(address: str) -> tuple[str, ...]:
-    """Return what an address holds of user, password and options, in percent form and plain, the longest first."""
+    """Return the user, password and options of an address, percent-encoded and plain, the longest first."""
     parts = urlsplit(address)
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
     values = [value for _, value in parse_qsl(parts.query)]
@@ -51,7 +51,7 @@ def credentials_in(address: str) -> tuple[str, ...]:
 
 
 def first_line(error: Exception, secrets: Sequence[str] = ()) -> str:
-    """Return ``: `` and the first line of an error, without secrets; nothing where it says nothing."""
+    """Return ``: `` and the first line of an error, without secrets; empty text if it has no message."""
     line = (str(error).strip().splitlines() or [""])[0]
     for secret in secrets:
         line = line.replace(secret, "…")
@@ -61,7 +61,7 @@ def first_line(error: Exception, secrets: Sequence[str] = ()) -> str:
 def without_secrets(text: str) -> str:
     """Return a text of unknown origin, such as a traceback, without what looks like a credential.
 
-    That is what addresses hold of user, password and options; what is assigned to a name such as ``password``; and the
+    That is the user, password and options of addresses; what is assigned to a name such as ``password``; and the
     values of such variables of the environment.
     """
     names = re.compile(f"(?i){_SECRET}")

@@ -1,8 +1,8 @@
 """The one rule for values: names keep their spelling, and two spellings of one number or truth value are one class.
 
-Groups, subjects and categories are told apart character by character: ``02134`` is not ``2134``, and ``18_24`` not ``1824``.
+Groups, subjects and categories are compared character by character: ``02134`` is not ``2134``, and ``18_24`` not ``1824``.
 Classes are matched more leniently, because labels and predictions come from different programs: ``1``, ``1.0``, ``True`` and
-``"true"`` name one class (`class_key`), but a spelling that is there exactly always wins (`resolve`).
+``"true"`` name one class (`class_key`), but an exact match always wins (`resolve`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 NAMED_POSITIVE = ("1", "yes", "true", "positive")
-"""Names that say which of two classes is the positive one, in lower case; so does 1.0, and the code 01 does not."""
+"""Names that mark the positive one of two classes, in lower case; so does 1.0, and the code 01 does not."""
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _ONE = re.compile(r"1\.0*")
@@ -23,7 +23,7 @@ _TRUTH = {"true": 1.0, "false": 0.0}
 
 
 def spelling(value: Any) -> str | None:
-    """Return a value as the text that stands for it, None where it is missing (None, NaN, NaT, empty text).
+    """Return a value as text, None if it is missing (None, NaN, NaT, empty text).
 
     Text is returned as it is. Typed values have the spelling that Python and pandas give them in a CSV file, so that a table
     has the same groups in every format: ``1``, ``1.0``, ``True``, ``2024-05-01``.
@@ -49,20 +49,20 @@ def spelling(value: Any) -> str | None:
 
 
 def class_key(text: str) -> str | float:
-    """Return what tells classes apart: a number for numbers and truth values, the text itself for all others."""
+    """Return the key that distinguishes classes: a number for numbers and truth values, else the text itself."""
     lowered = text.strip().lower()
     if lowered in _TRUTH:
         return _TRUTH[lowered]
     if _NUMBER.fullmatch(lowered):
         number = float(lowered)
-        # Long codes are no numbers: as floats, neighbours would be one.
+        # Long codes are not numbers: as floats, neighbours would be equal.
         if math.isfinite(number) and abs(number) < 2**53:
             return number
     return text
 
 
 def resolve(value: Any, classes: Iterable[str]) -> str | None:
-    """Return the class that a value names: the one spelled so, else the only one with the same `class_key`; else None."""
+    """Return the class that a value names: the exact match, else the only one with the same `class_key`; else None."""
     text = spelling(value)
     class_names = list(classes)
     if text is None or text in class_names:
@@ -72,7 +72,7 @@ def resolve(value: Any, classes: Iterable[str]) -> str | None:
 
 
 def named_positive(classes: Sequence[str]) -> str | None:
-    """Return the class whose name says that it is the positive one of two, such as yes; None where none does."""
+    """Return the one of two classes whose name means positive, such as yes; None if there is none."""
     if len(classes) != 2:
         return None
     matches = [c for c in classes if c.strip().lower() in NAMED_POSITIVE or _ONE.fullmatch(c.strip())]

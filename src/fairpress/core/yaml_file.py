@@ -24,41 +24,41 @@ _NULL, _TRUE, _FALSE = ("", "~", "null"), ("true", "yes", "on", "y"), ("false", 
 
 @dataclass
 class Lines:
-    """Where the parts of a mapping or list stand: key or index → (line, column), both from 0."""
+    """Positions of the parts of a mapping or list: key or index → (line, column), both from 0."""
 
     data: dict[Any, tuple[int, int]] = field(default_factory=dict)
 
     def key(self, step: Any) -> tuple[int, int]:
-        """Return where a key stands. Raises KeyError where it is not in the file."""
+        """Return the position of a key. Raises KeyError if it is not in the file."""
         return self.data[step]
 
     def item(self, step: int) -> tuple[int, int]:
-        """Return where an item stands. Raises KeyError where it is not in the file."""
+        """Return the position of an item. Raises KeyError if it is not in the file."""
         return self.data[step]
 
 
 class _SourceText:
-    """What a mapping and a list have in common.
+    """The common part of mappings and lists.
 
     Attributes
     ----------
     lc
         Lines and columns.
     texts
-        Key or index → a value that is not text, and how it is written: ``(1824, "18_24")``.
+        Key or index → a value that is not text, and its spelling in the file: ``(1824, "18_24")``.
     """
 
     lc: Lines
     texts: dict[Any, tuple[Any, str]]
 
     def text(self, step: Any, value: Any) -> str | None:
-        """Return how a value is written; None where the file has another value there, or text."""
+        """Return the spelling of a value; None if the file has another value there, or text."""
         parsed, spelling = self.texts.get(step, (None, None))
         return spelling if type(parsed) is type(value) and parsed == value else None
 
 
 class YamlMapping(dict[str, Any], _SourceText):
-    """A mapping of a YAML file; its keys are the text that stands there."""
+    """A mapping of a YAML file; its keys are the text in the file."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -74,27 +74,27 @@ class YamlList(list[Any], _SourceText):
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Return the document of a YAML file: `YamlMapping`, `YamlList` or a scalar, which know their lines.
+    """Return the document of a YAML file: `YamlMapping`, `YamlList` (which know their lines) or a scalar.
 
     Dates and times stay text.
 
     Raises
     ------
     UserError
-        The file is absent, too large, not UTF-8, not YAML, or has the same key twice; the sentence names the line.
+        The file is absent, too large, not UTF-8, not YAML, or has a duplicate key; the message names the line.
     """
     file = Path(path)
     return parse_yaml(_read(file), str(file))
 
 
 def parse_yaml(text: str, source_name: str) -> Any:
-    """Return the document of a YAML text as `read_yaml` does; `where` names it in the sentences of UserError."""
+    """Return the document of a YAML text as `read_yaml` does; `source_name` names it in error messages."""
     if len(text) > MAX_BYTES:
         raise UserError(f"{source_name} has more than {MAX_BYTES:,} characters, too many for a description.")
-    if len(_MARKS.findall(text)) > MAX_MARKS:  # the parser would need half a minute
+    if len(_MARKS.findall(text)) > MAX_MARKS:  # the parser would take half a minute
         raise UserError(
-            f"{source_name} has more than {MAX_MARKS:,} lines, commas, colons and brackets, too many for a description; a table "
-            "belongs into a file of its own, which `path:` names."
+            f"{source_name} has more than {MAX_MARKS:,} lines, commas, colons and brackets, "
+            "too many for a description; put the table into a separate file and name it under `path:`."
         )
     bracket_steps = [{"[": 1, "{": 1, "]": -1, "}": -1}[c] for c in re.findall(r"[\[\]{}]", text)]
     try:
@@ -133,9 +133,8 @@ def _read(path: Path) -> str:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise UserError(
-                f"{path} has more than {MAX_BYTES:,} bytes, too many for a description; a table belongs into a file "
-                "of its "
-                "own, which `path:` names."
+                f"{path} has more than {MAX_BYTES:,} bytes, too many for a description; put the table into a "
+                "separate file and name it under `path:`."
             )
         return content.decode("utf-8-sig")
     except FileNotFoundError:
@@ -156,19 +155,19 @@ def _construct(text: str, source_name: str) -> Any:
         mark = error.problem_mark or error.context_mark
         problem = (error.problem or "not YAML").splitlines()[0]
         location = f"{source_name}:{mark.line + 1}:{mark.column + 1}" if mark else source_name
-        raise UserError(f"{location}: {problem}; mend the YAML there.") from None
+        raise UserError(f"{location}: {problem}; correct the YAML there.") from None
     except YAMLError as error:
         raise UserError(f"{source_name} is not YAML ({str(error).splitlines()[0]}).") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError) as error:
-        # The parser trips over some directives and escapes without a place.
+        # The parser fails on some directives and escapes without a position.
         raise UserError(
-            f"{source_name} is not YAML that can be read ({type(error).__name__}); check its syntax."
+            f"{source_name} cannot be read as YAML ({type(error).__name__}); check its syntax."
         ) from None
     return None if root is None else _Reader(source_name).value(root, 0)
 
 
 class _Reader:
-    """Turns composed nodes into values, and counts them: aliases may name one node many times."""
+    """Turns composed nodes into values and counts them, since aliases may repeat one node many times."""
 
     def __init__(self, source_name: str) -> None:
         self.source_name = source_name
@@ -205,7 +204,7 @@ class _Reader:
             if not isinstance(key.value, str):
                 raise self.problem(key, "a key must be text, not a list or a mapping; put it in quotes")
             if key.value in mapping:
-                raise self.problem(key, f'found duplicate key "{key.value}"; mend the YAML there')
+                raise self.problem(key, f'found duplicate key "{key.value}"; correct the YAML there')
             mapping[key.value] = self.value(value, depth + 1)
             self.note(mapping, key.value, key, value)
         for other in merged:
@@ -226,7 +225,7 @@ class _Reader:
             yield mapping
 
     def note(self, holder: YamlMapping | YamlList, step: Any, key_node: Any, node: Any) -> None:
-        """Remember where a part stands, and how it is written where that is not its value."""
+        """Record the position of a part, and its spelling if that differs from its value."""
         holder.lc.data[step] = (key_node.start_mark.line, key_node.start_mark.column)
         if isinstance(node.value, str) and not isinstance(holder[step], str):
             holder.texts[step] = (holder[step], node.value)

@@ -12,14 +12,14 @@ from fairpress.datasets.fingerprint import fingerprint
 from fairpress.datasets.split_leakage import shared_subjects
 from fairpress.datasets.splits import SplitOptions, split
 
-# Options that came later, which leave the fingerprints alone of those who do not use them.
+# Options added later: they do not change the fingerprints of datasets that do not use them.
 ADDED_OPTIONS = ("test_share", "positive_is", "missing_rows", "not_missing", "not_subject")
 
 
 class Inputs(Protocol):
     """What a network reads: the encoded columns of a table (`encode.Encoder`), or pixels (`image_cache.Pixels`).
 
-    `content` stands for the inputs in the fingerprint where they are too many to be read; None: they are read.
+    `content` replaces the inputs in the fingerprint if they are too large to read; None: the inputs are read.
     """
 
     @property
@@ -67,16 +67,16 @@ def assemble(
     options
         The loader's config.
     split_by
-        [rows] what stays in one part together, where that is not the subject. Then people may be on both sides of
-        the split, which the dataset's `warnings` say.
+        [rows] the units that stay within one part, if these are not the subjects. Subjects may then be on both sides
+        of the split, which the dataset's `warnings` report.
     config
-        `Dataset.config`: what loads it again beside its name; all options when not given.
+        `Dataset.config`: the options that load it again; by default all.
     official
-        Parts that the dataset's makers fixed, row indices.
+        The official parts of the dataset, row indices.
     unprinted
-        Options that say where the content is, not what it is; the fingerprint leaves them out.
+        Options that locate the content and do not change it; the fingerprint leaves them out.
     parts
-        The parts, where the inputs depend on them; else they are made here.
+        The parts, where the inputs depend on them; else they are drawn here.
     spellings, warnings
         As in `Dataset`; a split that shares people warns in any case.
     """

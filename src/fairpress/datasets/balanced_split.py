@@ -1,7 +1,8 @@
-"""Parts of subjects with several rows each: those with many rows are in every part as often as in the whole.
+"""Parts of subjects with several rows each: subjects with many rows have the same share in every part.
 
-Dealing such subjects to the part that lags furthest behind its share of rows would put nearly everybody with many rows
-into the largest part. Subjects are counted here instead, each as likely as another to be drawn: systematic sampling from
+Assigning such subjects to the part that lags furthest behind its share of rows would put nearly all subjects with many
+rows into the largest part. Subjects are counted here instead, each as likely as another to be drawn: systematic sampling
+from
 a list sorted by number of rows, label and groups (Madow and Madow 1944), and of several such draws the one whose
 parts resemble the whole most (rerandomization: Morgan and Rubin 2012, doi:10.1214/12-AOS1008).
 """
@@ -79,14 +80,15 @@ class RepeatedSubjects:
     def take(self, pool: np.ndarray, share: float, key: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the subjects of a part that has a share of the rows, and the others.
 
-        Whoever alone has more rows than the part shall have stays with the others, unless nearly all are so. More of the
-        others are then taken in their place, up to half, or the parts to come would have hardly anybody else.
+        A subject that alone has more rows than the part needs is not taken, unless nearly all are so large. More of the
+        other
+        subjects are taken instead, up to half of them, so that some remain for the later parts.
         """
         if not len(pool):
             return pool, pool
         max_rows = max(share * self.rows(pool), float(np.median(self.sizes[pool])))
         eligible = pool[self.sizes[pool] <= max_rows]
-        # Of those who can be drawn, so many that the part has its share of all rows; at least one, and some are left.
+        # Enough eligible subjects for the part's share of all rows: at least one, and not all.
         taken = max(share, min(share * self.rows(pool) / self.rows(eligible), MAX_SHARE))
         expected_count = taken * len(eligible)
         count = min(max(expected_count, 1.0), max(len(pool) - REMAINING_PARTS, 1), len(eligible))
@@ -99,7 +101,7 @@ class RepeatedSubjects:
         for attempt, order in enumerate(self._orders(eligible, key)):
             start = draw(f"start/{key}/{attempt}") / 2**64
             ends = np.floor(start + share * np.arange(len(eligible) + 1))
-            if ends[-1] == ends[0]:  # fewer than one is wanted on average: somebody is taken
+            if ends[-1] == ends[0]:  # fewer than one expected on average: take one
                 ends[int(start * len(eligible)) + 1 :] += 1
             dealt = np.zeros(len(pool), dtype=np.int64)
             dealt[position[order]] = np.diff(ends) > 0
@@ -140,7 +142,7 @@ class RepeatedSubjects:
 
 
 def _magnitudes(sizes: np.ndarray) -> np.ndarray:
-    """Return the power of two of each subject's number of rows; the largest are one kind, of `MIN_SUBJECTS_PER_SIZE` or more.
+    """Return the power of two of each subject's number of rows; the largest sizes are merged.
 
     A kind of one or two subjects would be nearest to its share in every part where they are all in the largest part.
     """

@@ -1,4 +1,4 @@
-"""What a dataset is: inputs, labels, sensitive attributes, subjects, and four parts that never mix."""
+"""A dataset: inputs, labels, sensitive attributes, subjects, and four parts that never mix."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Task:
     classes
         Class names in the order of the network's outputs; labels are indices into it.
     positive
-        The class whose prediction the rates (TPR, FPR, selection rate) speak of;
+        The class that rates (TPR, FPR, selection rate) refer to;
         ``None`` for a multi-class task in which no class is singled out.
     """
 
@@ -36,11 +36,11 @@ class Task:
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
             raise UserError(
-                f"the label {self.target!r} has one class only ({', '.join(self.classes)}); two are needed."
+                f"the label {self.target!r} has only one class ({', '.join(self.classes)}); two are needed."
             )
         if self.positive is not None and self.positive not in self.classes:
             raise UserError(
-                f"{self.positive!r} is no class of {self.target!r}."
+                f"{self.positive!r} is not a class of {self.target!r}."
                 + did_you_mean(self.positive, self.classes)
             )
 
@@ -61,7 +61,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A task with its rows, who they are about, and the four parts they fall into.
+    """A task with its rows, their subjects, and the four parts they are divided into.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Dataset:
     inputs
         What a network reads: ``float32`` [rows, columns] of a table, or memory-mapped ``uint8``
         [rows, 3, height, width] of images. Raw values: scaling belongs to the network, so that the
-        shipped file takes what the user has.
+        shipped file reads the user's raw values.
     input_names
         Column names of a table's inputs; empty for images.
     labels
@@ -80,7 +80,7 @@ class Dataset:
     attributes
         Sensitive attributes: name → ``str`` array [rows]. Never inputs by themselves.
     subjects
-        [rows] who a row is about; rows of one subject fall into one part, unless `warnings` say otherwise.
+        [rows] the subject of each row; rows of one subject are in one part, unless `warnings` report an exception.
     row_ids
         [rows] unique names of the rows, stable over runs.
     parts
@@ -90,16 +90,17 @@ class Dataset:
     config
         The options it was loaded with, so that it can be loaded again.
     notes
-        Sentences about the data that belong into a report (source, filter, limits).
+        Sentences about the data for the report (source, filter, limits).
     input_columns
         The table's column behind each input, so that the one-hot columns of one category are known to
         belong together; empty for images.
     warnings
-        Sentences that must stand above every result, such as that people are on both sides of the split.
+        Sentences to show above every result, such as that subjects are on both sides of the split.
     features
-        A table's columns as they are, numbers or text [rows]: what a model made elsewhere may read.
+        A table's columns as they are, numbers or text [rows]: for external models.
     spellings
-        The same columns, text [rows] as the file spells it: ``"1"`` where a CSV has 1, ``"1.0"`` where it has 1.0. Empty
+        The same columns, text [rows] in the spelling of the file: ``"1"`` where a CSV has 1, ``"1.0"`` where it has 1.0.
+        Empty
         where a dataset has no file of the user's.
     path
         Absolute path of the YAML file that describes it, so that a card finds it from any working directory; else empty.
@@ -130,7 +131,7 @@ class Dataset:
         """Return the row indices of one part. Raises UserError where this dataset has no such part."""
         if name not in self.parts:
             raise UserError(
-                f"the {name} rows of {self.name!r} are not at hand here: tuning never sees test rows."
+                f"the {name} rows of {self.name!r} are not available here: tuning never reads test rows."
             )
         return self.parts[name]
 

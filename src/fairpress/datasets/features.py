@@ -47,7 +47,7 @@ class Encoder:
 
     @property
     def content(self) -> None:
-        """Nothing stands for the inputs in a fingerprint: they are read themselves."""
+        """None: the fingerprint reads the inputs themselves."""
 
     def matrix(self) -> np.ndarray:
         """Return the inputs, float32 [rows, columns], C-contiguous."""

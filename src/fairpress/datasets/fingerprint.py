@@ -27,7 +27,7 @@ def fingerprint(
 ) -> str:
     """Return the sha256 of content, options and parts: 64 hexadecimal digits, equal on every machine.
 
-    `content` is taken in place of the inputs where it is given: the digests of image files, say.
+    `content`, such as the digests of image files, replaces the inputs if it is given.
     """
     digest = hashlib.sha256(b"fairpress.dataset/1")
     head = {

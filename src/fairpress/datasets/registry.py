@@ -1,4 +1,4 @@
-"""Datasets by name. A name's config class is its key: what it can be asked is what `load` accepts."""
+"""Datasets by name; the fields of a dataset's config class are the options of `load`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CONFIGS = {
     "fairface": "fairpress.datasets.bundled.fairface:Fairface",
     "utkface": "fairpress.datasets.bundled.utkface:Utkface",
 }
-# Not among the names that ship: these are the user's own.
+# Datasets of the user; they do not ship.
 _CUSTOM = {
     "table": "fairpress.datasets.custom.table_config:Table",
     "images": "fairpress.datasets.custom.images_config:Images",
@@ -49,16 +49,15 @@ def names() -> list[str]:
 
 
 def config_class(name: str) -> type[SplitOptions]:
-    """Return the config class of a dataset. Raises UserError with what was probably meant."""
+    """Return the config class of a dataset. Raises UserError with a suggestion."""
     configs = _CONFIGS | _CUSTOM
     if name not in configs and os.path.isfile(name):  # Path.is_file raises for a name that is too long
         description = (
-            "a table"
-            if Path(name).suffix.lower() in (".csv", ".parquet")
-            else "a file that is no description of data"
+            "a table" if Path(name).suffix.lower() in (".csv", ".parquet") else "not a description of data"
         )
         raise UserError(
-            f"{name} is {description}; describe the table in a YAML file (docs/your-own-data.md), beginning with the lines `path: "
+            f"{name} is {description}; describe the table in a YAML file (docs/your-own-data.md), beginning with the "
+            f"lines `path: "
             f"{Path(name).name}` and `label: …`, and name that file."
         )
     if name not in configs and os.path.isdir(name):
@@ -91,7 +90,7 @@ def load(name: str | os.PathLike[str], *, on_message: OnMessage = print_progress
     Raises
     ------
     UserError
-        Unknown name or option (with what was probably meant), or the data is nowhere or unusable.
+        Unknown name or option (with a suggestion), or the data cannot be found or used.
     """
     text = os.fspath(name)
     if Path(text).suffix.lower() in (".yaml", ".yml"):
@@ -118,9 +117,9 @@ def file_digests(name: str, on_message: OnMessage = print_progress) -> dict[str,
 def fetch(name: str, on_message: OnMessage = print_progress) -> list[Path]:
     """Bring a shipped dataset's files onto this machine and return where they are.
 
-    Raises UserError where that fails, or saying how to get a dataset that may not be passed on.
+    Raises UserError if that fails, with instructions for a dataset that may not be redistributed.
     """
     config = config_class(name)
-    if hasattr(config, "data_folder"):  # faces that may not be passed on
+    if hasattr(config, "data_folder"):  # faces that may not be redistributed
         return [cast("_LocalData", config()).data_folder()]
     return find(cast("_Readable", config).files, on_message)

@@ -1,4 +1,4 @@
-"""Load a dataset as a model's card describes it, from whatever working directory."""
+"""Load the dataset that a model's card describes, from any working directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fairpress.datasets.registry import load
 
 
 def dataset_facts(dataset: Dataset) -> dict[str, Any]:
-    """Return what a card keeps of its data: enough to load it again."""
+    """Return the card's facts about a dataset, which load it again."""
     facts: dict[str, Any] = {
         "name": dataset.name,
         "config": dict(dataset.config),
@@ -35,28 +35,31 @@ def reload(facts: Mapping[str, Any], on_message: OnMessage = print_progress) -> 
     Raises
     ------
     UserError
-        It is at neither place, or its content or split is not what it was.
+        It is at neither path, or its content or split has changed.
     """
     name, config = facts.get("name"), facts.get("config", {})
     if not isinstance(name, str) or not isinstance(config, Mapping):
-        raise UserError("the model's card does not say which data it was trained on; name them with --data.")
+        raise UserError("the model's card does not name its dataset; pass it as `data=`.")
     options = {str(k): v for k, v in config.items()}
     if reserved := {"name", "on_message"} & options.keys():
-        raise UserError(f"the model's card names {min(reserved)!r} as an option of its data, which is none.")
+        raise UserError(
+            f"the model's card names {min(reserved)!r} as an option of its dataset, which it is not."
+        )
     sources = list(_places(name, facts.get("path")))
     present = [p for p in sources if not _is_file(p) or os.path.isfile(p)]
     if not present:
         raise UserError(
             f"the data that this model was trained on are described by {name!r}, which is not at {' or '.join(sources)}; "
-            "put the file back, or name it with --data."
+            "put the file back, or pass it as `data=`."
         )
     for source in present:
         dataset = load(source, on_message=on_message, **options)
         if dataset.fingerprint == facts.get("fingerprint"):
             return dataset
     raise UserError(
-        f"{name!r} is not what this model was trained on (the content or the split differs): its test rows may have been "
-        "trained on. Train again, or restore the data."
+        f"{name!r} differs from what this model was trained on (in content or split), so its test rows may have been "
+        f"training "
+        "rows; restore the data, or train again."
     )
 
 

@@ -1,4 +1,4 @@
-"""People on both sides of a split: how many test rows are about somebody a network has seen already."""
+"""People on both sides of a split: the test rows about people whom a network has seen in training."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def repeated_subject_rows(subjects: np.ndarray, parts: Mapping[Part, np.ndarray]
 
 
 def shared_subjects(subjects: np.ndarray, parts: Mapping[Part, np.ndarray]) -> tuple[str, ...]:
-    """Return the sentence that must stand above results on such a split; nothing where nobody is on both sides."""
+    """Return the warning to show above results on such a split; nothing if no subject is on both sides."""
     repeated = repeated_subject_rows(subjects, parts)
     if not repeated.any():
         return ()
     people = len(np.unique(subjects[parts["test"]][repeated]))
     return (
         f"LEAK: the split is by row, not by person. {repeated.mean():.1%} of the test rows are about {people:,} people who "
-        "have rows in training, calibration or validation too: a network is rewarded for recognising them. Accuracy here "
-        "says nothing of people it has not seen.",
+        "have rows in training, calibration or validation too: a network is rewarded for recognizing them. Accuracy here "
+        "does not carry over to people it has not seen.",
     )

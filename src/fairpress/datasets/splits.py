@@ -31,10 +31,10 @@ class SplitOptions(BaseModel):
     fold
         Which of the folds, 0 … K−1, is the test part here.
     split_seed
-        Moves people between the parts. It is no training seed: those move nobody.
+        Assigns subjects to the parts. It is not a training seed: those do not change the parts.
     test_share
         Share of the rows that is tested, in place of the dataset's own test rows or the 30 %. Small groups need
-        many test rows before anything can be said of them. Not together with folds, which test every row.
+        many test rows for a verdict. Not together with folds, which test every row.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,7 +47,7 @@ class SplitOptions(BaseModel):
     @model_validator(mode="after")
     def _fold_is_one_of_the_folds(self) -> SplitOptions:
         if self.folds > 1 and self.test_share is not None:
-            raise ValueError("say either `folds`, which test every row, or `test_share`")
+            raise ValueError("give either `folds`, which test every row, or `test_share`")
         if self.fold >= self.folds:
             one = "fold 0" if self.folds == 1 else f"folds 0 to {self.folds - 1}"
             raise ValueError(f"fold {self.fold} does not exist: folds = {self.folds} has {one}")
@@ -55,7 +55,7 @@ class SplitOptions(BaseModel):
 
 
 class Dealer(Protocol):
-    """Subjects, by their numbers, and how they are dealt to parts."""
+    """Subjects, by index, and their assignment to parts."""
 
     def rows(self, pool: np.ndarray) -> float:
         """Return how many rows these subjects have."""
@@ -76,15 +76,15 @@ def split(
 ) -> dict[Part, np.ndarray]:
     """Return part → ascending row indices (int64), disjoint by subject, together all rows.
 
-    Without folds, test is 30 % of the rows unless `official` names it or `test_share` says another. Of the
+    Without folds, test is 30 % of the rows unless `official` names it or `test_share` sets another share. Of the
     rest, validation is 15 %: some 650 rows of COMPAS, on which two epochs of one network differ by flips of a
-    few rows, so that early stopping sees differences of about one point. Calibration is 10 % but 256 to 2,048
+    few rows, so that early stopping resolves differences of about one point. Calibration is 10 % but 256 to 2,048
     rows (at most 20 % of the rest): ranges of activations need hundreds of rows and gain nothing from more.
 
     Where every subject has one row, subjects are sorted by stratum (label, then the attributes, the one with the
     smallest group first), within a stratum by a hash of seed and subject, and dealt in that order to the part
     that lags furthest behind its share: systematic sampling, so that each label × group is spread as evenly as
-    its size allows. Where subjects have several rows, `balanced.Repeated` deals them, so that those with many
+    its size allows. Where subjects have several rows, `RepeatedSubjects` assigns them, so that those with many
     rows are in every part as often as in the whole.
 
     Parameters
@@ -94,13 +94,13 @@ def split(
     options
         Folds, split seed and share of test rows.
     official
-        Parts that the dataset's makers fixed; a missing one is carved from its train rows. Ignored when
-        folds rotate or a share of test rows is asked for.
+        The official parts; a missing one is taken from the train rows. Ignored if folds or a share of test rows are
+        requested.
 
     Raises
     ------
     UserError
-        A subject has rows in two official parts, or there are too few subjects for the parts asked for.
+        A subject has rows in two official parts, or there are too few subjects for the requested parts.
     """
     unit, first = _units(subjects)
     names = [str(s) for s in subjects[first]]
@@ -228,6 +228,6 @@ def _refuse_shared(parts: Mapping[Part, np.ndarray], names: Sequence[str]) -> No
             if len(shared):
                 raise UserError(
                     f"{len(shared)} subjects, such as {names[shared[0]]!r}, have rows in both {first} and "
-                    f"{second}: the test would reward recognising them; keep each subject's rows in one part, "
-                    "or leave the split out and fairpress makes one."
+                    f"{second}: the test would reward recognizing them; keep each subject's rows in one part, "
+                    "or omit the split, and fairpress draws one."
                 )

@@ -1,4 +1,4 @@
-"""A dataset with the rows of some group alone."""
+"""A dataset restricted to the rows of a group."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fairpress.datasets.dataset import Dataset
 def restrict(data: Dataset, group: Mapping[str, str]) -> Dataset:
     """Return the dataset whose parts hold only rows of a group: attribute → value, all of which must hold.
 
-    Nobody changes parts, so that the group's test rows are those it has among all rows. Raises UserError for an unknown
+    Rows keep their parts, so the group's test rows are test rows of the whole. Raises UserError for an unknown
     attribute or when a part has no such row.
     """
     keep = np.ones(len(data), dtype=bool)

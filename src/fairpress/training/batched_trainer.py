@@ -1,4 +1,4 @@
-"""The training of many networks as one batch, from their seeds to the epoch each of them keeps."""
+"""Train many networks as one batch, from their seeds to the best epoch of each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ONE_SIDED_Z = 1.645  # standard errors of a one-sided test at 95 %
 
 @dataclass
 class BestCheckpoint:
-    """What a network keeps of its training: the state of its best epoch, how many epochs it saw, and the fairness of it."""
+    """A network's best epoch: state, validation results, epochs trained, and facts of the fairness objective."""
 
     state: State
     validation_loss: float = float("inf")
@@ -107,7 +107,7 @@ def train_together(
 
     A network that starts from the logistic regression keeps that (epoch 0) unless an epoch's validation loss is lower; with
     fewer than `MIN_VALIDATION_ROWS` validation rows of some class, unless it is shown to be lower (one-sided, at 95 %).
-    Under an `objective`, which the start knows nothing of, it keeps an epoch in any case.
+    Under an `objective`, which the start does not optimize, it always keeps an epoch.
     """
     run = _start(architecture, train, classes, seeds, config, device)
     checkpoints = [BestCheckpoint(state) for state in run.stack.states()]
@@ -157,7 +157,7 @@ def _clearly_better(
     validation: Sequence[Data],
     device: torch.device,
 ) -> list[BestCheckpoint]:
-    """Return what each network keeps: its start where few validation rows leave open whether the best epoch is better."""
+    """Return each network's checkpoint: its start if too few validation rows show that the best epoch is better."""
     before, after = (
         row_losses(StackedNetworks.from_states(module, [k.state for k in states], device), validation, device)
         for states in (start, best)
@@ -182,9 +182,9 @@ def states_after(
     device: torch.device,
     objective: Objective | None = None,
 ) -> list[State]:
-    """Return each network's state after so many epochs of the training that `train_together` gives it.
+    """Return each network's state after `epochs` epochs of `train_together`.
 
-    A fraction of an epoch is so much of its steps. The same networks in the same batch take the same steps, to
+    A fraction of an epoch is that share of its steps. The same networks in the same batch take the same steps, to
     the last bit until the first of them leaves the batch there.
     """
     run = _start(architecture, train, classes, seeds, config, device)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fairpress.training.group_means import means, row_losses
 
-MEMORY_ROWS = 512  # rows of each group whose answers are remembered
+MEMORY_ROWS = 512  # rows of each group whose predictions are remembered
 
 
 class Ceag:
@@ -44,7 +44,7 @@ class Ceag:
         """Logits are enough."""
 
     def loss(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
-        """Return what is added to each network's mean cross-entropy [networks], and remember who was right."""
+        """Return what is added to each network's mean cross-entropy [networks], and record which predictions were right."""
         self._move(logits.device)
         rows = row_losses(logits, labels)
         mean, count = means(rows, groups, self.active.shape[1])
@@ -58,7 +58,7 @@ class Ceag:
         return logits.new_zeros(len(logits))
 
     def dual(self) -> None:
-        """Move the multipliers by how much each group lost beyond the average; groups not seen yet wait."""
+        """Move the multipliers by how much each group lost beyond the average; groups without rows so far are unchanged."""
         if self.hold:
             return
         count = self._known.sum(-1)
@@ -97,7 +97,7 @@ class Ceag:
         }
 
     def _remember(self, right: Tensor, groups: Tensor) -> None:
-        """Put a batch's answers [networks, rows] into each group's ring, the oldest overwritten."""
+        """Put a batch's correctness [networks, rows] into each group's ring buffer, overwriting the oldest."""
         count = self.active.shape[1]
         member = torch.nn.functional.one_hot(groups.clamp_min(0), count) * (groups >= 0)[..., None]
         slots = (self._next[:, None, :] + member.cumsum(1) - 1) % MEMORY_ROWS

@@ -1,4 +1,4 @@
-"""A training that was interrupted goes on: its state after each epoch, in one file that is whole or not there."""
+"""Resume an interrupted training: its state after each epoch, in one file that is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE = "epoch.safetensors"
 
 
 def clear(folder: Path) -> None:
-    """Remove the state of a training that has ended, and its folder where nothing else lies in it."""
+    """Remove the state of a finished training, and its folder if that is empty then."""
     with contextlib.suppress(OSError):
         for name in (FILE, f"{FILE}.part"):
             (folder / name).unlink(missing_ok=True)
@@ -28,16 +28,16 @@ def clear(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class TrainingCheckpoint:
-    """Where an unfinished training is kept.
+    """The checkpoint of an unfinished training.
 
     Attributes
     ----------
     folder
         Holds this checkpoint and nothing else.
     key
-        Digest of everything the training depends on; what another training left is not gone on from.
+        Digest of everything the training depends on; the state of another training is ignored.
     remember
-        What else is to be known when the training goes on.
+        Further facts for resuming.
     """
 
     folder: Path
@@ -52,11 +52,11 @@ class TrainingCheckpoint:
             raise self._unwritable(error) from None
 
     def of_another(self) -> bool:
-        """Tell whether another training's state lies here; the first epoch replaces it."""
+        """Return whether the folder has another training's state; the first epoch replaces it."""
         return (self.folder / FILE).exists() and self._facts() is None
 
     def remembered(self) -> dict[str, Any] | None:
-        """Return what was to be known; None where there is no state of this training."""
+        """Return the further facts; None if there is no state of this training."""
         facts = self._facts()
         return None if facts is None else dict(facts["remember"])
 
@@ -83,7 +83,7 @@ class TrainingCheckpoint:
         return facts if isinstance(facts, dict) and facts.get("key") == self.key else None
 
     def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Replace the checkpoint. Raises UserError when the place cannot be written."""
+        """Replace the checkpoint. Raises UserError if it cannot be written."""
         from safetensors.torch import save_file
 
         target, temporary = self.folder / FILE, self.folder / f"{FILE}.part"
@@ -102,5 +102,5 @@ class TrainingCheckpoint:
     def _unwritable(self, error: OSError) -> UserError:
         return UserError(
             f"cannot write the state of the training into {self.folder} ({error.strerror or error}); free some space, "
-            "or choose another --out."
+            "or choose another folder for `out=`."
         )

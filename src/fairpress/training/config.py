@@ -1,4 +1,4 @@
-"""How long and how fast networks train."""
+"""Training options: duration, speed, loss and checkpoint selection."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BATCH_SIZE = 128
 
 
 class FitConfig(ConstraintConfig):
-    """How long and how fast to learn. Early stopping looks at the validation loss.
+    """Training options for tables; early stopping uses the validation loss.
 
     Attributes
     ----------
     start
-        ``"linear"``: from the logistic regression of the training rows (`linear_start`), which is the default of networks
+        ``"linear"``: from the logistic regression of the training rows (`logistic_init`), which is the default of networks
         sized by their rows; they keep it where no epoch is better on validation rows. ``"random"``: from drawn weights.
     class_weights
         ``"balanced"``: every class weighs alike in the loss, however many rows it has; or class → weight, 1 for classes that
@@ -33,8 +33,8 @@ class FitConfig(ConstraintConfig):
         epoch or more.
     keep
         ``"best"``: the state of the epoch of lowest validation loss; ``"last"``: train for `max_epochs` and keep the
-        last state, as who has no validation rows does. Under a constraint its violation on validation rows is added to
-        their loss, or the loss alone would stop the training before the constraint has done anything.
+        last state, as without validation rows. Under a constraint its violation on validation rows is added to
+        their loss, because the loss alone would stop the training before the constraint has an effect.
     """
 
     start: Literal["linear", "random"] | None = None
@@ -64,7 +64,7 @@ class FitConfig(ConstraintConfig):
         return {k: v for k, v in values.items() if v is not None or k not in ("start", "class_weights")}
 
     def settled(self, architecture: Architecture, rows: int) -> Self:
-        """Return the config with what was left open chosen for an architecture and a table of so many rows."""
+        """Return the config with unset options chosen for an architecture and a table of `rows` rows."""
         sized = getattr(architecture, "widths", ()) is None
         changes: dict[str, Any] = {}
         if self.start is None:
@@ -85,7 +85,7 @@ class ImageFitConfig(FitConfig):
     flip, shift
         Mirror half of the images; move each by up to this share of its side.
     way
-        Precision and memory order, by name (`ways.WAYS`). ``"auto"`` times a few steps of each and takes the
+        Precision and memory order, by name (`precision.FORMATS`). ``"auto"`` times a few steps of each and takes the
         fastest, so that two machines may come to slightly different weights; a name repeats.
     """
 
@@ -121,5 +121,5 @@ def training_config(architecture: Architecture, options: Mapping[str, Any] | Non
 
 
 def training_of(kind: type[Fit], origin: Mapping[str, Any]) -> Fit:
-    """Return how a card's provenance says its model was trained. Raises UserError naming what is wrong there."""
+    """Return the training config in a card's provenance. Raises UserError naming its first invalid option."""
     return parse(kind, origin.get("training", {}), "the training on the model's card")

@@ -1,4 +1,4 @@
-"""What must be known of a trained network before anybody relies on it: whether it beats one constant answer."""
+"""Compare a trained network with the constant baseline that always predicts the most common class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def constant_answer(labels: np.ndarray, classes: Sequence[str], train_labels: np.ndarray) -> dict[str, Any]:
-    """Return the commonest class of training labels `train_labels`, and its share of validation labels [rows]: the base rate."""
+    """Return the most common class of `train_labels`, and its share of validation labels [rows]: the base rate."""
     commonest = int(np.bincount(train_labels, minlength=len(classes)).argmax())
     return {"class": classes[commonest], "accuracy": float((labels == commonest).mean())}
 
@@ -21,14 +21,14 @@ def constant_baseline_warnings(
     train_labels: np.ndarray,
     weights: np.ndarray | None,
 ) -> list[str]:
-    """Return a sentence where decisions on validation rows are right no more often than one constant answer.
+    """Return a warning if predictions on validation rows are no more accurate than a constant prediction.
 
     Parameters
     ----------
     y_pred, labels
         Class indices of validation rows [rows].
     train_labels
-        Class indices of training rows, which say what the constant answer is.
+        Class indices of training rows, which determine the constant prediction.
     weights
         Of each class [classes]: rows count as much as they did in training.
     """
@@ -42,12 +42,12 @@ def constant_baseline_warnings(
 def constant_baseline_warning(
     accuracy: float, constant: float, answer: str, *, weighted: bool = False
 ) -> list[str]:
-    """Return the sentence where an accuracy is not above that of one constant answer, as a list."""
+    """Return a warning, as a list, if an accuracy is not above that of a constant prediction."""
     if accuracy > constant:
         return []
     how = ", weighted by class," if weighted else ""
-    remedy = "other inputs" if weighted else "--class-weights balanced, other inputs"
+    remedy = "other inputs" if weighted else "`class_weights='balanced'`, other inputs"
     return [
         f"accuracy on validation rows{how} is {accuracy:.3f} and does not beat always predicting {answer!r} "
-        f"({constant:.3f}, the base rate); an audit of these decisions says little. Try {remedy}, or more rows."
+        f"({constant:.3f}, the base rate); an audit of these predictions is hardly informative. Try {remedy}, or more rows."
     ]

@@ -1,4 +1,4 @@
-"""What a training may be asked beside a low loss: words that training and every recipe that trains share. No torch."""
+"""Fairness options of a training, shared by training and recipes that fine-tune; does not import torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READ_BY: dict[str, tuple[Method, ...]] = {
 
 
 class ConstraintConfig(BaseModel):
-    """Fairness of a training; nothing of it where `method` is None.
+    """Fairness options of a training; without effect if `method` is None.
 
     Attributes
     ----------
@@ -76,11 +76,11 @@ class ConstraintConfig(BaseModel):
         return self
 
     def fairness(self) -> dict[str, Any]:
-        """Return what is said of fairness, for another config."""
+        """Return the fairness options, for another config."""
         return {name: getattr(self, name) for name in ConstraintConfig.model_fields}
 
     def control(self) -> dict[str, Any]:
-        """Return the fairness of the control: every term of the loss, and no multiplier or weight that acts.
+        """Return the fairness options of the control: every term of the loss, and no multiplier or weight that acts.
 
         That of FairALM keeps its quadratic term, which re-weights groups by itself; the others leave plain training.
         """

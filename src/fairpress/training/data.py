@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import resolve
 from fairpress.datasets.dataset import Dataset, Part
-from fairpress.datasets.reload import dataset_facts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fairpress.models.registry import Architecture
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from torch import Tensor
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -42,13 +33,8 @@ class Data:
 ClassWeights = Literal["balanced"] | Mapping[str, float]
 
 
-def card_data(dataset: Dataset) -> dict[str, Any]:
-    """Return what a card says about its data."""
-    return dataset_facts(dataset)
-
-
 def tensors(dataset: Dataset, part: Part, class_weights: ClassWeights | None = None) -> Data:
-    """Return one part's inputs and labels as tensors: numbers as float32; pixels as uint8, read when asked for.
+    """Return one part's inputs and labels as tensors: numbers as float32; pixels as uint8, read on access.
 
     With `class_weights` every row has the weight of its class (`weights_of_classes`).
     """
@@ -92,7 +78,7 @@ def weights_of_classes(dataset: Dataset, chosen: ClassWeights) -> np.ndarray:
 
 
 def verification_rows(dataset: Dataset) -> Tensor:
-    """Return rows on which files are held against their networks: of the calibration part, or of the training part."""
+    """Return rows for comparing files with their networks: from the calibration part, else from the training part."""
     from fairpress.models.equivalence import check_rows
 
     return check_rows(
@@ -101,7 +87,7 @@ def verification_rows(dataset: Dataset) -> Tensor:
 
 
 def check_trainable(dataset: Dataset) -> None:
-    """Refuse what training would turn into nonsense, before any time is spent."""
+    """Raise UserError for data that cannot be trained on, before any work is done."""
     if dataset.inputs.dtype.kind == "f":  # whole numbers are neither missing nor infinite
         bad = ~np.isfinite(dataset.inputs).reshape(len(dataset), -1)
         if bad.any():
@@ -119,7 +105,7 @@ def check_trainable(dataset: Dataset) -> None:
 
 
 def check_readable(architecture: Architecture, dataset: Dataset) -> None:
-    """Refuse a network for tables on images, and the other way round."""
+    """Raise UserError for a network for tables on images, or the reverse."""
     from fairpress.models.registry import architectures_for
 
     images = dataset.inputs.ndim == 4

@@ -1,18 +1,15 @@
-"""Where training runs, and whether what it needs is installed."""
+"""The device of a training, and whether its packages are installed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fairpress.core.errors import MissingExtra, UserError
 
-if TYPE_CHECKING:
-    pass
-
 
 def resolve_device(name: str) -> Any:
-    """Return the torch device; ``"auto"`` takes an accelerator where there is one."""
+    """Return the torch device; ``"auto"`` takes an accelerator if there is one."""
     import torch
 
     if name == "auto":
@@ -22,12 +19,12 @@ def resolve_device(name: str) -> Any:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(
-            f"device {name!r} does not work here ({str(error).splitlines()[0]}); try --device cpu."
+            f"device {name!r} does not work here ({str(error).splitlines()[0]}); try `device='cpu'`."
         ) from None
 
 
 def device_of(origin: Mapping[str, Any]) -> Any:
-    """Return the torch device that a card's provenance says its model was trained on, for further training.
+    """Return the torch device on which a model was trained according to its card, for fine-tuning.
 
     Raises UserError where this machine has no such device.
     """
@@ -36,8 +33,8 @@ def device_of(origin: Mapping[str, Any]) -> Any:
         return resolve_device(name)
     except UserError:
         raise UserError(
-            f"the model was trained on {name}, which does not work here, and is trained further on the same kind of "
-            "device; go on where it was trained, or train the model here."
+            f"the model was trained on {name}, which does not work here, and fine-tuning needs the same kind of "
+            "device; continue where it was trained, or train the model here."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Distillation: a student also learns how sure its teacher is (Hinton, Vinyals and Dean 2015, arXiv 1503.02531)."""
+"""Distillation: a student also learns from its teacher (Hinton, Vinyals and Dean 2015, arXiv 1503.02531)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Distillation:
 
     @torch.no_grad()
     def see(self, inputs: Tensor) -> None:
-        """Ask the teachers about a batch [networks, rows, …]."""
+        """Compute the teachers' outputs for a batch [networks, rows, …]."""
         self._wanted = (self.teach(inputs) / self.temperature).log_softmax(-1)
 
     def loss(self, logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class Distillation:
         self.weights = tensors.get("weights")
 
     def facts(self, network: int) -> dict[str, Any]:
-        """Return what a card says: the last epoch's divergence from the teacher and its weight, group by group."""
+        """Return the facts for the card: each group's divergence from the teacher in the last epoch, and its weight."""
         if self.used is None or self.divergence is None:
             return {}
         return {

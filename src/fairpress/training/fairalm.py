@@ -111,7 +111,7 @@ class FairAlm:
             yield means(values, groups, self.active.shape[1], chosen)
 
     def _coefficients(self, number: int) -> Tensor:
-        """Return what each group's loss is multiplied by [networks, groups]; it is no part of the gradient."""
+        """Return what each group's loss is multiplied by [networks, groups]; it is not part of the gradient."""
         centred = _centred(self.multipliers[:, number], self.active)
         count = self.active.sum(1, keepdim=True)
         if self.variant == "celeba":

@@ -11,12 +11,12 @@ import numpy as np
 
 from fairpress.core.card import ModelCard
 from fairpress.datasets.dataset import Dataset
+from fairpress.datasets.reload import dataset_facts
 from fairpress.runtime.artifact import Artifact
 from fairpress.training.config import FitConfig, ImageFitConfig
 from fairpress.training.constant_baseline import constant_answer, constant_baseline_warnings
 from fairpress.training.data import (
     ClassWeights,
-    card_data,
     check_readable,
     check_trainable,
     tensors,
@@ -56,7 +56,7 @@ def fit(
     Raises
     ------
     UserError
-        NaN in inputs, a training part with one class, datasets of different shapes, a network that does not read
+        NaN in inputs, a training part with one class, datasets of different shapes, a network that does not accept
         such data, or groups that cannot be constrained.
     MissingExtra
         torch is not installed.
@@ -106,7 +106,7 @@ def fit(
             positive=task.positive,
             architecture={"name": architecture.name, **architecture.model_dump(mode="json")},
             inputs={"name": "x", "shape": [columns], "columns": list(dataset.input_names)},
-            data=card_data(dataset),
+            data=dataset_facts(dataset),
             seed=seed,
             provenance={
                 "training": config.model_dump(mode="json"),
@@ -131,7 +131,7 @@ def fit(
 def _constant_baseline_facts(
     dataset: Dataset, y_pred: np.ndarray | None, class_weights: ClassWeights | None
 ) -> dict[str, Any]:
-    """Return what a card says of one constant answer on validation rows, and a warning where the network is no better."""
+    """Return the card's facts on the constant baseline (validation rows), with a warning if the network is no better."""
     train_labels, labels = (dataset.labels[dataset.index(part)] for part in ("train", "validation"))
     classes = dataset.task.classes
     weights = None if class_weights is None else weights_of_classes(dataset, class_weights)
@@ -146,7 +146,7 @@ def _constant_baseline_facts(
 
 
 def predict_classes(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> np.ndarray:
-    """Return the class that a network with this state decides for each row of inputs [rows, …]."""
+    """Return the predicted class of each row of inputs [rows, …] for a network with this state."""
     import torch
 
     from fairpress.models.functional_call import FastFunctionalCall
@@ -172,7 +172,7 @@ def _fit_images(
     assert isinstance(architecture, ImageNetwork)
     config = ImageFitConfig() if config is None else config
     if not isinstance(config, ImageFitConfig):
-        # Its defaults are those for tables; which of its values somebody chose can no longer be told.
+        # Its defaults are those for tables, and values that the user set cannot be distinguished from defaults.
         raise TypeError("networks that read images take an ImageFitConfig; training_config makes it")
     return [
         fit_image_network(

@@ -1,4 +1,4 @@
-"""Train networks on images, one after another: the fastest way found by trying, best epoch kept, file checked."""
+"""Train networks on images, one after another: choose the fastest format, keep the best epoch, verify the file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fairpress.core.card import ModelCard
 from fairpress.core.errors import FairpressError
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.images.decode import PREPARATION
+from fairpress.datasets.reload import dataset_facts
 from fairpress.models.export import INPUT, export_many
 from fairpress.models.registry import build
 from fairpress.models.weights_io import to_bytes
@@ -26,7 +27,7 @@ from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import TrainingCheckpoint
 from fairpress.training.config import ImageFitConfig
 from fairpress.training.constant_baseline import constant_answer, constant_baseline_warning
-from fairpress.training.data import Data, card_data, tensors, verification_rows
+from fairpress.training.data import Data, tensors, verification_rows
 from fairpress.training.group_objective import make_objective, with_groups
 from fairpress.training.precision import FORMATS, TrainingFormat, fastest
 from fairpress.training.schedule import Schedule
@@ -53,10 +54,10 @@ def fit_image_network(
     Parameters
     ----------
     on_message
-        Receives a sentence when something is decided or done.
+        Receives progress messages.
     checkpoints
-        A folder for the state after each epoch; the same call goes on from what it finds there. Whoever saved the
-        artifact removes it.
+        A folder for the state after each epoch; the same call resumes from it. The caller removes it
+        after saving the artifact.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def fit_image_network(
         checkpoint = TrainingCheckpoint(checkpoints, digest(depends_on))
         checkpoint.prepare()
         if checkpoint.of_another():
-            notify(f"the unfinished training in {checkpoints} had other data or options; starting anew")
+            notify(f"the unfinished training in {checkpoints} had other data or options; starting again")
     training_format, tried = _choose(module, data, config, device, checkpoint)
     notify(_format_message(training_format, tried, device))
     trained = train_module(
@@ -123,11 +124,11 @@ def fit_image_network(
             "columns": [],
             "preparation": f"RGB, {PREPARATION}",
         },
-        data=card_data(dataset),
+        data=dataset_facts(dataset),
         seed=seed,
         provenance={
             **_provenance(
-                trained, config, device, training_format, tried, module, started_from, architecture.makers
+                trained, config, device, training_format, tried, module, started_from, architecture.packages
             ),
             **_constant_baseline_facts(dataset, trained, config),
             **({} if objective is None else {"fairness": objective.facts(0)}),
@@ -139,7 +140,7 @@ def fit_image_network(
 def _constant_baseline_facts(
     dataset: Dataset, trained: TrainingResult, config: ImageFitConfig
 ) -> dict[str, Any]:
-    """Return what a card says of one constant answer, and a warning where the network is no better without class weights."""
+    """Return the card's facts on the constant baseline, with a warning if a network without class weights is no better."""
     train_labels, labels = (dataset.labels[dataset.index(part)] for part in ("train", "validation"))
     constant = constant_answer(labels, dataset.task.classes, train_labels)
     accuracy = trained.best.validation_accuracy
@@ -156,7 +157,7 @@ def _choose(
     device: torch.device,
     checkpoint: TrainingCheckpoint | None,
 ) -> tuple[TrainingFormat, Mapping[str, float]]:
-    """Return the way to train, and rows a second of each that was tried; an interrupted training keeps its way."""
+    """Return the training format, and rows per second of each one tried; a resumed training keeps its format."""
     remembered = None if checkpoint is None else checkpoint.remembered()
     if remembered is not None:
         return FORMATS[remembered["way"]], remembered["tried"]
@@ -174,15 +175,15 @@ def _format_message(training_format: TrainingFormat, tried: Mapping[str, float],
 
 
 def _check_export(file: bytes, module: nn.Module, rows: Data, device: torch.device) -> None:
-    """Raise FairpressError unless ONNX Runtime gets from the file what torch gets from the network."""
+    """Raise FairpressError unless ONNX Runtime computes the same from the file as torch from the network."""
     x = rows.inputs[:CHECKED_ROWS]
     with torch.no_grad():
         expected = module(x.to(device)).float().cpu().numpy()
     max_difference = float(np.abs(run(file, x.numpy()) - expected).max())
     if max_difference > TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise FairpressError(
-            f"the exported file does not compute what the network computes (scores differ by {max_difference:.2g}); it is not "
-            "written. Train on another device, and report this."
+            f"the exported file differs from the network (scores by {max_difference:.2g}) and is not written; "
+            "train on another device, and report this."
         )
 
 

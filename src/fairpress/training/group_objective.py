@@ -1,4 +1,4 @@
-"""What a training minimises beside the mean cross-entropy, made from its config and the groups of its rows."""
+"""The fairness objective that training adds to the mean cross-entropy, built from its config and row groups."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def make_objective(
         )
     if config.method == "ceag" and dense is None:
         raise UserError(
-            "method=ceag bounds what a network loses against the one it is made from, so it is for recipes: "
-            f"fairpress compress base/ --recipe 'qat-int8(method=ceag,by={config.by})'."
+            "method=ceag bounds the loss relative to the baseline, so it works only in recipes, such as "
+            f"`recipe='qat-int8(method=ceag,by={config.by})'` of compress."
         )
     positive = None if task.positive is None else task.classes.index(task.positive)
     groups = constrained_groups(config, datasets, positive)
@@ -103,7 +103,7 @@ def with_groups(
 
 
 def constrained_groups(config: ConstraintConfig, datasets: Sequence[Dataset], positive: int | None) -> Groups:
-    """Find the groups of all networks' training rows. Raises UserError where there are fewer than two."""
+    """Return the groups of all networks' training rows. Raises UserError if there are fewer than two."""
     assert config.by is not None
     by = parse_by(config.by)
     constrained, left_out = [], []
@@ -112,7 +112,9 @@ def constrained_groups(config: ConstraintConfig, datasets: Sequence[Dataset], po
         attributes = {name: values[index] for name, values in dataset.attributes.items()}
         rows = group_rows(keys_of_groups(attributes, by, repr(dataset.name)))
         is_positive = dataset.labels[index] == positive
-        n_rows = {key: _min_rows(is_positive[indices], LABELS[config.constraint]) for key, indices in rows.items()}
+        n_rows = {
+            key: _min_rows(is_positive[indices], LABELS[config.constraint]) for key, indices in rows.items()
+        }
         enough = {key: indices for key, indices in rows.items() if n_rows[key] >= config.least}
         if len(enough) < 2:
             raise UserError(
@@ -156,7 +158,7 @@ def _objective(
 
 
 class GroupObjective:
-    """An objective that can also say what it is about, and find its groups among other rows."""
+    """An objective with its config and groups, which can be found among other rows."""
 
     def __init__(self, objective: Objective, groups: Groups, config: ConstraintConfig) -> None:
         self.objective, self.names, self.config = objective, groups.names, config
@@ -178,7 +180,7 @@ class GroupObjective:
         self.left_out = [self.left_out[i] for i in which]
 
     def facts(self, network: int) -> dict[str, Any]:
-        """Return what a card says of one of the networks that are still here."""
+        """Return the card's facts for one of the networks still in the batch."""
         return {
             "method": self.config.method,
             "constraint": self.config.constraint,

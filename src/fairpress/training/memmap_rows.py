@@ -1,4 +1,4 @@
-"""Rows of a memory-mapped array that are read when they are asked for."""
+"""Rows of a memory-mapped array, read on access."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 class MemmapRows:
     """A part's rows of a larger tensor: indexed like the tensor [rows, …] they make, and copied only then.
 
-    So a data set larger than the memory can be trained on: `loop.Data` takes it in place of a tensor.
+    So a data set larger than the memory can be trained on: `data.Data` takes it in place of a tensor.
     """
 
     def __init__(self, whole: np.ndarray, rows: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""What a term of the training loss promises."""
+"""The interface of a term of the training loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Objective(Protocol):
     `see` is shown the inputs of a batch [networks, rows, …] before the steps on it. `loss` takes logits
     [networks, rows, classes], labels and groups [networks, rows] (−1: no group) and returns [networks]; it is called
     `inner` times on a batch, each time before a step, and `dual` once after them. `violation` takes the same of whole
-    parts, and says how far the constraint is violated [networks].
+    parts, and returns how far the constraint is violated [networks].
     """
 
     @property

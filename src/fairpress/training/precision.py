@@ -1,4 +1,4 @@
-"""Ways to compute one training step, and which is the fastest on this machine: by trying."""
+"""Training formats (precision and memory order), and the choice of the fastest on this machine by timing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-# So much faster a way must be than a plainer one: below it is noise, and the plainer one repeats elsewhere.
+# Minimum speed-up over a plainer format: less is noise, and the plainer one is more reproducible.
 MIN_SPEEDUP = 1.10
 STEPS = 3
 # Rows of a first, short trial: where a processor has no instructions for bf16, a whole batch takes a minute.

@@ -1,4 +1,4 @@
-"""A network for images as it was after some epoch: its training is taken again from its seed, and must be the same."""
+"""Restore an image network after an earlier epoch by repeating its training from the seed, with verification."""
 
 from __future__ import annotations
 
@@ -33,35 +33,35 @@ def replay_to_epoch(
     epochs: int,
     on_message: Callable[[str], None] | None = None,
 ) -> dict[str, Tensor]:
-    """Return the state after so many epochs of the training that `origin`, a card's provenance, tells of.
+    """Return the state after `epochs` epochs of the training that `origin`, a card's provenance, records.
 
     `rows` are the training rows of `dataset`.
-    Whether it is the same training is seen by the loss of each epoch, which the card has to the last bit.
+    The loss of each epoch must equal the card's to the last bit.
 
     Raises
     ------
     UserError
-        The card does not tell enough, there was no such epoch, the training began with weights that are not at hand,
+        The card lacks facts, there was no such epoch, the training began with weights that are not available,
         or an epoch had another loss: another seed, or a machine, device or release that computes differently.
     """
     if "curve" not in origin or "schedule" not in origin.get("training", {}):
         raise UserError(
-            "checkpoints are made by repeating a training of fairpress; this network was not trained so."
+            "checkpoints need a baseline that fairpress trained on images; this network was trained in another way."
         )
     if "started_from" in origin:
         raise UserError(
-            f"the baseline started from weights ({origin['started_from'].get('file')}) that its folder does not hold, "
-            "so that its training cannot be repeated."
+            f"the baseline started from weights ({origin['started_from'].get('file')}) that its folder does not contain, "
+            "so its training cannot be repeated."
         )
     curve = origin["curve"]
     if epochs > len(curve):
         raise UserError(
-            f"there is no checkpoint after {epochs} epochs: the baseline trained for {len(curve)}."
+            f"there is no checkpoint after {epochs} epochs: the baseline trained for {len(curve)} epochs."
         )
     config = training_of(ImageFitConfig, origin)
     training_format = FORMATS.get(str(origin.get("way")))
     if training_format is None:
-        raise UserError("the model's card does not say in which way it was trained; train the model again.")
+        raise UserError("the model's card does not name its training format; train the model again.")
     module = build(architecture, rows.inputs.shape[1:], len(dataset.task.classes), seed)
     (rows,), objective = make_objective(config, [dataset], [rows])
 
@@ -69,8 +69,9 @@ def replay_to_epoch(
         expected_loss = curve[epoch.number - 1][0]
         if epoch.loss != expected_loss:
             raise UserError(
-                f"the baseline's training does not repeat itself here: the loss of epoch {epoch.number} is {epoch.loss:.9g} "
-                f"and was {expected_loss:.9g}. A checkpoint needs the baseline's seed, and a machine and releases like those that "
+                f"the baseline's training is not reproducible here: the loss of epoch {epoch.number} is {epoch.loss:.9g} "
+                f"and was {expected_loss:.9g}. A checkpoint needs the baseline's seed, and a machine and releases "
+                f"like those that "
                 "trained it; train the baseline here."
             )
 

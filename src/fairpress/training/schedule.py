@@ -1,4 +1,4 @@
-"""How the learning rate goes over a training."""
+"""The learning rate over the course of a training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WARM_UP, WARM_START = 0.25, 25
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to learn, in what steps, and how fast.
+    """Epochs, batch size and learning rate.
 
     `one_cycle` rises along half a cosine from a 25th of `learning_rate` over the first quarter, then falls along
     half a cosine to 0 (Smith and Topin 2018, arXiv 1708.07120); `cosine` only falls (Loshchilov and Hutter 2017,

@@ -30,7 +30,7 @@ MESSAGE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one epoch did; the validation figures are None where there are no validation rows."""
+    """The results of one epoch; validation figures are None without validation rows."""
 
     number: int
     loss: float
@@ -83,7 +83,7 @@ class TrainingResult:
 
 @dataclass
 class _Progress:
-    """What a training must remember between epochs."""
+    """The state of a training between epochs."""
 
     epochs: list[EpochResult] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
@@ -114,7 +114,7 @@ def train_module(
     """Train a network in place by AdamW on the mean cross-entropy, and return its state.
 
     The order of rows, the augmentation and dropout depend on `seed` and the number of the epoch alone, so that an
-    interrupted training ends as one that was not; torch's global generator stays put.
+    interrupted training ends as one that was not; torch's global generator is not changed.
 
     Parameters
     ----------
@@ -123,25 +123,25 @@ def train_module(
         ``train()`` and ``eval()`` is left in the mode it was exported in. Afterwards it holds the returned state, in
         evaluation mode, on `device`.
     data, validation
-        Inputs [rows, …] and labels [rows] int64; `rows.Selected` in place of a tensor reads rows when they are needed.
+        Inputs [rows, …] and labels [rows] int64; `MemmapRows` in place of a tensor reads rows when they are needed.
     training_format
         Precision and memory order of training; evaluation is always in fp32, as the network is shipped.
     augment
         Changes batches of images.
     patience
-        Stop after so many epochs without a lower validation loss (plus violation), and return the best epoch's state.
+        Stop after this number of epochs without a lower validation loss (plus violation), and return the best epoch's state.
         None: take every epoch and return the last.
     until
-        Stop after so many epochs of the schedule, which is as long as ever.
+        Stop after this number of epochs; the schedule keeps its full length.
     after_step
         Receives the share of all training done and the parameters by name, which it may change in place: pruning
         masks, projections.
     on_epoch
-        Receives each epoch that was taken now.
+        Receives the result of each epoch of this run.
     checkpoint
-        Where the state after each epoch is kept, and gone on from if it is of the same training.
+        Stores the state after each epoch; training resumes from it if it belongs to the same training.
     on_message
-        Receives a sentence each epoch, and every half minute of a long one.
+        Receives a message each epoch, and every half minute of a long one.
     objective
         Adds to the loss, and its violation on validation rows to theirs; the rows then have groups.
 
@@ -168,7 +168,7 @@ def train_module(
     resumed_after = len(progress.epochs)
     if resumed_after and on_message is not None:
         on_message(
-            f"goes on after epoch {resumed_after} of {schedule.epochs}, which an interrupted training had finished"
+            f"resuming after epoch {resumed_after} of {schedule.epochs}, the last that an interrupted training finished"
         )
     last = min(schedule.epochs, until or schedule.epochs)
     while len(progress.epochs) < last and not progress.ran_out(patience):
@@ -198,7 +198,7 @@ def train_module(
 
 
 class _Run:
-    """What one training works on, from its first step to its last."""
+    """One training, from its first step to its last."""
 
     def __init__(
         self,
@@ -326,7 +326,7 @@ def evaluate(
 
 
 def set_mode(module: nn.Module, *, training: bool) -> None:
-    """Call ``train()`` or ``eval()``; a graph from torch.export that refuses both keeps the mode it was made in."""
+    """Call ``train()`` or ``eval()``; a graph from torch.export that refuses both keeps the mode it was exported in."""
     try:
         module.train() if training else module.eval()
     except NotImplementedError:
@@ -357,7 +357,7 @@ def _write(checkpoint: TrainingCheckpoint, run: _Run, progress: _Progress) -> No
 
 
 def _resume(checkpoint: TrainingCheckpoint, run: _Run, progress: _Progress) -> None:
-    """Put back what the checkpoint holds, if it holds anything."""
+    """Restore the state from the checkpoint, if it has one."""
     saved = checkpoint.read()
     if saved is None:
         return
@@ -397,7 +397,7 @@ def _draw(seed: int, number: int) -> int:
 
 @contextmanager
 def _seeded_randomness(device: torch.device, seed: int) -> Iterator[None]:
-    """Let layers that draw (dropout) draw from `seed`, and nobody outside notice."""
+    """Seed layers that draw random numbers (dropout), and restore the global generator afterwards."""
     kind: dict[str, Any] = {"devices": []}
     if device.type != "cpu":
         kind = {"devices": [device.index or 0], "device_type": device.type}

@@ -41,7 +41,7 @@ def test_over_five_folds_every_person_is_tested_once_and_no_person_is_in_two_par
 
 
 def test_test_rows_are_not_at_hand_in_development(real):
-    with pytest.raises(UserError, match="tuning never sees test rows"):
+    with pytest.raises(UserError, match="tuning never reads test rows"):
         datasets.load("compas").development().part("test")
 
 

@@ -49,7 +49,7 @@ def test_by_person_nobody_is_on_both_sides_and_by_row_more_than_half_of_the_test
 
 
 def test_a_split_by_row_is_said_loudly_in_check_card_and_what_is_derived(frame):
-    from fairpress.training.data import card_data
+    from fairpress.datasets.reload import dataset_facts
 
     data = datasets.load("compas-intervals", split="rows")
     (warning,) = data.warnings
@@ -58,8 +58,8 @@ def test_a_split_by_row_is_said_loudly_in_check_card_and_what_is_derived(frame):
     assert (first.kind, first.sentence) == ("people_in_two_parts", warning)
     assert first.number == pytest.approx(0.57, abs=0.01)
     # What training sees has no test rows, and says it nevertheless.
-    assert card_data(data.development())["warnings"] == [warning]
-    assert "warnings" not in card_data(datasets.load("compas-intervals"))
+    assert dataset_facts(data.development())["warnings"] == [warning]
+    assert "warnings" not in dataset_facts(datasets.load("compas-intervals"))
 
 
 def test_looking_people_up_is_right_for_everybody_who_was_seen(frame):
@@ -111,7 +111,7 @@ def test_the_original_file_with_names_is_recognised_and_gives_the_same_people(fr
     assert not any("Person 1" in str(v) for v in (*theirs.notes, *theirs.row_ids[:9], *theirs.subjects[:9]))
     # With a row missing it is another file.
     named.iloc[1:].to_csv(tmp_path / PATH, index=False)
-    with pytest.warns(UserWarning, match="is not the file its name says"), pytest.raises(UserError) as error:
+    with pytest.warns(UserWarning, match="is not the expected file"), pytest.raises(UserError) as error:
         datasets.load("compas-intervals")
     assert "Kaggle" in str(error.value)
     assert PATH in str(error.value)

@@ -167,7 +167,7 @@ def test_one_class_or_several_against_the_rest_make_two_classes(load):
         load(frame, positive_is="[top]")
     with pytest.raises(UserError, match="lists every class"):
         load(table(), positive=None, positive_is="[no, yes]")
-    with pytest.raises(UserError, match=r"'tip' is no class of 'y'\. Did you mean 'top'"):
+    with pytest.raises(UserError, match=r"'tip' is not a class of 'y'\. Did you mean 'top'"):
         load(frame, positive=None, positive_is="[tip]")
     with pytest.raises(
         UserError, match=r"several classes against the rest are `positive_is: \[\"high\", \"top\"\]`"
@@ -236,7 +236,7 @@ def test_of_very_many_categories_the_rare_ones_are_pooled_by_training_rows_alone
     tested = frame.assign(part=np.where(np.arange(len(frame)) < 500, "train", "test"))
     tested.loc[tested.part == "test", "job"] = "only tested"
     assert "job=only tested" not in load(tested, features="[score, job]", split="part").input_names
-    with pytest.raises(UserError, match="names rows and is no category"):
+    with pytest.raises(UserError, match="identifies rows and is not a category"):
         load(frame.assign(job=[f"r{i}" for i in range(len(frame))]), features="[score, job]")
 
 

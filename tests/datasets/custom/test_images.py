@@ -99,13 +99,13 @@ def test_people_stay_together_and_a_column_can_say_the_part(load, table):
     [
         (lambda t: t.drop(columns="file"), r"my.yaml:2:1.*no column 'file'"),
         (lambda t: t.assign(file=[None, *t.file[1:]]), "the image column 'file' has 1 missing"),
-        (lambda t: t.assign(file=[t.file[1], *t.file[1:]]), "stands in 2 rows, first in row 1"),
+        (lambda t: t.assign(file=[t.file[1], *t.file[1:]]), "is in 2 rows, first in row 1"),
         (
             lambda t: t.assign(file=["absent.jpg", *t.file[1:]]),
             r"absent.jpg \(there is no such file\).*`missing: skip`",
         ),
         (lambda t: t.assign(smiles=[None, *t.smiles[1:]]), "'smiles' has 1 missing.*`missing: skip`"),
-        (lambda t: t.assign(smiles=t.sex), "is no class|not among|positive"),
+        (lambda t: t.assign(smiles=t.sex), "is not a class|not among|positive"),
         (lambda t: t.assign(file="x" + t.file), "120 of 120 images cannot be read.*and 110 more"),
     ],
 )

@@ -38,7 +38,7 @@ def left_in(cache):
 
 @pytest.mark.parametrize("name", ["../x.png", "a/../../x.png", "/x.png", "C:/x.png", "..\\x.png"])
 def test_no_file_lies_outside_the_target(unpack, tmp_path, name):
-    with pytest.raises(UserError, match="would lie outside of its folder"):
+    with pytest.raises(UserError, match="would be written outside its folder"):
         unpack(("good.png", b"1"), (name, b"2"))
     assert left_in(tmp_path / "cache") == []
     assert not (tmp_path / "x.png").exists()
@@ -54,7 +54,7 @@ def test_a_link_in_an_archive_leads_nowhere(unpack):
 
 def test_an_archive_that_swells_is_refused(unpack, tmp_path, monkeypatch):
     monkeypatch.setattr(local_archives, "_UNPACKED", 10**6)
-    with pytest.raises(UserError, match="as no archive of images does"):
+    with pytest.raises(UserError, match="more than an archive of images can"):
         unpack(("a.png", bytes(2 * 10**6)))
     assert left_in(tmp_path / "cache") == []
 
@@ -65,7 +65,7 @@ def test_a_broken_member_leaves_nothing(unpack, tmp_path):
         archive.writestr("b.png", b"0123456789" * 50)
     data = (tmp_path / "b.zip").read_bytes()
     (tmp_path / "b.zip").write_bytes(data.replace(b"0123456789", b"0123456780", 1))
-    with pytest.raises(UserError, match="no whole zip"):
+    with pytest.raises(UserError, match="not a complete zip"):
         unpacked(tmp_path / "b.zip", lambda _: None)
     assert [path.name for path in left_in(tmp_path / "cache")] == ["a.png"]
 
@@ -92,7 +92,7 @@ def test_rows_out_of_all_proportion_to_a_file_are_not_held(tmp_path, monkeypatch
     monkeypatch.setattr(columns, "_SWOLLEN", 100)
     same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1_000_000, np.int8)), pa.array(["a"]))
     pq.write_table(pa.table({f"c{i}": same for i in range(3)}), tmp_path / "t.parquet")
-    with pytest.raises(UserError, match=r"holds 1,000,000 rows in .* are they all equal"):
+    with pytest.raises(UserError, match=r"has 1,000,000 rows in .* keep only the rows"):
         read_table(tmp_path / "t.parquet")
 
 

@@ -67,7 +67,7 @@ def test_other_colour_systems_become_rgb(mode):
     [
         (b"", "empty"),
         (b"GIF89a but not really", "."),
-        (b"hello", "no image of a known format"),
+        (b"hello", "not an image of a known format"),
         (jpeg(halves(64, 64))[:700], "truncated"),
         (png(Image.fromarray(halves(64, 64)))[:60], "."),
         (png(Image.fromarray(np.full((8, 8), 40000, np.uint16))), "8 bits"),

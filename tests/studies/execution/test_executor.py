@@ -128,7 +128,7 @@ def _export_writes_what_was_made(done, tmp_path):
     (out / "int8-seed-1").mkdir(parents=True)
     (out / "int8-seed-1" / "mine.txt").touch()
     only = ["recipe=int8,seed=0..1,fold=1"]
-    with pytest.raises(UserError, match=r"int8-seed-1 holds files.*mine"):
+    with pytest.raises(UserError, match=r"int8-seed-1 contains files.*mine"):
         export(study, out, only=only)
     assert {p.name for p in out.iterdir()} == {"int8-seed-1"}
     (out / "int8-seed-1" / "mine.txt").unlink()

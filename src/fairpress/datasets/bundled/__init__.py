@@ -1,1 +1,1 @@
-"""Datasets that fairpress knows by name, a file per dataset."""
+"""Datasets that ship with fairpress, a file per dataset."""

@@ -33,7 +33,7 @@ ATTRIBUTES = (
 NOTES = (
     f"Source: CelebA, aligned and cropped faces, {HOME}; for non-commercial research only.",
     "The 40 attributes, sex among them, are what annotators saw in a picture; they are not what people say of themselves.",
-    "The official split is used unless folds or a share of test rows are asked for; subjects are CelebA's identities.",
+    "The official split is used unless folds or a share of test rows are requested; subjects are CelebA's identities.",
 )
 
 
@@ -47,13 +47,13 @@ class Celeba(SplitOptions):
     Attributes
     ----------
     target
-        What is predicted: one of the 40 attributes, or `sex`, which is CelebA's Male.
+        The label: one of the 40 attributes, or `sex`, which is CelebA's Male.
     sensitive
         Sensitive attributes among the 40, `sex` for Male; by default sex and Young, less the target.
     size
         Side of the square of pixels that a network reads.
     missing
-        ``"refuse"``: a file that is no whole image is an error; ``"skip"``: it is left out and counted.
+        ``"refuse"``: a file that is not a complete image is an error; ``"skip"``: it is left out and counted.
     folder
         Where the files are.
     """
@@ -79,7 +79,7 @@ class Celeba(SplitOptions):
     @model_validator(mode="after")
     def _not_both(self) -> Celeba:
         if self.sensitive is not None and self.target in self.sensitive:
-            raise ValueError(f"{self.target} is what is predicted; it is no sensitive attribute here")
+            raise ValueError(f"{self.target} is the label; it cannot be a sensitive attribute")
         return self
 
     def attribute_names(self) -> tuple[str, ...]:
@@ -89,8 +89,9 @@ class Celeba(SplitOptions):
         return tuple(name for name in ("sex", "Young") if name != self.target)
 
     def data_folder(self) -> Path:
-        """Return the folder that holds the files. Raises UserError saying how to get them."""
-        instructions = f"get {IMAGES}.zip, {TABLE}, {PARTITION} and {IDENTITY} at {HOME}, put them into a folder named celeba"
+        """Return the folder that holds the files. Raises UserError with instructions if there is none."""
+        files = f"{IMAGES}.zip, {TABLE}, {PARTITION} and {IDENTITY}"
+        instructions = f"get {files} at {HOME}, put them into a folder named celeba"
         return find_folder("CelebA", "celeba", self.folder, instructions)
 
     def read(self, on_message: OnMessage) -> Dataset:
@@ -156,13 +157,13 @@ def attribute_table(file: Path) -> tuple[list[str], np.ndarray]:
         rows[i] = [v == "1" for v in values]
     if lines[0].strip() != str(len(names)):
         raise UserError(
-            f"{file}: line 1 says {lines[0].strip()} pictures, {len(names)} follow; get it again."
+            f"{file}: line 1 declares {lines[0].strip()} pictures, and {len(names)} follow; get it again."
         )
     return names, rows
 
 
 def _column(file: Path, names: list[str], description: str) -> np.ndarray:
-    """Return the number beside each file name, int64 [files]."""
+    """Return the number after each file name, int64 [files]."""
     number_of: dict[str, int] = {}
     for i, line in enumerate(_lines(file)):
         name, _, value = line.partition(" ")
@@ -173,9 +174,7 @@ def _column(file: Path, names: list[str], description: str) -> np.ndarray:
         number_of[name] = int(value)
     missing_name = next((name for name in names if name not in number_of), None)
     if missing_name is not None:
-        raise UserError(
-            f"{file} does not tell of {missing_name!r}, which {TABLE} has; get the official file."
-        )
+        raise UserError(f"{file} has no line for {missing_name!r}, which {TABLE} has; get the official file.")
     return np.array([number_of[name] for name in names], dtype=np.int64)
 
 
@@ -188,7 +187,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _pictures(folder: Path, on_message: OnMessage) -> Path:
-    """Return the folder of the pictures, unpacking the zip file where there is no such folder."""
+    """Return the folder of the pictures, unpacking the zip file if there is no folder."""
     if (folder / IMAGES).is_dir():
         return folder / IMAGES
     archive = folder / f"{IMAGES}.zip"
@@ -209,7 +208,7 @@ def _canonical_attribute(name: str) -> str:
 
 
 def _values(name: str) -> tuple[str, str]:
-    """Return what absence and presence of an attribute are called; as elsewhere, rates of sex speak of Female."""
+    """Return the class names for absence and presence of an attribute; as elsewhere, Female is the positive class of sex."""
     return ("Male", "Female") if name == "sex" else (f"not {name}", name)
 
 

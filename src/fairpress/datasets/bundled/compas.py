@@ -34,11 +34,11 @@ RACES = ("African-American", "Asian", "Caucasian", "Hispanic", "Native American"
 NOTES = (
     "Source: ProPublica, compas-scores-two-years.csv at commit bafff5da; public court records of Broward "
     "County, Florida, screenings of 2013 and 2014.",
-    "The label is re-arrest on a new charge within two years, which is not re-offence: who is arrested "
-    "depends on policing too.",
+    "The label is re-arrest on a new charge within two years, which is not re-offence: arrests "
+    "depend on policing too.",
     "age is the age in April 2016, when ProPublica extracted the records, one to four years after the "
     "screening.",
-    "Everybody in the file who was screened after 1 April 2014 has the label yes: those without a re-arrest "
+    "All people in the file who were screened after 1 April 2014 has the label yes: those without a re-arrest "
     "could not be observed for two years and were left out, which lifts the share of yes (Barenstein 2019, "
     "arXiv:1906.04711).",
 )
@@ -64,7 +64,7 @@ class Compas(SplitOptions):
     ----------
     filter
         ``"published"``: the row filter of ProPublica's analysis (6,172 rows); ``"none"``: all 7,214 rows, on
-        which ProPublica's published error rates stand.
+        which ProPublica's published error rates are based.
     race_input
         Let the network read race too.
     """

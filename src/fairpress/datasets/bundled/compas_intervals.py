@@ -38,7 +38,7 @@ FEATURES = (*USUAL_FILTER, *NO_FILTER, *OUTCOME)
 
 
 def _is_original(path: Path) -> bool:
-    """Tell whether a file is the original, whose sha256 is not known here: by its header and its number of rows."""
+    """Return whether a file is the original, whose sha256 is not known here: by its header and its number of rows."""
     names = header(path)
     if not set(FEATURES) <= set(names) or not ("person_id" in names or {"name", "dob"} <= set(names)):
         return False
@@ -54,11 +54,11 @@ FILE = SourceFile(
 NOTES = (
     "Source: cox-violent-parsed_filt.csv, the jail intervals behind ProPublica's survival analysis; public court "
     "records of Broward County, Florida, screenings of 2013 and 2014. Names and birth dates are used for nothing but "
-    "to tell who is the same person.",
+    "to recognize the same person.",
     "One person has as many rows as intervals in and out of jail, equal in every column but one; the label is the "
     "person's. People who were arrested again have more intervals, so that among rows the label yes is commoner than "
     "among people.",
-    "The label is re-arrest on a new charge, which is not re-offence: who is arrested depends on policing too.",
+    "The label is re-arrest on a new charge, which is not re-offence: arrests depend on policing too.",
 )
 
 
@@ -73,13 +73,13 @@ class CompasIntervals(SplitOptions):
     ----------
     races
         ``"two"``: African-American and Caucasian, as in "Beyond Size and Accuracy" (Kamal and Talbert 2024);
-        ``"all"``: everybody.
+        ``"all"``: all rows.
     split
-        ``"person"``: nobody is in two parts. ``"rows"``: rows are dealt without looking at whose they are, as that paper
-        did; most test rows are then about people seen in training, which every report says.
+        ``"person"``: no person is in two parts. ``"rows"``: rows are split regardless of the person, as in that paper;
+        most test rows are then about people seen in training, which every report states.
     features
-        ``"usual"``: the seven of `compas`. ``"careless"``: also what is known at screening and tells people apart (the
-        person's number, dates, scores, the charge in words, race); the paper does not say which columns it
+        ``"usual"``: the seven of `compas`. ``"careless"``: also what is known at screening and identifies people (the
+        person's number, dates, scores, the charge in words, race); the paper does not list the columns it
         left out. ``"gives_outcome_away"``: also what was written down after a re-arrest (columns starting with
         ``r_`` and ``vr_``, `is_violent_recid`, `event`), which is the label in other words.
     race_input
@@ -165,7 +165,7 @@ class CompasIntervals(SplitOptions):
 
 
 def _people(path: Path) -> np.ndarray:
-    """Return who each row is about, [rows] text: numbers in the order in which people first appear."""
+    """Return the person of each row, [rows] text: numbers in the order in which people first appear."""
     if "person_id" in header(path):
         return text_columns(path, ("person_id",))["person_id"]
     named = text_columns(path, ("name", "dob"))

@@ -1,4 +1,4 @@
-"""Columns of a CSV file of known layout, as the text that stands there."""
+"""Columns of a CSV file of known layout, as text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def text_columns(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def header(path: Path) -> list[str]:
-    """Return the column names of a CSV file, empty when it has no first line of text."""
+    """Return the column names of a CSV file, empty if its first line is not text."""
     try:
         with path.open(encoding="utf-8") as file:
             return file.readline().strip().split(",")

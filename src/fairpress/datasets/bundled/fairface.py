@@ -32,7 +32,7 @@ COLUMNS = {"sex": "gender", "race": "race", "age_group": "age"}
 NOTES = (
     f"Source: FairFace, {HOME}.",
     "Age, sex and race are what annotators saw in a picture; they are not what people say of themselves.",
-    "The test rows are FairFace's validation list, unless folds or a share of test rows are asked for. Files that are "
+    "The test rows are FairFace's validation list, unless folds or a share of test rows are requested. Files that are "
     "equal byte for byte are one subject.",
 )
 
@@ -46,11 +46,11 @@ class Fairface(SplitOptions):
     Attributes
     ----------
     target
-        What is predicted; the other two of sex, race and age_group are the sensitive attributes.
+        The label; the other two of sex, race and age_group are the sensitive attributes.
     size
         Side of the square of pixels that a network reads.
     missing
-        ``"refuse"``: a file that is no whole image is an error; ``"skip"``: it is left out and counted.
+        ``"refuse"``: a file that is not a complete image is an error; ``"skip"``: it is left out and counted.
     folder
         Where the files are.
     """
@@ -67,7 +67,7 @@ class Fairface(SplitOptions):
         return tuple(name for name in ("sex", "race", "age_group") if name != self.target)
 
     def data_folder(self) -> Path:
-        """Return the folder that holds the files. Raises UserError saying how to get them."""
+        """Return the folder that holds the files. Raises UserError with instructions if there is none."""
         instructions = (
             f"get the pictures, {TRAIN} and {TEST} at {HOME}, put them into a folder named fairface"
         )
@@ -119,7 +119,7 @@ class Fairface(SplitOptions):
 
 
 def _read_list(file: Path) -> dict[str, dict[str, str]]:
-    """Return picture → its row of an official list. Raises UserError naming the line that is none."""
+    """Return picture → its row of an official list. Raises UserError naming the first invalid line."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream))

@@ -31,7 +31,7 @@ NOTES = (
     f"Source: UTKFace, aligned and cropped faces, {HOME}; for non-commercial research only.",
     "Age, sex and race were estimated by an algorithm from the picture and checked by an annotator; they are not what "
     "people say of themselves.",
-    "Who is pictured is not known: one person may be in several pictures, on both sides of the split. Files that "
+    "The persons in the pictures are not known: one may be in several pictures, on both sides of the split. Files that "
     "are equal byte for byte are one subject.",
 )
 
@@ -49,11 +49,11 @@ class Utkface(SplitOptions):
     Attributes
     ----------
     target
-        What is predicted. For `sex` the rates speak of Female; for the other two they need --positive.
+        The label. For `sex` the positive class is Female; the other two need a `positive` class.
     size
         Side of the square of pixels that a network reads.
     missing
-        ``"refuse"``: a file that is no whole image is an error; ``"skip"``: it is left out and counted.
+        ``"refuse"``: a file that is not a complete image is an error; ``"skip"``: it is left out and counted.
     folder
         Where the pictures are; by default ``utkface/`` in the folder FAIRPRESS_DATA or in the cache.
     """
@@ -70,7 +70,7 @@ class Utkface(SplitOptions):
         return tuple(name for name in ("sex", "race", "age_group") if name != self.target)
 
     def data_folder(self) -> Path:
-        """Return the folder that holds the pictures. Raises UserError saying how to get them."""
+        """Return the folder that holds the pictures. Raises UserError with instructions if there is none."""
         instructions = (
             f"get it at {HOME} (“Aligned & Cropped Faces”), unpack the .jpg files into a folder named utkface"
         )
@@ -96,7 +96,7 @@ class Utkface(SplitOptions):
         if odd:
             notes.append(
                 left_out_note(
-                    dict.fromkeys(odd), len(odd) + len(names), "have names that do not say age, sex and race"
+                    dict.fromkeys(odd), len(odd) + len(names), "have names without age, sex and race"
                 )
             )
         if pixels.unreadable:
@@ -116,7 +116,7 @@ class Utkface(SplitOptions):
 
 
 def _parse_file_names(folder: Path) -> tuple[list[str], np.ndarray, list[str]]:
-    """Return the files whose names say who they show, their age, sex and race [files, 3], and the other images."""
+    """Return the files with valid names, their age, sex and race [files, 3], and the other images."""
     images = sorted(n for n in os.listdir(folder) if n.lower().endswith((".jpg", ".jpeg", ".png")))
     parsed = [(name, NAME.fullmatch(name)) for name in images]
     valid = [(name, match.groups()) for name, match in parsed if match]

@@ -1,4 +1,4 @@
-"""How often each class occurs among the rows of each group and part, and where there are too few of one."""
+"""How often each class occurs among the rows of each group and part, and groups with too few rows of a class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIN_TRAINING_ROWS = 10  # rows of a class that a group needs in training, at the
 
 
 def class_rates(data: Dataset) -> Iterator[tuple[str, str, dict[Part, tuple[int, int]]]]:
-    """Yield attribute, group and, for each part, rows and rows of the positive class; everybody first."""
+    """Yield attribute, group and, for each part, rows and rows of the positive class; all rows first."""
     positive = _positive(data)
     parts = {part: data.parts[part] for part in PARTS if part in data.parts}
     yield "", ALL_ROWS, {p: (len(rows), int(positive[rows].sum())) for p, rows in parts.items()}
@@ -97,7 +97,8 @@ def groups_short_of_a_class(data: Dataset, floor: int) -> Iterator[DatasetWarnin
                 "few_of_a_class_in_training",
                 name,
                 len(untrained),
-                f"{by}these have fewer than {training_floor} training rows of a class: {_abbreviate(untrained)}. A network can "
+                f"{by}these have fewer than {training_floor} training rows of a class: {_abbreviate(untrained)}. A "
+                f"network can "
                 "hardly learn them; "
                 "gather rows.",
             )

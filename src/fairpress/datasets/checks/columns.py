@@ -1,4 +1,4 @@
-"""What in a table's columns would mislead: ids among the inputs, codes, placeholders, names that are nearly alike."""
+"""Columns of a table that mislead: ids among the inputs, codes, placeholders, names that are nearly equal."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _whole(values: np.ndarray) -> bool:
 
 
 def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[DatasetWarning]:
-    """A column that names rows or people: a network that reads it can learn people by heart."""
+    """A column that identifies rows or people: a network that reads it can memorize them."""
     if not whole or len(values) < MIN_ROWS:
         return
     _, codes = np.unique(values, return_inverse=True)
@@ -74,7 +74,7 @@ def _ids(data: Dataset, name: str, values: np.ndarray, whole: bool) -> Iterator[
                 name,
                 different,
                 f"the input {name!r} has one value for each person ({different:,} values, {len(people):,} people): a "
-                f"network that reads it can tell people apart; {remedy}.",
+                f"network that reads it can distinguish people; {remedy}.",
             )
     elif repeats_like_a_person(codes) and (
         looks_like_person_id(name) or fixes_groups(codes, data.attributes)
@@ -112,7 +112,7 @@ def _codes(name: str, values: np.ndarray) -> Iterator[DatasetWarning]:
 
 
 def _placeholders(data: Dataset, name: str, values: np.ndarray, role: str) -> Iterator[DatasetWarning]:
-    """Values that usually stand for one that is missing."""
+    """Placeholders, which usually mean that a value is missing."""
     if values.dtype.kind != "f":
         distinct, counts = np.unique(values, return_counts=True)
         for text, count in zip(distinct.tolist(), counts.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""What in a dataset would make an audit misleading: each a sentence with its numbers."""
+"""Properties of a dataset that would make an audit misleading, each as a sentence with its numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.split_leakage import repeated_subject_rows
 
 NEARLY_EQUAL = 0.95
-MIN_DISTINCT_SHARE = 0.9  # share of different rows from which on an equal one is no coincidence
+MIN_DISTINCT_SHARE = 0.9  # share of distinct rows above which an equal row is not a coincidence
 
 
 def check_dataset(dataset: Dataset, floor: int) -> list[DatasetWarning]:
@@ -24,11 +24,10 @@ def check_dataset(dataset: Dataset, floor: int) -> list[DatasetWarning]:
     floor
         Rows a group needs for any verdict (`auditing.verdict.floor_rows`).
 
-    What is looked for: a column from which the label can be read off; an attribute that is nearly the label; ids among the
-    inputs, people with many rows, equal rows, values that stand for missing ones, codes read as quantities, names that are
-    nearly equal, columns of one value, groups too small or with too few of one class. Of images: brightness from which the
-    label can be read off, copies, images of one colour.
-    People in two parts are refused when the data are loaded, unless the split by rows was asked for by name.
+    The checks: a column that determines the label; an attribute that is nearly the label; ids among the inputs, people with
+    many rows, equal rows, placeholders for missing values, codes read as quantities, names that are nearly equal, columns
+    of one value, groups too small or with too few rows of one class. For images: brightness that determines the label,
+    copies, images of one colour. Loading refuses people in two parts unless the options request a split by rows.
     """
     if dataset.inputs.ndim == 4:
         from fairpress.datasets.checks.images import check_images
@@ -53,7 +52,7 @@ def _groups(data: Dataset, floor: int) -> Iterator[DatasetWarning]:
 
 
 def _people_in_two_parts(data: Dataset) -> Iterator[DatasetWarning]:
-    """What stands above every result: people on both sides of the split, or columns that look like people's ids."""
+    """The warnings above every result: people on both sides of the split, or columns that look like ids of people."""
     for sentence in data.warnings:
         if repeated_subject_rows(data.subjects, data.parts).any():
             share = float(repeated_subject_rows(data.subjects, data.parts).mean())
@@ -63,7 +62,7 @@ def _people_in_two_parts(data: Dataset) -> Iterator[DatasetWarning]:
 
 
 def _giveaways(data: Dataset) -> Iterator[DatasetWarning]:
-    """A column that alone tells the label of 98 % of unseen rows, much better than always the commonest."""
+    """A column that alone predicts the label of 98 % of unseen rows, much better than the most common label."""
     train, test = data.parts["train"], data.parts["test"]
     y = data.labels
     commonest = float(np.bincount(y[test]).max() / len(test)) if len(test) else 1.0
@@ -74,7 +73,7 @@ def _giveaways(data: Dataset) -> Iterator[DatasetWarning]:
                 "gives_away",
                 name,
                 right,
-                f"the column {name!r} alone tells the label of {right:.1%} of the test rows: it may be known only after "
+                f"the column {name!r} alone predicts the label of {right:.1%} of the test rows: it may be known only after "
                 "the fact. Leave it out, or explain it.",
             )
 
@@ -105,7 +104,7 @@ def _cramer(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _repeated_people(data: Dataset) -> Iterator[DatasetWarning]:
-    """People with many rows of one label: whoever is recognised is predicted."""
+    """People with many rows of one label: recognizing the person predicts the label."""
     people, counts = np.unique(data.subjects, return_counts=True)
     repeated = int((counts > 1).sum())
     if not repeated:
@@ -119,13 +118,13 @@ def _repeated_people(data: Dataset) -> Iterator[DatasetWarning]:
         "repeated_people",
         "subject",
         repeated,
-        f"{repeated:,} of {len(people):,} people have several rows; who knows the person knows the label of {right:.1%} of "
-        f"them. {'' if data.warnings else 'Splits are by person; '}audit with --subject subject.",
+        f"{repeated:,} of {len(people):,} people have several rows; knowing the person gives the label of {right:.1%} of "
+        f"them. {'' if data.warnings else 'Splits are by person; '}audit with `subject='subject'`.",
     )
 
 
 def _duplicates(data: Dataset) -> Iterator[DatasetWarning]:
-    """Rows that a network cannot tell apart, and among them those that are copies in label and groups too."""
+    """Rows that a network cannot distinguish, and among them exact copies in label and groups too."""
     input_ids = _numbered(data.inputs)
     full_rows = np.stack([input_ids, data.labels, *map(_numbered, data.attributes.values())])
     copies, copied_across = _copies(data, np.unique(full_rows, axis=1, return_inverse=True)[1].reshape(-1))
@@ -144,8 +143,10 @@ def _duplicates(data: Dataset) -> Iterator[DatasetWarning]:
         "duplicates",
         "",
         duplicates,
-        f"{duplicates:,} rows equal an earlier one in all inputs, {copies:,} of them in label and groups too; of the test rows "
-        f"{shared_inputs:.1%} have an equal in another part ({copied_across:.1%} in everything), and {conflicting:,} rows have an "
+        f"{duplicates:,} rows equal an earlier one in all inputs, {copies:,} of them in label and groups too; of the "
+        f"test rows "
+        f"{shared_inputs:.1%} have an equal in another part ({copied_across:.1%} in everything), and {conflicting:,} "
+        f"rows have an "
         "equal with another "
         "label. With few and coarse columns that is natural; else look for copies and remove them.",
     )
@@ -160,7 +161,7 @@ def _numbered(values: np.ndarray) -> np.ndarray:
 
 
 def _copies(data: Dataset, number: np.ndarray) -> tuple[int, float]:
-    """Return how many rows equal an earlier one, and which share of the test rows have an equal outside the test part."""
+    """Return how many rows equal an earlier one, and the share of test rows with an equal row in another part."""
     test = data.parts["test"]
     rest = np.setdiff1d(np.arange(len(data)), test)
     across = float(np.isin(number[test], number[rest]).mean()) if len(test) else 0.0
@@ -174,7 +175,7 @@ def _constants(data: Dataset) -> Iterator[DatasetWarning]:
                 "constant",
                 name,
                 1,
-                f"the column {name!r} has one value only ({data.spellings.get(name, values)[0]}); it tells nothing. "
+                f"the column {name!r} has one value only ({data.spellings.get(name, values)[0]}); it is not informative. "
                 "Leave it out.",
             )
 

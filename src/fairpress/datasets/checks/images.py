@@ -1,4 +1,4 @@
-"""What in images would make an audit misleading: copies, blank images, brightness that tells the label."""
+"""Properties of images that would make an audit misleading: copies, blank images, brightness that predicts the label."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def check_images(data: Dataset) -> Iterator[DatasetWarning]:
             "blank",
             "",
             count,
-            f"{count:,} images are of one colour, such as {data.row_ids[statistics.blank.argmax()]}; nothing can be seen in them.",
+            f"{count:,} images are of one colour, such as {data.row_ids[statistics.blank.argmax()]}; nothing can be "
+            f"seen in them.",
         )
 
 
@@ -49,7 +50,7 @@ def _image_statistics(images: np.ndarray) -> _ImageStatistics:
 
 
 def _brightness(data: Dataset, statistics: _ImageStatistics) -> Iterator[DatasetWarning]:
-    """The mean pixel alone tells the label: the classes come from different cameras or archives."""
+    """The mean pixel alone predicts the label: the classes come from different cameras or archives."""
     train, test = data.parts["train"], data.parts["test"]
     commonest = float(np.bincount(data.labels[test]).max() / len(test))
     right = single_feature_accuracy(
@@ -60,7 +61,7 @@ def _brightness(data: Dataset, statistics: _ImageStatistics) -> Iterator[Dataset
             "gives_away",
             "brightness",
             right,
-            f"the brightness of an image alone tells the label of {right:.1%} of the test rows: if the classes "
+            f"the brightness of an image alone predicts the label of {right:.1%} of the test rows: if the classes "
             "were photographed or processed differently, that is what a network learns.",
         )
 
@@ -81,13 +82,14 @@ def _copies(data: Dataset, statistics: _ImageStatistics) -> Iterator[DatasetWarn
         "duplicates",
         "",
         duplicates,
-        f"{duplicates:,} images equal an earlier one in every pixel, such as {pair[0]} and {pair[1]}; {across:,} of the test "
+        f"{duplicates:,} images equal an earlier one in every pixel, such as {pair[0]} and {pair[1]}; {across:,} of "
+        f"the test "
         f"rows have an equal among the others, and {conflicting:,} rows an equal with another label. Remove the copies.",
     )
 
 
 def _people(data: Dataset, statistics: _ImageStatistics) -> Iterator[DatasetWarning]:
-    """People with several different images: whoever is recognised is predicted. Copies are told of above."""
+    """People with several different images: recognizing the person predicts the label. Copies have their own warning."""
     people, index, counts = np.unique(data.subjects, return_inverse=True, return_counts=True)
     images = np.unique(np.stack([index.reshape(-1), statistics.same]), axis=1)
     repeated = int((np.bincount(images[0], minlength=len(people)) > 1).sum())
@@ -97,5 +99,5 @@ def _people(data: Dataset, statistics: _ImageStatistics) -> Iterator[DatasetWarn
             "subject",
             repeated,
             f"{repeated:,} of {len(people):,} people have several images, one of them {int(counts.max()):,}. Splits are by "
-            "person; audit with --subject subject.",
+            "person; audit with `subject='subject'`.",
         )

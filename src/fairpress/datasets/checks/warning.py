@@ -1,4 +1,4 @@
-"""A warning about a dataset, and how well a value alone tells the label."""
+"""A warning about a dataset, and how well a single value predicts the label."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_VALUES = 50
 
 @dataclass(frozen=True)
 class DatasetWarning:
-    """A warning: its kind, the column or attribute, the number it is about, and the sentence."""
+    """A warning: kind, column or attribute, number, and sentence."""
 
     kind: str
     column: str
@@ -23,7 +23,7 @@ class DatasetWarning:
 def single_feature_accuracy(
     x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray
 ) -> float:
-    """Return the share of new rows right by the majority label of the value (numbers: of one of 50 ranges)."""
+    """Return the test accuracy of predicting the majority label of each value (numbers: of each of 50 ranges)."""
     if not len(x_test) or not len(x_train):
         return 0.0
     if x_train.dtype.kind in "fiu" and len(np.unique(x_train)) > MAX_VALUES:

@@ -26,11 +26,10 @@ def encode_features(
     parts: Mapping[Part, np.ndarray],
     source_name: str,
 ) -> tuple[Encoder, list[str]]:
-    """Return the inputs and notes on what they do not tell apart.
+    """Return the inputs, and notes on values that they do not distinguish.
 
-    Of a category with more than 200 values, those with at least 10 training rows and 0.1 % of them get an input
-    each, and all
-    others share one, called (other). Only training rows decide which. Raises UserError where no value is that frequent.
+    If a category has more than 200 values, each value with at least 10 training rows and 0.1 % of them gets an input, and
+    all others share one, called (other). Only training rows decide which. Raises UserError where no value is that frequent.
     """
     inputs, notes = Encoder(), []
     for feature in features:
@@ -49,7 +48,7 @@ def encode_features(
             raise UserError(
                 f"{source_name}: column {feature.name!r} has {len(values):,} different texts and none of them in "
                 f"{MIN_ROWS} training "
-                "rows, so it names rows and is no category; leave it out, or make it coarser."
+                "rows, so it identifies rows and is not a category; leave it out, or make it coarser."
             )
         if len(frequent) == len(values):
             inputs.category(feature.name, feature.text, values.tolist())

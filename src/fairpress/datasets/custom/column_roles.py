@@ -1,4 +1,4 @@
-"""The columns of a user's table that say what is predicted, of whom, and which part a row is in."""
+"""The columns of a user's table for label, sensitive attributes, subject and part."""
 
 from __future__ import annotations
 
@@ -56,14 +56,15 @@ def groups_of(name: str, attribute: Attribute, values: Column, source_name: str)
 
 
 def refuse_similar_classes(label: Column, options: TabularConfig, source_name: str) -> None:
-    """Refuse classes that differ in case, blanks or a trailing dot only, unless `classes` lists them all."""
+    """Refuse classes that differ only in case, blanks or a trailing dot, unless `classes` lists them all."""
     spellings = np.unique(label.text[~label.missing]).tolist()
     for alike in near_equal(spellings):
         if len({class_key(name) for name in alike}) > 1 and not set(alike) <= set(options.classes):
             names = " and ".join(repr(name) for name in alike)
             raise UserError(
-                f"{source_name}: the label {label.name!r} has the classes {names}, which differ in case, blanks or a trailing dot "
-                "only; write them alike in the table, or list them under `classes` if they are different."
+                f"{source_name}: the label {label.name!r} has the classes {names}, which differ in case, blanks or a "
+                f"trailing dot "
+                "only; write them the same way in the table, or list them under `classes` if they are different."
             )
 
 
@@ -72,8 +73,8 @@ def task_of(label: Column, options: TabularConfig, source_name: str) -> tuple[Ta
     spellings, index, counts = np.unique(label.text, return_inverse=True, return_counts=True)
     if len(spellings) > MAX_CLASSES:
         raise UserError(
-            f"{source_name}: the label {label.name!r} has {len(spellings):,} different values, so it is a quantity and no "
-            "class; name a column of classes."
+            f"{source_name}: the label {label.name!r} has {len(spellings):,} different values, so it is a quantity and not "
+            "a class; name a column of classes."
         )
     refuse_similar_classes(label, options, source_name)
     names, notes = _names(
@@ -106,9 +107,10 @@ def _names(
         other = [text for text in spelling_counts if resolve(text, options.classes) is None]
         if other:
             raise UserError(
-                f"{source_name}: column {label!r} has {sum(spelling_counts[t] for t in other):,} values that are not among `classes`, "
+                f"{source_name}: column {label!r} has {sum(spelling_counts[t] for t in other):,} values that are not "
+                f"among `classes`, "
                 "such as "
-                f"{other[0]!r}; correct them, or list them."
+                f"{other[0]!r}; correct them, or list them there."
             )
     names: dict[str, str] = {}
     spellings_of: dict[str | float | None, list[str]] = {}
@@ -134,8 +136,8 @@ def _positive(label: str, classes: Sequence[str], requested: str | None, source_
     if requested is None:
         if len(classes) == 2:
             raise UserError(
-                f"{source_name}: the label {label!r} has two classes, {classes[0]!r} and {classes[1]!r}; say which one "
-                f"the rates speak of, such as `positive: {classes[1]}`."
+                f"{source_name}: the label {label!r} has two classes, {classes[0]!r} and {classes[1]!r}; choose "
+                f"the positive class, such as `positive: {classes[1]}`."
             )
         return None
     return _class(label, classes, requested)
@@ -144,7 +146,7 @@ def _positive(label: str, classes: Sequence[str], requested: str | None, source_
 def _class(label: str, classes: Sequence[str], requested: str) -> str:
     matched = resolve(requested, classes)
     if matched is None:
-        raise UserError(f"{requested!r} is no class of {label!r}." + did_you_mean(requested, classes))
+        raise UserError(f"{requested!r} is not a class of {label!r}." + did_you_mean(requested, classes))
     return matched
 
 
@@ -155,9 +157,7 @@ def _against_the_rest(
     positive_names = list(dict.fromkeys(_class(label, classes, name) for name in options.positive_is))
     rest = [name for name in classes if name not in positive_names]
     if not rest:
-        raise UserError(
-            f"{source_name}: `positive_is` lists every class of {label!r}; leave one out, so that there is a rest."
-        )
+        raise UserError(f"{source_name}: `positive_is` lists every class of {label!r}; leave one out.")
     positive = " or ".join(positive_names)
     other = rest[0] if len(rest) == 1 else "other"
     if other == positive or (len(rest) > 1 and other in classes):
@@ -181,13 +181,14 @@ def similar_group_notes(groups: Mapping[str, np.ndarray]) -> list[str]:
 def refuse_label_as_attribute(
     name: str, groups: np.ndarray, labels: np.ndarray, label: str, source_name: str
 ) -> None:
-    """Refuse an attribute that is the label under another name: each group one class, each class one group."""
+    """Refuse an attribute that is equivalent to the label: each group one class, each class one group."""
     group, count = np.unique(groups, return_inverse=True)
     pairs = {(int(g), int(y)) for g, y in zip(count.reshape(-1), labels, strict=True)}
     if len(group) > 1 and len(pairs) == len(group) == len(np.unique(labels)):
         raise UserError(
-            f"{source_name}: the sensitive attribute {name!r} says the same as the label {label!r} in every row; an audit "
-            "by it says nothing. Name another attribute."
+            f"{source_name}: the sensitive attribute {name!r} is equivalent to the label {label!r} in every row, so "
+            f"an audit "
+            "by it is meaningless; name another attribute."
         )
 
 
@@ -208,7 +209,7 @@ def official_parts(split: Column, rows: np.ndarray, source_name: str) -> dict[Pa
     if other.any():
         value = str(text[other][0])
         raise UserError(
-            f"{source_name}: the split column {split.name!r} says {value!r} in row {rows[other][0]}, which is no part."
+            f"{source_name}: the split column {split.name!r} is {value!r} in row {rows[other][0]}, which is not a part."
             + did_you_mean(value, PARTS)
         )
     if "train" not in text:
@@ -217,7 +218,7 @@ def official_parts(split: Column, rows: np.ndarray, source_name: str) -> dict[Pa
 
 
 def raise_all(problems: Iterable[str]) -> None:
-    """Raise one UserError of all sentences, where there are any."""
+    """Raise one UserError with all sentences, if there are any."""
     sentences = list(problems)
     if sentences:
         raise UserError("\n".join(sentences))

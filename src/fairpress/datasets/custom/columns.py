@@ -1,4 +1,4 @@
-"""Read a CSV, TSV or Parquet file and hand out its columns as numbers or as text, missing values marked."""
+"""Read a CSV, TSV or Parquet file; its columns are numbers or text, with missing values marked."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Missing:
     Attributes
     ----------
     more
-        Spellings beside `MISSING`, in text and numbers, quoted or not.
+        Spellings in addition to `MISSING`, in text and numbers, quoted or not.
     values
         Spellings of `MISSING` that are values nevertheless.
     """
@@ -65,11 +65,11 @@ class Column:
     values
         Arrow's array [rows].
     missing
-        [rows] marks values that are not there.
+        [rows] bool: values that are missing.
     numbers
-        [rows] float64 where all of it is numeric.
+        [rows] float64 if all values are numeric.
     odd, odd_text
-        The first row that keeps a mostly numeric column from being numeric, and what stands there; None when there is none.
+        The first row that is not a number in a mostly numeric column, and its text; None if there is none.
     kind
         Arrow's type where the values are neither numbers nor text, such as dates: names of groups, no inputs.
     """
@@ -104,7 +104,7 @@ class Column:
 
 
 class Spellings(Mapping[str, np.ndarray]):
-    """Column → its values as the file spells them, text [rows]; made when they are looked up."""
+    """Column → its values as the file spells them, text [rows]; computed on access."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns = {column.name: column for column in columns}
@@ -127,8 +127,7 @@ def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -
     Raises
     ------
     UserError
-        There is no such file, it is empty, not UTF-8, cut short, none of CSV, TSV and Parquet, or its header stands in it
-        again.
+        The file does not exist, is empty, not UTF-8, truncated, not CSV, TSV or Parquet, or contains its header twice.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -140,7 +139,7 @@ def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -
                 kind, "only .csv, .tsv and .parquet are read; save the table as one of them"
             )
             raise UserError(
-                f"{path} is none of .csv, .tsv and .parquet: {hint}."
+                f"{path} is not a .csv, .tsv or .parquet file: {hint}."
                 if path.exists()
                 else f"there is no file {path}."
             )
@@ -176,7 +175,7 @@ def read_table(path: Path, separator: str = ",", missing: Missing = Missing()) -
 
 
 def _refuse_oversized(path: Path) -> None:
-    """Refuse a Parquet file whose rows would take memory out of all proportion to the file: they are held all at once."""
+    """Refuse a Parquet file whose rows, which are all loaded at once, need far more memory than the file has bytes."""
     from pyarrow import parquet
 
     metadata = parquet.read_metadata(path)
@@ -184,8 +183,9 @@ def _refuse_oversized(path: Path) -> None:
     size, memory_bytes = path.stat().st_size, 8 * metadata.num_rows * max(metadata.num_columns, 1)
     if memory_bytes > _MAX_MEMORY_BYTES and memory_bytes > _MAX_EXPANSION * size:
         raise UserError(
-            f"{path} holds {metadata.num_rows:,} rows in {size:,} bytes, which would take about {memory_bytes / 2**30:.0f} GiB of "
-            "memory; are they all equal? Keep the rows and columns that are needed."
+            f"{path} has {metadata.num_rows:,} rows in {size:,} bytes and would need about {memory_bytes / 2**30:.0f} "
+            f"GiB of "
+            "memory; keep only the rows and columns that are needed."
         )
 
 
@@ -225,7 +225,7 @@ def _csv(path: Path, separator: str, missing: Sequence[str]) -> Any:
 
 
 def _separator(path: Path, separator: str) -> str:
-    """Return what separates the columns: a tab in a .tsv file for which nothing else was said."""
+    """Return the column separator: a tab for a .tsv file by default."""
     return TEXT_FILES[path.suffix.lower()] if separator == "," else separator
 
 
@@ -251,7 +251,7 @@ def _header(path: Path, separator: str) -> list[str]:
 
 
 def _refuse_second_header(table: Any, path: Path) -> None:
-    """Refuse a row that repeats the header, as files that are put together by `cat` have."""
+    """Refuse a row that repeats the header, as concatenated files have."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -269,8 +269,8 @@ def _refuse_second_header(table: Any, path: Path) -> None:
     row = int(same.argmax()) + 1
     raise UserError(
         f"{path} has its header line again in {int(same.sum())} place(s), first as row {row:,} (line "
-        f"{row + 1:,}), as tables "
-        "that were put together have; remove it there."
+        f"{row + 1:,}), as concatenated "
+        "tables have; remove it there."
     )
 
 
@@ -326,7 +326,8 @@ def column(table: Any, name: str, source_name: str, missing: Missing = Missing()
     except (pa.ArrowException, ValueError, OverflowError, TypeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(
-            f"{source_name}: column {name!r} of type {table.column(indices[0]).type} cannot be read ({reason}); convert it to "
+            f"{source_name}: column {name!r} of type {table.column(indices[0]).type} cannot be read ({reason}); "
+            f"convert it to "
             "numbers or text, or leave it out."
         ) from None
 
@@ -343,7 +344,8 @@ def _column(name: str, chunks: Any, source_name: str, missing_spellings: Missing
         longest = pc.max(pc.utf8_length(values)).as_py() or 0
         if longest > MAX_TEXT_LENGTH:
             raise UserError(
-                f"{source_name}: column {name!r} holds texts of up to {longest:,} characters, no categories; leave it out."
+                f"{source_name}: column {name!r} holds texts of up to {longest:,} characters, which are not "
+                f"categories; leave it out."
             )
         missing |= np.asarray(pc.fill_null(pc.equal(values, ""), False), dtype=bool)
         if missing_spellings.more:
@@ -395,7 +397,7 @@ def _missing(values: Any) -> np.ndarray:
 
 
 def _textual(name: str, values: Any, missing: np.ndarray, missing_spellings: Missing) -> Column:
-    """Return a column of text, as numbers too where every value is one."""
+    """Return a column of text, with numbers if every value is one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -411,7 +413,7 @@ def _textual(name: str, values: Any, missing: np.ndarray, missing_spellings: Mis
 
 
 def _mark_missing(numeric: Column, missing_spellings: Missing) -> Column:
-    """Return a column of numbers in which those that mean "missing" are so."""
+    """Return a column of numbers in which those that mean "missing" are marked."""
     assert numeric.numbers is not None
     listed = np.isin(numeric.numbers, missing_spellings.numbers())
     if not listed.any():
@@ -433,7 +435,7 @@ def _numbers(values: Any, missing: np.ndarray) -> np.ndarray:
 
 
 def _as_list(values: Any) -> list[Any]:
-    """Return the values of an array; times that Python cannot hold as Arrow writes them."""
+    """Return the values of an array; times beyond the range of Python as Arrow writes them."""
     import pyarrow as pa
 
     if pa.types.is_float32(values.type):  # shortest in its own precision: 0.1, not 0.10000000149011612

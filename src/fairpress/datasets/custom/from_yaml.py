@@ -1,4 +1,4 @@
-"""A dataset that a YAML file describes: a table, or images where it says `image`."""
+"""A dataset that a YAML file describes: a table, or images if it has the key `image`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load_yaml(path: str, overrides: Mapping[str, Any], on_message: OnMessage) ->
     Raises
     ------
     UserError
-        Every error of the YAML at once, with line and column; or what is wrong in the data.
+        Every error of the YAML at once, with line and column; or the first problem of the data.
     """
     document = read_yaml(path)
     if isinstance(document, dict):
@@ -53,12 +53,12 @@ def read(options: Table | Images, location: ConfigLocation | None, on_message: O
     Parameters
     ----------
     location
-        Where the options came from; None for options given in Python, whose paths are relative to the working directory.
+        The source of the options; None for options given in Python, whose paths are relative to the working directory.
 
     Raises
     ------
     UserError
-        What is wrong in the table or in the images.
+        The table or the images are invalid.
     """
     if isinstance(options, Images):
         return images.load(

@@ -29,7 +29,7 @@ from fairpress.datasets.images.messages import left_out_note, prepared_note, ref
 
 
 def load(options: Images, location: ConfigLocation, on_message: OnMessage) -> Dataset:
-    """Return the dataset of images; raises UserError saying what is wrong in the table or the files."""
+    """Return the dataset of images; raises UserError if the table or the files are invalid."""
     file = location.folder / Path(options.path).expanduser()
     folder = file.parent if options.folder is None else location.folder / Path(options.folder).expanduser()
     missing = Missing(options.missing_spellings, options.not_missing)
@@ -38,7 +38,7 @@ def load(options: Images, location: ConfigLocation, on_message: OnMessage) -> Da
     refuse_unknown(_mentioned(options), table.column_names, location, source_name)
     if not folder.is_dir():
         raise UserError(
-            f"{location.name}: there is no folder {folder}; name the one that holds the images under `folder`."
+            f"{location.name}: {folder} is not a folder; set `folder` to the one that contains the images."
         )
 
     def read(name: str) -> Column:
@@ -51,13 +51,13 @@ def load(options: Images, location: ConfigLocation, on_message: OnMessage) -> Da
     labelled, notes = _labelled(label, options, source_name)
     pixels = decode_all(folder, paths[labelled].tolist(), options.size, on_message)
     if options.refuses_missing:
-        refuse_unreadable(source_name, pixels.unreadable, len(labelled), f"or say {_remedy(options)}")
+        refuse_unreadable(source_name, pixels.unreadable, len(labelled), f"or set {_remedy(options)}")
     elif pixels.unreadable:
         notes.append(left_out_note(pixels.unreadable, len(labelled), "cannot be read"))
     keep = labelled[pixels.rows]
     if not len(keep):
         raise UserError(
-            f"{source_name}: not one of its images can be read in {folder}; name their folder under `folder`."
+            f"{source_name}: none of its images can be read in {folder}; set `folder` to their folder."
         )
     task, labels, more = task_of(label.take(keep), options, source_name)
     groups = {}
@@ -107,8 +107,8 @@ def _refuse_repeated(paths: np.ndarray, source_name: str) -> None:
     if len(names) < len(paths):
         index = int(counts.argmax())
         raise UserError(
-            f"{source_name}: the image {names[index]!r} stands in {counts[index]} rows, first in row {first[index] + 1}; each "
-            "image needs a row of its own."
+            f"{source_name}: the image {names[index]!r} is in {counts[index]} rows, first in row {first[index] + 1}; "
+            "each image needs its own row."
         )
 
 
@@ -118,7 +118,7 @@ def _labelled(label: Column, options: Images, source_name: str) -> tuple[np.ndar
     if count and options.refuses_missing:
         raise UserError(
             f"{source_name}: column {label.name!r} has {count:,} missing values, the first in row "
-            f"{int(label.missing.argmax()) + 1}; fill them in, or say {_remedy(options)}."
+            f"{int(label.missing.argmax()) + 1}; fill them in, or set {_remedy(options)}."
         )
     notes = [f"{count:,} images are left out because they have no {label.name!r}."] if count else []
     return np.flatnonzero(~label.missing), notes

@@ -1,4 +1,4 @@
-"""What the YAML of a user's own images may say."""
+"""The YAML schema of a user's images."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from fairpress.datasets.custom.table_config import TabularConfig, Value
 class Images(TabularConfig):
     """Image files and a CSV or Parquet file with a row for each; what it has in common with tables, see `TabularConfig`.
 
-    Without a `subject` every image is somebody else, files that are equal byte for byte excepted.
+    Without a `subject` every image is its own subject; files that are equal byte for byte share one.
 
     Attributes
     ----------
     image
-        The column that holds each image's path, relative to `folder`. Each image stands in one row.
+        The column that holds each image's path, relative to `folder`. Each image has one row.
     folder
         Where the images are, relative to the YAML file; by default the folder of the table.
     size
         Side of the square of pixels that a network reads.
 
-    With `missing` (or `missing_rows`) ``"refuse"``, an image that is absent, truncated or no image, or a missing
-    label, is an
-    error; with ``"skip"`` its row is left out and counted.
+    With `missing` (or `missing_rows`) ``"refuse"``, a missing label and a file that is absent, truncated or
+    not an image are errors; with ``"skip"`` such rows are left out and counted.
     """
 
     missing_words: ClassVar[tuple[str, str]] = ("refuse", "skip")

@@ -1,4 +1,4 @@
-"""What is noted of a table when it is read: which spellings were missing, and which columns have nearly one name."""
+"""Notes on a table: spellings that were read as missing, and columns whose names are nearly equal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PLACEHOLDERS = (
 
 
 def is_placeholder(text: str) -> bool:
-    """Return whether a text usually stands for a value that is missing."""
+    """Return whether a text usually means that the value is missing."""
     return text.strip().casefold() in PLACEHOLDERS or text == "None"  # Python's; none may well be a value
 
 
@@ -50,15 +50,15 @@ def missing_notes(path: Path, separator: str, columns: Sequence[Column], missing
 
 
 def similar_names_note(name: str, alike: Sequence[str], kind: str) -> str:
-    """Return what there is to say of groups or values whose names are nearly equal."""
+    """Return a note on groups or values whose names are nearly equal."""
     return (
-        f"the {kind} {' and '.join(repr(n) for n in alike)} of {name!r} differ in case, blanks or a trailing dot only and "
-        "count as different; write them alike in the table if they are one."
+        f"the {kind} {' and '.join(repr(n) for n in alike)} of {name!r} differ only in case, blanks or a trailing dot and "
+        "count as different; write them the same way in the table if they are one."
     )
 
 
 def name_notes(names: Sequence[str], used: Sequence[str]) -> list[str]:
-    """Return notes on columns that have one name, or names that differ in case, blanks or a trailing dot only."""
+    """Return notes on columns with equal names, or names that differ only in case, blanks or a trailing dot."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     notes = [
         f"The table has several columns named {name!r}"

@@ -1,4 +1,4 @@
-"""Columns whose values repeat like a person's id, in a table that does not say who its rows are about."""
+"""Columns whose values repeat like a person's id, in a table without a `subject`."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def repeats_like_a_person(codes: np.ndarray) -> bool:
 def fixes_groups(codes: np.ndarray, groups: Mapping[str, np.ndarray]) -> bool:
     """Return whether all rows of one value agree in every attribute, which happens by chance next to never.
 
-    Only values with several rows count; an attribute in which nearly everybody agrees says nothing.
+    Only values with several rows count; an attribute that is nearly constant is not informative.
     """
     counts = np.bincount(codes)
     several = counts > 1
@@ -131,7 +131,7 @@ def fixes_groups(codes: np.ndarray, groups: Mapping[str, np.ndarray]) -> bool:
 def undeclared_people(
     table: Any, options: Table, keep: np.ndarray, groups: Mapping[str, np.ndarray]
 ) -> tuple[str, ...]:
-    """Return the warning that must stand above every result where a column looks like ids of people with several rows."""
+    """Return the warning to show above every result if a column looks like ids of people with several rows."""
     taken = {options.label, options.split, *options.not_subject, *options.categorical}
     taken |= {a.column or n for n, a in options.sensitive.items()}
     candidates = []
@@ -148,8 +148,9 @@ def undeclared_people(
     return (
         f"No `subject` is given, and the values of {names} repeat in {len(keep):,} rows as a person's id "
         "does: the same person may "
-        f"be in training and in test rows, and intervals by row are too narrow. Write `subject: {first_name}`, or `not_subject: "
-        f"[{', '.join(name for name, _ in candidates[:3])}]` if they are no people.",
+        f"be in training and in test rows, and intervals by row are too narrow. Write `subject: {first_name}`, or "
+        f"`not_subject: "
+        f"[{', '.join(name for name, _ in candidates[:3])}]` if they are not people.",
     )
 
 

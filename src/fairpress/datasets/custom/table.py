@@ -31,7 +31,7 @@ from fairpress.datasets.splits import split
 
 
 def load(options: Table, location: ConfigLocation) -> Dataset:
-    """Return the dataset of a table; raises UserError saying what is wrong in it."""
+    """Return the dataset of a table; raises UserError if it is invalid."""
     file = location.folder / Path(options.path).expanduser()
     missing = Missing(options.missing_spellings, options.not_missing)
     table = read_table(file, options.separator, missing)
@@ -90,7 +90,7 @@ def load(options: Table, location: ConfigLocation) -> Dataset:
 
 
 def _mentioned(options: Table) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield where the options name a column, and which."""
+    """Yield the path of each option that names a column, and the column."""
     yield from options.mentioned()
     for role in ("features", "all_but", "categorical"):
         yield from (((role, i), column_name) for i, column_name in enumerate(getattr(options, role) or ()))
@@ -103,7 +103,7 @@ def _complete(columns: Sequence[Column], options: Table, source_name: str) -> tu
         remedy = "`missing_rows: drop`" if options.missing_rows else "`missing: drop`"
         raise_all(
             f"{source_name}: column {c.name!r} has {int(c.missing.sum()):,} missing values, the first in row "
-            f"{int(c.missing.argmax()) + 1}; fill them in, leave the column out, or say {remedy}."
+            f"{int(c.missing.argmax()) + 1}; fill them in, leave the column out, or set {remedy}."
             for c in gaps
         )
     missing = np.any([c.missing for c in columns], axis=0)
@@ -128,8 +128,8 @@ def _unusable(features: Sequence[Column], options: Table, source_name: str) -> I
             endless = ~(np.abs(feature.numbers) <= np.finfo(np.float32).max)
             if endless.any():
                 yield (
-                    f"{subject} has {int(endless.sum()):,} values that are infinite or beyond float32; correct them, or leave "
-                    "the column out."
+                    f"{subject} has {int(endless.sum()):,} values that are infinite or beyond float32; "
+                    "correct them, or leave the column out."
                 )
         elif feature.kind is not None:
             yield (

@@ -1,4 +1,4 @@
-"""What the YAML of a user's own data may say: what every file has, and what a table has beside it."""
+"""The YAML schema of a user's data: the keys of every file, and those of a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fairpress.datasets.binning import bin_names
 from fairpress.datasets.download.sources import SourceFile
 from fairpress.datasets.splits import SplitOptions
 
-# Columns that the predictions table has of its own.
+# Names of columns in the predictions table.
 RESERVED = ("row_id", "subject", "label", "seed", "fold")
 
 
@@ -32,11 +32,11 @@ def _spelled(value: Any) -> Any:
 
 
 Value = Annotated[str, BeforeValidator(_spelled)]
-"""A value of the table, or the name of a column or a group: the text that stands in the file."""
+"""A value of the table, or the name of a column or a group, as spelled in the file."""
 
 
 def _listed(value: Any) -> Any:
-    """Let one value stand for a list of one."""
+    """Accept one value as a list of one."""
     return value if value is None or isinstance(value, list | tuple) else [value]
 
 
@@ -84,7 +84,7 @@ class Attribute(BaseModel):
 
 
 def _attributes(value: Any) -> Any:
-    """Let ``[sex, race]`` stand for ``{sex: , race: }``, and nothing stand for the column of that name."""
+    """Accept ``[sex, race]`` for ``{sex: , race: }``; an empty value means the column of that name."""
     if isinstance(value, str):
         value = [value]
     if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
@@ -103,16 +103,16 @@ def _flow(values: Sequence[Any]) -> str:
 
 @dataclass(frozen=True)
 class ConfigLocation:
-    """Where options came from.
+    """The source of options.
 
     Attributes
     ----------
     name
-        What the dataset is loaded by: the YAML file, or the name of the kind of data.
+        The name that loads the dataset: the YAML file, or the name of the kind of data.
     folder
-        What relative paths start from.
+        The folder of relative paths.
     config
-        What loads the dataset again beside the name.
+        The options that, with the name, load the dataset again.
     document
         The YAML's nodes, which know their lines; None for options given in Python.
     """
@@ -124,14 +124,14 @@ class ConfigLocation:
 
 
 class TabularConfig(SplitOptions):
-    """What tables and images have in common: a CSV or Parquet file that says what is predicted, and of whom.
+    """Common options of tables and images: a CSV or Parquet file with label, sensitive attributes and subjects.
 
     Attributes
     ----------
     path
         The file, ``.csv``, ``.tsv`` or ``.parquet``; relative to the YAML file that names it.
     label, positive
-        The column to be predicted, and the value of it that the rates speak of. With two values it must be
+        The column to be predicted, and its positive class. With two values it must be
         given; with more it may be left out. Classes are matched exactly, else as numbers and truth values: 1, 1.0
         and True are one class (`core.values`).
     positive_is
@@ -142,7 +142,7 @@ class TabularConfig(SplitOptions):
     sensitive
         Names of columns, or name → ``{column, bins, names}``.
     subject
-        The column that says who a row is about.
+        The column that identifies the subject of a row.
     split
         A column with ``train``, ``calibration``, ``validation`` or ``test`` in each row; parts that do not
         occur are carved from train.
@@ -150,7 +150,7 @@ class TabularConfig(SplitOptions):
         What separates the columns of a CSV file; a tab of a TSV file.
     missing
         ``"refuse"`` or another word of `missing_words`: what becomes of rows without label or input. Or a list of
-        spellings that mean "missing" beside empty cells and NA, N/A, #N/A, NaN, nan, null and NULL without quotes;
+        spellings that mean "missing" in addition to empty cells and NA, N/A, #N/A, NaN, nan, null and NULL without quotes;
         then such rows are left out and counted unless `missing_rows` is ``"refuse"``. A missing sensitive attribute is a
         group of its own in either case.
     missing_rows
@@ -158,7 +158,7 @@ class TabularConfig(SplitOptions):
     not_missing
         Spellings that are values although they usually mean "missing", such as NA for Namibia.
     not_subject
-        Columns that do not say who a row is about although their values repeat like a person's id.
+        Columns that do not identify people although their values repeat like a person's id.
     """
 
     # Values are the text in the YAML file: 02, 18_24 and 1.0 keep their spelling (`core.config.validate`).
@@ -221,7 +221,7 @@ class TabularConfig(SplitOptions):
 
     @property
     def missing_spellings(self) -> tuple[str, ...]:
-        """The spellings that mean "missing" beside the usual ones."""
+        """The spellings that mean "missing" in addition to the usual ones."""
         return () if isinstance(self.missing, str) else self.missing
 
     @property
@@ -236,7 +236,7 @@ class TabularConfig(SplitOptions):
         for name, attribute in self.sensitive.items():
             if (attribute.column or name) == self.label:
                 raise ValueError(
-                    f"the sensitive attribute {name!r} is the label; an audit by it says nothing"
+                    f"the sensitive attribute {name!r} is the label, so an audit by it is meaningless; name another"
                 )
             if name in RESERVED:
                 raise ValueError(
@@ -253,7 +253,7 @@ class TabularConfig(SplitOptions):
         if both := set(self.missing_spellings) & set(self.not_missing):
             raise ValueError(f"{min(both)!r} is listed both under `missing` and under `not_missing`")
         if isinstance(self.missing, str) and self.missing_rows not in (None, self.missing):
-            raise ValueError("`missing` and `missing_rows` say different things; leave one of them out")
+            raise ValueError("`missing` and `missing_rows` contradict each other; leave one of them out")
         return self
 
     def absolute_options(self, *paths: str) -> dict[str, Any]:
@@ -268,7 +268,7 @@ class TabularConfig(SplitOptions):
         return tuple(self.sensitive)
 
     def mentioned(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """Yield where the options name a column, and which."""
+        """Yield the path of each option that names a column, and the column."""
         for role in ("label", "subject", "split"):
             if getattr(self, role) is not None:
                 yield (role,), getattr(self, role)
@@ -282,7 +282,7 @@ class TabularConfig(SplitOptions):
 class Table(TabularConfig):
     """A CSV or Parquet file described by a few lines; what it has in common with images, see `TabularConfig`.
 
-    Without a `subject` every row is somebody else.
+    Without a `subject` every row is its own subject.
 
     Attributes
     ----------
@@ -300,7 +300,7 @@ class Table(TabularConfig):
     @model_validator(mode="after")
     def _features_are_consistent(self) -> Table:
         if (self.features is None) == (self.all_but is None):
-            raise ValueError("say either `features` or `all_but`")
+            raise ValueError("give either `features` or `all_but`")
         if self.features is not None:
             if not self.features:
                 raise ValueError("`features` lists no column")

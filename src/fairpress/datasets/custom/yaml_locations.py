@@ -1,4 +1,4 @@
-"""Where in a YAML file something stands, for messages about what only the data can tell."""
+"""Locations in a YAML file, for errors that only the data reveal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def yaml_location(document: Any, path: Sequence[str | int], source_name: str) -> str:
-    """Return ``file:line:column`` of the deepest part of `path` that ruamel's document has; else `where`."""
+    """Return ``file:line:column`` of the deepest part of `path` that ruamel's document has; else `source_name`."""
     node, position = document, None
     for step in path:
         marks = getattr(node, "lc", None)

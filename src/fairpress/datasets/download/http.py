@@ -1,4 +1,4 @@
-"""Fetch one address into one file, giving up soon where there is no internet."""
+"""Fetch one address into one file, giving up soon without internet."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ STALL_SECONDS = 30.0
 
 
 class UnreachableError(Exception):
-    """A source cannot be reached; the message is the reason, half a sentence."""
+    """A source cannot be reached; the message is the reason, as part of a sentence."""
 
 
 def download(address: str, target: Path) -> None:
-    """Write what an address gives to `target`, by pooch. Raises Unreachable with the reason.
+    """Write the content of an address to `target` with pooch. Raises UnreachableError with the reason.
 
     A resolver without a network may block for minutes, which no timeout of a socket covers; the request
     therefore runs in a thread that is left behind when no byte has come within its time.

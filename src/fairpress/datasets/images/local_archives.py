@@ -1,4 +1,4 @@
-"""Where pictures are that may not be passed on: a folder the user has, or a zip file in it, unpacked once."""
+"""Find pictures that may not be redistributed: a folder of the user, or a zip file in it, unpacked once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fairpress.core.files import require_regular
 from fairpress.datasets.download.sources import OnMessage
 
 _MAX_UNPACKED_BYTES, _MAX_RATIO, _MAX_MEMBERS = 2**30, 20, 2_000_000
-"""An archive of images does not unpack to more bytes and to more than so many times its size, nor into more files."""
+"""Limits of an archive of images: unpacked bytes (together with the ratio to its size) and number of files."""
 
 
 def find_folder(title: str, name: str, folder: str | None, instructions: str) -> Path:
@@ -26,7 +26,7 @@ def find_folder(title: str, name: str, folder: str | None, instructions: str) ->
     Raises
     ------
     UserError
-        There is none; the sentence says `how` to get the pictures.
+        There is none; the message contains the `instructions`.
     """
     shared = os.environ.get("FAIRPRESS_DATA")
     usual = [p / name for p in ([Path(shared).expanduser()] if shared else []) + [cache_folder()]]
@@ -36,15 +36,15 @@ def find_folder(title: str, name: str, folder: str | None, instructions: str) ->
             return candidate
     searched = ", ".join(str(p) for p in candidates)
     raise UserError(
-        f"{title} is not on this machine (looked for {searched}). It may not be passed on, so fairpress does not "
+        f"{title} is not on this machine (looked for {searched}). It may not be redistributed, so fairpress does not "
         f"fetch it: {instructions}, and set FAIRPRESS_DATA to the folder that holds {name}."
     )
 
 
 def unpacked(archive: Path, on_message: OnMessage) -> Path:
-    """Return a folder in the cache with the content of a zip file, unpacked when it is first asked for.
+    """Return a folder in the cache with the content of a zip file, unpacked at first use.
 
-    The archive is known by its path, size and time. Raises UserError for a file that is no whole zip.
+    The archive is identified by path, size and time. Raises UserError for a file that is not a complete zip.
     """
     from filelock import FileLock
 
@@ -69,13 +69,13 @@ def unpacked(archive: Path, on_message: OnMessage) -> Path:
                 finally:
                     shutil.rmtree(scratch, ignore_errors=True)
     except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, ValueError, struct.error) as error:
-        raise UserError(f"{archive} is no whole zip file ({error}); get it again.") from None
+        raise UserError(f"{archive} is not a complete zip file ({error}); get it again.") from None
     except (
         RuntimeError,
         NotImplementedError,
-    ) as error:  # a password, or a way of packing that Python does not have
+    ) as error:  # a password, or a compression method that Python does not support
         raise UserError(
-            f"cannot unpack {archive} ({error}); unpack it by hand, into a folder beside it."
+            f"cannot unpack {archive} ({error}); unpack it by hand into the same folder."
         ) from None
     except OSError as error:
         raise UserError(f"cannot unpack {archive}: {error.strerror or error}.") from None
@@ -83,19 +83,19 @@ def unpacked(archive: Path, on_message: OnMessage) -> Path:
 
 
 def _refuse_hostile(archive: Path, content: zipfile.ZipFile, folder: Path) -> None:
-    """Raise UserError for an archive whose files would lie outside its folder, or that swells as images do not."""
+    """Raise UserError for an archive whose files would lie outside its folder, or that expands more than images do."""
     members = content.infolist()
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or ":" in "".join(name.parts[:1]):
             raise UserError(
-                f"{archive} holds a file {member.filename!r}, which would lie outside of its folder; get it again."
+                f"{archive} contains a file {member.filename!r}, which would be written outside its folder; get it again."
             )
     size, total = archive.stat().st_size, sum(member.file_size for member in members)
     if len(members) > _MAX_MEMBERS or (total > _MAX_UNPACKED_BYTES and total > _MAX_RATIO * size):
         raise UserError(
-            f"{archive} has {size:,} bytes and unpacks to {total:,} in {len(members):,} files, as no archive of "
-            "images does; get it again."
+            f"{archive} has {size:,} bytes and unpacks to {total:,} in {len(members):,} files, more than an archive of "
+            "images can; get it again."
         )
     if total > (free := shutil.disk_usage(folder).free):
         raise UserError(

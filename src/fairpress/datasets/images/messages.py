@@ -1,4 +1,4 @@
-"""What is said of images that were prepared, left out or refused."""
+"""Notes and errors about images that were prepared, left out or refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def prepared_note(size: int) -> str:
 
 
 def left_out_note(files: Mapping[str, str | None], total: int, reason: str) -> str:
-    """Return a note on the files that are left out; each may have a reason of its own."""
+    """Return a note on the files that are left out; each may have its own reason."""
     return f"{len(files):,} of {total:,} images are left out because they {reason}: {_listed(files)}."
 
 
@@ -24,7 +24,8 @@ def refuse_unreadable(source_name: str, files: Mapping[str, str], total: int, re
     """Raise UserError where there are files that cannot be read, naming them and the remedy."""
     if files:
         raise UserError(
-            f"{source_name}: {len(files):,} of {total:,} images cannot be read: {_listed(files)}; mend or remove them, {remedy}."
+            f"{source_name}: {len(files):,} of {total:,} images cannot be read: {_listed(files)}; "
+            f"repair or remove them, {remedy}."
         )
 
 
