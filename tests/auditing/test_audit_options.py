@@ -134,7 +134,10 @@ def test_a_pair_that_is_not_there_is_one_sentence(pair, sentence):
 
 @pytest.mark.parametrize(
     ("option", "sentence"),
-    [({"correction": "none"}, "must be one of holm, bh, by"), ({"family": "all"}, "must be artifact or study")],
+    [
+        ({"correction": "none"}, "must be one of holm, bh, by"),
+        ({"family": "all"}, "must be artifact or study"),
+    ],
 )
 def test_a_choice_that_is_not_there_is_one_sentence(option, sentence):
     with pytest.raises(UserError, match=sentence):

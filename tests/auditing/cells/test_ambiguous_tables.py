@@ -258,12 +258,12 @@ def test_one_name_is_a_list_of_one_and_what_is_none_says_so():
     )
     for asked, sentence in {
         "by": (None, "name at least one sensitive attribute"),
-        "bins": (5, "bins is a dict"),
-        "decide": ("a>=1", "decide is a dict"),
+        "bins": (5, "`bins=` is a dict"),
+        "decide": ("a>=1", "`decide=` is a dict"),
         "margin": ("2", "the margin is a number"),
         "confidence": (None, "the confidence is a number"),
-        "subject": (3, "subject is the name of one column"),
-        "compressed": ([7], "compressed is a list of names"),
+        "subject": (3, "`subject=` is the name of one column"),
+        "compressed": ([7], "`compressed=` is a list of names"),
     }.items():
         assert sentence[1] in refused(frame, **{asked: sentence[0]})
     assert api.export_cells(frame, baseline="a", compressed="b", by="g").num_rows > 3

@@ -10,8 +10,6 @@ import numpy as np
 from fairpress.auditing.cells.positive_class import Origin
 from fairpress.auditing.statistics.t_estimate import Floats
 
-POSITIVE_ONLY = ("selection_rate", "tpr", "fpr", "tnr", "fnr", "ppv", "npv")
-
 
 @dataclass(frozen=True)
 class EncodedTable:

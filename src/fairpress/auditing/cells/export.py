@@ -42,8 +42,3 @@ def cells_table(cells: Cells, label: str, weighted: bool) -> pa.Table:
     positive = None if chosen.doubtful(cells.classes) else cells.positive
     ordered = summed.sort_by([(k, "ascending") for k in columns])
     return ordered.replace_schema_metadata(task_metadata(label, cells.classes, positive))
-
-
-def small_cells(cells: Cells, min_rows: int) -> int:
-    """Return the number of cells with fewer than `min_rows` rows, whose people might be identifiable."""
-    return int((cells.rows < min_rows).sum())

@@ -1,4 +1,4 @@
-"""Rates of a classifier from pair counts, as (numerator, denominator), and the flips behind each change."""
+"""Rates of a classifier from pair counts, as numerator and denominator."""
 
 from __future__ import annotations
 
@@ -37,14 +37,6 @@ class Ratio(NamedTuple):
             return np.asarray(np.where(self.denominator > 0, self.numerator / self.denominator, np.nan))
 
 
-class Flipped(NamedTuple):
-    """Rows whose indicator went 0→1 (`up`) or 1→0 (`down`), of `n`; the change is (up − down)/n."""
-
-    up: Floats
-    down: Floats
-    n: Floats
-
-
 def confusion(cells: ArrayLike, model: int) -> Confusion:
     """Return the confusion counts of the baseline (0) or the compressed model (1).
 
@@ -71,63 +63,8 @@ _RATES: dict[str, Callable[[Confusion], Ratio]] = {
 }
 
 RATES: tuple[str, ...] = tuple(_RATES)
-PROPORTIONS: tuple[str, ...] = tuple(name for name in RATES if name != "balanced_accuracy")
-"""Rates that are one count over another, for which Wilson's interval holds."""
-FIXED_DENOMINATOR: tuple[str, ...] = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr")
-"""Rates whose denominator does not depend on the model, so that their change is Bonett–Price's."""
 
 
 def rate(counts: Confusion, name: str) -> Ratio:
     """Return a rate of `RATES` as numerator and denominator of the shape of the counts."""
     return _RATES[name](counts)
-
-
-def flipped(cells: ArrayLike, name: str) -> Flipped:
-    """Return the flips behind the change of a rate of `FIXED_DENOMINATOR`.
-
-    `cells` has shape [..., 2, 2, 2]; the results have the leading shape. For accuracy, `down` counts
-    right→wrong and `up` wrong→right; for the TPR only rows with a positive label count, and so on.
-    """
-    n = np.asarray(cells, float)
-    to_positive, to_negative = n[..., 0, 1], n[..., 1, 0]  # [..., label]
-    size = n.sum(axis=(-1, -2))
-    match name:
-        case "accuracy":
-            return Flipped(
-                to_positive[..., 1] + to_negative[..., 0],
-                to_negative[..., 1] + to_positive[..., 0],
-                size.sum(-1),
-            )
-        case "selection_rate":
-            return Flipped(to_positive.sum(-1), to_negative.sum(-1), size.sum(-1))
-        case "tpr":
-            return Flipped(to_positive[..., 1], to_negative[..., 1], size[..., 1])
-        case "fnr":
-            return Flipped(to_negative[..., 1], to_positive[..., 1], size[..., 1])
-        case "fpr":
-            return Flipped(to_positive[..., 0], to_negative[..., 0], size[..., 0])
-        case "tnr":
-            return Flipped(to_negative[..., 0], to_positive[..., 0], size[..., 0])
-    raise ValueError(f"{name} has no fixed denominator; its change is bootstrapped")
-
-
-def flipped_correct(correct: ArrayLike) -> Flipped:
-    """Return the flips of accuracy of multi-class models.
-
-    `correct` has shape [..., 2, 2]: is the baseline correct, is the compressed model correct.
-    """
-    n = np.asarray(correct, float)
-    return Flipped(n[..., 0, 1], n[..., 1, 0], n.sum(axis=(-1, -2)))
-
-
-def accuracy_of(correct: ArrayLike, model: int) -> Ratio:
-    """Return the accuracy of one model from `correct` [..., 2, 2] (multi-class)."""
-    n = np.asarray(correct, float)
-    right = n[..., 1, :].sum(-1) if model == BASELINE else n[..., :, 1].sum(-1)
-    return Ratio(right, n.sum(axis=(-1, -2)))
-
-
-def degenerate(counts: Confusion) -> np.ndarray:
-    """Return True where a model predicts one class only (and there are rows), of the shape of the counts."""
-    positive, negative = counts.tp + counts.fp, counts.tn + counts.fn
-    return np.asarray((positive + negative > 0) & ((positive == 0) | (negative == 0)))

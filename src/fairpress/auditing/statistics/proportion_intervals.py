@@ -55,7 +55,7 @@ def bonett_price(
     Parameters
     ----------
     up, down
-        Rows whose indicator went 0→1 and 1→0 (`rates.flipped`). For a loss swap them or negate the result.
+        Rows whose indicator went 0→1 and 1→0. For a loss swap them or negate the result.
     n
         The metric's own denominator.
     deff
