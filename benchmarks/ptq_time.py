@@ -41,7 +41,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "filling and packing the file": [(onnx_template.OnnxTemplate, "fill")],
     "check of what is in the file": [(batch_quantizer, "check_file")],
     "check of its kernels": [(checks, "optimised")],
-    "check that it decides as its graph: the graph": [(batch_quantizer, "in_chunks")],
+    "check that it decides as its graph: the graph": [(batch_quantizer, "logits_in_chunks")],
     "check that it decides as its graph: the file": [(batch_quantizer, "check_agreement")],
 }
 

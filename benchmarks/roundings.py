@@ -22,7 +22,7 @@ from fairpress.compression.quantization.batch_quantizer import (
     perturb_scales,
     quantize_many,
 )
-from fairpress.compression.quantization.calibrate import in_chunks
+from fairpress.compression.quantization.calibrate import logits_in_chunks
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.verification.checks import compare_outputs
 from fairpress.core.errors import FairpressError, UserError
@@ -57,7 +57,7 @@ def row(folder: str) -> str:
     others = [run(base.onnx, rows.numpy()), run(made.onnx, rows.numpy())]
     for share in SHARES:
         other = perturb_scales(made.prepared, made.state, relative_change=share)
-        others.append(in_chunks(made.prepared, other, rows, rounded=True).numpy())
+        others.append(logits_in_chunks(made.prepared, other, rows, rounded=True).numpy())
     found = [compare_outputs(other, graph) for other in others]
     return f"| {name} | " + " | ".join(f"{error:.1%} ({1 - same:.1%})" for same, error in found) + " |"
 

@@ -140,13 +140,13 @@ def test_the_command_writes_a_file_that_predict_runs_without_a_guess(tmp_path, d
     [
         (
             "int4",
-            "no network to go on from, so that int4 cannot be made of it; int8, int8-dynamic and w4 can",
+            "int4 needs a network, and an ONNX file has none; take int8, int8-dynamic or w4",
         ),
-        ("prune-80+int8", r"prune-80\+int8 cannot be made of it"),
-        ("fp32", "fp32 cannot be made of it"),
-        ("int8(ranges=percentile)", "weights is not for ONNX files made elsewhere"),
-        ("int8(bits=last:4)", "bits is not for ONNX files .* takes rows, calibration, by, draw"),
-        ("w4(calibration=random)", "calibration is not for ONNX files"),
+        ("prune-80+int8", r"prune-80\+int8 needs a network"),
+        ("fp32", "fp32 needs a network"),
+        ("int8(ranges=percentile)", "external ONNX files do not support weights"),
+        ("int8(bits=last:4)", "external ONNX files do not support bits.* takes rows, calibration, by, draw"),
+        ("w4(calibration=random)", "external ONNX files do not support calibration"),
     ],
 )
 def test_what_needs_more_than_a_file_is_refused(tmp_path, data, recipe, sentence):

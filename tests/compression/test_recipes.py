@@ -93,8 +93,8 @@ def test_the_placebo_trains_alike_and_compresses_nothing():
         ("prune-100", "less than 1"),
         ("checkpoint-0", "greater than 0"),
         ("prune-80+checkpoint-1", "a checkpoint belongs to the baseline; write it first"),
-        ("", "no step"),
-        ("placebo(int8", "no step"),
+        ("", "not a step"),
+        ("placebo(int8", "not a step"),
     ],
 )
 def test_a_wrong_recipe_is_one_sentence(text, sentence):
@@ -105,7 +105,7 @@ def test_a_wrong_recipe_is_one_sentence(text, sentence):
 @pytest.mark.parametrize("text", ["w4a4", "qat-w8a4", "int8(activation_bits=4)"])
 def test_activations_below_8_bits_are_refused_with_the_reason(text):
     with pytest.raises(
-        UserError, match="activations of 4 bits do not survive in an ONNX file: QuantizeLinear knows"
+        UserError, match="an ONNX file cannot store activations of 4 bits: QuantizeLinear saturates"
     ):
         parse(text)
 

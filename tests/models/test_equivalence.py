@@ -156,14 +156,14 @@ def test_a_file_that_the_exporter_simplified_wrongly_is_written_without_simplify
 
     def spoiled(graph, state, example, *, simplify=True):
         simplified.append(simplify)
-        model = keeping_names(graph, state, example, simplify=simplify)
+        model = export_with_names(graph, state, example, simplify=simplify)
         if simplify:
             model.graph.node.append(helper.make_node("Neg", ["y"], ["z"]))
             model.graph.output[0].name = "z"
         return model
 
-    keeping_names = export.keeping_names
-    monkeypatch.setattr(export, "keeping_names", spoiled)
+    export_with_names = export.export_with_names
+    monkeypatch.setattr(export, "export_with_names", spoiled)
     net = network()
     (data,) = export_many(net, [net.state_dict()], rows(2), rows=[rows()])
     assert simplified == [True, False]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fairpress.core.errors import UserError
-from fairpress.models.export import export_many, fill, keeping_names
+from fairpress.models.export import export_many, export_with_names, fill
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.tracing import find_batch_norm_folds, fold_graph, fold_state, set_training, trace
 from fairpress.runtime.backends.onnxruntime import run
@@ -142,7 +142,7 @@ def test_a_matrix_that_the_exporter_turns_is_stored_as_it_is():
     net, x = Tokens().eval(), torch.randn(2, 5, 64)
     graph = trace(net, x)
     state = {k: v.detach() for k, v in net.state_dict().items()}
-    model = keeping_names(graph, state, x)
+    model = export_with_names(graph, state, x)
     other = {k: torch.randn_like(v) for k, v in state.items()}
     made = fill(model, {k: v.numpy() for k, v in other.items()})
     assert {"wide.weight", "narrow.weight"} <= {t.name for t in made.graph.initializer}

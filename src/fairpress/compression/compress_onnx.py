@@ -31,7 +31,7 @@ from fairpress.runtime.external.model import ExternalModel, open_external
 if TYPE_CHECKING:
     import onnx
 
-SUPPORTED_STEPS = "int8, int8-dynamic and w4"
+SUPPORTED_STEPS = "int8, int8-dynamic or w4"
 CALIBRATION_ROWS = ("rows", "calibration", "by", "draw", "reduce_range", "keep")
 PRODUCTS = ("MatMul", "Gemm")
 BLOCK = 32  # weights that share a scale, at 4 bits

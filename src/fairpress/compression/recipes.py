@@ -27,7 +27,7 @@ from fairpress.core.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)
-class _Name:
+class _StepName:
     """The step that a name means; ``{n}`` in the name is a number, which sets `field` in units of `unit`."""
 
     kind: type[Step]
@@ -36,27 +36,29 @@ class _Name:
     unit: float = 1.0
 
 
-def _quantization_names() -> dict[str, _Name]:
+def _quantization_names() -> dict[str, _StepName]:
     recipe_names = {}
     for bits in (8, 4, 2):
         for suffix, options in (("", {}), ("-fp32-head", {"keep_head": True})):
-            recipe_names[f"int{bits}{suffix}"] = _Name(Quantize, {"weight_bits": bits, **options})
-            recipe_names[f"qat-int{bits}{suffix}"] = _Name(TrainQuantized, {"weight_bits": bits, **options})
-        recipe_names[f"w{bits}"] = _Name(Quantize, {"weight_bits": bits, "activation_bits": 32})
+            recipe_names[f"int{bits}{suffix}"] = _StepName(Quantize, {"weight_bits": bits, **options})
+            recipe_names[f"qat-int{bits}{suffix}"] = _StepName(
+                TrainQuantized, {"weight_bits": bits, **options}
+            )
+        recipe_names[f"w{bits}"] = _StepName(Quantize, {"weight_bits": bits, "activation_bits": 32})
     return recipe_names
 
 
 # Name → step; `_shortest_text` chooses among several that fit.
-_NAMES: dict[str, _Name] = {
+_NAMES: dict[str, _StepName] = {
     **_quantization_names(),
-    "int8-dynamic": _Name(QuantizeDynamic, {}),
-    "mixed": _Name(Mixed, {}),
-    "kmeans-{n}": _Name(Cluster, {}, "clusters"),
-    "prune-{n}": _Name(Prune, {}, "sparsity", 0.01),
-    "prune-channels-{n}": _Name(PruneChannels, {}, "share", 0.01),
-    "checkpoint-{n}": _Name(EarlierCheckpoint, {}, "epochs"),
-    "finetune": _Name(FineTune, {}),
-    "distill": _Name(Distill, {}),
+    "int8-dynamic": _StepName(QuantizeDynamic, {}),
+    "mixed": _StepName(Mixed, {}),
+    "kmeans-{n}": _StepName(Cluster, {}, "clusters"),
+    "prune-{n}": _StepName(Prune, {}, "sparsity", 0.01),
+    "prune-channels-{n}": _StepName(PruneChannels, {}, "share", 0.01),
+    "checkpoint-{n}": _StepName(EarlierCheckpoint, {}, "epochs"),
+    "finetune": _StepName(FineTune, {}),
+    "distill": _StepName(Distill, {}),
 }
 # Options of the kind of step are written before those of its amount.
 _OPTION_ORDER = (

@@ -104,17 +104,19 @@ def _template(
 ) -> ExportTemplate:
     graph = trace(module, example)
     pairs, folded = find_batch_norm_folds(graph), fold_graph(graph)
-    return ExportTemplate(keeping_names(folded, fold_state(state, pairs), example, simplify=simplify), pairs)
+    return ExportTemplate(
+        export_with_names(folded, fold_state(state, pairs), example, simplify=simplify), pairs
+    )
 
 
-def keeping_names(
+def export_with_names(
     graph: GraphModule, state: Mapping[str, Tensor], example: Tensor, *, simplify: bool = True
 ) -> onnx.ModelProto:
     """Export a graph with each tensor of `state` that it reads stored unchanged, under its name.
 
     Values that depend on these tensors are not folded into constants, so that `fill` can replace the tensors.
     """
-    return export_graph(holding(graph, state), example, free=frozenset(state), simplify=simplify)
+    return export_graph(load_state(graph, state), example, free=frozenset(state), simplify=simplify)
 
 
 def export_graph(
@@ -177,7 +179,7 @@ def _as_inputs(model: ir.Model, names: Collection[str]) -> Iterator[None]:
         graph.initializers[name] = value
 
 
-def holding(graph: GraphModule, state: Mapping[str, Tensor]) -> GraphModule:
+def load_state(graph: GraphModule, state: Mapping[str, Tensor]) -> GraphModule:
     """Load a state into a graph and return the graph, ready to be exported.
 
     Tensors that are not in the state stay: they are non-persistent buffers, equal for all networks.
@@ -186,17 +188,17 @@ def holding(graph: GraphModule, state: Mapping[str, Tensor]) -> GraphModule:
         for name, target in (*graph.named_parameters(), *graph.named_buffers()):
             if name in state:
                 target.copy_(state[name])
-    return shippable(graph)
+    return ignore_mode_changes(graph)
 
 
-def shippable(graph: GraphModule) -> GraphModule:
+def ignore_mode_changes(graph: GraphModule) -> GraphModule:
     """Return the graph with eval() and train() that do nothing; those of an exported graph raise an error."""
     graph.eval = graph.train = lambda *_: graph
     graph.training = False
     return graph
 
 
-def without_aliases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_equal_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a state with small noise, in which no two tensors are equal."""
     generator = torch.Generator().manual_seed(0)
 
@@ -222,6 +224,6 @@ def fill(template: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.Mo
     return model
 
 
-def stores_weights(tensor: onnx.TensorProto | None, value: np.ndarray) -> bool:
+def has_value(tensor: onnx.TensorProto | None, value: np.ndarray) -> bool:
     """Return whether a constant exists and has this value, in any shape."""
     return tensor is not None and np.array_equal(numpy_helper.to_array(tensor).ravel(), np.ravel(value))

@@ -11,7 +11,7 @@ import torch
 import fairpress as fp
 from conftest import make_dataset
 from fairpress.compression.quantization.batch_quantizer import make_quantizer
-from fairpress.compression.quantization.calibrate import _mean_or_worst_group, calibrate, in_chunks
+from fairpress.compression.quantization.calibrate import _mean_or_worst_group, calibrate, logits_in_chunks
 from fairpress.compression.quantization.calibration_sampling import sample_rows, validation_groups
 from fairpress.compression.quantized_graph.range_estimators import RANGES
 from fairpress.compression.quantized_graph.scheme import Scheme
@@ -131,7 +131,7 @@ def test_what_is_chosen_for_the_worst_group_serves_it_best():
 
     def divergence(made):
         wanted, logits = (
-            in_chunks(prepared, made.state, held_out, rounded=r).log_softmax(-1) for r in (False, True)
+            logits_in_chunks(prepared, made.state, held_out, rounded=r).log_softmax(-1) for r in (False, True)
         )
         rows = torch.nn.functional.kl_div(logits, wanted, reduction="none", log_target=True).sum(-1)
         return [float(rows[groups == g].mean()) for g in range(4)], float(rows.mean())

@@ -11,7 +11,7 @@ import fairpress as fp
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantization.batch_quantizer import make_quantizer, quantize_many
 from fairpress.compression.quantization.gradient_sensitivity import channel_sensitivities
-from fairpress.compression.quantization.preserved_channels import spread_over_layers
+from fairpress.compression.quantization.preserved_channels import largest_group_difference
 from fairpress.compression.quantization.sensitivity import divergences, rounded
 from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.recipes import parse
@@ -49,7 +49,7 @@ def test_what_gradients_say_of_a_channel_is_what_rounding_it_alone_does():
 
 def test_the_spread_is_that_of_group_means():
     harm = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0], [90.0, 0.0]])
-    assert spread_over_layers(harm, torch.tensor([0, 0, 1, -1])).tolist() == [2.0, 5.0]
+    assert largest_group_difference(harm, torch.tensor([0, 0, 1, -1])).tolist() == [2.0, 5.0]
 
 
 @pytest.mark.parametrize("bits", [4, 2])

@@ -12,7 +12,11 @@ from scipy.special import logsumexp
 from fairpress.compression.apply import compress
 from fairpress.compression.quantization.batch_quantizer import make_quantizer
 from fairpress.compression.quantization.bit_allocation import allocate
-from fairpress.compression.quantization.sensitivity import estimate_sensitivity, mean_of, measure_sensitivity
+from fairpress.compression.quantization.sensitivity import (
+    estimate_sensitivity,
+    mean_divergence,
+    measure_sensitivity,
+)
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
 from fairpress.models.weights_io import from_bytes
@@ -192,7 +196,9 @@ def test_sensitivity_by_gradients_is_near_the_measured_one_where_rounding_is_fin
     found = [
         find(engine, state, names, (8, 4, 2), rows) for find in (measure_sensitivity, estimate_sensitivity)
     ]
-    measured, estimated = ({n: {w: mean_of(v) for w, v in own[n].items()} for n in names} for own in found)
+    measured, estimated = (
+        {n: {w: mean_divergence(v) for w, v in own[n].items()} for n in names} for own in found
+    )
     for n in names:
         assert estimated[n][8] == pytest.approx(measured[n][8], rel=0.2)
         assert 0.3 < estimated[n][4] / measured[n][4] < 3
@@ -214,7 +220,8 @@ def test_widths_by_hand_are_kept_and_budgets_have_units():
     assert artifact.card.provenance["details"]["bits"]["1"] == 8
     assert parse("mixed(budget=6.3MB)").steps[0].budget == 6_300_000
     with pytest.raises(
-        UserError, match=r"no bit widths fit a budget of 300 bytes: the smallest file has about .* raise the budget"
+        UserError,
+        match=r"no bit widths fit a budget of 300 bytes: the smallest file has about .* raise the budget",
     ):
         made("mixed(budget=300)", easy)
     with pytest.raises(UserError, match="budget"):

@@ -232,8 +232,16 @@ ROUNDINGS = (0.93, 0.2)  # of a file whose sums do not saturate
         ((0.93, 0.2), 0.25, {}),  # the graph moves as much by itself
         ((0.93, 0.2), 0.14, {}),
         ((0.8, 0.5), 0.25, {"saturates": True}),
-        ((0.93, 0.2), 0.1, "agrees with its graph on only 93.0% of 60 predictions, and its logits differ by 20%"),
-        ((0.93, 0.2), 0.6, r"too sensitive to rounding errors.* by 60% of their spread \(those of the file by 20%\).*keep="),
+        (
+            (0.93, 0.2),
+            0.1,
+            "agrees with its graph on only 93.0% of 60 predictions, and its logits differ by 20%",
+        ),
+        (
+            (0.93, 0.2),
+            0.6,
+            r"too sensitive to rounding errors.* by 60% of their spread \(those of the file by 20%\).*keep=",
+        ),
         ((0.6, 0.9), 0.45, {"saturates": True}),
     ],
 )

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from fairpress.compression.quantization.calibrate import Calibrated, Choice, calibrate, in_chunks
+from fairpress.compression.quantization.calibrate import Calibrated, Choice, calibrate, logits_in_chunks
 from fairpress.compression.quantization.float_layers import check_quantizable, float_layers_note
 from fairpress.compression.quantized_graph.onnx_template import OnnxTemplate, make_template
 from fairpress.compression.quantized_graph.prepare import PreparedGraph, prepare
@@ -27,7 +27,7 @@ from fairpress.compression.quantized_graph.scheme import Scheme
 from fairpress.compression.verification.checks import assert_unmodified, check_agreement, check_file
 from fairpress.compression.verification.numbers import check_values
 from fairpress.models.equivalence import check_equivalence, reference
-from fairpress.models.export import keeping_names
+from fairpress.models.export import export_with_names
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.registry import build
 from fairpress.models.tracing import BatchNormFold, find_batch_norm_folds, fold_graph, fold_state, trace
@@ -51,7 +51,7 @@ class Quantized:
 
     def graph(self, inputs: Tensor) -> Tensor:
         """Return logits [rows, classes] of the graph that the file was made from."""
-        return in_chunks(self.prepared, self.state, inputs, rounded=True)
+        return logits_in_chunks(self.prepared, self.state, inputs, rounded=True)
 
 
 @dataclass
@@ -125,9 +125,11 @@ class BatchQuantizer:
         agreement = check_agreement(
             data,
             rows,
-            in_chunks(prepared, calibrated.state, rows, rounded=True),
+            logits_in_chunks(prepared, calibrated.state, rows, rounded=True),
             lambda: [
-                in_chunks(prepared, perturb_scales(prepared, calibrated.state, draw), rows, rounded=True)
+                logits_in_chunks(
+                    prepared, perturb_scales(prepared, calibrated.state, draw), rows, rounded=True
+                )
                 for draw in range(N_PERTURBATIONS)
             ],
         )
@@ -161,7 +163,7 @@ class BatchQuantizer:
     def float_template(self, state: Mapping[str, Tensor]) -> onnx.ModelProto:
         """Return the folded graph in float, each tensor under the name it has in `state`; exported once."""
         if self._floats is None:
-            self._floats = keeping_names(self.folded, state, self.example)
+            self._floats = export_with_names(self.folded, state, self.example)
         return self._floats
 
     def _template(self, prepared: PreparedGraph, calibrated: Calibrated) -> OnnxTemplate:

@@ -72,7 +72,7 @@ def calibrate(
     expected = None
     if len(choices) > 1:
         assert validation is not None
-        expected = in_chunks(prepared, state, validation, rounded=False).log_softmax(-1)
+        expected = logits_in_chunks(prepared, state, validation, rounded=False).log_softmax(-1)
     for w in w_choices:
         weight_ranges[w] = scales_of_weights(prepared, state, w)
         weight_state = {**state, **weight_ranges[w]}
@@ -80,7 +80,7 @@ def calibrate(
             calibrated = Calibrated({**weight_state, **activation_scales}, w, a)
             if expected is None:
                 return calibrated
-            logits = in_chunks(prepared, calibrated.state, validation, rounded=True)
+            logits = logits_in_chunks(prepared, calibrated.state, validation, rounded=True)
             loss = nn.functional.kl_div(logits.log_softmax(-1), expected, reduction="none", log_target=True)
             candidates.append((_mean_or_worst_group(loss.sum(-1), groups), calibrated))
     return min(candidates, key=lambda c: c[0])[1]
@@ -111,7 +111,7 @@ def scales_of_activations(
 ) -> dict[Ranges, dict[str, Tensor]]:
     """Return scale and zero point of every integer activation for each method; each row is run once."""
     if not prepared.activations:
-        return {how: {} for how in methods}
+        return {method: {} for method in methods}
     device = next(iter(state.values())).device
     with mode(prepared.graph, weights="round", activations="watch") as observers:
         for chunk in chunks(rows):
@@ -128,7 +128,9 @@ def scales_of_activations(
     return out
 
 
-def in_chunks(prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor, *, rounded: bool) -> Tensor:
+def logits_in_chunks(
+    prepared: PreparedGraph, state: Mapping[str, Tensor], rows: Tensor, *, rounded: bool
+) -> Tensor:
     """Return the logits of many rows, computed in chunks."""
     return torch.cat([prepared.run(state, chunk, rounded=rounded) for chunk in chunks(rows)])
 

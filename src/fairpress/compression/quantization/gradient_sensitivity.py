@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from fairpress.compression.quantization.calibrate import chunks
-from fairpress.models.export import holding
+from fairpress.models.export import load_state
 from fairpress.models.tracing import CONVOLUTIONS, is_weighted, layer_name
 
 
@@ -22,7 +22,7 @@ def layer_sensitivities(
 
     As `channel_sensitivities`, with every layer's change for each of several bit widths.
     """
-    widths = {width for own in changes.values() for width in own}
+    widths = {width for by_width in changes.values() for width in by_width}
     sensitivities: dict[str, dict[int, Tensor]] = {layer: {} for layer in changes}
     for width in sorted(widths, reverse=True):
         layer_changes = {layer: by_width[width] for layer, by_width in changes.items() if width in by_width}
@@ -74,7 +74,7 @@ def _logit_responses(
     graph: GraphModule, state: Mapping[str, Tensor], changes: Mapping[str, Tensor], rows: Tensor
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Yield, chunk by chunk, probabilities [rows, classes] and layer → J·δ [rows, classes, channels]."""
-    network = holding(copy.deepcopy(graph), state)
+    network = load_state(copy.deepcopy(graph), state)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     for chunk in chunks(rows):

@@ -53,7 +53,7 @@ def choose_preserved(
     tops, summary = {}, {}
     for layer in split_layers:
         harm = sensitivities[layer.name]
-        score = harm.mean(0) if method == "pooled" else spread_over_layers(harm, groups)
+        score = harm.mean(0) if method == "pooled" else largest_group_difference(harm, groups)
         channels = score.topk(layer.preserved).indices
         tops[layer.channel_tops] = _tops(layer, channels)
         summary[layer.name] = {
@@ -63,7 +63,7 @@ def choose_preserved(
     return tops, {"channel_sensitivity": summary}
 
 
-def spread_over_layers(harm: Tensor, groups: Tensor | None) -> Tensor:
+def largest_group_difference(harm: Tensor, groups: Tensor | None) -> Tensor:
     """Return the largest difference between two groups' means for every channel, from harms [rows, channels]."""
     assert groups is not None
     means = torch.stack([harm[groups == g].mean(0) for g in groups.unique().tolist() if g >= 0])

@@ -69,21 +69,24 @@ def measure_sensitivity(
     rows
         Inputs [rows, …] of the calibration part; never test rows.
     """
-    slots = FastFunctionalCall(engine.folded)
-
-    def log_probabilities(tensors: Mapping[str, Tensor]) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([slots.call(tensors, chunk) for chunk in chunks(rows)]).double().log_softmax(-1)
-
-    expected = log_probabilities(state)
+    expected = log_probabilities(engine, state, rows)
     return {
         layer: {
-            bits: divergences(log_probabilities({**state, name: rounded(state[name], bits)}), expected)
+            bits: divergences(
+                log_probabilities(engine, {**state, name: rounded(state[name], bits)}, rows), expected
+            )
             for bits in widths
         }
         for layer in layers
         for name in [stored_weight(layer, state)]
     }
+
+
+def log_probabilities(engine: BatchQuantizer, state: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+    """Return the log-probabilities [rows, classes], float64, of the folded graph with this state."""
+    slots = FastFunctionalCall(engine.folded)
+    with torch.no_grad():
+        return torch.cat([slots.call(state, chunk) for chunk in chunks(rows)]).double().log_softmax(-1)
 
 
 def estimate_sensitivity(
@@ -109,7 +112,7 @@ def divergences(log_q: Tensor, log_p: Tensor) -> Tensor:
     return nn.functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
 
 
-def mean_of(values: Tensor, groups: Tensor | None = None, group: int = 0) -> float:
+def mean_divergence(values: Tensor, groups: Tensor | None = None, group: int = 0) -> float:
     """Return the mean of a divergence [rows] over all rows or over a group; never below 0."""
     selected = values if groups is None else values[groups == group]
     return max(0.0, float(selected.mean()))

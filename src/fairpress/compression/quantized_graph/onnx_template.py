@@ -17,7 +17,14 @@ from torch.fx import GraphModule
 from fairpress.compression.errors import VerificationError
 from fairpress.compression.quantized_graph.max_pool import pass_grids_on
 from fairpress.compression.quantized_graph.prepare import Layer, PreparedGraph
-from fairpress.models.export import export_graph, fill, holding, shippable, stores_weights, without_aliases
+from fairpress.models.export import (
+    export_graph,
+    fill,
+    has_value,
+    ignore_mode_changes,
+    load_state,
+    without_equal_tensors,
+)
 from fairpress.models.exporter_warnings import suppress_exporter_warnings
 from fairpress.runtime.onnx.weight_packing import finalize, pack_channels, pack_weights
 
@@ -121,7 +128,7 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
     VerificationError
         The exported file does not contain the graph's integers, scales and zero points.
     """
-    state = without_aliases(state)
+    state = without_equal_tensors(state)
     graph = _convert(prepared, state)
     model = export_graph(graph, example, free=frozenset(state))
     _name_constants(model, prepared, numbers(prepared, state))
@@ -135,7 +142,7 @@ def make_template(prepared: PreparedGraph, state: Mapping[str, Tensor], example:
 def _convert(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> GraphModule:
     """Return PT2E's conversion, after checking that its constants equal `numbers`."""
     with suppress_exporter_warnings():
-        graph = convert_pt2e(holding(copy.deepcopy(prepared.graph), state))
+        graph = convert_pt2e(load_state(copy.deepcopy(prepared.graph), state))
     tensors = {k: v.detach().cpu().numpy() for k, v in graph.state_dict().items()}
     activations: list[Any] = []
     weights: dict[str, np.ndarray] = {}
@@ -148,7 +155,7 @@ def _convert(prepared: PreparedGraph, state: Mapping[str, Tensor]) -> GraphModul
     converted, expected = [*activations, *weights.values()], [*numbers(prepared, state).values()]
     if len(converted) != len(expected) or not all(map(np.array_equal, converted, expected)):
         raise VerificationError("PT2E's conversion contains other numbers than the fake-quantize modules.")
-    return shippable(graph)
+    return ignore_mode_changes(graph)
 
 
 def _name_constants(
@@ -159,7 +166,7 @@ def _name_constants(
     stored = {t.name: t for t in graph.initializer}
 
     def adopt(node: onnx.NodeProto, position: int, name: str) -> None:
-        if not stores_weights(stored.get(node.input[position]), values[name]):
+        if not has_value(stored.get(node.input[position]), values[name]):
             raise VerificationError(f"the exported file does not contain {name!r} where the graph has it")
         if name not in named:
             named.add(name)

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fairpress.compression.step import Progress, Step, TrainedNetwork
 from fairpress.compression.steps.finetune import FINETUNE_DEFAULTS
-from fairpress.compression.steps.quantize import as_tuple
+from fairpress.compression.steps.quantize import split_names
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 from fairpress.models.mlp import Width
@@ -52,7 +52,7 @@ class Distill(Step):
     trains: ClassVar[bool] = True
 
     into: str | None = None
-    widths: Annotated[tuple[Width, ...], Field(max_length=64), BeforeValidator(as_tuple)] = ()
+    widths: Annotated[tuple[Width, ...], Field(max_length=64), BeforeValidator(split_names)] = ()
     temperature: float = Field(default=4.0, gt=0, le=1e6)
     weight: float = Field(default=1.0, ge=0, le=1e9)
     by: str | None = None
@@ -162,10 +162,10 @@ class Distill(Step):
                 state=state,
                 details={
                     **{k: v for k, v in network.details.items() if k not in ("sparsity", "channels")},
-                    "distilled": {**facts, **_by_group(groups, i, self.by, own)},
+                    "distilled": {**facts, **_by_group(groups, i, self.by, group_facts)},
                 },
             )
-            for i, (network, state, own) in enumerate(
+            for i, (network, state, group_facts) in enumerate(
                 zip(networks, student_states, objective_facts, strict=True)
             )
         ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator
 
 from fairpress.compression.step import Progress, Step, TrainedNetwork
-from fairpress.compression.steps.quantize import Bits, Widths, quantizer_for, warn_of_differences
+from fairpress.compression.steps.quantize import Bits, QuantizationOptions, quantizer_for, warn_of_differences
 from fairpress.core.errors import UserError
 from fairpress.datasets.dataset import Dataset
 
@@ -46,7 +46,7 @@ def _parse_bytes(value: Any) -> Any:
     return _parse_bytes(round(float(match[1]) * UNITS[match[2]]))
 
 
-class Mixed(Widths, Step):
+class Mixed(QuantizationOptions, Step):
     """Measure the effect of each bit width on each layer, choose by a mixed-integer linear program, and quantize.
 
     Attributes
@@ -73,7 +73,7 @@ class Mixed(Widths, Step):
 
     def plain(self) -> Mixed:
         """Return the same step, calibrated and allocated without regard to groups."""
-        return self.model_copy(update={**self.plain_rows(), "protect": None})
+        return self.model_copy(update={**self.options_without_groups(), "protect": None})
 
     def apply(
         self,
@@ -133,7 +133,12 @@ class Mixed(Widths, Step):
         group_facts: Mapping[str, Any],
     ) -> tuple[Quantized, Mapping[str, Any]]:
         from fairpress.compression.quantization.bit_allocation import allocate
-        from fairpress.compression.quantization.sensitivity import divergences, mean_of, sensitivity_table
+        from fairpress.compression.quantization.sensitivity import (
+            divergences,
+            log_probabilities,
+            mean_divergence,
+            sensitivity_table,
+        )
         from fairpress.compression.quantized_graph.pt2e_quantizer import layers
         from fairpress.models.tracing import stored_weight
 
@@ -147,7 +152,7 @@ class Mixed(Widths, Step):
         def mean(group: int | None) -> dict[str, dict[int, float]]:
             groups_of_rows = None if group is None else protected
             return {
-                n: {w: mean_of(v, groups_of_rows, group or 0) for w, v in sensitivities[n].items()}
+                n: {w: mean_divergence(v, groups_of_rows, group or 0) for w, v in sensitivities[n].items()}
                 for n in chosen
             }
 
@@ -183,14 +188,14 @@ class Mixed(Widths, Step):
             raise UserError(
                 f"the bit widths chosen for {budget:,} bytes give a file of {len(best.onnx):,}; raise the budget."
             )
-        log_probabilities = best.graph(rows).double().log_softmax(-1)
-        measured = divergences(log_probabilities, _log_probabilities(engine, state, rows))
+        compressed = best.graph(rows).double().log_softmax(-1)
+        measured = divergences(compressed, log_probabilities(engine, state, rows))
 
         def sums(table: Mapping[str, Mapping[int, float]], group: int | None) -> dict[str, float]:
             groups_of_rows = None if group is None else protected
             return {
                 "predicted": sum(table[n][bits[n]] for n in chosen),
-                "measured": mean_of(measured, groups_of_rows, group or 0),
+                "measured": mean_divergence(measured, groups_of_rows, group or 0),
             }
 
         facts = {
@@ -248,14 +253,3 @@ class Mixed(Widths, Step):
             groups=None if groups is None else [groups],
         )
         return quantized
-
-
-def _log_probabilities(engine: BatchQuantizer, state: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-    import torch
-
-    from fairpress.compression.quantization.calibrate import chunks
-    from fairpress.models.functional_call import FastFunctionalCall
-
-    slots = FastFunctionalCall(engine.folded)
-    with torch.no_grad():
-        return torch.cat([slots.call(state, c) for c in chunks(rows)]).double().log_softmax(-1)

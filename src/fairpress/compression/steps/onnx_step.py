@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from fairpress.compression.step import Progress, Step, TrainedNetwork
-from fairpress.compression.steps.quantize import as_tuple, inputs, quantizer_for
+from fairpress.compression.steps.quantize import inputs, quantizer_for, split_names
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class OnnxStep(Step):
     final: ClassVar[bool] = True
     done: ClassVar[str]  # participle for the final message
 
-    keep: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    keep: Annotated[tuple[str, ...], BeforeValidator(split_names)] = ()
     rows: int = Field(default=512, ge=8, le=1_000_000)
 
     def apply(

@@ -55,11 +55,11 @@ class PruneChannels(FineTune):
         progress: Progress | None = None,
     ) -> list[TrainedNetwork]:
         """Prune each network, then fine-tune all. Raises UserError naming the layer that cannot lose channels."""
-        made = [self._prune(n, d) for n, d in zip(networks, datasets, strict=True)]
+        pruned_networks = [self._prune(n, d) for n, d in zip(networks, datasets, strict=True)]
         if progress is not None:
-            first = made[0].details["channels"]
+            first = pruned_networks[0].details["channels"]
             progress(f"{first['weights_before']:,} weights pruned to {first['weights_after']:,}; fine-tuning")
-        return self.train(made, datasets, seeds, progress, lambda context: None)
+        return self.train(pruned_networks, datasets, seeds, progress, lambda context: None)
 
     def _prune(self, network: TrainedNetwork, dataset: Dataset) -> TrainedNetwork:
         from fairpress.compression.steps.quantize import inputs

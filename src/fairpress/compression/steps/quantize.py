@@ -28,22 +28,22 @@ Bits = Literal[2, 4, 8]
 Choice = Literal["minmax", "percentile", "mse", "auto"]
 
 
-def as_tuple(value: Any) -> Any:
+def split_names(value: Any) -> Any:
     """Split ``conv1|fc`` into its parts."""
     return tuple(filter(None, value.split("|"))) if isinstance(value, str) else value
 
 
-def _paired(value: Any) -> Any:
+def _split_layer_bits(value: Any) -> Any:
     """Split ``conv1:8|fc:4`` into pairs of a layer and its bit width."""
     if not isinstance(value, str):
         return value
-    pairs = [part.rpartition(":") for part in as_tuple(value)]
+    pairs = [part.rpartition(":") for part in split_names(value)]
     if not all(name for name, _, _ in pairs):
         raise ValueError("write layer:bits, such as bits=conv1:8|fc:4")
     return tuple((name, int(bits) if bits.isdigit() else bits) for name, _, bits in pairs)
 
 
-class Widths(BaseModel):
+class QuantizationOptions(BaseModel):
     """Options common to quantization with and without training: bit widths, calibration and range estimation.
 
     Attributes
@@ -83,8 +83,8 @@ class Widths(BaseModel):
 
     weight_bits: Bits
     activation_bits: int = 8
-    bits: Annotated[tuple[tuple[str, Bits], ...], BeforeValidator(_paired)] = ()
-    keep: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    bits: Annotated[tuple[tuple[str, Bits], ...], BeforeValidator(_split_layer_bits)] = ()
+    keep: Annotated[tuple[str, ...], BeforeValidator(split_names)] = ()
     keep_head: bool = False
     reduce_range: bool = False
     weights: Choice = "mse"
@@ -133,7 +133,7 @@ class Widths(BaseModel):
             )
         return self
 
-    def plain_rows(self) -> dict[str, Any]:
+    def options_without_groups(self) -> dict[str, Any]:
         """Return the options without regard to groups: as many random rows, the mean error, pooled channels."""
         balanced = self.calibration.startswith("balanced")
         return {
@@ -251,14 +251,14 @@ class Widths(BaseModel):
         )
 
 
-class Quantize(Widths, Step):
+class Quantize(QuantizationOptions, Step):
     """Quantize a trained network without fine-tuning."""
 
     final: ClassVar[bool] = True
 
     def plain(self) -> Quantize:
         """Return the same step, calibrated without regard to groups."""
-        return self.model_copy(update=self.plain_rows())
+        return self.model_copy(update=self.options_without_groups())
 
     def apply(
         self,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from fairpress.compression.step import Progress, TrainedNetwork
 from fairpress.compression.steps.finetune import FineTune, with_trained_states, zero_mask
-from fairpress.compression.steps.quantize import Widths, quantizer_for, warn_of_differences
+from fairpress.compression.steps.quantize import QuantizationOptions, quantizer_for, warn_of_differences
 from fairpress.datasets.dataset import Dataset
 from fairpress.training.constraint_config import ConstraintConfig
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fairpress.training.objective import Objective
 
 
-class TrainQuantized(FineTune, Widths):
+class TrainQuantized(FineTune, QuantizationOptions):
     """Fine-tune, constrained or not, with the quantization of the finished file in every forward pass.
 
     Jacob et al. 2018, arXiv 1712.05877.
@@ -32,12 +32,12 @@ class TrainQuantized(FineTune, Widths):
 
     @property
     def reads_groups(self) -> bool:
-        return True  # `Widths` refuses a `by` that nothing reads
+        return True  # `QuantizationOptions` refuses a `by` that nothing reads
 
     def plain(self) -> TrainQuantized:
         """Return the same step, trained without a constraint and calibrated without regard to groups."""
         plain = {k: f.default for k, f in ConstraintConfig.model_fields.items()}
-        return self.model_copy(update={**plain, **self.plain_rows()})
+        return self.model_copy(update={**plain, **self.options_without_groups()})
 
     def apply(
         self,
