@@ -17,7 +17,7 @@ from fairpress.core.errors import UserError
 KILLED = """
 import os, signal, tempfile
 from fairpress.core import temporary
-with temporary.used(temporary.folder()):
+with temporary.use_as_tmpdir(temporary.folder()):
     tempfile.mkdtemp()
     {}
 """

@@ -62,7 +62,7 @@ def test_a_project_that_moved_is_found_by_name_and_one_that_is_gone_is_named(pro
     monkeypatch.chdir(moved)
     assert reload(kept).fingerprint == kept["fingerprint"]
     monkeypatch.chdir(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match=r"described by 't\.yaml', which is not at .*name it with --data"):
+    with pytest.raises(UserError, match=r"described by 't\.yaml', which is not at .*pass it as `data=`"):
         reload(kept)
 
 

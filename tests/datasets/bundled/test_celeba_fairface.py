@@ -76,7 +76,7 @@ def test_any_of_the_forty_is_target_or_sensitive(celeba):
     assert list(load("celeba", target="Young").attributes) == ["sex"]
     with pytest.raises(UserError, match=r"no attribute 'Smilin'\. Did you mean 'Smiling'"):
         load("celeba", target="Smilin")
-    with pytest.raises(UserError, match="sex is what is predicted"):
+    with pytest.raises(UserError, match="sex is the label"):
         load("celeba", target="sex", sensitive=("Male",))
 
 
@@ -104,7 +104,7 @@ def test_a_zip_of_the_pictures_gives_the_same_dataset(celeba):
         (
             "list_attr_celeba.txt",
             f"2\n{' '.join(ATTRIBUTES)}\n000001.jpg{' 1' * 40}\n",
-            "says 2 pictures, 1 follow",
+            "declares 2 pictures, and 1 follow",
         ),
         ("list_attr_celeba.txt", f"1\n{' '.join(ATTRIBUTES)}\n000001.jpg{' 0' * 40}\n", "line 3"),
         ("list_eval_partition.txt", "000001.jpg 0\n", "has no line for '000002.jpg'"),

@@ -53,7 +53,7 @@ def test_a_link_in_an_archive_leads_nowhere(unpack):
 
 
 def test_an_archive_that_swells_is_refused(unpack, tmp_path, monkeypatch):
-    monkeypatch.setattr(local_archives, "_UNPACKED", 10**6)
+    monkeypatch.setattr(local_archives, "_MAX_UNPACKED_BYTES", 10**6)
     with pytest.raises(UserError, match="more than an archive of images can"):
         unpack(("a.png", bytes(2 * 10**6)))
     assert left_in(tmp_path / "cache") == []
@@ -72,7 +72,7 @@ def test_a_broken_member_leaves_nothing(unpack, tmp_path):
 
 def test_what_is_no_file_is_not_opened(tmp_path, monkeypatch):
     monkeypatch.setenv("FAIRPRESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(files, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(files, "MAX_BYTES", 2**20)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     (tmp_path / "folder").mkdir()
@@ -88,8 +88,8 @@ def test_what_is_no_file_is_not_opened(tmp_path, monkeypatch):
 
 
 def test_rows_out_of_all_proportion_to_a_file_are_not_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(columns, "_HELD", 2**22)
-    monkeypatch.setattr(columns, "_SWOLLEN", 100)
+    monkeypatch.setattr(columns, "_MAX_MEMORY_BYTES", 2**22)
+    monkeypatch.setattr(columns, "_MAX_EXPANSION", 100)
     same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1_000_000, np.int8)), pa.array(["a"]))
     pq.write_table(pa.table({f"c{i}": same for i in range(3)}), tmp_path / "t.parquet")
     with pytest.raises(UserError, match=r"has 1,000,000 rows in .* keep only the rows"):

@@ -54,7 +54,7 @@ def test_rows_are_the_files_in_the_order_asked_for(folder):
 
 
 def test_the_second_time_nothing_is_decoded_nor_read(folder, monkeypatch):
-    monkeypatch.setattr(files, "SETTLED", -(10**18))  # as if the files had lain there for long
+    monkeypatch.setattr(files, "SETTLED_NS", -(10**18))  # as if the files had lain there for long
     first = pixels(folder)
     forbid(monkeypatch, cache, "decode")
     forbid(monkeypatch, files, "_sha256")
@@ -70,7 +70,7 @@ def test_files_that_are_just_being_written_are_not_remembered(folder):
 
 
 def test_a_file_that_was_exchanged_under_its_old_time_is_noticed(folder, monkeypatch):
-    monkeypatch.setattr(files, "SETTLED", -(10**18))
+    monkeypatch.setattr(files, "SETTLED_NS", -(10**18))
     name = sorted(os.listdir(folder))[3]
     before = pixels(folder)
     old = (folder / name).stat()
@@ -115,7 +115,7 @@ def test_what_a_killed_run_left_is_no_entry(folder, tmp_path):
 
 
 def test_checksums_go_by_blocks_however_the_bytes_come(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "BLOCK", 10)
+    monkeypatch.setattr(cache, "BLOCK_BYTES", 10)
     data = bytes(range(34))
     (tmp_path / "f").write_bytes(data)
     for step in (3, 10, 34):
