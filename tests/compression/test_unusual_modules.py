@@ -399,7 +399,7 @@ def test_zeros_of_torchs_pruning_stay_zero_in_further_training():
 
 def test_layers_that_stay_in_float_are_named():
     make, shape = SAME["transposed convolution"]
-    with pytest.warns(UserWarning, match=r"55\.4% of the network's weights stay in float: those of '2'"):
+    with pytest.warns(UserWarning, match=r"55\.4% of the network's weights stay in float, in '2'"):
         artifact = fp.compress(made(make), "int8", data=batches(shape))
     details = artifact.card.provenance["details"]
     assert details["float_layers"] == {"2": 216}
@@ -501,7 +501,7 @@ def quantized() -> nn.Module:
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "scripted": (scripted, "the network is a torch.jit module.*pass the nn.Module"),
     "traced inside": (traced, "layer '0' is a torch.jit module.*pass the nn.Module"),
-    "quantized": (quantized, r"layer '0' \(Linear\) has been quantized already.*pass the float network"),
+    "quantized": (quantized, r"layer '0' \(Linear\) is already quantized.*pass the float network"),
     "lazy": (
         lambda: nn.Sequential(nn.LazyLinear(8), nn.Linear(8, 3)),
         r"'0\.weight' has no values yet.*on one batch",
@@ -524,7 +524,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "a named tuple": (one(lambda s, x: Heads(x, s.f(x))), r"returns Heads .*net\(x\)"),
     "nothing": (one(lambda s, x: None), "returns NoneType"),
     "decisions": (one(lambda s, x: s.f(x).argmax(1)), "returns int64 numbers.*remove argmax"),
-    "probabilities": (one(lambda s, x: s.f(x).softmax(1)), "returns probabilities.*leave out its last softmax"),
+    "probabilities": (one(lambda s, x: s.f(x).softmax(1)), "returns probabilities.*remove its last softmax"),
     "NaN": (one(lambda s, x: s.f(x).log()), "returns NaN for"),
     "dropout": (one(lambda s, x: s.f(F.dropout(x, training=True))), "called again: something in it is random"),
     "noise": (one(lambda s, x: s.f(x) + 1e-3 * torch.rand(1)), "different outputs for the same rows"),
@@ -565,7 +565,7 @@ def test_what_is_no_function_of_a_row_is_refused_in_a_sentence(name, recipe):
 
 def test_a_single_probability_is_refused():
     net = made(lambda: nn.Sequential(nn.Linear(6, 1), nn.Sigmoid()))
-    with pytest.raises(UserError, match=r"returns a probability .* leave out its last sigmoid"):
+    with pytest.raises(UserError, match=r"returns a probability .* remove its last sigmoid"):
         fp.compress(net, "fp32", data=batches(ROW, classes=2))
 
 
@@ -580,7 +580,7 @@ def test_codes_are_read_as_floats_by_a_module_that_makes_them_whole():
 
 def test_outputs_without_labels_are_pointed_out():
     with pytest.warns(
-        UserWarning, match="has 8 outputs, and the loader's 160 rows have the labels 0, 1, 2 only"
+        UserWarning, match="has 8 outputs, but the loader's 160 rows have the labels 0, 1, 2 only"
     ):
         fp.compress(made(lambda: nn.Linear(6, 8)), "fp32", data=batches(ROW))
 
@@ -619,7 +619,7 @@ X, Y = batches(ROW)[0]
         ([(X, Y, ["a"] * 3)], r"groups \(3,\) for 160 rows"),
         ([(X, Y, [None] * 160)], "rows without a group"),
         ([(X * torch.nan, Y)], "missing or infinite values"),
-        ([(torch.full((160, 6), 2**40), Y)], "whole numbers above 16,777,216"),
+        ([(torch.full((160, 6), 2**40), Y)], "integers above 16,777,216"),
         ([(np.full((160, 6), "a"), Y)], "convert them to numbers"),
         ((1 / 0 for _ in range(3)), "the loader failed after 0 batches"),
     ],

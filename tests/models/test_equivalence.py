@@ -174,7 +174,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
     """Let every file hold other weights than its network."""
     filled = export.fill
     monkeypatch.setattr(
-        export, "filled", lambda model, values: filled(model, {k: factor * v for k, v in values.items()})
+        export, "fill", lambda model, values: filled(model, {k: factor * v for k, v in values.items()})
     )
 
 

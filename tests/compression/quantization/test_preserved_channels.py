@@ -144,7 +144,7 @@ def test_other_channels_than_chosen_are_noticed(monkeypatch):
     monkeypatch.setattr(checks, "check_range", lambda *_: None)
     with pytest.raises(
         VerificationError,
-        match=r"layer '3' was to preserve 4 channels at 8 bits, the file does so for 4, 3 of them",
+        match=r"layer '3' should have 4 channels preserved at 8 bits, the file has 4, 3 of them",
     ):
         check_file(made.onnx, made.prepared.layers, other, integer=True)
     monkeypatch.undo()

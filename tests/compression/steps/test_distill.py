@@ -144,5 +144,5 @@ def test_names_controls_and_what_is_refused():
         fp.compress(bases[0], "distill(into=resnet19)", data=data[0])
     with pytest.raises(UserError, match="resnet18 reads images"):
         fp.compress(bases[0], "distill(into=resnet18)", data=data[0])
-    with pytest.raises(UserError, match="Residual is a network of your own; say what to distill it into"):
+    with pytest.raises(UserError, match="Residual is not an architecture of fairpress; name the student"):
         fp.compress(residual(), "distill(widths=8)", data=brightness_group_batches())

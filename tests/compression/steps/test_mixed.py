@@ -123,7 +123,7 @@ def test_a_network_is_measured_once_for_all_budgets(monkeypatch):
     sensitivity._tables.clear()
     asked = []
     monkeypatch.setattr(
-        sensitivity, "measure", lambda *args: (asked.append(1), measure_sensitivity(*args))[1]
+        sensitivity, "measure_sensitivity", lambda *args: (asked.append(1), measure_sensitivity(*args))[1]
     )
     first, second = made("mixed(budget=5800)"), made("mixed(budget=6200)")
     assert len(asked) == 1
@@ -180,7 +180,7 @@ def test_widths_for_the_worst_group_say_whose_harm_was_counted():
     with pytest.raises(UserError, match=r"'made' has no sensitive attribute 'race'"):
         compress(bases[:1], parse("mixed(budget=5800,protect=race)"), data[:1], [0])
     with pytest.raises(
-        UserError, match=r"protect=sex: fewer than two groups have 10 calibration rows; raise rows="
+        UserError, match=r"protect=sex: fewer than two groups have 10 calibration rows; raise `rows=`"
     ):
         compress(bases[:1], parse("mixed(budget=5800,protect=sex,rows=12)"), data[:1], [0])
     with pytest.raises(UserError, match="preserve belongs to int4, int2 and qat"):

@@ -198,14 +198,15 @@ def test_a_checkpoint_needs_a_training_that_can_be_repeated():
     stranger = dataclasses.replace(bases[0].card, provenance={})
     with pytest.raises(UserError, match="fairpress did not train this network"):
         compress([dataclasses.replace(bases[0], card=stranger)], parse("checkpoint-1"), data[:1], [0])
-    with pytest.raises(UserError, match="the baseline trains at most 8"):
+    with pytest.raises(UserError, match="the baseline trains for at most 8"):
         compress(bases, parse("checkpoint-9"), data, [0, 1])
 
 
 def test_only_a_baseline_has_checkpoints():
     data, _ = easy()
     with pytest.raises(
-        UserError, match=r"checkpoint-1 is of the baseline; this model \(prune-50\(epochs=2\)\) is none"
+        UserError,
+        match=r"checkpoint-1 applies to a baseline; this model \(prune-50\(epochs=2\)\) is already compressed",
     ):
         compress(made("prune-50(epochs=2)"), parse("checkpoint-1"), data, [0, 1])
 

@@ -53,13 +53,13 @@ def test_a_file_as_asked_passes():
 def test_fewer_quantized_layers_than_asked_for():
     states, rows = parts(*easy())
     (two,) = quantize_many(small_engine(), states[:1], rows[:1], Scheme(keep=("3",)))
-    with pytest.raises(VerificationError, match="3 layers were to be quantized, the file has 2"):
+    with pytest.raises(VerificationError, match="expected 3 quantized layers, the file has 2"):
         checked(two.onnx, made(8))
 
 
 def test_other_bits_than_asked_for():
     with pytest.raises(
-        VerificationError, match=r"layer '1' was to store .* of 4 bits, the file stores .* of 8"
+        VerificationError, match=r"layer '1' should have weights .* of 4 bits, the file has .* of 8"
     ):
         checked(made(8).onnx, made(4))
 
@@ -107,7 +107,9 @@ def test_layers_that_run_in_float():
     quantize = producer[producer[second.input[0]].input[0]]
     assert quantize.op_type == "QuantizeLinear"
     second.input[0] = quantize.input[0]
-    sentence = "3 layers were to run on integer kernels of ONNX Runtime, 2 run on integer ones and 1 .*keep=3"
+    sentence = (
+        "expected 3 layers on integer kernels of ONNX Runtime, found 2 on integer kernels and 1 .*keep=3"
+    )
     with pytest.raises(VerificationError, match=sentence):
         checked(model.SerializeToString(), made(8))
 
@@ -126,9 +128,7 @@ def test_weights_that_would_be_dequantized_in_every_run():
     for node in (mul, cast, spread):
         graph.node.remove(node)
     graph.node.insert(at, helper.make_node("DequantizeLinear", inputs, [out], axis=0))
-    with pytest.raises(
-        VerificationError, match=r"float kernels .* 1 are dequantized in every run .*keep=1\."
-    ):
+    with pytest.raises(VerificationError, match=r"float kernels .* 1 dequantized in every run .*keep=1\."):
         checked(model.SerializeToString(), q, integer=False)
 
 
@@ -240,7 +240,7 @@ ROUNDINGS = (0.93, 0.2)  # of a file whose sums do not saturate
         (
             (0.93, 0.2),
             0.6,
-            r"too sensitive to rounding errors.* by 60% of their spread \(those of the file by 20%\).*keep=",
+            r"too sensitive to rounding errors.* by 60% of their spread \(the file differs by 20%\).*keep=",
         ),
         ((0.6, 0.9), 0.45, {"saturates": True}),
     ],
@@ -304,7 +304,7 @@ def test_a_file_with_the_numbers_of_its_network_passes(bits, activations):
         (
             lambda t, v: t.data_type == TensorProto.FLOAT and v.ndim == 1 and len(v) > 2,
             lambda v: v * np.float32(1.01),
-            "does not hold the (scales|bias) of layer",
+            "does not contain the (scales|bias) of layer",
         ),
         (
             lambda t, v: t.data_type == TensorProto.INT32 and v.ndim == 1 and np.abs(v).max() > 1,
