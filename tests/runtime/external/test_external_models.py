@@ -252,4 +252,4 @@ def test_the_command_line_shows_the_guess_predicts_and_warns_of_swapped_classes(
         "less than always predicting one class"
         in run("base=base.onnx", "--data", "my.yaml", "--out", "p.csv").err
     )
-    assert "pass it as `--data`" in run("base=base.onnx", "--out", "q.csv", code=2).err
+    assert "name the dataset with `--data`" in run("base=base.onnx", "--out", "q.csv", code=2).err
