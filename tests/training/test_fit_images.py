@@ -176,7 +176,7 @@ def test_training_can_start_from_weights_with_another_last_layer(tmp_path):
     del state["layer1.0.conv1.weight"]
     save_file(state, tmp_path / "part.safetensors")
     for file, sentence in (
-        ("part", "holds no weights of resnet18: 'layer1.0.conv1.weight'"),
+        ("part", "does not contain weights of resnet18: 'layer1.0.conv1.weight'"),
         ("absent", "cannot read"),
     ):
         with pytest.raises(UserError, match=sentence):
