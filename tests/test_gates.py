@@ -224,7 +224,7 @@ def test_a_table_that_records_which_file_predicted_knows_its_folder(folder):
         ([*GATE, "--fail-on", ","], "--fail-on is empty"),
         ([*GATE, "--confidence", "95%"], "write a share: --confidence 0.95"),
         ([*GATE, "--html", "x" * 300 + ".html"], "File name too long"),
-        ([*GATE, "--card", f"int8={'x' * 300}/"], "is too long; choose a shorter one"),
+        ([*GATE, "--card", f"int8={'x' * 300}/"], "File name too long; choose another name"),
     ],
 )
 def test_wrong_input_names_the_cause_and_the_remedy(run, arguments, sentence):
@@ -317,12 +317,12 @@ def test_a_crash_log_finds_another_place_where_the_first_cannot_be_written(run, 
     ("error", "code", "sentence"),
     [
         (MemoryError(), 70, "out of memory; use fewer rows"),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), 70, "memory ran out"),
-        (type("OutOfMemoryException", (Exception,), {})("duckdb"), 70, "memory ran out"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 70, "out of memory"),
+        (type("OutOfMemoryException", (Exception,), {})("duckdb"), 70, "out of memory"),
         (
             OSError(errno.ENOSPC, "No space left on device", "x"),
             2,
-            "cannot go on x (No space left on device)",
+            "a disk is full (x): No space left on device",
         ),
         (KeyboardInterrupt(), 130, "interrupted"),
         (RecursionError("deep"), 70, "unexpected error (RecursionError: deep)"),

@@ -44,7 +44,7 @@ def test_the_first_screen_says_who_pays_how_many_how_sure_and_what_to_do(demo, p
         "98 lose a correct answer and 3 gain one. Of the 2 compressed models: 1 harm, 1 no harm."
     )
     good, bad = first_screen_rows(demo)
-    assert (bad.word, bad.who, round(bad.lose), round(bad.gain)) == (
+    assert (bad.word, bad.affected, round(bad.lose), round(bad.gain)) == (
         "✖ harm",
         "sex = Female and age_group = 65+",
         98,
@@ -52,7 +52,7 @@ def test_the_first_screen_says_who_pays_how_many_how_sure_and_what_to_do(demo, p
     )
     assert "worse by 9.8 [7.5, 12.1] points" in bad.sure
     assert bad.do.startswith("do not ship it")
-    assert (good.who, good.do) == ("no group", "no objection from this audit")
+    assert (good.affected, good.do) == ("no group", "no objection from this audit")
     start = page.index("<main")
     assert page.index(headline([demo])) - start < 400
     assert page.index("do not ship it") < page.index("<figure")

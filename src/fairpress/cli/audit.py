@@ -16,7 +16,7 @@ from fairpress.cli.usage_errors import in_options
 from fairpress.cli.written import print_written, written_files
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.output import check_apart, check_files
-from fairpress.core.places import require_file
+from fairpress.core.places import require_file, require_name
 
 SMALL_CELL = 5
 MAX_COLUMNS = 20
@@ -326,6 +326,7 @@ def _models(texts: Sequence[str], option: str, names: Sequence[str]) -> list[tup
     for name, target in targets:
         if name not in names:
             raise UserError(f"{option}: the audit has no model {name!r}." + did_you_mean(name, names))
+        require_name(target)
         if option == "--card" and is_card_file(target):
             require_file(target)
         else:
