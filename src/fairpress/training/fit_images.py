@@ -182,7 +182,7 @@ def _check_export(file: bytes, module: nn.Module, rows: Data, device: torch.devi
     max_difference = float(np.abs(run(file, x.numpy()) - expected).max())
     if max_difference > TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise FairpressError(
-            f"the exported file differs from the network (scores by {max_difference:.2g}) and is not written; "
+            f"the exported file does not reproduce the network (scores differ by {max_difference:.2g}); it is not written: "
             "train on another device, and report this."
         )
 
