@@ -65,8 +65,8 @@ def test_doctor_looks_and_answers(capsys):
         (["predict", "base", "--out", "x.parquet"], "name=folder"),
         (["show", "absent"], "no model folder"),
         (["data", "fetch", "compass"], "Did you mean 'compas'"),
-        (["report", "absent"], "absent is no study's folder"),
-        (["study", "export", "absent", "--out", "x"], "absent is no study's folder"),
+        (["report", "absent"], "absent is not a study's folder"),
+        (["study", "export", "absent", "--out", "x"], "absent is not a study's folder"),
         (["study", "plan", "compas", "--workers", "0"], "Must be >= 1"),
         (
             ["train", "mlp", "--data", "compas", "--seed", "-1", "--out", "x"],

@@ -11,10 +11,10 @@ import pytest
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("starlette", reason="the extra `dashboard` is not installed")
 from fairpress.dashboard.app import create_app  # noqa: E402
-from fairpress.dashboard.serving import Limits  # noqa: E402
+from fairpress.dashboard.serving import ClientLimits  # noqa: E402
 from visiting import serving  # noqa: E402
 
-LIMITS = Limits(head=1, idle=1, write=1, write_bytes=20_000, connections=400)
+LIMITS = ClientLimits(head=1, idle=1, write=1, write_bytes=20_000, connections=400)
 SIZE = 60_000_000  # more than the system keeps for a client that does not read
 GET = b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 

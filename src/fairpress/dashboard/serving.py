@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Limits on the time and space of a client.
+class ClientLimits:
+    """ClientLimits on the time and space of a client.
 
     Attributes
     ----------
@@ -44,9 +44,9 @@ class Limits:
     end: int = 2
 
 
-def server(app: Starlette, limits: Limits | None = None) -> Server:
+def server(app: Starlette, limits: ClientLimits | None = None) -> Server:
     """Return a server of an application; ``run(sockets=[...])`` serves until SIGINT or SIGTERM."""
-    client_limits = limits or Limits()
+    client_limits = limits or ClientLimits()
 
     class Protocol(_TimedProtocol):
         limits = client_limits
@@ -98,7 +98,7 @@ class _QuietServer(Server):
 class _TimedProtocol(H11Protocol):
     """Closes a connection whose request does not arrive or whose response is not read; uvicorn waits for both forever."""
 
-    limits: ClassVar[Limits]
+    limits: ClassVar[ClientLimits]
     _head: asyncio.TimerHandle | None = None
     _write: asyncio.TimerHandle | None = None
     _waiting = 0
