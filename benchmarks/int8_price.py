@@ -20,7 +20,7 @@ from fairpress.runtime.backends.base import processor
 from fairpress.runtime.backends.registry import choose
 from fairpress.runtime.benchmark.measure import BenchmarkRun, measure
 from fairpress.runtime.benchmark.statistics import order_statistic_rank
-from fairpress.runtime.onnx.weight_packing import finish
+from fairpress.runtime.onnx.weight_packing import finalize
 
 WIDTHS, SHALLOW, DEEP = (68, 128, 256), 1, 9
 
@@ -41,7 +41,7 @@ def contestants(width: int) -> list[BenchmarkRun]:
         # Weights of 4 bits go through the same 8-bit kernels, and no sum saturates where there is no VNNI.
         engine = BatchQuantizer.from_module(module, rows)
         (quantized,) = quantize_many(engine, [module.state_dict()], [rows], Scheme(4))
-        files = {"float": finish(export_graph(module, rows[:2])), "integer": quantized.onnx}
+        files = {"float": finalize(export_graph(module, rows[:2])), "integer": quantized.onnx}
         found += [
             BenchmarkRun(f"{kind} {depth}", data, rows.numpy(), choose()) for kind, data in files.items()
         ]

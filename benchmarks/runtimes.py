@@ -18,9 +18,9 @@ from fairpress.models.export import export_graph
 from fairpress.runtime.backends.base import processor
 from fairpress.runtime.backends.registry import choose, kernels
 from fairpress.runtime.benchmark.measure import BenchmarkRun, Measurement, measure
-from fairpress.runtime.benchmark.result import times
+from fairpress.runtime.benchmark.result import format_ratio
 from fairpress.runtime.benchmark.statistics import median_ratio, quartiles
-from fairpress.runtime.onnx.weight_packing import finish
+from fairpress.runtime.onnx.weight_packing import finalize
 
 RUNTIMES = ("onnxruntime", "openvino")
 AIMS = {
@@ -39,7 +39,7 @@ def files(size: int) -> dict[str, bytes]:
         for _ in range(5):
             network.train()(torch.rand(8, 3, size, size))  # gives the batch norms their statistics
     network.eval()
-    found = {"fp32": finish(export_graph(network, images[:2]))}
+    found = {"fp32": finalize(export_graph(network, images[:2]))}
     engine = BatchQuantizer.from_module(network, images)
     for bits in (8, 4):
         (made,) = quantize_many(engine, [network.state_dict()], [images], Scheme(bits))
@@ -75,7 +75,7 @@ def main(size: int, batch: int, threads: int, seconds: float) -> None:
     print("\n| | times faster | aim |\n|---|---|---|")
     for (name, other, runtime), aim in AIMS.items():
         ratio = median_ratio(by[other, runtime].seconds, by[name, runtime].seconds)
-        print(f"| {name} against {other} on {runtime} | {times(ratio)} | {aim} |")
+        print(f"| {name} against {other} on {runtime} | {format_ratio(ratio)} | {aim} |")
 
 
 if __name__ == "__main__":

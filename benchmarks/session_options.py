@@ -18,9 +18,9 @@ import onnxruntime as ort
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.backends.base import processor
 from fairpress.runtime.benchmark.inputs import available_data, input_of, rows_for
-from fairpress.runtime.benchmark.result import times
+from fairpress.runtime.benchmark.result import format_ratio
 from fairpress.runtime.benchmark.statistics import median_ratio
-from fairpress.runtime.benchmark.worker import rest
+from fairpress.runtime.benchmark.worker import wait_until_idle
 from fairpress.runtime.onnx.compatibility import separate_constants
 
 BATCHES, BLOCK = (1, 32, 1000), 0.02
@@ -55,7 +55,7 @@ def timed(run: Any, rows: np.ndarray, calls: int) -> float:
     for _ in range(calls):
         run(rows)
     seconds = (time.perf_counter() - started) / calls
-    rest()
+    wait_until_idle()
     return seconds
 
 
@@ -83,7 +83,7 @@ def main(folder: str, rounds: int) -> None:
         for name, seconds in taken.items():
             median = f"{1e6 * np.median(seconds):,.0f} µs"
             ratios[name].append(
-                median if name == "default" else times(median_ratio(taken["default"], seconds))
+                median if name == "default" else format_ratio(median_ratio(taken["default"], seconds))
             )
     print(f"{artifact.card.recipe} on {processor()}; {rounds} rounds; {len(rows):,} {source}")
     print(f"| options | {' | '.join(f'batch {b:,}' for b in BATCHES)} | other labels than {EXACT} |")

@@ -180,6 +180,18 @@ def test_a_card_goes_into_the_folder_of_its_own_model_only(run, folder):
     assert (folder / "int8" / "README.md").read_text() == "my own notes\n"
 
 
+@pytest.mark.parametrize("option", ["--embed", "--card"])
+def test_an_audit_goes_into_no_single_file_and_a_card_next_to_it_is_the_remedy(run, folder, option):
+    (folder / "q.onnx").write_bytes(b"a network")
+    line = (*GATE, "--export-cells", "c.parquet", option)
+    refused = run(*line, "int8=q.onnx", code=2)
+    assert f"{option} q.onnx is a file; an audit is embedded in a model folder" in refused.err
+    assert "--card int8=card.md" in refused.err
+    assert not (folder / "c.parquet").exists()
+    run(*GATE, "--card", "int8=card.md")
+    assert (folder / "card.md").exists()
+
+
 def test_a_table_that_records_which_file_predicted_knows_its_folder(folder):
     import pyarrow as pa
 

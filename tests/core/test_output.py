@@ -113,7 +113,7 @@ def test_the_current_folder_and_inputs_are_refused_before_the_work(tmp_path, mon
 def test_an_input_below_the_target_is_seen(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("models/base").mkdir(parents=True)
-    with pytest.raises(UserError, match="is the input .*, contains it"):
+    with pytest.raises(UserError, match=r"is the input .*, contains it"):
         check_folder("models", inputs=["models/base"])
 
 

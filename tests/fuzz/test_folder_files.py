@@ -14,7 +14,7 @@ import pytest
 
 import fairpress as fp
 from fairpress.core.errors import UserError
-from fairpress.core.output import MANIFEST, foreign_files, write_folder
+from fairpress.core.output import MANIFEST, user_files, write_folder
 from fairpress.studies.execution.progress_file import PROGRESS, read_progress
 from fairpress.studies.load import load
 from fairpress.studies.report.manifest import manifest_text, read_study
@@ -91,7 +91,7 @@ def test_with_a_damaged_manifest_no_file_is_taken_for_fairpress_s_own(tmp_path):
     whole = json.loads((folder / MANIFEST).read_text())
     for i in range(FILES):
         (folder / MANIFEST).write_bytes(damaged_json(whole, random.Random(f"manifest {i}")))
-        assert "mine.txt" in foreign_files(folder)
+        assert "mine.txt" in user_files(folder)
         with pytest.raises(UserError):
             write_folder(folder, {"a.txt": b"c"}, force=True)
         assert (folder / "mine.txt").read_text() == "mine"

@@ -17,7 +17,7 @@ import fairpress as fp  # noqa: E402
 from fairpress.core.errors import FairpressError  # noqa: E402
 from fuzz_modules import network  # noqa: E402
 
-MODULES = int(os.environ.get("FAIRPRESS_FUZZ_MODULES", "60"))
+MODULES = int(os.environ.get("FAIRPRESS_FUZZ_MODULES", "20"))
 
 refused: list[str] = []
 

@@ -14,7 +14,7 @@ import fairpress as fp
 from fairpress.core.errors import UserError
 from fuzz_networks import File, files
 
-FILES = int(os.environ.get("FAIRPRESS_FUZZ_FILES", "700"))
+FILES = int(os.environ.get("FAIRPRESS_FUZZ_FILES", "300"))
 
 
 @pytest.mark.slow

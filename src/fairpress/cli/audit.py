@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -329,8 +330,13 @@ def _models(texts: Sequence[str], option: str, names: Sequence[str]) -> list[tup
         require_name(target)
         if option == "--card" and is_card_file(target):
             require_file(target)
-        else:
-            Artifact.load(target)
+            continue
+        if os.path.isfile(target):
+            raise UserError(
+                f"{option} {target} is a file; an audit is embedded in a model folder written by `fairpress train`, "
+                f"`compress FOLDER` or `study export`. For a single file, write a card next to it: --card {name}=card.md."
+            )
+        Artifact.load(target)
     return targets
 
 

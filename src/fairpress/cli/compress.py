@@ -119,6 +119,7 @@ def _compress_file(
     from fairpress import api
     from fairpress.core.files import require_regular, write_together
     from fairpress.core.output import check_apart, check_files
+    from fairpress.runtime.model_reference import weights_files
 
     if data is None:
         raise UserError(
@@ -130,7 +131,7 @@ def _compress_file(
     require_regular(base)
     if not base.is_file():
         raise UserError(f"there is no file {base}.")
-    inputs = [base, *_config_files(base, model_config), *files_of_data(data)]
+    inputs = [base, *weights_files(base), *_config_files(base, model_config), *files_of_data(data)]
     targets: dict[str, Path] = {"--out": out, "its settings": companions[0], "its report": companions[1]}
     check_apart(targets, inputs=inputs)
     for path in (out, *companions):

@@ -38,7 +38,8 @@ def dashboard(
     import threading
 
     try:
-        from fairpress.dashboard.app import create_app, warm
+        from fairpress.dashboard.app import create_app
+        from fairpress.dashboard.libraries import load
         from fairpress.dashboard.serving import listen, server
     except ModuleNotFoundError as error:
         raise UserError(
@@ -53,7 +54,7 @@ def dashboard(
         raise UserError(f"port {port} {reason}; choose another --port, such as 0 for a free one.") from None
     print_line(f"http://{LOOPBACK}:{listener.getsockname()[1]}/  (Ctrl-C stops it)", markup=False)
     try:
-        threading.Thread(target=warm, daemon=True).start()
+        threading.Thread(target=load, daemon=True).start()  # so that the first visitor does not wait
         server(create_app(folder)).run(sockets=[listener])
     except KeyboardInterrupt as error:  # there is no unfinished work to report
         return int(getattr(error, "exit_code", INTERRUPTED))

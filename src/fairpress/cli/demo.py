@@ -31,7 +31,8 @@ def demo(*, out: Path = Path("fairpress-demo")) -> int:
     table = demo_data.table()
     report = api.audit(table, baseline="fp32", compressed=list(demo_data.COMPRESSED), by=demo_data.BY)
     page = report.to_html(title="Demonstration: one group pays", banner=demo_data.BANNER)
-    write_files(out, {csv.name: csv_text(table).encode(), "report.html": page.encode()})
+    # In the folder of a model or a study, files that fairpress wrote before are kept.
+    write_files(out, {csv.name: csv_text(table).encode(), "report.html": page.encode()}, prune=False)
     print_line(f"[bold yellow]{demo_data.BANNER}[/]")
     show_audit(report)
     by = ",".join(demo_data.BY)

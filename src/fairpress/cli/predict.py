@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from fairpress.cli.app import app, csv_text, print_line
 from fairpress.cli.progress import ProgressBar
-from fairpress.cli.written import files_of_data
+from fairpress.cli.written import files_of_card, files_of_data
 from fairpress.core.errors import ModelWarning, UserError
 
 
@@ -88,6 +88,8 @@ def predict(
     inputs = [Path(str(split_model(path)[0])) for path in named.values()]
     inputs += [Path(path) for path in (data, model_config) if path is not None]
     inputs += files_of_data(data)
+    if data is None and named and not is_external(first := next(iter(named.values()))):
+        inputs += files_of_card(str(split_model(first)[0]))
     check_files({"--out": out}, inputs=inputs, kinds={"--out": "predictions"}, force=force)
     replaced = " (replaced)" if out.exists() else ""
     with warnings.catch_warnings(), ProgressBar("rows") as progress:

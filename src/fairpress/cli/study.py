@@ -93,8 +93,9 @@ def study_run(
         ]
     )
     folder = out or Path("runs") / title
-    check_out(folder)
-    opened_store = open_store(store or folder.parent / ".store")
+    store_address = store or folder.parent / ".store"
+    check_out(folder, store_address)
+    opened_store = open_store(store_address)
     ray_engine: RayEngine | None = None
     with contextlib.ExitStack() as stack:
         if engine == "ray":

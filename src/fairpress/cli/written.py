@@ -31,6 +31,18 @@ def files_of_data(data: str | None) -> list[Path]:
     return [yaml_file, *([yaml_file.parent / path] if isinstance(path, str) else [])]
 
 
+def files_of_card(model: str | Path) -> list[Path]:
+    """Return the files of the dataset that a model folder's card names, as far as they are known without reading it."""
+    from fairpress.datasets.reload import sources_of
+    from fairpress.runtime.artifact import Artifact
+
+    try:
+        facts = Artifact.load(model).card.data
+    except UserError:  # opening the model reports the error
+        return []
+    return [file for source in sources_of(facts) for file in files_of_data(source)]
+
+
 def print_written(text: str, aside: bool) -> None:
     """Print a line, on standard error if `aside`, because standard output is parsed."""
     if aside:

@@ -198,8 +198,8 @@ def check_shared_folder(
     Parameters
     ----------
     is_owned
-        Whether fairpress wrote a folder without a manifest, in an earlier version or an interrupted run; by default the
-        folder may contain the user's files.
+        Whether a folder with content is of the kind that is to be written, rather than a model folder, say; by default it
+        is, and may contain the user's files.
     description
         The kind of folder that is expected, for the message: ``"a study's folder"``.
 
@@ -215,7 +215,7 @@ def check_shared_folder(
         with _read_errors(folder_path, option):
             names = sorted(p.name for p in folder_path.iterdir())
         manifest = read_manifest(folder_path)
-        if manifest is None and names and not is_owned(folder_path):
+        if names and not is_owned(folder_path):
             raise UserError(
                 f"{folder_path} is not {description} and contains other files ({_abbreviate(names)}); "
                 f"choose a new folder for {option}."

@@ -19,17 +19,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from fairpress.core.errors import UserError
-from fairpress.core.estimate import Estimate
 from fairpress.dashboard import on_demand_audit
 from fairpress.dashboard.charts import drawn
 from fairpress.dashboard.discovery import AUDIT, CARD, ONNX, STUDY, discover, read_card, read_progress
 from fairpress.dashboard.file_response import OpenFile, disposition
 from fairpress.dashboard.json_files import DAMAGED, Unreadable, open_regular
+from fairpress.dashboard.libraries import load
 from fairpress.dashboard.responses import HEADERS, SANDBOX, html, refused, report
 from fairpress.dashboard.safe_paths import is_inside
 from fairpress.dashboard.study_reader import OVERALL, Choice, StudyResults, page_of
 from fairpress.dashboard.visible_text import encoded
-from fairpress.reporting.forest_plot import ForestRow, forest_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -66,12 +65,6 @@ def create_app(root: Path) -> Starlette:
             Exception: _refused,
         },
     )
-
-
-def warm() -> None:
-    """Import the chart and audit code, so that the first visitor does not wait for it."""
-    forest_of([ForestRow("", Estimate(0.0, -0.01, 0.01, 1), "inconclusive")], 0.02, "", "")
-    on_demand_audit.rehearse()
 
 
 class _Pages:
@@ -128,6 +121,7 @@ class _Pages:
         choice = _choice(request)
         results = StudyResults(folder)
         margin = next((a["margin"] for a in results.audits.values()), 0.02)
+        load()
         svg = drawn(tuple(results.compared(choice)), choice.group or OVERALL, margin)
         return Response(encoded(svg), media_type="image/svg+xml", headers=HEADERS)
 
@@ -136,11 +130,13 @@ class _Pages:
         results, number = StudyResults(folder), request.path_params["number"]
         if number >= len(results.networks):
             raise HTTPException(404)
+        load()
         return report(on_demand_audit.audit_network(results, results.networks[number]))
 
     def compare(self, request: Request) -> Response:
         _, folder = self._folder(request)
         query = request.query_params
+        load()
         page = on_demand_audit.audit_pair(
             StudyResults(folder), query.get("part", ""), query.get("first", ""), query.get("second", "")
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def reload(facts: Mapping[str, Any], on_message: OnMessage = print_progress) -> 
         raise UserError(
             f"the model's card names {min(reserved)!r} as an option of its dataset, which it is not."
         )
-    sources = list(_places(name, facts.get("path")))
+    sources = sources_of(facts)
     present = [p for p in sources if not _is_file(p) or os.path.isfile(p)]
     if not present:
         raise UserError(
@@ -63,11 +63,10 @@ def reload(facts: Mapping[str, Any], on_message: OnMessage = print_progress) -> 
     )
 
 
-def _places(name: str, path: object) -> Iterator[str]:
-    if isinstance(path, str) and path:
-        yield path
-    if name != path:
-        yield name
+def sources_of(facts: Mapping[str, Any]) -> list[str]:
+    """Return where the dataset of `dataset_facts` is looked for: its path, then its name."""
+    sources = (facts.get("path"), facts.get("name"))
+    return list(dict.fromkeys(source for source in sources if isinstance(source, str) and source))
 
 
 def _is_file(source: str) -> bool:

@@ -98,8 +98,9 @@ class Artifact:
         card, onnx = path / CARD_FILE, path / ONNX_FILE
         if not path.is_dir() or not card.is_file() or not onnx.is_file():
             problem = f"it needs {ONNX_FILE} and {CARD_FILE}" if path.is_dir() else "it is a file"
+            alternative = "" if path.suffix == ".onnx" else ", or an .onnx file"
             raise UserError(
-                f"{path} is not a model folder: {problem}; name a folder that fairpress wrote, or an .onnx file."
+                f"{path} is not a model folder: {problem}; name a folder that fairpress wrote{alternative}."
             )
         weights, repair = path / WEIGHTS_FILE, path / MITIGATION_FILE
         artifact = cls(

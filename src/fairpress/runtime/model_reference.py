@@ -49,6 +49,18 @@ def read_onnx(path: Path) -> bytes:
         raise UserError(f"cannot read {path} ({error.strerror or error}); check its permissions.") from None
 
 
+def weights_files(path: Path) -> list[Path]:
+    """Return the files that hold an ONNX file's external weights. Raises UserError where `read_onnx` would."""
+    from fairpress.runtime.onnx.load import external_data_files, parse_model
+
+    require_regular(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror or error}); check its permissions.") from None
+    return external_data_files(parse_model(data, str(path)), path) if b"location" in data else []
+
+
 def _with_weights(path: Path, data: bytes) -> bytes:
     """Return the file with its external weights included; the total cannot exceed 2 GiB."""
     import onnx

@@ -54,8 +54,9 @@ def run_study(
     FairpressError
         No baseline could be trained, so there is nothing to report.
     """
-    check_out(out)
-    results = open_store(store if store is not None else out.parent / ".store")
+    address = store if store is not None else out.parent / ".store"
+    check_out(out, address)
+    results = open_store(address)
     with Interruptible():
         study = prepare(config, results, only)
         on_plan(study.tasks)

@@ -7,6 +7,7 @@ import pytest
 from fairpress.core.errors import UserError
 from fairpress.core.output import MANIFEST
 from fairpress.studies.report.write_folder import check_out, slug, write
+from small_model import make_model
 
 
 def test_files_take_their_places_and_those_of_an_earlier_run_go(tmp_path):
@@ -55,7 +56,7 @@ def test_a_folder_of_other_things_is_refused_before_the_work(tmp_path):
         check_out(tmp_path)
     (tmp_path / "thesis.tex").unlink()
     check_out(tmp_path)
-    write(tmp_path, {"report.html": b"1"})
+    write(tmp_path, {"study.json": b"{}", "report.html": b"1"})
     check_out(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     check_out(tmp_path)
@@ -77,3 +78,17 @@ def test_a_study_from_before_there_was_a_manifest_is_known(tmp_path):
 
 def test_names_of_files_are_plain():
     assert slug("by-row, mlp: int4(rows=64) against fp32 tpr") == "by-row-mlp-int4-rows-64-against-fp32-tpr"
+
+
+def test_a_folder_of_another_kind_that_fairpress_wrote_is_refused(tmp_path):
+    make_model(tmp_path).save(tmp_path / "model")
+    with pytest.raises(UserError, match=r"is not a study's folder and contains other files .*model\.onnx"):
+        check_out(tmp_path / "model")
+
+
+def test_the_store_is_no_folder_for_a_study(tmp_path):
+    for out in (tmp_path / "kept", tmp_path / "kept" / "deep" / "er"):
+        with pytest.raises(UserError, match="is or lies in the store"):
+            check_out(out, tmp_path / "kept")
+    check_out(tmp_path / "out", tmp_path / ".store")
+    check_out(tmp_path / "out", "s3://bucket/out")

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from fairpress.core import output
 from fairpress.core.errors import UserError
+from fairpress.core.files import resolve_path
 from fairpress.core.json_file import read_json
+from fairpress.core.ownership import read_manifest
 
 LEGACY_PATTERNS = ("*.json", "report.html", "figures/*.svg", "predictions.parquet", "predictions/*.parquet")
 """Patterns of the files in a study's folder that was written before manifests were introduced."""
@@ -21,9 +23,18 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
 
 
-def check_out(out: Path) -> None:
-    """Raise UserError for a folder that a study must not write to; see `core.output.check_shared_folder`."""
+def check_out(out: Path, store: str | Path | None = None) -> None:
+    """Raise UserError for a folder that a study must not write to; see `core.output.check_shared_folder`.
+
+    Parameters
+    ----------
+    store
+        The store of the study's results: the folder must neither be it nor lie in it.
+    """
     output.check_shared_folder(out, is_owned=_is_study, description="a study's folder")
+    local = None if store is None or "://" in str(store) else resolve_path(store)
+    if local is not None and local in (resolve_path(out), *resolve_path(out).parents):
+        raise UserError(f"{out} is or lies in the store {store}; choose another folder for `out=`.")
 
 
 def write(out: Path, files: Mapping[str, bytes], *, prune: bool = True) -> None:
@@ -41,7 +52,10 @@ def write(out: Path, files: Mapping[str, bytes], *, prune: bool = True) -> None:
 
 
 def _is_study(folder: Path) -> bool:
-    """Return whether a folder without a manifest is a study's: it contains study.json, or the progress of a run."""
+    """Return whether a folder is a study's: by its manifest, its study.json, or the progress of an interrupted run."""
+    manifest = read_manifest(folder)
+    if manifest:
+        return "study.json" in manifest
     names = {p.name for p in folder.iterdir() if not p.name.startswith(f".{PROGRESS}")}
     if names <= {PROGRESS}:
         return not names or _has_keys(folder / PROGRESS, {"command", "process", "host"})
