@@ -66,7 +66,7 @@ def train(
     training: Mapping[str, Any] | None = None,
     device: str | None = None,
     checkpoints: str | os.PathLike[str] | None = None,
-    say: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> Artifact:
     """Train one network, ``"mlp"`` on a table or one like ``"resnet18"`` on images, and return its artifact.
 
@@ -80,7 +80,7 @@ def train(
         ``"cpu"``, ``"cuda"`` and so on, or ``"auto"``; by default a GPU, if available, for images, and the CPU for tables.
     checkpoints
         A folder in which training on images saves its state after each epoch; the same call resumes from it.
-    say
+    on_message
         Called with a progress message from time to time.
     """
     from fairpress.models import registry
@@ -96,7 +96,7 @@ def train(
         [dataset.development()],
         [seed],
         config,
-        progress=say,
+        progress=on_message,
         device=device or ("auto" if architecture.reads == "images" else "cpu"),
         checkpoints=None if checkpoints is None else Path(checkpoints),
     )[0]
@@ -108,7 +108,7 @@ def compress(
     *,
     data: Dataset | str | Iterable[Any] | None = None,
     seed: int | None = None,
-    say: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> Artifact:
     """Compress a trained model by a recipe such as ``"int8"``, and return the checked artifact.
 
@@ -122,7 +122,7 @@ def compress(
         `DataLoader`: `compression.module.compress_module` describes their use.
     seed
         Seed of fine-tuning; by default the card's.
-    say
+    on_message
         Called with a progress message from time to time.
     """
     from fairpress.compression.apply import compress as apply
@@ -137,7 +137,7 @@ def compress(
 
         if dataset is None:
             raise UserError("give the calibration data with `data=`: a dataset, or batches (x, y).")
-        return compress_module(base, chosen, dataset, seed=seed or 0, progress=say)
+        return compress_module(base, chosen, dataset, seed=seed or 0, progress=on_message)
     artifact = open_model(base)
     if artifact.mitigation is not None:
         raise UserError(
@@ -150,7 +150,7 @@ def compress(
         raise UserError(
             "a model folder is compressed with a dataset, not with batches; give a dataset or its name with `data=`."
         )
-    return apply([artifact], chosen, [dataset], [artifact.card.seed or 0 if seed is None else seed], say)[0]
+    return apply([artifact], chosen, [dataset], [artifact.card.seed or 0 if seed is None else seed], on_message)[0]
 
 
 def compress_file(
@@ -235,7 +235,7 @@ def compare(
     seed: int | None = None,
     placebos: bool = True,
     runtime: str = "onnxruntime",
-    say: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> ComparisonTable:
     """Compress a model by several recipes, run all models on the test rows, audit them, and return one table.
 
@@ -282,9 +282,9 @@ def compare(
     models: dict[str, Artifact] = {first: origin}
     for name in (*named, *(n for n in texts if n not in named)):
         if name in texts:
-            if say is not None:
-                say(f"{name}:")
-            models[name] = compress(origin, str(texts[name]), data=dataset, seed=seed, say=say)
+            if on_message is not None:
+                on_message(f"{name}:")
+            models[name] = compress(origin, str(texts[name]), data=dataset, seed=seed, on_message=on_message)
         else:
             models[name] = open_model(named[name])
     table = predict(models, dataset, runtime=runtime)
@@ -312,7 +312,7 @@ def search(
     least_rows: int | None = None,
     store: str | os.PathLike[str] = ".store",
     seed: int | None = None,
-    say: Callable[[str], None] = lambda sentence: None,
+    on_message: Callable[[str], None] = lambda sentence: None,
     **limits: float | None,
 ) -> SearchResult:
     """Return the best artifact that demonstrably meets every limit on held-out rows; see `searching.search.search`.
@@ -360,7 +360,7 @@ def search(
         confidence=confidence,
         least_rows=least_rows,
         seed=seed,
-        on_message=say,
+        on_message=on_message,
     )
 
 

@@ -55,7 +55,7 @@ def faces(places):
 @pytest.fixture(scope="module")
 def base(faces):
     said: list[str] = []
-    return fp.train("resnet18", faces, seed=1, training=QUICK, device="cpu", say=said.append), said
+    return fp.train("resnet18", faces, seed=1, training=QUICK, device="cpu", on_message=said.append), said
 
 
 def test_the_file_reads_the_pixels_of_a_phone_and_the_card_says_so(base):
@@ -275,7 +275,7 @@ def test_a_checkpoint_is_the_training_taken_again_and_known_to_be_the_same_by_it
     artifact, _ = base
     best = artifact.card.provenance["best_epoch"]
     said: list[str] = []
-    again = fp.compress(artifact, f"checkpoint-{best}", data=faces, say=said.append)
+    again = fp.compress(artifact, f"checkpoint-{best}", data=faces, on_message=said.append)
     assert again.weights == artifact.weights
     assert said[-1] == f"repeated {best} of the baseline's epochs exactly"
     assert again.card.provenance["details"]["epochs_trained"] == best

@@ -80,7 +80,7 @@ def compress(
     original = open_model(base)
     check_target(out, inputs=[base], force=force)
     replaced = " (replaced)" if out.is_dir() and any(out.iterdir()) else ""
-    artifact = api.compress(original, recipe, seed=seed, say=progress_callback())
+    artifact = api.compress(original, recipe, seed=seed, on_message=progress_callback())
     from fairpress.compression.quantization.float_layers import (
         weights_in_float,  # needs torch, which api.compress checks first
     )

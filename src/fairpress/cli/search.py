@@ -126,7 +126,7 @@ def search(
         least_rows=least_rows,
         store=store or out.absolute().parent / ".store",
         seed=seed,
-        say=progress_callback(),
+        on_message=progress_callback(),
         **limits,
     )
     folder = save_result(result, out, force=force)

@@ -170,7 +170,7 @@ def train(
         training=training,
         device=device,
         checkpoints=unfinished,
-        say=progress_callback(),
+        on_message=progress_callback(),
     )
     folder = artifact.save(out, force=force)
     clear(unfinished)

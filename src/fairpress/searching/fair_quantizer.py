@@ -79,7 +79,7 @@ class FairQuantizer:
         data: Dataset | str | None = None,
         *,
         seed: int | None = None,
-        say: Callable[[str], None] = lambda sentence: None,
+        on_message: Callable[[str], None] = lambda sentence: None,
     ) -> Artifact:
         """Return the smallest artifact that keeps every limit.
 
@@ -122,7 +122,7 @@ class FairQuantizer:
                 confidence=self.confidence,
                 least_rows=self.least_rows,
                 seed=seed,
-                on_message=say,
+                on_message=on_message,
             )
         self.artifact, self.recipe = result.artifact, result.recipe
         self._audit, self._searched = result.audit, result.searched
