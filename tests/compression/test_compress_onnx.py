@@ -15,6 +15,7 @@ from fairpress import api, cli, datasets
 from fairpress.compression.compress_onnx import compress_file
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
+from fairpress.datasets.dataset import Dataset, Task
 from fairpress.runtime.external.model import open_external
 
 COLUMNS = ["a", "b", "c", "d"]
@@ -108,7 +109,7 @@ def test_the_command_writes_a_file_that_predict_runs_without_a_guess(tmp_path, d
     assert command(say) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "times smaller than big.onnx" in shown
-    assert "2 layers compute in integers, 0 in floats" in shown
+    assert "2 layers compute in integers, 0 in floating point" in shown
     assert "predictions changed" in shown
     assert json.loads((tmp_path / "small.report.json").read_text())["made_from"] == "big.onnx"
     assert (
@@ -186,9 +187,9 @@ def test_images_with_a_fixed_batch_and_convolutions(tmp_path):
     )
     ids = np.arange(120).astype(str)
     sex = rng.choice(["F", "M"], 120)
-    pictures = datasets.base.Dataset(
+    pictures = Dataset(
         "pictures",
-        datasets.base.Task("y", ("no", "yes"), "yes"),
+        Task("y", ("no", "yes"), "yes"),
         pixels,
         (),
         labels,
