@@ -67,6 +67,40 @@ def test_a_signal_ends_it_at_once_and_without_a_word_and_nothing_is_written(sign
     assert [*home.rglob("*"), *temporary.rglob("*")] == []
 
 
+# A thread that is within a native library when Python takes itself apart aborts the process.
+BUSY = """
+import os, signal, threading, time
+import duckdb
+from fairpress.cli import main
+from fairpress.dashboard import libraries
+
+def load():
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    connection = duckdb.connect()
+    while True:
+        connection.sql("select sum(i) from range(1000) t(i)").fetchall()
+
+libraries.load = load
+main(["dashboard", ".", "--port", "0"])
+"""
+
+
+@posix
+def test_a_signal_ends_it_while_a_thread_is_within_a_native_library(tmp_path):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    ran = subprocess.run(
+        [sys.executable, "-c", BUSY],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert (ran.returncode, ran.stderr) == (130, "")
+    assert [*temporary.iterdir()] == []
+
+
 def test_a_port_that_is_taken_is_one_sentence(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

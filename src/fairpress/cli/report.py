@@ -49,11 +49,13 @@ def report(
         Replace a file at --latex that fairpress did not write.
     """
     from fairpress.core.output import check_files, check_shared_folder, write_file, write_files
+    from fairpress.core.ownership import read_manifest
     from fairpress.studies.report import publish
     from fairpress.studies.report.rewrite import report_again
 
     formats = publish.figure_formats(figures)
-    check_files({"--latex": latex}, kinds={"--latex": ".tex"}, force=force)
+    study_files = [folder / name for name in ("study.json", *(read_manifest(folder) or ()))]
+    check_files({"--latex": latex}, inputs=study_files, kinds={"--latex": ".tex"}, force=force)
     for option, path in (("--csv", csv), ("--cards", cards)):
         if path is not None:
             check_shared_folder(path, option=option)

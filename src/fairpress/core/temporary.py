@@ -48,6 +48,12 @@ def system_folder() -> Path:
     return current.parent if current.name.startswith(PREFIX) else current
 
 
+def remove_all() -> None:
+    """Remove this process's folders now, for a process that ends without Python's exit handlers."""
+    for key in [*_folders]:
+        _remove_own(key)
+
+
 @contextmanager
 def use_as_tmpdir(path: Path) -> Iterator[Path]:
     """Make this process and its children put their temporary files into a folder."""
