@@ -56,7 +56,7 @@ def test_harm_fails_on_harm_alone_and_loss_on_either(pytester, table):
 def test_a_gate_that_cannot_decide_is_refused(pytester, table):
     result = run(pytester, f"fairpress_audit({OPTIONS}, compressed=[])")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*nothing to decide on*"])
+    result.stdout.fnmatch_lines(["*nothing to test*"])
     result = run(pytester, f"fairpress_audit({OPTIONS}, compressed=['int8'], fail_on='not_estimable')")
     result.stdout.fnmatch_lines(["*Did you mean 'not-assessed'*"])
 

@@ -194,7 +194,7 @@ def test_retraining_is_not_counted_as_forgetting_and_forgetting_is_found():
 def test_fewer_than_ten_models_in_a_half_are_no_population():
     found = audit(stacked(19), by=["sex"], seed_column="seed", **PAIR).comparisons[0].exemplars
     assert found.groups == ()
-    assert "need 20 seeds" in found.reason
+    assert "needs 20 seeds" in found.reason
 
 
 def test_networks_that_predict_one_class_are_counted():

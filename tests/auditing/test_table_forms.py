@@ -231,7 +231,7 @@ def test_files_of_seeds_are_read_by_a_glob(tmp_path):
 @pytest.mark.parametrize(
     ("change", "options", "sentence"),
     [
-        (lambda t: t.assign(label=np.where(t.index == 7, 2, t.label)), {}, "no model predicts '2'"),
+        (lambda t: t.assign(label=np.where(t.index == 7, 2, t.label)), {}, "no model ever predicts '2'"),
         (lambda t: t.assign(sex=np.arange(len(t)).astype(str) + "x"), {}, "3,000 groups"),
         (lambda t: t.assign(sex=t.sex.where(t.index > 3)), {"missing": "refuse"}, "missing in 4 of 3,000"),
         (lambda t: t, {"missing": "drop"}, "must be group or refuse"),
@@ -244,7 +244,7 @@ def test_files_of_seeds_are_read_by_a_glob(tmp_path):
         (lambda t: t.assign(w=0.0), {"weight": "w"}, "sum to 0"),
         (lambda t: t, {"weight": "sex"}, "must hold numbers, but row 1 has"),
         (lambda t: t, {"bins": {"sex": [1]}}, "must hold numbers, but row 1 has"),
-        (lambda t: t, {"bins": {"age": [1]}}, "not among the sensitive attributes"),
+        (lambda t: t, {"bins": {"age": [1]}}, "which is not a sensitive attribute"),
         (lambda t: t, {"bins": {"sex": [2, 1]}}, "ascending"),
         (lambda t: t, {"subject": "person"}, "no column 'person'"),
         (lambda t: t.assign(sex=[["F"]] * len(t)), {}, "not plain values"),

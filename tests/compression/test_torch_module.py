@@ -181,10 +181,10 @@ TABLE = [(torch.randn(64, 4), torch.arange(64) % 2)]
             nn.Linear(4, 2),
             "int8",
             [(torch.randn(64, 4), torch.arange(64) % 3)],
-            "label 2, the network has 2 outputs",
+            "label 2, but the network has 2 outputs",
         ),
         (nn.Sequential(nn.Linear(4, 2)), "int8(keep=fc)", TABLE, "no layer 'fc' to quantize"),
-        (nn.Sequential(nn.Linear(4, 2)), "checkpoint-1", TABLE, "did not train this network"),
+        (nn.Sequential(nn.Linear(4, 2)), "checkpoint-1", TABLE, "trained in another way"),
     ],
 )
 def test_what_cannot_be_compressed_is_one_sentence(net, recipe, data, sentence):

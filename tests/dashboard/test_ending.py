@@ -111,5 +111,5 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path):
         )
     assert ran.returncode == 2
     assert ran.stderr == (
-        f"fairpress: port {port} is taken; choose another --port, such as 0 for a free one.\n"
+        f"fairpress: port {port} is in use; choose another --port, such as 0 for a free one.\n"
     )

@@ -221,10 +221,10 @@ def test_a_field_of_another_type_is_refused_by_its_name(tmp_path, field, value):
 
 def test_an_option_of_the_data_that_is_an_argument_of_loading_is_refused(tmp_path):
     artifact = make_model(tmp_path)
-    for name in ("say", "name"):
+    for name in ("on_message", "name"):
         data = {**artifact.card.data, "config": {name: "x"}}
         card = replace(artifact.card, data=data)
-        with pytest.raises(UserError, match="as an option of its data"):
+        with pytest.raises(UserError, match="as an option of its dataset"):
             fp.predict({"m": replace(artifact, card=card)})
 
 

@@ -9,13 +9,13 @@ import subprocess
 import threading
 import time
 
-from fairpress.dashboard.serving import ConnectionLimits, listen, server
+from fairpress.dashboard.serving import ClientLimits, listen, server
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @contextlib.contextmanager
-def serving(app, limits: ConnectionLimits | None = None):
+def serving(app, limits: ClientLimits | None = None):
     """Serve an application; yield its port."""
     running = server(app, limits)
     with listen("127.0.0.1", 0) as listener:

@@ -64,7 +64,7 @@ def test_it_is_written_as_csv_latex_and_a_chart(table, tmp_path):
     assert all(name in svg for name in ("int2", "placebo(epochs=1)", "Female"))
     with pytest.raises(UserError, match=r"written as \.svg"):
         table.plot(tmp_path / "t.jpg")
-    with pytest.raises(UserError, match="choose another place"):
+    with pytest.raises(UserError, match="choose another path"):
         table.to_csv(tmp_path / "t.csv" / "t.csv")
 
 

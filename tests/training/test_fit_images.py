@@ -286,13 +286,13 @@ def test_a_checkpoint_is_the_training_taken_again_and_known_to_be_the_same_by_it
     [
         ("checkpoint-1", {"curve": [[0.5, 0.5, 0.5]]}, "the loss of epoch 1 is .* and was 0.5"),
         ("checkpoint-4", {}, "no checkpoint after 4 epochs: the baseline trained for 3"),
-        ("checkpoint(epochs=0.5)", {}, "after whole epochs, not 0.5"),
+        ("checkpoint(epochs=0.5)", {}, "after whole epochs only, not after 0.5"),
         (
             "checkpoint-1",
             {"started_from": {"file": "imagenet.safetensors"}},
             r"weights \(imagenet.safetensors\)",
         ),
-        ("checkpoint-1", {"training": {}}, "did not train this network"),
+        ("checkpoint-1", {"training": {}}, "trained in another way"),
     ],
 )
 def test_a_training_that_does_not_repeat_itself_has_no_checkpoints(base, faces, recipe, changed, sentence):

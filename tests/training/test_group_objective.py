@@ -213,7 +213,7 @@ def test_options_that_do_not_fit_are_refused(options, sentence):
 
 
 def test_ceag_needs_a_network_to_compare_with():
-    with pytest.raises(UserError, match="it is for recipes"):
+    with pytest.raises(UserError, match="it works only in recipes"):
         fit(SMALL, [make_dataset()], [0], FitConfig(method="ceag", by="sex"))
     data = make_dataset()
     config = FitConfig(method="ceag", by="sx")

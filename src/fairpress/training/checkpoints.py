@@ -19,11 +19,12 @@ FILE = "epoch.safetensors"
 
 
 def clear(folder: Path) -> None:
-    """Remove the state of a finished training, and its folder if that is empty then."""
-    with contextlib.suppress(OSError):
-        for name in (FILE, f"{FILE}.part"):
-            (folder / name).unlink(missing_ok=True)
-        folder.rmdir()
+    """Remove the checkpoints of finished trainings (a subfolder per network), and each folder that is empty then."""
+    for holder in (*folder.glob("[0-9]*"), folder):
+        with contextlib.suppress(OSError):
+            for name in (FILE, f"{FILE}.part"):
+                (holder / name).unlink(missing_ok=True)
+            holder.rmdir()
 
 
 @dataclass(frozen=True)

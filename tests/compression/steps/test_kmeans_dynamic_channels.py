@@ -149,7 +149,7 @@ def test_what_cannot_lose_channels_is_said():
             x = self.stem(x).flatten(2).mT
             return self.head(self.mix(x, x, x)[0].mean(1))
 
-    with pytest.raises(UserError, match=r"layer 'mix' \(MultiheadAttention\): they belong to heads"):
+    with pytest.raises(UserError, match=r"layer 'mix' \(MultiheadAttention\), since they belong to heads"):
         fp.compress(Attending(), "prune-channels-50", data=batches())
 
 

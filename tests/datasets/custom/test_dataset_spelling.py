@@ -201,7 +201,7 @@ def test_further_spellings_mean_missing_in_text_and_numbers_and_their_rows_are_l
     assert any("'?' in" in note and "'work' is read as missing." in note for note in data.notes)
     assert set(data.attributes["group"]) == {"x", "y", "(missing)"}
     assert data.features["hours"].min() == 38
-    with pytest.raises(UserError, match=r"'work' has .* missing values.*or say `missing_rows: drop`"):
+    with pytest.raises(UserError, match=r"'work' has .* missing values.*or set `missing_rows: drop`"):
         load(frame, **keys, missing='["?", -999]', missing_rows="refuse")
     with pytest.raises(UserError, match=r"expected refuse or drop, not '\?'; .*`missing: \[\"\?\"\]`"):
         load(frame, **keys, missing='"?"')
