@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.utils.prune as prune
+from onnx.reference import ReferenceEvaluator
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
@@ -375,9 +377,11 @@ def test_files_of_integers_are_near_the_network_whatever_runs_twice(name, recipe
     if recipe.startswith("qat"):  # it was trained on
         assert artifact.size < 20_000
         return
-    wanted = logits(net, data[0][0])
-    found = run(artifact.onnx, data[0][0].numpy())
-    assert np.sqrt(np.square(found - wanted).mean()) < 0.1 * wanted.std()
+    expected = logits(net, data[0][0])
+    # The file itself, by ONNX's definitions: sums of 8-bit products saturate in ONNX Runtime on processors without VNNI.
+    reference = ReferenceEvaluator(onnx.load_model_from_string(artifact.onnx))
+    predicted = reference.run(None, {reference.input_names[0]: data[0][0].numpy()})[0]
+    assert np.sqrt(np.square(predicted - expected).mean()) < 0.1 * expected.std()
 
 
 def test_a_layer_that_runs_twice_runs_on_integers_both_times():
