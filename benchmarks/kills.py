@@ -208,8 +208,9 @@ class Raylets(Place):
 
         raylets = {self.pid(n) for n in self.cluster.list_all_nodes()}
         found = [int(p.name) for p in Path("/proc").glob("[0-9]*") if parent_of(int(p.name)) in raylets]
-        busy = [p for p in found if title(p).startswith((b"ray::first", b"ray::second", b"ray::there"))]
-        return busy or [p for p in found if title(p).startswith(b"ray::")]
+        # Not its agents: a raylet ends with them.
+        there = {p: t for p in found if (t := title(p)).startswith(b"ray::") and b"Agent" not in t}
+        return [p for p, t in there.items() if b"IDLE" not in t] or list(there)
 
     def pid(self, node: Any) -> int:
         return int(node.all_processes["raylet"][0].process.pid)

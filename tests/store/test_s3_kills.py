@@ -12,4 +12,4 @@ pytest.importorskip("s3fs", reason="the extra `s3` is not installed")
 
 @pytest.mark.slow
 def test_results_in_a_bucket_are_those_of_an_undisturbed_study(tmp_path):
-    kill("s3", 6, tmp_path)
+    kill("s3", 5, tmp_path)

@@ -11,4 +11,4 @@ pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 @pytest.mark.slow
 def test_results_of_a_cluster_are_those_of_an_undisturbed_study(tmp_path):
-    kill("ray", 4, tmp_path)
+    kill("ray", 3, tmp_path)

@@ -190,14 +190,17 @@ class RayEngine:
         for node in self._ray.nodes():
             if node["Alive"] and node.get("Resources", {}).get("CPU"):
                 where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                options = {"num_cpus": 0, "scheduling_strategy": where, "max_retries": 0}
+                options = {"num_cpus": 0, "scheduling_strategy": where, "max_retries": 2}
                 name = node.get("NodeManagerHostname") or node["NodeManagerAddress"]
-                asked[look.options(**options).remote(store.address, key)] = f"{name} ({node['NodeID'][:8]})"
+                asked[look.options(**options).remote(store.address, key)] = (str(name), str(node["NodeID"]))
         own = see(store.address, key)
-        for reference, name in asked.items():
+        for reference, (host, node_id) in asked.items():
+            name = f"{host} ({node_id[:8]})"
             try:
                 said = self._ray.get(reference, timeout=PROBE_SECONDS)
             except Exception as error:
+                if node_id not in {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}:
+                    continue  # it was lost meanwhile; what it would have done is done elsewhere
                 raise UserError(
                     f"node {name} cannot run fairpress ({type(error).__name__}); install fairpress there, in the same "
                     "environment that Ray runs in."
