@@ -48,7 +48,10 @@ def test_doctor_looks_and_answers(capsys):
         (["audit", "t.csv", "--baseline", "fp32", "--by", "age"], "no column 'age'"),
         (["audit", "t.csv", "--baseline", "fp32", "--by", ""], "Columns in this table: label, sex, fp32"),
         (["audit", "t.csv", "--by", "sex"], "--baseline"),
-        (["audit", "t.csv", "--baseline", "fp32", "--by", "sex", "--fail-on", "harms"], "`--fail-on` must name some of"),
+        (
+            ["audit", "t.csv", "--baseline", "fp32", "--by", "sex", "--fail-on", "harms"],
+            "`--fail-on` must name some of",
+        ),
         (["audit", "t.csv", "--baseline", "fp32", "--by", "sex", "--margin", "2"], "margin"),
         (["audit", "t.csv", "--baseline", "fp32", "--by", "sex", "--html", "t.csv/x.html"], "cannot write"),
         (["adit"], "adit"),

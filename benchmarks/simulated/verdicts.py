@@ -41,7 +41,9 @@ def artifact(rng: Rng, size: int, rows: int, lost: np.ndarray) -> Iterator[tuple
             moved[attribute, metric] = (down + up) / size_of
             excess[attribute, metric] = excess_loss(down, up, np.broadcast_to(size_of, down.shape))
     for i in range(size):
-        judged = judge({k: x[i] for k, x in losses.items()}, DELTA, flip_shares={k: x[i] for k, x in moved.items()})
+        judged = judge(
+            {k: x[i] for k, x in losses.items()}, DELTA, flip_shares={k: x[i] for k, x in moved.items()}
+        )
         verdicts = [
             v
             for a in ATTRIBUTES

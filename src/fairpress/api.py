@@ -150,7 +150,9 @@ def compress(
         raise UserError(
             "a model folder is compressed with a dataset, not with batches; give a dataset or its name with `data=`."
         )
-    return apply([artifact], chosen, [dataset], [artifact.card.seed or 0 if seed is None else seed], on_message)[0]
+    return apply(
+        [artifact], chosen, [dataset], [artifact.card.seed or 0 if seed is None else seed], on_message
+    )[0]
 
 
 def compress_file(

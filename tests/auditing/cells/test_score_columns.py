@@ -28,7 +28,10 @@ def table(rows: int = 1000, decisions: bool = False) -> pd.DataFrame:
     ("change", "sentence"),
     [
         (lambda s: 100 * s, r"range from .* to .* outside 0 to 1 in 1,000 of 1,000 rows.*divide them by 100"),
-        (lambda s: np.log((s + 0.01) / (1.01 - s)), r"logits or margins.*sigmoid.*`decide=\{'n': 'n\.score>=0'\}`"),
+        (
+            lambda s: np.log((s + 0.01) / (1.01 - s)),
+            r"logits or margins.*sigmoid.*`decide=\{'n': 'n\.score>=0'\}`",
+        ),
         (lambda s: 2 * s - 1, "logits or margins"),
         (lambda s: s.where(s.index != 3, 1.2), "in 1 of 1,000 rows"),
         (lambda s: s.where(s.index != 3, np.inf), "in 1 of 1,000 rows"),
