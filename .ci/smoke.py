@@ -211,7 +211,7 @@ CHECKS: tuple[tuple[Check, ...], ...] = (
     (
         Check(("audit", "c.parquet", "--baseline", "fp32", "--compressed", "int4", "--by", "sex"), ("int4",)),
         Check(("audit", "p.parquet", "--baseline", "base", "--compressed", "q,w", "--by", "sex"), ("q",)),
-        Check(("show", "q.onnx"), ("carries no audit",)),
+        Check(("show", "q.onnx"), ("no audit is embedded",)),
     ),
 )  # fmt: skip
 

@@ -500,7 +500,9 @@ class TableSource:
                 self._connection.register(f"f{i}", frame.arrow())
             self._stale = False
         try:
-            with show_progress(f"reading {self.name}", self._connection.query_progress):
+            with show_progress(
+                f"reading {self.name}", getattr(self._connection, "query_progress", None)
+            ):  # since DuckDB 1.3
                 return self._connection.sql(self._narrowed(query)).to_arrow_table()
         except duckdb.Error as error:
             if any(word in str(error) for word in ("CSV", "sniffing")):
