@@ -69,7 +69,7 @@ def test_a_signal_ends_it_at_once_and_without_a_word_and_nothing_is_written(sign
 
 # A thread that is within a native library when Python takes itself apart aborts the process.
 BUSY = """
-import os, signal, threading, time
+import os, signal, sys, threading, time
 import duckdb
 from fairpress.cli import main
 from fairpress.dashboard import libraries
@@ -81,7 +81,8 @@ def load():
         connection.sql("select sum(i) from range(1000) t(i)").fetchall()
 
 libraries.load = load
-main(["dashboard", ".", "--port", "0"])
+sys.argv = ["fairpress", "dashboard", ".", "--port", "0"]
+main()
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -46,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = _refuse(
                 f"cannot write to standard output ({error.strerror}); redirect it to another file."
             )
+    if arguments is None and given[:1] == ["dashboard"]:
+        # During Python's finalization a thread of a page inside a native library would abort the process.
+        temporary.remove_all()
+        os._exit(code)
     sys.exit(code)
 
 

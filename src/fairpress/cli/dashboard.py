@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from fairpress.cli.app import app, close_output, print_line
+from fairpress.cli.app import app, print_line
 from fairpress.cli.exit_codes import INTERRUPTED
-from fairpress.core import temporary
 from fairpress.core.errors import UserError
 
 LOOPBACK = "127.0.0.1"
@@ -58,16 +55,10 @@ def dashboard(
     print_line(f"http://{LOOPBACK}:{listener.getsockname()[1]}/  (Ctrl-C stops it)", markup=False)
     code = 0
     try:
-        threading.Thread(target=load, daemon=True).start()  # so that the first visitor does not wait
+        threading.Thread(
+            target=load, name=LOADING, daemon=True
+        ).start()  # so that the first visitor does not wait
         server(create_app(folder)).run(sockets=[listener])
     except KeyboardInterrupt as error:  # there is no unfinished work to report
         code = int(getattr(error, "exit_code", INTERRUPTED))
-    _exit(code)
-
-
-def _exit(code: int) -> NoReturn:
-    """End the process at once: during finalization a thread inside a native library would abort it."""
-    with contextlib.suppress(OSError):
-        close_output()
-    temporary.remove_all()
-    os._exit(code)
+    return code
