@@ -55,9 +55,7 @@ def dashboard(
     print_line(f"http://{LOOPBACK}:{listener.getsockname()[1]}/  (Ctrl-C stops it)", markup=False)
     code = 0
     try:
-        threading.Thread(
-            target=load, name=LOADING, daemon=True
-        ).start()  # so that the first visitor does not wait
+        threading.Thread(target=load, daemon=True).start()  # so that the first visitor does not wait
         server(create_app(folder)).run(sockets=[listener])
     except KeyboardInterrupt as error:  # there is no unfinished work to report
         code = int(getattr(error, "exit_code", INTERRUPTED))
