@@ -67,6 +67,19 @@ def test_a_signal_ends_it_at_once_and_without_a_word_and_nothing_is_written(sign
     assert [*home.rglob("*"), *temporary.rglob("*")] == []
 
 
+def test_its_help_does_not_end_the_process_of_a_caller():
+    program = (
+        "import sys\n"
+        "from fairpress.cli import main\n"
+        "sys.argv = ['fairpress', 'dashboard', '--help']\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    print('ended with', end.code)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert "Ctrl-C stops it" in ran.stdout
+    assert ran.stdout.rstrip().endswith("ended with 0")
+
+
 # A thread that is within a native library when Python takes itself apart aborts the process.
 BUSY = """
 import os, signal, sys, threading, time

@@ -26,7 +26,14 @@ from fairpress.cli import (  # noqa: F401  importing a module registers its comm
     train,
 )
 from fairpress.cli.app import Signals, app, close_output, discard_output
-from fairpress.cli.exit_codes import BAD_INPUT, BROKEN_PIPE, INTERRUPTED, TRIALS_FAILED, UNEXPECTED_ERROR
+from fairpress.cli.exit_codes import (
+    BAD_INPUT,
+    BROKEN_PIPE,
+    INTERRUPTED,
+    TRIALS_FAILED,
+    UNEXPECTED_ERROR,
+    ServerStopped,
+)
 from fairpress.cli.progress import SignOfLife
 from fairpress.core import temporary
 from fairpress.core.errors import FairpressError, UserError
@@ -47,8 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = _refuse(
                 f"cannot write to standard output ({error.strerror}); redirect it to another file."
             )
-    if arguments is None and given[:1] == ["dashboard"]:
-        # During Python's finalization a thread of a page inside a native library would abort the process.
+    if arguments is None and isinstance(code, ServerStopped):
         temporary.remove_all()
         os._exit(code)
     sys.exit(code)

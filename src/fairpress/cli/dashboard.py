@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from fairpress.cli.app import app, print_line
-from fairpress.cli.exit_codes import INTERRUPTED
+from fairpress.cli.exit_codes import INTERRUPTED, SUCCESS, ServerStopped
 from fairpress.core.errors import UserError
 
 LOOPBACK = "127.0.0.1"
@@ -53,10 +53,10 @@ def dashboard(
         reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
         raise UserError(f"port {port} {reason}; choose another --port, such as 0 for a free one.") from None
     print_line(f"http://{LOOPBACK}:{listener.getsockname()[1]}/  (Ctrl-C stops it)", markup=False)
-    code = 0
+    code = SUCCESS
     try:
         threading.Thread(target=load, daemon=True).start()  # so that the first visitor does not wait
         server(create_app(folder)).run(sockets=[listener])
     except KeyboardInterrupt as error:  # there is no unfinished work to report
         code = int(getattr(error, "exit_code", INTERRUPTED))
-    return code
+    return ServerStopped(code)

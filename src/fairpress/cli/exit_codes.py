@@ -15,6 +15,14 @@ SIGNAL = 128
 INTERRUPTED = SIGNAL + 2
 BROKEN_PIPE = SIGNAL + 13
 
+
+class ServerStopped(int):
+    """The exit code of a command whose threads may still be inside a native library.
+
+    Python's finalization would abort such a process, so that it ends without it.
+    """
+
+
 EXIT_CODES: Mapping[int, str] = {
     SUCCESS: "success",
     GATE_FAILED: "a gate failed",
