@@ -20,7 +20,9 @@ from fairpress.auditing.inference.score_tables import score_pairs
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.model_rates import ModelRates, PredictionProvenance
 from fairpress.auditing.notes import notes as audit_notes
-from fairpress.auditing.result import Audit, Values
+from fairpress.auditing.judging import JudgingRules
+from fairpress.auditing.result import Audit, Margin, Values
+from fairpress.auditing.verdicts.eligibility import min_rows_for
 from fairpress.auditing.table_warnings import table_warnings
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.auditing.verdicts.rules import JUDGED_BINARY, JUDGED_MULTICLASS
@@ -161,6 +163,8 @@ def audit(
     scored = score_pairs(
         source, cells, baseline, compressed, label=label, bins=bins or {}, keys=keys, weight=weight
     )
+    margins = {m: Margin(margin) for m in judged}
+    rules = JudgingRules(judged, margins, {m: min_rows_for(margin, confidence) for m in judged}, confidence, correction, family)
     auditor = ModelRates(
         evidence,
         cells,
@@ -175,11 +179,7 @@ def audit(
         cells,
         by,
         baseline,
-        margin,
-        confidence,
-        judged,
-        correction,
-        family,
+        rules,
         scored.pairs,
         fixed,
     )
@@ -198,6 +198,8 @@ def audit(
         family=family,
         attributes=by,
         metrics=judged,
+        margins=margins,
+        min_rows=rules.min_rows,
         models=tuple(auditor.model(name) for name in names),
         fairness=tuple(f for name in names for f in auditor.fairness(name)),
         comparisons=comparer.compare(compressed),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,11 +14,12 @@ from fairpress.auditing.inference.exemplars import exemplars
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_metrics import ScorePair
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
-from fairpress.auditing.inference.seed_tests import seed_noise
 from fairpress.auditing.inference.to_estimates import UNDEFINED_REASONS, gap_estimate, to_estimates
 from fairpress.auditing.metrics.cell_bootstrap import bootstrap_changes
 from fairpress.auditing.metrics.fairness_changes import fairness_changes
 from fairpress.auditing.metrics.linearization import LINEARIZED
+from fairpress.auditing.judging import JudgedFamily, JudgingRules, Key, judge_family
+from fairpress.auditing.loss_bounds import loss_bounds
 from fairpress.auditing.model_rates import GAP_RATES, OVERALL
 from fairpress.auditing.result import (
     AttributeComparison,
@@ -27,124 +27,86 @@ from fairpress.auditing.result import (
     Flips,
     GroupComparison,
     Loss,
-    SeedNoise,
-    Verdict,
+    Pool,
+    Values,
 )
 from fairpress.auditing.statistics.proportion_intervals import exact_mcnemar
+from fairpress.auditing.statistics.score_bounds import loss_interval
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
-from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.auditing.verdicts.rules import (
     Verdicts,
     artifact_verdict,
     disparate,
-    floor_rows,
     group_verdicts,
-    judge,
-    judge_excess,
     overall_verdict,
 )
-from fairpress.auditing.verdicts.sample_size import rows_needed, rows_to_decide
 from fairpress.auditing.verdicts.wording import headline, verdict_sentence
 from fairpress.core.estimate import Estimate
 
 CHANGES = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr")
 
-Key = tuple[str, str, str]
-"""Compressed model, attribute, metric."""
-
-
-@dataclass(frozen=True)
-class HypothesisFamily:
-    """The hypotheses about some artifacts that are corrected together."""
-
-    losses: Mapping[Key, TEstimate]
-    judged: Mapping[Key, Verdicts]
-    flip_shares: Mapping[Key, Floats]
-    excess: Mapping[Key, TEstimate]
-    adjusted: Mapping[Key, Floats]
-    noise: Mapping[Key, list[SeedNoise | None]]
-
-
 @dataclass(frozen=True)
 class CompressionComparison:
-    """Compares models with the baseline by the same evidence, margin and metrics.
+    """Compares models with the baseline by the same evidence and rules.
 
-    `metrics` are those whose losses are judged; `correction` and `family` as in `result.Audit`; `scores` maps a model to
-    its scores paired with the baseline's; `pairs` are the fixed pairs of groups.
+    `scores` maps a model to its scores paired with the baseline's; `pairs` are the fixed pairs of groups.
     """
 
     evidence: GroupEstimator
     cells: Cells
     by: tuple[str, ...]
     baseline: str
-    margin: float
-    confidence: float
-    metrics: tuple[str, ...]
-    correction: str = "holm"
-    family: str = "artifact"
+    rules: JudgingRules
     scores: Mapping[str, ScorePair] = field(default_factory=dict)
     pairs: Sequence[GroupPair] = ()
 
+    @property
+    def confidence(self) -> float:
+        return self.rules.confidence
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.rules.metrics
+
+    @property
+    def margin(self) -> float:
+        """The margin of the deciding metric, as a share of the people where it is absolute."""
+        return self.rules.margins[self.metrics[0]].value
+
     def compare(self, names: Sequence[str]) -> tuple[Comparison, ...]:
         """Return the comparison of each compressed model with the baseline."""
-        if self.family == "study":
+        if self.rules.family == "study":
             shared_family = self._family(names)
             return tuple(self._comparison(name, shared_family) for name in names)
         return tuple(self._comparison(name, self._family([name])) for name in names)
 
-    def _family(self, names: Sequence[str]) -> HypothesisFamily:
-        """Judge all rows and every group of some artifacts; all rows together count as one more group."""
-        losses: dict[Key, TEstimate] = {}
-        excess: dict[Key, TEstimate] = {}
-        seeds: dict[Key, Floats] = {}
-        flip_shares: dict[Key, Floats] = {}
-        for name in names:
-            for attribute in (OVERALL, *self.by):
-                values, index = self.cells.groups(attribute)
-                for m in self.metrics:
-                    key, query = (name, attribute, m), (name, self.baseline, m, index, len(values))
-                    losses[key] = _as_loss(m, self.evidence.change(*query))
-                    flip_shares[key] = self.evidence.flip_share(*query)
-                    if attribute != OVERALL:
-                        excess[key] = self.evidence.excess(*query)
-                    if isinstance(self.evidence, SeedGroupEstimator):
-                        seeds[key] = self.evidence.per_seed(*query) * (1 if m == "fpr" else -1)
-        adjust = CORRECTIONS[self.correction]
-        return HypothesisFamily(
-            losses,
-            judge(losses, self.margin, self.confidence, adjust, flip_shares),
-            flip_shares,
-            excess,
-            judge_excess(excess, self.confidence, adjust)[1],
-            seed_noise(seeds, self.confidence, adjust),
-        )
+    def _family(self, names: Sequence[str]) -> JudgedFamily:
+        return judge_family(self.evidence, self.baseline, names, self.by, self.rules)
 
-    def _comparison(self, name: str, family: HypothesisFamily) -> Comparison:
+    def _comparison(self, name: str, family: JudgedFamily) -> Comparison:
         attributes = tuple(self._attribute(name, a, family) for a in self.by)
         overall = self._attribute(name, OVERALL, family).groups[0]
         rates = self.cells.rates_of(GAP_RATES)
         void = self._void(name)
         if void is not None:
             overall = _void_group(overall)
-            attributes = tuple(
-                replace(
-                    a,
-                    verdict="void" if a.verdict == "no_harm" else a.verdict,
-                    groups=tuple(map(_void_group, a.groups)),
-                )
-                for a in attributes
-            )
+            attributes = tuple(map(_void_attribute, attributes))
         groups = [g for a in attributes for g in a.groups]
-        verdict = artifact_verdict(overall.verdict, np.array([g.verdict for g in groups], dtype=object))
+        pools = [p for a in attributes for p in a.pools]
+        verdict = artifact_verdict(overall.verdict, _group_and_pool_verdicts(attributes, self.metrics[0]))
         if void is not None and verdict != "harm":
             verdict = "void"
+        bounds = loss_bounds(
+            self.cells, family, name, self.rules, overall, attributes, self._lower_bounds(name, family)
+        )
         return Comparison(
             name,
             verdict,
-            disparate([p for key, p in family.adjusted.items() if key[0] == name], self.confidence),
-            headline(verdict, overall, groups, void),
+            disparate([p for key, p in family.excess_adjusted.items() if key[0] == name], self.confidence),
+            headline(verdict, groups, bounds, self.confidence, pools, void),
             overall,
             attributes,
+            bounds,
             tuple(
                 pair_change(p, self.evidence, self.baseline, name, rates, self.confidence, UNDEFINED_REASONS)
                 for p in self.pairs
@@ -160,6 +122,16 @@ class CompressionComparison:
             else None,
             void,
         )
+
+    def _lower_bounds(self, name: str, family: JudgedFamily) -> dict[str, dict[str, Floats]]:
+        """Return metric → attribute → lower bounds [groups] of the losses that hold simultaneously (Bonferroni)."""
+        out: dict[str, dict[str, Floats]] = {}
+        for metric in self.metrics:
+            losses = {a: family.losses[name, a, metric] for a in (OVERALL, *self.by)}
+            tests = max(1, sum(int(x.estimable.sum()) for x in losses.values()))
+            level = 1 - (1 - self.confidence) / tests
+            out[metric] = {a: x.lower(level) for a, x in losses.items()}
+        return out
 
     def _void(self, name: str) -> str | None:
         """Return why this comparison is void, or None: a model has nothing to lose, or a class was lost."""
@@ -186,39 +158,51 @@ class CompressionComparison:
         } | self._other_changes(name, attribute, index, k)
         losses = {m: self._losses((name, attribute, m), family) for m in self.metrics}
         flips = self._flips(name, index, k)
-        verdicts = group_verdicts([family.judged[name, attribute, m].verdict for m in self.metrics])
-        groups = []
-        for g, group in enumerate(values):
-            group_losses = tuple(losses[m][g] for m in self.metrics)
-            # Convert rows of the metric's denominator (positives, for a TPR) to rows of the group.
-            rows_needed = [
-                math.ceil(loss.rows_needed * flips[g].n / loss.estimate.n)
-                for loss in group_losses
-                if loss.rows_needed is not None and loss.estimate.n > 0
-            ]
-            groups.append(
-                GroupComparison(
-                    values=group,
-                    n=flips[g].n,
-                    verdict=verdicts[g],
-                    changes={r: per_group[g] for r, per_group in estimates.items()},
-                    losses=group_losses,
-                    flips=flips[g],
-                    rows_needed=max(rows_needed) if rows_needed else None,
-                    sentence=verdict_sentence(group, flips[g]),
-                )
+        keys = [(name, attribute, m) for m in self.metrics]
+        verdicts = group_verdicts(
+            [family.judged[key].verdict for key in keys],
+            [family.losses[key].value for key in keys],
+            [family.margins[key] for key in keys],
+        )
+        groups = [
+            GroupComparison(
+                values=group,
+                n=flips[g].n,
+                verdict=verdicts[g],
+                changes={r: per_group[g] for r, per_group in estimates.items()},
+                losses=tuple(losses[m][g] for m in self.metrics),
+                flips=flips[g],
+                sentence=verdict_sentence(group, flips[g]),
             )
-        first_losses = family.losses[name, attribute, self.metrics[0]]
+            for g, group in enumerate(values)
+        ]
+        pools = tuple(self._pools(name, attribute, values, family))
+        deciding = family.losses[keys[0]]
         # A harm or loss can be demonstrated in a group of few rows, too.
-        decided = np.isin(verdicts, ("harm", "loss")) & first_losses.estimable
-        candidates = np.flatnonzero(
-            (first_losses.effective_n >= floor_rows(self.margin, self.confidence)) | decided
-        )
-        worst = (
-            values[int(candidates[np.argmax(first_losses.value[candidates])])] if len(candidates) else None
-        )
+        decided = np.isin(verdicts, ("harm", "loss")) & deciding.estimable
+        candidates = np.flatnonzero((family.eligibility[keys[0]].assessed & deciding.estimable) | decided)
+        worst = values[int(candidates[np.argmax(deciding.value[candidates])])] if len(candidates) else None
         gaps = self._gap_changes(name, index, k, changes) if k > 1 else {}
-        return AttributeComparison(attribute, overall_verdict(verdicts), worst, tuple(groups), gaps)
+        verdict = overall_verdict([*verdicts, *(p.loss.verdict for p in pools if p.loss.metric == self.metrics[0])])
+        return AttributeComparison(attribute, verdict, worst, tuple(groups), gaps, pools)
+
+    def _pools(
+        self, name: str, attribute: str, values: Sequence[Values], family: JudgedFamily
+    ) -> Iterator[Pool]:
+        """Yield the groups that are judged together in a metric."""
+        for metric in self.metrics:
+            key = (name, attribute, metric)
+            if key in family.pools:
+                loss = _loss(
+                    metric,
+                    family.pool_losses[key],
+                    family.pool_flip_shares[key],
+                    family.pools[key],
+                    self.rules,
+                    family.pool_margins[key],
+                    np.ones(1, bool),
+                )[0]
+                yield Pool(attribute, tuple(values[i] for i in family.eligibility[key].pool), loss)
 
     def _flips(self, name: str, index: np.ndarray, k: int) -> list[Flips]:
         counts = self.evidence.flips(name, self.baseline, index, k)
@@ -288,40 +272,62 @@ class CompressionComparison:
         )
         return {metric: gap_estimate(gap, k) for metric, gap in gap_changes.items()}
 
-    def _losses(self, key: Key, family: HypothesisFamily) -> list[Loss]:
+    def _losses(self, key: Key, family: JudgedFamily) -> list[Loss]:
         """Return the judged loss of every group of an attribute in one metric."""
-        metric, flip_shares = key[2], family.flip_shares[key]
-        judged, losses, why = family.judged[key], family.losses[key], UNDEFINED_REASONS[metric]
-        estimates = to_estimates(losses, self.confidence, why, judged.p_loss, judged.p_loss_adjusted)
-        excesses: Sequence[Estimate | None] = [None] * len(estimates)
+        metric = key[2]
+        losses = _loss(
+            metric,
+            family.losses[key],
+            family.flip_shares[key],
+            family.judged[key],
+            self.rules,
+            family.margins[key],
+            family.eligibility[key].assessed,
+        )
+        noise = family.noise.get(key, [None] * len(losses))
+        excesses: Sequence[Estimate | None] = [None] * len(losses)
         if key in family.excess:
             excess = family.excess[key]
-            excesses = to_estimates(excess, self.confidence, why, excess.p_above(0.0), family.adjusted[key])
-        noise = family.noise.get(key, [None] * len(estimates))
-        floor = floor_rows(self.margin, self.confidence)
-        out = []
-        for g, loss in enumerate(estimates):
-            verdict: Verdict = judged.verdict[g]
-            if not loss.estimable:
-                out.append(Loss(metric, loss, None, None, verdict, excesses[g], floor, noise[g]))
-                continue
-            rows_needed = None
-            if verdict in ("inconclusive", "not_estimable"):
-                rows_needed = self._rows_needed(losses[g : g + 1], float(flip_shares[g]))
-            upper, p_harm = float(judged.upper[g]), float(judged.p_harm_adjusted[g])
-            out.append(Loss(metric, loss, upper, p_harm, verdict, excesses[g], rows_needed, noise[g]))
-        return out
-
-    def _rows_needed(self, loss: TEstimate, flip_share: float) -> int:
-        """Return the number of rows of the metric's denominator that would settle the verdict."""
-        rows, effective_rows = float(loss.n[0]), float(loss.effective_n[0])
-        needed = rows_needed(flip_share, self.margin, self.confidence)
-        if effective_rows >= needed:
-            # The rows would suffice without a change; the verdict is inconclusive because of the loss itself.
-            needed = rows_to_decide(
-                float(loss.value[0]), float(loss.se[0]), effective_rows, self.margin, self.confidence
+            excesses = to_estimates(
+                excess,
+                self.confidence,
+                UNDEFINED_REASONS[metric],
+                excess.p_above(0.0),
+                family.excess_adjusted[key],
             )
-        return math.ceil(needed * rows / effective_rows) if effective_rows > 0 else needed
+        return [replace(x, excess=e, seeds=s) for x, e, s in zip(losses, excesses, noise, strict=True)]
+
+
+def _loss(
+    metric: str,
+    loss: TEstimate,
+    flip_share: Floats,
+    judged: Verdicts,
+    rules: JudgingRules,
+    margins: Floats,
+    assessed: np.ndarray,
+) -> list[Loss]:
+    """Return the losses of some groups with their verdicts, bounds and intervals."""
+    estimates = to_estimates(
+        loss,
+        rules.confidence,
+        UNDEFINED_REASONS[metric],
+        judged.p_loss,
+        judged.p_loss_adjusted,
+        loss_interval(loss, flip_share, rules.confidence),
+    )
+    return [
+        Loss(
+            metric,
+            estimate,
+            float(judged.upper[g]) if estimate.estimable else None,
+            float(judged.p_harm_adjusted[g]) if estimate.estimable else None,
+            judged.verdict[g],
+            float(margins[g]),
+            bool(assessed[g]),
+        )
+        for g, estimate in enumerate(estimates)
+    ]
 
 
 def _void_group(group: GroupComparison) -> GroupComparison:
@@ -330,6 +336,29 @@ def _void_group(group: GroupComparison) -> GroupComparison:
     return replace(group, losses=losses, verdict="void" if group.verdict == "no_harm" else group.verdict)
 
 
-def _as_loss(metric: str, change: TEstimate) -> TEstimate:
-    """Return a change as a loss: positive is worse."""
-    return change if metric == "fpr" else -change
+def _void_attribute(attribute: AttributeComparison) -> AttributeComparison:
+    """Return an attribute of a void comparison."""
+    return replace(
+        attribute,
+        verdict="void" if attribute.verdict == "no_harm" else attribute.verdict,
+        groups=tuple(map(_void_group, attribute.groups)),
+        pools=tuple(
+            replace(p, loss=replace(p.loss, verdict="void")) if p.loss.verdict == "no_harm" else p
+            for p in attribute.pools
+        ),
+    )
+
+
+def _group_and_pool_verdicts(attributes: Sequence[AttributeComparison], metric: str) -> np.ndarray:
+    """Return the verdicts that make up that of the artifact: of every group, and of the pools in the deciding metric.
+
+    Of the other metrics' pools only harm counts, as for groups.
+    """
+    groups = [g.verdict for a in attributes for g in a.groups]
+    pools = [
+        p.loss.verdict
+        for a in attributes
+        for p in a.pools
+        if p.loss.metric == metric or p.loss.verdict == "harm"
+    ]
+    return np.array([*groups, *pools], dtype=object)

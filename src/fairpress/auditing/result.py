@@ -17,6 +17,19 @@ Values = Mapping[str, str]
 
 
 @dataclass(frozen=True)
+class Margin:
+    """The largest acceptable loss in one metric, fixed before looking, and the reason for it.
+
+    `value` is a share of the people (0.02 is two percentage points); with `relative`, a share of the baseline's own error in
+    the same group (0.05 is 5 % of it).
+    """
+
+    value: float
+    relative: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class GroupRates:
     """One model in one group: counts (weighted where there are weights), rates, and score metrics where there are scores."""
 
@@ -96,6 +109,23 @@ class SeedNoise:
 
 
 @dataclass(frozen=True)
+class RowsToDecide:
+    """What more rows would do: the chance that the present rows and `more` new ones decide (predictive assurance).
+
+    `no_harm` and `loss` are the parts of the chance `decided` with "no harm" and with "some loss" or "harm". `more` is None if no
+    number of rows up to `limit` reaches the requested chance; the chances are then those at the limit. `seeds` is the number of
+    additional training seeds where rows alone cannot decide.
+    """
+
+    more: int | None
+    decided: float
+    no_harm: float
+    loss: float
+    limit: int
+    seeds: int | None = None
+
+
+@dataclass(frozen=True)
 class Loss:
     """The loss of a group in one metric; positive is worse.
 
@@ -107,16 +137,19 @@ class Loss:
         ℓ with its two-sided interval; ``n`` is the metric's own denominator; ``p`` and ``p_adjusted``
         test ℓ ≤ 0 (Holm over the artifact's family).
     upper
-        One-sided upper bound (unadjusted): "no harm" when below the margin.
+        One-sided upper bound (unadjusted) that inverts the tests of the verdict: "no harm" exactly when below the margin.
     p_harm_adjusted
-        Holm-adjusted p-value of ℓ ≤ margin.
+        Adjusted p-value of ℓ ≤ margin.
     verdict
         The verdict for this group in this metric.
+    margin
+        The margin of this metric in this group.
+    assessed
+        Whether the group has enough rows in this metric's denominator, which was decided before any prediction was looked at.
     excess
         E = ℓ of this group − ℓ of the rest, with its two-sided interval; ``p_adjusted`` tests E ≤ 0.
-    rows_needed
-        Rows of this group (in the metric's denominator) that would settle the verdict, at the observed flip rate and
-        90 % power; ``None`` if it is settled.
+    rows_to_decide
+        What more rows would do; ``None`` if the verdict is settled.
     seeds
         Training noise, where runs are stacked.
     """
@@ -126,8 +159,10 @@ class Loss:
     upper: float | None
     p_harm_adjusted: float | None
     verdict: Verdict
+    margin: float
+    assessed: bool
     excess: Estimate | None = None
-    rows_needed: int | None = None
+    rows_to_decide: RowsToDecide | None = None
     seeds: SeedNoise | None = None
 
 
@@ -135,7 +170,7 @@ class Loss:
 class GroupComparison:
     """One group under the compressed model and the baseline, on the same rows.
 
-    `changes` is compressed − baseline of every rate; `losses` the judged ones.
+    `changes` is compressed − baseline of every rate; `losses` the judged ones, that of the deciding metric first.
     """
 
     values: Values
@@ -144,19 +179,68 @@ class GroupComparison:
     changes: Mapping[str, Estimate]
     losses: tuple[Loss, ...]
     flips: Flips
-    rows_needed: int | None = None
     sentence: str = ""
 
 
 @dataclass(frozen=True)
+class Pool:
+    """Groups of one attribute with too few rows in one metric, judged together because alone they cannot be assessed.
+
+    A group that is small beside its pool can lose without moving it, so the members are always named.
+    """
+
+    attribute: str
+    members: tuple[Values, ...]
+    loss: Loss
+
+
+@dataclass(frozen=True)
+class LossBounds:
+    """What is ruled out and what is shown in one metric, over all assessed groups and pools of every attribute.
+
+    Attributes
+    ----------
+    metric, margin
+        The metric and its margin.
+    upper, upper_group
+        X: with the audit's confidence no assessed group loses more. The largest of the groups' upper bounds, and whose it is;
+        no correction is owed, because the group that truly loses most is one group (intersection–union test). None if no group
+        was assessed. A comparison has no harm in this metric exactly when X is below the margin.
+    lower, lower_group
+        Y: some group loses at least this much, the largest lower bound that is simultaneous over all groups; None where no
+        loss is shown.
+    largest, largest_group
+        The largest estimated loss of an assessed group or pool.
+    cleared
+        Share of the people for whom, in every audited attribute, a loss of their group above the margin is ruled out.
+    """
+
+    metric: str
+    margin: Margin
+    upper: float | None
+    upper_group: Values | Pool | None
+    lower: float | None
+    lower_group: Values | None
+    largest: Estimate | None
+    largest_group: Values | Pool | None
+    cleared: float
+
+
+@dataclass(frozen=True)
 class AttributeComparison:
-    """All groups of one attribute. `worst_group` has the largest estimated loss among estimable groups."""
+    """All groups of one attribute. `worst_group` has the largest estimated loss in the deciding metric among assessed groups.
+
+    `pools` holds the small groups that are judged together, one pool per metric at most. `moves` are sentences on what moved
+    in each gap whose change is shown.
+    """
 
     attribute: str
     verdict: Verdict
     worst_group: Values | None
     groups: tuple[GroupComparison, ...]
     gap_changes: Mapping[str, Estimate] = field(default_factory=dict)
+    pools: tuple[Pool, ...] = ()
+    moves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,8 +298,8 @@ class Comparison:
     """One compressed model against the baseline.
 
     `disparate` is True when some adjusted lower bound of an excess loss is above 0; None when no
-    excess can be estimated. `headline` has the number of groups per finding and names those that could not be assessed.
-    `pairs` holds the requested fixed pairs; `exemplars` is None unless runs are stacked. `void` is the reason if the
+    excess can be estimated. `headline` says what is ruled out, for whom, what is shown, and who was not assessed; `bounds` has its
+    numbers, one entry per metric, that of the deciding metric first. `pairs` holds the requested fixed pairs; `exemplars` is None unless runs are stacked. `void` is the reason if the
     comparison is meaningless; the verdict is then ``void``, or ``harm`` if a harm is demonstrated nevertheless.
     """
 
@@ -225,6 +309,7 @@ class Comparison:
     headline: str
     overall: GroupComparison
     attributes: tuple[AttributeComparison, ...]
+    bounds: tuple[LossBounds, ...] = ()
     pairs: tuple[PairChange, ...] = ()
     exemplars: Exemplars | None = None
     void: str | None = None
@@ -234,7 +319,9 @@ class Comparison:
 class Audit:
     """A whole audit. `comparisons` is empty when there is no compressed model.
 
-    `correction` (``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics × attributes
+    `metrics` are the judged ones, first the one that decides (`harm`); `margins` has the margin of each, `margin` that of the
+    deciding one; `min_rows` the rows of each metric's denominator that a group needs to be assessed.
+    `correction` (``"westfall-young"``, ``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics × attributes
     of each ``"artifact"``, or of all artifacts of the ``"study"``; all rows together count as one group.
     `positive_from` records how the positive class was chosen: ``"option"``, ``"table"`` (its metadata), ``"name"``
     (such as yes), ``"order"`` (last of two in the alphabet). `warnings` must be read before any verdict, and precede
@@ -251,12 +338,14 @@ class Audit:
     positive: str | None
     attributes: tuple[str, ...]
     metrics: tuple[str, ...]
+    margins: Mapping[str, Margin]
+    min_rows: Mapping[str, int]
     models: tuple[ModelResult, ...]
     fairness: tuple[Fairness, ...]
     comparisons: tuple[Comparison, ...]
     classes: tuple[str, ...] = ()
     weight: str | None = None
-    correction: str = "holm"
+    correction: str = "westfall-young"
     family: str = "artifact"
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fairpress.auditing.metrics.fairness import Gap
-from fairpress.auditing.statistics.t_estimate import TEstimate
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.core.estimate import Estimate
 
 UNDEFINED_REASONS = {
@@ -28,9 +28,13 @@ def to_estimates(
     why: str,
     p: ArrayLike | None = None,
     p_adjusted: ArrayLike | None = None,
+    interval: tuple[Floats, Floats] | None = None,
 ) -> list[Estimate]:
-    """Return the estimate of each group with its interval, and with p-values where they are given [groups]."""
-    low, high = x.interval(confidence)
+    """Return the estimate of each group with its interval, and with p-values where they are given [groups].
+
+    `interval` replaces that of the estimate itself.
+    """
+    low, high = x.interval(confidence) if interval is None else interval
     empty = np.full(x.value.shape, np.nan)
     p, p_adjusted = (empty if v is None else np.asarray(v, float) for v in (p, p_adjusted))
     return [

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from fairpress.auditing.result import Audit, Exemplars, GroupComparison, GroupRates, PairChange, SeedNoise
+from fairpress.auditing.result import (
+    Audit,
+    Exemplars,
+    GroupComparison,
+    GroupRates,
+    Loss,
+    LossBounds,
+    PairChange,
+    Pool,
+    SeedNoise,
+    Values,
+)
 from fairpress.core.estimate import Estimate
 
 SCHEMA = "fairpress.audit/1"
@@ -27,6 +38,8 @@ def to_dict(audit: Audit) -> dict[str, Any]:
         "baseline": audit.baseline,
         "attributes": list(audit.attributes),
         "margin": audit.margin,
+        "margins": {m: asdict(x) for m, x in audit.margins.items()},
+        "min_rows": dict(audit.min_rows),
         "confidence": audit.confidence,
         "metrics": list(audit.metrics),
         "correction": audit.correction,
@@ -52,6 +65,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
                 "void": c.void,
                 "disparate": c.disparate,
                 "headline": c.headline,
+                "bounds": [_bounds(b) for b in c.bounds],
                 "overall": _group(c.overall),
                 "attributes": [
                     {
@@ -60,6 +74,8 @@ def to_dict(audit: Audit) -> dict[str, Any]:
                         "worst_group": None if a.worst_group is None else dict(a.worst_group),
                         "groups": [_group(g) for g in a.groups],
                         "gap_changes": _estimates(a.gap_changes),
+                        "moves": list(a.moves),
+                        "pools": [_pool(p) for p in a.pools],
                     }
                     for a in c.attributes
                 ],
@@ -89,23 +105,54 @@ def _group(group: GroupComparison) -> dict[str, Any]:
         "n": group.n,
         "verdict": group.verdict,
         "sentence": group.sentence,
-        "rows_needed": group.rows_needed,
         "flips": asdict(group.flips),
         "changes": _estimates(group.changes),
-        "losses": [
-            {
-                "metric": x.metric,
-                "estimate": x.estimate.to_dict(),
-                "upper": x.upper,
-                "p_harm_adjusted": x.p_harm_adjusted,
-                "verdict": x.verdict,
-                "excess": None if x.excess is None else x.excess.to_dict(),
-                "rows_needed": x.rows_needed,
-                "seeds": None if x.seeds is None else _seeds(x.seeds),
-            }
-            for x in group.losses
-        ],
+        "losses": [_loss(x) for x in group.losses],
     }
+
+
+def _loss(x: Loss) -> dict[str, Any]:
+    return {
+        "metric": x.metric,
+        "estimate": x.estimate.to_dict(),
+        "upper": x.upper,
+        "p_harm_adjusted": x.p_harm_adjusted,
+        "verdict": x.verdict,
+        "margin": x.margin,
+        "assessed": x.assessed,
+        "excess": None if x.excess is None else x.excess.to_dict(),
+        "rows_to_decide": None if x.rows_to_decide is None else asdict(x.rows_to_decide),
+        "seeds": None if x.seeds is None else _seeds(x.seeds),
+    }
+
+
+def _pool(pool: Pool) -> dict[str, Any]:
+    return {
+        "attribute": pool.attribute,
+        "members": [dict(m) for m in pool.members],
+        "loss": _loss(pool.loss),
+    }
+
+
+def _bounds(b: LossBounds) -> dict[str, Any]:
+    return {
+        "metric": b.metric,
+        "margin": asdict(b.margin),
+        "upper": b.upper,
+        "upper_group": _group_or_pool(b.upper_group),
+        "lower": b.lower,
+        "lower_group": None if b.lower_group is None else dict(b.lower_group),
+        "largest": None if b.largest is None else b.largest.to_dict(),
+        "largest_group": _group_or_pool(b.largest_group),
+        "cleared": b.cleared,
+    }
+
+
+def _group_or_pool(group: Values | Pool | None) -> dict[str, Any] | None:
+    """Return a group as an object, and a pool as the list of its members."""
+    if isinstance(group, Pool):
+        return {"values": None, "members": [dict(m) for m in group.members]}
+    return None if group is None else {"values": dict(group), "members": None}
 
 
 def _seeds(noise: SeedNoise) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from scipy import special
 from fairpress.auditing.result import Verdict
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.verdicts.multiplicity import holm
-from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
+from fairpress.auditing.statistics.score_bounds import harm_p_value, loss_upper_bound
 
 Key = TypeVar("Key", bound=tuple[str, ...])
 """Key of a hypothesis: (attribute, metric), or (model, attribute, metric)."""
@@ -26,8 +26,7 @@ WORST_FIRST: tuple[Verdict, ...] = ("harm", "void", "loss", "inconclusive", "not
 def floor_rows(margin: float = 0.02, confidence: float = 0.95) -> int:
     """Return the smallest n at which even zero flips give an upper bound below the margin.
 
-    Bonett–Price at zero flips has centre 0 and se √2/(n+2): n + 2 > z√2/δ. 231 rows at δ = .01, 115 at .02. The score test
-    (`noninferiority`) needs some more rows for "no harm"; until then such a group is inconclusive.
+    Bonett–Price at zero flips has centre 0 and se √2/(n+2): n + 2 > z√2/δ. 231 rows at δ = .01, 115 at .02.
     """
     z = float(special.ndtri(confidence))
     n = int(np.floor(z * np.sqrt(2) / margin)) - 2
@@ -40,8 +39,8 @@ def floor_rows(margin: float = 0.02, confidence: float = 0.95) -> int:
 class Verdicts:
     """Verdicts of one metric over the groups of one attribute; every array has one entry per group.
 
-    `p_loss`, `p_harm` test ℓ ≤ 0 and ℓ ≤ δ, adjusted over the family; `upper` is the unadjusted one-sided bound.
-    NaN where there is no estimate.
+    `p_loss`, `p_harm` test ℓ ≤ 0 and ℓ ≤ δ, adjusted over the family; `upper` is the unadjusted one-sided bound of which
+    ``no_harm`` says that it is below δ. NaN where there is no estimate.
     """
 
     verdict: NDArray[np.object_]
@@ -52,68 +51,132 @@ class Verdicts:
     p_harm_adjusted: Floats
 
 
+@dataclass(frozen=True)
+class Tested:
+    """A loss with what judges it: the arrays [groups] of one metric and attribute.
+
+    Attributes
+    ----------
+    loss
+        The loss; positive is worse.
+    p_loss, p_harm
+        One-sided p-values of ℓ ≤ 0 and of ℓ ≤ δ, unadjusted.
+    upper
+        One-sided upper bound of the loss.
+    cleared
+        Where a loss of δ is ruled out.
+    assessed
+        Where the group has enough rows, decided by rows alone.
+    """
+
+    loss: TEstimate
+    p_loss: Floats
+    p_harm: Floats
+    upper: Floats
+    cleared: NDArray[np.bool_]
+    assessed: NDArray[np.bool_]
+
+
+def tested(
+    loss: TEstimate,
+    flip_share: Floats,
+    margin: float,
+    confidence: float,
+    assessed: NDArray[np.bool_] | None = None,
+) -> Tested:
+    """Return what judges a loss at an absolute margin.
+
+    `flip_share` is the share of rows that flipped, either way. Without `assessed`, groups are assessed from the zero-flip floor
+    on (`floor_rows`).
+    """
+    upper = loss_upper_bound(loss, flip_share, confidence)
+    enough = loss.effective_n >= floor_rows(margin, confidence) if assessed is None else assessed
+    return Tested(
+        loss,
+        loss.p_above(0.0),
+        harm_p_value(loss, flip_share, margin),
+        upper,
+        loss.estimable & (upper < margin),
+        enough,
+    )
+
+
 def judge(
-    losses: Mapping[Key, TEstimate],
-    margin: float = 0.02,
+    family: Mapping[Key, Tested],
     confidence: float = 0.95,
     adjust: Callable[[ArrayLike], Floats] = holm,
-    flip_shares: Mapping[Key, Floats] | None = None,
+    p_loss_adjusted: Mapping[Key, Floats] | None = None,
 ) -> dict[Key, Verdicts]:
     """Judge a family of losses, given by (attribute, metric), each over the attribute's groups.
 
-    `adjust` (`multiplicity.CORRECTIONS`) is applied to all losses, once for ℓ ≤ 0 and once for ℓ ≤ δ; entries that cannot be
-    estimated do not count in the family. `flip_shares` holds the share of rows that flipped, either way, for the score test
-    of ``no_harm`` (`noninferiority`); by default the absolute loss, as if all flips were losses. Per entry, the first match
-    counts:
+    `adjust` (`multiplicity.CORRECTIONS`) is applied to all losses, once for ℓ ≤ 0 (unless `p_loss_adjusted` is given, as by
+    `westfall_young`) and once for ℓ ≤ δ; entries that cannot be estimated do not count in the family. Per entry, the first
+    match counts:
 
     1. ``not_estimable``: no estimate
     2. ``harm``: adjusted p of ℓ ≤ δ is below α = 1 − confidence, one-sided
-    3. in a group under the zero-flip floor: ``loss`` when the adjusted p of ℓ ≤ 0 is below α, else
-       ``not_estimable``. A harm or loss that is demonstrated in so few rows is a valid finding
-    4. ``no_harm``: the unadjusted upper bound is below δ, and the score test agrees
+    3. in a group that is not assessed: ``loss`` when the adjusted p of ℓ ≤ 0 is below α, else ``not_estimable``. A harm or
+       loss that is demonstrated in so few rows is a valid finding
+    4. ``no_harm``: a loss of δ is ruled out
     5. ``loss``: adjusted p of ℓ ≤ 0 below α
     6. ``inconclusive``
     """
-    keys = list(losses)
-    sizes = [losses[k].value.size for k in keys]
-    p_loss = [losses[k].p_above(0.0).ravel() for k in keys]
-    p_harm = [losses[k].p_above(margin).ravel() for k in keys]
-    splits = np.cumsum(sizes)[:-1]
-    loss_adjusted = np.split(adjust(np.concatenate(p_loss)), splits) if keys else []
-    harm_adjusted = np.split(adjust(np.concatenate(p_harm)), splits) if keys else []
-    floor, alpha = floor_rows(margin, confidence), 1 - confidence
+    keys = list(family)
+    splits = np.cumsum([family[k].loss.value.size for k in keys])[:-1]
+
+    def adjusted(p: list[Floats]) -> list[Floats]:
+        return np.split(adjust(np.concatenate(p)), splits) if keys else []
+
+    loss_adjusted = (
+        adjusted([family[k].p_loss for k in keys])
+        if p_loss_adjusted is None
+        else [p_loss_adjusted[k] for k in keys]
+    )
+    harm_adjusted = adjusted([family[k].p_harm for k in keys])
+    alpha = 1 - confidence
     out = {}
-    for k, p0, p1, a0, a1 in zip(keys, p_loss, p_harm, loss_adjusted, harm_adjusted, strict=True):
-        estimate = losses[k]
-        upper = estimate.upper(confidence).ravel()
-        flipped = np.abs(estimate.value) if flip_shares is None else flip_shares[k]
-        clear = loss_ruled_out(estimate, flipped, margin, confidence).ravel()
+    for k, p_loss, p_harm in zip(keys, loss_adjusted, harm_adjusted, strict=True):
+        x = family[k]
         with np.errstate(invalid="ignore"):
             verdict = np.select(
                 [
-                    ~estimate.estimable.ravel(),
-                    a1 < alpha,
-                    (estimate.effective_n.ravel() < floor) & (a0 < alpha),
-                    estimate.effective_n.ravel() < floor,
-                    clear,
-                    a0 < alpha,
+                    ~x.loss.estimable,
+                    p_harm < alpha,
+                    ~x.assessed & (p_loss < alpha),
+                    ~x.assessed,
+                    x.cleared,
+                    p_loss < alpha,
                 ],
                 ["not_estimable", "harm", "loss", "not_estimable", "no_harm", "loss"],
                 "inconclusive",
             ).astype(object)
-        out[k] = Verdicts(verdict, upper, p0, a0, p1, a1)
+        out[k] = Verdicts(verdict, x.upper, x.p_loss, p_loss, x.p_harm, p_harm)
     return out
 
 
-def group_verdicts(judged: Sequence[NDArray[np.object_]]) -> NDArray[np.object_]:
-    """Return each group's verdict: the worst over its metrics, in the order of `WORST_FIRST`.
+def group_verdicts(
+    judged: Sequence[NDArray[np.object_]], losses: Sequence[Floats], margins: Sequence[Floats]
+) -> NDArray[np.object_]:
+    """Return each group's verdict from its verdicts in every metric, of which the first decides.
 
-    `judged` holds one array of verdicts over the groups per metric.
+    The others can only make it worse: harm in any of them is harm, and a loss that is shown in one of them and whose estimate is
+    above its margin is a loss. Compression that trades one kind of error for another leaves the error rate as it is, and must not
+    be called harmless.
+
+    Parameters
+    ----------
+    judged, losses
+        Verdicts and estimated losses [groups], one array per metric.
+    margins
+        The absolute margin of each group [groups], one array per metric.
     """
-    rank = {v: i for i, v in enumerate(WORST_FIRST)}
-    codes = np.array([[rank[v] for v in metric] for metric in judged])
-    names: NDArray[np.object_] = np.array(WORST_FIRST, dtype=object)[codes.min(axis=0)]
-    return names
+    verdict = judged[0].copy()
+    for other, loss, margin in zip(judged[1:], losses[1:], margins[1:], strict=True):
+        with np.errstate(invalid="ignore"):
+            lost = (other == "loss") & (loss > margin)
+        verdict = np.where(lost & (verdict != "harm"), "loss", verdict)
+        verdict = np.where(other == "harm", "harm", verdict)
+    return verdict.astype(object)
 
 
 def overall_verdict(groups: ArrayLike) -> Verdict:
