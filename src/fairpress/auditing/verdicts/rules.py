@@ -13,7 +13,7 @@ from scipy import special
 from fairpress.auditing.result import Verdict
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.verdicts.multiplicity import holm
-from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
+from fairpress.auditing.statistics.score_bounds import loss_ruled_out
 
 Key = TypeVar("Key", bound=tuple[str, ...])
 """Key of a hypothesis: (attribute, metric), or (model, attribute, metric)."""
@@ -27,7 +27,7 @@ def floor_rows(margin: float = 0.02, confidence: float = 0.95) -> int:
     """Return the smallest n at which even zero flips give an upper bound below the margin.
 
     Bonett–Price at zero flips has centre 0 and se √2/(n+2): n + 2 > z√2/δ. 231 rows at δ = .01, 115 at .02. The score test
-    (`noninferiority`) needs some more rows for "no harm"; until then such a group is inconclusive.
+    (`score_bounds`) needs some more rows for "no harm"; until then such a group is inconclusive.
     """
     z = float(special.ndtri(confidence))
     n = int(np.floor(z * np.sqrt(2) / margin)) - 2
@@ -63,7 +63,7 @@ def judge(
 
     `adjust` (`multiplicity.CORRECTIONS`) is applied to all losses, once for ℓ ≤ 0 and once for ℓ ≤ δ; entries that cannot be
     estimated do not count in the family. `flip_shares` holds the share of rows that flipped, either way, for the score test
-    of ``no_harm`` (`noninferiority`); by default the absolute loss, as if all flips were losses. Per entry, the first match
+    of ``no_harm`` (`score_bounds`); by default the absolute loss, as if all flips were losses. Per entry, the first match
     counts:
 
     1. ``not_estimable``: no estimate
