@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
-from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
+from fairpress.auditing.statistics.score_bounds import loss_ruled_out
 from fairpress.auditing.verdicts.rules import floor_rows
 from fairpress.auditing.verdicts.sample_size import rows_needed
 

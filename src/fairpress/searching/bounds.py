@@ -15,8 +15,10 @@ from scipy import special
 
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.metrics.rates import LOSS_SIGN
-from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_tail
-from fairpress.auditing.verdicts.noninferiority import score_statistic
+from fairpress.auditing.statistics.exact_proportion import clopper_pearson_lower, p_at_most
+from fairpress.auditing.statistics.rate_difference import difference_p, difference_upper_bound
+from fairpress.auditing.statistics.score_bounds import loss_upper_bound, noninferiority_p
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.verdicts.sample_size import rows_to_decide
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.searching.gap_increase_bound import gap_increase_bound
@@ -130,12 +132,8 @@ def _losses(
 
     group_change, flip_rate = loss(index, len(names))
     overall, overall_flip_rate = loss(no_groups, 1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = np.maximum(
-            t_tail(group_change.df, (limit - group_change.centre) / group_change.se),
-            t_tail(group_change.df, -score_statistic(group_change, flip_rate, limit)),
-        )
-    upper = group_change.upper(plan.confidence)
+    p = noninferiority_p(group_change, flip_rate, limit)
+    upper = loss_upper_bound(group_change, flip_rate, plan.confidence)
     bounds = []
     for i, group in enumerate(names):
         if group not in plan.rows[attribute, metric]:
@@ -192,8 +190,8 @@ def _accuracy(evidence: GroupEstimator, plan: JudgingPlan, limit: float) -> Boun
         group_name({}),
         "accuracy",
         value,
-        float(x.lower(plan.confidence)[0]),
-        float(t_tail(x.df, (x.centre - limit) / x.se)[0]),
+        float(clopper_pearson_lower(x, plan.confidence)[0]),
+        float(p_at_most(x, limit)[0]),
         n,
         rows_to_decide(-value, se, n, -limit, plan.confidence) if value > limit else None,
         _risk(value - limit, se * np.sqrt(n / rows), plan),
@@ -227,9 +225,10 @@ def _gaps(
         upper, p = gap_increase_bound(
             x[first], x[second], (flip_rate[first], flip_rate[second]), limit, plan.confidence
         )
-        se = (upper - d.value) / special.ndtri(plan.confidence)
     else:
-        upper, p, se = d.upper(plan.confidence), t_tail(d.df, (limit - d.centre) / d.se), d.se
+        upper = difference_upper_bound(x[first], x[second], plan.confidence)
+        p = difference_p(x[first], x[second], limit)
+    se = (upper - d.value) / special.ndtri(plan.confidence)
     bounds = []
     for k, (i, j) in enumerate(pairs):
         value, n = float(d.value[k]), float(min(x.n[i], x.n[j]))

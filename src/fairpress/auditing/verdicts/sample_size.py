@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
-from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
+from fairpress.auditing.statistics.score_bounds import loss_ruled_out
 from fairpress.auditing.verdicts.rules import floor_rows
 
 
@@ -31,7 +31,7 @@ def rows_needed(flips: float, margin: float = 0.02, confidence: float = 0.95, po
     """Return the rows (of the metric's denominator) at which "no harm" is shown if nothing truly changed.
 
     With a share p of rows flipping, half each way, b − c is taken to lie √(np) · z_power above 0; at that outcome both
-    conditions of `noninferiority.loss_ruled_out` must hold. Within 10 % of exact enumeration (``benchmarks/all_clear.py``).
+    conditions of `score_bounds.loss_ruled_out` must hold. Within 10 % of exact enumeration (``benchmarks/all_clear.py``).
     """
     return _rows_needed(float(f"{flips:.3g}"), margin, confidence, power)
 
