@@ -1,0 +1,151 @@
+"""From cells to exact tests of losses: flips in disjoint strata, and the groups and metrics that they belong to.
+
+A flip is a row whose outcome differs between the baseline and a compressed model. Its signed outcomes, +1 for a loss
+and −1 for a gain in every model and metric, are dealt together: one coin turns all of them. A stratum holds the flips
+of one combination of groups that count, up to this sign, in the same models and metrics. For one model and a binary
+label, strata are thus groups × label. A row that flips under several models is a stratum of its pattern of models, so
+that a study's models, which share rows and the baseline, are tested jointly without taking them for independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.inference.group_estimator import per_group
+from fairpress.auditing.statistics.t_estimate import Floats
+from fairpress.auditing.statistics.westfall_young import DRAWS, mcnemar_loss, step_down_min_p
+from fairpress.auditing.verdicts.multiplicity import holm
+
+LOSS_SIGN = {"accuracy": -1, "tpr": -1, "fpr": 1}
+"""Sign by which a change of a rate is a loss."""
+
+MOST_DEALT = 200_000_000
+"""Strata × draws beyond which dealing takes too long (some 10 s); Holm's correction of the exact p-values stands in."""
+
+Key = tuple[str, str, str]
+"""Compressed model, attribute, metric."""
+
+
+@dataclass(frozen=True)
+class FlipStrata:
+    """Flips of strata, and the hypotheses "no net loss" of each model, attribute, metric and group.
+
+    Attributes
+    ----------
+    lost, gained
+        Flips of each stratum [strata], in the direction of its first hypothesis.
+    membership
+        Sparse array [hypotheses, strata] of −1, 0 and 1, as in `westfall_young.step_down_min_p`.
+    rows
+        Denominator of each hypothesis [hypotheses].
+    slices
+        Hypotheses of each key, one per group.
+    """
+
+    lost: Floats
+    gained: Floats
+    membership: Any
+    rows: Floats
+    slices: dict[Key, slice]
+
+    def by_key(self, values: Floats) -> dict[Key, Floats]:
+        """Return values [hypotheses] by key; NaN where a hypothesis has no rows."""
+        defined = np.where(self.rows > 0, values, np.nan)
+        return {key: defined[part] for key, part in self.slices.items()}
+
+    def p_values(self) -> Floats:
+        """Return the exact McNemar p-value of each hypothesis."""
+        flips = self.lost + self.gained
+        total = abs(self.membership) @ flips
+        net = self.membership @ (self.lost - self.gained)
+        return mcnemar_loss((total + net) / 2, (total - net) / 2)
+
+
+def flip_strata(
+    cells: Cells, baseline: str, names: Sequence[str], attributes: Sequence[str], metrics: Sequence[str]
+) -> FlipStrata:
+    """Return the strata of some compressed models' flips against the baseline.
+
+    `attributes` as in `Cells.groups`, ``""`` for all rows together; `metrics` among accuracy, TPR and FPR. Weights,
+    subjects and seeds are not looked at: each row is one flip.
+
+    Raises ``ValueError`` for another metric.
+    """
+    unknown = sorted(set(metrics) - set(LOSS_SIGN))
+    if unknown:
+        raise ValueError(f"exact tests of losses are of {', '.join(LOSS_SIGN)}, not of {', '.join(unknown)}")
+    outcomes = [(name, metric) for name in names for metric in metrics]
+    groups = [cells.groups(attribute) for attribute in attributes]
+    slices: dict[Key, slice] = {}
+    rows: list[Floats] = []
+    signed = np.zeros((len(outcomes), len(cells.label)), dtype=np.int8)
+    for i, (name, metric) in enumerate(outcomes):
+        difference = cells.indicator(name, metric) - cells.indicator(baseline, metric)
+        inside = ~np.isnan(difference)
+        signed[i] = LOSS_SIGN[metric] * np.nan_to_num(difference)
+        for attribute, (values, index) in zip(attributes, groups, strict=True):
+            start = sum(len(r) for r in rows)
+            slices[name, attribute, metric] = slice(start, start + len(values))
+            rows.append(per_group(cells.rows[inside], index[inside], len(values)))
+    flipped = signed.any(axis=0)
+    signed = signed[:, flipped]
+    direction = signed[(signed != 0).argmax(axis=0), np.arange(signed.shape[1])]
+    pattern = np.concatenate([*(index[None, flipped] for _, index in groups), signed * direction])
+    strata, stratum = np.unique(pattern, axis=1, return_inverse=True)
+    count, stratum = strata.shape[1], stratum.reshape(-1)
+    weight = cells.rows[flipped]
+    lost = per_group(weight * (direction > 0), stratum, count)
+    gained = per_group(weight * (direction < 0), stratum, count)
+    group, sign = strata[: len(attributes)], strata[len(attributes) :]
+    hypothesis, column, entry = [], [], []
+    for i, (name, metric) in enumerate(outcomes):
+        member = np.flatnonzero(sign[i])
+        for a, attribute in enumerate(attributes):
+            hypothesis.append(slices[name, attribute, metric].start + group[a, member])
+            column.append(member)
+            entry.append(sign[i, member])
+    size = sum(len(r) for r in rows)
+    membership = sparse.csr_array(
+        (_joined(entry), (_joined(hypothesis), _joined(column))), shape=(size, count), dtype=float
+    )
+    return FlipStrata(lost, gained, membership, np.concatenate(rows) if rows else np.zeros(0), slices)
+
+
+def loss_p_adjusted(
+    cells: Cells,
+    baseline: str,
+    names: Sequence[str],
+    attributes: Sequence[str],
+    metrics: Sequence[str],
+    draws: int = DRAWS,
+) -> dict[Key, Floats]:
+    """Return p-values of "the group loses nothing" [groups], adjusted over all models, attributes and metrics given.
+
+    Westfall and Young's step-down min-p of exact McNemar tests (`westfall_young`). NaN where a group has no rows in the
+    metric's denominator, 1 where nothing flips. The coins are seeded: the same cells give the same p-values.
+    """
+    strata = flip_strata(cells, baseline, names, attributes, metrics)
+    if len(strata.lost) * draws > MOST_DEALT:
+        adjusted = holm(np.where(strata.rows > 0, strata.p_values(), np.nan))
+    else:
+        rng = np.random.default_rng(0)
+        adjusted = step_down_min_p(strata.lost, strata.gained, strata.membership, rng, draws)
+    return strata.by_key(adjusted)
+
+
+def loss_p_values(
+    cells: Cells, baseline: str, names: Sequence[str], attributes: Sequence[str], metrics: Sequence[str]
+) -> dict[Key, Floats]:
+    """Return the unadjusted exact McNemar p-values of "the group loses nothing" [groups]."""
+    strata = flip_strata(cells, baseline, names, attributes, metrics)
+    return strata.by_key(strata.p_values())
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)

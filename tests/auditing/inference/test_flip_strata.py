@@ -1,0 +1,142 @@
+"""Strata of flips from cells: counts, p-values and covariances are those of the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fairpress.auditing.cells.cells import Cells, EncodedTable
+from fairpress.auditing.inference import flip_strata as module
+from fairpress.auditing.inference.flip_strata import (
+    LOSS_SIGN,
+    flip_strata,
+    loss_p_adjusted,
+    loss_p_values,
+)
+from fairpress.auditing.verdicts.multiplicity import holm
+
+METRICS = ("accuracy", "tpr", "fpr")
+BY = ("", "sex", "race", "sex*race")
+
+
+def random_cells(rng, rows=800, classes=2, models=1, flip=0.15):
+    sex, race = rng.integers(0, 2, rows), rng.integers(0, 3, rows)
+    label = rng.integers(0, classes, rows)
+
+    def flipped(codes, chance):
+        return np.where(rng.random(rows) < chance, (codes + rng.integers(1, classes, rows)) % classes, codes)
+
+    base = flipped(label, 0.25)
+    predicted = {"base": base} | {f"m{i}": flipped(base, flip) for i in range(models)}
+    ones = np.ones(rows)
+    attributes = {"sex": EncodedTable(("f", "m"), sex), "race": EncodedTable(("a", "b", "c"), race)}
+    names = tuple(f"c{i}" for i in range(classes))
+    return Cells(attributes, label, predicted, ones, ones, ones, names, "c1")
+
+
+def losses_by_row(cells, names):
+    """Return the signed losses [hypotheses, rows], in the order of `flip_strata`."""
+    out = []
+    for name in names:
+        for metric in METRICS:
+            d = LOSS_SIGN[metric] * (cells.indicator(name, metric) - cells.indicator("base", metric))
+            for attribute in BY:
+                values, index = cells.groups(attribute)
+                out += [np.where(index == g, np.nan_to_num(d), 0) for g in range(len(values))]
+    return np.array(out)
+
+
+@pytest.mark.parametrize(("classes", "models"), [(2, 1), (2, 3), (4, 1), (4, 2)])
+def test_net_losses_and_shared_flips_are_those_of_the_rows(classes, models):
+    cells = random_cells(np.random.default_rng(classes * 10 + models), classes=classes, models=models)
+    names = [f"m{i}" for i in range(models)]
+    strata = flip_strata(cells, "base", names, BY, METRICS)
+    by_row = losses_by_row(cells, names)
+    np.testing.assert_array_equal(strata.membership @ (strata.lost - strata.gained), by_row.sum(axis=1))
+    # Dealing gives this covariance of net losses: flips that count in both, with their signs.
+    flips = np.diag(strata.lost + strata.gained)
+    dense = strata.membership.toarray()
+    np.testing.assert_array_equal(dense @ flips @ dense.T, by_row @ by_row.T)
+
+
+def test_p_values_are_exact_tests_of_the_groups_rows():
+    cells = random_cells(np.random.default_rng(1))
+    p = loss_p_values(cells, "base", ["m0"], BY, METRICS)
+    sex, label = cells.attributes["sex"].codes, cells.label
+    before, after = cells.predicted["base"], cells.predicted["m0"]
+    women_negative = (sex == 0) & (label == 0)
+    lost = int((women_negative & (before == 0) & (after == 1)).sum())
+    gained = int((women_negative & (before == 1) & (after == 0)).sum())
+    peer = stats.binomtest(lost, lost + gained, 0.5, "greater").pvalue
+    assert p["m0", "sex", "fpr"][0] == pytest.approx(peer)
+    assert {key: len(x) for key, x in p.items() if key[2] == "tpr"} == {
+        ("m0", a, "tpr"): n for a, n in zip(BY, (1, 2, 3, 6), strict=True)
+    }
+
+
+def test_counted_cells_and_single_rows_have_the_same_p_values():
+    cells = random_cells(np.random.default_rng(2))
+    codes = np.stack(
+        [
+            *(a.codes for a in cells.attributes.values()),
+            cells.label,
+            *cells.predicted.values(),
+        ]
+    )
+    kinds, count = np.unique(codes, axis=1, return_counts=True)
+    n = count.astype(float)
+    counted = Cells(
+        {k: EncodedTable(a.names, kinds[i]) for i, (k, a) in enumerate(cells.attributes.items())},
+        kinds[2],
+        {"base": kinds[3], "m0": kinds[4]},
+        n,
+        n,
+        n,
+        cells.classes,
+        cells.positive,
+    )
+    query = ("base", ["m0"], BY, METRICS)
+    for key, p in loss_p_adjusted(cells, *query).items():
+        np.testing.assert_array_equal(p, loss_p_adjusted(counted, *query)[key])
+
+
+def test_groups_without_rows_of_the_metric_have_no_p_value():
+    cells = random_cells(np.random.default_rng(3), rows=300)
+    women = cells.attributes["sex"].codes == 0
+    kept = cells.select(~women | (cells.label == 1))
+    adjusted = loss_p_adjusted(kept, "base", ["m0"], ("sex",), METRICS)
+    assert np.isnan(adjusted["m0", "sex", "fpr"]).tolist() == [True, False]
+    assert not np.isnan(adjusted["m0", "sex", "tpr"]).any()
+
+
+def test_a_model_that_changes_nothing_loses_nothing():
+    cells = random_cells(np.random.default_rng(4), flip=0.0)
+    adjusted = loss_p_adjusted(cells, "base", ["m0"], BY, METRICS)
+    assert {float(p) for x in adjusted.values() for p in x} == {1.0}
+
+
+def test_models_that_are_copies_of_each_other_are_corrected_as_one():
+    """Rows that flip under both models are dealt together: a second copy costs nothing, where Holm doubles."""
+    cells = random_cells(np.random.default_rng(5), rows=400)
+    cells.predicted["copy"] = cells.predicted["m0"]
+    alone = loss_p_adjusted(cells, "base", ["m0"], BY, METRICS)
+    both = loss_p_adjusted(cells, "base", ["m0", "copy"], BY, METRICS)
+    for (_, attribute, metric), p in alone.items():
+        np.testing.assert_array_equal(both["m0", attribute, metric], p)
+        np.testing.assert_array_equal(both["copy", attribute, metric], p)
+
+
+def test_where_dealing_takes_too_long_holm_corrects_the_exact_p_values(monkeypatch):
+    cells = random_cells(np.random.default_rng(6))
+    monkeypatch.setattr(module, "MOST_DEALT", 0)
+    query = ("base", ["m0"], BY, METRICS)
+    p, adjusted = loss_p_values(cells, *query), loss_p_adjusted(cells, *query)
+    expected = holm(np.concatenate(list(p.values())))
+    np.testing.assert_allclose(np.concatenate(list(adjusted.values())), expected)
+
+
+def test_rates_whose_denominator_a_model_changes_are_refused():
+    cells = random_cells(np.random.default_rng(7), rows=50)
+    with pytest.raises(ValueError, match="not of ppv"):
+        flip_strata(cells, "base", ["m0"], BY, ("accuracy", "ppv"))
