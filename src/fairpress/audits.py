@@ -239,7 +239,7 @@ def audit(
     row_id: str = "row_id",
     bins: Mapping[str, Sequence[float]] | None = None,
     missing: str = "group",
-    correction: str = "holm",
+    correction: str = "westfall-young",
     family: str = "artifact",
     pairs: str | Sequence[str | tuple[Mapping[str, str], Mapping[str, str]]] = (),
     pairs_from: Any = None,

@@ -52,7 +52,7 @@ def audit(
     row_id: str = "row_id",
     bins: Mapping[str, Sequence[float]] | None = None,
     missing: str = "group",
-    correction: str = "holm",
+    correction: str = "westfall-young",
     family: str = "artifact",
     pairs: str | Sequence[str | tuple[Values, Values]] = (),
     pairs_from: Any = None,

@@ -146,7 +146,7 @@ class CompressionComparison:
         ]
         return " ".join(filter(None, reasons)) or None
 
-    def _attribute(self, name: str, attribute: str, family: HypothesisFamily) -> AttributeComparison:
+    def _attribute(self, name: str, attribute: str, family: JudgedFamily) -> AttributeComparison:
         values, index = self.cells.groups(attribute)
         k = len(values)
         changes = {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.denominators import denominator_sizes
+from fairpress.auditing.inference.flip_strata import loss_p_adjusted
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
 from fairpress.auditing.inference.relative_margins import tested_relative
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
@@ -21,6 +23,7 @@ from fairpress.auditing.verdicts.eligibility import Eligibility, eligible
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.auditing.verdicts.rules import Tested, Verdicts, judge, judge_excess, tested
 
+T = TypeVar("T")
 Key = tuple[str, str, str]
 """Compressed model, attribute (``""`` for everybody), metric."""
 
@@ -119,10 +122,9 @@ def judge_family(
                     excess[key] = evidence.excess(*query, index, k)
                 if isinstance(evidence, SeedGroupEstimator):
                     seeds[key] = evidence.per_seed(*query, index, k) * LOSS_SIGN[metric]
-    adjust = CORRECTIONS["holm" if rules.correction == "westfall-young" else rules.correction]
-    p_loss_adjusted = None
-    everything: dict[tuple[str, ...], Tested] = {**family, **{(*key, "pool"): x for key, x in pools.items()}}
-    judged = judge(everything, rules.confidence, adjust, p_loss_adjusted)
+    adjust = CORRECTIONS[rules.correction]
+    everything: dict[tuple[str, ...], Tested] = {**_by_tuple(family), **{(*key, "pool"): x for key, x in pools.items()}}
+    judged = judge(everything, rules.confidence, adjust, _exact(evidence, baseline, names, attributes, rules, pools))
     return JudgedFamily(
         {key: x.loss for key, x in family.items()},
         shares,
@@ -137,6 +139,34 @@ def judge_family(
         judge_excess(excess, rules.confidence, adjust)[1],
         seed_noise(seeds, rules.confidence, adjust),
     )
+
+
+def _exact(
+    evidence: GroupEstimator,
+    baseline: str,
+    names: Sequence[str],
+    attributes: Sequence[str],
+    rules: JudgingRules,
+    pools: Mapping[Key, Tested],
+) -> dict[tuple[str, ...], Floats] | None:
+    """Return the adjusted p-values of the exact joint tests of "loses nothing"; None where the correction takes estimates.
+
+    A pool is not one of the tests: its members are.
+    """
+    if not is_exact(evidence, rules):
+        return None
+    adjusted = loss_p_adjusted(evidence.cells, baseline, names, (OVERALL, *attributes), rules.metrics)
+    return {**_by_tuple(adjusted), **{(*key, "pool"): np.full(1, np.nan) for key in pools}}
+
+
+def _by_tuple(values: Mapping[Key, T]) -> dict[tuple[str, ...], T]:
+    """Return a mapping that can be joined with one whose keys are longer."""
+    return {tuple(key): value for key, value in values.items()}
+
+
+def is_exact(evidence: GroupEstimator, rules: JudgingRules) -> bool:
+    """Return whether losses are tested exactly and jointly: each row counts once, in one run."""
+    return rules.correction == "westfall-young" and evidence.plain and not evidence.dependent
 
 
 def _test(

@@ -48,7 +48,7 @@ def audit(
     row_id: str = "row_id",
     bins: Repeated = (),
     missing: str = "group",
-    correction: str = "holm",
+    correction: str = "westfall-young",
     family: str = "artifact",
     pair: Repeated = (),
     pair_from: str | None = None,

@@ -18,12 +18,10 @@ from scipy import sparse
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.group_estimator import per_group
+from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.westfall_young import DRAWS, mcnemar_loss, step_down_min_p
 from fairpress.auditing.verdicts.multiplicity import holm
-
-LOSS_SIGN = {"accuracy": -1, "tpr": -1, "fpr": 1}
-"""Sign by which a change of a rate is a loss."""
 
 MOST_DEALT = 200_000_000
 """Strata × draws beyond which dealing takes too long (some 10 s); Holm's correction of the exact p-values stands in."""

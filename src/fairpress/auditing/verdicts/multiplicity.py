@@ -35,11 +35,16 @@ def benjamini_yekutieli(p: ArrayLike) -> Floats:
 
 
 CORRECTIONS: dict[str, Callable[[ArrayLike], Floats]] = {
+    "westfall-young": holm,
     "holm": holm,
     "bh": benjamini_hochberg,
     "by": benjamini_yekutieli,
 }
-"""Corrections by name. Holm controls the family-wise error rate, the others the false discovery rate."""
+"""Corrections by name. The first two control the family-wise error rate, the others the false discovery rate.
+
+Westfall and Young's correction is a joint test of the flips (`statistics.westfall_young`), for "loses nothing" alone; the other
+tests of its family, and those of weighted rows, repeated people and several seeds, are Holm's.
+"""
 
 
 def _step_up(s: Floats) -> Floats:
