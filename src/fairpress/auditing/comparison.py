@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.group_pairs import GroupPair, pair_change
 from fairpress.auditing.inference.degenerate_models import degenerate, lost_class
 from fairpress.auditing.inference.exemplars import exemplars
@@ -20,7 +21,7 @@ from fairpress.auditing.inference.to_estimates import UNDEFINED_REASONS, gap_est
 from fairpress.auditing.metrics.cell_bootstrap import bootstrap_changes
 from fairpress.auditing.metrics.fairness_changes import fairness_changes
 from fairpress.auditing.metrics.linearization import LINEARIZED
-from fairpress.auditing.model_rates import GAP_RATES, OVERALL
+from fairpress.auditing.model_rates import GAP_RATES
 from fairpress.auditing.result import (
     AttributeComparison,
     Comparison,
@@ -45,11 +46,12 @@ from fairpress.auditing.verdicts.rules import (
 )
 from fairpress.auditing.verdicts.sample_size import rows_needed, rows_to_decide
 from fairpress.auditing.verdicts.wording import headline, verdict_sentence
+from fairpress.core.attribute import OVERALL, Attribute
 from fairpress.core.estimate import Estimate
 
 CHANGES = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr")
 
-Key = tuple[str, str, str]
+Key = tuple[str, Attribute, str]
 """Compressed model, attribute, metric."""
 
 
@@ -75,7 +77,7 @@ class CompressionComparison:
 
     evidence: GroupEstimator
     cells: Cells
-    by: tuple[str, ...]
+    by: tuple[Attribute, ...]
     baseline: str
     margin: float
     confidence: float
@@ -100,9 +102,9 @@ class CompressionComparison:
         flip_shares: dict[Key, Floats] = {}
         for name in names:
             for attribute in (OVERALL, *self.by):
-                values, index = self.cells.groups(attribute)
+                grouping = self.cells.grouping(attribute)
                 for m in self.metrics:
-                    key, query = (name, attribute, m), (name, self.baseline, m, index, len(values))
+                    key, query = (name, attribute, m), (name, self.baseline, m, grouping)
                     losses[key] = _as_loss(m, self.evidence.change(*query))
                     flip_shares[key] = self.evidence.flip_share(*query)
                     if attribute != OVERALL:
@@ -153,7 +155,7 @@ class CompressionComparison:
                 self.evidence,
                 self.baseline,
                 name,
-                [self.cells.groups(a) for a in (OVERALL, *self.by)],
+                [self.cells.grouping(a) for a in (OVERALL, *self.by)],
                 self.confidence,
             )
             if isinstance(self.evidence, SeedGroupEstimator)
@@ -174,21 +176,20 @@ class CompressionComparison:
         ]
         return " ".join(filter(None, reasons)) or None
 
-    def _attribute(self, name: str, attribute: str, family: HypothesisFamily) -> AttributeComparison:
-        values, index = self.cells.groups(attribute)
-        k = len(values)
+    def _attribute(self, name: str, attribute: Attribute, family: HypothesisFamily) -> AttributeComparison:
+        grouping = self.cells.grouping(attribute)
         changes = {
-            r: self.evidence.change(name, self.baseline, r, index, k) for r in self.cells.rates_of(CHANGES)
+            r: self.evidence.change(name, self.baseline, r, grouping) for r in self.cells.rates_of(CHANGES)
         }
         estimates = {
             r: to_estimates(x, self.confidence, UNDEFINED_REASONS[r], x.p_two_sided())
             for r, x in changes.items()
-        } | self._other_changes(name, attribute, index, k)
+        } | self._other_changes(name, grouping)
         losses = {m: self._losses((name, attribute, m), family) for m in self.metrics}
-        flips = self._flips(name, index, k)
+        flips = self._flips(name, grouping)
         verdicts = group_verdicts([family.judged[name, attribute, m].verdict for m in self.metrics])
         groups = []
-        for g, group in enumerate(values):
+        for g, group in enumerate(grouping.values):
             group_losses = tuple(losses[m][g] for m in self.metrics)
             # Convert rows of the metric's denominator (positives, for a TPR) to rows of the group.
             rows_needed = [
@@ -215,13 +216,15 @@ class CompressionComparison:
             (first_losses.effective_n >= floor_rows(self.margin, self.confidence)) | decided
         )
         worst = (
-            values[int(candidates[np.argmax(first_losses.value[candidates])])] if len(candidates) else None
+            grouping.values[int(candidates[np.argmax(first_losses.value[candidates])])]
+            if len(candidates)
+            else None
         )
-        gaps = self._gap_changes(name, index, k, changes) if k > 1 else {}
-        return AttributeComparison(attribute, overall_verdict(verdicts), worst, tuple(groups), gaps)
+        gaps = self._gap_changes(name, grouping, changes) if grouping.size > 1 else {}
+        return AttributeComparison(str(attribute), overall_verdict(verdicts), worst, tuple(groups), gaps)
 
-    def _flips(self, name: str, index: np.ndarray, k: int) -> list[Flips]:
-        counts = self.evidence.flips(name, self.baseline, index, k)
+    def _flips(self, name: str, grouping: Grouping) -> list[Flips]:
+        counts = self.evidence.flips(name, self.baseline, grouping)
         p = None
         if self.evidence.plain and not self.evidence.dependent:
             p = exact_mcnemar(counts["wrong_to_right"], counts["right_to_wrong"])
@@ -230,23 +233,21 @@ class CompressionComparison:
                 **{key: float(count[g]) for key, count in counts.items()},
                 p_mcnemar=None if p is None else float(p[g]),
             )
-            for g in range(k)
+            for g in range(grouping.size)
         ]
 
-    def _other_changes(
-        self, name: str, attribute: str, index: np.ndarray, k: int
-    ) -> dict[str, list[Estimate]]:
+    def _other_changes(self, name: str, grouping: Grouping) -> dict[str, list[Estimate]]:
         """Return changes of PPV, NPV and balanced accuracy, and of score metrics where there are scores."""
         out = {}
         if self.cells.positive is not None:
             plain = self.evidence.plain and not self.evidence.dependent
-            out = (self._bootstrapped if plain else self._linearised)(name, index, k)
+            out = (self._bootstrapped if plain else self._linearised)(name, grouping)
         if name in self.scores:
-            out |= self.scores[name].changes(attribute, self.confidence)
+            out |= self.scores[name].changes(grouping.attribute, self.confidence)
         return out
 
-    def _linearised(self, name: str, index: np.ndarray, k: int) -> dict[str, list[Estimate]]:
-        ratio_changes = {r: self.evidence.ratio_change(name, self.baseline, r, index, k) for r in LINEARIZED}
+    def _linearised(self, name: str, grouping: Grouping) -> dict[str, list[Estimate]]:
+        ratio_changes = {r: self.evidence.ratio_change(name, self.baseline, r, grouping) for r in LINEARIZED}
         return {
             r: to_estimates(
                 x, self.confidence, f"{UNDEFINED_REASONS[r]}, by one of the models", x.p_two_sided()
@@ -254,8 +255,8 @@ class CompressionComparison:
             for r, x in ratio_changes.items()
         }
 
-    def _bootstrapped(self, name: str, index: np.ndarray, k: int) -> dict[str, list[Estimate]]:
-        pair = self.cells.pair(self.baseline, name, index, k)
+    def _bootstrapped(self, name: str, grouping: Grouping) -> dict[str, list[Estimate]]:
+        pair = self.cells.pair(self.baseline, name, grouping)
         bootstrapped = bootstrap_changes(pair, np.random.default_rng(0), self.confidence)
         return {
             rate: [
@@ -266,17 +267,17 @@ class CompressionComparison:
                 else Estimate.not_estimable(
                     UNDEFINED_REASONS[rate] + ", by one of the models or in many replicates"
                 )
-                for g in range(k)
+                for g in range(grouping.size)
             ]
             for rate, b in bootstrapped.items()
         }
 
     def _gap_changes(
-        self, name: str, index: np.ndarray, k: int, changes: Mapping[str, TEstimate]
+        self, name: str, grouping: Grouping, changes: Mapping[str, TEstimate]
     ) -> dict[str, Estimate]:
         rates = self.cells.rates_of(GAP_RATES)
         before, after = (
-            {r: self.evidence.smoothed(m, r, index, k) for r in rates} for m in (self.baseline, name)
+            {r: self.evidence.smoothed(m, r, grouping) for r in rates} for m in (self.baseline, name)
         )
         gap_changes = fairness_changes(
             before,
@@ -286,7 +287,7 @@ class CompressionComparison:
             self.confidence,
             self.evidence.dependent,
         )
-        return {metric: gap_estimate(gap, k) for metric, gap in gap_changes.items()}
+        return {metric: gap_estimate(gap, grouping.size) for metric, gap in gap_changes.items()}
 
     def _losses(self, key: Key, family: HypothesisFamily) -> list[Loss]:
         """Return the judged loss of every group of an attribute in one metric."""

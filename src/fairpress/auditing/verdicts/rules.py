@@ -15,7 +15,7 @@ from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.verdicts.multiplicity import holm
 from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
 
-Key = TypeVar("Key", bound=tuple[str, ...])
+Key = TypeVar("Key", bound=tuple[object, ...])
 """Key of a hypothesis: (attribute, metric), or (model, attribute, metric)."""
 
 JUDGED_BINARY: tuple[str, ...] = ("accuracy", "tpr", "fpr")
