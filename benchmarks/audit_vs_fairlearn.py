@@ -21,6 +21,7 @@ from fairpress.auditing.audit import audit, count
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.metrics.cell_bootstrap import draw
 from fairpress.auditing.metrics.rates import BASELINE, COMPRESSED, confusion, rate
+from fairpress.core.attribute import Attribute
 
 OURS, THEIRS = 10_000, 100
 RATES = ("accuracy", "selection_rate", "tpr", "fpr")
@@ -47,9 +48,9 @@ def table(rows: int) -> pd.DataFrame:
 
 def bootstrap(frame: pd.DataFrame) -> np.ndarray:
     """Return the changes [rates, replicates, groups] of the four rates in 10,000 replicates, from the rows on."""
-    cells = count(TableSource(frame), label="label", models=["fp32", "int8"], by=["group"])
-    groups, index = cells.groups("group")
-    drawn = draw(cells.pair("fp32", "int8", index, len(groups)), np.random.default_rng(0), OURS)
+    by = Attribute(("group",))
+    cells = count(TableSource(frame), label="label", models=["fp32", "int8"], by=[by])
+    drawn = draw(cells.pair("fp32", "int8", cells.grouping(by)), np.random.default_rng(0), OURS)
     before, after = (confusion(drawn, model) for model in (BASELINE, COMPRESSED))
     return np.stack([rate(after, r).value - rate(before, r).value for r in RATES])
 

@@ -11,6 +11,7 @@ from simulated.found import Found, Rng, found
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.statistics.t_estimate import TEstimate
+from fairpress.core.attribute import OVERALL
 
 METRICS = ("accuracy", "ppv", "balanced_accuracy")
 CHANGES = (-1.3, -1.1)  # how often the baseline and the compressed model err, as probits
@@ -25,12 +26,12 @@ def cells(label: np.ndarray, wrong: list[np.ndarray], weight: np.ndarray, **keys
     )
 
 
-def change(found_: GroupEstimator, metric: str, n: int) -> TEstimate:
+def change(found_: GroupEstimator, metric: str) -> TEstimate:
     """Return the paired change of everybody."""
-    everybody = np.zeros(n, dtype=np.int64)
+    everybody = found_.cells.grouping(OVERALL)
     if metric == "accuracy":
-        return found_.change("b", "a", metric, everybody, 1)
-    return found_.ratio_change("b", "a", metric, everybody, 1)
+        return found_.change("b", "a", metric, everybody)
+    return found_.ratio_change("b", "a", metric, everybody)
 
 
 def truths() -> dict[str, float]:
@@ -59,10 +60,10 @@ def people_coverage(rng: Rng, size: int) -> Iterator[Found]:
             truth = p[0] - p[1]
             table = cells(label, wrong, np.ones(n), subject=who)
             for m in METRICS:
-                low, high = change(GroupEstimator(table), m, n).interval()
+                low, high = change(GroupEstimator(table), m).interval()
                 hits[m].append(bool(low[0] <= truth <= high[0]))
                 widths[m].append(float(high[0] - low[0]))
-            low, high = change(GroupEstimator(cells(label, wrong, np.ones(n))), "accuracy", n).interval()
+            low, high = change(GroupEstimator(cells(label, wrong, np.ones(n))), "accuracy").interval()
             naive.append(bool(low[0] <= truth <= high[0]))
         setting = f"{people} people, {rows} rows each on average"
         for m in METRICS:
@@ -88,7 +89,7 @@ def weight_coverage(rng: Rng, size: int) -> Iterator[Found]:
             truth = truths()["accuracy"]
             table = cells(label, wrong, weight)
             for m in METRICS:
-                low, high = change(GroupEstimator(table), m, n).interval()
+                low, high = change(GroupEstimator(table), m).interval()
                 hits[m].append(bool(low[0] <= truth <= high[0]))
                 widths[m].append(float(high[0] - low[0]))
         for m in METRICS:

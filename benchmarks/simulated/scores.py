@@ -13,6 +13,7 @@ from fairpress.auditing.inference.group_estimator import Moments
 from fairpress.auditing.inference.score_counts import SIDES, VARIABLES, ScoreCounts
 from fairpress.auditing.inference.score_metrics import ScorePair
 from fairpress.auditing.metrics import calibration_error as calibration
+from fairpress.core.attribute import OVERALL
 
 LARGE = 4_000_000
 
@@ -69,7 +70,7 @@ def score_coverage(rng: Rng, size: int) -> Iterator[Found]:
             for _ in range(size):
                 y, *s = draw(rng, n, noise, tilt)
                 both = pair(y, (s[0], s[1]))
-                rate, change = both.rates(1, "", 0.95), both.changes("", 0.95)
+                rate, change = both.rates(1, OVERALL, 0.95), both.changes(OVERALL, 0.95)
                 for name in names:
                     label = name.replace("auc", "AUC").replace("_", " ").replace("fpr", "FPR")
                     for kind, e, truth in (

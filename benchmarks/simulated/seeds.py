@@ -15,6 +15,9 @@ from fairpress.auditing.metrics.fairness import fairness_intervals
 from fairpress.auditing.statistics.paired_seeds import seed_interval
 from fairpress.auditing.statistics.two_way import crossed_change, crossed_sums
 from fairpress.auditing.statistics.score_bounds import loss_ruled_out
+from fairpress.core.attribute import OVERALL, Attribute
+
+GROUP = Attribute(("g",))
 
 
 def crossed_coverage(rng: Rng, size: int) -> Iterator[Found]:
@@ -85,11 +88,9 @@ def seed_disparity(rng: Rng, size: int) -> Iterator[Found]:
                 evidence = SeedGroupEstimator(
                     runs(rng, seeds, group, (-2.0, -1.8), np.zeros(len(sizes))), "simulated"
                 )
-                loss = -evidence.excess(
-                    "b", "a", "accuracy", evidence.cells.attributes["g"].codes, len(sizes)
-                )
+                loss = -evidence.excess("b", "a", "accuracy", evidence.cells.grouping(GROUP))
                 alarms.append(bool((loss.p_above(0.0) < 0.05 / len(sizes)).any()))
-                rate = evidence.smoothed("b", "accuracy", evidence.cells.attributes["g"].codes, len(sizes))
+                rate = evidence.smoothed("b", "accuracy", evidence.cells.grouping(GROUP))
                 gap = fairness_intervals({"accuracy": rate}, rng, dependent=True)["accuracy_gap"]
                 covered.append(gap.low <= 0)
                 widths.append(gap.high - gap.low)
@@ -110,11 +111,11 @@ def seed_all_clear(rng: Rng, size: int) -> Iterator[Found]:
                 found_ = SeedGroupEstimator(
                     runs(rng, seeds, group, (means[0], means[1]), np.zeros(1)), "simulated"
                 )
-                index = found_.cells.attributes["g"].codes
-                moved = found_.flip_share("b", "a", "accuracy", index, 1)
+                grouping = found_.cells.grouping(GROUP)
+                moved = found_.flip_share("b", "a", "accuracy", grouping)
                 clear.append(
                     bool(
-                        loss_ruled_out(-found_.change("b", "a", "accuracy", index, 1), moved, DELTA, 0.95)[0]
+                        loss_ruled_out(-found_.change("b", "a", "accuracy", grouping), moved, DELTA, 0.95)[0]
                     )
                 )
             setting = f"{seeds} seeds × {rows:,} rows"
@@ -134,9 +135,9 @@ def exemplar_coverage(rng: Rng, size: int) -> Iterator[Found]:
         hits, widths, raw = [], [], []
         for _ in range(size):
             cells = runs(rng, 20, group, (-1.2, -1.2), np.zeros(2))
-            x = exemplars(SeedGroupEstimator(cells, "simulated"), "a", "b", [cells.groups("")], 0.95).groups[
-                0
-            ]
+            x = exemplars(
+                SeedGroupEstimator(cells, "simulated"), "a", "b", [cells.grouping(OVERALL)], 0.95
+            ).groups[0]
             hits.append((x.excess.low or 0) <= 0 <= (x.excess.high or 0))
             widths.append((x.excess.high or 0) - (x.excess.low or 0))
             raw.append(x.share.low == 0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit, Verdict
 from fairpress.auditing.verdicts.rules import WORST_FIRST
+from fairpress.core.attribute import parse_attributes
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.output import CARD, check_files, check_into, write_file, write_into
 from fairpress.core.version import __version__
@@ -114,7 +115,9 @@ def scoring_ratios(table: Any, model: str, **options: Any) -> str:
     from fairpress.auditing.metrics.impact_ratio import scoring_ratios_of
     from fairpress.reporting.markdown import four_fifths
 
-    return four_fifths(scoring_ratios_of(TableSource(table), model, **options))
+    source = TableSource(table)
+    by = parse_attributes(options.pop("by"), source.columns)
+    return four_fifths(scoring_ratios_of(source, model, by=by, **options))
 
 
 def embed_audit(model: str | os.PathLike[str], report: Audit, name: str, *, force: bool = False) -> Artifact:
@@ -353,7 +356,7 @@ def export_cells(
     ``audit([cells_a, cells_b], …)``. Arguments are those of `audit`. An existing file that is not such a table is
     replaced only with `force`.
     """
-    from fairpress.auditing.audit import as_list, attributes_of, count, open_source
+    from fairpress.auditing.audit import as_list, count, open_source
     from fairpress.auditing.cells.export import cells_table
 
     source = open_source(table)
@@ -361,7 +364,7 @@ def export_cells(
         source,
         label=label,
         models=[baseline, *as_list(compressed, "compressed")],
-        by=attributes_of(as_list(by, "by"), source.columns),
+        by=parse_attributes(as_list(by, "by"), source.columns),
         positive=positive,
         decide=decide,
         weight=weight,

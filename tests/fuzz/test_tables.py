@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 import fairpress as fp
 from fairpress.auditing.audit import open_source
 from fairpress.auditing.cells.counting import count
+from fairpress.core.attribute import Attribute
 from fairpress.core.errors import UserError
 from fuzz_tables import Case, cases, expected, positive_class, store
 
@@ -39,13 +40,13 @@ def test_counts_are_those_of_the_texts_that_went_in(case):
     assert cells.positive is not None
     positive = cells.classes.index(cells.positive)
     assert cells.positive == positive_class(case)
-    groups, index = cells.groups(case.attribute)
+    grouping = cells.grouping(Attribute((case.attribute,)))
     truth = cells.label == positive
     for name, by_group in expected(case).items():
         said = cells.predicted[name] == positive
         found = {}
-        for g, group in enumerate(groups):
-            here = index == g
+        for g, group in enumerate(grouping.values):
+            here = grouping.index == g
             tp, fp_, tn, fn = (
                 int(cells.rows[here & a & b].sum())
                 for a, b in ((truth, said), (~truth, said), (~truth, ~said), (truth, ~said))
@@ -100,7 +101,7 @@ def _cells(table: Any, case: Case) -> Any:
         open_source(table),
         label="label",
         models=["fp32", *_compressed(case)],
-        by=_by(case),
+        by=[Attribute((name,)) for name in _by(case)],
         positive=_positive(case),
     )
 

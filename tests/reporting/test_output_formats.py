@@ -21,6 +21,7 @@ from fairpress.auditing.metrics.impact_ratio import impact_ratios, scoring_ratio
 from fairpress.auditing.output.audit_json import to_dict
 from fairpress.auditing.output.json_schema import json_schema
 from fairpress.audits import embed_audit, write_card
+from fairpress.core.attribute import Attribute
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.reporting import latex, markdown
@@ -143,7 +144,7 @@ def test_scoring_rates_of_a_table_are_those_of_its_scores(tmp_path, capsys, monk
             "m.score": rng.random(400),
         }
     )
-    (found,) = scoring_ratios_of(TableSource(table), "m", label="label", by=["race"])
+    (found,) = scoring_ratios_of(TableSource(table), "m", label="label", by=[Attribute(("race",))])
     direct = scoring_ratios(table["m.score"], table.race.tolist(), "race", "m")
     assert found == direct
     table.to_csv("t.csv", index=False)

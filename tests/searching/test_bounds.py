@@ -11,6 +11,7 @@ import pytest
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.audits import audit
+from fairpress.core.attribute import Attribute
 from fairpress.searching.bounds import JudgingPlan, bounds_of, exact_bound
 from fairpress.searching.fixed_sequence import judge_one, judge_sequence, sequence
 from fairpress.searching.trial import Trial, pareto_front
@@ -43,7 +44,7 @@ def evidence_of(rng: np.random.Generator, rows: dict[str, int], lost: dict[str, 
 
 
 def asked_for(evidence: GroupEstimator, limits: dict[str, float]) -> JudgingPlan:
-    groups, _ = evidence.cells.groups("race")
+    groups = evidence.cells.grouping(Attribute(("race",))).values
     own = {f"race = {g['race']}": 500.0 for g in groups}
     rows = {("race", m): own for m in (*METRICS, "selection_rate")} | {("", "accuracy"): {"everybody": 1e3}}
     return JudgingPlan(limits, ("race",), METRICS, 0.95, rows)

@@ -8,6 +8,7 @@ from scipy.stats import binom
 from test_bounds import evidence_of
 
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
+from fairpress.core.attribute import Attribute
 from fairpress.searching.bounds import JudgingPlan, bounds_of
 from fairpress.searching.gap_increase_bound import gap_increase_bound
 
@@ -52,7 +53,9 @@ def test_a_search_takes_this_bound_for_a_rise():
     """Of 330 rows none flipped: the difference of the intervals is at most 0.7 points, and says too much."""
     rng = np.random.default_rng(0)
     evidence, _ = evidence_of(rng, {"a": 3000, "b": 330}, {"a": 0.0, "b": 0.0}, 0.0)
-    change = evidence.change("candidate", "baseline", "accuracy", evidence.cells.attributes["race"].codes, 2)
+    change = evidence.change(
+        "candidate", "baseline", "accuracy", evidence.cells.grouping(Attribute(("race",)))
+    )
     assert (change[1:2] - change[0:1]).upper(0.95)[0] < 0.008
     rows = {("race", "accuracy"): {"race = a": 3000.0, "race = b": 330.0}}
     asked = JudgingPlan({"max_accuracy_gap_rise": 0.009}, ("race",), ("accuracy",), 0.95, rows)

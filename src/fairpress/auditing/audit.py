@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -18,15 +18,16 @@ from fairpress.auditing.group_pairs import GroupPair, fixed_pairs, widest_pairs
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_tables import score_pairs
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
+from fairpress.auditing.judging import JudgingRules
 from fairpress.auditing.model_rates import ModelRates, PredictionProvenance
 from fairpress.auditing.notes import notes as audit_notes
-from fairpress.auditing.judging import JudgingRules
 from fairpress.auditing.result import Audit, Margin, Values
-from fairpress.auditing.verdicts.eligibility import min_rows_for
 from fairpress.auditing.table_warnings import table_warnings
+from fairpress.auditing.verdicts.eligibility import min_rows_for
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.auditing.verdicts.rules import JUDGED_BINARY, JUDGED_MULTICLASS
 from fairpress.auditing.verdicts.wording import group_name
+from fairpress.core.attribute import SEPARATOR, parse_attributes
 from fairpress.core.errors import UserError
 
 __all__ = ["audit", "count", "group_name"]
@@ -125,7 +126,7 @@ def audit(
     )
     _check_options(by, margin, confidence, missing, metrics, correction, family)
     source = open_source(table)
-    by = attributes_of(by, source.columns)
+    attributes = parse_attributes(by, source.columns)
     names = [baseline, *compressed]
     keys = {
         **({"subject": subject} if subject is not None else {}),
@@ -133,7 +134,7 @@ def audit(
     }
     count_options: dict[str, Any] = {
         "label": label,
-        "by": by,
+        "by": attributes,
         "positive": positive,
         "decide": decide,
         "bins": bins,
@@ -152,7 +153,7 @@ def audit(
     default = JUDGED_BINARY if cells.positive is not None else JUDGED_MULTICLASS
     judged = tuple(metrics) if metrics is not None else default
     evidence = GroupEstimator(cells) if seed_column is None else SeedGroupEstimator(cells, source.name)
-    fixed = fixed_pairs(pairs, cells, by)
+    fixed = fixed_pairs(pairs, cells, attributes)
     if pairs_from is not None:
         if pairs_from is table or (isinstance(pairs_from, (str, PathLike)) and pairs_from == table):
             raise UserError(
@@ -164,11 +165,13 @@ def audit(
         source, cells, baseline, compressed, label=label, bins=bins or {}, keys=keys, weight=weight
     )
     margins = {m: Margin(margin) for m in judged}
-    rules = JudgingRules(judged, margins, {m: min_rows_for(margin, confidence) for m in judged}, confidence, correction, family)
+    rules = JudgingRules(
+        judged, margins, {m: min_rows_for(margin, confidence) for m in judged}, confidence, correction, family
+    )
     auditor = ModelRates(
         evidence,
         cells,
-        by,
+        attributes,
         confidence,
         scored.sides,
         _prediction_provenance(source, names, decide or {}),
@@ -177,7 +180,7 @@ def audit(
     comparer = CompressionComparison(
         evidence,
         cells,
-        by,
+        attributes,
         baseline,
         rules,
         scored.pairs,
@@ -196,7 +199,7 @@ def audit(
         weight=weight,
         correction=correction,
         family=family,
-        attributes=by,
+        attributes=tuple(map(str, attributes)),
         metrics=judged,
         margins=margins,
         min_rows=rules.min_rows,
@@ -208,7 +211,7 @@ def audit(
             *audit_notes(
                 cells,
                 evidence,
-                by,
+                attributes,
                 weight=weight,
                 subject=subject,
                 correction=correction,
@@ -224,7 +227,7 @@ def audit(
                 label=label,
                 baseline=baseline,
                 models=names,
-                by=by,
+                by=attributes,
                 subject=subject,
                 seed_column=seed_column,
                 row_id=row_id,
@@ -241,32 +244,6 @@ def open_source(table: Any) -> TableSource:
     return WarehouseSource(table) if is_address(table) or is_ibis(table) else TableSource(table)
 
 
-def attributes_of(by: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:
-    """Return the requested attributes without duplicates.
-
-    race*sex is the same intersection as sex*race: testing both would correct for it twice. Blanks around a name are
-    stripped unless a column has exactly this name.
-    """
-    column_names = set(columns)
-    attributes: dict[frozenset[str], str] = {}
-    for name in by:
-        if not name.strip() and name not in column_names:
-            continue
-        if "*" in name and name in column_names:
-            raise UserError(
-                f"`by={name!r}`: an asterisk separates the attributes of an intersection; rename this column."
-            )
-        parts = [part if part in column_names else part.strip() for part in name.split("*")]
-        if not all(parts):
-            raise UserError(
-                f"`by={name!r}`: write an intersection as sex*race, with an attribute on either side."
-            )
-        if len(set(parts)) < len(parts):
-            raise UserError(f"`by={name!r}`: an intersection needs different attributes, such as sex*race.")
-        attributes.setdefault(frozenset(parts), "*".join(parts))
-    return tuple(attributes.values())
-
-
 def as_list(given: Any, name: str) -> list[str]:
     """Return a list of names; a single name may be given as a string."""
     if isinstance(given, str):
@@ -279,7 +256,7 @@ def as_list(given: Any, name: str) -> list[str]:
     if invalid is None:
         return names
     if name == "by" and isinstance(invalid, (tuple, list)) and all(isinstance(x, str) for x in invalid):
-        crossed = "*".join(invalid)
+        crossed = SEPARATOR.join(invalid)
         raise UserError(
             f"`by=` is a list of names, and an intersection is one of them: `by=[{crossed!r}]`, not {invalid!r}."
         )

@@ -8,19 +8,21 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.group_pairs import GroupPair, pair_change
 from fairpress.auditing.inference.degenerate_models import degenerate, lost_class
 from fairpress.auditing.inference.exemplars import exemplars
+from fairpress.auditing.inference.flip_strata import Key
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_metrics import ScorePair
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.inference.to_estimates import UNDEFINED_REASONS, gap_estimate, to_estimates
+from fairpress.auditing.judging import JudgedFamily, JudgingRules, judge_family
+from fairpress.auditing.loss_bounds import loss_bounds
 from fairpress.auditing.metrics.cell_bootstrap import bootstrap_changes
 from fairpress.auditing.metrics.fairness_changes import fairness_changes
 from fairpress.auditing.metrics.linearization import LINEARIZED
-from fairpress.auditing.judging import JudgedFamily, JudgingRules, Key, judge_family
-from fairpress.auditing.loss_bounds import loss_bounds
-from fairpress.auditing.model_rates import GAP_RATES, OVERALL
+from fairpress.auditing.model_rates import GAP_RATES
 from fairpress.auditing.result import (
     AttributeComparison,
     Comparison,
@@ -31,9 +33,9 @@ from fairpress.auditing.result import (
     Values,
 )
 from fairpress.auditing.statistics.proportion_intervals import exact_mcnemar
-from fairpress.auditing.statistics.score_bounds import loss_interval
-from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
+from fairpress.auditing.statistics.t_estimate import TEstimate
 from fairpress.auditing.verdicts.rules import (
+    Tested,
     Verdicts,
     artifact_verdict,
     disparate,
@@ -41,9 +43,11 @@ from fairpress.auditing.verdicts.rules import (
     overall_verdict,
 )
 from fairpress.auditing.verdicts.wording import headline, verdict_sentence
+from fairpress.core.attribute import OVERALL, Attribute
 from fairpress.core.estimate import Estimate
 
 CHANGES = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr")
+
 
 @dataclass(frozen=True)
 class CompressionComparison:
@@ -54,7 +58,7 @@ class CompressionComparison:
 
     evidence: GroupEstimator
     cells: Cells
-    by: tuple[str, ...]
+    by: tuple[Attribute, ...]
     baseline: str
     rules: JudgingRules
     scores: Mapping[str, ScorePair] = field(default_factory=dict)
@@ -96,9 +100,7 @@ class CompressionComparison:
         verdict = artifact_verdict(overall.verdict, _group_and_pool_verdicts(attributes, self.metrics[0]))
         if void is not None and verdict != "harm":
             verdict = "void"
-        bounds = loss_bounds(
-            self.cells, family, name, self.rules, overall, attributes, self._lower_bounds(name, family)
-        )
+        bounds = loss_bounds(self.cells, family, name, self.rules, overall, attributes)
         return Comparison(
             name,
             verdict,
@@ -115,23 +117,13 @@ class CompressionComparison:
                 self.evidence,
                 self.baseline,
                 name,
-                [self.cells.groups(a) for a in (OVERALL, *self.by)],
+                [self.cells.grouping(a) for a in (OVERALL, *self.by)],
                 self.confidence,
             )
             if isinstance(self.evidence, SeedGroupEstimator)
             else None,
             void,
         )
-
-    def _lower_bounds(self, name: str, family: JudgedFamily) -> dict[str, dict[str, Floats]]:
-        """Return metric → attribute → lower bounds [groups] of the losses that hold simultaneously (Bonferroni)."""
-        out: dict[str, dict[str, Floats]] = {}
-        for metric in self.metrics:
-            losses = {a: family.losses[name, a, metric] for a in (OVERALL, *self.by)}
-            tests = max(1, sum(int(x.estimable.sum()) for x in losses.values()))
-            level = 1 - (1 - self.confidence) / tests
-            out[metric] = {a: x.lower(level) for a, x in losses.items()}
-        return out
 
     def _void(self, name: str) -> str | None:
         """Return why this comparison is void, or None: a model has nothing to lose, or a class was lost."""
@@ -146,23 +138,23 @@ class CompressionComparison:
         ]
         return " ".join(filter(None, reasons)) or None
 
-    def _attribute(self, name: str, attribute: str, family: JudgedFamily) -> AttributeComparison:
-        values, index = self.cells.groups(attribute)
-        k = len(values)
+    def _attribute(self, name: str, attribute: Attribute, family: JudgedFamily) -> AttributeComparison:
+        grouping = self.cells.grouping(attribute)
+        values = grouping.values
         changes = {
-            r: self.evidence.change(name, self.baseline, r, index, k) for r in self.cells.rates_of(CHANGES)
+            r: self.evidence.change(name, self.baseline, r, grouping) for r in self.cells.rates_of(CHANGES)
         }
         estimates = {
             r: to_estimates(x, self.confidence, UNDEFINED_REASONS[r], x.p_two_sided())
             for r, x in changes.items()
-        } | self._other_changes(name, attribute, index, k)
+        } | self._other_changes(name, grouping)
         losses = {m: self._losses((name, attribute, m), family) for m in self.metrics}
-        flips = self._flips(name, index, k)
+        flips = self._flips(name, grouping)
         keys = [(name, attribute, m) for m in self.metrics]
         verdicts = group_verdicts(
             [family.judged[key].verdict for key in keys],
-            [family.losses[key].value for key in keys],
-            [family.margins[key] for key in keys],
+            [family.tested[key].loss.value for key in keys],
+            [family.tested[key].margin for key in keys],
         )
         groups = [
             GroupComparison(
@@ -177,35 +169,30 @@ class CompressionComparison:
             for g, group in enumerate(values)
         ]
         pools = tuple(self._pools(name, attribute, values, family))
-        deciding = family.losses[keys[0]]
+        deciding = family.tested[keys[0]].loss
         # A harm or loss can be demonstrated in a group of few rows, too.
         decided = np.isin(verdicts, ("harm", "loss")) & deciding.estimable
-        candidates = np.flatnonzero((family.eligibility[keys[0]].assessed & deciding.estimable) | decided)
+        candidates = np.flatnonzero((family.tested[keys[0]].assessed & deciding.estimable) | decided)
         worst = values[int(candidates[np.argmax(deciding.value[candidates])])] if len(candidates) else None
-        gaps = self._gap_changes(name, index, k, changes) if k > 1 else {}
-        verdict = overall_verdict([*verdicts, *(p.loss.verdict for p in pools if p.loss.metric == self.metrics[0])])
-        return AttributeComparison(attribute, verdict, worst, tuple(groups), gaps, pools)
+        gaps = self._gap_changes(name, grouping, changes) if grouping.size > 1 else {}
+        verdict = overall_verdict(
+            [*verdicts, *(p.loss.verdict for p in pools if p.loss.metric == self.metrics[0])]
+        )
+        return AttributeComparison(str(attribute), verdict, worst, tuple(groups), gaps, pools)
 
     def _pools(
-        self, name: str, attribute: str, values: Sequence[Values], family: JudgedFamily
+        self, name: str, attribute: Attribute, values: Sequence[Values], family: JudgedFamily
     ) -> Iterator[Pool]:
         """Yield the groups that are judged together in a metric."""
         for metric in self.metrics:
             key = (name, attribute, metric)
             if key in family.pools:
-                loss = _loss(
-                    metric,
-                    family.pool_losses[key],
-                    family.pool_flip_shares[key],
-                    family.pools[key],
-                    self.rules,
-                    family.pool_margins[key],
-                    np.ones(1, bool),
-                )[0]
-                yield Pool(attribute, tuple(values[i] for i in family.eligibility[key].pool), loss)
+                loss = _loss(metric, family.pools[key], family.judged_pools[key], self.confidence)[0]
+                members = family.eligibility[attribute, metric].pool
+                yield Pool(str(attribute), tuple(values[i] for i in members), loss)
 
-    def _flips(self, name: str, index: np.ndarray, k: int) -> list[Flips]:
-        counts = self.evidence.flips(name, self.baseline, index, k)
+    def _flips(self, name: str, grouping: Grouping) -> list[Flips]:
+        counts = self.evidence.flips(name, self.baseline, grouping)
         p = None
         if self.evidence.plain and not self.evidence.dependent:
             p = exact_mcnemar(counts["wrong_to_right"], counts["right_to_wrong"])
@@ -214,23 +201,21 @@ class CompressionComparison:
                 **{key: float(count[g]) for key, count in counts.items()},
                 p_mcnemar=None if p is None else float(p[g]),
             )
-            for g in range(k)
+            for g in range(grouping.size)
         ]
 
-    def _other_changes(
-        self, name: str, attribute: str, index: np.ndarray, k: int
-    ) -> dict[str, list[Estimate]]:
+    def _other_changes(self, name: str, grouping: Grouping) -> dict[str, list[Estimate]]:
         """Return changes of PPV, NPV and balanced accuracy, and of score metrics where there are scores."""
         out = {}
         if self.cells.positive is not None:
             plain = self.evidence.plain and not self.evidence.dependent
-            out = (self._bootstrapped if plain else self._linearised)(name, index, k)
+            out = (self._bootstrapped if plain else self._linearised)(name, grouping)
         if name in self.scores:
-            out |= self.scores[name].changes(attribute, self.confidence)
+            out |= self.scores[name].changes(grouping.attribute, self.confidence)
         return out
 
-    def _linearised(self, name: str, index: np.ndarray, k: int) -> dict[str, list[Estimate]]:
-        ratio_changes = {r: self.evidence.ratio_change(name, self.baseline, r, index, k) for r in LINEARIZED}
+    def _linearised(self, name: str, grouping: Grouping) -> dict[str, list[Estimate]]:
+        ratio_changes = {r: self.evidence.ratio_change(name, self.baseline, r, grouping) for r in LINEARIZED}
         return {
             r: to_estimates(
                 x, self.confidence, f"{UNDEFINED_REASONS[r]}, by one of the models", x.p_two_sided()
@@ -238,8 +223,8 @@ class CompressionComparison:
             for r, x in ratio_changes.items()
         }
 
-    def _bootstrapped(self, name: str, index: np.ndarray, k: int) -> dict[str, list[Estimate]]:
-        pair = self.cells.pair(self.baseline, name, index, k)
+    def _bootstrapped(self, name: str, grouping: Grouping) -> dict[str, list[Estimate]]:
+        pair = self.cells.pair(self.baseline, name, grouping)
         bootstrapped = bootstrap_changes(pair, np.random.default_rng(0), self.confidence)
         return {
             rate: [
@@ -250,17 +235,17 @@ class CompressionComparison:
                 else Estimate.not_estimable(
                     UNDEFINED_REASONS[rate] + ", by one of the models or in many replicates"
                 )
-                for g in range(k)
+                for g in range(grouping.size)
             ]
             for rate, b in bootstrapped.items()
         }
 
     def _gap_changes(
-        self, name: str, index: np.ndarray, k: int, changes: Mapping[str, TEstimate]
+        self, name: str, grouping: Grouping, changes: Mapping[str, TEstimate]
     ) -> dict[str, Estimate]:
         rates = self.cells.rates_of(GAP_RATES)
         before, after = (
-            {r: self.evidence.smoothed(m, r, index, k) for r in rates} for m in (self.baseline, name)
+            {r: self.evidence.smoothed(m, r, grouping) for r in rates} for m in (self.baseline, name)
         )
         gap_changes = fairness_changes(
             before,
@@ -270,20 +255,12 @@ class CompressionComparison:
             self.confidence,
             self.evidence.dependent,
         )
-        return {metric: gap_estimate(gap, k) for metric, gap in gap_changes.items()}
+        return {metric: gap_estimate(gap, grouping.size) for metric, gap in gap_changes.items()}
 
     def _losses(self, key: Key, family: JudgedFamily) -> list[Loss]:
         """Return the judged loss of every group of an attribute in one metric."""
         metric = key[2]
-        losses = _loss(
-            metric,
-            family.losses[key],
-            family.flip_shares[key],
-            family.judged[key],
-            self.rules,
-            family.margins[key],
-            family.eligibility[key].assessed,
-        )
+        losses = _loss(metric, family.tested[key], family.judged[key], self.confidence)
         noise = family.noise.get(key, [None] * len(losses))
         excesses: Sequence[Estimate | None] = [None] * len(losses)
         if key in family.excess:
@@ -298,23 +275,15 @@ class CompressionComparison:
         return [replace(x, excess=e, seeds=s) for x, e, s in zip(losses, excesses, noise, strict=True)]
 
 
-def _loss(
-    metric: str,
-    loss: TEstimate,
-    flip_share: Floats,
-    judged: Verdicts,
-    rules: JudgingRules,
-    margins: Floats,
-    assessed: np.ndarray,
-) -> list[Loss]:
+def _loss(metric: str, tested: Tested, judged: Verdicts, confidence: float) -> list[Loss]:
     """Return the losses of some groups with their verdicts, bounds and intervals."""
     estimates = to_estimates(
-        loss,
-        rules.confidence,
+        tested.loss,
+        confidence,
         UNDEFINED_REASONS[metric],
         judged.p_loss,
         judged.p_loss_adjusted,
-        loss_interval(loss, flip_share, rules.confidence),
+        (tested.low, tested.high),
     )
     return [
         Loss(
@@ -323,8 +292,8 @@ def _loss(
             float(judged.upper[g]) if estimate.estimable else None,
             float(judged.p_harm_adjusted[g]) if estimate.estimable else None,
             judged.verdict[g],
-            float(margins[g]),
-            bool(assessed[g]),
+            float(tested.margin[g]),
+            bool(tested.assessed[g]),
         )
         for g, estimate in enumerate(estimates)
     ]

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.metrics.fairness_changes import difference_in_differences
 from fairpress.auditing.result import PairChange, Values
 from fairpress.auditing.statistics.t_estimate import TEstimate
 from fairpress.auditing.verdicts.rules import floor_rows
+from fairpress.core.attribute import SEPARATOR, Attribute
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.estimate import Estimate
 
@@ -27,27 +29,27 @@ USER, VALIDATION = "by the user", "on other rows"
 class GroupPair:
     """Two groups of one attribute, by their position among its groups."""
 
-    attribute: str
+    attribute: Attribute
     first: int
     second: int
     chosen: str
 
 
-def parse_pair(text: str) -> tuple[str, list[str], list[str]]:
+def parse_pair(text: str) -> tuple[Attribute, list[str], list[str]]:
     """Read ``sex=Female|Male`` or ``sex*race=Female,Black|Male,White``; raise UserError for anything else."""
     attribute, _, groups = text.partition("=")
     sides = [[v.strip() for v in side.split(",")] for side in groups.split("|")]
-    parts = [p.strip() for p in attribute.split("*")]
+    parts = [p.strip() for p in attribute.split(SEPARATOR)]
     if len(sides) != 2 or any(len(side) != len(parts) or not all(side) for side in sides):
         raise UserError(
             f"`pairs=`: {text!r} is not a pair; write attribute=group|group, such as sex=Female|Male or "
             "'sex*race=Female,Black|Male,White'."
         )
-    return "*".join(parts), sides[0], sides[1]
+    return Attribute(tuple(parts)), sides[0], sides[1]
 
 
 def fixed_pairs(
-    requested: Sequence[str | tuple[Values, Values]], cells: Cells, by: Sequence[str]
+    requested: Sequence[str | tuple[Values, Values]], cells: Cells, by: Sequence[Attribute]
 ) -> list[GroupPair]:
     """Return the pairs that the user fixed: texts as for `parse_pair`, or two groups as attribute → value.
 
@@ -57,19 +59,21 @@ def fixed_pairs(
     for pair in requested:
         if isinstance(pair, str):
             attribute, *sides = parse_pair(pair)
-            first, second = (dict(zip(attribute.split("*"), side, strict=True)) for side in sides)
+            first, second = (dict(zip(attribute.names, side, strict=True)) for side in sides)
         else:
             first, second = (dict(side) for side in pair)
-            attribute = "*".join(first)
+            attribute = Attribute(tuple(first))
         if attribute not in by:
             raise UserError(
-                f"`pairs=`: the attribute {attribute!r} is not audited; add it to `by=`."
-                + did_you_mean(attribute, by)
+                f"`pairs=`: the attribute {str(attribute)!r} is not audited; add it to `by=`."
+                + did_you_mean(str(attribute), map(str, by))
             )
-        groups, _ = cells.groups(attribute)
-        positions = [_group_index(dict(side), groups, attribute) for side in (first, second)]
+        grouping = cells.grouping(attribute)
+        positions = [_group_index(dict(side), grouping) for side in (first, second)]
         if positions[0] == positions[1]:
-            raise UserError(f"the pair of {attribute!r} names the same group twice; a difference needs two.")
+            raise UserError(
+                f"the pair of {str(attribute)!r} names the same group twice; a difference needs two."
+            )
         pairs.append(GroupPair(attribute, positions[0], positions[1], USER))
     return pairs
 
@@ -78,7 +82,7 @@ def widest_pairs(
     cells: Cells,
     other: GroupEstimator,
     baseline: str,
-    by: Sequence[str],
+    by: Sequence[Attribute],
     metrics: Sequence[str],
     margin: float,
 ) -> list[GroupPair]:
@@ -88,30 +92,31 @@ def widest_pairs(
     """
     pairs: dict[GroupPair, None] = {}
     for attribute in by:
-        groups, _ = cells.groups(attribute)
-        other_groups, index = other.cells.groups(attribute)
+        groups, grouping = cells.grouping(attribute).values, other.cells.grouping(attribute)
         for metric in metrics:
-            rate = other.smoothed(baseline, metric, index, len(other_groups))
+            rate = other.smoothed(baseline, metric, grouping)
             usable = [
                 i
-                for i, g in enumerate(other_groups)
+                for i, g in enumerate(grouping.values)
                 if g in groups and rate.estimable[i] and rate.effective_n[i] >= floor_rows(margin)
             ]
             if len(usable) < 2:
                 continue
             top, bottom = (usable[int(pick(rate.value[usable]))] for pick in (np.argmax, np.argmin))
-            first, second = groups.index(other_groups[top]), groups.index(other_groups[bottom])
+            first, second = (groups.index(grouping.values[g]) for g in (top, bottom))
             if GroupPair(attribute, second, first, VALIDATION) not in pairs:
                 pairs[GroupPair(attribute, first, second, VALIDATION)] = None
     return list(pairs)
 
 
-def _group_index(values: Mapping[str, str], groups: list[dict[str, str]], attribute: str) -> int:
-    if values in groups:
-        return groups.index(dict(values))
-    group_names = [", ".join(g.values()) for g in groups]
+def _group_index(values: Values, grouping: Grouping) -> int:
+    if values in grouping.values:
+        return grouping.values.index(values)
+    group_names = [", ".join(g.values()) for g in grouping.values]
     requested = ", ".join(values.values())
-    raise UserError(f"{attribute!r} has no group {requested!r}." + did_you_mean(requested, group_names))
+    raise UserError(
+        f"{str(grouping.attribute)!r} has no group {requested!r}." + did_you_mean(requested, group_names)
+    )
 
 
 def pair_change(
@@ -124,12 +129,12 @@ def pair_change(
     why_empty: Mapping[str, str],
 ) -> PairChange:
     """Return the differences of a pair in each rate, and their paired changes."""
-    groups, index = evidence.cells.groups(pair.attribute)
+    grouping = evidence.cells.grouping(pair.attribute)
     between = (pair.first, pair.second)
     parts: list[dict[str, Estimate]] = []
     n: dict[str, float] = {}
     for name in (baseline, model):
-        rate = {r: evidence.smoothed(name, r, index, len(groups)) for r in rates}
+        rate = {r: evidence.smoothed(name, r, grouping) for r in rates}
         n = {r: float(x.n[list(between)].sum()) for r, x in rate.items()}
         parts.append(
             {
@@ -141,14 +146,14 @@ def pair_change(
         )
     changes = {
         r: _single_estimate(
-            evidence.contrast(model, baseline, r, index, between)[0], n[r], confidence, why_empty[r]
+            evidence.contrast(model, baseline, r, grouping, between)[0], n[r], confidence, why_empty[r]
         )
         for r in rates
     }
     return PairChange(
-        pair.attribute,
-        groups[pair.first],
-        groups[pair.second],
+        str(pair.attribute),
+        grouping.values[pair.first],
+        grouping.values[pair.second],
         pair.chosen,
         parts[0],
         parts[1],

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.denominators import denominator_sizes
-from fairpress.auditing.inference.flip_strata import loss_p_adjusted
+from fairpress.auditing.inference.flip_strata import Key, loss_p_adjusted
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
-from fairpress.auditing.inference.relative_margins import tested_relative
+from fairpress.auditing.inference.relative_margins import with_relative_margin
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.inference.seed_tests import seed_noise
 from fairpress.auditing.metrics.rates import LOSS_SIGN
-from fairpress.auditing.model_rates import OVERALL
 from fairpress.auditing.result import Margin, SeedNoise
-from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, concatenate
 from fairpress.auditing.verdicts.eligibility import Eligibility, eligible
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
-from fairpress.auditing.verdicts.rules import Tested, Verdicts, judge, judge_excess, tested
+from fairpress.auditing.verdicts.rules import Tested, Verdicts, by_key, judge, judge_excess, run_tests
+from fairpress.core.attribute import OVERALL, Attribute
 
-T = TypeVar("T")
-Key = tuple[str, str, str]
-"""Compressed model, attribute (``""`` for everybody), metric."""
+PoolKey = tuple[str, Attribute, str, str]
+POOL = "pool"
 
 
 @dataclass(frozen=True)
@@ -54,114 +53,79 @@ class JudgingRules:
 class JudgedFamily:
     """The hypotheses about some artifacts that are corrected together, and their verdicts.
 
-    `losses`, `flip_shares`, `excess`, `margins` hold arrays over the groups of an attribute; `pools` the verdict of the pool of
-    small groups, where there is one, as arrays of one entry. `margins` are absolute: a relative one is multiplied by the
-    baseline's error in each group.
+    `tested` and `judged` have an entry per model, attribute and metric, with arrays over the groups; `pools` and
+    `judged_pools` one of a single group where small groups form a pool. `excess` and `excess_adjusted` are the excess
+    losses and adjusted p-values of E ≤ 0; `noise` that of training, where runs are stacked.
     """
 
-    losses: Mapping[Key, TEstimate]
-    flip_shares: Mapping[Key, Floats]
-    margins: Mapping[Key, Floats]
+    eligibility: Mapping[tuple[Attribute, str], Eligibility]
+    tested: Mapping[Key, Tested]
     judged: Mapping[Key, Verdicts]
-    eligibility: Mapping[Key, Eligibility]
-    pool_losses: Mapping[Key, TEstimate]
-    pool_flip_shares: Mapping[Key, Floats]
-    pool_margins: Mapping[Key, Floats]
-    pools: Mapping[Key, Verdicts]
+    pools: Mapping[Key, Tested]
+    judged_pools: Mapping[Key, Verdicts]
     excess: Mapping[Key, TEstimate]
     excess_adjusted: Mapping[Key, Floats]
     noise: Mapping[Key, list[SeedNoise | None]]
 
 
 def eligibility_of(
-    evidence: GroupEstimator, attributes: Sequence[str], rules: JudgingRules
-) -> dict[tuple[str, str], Eligibility]:
+    evidence: GroupEstimator, attributes: Sequence[Attribute], rules: JudgingRules
+) -> dict[tuple[Attribute, str], Eligibility]:
     """Return which groups are assessed, by attribute and metric. Predictions are not read."""
-    out = {}
-    for attribute in (OVERALL, *attributes):
-        values, index = evidence.cells.groups(attribute)
-        for metric in rules.metrics:
-            sizes = denominator_sizes(evidence, metric, index, len(values))
-            out[attribute, metric] = eligible(sizes, rules.min_rows[metric])
-    return out
+    return {
+        (attribute, metric): eligible(
+            denominator_sizes(evidence, metric, evidence.cells.grouping(attribute)), rules.min_rows[metric]
+        )
+        for attribute in (OVERALL, *attributes)
+        for metric in rules.metrics
+    }
 
 
 def judge_family(
     evidence: GroupEstimator,
     baseline: str,
     names: Sequence[str],
-    attributes: Sequence[str],
+    attributes: Sequence[Attribute],
     rules: JudgingRules,
 ) -> JudgedFamily:
     """Judge all rows, every group and every pool of some artifacts; all rows together count as one more group."""
-    cells = evidence.cells
-    selection = eligibility_of(evidence, attributes, rules)
-    family: dict[Key, Tested] = {}
-    pools: dict[Key, Tested] = {}
-    shares: dict[Key, Floats] = {}
-    pool_shares: dict[Key, Floats] = {}
-    pool_margins: dict[Key, Floats] = {}
-    margins: dict[Key, Floats] = {}
+    eligibility = eligibility_of(evidence, attributes, rules)
+    queries: dict[Key | PoolKey, tuple[str, str, str, Grouping]] = {}
+    for name in names:
+        for (attribute, metric), selection in eligibility.items():
+            grouping = evidence.cells.grouping(attribute)
+            queries[name, attribute, metric] = (name, baseline, metric, grouping)
+            if selection.pool:
+                pooled = pooled_grouping(grouping, selection)
+                queries[name, attribute, metric, POOL] = (name, baseline, metric, pooled)
+    everything = _test(evidence, queries, eligibility, rules)
     excess: dict[Key, TEstimate] = {}
     seeds: dict[Key, Floats] = {}
-    for name in names:
-        for attribute in (OVERALL, *attributes):
-            values, index = cells.groups(attribute)
-            k = len(values)
-            for metric in rules.metrics:
-                key, query = (name, attribute, metric), (name, baseline, metric)
-                chosen = selection[attribute, metric]
-                family[key], shares[key], margins[key] = _test(evidence, query, index, k, chosen.assessed, rules)
-                if chosen.pool:
-                    pooled, pool_share, pool_margin = _test(
-                        evidence, query, chosen.pooled_index(index), k + 1, np.ones(k + 1, bool), rules
-                    )
-                    pools[key], pool_shares[key] = _last(pooled), pool_share[-1:]
-                    pool_margins[key] = pool_margin[-1:]
-                if attribute != OVERALL:
-                    excess[key] = evidence.excess(*query, index, k)
-                if isinstance(evidence, SeedGroupEstimator):
-                    seeds[key] = evidence.per_seed(*query, index, k) * LOSS_SIGN[metric]
+    for name, attribute, metric in _keys(names, eligibility):
+        query = queries[name, attribute, metric]
+        if attribute != OVERALL:
+            excess[name, attribute, metric] = evidence.excess(*query)
+        if isinstance(evidence, SeedGroupEstimator):
+            seeds[name, attribute, metric] = evidence.per_seed(*query) * LOSS_SIGN[metric]
     adjust = CORRECTIONS[rules.correction]
-    everything: dict[tuple[str, ...], Tested] = {**_by_tuple(family), **{(*key, "pool"): x for key, x in pools.items()}}
-    judged = judge(everything, rules.confidence, adjust, _exact(evidence, baseline, names, attributes, rules, pools))
+    exact: dict[Key | PoolKey, Floats] | None = None
+    if is_exact(evidence, rules):
+        adjusted = loss_p_adjusted(evidence.cells, baseline, names, (OVERALL, *attributes), rules.metrics)
+        # A pool is not one of the exact tests: its members are.
+        exact = {key: adjusted[key[:3]] if len(key) == 3 else np.full(1, np.nan) for key in everything}
+    judged = judge(everything, rules.confidence, adjust, exact)
+    keys = _keys(names, eligibility)
+    pool_keys = [key for key in keys if (*key, POOL) in everything]
     return JudgedFamily(
-        {key: x.loss for key, x in family.items()},
-        shares,
-        margins,
-        {key: judged[key] for key in family},
-        {(name, a, m): e for (a, m), e in selection.items() for name in names},
-        {key: x.loss for key, x in pools.items()},
-        pool_shares,
-        pool_margins,
-        {key: judged[(*key, "pool")] for key in pools},
+        eligibility,
+        {key: everything[key] for key in keys},
+        {key: judged[key] for key in keys},
+        {key: everything[(*key, POOL)] for key in pool_keys},
+        {key: judged[(*key, POOL)] for key in pool_keys},
         excess,
         judge_excess(excess, rules.confidence, adjust)[1],
         seed_noise(seeds, rules.confidence, adjust),
     )
-
-
-def _exact(
-    evidence: GroupEstimator,
-    baseline: str,
-    names: Sequence[str],
-    attributes: Sequence[str],
-    rules: JudgingRules,
-    pools: Mapping[Key, Tested],
-) -> dict[tuple[str, ...], Floats] | None:
-    """Return the adjusted p-values of the exact joint tests of "loses nothing"; None where the correction takes estimates.
-
-    A pool is not one of the tests: its members are.
-    """
-    if not is_exact(evidence, rules):
-        return None
-    adjusted = loss_p_adjusted(evidence.cells, baseline, names, (OVERALL, *attributes), rules.metrics)
-    return {**_by_tuple(adjusted), **{(*key, "pool"): np.full(1, np.nan) for key in pools}}
-
-
-def _by_tuple(values: Mapping[Key, T]) -> dict[tuple[str, ...], T]:
-    """Return a mapping that can be joined with one whose keys are longer."""
-    return {tuple(key): value for key, value in values.items()}
 
 
 def is_exact(evidence: GroupEstimator, rules: JudgingRules) -> bool:
@@ -169,45 +133,77 @@ def is_exact(evidence: GroupEstimator, rules: JudgingRules) -> bool:
     return rules.correction == "westfall-young" and evidence.plain and not evidence.dependent
 
 
+def pooled_grouping(grouping: Grouping, selection: Eligibility) -> Grouping:
+    """Return a grouping with the pool of small groups as one more group, after the last, in place of its members."""
+    return Grouping(grouping.attribute, (*grouping.values, {}), selection.pooled_index(grouping.index))
+
+
+def _keys(names: Sequence[str], eligibility: Mapping[tuple[Attribute, str], Eligibility]) -> list[Key]:
+    return [(name, attribute, metric) for name in names for attribute, metric in eligibility]
+
+
 def _test(
     evidence: GroupEstimator,
-    query: tuple[str, str, str],
-    index: np.ndarray,
-    groups: int,
-    assessed: np.ndarray,
+    queries: Mapping[Key | PoolKey, tuple[str, str, str, Grouping]],
+    eligibility: Mapping[tuple[Attribute, str], Eligibility],
     rules: JudgingRules,
-) -> tuple[Tested, Floats, Floats]:
-    """Return what judges the losses of one metric, the share of flips, and the absolute margin [groups]."""
-    metric = query[2]
-    margin = rules.margins[metric]
-    change = evidence.change(*query, index, groups)
-    loss = change if LOSS_SIGN[metric] > 0 else -change
-    flip_share = evidence.flip_share(*query, index, groups)
-    if margin.relative:
-        return tested_relative(
-            evidence, query, index, groups, loss, flip_share, margin.value, rules.confidence, assessed
-        )
-    absolute = np.full(groups, margin.value)
-    return tested(loss, flip_share, margin.value, rules.confidence, assessed), flip_share, absolute
+) -> dict[Key | PoolKey, Tested]:
+    """Return what judges each loss; bounds of all losses are computed together."""
+    losses, shares, margins, assessed = [], [], [], []
+    for key, query in queries.items():
+        metric = query[2]
+        loss, share = evidence.change(*query), evidence.flip_share(*query)
+        enough = eligibility[key[1], metric].assessed
+        if len(key) == 4:
+            loss, share, enough = loss[-1:], share[-1:], np.ones(1, bool)
+        losses.append(loss if LOSS_SIGN[metric] > 0 else -loss)
+        shares.append(share)
+        margins.append(np.full(len(share), rules.margins[metric].value))
+        assessed.append(enough)
+    joined = run_tests(
+        concatenate(losses),
+        np.concatenate(shares),
+        np.concatenate(margins),
+        rules.confidence,
+        np.concatenate(assessed),
+    )
+    out = by_key(list(queries), [len(share) for share in shares], joined)
+    for key, query in queries.items():
+        margin = rules.margins[query[2]]
+        if margin.relative:
+            out[key] = with_relative_margin(
+                out[key], evidence, query, margin.value, rules.confidence, last=len(key) == 4
+            )
+    return out
 
 
-def _last(x: Tested) -> Tested:
-    return Tested(x.loss[-1:], x.p_loss[-1:], x.p_harm[-1:], x.upper[-1:], x.cleared[-1:], x.assessed[-1:])
-
-
-def cleared_share(cells: Cells, family: JudgedFamily, name: str, attributes: Sequence[str], metric: str) -> float:
+def cleared_share(
+    cells: Cells, family: JudgedFamily, name: str, attributes: Sequence[Attribute], metric: str
+) -> float:
     """Return the share of the people for whom a loss of their group is ruled out in every attribute.
 
     A person in a pool is cleared with the pool; a person in a group that is neither assessed nor pooled is not cleared.
     """
     cleared = np.ones(len(cells.label), bool)
     for attribute in attributes:
-        values, index = cells.groups(attribute)
         key = (name, attribute, metric)
         by_group = family.judged[key].verdict == "no_harm"
-        if key in family.pools:
+        if key in family.judged_pools:
             by_group = by_group.copy()
-            by_group[list(family.eligibility[key].pool)] = family.pools[key].verdict[0] == "no_harm"
-        cleared &= by_group[index]
+            pool = list(family.eligibility[attribute, metric].pool)
+            by_group[pool] = family.judged_pools[key].verdict[0] == "no_harm"
+        cleared &= by_group[cells.grouping(attribute).index]
     weight = per_group(cells.weight, cleared.astype(np.int64), 2)
     return float(weight[1] / weight.sum()) if weight.sum() > 0 else 0.0
+
+
+def simultaneous_lower_bounds(
+    family: JudgedFamily, name: str, metric: str, confidence: float
+) -> dict[Attribute, Floats]:
+    """Return lower bounds [groups] of an artifact's losses in one metric, by attribute, that all hold at once.
+
+    Bonferroni over the groups that have an estimate: the largest of them is a lower bound of the largest loss.
+    """
+    losses = {a: x.loss for (n, a, m), x in family.tested.items() if n == name and m == metric}
+    tests = max(1, sum(int(x.estimable.sum()) for x in losses.values()))
+    return {a: x.lower(1 - (1 - confidence) / tests) for a, x in losses.items()}

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.judging import JudgedFamily, JudgingRules, cleared_share
+from fairpress.auditing.judging import JudgedFamily, JudgingRules, cleared_share, simultaneous_lower_bounds
 from fairpress.auditing.result import AttributeComparison, GroupComparison, Loss, LossBounds, Pool, Values
+from fairpress.core.attribute import Attribute
 
 
 class _Candidate(NamedTuple):
@@ -24,13 +25,9 @@ def loss_bounds(
     rules: JudgingRules,
     overall: GroupComparison,
     attributes: Sequence[AttributeComparison],
-    lower: Mapping[str, Mapping[str, np.ndarray]],
 ) -> tuple[LossBounds, ...]:
-    """Return the bounds of one artifact in each metric, that of the deciding metric first.
-
-    `lower` maps a metric and an attribute (``""`` for everybody) to lower bounds [groups] that hold simultaneously.
-    """
-    by = [a.attribute for a in attributes]
+    """Return the bounds of one artifact in each metric, that of the deciding metric first."""
+    by = [Attribute.from_text(a.attribute) for a in attributes]
     out = []
     for i, metric in enumerate(rules.metrics):
         candidates = list(_candidates(i, metric, overall, attributes))
@@ -38,7 +35,8 @@ def loss_bounds(
         highest = max(bounded, key=lambda c: c.loss.upper or 0.0, default=None)
         estimated = [c for c in candidates if c.group != {} and c.loss.estimate.value is not None]
         largest = max(estimated, key=lambda c: c.loss.estimate.value or 0.0, default=None)
-        shown, shown_group = _largest_lower(overall, attributes, lower.get(metric, {}))
+        lower = simultaneous_lower_bounds(family, name, metric, rules.confidence)
+        shown, shown_group = _largest_lower(overall, attributes, lower)
         out.append(
             LossBounds(
                 metric,
@@ -68,12 +66,12 @@ def _candidates(
 
 
 def _largest_lower(
-    overall: GroupComparison, attributes: Sequence[AttributeComparison], lower: Mapping[str, np.ndarray]
+    overall: GroupComparison, attributes: Sequence[AttributeComparison], lower: Mapping[Attribute, np.ndarray]
 ) -> tuple[float | None, Values | None]:
     """Return the largest simultaneous lower bound and its group; None where it is not above 0."""
     best: tuple[float, Values] | None = None
     for attribute, groups in (("", (overall,)), *((a.attribute, a.groups) for a in attributes)):
-        for group, bound in zip(groups, lower.get(attribute, np.array([])), strict=False):
+        for group, bound in zip(groups, lower[Attribute.from_text(attribute)], strict=True):
             if bound > 0 and (best is None or bound > best[0]):
                 best = float(bound), group.values
     return best if best is not None else (None, None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.degenerate_models import degenerate
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_metrics import ScorePair
@@ -15,10 +16,10 @@ from fairpress.auditing.inference.to_estimates import UNDEFINED_REASONS, gap_est
 from fairpress.auditing.metrics.fairness import fairness_intervals
 from fairpress.auditing.result import Fairness, GroupRates, ModelResult
 from fairpress.auditing.statistics.t_estimate import t_quantile
+from fairpress.core.attribute import OVERALL, Attribute
 from fairpress.core.estimate import Estimate
 
 GAP_RATES = ("accuracy", "selection_rate", "tpr", "fpr")
-OVERALL = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ModelRates:
 
     evidence: GroupEstimator
     cells: Cells
-    by: tuple[str, ...]
+    by: tuple[Attribute, ...]
     confidence: float
     scores: Mapping[str, tuple[ScorePair, int]] = field(default_factory=dict)
     runs: Mapping[str, PredictionProvenance] = field(default_factory=dict)
@@ -63,28 +64,24 @@ class ModelRates:
         """Return every fairness metric of one model over the groups of each attribute."""
         out = []
         for attribute in self.by:
-            values, index = self.cells.groups(attribute)
+            grouping = self.cells.grouping(attribute)
             intervals = fairness_intervals(
-                {
-                    r: self.evidence.smoothed(name, r, index, len(values))
-                    for r in self.cells.rates_of(GAP_RATES)
-                },
+                {r: self.evidence.smoothed(name, r, grouping) for r in self.cells.rates_of(GAP_RATES)},
                 np.random.default_rng(0),
                 self.confidence,
                 self.evidence.dependent,
             )
             out += [
-                Fairness(name, attribute, metric, gap_estimate(gap, len(values)))
+                Fairness(name, str(attribute), metric, gap_estimate(gap, grouping.size))
                 for metric, gap in intervals.items()
             ]
         return out
 
-    def _rates(self, name: str, attribute: str) -> list[GroupRates]:
-        values, index = self.cells.groups(attribute)
-        k = len(values)
+    def _rates(self, name: str, attribute: Attribute) -> list[GroupRates]:
+        grouping = self.cells.grouping(attribute)
         per_rate: dict[str, list[Estimate]] = {}
         for rate in self.cells.rates_of(self.evidence.rates):
-            estimate = self.evidence.rate(name, rate, index, k, self.confidence)
+            estimate = self.evidence.rate(name, rate, grouping, self.confidence)
             per_rate[rate] = [
                 Estimate(float(v), float(low), float(high), float(n), estimate.method)
                 if np.isfinite(v)
@@ -94,14 +91,14 @@ class ModelRates:
                 )
             ]
         if self.cells.positive is not None:
-            per_rate["balanced_accuracy"] = self._balanced_accuracy(name, index, k)
+            per_rate["balanced_accuracy"] = self._balanced_accuracy(name, grouping)
         if name in self.scores:
             pair, side = self.scores[name]
             per_rate |= pair.rates(side, attribute, self.confidence)
-        n = self.evidence.flips(name, name, index, k)["n"]
+        n = self.evidence.flips(name, name, grouping)["n"]
         counts: dict[str, np.ndarray] = {}
         if self.cells.positive is not None:
-            pair_counts = self.cells.pair(name, name, index, k).sum(axis=-1) / self.evidence.repeats
+            pair_counts = self.cells.pair(name, name, grouping).sum(axis=-1) / self.evidence.repeats
             counts = {
                 "tn": pair_counts[:, 0, 0],
                 "fp": pair_counts[:, 0, 1],
@@ -115,16 +112,16 @@ class ModelRates:
                 {rate: estimates[g] for rate, estimates in per_rate.items()},
                 **{key: float(count[g]) for key, count in counts.items()},
             )
-            for g, group in enumerate(values)
+            for g, group in enumerate(grouping.values)
         ]
 
-    def _balanced_accuracy(self, name: str, index: np.ndarray, k: int) -> list[Estimate]:
+    def _balanced_accuracy(self, name: str, grouping: Grouping) -> list[Estimate]:
         """Return (TPR + TNR)/2. Positives and negatives are disjoint, so the variances of independent rows add."""
         why = UNDEFINED_REASONS["balanced_accuracy"]
         if self.evidence.dependent or not self.evidence.plain:
-            x = self.evidence.ratio(name, "balanced_accuracy", index, k)
+            x = self.evidence.ratio(name, "balanced_accuracy", grouping)
             return to_estimates(x, self.confidence, why)
-        tpr, tnr = (self.evidence.smoothed(name, rate, index, k) for rate in ("tpr", "tnr"))
+        tpr, tnr = (self.evidence.smoothed(name, rate, grouping) for rate in ("tpr", "tnr"))
         centre, se = (tpr.centre + tnr.centre) / 2, np.sqrt(tpr.se**2 + tnr.se**2) / 2
         reach = t_quantile(np.fmin(tpr.df, tnr.df), (1 + self.confidence) / 2) * se
         value = (tpr.value + tnr.value) / 2
@@ -139,5 +136,5 @@ class ModelRates:
             )
             if np.isfinite(value[g])
             else Estimate.not_estimable(why)
-            for g in range(k)
+            for g in range(grouping.size)
         ]

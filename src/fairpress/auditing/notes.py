@@ -12,6 +12,7 @@ from fairpress.auditing.cells.positive_class import PositiveClass, positive_note
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.verdicts.wording import group_name
+from fairpress.core.attribute import Attribute
 
 MAX_NAMES = 5
 MIN_SEEDS = 2
@@ -25,7 +26,7 @@ _CORRECTION = {
 def notes(
     cells: Cells,
     evidence: GroupEstimator,
-    by: Sequence[str],
+    by: Sequence[Attribute],
     *,
     weight: str | None,
     subject: str | None,
@@ -77,18 +78,18 @@ def _missing_values(cells: Cells, evidence: GroupEstimator) -> Iterator[str]:
                 yield f"{name!r} is missing in {rows:,.0f} rows; they form a separate group, {MISSING}."
 
 
-def _groups_left_out(cells: Cells, by: Sequence[str]) -> Iterator[str]:
+def _groups_left_out(cells: Cells, by: Sequence[Attribute]) -> Iterator[str]:
     """Name the groups without positives or negatives: a missing group must not make a gap look smaller."""
     y = cells.binary(cells.label)
     for attribute in by:
-        groups, index = cells.groups(attribute)
+        grouping = cells.grouping(attribute)
         for value, rows_name, gap in ((1, "positives", "TPR"), (0, "negatives", "FPR")):
-            lacking = np.flatnonzero(per_group(cells.rows * (y == value), index, len(groups)) == 0)
+            lacking = np.flatnonzero(per_group(cells.rows * (y == value), grouping.index, grouping.size) == 0)
             if len(lacking):
-                names = ", ".join(group_name(groups[int(g)]) for g in lacking[:MAX_NAMES])
+                names = ", ".join(group_name(grouping.values[int(g)]) for g in lacking[:MAX_NAMES])
                 more = f" and {len(lacking) - MAX_NAMES} more" if len(lacking) > MAX_NAMES else ""
                 yield (
-                    f"Gaps of the {gap} by {attribute!r} are over {len(groups) - len(lacking)} of {len(groups)} "
+                    f"Gaps of the {gap} by {str(attribute)!r} are over {grouping.size - len(lacking)} of {grouping.size} "
                     f"groups: {names}{more} {'has' if len(lacking) == 1 else 'have'} no {rows_name}. The gap does not "
                     "cover them."
                 )

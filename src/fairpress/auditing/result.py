@@ -112,9 +112,9 @@ class SeedNoise:
 class RowsToDecide:
     """What more rows would do: the chance that the present rows and `more` new ones decide (predictive assurance).
 
-    `no_harm` and `loss` are the parts of the chance `decided` with "no harm" and with "some loss" or "harm". `more` is None if no
-    number of rows up to `limit` reaches the requested chance; the chances are then those at the limit. `seeds` is the number of
-    additional training seeds where rows alone cannot decide.
+    `no_harm` and `loss` are the parts of the chance `decided` with "no harm" and with "some loss" or "harm". `more` is None
+    if no number of rows up to `limit` reaches the requested chance; the chances are then those at the limit. `seeds` is the
+    number of additional training seeds where rows alone cannot decide.
     """
 
     more: int | None
@@ -145,7 +145,8 @@ class Loss:
     margin
         The margin of this metric in this group.
     assessed
-        Whether the group has enough rows in this metric's denominator, which was decided before any prediction was looked at.
+        Whether the group has enough rows in this metric's denominator, which was decided before any prediction was looked
+        at.
     excess
         E = ℓ of this group − ℓ of the rest, with its two-sided interval; ``p_adjusted`` tests E ≤ 0.
     rows_to_decide
@@ -203,9 +204,9 @@ class LossBounds:
     metric, margin
         The metric and its margin.
     upper, upper_group
-        X: with the audit's confidence no assessed group loses more. The largest of the groups' upper bounds, and whose it is;
-        no correction is owed, because the group that truly loses most is one group (intersection–union test). None if no group
-        was assessed. A comparison has no harm in this metric exactly when X is below the margin.
+        X: with the audit's confidence no assessed group loses more. The largest of the groups' upper bounds, and whose it
+        is; no correction is owed, because the group that truly loses most is one group (intersection–union test). None if
+        no group was assessed. A comparison has no harm in this metric exactly when X is below the margin.
     lower, lower_group
         Y: some group loses at least this much, the largest lower bound that is simultaneous over all groups; None where no
         loss is shown.
@@ -228,7 +229,8 @@ class LossBounds:
 
 @dataclass(frozen=True)
 class AttributeComparison:
-    """All groups of one attribute. `worst_group` has the largest estimated loss in the deciding metric among assessed groups.
+    """All groups of one attribute. `worst_group` has the largest estimated loss in the deciding metric among assessed
+    groups.
 
     `pools` holds the small groups that are judged together, one pool per metric at most. `moves` are sentences on what moved
     in each gap whose change is shown.
@@ -297,10 +299,11 @@ class Exemplars:
 class Comparison:
     """One compressed model against the baseline.
 
-    `disparate` is True when some adjusted lower bound of an excess loss is above 0; None when no
-    excess can be estimated. `headline` says what is ruled out, for whom, what is shown, and who was not assessed; `bounds` has its
-    numbers, one entry per metric, that of the deciding metric first. `pairs` holds the requested fixed pairs; `exemplars` is None unless runs are stacked. `void` is the reason if the
-    comparison is meaningless; the verdict is then ``void``, or ``harm`` if a harm is demonstrated nevertheless.
+    `disparate` is True when some adjusted lower bound of an excess loss is above 0; None when no excess can be estimated.
+    `headline` says what is ruled out, for whom, what is shown, and who was not assessed; `bounds` has its numbers, one
+    entry per metric, that of the deciding metric first. `pairs` holds the requested fixed pairs; `exemplars` is None unless
+    runs are stacked. `void` is the reason if the comparison is meaningless; the verdict is then ``void``, or ``harm`` if a
+    harm is demonstrated nevertheless.
     """
 
     compressed: str
@@ -319,13 +322,13 @@ class Comparison:
 class Audit:
     """A whole audit. `comparisons` is empty when there is no compressed model.
 
-    `metrics` are the judged ones, first the one that decides (`harm`); `margins` has the margin of each, `margin` that of the
-    deciding one; `min_rows` the rows of each metric's denominator that a group needs to be assessed.
-    `correction` (``"westfall-young"``, ``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics × attributes
-    of each ``"artifact"``, or of all artifacts of the ``"study"``; all rows together count as one group.
-    `positive_from` records how the positive class was chosen: ``"option"``, ``"table"`` (its metadata), ``"name"``
-    (such as yes), ``"order"`` (last of two in the alphabet). `warnings` must be read before any verdict, and precede
-    it in every output.
+    `metrics` are the judged ones, first the one that decides (`harm`); `margins` has the margin of each, `margin` that of
+    the deciding one; `min_rows` the rows of each metric's denominator that a group needs to be assessed. `correction`
+    (``"westfall-young"``, ``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics ×
+    attributes of each ``"artifact"``, or of all artifacts of the ``"study"``; all rows together count as one group.
+    `positive_from` records how the positive class was chosen: ``"option"``, ``"table"`` (its metadata), ``"name"`` (such as
+    yes), ``"order"`` (last of two in the alphabet). `warnings` must be read before any verdict, and precede it in every
+    output.
     """
 
     rows: int

@@ -16,6 +16,7 @@ import numpy as np
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.duckdb_source import TableSource, encode
 from fairpress.auditing.cells.encoding import MISSING
+from fairpress.core.attribute import Attribute, names_of
 from fairpress.core.values import near_equal, spelling
 
 SAMPLED_ROWS = 100_000
@@ -52,7 +53,7 @@ def table_warnings(
     label: str,
     baseline: str,
     models: Sequence[str],
-    by: Sequence[str],
+    by: Sequence[Attribute],
     subject: str | None,
     seed_column: str | None,
     row_id: str,
@@ -63,7 +64,7 @@ def table_warnings(
     if source.holds_cells or not source.counts_scores:
         return
     columns = {c for c in source.columns if any(c == m or c.startswith(f"{m}.score") for m in models)}
-    attributes = {part for b in by for part in b.split("*")}
+    attributes = set(names_of(by))
     stacked = yield from _unnamed_columns(source, subject, seed_column, row_id)
     if subject is not None or stacked:
         return

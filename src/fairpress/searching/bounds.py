@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.statistics.exact_proportion import clopper_pearson_lower, p_at_most
@@ -21,6 +22,7 @@ from fairpress.auditing.statistics.score_bounds import loss_upper_bound, noninfe
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.verdicts.sample_size import rows_to_decide
 from fairpress.auditing.verdicts.wording import group_name
+from fairpress.core.attribute import Attribute
 from fairpress.searching.gap_increase_bound import gap_increase_bound
 from fairpress.searching.limits import GAPS
 
@@ -122,16 +124,15 @@ def bounds_of(evidence: GroupEstimator, plan: JudgingPlan) -> list[Bound]:
 def _losses(
     evidence: GroupEstimator, plan: JudgingPlan, name: str, limit: float, attribute: str, metric: str
 ) -> list[Bound]:
-    names, index = _pool_small_groups(evidence, plan, attribute, metric)
-    no_groups = np.zeros(len(index), dtype=np.int64)
+    names, grouping = _pool_small_groups(evidence, plan, attribute, metric)
 
-    def loss(codes: np.ndarray, count: int) -> tuple[TEstimate, Floats]:
-        change = evidence.change(CANDIDATE, BASELINE, metric, codes, count)
-        flip_rate = evidence.flip_share(CANDIDATE, BASELINE, metric, codes, count)
+    def loss(grouping: Grouping) -> tuple[TEstimate, Floats]:
+        change = evidence.change(CANDIDATE, BASELINE, metric, grouping)
+        flip_rate = evidence.flip_share(CANDIDATE, BASELINE, metric, grouping)
         return (change if LOSS_SIGN[metric] > 0 else -change), flip_rate
 
-    group_change, flip_rate = loss(index, len(names))
-    overall, overall_flip_rate = loss(no_groups, 1)
+    group_change, flip_rate = loss(grouping)
+    overall, overall_flip_rate = loss(_grouping(evidence, OVERALL))
     p = noninferiority_p(group_change, flip_rate, limit)
     upper = loss_upper_bound(group_change, flip_rate, plan.confidence)
     bounds = []
@@ -168,20 +169,28 @@ def _losses(
 
 def _pool_small_groups(
     evidence: GroupEstimator, plan: JudgingPlan, attribute: str, metric: str
-) -> tuple[list[str], np.ndarray]:
-    """Return the names of groups and the group index of each cell; groups with too few rows are pooled as the last one."""
-    groups, index = evidence.cells.groups(attribute)
-    names = [group_name(values) for values in groups]
+) -> tuple[list[str], Grouping]:
+    """Return the names of groups and their grouping of the cells; groups with too few rows are pooled as the last one."""
+    grouping = _grouping(evidence, attribute)
+    names = [group_name(values) for values in grouping.values]
     pooled_name, members = plan.pooled.get((attribute, metric), ("", frozenset()))
     if not members:
-        return names, index
+        return names, grouping
     small = np.array([name in members for name in names])
-    return [*names, pooled_name], np.where(small[index], len(names), index)
+    pooled = Grouping(
+        grouping.attribute,
+        (*grouping.values, {attribute: pooled_name}),
+        np.where(small[grouping.index], len(names), grouping.index),
+    )
+    return [*names, pooled_name], pooled
+
+
+def _grouping(evidence: GroupEstimator, attribute: str) -> Grouping:
+    return evidence.cells.grouping(Attribute.from_text(attribute))
 
 
 def _accuracy(evidence: GroupEstimator, plan: JudgingPlan, limit: float) -> Bound:
-    index = np.zeros(len(evidence.cells.label), dtype=np.int64)
-    x = evidence.smoothed(CANDIDATE, "accuracy", index, 1)
+    x = evidence.smoothed(CANDIDATE, "accuracy", _grouping(evidence, OVERALL))
     value, se, n = float(x.value[0]), float(x.se[0]), float(x.n[0])
     rows = plan.rows[OVERALL, "accuracy"][group_name({})]
     return Bound(
@@ -206,13 +215,14 @@ def _gaps(
     A rise G₁ − G₀ is at most the change of the difference between the two groups that are furthest apart afterwards: it is
     small if the change of no pair is large (`gap_increase_bound`). This is conservative.
     """
-    groups, index = evidence.cells.groups(attribute)
+    grouping = _grouping(evidence, attribute)
+    groups = grouping.values
     rising = name.endswith("_rise")
     if rising:
-        x = evidence.change(CANDIDATE, BASELINE, metric, index, len(groups))
-        flip_rate = evidence.flip_share(CANDIDATE, BASELINE, metric, index, len(groups))
+        x = evidence.change(CANDIDATE, BASELINE, metric, grouping)
+        flip_rate = evidence.flip_share(CANDIDATE, BASELINE, metric, grouping)
     else:
-        x = evidence.smoothed(CANDIDATE, metric, index, len(groups))
+        x = evidence.smoothed(CANDIDATE, metric, grouping)
     judged = plan.rows[attribute, metric]
     judged_index = [i for i, values in enumerate(groups) if group_name(values) in judged and x.estimable[i]]
     names = [group_name(values) for values in groups]

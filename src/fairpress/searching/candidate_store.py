@@ -6,7 +6,7 @@ import hashlib
 import io
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +18,7 @@ from fairpress.auditing.cells.counting import count
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.compression.recipes import Recipe
+from fairpress.core.attribute import Attribute, names_of
 from fairpress.core.canonical_json import digest
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import FairpressError
@@ -123,7 +124,8 @@ class CandidateStore:
     def evidence(self, artifact: Artifact, index: np.ndarray, by: tuple[str, ...]) -> GroupEstimator:
         """Return an estimator of a candidate and the baseline on these rows, clustered by subject if subjects repeat."""
         classes = np.array(self.dataset.task.classes)
-        names = list(dict.fromkeys(name for attribute in by for name in attribute.split("*")))
+        attributes = [Attribute.from_text(text) for text in by]
+        names = names_of(attributes)
         subjects = self.dataset.subjects[index]
         repeated = len(np.unique(subjects)) < len(subjects)
         table = pa.table(
@@ -139,12 +141,12 @@ class CandidateStore:
             TableSource(table),
             label="label",
             models=[BASELINE, CANDIDATE],
-            by=["*".join(f"by.{n}" for n in attribute.split("*")) for attribute in by],
+            by=[Attribute(tuple(f"by.{n}" for n in attribute.names)) for attribute in attributes],
             positive=self.dataset.task.positive,
             keys={"subject": "subject"} if repeated else None,
         )
         named = {name.removeprefix("by."): coded for name, coded in cells.attributes.items()}
-        return GroupEstimator(type(cells)(**{**cells.__dict__, "attributes": named}))
+        return GroupEstimator(replace(cells, attributes=named))
 
     def record_opening(
         self, rows: str, purpose: Mapping[str, Any], files: Mapping[str, bytes] | None = None

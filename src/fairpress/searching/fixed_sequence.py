@@ -21,6 +21,7 @@ from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.statistics.t_estimate import TEstimate
 from fairpress.auditing.verdicts.rules import judge
 from fairpress.auditing.verdicts.wording import group_name
+from fairpress.core.attribute import Attribute
 from fairpress.searching.bounds import (
     BASELINE,
     CANDIDATE,
@@ -117,14 +118,14 @@ def judge_one(trial: Trial, evidence: GroupEstimator, plan: JudgingPlan) -> Judg
 def _losses_shown(evidence: GroupEstimator, plan: JudgingPlan) -> tuple[str, ...]:
     losses: dict[tuple[str, str], TEstimate] = {}
     for attribute in plan.by:
-        groups, index = evidence.cells.groups(attribute)
+        grouping = evidence.cells.grouping(Attribute.from_text(attribute))
         for metric in plan.metrics:
-            change = evidence.change(CANDIDATE, BASELINE, metric, index, len(groups))
+            change = evidence.change(CANDIDATE, BASELINE, metric, grouping)
             losses[attribute, metric] = change if LOSS_SIGN[metric] > 0 else -change
     verdicts_of = judge(losses, plan.limits["max_group_loss"], plan.confidence)
     shown = []
     for (attribute, metric), verdicts in verdicts_of.items():
-        groups, _ = evidence.cells.groups(attribute)
+        groups = evidence.cells.grouping(Attribute.from_text(attribute)).values
         too_small = {name for name, rate, _ in plan.too_few if rate == metric}
         for values, verdict in zip(groups, verdicts.verdict.tolist(), strict=True):
             group = group_name(values)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from fairpress.auditing.audit import audit, open_source
 from fairpress.auditing.cells.counting import count
+from fairpress.core.attribute import Attribute
 from fairpress.core.errors import UserError
 
 PAIR = {"baseline": "a", "compressed": ["b"]}
@@ -36,9 +37,16 @@ def columns(rows: int) -> dict[str, list[int]]:
 
 
 def groups(table, by="g", bins=None):
-    cells = count(open_source(table), label="label", models=["a", "b"], by=[by], bins=bins)
-    found, index = cells.groups(by)
-    return dict(zip((g[by] for g in found), np.bincount(index, weights=cells.rows).tolist(), strict=True))
+    attribute = Attribute((by,))
+    cells = count(open_source(table), label="label", models=["a", "b"], by=[attribute], bins=bins)
+    grouping = cells.grouping(attribute)
+    return dict(
+        zip(
+            (g[by] for g in grouping.values),
+            np.bincount(grouping.index, weights=cells.rows).tolist(),
+            strict=True,
+        )
+    )
 
 
 def in_every_format(frame: pd.DataFrame, folder: Path):

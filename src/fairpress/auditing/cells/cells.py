@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.cells.positive_class import Origin
 from fairpress.auditing.statistics.t_estimate import Floats
+from fairpress.core.attribute import Attribute
 
 
 @dataclass(frozen=True)
@@ -54,34 +56,38 @@ class Cells:
     keys: Mapping[str, np.ndarray] = field(default_factory=dict)
     weight_scale: float = 1.0
     positive_from: Origin | None = None
+    _groupings: dict[Attribute, Grouping] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def groups(self, attribute: str) -> tuple[list[dict[str, str]], np.ndarray]:
-        """Return the groups of ``"sex"`` or ``"sex*race"`` in sorted order, and each combination's index.
+    def grouping(self, attribute: Attribute) -> Grouping:
+        """Return the groups of an attribute in sorted order, and each combination's; computed once per attribute."""
+        if attribute not in self._groupings:
+            self._groupings[attribute] = self._group_by(attribute)
+        return self._groupings[attribute]
 
-        ``""`` is the group of all rows.
-        """
-        if not attribute:
-            return [{}], np.zeros(len(self.label), dtype=np.int64)
-        parts, shape, flat = self._flat(attribute)
+    def _group_by(self, attribute: Attribute) -> Grouping:
+        if not attribute.names:
+            return Grouping(attribute, ({},), np.zeros(len(self.label), dtype=np.int64))
+        shape, flat = self._flat(attribute)
         present, index = np.unique(flat, return_inverse=True)
-        coordinates = np.unravel_index(present, shape)
-        names = attribute.split("*")
-        groups = [
-            {n: p.names[int(c)] for n, p, c in zip(names, parts, position, strict=True)}
-            for position in zip(*coordinates, strict=True)
-        ]
-        return groups, index.reshape(-1)
+        columns = [self.attributes[name].names for name in attribute.names]
+        groups = (
+            {name: texts[int(c)] for name, texts, c in zip(attribute.names, columns, position, strict=True)}
+            for position in zip(*np.unravel_index(present, shape), strict=True)
+        )
+        return Grouping(attribute, tuple(groups), index.reshape(-1))
 
-    def _flat(self, attribute: str) -> tuple[list[EncodedTable], tuple[int, ...], np.ndarray]:
-        parts = [self.attributes[n] for n in attribute.split("*")]
+    def _flat(self, attribute: Attribute) -> tuple[tuple[int, ...], np.ndarray]:
+        """Return the number of values per name, and each combination's position in their product."""
+        parts = [self.attributes[name] for name in attribute.names]
         shape = tuple(len(p.names) for p in parts)
-        return parts, shape, np.ravel_multi_index(tuple(p.codes for p in parts), shape)
+        return shape, np.ravel_multi_index(tuple(p.codes for p in parts), shape)
 
-    def index_in(self, other: Cells, attribute: str) -> np.ndarray:
-        """Return each combination's group, numbered as in other cells of the same names."""
-        if not attribute:
-            return np.zeros(len(self.label), dtype=np.int64)
-        return np.searchsorted(np.unique(other._flat(attribute)[2]), self._flat(attribute)[2])
+    def grouping_as(self, other: Cells, attribute: Attribute) -> Grouping:
+        """Return the groups of other cells of the same names, and the group of each combination of these cells."""
+        if not attribute.names:
+            return self.grouping(attribute)
+        index = np.searchsorted(np.unique(other._flat(attribute)[1]), self._flat(attribute)[1])
+        return Grouping(attribute, other.grouping(attribute).values, index)
 
     def select(self, lines: np.ndarray) -> Cells:
         """Return the cells of the given combinations only."""
@@ -131,9 +137,9 @@ class Cells:
                 return np.where(p == 0, 1 - y, np.nan)
         raise ValueError(f"there is no rate {rate!r}")
 
-    def pair(self, baseline: str, compressed: str, index: np.ndarray, groups: int) -> Floats:
+    def pair(self, baseline: str, compressed: str, grouping: Grouping) -> Floats:
         """Return weighted cells [groups, label, ŷ baseline, ŷ compressed] of the positive class against the rest."""
-        out = np.zeros((groups, 2, 2, 2))
+        out = np.zeros((grouping.size, 2, 2, 2))
         y, a, b = (self.binary(v) for v in (self.label, self.predicted[baseline], self.predicted[compressed]))
-        np.add.at(out, (index, y, a, b), self.weight)
+        np.add.at(out, (grouping.index, y, a, b), self.weight)
         return out

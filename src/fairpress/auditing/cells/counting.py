@@ -11,6 +11,7 @@ from fairpress.auditing.cells.duckdb_source import Decision, TableSource, parse_
 from fairpress.auditing.cells.encoding import build
 from fairpress.auditing.cells.positive_class import TASK, recorded_positive
 from fairpress.auditing.cells.score_columns import check_scores
+from fairpress.core.attribute import Attribute, names_of
 from fairpress.core.errors import UserError
 
 
@@ -19,7 +20,7 @@ def count(
     *,
     label: str,
     models: Sequence[str],
-    by: Sequence[str],
+    by: Sequence[Attribute],
     positive: Any = None,
     decide: Mapping[str, str] | None = None,
     weight: str | None = None,
@@ -38,7 +39,7 @@ def count(
         raise UserError("a model is named twice; name each column once in `baseline=` and `compressed=`.")
     if label in models:
         raise UserError(f"the label {label!r} is not a model; name the column that a model predicted.")
-    attributes = tuple(dict.fromkeys(part for b in by for part in b.split("*")))
+    attributes = names_of(by)
     source.require(label, "the label")
     for name in attributes:
         source.require(name, "a sensitive attribute")

@@ -14,6 +14,7 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
+from fairpress.core.attribute import OVERALL
 
 RARE_SHARE = 0.05
 """A class predicted in a smaller share of the rows that have it is nearly never predicted …"""
@@ -147,8 +148,7 @@ def _near_chance(
 
 
 def _mean(evidence: GroupEstimator, values: Floats, reach: float) -> TEstimate:
-    index = np.zeros(len(evidence.cells.label), dtype=np.int64)
-    return evidence.mean(evidence.moments(values), index, 1, reach)
+    return evidence.mean(evidence.moments(values), evidence.cells.grouping(OVERALL), reach)
 
 
 def _shown_above(x: TEstimate, bound: float, confidence: float) -> bool:

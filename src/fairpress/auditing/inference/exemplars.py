@@ -9,12 +9,14 @@ reported.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
-from fairpress.auditing.result import Exemplars, GroupExemplars, Values
+from fairpress.auditing.result import Exemplars, GroupExemplars
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 from fairpress.core.estimate import Estimate
 
@@ -39,7 +41,7 @@ def exemplars(
     evidence: SeedGroupEstimator,
     baseline: str,
     model: str,
-    groups: Sequence[tuple[Sequence[Values], np.ndarray]],
+    groupings: Sequence[Grouping],
     confidence: float,
 ) -> Exemplars:
     """Return the exemplars of each group.
@@ -47,11 +49,6 @@ def exemplars(
     The excess is a mean over random halvings A, B of the seeds: share of rows in which A's baselines and B's compressed
     models differ, minus the share in which A's and B's baselines do. Its variance is that of rows (or people), plus the
     jackknife's over seeds; Student's t with S − 1 degrees of freedom.
-
-    Parameters
-    ----------
-    groups
-        Per attribute its groups and each combination's index, as `Cells.groups` returns them.
     """
     seeds, half = evidence.seeds, evidence.seeds // 2
     if half < MIN_MODELS:
@@ -72,9 +69,9 @@ def exemplars(
     ]
     single_run = evidence.one_seed()
     out = []
-    for values, index in groups:
-        row_index = evidence.by_seed(index)[0]
-        out += _by_group(single_run, values, row_index, modal_classes, expected, excess, without, confidence)
+    for grouping in groupings:
+        rows = replace(grouping, index=evidence.by_seed(grouping.index)[0])
+        out += _by_group(single_run, rows, modal_classes, expected, excess, without, confidence)
     return Exemplars(seeds, half, tuple(out))
 
 
@@ -92,21 +89,20 @@ def _excess(
 
 def _by_group(
     single_run: GroupEstimator,
-    values: Sequence[Values],
-    index: np.ndarray,
+    grouping: Grouping,
     modal_classes: tuple[np.ndarray, np.ndarray],
     expected: Floats,
     excess: Floats,
     without: Sequence[Floats],
     confidence: float,
 ) -> list[GroupExemplars]:
-    k, w = len(values), single_run.cells.weight
-    n = per_group(w, index, k)
+    w = single_run.cells.weight
+    n = per_group(w, grouping.index, grouping.size)
 
     def share(x: np.ndarray) -> Floats:
-        return per_group(w * x, index, k) / n
+        return per_group(w * x, grouping.index, grouping.size) / n
 
-    means = single_run.mean(single_run.moments(excess), index, k, reach=1.0)
+    means = single_run.mean(single_run.moments(excess), grouping, reach=1.0)
     jackknife = np.stack([share(x) for x in without])
     s = len(without)
     seeds = (s - 1) / s * ((jackknife - jackknife.mean(axis=0)) ** 2).sum(axis=0)
@@ -114,7 +110,7 @@ def _by_group(
     reach = t_quantile(df, (1 + confidence) / 2) * se
     ties = share((modal_classes[0] == TIE) | (modal_classes[1] == TIE))
     shares, noise = (
-        single_run.mean(single_run.moments(np.asarray(x, dtype=float)), index, k, 1.0, (0.0, 1.0))
+        single_run.mean(single_run.moments(np.asarray(x, dtype=float)), grouping, 1.0, (0.0, 1.0))
         for x in (differing_rows(*modal_classes), expected)
     )
     return [
@@ -132,7 +128,7 @@ def _by_group(
                 "rows-and-jackknife",
             ),
         )
-        for g, group in enumerate(values)
+        for g, group in enumerate(grouping.values)
     ]
 
 

@@ -22,11 +22,12 @@ from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.westfall_young import DRAWS, mcnemar_loss, step_down_min_p
 from fairpress.auditing.verdicts.multiplicity import holm
+from fairpress.core.attribute import Attribute
 
 MOST_DEALT = 200_000_000
 """Strata × draws beyond which dealing takes too long (some 10 s); Holm's correction of the exact p-values stands in."""
 
-Key = tuple[str, str, str]
+Key = tuple[str, Attribute, str]
 """Compressed model, attribute, metric."""
 
 
@@ -66,11 +67,11 @@ class FlipStrata:
 
 
 def flip_strata(
-    cells: Cells, baseline: str, names: Sequence[str], attributes: Sequence[str], metrics: Sequence[str]
+    cells: Cells, baseline: str, names: Sequence[str], attributes: Sequence[Attribute], metrics: Sequence[str]
 ) -> FlipStrata:
     """Return the strata of some compressed models' flips against the baseline.
 
-    `attributes` as in `Cells.groups`, ``""`` for all rows together; `metrics` among accuracy, TPR and FPR. Weights,
+    `attributes` may include `OVERALL`, all rows together; `metrics` among accuracy, TPR and FPR. Weights,
     subjects and seeds are not looked at: each row is one flip.
 
     Raises ``ValueError`` for another metric.
@@ -79,7 +80,7 @@ def flip_strata(
     if unknown:
         raise ValueError(f"exact tests of losses are of {', '.join(LOSS_SIGN)}, not of {', '.join(unknown)}")
     outcomes = [(name, metric) for name in names for metric in metrics]
-    groups = [cells.groups(attribute) for attribute in attributes]
+    groups = [cells.grouping(attribute) for attribute in attributes]
     slices: dict[Key, slice] = {}
     rows: list[Floats] = []
     signed = np.zeros((len(outcomes), len(cells.label)), dtype=np.int8)
@@ -87,14 +88,14 @@ def flip_strata(
         difference = cells.indicator(name, metric) - cells.indicator(baseline, metric)
         inside = ~np.isnan(difference)
         signed[i] = LOSS_SIGN[metric] * np.nan_to_num(difference)
-        for attribute, (values, index) in zip(attributes, groups, strict=True):
+        for grouping in groups:
             start = sum(len(r) for r in rows)
-            slices[name, attribute, metric] = slice(start, start + len(values))
-            rows.append(per_group(cells.rows[inside], index[inside], len(values)))
+            slices[name, grouping.attribute, metric] = slice(start, start + grouping.size)
+            rows.append(per_group(cells.rows[inside], grouping.index[inside], grouping.size))
     flipped = signed.any(axis=0)
     signed = signed[:, flipped]
     direction = signed[(signed != 0).argmax(axis=0), np.arange(signed.shape[1])]
-    pattern = np.concatenate([*(index[None, flipped] for _, index in groups), signed * direction])
+    pattern = np.concatenate([*(g.index[None, flipped] for g in groups), signed * direction])
     strata, stratum = np.unique(pattern, axis=1, return_inverse=True)
     count, stratum = strata.shape[1], stratum.reshape(-1)
     weight = cells.rows[flipped]
@@ -119,7 +120,7 @@ def loss_p_adjusted(
     cells: Cells,
     baseline: str,
     names: Sequence[str],
-    attributes: Sequence[str],
+    attributes: Sequence[Attribute],
     metrics: Sequence[str],
     draws: int = DRAWS,
 ) -> dict[Key, Floats]:
@@ -138,7 +139,7 @@ def loss_p_adjusted(
 
 
 def loss_p_values(
-    cells: Cells, baseline: str, names: Sequence[str], attributes: Sequence[str], metrics: Sequence[str]
+    cells: Cells, baseline: str, names: Sequence[str], attributes: Sequence[Attribute], metrics: Sequence[str]
 ) -> dict[Key, Floats]:
     """Return the unadjusted exact McNemar p-values of "the group loses nothing" [groups]."""
     strata = flip_strata(cells, baseline, names, attributes, metrics)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.metrics.linearization import linearize
 from fairpress.auditing.statistics.design_effect import ClusterSums, cluster_sums, design_effect
 from fairpress.auditing.statistics.proportion_intervals import (
@@ -67,56 +68,51 @@ class GroupEstimator:
         )
         self.plain = self._subjects is None and not weighted
 
-    def rate(self, model: str, name: str, index: np.ndarray, groups: int, confidence: float) -> Rate:
-        """Return a rate of each group with Wilson's interval; `index` [combinations] is the group."""
-        s = self._sums(self.cells.indicator(model, name), index, groups)
+    def rate(self, model: str, name: str, grouping: Grouping, confidence: float) -> Rate:
+        """Return a rate of each group with Wilson's interval."""
+        s = self._sums(self.cells.indicator(model, name), grouping)
         low, high = wilson(s.up, s.n, confidence, s.deff)
         with np.errstate(invalid="ignore", divide="ignore"):
             value = np.where(s.n > 0, s.up / s.n, np.nan)
         return Rate(value, low, high, s.n, "wilson" if self.plain else "wilson-design-effect")
 
-    def smoothed(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
+    def smoothed(self, model: str, name: str, grouping: Grouping) -> TEstimate:
         """Return a rate of each group as an estimate for differences and gaps."""
-        s = self._sums(self.cells.indicator(model, name), index, groups)
+        s = self._sums(self.cells.indicator(model, name), grouping)
         return agresti_caffo(s.up, s.n, s.deff)
 
-    def change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
+    def change(self, model: str, baseline: str, name: str, grouping: Grouping) -> TEstimate:
         """Return the paired change of a rate in each group."""
-        s = self._sums(self._difference(model, baseline, name), index, groups)
+        s = self._sums(self._difference(model, baseline, name), grouping)
         return bonett_price(s.up, s.down, s.n, s.deff, s.df)
 
-    def excess(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
+    def excess(self, model: str, baseline: str, name: str, grouping: Grouping) -> TEstimate:
         """Return each group's loss minus the loss of all other rows."""
-        s = self._sums(self._difference(model, baseline, name), index, groups)
+        s = self._sums(self._difference(model, baseline, name), grouping)
         lost, gained = (s.up, s.down) if name == "fpr" else (s.down, s.up)
         return excess_loss(lost, gained, s.n, s.deff, s.rest_deff)
 
     def contrast(
-        self, model: str, baseline: str, name: str, index: np.ndarray, pair: tuple[int, int]
+        self, model: str, baseline: str, name: str, grouping: Grouping, pair: tuple[int, int]
     ) -> TEstimate:
         """Return the change of a rate in one group minus that in another: a difference in differences [1]."""
-        values, side = self._two_groups(self._difference(model, baseline, name), index, pair)
-        s = self._sums(values, side, 2)
+        s = self._sums(*two_groups(self._difference(model, baseline, name), grouping, pair))
         change = bonett_price(s.up, s.down, s.n, s.deff, s.df)
         return change[0:1] - change[1:2]
 
-    def _two_groups(
-        self, values: Floats, index: np.ndarray, pair: tuple[int, int]
-    ) -> tuple[Floats, np.ndarray]:
-        """Return the values, NaN outside the two groups, and the side of the pair, 0 or 1."""
-        return np.where(np.isin(index, pair), values, np.nan), np.where(index == pair[0], 0, 1)
-
-    def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
+    def ratio(self, model: str, name: str, grouping: Grouping) -> TEstimate:
         """Return a rate of `linearization.LINEARIZED` in each group."""
-        linear = linearize(self.cells, model, name, index, groups)
-        return self.mean(self.moments(linear.values), index, groups, linear.reach, (0.0, 1.0), "linearised")
+        linear = linearize(self.cells, model, name, grouping.index, grouping.size)
+        return self.mean(self.moments(linear.values), grouping, linear.reach, (0.0, 1.0), "linearised")
 
-    def ratio_change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
+    def ratio_change(self, model: str, baseline: str, name: str, grouping: Grouping) -> TEstimate:
         """Return the paired change of a rate of `linearization.LINEARIZED`."""
-        after, before = (linearize(self.cells, m, name, index, groups) for m in (model, baseline))
+        after, before = (
+            linearize(self.cells, m, name, grouping.index, grouping.size) for m in (model, baseline)
+        )
         reach = np.maximum(after.reach, before.reach)
         change = self.moments(after.values - before.values)
-        return self.mean(change, index, groups, reach, (-1.0, 1.0), "linearised")
+        return self.mean(change, grouping, reach, (-1.0, 1.0), "linearised")
 
     def moments(self, values: Floats) -> Moments:
         """Return the moments of a value that is constant within each combination."""
@@ -126,8 +122,7 @@ class GroupEstimator:
     def mean(
         self,
         x: Moments,
-        index: np.ndarray,
-        groups: int,
+        grouping: Grouping,
         reach: Floats | float = 0.0,
         limits: tuple[float, float] = (-np.inf, np.inf),
         method: str = "mean",
@@ -137,8 +132,9 @@ class GroupEstimator:
         `reach` adds two pseudo-rows (or people of typical size), at this distance above and below the mean, because
         unobserved values are not impossible. NaN where there are no rows; the standard error is NaN where there is one.
         """
+        groups = grouping.size
         inside = ~np.isnan(x.first)
-        g = index[inside]
+        g = grouping.index[inside]
         first, crossed, second, w, ww, rows = (
             v[inside] for v in (*x, self.cells.weight, self.cells.weight_squares, self.cells.rows)
         )
@@ -165,25 +161,25 @@ class GroupEstimator:
         df = np.maximum(units - 1, 1)
         return TEstimate(mean, mean, se, n, np.nan_to_num(effective), df, limits, method)
 
-    def flips(self, model: str, baseline: str, index: np.ndarray, groups: int) -> dict[str, Floats]:
+    def flips(self, model: str, baseline: str, grouping: Grouping) -> dict[str, Floats]:
         """Return (weighted) rows per group: n, right to wrong, wrong to right, wrong to another wrong."""
         before, after = self.cells.correct(baseline), self.cells.correct(model)
         changed = self.cells.predicted[baseline] != self.cells.predicted[model]
         parts = {
-            "n": np.ones(len(index), bool),
+            "n": np.ones(len(before), bool),
             "right_to_wrong": before & ~after,
             "wrong_to_right": ~before & after,
             "wrong_to_wrong": ~before & ~after & changed,
         }
         w = self.cells.weight / self.repeats
-        return {k: per_group(w * v, index, groups) for k, v in parts.items()}
+        return {k: per_group(w * v, grouping.index, grouping.size) for k, v in parts.items()}
 
-    def flip_share(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Floats:
+    def flip_share(self, model: str, baseline: str, name: str, grouping: Grouping) -> Floats:
         """Return the share of a rate's denominator that flipped, per group; 0 where there are no rows."""
         d = self._difference(model, baseline, name)
         inside = ~np.isnan(d)
-        w, g = self.cells.weight[inside], index[inside]
-        flipped, n = (per_group(x, g, groups) for x in (w * np.abs(d[inside]), w))
+        w, g = self.cells.weight[inside], grouping.index[inside]
+        flipped, n = (per_group(x, g, grouping.size) for x in (w * np.abs(d[inside]), w))
         return np.asarray(flipped / np.where(n > 0, n, 1.0))
 
     @property
@@ -202,9 +198,10 @@ class GroupEstimator:
     def _difference(self, model: str, baseline: str, name: str) -> Floats:
         return np.asarray(self.cells.indicator(model, name) - self.cells.indicator(baseline, name))
 
-    def _sums(self, values: Floats, index: np.ndarray, groups: int) -> _Sums:
+    def _sums(self, values: Floats, grouping: Grouping) -> _Sums:
+        groups = grouping.size
         inside = ~np.isnan(values)
-        d, g = values[inside], index[inside]
+        d, g = values[inside], grouping.index[inside]
         w, ww, rows = (x[inside] for x in (self.cells.weight, self.cells.weight_squares, self.cells.rows))
 
         def by_group(x: Floats) -> Floats:
@@ -232,6 +229,11 @@ class GroupEstimator:
             _fill_undefined(design_effect(sums.rest()).deff),
             effect.df,
         )
+
+
+def two_groups(values: Floats, grouping: Grouping, pair: tuple[int, int]) -> tuple[Floats, Grouping]:
+    """Return the values [combinations], NaN outside the two groups, and the grouping by the side of the pair."""
+    return np.where(np.isin(grouping.index, pair), values, np.nan), grouping.pair(*pair)
 
 
 def per_group(values: Floats, index: np.ndarray, groups: int) -> Floats:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, per_group
 from fairpress.auditing.inference.score_counts import SIDES, ScoreCounts
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
@@ -15,6 +16,7 @@ from fairpress.auditing.metrics import calibration_error
 from fairpress.auditing.metrics.roc_auc import placements, tied_within_bins
 from fairpress.auditing.statistics.proportion_intervals import wilson
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
+from fairpress.core.attribute import Attribute
 from fairpress.core.estimate import Estimate
 
 SCORE_METRICS = ("auc", "log_loss", "calibration_error", "generalized_fpr", "generalized_fnr")
@@ -48,39 +50,36 @@ class ScorePair:
             like,
         )
 
-    def rates(self, side: int, attribute: str, confidence: float) -> dict[str, list[Estimate]]:
+    def rates(self, side: int, attribute: Attribute, confidence: float) -> dict[str, list[Estimate]]:
         """Return every score metric of one model, 0 the baseline and 1 the compressed one, per group of an attribute."""
-        index, k = self._groups(attribute)
+        grouping = self.lines.cells.grouping_as(self.like, attribute)
         out = {}
         for name in MEANS:
-            x = self.evidence.mean(self._moments(SIDES[side], name), index, k, 0.0, LIMITS[name])
+            x = self.evidence.mean(self._moments(SIDES[side], name), grouping, 0.0, LIMITS[name])
             out[name] = _estimates(x, confidence, UNDEFINED_BECAUSE[name])
-        out["auc"] = self._auc(side, index, k, confidence)
+        out["auc"] = self._auc(side, grouping, confidence)
         out["calibration_error"] = self._calibration(
-            index, k, lambda d, drawn: calibration_error.calibration_error(d, side, drawn, 1 - confidence)
+            grouping, lambda d, drawn: calibration_error.calibration_error(d, side, drawn, 1 - confidence)
         )
         return {name: out[name] for name in SCORE_METRICS}
 
-    def changes(self, attribute: str, confidence: float) -> dict[str, list[Estimate]]:
+    def changes(self, attribute: Attribute, confidence: float) -> dict[str, list[Estimate]]:
         """Return compressed − baseline of every score metric, per group."""
-        index, k = self._groups(attribute)
+        grouping = self.lines.cells.grouping_as(self.like, attribute)
         out = {}
         for name in MEANS:
             x = self._moments("change", name)
-            change = self.evidence.mean(x, index, k, self._rms_change(x, index, k), (-np.inf, np.inf))
+            change = self.evidence.mean(x, grouping, self._rms_change(x, grouping), (-np.inf, np.inf))
             out[name] = _estimates(change, confidence, UNDEFINED_BECAUSE[name])
-        out["auc"] = self._auc_change(index, k, confidence)
+        out["auc"] = self._auc_change(grouping, confidence)
         out["calibration_error"] = self._calibration(
-            index, k, lambda d, drawn: calibration_error.calibration_change(d, drawn, 1 - confidence)
+            grouping, lambda d, drawn: calibration_error.calibration_change(d, drawn, 1 - confidence)
         )
         return {name: out[name] for name in SCORE_METRICS}
 
     @property
     def _positive(self) -> np.ndarray:
         return np.asarray(self.lines.cells.binary(self.lines.cells.label) == 1)
-
-    def _groups(self, attribute: str) -> tuple[np.ndarray, int]:
-        return self.lines.cells.index_in(self.like, attribute), len(self.like.groups(attribute)[0])
 
     def _moments(self, side: str, name: str) -> Moments:
         """Return the moments of the value whose mean is the metric; NaN outside its denominator."""
@@ -98,32 +97,42 @@ class ScorePair:
             flipped = (w - x.first, ww - x.crossed, ww - 2 * x.crossed + x.second)
         return Moments(*(np.where(yes, v, np.nan) for v in flipped))
 
-    def _rms_change(self, x: Moments, index: np.ndarray, k: int) -> Floats:
+    def _rms_change(self, x: Moments, grouping: Grouping) -> Floats:
         """Return the root mean square of a change in each group: a pseudo-row of that size; 1 where nothing changed."""
         inside = ~np.isnan(x.first)
         squares, ww = (
-            per_group(v[inside], index[inside], k) for v in (x.second, self.lines.cells.weight_squares)
+            per_group(v[inside], grouping.index[inside], grouping.size)
+            for v in (x.second, self.lines.cells.weight_squares)
         )
         with np.errstate(divide="ignore", invalid="ignore"):
             usual = np.sqrt(np.maximum(squares, 0) / ww)
         return np.where(usual > 0, usual, 1.0)
 
-    def _placements(self, side: int, index: np.ndarray, k: int) -> Floats:
+    def _placements(self, side: int, grouping: Grouping) -> Floats:
         cells, seeds = self.lines.cells, round(self.evidence.repeats)
+        index = grouping.index
         stratum = index if seeds == 1 else index * seeds + cells.keys["seed"]
         return placements(
-            self.lines.bins[SIDES[side]], self._positive, cells.weight, cells.rows, stratum, k * seeds
+            self.lines.bins[SIDES[side]],
+            self._positive,
+            cells.weight,
+            cells.rows,
+            stratum,
+            grouping.size * seeds,
         )
 
-    def _auc(self, side: int, index: np.ndarray, k: int, confidence: float) -> list[Estimate]:
+    def _auc(self, side: int, grouping: Grouping, confidence: float) -> list[Estimate]:
         x = self.evidence.mean(
-            self.evidence.moments(self._placements(side, index, k)), index, k, 0.0, (0.0, 1.0), "delong"
+            self.evidence.moments(self._placements(side, grouping)), grouping, 0.0, (0.0, 1.0), "delong"
         )
         if not self.evidence.dependent:
             # Wilson's interval at the effective n of DeLong's variance: a perfect ranking of few rows is uncertain.
             yes = self._positive
             smaller_class = np.minimum(
-                *(per_group((self.lines.cells.weight * v), index, k) for v in (yes, ~yes))
+                *(
+                    per_group((self.lines.cells.weight * v), grouping.index, grouping.size)
+                    for v in (yes, ~yes)
+                )
             )
             with np.errstate(divide="ignore", invalid="ignore"):
                 effective_rows = np.where(
@@ -131,29 +140,35 @@ class ScorePair:
                 )
                 low, high = wilson(x.value * effective_rows, effective_rows, confidence)
             return self._without_tied_ranks(
-                _estimates_within(x, low, high, "delong-wilson"), (side,), index, k
+                _estimates_within(x, low, high, "delong-wilson"), (side,), grouping
             )
         return self._without_tied_ranks(
-            _estimates(x, confidence, UNDEFINED_BECAUSE["auc"]), (side,), index, k
+            _estimates(x, confidence, UNDEFINED_BECAUSE["auc"]), (side,), grouping
         )
 
-    def _auc_change(self, index: np.ndarray, k: int, confidence: float) -> list[Estimate]:
-        before, after = (self._placements(side, index, k) for side in (0, 1))
+    def _auc_change(self, grouping: Grouping, confidence: float) -> list[Estimate]:
+        before, after = (self._placements(side, grouping) for side in (0, 1))
         x = self.evidence.moments(after - before)
-        change = self.evidence.mean(x, index, k, self._rms_change(x, index, k), (-1.0, 1.0), "delong")
+        change = self.evidence.mean(x, grouping, self._rms_change(x, grouping), (-1.0, 1.0), "delong")
         return self._without_tied_ranks(
-            _estimates(change, confidence, UNDEFINED_BECAUSE["auc"]), (0, 1), index, k
+            _estimates(change, confidence, UNDEFINED_BECAUSE["auc"]), (0, 1), grouping
         )
 
     def _without_tied_ranks(
-        self, estimates: list[Estimate], sides: tuple[int, ...], index: np.ndarray, k: int
+        self, estimates: list[Estimate], sides: tuple[int, ...], grouping: Grouping
     ) -> list[Estimate]:
         """Remove estimates of groups whose scores occupy too few bins for reliable ranks."""
         if self.lines.exact:
             return estimates
         tied_share = np.max(
             [
-                tied_within_bins(self.lines.bins[SIDES[s]], self._positive, self.lines.cells.weight, index, k)
+                tied_within_bins(
+                    self.lines.bins[SIDES[s]],
+                    self._positive,
+                    self.lines.cells.weight,
+                    grouping.index,
+                    grouping.size,
+                )
                 for s in sides
             ],
             axis=0,
@@ -166,17 +181,19 @@ class ScorePair:
 
     def _calibration(
         self,
-        index: np.ndarray,
-        k: int,
+        grouping: Grouping,
         estimate: Callable[[calibration_error.Deviations, Floats], tuple[float, float, float]],
     ) -> list[Estimate]:
         cells = self.lines.cells
         if self.evidence.dependent:
             reason = "calibration is not estimated over several seeds; audit the table of one seed"
-            return [Estimate.not_estimable(reason, float(n)) for n in per_group(cells.weight, index, k)]
-        order = np.argsort(index, kind="stable")
+            return [
+                Estimate.not_estimable(reason, float(n))
+                for n in per_group(cells.weight, grouping.index, grouping.size)
+            ]
+        order = np.argsort(grouping.index, kind="stable")
         out = []
-        for members in np.split(order, np.cumsum(np.bincount(index, minlength=k))[:-1]):
+        for members in np.split(order, np.cumsum(np.bincount(grouping.index, minlength=grouping.size))[:-1]):
             n = float(cells.weight[members].sum())
             people = cells.keys.get("subject")
             rows = float(cells.rows[members].sum()) if people is None else len(np.unique(people[members]))

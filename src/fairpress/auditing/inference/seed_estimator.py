@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, Rate, per_group
+from fairpress.auditing.cells.grouping import Grouping
+from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, Rate, per_group, two_groups
 from fairpress.auditing.metrics.linearization import LINEARIZED, linearize
-from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, concatenate
 from fairpress.auditing.statistics.two_way import (
     CrossedSums,
     crossed_change,
@@ -66,56 +67,55 @@ class SeedGroupEstimator(GroupEstimator):
     def table_rows(self) -> int:
         return self._rows
 
-    def rate(self, model: str, name: str, index: np.ndarray, groups: int, confidence: float) -> Rate:
+    def rate(self, model: str, name: str, grouping: Grouping, confidence: float) -> Rate:
         """Return a rate of each group, averaged over seeds, with its crossed interval."""
         ratio = name in LINEARIZED
-        estimate = (self.ratio if ratio else self.smoothed)(model, name, index, groups)
+        estimate = (self.ratio if ratio else self.smoothed)(model, name, grouping)
         low, high = estimate.interval(confidence)
         return Rate(estimate.value, low, high, estimate.n, estimate.method)
 
-    def smoothed(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
-        sums, n, effective = self._crossed(self.cells.indicator(model, name), index, groups)
+    def smoothed(self, model: str, name: str, grouping: Grouping) -> TEstimate:
+        sums, n, effective = self._crossed(self.cells.indicator(model, name), grouping)
         return replace(crossed_rate(sums), n=n, effective_n=effective)
 
-    def change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
-        sums, n, effective = self._crossed(self._difference(model, baseline, name), index, groups)
+    def change(self, model: str, baseline: str, name: str, grouping: Grouping) -> TEstimate:
+        sums, n, effective = self._crossed(self._difference(model, baseline, name), grouping)
         return replace(crossed_change(sums), n=n, effective_n=effective)
 
-    def excess(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
+    def excess(self, model: str, baseline: str, name: str, grouping: Grouping) -> TEstimate:
         values = self._difference(model, baseline, name)
         if self.plain:
-            excess = crossed_excess(self._crossed(values, index, groups)[0])
+            excess = crossed_excess(self._crossed(values, grouping)[0])
         else:
             # Linearize the group and the rest separately, each about its mean.
             parts = []
-            for g in range(groups):
-                sums, n, effective = self._crossed(values, np.where(index == g, 0, 1), 2)
+            for g in range(grouping.size):
+                sums, n, effective = self._crossed(values, grouping.against_rest(g))
                 parts.append(replace(crossed_excess(sums), n=n, effective_n=effective)[0:1])
-            excess = _joined(parts)
+            excess = concatenate(parts)
         return excess if name == "fpr" else -excess
 
     def contrast(
-        self, model: str, baseline: str, name: str, index: np.ndarray, pair: tuple[int, int]
+        self, model: str, baseline: str, name: str, grouping: Grouping, pair: tuple[int, int]
     ) -> TEstimate:
-        values, side = self._two_groups(self._difference(model, baseline, name), index, pair)
-        sums, n, effective = self._crossed(values, side, 2)
+        values, sides = two_groups(self._difference(model, baseline, name), grouping, pair)
+        sums, n, effective = self._crossed(values, sides)
         return replace(crossed_excess(sums), n=n, effective_n=effective)[0:1]
 
-    def ratio(self, model: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
-        values, reach = self._linearised(model, name, index, groups)
-        return self.mean(self.moments(values), index, groups, reach, (0.0, 1.0), "crossed-linearised")
+    def ratio(self, model: str, name: str, grouping: Grouping) -> TEstimate:
+        values, reach = self._linearised(model, name, grouping)
+        return self.mean(self.moments(values), grouping, reach, (0.0, 1.0), "crossed-linearised")
 
-    def ratio_change(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> TEstimate:
-        after, reach = self._linearised(model, name, index, groups)
-        before, other = self._linearised(baseline, name, index, groups)
+    def ratio_change(self, model: str, baseline: str, name: str, grouping: Grouping) -> TEstimate:
+        after, reach = self._linearised(model, name, grouping)
+        before, other = self._linearised(baseline, name, grouping)
         change = self.moments(after - before)
-        return self.mean(change, index, groups, np.maximum(reach, other), (-1.0, 1.0), "crossed-linearised")
+        return self.mean(change, grouping, np.maximum(reach, other), (-1.0, 1.0), "crossed-linearised")
 
     def mean(
         self,
         x: Moments,
-        index: np.ndarray,
-        groups: int,
+        grouping: Grouping,
         reach: Floats | float = 0.0,
         limits: tuple[float, float] = (-np.inf, np.inf),
         method: str = "crossed-mean",
@@ -124,6 +124,7 @@ class SeedGroupEstimator(GroupEstimator):
 
         A group without any value under some seed (no positive predictions) has no estimate.
         """
+        index, groups = grouping.index, grouping.size
         values = x.first / self.cells.weight
         has_value = self.by_seed(~np.isnan(values))
         partly = has_value.any(axis=0) & ~has_value.all(axis=0)
@@ -134,7 +135,7 @@ class SeedGroupEstimator(GroupEstimator):
         r = np.where(reach_by_group > 0, reach_by_group, 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = per_group(x.first[inside], index[inside], groups) / n
-            sums, n, effective = self._crossed((values - mean[index]) / r[index], index, groups)
+            sums, n, effective = self._crossed((values - mean[index]) / r[index], grouping)
             without, pseudo = crossed_mean(sums), crossed_change(sums)
             se = np.where(reach_by_group > 0, pseudo.se, without.se) * r
             df = np.where(reach_by_group > 0, pseudo.df, without.df)
@@ -142,17 +143,17 @@ class SeedGroupEstimator(GroupEstimator):
         mean, se = np.where(undefined, np.nan, mean), np.where(undefined, np.nan, se)
         return TEstimate(mean, mean, se, n, effective, df, limits, method)
 
-    def per_seed(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Floats:
+    def per_seed(self, model: str, baseline: str, name: str, grouping: Grouping) -> Floats:
         """Return the change of a rate under each seed [groups, seeds]; NaN where a group has no rows."""
-        sums, _, _ = self._crossed(self._difference(model, baseline, name), index, groups)
+        sums, _, _ = self._crossed(self._difference(model, baseline, name), grouping)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(sums.seed_sums / sums.seed_counts)
 
-    def _linearised(self, model: str, name: str, index: np.ndarray, groups: int) -> tuple[Floats, Floats]:
+    def _linearised(self, model: str, name: str, grouping: Grouping) -> tuple[Floats, Floats]:
         """Return the values linearised within each seed, and the mean reach of each group."""
-        stratum = index * self.seeds + self.cells.keys["seed"]
-        linear = linearize(self.cells, model, name, stratum, groups * self.seeds)
-        return linear.values, linear.reach.reshape(groups, self.seeds).mean(axis=1)
+        stratum = grouping.index * self.seeds + self.cells.keys["seed"]
+        linear = linearize(self.cells, model, name, stratum, grouping.size * self.seeds)
+        return linear.values, linear.reach.reshape(grouping.size, self.seeds).mean(axis=1)
 
     def one_seed(self) -> GroupEstimator:
         """Return the estimator of a single run, for values that are functions of all seeds."""
@@ -162,9 +163,10 @@ class SeedGroupEstimator(GroupEstimator):
         """Return values of the combinations as a matrix [seeds, rows]."""
         return np.asarray(values[self._order].reshape(self.seeds, self._rows))
 
-    def _crossed(self, values: Floats, index: np.ndarray, groups: int) -> tuple[CrossedSums, Floats, Floats]:
+    def _crossed(self, values: Floats, grouping: Grouping) -> tuple[CrossedSums, Floats, Floats]:
         """Return the crossed sums, the (weighted) rows, and the effective rows, per group."""
-        d, group = self.by_seed(values), self.by_seed(index)[0]
+        groups = grouping.size
+        d, group = self.by_seed(values), self.by_seed(grouping.index)[0]
         inside = ~np.isnan(d[0])
         d, group, w = d[:, inside], group[inside], self._weight[inside]
         n = per_group(w, group, groups)
@@ -182,18 +184,3 @@ class SeedGroupEstimator(GroupEstimator):
             effective = n**2 / per_group(size**2, entry_group, groups)
         z = mean[entry_group] + (u - mean[entry_group] * size) / typical[entry_group]
         return crossed_sums(z, entry_group, groups), n, np.nan_to_num(effective)
-
-
-def _joined(parts: list[TEstimate]) -> TEstimate:
-    def all_of(name: str) -> Floats:
-        return np.concatenate([getattr(p, name) for p in parts])
-
-    return replace(
-        parts[0],
-        value=all_of("value"),
-        centre=all_of("centre"),
-        se=all_of("se"),
-        n=all_of("n"),
-        effective_n=all_of("effective_n"),
-        df=all_of("df"),
-    )

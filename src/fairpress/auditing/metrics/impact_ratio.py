@@ -20,6 +20,7 @@ from fairpress.auditing.metrics.fairness import log_rate
 from fairpress.auditing.result import Audit, Values
 from fairpress.auditing.statistics.proportion_intervals import agresti_caffo
 from fairpress.auditing.statistics.range_bounds import pair_quantile
+from fairpress.core.attribute import Attribute
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.estimate import Estimate
 
@@ -75,8 +76,8 @@ def impact_ratios(audit: Audit, model: str, confidence: float | None = None) -> 
     result = next(m for m in audit.models if m.name == model)
     out = []
     for attribute in audit.attributes:
-        keys = attribute.split("*")
-        groups = [g for g in result.groups if list(g.values) == keys]
+        parts = Attribute.from_text(attribute).names
+        groups = [g for g in result.groups if tuple(g.values) == parts]
         selected = [(g.tp or 0.0) + (g.fp or 0.0) for g in groups]
         categories = _categories(
             [g.values for g in groups], selected, [g.n for g in groups], confidence or audit.confidence
@@ -110,7 +111,7 @@ def scoring_ratios_of(
     model: str,
     *,
     label: str,
-    by: Sequence[str],
+    by: Sequence[Attribute],
     positive: str | None = None,
     bins: Mapping[str, Sequence[float]] | None = None,
     missing: str = "group",
@@ -139,13 +140,16 @@ def scoring_ratios_of(
     )
     out = []
     for attribute in by:
-        values, index = cells.groups(attribute)
+        grouping = cells.grouping(attribute)
         above = cells.binary(cells.predicted[model])
         n, selected = (
-            np.bincount(index, weights=w, minlength=len(values)) for w in (cells.rows, cells.rows * above)
+            np.bincount(grouping.index, weights=w, minlength=grouping.size)
+            for w in (cells.rows, cells.rows * above)
         )
         out.append(
-            ImpactRatios(model, attribute, _categories(values, selected, n, confidence), float(median))
+            ImpactRatios(
+                model, str(attribute), _categories(grouping.values, selected, n, confidence), float(median)
+            )
         )
     return out
 

@@ -104,7 +104,7 @@ def restricted_gains(lost: Floats, gained: Floats, margin: Floats | float) -> Fl
     root = np.sqrt(np.maximum(linear**2 + product, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
         # The second form does not lose digits where few rows gain.
-        return np.where(linear > 0, product / (4 * (root + linear)), (root - linear) / 4)
+        return np.asarray(np.where(linear > 0, product / (4 * (root + linear)), (root - linear) / 4))
 
 
 def flip_shares(loss: TEstimate, flip_share: Floats) -> tuple[Floats, Floats]:

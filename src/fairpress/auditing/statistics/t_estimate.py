@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,3 +124,10 @@ class TEstimate:
             effective_n=self.effective_n[index],
             df=self.df[index],
         )
+
+
+def concatenate(estimates: Sequence[TEstimate]) -> TEstimate:
+    """Return the entries of several arrays of estimates as one; limits and method of the first."""
+    names = ("value", "centre", "se", "n", "effective_n", "df")
+    arrays: dict[str, Any] = {k: np.concatenate([getattr(x, k) for x in estimates]) for k in names}
+    return replace(estimates[0], **arrays)

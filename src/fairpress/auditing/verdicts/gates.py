@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from fairpress.auditing.result import Audit, Comparison, GroupComparison, Values
 from fairpress.auditing.verdicts.wording import group_name, lacks_rows, name_groups
+from fairpress.core.attribute import SEPARATOR, Attribute
 from fairpress.core.errors import UserError, did_you_mean
 
 GATES = ("harm", "loss", "inconclusive", "not-assessed")
@@ -107,7 +108,7 @@ def _parse_groups(text: str, groups_by_attribute: Mapping[str, Sequence[Values]]
             + did_you_mean(name, groups_by_attribute)
         )
     groups = groups_by_attribute[attribute]
-    order = [p.strip() for p in text.partition("=")[0].split("*")]
+    order = [p.strip() for p in text.partition("=")[0].split(SEPARATOR)]
     exact = [g for g in groups if ",".join(g[p] for p in order) == rest]
     if exact:
         return exact
@@ -125,7 +126,7 @@ def _parse_groups(text: str, groups_by_attribute: Mapping[str, Sequence[Values]]
             values = []
     if values or not matched:
         raise UserError(
-            f"`require=`: {text!r}: a group of {'*'.join(order)} has {len(order)} value(s), separated by commas; "
+            f"`require=`: {text!r}: a group of {Attribute(tuple(order))} has {len(order)} value(s), separated by commas; "
             f"{', '.join(values) or 'none'} cannot be matched."
         )
     return matched
@@ -134,8 +135,8 @@ def _parse_groups(text: str, groups_by_attribute: Mapping[str, Sequence[Values]]
 def _parse_attribute(text: str, attributes: Mapping[str, Sequence[Values]]) -> tuple[str | None, str]:
     """Return the audited attribute at the start of a text, and the text after the equals sign."""
     name, equals, rest = text.partition("=")
-    parts = {p.strip() for p in name.split("*")}
-    match = next((a for a in attributes if set(a.split("*")) == parts), None)
+    parts = {p.strip() for p in name.split(SEPARATOR)}
+    match = next((a for a in attributes if set(Attribute.from_text(a).names) == parts), None)
     return (match, rest.strip()) if equals else (None, text)
 
 
@@ -152,7 +153,7 @@ def _require_group(
 ) -> Values:
     requested = dict(zip(order, values, strict=True))
     if requested in [dict(g) for g in groups]:
-        return {name: requested[name] for name in attribute.split("*")}
+        return {name: requested[name] for name in Attribute.from_text(attribute).names}
     spelled = [",".join(g[p] for p in order) for g in groups]
     raise UserError(
         f"{context}: the table has no group {','.join(values)!r}." + did_you_mean(",".join(values), spelled)

@@ -42,8 +42,8 @@ CORRECTIONS: dict[str, Callable[[ArrayLike], Floats]] = {
 }
 """Corrections by name. The first two control the family-wise error rate, the others the false discovery rate.
 
-Westfall and Young's correction is a joint test of the flips (`statistics.westfall_young`), for "loses nothing" alone; the other
-tests of its family, and those of weighted rows, repeated people and several seeds, are Holm's.
+Westfall and Young's correction is a joint test of the flips (`statistics.westfall_young`), for "loses nothing" alone; the
+other tests of its family, and those of weighted rows, repeated people and several seeds, are Holm's.
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeVar
 
 import numpy as np
@@ -12,11 +12,11 @@ from scipy import special
 
 from fairpress.auditing.result import Verdict
 from fairpress.auditing.statistics.harm_test import harm_p_value
-from fairpress.auditing.statistics.score_bounds import loss_upper_bound
+from fairpress.auditing.statistics.score_bounds import loss_interval, loss_upper_bound
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.verdicts.multiplicity import holm
 
-Key = TypeVar("Key", bound=tuple[str, ...])
+Key = TypeVar("Key", bound=tuple[object, ...])
 """Key of a hypothesis: (attribute, metric), or (model, attribute, metric)."""
 
 JUDGED_BINARY: tuple[str, ...] = ("accuracy", "tpr", "fpr")
@@ -54,52 +54,67 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class Tested:
-    """A loss with what judges it: the arrays [groups] of one metric and attribute.
+    """Losses with what judges them; every array has one entry per group.
 
     Attributes
     ----------
-    loss
-        The loss; positive is worse.
+    loss, flip_share
+        The losses, positive is worse; the share of the denominator that flipped, either way.
+    margin
+        The margin, absolute.
+    assessed
+        Where the group has enough rows, decided by rows alone.
     p_loss, p_harm
         One-sided p-values of ℓ ≤ 0 and of ℓ ≤ δ, unadjusted.
     upper
         One-sided upper bound of the loss.
     cleared
         Where a loss of δ is ruled out.
-    assessed
-        Where the group has enough rows, decided by rows alone.
+    low, high
+        Two-sided interval of the loss.
     """
 
     loss: TEstimate
+    flip_share: Floats
+    margin: Floats
+    assessed: NDArray[np.bool_]
     p_loss: Floats
     p_harm: Floats
     upper: Floats
     cleared: NDArray[np.bool_]
-    assessed: NDArray[np.bool_]
+    low: Floats
+    high: Floats
+
+    def __getitem__(self, index: slice) -> Tested:
+        return Tested(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
 
-def tested(
+def run_tests(
     loss: TEstimate,
     flip_share: Floats,
-    margin: float,
-    confidence: float,
+    margin: Floats | float,
+    confidence: float = 0.95,
     assessed: NDArray[np.bool_] | None = None,
 ) -> Tested:
-    """Return what judges a loss at an absolute margin.
+    """Return what judges losses at an absolute margin.
 
-    `flip_share` is the share of rows that flipped, either way. Without `assessed`, groups are assessed from the zero-flip floor
-    on (`floor_rows`).
+    Without `assessed`, groups are assessed from the zero-flip floor of a single margin on (`floor_rows`).
     """
+    if assessed is None:
+        assessed = loss.effective_n >= floor_rows(float(np.max(margin)), confidence)
+    margins = np.broadcast_to(np.asarray(margin, float), loss.value.shape)
     upper = loss_upper_bound(loss, flip_share, confidence)
-    enough = loss.effective_n >= floor_rows(margin, confidence) if assessed is None else assessed
-    return Tested(
-        loss,
-        loss.p_above(0.0),
-        harm_p_value(loss, flip_share, margin),
-        upper,
-        loss.estimable & (upper < margin),
-        enough,
-    )
+    low, high = loss_interval(loss, flip_share, confidence)
+    with np.errstate(invalid="ignore"):
+        cleared = loss.estimable & (upper < margins)
+    p_loss, p_harm = loss.p_above(0.0), harm_p_value(loss, flip_share, margins)
+    return Tested(loss, flip_share, margins, assessed, p_loss, p_harm, upper, cleared, low, high)
+
+
+def by_key(keys: Sequence[Key], sizes: Sequence[int], joined: Tested) -> dict[Key, Tested]:
+    """Return losses that were tested together, by key again; `sizes` are the numbers of groups."""
+    ends = np.cumsum(sizes)
+    return {k: joined[end - size : end] for k, size, end in zip(keys, sizes, ends.tolist(), strict=True)}
 
 
 def judge(
@@ -160,9 +175,9 @@ def group_verdicts(
 ) -> NDArray[np.object_]:
     """Return each group's verdict from its verdicts in every metric, of which the first decides.
 
-    The others can only make it worse: harm in any of them is harm, and a loss that is shown in one of them and whose estimate is
-    above its margin is a loss. Compression that trades one kind of error for another leaves the error rate as it is, and must not
-    be called harmless.
+    The others can only make it worse: harm in any of them is harm, and a loss that is shown in one of them and whose
+    estimate is above its margin is a loss. Compression that trades one kind of error for another leaves the error rate as
+    it is, and must not be called harmless.
 
     Parameters
     ----------

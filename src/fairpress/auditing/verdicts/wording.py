@@ -82,7 +82,12 @@ def headline(
     """
     parts = [f"Void: {void} No verdict by group has a meaning here."] if verdict == "void" else []
     if verdict != "void":
-        parts += [_ruled_out(bounds[0], confidence), _shown(bounds), *_cleared(bounds[0]), *_others(bounds[1:])]
+        parts += [
+            _ruled_out(bounds[0], confidence),
+            _shown(bounds),
+            *_cleared(bounds[0]),
+            *_others(bounds[1:]),
+        ]
     parts += _not_assessed(groups, bounds[0].metric, pools)
     if void is not None and verdict != "void":
         parts.append(void)
@@ -100,7 +105,9 @@ def _ruled_out(bound: LossBounds, confidence: float) -> str:
     estimate = ""
     if bound.largest is not None and bound.largest.value is not None and bound.largest_group is not None:
         n = f"n = {bound.largest.n:,.0f}"
-        estimate = f"; the largest estimate is {points(bound.largest.value)} ({who(bound.largest_group)}, {n})"
+        estimate = (
+            f"; the largest estimate is {points(bound.largest.value)} ({who(bound.largest_group)}, {n})"
+        )
     return f"{start} rises by more than {points_up(bound.upper)} percentage points ({who(bound.upper_group)}){estimate}."
 
 
@@ -117,7 +124,9 @@ def _cleared(bound: LossBounds) -> list[str]:
     if bound.upper is None:
         return []
     share = _percent(bound.cleared)
-    return [f"A rise above {margin_text(bound.margin)} is ruled out for {share} of the people, in every group they belong to."]
+    return [
+        f"A rise above {margin_text(bound.margin)} is ruled out for {share} of the people, in every group they belong to."
+    ]
 
 
 def _others(bounds: Sequence[LossBounds]) -> list[str]:
@@ -129,7 +138,10 @@ def _others(bounds: Sequence[LossBounds]) -> list[str]:
     ]
     unknown = [ERROR_NAME[b.metric] for b in bounds if b.upper is None]
     sentences = [f"Not ruled out: {'; '.join(parts)}."] if parts else []
-    return [*sentences, *([f"Too few rows for the {' and the '.join(unknown)} of any group."] if unknown else [])]
+    return [
+        *sentences,
+        *([f"Too few rows for the {' and the '.join(unknown)} of any group."] if unknown else []),
+    ]
 
 
 def _percent(share: float) -> str:
@@ -159,7 +171,9 @@ def _not_assessed(groups: Sequence[GroupComparison], metric: str, pools: Sequenc
     if pooled_names:
         out.append(f"Judged only together, too few people alone: {'; '.join(pooled_names)}.")
     if lacking:
-        out.append(f"Not assessed, too few people: {name_groups([_name_with_rows(g, metric) for g in lacking])}.")
+        out.append(
+            f"Not assessed, too few people: {name_groups([_name_with_rows(g, metric) for g in lacking])}."
+        )
     return out
 
 

@@ -11,7 +11,7 @@ from fairpress.core.values import class_key, near_equal, resolve
 from fairpress.datasets.binning import binned
 from fairpress.datasets.custom.columns import Column
 from fairpress.datasets.custom.messages import similar_names_note
-from fairpress.datasets.custom.table_config import Attribute, ConfigLocation, TabularConfig
+from fairpress.datasets.custom.table_config import AttributeConfig, ConfigLocation, TabularConfig
 from fairpress.datasets.custom.yaml_locations import yaml_location
 from fairpress.datasets.dataset import PARTS, Part, Task
 
@@ -35,7 +35,7 @@ def refuse_unknown(
     )
 
 
-def groups_of(name: str, attribute: Attribute, values: Column, source_name: str) -> np.ndarray:
+def groups_of(name: str, attribute: AttributeConfig, values: Column, source_name: str) -> np.ndarray:
     """Return the group of each row; a missing value is a group of its own."""
     if attribute.bins:
         if values.numbers is None:

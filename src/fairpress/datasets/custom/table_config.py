@@ -47,7 +47,7 @@ def _path(value: Any) -> Any:
 Values = Annotated[tuple[Value, ...], BeforeValidator(_listed)]
 
 
-class Attribute(BaseModel):
+class AttributeConfig(BaseModel):
     """A sensitive attribute: a column, cut into groups where it holds numbers.
 
     Attributes
@@ -67,7 +67,7 @@ class Attribute(BaseModel):
     names: Values = ()
 
     @model_validator(mode="after")
-    def _bins_make_groups(self) -> Attribute:
+    def _bins_make_groups(self) -> AttributeConfig:
         if not all(math.isfinite(edge) for edge in self.bins) or list(self.bins) != sorted(set(self.bins)):
             raise ValueError("bins must ascend, each edge once")
         if self.names and len(self.names) != len(self.bins) + 1:
@@ -171,7 +171,7 @@ class TabularConfig(SplitOptions):
     positive: Value | None = None
     positive_is: Values = ()
     classes: Values = ()
-    sensitive: Annotated[dict[str, Attribute], BeforeValidator(_attributes)] = Field(min_length=1)
+    sensitive: Annotated[dict[str, AttributeConfig], BeforeValidator(_attributes)] = Field(min_length=1)
     subject: Value | None = None
     split: Value | None = None
     separator: str = Field(default=",", min_length=1, max_length=1)
