@@ -59,7 +59,7 @@ def points(value: float) -> str:
 
 
 def points_up(value: float) -> str:
-    """Format an upper bound in percentage points, rounded up, so that a bound above the margin is never shown as the margin."""
+    """Format an upper bound in percentage points, rounded up: one above the margin is never shown as the margin."""
     return f"{math.ceil(round(1000 * value, 9)) / 10:.1f}".replace("-", "−")
 
 
@@ -182,7 +182,7 @@ def _loss_of(group: GroupComparison, metric: str) -> Loss:
 
 
 def _name_with_rows(group: GroupComparison, metric: str) -> str:
-    """Return a group with its rows, and those of the metric where they are too few: ``sex = Female (461, of which 68 negatives)``."""
+    """Return a group with its rows: ``sex = Female (461, of which 68 negatives)``."""
     rows = f"{group.n:,.0f}"
     if metric in _DENOMINATOR:
         rows += f", of which {_loss_of(group, metric).estimate.n or 0:,.0f} {_DENOMINATOR[metric]}"
