@@ -50,4 +50,3 @@ def gap_increase_bound(
     plain = first - second
     beyond = np.maximum(0.5, t_tail(plain.df, (limit - plain.centre) / plain.se))
     return bound, np.where(room > 0, p, beyond)
-

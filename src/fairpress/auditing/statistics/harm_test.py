@@ -1,9 +1,9 @@
 """The test of "a group loses more than the margin", valid at the small levels of a correction for many tests.
 
-The modified signed root r* of the likelihood ratio (Barndorff-Nielsen, Biometrika 73, 1986) of the trinomial of rows that are
-lost, gained and kept, with half a row as continuity correction (Davison, Fraser and Reid, Journal of the Royal Statistical
-Society B 68, 2006). By exact enumeration its error is at most the nominal level from .05 to .05/1000, where a normal
-score test errs in up to four times the level at .05/165, and Bonett and Price's t loses power
+The modified signed root r* of the likelihood ratio (Barndorff-Nielsen, Biometrika 73, 1986) of the trinomial of rows that
+are lost, gained and kept, with half a row as continuity correction (Davison, Fraser and Reid, Journal of the Royal
+Statistical Society B 68, 2006). By exact enumeration its error is at most the nominal level from .05 to .05/1000, where a
+normal score test errs in up to four times the level at .05/165, and Bonett and Price's t loses power
 (``benchmarks/coverage.py --only harm-level``).
 """
 
@@ -23,14 +23,14 @@ _NEAR_ZERO = 0.05
 def harm_p_value(loss: TEstimate, flip_share: Floats, margin: float) -> Floats:
     """Return the one-sided p-values of H₀: ℓ ≤ margin; small where the loss is above the margin.
 
-    Not conditional on the number of flips: the most extreme p given that many flips (all of them losses) exists, but excluding
+    Not conditional on the number of flips: the smallest p given that many flips (all of them losses) exists, but to exclude
     tests by it (Tarone, Biometrics 46, 1990) is invalid, because under ℓ = margin the flips themselves are the evidence.
 
     Parameters
     ----------
     loss
-        Paired losses of any method. Rows count as `score_bounds.rows_of_variance`: by weights, people or seeds. Where degrees
-        of freedom are finite, r* is referred to Student's t.
+        Paired losses of any method. Rows count as `score_bounds.rows_of_variance`: by weights, people or seeds. Where
+        degrees of freedom are finite, r* is referred to Student's t.
     flip_share
         Share of the denominator that flipped, either way; the shape of `loss`.
     margin

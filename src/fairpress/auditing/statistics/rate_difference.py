@@ -1,8 +1,8 @@
 """Score test and bound of the difference of two independent rates, with the variance under the hypothesis.
 
-Farrington and Manning, Statistics in Medicine 9 (1990); the restricted estimates are the closed form of Miettinen and Nurminen,
-Statistics in Medicine 4 (1985). A quarter of a row of each group is the continuity correction, as in `score_bounds`: without
-it the error at a nominal 5 % is up to 8.6 % where the lower rate is near 0, with it at most 5.0 %
+Farrington and Manning, Statistics in Medicine 9 (1990); the restricted estimates are the closed form of Miettinen and
+Nurminen, Statistics in Medicine 4 (1985). A quarter of a row of each group is the continuity correction, as in
+`score_bounds`: without it the error at a nominal 5 % is up to 8.6 % where the lower rate is near 0, with it at most 5.0 %
 (``benchmarks/coverage.py --only search-limits``). Agresti and Caffo's interval errs there in up to 10 %, but less where
 groups are of very different sizes and the level is 1 % or below; therefore both must reject.
 """
@@ -18,7 +18,9 @@ CORRECTION = 0.25
 
 
 def difference_p(first: TEstimate, second: TEstimate, limit: Floats | float) -> Floats:
-    """Return the p-values of H₀: first − second ≥ limit, the larger of those of the score test and of Agresti and Caffo's interval.
+    """Return the p-values of H₀: first − second ≥ limit.
+
+    The larger of those of the score test and of Agresti and Caffo's interval.
 
     Parameters
     ----------

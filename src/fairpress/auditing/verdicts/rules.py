@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from fairpress.auditing.result import Verdict
+from fairpress.auditing.statistics.score_bounds import loss_ruled_out
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.verdicts.multiplicity import holm
-from fairpress.auditing.statistics.score_bounds import loss_ruled_out
 
 Key = TypeVar("Key", bound=tuple[str, ...])
 """Key of a hypothesis: (attribute, metric), or (model, attribute, metric)."""
