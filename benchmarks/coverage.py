@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from simulated import gaps, people, rates, scores, seeds, verdicts
+from simulated import exact_levels, gaps, people, rates, scores, seeds, verdicts
 from simulated.found import Found, Rng
 
 CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
@@ -36,6 +36,11 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "weights": (people.weight_coverage, 400),
     "scores": (scores.score_coverage, 400),
     "calibration": (scores.calibration_coverage, 400),
+    "search-limits": (exact_levels.search_limits, 1000),
+    "printed-bound": (exact_levels.printed_bound, 1000),
+    "harm-level": (exact_levels.harm_level, 1000),
+    "harm-power": (exact_levels.harm_power, 1000),
+    "rate-ranges": (gaps.rate_range_coverage, 1000),
 }
 
 
@@ -52,8 +57,10 @@ def line(f: Found) -> str:
     bound = "" if f.bound is None else f"{'≥' if f.at_least else '≤'} {f.bound:g}"
     width = "" if f.width is None else f"{f.width:.3f}"
     passed = {True: "yes", False: "**no**", None: ""}[f.passed]
-    share = f"{f.share:.3f} [{f.low:.3f}, {f.high:.3f}]"
-    return f"| {f.claim} | {f.setting} | {f.simulations:,} | {share} | {width} | {bound} | {passed} |"
+    interval = f" [{f.low:.3f}, {f.high:.3f}]" if f.simulations else ""
+    share = f"{f.share:.3f}{interval}"
+    simulations = f"{f.simulations:,}" if f.simulations else "exact"
+    return f"| {f.claim} | {f.setting} | {simulations} | {share} | {width} | {bound} | {passed} |"
 
 
 def summary(results: Sequence[Found]) -> str:

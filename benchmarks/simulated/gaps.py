@@ -76,3 +76,35 @@ def pair_coverage(rng: Rng, size: int) -> Iterator[Found]:
             hits = (low <= -lost) & (-lost <= high)
             width = float((high - low).mean())
             yield found("Difference in differences of a fixed pair", setting, hits, 0.93, width=width)
+
+
+def rate_range_coverage(rng: Rng, size: int) -> Iterator[Found]:
+    """Gap, disparate impact and worst rate of many groups of few rows; the groups are equal, the hardest case."""
+    for k, rate, rows in (
+        (40, 0.02, (30, 2500)),
+        (10, 0.02, (30, 2500)),
+        (4, 0.02, (30, 2500)),
+        (40, 0.1, (30, 1500)),
+        (10, 0.1, (30, 1500)),
+        (4, 0.1, (30, 1500)),
+        (40, 0.9, (30, 1500)),
+    ):
+        n = np.round(np.geomspace(*rows, k))
+        hits: dict[str, list[bool]] = {}
+        widths: dict[str, list[float]] = {}
+        for x in rng.binomial(n.astype(int), rate, size=(size, k)):
+            estimate = agresti_caffo(x, n)
+            intervals = fairness_intervals({"selection_rate": estimate, "accuracy": estimate}, rng)
+            for metric, truth in (
+                ("demographic_parity_difference", 0.0),
+                ("disparate_impact", 1.0),
+                ("worst_group_accuracy", rate),
+            ):
+                gap = intervals[metric]
+                # Without a success in any group there is no ratio, which is said.
+                if not np.isnan(gap.value):
+                    hits.setdefault(metric, []).append(gap.low <= truth <= gap.high)
+                    widths.setdefault(metric, []).append(gap.high - gap.low)
+        for metric, hit in hits.items():
+            setting = f"{k} groups of {rows[0]}–{rows[1]:,} rows, rate {rate}"
+            yield found(f"`{metric}`", setting, hit, 0.95, width=float(np.mean(widths[metric])))

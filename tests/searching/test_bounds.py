@@ -62,7 +62,8 @@ def test_a_group_keeps_the_limit_where_an_audit_says_no_harm():
                 (own,) = (
                     b for b in bounds if b.who == f"race = {group.values['race']}" and b.metric == loss.metric
                 )
-                assert own.bound == pytest.approx(loss.upper)
+                assert own.bound >= loss.estimate.value
+                assert (own.bound < 0.02) == (loss.verdict == "no_harm")
                 assert (own.p <= 0.05) == (loss.verdict == "no_harm")
                 seen.add(loss.verdict)
     assert {"no_harm", "inconclusive"} <= seen
@@ -91,6 +92,20 @@ def test_everybody_together_is_limited_too():
     kept, broken = ({"max_loss": 0.01, "min_accuracy": a} for a in (0.75, 0.85))
     assert all(b.p < 0.05 for b in bounds_of(evidence, asked_for(evidence, kept)))
     assert [b.p > 0.95 for b in bounds_of(evidence, asked_for(evidence, broken))] == [False, True]
+
+
+def test_bounds_on_accuracy_and_on_gaps_agree_with_their_p_values():
+    rng = np.random.default_rng(4)
+    evidence, _ = evidence_of(rng, {"a": 900, "b": 250, "c": 90}, {"a": 0.0, "b": 0.02, "c": 0.1}, 0.01)
+    decided = set()
+    for limit in (0.02, 0.05, 0.08, 0.12, 0.2, 0.3):
+        for b in bounds_of(
+            evidence, asked_for(evidence, {"max_accuracy_gap": limit, "min_accuracy": 1 - limit})
+        ):
+            kept = b.bound >= b.allowed if b.limit == "min_accuracy" else b.bound < b.allowed
+            assert kept == (b.p <= 0.05)
+            decided.add((b.limit, kept))
+    assert len(decided) == 4
 
 
 def test_a_loss_shown_for_a_group_that_is_too_small_to_be_judged_refuses():

@@ -14,8 +14,8 @@ from fairpress.auditing.statistics.proportion_intervals import (
     excess_loss,
     wilson,
 )
-from fairpress.auditing.verdicts.multiplicity import benjamini_hochberg, benjamini_yekutieli, holm
 from fairpress.auditing.statistics.score_bounds import loss_ruled_out
+from fairpress.auditing.verdicts.multiplicity import benjamini_hochberg, benjamini_yekutieli, holm
 from fairpress.auditing.verdicts.rules import floor_rows
 from fairpress.auditing.verdicts.sample_size import rows_needed
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fairpress.auditing.statistics.pairwise_sum import pair_sum, pair_sum_bounds
 from fairpress.auditing.statistics.range_bounds import Bounds, range_bounds
+from fairpress.auditing.statistics.rate_ranges import difference_range, ratio_range, smallest_rate
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -128,10 +129,10 @@ def fairness_intervals(
     Pass `proportion_intervals.agresti_caffo` per rate (with its `deff`), or `two_way.crossed_rate` and ``dependent=True``
     for rates over seeds. `rng` is used by pairwise bias only.
 
-    Gaps: `range_bounds.range_bounds` (Tukey–Kramer below, pointwise above). Equalized odds: both families at once.
-    Average odds: mean of the bounds of the two gaps at half the error each. Disparate impact: bounds of the
-    range of log rates; 0 is the lower bound when a group is never selected. Worst group: the smallest pointwise lower bound
-    (the truth's own worst group is one group) and the smallest simultaneous upper bound.
+    Gaps: `rate_ranges.difference_range` (simultaneous below, pointwise above), for seeds `range_bounds.range_bounds`.
+    Equalized odds: both families at once. Average odds: mean of the bounds of the two gaps at half the error each. Disparate
+    impact: `rate_ranges.ratio_range`; 0 is the lower bound when a group is never selected. Worst group:
+    `rate_ranges.smallest_rate`.
     """
     out = {}
     for metric, names in NEEDS.items():
@@ -160,36 +161,43 @@ def fairness_intervals(
 def metric_bounds(
     metric: str, x: list[TEstimate], alpha: float, dependent: bool, rng: np.random.Generator
 ) -> tuple[Bounds, str]:
-    kind = "simultaneous-bonferroni" if dependent else "tukey-kramer"
+    kind = "simultaneous-bonferroni" if dependent else "clopper-pearson-mover"
+
+    def gap(rate: TEstimate, error: float, families: int = 1) -> Bounds:
+        if dependent:
+            return range_bounds(rate, error, dependent, families)
+        return difference_range(rate, error, families)
+
     match metric:
         case "disparate_impact":
-            return disparate_impact_bounds(x[0], alpha, dependent), "log-" + kind
+            bounds = disparate_impact_bounds(x[0], alpha) if dependent else ratio_range(x[0], alpha)
+            return bounds, "log-" + kind
         case "worst_group_accuracy":
-            return minimum_bounds(x[0], alpha), "worst-of-bounds"
+            return minimum_bounds(x[0], alpha) if dependent else smallest_rate(x[0], alpha), "worst-of-bounds"
         case "pairwise_bias" | "pairwise_bias_mean":
             summed = [per_pair(part) for part in x] if metric.endswith("mean") else x
             bounds = pair_sum_bounds(summed, alpha, dependent, rng)
             return Bounds(bounds.low, min(bounds.high, max_pair_sum(metric, x))), "seminorm"
         case "equalized_odds_difference":
             estimable = [part for part in x if part.value.size >= 2]
-            both = [range_bounds(part, alpha, dependent, families=len(estimable)) for part in estimable]
+            both = [gap(part, alpha, len(estimable)) for part in estimable]
             return Bounds(max(b.low for b in both), min(1.0, max(b.high for b in both))), kind
         case "average_odds_difference":
-            both = [range_bounds(part, alpha / 2, dependent) for part in x]
+            both = [gap(part, alpha / 2) for part in x]
             return Bounds(sum(b.low for b in both) / 2, min(1.0, sum(b.high for b in both) / 2)), kind
-    bounds = range_bounds(x[0], alpha, dependent)
+    bounds = gap(x[0], alpha)
     return Bounds(bounds.low, min(1.0, bounds.high)), kind
 
 
-def disparate_impact_bounds(x: TEstimate, alpha: float, dependent: bool) -> Bounds:
-    """Return bounds of min/max of rates from the range of their logarithms."""
-    spread = range_bounds(log_rate(x), alpha, dependent)
+def disparate_impact_bounds(x: TEstimate, alpha: float) -> Bounds:
+    """Return bounds of min/max of rates over seeds from the range of their logarithms."""
+    spread = range_bounds(log_rate(x), alpha, dependent=True)
     low = 0.0 if (x.value <= 0).any() else float(np.exp(-spread.high))
     return Bounds(low, float(np.exp(-spread.low)))
 
 
 def minimum_bounds(x: TEstimate, alpha: float) -> Bounds:
-    """Return bounds of the smallest parameter: min of pointwise lower and of simultaneous upper bounds."""
+    """Return bounds of the smallest rate over seeds: min of pointwise lower and of simultaneous upper bounds."""
     low = (x.centre - t_quantile(x.df, 1 - alpha / 2) * x.se).min()
     high = (x.centre + t_quantile(x.df, 1 - alpha / (2 * x.value.size)) * x.se).min()
     return Bounds(float(np.clip(low, *x.limits)), float(np.clip(high, *x.limits)))

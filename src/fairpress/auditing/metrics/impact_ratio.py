@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike
 from fairpress.auditing.cells.counting import count
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.positive_class import PositiveClass, positive_note
-from fairpress.auditing.metrics.fairness import log_rate
 from fairpress.auditing.result import Audit, Values
 from fairpress.auditing.statistics.proportion_intervals import agresti_caffo
 from fairpress.auditing.statistics.range_bounds import pair_quantile
 from fairpress.core.attribute import Attribute
+from fairpress.auditing.statistics.rate_ranges import ratio_limits
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.estimate import Estimate
 
@@ -162,12 +162,13 @@ def _categories(
     rates = x / size
     included = np.flatnonzero(~excluded)
     reference = int(included[np.argmax(rates[included])]) if len(included) else -1
-    logs = log_rate(agresti_caffo(x, size))
+    smoothed = agresti_caffo(x, size)
     # The largest category is selected on the same data, so the intervals hold simultaneously for all pairs.
-    c = pair_quantile(logs[included], 1 - confidence, dependent=False) if len(included) > 1 else np.nan
+    c = pair_quantile(smoothed[included], 1 - confidence, False) if len(included) > 1 else np.nan
+    low, high = ratio_limits(smoothed, smoothed[reference], c) if len(included) else (rates, rates)
     out = []
     for i in np.argsort(-rates, kind="stable").tolist():
-        ratio = _ratio(i, reference, rates, logs.centre, logs.se, c, size, bool(excluded[i]))
+        ratio = _ratio(i, reference, rates, (low[i], high[i]), size, bool(excluded[i]))
         estimable = ratio.value is not None
         out.append(
             Category(
@@ -185,25 +186,15 @@ def _categories(
 
 
 def _ratio(
-    i: int,
-    reference: int,
-    rates: np.ndarray,
-    centre: np.ndarray,
-    se: np.ndarray,
-    c: float,
-    size: np.ndarray,
-    excluded: bool,
+    i: int, reference: int, rates: np.ndarray, limits: tuple[float, float], size: np.ndarray, excluded: bool
 ) -> Estimate:
+    n = float(size[i])
     if excluded:
-        return Estimate.not_estimable("less than 2 % of the data", float(size[i]))
+        return Estimate.not_estimable("less than 2 % of the data", n)
     if reference < 0 or rates[reference] <= 0:
-        return Estimate.not_estimable("nobody was selected in any category", float(size[i]))
+        return Estimate.not_estimable("nobody was selected in any category", n)
     if i == reference:
-        return Estimate(1.0, None, None, float(size[i]), "reference")
+        return Estimate(1.0, None, None, n, "reference")
     value = float(rates[i] / rates[reference])
-    reach = c * float(np.hypot(se[i], se[reference]))
-    middle = float(centre[i] - centre[reference])
-    low, high = float(np.exp(middle - reach)), float(np.exp(middle + reach))
-    return Estimate(
-        value, min(low, value) if value > 0 else 0.0, max(high, value), float(size[i]), "log-tukey-kramer"
-    )
+    low, high = min(float(limits[0]), value), max(float(limits[1]), value)
+    return Estimate(value, low, high, n, "log-clopper-pearson-mover")

@@ -14,10 +14,9 @@ STEPS = 60
 
 
 def last_true(condition: Callable[[Floats], NDArray[np.bool_]], low: Floats, high: Floats) -> Floats:
-    """Return, elementwise, the largest x in [low, high) for which a condition holds, if it holds up to a point and not
-    above.
+    """Return, elementwise, the largest x in [low, high) for which a condition holds.
 
-    It is assumed to hold at `low` and not at `high`; NaN ends give NaN.
+    It holds up to a point and not above. It is assumed to hold at `low` and not at `high`; NaN ends give NaN.
     """
     for _ in range(STEPS):
         middle = (low + high) / 2

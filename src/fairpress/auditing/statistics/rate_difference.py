@@ -18,8 +18,9 @@ CORRECTION = 0.25
 
 
 def difference_p(first: TEstimate, second: TEstimate, limit: Floats | float) -> Floats:
-    """Return the p-values of H₀: first − second ≥ limit, the larger of those of the score test and of Agresti and Caffo's
-    interval.
+    """Return the p-values of H₀: first − second ≥ limit.
+
+    The larger of those of the score test and of Agresti and Caffo's interval.
 
     Parameters
     ----------
