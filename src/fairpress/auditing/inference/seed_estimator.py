@@ -9,7 +9,7 @@ import numpy as np
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, Rate, per_group
 from fairpress.auditing.metrics.linearization import LINEARIZED, linearize
-from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, choose, concatenate
 from fairpress.auditing.statistics.two_way import (
     CrossedSums,
     crossed_change,
@@ -91,7 +91,7 @@ class SeedGroupEstimator(GroupEstimator):
             for g in range(groups):
                 sums, n, effective = self._crossed(values, np.where(index == g, 0, 1), 2)
                 parts.append(replace(crossed_excess(sums), n=n, effective_n=effective)[0:1])
-            excess = _joined(parts)
+            excess = concatenate(parts)
         return excess if name == "fpr" else -excess
 
     def contrast(
@@ -131,16 +131,17 @@ class SeedGroupEstimator(GroupEstimator):
         inside = ~np.isnan(values)
         n = per_group(self.cells.weight[inside], index[inside], groups)
         reach_by_group = np.broadcast_to(np.asarray(reach, dtype=float), (groups,))
-        r = np.where(reach_by_group > 0, reach_by_group, 1.0)
+        has_reach = reach_by_group > 0
+        r = np.where(has_reach, reach_by_group, 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = per_group(x.first[inside], index[inside], groups) / n
             sums, n, effective = self._crossed((values - mean[index]) / r[index], index, groups)
-            without, pseudo = crossed_mean(sums), crossed_change(sums)
-            se = np.where(reach_by_group > 0, pseudo.se, without.se) * r
-            df = np.where(reach_by_group > 0, pseudo.df, without.df)
-        undefined = incomplete | ~(n > 0)
-        mean, se = np.where(undefined, np.nan, mean), np.where(undefined, np.nan, se)
-        return TEstimate(mean, mean, se, n, effective, df, limits, method)
+            errors = choose(has_reach, crossed_change(sums), crossed_mean(sums))
+        mean = np.where(incomplete | ~(n > 0), np.nan, mean)
+        errors = errors.scaled_errors(np.where(np.isnan(mean), np.nan, r))
+        return replace(
+            errors, value=mean, centre=mean, n=n, effective_n=effective, limits=limits, method=method
+        )
 
     def per_seed(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> Floats:
         """Return the change of a rate under each seed [groups, seeds]; NaN where a group has no rows."""
@@ -182,18 +183,3 @@ class SeedGroupEstimator(GroupEstimator):
             effective = n**2 / per_group(size**2, entry_group, groups)
         z = mean[entry_group] + (u - mean[entry_group] * size) / typical[entry_group]
         return crossed_sums(z, entry_group, groups), n, np.nan_to_num(effective)
-
-
-def _joined(parts: list[TEstimate]) -> TEstimate:
-    def all_of(name: str) -> Floats:
-        return np.concatenate([getattr(p, name) for p in parts])
-
-    return replace(
-        parts[0],
-        value=all_of("value"),
-        centre=all_of("centre"),
-        se=all_of("se"),
-        n=all_of("n"),
-        effective_n=all_of("effective_n"),
-        df=all_of("df"),
-    )
