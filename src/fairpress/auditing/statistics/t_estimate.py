@@ -219,8 +219,8 @@ class TEstimate:
     def minus_dependent(self, other: TEstimate) -> TEstimate:
         """Return the difference from an estimate of unknown correlation: standard errors add, df is the smaller.
 
-        A standard deviation over seeds of a difference is at most the sum of the two. Raises ``ValueError`` if one of the two
-        has `parts` and the other does not.
+        A standard deviation over seeds of a difference is at most the sum of the two. Raises ``ValueError`` if only one of
+        the two has `parts`.
         """
         parts = None
         if self.parts is not None and other.parts is not None:
