@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from simulated import gaps, people, rates, scores, seed_family, seeds, verdicts
+from simulated import claims, gaps, people, rates, scores, seed_family, seeds, verdicts
 from simulated.found import Found, Rng
 
 CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
@@ -32,6 +32,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "seeds": (seeds.seed_disparity, 600),
     "seed-families": (seed_family.seed_families, 400),
     "seeds-all-clear": (seeds.seed_all_clear, 600),
+    "claims": (claims.claim_decisions, 2000),
     "exemplars": (seeds.exemplar_coverage, 200),
     "people": (people.people_coverage, 400),
     "weights": (people.weight_coverage, 400),
