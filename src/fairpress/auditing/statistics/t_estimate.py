@@ -56,15 +56,15 @@ class ErrorParts:
 
     def half_width(self, tail: ArrayLike) -> Floats:
         """Return the distance that the error exceeds, in one direction, with probability `tail` at most."""
-        side = 1 - np.minimum(np.asarray(tail, float) / 2, 0.5)
+        side = np.minimum(np.asarray(tail, float) / 2, 0.5)
         return np.asarray(
-            t_quantile(self.row_df, side) * self.row_se + t_quantile(self.seed_df, side) * self.seed_se
+            -t_quantile(self.row_df, side) * self.row_se - t_quantile(self.seed_df, side) * self.seed_se
         )
 
     def tail(self, distance: ArrayLike) -> Floats:
         """Return the probability of an error beyond a distance, in one direction: the inverse of `half_width`; 1 up to 0."""
         d = np.asarray(distance, float)
-        away = np.maximum(d, 0.0)
+        away = np.where(d > 0, d, 1.0)
         low, high = np.zeros(away.shape), np.ones(away.shape)
 
         def tails(share: Floats) -> tuple[Floats, Floats]:
@@ -81,10 +81,8 @@ class ErrorParts:
                 rows, seeds = tails(share)
                 more = rows > seeds
                 low, high = np.where(more, share, low), np.where(more, high, share)
-            p = 2 * np.maximum(*tails((low + high) / 2))
-        return np.asarray(
-            np.where(d > 0, np.minimum(p, 1.0), np.where(np.isnan(p) | np.isnan(d), np.nan, 1.0))
-        )
+            p = np.minimum(2 * np.maximum(*tails((low + high) / 2)), 1.0)
+        return np.asarray(np.where(np.isnan(d + p), np.nan, np.where(d > 0, p, 1.0)))
 
     def seeds_suffice(self, tail: ArrayLike, effect: ArrayLike) -> NDArray[np.bool_]:
         """Return where seeds that differ only by chance could show an effect of this size at this one-sided error rate.
@@ -156,7 +154,7 @@ class TEstimate:
         """Return the distance of a one-sided bound of error rate `tail` from the centre."""
         if self.parts is not None:
             return self.parts.half_width(tail)
-        return np.asarray(t_quantile(self.df, 1 - np.asarray(tail, float)) * self.se)
+        return np.asarray(-t_quantile(self.df, tail) * self.se)
 
     def tail(self, distance: ArrayLike) -> Floats:
         """Return the probability that an estimate is above the truth by this distance: the inverse of `half_width`."""
