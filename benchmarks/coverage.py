@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from simulated import exact_levels, gaps, people, rates, scores, seeds, verdicts
+from simulated import claims, exact_levels, gaps, people, rates, scores, seed_family, seeds, verdicts
 from simulated.found import Found, Rng
 
 CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
@@ -30,7 +30,9 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "ppv": (rates.ppv_coverage, 1000),
     "pair": (gaps.pair_coverage, 20_000),
     "seeds": (seeds.seed_disparity, 600),
+    "seed-families": (seed_family.seed_families, 400),
     "seeds-all-clear": (seeds.seed_all_clear, 600),
+    "claims": (claims.claim_decisions, 2000),
     "exemplars": (seeds.exemplar_coverage, 200),
     "people": (people.people_coverage, 400),
     "weights": (people.weight_coverage, 400),

@@ -11,11 +11,11 @@ from fairpress.auditing.cells.encoding import MISSING
 from fairpress.auditing.cells.positive_class import PositiveClass, positive_note
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
+from fairpress.auditing.statistics.two_way import ENOUGH_SEEDS
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.attribute import Attribute
 
 MAX_NAMES = 5
-MIN_SEEDS = 2
 
 _CORRECTION = {
     "bh": "Benjamini and Hochberg's correction controls the false discovery rate, not the family-wise error rate.",
@@ -58,8 +58,11 @@ def notes(
             f"Intervals treat both the {evidence.seeds} training seeds and the {unit} as random, so they are about "
             "the recipe."
         )
-        if evidence.seeds == MIN_SEEDS:
-            yield "Two seeds give a poor estimate of the variance between seeds, so intervals are wide; add a third."
+        if evidence.seeds < ENOUGH_SEEDS:
+            yield (
+                f"With fewer than {ENOUGH_SEEDS} seeds, a bound is the sum of one for the {unit} and one for the seeds, "
+                f"which {evidence.seeds} seeds leave wide: little can be shown or ruled out. More seeds help most."
+            )
     if correction in _CORRECTION:
         yield _CORRECTION[correction]
     if family == "study":

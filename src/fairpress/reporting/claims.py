@@ -27,6 +27,11 @@ QUANTITY = {
     "lost_answers": "correct answers lost",
     "sensitivity_depth": "correlation of a layer's sensitivity with its depth",
 }
+TESTS = {
+    "seeds × rows": "over seeds × rows",
+    "seeds": "over seeds",
+    "sign flips": "over sign flips of pairs of networks, whose p was the larger one",
+}
 ClaimRecord = Mapping[str, Any]
 
 
@@ -123,14 +128,21 @@ def summary(answers: Sequence[ClaimRecord]) -> str:
     return f"Of {len(answers)} claim{'s' if len(answers) != 1 else ''}: {listed}."
 
 
+def tests(answers: Sequence[ClaimRecord]) -> str:
+    """Return a sentence on the tests that decided, with the number of claims of each."""
+    counts = {test: sum(a["test"] == test for a in answers) for test in TESTS}
+    by = "; ".join(f"{TESTS[test]} ({n})" for test, n in counts.items() if n)
+    return f"p by the test {by}; corrected for all claims (Holm)." if by else "No claim was tested."
+
+
 def ground(answer: ClaimRecord) -> str:
-    """Return the seeds, networks and rows behind a result."""
+    """Return the seeds, networks and rows behind a result, and the test that decided."""
     if answer["answer"] == "not answered":
         return "–"
     rows = f", {answer['rows']:,} rows" if answer["rows"] else ""
-    return (
-        f"{answer['seeds']} seed{'s' if answer['seeds'] != 1 else ''}, {answer['networks']:,} networks{rows}"
-    )
+    test = f"; test over {answer['test']}" if answer["test"] else ""
+    seeds = f"{answer['seeds']} seed{'s' if answer['seeds'] != 1 else ''}"
+    return f"{seeds}, {answer['networks']:,} networks{rows}{test}"
 
 
 def lines(answers: Sequence[ClaimRecord]) -> Iterator[RenderableType]:
@@ -143,10 +155,7 @@ def lines(answers: Sequence[ClaimRecord]) -> Iterator[RenderableType]:
     for a in answers:
         table.add_row(a["claim"]["says"], word(a), effect(a), expected(a), format_p(a["p_adjusted"]))
     yield table
-    yield (
-        summary(answers)
-        + " p: over seeds × rows and over pairs of networks, the larger; corrected for all claims (Holm)."
-    )
+    yield f"{summary(answers)} {tests(answers)}"
 
 
 def _words(texts: Sequence[str] | str) -> str:

@@ -276,7 +276,11 @@ def test_sensitivity_goes_with_depth_as_spearman_says():
     witness = stats.ttest_1samp(values, 0)
     assert found.effect.value == pytest.approx(np.mean(values))
     assert (found.effect.low, found.effect.high) == pytest.approx(tuple(witness.confidence_interval(0.95)))
-    assert found.p == pytest.approx(max(witness.pvalue, 2 / 2**8))
+    assert found.p == pytest.approx(witness.pvalue)
+    assert (found.test, found.smallest_p) == ("seeds", 0.0)
+    few = measure_layers(ClaimTrials({("", "mixed"): 1.0}, {}, "race"), {"": facts[:7]}, 0.0, 0.95)
+    assert few.p == pytest.approx(max(stats.ttest_1samp(values[:7], 0).pvalue, 2 / 2**7))
+    assert (few.test, few.smallest_p) == ("sign flips", 2 / 2**7)
     none = measure_layers(ClaimTrials({("", "int8"): 1.0}, {}, "race"), {"": facts}, 0.0, 0.95)
     assert none.effect.value is None
 

@@ -9,8 +9,7 @@ import numpy as np
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.metrics.rates import LOSS_SIGN
-from fairpress.auditing.statistics.score_bounds import score_statistic
-from fairpress.auditing.statistics.t_estimate import t_quantile
+from fairpress.auditing.statistics.score_bounds import under_margin
 from fairpress.auditing.verdicts.rules import Tested
 
 
@@ -49,6 +48,7 @@ def with_relative_margin(
         difference, rate = difference[-1:], rate[-1:]
     margin = share * (rate if LOSS_SIGN[metric] > 0 else 1 - rate)
     with np.errstate(invalid="ignore"):
-        score = score_statistic(loss, tested.flip_share, margin) < -t_quantile(loss.df, confidence)
-        cleared = np.asarray(loss.estimable & (difference.upper(confidence) < 0) & score)
+        score = under_margin(loss, tested.flip_share, margin)
+        below = score.centre + score.half_width(1 - confidence) < margin
+        cleared = np.asarray(loss.estimable & (difference.upper(confidence) < 0) & below)
     return replace(tested, margin=margin, cleared=cleared, p_harm=difference.p_above(0.0))

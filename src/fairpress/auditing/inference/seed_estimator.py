@@ -10,7 +10,7 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, Rate, per_group, two_groups
 from fairpress.auditing.metrics.linearization import LINEARIZED, linearize
-from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, concatenate
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, choose, concatenate
 from fairpress.auditing.statistics.two_way import (
     CrossedSums,
     crossed_change,
@@ -132,16 +132,17 @@ class SeedGroupEstimator(GroupEstimator):
         inside = ~np.isnan(values)
         n = per_group(self.cells.weight[inside], index[inside], groups)
         reach_by_group = np.broadcast_to(np.asarray(reach, dtype=float), (groups,))
-        r = np.where(reach_by_group > 0, reach_by_group, 1.0)
+        has_reach = reach_by_group > 0
+        r = np.where(has_reach, reach_by_group, 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = per_group(x.first[inside], index[inside], groups) / n
             sums, n, effective = self._crossed((values - mean[index]) / r[index], grouping)
-            without, pseudo = crossed_mean(sums), crossed_change(sums)
-            se = np.where(reach_by_group > 0, pseudo.se, without.se) * r
-            df = np.where(reach_by_group > 0, pseudo.df, without.df)
-        undefined = incomplete | ~(n > 0)
-        mean, se = np.where(undefined, np.nan, mean), np.where(undefined, np.nan, se)
-        return TEstimate(mean, mean, se, n, effective, df, limits, method)
+            errors = choose(has_reach, crossed_change(sums), crossed_mean(sums))
+        mean = np.where(incomplete | ~(n > 0), np.nan, mean)
+        errors = errors.scaled_errors(np.where(np.isnan(mean), np.nan, r))
+        return replace(
+            errors, value=mean, centre=mean, n=n, effective_n=effective, limits=limits, method=method
+        )
 
     def per_seed(self, model: str, baseline: str, name: str, grouping: Grouping) -> Floats:
         """Return the change of a rate under each seed [groups, seeds]; NaN where a group has no rows."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fairpress.auditing.statistics.pairwise_sum import pair_sum, pair_sum_bounds
 from fairpress.auditing.statistics.range_bounds import Bounds, range_bounds
 from fairpress.auditing.statistics.rate_ranges import difference_range, ratio_range, smallest_rate
-from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "demographic_parity_difference": ("selection_rate",),
@@ -103,7 +103,7 @@ def max_pair_sum(metric: str, x: Sequence[TEstimate]) -> float:
 def per_pair(x: TEstimate) -> TEstimate:
     """Return rates divided by the number of pairs, so that a sum over pairs becomes a mean."""
     pairs = pairs_of(x.value.size)
-    return replace(x, value=x.value / pairs, centre=x.centre / pairs, se=x.se / pairs)
+    return replace(x.scaled_errors(1 / pairs), value=x.value / pairs, centre=x.centre / pairs)
 
 
 def usable(*estimates: TEstimate) -> NDArray[np.bool_]:
@@ -115,7 +115,7 @@ def log_rate(x: TEstimate) -> TEstimate:
     """Return the logarithm of rates, by the delta method around the (never zero) smoothed centre."""
     with np.errstate(divide="ignore"):
         value = np.log(x.value)
-    return replace(x, value=value, centre=np.log(x.centre), se=x.se / x.centre, limits=(-np.inf, 0.0))
+    return replace(x.scaled_errors(1 / x.centre), value=value, centre=np.log(x.centre), limits=(-np.inf, 0.0))
 
 
 def fairness_intervals(
@@ -198,6 +198,6 @@ def disparate_impact_bounds(x: TEstimate, alpha: float) -> Bounds:
 
 def minimum_bounds(x: TEstimate, alpha: float) -> Bounds:
     """Return bounds of the smallest rate over seeds: min of pointwise lower and of simultaneous upper bounds."""
-    low = (x.centre - t_quantile(x.df, 1 - alpha / 2) * x.se).min()
-    high = (x.centre + t_quantile(x.df, 1 - alpha / (2 * x.value.size)) * x.se).min()
+    low = (x.centre - x.half_width(alpha / 2)).min()
+    high = (x.centre + x.half_width(alpha / (2 * x.value.size))).min()
     return Bounds(float(np.clip(low, *x.limits)), float(np.clip(high, *x.limits)))

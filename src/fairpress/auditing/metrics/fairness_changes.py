@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,10 +95,7 @@ def difference_in_differences(
     makes compression look better than it is. `dependent` is for groups that share seeds.
     """
     a, b = change[np.array([first])], change[np.array([second])]
-    difference = a - b
-    if dependent:
-        difference = replace(difference, se=a.se + b.se, df=np.minimum(a.df, b.df))
-    return difference[0]
+    return (a.minus_dependent(b) if dependent else a - b)[0]
 
 
 def _change_bounds(
@@ -161,8 +157,8 @@ def _minimum_change(triple: Triple, alpha: float) -> Bounds:
     side = alpha * (1 - SELECTION_SHARE) / 2
     may_be_worst = []
     for x in triple[:2]:
-        c = t_quantile(x.df, 1 - alpha * SELECTION_SHARE / 2 / (2 * x.value.size))
-        may_be_worst.append(x.centre - c * x.se <= (x.centre + c * x.se).min())
+        width = x.half_width(alpha * SELECTION_SHARE / 2 / (2 * x.value.size))
+        may_be_worst.append(x.centre - width <= (x.centre + width).min())
     change = triple[2]
     high = change.upper(1 - side)[may_be_worst[0]].max()
     low = change.lower(1 - side)[may_be_worst[1]].min()

@@ -20,7 +20,7 @@ _NEAR_ZERO = 0.05
 """Below it r* − r = log(u/r)/r is lost to rounding, and r itself serves: p is near ½ there."""
 
 
-def harm_p_value(loss: TEstimate, flip_share: Floats, margin: float) -> Floats:
+def harm_p_value(loss: TEstimate, flip_share: Floats, margin: Floats | float) -> Floats:
     """Return the one-sided p-values of H₀: ℓ ≤ margin; small where the loss is above the margin.
 
     Not conditional on the number of flips: the smallest p given that many flips (all of them losses) exists, but to exclude
@@ -41,7 +41,7 @@ def harm_p_value(loss: TEstimate, flip_share: Floats, margin: float) -> Floats:
     return np.where(loss.estimable, t_tail(loss.df, modified_root(loss, flip_share, margin)), np.nan)
 
 
-def modified_root(loss: TEstimate, flip_share: Floats, margin: float) -> Floats:
+def modified_root(loss: TEstimate, flip_share: Floats, margin: Floats | float) -> Floats:
     """Return r* = r + log(u/r)/r for ℓ = δ, positive where the loss is above the margin.
 
     With shares p of losses, q of gains and k of rows that are kept, canonical parameters φ = (log p/k, log q/k) and the

@@ -9,7 +9,7 @@ from itertools import permutations, product
 
 import numpy as np
 
-from fairpress.auditing.statistics.t_estimate import Floats, t_quantile
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, concatenate
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_contrasts
 
 ORDER_SHARE = 0.1
@@ -62,7 +62,8 @@ class MaxContrasts:
         rates = sums.rates
         self._best = [int(np.argmax(np.einsum("vcm,cm->v", t.candidates, rates))) for t in self.terms]
         self._against_best = [self._differences(t, b) for t, b in zip(self.terms, self._best, strict=True)]
-        self._cache: dict[tuple[int, ...], tuple[float, float, float]] = {}
+        self._position: dict[tuple[int, ...], int] = {}
+        self._computed: TEstimate | None = None
         self.linear = all(len(t.candidates) == 1 for t in self.terms)
 
     @property
@@ -113,12 +114,11 @@ class MaxContrasts:
             low, high = (low, middle) if excludes(math.exp(middle)) else (middle, high)
         return math.exp(high)
 
-    def _differences(self, term: Term, best: int) -> tuple[Floats, Floats, Floats] | None:
-        """Return centre, se and df of the best candidate minus each."""
+    def _differences(self, term: Term, best: int) -> TEstimate | None:
+        """Return the best candidate minus each."""
         if len(term.candidates) == 1:
             return None
-        contrast = crossed_contrasts(self.sums, term.candidates[best][None] - term.candidates)
-        return contrast.centre, contrast.se, contrast.df
+        return crossed_contrasts(self.sums, term.candidates[best][None] - term.candidates)
 
     def _plausible_candidates(self, i: int, alpha: float) -> list[int]:
         against, term = self._against_best[i], self.terms[i]
@@ -126,9 +126,8 @@ class MaxContrasts:
             return [0]
         several = sum(len(t.candidates) > 1 for t in self.terms)
         level = alpha * ORDER_SHARE / (several * (len(term.candidates) - 1))
-        centre, se, df = against
         with np.errstate(invalid="ignore"):
-            certain = centre - t_quantile(df, 1 - level) * se > 0
+            certain = against.centre - against.half_width(level) > 0
         return [int(v) for v in np.flatnonzero(~certain)] or [self._best[i]]
 
     def _upper(self, sign: int, alpha: float) -> float:
@@ -136,15 +135,14 @@ class MaxContrasts:
         terms = [t if sign > 0 else -t for t in self.terms]
         partner = _partners(terms)
         plausible = [self._plausible_candidates(i, alpha) for i in range(len(terms))]
-        side = 1 - (alpha if self.linear else (1 - ORDER_SHARE) * alpha) / 2
-        half = 1 - (1 - side) / 2
+        side = (alpha if self.linear else (1 - ORDER_SHARE) * alpha) / 2
 
         def bounds(choices: Sequence[tuple[int, ...]]) -> Floats:
             paired = [tuple(c[partner[j]] for j in range(len(c))) for c in choices]
-            direct, via_partner = self._bounds(sign, choices), self._bounds(sign, paired)
             same = np.array([a == b for a, b in zip(choices, paired, strict=True)])
-            level = np.where(same, side, half)
-            return np.minimum(*(c + t_quantile(df, level) * se for c, se, df in (direct, via_partner)))
+            tail = np.where(same, side, side / 2)
+            sums = (self._sums_of(c) for c in (choices, paired))
+            return np.minimum(*(sign * x.centre + x.half_width(tail) for x in sums))
 
         if math.prod(map(len, plausible)) <= _EXHAUSTIVE:
             return float(bounds(list(product(*plausible))).max())
@@ -168,20 +166,19 @@ class MaxContrasts:
                 break
         return largest
 
-    def _bounds(self, sign: int, choices: Sequence[tuple[int, ...]]) -> tuple[Floats, Floats, Floats]:
-        """Return centre, se and df of sign · Σ of the chosen candidates, each computed once."""
-        new = [c for c in dict.fromkeys(choices) if c not in self._cache]
+    def _sums_of(self, choices: Sequence[tuple[int, ...]]) -> TEstimate:
+        """Return Σ of the chosen candidates, one entry per choice, each computed once."""
+        new = [c for c in dict.fromkeys(choices) if c not in self._position]
         if new:
             stacked = [
                 sum_of_contrasts(t.coefficient * t.candidates[v] for t, v in zip(self.terms, c, strict=True))
                 for c in new
             ]
             contrasts = crossed_contrasts(self.sums, np.stack(stacked))
-            self._cache |= dict(
-                zip(new, zip(contrasts.centre, contrasts.se, contrasts.df, strict=True), strict=True)
-            )
-        centre, se, df = np.array([self._cache[c] for c in choices]).T
-        return sign * centre, se, df
+            self._position |= {c: len(self._position) + i for i, c in enumerate(new)}
+            self._computed = contrasts if self._computed is None else concatenate([self._computed, contrasts])
+        assert self._computed is not None
+        return self._computed[[self._position[c] for c in choices]]
 
 
 def _partners(terms: Sequence[Term]) -> list[int]:

@@ -8,7 +8,7 @@ from itertools import permutations, product
 
 import numpy as np
 
-from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_contrasts
 from fairpress.core.estimate import Estimate
 
@@ -90,7 +90,7 @@ def _orders(sums: CrossedProducts, role: Floats, family: int, k: int, level: flo
     for p, (i, j) in enumerate(pairs):
         weights[p, family * k + i], weights[p, family * k + j] = role, -role
     differences = crossed_contrasts(sums, weights)
-    reach = t_quantile(differences.df, 1 - level) * differences.se
+    reach = differences.half_width(level)
     certain = np.zeros((k, k), bool)  # [i, j]: i is above j
     for p, (i, j) in enumerate(pairs):
         certain[i, j] = differences.centre[p] > reach[p]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpress.auditing.statistics.range_bounds import Bounds, pair_quantile, pair_se
+from fairpress.auditing.statistics.range_bounds import Bounds, pair_quantile, pair_se, simultaneous_errors
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 
 _DRAWS, _FEWER_DRAWS, _MANY_GROUPS = 4000, 1000, 1000
@@ -33,8 +33,8 @@ def pair_sum_bounds(
     if dependent:
         half = 0.0
         for x in families:
-            c = pair_quantile(x, alpha, True, len(families))
-            half += c * (x.value.size - 1) * float(x.se.sum())
+            se, c = simultaneous_errors(x, alpha, True, len(families))
+            half += c * (x.value.size - 1) * float(se.sum())
     else:
         # A sum over thousands of groups varies little, so fewer draws suffice.
         draws = _DRAWS if max(x.value.size for x in families) <= _MANY_GROUPS else _FEWER_DRAWS

@@ -58,12 +58,36 @@ def pair_quantile(x: TEstimate, alpha: float, dependent: bool, families: int = 1
 
     Independent groups: Tukey–Kramer, q/√2 with q the range quantile at (1 − alpha)^(1/families), conservative
     for unequal variances (Hayter, Annals of Statistics 12, 1984); `families` counts independent sets of groups
-    judged together (TPR and FPR). Dependent groups: Bonferroni over groups, t with the smallest df.
+    judged together (TPR and FPR). Dependent groups: Bonferroni over groups, t with the smallest df; over few seeds,
+    see `simultaneous_errors`.
     """
     k = x.value.size
     if dependent:
         return float(t_quantile(x.df.min(), 1 - alpha / (2 * k * families)))
     return float(range_quantile(k, (1 - alpha) ** (1 / families)) / np.sqrt(2))
+
+
+def simultaneous_errors(
+    x: TEstimate, alpha: float, dependent: bool, families: int = 1
+) -> tuple[Floats, float]:
+    """Return se and c such that all pairwise |errors| are simultaneously within c·se_ij with probability 1 − alpha.
+
+    As `pair_quantile`. Over few seeds (`TEstimate.parts`), se are the half-widths at that level, and c is 1.
+    """
+    if x.parts is not None:
+        return x.half_width(alpha / (2 * x.value.size * families)), 1.0
+    return x.se, pair_quantile(x, alpha, dependent, families)
+
+
+def pointwise_errors(x: TEstimate, tail: float) -> tuple[Floats, float]:
+    """Return se and z such that the error of one pair exceeds z·se_ij with probability `tail`, t with the smallest df.
+
+    Over few seeds, se are the half-widths at that level, and z is 1: a standard deviation over seeds of a difference is at
+    most the sum of the two.
+    """
+    if x.parts is not None:
+        return x.half_width(tail), 1.0
+    return x.se, float(t_quantile(x.df.min(), 1 - tail))
 
 
 def range_bounds(x: TEstimate, alpha: float = 0.05, dependent: bool = False, families: int = 1) -> Bounds:
@@ -80,10 +104,10 @@ def range_bounds(x: TEstimate, alpha: float = 0.05, dependent: bool = False, fam
     """
     if x.value.size < 2:
         return Bounds(np.nan, np.nan)
-    c = pair_quantile(x, alpha, dependent, families)
-    z = float(t_quantile(x.df.min(), 1 - alpha / 2))
-    low = _extreme_pair(x.centre, x.se, -c, dependent)
-    high = _extreme_pair(x.centre, x.se, z, dependent)
+    se, c = simultaneous_errors(x, alpha, dependent, families)
+    low = _extreme_pair(x.centre, se, -c, dependent)
+    se, z = pointwise_errors(x, alpha / 2)
+    high = _extreme_pair(x.centre, se, z, dependent)
     return Bounds(max(0.0, low), max(0.0, high))
 
 
@@ -135,12 +159,14 @@ class Candidates(NamedTuple):
 
 def largest_low(x: TEstimate, alpha: float, dependent: bool, families: int = 1) -> float:
     """Return the largest simultaneous lower bound over all ordered pairs, at least 0."""
-    return max(0.0, _extreme_pair(x.centre, x.se, -pair_quantile(x, alpha, dependent, families), dependent))
+    se, c = simultaneous_errors(x, alpha, dependent, families)
+    return max(0.0, _extreme_pair(x.centre, se, -c, dependent))
 
 
 def largest_high(x: TEstimate, alpha: float, dependent: bool, families: int = 1) -> float:
     """Return the largest simultaneous upper bound over all ordered pairs, at least 0: the gap's own at this `alpha`."""
-    return max(0.0, _extreme_pair(x.centre, x.se, pair_quantile(x, alpha, dependent, families), dependent))
+    se, c = simultaneous_errors(x, alpha, dependent, families)
+    return max(0.0, _extreme_pair(x.centre, se, c, dependent))
 
 
 def candidates(x: TEstimate, alpha: float, dependent: bool, families: int, reach: float) -> Candidates:
@@ -149,16 +175,16 @@ def candidates(x: TEstimate, alpha: float, dependent: bool, families: int, reach
     Above 1,000 groups, only the tops and the bottoms of such pairs are stored; all of their combinations are more pairs and
     give wider bounds.
     """
-    c = pair_quantile(x, alpha, dependent, families)
+    se, c = simultaneous_errors(x, alpha, dependent, families)
     k = x.value.size
     if k <= _EXACT_PAIRS_UP_TO:
-        pairs = x.centre[:, None] - x.centre[None, :] + c * pair_se(x.se, x.se, dependent) >= reach
+        pairs = x.centre[:, None] - x.centre[None, :] + c * pair_se(se, se, dependent) >= reach
         np.fill_diagonal(pairs, False)
         return Candidates(np.flatnonzero(pairs.any(axis=1)), np.flatnonzero(pairs.any(axis=0)), pairs)
-    high, low = _frontier(x.centre, x.se), _frontier(-x.centre, x.se)
-    as_top = x.centre[:, None] - x.centre[None, low] + c * pair_se(x.se, x.se[low], dependent)
+    high, low = _frontier(x.centre, se), _frontier(-x.centre, se)
+    as_top = x.centre[:, None] - x.centre[None, low] + c * pair_se(se, se[low], dependent)
     as_top[np.arange(k)[:, None] == low[None, :]] = -np.inf
-    as_bottom = x.centre[None, high] - x.centre[:, None] + c * pair_se(x.se, x.se[high], dependent)
+    as_bottom = x.centre[None, high] - x.centre[:, None] + c * pair_se(se, se[high], dependent)
     as_bottom[np.arange(k)[:, None] == high[None, :]] = -np.inf
     return Candidates(
         np.flatnonzero(as_top.max(axis=1) >= reach), np.flatnonzero(as_bottom.max(axis=1) >= reach), None
@@ -170,12 +196,12 @@ def difference_bound(change: TEstimate, among: Candidates, alpha: float, depende
 
     (inf, −inf) when there is no pair.
     """
-    z = float(t_quantile(change.df.min(), 1 - alpha))
+    se, z = pointwise_errors(change, alpha)
     if among.pairs is None:
-        high = _extreme_pair(change.centre, change.se, z, dependent, among.tops, among.bottoms)
-        low = -_extreme_pair(change.centre, change.se, z, dependent, among.bottoms, among.tops)
+        high = _extreme_pair(change.centre, se, z, dependent, among.tops, among.bottoms)
+        low = -_extreme_pair(change.centre, se, z, dependent, among.bottoms, among.tops)
         return Bounds(low, high)
     i, j = np.nonzero(among.pairs)
     d = change.centre[i] - change.centre[j]
-    se = change.se[i] + change.se[j] if dependent else np.hypot(change.se[i], change.se[j])
-    return Bounds(float((d - z * se).min(initial=np.inf)), float((d + z * se).max(initial=-np.inf)))
+    width = z * (se[i] + se[j] if dependent else np.hypot(se[i], se[j]))
+    return Bounds(float((d - width).min(initial=np.inf)), float((d + width).max(initial=-np.inf)))

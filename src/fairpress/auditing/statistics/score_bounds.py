@@ -10,11 +10,13 @@ at most 5 % by exact enumeration for δ ≤ .05 (``benchmarks/all_clear.py``), a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fairpress.auditing.statistics.bisection import last_true
-from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile, t_tail
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
 CORRECTION = 0.25
 
@@ -34,39 +36,47 @@ def noninferiority_p(loss: TEstimate, flip_share: Floats, margin: Floats | float
 
     NaN where there is no estimate.
     """
-    return np.where(loss.estimable, t_tail(loss.df, -_larger_statistic(loss, flip_share, margin)), np.nan)
+    inside = np.minimum(np.asarray(margin, float), 1.0)
+    score = under_margin(loss, flip_share, inside)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.maximum(loss.tail(inside - loss.centre), score.tail(inside - score.centre))
+    return np.where(loss.estimable, np.where(_impossible(loss, margin), 0.0, p), np.nan)
 
 
 def loss_ruled_out(
     loss: TEstimate, flip_share: Floats, margin: Floats | float, confidence: float
 ) -> NDArray[np.bool_]:
     """Return where a loss of the margin or more is ruled out with one-sided confidence; False where there is no estimate."""
-    with np.errstate(invalid="ignore"):
-        reached = _larger_statistic(loss, flip_share, margin) < -t_quantile(loss.df, confidence)
-        return np.asarray(loss.estimable & reached)
-
-
-def _larger_statistic(loss: TEstimate, flip_share: Floats, margin: Floats | float) -> Floats:
-    """Return the larger of the studentized distances ℓ − δ of the interval and of the score test."""
     inside = np.minimum(np.asarray(margin, float), 1.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        larger = np.maximum((loss.centre - inside) / loss.se, score_statistic(loss, flip_share, inside))
-        impossible = (np.asarray(margin) > 1) | ((np.asarray(margin) == 1) & (loss.value < 1))
-    return np.where(impossible, -np.inf, larger)
+    score = under_margin(loss, flip_share, inside)
+    alpha = 1 - confidence
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = loss.centre + loss.half_width(alpha) < inside
+        below &= score.centre + score.half_width(alpha) < inside
+    return np.asarray(loss.estimable & (below | _impossible(loss, margin)))
 
 
-def score_statistic(loss: TEstimate, flip_share: Floats, margin: Floats | float) -> Floats:
-    """Return (ℓ − δ + ¼/n) over the standard error under a true loss of δ.
+def _impossible(loss: TEstimate, margin: Floats | float) -> NDArray[np.bool_]:
+    """Return where no loss can be as large as the margin."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.asarray(margin) > 1) | ((np.asarray(margin) == 1) & (loss.value < 1)))
 
-    With shares b of losses and c of gains, the variance of a flip is 2q + δ(1 − δ), q the restricted maximum-likelihood
-    estimate of the share of gains (`restricted_gains`).
+
+def under_margin(loss: TEstimate, flip_share: Floats, margin: Floats | float) -> TEstimate:
+    """Return the loss with the score test's centre ℓ + ¼/n and the errors that it would have under a true loss of δ.
+
+    A loss of δ or more is rejected where the upper bound of this estimate is below δ. With shares b of losses and c of gains,
+    the variance of a flip is 2q + δ(1 − δ), q the restricted maximum-likelihood estimate of the share of gains
+    (`restricted_gains`). Over few seeds (`TEstimate.parts`), the part of the rows alone is scaled, which contains the variance
+    of single flips; that of the seeds is for how much seeds differ, on which the hypothesis has no bearing.
     """
     n = loss.effective_n
     lost, gained = flip_shares(loss, flip_share)
     under = 2 * restricted_gains(lost, gained, margin) + np.asarray(margin) * (1 - np.asarray(margin))
     with np.errstate(divide="ignore", invalid="ignore"):
-        se = loss.se * np.sqrt(np.maximum(under, 0) / _estimated_variance(lost, gained, n))
-        return np.asarray((loss.value - margin + CORRECTION / n) / se)
+        scale = np.sqrt(np.maximum(under, 0) / _estimated_variance(lost, gained, n))
+        parts = None if loss.parts is None else replace(loss.parts, row_se=loss.parts.row_se * scale)
+        return replace(loss, centre=loss.value + CORRECTION / n, se=loss.se * scale, parts=parts)
 
 
 def loss_upper_bound(loss: TEstimate, flip_share: Floats, confidence: float) -> Floats:

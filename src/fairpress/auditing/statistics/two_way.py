@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
+from fairpress.auditing.statistics.t_estimate import ErrorParts, Floats, TEstimate
+
+ENOUGH_SEEDS = 6
+"""From this number of seeds on, one t with Satterthwaite's df holds also at the small levels of a correction."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,14 @@ def crossed_change(sums: CrossedSums) -> TEstimate:
     Price's adjustment. Without it a group without flips would get an interval of width zero. S seeds of n rows
     without a flip are therefore no more evidence than n rows: P(flip) of a new row may still be 1/n.
 
-    Fully crossed: with mean squares of rows, columns (seeds) and error,
-    Var(D̄) = max(MSR + MSC − MSE, MSR, MSC)/(nS), Satterthwaite df ≥ S − 1 with a correction for few seeds, `few_seeds`
+    Fully crossed, six seeds or more: with mean squares of rows, columns (seeds) and error,
+    Var(D̄) = max(MSR + MSC − MSE, MSR, MSC)/(nS), Satterthwaite df ≥ S − 1, `seed_weight`
     (Cameron and Miller 2015, 2011 for the two-way logic; Searle et al., *Variance Components*, 1992). When some rows lack
     seeds (folds), the sum of the two one-way cluster variances with df = S − 1: at least the two-way variance, because
     the error part, which Cameron, Gelbach and Miller (2011) subtract once, is left in.
+
+    Below six seeds (`ENOUGH_SEEDS`), bounds are the sum of one for rows, √(MSR/(nS)), and one for seeds, √(MSC/(nS)) with
+    S − 1 degrees of freedom, at half of the error rate each (`ErrorParts`; Bonferroni).
 
     Raises ``ValueError`` for fewer than two seeds. NaN where a group has no rows.
     """
@@ -135,30 +141,16 @@ def crossed_excess(sums: CrossedSums) -> TEstimate:
     rows = part_a.rows + part_b.rows
     error = part_a.error + part_b.error
     seeds = per_seed.var(axis=-1, ddof=1) / s
-    crossed = np.where(
-        sums.fully_crossed & rest.fully_crossed,
-        np.maximum(rows + seeds - error, np.maximum(rows, seeds)),
-        rows + seeds,
-    )
     with np.errstate(divide="ignore", invalid="ignore"):
-        df = np.maximum(
-            crossed**2
-            / (
-                (few_seeds(s) * seeds) ** 2 / (s - 1)
-                + part_a.rows**2 / part_a.row_df
-                + part_b.rows**2 / part_b.row_df
-            ),
-            s - 1,
-        )
+        row_df = rows**2 / (part_a.rows**2 / part_a.row_df + part_b.rows**2 / part_b.row_df)
     return TEstimate(
         value=a.value - b.value,
         centre=a.centre - b.centre,
-        se=np.sqrt(crossed),
         n=a.n,
         effective_n=a.effective_n,
-        df=np.where(sums.fully_crossed & rest.fully_crossed, df, s - 1.0),
         limits=(-2.0, 2.0),
         method="crossed",
+        **row_and_seed_errors(rows, row_df, seeds, error, s, sums.fully_crossed & rest.fully_crossed),
     )
 
 
@@ -203,37 +195,54 @@ def _parts(sums: CrossedSums, up: float, down: float, low: float) -> _Parts:
     return _Parts(centre, rows, seeds, error, n - 1)
 
 
-def few_seeds(seeds: int) -> float:
-    """Return the weight of the seeds' variance in the degrees of freedom: 5 at two seeds, 1.5 at three.
+def seed_weight(seeds: int) -> float:
+    """Return the weight of the seeds' variance in Satterthwaite's degrees of freedom: 1.03 at six seeds, 1.005 at ten.
 
-    A variance of two or three seeds is often far too small by chance; Satterthwaite then takes the many degrees of freedom
-    of the rows, and covers .87 and .92 where seeds matter most. With this factor it covers .95 at any share of the seeds.
+    A variance of few seeds is often too small by chance, and the rows' many degrees of freedom then count for too much.
     """
     return 1 + 4 / (seeds - 1) ** 3
+
+
+def row_and_seed_errors(
+    rows: Floats, row_df: Floats, seeds: Floats, error: Floats, count: int, crossed: np.ndarray
+) -> dict[str, Any]:
+    """Return `se`, `df` and `parts` of a `TEstimate` from the variances of a mean due to rows, seeds and error.
+
+    Parameters
+    ----------
+    rows, seeds, error
+        MSR/(nS), MSC/(nS), MSE/(nS), all of one shape. The expectations of the first two contain that of the third.
+    row_df
+        Degrees of freedom of `rows`.
+    count
+        Number of seeds S.
+    crossed
+        True where every row was predicted by every seed.
+    """
+    seed_df = np.full(rows.shape, count - 1.0)
+    if count < ENOUGH_SEEDS:
+        # One t with the smaller df holds at every level, too (Mickey and Brown, Annals of Mathematical Statistics 37, 1966).
+        parts = ErrorParts(np.sqrt(rows), row_df, np.sqrt(seeds), seed_df, np.sqrt(error))
+        return {"se": np.sqrt(rows + seeds), "df": np.fmin(row_df, seed_df), "parts": parts}
+    variance = np.where(crossed, np.maximum(rows + seeds - error, np.maximum(rows, seeds)), rows + seeds)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = rows**2 / row_df + (seed_weight(count) * seeds) ** 2 / seed_df
+        satterthwaite = np.where(spread > 0, variance**2 / spread, np.inf)
+        df = np.where(crossed, np.maximum(satterthwaite, seed_df), seed_df)
+    return {"se": np.sqrt(variance), "df": df}
 
 
 def _crossed(sums: CrossedSums, up: float, down: float, low: float, limits: tuple[float, float]) -> TEstimate:
     s = sums.seeds
     part = _parts(sums, up, down, low)
-    full = sums.fully_crossed
-    two_way = np.maximum(part.rows + part.seeds - part.error, np.maximum(part.rows, part.seeds))
-    variance = np.where(full, two_way, part.rows + part.seeds)
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = (
-            part.rows**2 / part.row_df
-            + (few_seeds(s) * part.seeds) ** 2 / (s - 1)
-            + part.error**2 / (part.row_df * (s - 1))
-        )
-        df = np.where(full, np.maximum(variance**2 / spread, s - 1), s - 1.0)
         value = np.where(sums.rows > 0, sums.seed_sums.sum(-1) / sums.seed_counts.sum(-1), np.nan)
-    empty = sums.rows <= 0
     return TEstimate(
         value=value,
-        centre=np.where(empty, np.nan, part.centre),
-        se=np.where(empty, np.nan, np.sqrt(variance)),
+        centre=np.where(sums.rows > 0, part.centre, np.nan),
         n=sums.rows,
         effective_n=sums.rows,
-        df=df,
         limits=limits,
         method="crossed",
+        **row_and_seed_errors(part.rows, part.row_df, part.seeds, part.error, s, sums.fully_crossed),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
-from fairpress.auditing.statistics.two_way import few_seeds
+from fairpress.auditing.statistics.two_way import row_and_seed_errors
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def crossed_contrasts(sums: CrossedProducts, weights: Floats) -> TEstimate:
     """Return Σ over cells and models of weight · rate, for each of several weightings [contrasts, cells, models].
 
     Rows of different cells are different rows, so their variances add; seeds are shared, so the seeds' variance is that of
-    the S contrasts: Var = max(R + C − e, R, C) as in `two_way.crossed_excess`, which is a special case (weights
-    ±1 on two cells and ±1 on two models). With one seed the rows alone are random.
+    the S contrasts, as in `two_way.crossed_excess`, which is a special case (weights ±1 on two cells and ±1 on two
+    models). With one seed the rows alone are random.
 
     Each cell gets two pseudo-rows, the same under every seed: (Σw ± Σ|w|)/2, the extremes that the weighted sum of 0/1
     values can take. For one model these are Agresti and Caffo's (2000), for a paired change Bonett and Price's (2012).
@@ -81,20 +81,18 @@ def crossed_contrasts(sums: CrossedProducts, weights: Floats) -> TEstimate:
         sse = squares - total * mean**2 - between_rows / s - between_seeds / n
         error = (np.maximum(sse, 0) / ((n - 1) * (s - 1)) / total).sum(axis=-1)
         seeds = (u / n[:, None]).sum(axis=1).var(axis=-1, ddof=1) / s
-        variance = np.maximum(rows + seeds - error, np.maximum(rows, seeds))
         with np.errstate(divide="ignore", invalid="ignore"):
-            spread = (few_seeds(s) * seeds) ** 2 / (s - 1) + (row_parts**2 / (n - 1)).sum(axis=-1)
-            df = np.maximum(np.where(spread > 0, variance**2 / spread, np.inf), s - 1)
+            row_df = np.where(rows > 0, rows**2 / (row_parts**2 / (n - 1)).sum(axis=-1), np.inf)
+        errors = row_and_seed_errors(rows, row_df, seeds, error, s, np.full(rows.shape, True))
     else:
-        variance, df = rows, np.full(len(w), np.inf)
+        errors = {"se": np.sqrt(rows), "df": np.full(len(w), np.inf)}
     used = ((w != 0).any(axis=-1) * sums.rows).sum(axis=-1)
     return TEstimate(
         value=np.einsum("pcm,cm->p", w, sums.rates),
         centre=mean.sum(axis=-1),
-        se=np.sqrt(variance),
         n=used,
         effective_n=used,
-        df=df,
         limits=(-np.inf, np.inf),
         method="crossed-contrast" if s > 1 else "contrast",
+        **errors,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+Test = Literal["seeds × rows", "seeds", "sign flips"]
+
+SIGN_FLIPS_BELOW = 8
+"""With fewer seeds the sign-flip test over pairs of networks must agree, which assumes no distribution of the seeds.
+
+From eight seeds on the test over seeds × rows has its level, and sign flips would add little but their smallest p-value:
+over ten seeds 2/2^10, after the correction for thirteen claims .025, which a single dissenting seed makes .10.
+"""
+
+
 @dataclass(frozen=True)
 class MeasuredEffect:
     """The measured effect of a claim.
@@ -31,10 +41,12 @@ class MeasuredEffect:
     effect
         The weighted sum of the quantity, or the share recovered, with its interval; or the reason why there is none.
     p
-        Two-sided p-value of effect = `than`: the larger of the test over seeds × rows and the sign-flip test over
-        networks.
+        Two-sided p-value of effect = `than` over seeds × rows; below eight seeds the larger of it and that of the
+        sign-flip test over networks.
     smallest_p
-        The smallest p-value of the sign-flip test with this number of networks.
+        The smallest p-value that this number of networks allows: below eight seeds that of the sign-flip test, else 0.
+    test
+        The test whose p-value `p` is; None without one.
     per_seed
         Pairs of networks that each further seed adds.
     size
@@ -55,6 +67,7 @@ class MeasuredEffect:
     networks: int = 0
     rows: int = 0
     groups: tuple[str, ...] = ()
+    test: Test | None = None
 
 
 def measure_effect(
@@ -106,9 +119,24 @@ def _measured(
 ) -> MeasuredEffect:
     units, per_seed = arrays.units(theta)
     p, smallest, size = effect_over_networks(units, bound, arrays.seeds, confidence)
-    p_value = max(theta.p_two_sided(bound), p) if p is not None else None
     above = theta.value > bound
-    return MeasuredEffect(estimate, p_value, smallest, per_seed, size, above, **counts, groups=arrays.names)
+    measured = MeasuredEffect(
+        estimate, None, 1.0, per_seed, size, above, **counts, groups=arrays.names, test=None
+    )
+    if p is None:
+        return measured
+    return decided(measured, theta.p_two_sided(bound), "seeds × rows", p, smallest)
+
+
+def decided(
+    measured: MeasuredEffect, p: float, test: Test, sign_flip_p: float, smallest_p: float
+) -> MeasuredEffect:
+    """Return the effect with the p-value that decides: that of `test`, or below eight seeds the larger of the two."""
+    if measured.seeds >= SIGN_FLIPS_BELOW:
+        return replace(measured, p=p, smallest_p=0.0, test=test)
+    if sign_flip_p > p:
+        p, test = sign_flip_p, "sign flips"
+    return replace(measured, p=p, smallest_p=smallest_p, test=test)
 
 
 def effect_over_networks(
@@ -156,7 +184,9 @@ def _recovered(
     estimate = Estimate(value, min(low, value), max(high, value), arrays.rows, "fieller")
     measured = _measured(unrecovered(claim.recovers), 0.0, estimate, arrays, confidence, counts)
     loss_p_value = loss.p_two_sided(0.0)
-    return replace(measured, p=None if measured.p is None else max(measured.p, loss_p_value))
+    if measured.p is None or measured.p >= loss_p_value:
+        return measured
+    return replace(measured, p=loss_p_value, test="seeds × rows")
 
 
 def _confidence_bound(holds: object, start: float, sign: int) -> float:
@@ -185,5 +215,5 @@ def _merged(terms: Sequence[Term]) -> list[Term]:
 
 
 def seeds_needed(per_seed: int, alpha: float) -> int:
-    """Return the number of seeds with which the sign-flip test can reach alpha if all networks agree."""
-    return max(2, math.ceil(math.log2(2 / alpha) / per_seed))
+    """Return the number of seeds with which alpha can be reached: all networks agree, or no sign-flip test is needed."""
+    return min(SIGN_FLIPS_BELOW, max(2, math.ceil(math.log2(2 / alpha) / per_seed)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from fairpress.auditing.statistics.paired_seeds import seed_interval
 from fairpress.auditing.statistics.t_estimate import t_tail
 from fairpress.core.estimate import Estimate
-from fairpress.studies.analysis.claims.effect import MeasuredEffect, effect_over_networks
+from fairpress.studies.analysis.claims.effect import MeasuredEffect, decided, effect_over_networks
 from fairpress.studies.planning.claim_trials import ClaimTrials
 
 WIDTHS = ("2", "4", "8")
@@ -55,18 +56,17 @@ def measure_layers(
     mean = float(values.mean())
     per_seed = len(values)
     p, smallest, size = effect_over_networks(values.ravel(), than, count, confidence)
+    measured = MeasuredEffect(
+        Estimate(mean, n=networks), None, 1.0, per_seed, size, mean > than, count, networks
+    )
     if p is None:
-        return MeasuredEffect(
-            Estimate(mean, n=networks), None, smallest, per_seed, size, mean > than, count, networks
-        )
+        return measured
     across_seeds = seed_interval(values.mean(axis=0))
     low, high = (float(b) for b in across_seeds.interval(confidence))
     se = float(across_seeds.se)
     t_p_value = 2 * float(t_tail(count - 1, abs(mean - than) / se)) if se else float(mean == than)
     estimate = Estimate(mean, max(-1.0, low), min(1.0, high), networks, "seeds-t")
-    return MeasuredEffect(
-        estimate, max(p, min(1.0, t_p_value)), smallest, per_seed, size, mean > than, count, networks
-    )
+    return decided(replace(measured, effect=estimate), min(1.0, t_p_value), "seeds", p, smallest)
 
 
 def _mean(facts: Sequence[Mapping[str, Any]]) -> float | None:

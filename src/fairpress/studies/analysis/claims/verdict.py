@@ -36,6 +36,9 @@ class ClaimVerdict:
         Two-sided p-value, and after Holm's correction over all claims of the study.
     seeds, networks, rows
         Sample sizes.
+    test
+        The test that decided: ``seeds × rows``, ``seeds`` (sensitivity of layers), or ``sign flips`` of pairs of networks,
+        which counts below eight seeds if its p-value is the larger one.
     """
 
     name: str
@@ -51,6 +54,7 @@ class ClaimVerdict:
     seeds: int
     networks: int
     rows: int
+    test: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as in claims.json."""
@@ -116,6 +120,7 @@ def claim_verdicts(
                 m.seeds,
                 m.networks,
                 m.rows,
+                m.test,
             )
         )
     return verdicts
