@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from simulated import gaps, people, rates, scores, seeds, verdicts
+from simulated import family, gaps, people, rates, scores, seeds, verdicts
 from simulated.found import Found, Rng
 
 CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
@@ -36,6 +36,11 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "weights": (people.weight_coverage, 400),
     "scores": (scores.score_coverage, 400),
     "calibration": (scores.calibration_coverage, 400),
+    "family-null": (family.null, 1000),
+    "family-weak-null": (family.weak_null, 1000),
+    "family-partial-null": (family.partial_null, 1000),
+    "family-power": (family.power, 600),
+    "family-largest": (family.largest, 600),
 }
 
 

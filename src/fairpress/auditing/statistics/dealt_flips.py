@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,19 @@ class DealtFlips:
         for start in range(0, draws, chunk):
             losses = _fair_binomial(self.flips, min(chunk, draws - start), rng)
             yield (self.matrix @ losses + self.offset[:, None]).astype(np.int64)
+
+
+def tabulate(lost: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], Floats]) -> Floats:
+    """Return a statistic of dealt losses [hypotheses, draws], computing it once for each count that a hypothesis has.
+
+    `statistic` takes counts and the indices of their hypotheses, two arrays of one length.
+    """
+    low, high = lost.min(axis=1), lost.max(axis=1)
+    width = high - low + 1
+    first = np.cumsum(width) - width
+    hypothesis = np.repeat(np.arange(len(low)), width)
+    table = statistic(np.arange(width.sum()) - (first - low)[hypothesis], hypothesis)
+    return np.asarray(table[lost + (first - low)[:, None]])
 
 
 def _fair_binomial(flips: np.ndarray, size: int, rng: np.random.Generator) -> Floats:

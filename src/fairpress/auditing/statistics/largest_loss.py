@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from fairpress.auditing.statistics.dealt_flips import DealtFlips
+from fairpress.auditing.statistics.dealt_flips import DealtFlips, tabulate
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.statistics.westfall_young import DRAWS
@@ -53,19 +53,17 @@ def dealt_largest_loss(
     if not len(inside):
         return float("nan")
     dealt_flips = DealtFlips.of(lost, gained, membership).select(inside)
-    n, total = n[inside, None], dealt_flips.total[:, None]
-    largest = np.concatenate(
-        [_studentized(x, total - x, n).max(axis=0) for x in dealt_flips.deal(rng, draws)]
-    )
+    n, total = n[inside], dealt_flips.total
+
+    def studentized(count: np.ndarray, group: np.ndarray) -> Floats:
+        losses = bonett_price(count, total[group] - count, n[group])
+        return np.asarray(losses.centre / losses.se)
+
+    largest = np.concatenate([tabulate(x, studentized).max(axis=0) for x in dealt_flips.deal(rng, draws)])
     # The observed table is one of the draws + 1: ⌊α(draws + 1)⌋ of them are at or above the critical value.
     rank = int(np.floor((1 - confidence) * (draws + 1) * (1 + 1e-12)))
     if rank < 1:
         raise ValueError(f"{draws:,} draws have no quantile at {confidence:.6g}")
     critical = max(float(np.partition(largest, draws - rank)[draws - rank]), float(special.ndtri(confidence)))
-    losses = bonett_price(dealt_flips.lost, dealt_flips.total - dealt_flips.lost, n[:, 0])
+    losses = bonett_price(dealt_flips.lost, total - dealt_flips.lost, n)
     return float(np.clip(losses.centre - critical * losses.se, *losses.limits).max())
-
-
-def _studentized(lost: np.ndarray, gained: np.ndarray, n: Floats) -> Floats:
-    losses = bonett_price(lost, gained, n)
-    return np.asarray(losses.centre / losses.se)

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from fairpress.auditing.statistics.dealt_flips import DealtFlips
+from fairpress.auditing.statistics.dealt_flips import DealtFlips, tabulate
 from fairpress.auditing.statistics.t_estimate import Floats
 
 DRAWS = 9_999
@@ -70,21 +70,11 @@ def step_down_min_p(
     ordered, total = p[order], dealt_flips.total[order]
     hits = np.zeros(len(order), dtype=np.int64)
     for losses in dealt_flips.select(order).deal(rng, draws):
-        smallest = np.minimum.accumulate(_p_values(losses, total), axis=0)
+        p_values = tabulate(losses, lambda count, h: mcnemar_loss(count, total[h] - count))
+        smallest = np.minimum.accumulate(p_values, axis=0)
         hits += (smallest <= ordered[:, None] * _TIE).sum(axis=1)
     # From the smallest p on.
     stepwise = np.maximum.accumulate((1 + hits[::-1]) / (draws + 1))
     holm = np.maximum.accumulate(ordered[::-1] * np.arange(len(order), 0, -1))
     adjusted[order[::-1]] = np.where(holm < 1 / (draws + 1), holm, stepwise)
     return adjusted
-
-
-def _p_values(lost: np.ndarray, total: Floats) -> Floats:
-    """Return the p-values of losses [hypotheses, draws]; each count that occurs is computed once per hypothesis."""
-    low, high = lost.min(axis=1), lost.max(axis=1)
-    width = high - low + 1
-    first = np.cumsum(width) - width
-    hypothesis = np.repeat(np.arange(len(low)), width)
-    count = np.arange(width.sum()) - (first - low)[hypothesis]
-    table = mcnemar_loss(count, total[hypothesis] - count)
-    return np.asarray(table[lost + (first - low)[:, None]])
