@@ -16,7 +16,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from simulated import claims, exact_levels, gaps, people, rates, scores, seed_family, seeds, verdicts
+from simulated import (
+    claims,
+    exact_levels,
+    family,
+    gaps,
+    people,
+    rates,
+    scores,
+    seed_family,
+    seeds,
+    verdicts,
+)
 from simulated.found import Found, Rng
 
 CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
@@ -43,6 +54,11 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "harm-level": (exact_levels.harm_level, 1000),
     "harm-power": (exact_levels.harm_power, 1000),
     "rate-ranges": (gaps.rate_range_coverage, 1000),
+    "family-null": (family.null, 1000),
+    "family-weak-null": (family.weak_null, 1000),
+    "family-partial-null": (family.partial_null, 1000),
+    "family-power": (family.power, 600),
+    "family-largest": (family.largest, 600),
 }
 
 

@@ -11,6 +11,7 @@ from fairpress.auditing.inference import flip_strata as module
 from fairpress.auditing.inference.flip_strata import (
     LOSS_SIGN,
     flip_strata,
+    largest_loss,
     loss_p_adjusted,
     loss_p_values,
 )
@@ -140,3 +141,13 @@ def test_rates_whose_denominator_a_model_changes_are_refused():
     cells = random_cells(np.random.default_rng(7), rows=50)
     with pytest.raises(ValueError, match="not of ppv"):
         flip_strata(cells, "base", ["m0"], BY, ("accuracy", "ppv"))
+
+
+def test_the_largest_loss_is_bounded_below_and_more_cautiously_by_bonferroni(monkeypatch):
+    cells = random_cells(np.random.default_rng(8), rows=4000, flip=0.3)  # right answers are lost more often
+    bound = largest_loss(cells, "base", ["m0"], BY, "accuracy")
+    _, index = cells.groups("sex*race")
+    net = np.bincount(index, cells.correct("base").astype(float) - cells.correct("m0")) / np.bincount(index)
+    assert 0.05 < bound < net.max()
+    monkeypatch.setattr(module, "MOST_DEALT", 0)
+    assert 0.05 < largest_loss(cells, "base", ["m0"], BY, "accuracy") < bound

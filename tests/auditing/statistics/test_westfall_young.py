@@ -112,7 +112,7 @@ def test_hypotheses_without_flips_are_not_rejected_and_cost_nothing():
 def test_draws_in_chunks_and_at_once_have_the_same_distribution(monkeypatch):
     lost, gained = np.array([12, 8, 300]), np.array([5, 5, 270])
     at_once = step_down_min_p(lost, gained, np.eye(3), np.random.default_rng(0), draws=20_000)
-    monkeypatch.setattr("fairpress.auditing.statistics.westfall_young._CHUNK_NUMBERS", 3000)
+    monkeypatch.setattr("fairpress.auditing.statistics.dealt_flips._CHUNK_NUMBERS", 3000)
     in_chunks = step_down_min_p(lost, gained, np.eye(3), np.random.default_rng(0), draws=20_000)
     assert (at_once != in_chunks).any()
     np.testing.assert_allclose(in_chunks, at_once, atol=5 * np.sqrt(0.25 / 20_000))

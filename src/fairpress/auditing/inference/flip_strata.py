@@ -19,6 +19,8 @@ from scipy import sparse
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.group_estimator import per_group
 from fairpress.auditing.metrics.rates import LOSS_SIGN
+from fairpress.auditing.statistics.largest_loss import bonferroni_largest_loss, dealt_largest_loss
+from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.auditing.statistics.westfall_young import DRAWS, mcnemar_loss, step_down_min_p
 from fairpress.auditing.verdicts.multiplicity import holm
@@ -40,7 +42,7 @@ class FlipStrata:
     lost, gained
         Flips of each stratum [strata], in the direction of its first hypothesis.
     membership
-        Sparse array [hypotheses, strata] of −1, 0 and 1, as in `westfall_young.step_down_min_p`.
+        Sparse array [hypotheses, strata] of −1, 0 and 1, as in `dealt_flips.DealtFlips.of`.
     rows
         Denominator of each hypothesis [hypotheses].
     slices
@@ -58,12 +60,15 @@ class FlipStrata:
         defined = np.where(self.rows > 0, values, np.nan)
         return {key: defined[part] for key, part in self.slices.items()}
 
-    def p_values(self) -> Floats:
-        """Return the exact McNemar p-value of each hypothesis."""
-        flips = self.lost + self.gained
-        total = abs(self.membership) @ flips
+    def counts(self) -> tuple[Floats, Floats]:
+        """Return the losses and gains of each hypothesis [hypotheses]."""
+        total = abs(self.membership) @ (self.lost + self.gained)
         net = self.membership @ (self.lost - self.gained)
-        return mcnemar_loss((total + net) / 2, (total - net) / 2)
+        return (total + net) / 2, (total - net) / 2
+
+    def dealt_fast(self, draws: int) -> bool:
+        """Return whether so many draws are dealt within some 10 s."""
+        return len(self.lost) * draws <= MOST_DEALT
 
 
 def flip_strata(
@@ -130,11 +135,11 @@ def loss_p_adjusted(
     metric's denominator, 1 where nothing flips. The coins are seeded: the same cells give the same p-values.
     """
     strata = flip_strata(cells, baseline, names, attributes, metrics)
-    if len(strata.lost) * draws > MOST_DEALT:
-        adjusted = holm(np.where(strata.rows > 0, strata.p_values(), np.nan))
-    else:
+    if strata.dealt_fast(draws):
         rng = np.random.default_rng(0)
         adjusted = step_down_min_p(strata.lost, strata.gained, strata.membership, rng, draws)
+    else:
+        adjusted = holm(np.where(strata.rows > 0, mcnemar_loss(*strata.counts()), np.nan))
     return strata.by_key(adjusted)
 
 
@@ -143,7 +148,27 @@ def loss_p_values(
 ) -> dict[Key, Floats]:
     """Return the unadjusted exact McNemar p-values of "the group loses nothing" [groups]."""
     strata = flip_strata(cells, baseline, names, attributes, metrics)
-    return strata.by_key(strata.p_values())
+    return strata.by_key(mcnemar_loss(*strata.counts()))
+
+
+def largest_loss(
+    cells: Cells,
+    baseline: str,
+    names: Sequence[str],
+    attributes: Sequence[Attribute],
+    metric: str,
+    confidence: float = 0.95,
+    draws: int = DRAWS,
+) -> float:
+    """Return Y of "some group loses at least Y" in a metric, over all models and attributes given (`largest_loss`).
+
+    NaN where no group has rows in the metric's denominator; negative where not even a loss of 0 is shown.
+    """
+    strata = flip_strata(cells, baseline, names, attributes, [metric])
+    if strata.dealt_fast(draws):
+        flips = (strata.lost, strata.gained, strata.membership, strata.rows)
+        return dealt_largest_loss(*flips, np.random.default_rng(0), confidence, draws)
+    return bonferroni_largest_loss([bonett_price(*strata.counts(), strata.rows)], confidence)
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -1,0 +1,117 @@
+"""Flips in strata, dealt again as losses or gains by fair coins: the joint distribution that tests of losses need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+
+from fairpress.auditing.statistics.t_estimate import Floats
+
+_CHUNK_NUMBERS = 4_000_000
+"""Numbers in the largest arrays of a chunk of draws: 32 MB each."""
+_WORD = 16
+_POPCOUNT = (
+    np.unpackbits(np.arange(2**_WORD, dtype=np.uint16).view(np.uint8))
+    .reshape(-1, _WORD)
+    .sum(axis=1, dtype=np.uint8)
+)
+_MOST_COINS = 16 * _WORD
+"""More flips than these are drawn from the binomial distribution, which is faster then."""
+
+
+@dataclass(frozen=True)
+class DealtFlips:
+    """Flips of strata and the hypotheses, each about the sum of some strata, that they belong to.
+
+    Attributes
+    ----------
+    flips
+        Flips of each stratum that has some [strata].
+    matrix
+        Sparse membership [hypotheses, strata].
+    offset
+        What is to be added to the dealt losses of strata: flips whose loss is a gain for the hypothesis [hypotheses].
+    lost, total
+        Observed losses and flips [hypotheses].
+    """
+
+    flips: np.ndarray
+    matrix: Any
+    offset: Floats
+    lost: Floats
+    total: Floats
+
+    @classmethod
+    def of(cls, lost: ArrayLike, gained: ArrayLike, membership: Any) -> DealtFlips:
+        """Check and summarize flips.
+
+        Parameters
+        ----------
+        lost, gained
+            Flips of each stratum [strata], whole numbers.
+        membership
+            Array or sparse array [hypotheses, strata] of 0 and 1; −1 where a loss of the stratum is a gain for the
+            hypothesis.
+
+        Raises ``ValueError`` where shapes do not fit or entries are not −1, 0 or 1.
+        """
+        b, c = np.asarray(lost, float), np.asarray(gained, float)
+        matrix = sparse.csr_array(membership, dtype=float)
+        if b.ndim != 1 or b.shape != c.shape or matrix.shape[1] != len(b):
+            raise ValueError(
+                f"flips of shapes {b.shape} and {c.shape} do not fit a membership of shape {matrix.shape}"
+            )
+        if not np.isin(matrix.data, (-1.0, 0.0, 1.0)).all():
+            raise ValueError("a membership is −1, 0 or 1")
+        used = np.flatnonzero(b + c > 0)
+        b, c, matrix = b[used], c[used], matrix[:, used]
+        # A loss of the stratum counts for the hypothesis where membership is 1, a gain where it is −1.
+        offset = matrix.minimum(0) @ -(b + c)
+        return cls((b + c).astype(np.int64), matrix, offset, matrix @ b + offset, abs(matrix) @ (b + c))
+
+    def select(self, hypotheses: np.ndarray) -> DealtFlips:
+        """Return the same flips for some of the hypotheses, in this order."""
+        h = hypotheses
+        return DealtFlips(self.flips, self.matrix[h], self.offset[h], self.lost[h], self.total[h])
+
+    def deal(self, rng: np.random.Generator, draws: int) -> Iterator[np.ndarray]:
+        """Yield losses [hypotheses, some draws] under fair coins, `draws` together, in chunks of bounded memory."""
+        words = int(np.where(self.flips <= _MOST_COINS, -(-self.flips // _WORD), 1).sum())
+        chunk = max(1, _CHUNK_NUMBERS // max(len(self.total), words, 1))
+        for start in range(0, draws, chunk):
+            losses = _fair_binomial(self.flips, min(chunk, draws - start), rng)
+            yield (self.matrix @ losses + self.offset[:, None]).astype(np.int64)
+
+
+def tabulate(lost: np.ndarray, statistic: Callable[[np.ndarray, np.ndarray], Floats]) -> Floats:
+    """Return a statistic of dealt losses [hypotheses, draws], computing it once for each count that a hypothesis has.
+
+    `statistic` takes counts and the indices of their hypotheses, two arrays of one length.
+    """
+    low, high = lost.min(axis=1), lost.max(axis=1)
+    width = high - low + 1
+    first = np.cumsum(width) - width
+    hypothesis = np.repeat(np.arange(len(low)), width)
+    table = statistic(np.arange(width.sum()) - (first - low)[hypothesis], hypothesis)
+    return np.asarray(table[lost + (first - low)[:, None]])
+
+
+def _fair_binomial(flips: np.ndarray, size: int, rng: np.random.Generator) -> Floats:
+    """Return draws [strata, size] of Bin(flips, ½), few flips as the number of ones among so many random bits."""
+    out = np.empty((len(flips), size))
+    few, many = np.flatnonzero(flips <= _MOST_COINS), np.flatnonzero(flips > _MOST_COINS)
+    out[many] = rng.binomial(flips[many, None], 0.5, size=(len(many), size))
+    if len(few):
+        words = -(-flips[few] // _WORD)
+        first = np.cumsum(words) - words
+        coins = np.full(words.sum(), _WORD)
+        coins[first] = flips[few] - _WORD * (words - 1)
+        bits = rng.integers(2**_WORD, size=(len(coins), size), dtype=np.uint16)
+        bits &= (2**coins - 1).astype(np.uint16)[:, None]
+        out[few] = np.add.reduceat(_POPCOUNT[bits], first, axis=0, dtype=np.int64)
+    return out
