@@ -39,11 +39,20 @@ Triple = tuple[TEstimate, TEstimate, TEstimate]
 SELECTION_SHARE = 0.2
 """Share of α for selecting the groups that may be the worst; the rest is for the change itself (.01 + .04 of .05)."""
 
-_PAIR_SUM_GROUPS = 200
+RANGES = (
+    "demographic_parity_difference",
+    "equal_opportunity_difference",
+    "predictive_equality_difference",
+    "equalized_odds_difference",
+    "accuracy_gap",
+)
+"""The metrics that are the largest of one or more ranges."""
+
+_PAIR_SUM_GROUPS, _SHOWABLE_GROUPS = 200, 100
 
 
 class Showable(NamedTuple):
-    """The smallest change of a gap that the rows could show, and the number of groups that may be the extreme ones."""
+    """The smallest change of an estimated gap that the rows could show, and the number of groups that may be extreme."""
 
     change: float
     close_groups: int
@@ -66,7 +75,7 @@ def fairness_changes(
     Gaps and disparate impact: `range_change`, by contrasts of all pairs of pairs of groups, which holds for any extreme
     groups and at ties, where the bootstrap of the gap is inconsistent. Equalized odds: the pairs of both rates at once.
     Average odds: mean of the bounds of the two changes at half the error each. Worst group: see `_minimum_change`.
-    Above 1,000 groups: the difference of the two models' own intervals.
+    Above 500 groups: the difference of the two models' own intervals.
     """
     out = {}
     for metric, names in NEEDS.items():
@@ -83,6 +92,10 @@ def fairness_changes(
             if metric.startswith("pairwise_bias"):
                 limit = max_pair_sum(metric, [t[0] for t in usable_triples])
                 bounds = Bounds(*np.clip(bounds, -limit, limit))
+        showable = Showable(np.nan, 0)
+        if metric in RANGES and bounds.low <= 0 <= bounds.high and keep[0].size <= _SHOWABLE_GROUPS:
+            estimable = [t for t in usable_triples if t[0].value.size >= 2]
+            showable = showable_range_change(estimable, 1 - confidence, dependent)
         used = int(np.logical_or.reduce(keep).sum())
         out[metric] = Gap(
             value,
@@ -91,6 +104,7 @@ def fairness_changes(
             used,
             int(keep[0].size) - used,
             method,
+            *showable,
         )
     return out
 
@@ -144,15 +158,19 @@ def range_change_bounds(triples: Sequence[Triple], alpha: float = 0.05, dependen
 def showable_range_change(
     triples: Sequence[Triple], alpha: float = 0.05, dependent: bool = False
 ) -> Showable:
-    """Return the smallest change of a gap that these rows could show, in the direction in which it moved.
+    """Return the smallest change of the estimated gap that these rows could show, in the direction in which it moved.
 
-    See `range_change.smallest_showable_change`. Of TPR and FPR together, a group that may be extreme in both counts twice.
+    See `range_change.smallest_showable_change`. Close groups are those that may be extreme in the model with the smaller
+    gap; of TPR and FPR together, those of the rate with more.
     """
     after, before, errors = _differences(triples, alpha, dependent)
     if after.value.max() < before.value.max():
         after, before, errors = before, after, errors.swap()
-    extreme = np.concatenate([before.top[before.plausible], before.bottom[before.plausible]])
-    return Showable(smallest_showable_change(after, before, errors, alpha), len(np.unique(extreme)))
+    extreme = np.unique(np.concatenate([before.top[before.plausible], before.bottom[before.plausible]]))
+    sizes = [t[0].value.size for t in triples]
+    family = np.repeat(np.arange(len(sizes)), sizes)
+    close = int(np.bincount(family[extreme]).max())
+    return Showable(smallest_showable_change(after, before, errors, alpha), close)
 
 
 def _differences(

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpress.auditing.statistics.range_bounds import Bounds, candidates, largest_low
+from fairpress.auditing.statistics.range_bounds import Bounds, largest_low, plausible_pairs
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
 
 Indices = NDArray[np.intp]
@@ -35,7 +35,7 @@ Indices = NDArray[np.intp]
 SELECTION_SHARE = 0.1
 """Share of α for leaving out pairs that are not the largest; the rest is for the change itself."""
 
-MAX_GROUPS = 1000
+MAX_GROUPS = 500
 """The largest number of groups whose pairs of pairs are searched."""
 
 _INNER, _BATCH = 256, 2048
@@ -121,12 +121,11 @@ def pair_differences(families: Sequence[TEstimate], alpha: float, dependent: boo
     for x in families:
         off_diagonal = ~np.eye(x.value.size, dtype=bool)
         i, j = np.nonzero(off_diagonal)
-        among = candidates(x, alpha, dependent, len(families), reach)
-        assert among.pairs is not None, "at most MAX_GROUPS groups"
-        parts.append((i + first, j + first, x.centre[i] - x.centre[j], among.pairs[i, j]))
+        plausible = plausible_pairs(x, alpha, dependent, len(families), reach)[i, j]
+        parts.append((i + first, j + first, x.centre[i] - x.centre[j], plausible))
         first += x.value.size
-    top, bottom, value, plausible = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return PairRates(top, bottom, value, np.ones(value.size), -np.ones(value.size), plausible)
+    top, bottom, value, among = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return PairRates(top, bottom, value, np.ones(value.size), -np.ones(value.size), among)
 
 
 def pair_ratios(x: TEstimate, log: TEstimate, alpha: float, dependent: bool = False) -> PairRates:
@@ -235,13 +234,13 @@ def _pair_se(x: PairRates, se: Floats, dependent: bool) -> Floats:
 def smallest_showable_change(
     after: PairRates, before: PairRates, errors: PairedErrors, alpha: float = 0.05
 ) -> float:
-    """Return the smallest rise of the maximum that these rows could show, in the unit of the rates.
+    """Return the smallest rise of the estimated maximum that these rows could show, in the unit of the rates.
 
-    By `maximum_change_bounds`, a rise is shown when one pair p has r₁ₚ > max_q (r₀_q + c·se). The smallest such r₁ₚ, minus the
-    present maximum before, is the smallest rise: c·se of the paired change where one pair is extreme by far, and much more
-    where groups are nearly equal, as p must exceed every q that may be extreme. The estimates before, the standard errors
-    and the plausible pairs are taken as they are, so a true rise of this size is shown in about half of the samples. For
-    a fall exchange the models.
+    By `maximum_change_bounds`, a rise is shown when one pair p has r₁ₚ > max_q (r₀_q + c·se). The smallest such r₁ₚ, minus
+    the estimated maximum before, is the smallest rise: c·se of the paired change where one pair is extreme by far, and
+    much more where groups are nearly equal, as p must exceed every q that may be extreme. The estimates before, the
+    standard errors and the plausible pairs are taken as they are. At ties the estimated maximum before is above the true
+    one, and a true rise must be larger by as much. For a fall exchange the models.
     """
     contrasts = _Contrasts(after, before, errors, alpha)
     # Of many q, those with the largest estimates: fewer q can only make the result smaller.
