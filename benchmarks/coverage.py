@@ -36,6 +36,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "weights": (people.weight_coverage, 400),
     "scores": (scores.score_coverage, 400),
     "calibration": (scores.calibration_coverage, 400),
+    "gap-change-power": (gaps.gap_change_power, 1000),
 }
 
 

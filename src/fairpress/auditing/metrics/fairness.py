@@ -40,7 +40,8 @@ class Gap:
         the metric does not cover them and a missing group must not make a gap look smaller.
     showable, close_groups
         Of a change of a gap whose interval includes 0, with at most 100 groups: the smallest change of the estimate that
-        these rows could show, and the number of groups that may be extreme (`fairness_changes.showable_range_change`); else NaN and 0.
+        these rows could show, and the number of groups that may be extreme; else NaN and 0. See
+        `fairness_changes.showable_range_change`.
     """
 
     value: float
