@@ -59,6 +59,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "family-partial-null": (family.partial_null, 1000),
     "family-power": (family.power, 600),
     "family-largest": (family.largest, 600),
+    "gap-change-power": (gaps.gap_change_power, 1000),
 }
 
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 from simulated.found import Found, Rng, found
+from simulated.selected_pairs import selected_pairs_bounds
 
 from fairpress.auditing.metrics.fairness import fairness_intervals
-from fairpress.auditing.metrics.fairness_changes import fairness_changes
+from fairpress.auditing.metrics.fairness_changes import fairness_changes, range_change_bounds
 from fairpress.auditing.statistics.proportion_intervals import agresti_caffo, bonett_price
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 
 SPREADS = {"equal": 0.0, "2 points apart": 0.02, "20 points apart": 0.2}
 
@@ -33,32 +35,79 @@ def gap_coverage(rng: Rng, size: int) -> Iterator[Found]:
             yield found("… by a percentile bootstrap (for comparison)", setting, usual)
 
 
+def _flipping_cells(before: Floats, after: Floats, flips: float) -> Floats:
+    """Return the shares of rows with (ŷ₀, ŷ₁) = 11, 10, 01, 00 per group, of which at least `flips` flip."""
+    flipping = np.maximum(flips, np.abs(after - before))
+    down, up = (flipping - after + before) / 2, (flipping + after - before) / 2
+    return np.stack([before - down, down, up, 1 - before - up], axis=-1)
+
+
+def _paired_estimates(x: np.ndarray, n: np.ndarray) -> tuple[TEstimate, TEstimate, TEstimate]:
+    """Return the estimates of baseline, compressed model and change from counts [groups, 4]."""
+    before, after = agresti_caffo(x[:, 0] + x[:, 1], n), agresti_caffo(x[:, 0] + x[:, 2], n)
+    return before, after, bonett_price(x[:, 2], x[:, 1], n)
+
+
+def _rates(k: int, gap: float, shape: str) -> Floats:
+    """Return k rates around ½: all but the extreme ones equal ("camp"), or evenly spread."""
+    if shape == "even":
+        return np.linspace(0.5 - gap / 2, 0.5 + gap / 2, k)
+    return np.array([0.5 - gap / 2, *[0.5] * (k - 2), 0.5 + gap / 2])
+
+
 def gap_change_coverage(rng: Rng, size: int) -> Iterator[Found]:
-    """Change of a gap: paired rows, 3 % of them flip each way, one group loses more where the gap changes."""
-    for k in (2, 4, 10):
-        for name, spread in SPREADS.items():
-            for lost in (0.0, 0.05):
-                p0 = np.linspace(0.5 - spread / 2, 0.5 + spread / 2, k)
-                down = np.full(k, 0.03)
-                down[0] += lost
-                p1 = p0 - down + 0.03
-                truth = np.ptp(p1) - np.ptp(p0)
-                n = np.linspace(300, 1200, k).astype(int)
-                # Cells of (ŷ₀, ŷ₁): 11, 10, 01, 00.
-                cells = np.stack([p0 - down, down, np.full(k, 0.03), 1 - p0 - 0.03], axis=-1)
-                hits, widths = [], []
-                for x in rng.multinomial(n, cells, size=(size, k)):
-                    before, after = x[:, 0] + x[:, 1], x[:, 0] + x[:, 2]
-                    gap = fairness_changes(
-                        {"tpr": agresti_caffo(before, n)},
-                        {"tpr": agresti_caffo(after, n)},
-                        {"tpr": bonett_price(x[:, 2], x[:, 1], n)},
-                        rng,
-                    )["equal_opportunity_difference"]
-                    hits.append(gap.low <= truth + 1e-12 and truth - 1e-12 <= gap.high)
-                    widths.append(gap.high - gap.low)
-                setting = f"{k} groups, {name}, true change {100 * truth:.0f} points"
-                yield found("Change of a gap", setting, hits, 0.93, width=float(np.mean(widths)))
+    """Change of a gap on paired rows, 300 to 1,200 a group."""
+    worlds = (
+        ("equal, and equal after", 0.0, 0.0, "even", 0.01),
+        ("equal, then 10 points apart", 0.0, 0.1, "camp", 0.14),
+        ("2 points apart, then 5", 0.02, 0.05, "even", 0.03),
+        ("20 points apart, then 25", 0.2, 0.25, "camp", 0.06),
+        ("20 points apart, then 10", 0.2, 0.1, "even", 0.14),
+    )
+    for k in (2, 4, 10, 40):
+        n = np.linspace(300, 1200, k).astype(int)
+        for name, gap, opened, shape, flips in worlds:
+            cells = _flipping_cells(_rates(k, gap, shape), _rates(k, opened, shape), flips)
+            hits, widths = [], []
+            for x in rng.multinomial(n, cells, size=(size if k < 40 else size // 4, k)):
+                before, after, change = _paired_estimates(x, n)
+                found_ = fairness_changes({"tpr": before}, {"tpr": after}, {"tpr": change}, rng)
+                low, high = (getattr(found_["equal_opportunity_difference"], end) for end in ("low", "high"))
+                hits.append(low <= opened - gap + 1e-12 and opened - gap - 1e-12 <= high)
+                widths.append(high - low)
+            setting = f"{k} groups, {name}, {100 * flips:.0f}% flip"
+            yield found("Change of a gap", setting, hits, 0.95, width=float(np.mean(widths)))
+
+
+def gap_change_power(rng: Rng, size: int) -> Iterator[Found]:
+    """How often a change of a gap is shown, beside the interval by the selected pairs' own changes."""
+    worlds = (
+        (2, 0.0, 0.1, 0.14, 0.25),
+        (2, 0.05, 0.15, 0.14, 0.8),
+        (2, 0.2, 0.25, 0.06, 0.8),
+        (2, 0.2, 0.15, 0.06, 0.8),
+        (3, 0.05, 0.2, 0.14, 0.8),
+        (3, 0.2, 0.25, 0.06, None),
+        (4, 0.2, 0.3, 0.14, 0.8),
+        (4, 0.0, 0.1, 0.14, None),
+        (4, 0.0, 0.2, 0.14, None),
+    )
+    for k, gap, opened, flips, bound in worlds:
+        n = np.linspace(300, 1200, k).astype(int)
+        cells = _flipping_cells(_rates(k, gap, "camp"), _rates(k, opened, "camp"), flips)
+        shown, widths, by_selection, other_widths = [], [], [], []
+        for x in rng.multinomial(n, cells, size=(size, k)):
+            before, after, change = _paired_estimates(x, n)
+            low, high = range_change_bounds([(before, after, change)])
+            shown.append(low > 0 if opened > gap else high < 0)
+            widths.append(high - low)
+            low, high = selected_pairs_bounds(before, after, change)
+            by_selection.append(low > 0 if opened > gap else high < 0)
+            other_widths.append(high - low)
+        setting = f"{k} groups, {100 * gap:.0f} to {100 * opened:.0f} points apart, {100 * flips:.0f}% flip"
+        yield found("Power: change of a gap", setting, shown, bound, width=float(np.mean(widths)))
+        other = "… by the selected pairs' own changes (for comparison)"
+        yield found(other, setting, by_selection, width=float(np.mean(other_widths)))
 
 
 def pair_coverage(rng: Rng, size: int) -> Iterator[Found]:

@@ -39,6 +39,10 @@ class Gap:
     groups, left_out
         The numbers of groups with at least one of the metric's rates, and with none. The caller names the latter, because
         the metric does not cover them and a missing group must not make a gap look smaller.
+    showable, close_groups
+        Of a change of a gap whose interval includes 0, with at most 100 groups: the smallest change of the estimate that
+        these rows could show, and the number of groups that may be extreme; else NaN and 0. See
+        `fairness_changes.showable_range_change`.
     """
 
     value: float
@@ -47,27 +51,17 @@ class Gap:
     groups: int
     left_out: int
     method: str
-
-
-def fairness_values(rates: Mapping[str, Floats]) -> dict[str, float]:
-    """Return every fairness metric that the given rates [G] allow; a group with a NaN rate is left out of that rate only.
-
-    Keys of `rates`: "selection_rate", "tpr", "fpr", "accuracy" (multi-class: "accuracy" only). NaN with fewer than
-    two usable groups. Definitions: max − min over groups, except ``disparate_impact`` = min/max,
-    ``equalized_odds_difference`` = max of the TPR and the FPR gap, ``average_odds_difference`` = their mean,
-    ``worst_group_accuracy`` = min, ``pairwise_bias`` = Σ_{i<j} |TNR_i − TNR_j| + |TPR_i − TPR_j| (Kamal and
-    Talbert, eq. 1) and ``pairwise_bias_mean`` = the same per pair.
-    """
-    out = {}
-    for metric, names in NEEDS.items():
-        if all(name in rates for name in names):
-            chosen = [np.asarray(rates[name], float) for name in names]
-            out[metric] = metric_value(metric, [x[~np.isnan(x)] for x in chosen])
-    return out
+    showable: float = float("nan")
+    close_groups: int = 0
 
 
 def metric_value(metric: str, x: Sequence[Floats]) -> float:
     """Return the metric from its rates in the order of NEEDS, each over the groups that have it.
+
+    Definitions: max − min over groups, except ``disparate_impact`` = min/max, ``equalized_odds_difference`` = max of the TPR
+    and the FPR gap, ``average_odds_difference`` = their mean, ``worst_group_accuracy`` = min, ``pairwise_bias`` =
+    Σ_{i<j} |TNR_i − TNR_j| + |TPR_i − TPR_j| (Kamal and Talbert 2024, eq. 1) and ``pairwise_bias_mean`` = the same per
+    pair. NaN with fewer than two groups (one for the worst group).
 
     A group without positives has an FPR and no TPR: it counts in the FPR gap, so that no metric made of both gaps is smaller
     than they are. Equalized odds is the larger of the known gaps; a mean or a sum needs both.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairpress.auditing.metrics.fairness import (
     NEEDS,
@@ -18,13 +19,17 @@ from fairpress.auditing.metrics.fairness import (
     usable,
 )
 from fairpress.auditing.statistics.pairwise_sum import pair_sum_change_bounds
-from fairpress.auditing.statistics.range_bounds import (
-    Bounds,
-    Candidates,
-    candidates,
-    difference_bound,
-    largest_high,
-    largest_low,
+from fairpress.auditing.statistics.range_bounds import Bounds
+from fairpress.auditing.statistics.range_change import (
+    MAX_GROUPS,
+    PairedErrors,
+    PairRates,
+    maximum_change_bounds,
+    pair_differences,
+    pair_ratios,
+    paired_errors,
+    selection_level,
+    smallest_showable_change,
 )
 from fairpress.auditing.statistics.t_estimate import TEstimate, t_quantile
 
@@ -32,9 +37,25 @@ Triple = tuple[TEstimate, TEstimate, TEstimate]
 """Baseline rates, compressed rates, and their paired changes, over the same groups."""
 
 SELECTION_SHARE = 0.2
-"""Share of α for selecting the pairs that may be extreme; the rest is for the change itself (.01 + .04 of .05)."""
+"""Share of α for selecting the groups that may be the worst; the rest is for the change itself (.01 + .04 of .05)."""
 
-_RATIO_GROUPS, _PAIR_SUM_GROUPS = 1000, 200
+RANGES = (
+    "demographic_parity_difference",
+    "equal_opportunity_difference",
+    "predictive_equality_difference",
+    "equalized_odds_difference",
+    "accuracy_gap",
+)
+"""The metrics that are the largest of one or more ranges."""
+
+_PAIR_SUM_GROUPS, _SHOWABLE_GROUPS = 200, 100
+
+
+class Showable(NamedTuple):
+    """The smallest change of an estimated gap that the rows could show, and the number of groups that may be extreme."""
+
+    change: float
+    close_groups: int
 
 
 def fairness_changes(
@@ -51,13 +72,10 @@ def fairness_changes(
     `agresti_caffo` of each model and `bonett_price` of the change (compressed − baseline), both in
     `proportion_intervals`, or the crossed ones with ``dependent=True``. A group that lacks a rate is left out of that rate.
 
-    Let (a, b) be the true extreme pair of the baseline. Then G₁ ≥ x₁_a − x₁_b, hence G₁ − G₀ ≥ D_ab with
-    D_ij = Δ_i − Δ_j, and with the compressed model's extreme pair likewise G₁ − G₀ ≤ D_cd. So
-    G₁ − G₀ ∈ [min over A₀ of L(D), max over A₁ of U(D)], A_m = pairs whose simultaneous upper bound reaches the
-    largest simultaneous lower bound in model m (α/10 each), L and U one-sided bounds at 2α/5 each: pointwise,
-    because (a, b) is one pair. Exact at ties, where the bootstrap of the gap is inconsistent. The simultaneous bounds that
-    define A₀ and A₁ also bound G₀ and G₁, so their difference is valid at no further cost: without it, a gap that opens
-    between equal groups could not be distinguished from one that closes.
+    Gaps and disparate impact: `range_change`, by contrasts of all pairs of pairs of groups, which holds for any extreme
+    groups and at ties, where the bootstrap of the gap is inconsistent. Equalized odds: the pairs of both rates at once.
+    Average odds: mean of the bounds of the two changes at half the error each. Worst group: see `_minimum_change`.
+    Above 500 groups: the difference of the two models' own intervals.
     """
     out = {}
     for metric, names in NEEDS.items():
@@ -74,6 +92,10 @@ def fairness_changes(
             if metric.startswith("pairwise_bias"):
                 limit = max_pair_sum(metric, [t[0] for t in usable_triples])
                 bounds = Bounds(*np.clip(bounds, -limit, limit))
+        showable = Showable(np.nan, 0)
+        if metric in RANGES and bounds.low <= 0 <= bounds.high and keep[0].size <= _SHOWABLE_GROUPS:
+            estimable = [t for t in usable_triples if t[0].value.size >= 2]
+            showable = showable_range_change(estimable, 1 - confidence, dependent)
         used = int(np.logical_or.reduce(keep).sum())
         out[metric] = Gap(
             value,
@@ -82,6 +104,7 @@ def fairness_changes(
             used,
             int(keep[0].size) - used,
             method,
+            *showable,
         )
     return out
 
@@ -101,55 +124,65 @@ def difference_in_differences(
 def _change_bounds(
     metric: str, triples: list[Triple], alpha: float, dependent: bool, rng: np.random.Generator
 ) -> tuple[Bounds, str]:
+    groups = max(t[0].value.size for t in triples)
+    if metric == "worst_group_accuracy":
+        return _minimum_change(triples[0], alpha), "extreme-groups"
+    pair_sum = metric.startswith("pairwise_bias")
+    if groups > (_PAIR_SUM_GROUPS if pair_sum else MAX_GROUPS) or (pair_sum and dependent):
+        return _difference_of_bounds(metric, triples, alpha, dependent, rng), "difference-of-bounds"
     match metric:
-        case "worst_group_accuracy":
-            return _minimum_change(triples[0], alpha), "extreme-groups"
-        case "disparate_impact":
-            if triples[0][0].value.size <= _RATIO_GROUPS and not dependent:
-                return _ratio_change(triples[0], alpha), "extreme-pairs-ratio"
-            return _difference_of_bounds(metric, triples, alpha, dependent, rng), "difference-of-bounds"
-        case "pairwise_bias" | "pairwise_bias_mean":
-            k = max(t[0].value.size for t in triples)
-            if k > _PAIR_SUM_GROUPS or dependent:
-                return _difference_of_bounds(metric, triples, alpha, dependent, rng), "difference-of-bounds"
-            if metric.endswith("mean"):
-                triples = [(per_pair(a), per_pair(b), per_pair(c)) for a, b, c in triples]
+        case "pairwise_bias":
             return pair_sum_change_bounds(triples, alpha, rng), "seminorm"
+        case "pairwise_bias_mean":
+            triples = [(per_pair(a), per_pair(b), per_pair(c)) for a, b, c in triples]
+            return pair_sum_change_bounds(triples, alpha, rng), "seminorm"
+        case "disparate_impact":
+            return _ratio_change(triples[0], alpha, dependent), "pair-contrasts-ratio"
         case "average_odds_difference":
             parts = [range_change_bounds([t], alpha / 2, dependent) for t in triples]
-            return Bounds(sum(p.low for p in parts) / 2, sum(p.high for p in parts) / 2), "extreme-pairs"
+            return Bounds(sum(p.low for p in parts) / 2, sum(p.high for p in parts) / 2), "pair-contrasts"
     estimable = [t for t in triples if t[0].value.size >= 2]
-    return range_change_bounds(estimable, alpha, dependent), "extreme-pairs"
+    return range_change_bounds(estimable, alpha, dependent), "pair-contrasts"
 
 
 def range_change_bounds(triples: Sequence[Triple], alpha: float = 0.05, dependent: bool = False) -> Bounds:
     """Return a 1 − `alpha` interval of G₁ − G₀, G = the largest range over the families given (TPR, FPR)."""
-    side = alpha * (1 - SELECTION_SHARE) / 2
-    low, high = np.inf, -np.inf
-    for (_, _, change), among in zip(triples, _extremes(triples, 0, alpha, dependent), strict=True):
-        low = min(low, difference_bound(change, among, side, dependent).low)
-    for (_, _, change), among in zip(triples, _extremes(triples, 1, alpha, dependent), strict=True):
-        high = max(high, difference_bound(change, among, side, dependent).high)
-    before, after = (_simultaneous([t[m] for t in triples], alpha, dependent) for m in (0, 1))
-    low, high = max(low, after.low - before.high), min(high, after.high - before.low)
+    after, before, errors = _differences(triples, alpha, dependent)
+    low, high = maximum_change_bounds(after, before, errors, alpha)
     return Bounds(max(-1.0, low), min(1.0, high))
 
 
-def _simultaneous(x: Sequence[TEstimate], alpha: float, dependent: bool) -> Bounds:
-    """Return bounds of the largest range over families that hold jointly with the selection of pairs."""
-    share = alpha * SELECTION_SHARE / 2
-    return Bounds(
-        max(largest_low(part, share, dependent, len(x)) for part in x),
-        max(largest_high(part, share, dependent, len(x)) for part in x),
+def showable_range_change(
+    triples: Sequence[Triple], alpha: float = 0.05, dependent: bool = False
+) -> Showable:
+    """Return the smallest change of the estimated gap that these rows could show, in the direction in which it moved.
+
+    See `range_change.smallest_showable_change`. Close groups are those that may be extreme in the model with the smaller
+    gap; of TPR and FPR together, those of the rate with more.
+    """
+    after, before, errors = _differences(triples, alpha, dependent)
+    if after.value.max() < before.value.max():
+        after, before, errors = before, after, errors.swap()
+    extreme = np.unique(np.concatenate([before.top[before.plausible], before.bottom[before.plausible]]))
+    sizes = [t[0].value.size for t in triples]
+    family = np.repeat(np.arange(len(sizes)), sizes)
+    close = int(np.bincount(family[extreme]).max())
+    return Showable(smallest_showable_change(after, before, errors, alpha), close)
+
+
+def _differences(
+    triples: Sequence[Triple], alpha: float, dependent: bool
+) -> tuple[PairRates, PairRates, PairedErrors]:
+    """Return the pairs of the compressed model and of the baseline, and their errors."""
+    level = selection_level(alpha)
+    before = [t[0] for t in triples]
+    # Design effects and pseudo-rows of a change and of two rates may differ; the change of a pair is the paired estimate.
+    after = [replace(x1, centre=x0.centre + change.centre) for x0, x1, change in triples]
+    return (
+        pair_differences(after, level, dependent),
+        pair_differences(before, level, dependent),
+        paired_errors(triples, dependent),
     )
-
-
-def _extremes(triples: Sequence[Triple], model: int, alpha: float, dependent: bool) -> list[Candidates]:
-    """Return, per family, the pairs that may be the extreme pair of a model (0 baseline, 1 compressed)."""
-    share = alpha * SELECTION_SHARE / 2
-    x = [t[model] for t in triples]
-    reach = max(largest_low(part, share, dependent, len(x)) for part in x)
-    return [candidates(part, share, dependent, len(x), reach) for part in x]
 
 
 def _minimum_change(triple: Triple, alpha: float) -> Bounds:
@@ -165,35 +198,13 @@ def _minimum_change(triple: Triple, alpha: float) -> Bounds:
     return Bounds(float(low), float(high))
 
 
-def _ratio_change(triple: Triple, alpha: float) -> Bounds:
-    """Return bounds of the change of min/max: R_m = x_i/x_j, R₁ − R₀ by the delta method over extreme pairs."""
-    baseline, compressed, change = triple
-    logs = [log_rate(baseline), log_rate(compressed)]
-    share, side = alpha * SELECTION_SHARE / 2, alpha * (1 - SELECTION_SHARE) / 2
-    p0, p1 = baseline.centre, compressed.centre
-    v0, v1 = baseline.se**2, compressed.se**2
-    covariance = np.clip((v0 + v1 - change.se**2) / 2, -np.sqrt(v0 * v1), np.sqrt(v0 * v1))
-    # Gradient of x₁_i/x₁_j − x₀_i/x₀_j; i is the bottom (first axis), j the top (second axis).
-    bottom = v1[:, None] / p1**2 + v0[:, None] / p0**2 - 2 * covariance[:, None] / (p1 * p0)
-    r1, r0 = p1[:, None] / p1[None, :], p0[:, None] / p0[None, :]
-    top = v1 * (r1 / p1) ** 2 + v0 * (r0 / p0) ** 2 - 2 * covariance * (r1 / p1) * (r0 / p0)
-    se = np.sqrt(np.maximum(bottom + top, 0))
-    z = float(t_quantile(change.df.min(), 1 - side))
-    extreme_pairs = []
-    for model in logs:
-        among = candidates(model, share, False, 1, largest_low(model, share, False))
-        pairs: NDArray[np.bool_] = np.zeros(se.shape, dtype=bool)
-        if among.pairs is not None:
-            pairs = among.pairs.T  # [bottom, top]
-        extreme_pairs.append(pairs)
-    difference = r1 - r0
-    # On the logarithms' scale a range of 0 is a ratio of 1.
-    before, after = (
-        Bounds(*(float(np.exp(-f(m, share, False))) for f in (largest_high, largest_low))) for m in logs
-    )
-    high = min((difference + z * se)[extreme_pairs[0]].max(), after.high - before.low)
-    low = max((difference - z * se)[extreme_pairs[1]].min(), after.low - before.high)
-    return Bounds(max(-1.0, float(low)), min(1.0, float(high)))
+def _ratio_change(triple: Triple, alpha: float, dependent: bool) -> Bounds:
+    """Return bounds of the change of min/max over groups: r_p = x_bottom/x_top by the delta method, min r₁ − min r₀."""
+    level = selection_level(alpha)
+    before, after = (pair_ratios(x, log_rate(x), level, dependent) for x in triple[:2])
+    # The pairs hold −r, whose largest value is minus the smallest ratio.
+    low, high = maximum_change_bounds(after, before, paired_errors([triple], dependent), alpha)
+    return Bounds(max(-1.0, -high), min(1.0, -low))
 
 
 def _difference_of_bounds(

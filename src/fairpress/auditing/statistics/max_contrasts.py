@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import permutations, product
 
 import numpy as np
+from scipy import optimize
 
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, concatenate
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_contrasts
@@ -53,8 +54,7 @@ class MaxContrasts:
     combinations; likewise the lower bound. As −T(x) ≤ −v·x for every v, θ is also at most the contrast in which a
     negative term takes the candidate of a positive one, its partner: which is paired and has less variance. Where the
     two differ, both bounds are computed, each at half of α, and the smaller one counts. Beyond 64 combinations, the
-    largest is searched for one term at a time. This generalizes `bias_change` to any number of models;
-    `crossed_contrasts` gives the bounds.
+    largest is searched for one term at a time. `crossed_contrasts` gives the bounds.
     """
 
     def __init__(self, sums: CrossedProducts, terms: Sequence[Term]) -> None:
@@ -103,16 +103,16 @@ class MaxContrasts:
             return 1.0 if math.isnan(p) else max(p, _SMALLEST_P)
         sign = 1 if self.value < bound else -1
 
-        def excludes(alpha: float) -> bool:
-            return self._upper(sign, alpha) < sign * bound
+        def excess(log_alpha: float) -> float:
+            return self._upper(sign, math.exp(log_alpha)) - sign * bound
 
-        low, high = math.log(_SMALLEST_P), 0.0
-        if not excludes(0.999):
+        smallest = math.log(_SMALLEST_P)
+        if excess(math.log(0.999)) >= 0:
             return 1.0
-        for _ in range(22):
-            middle = (low + high) / 2
-            low, high = (low, middle) if excludes(math.exp(middle)) else (middle, high)
-        return math.exp(high)
+        if excess(smallest) < 0:
+            return _SMALLEST_P
+        # The bound falls as α grows, with jumps where candidates are left out; the root finder needs a change of sign only.
+        return math.exp(optimize.brentq(excess, smallest, math.log(0.999), xtol=1e-6) + 1e-6)
 
     def _differences(self, term: Term, best: int) -> TEstimate | None:
         """Return the best candidate minus each."""

@@ -1,4 +1,4 @@
-"""Bounds of the range of many parameters (a gap) and of its change, valid at ties and for thousands of groups."""
+"""Bounds of the range of many parameters (a gap), valid at ties and for thousands of groups."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import optimize, special
 
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
-
-_EXACT_PAIRS_UP_TO = 1000
 
 
 class Bounds(NamedTuple):
@@ -35,22 +33,7 @@ def range_quantile(k: int, probability: float) -> float:
     def over(q: float) -> float:
         return float((k * density * (cdf - special.ndtr(x - q)) ** (k - 1)).sum()) - probability
 
-    low, high = 0.0, 20.0
-    f_low, f_high = over(low), over(high)
-    side = 0
-    for _ in range(100):
-        # Regula falsi in the Illinois form, which does not retain an endpoint indefinitely.
-        q = (low * f_high - high * f_low) / (f_high - f_low)
-        f = over(q)
-        if abs(f) < 1e-13 or high - low < 1e-10:
-            break
-        if f < 0:
-            low, f_low = q, f
-            f_high, side = (f_high / 2 if side < 0 else f_high), -1
-        else:
-            high, f_high = q, f
-            f_low, side = (f_low / 2 if side > 0 else f_low), 1
-    return q
+    return float(optimize.brentq(over, 0.0, 20.0, xtol=1e-10))
 
 
 def pair_quantile(x: TEstimate, alpha: float, dependent: bool, families: int = 1) -> float:
@@ -111,20 +94,10 @@ def range_bounds(x: TEstimate, alpha: float = 0.05, dependent: bool = False, fam
     return Bounds(max(0.0, low), max(0.0, high))
 
 
-def _extreme_pair(
-    centre: Floats,
-    se: Floats,
-    c: float,
-    dependent: bool,
-    tops: NDArray[np.intp] | None = None,
-    bottoms: NDArray[np.intp] | None = None,
-) -> float:
-    """Return max over i in tops, j in bottoms, i ≠ j of centre_i − centre_j + c·se_ij; −inf without a pair."""
-    everyone = np.arange(centre.size)
-    tops = everyone if tops is None else tops
-    bottoms = everyone if bottoms is None else bottoms
-    top = tops[_frontier(centre[tops], np.sign(c) * se[tops])]
-    bottom = bottoms[_frontier(-centre[bottoms], np.sign(c) * se[bottoms])]
+def _extreme_pair(centre: Floats, se: Floats, c: float, dependent: bool) -> float:
+    """Return max over i ≠ j of centre_i − centre_j + c·se_ij; −inf without a pair."""
+    top = _frontier(centre, np.sign(c) * se)
+    bottom = _frontier(-centre, np.sign(c) * se)
     bound = centre[top][:, None] - centre[bottom][None, :] + c * pair_se(se[top], se[bottom], dependent)
     bound[top[:, None] == bottom[None, :]] = -np.inf
     return float(bound.max(initial=-np.inf))
@@ -149,59 +122,17 @@ def pair_se(a: Floats, b: Floats, dependent: bool) -> Floats:
     return np.sqrt(a[:, None] ** 2 + b[None, :] ** 2)
 
 
-class Candidates(NamedTuple):
-    """Groups that may be the top or the bottom of the extreme pair; `pairs` [i, j] if stored exactly, else None."""
-
-    tops: NDArray[np.intp]
-    bottoms: NDArray[np.intp]
-    pairs: NDArray[np.bool_] | None
-
-
 def largest_low(x: TEstimate, alpha: float, dependent: bool, families: int = 1) -> float:
     """Return the largest simultaneous lower bound over all ordered pairs, at least 0."""
     se, c = simultaneous_errors(x, alpha, dependent, families)
     return max(0.0, _extreme_pair(x.centre, se, -c, dependent))
 
 
-def largest_high(x: TEstimate, alpha: float, dependent: bool, families: int = 1) -> float:
-    """Return the largest simultaneous upper bound over all ordered pairs, at least 0: the gap's own at this `alpha`."""
+def plausible_pairs(
+    x: TEstimate, alpha: float, dependent: bool, families: int, reach: float
+) -> NDArray[np.bool_]:
+    """Return which ordered pairs [i, j] may be the extreme pair: simultaneous upper bound of x_i − x_j at least `reach`."""
     se, c = simultaneous_errors(x, alpha, dependent, families)
-    return max(0.0, _extreme_pair(x.centre, se, c, dependent))
-
-
-def candidates(x: TEstimate, alpha: float, dependent: bool, families: int, reach: float) -> Candidates:
-    """Return the ordered pairs that may be the extreme pair: simultaneous upper bound at least `reach`.
-
-    Above 1,000 groups, only the tops and the bottoms of such pairs are stored; all of their combinations are more pairs and
-    give wider bounds.
-    """
-    se, c = simultaneous_errors(x, alpha, dependent, families)
-    k = x.value.size
-    if k <= _EXACT_PAIRS_UP_TO:
-        pairs = x.centre[:, None] - x.centre[None, :] + c * pair_se(se, se, dependent) >= reach
-        np.fill_diagonal(pairs, False)
-        return Candidates(np.flatnonzero(pairs.any(axis=1)), np.flatnonzero(pairs.any(axis=0)), pairs)
-    high, low = _frontier(x.centre, se), _frontier(-x.centre, se)
-    as_top = x.centre[:, None] - x.centre[None, low] + c * pair_se(se, se[low], dependent)
-    as_top[np.arange(k)[:, None] == low[None, :]] = -np.inf
-    as_bottom = x.centre[None, high] - x.centre[:, None] + c * pair_se(se, se[high], dependent)
-    as_bottom[np.arange(k)[:, None] == high[None, :]] = -np.inf
-    return Candidates(
-        np.flatnonzero(as_top.max(axis=1) >= reach), np.flatnonzero(as_bottom.max(axis=1) >= reach), None
-    )
-
-
-def difference_bound(change: TEstimate, among: Candidates, alpha: float, dependent: bool) -> Bounds:
-    """Return min of the lower and max of the upper one-sided (1 − `alpha`) bounds of Δ_i − Δ_j over pairs [i, j].
-
-    (inf, −inf) when there is no pair.
-    """
-    se, z = pointwise_errors(change, alpha)
-    if among.pairs is None:
-        high = _extreme_pair(change.centre, se, z, dependent, among.tops, among.bottoms)
-        low = -_extreme_pair(change.centre, se, z, dependent, among.bottoms, among.tops)
-        return Bounds(low, high)
-    i, j = np.nonzero(among.pairs)
-    d = change.centre[i] - change.centre[j]
-    width = z * (se[i] + se[j] if dependent else np.hypot(se[i], se[j]))
-    return Bounds(float((d - width).min(initial=np.inf)), float((d + width).max(initial=-np.inf)))
+    pairs = x.centre[:, None] - x.centre[None, :] + c * pair_se(se, se, dependent) >= reach
+    np.fill_diagonal(pairs, False)
+    return pairs

@@ -1,0 +1,253 @@
+"""Bounds of the change of a maximum over pairs of groups (a gap, a ratio) between two models of the same rows.
+
+Let r₁ and r₀ be the differences of two groups' rates after and before, one per ordered pair. Then
+
+    G₁ − G₀ = max_p r₁ₚ − max_q r₀_q = min_q max_p (r₁ₚ − r₀_q).
+
+With q* the true extreme pair before, G₁ − G₀ ≥ r₁ₚ − r₀_q* for every p. If the lower bounds of these contrasts hold
+simultaneously over p, for each q by itself, then
+
+    L = min_q max_p (estimate − c·se)
+
+exceeds G₁ − G₀ with at most their error: q* is one fixed pair, whichever it is, and L is at most its term. No pair is
+selected by its estimate on the side of q. The upper bound follows by swapping the models. Because each contrast has the
+covariance of the two models' errors in the groups that p and q share, a pair that is extreme in both models has the
+short interval of a paired change, and at ties the interval is valid, where a bootstrap of the gap is not.
+
+Simultaneity over p: the contrast of the pair with itself (p = q) has half of the error, the other pairs share the rest
+(weighted Bonferroni). Pairs that are demonstrably not the largest after, by their own simultaneous bounds at α/20 a side,
+are left out, and do not count ("adaptive inequality selection" of Chernozhukov, Lee and Rosen, Econometrica 81, 2013).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairpress.auditing.statistics.range_bounds import Bounds, largest_low, plausible_pairs
+from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile
+
+Indices = NDArray[np.intp]
+
+SELECTION_SHARE = 0.1
+"""Share of α for leaving out pairs that are not the largest; the rest is for the change itself."""
+
+MAX_GROUPS = 500
+"""The largest number of groups whose pairs of pairs are searched."""
+
+_INNER, _BATCH = 256, 2048
+
+
+@dataclass(frozen=True)
+class PairRates:
+    """A quantity of each ordered pair of groups under one model, with its gradient in the two groups' rates; P pairs.
+
+    Groups of different families (TPR and FPR) have different indices, since their rows are different rows.
+
+    Attributes
+    ----------
+    top, bottom
+        Indices of the two groups [P].
+    value
+        The quantity, such as rate_top − rate_bottom [P].
+    top_weight, bottom_weight
+        Its derivative in the rate of each group [P].
+    plausible
+        Whether the pair may be the one with the largest quantity [P].
+    """
+
+    top: Indices
+    bottom: Indices
+    value: Floats
+    top_weight: Floats
+    bottom_weight: Floats
+    plausible: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PairedErrors:
+    """Errors of all groups' rates under two models on the same rows; G groups, all families one after the other.
+
+    Attributes
+    ----------
+    after, before
+        Standard errors under each model [G].
+    covariance
+        Covariance of a group's two errors [G].
+    df
+        Degrees of freedom of all of them; ``inf`` for the normal distribution.
+    dependent
+        Whether the groups' errors may depend on each other (shared seeds). Standard errors are then added, which bounds that
+        of the sum whatever the correlation.
+    """
+
+    after: Floats
+    before: Floats
+    covariance: Floats
+    df: float
+    dependent: bool = False
+
+    def swap(self) -> PairedErrors:
+        """Return the errors with the models' roles exchanged."""
+        return PairedErrors(self.before, self.after, self.covariance, self.df, self.dependent)
+
+
+def paired_errors(
+    triples: Sequence[tuple[TEstimate, TEstimate, TEstimate]], dependent: bool = False
+) -> PairedErrors:
+    """Return the errors of (baseline, compressed, change) per family; cov = (se₁² + se₀² − se_Δ²)/2.
+
+    The covariance is exact for variances of one sample. For `two_way.crossed_rate` and `crossed_change`, whose variances are
+    sums of components bounded at 0, it is an approximation, as are the degrees of freedom (the fewest of all estimates).
+    """
+    before, after, change = (np.concatenate([t[m].se for t in triples]) for m in (0, 1, 2))
+    largest = after * before
+    covariance = np.clip((after**2 + before**2 - change**2) / 2, -largest, largest)
+    df = min(float(x.df.min()) for t in triples for x in t)
+    return PairedErrors(after, before, covariance, df, dependent)
+
+
+def pair_differences(families: Sequence[TEstimate], alpha: float, dependent: bool = False) -> PairRates:
+    """Return rate_top − rate_bottom of all ordered pairs within each family.
+
+    Plausible are the pairs whose simultaneous upper bound, over all pairs and families at level 1 − `alpha`, reaches the
+    largest simultaneous lower bound.
+    """
+    reach = max(largest_low(x, alpha, dependent, len(families)) for x in families)
+    parts, first = [], 0
+    for x in families:
+        off_diagonal = ~np.eye(x.value.size, dtype=bool)
+        i, j = np.nonzero(off_diagonal)
+        plausible = plausible_pairs(x, alpha, dependent, len(families), reach)[i, j]
+        parts.append((i + first, j + first, x.centre[i] - x.centre[j], plausible))
+        first += x.value.size
+    top, bottom, value, among = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return PairRates(top, bottom, value, np.ones(value.size), -np.ones(value.size), among)
+
+
+def pair_ratios(x: TEstimate, log: TEstimate, alpha: float, dependent: bool = False) -> PairRates:
+    """Return −rate_bottom/rate_top of all ordered pairs; its largest value is minus the smallest ratio.
+
+    `log` are the same rates on the logarithms' scale, by which pairs are judged plausible.
+    """
+    pairs = pair_differences([log], alpha, dependent)
+    over = x.centre[pairs.top]
+    ratio = x.centre[pairs.bottom] / over
+    return PairRates(pairs.top, pairs.bottom, -ratio, ratio / over, -1 / over, pairs.plausible)
+
+
+def maximum_change_bounds(
+    after: PairRates, before: PairRates, errors: PairedErrors, alpha: float = 0.05
+) -> Bounds:
+    """Return a 1 − `alpha` interval of max over pairs after − max over pairs before.
+
+    Both have the same pairs in the same order; `plausible` at `selection_level` (`alpha`).
+    """
+    low = _lower(after, before, errors, alpha)
+    return Bounds(low, -_lower(before, after, errors.swap(), alpha))
+
+
+def selection_level(alpha: float) -> float:
+    """Return the level at which the pairs of each model are judged plausible, for an interval at 1 − `alpha`."""
+    return alpha * SELECTION_SHARE / 2
+
+
+def _lower(after: PairRates, before: PairRates, errors: PairedErrors, alpha: float) -> float:
+    """Return min over q of max over plausible p of estimate − c·se.
+
+    Of more than 256 plausible p, the 256 that are largest by themselves are tried, and q: fewer p make the bound smaller, so
+    it is valid. q are tried from the smallest bound by one p upwards until no other can be smaller.
+    """
+    contrasts = _Contrasts(after, before, errors, alpha)
+    inner = np.flatnonzero(after.plausible)
+    if inner.size > _INNER:
+        separate = after.value - contrasts.c_other * contrasts.after_se
+        inner = inner[np.argsort(-separate[inner])[:_INNER]]
+    best = inner[np.argmax(after.value[inner])]
+    every = np.arange(before.value.size)
+    same = np.where(after.plausible, contrasts.lower(every, every), -np.inf)
+    least = np.maximum(same, contrasts.lower(np.full_like(every, best), every))
+    order = np.argsort(least)
+    smallest = np.inf
+    for start in range(0, order.size, _BATCH):
+        q = order[start : start + _BATCH]
+        if least[q[0]] >= smallest:
+            break
+        largest = np.maximum(least[q], contrasts.lower(inner[None, :], q[:, None]).max(axis=1))
+        smallest = min(smallest, float(largest.min()))
+    return smallest
+
+
+class _Contrasts:
+    """The contrasts r₁ₚ − r₀_q of pairs p after and q before, which broadcast, with their one-sided quantiles."""
+
+    def __init__(self, after: PairRates, before: PairRates, errors: PairedErrors, alpha: float) -> None:
+        self.after, self.before, self.errors = after, before, errors
+        self.after_se, self.before_se = (
+            _pair_se(x, se, errors.dependent) for x, se in ((after, errors.after), (before, errors.before))
+        )
+        error, count = (1 - SELECTION_SHARE) * alpha / 2, int(after.plausible.sum())
+        quantile = np.array([error, error / 2, error / 2 / max(count - 1, 1), error / max(count, 1)])
+        alone, half, self.c_other, self._c_without_same = (
+            float(c) for c in t_quantile(errors.df, 1 - quantile)
+        )
+        self._c_same = half if count > 1 else alone
+
+    def quantile(self, p: Indices, q: Indices) -> Floats:
+        """Return c; where q itself is not plausible after, all p share the whole error."""
+        other = np.where(self.after.plausible[q], self.c_other, self._c_without_same)
+        return np.where(p == q, self._c_same, other)
+
+    def lower(self, p: Indices, q: Indices) -> Floats:
+        """Return estimate − c·se."""
+        return np.asarray(self.after.value[p] - self.before.value[q] - self.quantile(p, q) * self.se(p, q))
+
+    def se(self, p: Indices, q: Indices) -> Floats:
+        """Return the standard errors."""
+        after, before, errors = self.after, self.before, self.errors
+        a, b = self.after_se[p], self.before_se[q]
+        spread = a + b if errors.dependent else a**2 + b**2
+        for group, weight in ((after.top, after.top_weight), (after.bottom, after.bottom_weight)):
+            for other, other_weight in (
+                (before.top, before.top_weight),
+                (before.bottom, before.bottom_weight),
+            ):
+                g, v, w = group[p], weight[p], other_weight[q]
+                shared = 2 * v * w * errors.covariance[g]
+                if errors.dependent:
+                    a, b = np.abs(v) * errors.after[g], np.abs(w) * errors.before[g]
+                    shared = a + b - np.sqrt(np.maximum(a**2 + b**2 - shared, 0))
+                spread = spread - np.where(g == other[q], shared, 0.0)
+        spread = np.maximum(spread, 0)
+        return np.asarray(spread if errors.dependent else np.sqrt(spread))
+
+
+def _pair_se(x: PairRates, se: Floats, dependent: bool) -> Floats:
+    """Return the standard error of each pair's quantity under one model."""
+    a, b = np.abs(x.top_weight) * se[x.top], np.abs(x.bottom_weight) * se[x.bottom]
+    return np.asarray(a + b) if dependent else np.hypot(a, b)
+
+
+def smallest_showable_change(
+    after: PairRates, before: PairRates, errors: PairedErrors, alpha: float = 0.05
+) -> float:
+    """Return the smallest rise of the estimated maximum that these rows could show, in the unit of the rates.
+
+    By `maximum_change_bounds`, a rise is shown when one pair p has r₁ₚ > max_q (r₀_q + c·se). The smallest such r₁ₚ, minus
+    the estimated maximum before, is the smallest rise: c·se of the paired change where one pair is extreme by far, and
+    much more where groups are nearly equal, as p must exceed every q that may be extreme. The estimates before, the
+    standard errors and the plausible pairs are taken as they are. At ties the estimated maximum before is above the true
+    one, and a true rise must be larger by as much. For a fall exchange the models.
+    """
+    contrasts = _Contrasts(after, before, errors, alpha)
+    # Of many q, those with the largest estimates: fewer q can only make the result smaller.
+    q = np.argsort(-before.value)[None, :_INNER]
+    smallest = np.inf
+    for start in range(0, after.value.size, _BATCH):
+        p = np.arange(start, min(start + _BATCH, after.value.size))[:, None]
+        needed = before.value[q] + contrasts.quantile(p, q) * contrasts.se(p, q)
+        smallest = min(smallest, float(needed.max(axis=1).min()))
+    return smallest - float(before.value.max())
