@@ -116,13 +116,17 @@ def judge_one(trial: Trial, evidence: GroupEstimator, plan: JudgingPlan) -> Judg
 
 
 def _losses_shown(evidence: GroupEstimator, plan: JudgingPlan) -> tuple[str, ...]:
-    losses: dict[tuple[str, str], TEstimate] = {}
+    tests: dict[tuple[str, str], Tested] = {}
     for attribute in plan.by:
-        grouping = evidence.cells.grouping(Attribute.from_text(attribute))
+        grouping = grouping_of(evidence, attribute)
         for metric in plan.metrics:
             change = evidence.change(CANDIDATE, BASELINE, metric, grouping)
-            losses[attribute, metric] = change if LOSS_SIGN[metric] > 0 else -change
-    verdicts_of = judge(losses, plan.limits["max_group_loss"], plan.confidence)
+            flip_share = evidence.flip_share(CANDIDATE, BASELINE, metric, grouping)
+            loss = change if LOSS_SIGN[metric] > 0 else -change
+            tests[attribute, metric] = run_tests(
+                loss, flip_share, plan.limits["max_group_loss"], plan.confidence
+            )
+    verdicts_of = judge(tests, plan.confidence)
     shown = []
     for (attribute, metric), verdicts in verdicts_of.items():
         groups = evidence.cells.grouping(Attribute.from_text(attribute)).values

@@ -31,7 +31,7 @@ from fairpress.auditing.statistics.range_change import (
     selection_level,
     smallest_showable_change,
 )
-from fairpress.auditing.statistics.t_estimate import TEstimate, t_quantile
+from fairpress.auditing.statistics.t_estimate import TEstimate
 
 Triple = tuple[TEstimate, TEstimate, TEstimate]
 """Baseline rates, compressed rates, and their paired changes, over the same groups."""

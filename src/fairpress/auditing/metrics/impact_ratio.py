@@ -19,8 +19,8 @@ from fairpress.auditing.cells.positive_class import PositiveClass, positive_note
 from fairpress.auditing.result import Audit, Values
 from fairpress.auditing.statistics.proportion_intervals import agresti_caffo
 from fairpress.auditing.statistics.range_bounds import pair_quantile
-from fairpress.core.attribute import Attribute
 from fairpress.auditing.statistics.rate_ranges import ratio_limits
+from fairpress.core.attribute import Attribute
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.estimate import Estimate
 
