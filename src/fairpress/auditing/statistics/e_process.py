@@ -43,7 +43,9 @@ def log_e_loss(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, margin: float =
 
 
 def _log_wealth(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, bets: Floats, margin: float) -> Floats:
-    b, c, size = (x[..., None] for x in np.broadcast_arrays(*(np.asarray(v, float) for v in (lost, gained, n))))
+    b, c, size = (
+        x[..., None] for x in np.broadcast_arrays(*(np.asarray(v, float) for v in (lost, gained, n)))
+    )
     log_wealth = (
         b * np.log1p(bets * (margin - 1))
         + c * np.log1p(bets * (margin + 1))
