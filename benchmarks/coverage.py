@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from simulated import gaps, people, rates, scores, seeds, verdicts
+from simulated import assurance, gaps, monitoring, people, rates, scores, seeds, verdicts
 from simulated.found import Found, Rng
 
 CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
@@ -36,6 +36,11 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "weights": (people.weight_coverage, 400),
     "scores": (scores.score_coverage, 400),
     "calibration": (scores.calibration_coverage, 400),
+    "assurance": (assurance.row_assurance, 600),
+    "seed-assurance": (assurance.seed_and_row_assurance, 300),
+    "monitor-looks": (monitoring.monitored_looks, 4000),
+    "top-up": (monitoring.top_up, 2000),
+    "releases": (monitoring.releases, 10_000),
 }
 
 
