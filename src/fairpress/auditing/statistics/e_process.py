@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from scipy import optimize, special
 
 from fairpress.auditing.statistics.t_estimate import Floats
 
@@ -52,6 +52,28 @@ def _log_wealth(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, bets: Floats, 
         + (size - b - c) * np.log1p(bets * margin)
     )
     return np.asarray(special.logsumexp(log_wealth, axis=-1) - np.log(len(bets)))
+
+
+def upper_bound(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, alpha: float = 0.05) -> float:
+    """Return the smallest margin that the looks so far rule out at level α: a bound of the loss at any number of looks.
+
+    With probability 1 − α the loss is below the bound after every look (a confidence sequence); 1 if nothing is ruled out.
+
+    Parameters
+    ----------
+    lost, gained, n
+        Counts since the first row at each look [looks].
+    """
+    b, c, size = np.broadcast_arrays(*(np.atleast_1d(np.asarray(v, float)) for v in (lost, gained, n)))
+
+    def evidence(margin: float) -> float:
+        return float(log_e_no_harm(b, c, size, margin).max() + np.log(alpha))
+
+    low, high = 0.0, 1 - 1e-9
+    if evidence(low) >= 0:
+        return low
+    # The wealth of every stake grows with the margin.
+    return 1.0 if evidence(high) < 0 else float(optimize.brentq(evidence, low, high, xtol=1e-7))
 
 
 def release_level(release: ArrayLike, alpha: float = 0.05) -> Floats:
