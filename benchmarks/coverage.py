@@ -17,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 from simulated import (
+    assurance,
     claims,
     exact_levels,
     family,
     gaps,
+    monitoring,
     people,
     rates,
     scores,
@@ -60,6 +62,11 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "family-power": (family.power, 600),
     "family-largest": (family.largest, 600),
     "gap-change-power": (gaps.gap_change_power, 1000),
+    "assurance": (assurance.row_assurance, 600),
+    "seed-assurance": (assurance.seed_and_row_assurance, 300),
+    "monitor-looks": (monitoring.monitored_looks, 4000),
+    "top-up": (monitoring.top_up, 2000),
+    "releases": (monitoring.releases, 10_000),
 }
 
 

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from fairpress.cli.app import app, print_line, show_audit, split_list, write_output
 from fairpress.cli.exit_codes import GATE_FAILED
+from fairpress.cli.monitor import record_use, show_monitored
 from fairpress.cli.usage_errors import in_options
 from fairpress.cli.written import print_written, written_files
 from fairpress.core.errors import UserError, did_you_mean
@@ -62,6 +63,7 @@ def audit(
     card: Repeated = (),
     fail_on: Annotated[str | None, Parameter(show_default=False)] = None,
     require: Repeated = (),
+    monitor: Path | None = None,
     force: Flag = False,
     json_: Annotated[bool, Parameter("--json", **_PLAIN)] = False,
 ) -> int:
@@ -138,6 +140,10 @@ def audit(
     require
         Exit with 1 unless these groups are assessed: 'race=Black,sex=Female', or 'sex*race=Female,Black' for an
         intersection. May be repeated.
+    monitor
+        Ledger (JSON) of the uses of this test set, for audits that are repeated after more rows or for other releases: each
+        use is appended, and verdicts hold at any number of looks. Top up by appending rows to the same table. A gate then
+        fails on these verdicts, too.
     force
         Write a card or a summary into a folder that does not seem to be the model's, or replace a file that fairpress
         did not write.
@@ -177,6 +183,7 @@ def audit(
         )
     embedded, cards = _models(embed, "--embed", names), _models(card, "--card", names)
     outputs = {"--export-cells": export_cells, "--html": html, "--markdown": markdown, "--latex": latex}
+    outputs["--monitor"] = monitor
     if export_cells is not None and export_cells.suffix.lower() not in (".parquet", ".pq"):
         raise UserError(f"--export-cells {export_cells}: cells are written as Parquet; name a .parquet file.")
     model_outputs = {f"--card {name}": audits.card_file(path) for name, path in cards}
@@ -184,7 +191,13 @@ def audit(
     input_files = written_files([table, *merge, *([pair_from] if pair_from is not None else [])])
     check_apart({**outputs, **model_outputs}, inputs=input_files)
     card_files = {f"--card {name}": path for name, path in cards if audits.is_card_file(path)}
-    kinds = {"--export-cells": "cells", "--html": ".html", "--markdown": ".md", "--latex": ".tex"}
+    kinds = {
+        "--export-cells": "cells",
+        "--html": ".html",
+        "--markdown": ".md",
+        "--latex": ".tex",
+        "--monitor": ".json",
+    }
     check_files({**outputs, **card_files}, kinds=kinds, force=force)
     audits.check_model_outputs([f for _, f in embedded], [path for _, path in cards], force)
     source: Any = [table, *merge] if merge else table
@@ -233,6 +246,7 @@ def audit(
         if not audits.is_card_file(target):
             audits.require_same(target, Artifact.load(target), report, name, force=force)
     ratios = _ratios(report, source, score_selection) if four_fifths else []
+    recorded = record_use(report, source, monitor, rows)
     if html is not None:
         report.to_html(html, title=f"Audit of {_name_of(table)}", force=force)
     if markdown is not None:
@@ -256,6 +270,7 @@ def audit(
     ]:
         print_written(f"written: {path}", json_)
     reasons = failures(report, gates, required)
+    reasons += show_monitored(recorded, monitor, gates, json_)
     for reason in reasons:
         print_written(f"gate failed: {reason}", True)
     return GATE_FAILED if reasons else 0

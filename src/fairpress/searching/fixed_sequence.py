@@ -18,7 +18,6 @@ import numpy as np
 
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.metrics.rates import LOSS_SIGN
-from fairpress.auditing.statistics.t_estimate import TEstimate
 from fairpress.auditing.verdicts.rules import judge
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.attribute import Attribute

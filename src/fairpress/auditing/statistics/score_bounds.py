@@ -79,6 +79,13 @@ def under_margin(loss: TEstimate, flip_share: Floats, margin: Floats | float) ->
         return replace(loss, centre=loss.value + CORRECTION / n, se=loss.se * scale, parts=parts)
 
 
+def score_statistic(loss: TEstimate, flip_share: Floats, margin: Floats | float) -> Floats:
+    """Return (ℓ − δ + ¼/n) over the standard error under a true loss of δ; for estimates without `parts`."""
+    x = under_margin(loss, flip_share, margin)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((x.centre - margin) / x.se)
+
+
 def loss_upper_bound(loss: TEstimate, flip_share: Floats, confidence: float) -> Floats:
     """Return the one-sided upper bound of each loss: a larger margin is ruled out by both tests, a smaller one is not.
 

@@ -1,0 +1,1 @@
+"""Sequential monitoring: a ledger of every use of a test set, and verdicts that stay valid over looks and releases."""

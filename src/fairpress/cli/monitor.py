@@ -1,0 +1,93 @@
+"""`fairpress audit --monitor`: record the audit in a ledger and print what it shows at any number of looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairpress.cli.app import print_line
+from fairpress.cli.written import print_written
+
+if TYPE_CHECKING:
+    from fairpress.auditing.monitoring.evidence import MonitoredRelease
+    from fairpress.auditing.monitoring.ledger import Ledger
+    from fairpress.auditing.result import Audit
+
+_FAILS = {"harm": ("harm",), "loss": ("harm", "loss"), "inconclusive": ("inconclusive",)}
+
+
+def record_use(
+    report: Audit, table: Any, ledger: Path | None, options: Mapping[str, Any]
+) -> tuple[Ledger, list[MonitoredRelease]] | None:
+    """Record an audit in a ledger before anything else is written; None without a ledger.
+
+    `options` are those of the audit that say how rows are counted.
+    """
+    from fairpress.auditing.monitoring.record import record
+
+    if ledger is None:
+        return None
+    chosen = {k: v for k, v in options.items() if k in ("decide", "bins", "missing")}
+    return record(report, table, ledger, **chosen)
+
+
+def show_monitored(
+    recorded: tuple[Ledger, list[MonitoredRelease]] | None,
+    path: Path | None,
+    gates: Sequence[str],
+    aside: bool,
+) -> list[str]:
+    """Print what the ledger shows about each release (on standard error if `aside`), and return why it fails the gates."""
+    from fairpress.auditing.monitoring.evidence import sentences
+
+    if recorded is None:
+        return []
+    ledger, releases = recorded
+    reasons = []
+    for release in releases:
+        first, *others = sentences(ledger, release)
+        print_written(f"\n{first}", aside)
+        if not aside:
+            print_line(_table(release))
+            others.insert(
+                0,
+                "e-value: the largest so far against a loss of the margin; "
+                f"{math.exp(release.groups[0].needed):,.0f} clears. At most: points of loss that are not ruled out.",
+            )
+        for line in others:
+            print_written(line, aside)
+        if any(release.verdict in _FAILS.get(gate, ()) for gate in gates):
+            reasons.append(f"{release.name}, monitored: {release.verdict.replace('_', ' ')}.")
+    print_written(f"written: {path}, which records {len(ledger.uses)} use(s) of this test set", aside)
+    return reasons
+
+
+def _table(release: MonitoredRelease) -> Any:
+    from rich.table import Table
+
+    from fairpress.auditing.verdicts.wording import group_name
+    from fairpress.reporting.formatting import SYMBOL, WORD
+
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    table.add_column("group", overflow="fold")
+    for column in ("metric", "rows", "lost", "gained", "e-value", "at most", "at any look"):
+        table.add_column(
+            column, justify="left" if column in ("metric", "at any look") else "right", no_wrap=True
+        )
+    for g in release.groups:
+        upper = f"{100 * g.upper:.1f}" if g.upper < 1 else "–"
+        counts = (f"{x:,.0f}" for x in (g.count.n, g.count.lost, g.count.gained))
+        verdict = f"{SYMBOL[g.verdict]} {WORD[g.verdict]}"
+        table.add_row(
+            group_name(g.count.values), g.count.metric, *counts, e_value(g.log_e_largest), upper, verdict
+        )
+    return table
+
+
+def e_value(log_e: float) -> str:
+    """Format an e-value given as its logarithm."""
+    if log_e > math.log(1e6):
+        return "> 10⁶"
+    return f"{math.exp(log_e):,.0f}" if log_e >= math.log(10) else f"{math.exp(log_e):.2g}"
