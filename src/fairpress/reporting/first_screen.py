@@ -104,8 +104,8 @@ def beneath(audit: Audit) -> list[str]:
     for pool in pools.values():
         names = name_groups([" · ".join(m.values()) for m in pool.members])
         lines.append(
-            f"Judged only together, because each has too few people ({pool.attribute}): {names}. A group that is small beside "
-            "the others can lose without moving their verdict."
+            f"Judged only together, because each has too few people ({pool.attribute}): {names}. A group that is small "
+            "beside the others can lose without moving their verdict."
         )
     lines += [
         f"{c.compressed}: {m[:1].lower()}{m[1:]}"
@@ -119,11 +119,10 @@ def definitions(audit: Audit) -> str:
     """Return what the words of the first screen mean: points, confidence, margin, bounds, errors."""
     confidence = f"{100 * audit.confidence:g} %"
     texts = [
-        f"Points are percentage points: 1 point is 1 more error in 100 people of the group. {confidence} confidence: a method "
-        f"that is right in {confidence} of all audits.",
-        f"Margin: the largest rise of an error that is accepted, fixed beforehand ({sentences.margins(audit)}). A larger rise "
-        "that is demonstrated is harm.",
-        "At most: larger rises are ruled out for every assessed group. At least: a rise that is demonstrated for some group. "
+        "Points are percentage points: 1 point is 1 more error in 100 people of the group.",
+        f"{confidence} confidence: a method that is right in {confidence} of all audits.",
+        f"Margin: the largest rise of an error that is accepted, fixed beforehand ({sentences.margins(audit)}).",
+        "A larger rise that is demonstrated is harm.",
         "Brackets: confidence interval of the estimate.",
         sentences.positive(audit),
     ]
@@ -190,9 +189,9 @@ def _clause(c: Comparison, audit: Audit) -> str:
             f"; the same verdict for {more} more {'group' if more == 1 else 'groups'}" if more > 0 else ""
         )
         return (
-            f"{c.compressed}: {WORD[c.verdict]} in {row.error}. {row.name}: up by {sentences.span(row)} percentage points, at most "
-            f"{formatting.at_most(row.loss)}; of 1,000 of them, {row.lose:.0f} lose a correct answer and {row.gain:.0f} gain "
-            f"one{others}."
+            f"{c.compressed}: {WORD[c.verdict]} in {row.error}. {row.title}: up by {sentences.span(row)} percentage points, "
+            f"at most {formatting.at_most(row.loss)}; of 1,000 of them, {row.lose:.0f} lose a correct answer and "
+            f"{row.gain:.0f} gain one{others}."
         )
     start = f"{c.compressed}: {_without_sign(c)}"
     if c.verdict == "void" or bound.upper is None:

@@ -14,6 +14,7 @@ from fairpress.reporting.group_rows import (
     GroupRow,
     deciding_loss,
     group_rows,
+    pooled_attributes,
     pools_of,
     unassessed,
     worst_row,
@@ -66,12 +67,14 @@ METRIC = {
 
 
 def tone(comparison: Comparison) -> Verdict:
-    """Return the verdict that sets the colour of a comparison: not green if groups were not assessed, and red for void."""
+    """Return the verdict that sets the colour of a comparison: red for void; green only if every group was assessed.
+
+    Groups that were judged together count as assessed, unless all groups of an attribute were.
+    """
     if comparison.verdict == "void":
         return "harm"
-    return (
-        "inconclusive" if comparison.verdict == "no_harm" and unassessed(comparison) else comparison.verdict
-    )
+    uncertain = unassessed(comparison) or pooled_attributes(comparison)
+    return "inconclusive" if comparison.verdict == "no_harm" and uncertain else comparison.verdict
 
 
 def verdict(comparison: Comparison) -> str:
@@ -83,11 +86,14 @@ def verdict(comparison: Comparison) -> str:
         row = worst_row(comparison)
         more = sum(r.verdict == comparison.verdict for r in group_rows(comparison)) - 1
         others = f" and {more} more {'group' if more == 1 else 'groups'}" if more > 0 else ""
-        return f"{SYMBOL[comparison.verdict]} {WORD[comparison.verdict]} in {row.error}: {row.name}{others}"
+        return f"{SYMBOL[comparison.verdict]} {WORD[comparison.verdict]} in {row.error}: {row.title}{others}"
     groups = sum(len(a.groups) for a in comparison.attributes)
     together = sum(len(p.members) for p in pools_of(comparison))
     metric = comparison.overall.losses[0].metric
-    return verdict_of(comparison.verdict, metric, len(unassessed(comparison)), groups, together)
+    text = verdict_of(comparison.verdict, metric, len(unassessed(comparison)), groups, together)
+    if comparison.verdict == "no_harm" and pooled_attributes(comparison):
+        return f"{SYMBOL['inconclusive']} {text.split(' ', 1)[1]}"
+    return text
 
 
 def verdict_line(comparison: Comparison) -> str:
@@ -104,14 +110,15 @@ def verdict_of(verdict: Verdict, metric: str, lacking: int = 0, groups: int = 0,
         return f"{SYMBOL[verdict]} {WORD[verdict]}"
     error = metric_name(metric)
     if verdict == "no_harm" and lacking:
-        return f"{SYMBOL['inconclusive']} no harm in {error} in {groups - lacking} of {groups} groups; {lacking} not assessed"
+        counts = f"{groups - lacking} of {groups} groups; {lacking} not assessed"
+        return f"{SYMBOL['inconclusive']} no harm in {error} in {counts}"
     pooled = f" ({together} small groups judged together)" if verdict == "no_harm" and together else ""
     return f"{SYMBOL[verdict]} {WORD[verdict]} in {error}{pooled}"
 
 
 def group_verdict(row: GroupRow) -> str:
-    """Format the verdict of a group; a group that is judged only as part of a pool refers to it."""
-    return "– see together" if row.pooled else f"{SYMBOL[row.verdict]} {WORD[row.verdict]}"
+    """Format the verdict of a group; a group that is judged only with others is pooled."""
+    return "– pooled" if row.pooled else f"{SYMBOL[row.verdict]} {WORD[row.verdict]}"
 
 
 def at_most(loss: Loss) -> str:
@@ -176,12 +183,12 @@ def split(estimates: Mapping[str, Estimate]) -> tuple[list[str], list[str]]:
 
 
 def groups(comparison: Comparison, max_groups: int = MAX_ROWS) -> list[GroupComparison]:
-    """Return the groups of all attributes; of more than `max_groups`, those with the most severe verdicts and largest losses."""
+    """Return the groups of all attributes; of more than `max_groups`, those with the most severe verdicts."""
     return most_severe([g for a in comparison.attributes for g in a.groups], max_groups)
 
 
 def most_severe(groups: Sequence[GroupComparison], max_groups: int) -> list[GroupComparison]:
-    """Return all groups in their order, or the `max_groups` with the most severe verdicts and largest losses, worst first."""
+    """Return all groups in their order, or the `max_groups` with the most severe verdicts and largest losses."""
     if len(groups) <= max_groups:
         return list(groups)
     return sorted(groups, key=lambda g: (SEVERITY.index(g.verdict), -worst_loss_value(g)))[:max_groups]

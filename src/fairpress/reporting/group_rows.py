@@ -18,7 +18,7 @@ from fairpress.auditing.verdicts.wording import group_name, metric_name, not_ass
 
 SEVERITY: tuple[Verdict, ...] = ("harm", "void", "loss", "inconclusive", "no_harm", "not_estimable")
 """From worst to best; groups without a verdict come last."""
-SHORT_ERROR = {"accuracy": "error rate", "tpr": "FNR", "fpr": "FPR"}
+SHORT_ERROR = {"accuracy": "error", "tpr": "FNR", "fpr": "FPR"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,11 @@ class GroupRow:
     pooled: bool = False
 
     @property
+    def title(self) -> str:
+        """The name in sentences: of a pool without its members."""
+        return self.short if self.members else self.name
+
+    @property
     def error(self) -> str:
         """The error whose rise decides."""
         return metric_name(self.loss.metric)
@@ -67,7 +72,7 @@ class GroupRow:
 
 
 def deciding_loss(group: GroupComparison) -> Loss:
-    """Return the loss behind a group's verdict: that of the deciding metric if it has the verdict, else the largest that has.
+    """Return the loss behind a group's verdict: that of the deciding metric, else the largest that has the same verdict.
 
     A "loss" or "harm" can come from a metric that does not decide (`rules.group_verdicts`).
     """
@@ -95,16 +100,16 @@ def group_rows(comparison: Comparison, max_rows: int | None = None) -> list[Grou
             alone = group.verdict == "not_estimable" and dict(group.values) in pooled
             rows.append(_row(group, names[_key(group.values)], pooled=alone))
         rows += [_pool_row(p, attribute) for p in pools]
-    return worst_first(rows)[:max_rows]
+    return worst_first(rows, metric)[:max_rows]
 
 
-def worst_first(rows: Iterable[GroupRow]) -> list[GroupRow]:
-    """Return rows by verdict; shown losses by estimate, the others by the bound that decides."""
+def worst_first(rows: Iterable[GroupRow], metric: str) -> list[GroupRow]:
+    """Return rows by verdict, those that the deciding metric gave first; shown losses by estimate, others by their bound."""
 
-    def rank(row: GroupRow) -> tuple[int, float]:
+    def rank(row: GroupRow) -> tuple[int, bool, float]:
         shown = row.verdict in ("harm", "loss")
         size = row.loss.estimate.value if shown else row.loss.upper
-        return SEVERITY.index(row.verdict), -(size or 0.0)
+        return SEVERITY.index(row.verdict), row.loss.metric != metric, -(size or 0.0)
 
     return sorted(rows, key=rank)
 
@@ -145,6 +150,16 @@ def unassessed(comparison: Comparison) -> list[GroupComparison]:
     groups = [g for a in comparison.attributes for g in a.groups]
     pools = [p for a in comparison.attributes for p in a.pools]
     return not_assessed(groups, comparison.overall.losses[0].metric, pools)
+
+
+def pooled_attributes(comparison: Comparison) -> list[str]:
+    """Return the attributes all of whose groups are judged only together, so that the pool is an average over everybody."""
+    return [
+        a.attribute
+        for p in pools_of(comparison)
+        for a in comparison.attributes
+        if a.attribute == p.attribute and len(a.groups) == len(p.members)
+    ]
 
 
 def pools_of(comparison: Comparison) -> list[Pool]:

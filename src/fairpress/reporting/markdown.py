@@ -102,8 +102,8 @@ def _table(rows: list[GroupRow], audit: Audit) -> Iterator[str]:
     yield ""
     confidence = f"{100 * audit.confidence:g} %"
     yield (
-        f"Points: rise of the error with its {confidence} interval, positive = worse; at most: the one-sided {confidence} bound, "
-        "which decides."
+        f"Points: rise of the error with its {confidence} interval, positive = worse; at most: the one-sided "
+        f"{confidence} bound, which decides."
     )
     if audit.positive is not None:
         yield escape(sentences.positive(audit))

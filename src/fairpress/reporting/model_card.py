@@ -147,8 +147,8 @@ def _table(audit: Audit, groups: Sequence[GroupRates], compared: Comparison | No
     ]
     confidence = f"{100 * audit.confidence:g} %"
     judged = (
-        f"Points: rise of the error in percentage points with its {confidence} interval, positive = worse; at most: the one-sided "
-        f"{confidence} bound, which decides; {sentences.margins(audit)}."
+        f"Points: rise of the error in percentage points with its {confidence} interval, positive = worse; at most: the "
+        f"one-sided {confidence} bound, which decides; {sentences.margins(audit)}."
         if compared is not None
         else f"Intervals at {confidence}."
     )

@@ -13,7 +13,14 @@ from fairpress.auditing.verdicts.wording import (
     points_up,
 )
 from fairpress.reporting.formatting import at_most, format_p, format_points, format_signed
-from fairpress.reporting.group_rows import GroupRow, group_rows, pools_of, unassessed, worst_row
+from fairpress.reporting.group_rows import (
+    GroupRow,
+    group_rows,
+    pooled_attributes,
+    pools_of,
+    unassessed,
+    worst_row,
+)
 
 
 def meaning(comparison: Comparison, audit: Audit) -> str:
@@ -46,6 +53,11 @@ def next_step(comparison: Comparison, audit: Audit) -> str:
     if comparison.verdict == "no_harm" and lacking:
         names = name_groups([group_name(g.values) for g in lacking])
         return f"Gather rows for the groups that were not assessed ({names}); do not report this model as harmless for them."
+    if comparison.verdict == "no_harm" and pooled_attributes(comparison):
+        names = name_groups(pooled_attributes(comparison))
+        return (
+            f"Gather rows: no group of {names} was assessed alone, and together they only show the average."
+        )
     if comparison.verdict == "no_harm":
         alone = (
             " Groups that were judged only together are not cleared one by one."
@@ -81,7 +93,7 @@ def _open_groups(comparison: Comparison, audit: Audit) -> str:
     )
     count = f"{len(uncertain)} of {total} groups {'is' if len(uncertain) == 1 else 'are'} open"
     bound = "" if row.loss.upper is None else f", at most {points_up(row.loss.upper)} points"
-    sentence = f"{start}{count} ({row.name}: {row.error}{bound}). "
+    sentence = f"{start}{count} ({row.title}: {row.error}{bound}). "
     return sentence + (rows_sentence(row.loss) or "Gather rows for them, or compress less.")
 
 
@@ -137,8 +149,8 @@ def positive(audit: Audit) -> str:
         "order": f" It was chosen as the last of two in alphabetical order; {differently}",
     }.get(audit.positive_from or "", "")
     return (
-        f"Positive class: {p}. False negative rate (FNR): the share of {p!r} that is missed; false positive rate (FPR): the share "
-        f"of the others that is predicted as {p!r}.{how}"
+        f"Positive class: {p}. False negative rate (FNR): the share of {p!r} that is missed; false positive rate (FPR): "
+        f"the share of the others that is predicted as {p!r}.{how}"
     )
 
 
@@ -196,9 +208,11 @@ def who_pays(comparison: Comparison, audit: Audit) -> str:
     parts = []
     if comparison.verdict in ("harm", "loss"):
         row = worst_row(comparison)
-        parts.append(f"{row.name}: {row.error} up by {span(row)} points, at most {at_most(row.loss)}.")
+        parts.append(f"{row.title}: {row.error} up by {span(row)} points, at most {at_most(row.loss)}.")
         reason = reason_sentence(row.loss, comparison, audit)
         parts += [f"{reason[:1].upper()}{reason[1:]}." if reason else "", _people(row)]
+    elif comparison.verdict == "no_harm" and pooled_attributes(comparison):
+        parts.append("Not known: all groups of an attribute were judged only together.")
     elif comparison.verdict == "no_harm" and not unassessed(comparison):
         alone = ", assessed alone or together with other small groups" if pools_of(comparison) else ""
         parts.append(
@@ -233,7 +247,7 @@ def largest(comparison: Comparison, audit: Audit) -> str:
     if not open_rows:
         return ""
     row = max(open_rows, key=lambda r: r.loss.estimate.value or 0.0)
-    sentence = f"Largest estimate: {row.name}, {row.error} up by {span(row)} points"
+    sentence = f"Largest estimate: {row.title}, {row.error} up by {span(row)} points"
     return "; ".join(filter(None, [sentence, reason_sentence(row.loss, comparison, audit)])) + "."
 
 
@@ -253,7 +267,7 @@ def worst_reason(comparison: Comparison, audit: Audit) -> str:
     for row in sorted(group_rows(comparison), key=lambda r: -(r.loss.estimate.value or 0.0)):
         reason = reason_sentence(row.loss, comparison, audit)
         if reason:
-            return f"{row.name}, {row.error} {format_points(row.loss.estimate)}: {reason}."
+            return f"{row.title}, {row.error} {format_points(row.loss.estimate)}: {reason}."
     return ""
 
 

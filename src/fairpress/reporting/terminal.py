@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ _STYLE: dict[Verdict, str] = {
     "not_estimable": "dim",
     "no_harm": "green",
 }
-MAX_ROWS, MIN_NAME_WIDTH = 12, 16
+MAX_ROWS, MAX_WORD_WIDTH = 12, 16
+_RATE_NAME = {**SHORT_ERROR, "accuracy": "error rate"}
 LEGEND = (
     "points: rise of the error in percentage points [{confidence:g} % confidence interval], + is worse; at most: the "
     "one-sided {confidence:g} % bound, which decides"
@@ -123,7 +125,7 @@ class _GroupTable:
         from rich.text import Text
 
         metrics = {row.loss.metric for row in self.rows}
-        one_error = f"{SHORT_ERROR[next(iter(metrics))]}: points" if len(metrics) == 1 else "points"
+        one_error = f"{_RATE_NAME[next(iter(metrics))]}: points" if len(metrics) == 1 else "points"
         head = [
             "n",
             *([] if len(metrics) == 1 else ["decided by"]),
@@ -139,7 +141,8 @@ class _GroupTable:
         ]
         gap = 2 if options.max_width >= 100 else 1
         rest = sum(widths) + max(map(len, verdicts)) + gap * (len(head) + 1)
-        width = max(MIN_NAME_WIDTH, options.max_width - rest)
+        longest = max(len(word) for row in self.rows for word in re.split(r"[\s-]", clean(row.short)))
+        width = max(min(MAX_WORD_WIDTH, longest + 1), options.max_width - rest)
         table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False)
         table.add_column("group", no_wrap=True)
         for title, column in zip(head, widths, strict=True):
@@ -160,12 +163,13 @@ class _GroupTable:
 
     @staticmethod
     def _cells(row: GroupRow, *, by_row: bool) -> list[str]:
-        estimable = row.loss.estimate.estimable
+        # The estimate of a handful of people says nothing; the report has it.
+        assessed = row.loss.estimate.estimable and row.verdict != "not_estimable"
         return [
             f"{row.n:,.0f}",
             *([SHORT_ERROR[row.loss.metric]] if by_row else []),
-            format_points(row.loss.estimate) if estimable else "–",
-            at_most(row.loss),
+            format_points(row.loss.estimate) if assessed else "–",
+            at_most(row.loss) if assessed else "–",
             f"{row.lose:.0f}/{row.gain:.0f}",
         ]
 

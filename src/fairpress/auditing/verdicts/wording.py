@@ -59,7 +59,7 @@ def points(value: float) -> str:
 
 
 def points_up(value: float) -> str:
-    """Format an upper bound in percentage points, rounded up, so that a bound above the margin is never shown as the margin."""
+    """Format an upper bound in percentage points, rounded up: a bound above the margin is never shown as the margin."""
     return f"{math.ceil(round(1000 * value, 9)) / 10:.1f}".replace("-", "−")
 
 
@@ -149,11 +149,14 @@ def _cleared(bound: LossBounds) -> str:
 
 def _others(bounds: Sequence[LossBounds]) -> str:
     """Return how far the errors that do not decide can have risen: they are never hidden."""
-    parts = []
+    unknown = [ERROR_NAME[b.metric] for b in bounds[1:] if b.upper is None]
+    parts = [f"too few rows in every group for the {' and the '.join(unknown)}"] if unknown else []
     for b in bounds[1:]:
         error = ERROR_NAME[b.metric]
         if b.upper is None or b.upper_group is None:
-            parts.append(f"{error}: too few rows in every group")
+            continue
+        if b.upper <= 0:
+            parts.append(f"no rise of the {error}")
             continue
         whose = "" if b.upper_group == bounds[0].upper_group else f" ({who(b.upper_group)})"
         start = "" if is_cleared(b) else "open up to "
@@ -230,7 +233,7 @@ def loss_in(group: GroupComparison, metric: str) -> Loss:
 
 
 def _name_with_rows(group: GroupComparison, metric: str) -> str:
-    """Return a group with its rows, and those of the metric where they are too few: ``sex = Female (461, of which 68 negatives)``."""
+    """Return a group with its rows and those of the metric: ``sex = Female (461, of which 68 negatives)``."""
     rows = f"{group.n:,.0f}"
     if metric in _DENOMINATOR:
         rows += f", of which {loss_in(group, metric).estimate.n or 0:,.0f} {_DENOMINATOR[metric]}"
