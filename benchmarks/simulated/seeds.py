@@ -14,10 +14,10 @@ from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.metrics.fairness import fairness_intervals
 from fairpress.auditing.statistics.paired_seeds import seed_interval
 from fairpress.auditing.statistics.score_bounds import loss_ruled_out
+from fairpress.auditing.statistics.two_way import crossed_change, crossed_sums
 from fairpress.core.attribute import OVERALL, Attribute
 
 GROUP = Attribute(("g",))
-from fairpress.auditing.statistics.two_way import crossed_change, crossed_sums
 
 
 def crossed_coverage(rng: Rng, size: int) -> Iterator[Found]:

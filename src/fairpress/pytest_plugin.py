@@ -29,7 +29,7 @@ def fairpress_audit(request: pytest.FixtureRequest) -> Callable[..., AuditReport
         from fairpress.api import audit
         from fairpress.auditing.verdicts.gates import gates_of
         from fairpress.core.errors import UserError
-        from fairpress.reporting.formatting import WORD
+        from fairpress.reporting.formatting import verdict_line
         from fairpress.reporting.markdown import render
         from fairpress.reporting.sentences import who_pays
 
@@ -46,7 +46,8 @@ def fairpress_audit(request: pytest.FixtureRequest) -> Callable[..., AuditReport
         request.config.stash.setdefault(_AUDITS, []).append((request.node.nodeid, text))
         if reasons:
             summaries = [
-                f"{c.compressed}: {WORD[c.verdict]}. {who_pays(c, report)}" for c in report.comparisons
+                f"{c.compressed}: {verdict_line(c)}. {c.headline} {who_pays(c, report)}"
+                for c in report.comparisons
             ]
             pytest.fail("fairpress audit:\n" + "\n".join([*summaries, *reasons, "", text]), pytrace=False)
         return report

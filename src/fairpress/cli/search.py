@@ -105,6 +105,7 @@ def search(
         Print the content of search.json.
     """
     from fairpress import api
+    from fairpress.reporting.formatting import verdict_line
     from fairpress.searching import explanations
     from fairpress.searching.candidate_table import COLUMNS, table_rows
     from fairpress.searching.limits import Limits
@@ -146,6 +147,6 @@ def search(
     for line in explanations.unjudged_groups(result.searched):
         print_line(f"too few rows to be assessed: {line}", markup=False)
     comparison = result.audit.comparisons[0]
-    print_line(f"on the test rows: {comparison.verdict} ({comparison.headline})", markup=False)
+    print_line(f"on the test rows: {verdict_line(comparison)}. {comparison.headline}", markup=False)
     print_line(f"{folder}: {result.artifact.size:,} bytes; search.md describes the search", markup=False)
     return GATE_FAILED if contradicted else 0

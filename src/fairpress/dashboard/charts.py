@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from fairpress.auditing.result import Verdict
+from fairpress.auditing.verdicts.wording import metric_name
 from fairpress.dashboard.study_reader import ComparisonRow
 from fairpress.reporting.forest_plot import MAX_GROUPS, ForestRow, forest_of
 
@@ -13,7 +14,8 @@ from fairpress.reporting.forest_plot import MAX_GROUPS, ForestRow, forest_of
 def drawn(rows: tuple[ComparisonRow, ...], group: str, margin: float) -> str:
     """Return the losses in one group as SVG, one row per comparison, at most 60."""
     lines = [ForestRow(_line(r), r.loss, _verdict(r)) for r in rows[:MAX_GROUPS]]
-    return forest_of(lines, margin, "accuracy", f"what {group} loses")
+    error = metric_name(rows[0].metric) if rows else "error"
+    return forest_of(lines, margin, error, f"what {group} loses")
 
 
 def _verdict(row: ComparisonRow) -> Verdict:

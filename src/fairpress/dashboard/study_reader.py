@@ -54,7 +54,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """The loss of one model against another in one group or over all people; `lacking` of `groups` were not assessed."""
+    """The loss of one model against another in one group or over all people, in the metric that decides.
+
+    `lacking` of `groups` were not assessed, and `together` judged only together. `upper` is the one-sided bound that decides, over
+    all people that of the assessed group where it is largest, `whose`.
+    """
 
     section: str
     part: str
@@ -69,6 +73,10 @@ class ComparisonRow:
     gain: float
     lacking: int = 0
     groups: int = 0
+    together: int = 0
+    metric: str = "accuracy"
+    upper: float | None = None
+    whose: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,10 +171,14 @@ def _network(number: int, facts: Mapping[str, Any]) -> NetworkRow:
 def _row(
     title: str, part: str, recipe: str, baseline: str, comparison: Mapping[str, Any], group: Mapping[str, Any]
 ) -> ComparisonRow:
-    (loss,) = (x["estimate"] for x in group["losses"] if x["metric"] == "accuracy")
+    judged = group["losses"][0]
+    loss, metric = judged["estimate"], judged["metric"]
     flips, values = group["flips"], group["values"]
     n = flips["n"] or 1
-    every = [] if values else [g["verdict"] for a in comparison["attributes"] for g in a["groups"]]
+    every = [] if values else [g for a in comparison["attributes"] for g in a["groups"]]
+    pools = [p for a in comparison["attributes"] for p in a["pools"] if p["loss"]["metric"] == metric]
+    pooled = [m for p in pools for m in p["members"]]
+    bound = comparison["bounds"][0]
     return ComparisonRow(
         title,
         part,
@@ -186,9 +198,22 @@ def _row(
         ),
         1000 * flips["right_to_wrong"] / n,
         1000 * flips["wrong_to_right"] / n,
-        every.count("not_estimable"),
+        sum(g["verdict"] == "not_estimable" and g["values"] not in pooled for g in every),
         len(every),
+        0 if values else len(pooled),
+        metric,
+        judged["upper"] if values else bound["upper"],
+        "" if values else _whose(bound["upper_group"]),
     )
+
+
+def _whose(group: Mapping[str, Any] | None) -> str:
+    """Return the name of the group, or pool, of a bound."""
+    if group is None:
+        return ""
+    if group["members"] is not None:
+        return f"{len(group['members'])} small groups together"
+    return ", ".join(f"{k} = {v}" for k, v in group["values"].items()) or OVERALL
 
 
 def page_of(rows: Sequence[NetworkRow], page: int, size: int) -> tuple[Sequence[NetworkRow], int]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fairpress.auditing.result import Audit, Comparison, GroupComparison, Loss
-from fairpress.auditing.verdicts.wording import group_name
+from fairpress.auditing.result import Audit, Comparison, GroupComparison
+from fairpress.auditing.verdicts.wording import group_name, metric_name, points_up
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
 from fairpress.core.files import write_text, write_whole
-from fairpress.reporting.formatting import format_points, format_rate, size, verdict
+from fairpress.reporting.formatting import WORD, format_points, format_rate, size
+from fairpress.reporting.group_rows import short_name, unassessed, worst_row
 from fairpress.reporting.latex import environment
 from fairpress.reporting.latex import escape as tex
 
@@ -39,8 +40,9 @@ class ComparisonTable:
     def rows(self) -> list[dict[str, Any]]:
         """Return a mapping for each model: figures as numbers, None if not estimable.
 
-        Shares are of test rows, losses of accuracy in shares (positive is worse) with their intervals; for each
-        attribute the group of largest estimated loss, chosen on the rows that measure it; and the verdict.
+        Shares are of test rows, losses in the deciding metric in shares (positive is worse) with their intervals; for each
+        attribute the group of largest estimated loss, chosen on the rows that measure it; the largest loss that is not ruled
+        out for any assessed group (``at most``) and whose; and the verdict with its metric.
         """
         accuracy = {m.name: m.overall.rates["accuracy"] for m in self.audit.models}
         base = self.bytes[self.audit.baseline]
@@ -60,9 +62,17 @@ class ComparisonTable:
         out["flips"] = None if flips is None else sum(out.values())
         for attribute in self.audit.attributes:
             worst = None if compared is None else worst_group(compared, attribute)
-            loss = Estimate.not_estimable("none") if worst is None else accuracy_loss(worst).estimate
+            loss = Estimate.not_estimable("none") if worst is None else worst.losses[0].estimate
             out[f"{attribute}: worst group"] = None if worst is None else group_name(worst.values)
             out |= _numbers(f"{attribute}: loss", loss)
+        bound = compared.bounds[0] if compared is not None else None
+        out["at most"] = None if bound is None else bound.upper
+        out["at most: group"] = (
+            None
+            if compared is None or bound is None or bound.upper is None
+            else short_name(compared, bound.upper_group)
+        )
+        out["metric"] = self.audit.metrics[0]
         out["verdict"] = None if compared is None else compared.verdict
         return out
 
@@ -78,7 +88,9 @@ class ComparisonTable:
     def to_latex(self, path: str | Path | None = None) -> str:
         """Return the table as LaTeX (booktabs), and write it if a path is given."""
         template = environment().get_template("compared.tex.j2")
-        return self._written(path, template.render(audit=self.audit, rows=self._words(), tex=tex))
+        return self._written(
+            path, template.render(audit=self.audit, rows=self._words(), tex=tex, name=metric_name)
+        )
 
     def __str__(self) -> str:
         rows = self._words()
@@ -88,11 +100,15 @@ class ComparisonTable:
             "accuracy",
             "flips",
             *(f"worst {a}" for a in self.audit.attributes),
+            "any group at most",
             "verdict",
         ]
         lines = [
             head,
-            *([r["model"], r["size"], r["accuracy"], r["flips"], *r["worst"], r["verdict"]] for r in rows),
+            *(
+                [r["model"], r["size"], r["accuracy"], r["flips"], *r["worst"], r["at_most"], r["verdict"]]
+                for r in rows
+            ),
         ]
         widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
         return "\n".join(
@@ -109,7 +125,7 @@ class ComparisonTable:
             worst = []
             for attribute in self.audit.attributes:
                 group = None if compared is None else worst_group(compared, attribute)
-                value = "–" if group is None else format_points(accuracy_loss(group).estimate)
+                value = "–" if group is None else format_points(group.losses[0].estimate)
                 worst.append(value if group is None else f"{', '.join(group.values.values())} {value}")
             rows.append(
                 {
@@ -118,13 +134,23 @@ class ComparisonTable:
                     "accuracy": format_rate(accuracy[name]),
                     "flips": "–" if row["flips"] is None else f"{100 * row['flips']:.1f} %",
                     "worst": worst,
-                    "verdict": "baseline" if compared is None else verdict(compared).split(" ", 1)[1],
+                    "at_most": "–"
+                    if row["at most"] is None
+                    else f"{points_up(row['at most'])} ({row['at most: group']})",
+                    "verdict": "baseline" if compared is None else self._verdict(compared),
                 }
             )
         return rows
 
+    def _verdict(self, compared: Comparison) -> str:
+        """Return the verdict with the error that it is about."""
+        named = compared.verdict not in ("void", "not_estimable")
+        error = f" in {worst_row(compared).error}" if named else ""
+        lacking = len(unassessed(compared)) if compared.verdict == "no_harm" else 0
+        return f"{WORD[compared.verdict]}{error}" + (f", {lacking} groups not assessed" if lacking else "")
+
     def plot(self, path: str | Path | None = None) -> Any:
-        """Return an altair chart of every group's loss of accuracy with its interval; written as SVG, PNG, PDF or HTML.
+        """Return an altair chart of every group's loss in the deciding metric with its interval; written as SVG, PNG, PDF or HTML.
 
         Raises
         ------
@@ -145,7 +171,7 @@ class ComparisonTable:
             for c in self.audit.comparisons
             for a in c.attributes
             for g in a.groups
-            if (estimate := accuracy_loss(g).estimate).value is not None
+            if (estimate := g.losses[0].estimate).value is not None
         ]
         models = [c.compressed for c in self.audit.comparisons]
         offset = alt.YOffset("model:N", sort=models)
@@ -157,7 +183,7 @@ class ComparisonTable:
             lines = base.mark_rule().encode(
                 y=y,
                 yOffset=offset,
-                x=alt.X("low:Q", title="accuracy lost, points"),
+                x=alt.X("low:Q", title=f"rise of the {metric_name(self.audit.metrics[0])}, points"),
                 x2="high:Q",
                 color=colour,
             )
@@ -183,15 +209,11 @@ class ComparisonTable:
 
 
 def worst_group(compared: Comparison, attribute: str) -> GroupComparison | None:
-    """Return the group with the largest estimated loss of accuracy; None if no group has enough rows."""
+    """Return the group with the largest estimated loss in the deciding metric; None if no group has an estimate."""
     groups = next(a.groups for a in compared.attributes if a.attribute == attribute)
-    estimable = [g for g in groups if accuracy_loss(g).estimate.value is not None]
-    return max(estimable, key=lambda g: accuracy_loss(g).estimate.value or 0.0) if estimable else None
-
-
-def accuracy_loss(group: GroupComparison) -> Loss:
-    """Return the loss of accuracy of a group."""
-    return next(loss for loss in group.losses if loss.metric == "accuracy")
+    estimable = [g for g in groups if g.losses[0].estimate.value is not None]
+    assessed = [g for g in estimable if g.losses[0].assessed] or estimable
+    return max(assessed, key=lambda g: g.losses[0].estimate.value or 0.0, default=None)
 
 
 def _numbers(name: str, estimate: Estimate) -> dict[str, float | None]:

@@ -7,17 +7,21 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fairpress.auditing.result import Audit
+from fairpress.auditing.result import Audit, Loss
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.estimate import Estimate
 from fairpress.reporting import claims as words
 
 COLUMNS = ("section", "model", "against", "attribute", "group", "what", "metric",
-           "value", "low", "high", "n", "p", "p_adjusted", "verdict")  # fmt: skip
+           "value", "low", "high", "upper", "n", "p", "p_adjusted", "margin", "assessed", "verdict")  # fmt: skip
 
 
 def audits_csv(audits: Sequence[tuple[str, Audit]]) -> str:
-    """Return all rates, gaps and losses of audits, each with the heading of its section."""
+    """Return all rates, gaps, losses and bounds of audits, each with the heading of its section.
+
+    `upper` is the one-sided bound of a loss that decides its verdict; a row ``bound`` is that of a whole comparison: the largest
+    loss that is not ruled out for any assessed group, ``low`` the largest that is shown for some group.
+    """
     return _written(COLUMNS, (row for title, audit in audits for row in _rows(title, audit)))
 
 
@@ -65,10 +69,17 @@ def _rows(title: str, audit: Audit) -> Iterator[dict[str, Any]]:
         }
     for c in audit.comparisons:
         models = {"section": title, "model": c.compressed, "against": audit.baseline}
+        for b in c.bounds:
+            bound = {"what": "bound", "metric": b.metric, "upper": b.upper, "low": b.lower}
+            margin = {"margin": None if b.margin.relative else b.margin.value}
+            yield {**models, **bound, **margin, "verdict": c.verdict if b is c.bounds[0] else ""}
         for x in (c.overall, *(g for a in c.attributes for g in a.groups)):
             for loss in x.losses:
-                columns = {"what": "loss", "metric": loss.metric, "verdict": loss.verdict}
-                yield {**models, **_group(x.values), **columns, **_numbers(loss.estimate)}
+                yield {**models, **_group(x.values), "what": "loss", **_loss(loss)}
+        for pool in (p for a in c.attributes for p in a.pools):
+            members = "; ".join(", ".join(map(str, m.values())) for m in pool.members)
+            group = {"attribute": pool.attribute, "group": members}
+            yield {**models, **group, "what": "loss of small groups together", **_loss(pool.loss)}
         for a in c.attributes:
             for metric, e in a.gap_changes.items():
                 yield {
@@ -78,6 +89,17 @@ def _rows(title: str, audit: Audit) -> Iterator[dict[str, Any]]:
                     "metric": metric,
                     **_numbers(e),
                 }
+
+
+def _loss(loss: Loss) -> dict[str, Any]:
+    return {
+        "metric": loss.metric,
+        "upper": loss.upper,
+        "margin": loss.margin,
+        "assessed": loss.assessed,
+        "verdict": loss.verdict,
+        **_numbers(loss.estimate),
+    }
 
 
 def _group(values: Mapping[str, Any]) -> dict[str, str]:

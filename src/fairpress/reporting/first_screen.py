@@ -5,166 +5,230 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fairpress.auditing.result import Audit, Comparison, GroupComparison, Verdict
+from fairpress.auditing.result import Audit, Comparison, LossBounds, Verdict
 from fairpress.auditing.verdicts.rules import WORST_FIRST
-from fairpress.auditing.verdicts.wording import group_name
+from fairpress.auditing.verdicts.wording import (
+    group_name,
+    is_cleared,
+    metric_name,
+    name_groups,
+    percent,
+    points_down,
+    points_up,
+    who,
+)
 from fairpress.reporting import formatting, sentences
-from fairpress.reporting.formatting import METRIC, WORD, format_points, worst_loss
+from fairpress.reporting.formatting import WORD, format_points
+from fairpress.reporting.group_rows import (
+    everybody,
+    group_rows,
+    largest_row,
+    pools_of,
+    short_name,
+    unassessed,
+    worst_row,
+)
 
-DO: dict[Verdict, str] = {
-    "harm": "do not ship it: compress less, or mitigate",
-    "void": "fix the models or the choice of the positive class; this audit shows nothing",
-    "loss": "gather rows, or compress less",
-    "inconclusive": "gather rows before relying on it",
-    "not_estimable": "gather rows: too few for a verdict",
-    "no_harm": "no objection from this audit",
-}
-PARTLY = "no objection for the assessed groups; gather rows for the others"
+MAX_MODELS = 3
+NOTHING = "–"
 
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """A compressed model on the first screen: what it is judged, who pays, how many in a thousand, how sure, what to do.
+    """A compressed model on the first screen, in words.
 
-    `tone` is the verdict whose colour it has.
+    Attributes
+    ----------
+    model, verdict, word
+        Its name, its verdict, and the verdict with the error that it is about.
+    tone
+        The verdict whose colour it has.
+    upper, lower
+        X and Y: the largest loss that is not ruled out, and the largest that is shown, and whose.
+    largest
+        The largest estimate with its interval, whose and of how many people.
+    cleared
+        The share of the people for whom a loss above the margin is ruled out.
+    lose, gain
+        Of 1,000 people of the group with the largest estimate, those who lose and gain a correct answer.
+    others
+        How far the errors that do not decide can have risen; empty if there are none.
+    do
+        What to do next.
     """
 
     model: str
     verdict: Verdict
     word: str
     tone: str
-    affected: str
+    upper: str
+    lower: str
+    largest: str
+    cleared: str
     lose: float
     gain: float
-    sure: str
+    others: str
     do: str
 
 
 def headline(audits: Sequence[Audit]) -> str:
     """Summarize who is affected, over all compressed models of the audits; unassessed groups are always named."""
-    comparisons_with_audits = [(c, a) for a in audits for c in a.comparisons]
-    if not comparisons_with_audits:
+    pairs = [(c, a) for a in audits for c in a.comparisons]
+    if not pairs:
         return "No compressed model is compared: these are the rates of the models."
-    comparisons = [c for c, _ in comparisons_with_audits]
-    paying = [(c, a) for c, a in comparisons_with_audits if c.verdict in ("harm", "loss")]
-    counts = [(v, sum(c.verdict == v for c in comparisons)) for v in WORST_FIRST]
-    listed = ", ".join(f"{n} {WORD[v]}" for v, n in counts if n)
-    many = (
-        "compressed model"
-        if len(comparisons_with_audits) == 1
-        else f"{len(comparisons_with_audits)} compressed models"
-    )
-    uneven = [c.compressed for c in comparisons if c.disparate and c.verdict == "inconclusive"]
-    more = f" With {_listed(uneven)} some groups lose more than the rest." if uneven else ""
-    more += _void(comparisons) + _unassessed(comparisons)
-    if not paying:
-        if len(comparisons_with_audits) == 1:
-            start = "" if comparisons[0].verdict != "inconclusive" else f"{_start(comparisons)} "
-            return f"{start}{comparisons[0].compressed}: {comparisons[0].headline}"
-        return f"{_start(comparisons)} Of the {many}: {listed}.{more}"
-    groups = list(dict.fromkeys(group_name(_worst(c).values) for c, _ in paying))
-    verb = "pays" if len(groups) == 1 else "pay"
-    models = _listed([c.compressed for c, _ in paying])
-    gravest, _ = max(
-        paying, key=lambda f: (f[0].verdict == "harm", worst_loss(_worst(f[0])).estimate.value or 0.0)
-    )
-    people = _worst(gravest).sentence
-    if len(paying) > 1:
-        people = f"With {gravest.compressed}: {people[:1].lower()}{people[1:]}"
-    return f"{_listed(groups)} {verb} for {models}. {people} Of the {many}: {listed}.{more}"
-
-
-def _start(comparisons: Sequence[Comparison]) -> str:
-    verdicts = {c.verdict for c in comparisons}
-    if verdicts == {"no_harm"}:
-        scope = (
-            "of the groups that could be assessed " if any(map(formatting.unassessed, comparisons)) else ""
+    if len(pairs) == 1:
+        comparison, audit = pairs[0]
+        text = " ".join([*sentences.headline(comparison, audit), *sentences.moves(comparison, audit)])
+        return f"{comparison.compressed}: {_without_sign(comparison)}. {text}"
+    comparisons = [c for c, _ in pairs]
+    if len(pairs) <= MAX_MODELS:
+        listed = " ".join(_clause(c, a) for c, a in sorted(pairs, key=lambda p: _rank(p[0])))
+    else:
+        counts = [(v, sum(c.verdict == v for c in comparisons)) for v in WORST_FIRST]
+        listed = (
+            f"Of the {len(pairs)} compressed models: {', '.join(f'{n} {WORD[v]}' for v, n in counts if n)}. "
         )
-        return f"No group {scope}is shown to pay."
-    if verdicts == {"not_estimable"}:
-        return "Too few rows for any verdict."
-    if "void" in verdicts:
-        return "No group is shown to pay, but not every comparison shows anything."
-    return "No group is shown to pay, nor is that ruled out for every group."
+        listed += " ".join(_clause(c, a) for c, a in _extremes(pairs))
+    return listed + _void(comparisons) + _not_assessed(comparisons)
+
+
+def first_screen_rows(audit: Audit) -> list[SummaryRow]:
+    """Return a row for each comparison of an audit, in its order."""
+    return [_row(c, audit) for c in audit.comparisons]
+
+
+def beneath(audit: Audit) -> list[str]:
+    """Return the sentences beneath the table: groups without a verdict, groups judged only together, what moved apart."""
+    lines = [_not_assessed(audit.comparisons).strip()]
+    pools = {p.attribute: p for c in audit.comparisons for p in pools_of(c)}
+    for pool in pools.values():
+        names = name_groups([" · ".join(m.values()) for m in pool.members])
+        lines.append(
+            f"Judged only together, because each has too few people ({pool.attribute}): {names}. A group that is small "
+            "beside the others can lose without moving their verdict."
+        )
+    lines += [
+        f"{c.compressed}: {m[:1].lower()}{m[1:]}"
+        for c in audit.comparisons
+        for m in sentences.moves(c, audit)
+    ]
+    return [line for line in lines if line]
+
+
+def definitions(audit: Audit) -> str:
+    """Return what the words of the first screen mean: points, confidence, margin, bounds, errors."""
+    confidence = f"{100 * audit.confidence:g} %"
+    texts = [
+        "Points are percentage points: 1 point is 1 more error in 100 people of the group.",
+        f"{confidence} confidence: a method that is right in {confidence} of all audits.",
+        f"Margin: the largest rise of an error that is accepted, fixed beforehand ({sentences.margins(audit)}).",
+        "A larger rise that is demonstrated is harm.",
+        "Brackets: confidence interval of the estimate.",
+        sentences.positive(audit),
+    ]
+    return " ".join(filter(None, texts))
+
+
+def _row(c: Comparison, audit: Audit) -> SummaryRow:
+    bound = c.bounds[0]
+    largest = largest_row(c)
+    people = largest or everybody(c)
+    estimate = NOTHING
+    if largest is not None:
+        estimate = (
+            f"{format_points(largest.loss.estimate).lstrip('+')} ({largest.short}, n = {largest.n:,.0f})"
+        )
+    return SummaryRow(
+        c.compressed,
+        c.verdict,
+        formatting.verdict_line(c),
+        formatting.tone(c),
+        _upper_text(c, bound) if c.verdict != "void" else NOTHING,
+        _lower_text(c, bound),
+        estimate,
+        NOTHING if bound.upper is None or c.verdict == "void" else percent(bound.cleared),
+        people.lose,
+        people.gain,
+        "" if c.verdict == "void" else "; ".join(_other(c, b) for b in c.bounds[1:]),
+        sentences.next_step(c, audit),
+    )
+
+
+def _upper_text(c: Comparison, bound: LossBounds) -> str:
+    """Format X: the largest loss that is not ruled out, and whose."""
+    if bound.upper is None or bound.upper_group is None:
+        return "not known"
+    if bound.upper <= 0:
+        return "no rise"
+    return f"{points_up(bound.upper)} ({short_name(c, bound.upper_group)})"
+
+
+def _lower_text(c: Comparison, bound: LossBounds) -> str:
+    """Format Y, with the error if it is not the one that decides."""
+    shown = bound if bound.lower is not None else next((b for b in c.bounds if b.lower is not None), None)
+    if shown is None or shown.lower is None or shown.lower_group is None:
+        return "none shown"
+    error = "" if shown is bound else f"{metric_name(shown.metric)} "
+    return f"{error}{points_down(shown.lower)} ({short_name(c, shown.lower_group)})"
+
+
+def _other(c: Comparison, bound: LossBounds) -> str:
+    name = metric_name(bound.metric)
+    if bound.upper is None:
+        return f"{name}: too few rows"
+    return f"{name} {'at most' if is_cleared(bound) else 'open up to'} {_upper_text(c, bound)}"
+
+
+def _clause(c: Comparison, audit: Audit) -> str:
+    """Return a model's result in one or two sentences: for whom a loss is shown, else what is ruled out."""
+    bound = c.bounds[0]
+    if c.verdict in ("harm", "loss"):
+        row = worst_row(c)
+        more = sum(r.verdict == c.verdict for r in group_rows(c)) - 1
+        others = (
+            f"; the same verdict for {more} more {'group' if more == 1 else 'groups'}" if more > 0 else ""
+        )
+        return (
+            f"{c.compressed}: {WORD[c.verdict]} in {row.error}. {row.title}: up by {sentences.span(row)} percentage points, "
+            f"at most {formatting.at_most(row.loss)}; of 1,000 of them, {row.lose:.0f} lose a correct answer and "
+            f"{row.gain:.0f} gain one{others}."
+        )
+    start = f"{c.compressed}: {_without_sign(c)}"
+    if c.verdict == "void" or bound.upper is None:
+        return f"{start}."
+    confidence = f"with {100 * audit.confidence:g} % confidence,"
+    if bound.upper <= 0:
+        return f"{start}: {confidence} the error of no assessed group rises."
+    limit = f"{points_up(bound.upper)} percentage points"
+    return (
+        f"{start}: {confidence} no assessed group loses more than {limit} ({who(bound.upper_group or {})})."
+    )
+
+
+def _extremes(pairs: Sequence[tuple[Comparison, Audit]]) -> list[tuple[Comparison, Audit]]:
+    """Return the models with the most and the least severe result."""
+    ranked = sorted(pairs, key=lambda p: _rank(p[0]))
+    return [ranked[0], ranked[-1]]
+
+
+def _rank(c: Comparison) -> tuple[int, float]:
+    return WORST_FIRST.index(c.verdict), -(c.bounds[0].upper or 0.0)
+
+
+def _without_sign(c: Comparison) -> str:
+    return formatting.verdict_line(c).split(" ", 1)[1]
 
 
 def _void(comparisons: Sequence[Comparison]) -> str:
     void = [c for c in comparisons if c.void is not None]
     reasons = " ".join(dict.fromkeys(c.void or "" for c in void))
-    return f" Void: {_listed([c.compressed for c in void])}. {reasons}" if void else ""
+    return f" Void: {name_groups([c.compressed for c in void])}. {reasons}" if void else ""
 
 
-def _unassessed(comparisons: Sequence[Comparison]) -> str:
+def _not_assessed(comparisons: Sequence[Comparison]) -> str:
     """Return a sentence on the groups that could not be assessed for any of the models, with their sizes."""
-    groups = {tuple(g.values.items()): g for c in comparisons for g in formatting.unassessed(c)}
+    groups = {tuple(g.values.items()): g for c in comparisons for g in unassessed(c)}
     if not groups:
         return ""
-    named = _listed([f"{group_name(g.values)} ({g.n:,.0f})" for g in groups.values()], MAX_NAMED)
+    named = name_groups([f"{group_name(g.values)} ({g.n:,.0f})" for g in groups.values()])
     return f" Not assessed, too few people: {named}."
-
-
-MAX_NAMED = 12
-
-
-def first_screen_rows(audit: Audit) -> list[SummaryRow]:
-    """Return a row for each comparison of an audit, in its order."""
-    return [_line(c, audit) for c in audit.comparisons]
-
-
-def _line(c: Comparison, audit: Audit) -> SummaryRow:
-    group = _worst(c) if c.verdict in ("harm", "loss") else c.overall
-    loss = (
-        worst_loss(group) if group is not c.overall or c.verdict in ("harm", "loss") else c.overall.losses[0]
-    )
-    chance = f"{100 * audit.confidence:g} % sure"
-    span = format_points(loss.estimate).lstrip("+")
-    lacking = formatting.unassessed(c)
-    action = DO[c.verdict]
-    if c.verdict in ("harm", "loss"):
-        group_text = group_name(group.values)
-        evidence = "; ".join(
-            filter(
-                None,
-                [f"{METRIC[loss.metric]} worse by {span} points", sentences.reason_sentence(loss, c, audit)],
-            )
-        )
-    elif c.verdict == "no_harm":
-        groups = sum(len(a.groups) for a in c.attributes)
-        group_text = (
-            f"none of the {groups - len(lacking)} of {groups} groups that could be assessed"
-            if lacking
-            else "no group"
-        )
-        each = "of those" if lacking else "of all groups"
-        evidence = f"{chance}, group by group, that none {each} loses more than {100 * audit.margin:g} points"
-        action = PARTLY if lacking else action
-    elif c.verdict == "void":
-        group_text, evidence = "not known", c.void or ""
-    elif c.verdict == "not_estimable":
-        group_text, evidence = "not known", "too few rows for any verdict"
-    else:
-        group_text = "not known" if not c.disparate else f"not known; {sentences.split_groups(c, audit)}"
-        evidence = sentences.largest(c, audit) or f"all together {span} points of {METRIC[loss.metric]}"
-    flips = group.flips
-    return SummaryRow(
-        c.compressed,
-        c.verdict,
-        formatting.verdict(c),
-        formatting.tone(c),
-        group_text,
-        1000 * flips.right_to_wrong / flips.n if flips.n else 0.0,
-        1000 * flips.wrong_to_right / flips.n if flips.n else 0.0,
-        evidence,
-        action,
-    )
-
-
-def _worst(c: Comparison) -> GroupComparison:
-    hit = [g for a in c.attributes for g in a.groups if g.verdict == c.verdict]
-    return max(hit, key=lambda g: worst_loss(g).estimate.value or 0.0) if hit else c.overall
-
-
-def _listed(names: Sequence[str], max_names: int = 4) -> str:
-    if len(names) > max_names:
-        return f"{', '.join(names[:max_names])} and {len(names) - max_names} more"
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

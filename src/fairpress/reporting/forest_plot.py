@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.audit import group_name
 from fairpress.auditing.result import Comparison, Verdict
+from fairpress.auditing.verdicts.wording import group_name, loss_in, metric_name
 from fairpress.core.estimate import Estimate
-from fairpress.reporting.formatting import METRIC, SYMBOL, WORD
+from fairpress.reporting.formatting import SYMBOL, WORD
 from fairpress.reporting.svg_minify import minify
 
 MAX_GROUPS = 60
@@ -45,26 +45,36 @@ class ForestRow:
 
 
 def forest(comparison: Comparison, margin: float, metric: str = "accuracy") -> str:
-    """Return the losses of all groups in one metric as SVG: estimate, interval, zero and margin lines.
+    """Return the losses of all assessed groups and pools in one metric as SVG: estimate, interval, zero and margin lines.
 
-    At most 60 groups, those with the largest losses.
+    At most 60 groups, those with the largest losses. Groups that were not assessed are not drawn: their intervals look like
+    grid lines, or like the surest result.
     """
     groups = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
-    forest_rows = [(g, next(x for x in g.losses if x.metric == metric)) for g in groups]
-    shown = [(g, x) for g, x in forest_rows if x.estimate.value is not None]
-    if len(shown) > MAX_GROUPS:
-        shown = shown[:1] + sorted(shown[1:], key=lambda p: -(p[1].estimate.value or 0))[: MAX_GROUPS - 1]
-    lines = [ForestRow(f"{group_name(g.values)} (n = {g.n:,.0f})", x.estimate, x.verdict) for g, x in shown]
-    return forest_of(lines, margin, METRIC[metric], f"{METRIC[metric]} lost per group")
+    rows = [(f"{group_name(g.values)} (n = {g.n:,.0f})", loss_in(g, metric)) for g in groups]
+    rows += [
+        (f"{p.attribute}: {len(p.members)} small groups (n = {p.loss.estimate.n:,.0f})", p.loss)
+        for a in comparison.attributes
+        for p in a.pools
+        if p.loss.metric == metric
+    ]
+    shown = [(name, x) for name, x in rows if x.estimate.value is not None]
+    assessed = [(name, x) for name, x in shown if x.verdict != "not_estimable"] or shown
+    if len(assessed) > MAX_GROUPS:
+        largest = sorted(assessed[1:], key=lambda p: -(p[1].estimate.value or 0))
+        assessed = assessed[:1] + largest[: MAX_GROUPS - 1]
+    lines = [ForestRow(name, x.estimate, x.verdict) for name, x in assessed]
+    error = metric_name(metric)
+    return forest_of(lines, margin, error, f"rise of the {error} per group")
 
 
-def forest_of(lines: Sequence[ForestRow], margin: float, lost: str, about: str) -> str:
+def forest_of(lines: Sequence[ForestRow], margin: float, error: str, about: str) -> str:
     """Return lines as SVG: estimate, interval, zero and margin lines; those without an interval are left out.
 
     Parameters
     ----------
-    lost
-        The lost quantity, such as ``accuracy``, for the title of the axis.
+    error
+        The error that rises, such as ``error rate``, for the title of the axis.
     about
         A description of the plot for screen readers.
     """
@@ -88,8 +98,7 @@ def forest_of(lines: Sequence[ForestRow], margin: float, lost: str, about: str) 
     for row in rows:
         row["low"], row["high"] = (float(np.clip(row[k], *frame)) for k in ("low", "high"))
     rows = [{**row, "loss": row["loss"] if frame[0] <= row["loss"] <= frame[1] else None} for row in rows]
-    # Hardly any comparison is void.
-    legend = [v for v in COLOUR if v != "void" or any(line.verdict == "void" for line in lines)]
+    legend = [v for v in COLOUR if any(line.verdict == v for line in lines)]
     verdicts = [f"{SYMBOL[v]} {WORD[v]}" for v in legend]
     colours = alt.Scale(domain=verdicts, range=[COLOUR[v] for v in legend])
     shapes = alt.Scale(domain=verdicts, range=[SHAPE[v] for v in legend])
@@ -97,7 +106,7 @@ def forest_of(lines: Sequence[ForestRow], margin: float, lost: str, about: str) 
     scale = alt.Scale(domain=list(frame), nice=False)
     base = alt.Chart(alt.Data(values=rows))
     rules = base.mark_rule(size=2).encode(
-        y=y, x=alt.X("low:Q", title=f"{lost}: points lost", scale=scale), x2="high:Q"
+        y=y, x=alt.X("low:Q", title=f"{error}: rise in points", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=85, opacity=1).encode(
         y=y,

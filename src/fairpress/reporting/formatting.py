@@ -6,20 +6,24 @@ import re
 from collections.abc import Mapping, Sequence
 
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
-from fairpress.auditing.result import (
-    Comparison,
-    GroupComparison,
-    Loss,
-    Verdict,
-)
-from fairpress.auditing.verdicts.rules import WORST_FIRST
-from fairpress.auditing.verdicts.wording import MIN_ROWS_FOR_ADVICE
+from fairpress.auditing.result import Comparison, GroupComparison, Loss, RowsToDecide, Verdict
+from fairpress.auditing.verdicts.wording import metric_name, points_up
 from fairpress.core.estimate import Estimate
+from fairpress.reporting.group_rows import (
+    SEVERITY,
+    GroupRow,
+    deciding_loss,
+    group_rows,
+    pooled_attributes,
+    pools_of,
+    unassessed,
+    worst_row,
+)
 
 WORD: dict[Verdict, str] = {
     "harm": "harm",
     "void": "void",
-    "loss": "loss",
+    "loss": "some loss",
     "inconclusive": "inconclusive",
     "not_estimable": "not assessed",
     "no_harm": "no harm",
@@ -33,7 +37,7 @@ SYMBOL: dict[Verdict, str] = {
     "no_harm": "✔",
 }
 MAX_ROWS = 1000
-CLIPPED = "An interval that extends beyond the frame belongs to a group that was not assessed (too few rows)."
+NOT_DRAWN = "Groups that were not assessed (too few rows) are not drawn."
 METRIC = {
     "accuracy": "accuracy",
     "tpr": "true positive rate",
@@ -62,31 +66,64 @@ METRIC = {
 }
 
 
-def unassessed(comparison: Comparison) -> list[GroupComparison]:
-    """Return the groups that could not be assessed."""
-    return [g for a in comparison.attributes for g in a.groups if g.verdict == "not_estimable"]
-
-
 def tone(comparison: Comparison) -> Verdict:
-    """Return the verdict that sets the colour of a comparison: not green if groups were not assessed, and red for void."""
+    """Return the verdict that sets the colour of a comparison: red for void; green only if every group was assessed.
+
+    Groups that were judged together count as assessed, unless all groups of an attribute were.
+    """
     if comparison.verdict == "void":
         return "harm"
-    return (
-        "inconclusive" if comparison.verdict == "no_harm" and unassessed(comparison) else comparison.verdict
-    )
+    uncertain = unassessed(comparison) or pooled_attributes(comparison)
+    return "inconclusive" if comparison.verdict == "no_harm" and uncertain else comparison.verdict
 
 
 def verdict(comparison: Comparison) -> str:
-    """Format a verdict with its sign; "no harm" counts the assessed groups if some were not assessed."""
+    """Format a verdict with its sign, the error that it is about, and the groups with a demonstrated loss.
+
+    "No harm" counts the assessed groups if some were not assessed; groups that were judged only together are mentioned.
+    """
+    if comparison.verdict in ("harm", "loss"):
+        row = worst_row(comparison)
+        more = sum(r.verdict == comparison.verdict for r in group_rows(comparison)) - 1
+        others = f" and {more} more {'group' if more == 1 else 'groups'}" if more > 0 else ""
+        return f"{SYMBOL[comparison.verdict]} {WORD[comparison.verdict]} in {row.error}: {row.title}{others}"
     groups = sum(len(a.groups) for a in comparison.attributes)
-    return verdict_of(comparison.verdict, len(unassessed(comparison)), groups)
+    together = sum(len(p.members) for p in pools_of(comparison))
+    metric = comparison.overall.losses[0].metric
+    text = verdict_of(comparison.verdict, metric, len(unassessed(comparison)), groups, together)
+    if comparison.verdict == "no_harm" and pooled_attributes(comparison):
+        return f"{SYMBOL['inconclusive']} {text.split(' ', 1)[1]}"
+    return text
 
 
-def verdict_of(verdict: Verdict, lacking: int, groups: int) -> str:
-    """Format the verdict of an artifact, `lacking` of whose `groups` were not assessed."""
+def verdict_line(comparison: Comparison) -> str:
+    """Format a verdict, and whether groups moved apart."""
+    return f"{verdict(comparison)}{'; uneven' if comparison.disparate else ''}"
+
+
+def verdict_of(verdict: Verdict, metric: str, lacking: int = 0, groups: int = 0, together: int = 0) -> str:
+    """Format the verdict of an artifact in one metric.
+
+    `lacking` of its `groups` were not assessed, and `together` were judged only together with others.
+    """
+    if verdict in ("void", "not_estimable"):
+        return f"{SYMBOL[verdict]} {WORD[verdict]}"
+    error = metric_name(metric)
     if verdict == "no_harm" and lacking:
-        return f"{SYMBOL['inconclusive']} no harm in {groups - lacking} of {groups} groups"
-    return f"{SYMBOL[verdict]} {WORD[verdict]}"
+        counts = f"{groups - lacking} of {groups} groups; {lacking} not assessed"
+        return f"{SYMBOL['inconclusive']} no harm in {error} in {counts}"
+    pooled = f" ({together} small groups judged together)" if verdict == "no_harm" and together else ""
+    return f"{SYMBOL[verdict]} {WORD[verdict]} in {error}{pooled}"
+
+
+def group_verdict(row: GroupRow) -> str:
+    """Format the verdict of a group; a group that is judged only with others is pooled."""
+    return "– pooled" if row.pooled else f"{SYMBOL[row.verdict]} {WORD[row.verdict]}"
+
+
+def at_most(loss: Loss) -> str:
+    """Format the one-sided bound that decides, in points, rounded up."""
+    return "–" if loss.upper is None else points_up(loss.upper)
 
 
 def format_points(estimate: Estimate) -> str:
@@ -146,15 +183,15 @@ def split(estimates: Mapping[str, Estimate]) -> tuple[list[str], list[str]]:
 
 
 def groups(comparison: Comparison, max_groups: int = MAX_ROWS) -> list[GroupComparison]:
-    """Return the groups of all attributes; of more than `most`, those with the most severe verdicts and largest losses."""
+    """Return the groups of all attributes; of more than `max_groups`, those with the most severe verdicts."""
     return most_severe([g for a in comparison.attributes for g in a.groups], max_groups)
 
 
 def most_severe(groups: Sequence[GroupComparison], max_groups: int) -> list[GroupComparison]:
-    """Return all groups in their order, or the `most` with the most severe verdicts and largest losses, worst first."""
+    """Return all groups in their order, or the `max_groups` with the most severe verdicts and largest losses."""
     if len(groups) <= max_groups:
         return list(groups)
-    return sorted(groups, key=lambda g: (WORST_FIRST.index(g.verdict), -worst_loss_value(g)))[:max_groups]
+    return sorted(groups, key=lambda g: (SEVERITY.index(g.verdict), -worst_loss_value(g)))[:max_groups]
 
 
 def left_out(total: int, max_groups: int) -> str:
@@ -164,14 +201,13 @@ def left_out(total: int, max_groups: int) -> str:
     return f"Of {total:,} groups, the {max_groups:,} with the most severe verdicts and largest losses; audit.json has all."
 
 
-def rows_needed(group: GroupComparison) -> str:
-    """Format how many rows a group needs for a decision, at most "> 100,000".
-
-    Empty if harm is already decided, or if the group is far too small for an estimate.
-    """
-    if not group.rows_needed or group.verdict in ("harm", "void") or group.n < MIN_ROWS_FOR_ADVICE:
+def rows_to_decide(x: RowsToDecide | None) -> str:
+    """Format how many more rows would probably decide: ``1,500 (80 %)``; empty where that is settled or not known."""
+    if x is None:
         return ""
-    return f"{group.rows_needed:,}" if group.rows_needed <= 100_000 else "> 100,000"
+    count = f"> {x.limit:,}" if x.more is None else f"{x.more:,}"
+    seeds = "" if x.seeds is None else f", {x.seeds} more seeds"
+    return f"{count} ({100 * x.decided:.0f} %){seeds}"
 
 
 def size(bytes_: float) -> str:
@@ -179,14 +215,6 @@ def size(bytes_: float) -> str:
     return f"{bytes_ / 1e6:.2f} MB" if bytes_ >= 1e6 else f"{bytes_ / 1e3:.1f} KB"
 
 
-def worst_loss(group: GroupComparison) -> Loss:
-    """Return the loss behind a group's verdict: the largest among those with that verdict."""
-    same = [
-        loss for loss in group.losses if loss.verdict == group.verdict and loss.estimate.value is not None
-    ]
-    return max(same or group.losses, key=lambda loss: loss.estimate.value or 0.0)
-
-
 def worst_loss_value(group: GroupComparison) -> float:
-    """Return the estimate of `worst_loss`, 0 if it is not estimable."""
-    return worst_loss(group).estimate.value or 0.0
+    """Return the estimate of the loss behind a group's verdict, 0 if it is not estimable."""
+    return deciding_loss(group).estimate.value or 0.0

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.audit import group_name
 from fairpress.auditing.result import Audit
+from fairpress.auditing.verdicts.wording import metric_name
 from fairpress.reporting import claims as claim_text
-from fairpress.reporting import first_screen, formatting, sentences
+from fairpress.reporting import first_screen, formatting, group_rows, sentences
 from fairpress.reporting import tradeoff as tradeoff_text
 from fairpress.reporting.forest_plot import forest
 from fairpress.reporting.paper_tables import RatesTable
@@ -64,10 +65,11 @@ Figures = Mapping[tuple[int, str, str], str]
 def draw(sections: Sequence[Section]) -> Figures:
     """Return (index of the section, compressed model, metric) → forest plot as SVG."""
     return {
-        (i, c.compressed, m): forest(c, s.audit.margin, m)
+        # A relative margin differs between groups; the line is drawn at that of everybody.
+        (i, c.compressed, x.metric): forest(c, x.margin, x.metric)
         for i, s in enumerate(sections)
         for c in s.audit.comparisons
-        for m in s.audit.metrics
+        for x in c.overall.losses
     }
 
 
@@ -148,6 +150,8 @@ def render(
         claim_text=claim_text,
         nothing=None,
         formatting=formatting,
+        first_screen=first_screen,
+        group_rows=group_rows,
         sentences=sentences,
         group_name=group_name,
     )
@@ -163,9 +167,10 @@ def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:
     heat = charts.heatmap(labelled_audits)
     rendered = []
     if heat is not None:
-        quantity = "the worst group's loss" if len(labelled_audits) > 1 else "points of accuracy lost"
+        error = metric_name(labelled_audits[0][1].metrics[0])
+        quantity = "the worst group's loss" if len(labelled_audits) > 1 else f"rise of the {error}"
         text = (
-            f"Who pays: {quantity} (red and positive = worse), with the verdict's sign: ✖ harm, ▼ loss, "
+            f"Who pays: {quantity} in points (red and positive = worse), with the verdict's sign: ✖ harm, ▼ some loss, "
             "? inconclusive, – not assessed, ✔ no harm."
         )
         rendered.append(RenderedChart("heatmap", heat, text))

@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit
-from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.estimate import Estimate
 from fairpress.reporting import formatting, sentences
-from fairpress.reporting.formatting import METRIC, WORD, format_points
+from fairpress.reporting.formatting import format_points
+from fairpress.reporting.group_rows import everybody, group_rows
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -37,10 +37,9 @@ def render(audit: Audit) -> str:
     return _template().render(
         audit=audit,
         tex=escape,
-        name=group_name,
         cell=cell,
-        WORD=WORD,
-        METRIC=METRIC,
+        everybody=everybody,
+        group_rows=group_rows,
         formatting=formatting,
         sentences=sentences,
     )

@@ -6,22 +6,19 @@ import re
 from collections.abc import Iterator
 
 from fairpress.auditing.metrics.impact_ratio import ImpactRatios
-from fairpress.auditing.result import Audit, Comparison, GroupComparison, GroupRates
-from fairpress.auditing.verdicts.rules import WORST_FIRST
+from fairpress.auditing.result import Audit, Comparison, GroupRates
 from fairpress.auditing.verdicts.wording import group_name
+from fairpress.reporting import first_screen, sentences
 from fairpress.reporting.formatting import (
     METRIC,
-    SYMBOL,
-    WORD,
+    at_most,
     format_points,
     format_rate,
-    rows_needed,
-    verdict,
-    worst_loss,
+    group_verdict,
+    rows_to_decide,
+    verdict_line,
 )
-from fairpress.reporting.sentences import meaning, positive, warnings, who_pays
-
-SHOWN = 5
+from fairpress.reporting.group_rows import GroupRow, everybody, group_rows
 
 
 def render(audit: Audit) -> str:
@@ -43,55 +40,73 @@ def _lines(audit: Audit) -> Iterator[str]:
     people = f" about {audit.subjects:,} people" if audit.subjects else ""
     yield f"### Who pays for the compression? {audit.rows:,} rows{people}{seeds}"
     yield ""
-    for line in warnings(audit):
+    for line in sentences.warnings(audit):
         yield f"> **{escape(line)}**"
         yield ""
-    if audit.positive is not None:
-        yield escape(positive(audit))
-        yield ""
+    if not audit.comparisons:
+        if audit.positive is not None:
+            yield escape(sentences.positive(audit))
+            yield ""
+        yield from _rates([g for m in audit.models for g in (m.overall, *m.groups)])
+    else:
+        yield from _summary(audit)
     for comparison in audit.comparisons:
         yield from _comparison(audit, comparison)
-    if not audit.comparisons:
-        yield from _rates([g for m in audit.models for g in (m.overall, *m.groups)])
     for note in audit.notes:
         yield f"* {escape(note)}"
 
 
+def _summary(audit: Audit) -> Iterator[str]:
+    """Yield what is read without unfolding anything: a row per model, and the groups without a verdict."""
+    yield "| model | verdict | any group at most | some group at least | largest estimate | people cleared | what next |"
+    yield "|---|---|---|---|---|--:|---|"
+    for row in first_screen.first_screen_rows(audit):
+        cells = [row.model, row.word, row.upper, row.lower, row.largest, row.cleared, row.do]
+        yield f"| {' | '.join(map(escape, cells))} |"
+    yield ""
+    legend = (
+        f"Rise of the error against {audit.baseline} in percentage points, with {100 * audit.confidence:g} % confidence; "
+        f"{sentences.margins(audit)}."
+    )
+    yield escape(" ".join([legend, *first_screen.beneath(audit)]))
+    yield ""
+
+
 def _comparison(audit: Audit, comparison: Comparison) -> Iterator[str]:
-    uneven = ", unevenly" if comparison.disparate else ""
-    name, base = escape(comparison.compressed), escape(audit.baseline)
-    sign, word = verdict(comparison).split(" ", 1)
-    yield f"**{sign} {name} against {base}: {word}{uneven}.** {escape(comparison.headline)}"
+    name = f"{escape(comparison.compressed)} against {escape(audit.baseline)}"
+    yield f"<details><summary>{escape(verdict_line(comparison)).split(' ', 1)[0]} {name}: every group</summary>"
     yield ""
-    yield escape(f"{who_pays(comparison, audit)} {meaning(comparison, audit)}")
+    yield escape(" ".join(sentences.headline(comparison, audit)))
+    reason = sentences.worst_reason(comparison, audit)
+    if reason:
+        yield escape(reason)
     yield ""
-    groups = sorted((g for a in comparison.attributes for g in a.groups), key=_worst_first)
-    yield from _table([comparison.overall, *groups[:SHOWN]], audit)
-    if len(groups) > SHOWN:
-        yield "<details><summary>All groups</summary>"
-        yield ""
-        yield from _table(groups, audit)
-        yield "</details>"
-        yield ""
+    yield from _table([everybody(comparison), *group_rows(comparison)], audit)
+    yield "</details>"
+    yield ""
 
 
-def _worst_first(group: GroupComparison) -> tuple[int, float]:
-    return WORST_FIRST.index(group.verdict), -(worst_loss(group).estimate.value or 0.0)
-
-
-def _table(groups: list[GroupComparison], audit: Audit) -> Iterator[str]:
-    metrics = [f"{METRIC[m]} {'gained' if m == 'fpr' else 'lost'}" for m in audit.metrics]
-    yield f"| group | n | {' | '.join(metrics)} | of 1,000 lose / gain | verdict | rows needed |"
-    yield "|---|--:|" + "--:|" * len(metrics) + "--:|---|--:|"
-    for g in groups:
-        losses = [format_points(x.estimate) if x.estimate.estimable else "–" for x in g.losses]
-        lost, gained = (1000 * x / g.n for x in (g.flips.right_to_wrong, g.flips.wrong_to_right))
+def _table(rows: list[GroupRow], audit: Audit) -> Iterator[str]:
+    advice = any(r.loss.rows_to_decide is not None for r in rows)
+    yield (
+        "| group | n | decided by | points | at most | of 1,000 lose / gain | verdict |"
+        + (" more rows to decide |" if advice else "")
+    )
+    yield "|---|--:|---|--:|--:|--:|---|" + ("--:|" if advice else "")
+    for r in rows:
+        points = format_points(r.loss.estimate) if r.loss.estimate.estimable else "–"
         yield (
-            f"| {escape(group_name(g.values))} | {g.n:,.0f} | {' | '.join(losses)} | {lost:.0f} / {gained:.0f} | "
-            f"{SYMBOL[g.verdict]} {WORD[g.verdict]} | {rows_needed(g)} |"
+            f"| {escape(r.name)} | {r.n:,.0f} | {r.error} | {points} | {at_most(r.loss)} | {r.lose:.0f} / {r.gain:.0f} | "
+            f"{group_verdict(r)} |" + (f" {rows_to_decide(r.loss.rows_to_decide)} |" if advice else "")
         )
     yield ""
-    yield f"Points with {100 * audit.confidence:g} % intervals, positive = worse; margin {100 * audit.margin:g} points."
+    confidence = f"{100 * audit.confidence:g} %"
+    yield (
+        f"Points: rise of the error with its {confidence} interval, positive = worse; at most: the one-sided "
+        f"{confidence} bound, which decides."
+    )
+    if audit.positive is not None:
+        yield escape(sentences.positive(audit))
     yield ""
 
 

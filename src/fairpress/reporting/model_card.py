@@ -6,12 +6,20 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fairpress.auditing.result import Audit, Comparison, GroupComparison, GroupRates
+from fairpress.auditing.result import Audit, Comparison, GroupRates
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.errors import UserError, did_you_mean
-from fairpress.reporting.formatting import METRIC, SYMBOL, WORD, format_points, format_rate, verdict
+from fairpress.reporting import first_screen, sentences
+from fairpress.reporting.formatting import (
+    METRIC,
+    at_most,
+    format_points,
+    format_rate,
+    group_verdict,
+    verdict_line,
+)
+from fairpress.reporting.group_rows import GroupRow, everybody, group_rows
 from fairpress.reporting.markdown import escape
-from fairpress.reporting.sentences import meaning, positive, warnings, who_pays
 
 RATES = ("accuracy", "tpr", "fpr", "selection_rate")
 
@@ -49,10 +57,10 @@ def model_card(
     rates = models[model]
     compared = next((c for c in audit.comparisons if c.compressed == model), None)
     parts = [_front(audit, model, dataset, task), f"# {escape(model)}\n"]
-    parts += [f"> **{escape(line)}**\n" for line in warnings(audit)]
+    parts += [f"> **{escape(line)}**\n" for line in sentences.warnings(audit)]
     parts += _verdict(audit, compared)
     if audit.positive is not None:
-        parts.append(f"{escape(positive(audit))}\n")
+        parts.append(f"{escape(sentences.positive(audit))}\n")
     parts += ["## Group by group\n", _table(audit, [rates.overall, *rates.groups], compared)]
     parts += ["## What it is\n", *_facts(audit, dataset, facts or {}), "## Limits\n"]
     limits = [
@@ -102,44 +110,60 @@ def _verdict(audit: Audit, compared: Comparison | None) -> list[str]:
         return [
             f"The baseline of an audit of {audit.rows:,} test rows, with which the other models are compared.\n"
         ]
-    uneven = ", unevenly" if compared.disparate else ""
-    return [
-        f"**{verdict(compared)}**, against {escape(audit.baseline)}{uneven}. {escape(compared.headline)}\n",
-        f"**Who pays:** {escape(who_pays(compared, audit))}\n",
-        f"**What to do:** {escape(meaning(compared, audit))}\n",
+    summary = next(r for r in first_screen.first_screen_rows(audit) if r.model == compared.compressed)
+    lines = [
+        f"**{escape(verdict_line(compared))}**, against {escape(audit.baseline)}. "
+        f"{escape(' '.join(sentences.headline(compared, audit)))}\n",
+        f"**Who pays:** {escape(sentences.who_pays(compared, audit))}\n",
+        f"**What next:** {escape(summary.do)}\n",
     ]
+    reason = sentences.worst_reason(compared, audit)
+    return [*lines, *([f"{escape(reason)}\n"] if reason and reason not in lines[1] else [])]
 
 
 def _table(audit: Audit, groups: Sequence[GroupRates], compared: Comparison | None) -> str:
     rates = [r for r in RATES if r in groups[0].rates]
-    losses: dict[tuple[tuple[str, object], ...], GroupComparison] = {}
+    rows: dict[str, GroupRow] = {}
     if compared is not None:
-        groups_compared = (compared.overall, *(g for a in compared.attributes for g in a.groups))
-        losses = {tuple(g.values.items()): g for g in groups_compared}
+        rows = {r.name: r for r in (everybody(compared), *group_rows(compared))}
     head = ["group", "n", *(METRIC[r] for r in rates)]
     if compared is not None:
-        head += [
-            f"points of {METRIC[audit.metrics[0]]} lost",
-            "of 1,000 lose / gain a correct answer",
-            "verdict",
-        ]
+        head += ["decided by", "points", "at most", "of 1,000 lose / gain a correct answer", "verdict"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for g in groups:
-        row = [escape(group_name(g.values)), f"{g.n:,.0f}", *(_cell(format_rate(g.rates[r])) for r in rates)]
-        loss = losses.get(tuple(g.values.items()))
-        if compared is not None and loss is not None:
-            lose, gain = (
-                1000 * x / loss.flips.n if loss.flips.n else 0.0
-                for x in (loss.flips.right_to_wrong, loss.flips.wrong_to_right)
-            )
-            row += [_cell(format_points(loss.losses[0].estimate)), f"{lose:.0f} / {gain:.0f}"]
-            row.append(f"{SYMBOL[loss.verdict]} {WORD[loss.verdict]}")
-        lines.append(f"| {' | '.join(row)} |")
-    intervals = (
-        f"Intervals at {100 * audit.confidence:g} %; a loss above {100 * audit.margin:g} points is harm."
+        cells = [
+            escape(group_name(g.values)),
+            f"{g.n:,.0f}",
+            *(_cell(format_rate(g.rates[r])) for r in rates),
+        ]
+        row = rows.pop(group_name(g.values), None)
+        if row is not None:
+            cells += _judged(row)
+        lines.append(f"| {' | '.join(cells)} |")
+    # What is left are the pools, which have no rates.
+    lines += [
+        f"| {' | '.join([escape(r.name), f'{r.n:,.0f}', *('–' for _ in rates), *_judged(r)])} |"
+        for r in rows.values()
+    ]
+    confidence = f"{100 * audit.confidence:g} %"
+    judged = (
+        f"Points: rise of the error in percentage points with its {confidence} interval, positive = worse; at most: the "
+        f"one-sided {confidence} bound, which decides; {sentences.margins(audit)}."
+        if compared is not None
+        else f"Intervals at {confidence}."
     )
     seeds = f" Mean over {audit.seeds} training seeds." if audit.seeds else ""
-    return "\n".join([*lines, "", intervals + seeds, ""])
+    return "\n".join([*lines, "", escape(judged + seeds), ""])
+
+
+def _judged(row: GroupRow) -> list[str]:
+    return [
+        row.error,
+        _cell(format_points(row.loss.estimate)),
+        at_most(row.loss),
+        f"{row.lose:.0f} / {row.gain:.0f}",
+        group_verdict(row),
+    ]
 
 
 def _cell(text: str) -> str:

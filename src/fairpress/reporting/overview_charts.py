@@ -14,13 +14,14 @@ import numpy as np
 
 from fairpress.auditing.result import Audit, Comparison
 from fairpress.auditing.verdicts.rules import WORST_FIRST
-from fairpress.auditing.verdicts.wording import group_name
-from fairpress.reporting.formatting import METRIC, SYMBOL, worst_loss
+from fairpress.auditing.verdicts.wording import group_name, metric_name
+from fairpress.reporting.formatting import METRIC, SYMBOL, worst_loss_value
+from fairpress.reporting.group_rows import deciding_loss
 from fairpress.reporting.svg_minify import minify
 
 MAX_ROWS, MAX_BARS = 30, 5
 SHADES = ["#1570ef", "#f2f4f7", "#b42318"]
-BARS = ["#344054", "#1570ef", "#b42318", "#946200", "#067647"]
+BARS = ["#344054", "#1570ef", "#7a5af8", "#0e9384", "#98a2b3"]  # neither red nor green, which mean verdicts
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,13 @@ def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
                 assessed = [
                     g
                     for g in groups[1:]
-                    if worst_loss(g).estimate.value is not None and g.verdict != "not_estimable"
+                    if deciding_loss(g).estimate.value is not None and g.verdict != "not_estimable"
                 ]
                 if not assessed:
                     continue
-                groups = [max(assessed, key=lambda g: worst_loss(g).estimate.value or 0.0)]
+                groups = [max(assessed, key=worst_loss_value)]
             for g in groups[:MAX_ROWS]:
-                loss = worst_loss(g) if several else g.losses[0]
+                loss = deciding_loss(g)
                 if loss.estimate.value is None:
                     continue
                 value = 100 * loss.estimate.value
@@ -95,8 +96,9 @@ def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
         ),
     )
     chart = (cells + text).properties(width={"step": 58}, height={"step": 24})
-    quantity = "worst group's loss" if several else "points of accuracy lost"
-    return svg(chart, f"Heatmap: {quantity} by method; the tables have the same numbers.")
+    error = metric_name(compared[0][1].metrics[0])
+    quantity = "worst group's loss" if several else f"rise of the {error}"
+    return svg(chart, f"Heatmap: {quantity} in points by method; the tables have the same numbers.")
 
 
 def bars(audit: Audit) -> str | None:
@@ -278,7 +280,10 @@ def svg(chart: Any, label: str) -> str:
 
 def _worst(c: Comparison) -> float:
     values = [
-        worst_loss(g).estimate.value for a in c.attributes for g in a.groups if g.verdict != "not_estimable"
+        deciding_loss(g).estimate.value
+        for a in c.attributes
+        for g in a.groups
+        if g.verdict != "not_estimable"
     ]
     return max([v for v in values if v is not None], default=0.0)
 

@@ -1,36 +1,141 @@
-"""Sentences that all reports share: what a verdict means, who is affected, and why."""
+"""Sentences that all reports share: what a verdict means, who is affected, why, and what to do next."""
 
 from __future__ import annotations
 
-from fairpress.auditing.audit import group_name
 from fairpress.auditing.result import AttributeComparison, Audit, Comparison, Exemplars, GroupComparison, Loss
-from fairpress.reporting.formatting import (
-    METRIC,
-    format_p,
-    format_points,
-    format_signed,
+from fairpress.auditing.verdicts.wording import (
+    group_name,
+    headline_sentences,
+    is_cleared,
+    margin_text,
+    metric_name,
+    name_groups,
+    points_up,
+)
+from fairpress.reporting.formatting import at_most, format_p, format_points, format_signed
+from fairpress.reporting.group_rows import (
+    GroupRow,
+    group_rows,
+    pooled_attributes,
+    pools_of,
     unassessed,
-    worst_loss,
-    worst_loss_value,
+    worst_row,
 )
 
 
 def meaning(comparison: Comparison, audit: Audit) -> str:
-    """Return what a verdict means and what to do."""
-    points = f"{100 * audit.margin:g} points"
+    """Return what a verdict means."""
+    margin = margin_text(audit.margins[audit.metrics[0]])
+    error = metric_name(audit.metrics[0])
+    if comparison.verdict in ("harm", "loss"):
+        row = worst_row(comparison)
+        error, margin = row.error, margin_text(audit.margins[row.loss.metric])
     return {
-        "harm": f"A loss of more than {points} is demonstrated. Do not ship this model as it is; compress less or mitigate.",
-        "void": "The audit shows nothing about this model: first fix the models or the choice of the positive class.",
-        "loss": f"A loss is demonstrated, but not whether it is more than {points}. Gather rows, or compress less.",
-        "inconclusive": f"A loss of more than {points} is neither demonstrated nor ruled out. Gather rows or compress less.",
+        "harm": f"A rise of the {error} by more than {margin} is demonstrated.",
+        "void": "The audit shows nothing about this model.",
+        "loss": f"A rise of the {error} is demonstrated, but not whether it is more than {margin}.",
+        "inconclusive": f"A rise of the {error} by more than {margin} is neither demonstrated nor ruled out.",
         "not_estimable": "Too few rows in every group: no verdict about fairness.",
-        "no_harm": f"In every group that could be assessed, a loss of more than {points} is ruled out."
-        + (
-            " The other groups were not assessed: do not report this model as harmless for them."
-            if unassessed(comparison)
-            else ""
-        ),
+        "no_harm": f"In every group that could be assessed, a rise of the {error} by more than {margin} is ruled out.",
     }[comparison.verdict]
+
+
+def next_step(comparison: Comparison, audit: Audit) -> str:
+    """Return what to do next, which depends on what is ruled out."""
+    margin = margin_text(audit.margins[audit.metrics[0]])
+    lacking = unassessed(comparison)
+    if comparison.verdict == "harm":
+        return "Do not ship this model as it is: compress less, or mitigate."
+    if comparison.verdict == "void":
+        return "First fix the models or the choice of the positive class."
+    if comparison.verdict == "not_estimable":
+        return "Gather rows: too few for any verdict."
+    if comparison.verdict == "no_harm" and lacking:
+        names = name_groups([group_name(g.values) for g in lacking])
+        return f"Gather rows for the groups that were not assessed ({names}); do not report this model as harmless for them."
+    if comparison.verdict == "no_harm" and pooled_attributes(comparison):
+        names = name_groups(pooled_attributes(comparison))
+        return (
+            f"Gather rows: no group of {names} was assessed alone, and together they only show the average."
+        )
+    if comparison.verdict == "no_harm":
+        alone = (
+            " Groups that were judged only together are not cleared one by one."
+            if pools_of(comparison)
+            else ""
+        )
+        return f"Passes at a margin of {margin} in {metric_name(audit.metrics[0])}{_open_errors(comparison)}.{alone}"
+    return _open_groups(comparison, audit)
+
+
+def _open_errors(comparison: Comparison) -> str:
+    """Return what the errors that do not decide leave open, as the end of a sentence."""
+    uncertain = [b for b in comparison.bounds[1:] if b.upper is not None and not is_cleared(b)]
+    texts = [f"{metric_name(b.metric)} (up to {points_up(b.upper or 0.0)} points)" for b in uncertain]
+    return f"; consider what is open in {' and '.join(texts)}" if texts else ""
+
+
+def _open_groups(comparison: Comparison, audit: Audit) -> str:
+    """Return which groups are open and what more rows would do, of a verdict "some loss" or "inconclusive"."""
+    uncertain = [r for r in group_rows(comparison) if r.verdict in ("inconclusive", "loss")]
+    start = ""
+    if comparison.verdict == "loss":
+        start = "Do not report this model as harmless. "
+    if not uncertain:
+        return f"{start}Gather rows, or compress less."
+    total = sum(r.verdict != "not_estimable" for r in group_rows(comparison))
+    # The group that most rows are needed for, as far as that is known, else the one that can have lost most.
+    with_rows = [r for r in uncertain if r.loss.rows_to_decide is not None]
+    row = (
+        max(with_rows, key=_additional_rows)
+        if with_rows
+        else max(uncertain, key=lambda r: r.loss.upper or 0.0)
+    )
+    count = f"{len(uncertain)} of {total} groups {'is' if len(uncertain) == 1 else 'are'} open"
+    bound = "" if row.loss.upper is None else f", at most {points_up(row.loss.upper)} points"
+    sentence = f"{start}{count} ({row.title}: {row.error}{bound}). "
+    return sentence + (rows_sentence(row.loss) or "Gather rows for them, or compress less.")
+
+
+def _additional_rows(row: GroupRow) -> float:
+    more = row.loss.rows_to_decide
+    return float("inf") if more is None or more.more is None else more.more
+
+
+def rows_sentence(loss: Loss) -> str:
+    """Return what more rows of a group would do, with its chance; empty where that is settled or not known."""
+    x = loss.rows_to_decide
+    if x is None:
+        return ""
+    chances = f"{100 * x.no_harm:.0f} % no harm, {100 * x.loss:.0f} % some loss or harm"
+    seeds = "" if x.seeds is None else f" Rows alone cannot decide: {x.seeds} more training seeds are needed."
+    if x.more is None:
+        return f"Even {x.limit:,} more of its rows decide with a chance of {100 * x.decided:.0f} % only ({chances}).{seeds}"
+    return f"{x.more:,} more of its rows decide with a chance of {100 * x.decided:.0f} % ({chances}).{seeds}"
+
+
+def margins(audit: Audit) -> str:
+    """Return which error decides and at which margins, with their reasons: ``error rate decides, margin 2 points``."""
+    first, *others = audit.metrics
+    texts = {m: margin_text(audit.margins[m]) for m in audit.metrics}
+    reasons = {m: f" ({r})" if (r := audit.margins[m].reason) else "" for m in audit.metrics}
+    sentence = f"{metric_name(first)} decides, margin {texts[first]}{reasons[first]}"
+    different = [
+        f"{metric_name(m)} {texts[m]}{reasons[m]}" for m in others if audit.margins[m] != audit.margins[first]
+    ]
+    return sentence + (f"; margin of the {', '.join(different)}" if different else "")
+
+
+def headline(comparison: Comparison, audit: Audit) -> tuple[str, ...]:
+    """Return the sentences of a comparison's headline, what is ruled out first."""
+    return headline_sentences(
+        comparison.verdict,
+        [g for a in comparison.attributes for g in a.groups],
+        comparison.bounds,
+        audit.confidence,
+        [p for a in comparison.attributes for p in a.pools],
+        comparison.void,
+    )
 
 
 def positive(audit: Audit) -> str:
@@ -44,7 +149,8 @@ def positive(audit: Audit) -> str:
         "order": f" It was chosen as the last of two in alphabetical order; {differently}",
     }.get(audit.positive_from or "", "")
     return (
-        f"Positive class: {p} (TPR = share of {p!r} found, FPR = share of the rest predicted as {p!r}).{how}"
+        f"Positive class: {p}. False negative rate (FNR): the share of {p!r} that is missed; false positive rate (FPR): "
+        f"the share of the others that is predicted as {p!r}.{how}"
     )
 
 
@@ -80,118 +186,130 @@ def seed_tests(audit: Audit, comparison: Comparison) -> str | None:
 
 def correction(audit: Audit) -> str:
     """Return a sentence on the correction for multiple comparisons."""
-    name = {"holm": "Holm", "bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}[audit.correction]
+    name = {
+        "westfall-young": "Westfall–Young for losses, Holm for harm and unevenness",
+        "holm": "Holm",
+        "bh": "Benjamini–Hochberg",
+        "by": "Benjamini–Yekutieli",
+    }[audit.correction]
     over = "of all compressed models together" if audit.family == "study" else "of each compressed model"
-    return f"Harm, loss and disparity are corrected for the number of groups and metrics {over} ({name})."
+    return (
+        f"Harm, loss and unevenness are corrected for the number of groups and metrics {over} ({name}). What is ruled out "
+        "needs no correction: the group that loses most is one group, and its bound is valid."
+    )
 
 
 def who_pays(comparison: Comparison, audit: Audit) -> str:
     """Summarize who is affected, in a few sentences that can be read alone."""
-    groups = [g for a in comparison.attributes for g in a.groups]
     if comparison.verdict == "void":
         return "Not known: the comparison is void, because a model is degenerate or a class was lost."
-    for verdict in ("harm", "loss"):
-        # A group is more informative than all people together.
-        hit = [g for g in groups if g.verdict == verdict]
-        if not hit and comparison.overall.verdict == verdict:
-            hit = [comparison.overall]
-        if hit:
-            worst = max(hit, key=worst_loss_value)
-            also = "" if worst is not comparison.overall else largest(comparison, audit)
-            return " ".join(filter(None, [f"{_loss(worst, comparison, audit)}.", worst.sentence, also]))
     if comparison.verdict == "not_estimable":
-        return "Too few rows for any verdict: no group can be assessed."
-    if comparison.verdict == "no_harm":
-        scope = "in the groups that could be assessed" if unassessed(comparison) else "in any group"
-        uneven = split_groups(comparison, audit) if comparison.disparate else ""
-        sentences = [f"No loss above the margin {scope}.", uneven, comparison.overall.sentence]
-        return " ".join(filter(None, sentences))
-    loss = comparison.overall.losses[0]
-    together = ""
-    if loss.estimate.low is not None and loss.estimate.low > 0:
-        together = f"All people together lose {format_points(loss.estimate).lstrip('+')} points of {METRIC[loss.metric]}."
-    uneven = split_groups(comparison, audit) if comparison.disparate else ""
-    start = "No group has a demonstrated loss, but a loss cannot be ruled out."
-    sentences = [together, start, largest(comparison, audit), uneven, comparison.overall.sentence]
-    return " ".join(filter(None, sentences))
+        return "Not known: too few rows for any verdict."
+    parts = []
+    if comparison.verdict in ("harm", "loss"):
+        row = worst_row(comparison)
+        parts.append(f"{row.title}: {row.error} up by {span(row)} points, at most {at_most(row.loss)}.")
+        reason = reason_sentence(row.loss, comparison, audit)
+        parts += [f"{reason[:1].upper()}{reason[1:]}." if reason else "", _people(row)]
+    elif comparison.verdict == "no_harm" and pooled_attributes(comparison):
+        parts.append("Not known: all groups of an attribute were judged only together.")
+    elif comparison.verdict == "no_harm" and not unassessed(comparison):
+        alone = ", assessed alone or together with other small groups" if pools_of(comparison) else ""
+        parts.append(
+            f"No group{alone}: in {metric_name(audit.metrics[0])}, a rise above the margin is ruled out for all."
+        )
+    elif comparison.verdict == "no_harm":
+        parts.append("None of the assessed groups; not known for the others.")
+    else:
+        parts += [
+            "No group has a demonstrated loss, but a loss above the margin cannot be ruled out.",
+            largest(comparison, audit),
+        ]
+    return " ".join(filter(None, [*parts, *moves(comparison, audit)]))
 
 
-def _loss(group: GroupComparison, comparison: Comparison, audit: Audit) -> str:
-    """Format the loss behind a group's verdict, with an explanation if its interval seems to contradict the verdict."""
-    loss = worst_loss(group)
-    points = format_points(loss.estimate).lstrip("+")
-    sentence = f"{group_name(group.values)}: {METRIC[loss.metric]} worse by {points} points"
-    return "; ".join(filter(None, [sentence, reason_sentence(loss, comparison, audit)]))
+def span(row: GroupRow) -> str:
+    """Return the estimate of a loss with its interval, without a plus sign."""
+    return format_points(row.loss.estimate).lstrip("+")
+
+
+def _people(row: GroupRow) -> str:
+    return f"Of 1,000 of them, {row.lose:.0f} lose a correct answer and {row.gain:.0f} gain one."
 
 
 def largest(comparison: Comparison, audit: Audit) -> str:
-    """Return a sentence on the largest estimated loss of an assessed group that is not ruled out; empty if none."""
-    losses = [
-        (g, x)
-        for a in comparison.attributes
-        for g in a.groups
-        for x in g.losses
-        if x.verdict not in ("not_estimable", "no_harm") and (x.estimate.value or 0.0) > 0
+    """Return a sentence on the largest estimated loss in the deciding metric that is not ruled out; empty if none."""
+    open_rows = [
+        r
+        for r in group_rows(comparison)
+        if r.verdict in ("harm", "loss", "inconclusive") and (r.loss.estimate.value or 0.0) > 0
     ]
-    if not losses:
+    if not open_rows:
         return ""
-    group, loss = max(losses, key=lambda f: f[1].estimate.value or 0.0)
-    sentence = f"Largest loss: {group_name(group.values)}, "
-    sentence += f"{METRIC[loss.metric]} by {format_points(loss.estimate).lstrip('+')} points"
-    return "; ".join(filter(None, [sentence, reason_sentence(loss, comparison, audit)])) + "."
+    row = max(open_rows, key=lambda r: r.loss.estimate.value or 0.0)
+    sentence = f"Largest estimate: {row.title}, {row.error} up by {span(row)} points"
+    return "; ".join(filter(None, [sentence, reason_sentence(row.loss, comparison, audit)])) + "."
 
 
 def reason_sentence(loss: Loss, comparison: Comparison, audit: Audit) -> str:
-    """Explain a verdict that is milder than its uncorrected interval suggests; empty if they agree."""
+    """Explain why a loss whose uncorrected interval excludes the margin is not "harm"; empty if it is, or does not."""
     low = loss.estimate.low
-    if low is None:
-        return ""
-    if (
-        loss.verdict in ("loss", "inconclusive", "not_estimable")
-        and low > audit.margin
-        and loss.p_harm_adjusted is not None
-    ):
-        bound, p = f"{100 * audit.margin:g} points", loss.p_harm_adjusted
-    elif (
-        loss.verdict in ("inconclusive", "not_estimable") and low > 0 and loss.estimate.p_adjusted is not None
-    ):
-        bound, p = "0", loss.estimate.p_adjusted
-    else:
+    if low is None or low <= loss.margin or loss.p_harm_adjusted is None or loss.verdict in ("harm", "void"):
         return ""
     return (
-        f"alone, this interval excludes {bound}; after correction for "
-        f"{count_tested(comparison, audit)} comparisons it does not "
-        f"(p = {format_p(p)})"
+        f"alone, the interval excludes {100 * loss.margin:.3g} points; corrected for "
+        f"{count_tested(comparison, audit)} tests it does not (p = {format_p(loss.p_harm_adjusted)})"
     )
+
+
+def worst_reason(comparison: Comparison, audit: Audit) -> str:
+    """Return the sentence of `reason_sentence` on the largest loss, with the group; empty without a contradiction."""
+    for row in sorted(group_rows(comparison), key=lambda r: -(r.loss.estimate.value or 0.0)):
+        reason = reason_sentence(row.loss, comparison, audit)
+        if reason:
+            return f"{row.title}, {row.error} {format_points(row.loss.estimate)}: {reason}."
+    return ""
 
 
 def count_tested(comparison: Comparison, audit: Audit) -> int:
-    """Return the number of losses that are corrected together with those of a comparison."""
+    """Return the number of losses that are corrected together with those of a comparison, those of pools included."""
     family = audit.comparisons if audit.family == "study" else (comparison,)
-    return sum(
-        x.estimate.value is not None
-        for c in family
-        for g in (c.overall, *(g for a in c.attributes for g in a.groups))
-        for x in g.losses
-    )
+    losses = [
+        x for c in family for g in (c.overall, *(g for a in c.attributes for g in a.groups)) for x in g.losses
+    ]
+    losses += [p.loss for c in family for a in c.attributes for p in a.pools]
+    return sum(x.estimate.value is not None for x in losses)
+
+
+def moves(comparison: Comparison, audit: Audit) -> tuple[str, ...]:
+    """Return the sentences on the gaps whose change is shown: what moved, for whom, and by how much."""
+    shown = tuple(m for a in comparison.attributes for m in a.moves)
+    if shown or not comparison.disparate:
+        return shown
+    return (split_groups(comparison, audit),)
 
 
 def split_groups(comparison: Comparison, audit: Audit) -> str:
-    """Return a sentence on the groups whose rates diverged, and how far each changed."""
+    """Return a sentence on the groups whose rates diverged most surely, and how far each of them moved.
+
+    The group that fell behind can have stayed where it was while the others gained, so both changes are given.
+    """
     attribute, group, loss = _furthest_behind(comparison)
     assert loss.excess is not None
-    sign = 1 if loss.metric == "fpr" else -1  # from losses to changes of the rate
-    group_change, difference = sign * (loss.estimate.value or 0.0), sign * (loss.excess.value or 0.0)
-    rest_change = group_change - difference
+    # Losses are rises of an error: of the error rate, the false negative and the false positive rate.
+    group_change, difference = loss.estimate.value or 0.0, loss.excess.value or 0.0
     others = [g for g in attribute.groups if g is not group]
-    name, metric = group_name(group.values), METRIC[loss.metric]
-    span = format_points(loss.excess).lstrip("+")
+    name, error = group_name(group.values), metric_name(loss.metric)
+    apart = format_points(loss.excess).lstrip("+")
     other = group_name(others[0].values) if len(others) == 1 else "all others together"
-    moved_by = f"{name} {format_signed(100 * group_change, '+.1f')}, {other} {format_signed(100 * rest_change, '+.1f')}"
+    moved_by = (
+        f"{name} {format_signed(100 * group_change, '+.1f')}, "
+        f"{other} {format_signed(100 * (group_change - difference), '+.1f')}"
+    )
     if len(others) != 1:
-        return f"In {metric}, {name} diverged from the rest by {span} points: {moved_by}."
+        return f"In {error}, {name} and the rest moved apart by {apart} points: {moved_by}."
     course = _course(audit, comparison, group, others[0], loss.metric)
-    return f"The gap in {metric} between {name} and {other} {course} by {span} points: {moved_by}."
+    return f"The gap in {error} between {name} and {other} {course} by {apart} points: {moved_by}."
 
 
 def _course(audit: Audit, c: Comparison, group: GroupComparison, other: GroupComparison, metric: str) -> str:

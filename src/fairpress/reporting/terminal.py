@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fairpress.auditing.audit import group_name
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.result import Audit, Comparison, GroupRates, PairChange, Verdict
-from fairpress.core.estimate import Estimate
 from fairpress.reporting.formatting import (
     METRIC,
-    SYMBOL,
-    WORD,
+    at_most,
     format_change,
     format_points,
     format_rate,
-    left_out,
-    most_severe,
-    rows_needed,
+    group_verdict,
     tone,
-    unassessed,
-    verdict,
+    verdict_line,
 )
-from fairpress.reporting.sentences import exemplars, meaning, positive, seed_tests, warnings, who_pays
+from fairpress.reporting.group_rows import SHORT_ERROR, GroupRow, everybody, group_rows
+from fairpress.reporting.sentences import (
+    exemplars,
+    headline,
+    margins,
+    moves,
+    next_step,
+    positive,
+    seed_tests,
+    warnings,
+    worst_reason,
+)
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 _STYLE: dict[Verdict, str] = {
     "harm": "bold red",
@@ -37,13 +45,17 @@ _STYLE: dict[Verdict, str] = {
     "not_estimable": "dim",
     "no_harm": "green",
 }
-MAX_GROUPS, MAX_WORD_WIDTH = 100, 16
+MAX_ROWS, MAX_WORD_WIDTH = 12, 16
+_RATE_NAME = {**SHORT_ERROR, "accuracy": "error rate"}
+LEGEND = (
+    "points: rise of the error in percentage points [{confidence:g} % confidence interval], + is worse; at most: the "
+    "one-sided {confidence:g} % bound, which decides"
+)
 _RATES = (
     ("accuracy", "accuracy"),
     ("FPR", "fpr"),
     ("FNR", "fnr"),
 )  # with three classes and no positive class, accuracy only
-_TITLE = {"accuracy": "accuracy lost", "tpr": "TPR lost", "fpr": "FPR gained"}
 
 
 def plain(audit: Audit, width: int = 100) -> str:
@@ -64,7 +76,10 @@ def render(audit: Audit) -> Iterator[RenderableType]:
     from rich.text import Text
 
     size = f"{audit.rows:,} rows" + (f" × {audit.seeds} seeds" if audit.seeds else "")
-    yield Text(f"{size}; margin {100 * audit.margin:g} points; {audit.confidence:.0%} intervals", style="dim")
+    compared = f"; {margins(audit)}" if audit.comparisons else ""
+    yield Text(f"{size}{compared}; {100 * audit.confidence:g} % confidence", style="dim")
+    if audit.comparisons:
+        yield Text(LEGEND.format(confidence=100 * audit.confidence), style="dim")
     if audit.positive is not None:
         yield Text(
             clean(positive(audit)),
@@ -84,56 +99,79 @@ def render(audit: Audit) -> Iterator[RenderableType]:
 
 
 def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
-    from rich.table import Table
     from rich.text import Text
 
-    uneven = ", unevenly" if comparison.disparate else ""
     title = f"{clean(comparison.compressed)} against {clean(audit.baseline)}: "
-    yield Text.assemble((title, "bold"), (f"{verdict(comparison)}{uneven}", _STYLE[tone(comparison)]))
-    answer = [Text(f"Who pays: {clean(who_pays(comparison, audit))}"), Text(clean(comparison.headline))]
-    # Unassessed groups come before the results.
-    yield from answer if comparison.void is None and not unassessed(comparison) else reversed(answer)
-    yield Text(meaning(comparison, audit))
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
-    every = [comparison.overall, *(g for a in comparison.attributes for g in a.groups)]
-    parts = [part for g in every for part in clean(" ".join([*g.values.values(), "everybody"])).split()]
-    table.add_column("group", ratio=1, overflow="fold", min_width=min(MAX_WORD_WIDTH, max(map(len, parts))))
-    table.add_column("n", justify="right")
-    for i, metric in enumerate(audit.metrics):
-        table.add_column(_TITLE[metric], justify="right", no_wrap=i == 0)
-    table.add_column("of 1,000 lose/gain", justify="right", max_width=9)
-    table.add_column("verdict", no_wrap=True)
-    needed = any(map(rows_needed, every))
-    if needed:
-        table.add_column("n needed", justify="right", max_width=7)
-    for heading, groups in [
-        ("", (comparison.overall,)),
-        *((a.attribute, a.groups) for a in comparison.attributes),
-    ]:
-        if heading:
-            table.add_row(Text(clean(heading), style="bold"))
-        for group in most_severe(groups, MAX_GROUPS):
-            per = 1000 / group.n
-            # The interval of the first metric only: a terminal is narrow, the report has them all.
-            losses = [
-                "–"
-                if x.estimate.value is None
-                else format_points(x.estimate if i == 0 else _bare(x.estimate))
-                for i, x in enumerate(group.losses)
-            ]
-            table.add_row(
-                Text(clean(" · ".join(group.values.values()) or "everybody")),
-                f"{group.n:,.0f}",
-                *losses,
-                f"{group.flips.right_to_wrong * per:.0f}/{group.flips.wrong_to_right * per:.0f}",
-                Text(f"{SYMBOL[group.verdict]} {WORD[group.verdict]}", style=_STYLE[group.verdict]),
-                *([rows_needed(group)] if needed else []),
-            )
-    yield table
-    for attribute in comparison.attributes:
-        if len(attribute.groups) > MAX_GROUPS:
-            yield Text(clean(f"{attribute.attribute}: {left_out(len(attribute.groups), MAX_GROUPS)}"))
+    yield Text.assemble((title, "bold"), (clean(verdict_line(comparison)), _STYLE[tone(comparison)]))
+    reason = worst_reason(comparison, audit)
+    for line in (*headline(comparison, audit), *([reason] if reason else []), *moves(comparison, audit)):
+        yield Text(clean(line))
+    yield Text.assemble(("What next: ", "bold"), clean(next_step(comparison, audit)))
+    rows = group_rows(comparison)
+    yield _GroupTable((everybody(comparison), *rows[:MAX_ROWS]))
+    if len(rows) > MAX_ROWS:
+        yield Text(f"… {len(rows) - MAX_ROWS} more; all with --html or --json", style="dim")
     yield from _details(audit, comparison)
+
+
+@dataclass(frozen=True)
+class _GroupTable:
+    """The table of groups, whose names wrap at spaces and hyphens to the width that the other columns leave."""
+
+    rows: Sequence[GroupRow]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        from rich.table import Table
+        from rich.text import Text
+
+        metrics = {row.loss.metric for row in self.rows}
+        one_error = f"{_RATE_NAME[next(iter(metrics))]}: points" if len(metrics) == 1 else "points"
+        head = [
+            "n",
+            *([] if len(metrics) == 1 else ["decided by"]),
+            one_error,
+            "at most",
+            "of 1,000 lose/gain",
+        ]
+        cells = [self._cells(row, by_row=len(metrics) > 1) for row in self.rows]
+        verdicts = [group_verdict(row) for row in self.rows]
+        widths = [
+            max(*(len(c[i]) for c in cells), *map(len, textwrap.wrap(title, 10)))
+            for i, title in enumerate(head)
+        ]
+        gap = 2 if options.max_width >= 100 else 1
+        rest = sum(widths) + max(map(len, verdicts)) + gap * (len(head) + 1)
+        longest = max(len(word) for row in self.rows for word in re.split(r"[\s-]", clean(row.short)))
+        width = max(min(MAX_WORD_WIDTH, longest + 1), options.max_width - rest)
+        table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False)
+        table.add_column("group", no_wrap=True)
+        for title, column in zip(head, widths, strict=True):
+            table.add_column(
+                "\n".join(textwrap.wrap(title, column)),
+                justify="left" if title == "decided by" else "right",
+                no_wrap=True,
+            )
+        table.add_column("verdict", no_wrap=True)
+        for row, values, verdict in zip(self.rows, cells, verdicts, strict=True):
+            table.add_row(
+                Text("\n".join(textwrap.wrap(clean(row.short), width)) or "–"),
+                *values,
+                Text(verdict, style=_STYLE[row.verdict]),
+                style="dim" if row.verdict == "not_estimable" else None,
+            )
+        yield table
+
+    @staticmethod
+    def _cells(row: GroupRow, *, by_row: bool) -> list[str]:
+        # The estimate of a handful of people says nothing; the report has it.
+        assessed = row.loss.estimate.estimable and row.verdict != "not_estimable"
+        return [
+            f"{row.n:,.0f}",
+            *([SHORT_ERROR[row.loss.metric]] if by_row else []),
+            format_points(row.loss.estimate) if assessed else "–",
+            at_most(row.loss) if assessed else "–",
+            f"{row.lose:.0f}/{row.gain:.0f}",
+        ]
 
 
 def _details(audit: Audit, comparison: Comparison) -> Iterator[RenderableType]:
@@ -169,11 +207,6 @@ def _pair(pair: PairChange) -> RenderableType:
         ]
         table.add_row(METRIC[rate], *cells)
     return table
-
-
-def _bare(estimate: Estimate) -> Estimate:
-    """Return the estimate without its interval."""
-    return replace(estimate, low=None, high=None)
 
 
 def _rates(audit: Audit) -> RenderableType:

@@ -132,7 +132,7 @@ def _losses(
         return (change if LOSS_SIGN[metric] > 0 else -change), flip_rate
 
     group_change, flip_rate = loss(grouping)
-    overall, overall_flip_rate = loss(_grouping(evidence, OVERALL))
+    overall, overall_flip_rate = loss(grouping_of(evidence, OVERALL))
     p = noninferiority_p(group_change, flip_rate, limit)
     upper = loss_upper_bound(group_change, flip_rate, plan.confidence)
     bounds = []
@@ -171,7 +171,7 @@ def _pool_small_groups(
     evidence: GroupEstimator, plan: JudgingPlan, attribute: str, metric: str
 ) -> tuple[list[str], Grouping]:
     """Return the names of groups and their grouping of the cells; groups with too few rows are pooled as the last one."""
-    grouping = _grouping(evidence, attribute)
+    grouping = grouping_of(evidence, attribute)
     names = [group_name(values) for values in grouping.values]
     pooled_name, members = plan.pooled.get((attribute, metric), ("", frozenset()))
     if not members:
@@ -185,12 +185,12 @@ def _pool_small_groups(
     return [*names, pooled_name], pooled
 
 
-def _grouping(evidence: GroupEstimator, attribute: str) -> Grouping:
+def grouping_of(evidence: GroupEstimator, attribute: str) -> Grouping:
     return evidence.cells.grouping(Attribute.from_text(attribute))
 
 
 def _accuracy(evidence: GroupEstimator, plan: JudgingPlan, limit: float) -> Bound:
-    x = evidence.smoothed(CANDIDATE, "accuracy", _grouping(evidence, OVERALL))
+    x = evidence.smoothed(CANDIDATE, "accuracy", grouping_of(evidence, OVERALL))
     value, se, n = float(x.value[0]), float(x.se[0]), float(x.n[0])
     rows = plan.rows[OVERALL, "accuracy"][group_name({})]
     return Bound(
@@ -215,7 +215,7 @@ def _gaps(
     A rise G₁ − G₀ is at most the change of the difference between the two groups that are furthest apart afterwards: it is
     small if the change of no pair is large (`gap_increase_bound`). This is conservative.
     """
-    grouping = _grouping(evidence, attribute)
+    grouping = grouping_of(evidence, attribute)
     groups = grouping.values
     rising = name.endswith("_rise")
     if rising:

@@ -18,7 +18,7 @@ import numpy as np
 
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.metrics.rates import LOSS_SIGN
-from fairpress.auditing.verdicts.rules import judge
+from fairpress.auditing.verdicts.rules import Tested, judge, run_tests
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.attribute import Attribute
 from fairpress.searching.bounds import (
@@ -28,6 +28,7 @@ from fairpress.searching.bounds import (
     Bound,
     JudgingPlan,
     bounds_of,
+    grouping_of,
     worst_bound,
 )
 from fairpress.searching.limits import Objective

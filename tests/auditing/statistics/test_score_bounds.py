@@ -15,7 +15,7 @@ from fairpress.auditing.statistics.score_bounds import (
     restricted_gains,
     rows_of_variance,
 )
-from fairpress.auditing.verdicts.rules import judge
+from fairpress.auditing.verdicts.rules import judge, run_tests
 
 
 def random_losses(seed: int, size: int):
@@ -47,7 +47,7 @@ def test_a_margin_is_ruled_out_exactly_above_the_bound(confidence):
 def test_the_verdict_no_harm_is_a_bound_below_the_margin(margin):
     loss, flipped = random_losses(2, 2000)
     key = ("g", "accuracy")
-    verdict = judge({key: loss}, margin, flip_shares={key: flipped})[key].verdict
+    verdict = judge({key: run_tests(loss, flipped, margin)})[key].verdict
     below = loss_upper_bound(loss, flipped, 0.95) < margin
     assert below[verdict == "no_harm"].all()
     assert not below[verdict == "inconclusive"].any()

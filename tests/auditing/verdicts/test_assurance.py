@@ -38,14 +38,10 @@ def test_the_rule_gives_the_verdicts_of_an_audit():
     rng = np.random.default_rng(0)
     n = rng.integers(50, 4000, 3000).astype(float)
     lost, gained = rng.binomial(n.astype(int), rng.uniform(0, 0.1, 3000)), rng.binomial(n.astype(int), 0.02)
-    losses, shares = (
-        {("g", "accuracy"): bonett_price(lost, gained, n)},
-        {("g", "accuracy"): (lost + gained) / n},
-    )
+    enough = n >= min_rows_for(MARGIN, 0.95)
+    tests = {("g", "accuracy"): run_tests(bonett_price(lost, gained, n), (lost + gained) / n, MARGIN, 0.95, enough)}
     # Bonferroni's correction has fixed levels, which Holm's first step shares.
-    verdict = judge(losses, MARGIN, 0.95, lambda p: np.minimum(1, np.asarray(p) * 42), shares)[
-        "g", "accuracy"
-    ].verdict
+    verdict = judge(tests, 0.95, lambda p: np.minimum(1, np.asarray(p) * 42))["g", "accuracy"].verdict
     no_harm, loss = RULE(lost[:, None].astype(float), gained[:, None].astype(float), n[:, None])
     assert (no_harm[:, 0] == (verdict == "no_harm")).all()
     assert (loss[:, 0] == np.isin(verdict, ("loss", "harm"))).all()

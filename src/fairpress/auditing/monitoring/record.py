@@ -23,6 +23,7 @@ from fairpress.auditing.monitoring.ledger import (
 )
 from fairpress.auditing.monitoring.uses import group_counts, row_digests
 from fairpress.auditing.result import Audit
+from fairpress.core.attribute import Attribute
 from fairpress.core.errors import UserError
 from fairpress.core.files import locked, resolve_path
 from fairpress.core.json_file import read_json
@@ -63,7 +64,7 @@ def record(
         source,
         label=audit.label,
         models=[audit.baseline, *names],
-        by=audit.attributes,
+        by=tuple(map(Attribute.from_text, audit.attributes)),
         positive=audit.positive,
         decide=decide,
         bins=bins,

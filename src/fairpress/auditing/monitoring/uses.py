@@ -14,6 +14,7 @@ from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.inference.group_estimator import per_group
 from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.monitoring.ledger import GroupCount
+from fairpress.core.attribute import OVERALL, Attribute
 
 MAX_ROWS = 5_000_000
 """Of a larger table no digest is taken: its rows would have to be in memory."""
@@ -24,14 +25,14 @@ def group_counts(
 ) -> tuple[GroupCount, ...]:
     """Return the counts of all rows together (attribute "") and of each group with rows, per metric."""
     counts = []
-    for attribute in ("", *by):
-        groups, index = cells.groups(attribute)
+    for attribute in (OVERALL, *map(Attribute.from_text, by)):
+        grouping = cells.grouping(attribute)
         for metric in metrics:
             change = cells.indicator(model, metric) - cells.indicator(baseline, metric)
             inside = ~np.isnan(change)
             loss = LOSS_SIGN[metric] * change[inside]
             lost, gained, n = (
-                per_group(w, index[inside], len(groups))
+                per_group(w, grouping.index[inside], grouping.size)
                 for w in (
                     cells.rows[inside] * (loss > 0),
                     cells.rows[inside] * (loss < 0),
@@ -39,8 +40,8 @@ def group_counts(
                 )
             )
             counts += [
-                GroupCount(attribute, values, metric, float(lost[g]), float(gained[g]), float(n[g]))
-                for g, values in enumerate(groups)
+                GroupCount(str(attribute), values, metric, float(lost[g]), float(gained[g]), float(n[g]))
+                for g, values in enumerate(grouping.values)
                 if n[g] > 0
             ]
     return tuple(counts)

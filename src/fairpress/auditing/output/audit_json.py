@@ -65,7 +65,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
                 "void": c.void,
                 "disparate": c.disparate,
                 "headline": c.headline,
-                "bounds": [_bounds(b) for b in c.bounds],
+                "bounds": [bounds_to_dict(b) for b in c.bounds],
                 "overall": _group(c.overall),
                 "attributes": [
                     {
@@ -134,7 +134,8 @@ def _pool(pool: Pool) -> dict[str, Any]:
     }
 
 
-def _bounds(b: LossBounds) -> dict[str, Any]:
+def bounds_to_dict(b: LossBounds) -> dict[str, Any]:
+    """Return the bounds of one metric as audit.json holds them."""
     return {
         "metric": b.metric,
         "margin": asdict(b.margin),

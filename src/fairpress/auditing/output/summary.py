@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from fairpress.auditing.output.audit_json import bounds_to_dict
 from fairpress.auditing.result import Audit, Comparison
-from fairpress.auditing.verdicts.wording import group_name
+from fairpress.auditing.verdicts.wording import ERROR_NAME, group_name
 from fairpress.core.card_content import problem_of
 from fairpress.core.errors import UserError, did_you_mean
 
@@ -31,6 +33,7 @@ def summary(audit: Audit, model: str) -> dict[str, Any]:
         "void": comparison.void,
         "disparate": comparison.disparate,
         "headline": comparison.headline,
+        "bounds": [bounds_to_dict(b) for b in comparison.bounds],
         "margin": audit.margin,
         "confidence": audit.confidence,
         "rows": audit.rows,
@@ -46,7 +49,15 @@ def summary(audit: Audit, model: str) -> dict[str, Any]:
                 "values": dict(g.values),
                 "n": g.n,
                 "verdict": g.verdict,
-                "losses": {x.metric: x.estimate.to_dict() for x in g.losses},
+                "losses": {
+                    x.metric: {
+                        **x.estimate.to_dict(),
+                        "upper": x.upper,
+                        "verdict": x.verdict,
+                        "assessed": x.assessed,
+                    }
+                    for x in g.losses
+                },
             }
             for a in comparison.attributes
             for g in a.groups
@@ -57,12 +68,20 @@ def summary(audit: Audit, model: str) -> dict[str, Any]:
 
 class _Loss(BaseModel):
     value: FiniteFloat | None
+    verdict: str
 
 
 class _Group(BaseModel):
     values: dict[str, str]
     verdict: str
     losses: dict[str, _Loss]
+
+
+class _Bound(BaseModel):
+    metric: str
+    upper: FiniteFloat | None
+    lower: FiniteFloat | None
+    cleared: FiniteFloat
 
 
 class SummaryContent(BaseModel):
@@ -74,6 +93,7 @@ class SummaryContent(BaseModel):
     verdict: str
     disparate: bool | None
     headline: str
+    bounds: list[_Bound]
     rows: int
     attributes: list[str]
     margin: FiniteFloat
@@ -88,8 +108,8 @@ def summary_text(content: dict[str, Any]) -> list[str]:
     if problem is not None:
         raise UserError(f"the audit inside this file is damaged ({problem}); embed it again.")
     lines = [
-        f"audited against {content['baseline']}: {content['verdict'].replace('_', ' ')}"
-        + (", unevenly" if content["disparate"] else ""),
+        f"audited against {content['baseline']}: {_verdict(content)}"
+        + ("; uneven" if content["disparate"] else ""),
         *(f"  ! {line}" for line in content.get("warnings", ())),
         f"  {content['headline']}",
         f"  {content['rows']:,} rows, by {', '.join(content['attributes'])}; margin {100 * content['margin']:g} points"
@@ -98,9 +118,36 @@ def summary_text(content: dict[str, Any]) -> list[str]:
     for group in content["groups"]:
         if group["verdict"] in ("harm", "loss"):
             parts = [
-                f"{m} {100 * e['value']:+.1f}" for m, e in group["losses"].items() if e["value"] is not None
+                f"{_error(m)} {100 * e['value']:+.1f}"
+                for m, e in group["losses"].items()
+                if e["value"] is not None
             ]
             lines.append(
-                f"  {group_name(group['values'])}: {group['verdict']}; points lost: {', '.join(parts)}"
+                f"  {group_name(group['values'])}: {_WORD[group['verdict']]}; rise in points: {', '.join(parts)}"
             )
     return lines
+
+
+_WORD = {"loss": "some loss", "not_estimable": "not assessed", "no_harm": "no harm"} | {
+    v: v for v in ("harm", "void", "inconclusive")
+}
+
+
+def _verdict(content: Mapping[str, Any]) -> str:
+    """Return the verdict with the error that it is about: the deciding one, else that with the same verdict in some group."""
+    verdict = content["verdict"]
+    word = _WORD.get(verdict, verdict)
+    if verdict in ("void", "not_estimable") or not content["bounds"]:
+        return word
+    metrics = [b["metric"] for b in content["bounds"]]
+    behind = {
+        m
+        for g in content["groups"]
+        for m, x in g["losses"].items()
+        if verdict in ("harm", "loss") and g["verdict"] == x["verdict"] == verdict
+    }
+    return f"{word} in {_error(next((m for m in metrics if m in behind), metrics[0]))}"
+
+
+def _error(metric: str) -> str:
+    return ERROR_NAME.get(metric, metric)

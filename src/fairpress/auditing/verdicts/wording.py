@@ -59,13 +59,15 @@ def points(value: float) -> str:
 
 
 def points_up(value: float) -> str:
-    """Format an upper bound in percentage points, rounded up: one above the margin is never shown as the margin."""
+    """Format an upper bound in percentage points, rounded up: a bound above the margin is never shown as the margin."""
     return f"{math.ceil(round(1000 * value, 9)) / 10:.1f}".replace("-", "−")
 
 
 def points_down(value: float) -> str:
-    """Format a lower bound in percentage points, rounded down."""
-    return f"{math.floor(round(1000 * value, 9)) / 10:.1f}".replace("-", "−")
+    """Format a lower bound in percentage points, rounded down; with more decimals if a positive one would be 0."""
+    scale = next((d for d in (1, 2, 3) if value <= 0 or value * 10 ** (d + 2) >= 1), 3)
+    factor = 10**scale
+    return f"{math.floor(round(100 * factor * value, 9)) / factor:.{scale}f}".replace("-", "−")
 
 
 def headline(
@@ -76,75 +78,103 @@ def headline(
     pools: Sequence[Pool] = (),
     void: str | None = None,
 ) -> str:
-    """Return what is ruled out, for whom, what is shown, and who was not assessed, in a few sentences.
+    """Return the sentences of `headline_sentences` as one text."""
+    return " ".join(headline_sentences(verdict, groups, bounds, confidence, pools, void))
 
-    `bounds` has one entry per metric, that of the deciding metric first.
+
+def headline_sentences(
+    verdict: Verdict,
+    groups: Sequence[GroupComparison],
+    bounds: Sequence[LossBounds],
+    confidence: float,
+    pools: Sequence[Pool] = (),
+    void: str | None = None,
+) -> tuple[str, ...]:
+    """Return what is ruled out and for whom, who was not assessed, and what is shown, the most important sentence first.
+
+    `bounds` has one entry per metric, that of the deciding metric first; `groups` and `pools` are those of all attributes.
     """
-    parts = [f"Void: {void} No verdict by group has a meaning here."] if verdict == "void" else []
-    if verdict != "void":
-        parts += [
-            _ruled_out(bounds[0], confidence),
+    deciding = bounds[0]
+    lacking = _not_assessed(groups, deciding.metric, pools)
+    if verdict == "void":
+        parts = [f"Void: {void} No verdict by group has a meaning here.", _sentence(lacking)]
+    else:
+        parts = [
+            _ruled_out(deciding, confidence, lacking),
             _shown(bounds),
-            *_cleared(bounds[0]),
-            *_others(bounds[1:]),
+            _cleared(deciding),
+            _others(bounds),
         ]
-    parts += _not_assessed(groups, bounds[0].metric, pools)
+    parts.append(_pooled(deciding.metric, pools))
     if void is not None and verdict != "void":
         parts.append(void)
-    return " ".join(filter(None, parts))
+    return tuple(filter(None, parts))
 
 
-def _ruled_out(bound: LossBounds, confidence: float) -> str:
+def _ruled_out(bound: LossBounds, confidence: float, lacking: str) -> str:
+    """Return the sentence with X: the largest loss that is not ruled out, the largest estimate, and who was not assessed."""
     error = ERROR_NAME[bound.metric]
-    if bound.upper is None:
-        return "Too few rows for any verdict by group."
-    start = f"With {100 * confidence:g} % confidence, the {error} of no assessed group"
-    assert bound.upper_group is not None
-    if bound.upper <= 0:
-        return f"{start} rises."
-    estimate = ""
+    if bound.upper is None or bound.upper_group is None:
+        return f"Too few rows for any verdict by group{_clause(lacking)}."
+    start = f"With {100 * confidence:g} % confidence, the {error} of no assessed group rises"
+    if bound.upper > 0:
+        start += f" by more than {points_up(bound.upper)} percentage points ({who(bound.upper_group)})"
     if bound.largest is not None and bound.largest.value is not None and bound.largest_group is not None:
-        n = f"n = {bound.largest.n:,.0f}"
-        estimate = (
-            f"; the largest estimate is {points(bound.largest.value)} ({who(bound.largest_group)}, {n})"
-        )
-    return f"{start} rises by more than {points_up(bound.upper)} percentage points ({who(bound.upper_group)}){estimate}."
+        e, n = bound.largest, f"n = {bound.largest.n:,.0f}"
+        same = bound.largest_group == bound.upper_group and bound.upper > 0
+        whose = f"in the same group ({n})" if same else f"({who(bound.largest_group)}, {n})"
+        span = f" [{points(e.low)}, {points(e.high)}]" if e.low is not None and e.high is not None else ""
+        start += f"; the largest estimate is {points(e.value)}{span} {whose}"
+    return f"{start}{_clause(lacking)}."
 
 
 def _shown(bounds: Sequence[LossBounds]) -> str:
-    shown = [
-        f"the {ERROR_NAME[b.metric]} of {who(b.lower_group)} by at least {points_down(b.lower)} points"
-        for b in bounds
-        if b.lower is not None and b.lower_group is not None
-    ]
-    return f"Shown to rise: {'; '.join(shown)}." if shown else ""
+    """Return the sentence with Y: the largest losses that are shown, by error, once per group."""
+    shown: dict[str, list[str]] = {}
+    for b in bounds:
+        if b.lower is not None and b.lower_group is not None:
+            shown.setdefault(who(b.lower_group), []).append(
+                f"{ERROR_NAME[b.metric]} by at least {points_down(b.lower)}"
+            )
+    texts = [f"{whose}: {', '.join(errors)} points" for whose, errors in shown.items()]
+    return f"Shown to rise for {'; for '.join(texts)}." if texts else ""
 
 
-def _cleared(bound: LossBounds) -> list[str]:
+def _cleared(bound: LossBounds) -> str:
     if bound.upper is None:
-        return []
-    share = _percent(bound.cleared)
-    return [
-        f"A rise above {margin_text(bound.margin)} is ruled out for {share} of the people, in every group they belong to."
-    ]
+        return ""
+    share = percent(bound.cleared)
+    return f"A rise above {margin_text(bound.margin)} is ruled out for {share} of the people, in every group they belong to."
 
 
-def _others(bounds: Sequence[LossBounds]) -> list[str]:
-    """Return what the metrics that do not decide leave open: they are never hidden."""
-    parts = [
-        f"{ERROR_NAME[b.metric]} up to {points_up(b.upper)} points ({who(b.upper_group)})"
-        for b in bounds
-        if b.upper is not None and b.upper_group is not None
-    ]
-    unknown = [ERROR_NAME[b.metric] for b in bounds if b.upper is None]
-    sentences = [f"Not ruled out: {'; '.join(parts)}."] if parts else []
-    return [
-        *sentences,
-        *([f"Too few rows for the {' and the '.join(unknown)} of any group."] if unknown else []),
-    ]
+def _others(bounds: Sequence[LossBounds]) -> str:
+    """Return how far the errors that do not decide can have risen: they are never hidden."""
+    unknown = [ERROR_NAME[b.metric] for b in bounds[1:] if b.upper is None]
+    parts = [f"too few rows in every group for the {' and the '.join(unknown)}"] if unknown else []
+    for b in bounds[1:]:
+        error = ERROR_NAME[b.metric]
+        if b.upper is None or b.upper_group is None:
+            continue
+        if b.upper <= 0:
+            parts.append(f"no rise of the {error}")
+            continue
+        whose = "" if b.upper_group == bounds[0].upper_group else f" ({who(b.upper_group)})"
+        start = "" if is_cleared(b) else "open up to "
+        parts.append(f"{error} {start or 'at most '}{points_up(b.upper)} points{whose}")
+    return f"Other errors: {'; '.join(parts)}." if parts else ""
 
 
-def _percent(share: float) -> str:
+def is_cleared(bound: LossBounds) -> bool:
+    """Return whether a loss above the margin is ruled out in every assessed group and pool.
+
+    A relative margin differs from group to group, so that only all people's being cleared shows it.
+    """
+    if bound.upper is None:
+        return False
+    return bound.cleared >= 1 if bound.margin.relative else bound.upper < bound.margin.value
+
+
+def percent(share: float) -> str:
     """Format a share in percent; 100 and 0 only where it is all or nothing."""
     if 0 < share < 1:
         share = min(max(share, 0.001), 0.999)
@@ -158,32 +188,53 @@ def margin_text(margin: Margin) -> str:
     return f"{100 * margin.value:g} points"
 
 
-def _not_assessed(groups: Sequence[GroupComparison], metric: str, pools: Sequence[Pool]) -> list[str]:
-    """Name the groups that were not assessed: alone in a pool, or not at all."""
+def not_assessed(
+    groups: Sequence[GroupComparison], metric: str, pools: Sequence[Pool]
+) -> list[GroupComparison]:
+    """Return the groups without a verdict in a metric: too few rows, alone and in no pool. A shown loss is a verdict."""
     pooled = [dict(m) for p in pools if p.loss.metric == metric for m in p.members]
-    lacking = [g for g in groups if not _loss_of(g, metric).assessed and dict(g.values) not in pooled]
-    out, pooled_names = [], []
-    for pool in pools:
-        if pool.loss.metric == metric:
-            rows = f"{pool.loss.estimate.n:,.0f} {_DENOMINATOR.get(metric, 'people')}"
-            names = name_groups([" · ".join(m.values()) for m in pool.members])
-            pooled_names.append(f"{pool.attribute}: {names} ({rows})")
-    if pooled_names:
-        out.append(f"Judged only together, too few people alone: {'; '.join(pooled_names)}.")
-    if lacking:
-        out.append(
-            f"Not assessed, too few people: {name_groups([_name_with_rows(g, metric) for g in lacking])}."
-        )
-    return out
+    return [
+        g
+        for g in groups
+        if not loss_in(g, metric).assessed
+        and loss_in(g, metric).verdict not in ("harm", "loss")
+        and dict(g.values) not in pooled
+    ]
 
 
-def _loss_of(group: GroupComparison, metric: str) -> Loss:
+def _not_assessed(groups: Sequence[GroupComparison], metric: str, pools: Sequence[Pool]) -> str:
+    lacking = not_assessed(groups, metric, pools)
+    names = name_groups([_name_with_rows(g, metric) for g in lacking])
+    return f"not assessed, too few people: {names}" if lacking else ""
+
+
+def _pooled(metric: str, pools: Sequence[Pool]) -> str:
+    """Return the sentence that names the members of the pools of a metric."""
+    texts = [
+        f"{pool.attribute}: {name_groups([' · '.join(m.values()) for m in pool.members])}"
+        f" ({pool.loss.estimate.n:,.0f} {_DENOMINATOR.get(metric, 'people')})"
+        for pool in pools
+        if pool.loss.metric == metric
+    ]
+    return f"Judged only together, too few people alone: {'; '.join(texts)}." if texts else ""
+
+
+def _clause(text: str) -> str:
+    return f"; {text}" if text else ""
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def loss_in(group: GroupComparison, metric: str) -> Loss:
+    """Return the loss of a group in a metric."""
     return next(x for x in group.losses if x.metric == metric)
 
 
 def _name_with_rows(group: GroupComparison, metric: str) -> str:
-    """Return a group with its rows: ``sex = Female (461, of which 68 negatives)``."""
+    """Return a group with its rows and those of the metric: ``sex = Female (461, of which 68 negatives)``."""
     rows = f"{group.n:,.0f}"
     if metric in _DENOMINATOR:
-        rows += f", of which {_loss_of(group, metric).estimate.n or 0:,.0f} {_DENOMINATOR[metric]}"
+        rows += f", of which {loss_in(group, metric).estimate.n or 0:,.0f} {_DENOMINATOR[metric]}"
     return f"{group_name(group.values)} ({rows})"
