@@ -9,7 +9,8 @@ from simulated.found import DELTA, Found, Rng, found
 
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
-from fairpress.auditing.verdicts.rules import judge, judge_excess
+from fairpress.auditing.verdicts.rules import judge, judge_excess, run_tests
+from fairpress.core.attribute import OVERALL, Attribute
 
 METRICS = ("accuracy", "tpr", "fpr")
 SHARES = (0.55, 0.25, 0.12, 0.08)
@@ -49,17 +50,22 @@ def false_findings(cells: Cells, by: tuple[str, ...]) -> tuple[bool, bool, bool]
     """Return whether an audit of `b` against `a` reports a loss or harm, a harm, and a disparity, as `comparison` does."""
     evidence = SeedGroupEstimator(cells, "simulated")
     losses, excess, moved = {}, {}, {}
-    for attribute in ("", *by):
-        values, index = cells.groups(attribute)
+    for attribute in (OVERALL, *map(Attribute.from_text, by)):
+        grouping = cells.grouping(attribute)
         for metric in METRICS:
-            query = ("b", "a", metric, index, len(values))
+            query = ("b", "a", metric, grouping)
             change = evidence.change(*query)
             losses[attribute, metric] = change if metric == "fpr" else -change
             moved[attribute, metric] = evidence.flip_share(*query)
-            if attribute:
+            if attribute != OVERALL:
                 excess[attribute, metric] = evidence.excess(*query)
     verdicts = np.concatenate(
-        [v.verdict for v in judge(losses, DELTA, 1 - ALPHA, flip_shares=moved).values()]
+        [
+            v.verdict
+            for v in judge(
+                {k: run_tests(x, moved[k], DELTA, 1 - ALPHA) for k, x in losses.items()}, 1 - ALPHA
+            ).values()
+        ]
     )
     disparate, _ = judge_excess(excess, 1 - ALPHA)
     return bool(np.isin(verdicts, ("loss", "harm")).any()), bool((verdicts == "harm").any()), bool(disparate)

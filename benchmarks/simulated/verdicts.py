@@ -9,7 +9,7 @@ from simulated.found import DELTA, Found, Rng, found
 
 from fairpress.auditing.statistics.proportion_intervals import bonett_price, excess_loss
 from fairpress.auditing.statistics.t_estimate import TEstimate
-from fairpress.auditing.verdicts.rules import group_verdicts, judge, judge_excess, overall_verdict
+from fairpress.auditing.verdicts.rules import group_verdicts, judge, judge_excess, overall_verdict, run_tests
 
 FINE = [(s, r) for s in range(2) for r in range(4)]
 ATTRIBUTES = {
@@ -17,6 +17,7 @@ ATTRIBUTES = {
     "race": [[i for i, (_, r) in enumerate(FINE) if r == g] for g in range(4)],
     "sex*race": [[i] for i in range(8)],
 }
+METRICS = ("accuracy", "tpr", "fpr")
 SHARES = np.array([0.25, 0.12, 0.08, 0.05, 0.25, 0.12, 0.08, 0.05])
 
 
@@ -41,13 +42,16 @@ def artifact(rng: Rng, size: int, rows: int, lost: np.ndarray) -> Iterator[tuple
             moved[attribute, metric] = (down + up) / size_of
             excess[attribute, metric] = excess_loss(down, up, np.broadcast_to(size_of, down.shape))
     for i in range(size):
-        judged = judge(
-            {k: x[i] for k, x in losses.items()}, DELTA, flip_shares={k: x[i] for k, x in moved.items()}
-        )
+        tests = {k: run_tests(x[i], moved[k][i], DELTA) for k, x in losses.items()}
+        judged = judge(tests)
         verdicts = [
             v
             for a in ATTRIBUTES
-            for v in group_verdicts([judged[a, m].verdict for m in ("accuracy", "tpr", "fpr")])
+            for v in group_verdicts(
+                [judged[a, m].verdict for m in METRICS],
+                [tests[a, m].loss.value for m in METRICS],
+                [tests[a, m].margin for m in METRICS],
+            )
         ]
         disparate, _ = judge_excess({k: x[i] for k, x in excess.items()})
         yield overall_verdict(np.array(verdicts, dtype=object)), disparate
@@ -91,7 +95,8 @@ def all_clear(rng: Rng, size: int) -> Iterator[Found]:
             flips = rng.multinomial(n, [DELTA + up, up, 1 - DELTA - 2 * up], size=size)
             losses = {("g", "accuracy"): bonett_price(flips[:, 0], flips[:, 1], n)}
             moved = {("g", "accuracy"): flips[:, :2].sum(axis=1) / n}
-            verdict = judge(losses, DELTA, flip_shares=moved)["g", "accuracy"].verdict
+            tests = {k: run_tests(x, moved[k], DELTA) for k, x in losses.items()}
+            verdict = judge(tests)["g", "accuracy"].verdict
             setting = f"n = {n:,}, {DELTA + up:.0%} lose and {up:.0%} gain a right answer"
             yield found(
                 "`no_harm` of one group at a loss of exactly δ",

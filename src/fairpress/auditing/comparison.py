@@ -14,6 +14,7 @@ from fairpress.auditing.inference.degenerate_models import degenerate, lost_clas
 from fairpress.auditing.inference.exemplars import exemplars
 from fairpress.auditing.inference.flip_strata import Key
 from fairpress.auditing.inference.group_estimator import GroupEstimator
+from fairpress.auditing.inference.rows_to_decide import rows_to_decide
 from fairpress.auditing.inference.score_metrics import ScorePair
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.inference.to_estimates import UNDEFINED_REASONS, gap_estimate, to_estimates
@@ -30,10 +31,12 @@ from fairpress.auditing.result import (
     GroupComparison,
     Loss,
     Pool,
+    RowsToDecide,
     Values,
 )
 from fairpress.auditing.statistics.proportion_intervals import exact_mcnemar
 from fairpress.auditing.statistics.t_estimate import TEstimate
+from fairpress.auditing.verdicts.gap_wording import gap_sentences
 from fairpress.auditing.verdicts.rules import (
     Tested,
     Verdicts,
@@ -100,7 +103,7 @@ class CompressionComparison:
         verdict = artifact_verdict(overall.verdict, _group_and_pool_verdicts(attributes, self.metrics[0]))
         if void is not None and verdict != "harm":
             verdict = "void"
-        bounds = loss_bounds(self.cells, family, name, self.rules, overall, attributes)
+        bounds = loss_bounds(self.cells, self.baseline, family, name, self.rules, overall, attributes)
         return Comparison(
             name,
             verdict,
@@ -174,11 +177,11 @@ class CompressionComparison:
         decided = np.isin(verdicts, ("harm", "loss")) & deciding.estimable
         candidates = np.flatnonzero((family.tested[keys[0]].assessed & deciding.estimable) | decided)
         worst = values[int(candidates[np.argmax(deciding.value[candidates])])] if len(candidates) else None
-        gaps = self._gap_changes(name, grouping, changes) if grouping.size > 1 else {}
+        gaps, moves = self._gap_changes(name, grouping, changes) if grouping.size > 1 else ({}, ())
         verdict = overall_verdict(
             [*verdicts, *(p.loss.verdict for p in pools if p.loss.metric == self.metrics[0])]
         )
-        return AttributeComparison(str(attribute), verdict, worst, tuple(groups), gaps, pools)
+        return AttributeComparison(str(attribute), verdict, worst, tuple(groups), gaps, pools, moves)
 
     def _pools(
         self, name: str, attribute: Attribute, values: Sequence[Values], family: JudgedFamily
@@ -242,7 +245,8 @@ class CompressionComparison:
 
     def _gap_changes(
         self, name: str, grouping: Grouping, changes: Mapping[str, TEstimate]
-    ) -> dict[str, Estimate]:
+    ) -> tuple[dict[str, Estimate], tuple[str, ...]]:
+        """Return the changes of the fairness metrics, and sentences on what moved or what these rows cannot show."""
         rates = self.cells.rates_of(GAP_RATES)
         before, after = (
             {r: self.evidence.smoothed(m, r, grouping) for r in rates} for m in (self.baseline, name)
@@ -255,12 +259,39 @@ class CompressionComparison:
             self.confidence,
             self.evidence.dependent,
         )
-        return {metric: gap_estimate(gap, grouping.size) for metric, gap in gap_changes.items()}
+        estimates = {metric: gap_estimate(gap, grouping.size) for metric, gap in gap_changes.items()}
+        names = [" · ".join(values.values()) for values in grouping.values]
+        return estimates, tuple(
+            gap_sentences(
+                names,
+                {r: x.value for r, x in before.items()},
+                {r: x.value for r, x in after.items()},
+                estimates,
+                {metric: (gap.showable, gap.close_groups) for metric, gap in gap_changes.items()},
+            )
+        )
+
+    def _rows_to_decide(self, key: Key, family: JudgedFamily) -> list[RowsToDecide | None]:
+        name, attribute, metric = key
+        return rows_to_decide(
+            self.evidence,
+            (name, self.baseline, metric, self.cells.grouping(attribute)),
+            family.tested[key],
+            family.judged[key],
+            self.confidence,
+            self.rules.min_rows[metric],
+            family.tests,
+        )
 
     def _losses(self, key: Key, family: JudgedFamily) -> list[Loss]:
         """Return the judged loss of every group of an attribute in one metric."""
         metric = key[2]
         losses = _loss(metric, family.tested[key], family.judged[key], self.confidence)
+        if metric == self.metrics[0] and not self.rules.margins[metric].relative:
+            losses = [
+                replace(x, rows_to_decide=more)
+                for x, more in zip(losses, self._rows_to_decide(key, family), strict=True)
+            ]
         noise = family.noise.get(key, [None] * len(losses))
         excesses: Sequence[Estimate | None] = [None] * len(losses)
         if key in family.excess:

@@ -56,8 +56,10 @@ class JudgedFamily:
     `tested` and `judged` have an entry per model, attribute and metric, with arrays over the groups; `pools` and
     `judged_pools` one of a single group where small groups form a pool. `excess` and `excess_adjusted` are the excess
     losses and adjusted p-values of E ≤ 0; `noise` that of training, where runs are stacked.
+    `exact` as in `is_exact`.
     """
 
+    exact: bool
     eligibility: Mapping[tuple[Attribute, str], Eligibility]
     tested: Mapping[Key, Tested]
     judged: Mapping[Key, Verdicts]
@@ -66,6 +68,11 @@ class JudgedFamily:
     excess: Mapping[Key, TEstimate]
     excess_adjusted: Mapping[Key, Floats]
     noise: Mapping[Key, list[SeedNoise | None]]
+
+    @property
+    def tests(self) -> int:
+        """The number of losses that are tested together: every group, metric and artifact, and all people."""
+        return max(1, sum(int(x.loss.estimable.sum()) for x in self.tested.values()))
 
 
 def eligibility_of(
@@ -117,6 +124,7 @@ def judge_family(
     keys = _keys(names, eligibility)
     pool_keys = [key for key in keys if (*key, POOL) in everything]
     return JudgedFamily(
+        exact is not None,
         eligibility,
         {key: everything[key] for key in keys},
         {key: judged[key] for key in keys},
@@ -200,10 +208,7 @@ def cleared_share(
 def simultaneous_lower_bounds(
     family: JudgedFamily, name: str, metric: str, confidence: float
 ) -> dict[Attribute, Floats]:
-    """Return lower bounds [groups] of an artifact's losses in one metric, by attribute, that all hold at once.
-
-    Bonferroni over the groups that have an estimate: the largest of them is a lower bound of the largest loss.
-    """
+    """Return lower bounds [groups] of an artifact's losses in one metric that all hold at once (Bonferroni)."""
     losses = {a: x.loss for (n, a, m), x in family.tested.items() if n == name and m == metric}
     tests = max(1, sum(int(x.estimable.sum()) for x in losses.values()))
     return {a: x.lower(1 - (1 - confidence) / tests) for a, x in losses.items()}

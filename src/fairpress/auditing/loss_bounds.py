@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
+from fairpress.auditing.inference.flip_strata import Key, largest_loss
 from fairpress.auditing.judging import JudgedFamily, JudgingRules, cleared_share, simultaneous_lower_bounds
 from fairpress.auditing.result import AttributeComparison, GroupComparison, Loss, LossBounds, Pool, Values
 from fairpress.core.attribute import Attribute
@@ -20,6 +21,7 @@ class _Candidate(NamedTuple):
 
 def loss_bounds(
     cells: Cells,
+    baseline: str,
     family: JudgedFamily,
     name: str,
     rules: JudgingRules,
@@ -35,8 +37,7 @@ def loss_bounds(
         highest = max(bounded, key=lambda c: c.loss.upper or 0.0, default=None)
         estimated = [c for c in candidates if c.group != {} and c.loss.estimate.value is not None]
         largest = max(estimated, key=lambda c: c.loss.estimate.value or 0.0, default=None)
-        lower = simultaneous_lower_bounds(family, name, metric, rules.confidence)
-        shown, shown_group = _largest_lower(overall, attributes, lower)
+        shown, shown_group = _largest_lower(cells, baseline, family, name, metric, rules, overall, attributes)
         out.append(
             LossBounds(
                 metric,
@@ -66,12 +67,36 @@ def _candidates(
 
 
 def _largest_lower(
-    overall: GroupComparison, attributes: Sequence[AttributeComparison], lower: Mapping[Attribute, np.ndarray]
+    cells: Cells,
+    baseline: str,
+    family: JudgedFamily,
+    name: str,
+    metric: str,
+    rules: JudgingRules,
+    overall: GroupComparison,
+    attributes: Sequence[AttributeComparison],
 ) -> tuple[float | None, Values | None]:
-    """Return the largest simultaneous lower bound and its group; None where it is not above 0."""
+    """Return the largest simultaneous lower bound and the group that has it; None where it is not above 0.
+
+    Where losses are tested exactly, the bound is that of `flip_strata.largest_loss`, which is at least as large as
+    Bonferroni's.
+    """
+    lower = simultaneous_lower_bounds(family, name, metric, rules.confidence)
     best: tuple[float, Values] | None = None
     for attribute, groups in (("", (overall,)), *((a.attribute, a.groups) for a in attributes)):
         for group, bound in zip(groups, lower[Attribute.from_text(attribute)], strict=True):
-            if bound > 0 and (best is None or bound > best[0]):
+            if np.isfinite(bound) and (best is None or bound > best[0]):
                 best = float(bound), group.values
-    return best if best is not None else (None, None)
+    if best is None:
+        return None, None
+    bound, values = best
+    if family.exact and any(
+        _is_shown(family, key, rules) for key in family.judged if key[::2] == (name, metric)
+    ):
+        bound = max(bound, largest_loss(cells, baseline, [name], list(lower), metric, rules.confidence))
+    return (bound, values) if bound > 0 else (None, None)
+
+
+def _is_shown(family: JudgedFamily, key: Key, rules: JudgingRules) -> bool:
+    with np.errstate(invalid="ignore"):
+        return bool((family.judged[key].p_loss_adjusted < 1 - rules.confidence).any())

@@ -21,7 +21,8 @@ from fairpress.auditing.verdicts.assurance import (
     rows_for_assurance,
 )
 from fairpress.auditing.verdicts.assurance_wording import rows_sentence
-from fairpress.auditing.verdicts.rules import judge
+from fairpress.auditing.verdicts.eligibility import min_rows_for
+from fairpress.auditing.verdicts.rules import judge, run_tests
 from fairpress.auditing.verdicts.seed_assurance import (
     RowsOrSeeds,
     SeedVerdictRule,
@@ -39,7 +40,9 @@ def test_the_rule_gives_the_verdicts_of_an_audit():
     n = rng.integers(50, 4000, 3000).astype(float)
     lost, gained = rng.binomial(n.astype(int), rng.uniform(0, 0.1, 3000)), rng.binomial(n.astype(int), 0.02)
     enough = n >= min_rows_for(MARGIN, 0.95)
-    tests = {("g", "accuracy"): run_tests(bonett_price(lost, gained, n), (lost + gained) / n, MARGIN, 0.95, enough)}
+    tests = {
+        ("g", "accuracy"): run_tests(bonett_price(lost, gained, n), (lost + gained) / n, MARGIN, 0.95, enough)
+    }
     # Bonferroni's correction has fixed levels, which Holm's first step shares.
     verdict = judge(tests, 0.95, lambda p: np.minimum(1, np.asarray(p) * 42))["g", "accuracy"].verdict
     no_harm, loss = RULE(lost[:, None].astype(float), gained[:, None].astype(float), n[:, None])
@@ -197,9 +200,9 @@ def test_the_seed_rule_gives_the_verdicts_of_an_audit():
     index = rng.choice(60, 20_000, p=np.arange(1, 61) / 1830)
     sums = crossed_sums(d, index, 60)
     x, shares = crossed_change(sums), sums.total_squares / (sums.rows * 4)
-    verdict = judge(
-        {("g", "a"): x}, MARGIN, 0.95, lambda p: np.minimum(1, np.asarray(p) * 5), {("g", "a"): shares}
-    )["g", "a"].verdict
+    enough = x.effective_n >= min_rows_for(MARGIN, 0.95)
+    tests = {("g", "a"): run_tests(x, shares, MARGIN, 0.95, enough)}
+    verdict = judge(tests, 0.95, lambda p: np.minimum(1, np.asarray(p) * 5))["g", "a"].verdict
     no_harm, loss = SeedVerdictRule(MARGIN, 0.95, 0.01, 0.01)(x, shares)
     assert (no_harm == (verdict == "no_harm")).mean() >= 0.98  # interpolated quantiles
     assert (loss == np.isin(verdict, ("loss", "harm"))).mean() >= 0.98

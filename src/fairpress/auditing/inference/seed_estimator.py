@@ -10,6 +10,7 @@ from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, Rate, per_group, two_groups
 from fairpress.auditing.metrics.linearization import LINEARIZED, linearize
+from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, choose, concatenate
 from fairpress.auditing.statistics.two_way import (
     CrossedSums,
@@ -143,6 +144,10 @@ class SeedGroupEstimator(GroupEstimator):
         return replace(
             errors, value=mean, centre=mean, n=n, effective_n=effective, limits=limits, method=method
         )
+
+    def loss_sums(self, model: str, baseline: str, name: str, grouping: Grouping) -> CrossedSums:
+        """Return the crossed sums of the losses of rows [groups]; positive is worse."""
+        return self._crossed(LOSS_SIGN[name] * self._difference(model, baseline, name), grouping)[0]
 
     def per_seed(self, model: str, baseline: str, name: str, grouping: Grouping) -> Floats:
         """Return the change of a rate under each seed [groups, seeds]; NaN where a group has no rows."""

@@ -65,10 +65,10 @@ def _impossible(loss: TEstimate, margin: Floats | float) -> NDArray[np.bool_]:
 def under_margin(loss: TEstimate, flip_share: Floats, margin: Floats | float) -> TEstimate:
     """Return the loss with the score test's centre ℓ + ¼/n and the errors that it would have under a true loss of δ.
 
-    A loss of δ or more is rejected where the upper bound of this estimate is below δ. With shares b of losses and c of gains,
-    the variance of a flip is 2q + δ(1 − δ), q the restricted maximum-likelihood estimate of the share of gains
-    (`restricted_gains`). Over few seeds (`TEstimate.parts`), the part of the rows alone is scaled, which contains the variance
-    of single flips; that of the seeds is for how much seeds differ, on which the hypothesis has no bearing.
+    A loss of δ or more is rejected where the upper bound of this estimate is below δ. With shares b of losses and c of
+    gains, the variance of a flip is 2q + δ(1 − δ), q the restricted maximum-likelihood estimate of the share of gains
+    (`restricted_gains`). Over few seeds (`TEstimate.parts`), the part of the rows alone is scaled, which contains the
+    variance of single flips; that of the seeds is for how much seeds differ, on which the hypothesis has no bearing.
     """
     n = loss.effective_n
     lost, gained = flip_shares(loss, flip_share)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fairpress.core.estimate import Estimate
 
 RATE_NAMES = {"selection_rate": "the selection rate", "tpr": "TPR", "fpr": "FPR", "accuracy": "accuracy"}
+GAP_OF_RATE = {
+    "demographic_parity_difference": "selection_rate",
+    "equal_opportunity_difference": "tpr",
+    "predictive_equality_difference": "fpr",
+    "accuracy_gap": "accuracy",
+}
+"""Gaps of a single rate."""
 CLOSE_GROUPS = 4
 """From this number of nearly equal groups on, it is said which changes of a gap the rows cannot show."""
 
@@ -28,11 +35,39 @@ class _Extremes:
         return f"between {groups[self.top]} and {groups[self.bottom]}"
 
 
+def gap_sentences(
+    groups: Sequence[str],
+    before: Mapping[str, ArrayLike],
+    after: Mapping[str, ArrayLike],
+    changes: Mapping[str, Estimate],
+    showable: Mapping[str, tuple[float, int]],
+) -> Iterator[str]:
+    """Yield what moved in each gap of one rate whose change is shown, and once what these rows cannot show.
+
+    Parameters
+    ----------
+    groups, before, after
+        As in `gap_change_sentence`, with all rates.
+    changes, showable
+        By metric, its change and the arguments of `showable_sentence`.
+    """
+    cannot = ""
+    for metric, rate in GAP_OF_RATE.items():
+        if metric not in changes:
+            continue
+        change = changes[metric]
+        if (change.low is not None and change.low > 0) or (change.high is not None and change.high < 0):
+            yield gap_change_sentence(metric, groups, {rate: before[rate]}, {rate: after[rate]}, change)
+        cannot = cannot or showable_sentence(*showable[metric])
+    if cannot:
+        yield cannot
+
+
 def gap_change_sentence(
     metric: str,
     groups: Sequence[str],
-    before: Mapping[str, Sequence[float]],
-    after: Mapping[str, Sequence[float]],
+    before: Mapping[str, ArrayLike],
+    after: Mapping[str, ArrayLike],
     change: Estimate,
 ) -> str:
     """Return what moved: ``The gap in FPR between men and women widened by 5.9 points [1.2, 10.6]: men +1.6, women −4.3.``
