@@ -10,7 +10,7 @@ from scipy import stats
 from simulated.found import Found, Rng, exact
 
 from fairpress.auditing.statistics.exact_proportion import p_at_most
-from fairpress.auditing.statistics.harm_test import harm_p_value
+from fairpress.auditing.statistics.harm import harm_p_value
 from fairpress.auditing.statistics.proportion_intervals import agresti_caffo, bonett_price
 from fairpress.auditing.statistics.rate_difference import difference_p
 from fairpress.auditing.statistics.score_bounds import loss_interval, loss_upper_bound

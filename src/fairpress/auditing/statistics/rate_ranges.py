@@ -4,8 +4,8 @@ A simultaneous bound over many groups is decided by the far tail of a rate of fe
 40 groups at a rate of .02 the delta method covered the ratio of the smallest to the largest in .86, and of 40 at .1 the
 smallest rate in .92, where .95 was nominal. Clopper and Pearson's limits hold in every tail. Those of two independent groups
 are combined by MOVER: the reach of x_i − x_j is the root of the sum of the squares of the reach of x_i on one side and of
-x_j on the other (Zou and Donner, Statistics in Medicine 27, 2008); ratios likewise on the log scale. Coverage: .96 to 1.00
-(``benchmarks/coverage.py --only rate-ranges``).
+x_j on the other (Zou and Donner, Statistics in Medicine 27, 2008); ratios likewise on the log scale. Equal groups are
+covered in .98 to .99 (``benchmarks/coverage.py --only rate-ranges``).
 
 For rates over seeds, which are no binomial proportions, see `range_bounds`.
 """

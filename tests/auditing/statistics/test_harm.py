@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
-from fairpress.auditing.statistics.harm_test import harm_p_value, modified_root
+from fairpress.auditing.statistics.harm import harm_p_value, modified_root
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.score_bounds import restricted_gains
 
