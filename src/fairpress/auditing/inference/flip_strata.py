@@ -28,7 +28,7 @@ LOSS_SIGN = {"accuracy": -1, "tpr": -1, "fpr": 1}
 """Sign by which a change of a rate is a loss."""
 
 MOST_DEALT = 200_000_000
-"""Strata × draws beyond which dealing takes too long (some 10 s); Holm's correction of the exact p-values stands in."""
+"""Strata, or hypotheses, × draws beyond which dealing takes too long (some 10 s); Holm's correction of the exact p-values stands in."""
 
 Key = tuple[str, str, str]
 """Compressed model, attribute, metric."""
@@ -69,7 +69,7 @@ class FlipStrata:
 
     def dealt_fast(self, draws: int) -> bool:
         """Return whether so many draws are dealt within some 10 s."""
-        return len(self.lost) * draws <= MOST_DEALT
+        return max(self.membership.shape) * draws <= MOST_DEALT
 
 
 def flip_strata(
