@@ -60,6 +60,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "family-weak-null": (family.weak_null, 1000),
     "family-partial-null": (family.partial_null, 1000),
     "family-power": (family.power, 600),
+    "family-study": (family.study, 600),
     "family-largest": (family.largest, 600),
     "gap-change-power": (gaps.gap_change_power, 1000),
     "assurance": (assurance.row_assurance, 600),
