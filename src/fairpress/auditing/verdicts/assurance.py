@@ -232,6 +232,21 @@ def rows_for_assurance(
     return np.where(high < len(GRID), rows, np.nan), posterior.chances(rows * share, rule)
 
 
+def chances_if_known(
+    n: ArrayLike, lost_share: ArrayLike, gained_share: ArrayLike, rule: Rule, draws: int = 1024
+) -> Chances:
+    """Return the chances of the verdicts of `n` rows [groups] where the true shares of losses and gains are known (a power).
+
+    Parameters as in `assurance`; shares per group [groups].
+    """
+    size, down, up = _broadcast(n, lost_share, gained_share)
+    z = special.ndtri(_lattice(draws)[:2])
+    lost = _binomial_quantiles(size[:, None], down[:, None], z[0])
+    gained = _binomial_quantiles(size[:, None] - lost, (up / (1 - down))[:, None], z[1])
+    no_harm, loss = rule(lost, gained, size[:, None])
+    return Chances(no_harm.mean(axis=1), loss.mean(axis=1))
+
+
 def _broadcast(*values: ArrayLike) -> tuple[Floats, ...]:
     return tuple(np.broadcast_arrays(*(np.atleast_1d(np.asarray(v, float)) for v in values)))
 
