@@ -13,6 +13,7 @@ from cyclopts.exceptions import CycloptsError
 from fairpress.cli import (  # noqa: F401  importing a module registers its commands
     audit,
     bench,
+    compare_audits,
     compress,
     dashboard,
     data,

@@ -45,13 +45,13 @@ class Chances(NamedTuple):
         return self.no_harm + self.loss
 
 
-class Rule(Protocol):
+class CountRule(Protocol):
     """A verdict on counts."""
 
     def __call__(self, lost: Floats, gained: Floats, n: Floats, /) -> tuple[Bools, Bools]:
         """Return where the verdict is no harm, and where it is loss or harm; all [groups, draws], n [groups, 1]."""
 
-    def of_groups(self, groups: NDArray[np.intp], /) -> Rule:
+    def of_groups(self, groups: NDArray[np.intp], /) -> CountRule:
         """Return the rule of some of the groups."""
 
 
@@ -131,7 +131,7 @@ def decide_with(
     lost: ArrayLike,
     gained: ArrayLike,
     n: ArrayLike,
-    rule: Rule,
+    rule: CountRule,
     *,
     scale: float,
     undecided: ArrayLike | None = None,
@@ -179,7 +179,7 @@ def assurance(
     gained: ArrayLike,
     n: ArrayLike,
     more: ArrayLike,
-    rule: Rule,
+    rule: CountRule,
     prior: NormalMixture | None = None,
     draws: int = DRAWS,
 ) -> Chances:
@@ -207,7 +207,7 @@ def rows_for_assurance(
     lost: ArrayLike,
     gained: ArrayLike,
     n: ArrayLike,
-    rule: Rule,
+    rule: CountRule,
     probability: float = ASSURANCE,
     per_row: ArrayLike = 1.0,
     prior: NormalMixture | None = None,
@@ -233,7 +233,7 @@ def rows_for_assurance(
 
 
 def chances_if_known(
-    n: ArrayLike, lost_share: ArrayLike, gained_share: ArrayLike, rule: Rule, draws: int = 1024
+    n: ArrayLike, lost_share: ArrayLike, gained_share: ArrayLike, rule: CountRule, draws: int = 1024
 ) -> Chances:
     """Return the chances of the verdicts of `n` rows [groups] where the true shares of losses and gains are known (a power).
 
@@ -278,7 +278,7 @@ class _Posterior:
     def __getitem__(self, groups: NDArray[np.intp]) -> _Posterior:
         return _Posterior(*(getattr(self, name)[groups] for name in self.__dataclass_fields__))
 
-    def chances(self, more: Floats, rule: Rule) -> Chances:
+    def chances(self, more: Floats, rule: CountRule) -> Chances:
         z = special.ndtri(_lattice(self.lost_share.shape[1])[3:])
         m = more[:, None]
         lost = _binomial_quantiles(m, self.lost_share, z[0])
