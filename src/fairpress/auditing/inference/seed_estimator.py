@@ -9,6 +9,7 @@ import numpy as np
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.group_estimator import GroupEstimator, Moments, Rate, per_group
 from fairpress.auditing.metrics.linearization import LINEARIZED, linearize
+from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.statistics.two_way import (
     CrossedSums,
@@ -147,6 +148,10 @@ class SeedGroupEstimator(GroupEstimator):
         sums, _, _ = self._crossed(self._difference(model, baseline, name), index, groups)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(sums.seed_sums / sums.seed_counts)
+
+    def loss_sums(self, model: str, baseline: str, name: str, index: np.ndarray, groups: int) -> CrossedSums:
+        """Return the crossed sums of a judged rate's losses per group, for `verdicts.seed_assurance`."""
+        return self._crossed(LOSS_SIGN[name] * self._difference(model, baseline, name), index, groups)[0]
 
     def _linearised(self, model: str, name: str, index: np.ndarray, groups: int) -> tuple[Floats, Floats]:
         """Return the values linearised within each seed, and the mean reach of each group."""

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import optimize, special
 
 from fairpress.auditing.result import Values
-from fairpress.auditing.verdicts.assurance import VerdictRule, chances_if_known
+from fairpress.auditing.verdicts.assurance import VerdictRule, chances_given_shares
 from fairpress.auditing.verdicts.rules import floor_rows
 
 MAX_ROWS = 10_000_000
@@ -161,7 +161,9 @@ def flips_bound(flipped: float, n: float, confidence: float = 0.95) -> float:
 
 def _chance(n: float, flips: float, margin: float, confidence: float, loss: float) -> float:
     rule = VerdictRule(margin, confidence)
-    return float(chances_if_known(n, (flips + loss) / 2, (flips - loss) / 2, rule).no_harm[0]) if n else 0.0
+    return (
+        float(chances_given_shares(n, (flips + loss) / 2, (flips - loss) / 2, rule).no_harm[0]) if n else 0.0
+    )
 
 
 def _rows_needed(flips: float, margin: float, confidence: float, assurance: float, loss: float) -> int | None:

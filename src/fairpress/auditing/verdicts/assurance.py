@@ -232,7 +232,7 @@ def rows_for_assurance(
     return np.where(high < len(GRID), rows, np.nan), posterior.chances(rows * share, rule)
 
 
-def chances_if_known(
+def chances_given_shares(
     n: ArrayLike, lost_share: ArrayLike, gained_share: ArrayLike, rule: CountRule, draws: int = 1024
 ) -> Chances:
     """Return the chances of the verdicts of `n` rows [groups] where the true shares of losses and gains are known (a power).
