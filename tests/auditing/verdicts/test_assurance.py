@@ -112,7 +112,7 @@ def test_only_undecided_groups_get_an_answer_which_other_groups_inform():
 def test_the_sentence_has_the_rows_and_the_chances():
     text = rows_sentence("race = Asian", RowsToDecide(1500, 0.8, 0.56, 0.24))
     assert (
-        said == "1,500 more rows of race = Asian decide with 80 % chance (56 % no harm, 24 % loss or harm)."
+        text == "1,500 more rows of race = Asian decide with 80 % chance (56 % no harm, 24 % loss or harm)."
     )
     text = rows_sentence("race = Asian", RowsOrSeeds(None, 3, None, 0.8, 0.56, 0.24))
     assert text.startswith("3 more seeds on the same rows decide with 80 % chance")
