@@ -41,9 +41,8 @@ def monitored_looks(rng: Rng, size: int) -> Iterator[Found]:
 def top_up(rng: Rng, size: int) -> Iterator[Found]:
     """Audit, gather the rows that seem to be missing, audit again, up to six times, at a true loss of exactly the margin.
 
-    Missing are the rows at which the estimate, if it stayed, would be distinguished from the margin: the habit that
-    `rows_to_decide` invites. The audit of one look is shown for comparison; the same rows and looks with the e-process must
-    keep the level.
+    Missing are the rows at which the estimate, if it stayed, would be distinguished from the margin (`rows_to_decide`). The
+    audit of one look is shown for comparison; the same rows and looks with the e-process must keep the level.
     """
     for start, up in ((150, 0.0), (200, 0.005), (400, 0.01)):
         shares = [DELTA + up, up, 1 - DELTA - 2 * up]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from fairpress.auditing.planning.planner import plan
 from fairpress.audits import AuditReport, audit, export_cells
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.seeds import checked_seed
@@ -51,6 +52,7 @@ __all__ = [
     "export_cells",
     "load_dataset",
     "mitigate",
+    "plan",
     "predict",
     "search",
     "train",

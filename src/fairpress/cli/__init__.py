@@ -13,11 +13,13 @@ from cyclopts.exceptions import CycloptsError
 from fairpress.cli import (  # noqa: F401  importing a module registers its commands
     audit,
     bench,
+    compare_audits,
     compress,
     dashboard,
     data,
     demo,
     mitigate,
+    plan,
     predict,
     report,
     search,

@@ -68,6 +68,7 @@ def _table(release: MonitoredRelease) -> Any:
     from rich.table import Table
 
     from fairpress.auditing.verdicts.wording import group_name
+    from fairpress.reporting.compared_audits import e_value
     from fairpress.reporting.formatting import SYMBOL, WORD
 
     table = Table(box=None, pad_edge=False, title_justify="left")
@@ -84,10 +85,3 @@ def _table(release: MonitoredRelease) -> Any:
             group_name(g.count.values), g.count.metric, *counts, e_value(g.log_e_largest), upper, verdict
         )
     return table
-
-
-def e_value(log_e: float) -> str:
-    """Format an e-value given as its logarithm."""
-    if log_e > math.log(1e6):
-        return "> 10⁶"
-    return f"{math.exp(log_e):,.0f}" if log_e >= math.log(10) else f"{math.exp(log_e):.2g}"

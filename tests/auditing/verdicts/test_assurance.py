@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fairpress.auditing.cells.counting import count
+from fairpress.auditing.cells.duckdb_source import TableSource
+from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.statistics.exchangeable_losses import prior_from_others
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.t_estimate import t_quantile
@@ -106,12 +109,12 @@ def test_only_undecided_groups_get_an_answer_which_other_groups_inform():
 
 
 def test_the_sentence_has_the_rows_and_the_chances():
-    said = rows_sentence("race = Asian", RowsToDecide(1500, 0.8, 0.56, 0.24))
+    text = rows_sentence("race = Asian", RowsToDecide(1500, 0.8, 0.56, 0.24))
     assert (
-        said == "1,500 more rows of race = Asian decide with 80 % chance (56 % no harm, 24 % loss or harm)."
+        text == "1,500 more rows of race = Asian decide with 80 % chance (56 % no harm, 24 % loss or harm)."
     )
-    said = rows_sentence("race = Asian", RowsOrSeeds(None, 3, None, 0.8, 0.56, 0.24))
-    assert said.startswith("3 more seeds on the same rows decide with 80 % chance")
+    text = rows_sentence("race = Asian", RowsOrSeeds(None, 3, None, 0.8, 0.56, 0.24))
+    assert text.startswith("3 more seeds on the same rows decide with 80 % chance")
     assert "nor 50 more seeds" in rows_sentence("everybody", RowsOrSeeds(None, None, None, 0.8, 0.2, 0.1))
 
 
@@ -213,3 +216,29 @@ def test_interpolated_quantiles_agree_with_students():
     df = np.linspace(2, 500, 999)
     for level in (0.05, 0.001, 0.05 / 165):
         assert _critical(df, level) == pytest.approx(t_quantile(df, 1 - level), rel=1e-3)
+
+
+def test_the_sums_of_losses_over_seeds_are_those_of_the_audit_and_ask_for_seeds_or_rows():
+    rng = np.random.default_rng(6)
+    label = rng.integers(0, 2, 400)
+    right = [rng.random((3, 400)) < p for p in (0.9, 0.88)]
+    columns = {
+        "label": np.tile(label, 3),
+        "sex": np.tile(rng.choice(["Female", "Male"], 400), 3),
+        "row": np.tile(np.arange(400), 3),
+        "seed": np.repeat(np.arange(3), 400),
+        **{m: np.where(r, label, 1 - label).reshape(-1) for m, r in zip("ab", right, strict=True)},
+    }
+    keys = {"seed": "seed", "row": "row"}
+    cells = count(TableSource(columns), label="label", models=["a", "b"], by=["sex"], positive=1, keys=keys)
+    estimator = SeedGroupEstimator(cells, "the table")
+    _, index = cells.groups("sex")
+    for metric, sign in (("accuracy", -1), ("fpr", 1)):
+        sums = estimator.loss_sums("b", "a", metric, index, 2)
+        change = estimator.change("b", "a", metric, index, 2)
+        assert crossed_change(sums).value == pytest.approx(sign * change.value)
+    answers = decide_with_seeds(estimator.loss_sums("b", "a", "accuracy", index, 2), SeedVerdictRule())
+    for answer in answers:
+        assert answer is not None
+        assert (answer.more_rows, answer.more_seeds, answer.both) != (None, None, None)
+        assert answer.decided >= 0.8

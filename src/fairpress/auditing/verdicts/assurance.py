@@ -46,13 +46,13 @@ class Chances(NamedTuple):
         return self.no_harm + self.loss
 
 
-class Rule(Protocol):
+class CountRule(Protocol):
     """A verdict on counts."""
 
     def __call__(self, lost: Floats, gained: Floats, n: Floats, /) -> tuple[Bools, Bools]:
         """Return where the verdict is no harm, and where it is loss or harm; all [groups, draws], n [groups, 1]."""
 
-    def of_groups(self, groups: NDArray[np.intp], /) -> Rule:
+    def of_groups(self, groups: NDArray[np.intp], /) -> CountRule:
         """Return the rule of some of the groups."""
 
 
@@ -136,7 +136,7 @@ def decide_with(
     lost: ArrayLike,
     gained: ArrayLike,
     n: ArrayLike,
-    rule: Rule,
+    rule: CountRule,
     *,
     scale: float,
     undecided: ArrayLike | None = None,
@@ -184,7 +184,7 @@ def assurance(
     gained: ArrayLike,
     n: ArrayLike,
     more: ArrayLike,
-    rule: Rule,
+    rule: CountRule,
     prior: NormalMixture | None = None,
     draws: int = DRAWS,
 ) -> Chances:
@@ -212,7 +212,7 @@ def rows_for_assurance(
     lost: ArrayLike,
     gained: ArrayLike,
     n: ArrayLike,
-    rule: Rule,
+    rule: CountRule,
     probability: float = ASSURANCE,
     per_row: ArrayLike = 1.0,
     prior: NormalMixture | None = None,
@@ -235,6 +235,21 @@ def rows_for_assurance(
         low[groups[~enough]] = middle[~enough]
     rows = GRID[np.minimum(high, len(GRID) - 1)].astype(float)
     return np.where(high < len(GRID), rows, np.nan), posterior.chances(rows * share, rule)
+
+
+def chances_given_shares(
+    n: ArrayLike, lost_share: ArrayLike, gained_share: ArrayLike, rule: CountRule, draws: int = 1024
+) -> Chances:
+    """Return the chances of the verdicts of `n` rows [groups] where the true shares of losses and gains are known (a power).
+
+    Parameters as in `assurance`; shares per group [groups].
+    """
+    size, down, up = _broadcast(n, lost_share, gained_share)
+    z = special.ndtri(_lattice(draws)[:2])
+    lost = _binomial_quantiles(size[:, None], down[:, None], z[0])
+    gained = _binomial_quantiles(size[:, None] - lost, (up / (1 - down))[:, None], z[1])
+    no_harm, loss = rule(lost, gained, size[:, None])
+    return Chances(no_harm.mean(axis=1), loss.mean(axis=1))
 
 
 def _broadcast(*values: ArrayLike) -> tuple[Floats, ...]:
@@ -268,7 +283,7 @@ class _Posterior:
     def __getitem__(self, groups: NDArray[np.intp]) -> _Posterior:
         return _Posterior(*(getattr(self, name)[groups] for name in self.__dataclass_fields__))
 
-    def chances(self, more: Floats, rule: Rule) -> Chances:
+    def chances(self, more: Floats, rule: CountRule) -> Chances:
         z = special.ndtri(_lattice(self.lost_share.shape[1])[3:])
         m = more[:, None]
         lost = _binomial_quantiles(m, self.lost_share, z[0])
