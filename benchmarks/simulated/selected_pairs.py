@@ -1,4 +1,4 @@
-"""The change of a gap by the selected extreme pairs' own changes: fairpress' interval until 0.1, for comparison."""
+"""The change of a gap by the selected extreme pairs' own changes, an earlier interval of fairpress, for comparison."""
 
 from __future__ import annotations
 
