@@ -14,9 +14,10 @@ selected by its estimate on the side of q. The upper bound follows by swapping t
 covariance of the two models' errors in the groups that p and q share, a pair that is extreme in both models has the
 short interval of a paired change, and at ties the interval is valid, where a bootstrap of the gap is not.
 
-Simultaneity over p: the contrast of the pair with itself (p = q) has half of the error, the other pairs share the rest
-(weighted Bonferroni). Pairs that are demonstrably not the largest after, by their own simultaneous bounds at α/20 a side,
-are left out, and do not count ("adaptive inequality selection" of Chernozhukov, Lee and Rosen, Econometrica 81, 2013).
+Simultaneity over p: the contrast of the pair with itself (p = q) has half of the error (.8 over seeds), the other pairs
+share the rest (weighted Bonferroni). Pairs that are demonstrably not the largest after, by their own simultaneous bounds
+at α/20 a side, are left out, and do not count ("adaptive inequality selection" of Chernozhukov, Lee and Rosen,
+Econometrica 81, 2013).
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ Indices = NDArray[np.intp]
 
 SELECTION_SHARE = 0.1
 """Share of α for leaving out pairs that are not the largest; the rest is for the change itself."""
+
+SAME_PAIR, SAME_PAIR_DEPENDENT = 0.5, 0.8
+"""Share of the error for the contrast of a pair with itself. Of dependent groups it is larger: the standard errors of the
+other contrasts are sums of four, and with few seeds their quantiles are those of a t distribution with few df."""
 
 MAX_GROUPS = 500
 """The largest number of groups whose pairs of pairs are searched."""
@@ -190,11 +195,11 @@ class _Contrasts:
             _pair_se(x, se, errors.dependent) for x, se in ((after, errors.after), (before, errors.before))
         )
         error, count = (1 - SELECTION_SHARE) * alpha / 2, int(after.plausible.sum())
-        quantile = np.array([error, error / 2, error / 2 / max(count - 1, 1), error / max(count, 1)])
-        alone, half, self.c_other, self._c_without_same = (
-            float(c) for c in t_quantile(errors.df, 1 - quantile)
+        same = error if count == 1 else error * (SAME_PAIR_DEPENDENT if errors.dependent else SAME_PAIR)
+        other = (error - same) / max(count - 1, 1)
+        self._c_same, self.c_other, self._c_without_same = (
+            float(t_quantile(errors.df, 1 - share)) for share in (same, other, error / count)
         )
-        self._c_same = half if count > 1 else alone
 
     def quantile(self, p: Indices, q: Indices) -> Floats:
         """Return c; where q itself is not plausible after, all p share the whole error."""
