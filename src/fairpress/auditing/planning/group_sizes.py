@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fairpress.auditing.audit import attributes_of, open_source
+from fairpress.auditing.audit import open_source
 from fairpress.auditing.cells.counting import decisions
 from fairpress.auditing.planning.row_plan import GroupRows
 from fairpress.auditing.result import Values
+from fairpress.core.attribute import parse_attributes
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.json_file import SMALL_FILE_BYTES, read_regular
 
@@ -61,7 +62,7 @@ def groups_of_counts(
         raise UserError(
             f"{name} has no column of a sensitive attribute beside the counts; add one, such as sex."
         )
-    attributes = attributes_of(by, names) if by else ("*".join(names),)
+    attributes = tuple(map(str, parse_attributes(by, names))) if by else ("*".join(names),)
     for part in (p for a in attributes for p in a.split("*")):
         if part not in names:
             raise UserError(
@@ -127,7 +128,7 @@ def groups_of_table(
             "are in the table."
         )
     source = open_source(table)
-    attributes = attributes_of(by, source.columns)
+    attributes = tuple(map(str, parse_attributes(by, source.columns)))
     parts = list(dict.fromkeys(p for a in attributes for p in a.split("*")))
     for part in parts:
         source.require(part, "a sensitive attribute")

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from fairpress.auditing.statistics.exchangeable_losses import NormalMixture, prior_from_others
-from fairpress.auditing.statistics.harm_test import modified_root
+from fairpress.auditing.statistics.harm import modified_root
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.score_bounds import score_statistic
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, t_quantile

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from fairpress.auditing.result import Verdict
-from fairpress.auditing.statistics.harm_test import harm_p_value
+from fairpress.auditing.statistics.harm import harm_p_value
 from fairpress.auditing.statistics.score_bounds import loss_interval, loss_upper_bound
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
 from fairpress.auditing.verdicts.multiplicity import holm
