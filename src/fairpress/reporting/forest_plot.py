@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fairpress.auditing.audit import group_name
 from fairpress.auditing.result import Comparison, Verdict
+from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.formatting import METRIC, SYMBOL, WORD
 from fairpress.reporting.svg_minify import minify

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fairpress.auditing.audit import group_name
 from fairpress.auditing.result import AttributeComparison, Audit, Comparison, Exemplars, GroupComparison, Loss
+from fairpress.auditing.verdicts.wording import group_name
 from fairpress.reporting.formatting import (
     METRIC,
     format_p,

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fairpress.auditing.audit import group_name
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.result import Audit, Comparison, GroupRates, PairChange, Verdict
+from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.formatting import (
     METRIC,
