@@ -17,7 +17,8 @@ import pandas as pd
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 from sklearn.metrics import accuracy_score
 
-from fairpress.auditing.audit import audit, count
+from fairpress.auditing.audit import audit
+from fairpress.auditing.cells.counting import count
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.metrics.cell_bootstrap import draw
 from fairpress.auditing.metrics.rates import BASELINE, COMPRESSED, confusion, rate

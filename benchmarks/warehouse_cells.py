@@ -17,8 +17,9 @@ from pathlib import Path
 
 import duckdb
 
-from fairpress.auditing.audit import audit, open_source
+from fairpress.auditing.audit import audit
 from fairpress.auditing.cells.counting import count
+from fairpress.auditing.cells.open_source import open_source
 
 REPEATS = 5
 ASKED = {"by": ["sex", "race", "age"], "bins": {"age": [25.0, 45.0]}, "weight": "weight"}

@@ -196,8 +196,8 @@ def test_a_table_that_records_which_file_predicted_knows_its_folder(folder):
     import pyarrow as pa
 
     from fairpress import api
-    from fairpress.audits import write_card
     from fairpress.core.errors import UserError
+    from fairpress.reporting.model_outputs import write_card
     from fairpress.runtime.artifact import Artifact
 
     place = saved(folder / "candidate", "prune-80")
@@ -265,12 +265,12 @@ def test_a_broken_pipe_is_not_a_failed_gate(folder, options):
 
 
 def test_an_unexpected_error_is_no_failed_gate_and_its_traceback_is_in_a_file(run, folder, monkeypatch):
-    from fairpress import api
+    from fairpress.auditing import audit_table
 
     def fails(*_, **__):
         raise KeyError("fpr")
 
-    monkeypatch.setattr(api, "audit", fails)
+    monkeypatch.setattr(audit_table, "audit_table", fails)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
     said = run(*GATE, code=70).err
     assert "unexpected error (KeyError: 'fpr')" in said
@@ -283,12 +283,12 @@ def test_an_unexpected_error_is_no_failed_gate_and_its_traceback_is_in_a_file(ru
 
 
 def test_a_crash_log_holds_no_credentials_and_is_read_by_its_owner_alone(run, folder, monkeypatch):
-    from fairpress import api
+    from fairpress.auditing import audit_table
 
     def fails(*_, **__):
         raise KeyError("postgresql://bob:geheim99@host/db?sslkey=k99 with password='word99' and variable99")
 
-    monkeypatch.setattr(api, "audit", fails)
+    monkeypatch.setattr(audit_table, "audit_table", fails)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
     monkeypatch.setenv("WAREHOUSE_TOKEN", "variable99")
     monkeypatch.setenv("FAIRPRESS_DEBUG", "1")
@@ -305,7 +305,7 @@ def test_a_crash_log_holds_no_credentials_and_is_read_by_its_owner_alone(run, fo
 
 
 def test_a_crash_log_finds_another_place_where_the_first_cannot_be_written(run, folder, monkeypatch):
-    from fairpress import api
+    from fairpress.auditing import audit_table
 
     class Mute(Exception):
         def __str__(self) -> str:
@@ -314,7 +314,7 @@ def test_a_crash_log_finds_another_place_where_the_first_cannot_be_written(run, 
     def fails(*_, **__):
         raise Mute
 
-    monkeypatch.setattr(api, "audit", fails)
+    monkeypatch.setattr(audit_table, "audit_table", fails)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder / "t.csv"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     said = run(*GATE, code=70).err
@@ -341,12 +341,12 @@ def test_a_crash_log_finds_another_place_where_the_first_cannot_be_written(run, 
     ],
 )
 def test_the_machine_and_the_user_are_no_faults_of_fairpress(run, folder, monkeypatch, error, code, sentence):
-    from fairpress import api
+    from fairpress.auditing import audit_table
 
     def fails(*_, **__):
         raise error
 
-    monkeypatch.setattr(api, "audit", fails)
+    monkeypatch.setattr(audit_table, "audit_table", fails)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
     said = run(*GATE, code=code).err
     assert sentence in said
@@ -375,12 +375,13 @@ def test_output_that_cannot_be_printed_is_no_success(folder):
 def test_a_command_that_is_told_to_end_clears_up(folder, name, code):
     script = (
         "import os, signal, tempfile\n"
-        "from fairpress import api, cli\n"
+        "from fairpress import cli\n"
+        "from fairpress.auditing import audit_table\n"
         "def waits(*_, **__):\n"
         "    with tempfile.TemporaryDirectory(dir='.', prefix='scratch'):\n"
         f"        os.kill(os.getpid(), signal.{name})\n"
         "        __import__('time').sleep(60)\n"
-        "api.audit = waits\n"
+        "audit_table.audit_table = waits\n"
         f"cli.main({['audit', 't.csv', *GATE]!r})\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -390,17 +391,17 @@ def test_a_command_that_is_told_to_end_clears_up(folder, name, code):
 
 
 def test_a_command_that_shows_nothing_says_that_it_is_at_work(run, monkeypatch):
-    from fairpress import api
+    from fairpress.auditing import audit_table
     from fairpress.cli import progress
 
-    real = api.audit
+    real = audit_table.audit_table
 
     def slow(*arguments, **options):
         time.sleep(0.3)
         return real(*arguments, **options)
 
     monkeypatch.setattr(progress, "QUIET", 0.1)
-    monkeypatch.setattr(api, "audit", slow)
+    monkeypatch.setattr(audit_table, "audit_table", slow)
     assert "fairpress audit: running for 0 s\n" in run(*GATE).err
 
 

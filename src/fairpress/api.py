@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from fairpress.auditing.audit import audit as audit_of
+from fairpress.auditing.export_cells import export_cells
 from fairpress.auditing.planning.planner import plan
-from fairpress.audits import AuditReport, audit, export_cells
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset, Part
+from fairpress.reporting.audit_report import AuditReport, with_report
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.model_reference import (
     Model,
@@ -57,6 +59,9 @@ __all__ = [
     "search",
     "train",
 ]
+
+
+audit = with_report(audit_of)
 
 
 def train(

@@ -79,6 +79,8 @@ def test_frames_and_files_of_every_kind_give_the_same_audit(tmp_path):
     found = [to_dict(audit(form, by=["sex"], **MODELS)) for form in forms]
     # The first table carries its task in its metadata, the others are known by the name of the class.
     assert [f.pop("positive_from") for f in found] == ["table", *["name"] * 4]
+    tables = [f.pop("provenance").get("table") for f in found]
+    assert tables == [None, None, None, str(tmp_path / "t.csv"), str(tmp_path / "t.parquet")]
     assert len({json.dumps(f, allow_nan=False) for f in found}) == 1
 
 

@@ -73,7 +73,7 @@ def test_the_command_line_prints_options(capsys, monkeypatch):
     def refuse(*_, **__):
         raise UserError("name the attributes with `by=`, such as `by=['sex', 'race']`; see `other=`.")
 
-    monkeypatch.setattr("fairpress.api.audit", refuse)
+    monkeypatch.setattr("fairpress.auditing.cells.open_source.open_source", refuse)
     with pytest.raises(SystemExit) as stop:
         cli.main(["audit", "absent.csv", "--baseline", "a", "--by", "sex"])
     assert stop.value.code == exit_codes.BAD_INPUT

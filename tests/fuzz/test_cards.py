@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import fairpress as fp
-from fairpress.audits import embed_audit, write_card
 from fairpress.cli import main
 from fairpress.core.errors import FairpressError, UserError
+from fairpress.reporting.model_outputs import embed_audit, write_card
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.benchmark.inputs import available_data
 from fairpress.runtime.onnx.load import parse_model

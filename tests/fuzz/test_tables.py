@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import fairpress as fp
-from fairpress.auditing.audit import open_source
 from fairpress.auditing.cells.counting import count
+from fairpress.auditing.cells.open_source import open_source
 from fairpress.core.attribute import Attribute
 from fairpress.core.errors import UserError
 from fuzz_tables import Case, cases, expected, positive_class, store

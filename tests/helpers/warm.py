@@ -18,7 +18,7 @@ from typing import Any
 PRELOAD = (
     "fairpress.cli",
     "fairpress.api",
-    "fairpress.audits",
+    "fairpress.auditing.audit_table",
     "fairpress.reporting.html",
     "fairpress.runtime.predict",
 )

@@ -18,13 +18,13 @@ from onnx import numpy_helper
 from fairpress import api, cli, demo_data
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.metrics.impact_ratio import impact_ratios, scoring_ratios, scoring_ratios_of
+from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.output.audit_json import to_dict
 from fairpress.auditing.output.json_schema import json_schema
-from fairpress.audits import embed_audit, write_card
-from fairpress.core.attribute import Attribute
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.reporting import latex, markdown
+from fairpress.reporting.model_outputs import embed_audit, write_card
 from fairpress.runtime.artifact import Artifact
 
 HOSTILE = "<script>alert(1)</script> | `x` @team #12 [a](http://evil) & % _ ^ ~ \\ $x$\n# title"
@@ -144,7 +144,7 @@ def test_scoring_rates_of_a_table_are_those_of_its_scores(tmp_path, capsys, monk
             "m.score": rng.random(400),
         }
     )
-    (found,) = scoring_ratios_of(TableSource(table), "m", label="label", by=[Attribute(("race",))])
+    (found,) = scoring_ratios_of(TableSource(table), "m", AuditOptions(by=["race"]))
     direct = scoring_ratios(table["m.score"], table.race.tolist(), "race", "m")
     assert found == direct
     table.to_csv("t.csv", index=False)

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from fairpress.api import audit
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.inference.group_estimator import GroupEstimator
-from fairpress.audits import audit
 from fairpress.core.attribute import Attribute
 from fairpress.searching.bounds import JudgingPlan, bounds_of, exact_bound
 from fairpress.searching.fixed_sequence import judge_one, judge_sequence, sequence

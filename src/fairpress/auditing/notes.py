@@ -11,6 +11,7 @@ from fairpress.auditing.cells.encoding import MISSING
 from fairpress.auditing.cells.positive_class import PositiveClass, positive_note
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
+from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.statistics.two_way import ENOUGH_SEEDS
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.attribute import Attribute
@@ -27,14 +28,10 @@ def notes(
     cells: Cells,
     evidence: GroupEstimator,
     by: Sequence[Attribute],
-    *,
-    weight: str | None,
-    subject: str | None,
-    correction: str,
-    family: str,
+    options: AuditOptions,
     scores: Sequence[str],
 ) -> Iterator[str]:
-    """Yield the notes of an audit; `scores` are the notes on score columns."""
+    """Yield the notes of an audit of the attributes `by`; `scores` are the notes on score columns."""
     chosen = positive_note(PositiveClass(cells.positive, cells.positive_from), cells.classes)
     if chosen is not None:
         yield chosen
@@ -45,15 +42,15 @@ def notes(
             else "only accuracy and flips are audited, because no positive class was named."
         )
         yield f"The label has {len(cells.classes)} classes; {rest}"
-    if weight is not None:
-        yield f"Rows are weighted by {weight!r}, scaled to a mean of one; every n is a weighted number of rows."
-    if subject is not None:
+    if options.weight is not None:
+        yield f"Rows are weighted by {options.weight!r}, scaled to a mean of one; every n is a weighted number of rows."
+    if options.subject is not None:
         yield (
-            f"{evidence.table_rows:,} rows belong to {evidence.subjects:,} people ({subject!r}), the unit of every "
+            f"{evidence.table_rows:,} rows belong to {evidence.subjects:,} people ({options.subject!r}), the unit of every "
             "interval."
         )
     if isinstance(evidence, SeedGroupEstimator):
-        unit = "rows" if subject is None else "people"
+        unit = "rows" if options.subject is None else "people"
         yield (
             f"Intervals treat both the {evidence.seeds} training seeds and the {unit} as random, so they are about "
             "the recipe."
@@ -63,9 +60,9 @@ def notes(
                 f"With fewer than {ENOUGH_SEEDS} seeds, a bound is the sum of one for the {unit} and one for the seeds, "
                 f"which {evidence.seeds} seeds leave wide: little can be shown or ruled out. More seeds help most."
             )
-    if correction in _CORRECTION:
-        yield _CORRECTION[correction]
-    if family == "study":
+    if options.correction in _CORRECTION:
+        yield _CORRECTION[options.correction]
+    if options.family == "study":
         yield "Findings are corrected over all compressed models together."
     yield from _missing_values(cells, evidence)
     if cells.positive is not None:

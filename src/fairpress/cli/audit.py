@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -19,6 +19,9 @@ from fairpress.cli.written import print_written, written_files
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.output import check_apart, check_files
 from fairpress.core.places import require_file, require_name
+
+if TYPE_CHECKING:
+    from fairpress.auditing.options import AuditOptions
 
 SMALL_CELL = 5
 MAX_COLUMNS = 20
@@ -42,6 +45,7 @@ def audit(
     positive: str | None = None,
     margin: float = 0.02,
     confidence: float = 0.95,
+    harm: str = "error",
     metrics: str | None = None,
     weight: str | None = None,
     subject: str | None = None,
@@ -93,6 +97,9 @@ def audit(
         A loss above this is harm; 0.02 is two percentage points.
     confidence
         Confidence level of all intervals.
+    harm
+        The error whose rise decides, declared before looking: error (error rate), fnr or fpr. The others can only make it
+        worse.
     metrics
         The metrics to test: accuracy,tpr,fpr (all by default).
     weight
@@ -108,7 +115,7 @@ def audit(
     missing
         Missing attribute values: group (treat them as a separate group) or refuse.
     correction
-        Correction of p-values: holm (family-wise error rate), bh or by (false discovery rate).
+        Correction of p-values: westfall-young or holm (family-wise error rate), bh or by (false discovery rate).
     family
         Tests that are corrected together: those of each artifact, or of the whole study (all --compressed).
     pair
@@ -150,8 +157,13 @@ def audit(
     json_
         Print the audit as JSON instead of tables.
     """
-    from fairpress import api, audits
+    from fairpress.auditing.audit_table import audit_table
+    from fairpress.auditing.cells.open_source import open_source
+    from fairpress.auditing.export_cells import export_table
+    from fairpress.auditing.options import AuditOptions
     from fairpress.auditing.verdicts.gates import GATES, failures, gates_of, required_groups
+    from fairpress.reporting import model_outputs
+    from fairpress.reporting.audit_report import AuditReport
     from fairpress.runtime.artifact import Artifact
 
     decisions = dict(
@@ -186,11 +198,11 @@ def audit(
     outputs["--monitor"] = monitor
     if export_cells is not None and export_cells.suffix.lower() not in (".parquet", ".pq"):
         raise UserError(f"--export-cells {export_cells}: cells are written as Parquet; name a .parquet file.")
-    model_outputs = {f"--card {name}": audits.card_file(path) for name, path in cards}
-    model_outputs |= {f"--embed {name}": str(Path(path) / "model.onnx") for name, path in embedded}
+    model_files = {f"--card {name}": model_outputs.card_file(path) for name, path in cards}
+    model_files |= {f"--embed {name}": str(Path(path) / "model.onnx") for name, path in embedded}
     input_files = written_files([table, *merge, *([pair_from] if pair_from is not None else [])])
-    check_apart({**outputs, **model_outputs}, inputs=input_files)
-    card_files = {f"--card {name}": path for name, path in cards if audits.is_card_file(path)}
+    check_apart({**outputs, **model_files}, inputs=input_files)
+    card_files = {f"--card {name}": path for name, path in cards if model_outputs.is_card_file(path)}
     kinds = {
         "--export-cells": "cells",
         "--html": ".html",
@@ -199,54 +211,53 @@ def audit(
         "--monitor": ".json",
     }
     check_files({**outputs, **card_files}, kinds=kinds, force=force)
-    audits.check_model_outputs([f for _, f in embedded], [path for _, path in cards], force)
-    source: Any = [table, *merge] if merge else table
-    selection: dict[str, Any] = {
-        "label": label,
-        "baseline": baseline,
-        "compressed": names[1:],
-        "by": split_list(by),
-        "positive": positive,
-        "weight": weight,
-    }
-    rows: dict[str, Any] = {"decide": decisions, "bins": edges, "missing": missing}
-    if export_cells is not None:
-        if subject is not None or seed_column is not None:
-            raise UserError(
-                "a table of cells records neither people nor seeds; use --export-cells without --subject and --seed-column."
-            )
-        source, rows = api.export_cells(source, export_cells, **selection, **rows, force=force), {}
-        small_cells = sum(n < SMALL_CELL for n in source["fairpress.rows"].to_pylist())
-        print_written(
-            f"written: {export_cells}, {source.num_rows:,} cells; {small_cells:,} count fewer than {SMALL_CELL} rows.",
-            json_,
-        )
-    report = api.audit(
-        source,
-        **selection,
-        **rows,
+    model_outputs.check_model_outputs([f for _, f in embedded], [path for _, path in cards], force)
+    options = AuditOptions(
+        label=label,
+        baseline=baseline,
+        compressed=names[1:],
+        by=split_list(by),
+        positive=positive,
+        decide=decisions,
         margin=margin,
         confidence=confidence,
+        harm=harm,
         metrics=None if metrics is None else split_list(metrics),
+        weight=weight,
         subject=subject,
         seed_column=seed_column,
         row_id=row_id,
+        bins=edges,
+        missing=missing,
         correction=correction,
         family=family,
         pairs=pair,
         pairs_from=pair_from,
     )
+    source: Any = open_source([table, *merge] if merge else table)
+    if export_cells is not None:
+        if subject is not None or seed_column is not None:
+            raise UserError(
+                "a table of cells records neither people nor seeds; use --export-cells without --subject and --seed-column."
+            )
+        source = export_table(source, options, export_cells, force=force)
+        # Decisions, bins and missing values are already in the cells.
+        options = options.model_copy(update={"decide": {}, "bins": {}, "missing": "group"})
+        small_cells = sum(n < SMALL_CELL for n in source["fairpress.rows"].to_pylist())
+        print_written(
+            f"written: {export_cells}, {source.num_rows:,} cells; {small_cells:,} count fewer than {SMALL_CELL} rows.",
+            json_,
+        )
+    report = AuditReport.of(audit_table(source, options))
     report = replace(report, warnings=_in_options(report.warnings), notes=_in_options(report.notes))
-    score_selection: dict[str, Any] = {k: selection[k] for k in ("label", "by", "positive")}
-    score_selection |= {k: rows[k] for k in ("bins", "missing") if k in rows} | {"confidence": confidence}
     required = required_groups(require, report)
     for name, folder in embedded:
-        audits.require_same(folder, Artifact.load(folder), report, name, force=force)
+        model_outputs.require_same(folder, Artifact.load(folder), report, name, force=force)
     for name, target in cards:
-        if not audits.is_card_file(target):
-            audits.require_same(target, Artifact.load(target), report, name, force=force)
-    ratios = _ratios(report, source, score_selection) if four_fifths else []
-    recorded = record_use(report, source, monitor, rows)
+        if not model_outputs.is_card_file(target):
+            model_outputs.require_same(target, Artifact.load(target), report, name, force=force)
+    ratios = _ratios(report, source, options) if four_fifths else []
+    recorded = record_use(report, source, monitor, options)
     if html is not None:
         report.to_html(html, title=f"Audit of {_name_of(table)}", force=force)
     if markdown is not None:
@@ -254,16 +265,16 @@ def audit(
     if latex is not None:
         report.to_latex(latex, force=force)
     for name, folder in embedded:
-        audits.embed_audit(folder, report, name, force=force)
+        model_outputs.embed_audit(folder, report, name, force=force)
     for name, target in cards:
-        audits.write_card(target, report, name, force=force)
+        model_outputs.write_card(target, report, name, force=force)
     if json_:
         write_output(json.dumps(report.to_dict(), indent=1, allow_nan=False))
     else:
         show_audit(report)
         for text in ratios:
             print_line(text, markup=False, soft_wrap=True)
-    written = [html, markdown, latex, *(audits.card_file(path) for _, path in cards)]
+    written = [html, markdown, latex, *(model_outputs.card_file(path) for _, path in cards)]
     for path in [
         *(str(w) for w in written if w is not None),
         *(str(Path(f) / "model.onnx") for _, f in embedded),
@@ -289,15 +300,15 @@ def _name_of(table: str) -> str:
     return Path(redact_url(table) if is_address(table) else table).name
 
 
-def _ratios(report: Any, source: Any, selection: dict[str, Any]) -> list[str]:
+def _ratios(report: Any, source: Any, options: AuditOptions) -> list[str]:
     """Return the impact ratios of every model: of selection rates and, for two classes with scores, of scoring rates."""
-    from fairpress.audits import scoring_ratios
+    from fairpress.reporting.audit_report import scoring_ratios
 
     texts = []
     for model in report.models:
         texts.append(report.four_fifths(model.name))
         if len(report.classes) <= 2:
-            texts.append(scoring_ratios(source, model.name, **selection))
+            texts.append(scoring_ratios(source, model.name, options))
     return [text for text in texts if text]
 
 
@@ -309,8 +320,8 @@ def _columns_of(table: str) -> str:
 
 
 def _columns(table: str) -> list[str]:
-    from fairpress.auditing.audit import open_source
     from fairpress.auditing.cells.ibis_source import is_address
+    from fairpress.auditing.cells.open_source import open_source
 
     return [] if is_address(table) else list(open_source(table).columns)
 
@@ -334,7 +345,7 @@ def _assigned(text: str, option: str, form: str) -> tuple[str, str]:
 
 def _models(texts: Sequence[str], option: str, names: Sequence[str]) -> list[tuple[str, str]]:
     """Return (model, path) of each option; checked before the audit, so that an error leaves nothing written."""
-    from fairpress.audits import is_card_file
+    from fairpress.reporting.model_outputs import is_card_file
     from fairpress.runtime.artifact import Artifact
 
     form = "model=folder, such as int8=int8/" + (", or model=file.md" if option == "--card" else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,14 @@ from fairpress.cli.written import print_written
 if TYPE_CHECKING:
     from fairpress.auditing.monitoring.evidence import MonitoredRelease
     from fairpress.auditing.monitoring.ledger import Ledger
+    from fairpress.auditing.options import AuditOptions
     from fairpress.auditing.result import Audit
 
 _FAILS = {"harm": ("harm",), "loss": ("harm", "loss"), "inconclusive": ("inconclusive",)}
 
 
 def record_use(
-    report: Audit, table: Any, ledger: Path | None, options: Mapping[str, Any]
+    report: Audit, table: Any, ledger: Path | None, options: AuditOptions
 ) -> tuple[Ledger, list[MonitoredRelease]] | None:
     """Record an audit in a ledger before anything else is written; None without a ledger.
 
@@ -29,8 +30,7 @@ def record_use(
 
     if ledger is None:
         return None
-    chosen = {k: v for k, v in options.items() if k in ("decide", "bins", "missing")}
-    return record(report, table, ledger, **chosen)
+    return record(report, table, ledger, decide=options.decide, bins=options.bins, missing=options.missing)
 
 
 def show_monitored(

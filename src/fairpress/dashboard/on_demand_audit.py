@@ -6,7 +6,8 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any, BinaryIO
 
-from fairpress.auditing.audit import audit
+from fairpress.auditing.audit_table import audit_table
+from fairpress.auditing.options import AuditOptions
 from fairpress.core.errors import UserError
 from fairpress.dashboard.cache import ByteCache
 from fairpress.dashboard.json_files import open_regular, version
@@ -31,7 +32,8 @@ def rehearse() -> None:
         "small": ["a"] * 4,
         "group": ["x", "x", "y", "y"],
     }
-    report = audit(pa.table(rows), baseline=BASELINE, compressed=["small"], by=["group"], positive="a")
+    options = AuditOptions(baseline=BASELINE, compressed=["small"], by=["group"], positive="a")
+    report = audit_table(pa.table(rows), options)
     render([Section("", report)], title="")
 
 
@@ -64,18 +66,20 @@ def _report(
     results: StudyResults, part: str, first: str, second: str, title: str, only: tuple[int, int] | None
 ) -> bytes:
     template_audit = _like(results, part)
-    options = (
-        ("by", tuple(template_audit["attributes"])),
-        ("positive", template_audit["positive"]),
-        ("margin", template_audit["margin"]),
-        ("confidence", template_audit["confidence"]),
-        ("subject", "subject" if template_audit["subjects"] else None),
+    options = AuditOptions(
+        baseline=first,
+        compressed=[] if first == second else [second],
+        by=template_audit["attributes"],
+        positive=template_audit["positive"],
+        margin=template_audit["margin"],
+        confidence=template_audit["confidence"],
+        subject="subject" if template_audit["subjects"] else None,
     )
     with _predictions(results, part) as file:
-        key = (str(results.folder), version(os.fstat(file.fileno())), part, first, second, only, options)
+        key = (str(results.folder), version(os.fstat(file.fileno())), part, only, options.model_dump_json())
 
         def work() -> tuple[bytes, int]:
-            page = _audited(file, first, second, title, only, options)
+            page = _audited(file, title, only, options)
             return page, len(page)
 
         return _REPORTS.get(key, work)
@@ -100,20 +104,17 @@ def _like(results: StudyResults, part: str) -> Mapping[str, Any]:
 
 def _audited(
     file: BinaryIO,
-    first: str,
-    second: str,
     title: str,
     only: tuple[int, int] | None,
-    options: tuple[tuple[str, Any], ...],
+    options: AuditOptions,
 ) -> bytes:
     import pyarrow.parquet as pq
 
     filters = None if only is None else [("seed", "=", only[0]), ("fold", "=", only[1])]
-    compressed = [] if first == second else [second]
     shape = pq.read_metadata(file)
     names = shape.schema.to_arrow_schema().names
     models = {c.removesuffix(".score") for c in names if c.endswith(".score")}
-    others = models - {first, *compressed}
+    others = models - {options.baseline, *(options.compressed or ())}
     columns = [c for c in names if c not in others and not _scores(c, models)]
     if shape.num_rows * len(columns) > MAX_CELLS:
         raise UserError(
@@ -123,9 +124,7 @@ def _audited(
     file.seek(0)
     table = pq.read_table(file, columns=columns, filters=filters)
     several = len(table["seed"].unique()) > 1
-    report = audit(
-        table, baseline=first, compressed=compressed, seed_column="seed" if several else None, **dict(options)
-    )
+    report = audit_table(table, options.model_copy(update={"seed_column": "seed"}) if several else options)
     return encoded(render([Section(title, report, NO_SCORES)], title=title))
 
 

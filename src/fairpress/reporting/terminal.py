@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fairpress.auditing.audit import group_name
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.result import Audit, Comparison, GroupRates, PairChange, Verdict
+from fairpress.auditing.verdicts.wording import group_name
 from fairpress.reporting.formatting import (
     METRIC,
     at_most,

@@ -12,8 +12,8 @@ from fairpress.core.errors import UserError
 from fairpress.searching.limits import limits_of
 
 if TYPE_CHECKING:
-    from fairpress.audits import AuditReport
     from fairpress.datasets.dataset import Dataset
+    from fairpress.reporting.audit_report import AuditReport
     from fairpress.runtime.artifact import Artifact
     from fairpress.runtime.model_reference import Model
     from fairpress.searching.result import SearchTrace

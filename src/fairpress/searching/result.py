@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fairpress.audits import AuditReport
 from fairpress.core.errors import UserError
+from fairpress.reporting.audit_report import AuditReport
 from fairpress.runtime.artifact import Artifact
 from fairpress.searching.bounds import Bound, JudgingPlan
 from fairpress.searching.fixed_sequence import JudgedCandidate

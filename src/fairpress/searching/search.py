@@ -11,9 +11,11 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from fairpress.audits import AuditReport, audit
+from fairpress.auditing.audit_table import audit_table
+from fairpress.auditing.options import AuditOptions
 from fairpress.core.errors import MissingExtra, UserError
 from fairpress.datasets.dataset import Dataset
+from fairpress.reporting.audit_report import AuditReport
 from fairpress.runtime.artifact import Artifact
 from fairpress.searching import explanations
 from fairpress.searching.bounds import BASELINE, CANDIDATE, MODEL_FILE, Bound, bounds_of, worst_bound
@@ -280,14 +282,14 @@ def _audit_test_rows(
     table = parquet.read_table(pa.BufferReader(files["test.parquet"]))
     subjects = table["subject"].to_pylist()
     repeated = len(set(subjects)) < len(subjects)
-    return audit(
-        table,
-        by=list(searched.plan.by),
+    options = AuditOptions(
+        by=searched.plan.by,
         positive=candidates.dataset.task.positive,
         margin=margin,
         confidence=searched.plan.confidence,
         subject="subject" if repeated else None,
     )
+    return AuditReport.of(audit_table(table, options))
 
 
 __all__ = ["BASELINE", "CANDIDATE", "Trial", "search"]

@@ -10,8 +10,8 @@ import duckdb
 import pytest
 
 from fairpress import cli
+from fairpress.api import audit
 from fairpress.auditing.cells.ibis_source import is_address
-from fairpress.audits import audit
 from fairpress.core.errors import UserError
 from fairpress.core.urls import credentials_in, first_line, redact_url
 from fairpress.demo_data import table as made

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairpress.auditing.audit import audit, open_source
+from fairpress.auditing.audit import audit
 from fairpress.auditing.cells.counting import count
+from fairpress.auditing.cells.open_source import open_source
 from fairpress.core.attribute import Attribute
 from fairpress.core.errors import UserError
 

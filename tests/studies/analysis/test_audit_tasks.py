@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fairpress.auditing.audit import audit
+from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.result import Fairness
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.core.estimate import Estimate
@@ -190,6 +191,8 @@ def test_the_whole_chain_join_audit_findings(tmp_path):
     assert bias.before["value"] == 0.0
     assert bias.change["value"] == pytest.approx(bias.after["value"])
     assert bias.to_dict()["word"] == "not estimable"  # each person here is in both groups
-    rows = audit_tasks.bias_changes(read_table(store.get(join.key)), {**arguments, "subject": None})
+    rows = audit_tasks.bias_changes(
+        read_table(store.get(join.key)), AuditOptions(**{**arguments, "subject": None})
+    )
     assert rows[0]["change"]["low"] < bias.change["value"] < rows[0]["change"]["high"]
     assert bias_findings([ReportSection("t", "", "contrast", "", task)], [told]) == []

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fairpress.auditing.cells.cells import Cells
-from fairpress.auditing.cells.duckdb_source import Decision, TableSource, parse_decision
+from fairpress.auditing.cells.decision import Decision, parse_decision
+from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.encoding import build
 from fairpress.auditing.cells.positive_class import TASK, recorded_positive
 from fairpress.auditing.cells.score_columns import check_scores

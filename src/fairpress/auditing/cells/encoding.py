@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from fairpress.auditing.cells.arrow_columns import DictionaryColumn
 from fairpress.auditing.cells.cells import Cells, EncodedTable
-from fairpress.auditing.cells.duckdb_source import CellCounts, DictionaryColumn
+from fairpress.auditing.cells.duckdb_source import CellCounts
 from fairpress.auditing.cells.positive_class import choose_positive, refuse_doubtful_positive
 from fairpress.auditing.statistics.t_estimate import Floats
 from fairpress.core.errors import UserError, did_you_mean

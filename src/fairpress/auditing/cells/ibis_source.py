@@ -9,15 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from fairpress.auditing.cells.duckdb_source import (
-    CAST_TOLERANCE,
-    CellCounts,
-    Decision,
-    Numbers,
-    TableSource,
-    is_number,
-    to_cell_counts,
-)
+from fairpress.auditing.cells.column_inspection import CAST_TOLERANCE, Numbers
+from fairpress.auditing.cells.decision import Decision
+from fairpress.auditing.cells.duckdb_source import CellCounts, TableSource, to_cell_counts
+from fairpress.auditing.cells.relation import is_number
 from fairpress.core.errors import UserError
 from fairpress.core.urls import credentials_in, first_line, redact_url
 from fairpress.datasets.binning import bin_names
@@ -53,10 +48,11 @@ class WarehouseSource(TableSource):
     """
 
     def __init__(self, table: Any) -> None:
-        self.relation, self.paths = "", []
+        self.relation, self.paths, self.single = "", [], True
         self._positions: dict[str, list[int]] = {}
         self._secrets = credentials_in(table) if isinstance(table, str) else ()
         self.name = redact_url(table) if isinstance(table, str) else _table_name(table)
+        self.locations = (self.name,) if isinstance(table, str) else ()
         self._expression = _open(table, self.name) if isinstance(table, str) else table
         self.columns = {name: _duckdb_type(kind) for name, kind in self._expression.schema().items()}
 

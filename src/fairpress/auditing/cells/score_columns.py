@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fairpress.auditing.cells.duckdb_source import Decision, Numbers, TableSource, parse_decision
+from fairpress.auditing.cells.column_inspection import Numbers
+from fairpress.auditing.cells.decision import Decision, parse_decision
+from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.positive_class import PositiveClass
 from fairpress.core.errors import UserError
 from fairpress.core.values import resolve
@@ -30,6 +32,10 @@ def check_scores(source: TableSource, models: Sequence[str], decide: Mapping[str
         return
     unchecked = {parse_decision(text, m).column for m, text in decide.items() if isinstance(text, str)}
     columns = {c: m for m in models for c in score_columns(source, m) if c not in unchecked}
+    for column, model in columns.items():
+        source.require(column, f"scores of model {model!r}")
+    text = [c for c in columns if source.columns[c] == "VARCHAR"]
+    source.numbers(text)  # parsed in one pass, and remembered
     for column, model in columns.items():
         source.number(column, f"scores of model {model!r}")
     for column, summary in source.numbers(list(columns)).items():
@@ -73,24 +79,41 @@ class Orientation:
         return self.high < self.low and self.agreeing < 0.5
 
 
-def orientation(
-    source: TableSource, model: str, column: str, positive: str, classes: Sequence[str]
-) -> Orientation | None:
-    """Compare a model's scores with its predicted classes; None where only one side occurs."""
-    x, d = source.as_number(column), source.column(model)
-    by_decision = source.read(
-        f"SELECT {d} AS d, count(x) AS n, sum(x) AS s, count(*) FILTER (WHERE x >= 0.5) AS above FROM "
-        f"(SELECT {d}, CASE WHEN isnan({x}) THEN NULL ELSE {x} END AS x FROM {source.relation}) GROUP BY {d} ORDER BY {d}"
+def orientations(
+    source: TableSource, columns: Mapping[str, str], positive: str, classes: Sequence[str]
+) -> dict[str, Orientation]:
+    """Compare the scores of models (model → score column) with their predicted classes, in one pass over the table.
+
+    Models that predict the positive class everywhere or nowhere are left out.
+    """
+    if not columns:
+        return {}
+    numbers = [source.as_number(column) for column in columns.values()]
+    scores = [f"CASE WHEN isnan({x}) THEN NULL ELSE {x} END AS x{i}" for i, x in enumerate(numbers)]
+    classes_of = [f"{source.column(model)} AS d{i}" for i, model in enumerate(columns)]
+    every = range(len(columns))
+    measures = [
+        f"count(x{i}) AS n{i}, sum(x{i}) AS s{i}, count(*) FILTER (WHERE x{i} >= 0.5) AS above{i}"
+        for i in every
+    ]
+    # GROUPING is 0 in the lines that are grouped by this column.
+    grouped = ", ".join(f"d{i}, GROUPING(d{i}) AS g{i}" for i in every)
+    lines = source.read(
+        f"SELECT {grouped}, {', '.join(measures)} FROM (SELECT {', '.join([*classes_of, *scores])} FROM {source.relation}) "
+        f"GROUP BY GROUPING SETS ({', '.join(f'(d{i})' for i in every)}) ORDER BY ALL"
     ).to_pylist()
-    sides = {True: [0.0, 0.0, 0.0], False: [0.0, 0.0, 0.0]}
-    for line in by_decision:
-        side = sides[resolve(line["d"], classes) == positive]
-        for i, key in enumerate(("n", "s", "above")):
-            side[i] += line[key] or 0
-    (n, s, above), (m, t, other) = sides[True], sides[False]
-    if not n or not m:
-        return None
-    return Orientation(column, s / n, t / m, (above + m - other) / (n + m))
+    result = {}
+    for i, (model, column) in enumerate(columns.items()):
+        sides = {True: [0.0, 0.0, 0.0], False: [0.0, 0.0, 0.0]}
+        for line in lines:
+            if line[f"g{i}"] == 0:
+                side = sides[resolve(line[f"d{i}"], classes) == positive]
+                for j, key in enumerate(("n", "s", "above")):
+                    side[j] += line[f"{key}{i}"] or 0
+        (n, s, above), (m, t, other) = sides[True], sides[False]
+        if n and m:
+            result[model] = Orientation(column, s / n, t / m, (above + m - other) / (n + m))
+    return result
 
 
 def check_orientation(
@@ -106,13 +129,15 @@ def check_orientation(
     warnings: list[str] = []
     if positive.name is None or source.holds_cells or not source.counts_scores:
         return warnings
-    for model, decision in decided.items():
-        column = f"{model}.score"
-        if decision.sign or decision.among or column not in source.columns:
+    columns = {
+        model: f"{model}.score"
+        for model, decision in decided.items()
+        if not decision.sign and not decision.among and f"{model}.score" in source.columns
+    }
+    for model, scores in orientations(source, columns, positive.name, classes).items():
+        if not scores.reversed:
             continue
-        scores = orientation(source, model, column, positive.name, classes)
-        if scores is None or not scores.reversed:
-            continue
+        column = scores.column
         others = [c for c in classes if c != positive.name]
         other_class = f"{others[0]!r}" if len(others) == 1 else "another class"
         observation = (

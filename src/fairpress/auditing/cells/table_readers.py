@@ -7,9 +7,11 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from glob import glob
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,13 +64,16 @@ _UNSUPPORTED_MAGIC = (
 class Files:
     """Files with the same header: its names as written, and a query with columns ``c0``, ``c1`` … in their order.
 
-    `unreadable`: columns whose values DuckDB would misread, such as periods.
+    `unreadable`: columns whose values DuckDB would misread, such as periods. `text`: whether the files are CSV. `metadata`:
+    the schema metadata of each Parquet file.
     """
 
     paths: tuple[str, ...]
     names: tuple[str, ...]
     query: str
     unreadable: tuple[int, ...] = ()
+    text: bool = True
+    metadata: tuple[Mapping[bytes, bytes], ...] = ()
 
 
 def text_literal(value: str) -> str:
@@ -82,11 +87,13 @@ def files(paths: Sequence[str]) -> list[Files]:
     Raises UserError for a file that is not a table.
     """
     paths_by_format: dict[tuple[Any, ...], list[str]] = {}
+    metadata: dict[str, Mapping[bytes, bytes]] = {}
     for path in (p for given in paths for p in _expand(given)):
         start = _first_bytes(path)
         if start.startswith(b"PAR1") or path.lower().endswith(PARQUET):
             schema = parquet_schema(path)
             _refuse_wide(path, len(schema))
+            metadata[path] = schema.metadata or {}
             misread_columns = tuple(i for i, field in enumerate(schema) if _misread(field))
             key: tuple[Any, ...] = (
                 "parquet",
@@ -103,7 +110,14 @@ def files(paths: Sequence[str]) -> list[Files]:
             key = ("csv", tuple(names), delimiter, kind)
         paths_by_format.setdefault(key, []).append(path)
     return [
-        Files(tuple(p), key[1], _query(key, p), key[2] if key[0] == "parquet" else ())
+        Files(
+            tuple(p),
+            key[1],
+            _query(key, p),
+            key[2] if key[0] == "parquet" else (),
+            key[0] == "csv",
+            tuple(metadata[path] for path in p if path in metadata),
+        )
         for key, p in paths_by_format.items()
     ]
 
@@ -228,22 +242,18 @@ def header(path: str) -> tuple[str, list[str]]:
     are preferred.
     """
     candidates: list[tuple[bool, int, int, str, list[str]]] = []
-    for delimiter in DELIMITERS:
-        rows = []
-        try:
-            with open_text(path) as file:
-                reader = csv.reader(_bounded_lines(file, path), delimiter=delimiter)
-                for _, row in zip(range(_SAMPLED_LINES), reader, strict=False):
-                    rows.append(row)
-        except csv.Error:
-            pass
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"cannot read {path}: {error}. Is it complete?") from None
-        if rows:
-            consistent = all(len(r) in (0, len(rows[0])) for r in rows)
-            candidates.append(
-                (consistent and len(rows[0]) > 1, len(rows[0]), -len(candidates), delimiter, rows[0])
-            )
+    try:
+        with open_text(path) as file:
+            lines, seen = _bounded_lines(file, path), list[str]()
+            for delimiter in DELIMITERS:
+                rows = _first_records(_from_start(lines, seen), delimiter)
+                if rows:
+                    consistent = all(len(r) in (0, len(rows[0])) for r in rows)
+                    candidates.append(
+                        (consistent and len(rows[0]) > 1, len(rows[0]), -len(candidates), delimiter, rows[0])
+                    )
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"cannot read {path}: {error}. Is it complete?") from None
     if not candidates:
         raise UserError(f"cannot find the columns of {path}; is it complete, and CSV or Parquet?")
     _, _, _, delimiter, names = max(candidates)
@@ -254,17 +264,32 @@ def header(path: str) -> tuple[str, list[str]]:
     return delimiter, names
 
 
+def _first_records(lines: Iterator[str], delimiter: str) -> list[list[str]]:
+    """Return the first records of a CSV file, up to a malformed one."""
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        for row in islice(csv.reader(lines, delimiter=delimiter), _SAMPLED_LINES):
+            rows.append(row)
+    return rows
+
+
+def _from_start(lines: Iterator[str], seen: list[str]) -> Iterator[str]:
+    """Yield the lines that were read before, then further ones, which are remembered."""
+    yield from seen
+    for line in lines:
+        seen.append(line)
+        yield line
+
+
 def open_text(path: str) -> IO[str]:
     """Open a text file, decompressing gzip or zstd; invalid UTF-8 is replaced."""
-    with open(path, "rb") as file:
-        magic = file.read(4)
-    binary: Any
-    if magic.startswith(_GZIP):
-        binary = _decompressed(path, "gzip")
-    elif magic == _ZSTD:
-        binary = _decompressed(path, "zstd")
-    else:
-        binary = open(path, "rb")  # noqa: SIM115  (closed with the text that reads it)
+    binary: Any = open(path, "rb")  # noqa: SIM115  (closed with the text that reads it)
+    magic = binary.read(4)
+    binary.seek(0)
+    kind = "gzip" if magic.startswith(_GZIP) else "zstd" if magic == _ZSTD else None
+    if kind is not None:
+        binary.close()
+        binary = _decompressed(path, kind)
     return io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="")
 
 

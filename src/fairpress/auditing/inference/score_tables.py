@@ -1,4 +1,4 @@
-"""Find the score columns of the audited models and count them, a pair at a time."""
+"""Count the score columns of the audited models, a pair at a time, and make estimators of the pairs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.score_columns import score_columns, unequal_sums
-from fairpress.auditing.inference.score_counts import score_lines
+from fairpress.auditing.inference.score_counts import ScoreCounts, score_lines
 from fairpress.auditing.inference.score_metrics import ScorePair
+from fairpress.auditing.options import AuditOptions
 from fairpress.core.values import resolve
 
 
@@ -19,29 +20,42 @@ class ScoredModels:
 
     sides: Mapping[str, tuple[ScorePair, int]]
     pairs: Mapping[str, ScorePair]
-    notes: tuple[str, ...]
 
 
-def score_pairs(
-    source: TableSource,
-    cells: Cells,
-    baseline: str,
-    compressed: Sequence[str],
-    *,
-    label: str,
-    bins: Mapping[str, Sequence[float]],
-    keys: Mapping[str, str],
-    weight: str | None,
-) -> ScoredModels:
+@dataclass(frozen=True)
+class ScoreTables:
+    """The counted scores of models.
+
+    `pairs`: compressed model → its scores with those of the baseline. `single`: model → its scores, where it has no pair.
+    """
+
+    pairs: Mapping[str, ScoreCounts]
+    single: Mapping[str, ScoreCounts]
+    notes: tuple[str, ...] = ()
+
+
+def score_pairs(tables: ScoreTables, cells: Cells, baseline: str, source_name: str) -> ScoredModels:
+    """Return the estimators of the counted scores over the groups of `cells`; the baseline takes its side in some pair."""
+    pairs = {m: ScorePair.build(counts, cells, source_name) for m, counts in tables.pairs.items()}
+    sides = {m: (pair, 1) for m, pair in pairs.items()}
+    sides |= {m: (ScorePair.build(c, cells, source_name), 0) for m, c in tables.single.items()}
+    if pairs:
+        sides[baseline] = (next(iter(pairs.values())), 0)
+    return ScoredModels(sides, pairs)
+
+
+def count_scores(
+    source: TableSource, cells: Cells, options: AuditOptions, baseline: str, compressed: Sequence[str]
+) -> ScoreTables:
     """Count the columns ``M.score`` (or ``M.score.<positive>``) of all models that have one.
 
     A column with a missing score, or of thresholded numbers that are not probabilities, is left out with a note. The
     baseline is counted with each compressed model, because changes are paired.
     """
     if cells.positive is None or source.holds_cells:
-        return ScoredModels({}, {}, ())
+        return ScoreTables({}, {})
     if not source.counts_scores:
-        return ScoredModels(
+        return ScoreTables(
             {}, {}, ("No score metrics: for a table in a database, only predicted classes are counted.",)
         )
     columns: dict[str, str] = {}
@@ -67,25 +81,20 @@ def score_pairs(
         else:
             columns[model] = name
 
-    def pair(first: str, second: str) -> ScorePair:
-        lines = score_lines(
+    def counted(first: str, second: str) -> ScoreCounts:
+        return score_lines(
             source,
             cells,
-            label=label,
+            label=options.label,
             columns=(columns[first], columns[second]),
-            bins=bins,
-            keys=keys,
-            weight=weight,
+            bins=options.bins,
+            keys=options.keys,
+            weight=options.weight,
         )
-        return ScorePair.build(lines, cells, source.name)
 
-    pairs = {m: pair(baseline, m) for m in compressed if m in columns and baseline in columns}
-    sides = {m: (p, 1) for m, p in pairs.items()}
-    unpaired = [m for m in columns if m not in sides and not (m == baseline and pairs)]
-    sides |= {m: (pair(m, m), 0) for m in unpaired}
-    if pairs:
-        sides[baseline] = (next(iter(pairs.values())), 0)
-    return ScoredModels(sides, pairs, tuple(notes))
+    pairs = {m: counted(baseline, m) for m in compressed if m in columns and baseline in columns}
+    unpaired = [m for m in columns if m not in pairs and not (m == baseline and pairs)]
+    return ScoreTables(pairs, {m: counted(m, m) for m in unpaired}, tuple(notes))
 
 
 def _positive_score_column(model: str, columns: Sequence[str], positive: str) -> str | None:

@@ -7,7 +7,7 @@ Categories of less than 2 % of the data may be left out of the ratio; they are l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike
 from fairpress.auditing.cells.counting import count
 from fairpress.auditing.cells.duckdb_source import TableSource
 from fairpress.auditing.cells.positive_class import PositiveClass, positive_note
+from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.result import Audit, Values
 from fairpress.auditing.statistics.proportion_intervals import agresti_caffo
 from fairpress.auditing.statistics.range_bounds import pair_quantile
 from fairpress.auditing.statistics.rate_ranges import ratio_limits
-from fairpress.core.attribute import Attribute
+from fairpress.core.attribute import Attribute, parse_attributes
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.estimate import Estimate
 
@@ -106,17 +107,7 @@ def scoring_ratios(
     return ImpactRatios(model, attribute, categories, float(np.median(s)))
 
 
-def scoring_ratios_of(
-    source: TableSource,
-    model: str,
-    *,
-    label: str,
-    by: Sequence[Attribute],
-    positive: str | None = None,
-    bins: Mapping[str, Sequence[float]] | None = None,
-    missing: str = "group",
-    confidence: float = 0.95,
-) -> list[ImpactRatios]:
+def scoring_ratios_of(source: TableSource, model: str, options: AuditOptions) -> list[ImpactRatios]:
     """Return impact ratios of the scoring rates of the column ``M.score`` of a table, an entry per attribute.
 
     Empty where there is no such column. Needs two passes over the table: the median, then the rows above it.
@@ -127,15 +118,16 @@ def scoring_ratios_of(
     median = source.read(f"SELECT median({source.as_number(column)}) AS m FROM {source.relation}")["m"][
         0
     ].as_py()
+    by = parse_attributes(options.by, source.columns)
     cells = count(
         source,
-        label=label,
+        label=options.label,
         models=[model],
         by=by,
-        positive=positive,
+        positive=options.positive,
         decide={model: f"{column}>{median!r}"},
-        bins=bins,
-        missing=missing,
+        bins=options.bins,
+        missing=options.missing,
         require_explicit_positive=False,
     )
     out = []
@@ -148,7 +140,10 @@ def scoring_ratios_of(
         )
         out.append(
             ImpactRatios(
-                model, str(attribute), _categories(grouping.values, selected, n, confidence), float(median)
+                model,
+                str(attribute),
+                _categories(grouping.values, selected, n, options.confidence),
+                float(median),
             )
         )
     return out

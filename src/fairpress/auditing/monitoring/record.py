@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fairpress.auditing.audit import open_source
 from fairpress.auditing.cells.counting import count
+from fairpress.auditing.cells.open_source import open_source
 from fairpress.auditing.monitoring.evidence import MonitoredRelease, evidence
 from fairpress.auditing.monitoring.ledger import (
     Ledger,

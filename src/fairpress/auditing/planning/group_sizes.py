@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fairpress.auditing.audit import open_source
 from fairpress.auditing.cells.counting import decisions
+from fairpress.auditing.cells.open_source import open_source
 from fairpress.auditing.planning.row_plan import GroupRows
 from fairpress.auditing.result import Values
 from fairpress.core.attribute import parse_attributes

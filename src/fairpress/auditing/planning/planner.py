@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fairpress.auditing.audit import as_list
+from fairpress.auditing.options import names_of
 from fairpress.auditing.planning.group_sizes import METRICS, groups_of_counts, groups_of_table
 from fairpress.auditing.planning.row_plan import RowPlan, plan_rows
 from fairpress.core.errors import UserError, did_you_mean
@@ -54,14 +54,14 @@ def plan(
         A number is out of range, or the counts or the table cannot be read; the message gives the cause and the remedy.
     """
     _check_numbers(flips, margin, confidence, assurance, loss)
-    metrics = as_list(metrics, "metrics")
+    metrics = names_of(metrics, "metrics")
     for metric in metrics or [""]:
         if metric not in METRICS:
             raise UserError(
                 f"`metrics=` must name some of {', '.join(METRICS)}, not {metric!r}."
                 + did_you_mean(metric, METRICS)
             )
-    by = as_list(by, "by")
+    by = names_of(by, "by")
     if (by_counts is None) == (table is None):
         raise UserError(
             "give the groups once: the file of their counts with `by_counts='groups.csv'`, or a table of rows with `table=`."

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import TypeAdapter
 
+    from fairpress.auditing.options import AuditOptions
+
 AUDIT, FIGURES, BIAS = "audit.json", "figures.json", "bias.json"
 KEYS = ("seed", "row_id")
 FOLDS = 1000  # more than the maximum number of folds
@@ -65,24 +67,27 @@ def join_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:
 def audit_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:
     """Audit the joined predictions, estimate changes of pairwise bias, and draw the figures.
 
-    ``params["audit"]`` are the arguments of `auditing.audit.audit`.
+    ``params["audit"]`` are fields of `AuditOptions`.
     """
-    from fairpress.auditing.audit import audit as run
+    from fairpress.auditing.audit_table import audit_table
+    from fairpress.auditing.options import AuditOptions
     from fairpress.reporting.html import Section, draw
 
     table = read_table(read_entry(store, task.inputs[0]))
-    result = run(table, **task.params["audit"])
+    options = AuditOptions(**task.params["audit"])
+    # The study's manifest records the versions once; the entry does not depend on them.
+    result = replace(audit_table(table, options), provenance={})
     drawn = draw([Section("", result)])
     figure_keys = {f"{i}.svg": [compressed, metric] for i, (_, compressed, metric) in enumerate(drawn)}
     return {
         AUDIT: dump(result),
         FIGURES: json.dumps(figure_keys).encode(),
-        BIAS: json.dumps(bias_changes(table, task.params["audit"]), indent=1).encode(),
+        BIAS: json.dumps(bias_changes(table, options), indent=1).encode(),
         **{name: svg.encode() for name, svg in zip(figure_keys, drawn.values(), strict=True)},
     }
 
 
-def bias_changes(table: pa.Table, audit_arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+def bias_changes(table: pa.Table, options: AuditOptions) -> list[dict[str, Any]]:
     """Return the pairwise bias before and after, and its change, for each compressed model and attribute.
 
     The result is empty for a task of several classes without a positive class.
@@ -90,29 +95,27 @@ def bias_changes(table: pa.Table, audit_arguments: Mapping[str, Any]) -> list[di
     from fairpress.auditing.statistics.pairwise_bias_change import bias_change
     from fairpress.studies.analysis.prediction_arrays import PredictionArrays
 
-    if audit_arguments["positive"] is None or not audit_arguments["compressed"]:
+    if options.positive is None or options.baseline is None or not options.compressed:
         return []
-    models = [audit_arguments["baseline"], *audit_arguments["compressed"]]
-    stacked = PredictionArrays(
-        table, models, audit_arguments["positive"], audit_arguments["subject"] is not None
-    )
+    models = [options.baseline, *options.compressed]
+    stacked = PredictionArrays(table, models, options.positive, options.subject is not None)
     changes = []
-    for attribute in audit_arguments["by"]:
+    for attribute in options.by:
         groups = stacked.compared_groups(attribute)
         sums, has_interval = stacked.bias_products(attribute, groups)
-        before = [1.0, *[0.0] * len(audit_arguments["compressed"])]
-        for i, model in enumerate(audit_arguments["compressed"], start=1):
+        before = [1.0, *[0.0] * len(options.compressed)]
+        for i, model in enumerate(options.compressed, start=1):
             after = [float(j == i) for j in range(len(models))]
             estimates = {
-                "before": bias_change(sums, before, None, audit_arguments["confidence"]),
-                "after": bias_change(sums, after, None, audit_arguments["confidence"]),
-                "change": bias_change(sums, after, before, audit_arguments["confidence"]),
+                "before": bias_change(sums, before, None, options.confidence),
+                "after": bias_change(sums, after, None, options.confidence),
+                "change": bias_change(sums, after, before, options.confidence),
             }
             if not has_interval:
                 estimates = {k: replace(e, low=None, high=None) for k, e in estimates.items()}
             named = {
                 "model": model,
-                "against": audit_arguments["baseline"],
+                "against": options.baseline,
                 "attribute": attribute,
                 "groups": groups,
             }

@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from fairpress.auditing.audit import audit
+from fairpress.auditing.audit_table import audit_table
+from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.output.audit_json import to_dict
 from fairpress.auditing.result import Audit
 from fairpress.core.canonical_json import canonical_json, digest
@@ -145,8 +146,7 @@ class FinishedStudy:
         table = pq.read_table(path, columns=selected, filters=filters)
         if not table.num_rows or BASELINE not in present:
             return None
-        return audit(
-            table,
+        options = AuditOptions(
             baseline=BASELINE,
             compressed=present[1:],
             by=settings["attributes"],
@@ -155,6 +155,7 @@ class FinishedStudy:
             confidence=settings["confidence"],
             subject="subject" if settings["subjects"] else None,
         )
+        return audit_table(table, options)
 
 
 def read_finished_study(folder: Path, only: Sequence[str] = ()) -> FinishedStudy:

@@ -1,0 +1,93 @@
+"""The audit: read a table into cells, estimate rates, gaps and losses, and judge them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fairpress.auditing.comparison import CompressionComparison
+from fairpress.auditing.group_pairs import GroupPair, fixed_pairs, widest_pairs
+from fairpress.auditing.inference.group_estimator import GroupEstimator
+from fairpress.auditing.inference.score_tables import score_pairs
+from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
+from fairpress.auditing.model_rates import ModelRates
+from fairpress.auditing.notes import notes
+from fairpress.auditing.options import AuditOptions
+from fairpress.auditing.read_table import AuditInput, read_table
+from fairpress.auditing.result import Audit
+from fairpress.core.errors import UserError
+
+
+def audit_table(table: Any, options: AuditOptions) -> Audit:
+    """Audit a table of predictions; `audit.audit` describes tables, options and errors."""
+    return audit_input(read_table(table, options))
+
+
+def audit_input(data: AuditInput) -> Audit:
+    """Audit what was read from a table. Raises UserError for options that do not suit it."""
+    options, cells = data.options, data.table.cells
+    evidence = (
+        GroupEstimator(cells) if options.seed_column is None else SeedGroupEstimator(cells, data.table.name)
+    )
+    scored = score_pairs(data.scores, cells, data.baseline, data.table.name)
+    rates = ModelRates(
+        evidence, cells, data.attributes, options.confidence, scored.sides, data.runs, options.margin
+    )
+    rules = options.judging_rules(data.metrics)
+    comparison = CompressionComparison(
+        evidence,
+        cells,
+        data.attributes,
+        data.baseline,
+        rules,
+        scored.pairs,
+        _group_pairs(data),
+    )
+    models = (replace(rates.model(name), digest=data.digests.get(name)) for name in data.models)
+    return Audit(
+        rows=evidence.table_rows,
+        subjects=evidence.subjects,
+        seeds=evidence.seeds if isinstance(evidence, SeedGroupEstimator) else None,
+        baseline=data.baseline,
+        margin=options.margin,
+        confidence=options.confidence,
+        label=options.label,
+        positive=cells.positive,
+        classes=cells.classes,
+        weight=options.weight,
+        correction=options.correction,
+        family=options.family,
+        attributes=tuple(map(str, data.attributes)),
+        metrics=rules.metrics,
+        margins=rules.margins,
+        min_rows=rules.min_rows,
+        models=tuple(models),
+        fairness=tuple(f for name in data.models for f in rates.fairness(name)),
+        comparisons=comparison.compare(data.compressed),
+        notes=tuple(notes(cells, evidence, data.attributes, options, data.scores.notes)),
+        warnings=data.warnings,
+        positive_from=cells.positive_from,
+        provenance=data.provenance,
+    )
+
+
+def _group_pairs(data: AuditInput) -> list[GroupPair]:
+    """Return the pairs that the user fixed, and those with the baseline's largest gaps on validation rows."""
+    cells, options = data.table.cells, data.options
+    pairs = fixed_pairs(options.pairs, cells, data.attributes)
+    if data.validation is None:
+        return pairs
+    widest = widest_pairs(
+        cells,
+        GroupEstimator(data.validation.cells),
+        data.baseline,
+        data.attributes,
+        data.metrics,
+        options.margin,
+    )
+    if not widest:
+        raise UserError(
+            f"{data.validation.name}: no attribute has two groups with enough rows to choose a pair from; fix a pair with "
+            "`pairs=`."
+        )
+    return pairs + widest

@@ -1,0 +1,279 @@
+"""Tables in any supported form as one relation of DuckDB, whose columns are read by position."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fairpress.auditing.cells.frames import Frame
+from fairpress.auditing.cells.table_readers import DELIMITERS, files, read_error, refuse_uneven
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.json_file import parse_json
+from fairpress.core.slow import show_progress
+
+RUNS = b"fairpress.runtimes"
+"""Metadata of a predictions table: JSON, model → ``{"runtime": …, "threshold": …}``."""
+
+_NUMBER = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$")
+_INTEGERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"))
+_LONG_INTEGERS = frozenset(("UBIGINT", "HUGEINT", "UHUGEINT"))
+_COLUMN_INDEX = re.compile(r"\bc(\d{1,6})\b")
+_UNSUPPORTED_TYPE = re.compile(r"(STRUCT|MAP|UNION|BLOB|BIT|NESTED)|.*\]$")
+
+# By default DuckDB downloads and loads extensions, such as for a table named by an address.
+WITHOUT_EXTENSIONS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+
+
+class Relation:
+    """Tables that are concatenated by column name.
+
+    DuckDB treats ``g`` and ``G`` as one column, so queries name columns by position, ``c0``, ``c1`` … (`column`); users
+    name them exactly.
+
+    Parameters
+    ----------
+    table
+        A pandas, polars or pyarrow frame, a dict of columns, a path or glob of Parquet or CSV files, or a list of those.
+
+    Attributes
+    ----------
+    name, relation
+        What messages call the tables, and the SQL of the concatenation.
+    paths, text_paths
+        The files, and those of them that are CSV.
+    columns
+        Name → type as named by DuckDB. All columns of a CSV file are text.
+    single
+        Whether the table is not a list of tables.
+    locations
+        The paths or addresses that were given.
+
+    Raises
+    ------
+    UserError
+        A file does not exist, or DuckDB cannot read it; the message names the file.
+    """
+
+    def __init__(self, table: Any) -> None:
+        import duckdb
+
+        self._connection = duckdb.connect(":memory:", config=WITHOUT_EXTENSIONS)
+        # Progress is measured and not printed: DuckDB prints on standard output, where --json has the audit.
+        self._connection.execute("SET enable_progress_bar = true")
+        self._connection.execute("SET enable_progress_bar_print = false")
+        tables = list(table) if isinstance(table, (list, tuple)) else [table]
+        if not tables:
+            raise UserError("the list of tables is empty; name at least one.")
+        given = [os.fspath(t) for t in tables if isinstance(t, (str, os.PathLike))]
+        self.name = " + ".join(given) if len(given) == len(tables) else "the table"
+        self.single = not isinstance(table, (list, tuple))
+        self.locations = tuple(given)
+        file_groups = files(given)
+        self.paths = [p for part in file_groups for p in part.paths]
+        self._frames = [Frame(t) for t in tables if not isinstance(t, (str, os.PathLike))]
+        self._metadata = [("the table", _arrow_metadata(t)) for t in tables]
+        for part in file_groups:
+            self._metadata += zip(part.paths, part.metadata, strict=False)
+        self.text_paths = [p for part in file_groups if part.text for p in part.paths]
+        parts = [(part.names, f"({part.query})") for part in file_groups]
+        parts += [(tuple(frame.names), f"f{i}") for i, frame in enumerate(self._frames)]
+        self._files_read = len(file_groups)
+        self._first_files = [part.paths[0] for part in file_groups]
+        self._unreadable = [part.unreadable for part in file_groups]
+        self._stale = bool(self._frames)
+        self._union(parts)
+
+    def _union(self, parts: Sequence[tuple[Sequence[str], str]]) -> None:
+        """Concatenate tables by column name; equal names within a table are matched in order."""
+        self.relation = ""
+        part_types = [
+            self._column_types(i, relation, len(names)) for i, (names, relation) in enumerate(parts)
+        ]
+        keys = [_with_occurrence(names) for names, _ in parts]
+        union = list(dict.fromkeys(key for part in keys for key in part))
+        positions = [{key: i for i, key in enumerate(part)} for part in keys]
+        self._origin = [[indices.get(key) for indices in positions] for key in union]
+        united = []
+        for key in union:
+            types = {k[i[key]] for i, k in zip(positions, part_types, strict=True) if key in i}
+            united.append(_common_type(types))
+        self._positions: dict[str, list[int]] = {}
+        for i, (name, _) in enumerate(union):
+            self._positions.setdefault(name, []).append(i)
+        self.columns: dict[str, str] = {name: united[indices[0]] for name, indices in self._positions.items()}
+        if len(parts) == 1:
+            self.relation = parts[0][1]
+            return
+        selects = []
+        for indices, column_types, (_, relation) in zip(positions, part_types, parts, strict=True):
+            chosen = [
+                f"{_cast(f'c{j}', column_types[j], target) if (j := indices.get(key)) is not None else 'NULL'} AS c{i}"
+                for i, (key, target) in enumerate(zip(union, united, strict=True))
+            ]
+            selects.append(f"(SELECT {', '.join(chosen)} FROM {relation})")
+        self.relation = "(" + " UNION ALL ".join(selects) + ")"
+
+    def _column_types(self, part: int, relation: str, width: int) -> list[str]:
+        first = part - self._files_read
+        if first >= 0:
+            return [self._frames[first].kind(i) for i in range(width)]
+        if "read_csv" in relation:
+            return ["VARCHAR"] * width
+        described = self.read(f"DESCRIBE SELECT * FROM {relation}")
+        types = [str(k) for k in described["column_type"].to_pylist()]
+        return ["NESTED" if i in self._unreadable[part] else kind for i, kind in enumerate(types)]
+
+    def column(self, name: str) -> str:
+        """Return the name of a column in queries; the first of two with the same name."""
+        position = self._positions[name][0]
+        self._load(position)
+        return f"c{position}"
+
+    def _load(self, position: int) -> None:
+        """Load a column from the frames."""
+        for i, frame in enumerate(self._frames):
+            origin = self._origin[position][self._files_read + i]
+            if origin is not None and frame.load(origin):
+                self._stale = True
+
+    def metadata(self, key: bytes) -> list[tuple[str, bytes]]:
+        """Return the schema metadata under a key as (table name, bytes), for each table that has it."""
+        entries = [(table_name, entries.get(key)) for table_name, entries in self._metadata]
+        return [(table_name, value) for table_name, value in entries if isinstance(value, bytes)]
+
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """Return each model's runtime and threshold from the metadata that `predict` writes."""
+        try:
+            runs = parse_json(self.metadata(RUNS)[0][1], "the table's metadata")
+            return {str(k): dict(v) for k, v in runs.items()}
+        except (UserError, IndexError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def require(self, name: str, role: str) -> None:
+        """Raise UserError unless the column exists, is unique, and holds values that can be counted."""
+        if name not in self.columns:
+            if any(d in c for c in self.columns for d in DELIMITERS):  # lines of different lengths
+                for path in self.paths:
+                    refuse_uneven(path)
+            raise UserError(
+                f"{self.name} has no column {name!r} ({role})." + did_you_mean(name, self.columns)
+            )
+        if _UNSUPPORTED_TYPE.match(self.columns[name]):
+            self.column(name)  # a frame raises a more specific error
+            kind = self.columns[name].lower()
+            content = "periods, durations or numbers of more than 38 digits" if kind == "nested" else kind
+            raise UserError(
+                f"{self.name}: the column {name!r} ({role}) holds {content}, not plain values; write them as text or "
+                "numbers."
+            )
+        positions = self._positions.get(name, [])
+        if positions and (without := self._table_without(positions[0])) is not None:
+            raise UserError(
+                f"{without} has no column {name!r} ({role}), which other tables of this audit have; all tables need "
+                "the same columns."
+            )
+        for position in positions[1:]:
+            self._load(position)
+            a, b = f"{self.column(name)}::VARCHAR", f"c{position}::VARCHAR"
+            if self.read(f"SELECT 1 FROM {self.relation} WHERE {a} IS DISTINCT FROM {b} LIMIT 1").num_rows:
+                raise UserError(
+                    f"{self.name} has two columns {name!r} ({role}) that differ; rename one of them."
+                )
+
+    def _table_without(self, position: int) -> str | None:
+        """Return the name of a table that lacks the column at a position; None where all have it."""
+        part = next((i for i, origin in enumerate(self._origin[position]) if origin is None), None)
+        if part is None:
+            return None
+        return self._first_files[part] if part < self._files_read else "one of the tables"
+
+    def as_number(self, name: str) -> str:
+        """Return SQL for a column's values as DOUBLE; text that is not a number becomes NULL."""
+        column = self.column(name)
+        if self.columns[name] != "VARCHAR":
+            return f"{column}::DOUBLE"
+        # DuckDB parses 18_24 as 1824.
+        return f"TRY_CAST(CASE WHEN contains({column}, '_') THEN NULL ELSE {column} END AS DOUBLE)"
+
+    def _narrowed(self, query: str) -> str:
+        """Restrict a query to the columns it needs: binding thousands of columns takes seconds."""
+        if not self.relation.startswith("(SELECT * FROM read_") or "SELECT * FROM (SELECT *" in query:
+            return query
+        # Text literals in the query may look like columns.
+        positions = {int(p) for p in _COLUMN_INDEX.findall(query.replace(self.relation, ""))} & set(
+            range(len(self._origin))
+        )
+        needed = ", ".join(f"c{position}" for position in sorted(positions or {0}))
+        narrowed = self.relation.replace("SELECT *", f"SELECT {needed}", 1)
+        return query.replace(self.relation, narrowed)
+
+    def read(self, query: str) -> Any:
+        """Run a query and return the result as an Arrow table."""
+        import duckdb
+
+        if self._stale:
+            for i, frame in enumerate(self._frames):
+                self._connection.register(f"f{i}", frame.arrow())
+            self._stale = False
+        try:
+            with show_progress(
+                f"reading {self.name}", getattr(self._connection, "query_progress", None)
+            ):  # since DuckDB 1.3
+                return self._connection.sql(self._narrowed(query)).to_arrow_table()
+        except duckdb.Error as error:
+            if any(word in str(error) for word in ("CSV", "sniffing")):
+                for path in self.paths:
+                    refuse_uneven(path)
+            raise UserError(read_error(self.name, str(error))) from None
+
+
+def _arrow_metadata(table: Any) -> Mapping[bytes, bytes]:
+    """Return the schema metadata of a pyarrow table; empty for anything else."""
+    return (table.schema.metadata or {}) if type(table).__module__.startswith("pyarrow") else {}
+
+
+def is_number(kind: str) -> bool:
+    """Return whether a DuckDB type is numeric."""
+    return _NUMBER.match(kind) is not None
+
+
+def is_plain(kind: str) -> bool:
+    """Return whether values of a DuckDB type can be counted."""
+    return _UNSUPPORTED_TYPE.match(kind) is None
+
+
+def _with_occurrence(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Return each name with the number of its earlier occurrences, which makes equal names distinct."""
+    occurrences: dict[str, int] = {}
+    out = []
+    for name in names:
+        occurrences[name] = occurrences.get(name, -1) + 1
+        out.append((name, occurrences[name]))
+    return out
+
+
+def _common_type(kinds: set[str]) -> str:
+    """Return the common type of a column that tables hold in these types: numeric if all are, else text."""
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    if any(_UNSUPPORTED_TYPE.match(k) for k in kinds):
+        return next(k for k in sorted(kinds) if _UNSUPPORTED_TYPE.match(k))
+    if kinds <= _INTEGERS:
+        return "BIGINT"
+    if kinds <= {*_INTEGERS, *_LONG_INTEGERS}:
+        return "VARCHAR"  # preserves every digit
+    return "DOUBLE" if all(_NUMBER.match(k) for k in kinds) else "VARCHAR"
+
+
+def _cast(column: str, kind: str, target: str) -> str:
+    if kind == target or _UNSUPPORTED_TYPE.match(target):
+        return column if kind == target else "NULL"
+    if kind == "BOOLEAN":  # as pandas writes it
+        return f"CASE WHEN {column} THEN 'True' WHEN NOT {column} THEN 'False' END"
+    if kind == "FLOAT" and target == "DOUBLE":  # by its shortest digits: .1 of either precision is one value
+        return f"{column}::VARCHAR::DOUBLE"
+    if kind.startswith("TIMESTAMP"):  # as `values.spelling` does: a day without a time is written as one
+        return f"regexp_replace({column}::VARCHAR, ' 00:00:00(\\.0+)?$', '')"
+    return f"{column}::{target}"

@@ -1,0 +1,208 @@
+"""The options of an audit, validated in one place; every way to start an audit passes an `AuditOptions`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+
+from fairpress.auditing.judging import JudgingRules
+from fairpress.auditing.result import Margin
+from fairpress.auditing.verdicts.eligibility import min_rows_for
+from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
+from fairpress.auditing.verdicts.rules import JUDGED_BINARY, JUDGED_MULTICLASS
+from fairpress.core.attribute import SEPARATOR
+from fairpress.core.errors import UserError
+
+FAMILIES = ("artifact", "study")
+HARMS = {"error": "accuracy", "fnr": "tpr", "fpr": "fpr"}
+"""The error that harms → the judged metric whose loss is its rise."""
+MISSING_POLICIES = ("group", "refuse")
+
+
+def _names(given: Any, info: ValidationInfo) -> tuple[str, ...] | None:
+    if given is None and info.field_name != "by":
+        return None
+    return names_of(given, info.field_name or "")
+
+
+def names_of(given: Any, field: str) -> tuple[str, ...]:
+    """Return a tuple of names; a single name may be given as a string. Raises UserError for anything else."""
+    if isinstance(given, str):
+        return (given,)
+    try:
+        names = () if given is None else tuple(given)
+    except TypeError:
+        names = (given,)
+    invalid = next((x for x in names if not isinstance(x, str)), None)
+    if invalid is None:
+        return names
+    if field == "by" and isinstance(invalid, (tuple, list)) and all(isinstance(x, str) for x in invalid):
+        crossed = SEPARATOR.join(invalid)
+        raise UserError(
+            f"`by=` is a list of names, and an intersection is one of them: `by=[{crossed!r}]`, not {invalid!r}."
+        )
+    example = "sex" if field == "by" else "int8"
+    raise UserError(
+        f"`{field}=` is a list of names, such as ['{example}'], and must not contain {invalid!r}."
+    )
+
+
+def _attributes(given: Any, info: ValidationInfo) -> tuple[str, ...] | None:
+    names = _names(given, info)
+    if not any(name.strip() for name in names or ()):
+        raise UserError("name at least one sensitive attribute, such as `by=['sex', 'race']`.")
+    return names
+
+
+def _judged_metrics(given: Any, info: ValidationInfo) -> tuple[str, ...] | None:
+    names = _names(given, info)
+    unknown = [m for m in names or () if m not in JUDGED_BINARY]
+    if unknown or (names is not None and not names):
+        raise UserError(
+            f"`metrics=` must name some of accuracy, tpr and fpr, not {', '.join(unknown) or 'an empty list'}."
+        )
+    return names
+
+
+def _column(given: Any, info: ValidationInfo) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise UserError(f"`{info.field_name}=` is the name of one column, not {given!r}.")
+    return given
+
+
+def _required_column(given: Any, info: ValidationInfo) -> str:
+    if given is None:
+        raise UserError(f"`{info.field_name}=` is the name of one column, not None.")
+    return _column(given, info) or ""
+
+
+def _mapping(given: Any, info: ValidationInfo) -> Mapping[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        example = "{'int8': 'int8.score>=0.3'}" if info.field_name == "decide" else "{'age': [25, 45]}"
+        raise UserError(f"`{info.field_name}=` is a dict, such as {example}, not {given!r}.")
+    return given or {}
+
+
+def _number(name: str, example: float, given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, (int, float, np.number)):
+        raise UserError(f"the {name} is a number such as {example}, not {given!r}.")
+    return float(given)
+
+
+def _margin(given: Any) -> float:
+    margin = _number("margin", 0.02, given)
+    if not margin > 0:
+        raise UserError(f"the margin must be greater than 0, not {margin:g}; 0.02 means 2 percentage points.")
+    if margin >= 1:
+        meant = (
+            f"for {margin:g} percentage points write {margin / 100:g}"
+            if margin < 100
+            else "0.02 means 2 percentage points"
+        )
+        raise UserError(f"the margin must be below 1, not {margin:g}; {meant}.")
+    return margin
+
+
+def _confidence(given: Any) -> float:
+    confidence = _number("confidence", 0.95, given)
+    if not 0.5 < confidence < 1:
+        meant = f"did you mean {confidence / 100:g}?" if 50 < confidence < 100 else "0.95 means 95 %."
+        raise UserError(f"the confidence must be between 0.5 and 1, not {confidence:g}; {meant}")
+    return confidence
+
+
+def _harm(given: Any) -> str:
+    if given not in HARMS:
+        raise UserError(f"`harm=` must be one of {', '.join(HARMS)}, not {given!r}.")
+    return str(given)
+
+
+def _missing(given: Any) -> str:
+    if given not in MISSING_POLICIES:
+        raise UserError(f"`missing=` must be {' or '.join(MISSING_POLICIES)}, not {given!r}.")
+    return str(given)
+
+
+def _correction(given: Any) -> str:
+    if given not in tuple(CORRECTIONS):
+        raise UserError(f"`correction=` must be one of {', '.join(CORRECTIONS)}, not {given!r}.")
+    return str(given)
+
+
+def _family(given: Any) -> str:
+    if given not in FAMILIES:
+        raise UserError(f"`family=` must be {' or '.join(FAMILIES)}, not {given!r}.")
+    return str(given)
+
+
+def _pairs(given: Any) -> tuple[Any, ...]:
+    return (given,) if isinstance(given, str) else tuple(given or ())
+
+
+Column = Annotated[str, BeforeValidator(_required_column)]
+OptionalColumn = Annotated[str | None, BeforeValidator(_column)]
+OptionalNames = Annotated[Sequence[str] | None, BeforeValidator(_names)]
+
+
+class AuditOptions(BaseModel):
+    """The options of an audit, as `audit.audit` describes them; a new option is one field here and one keyword there.
+
+    Values are normalized: lists of names are tuples, and a single name is a tuple of one. ``None`` for `baseline` or
+    `compressed` means the models that the table records, and for `metrics` all that the label allows.
+
+    Raises
+    ------
+    UserError
+        A value has the wrong type or is out of range; the message names the parameter.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    label: Column = "label"
+    baseline: OptionalColumn = None
+    compressed: OptionalNames = None
+    by: Annotated[Sequence[str], BeforeValidator(_attributes)]
+    positive: Any = None
+    decide: Annotated[Mapping[str, Any], BeforeValidator(_mapping)] = {}
+    margin: Annotated[float, BeforeValidator(_margin)] = 0.02
+    confidence: Annotated[float, BeforeValidator(_confidence)] = 0.95
+    harm: Annotated[str, BeforeValidator(_harm)] = "error"
+    metrics: Annotated[Sequence[str] | None, BeforeValidator(_judged_metrics)] = None
+    weight: OptionalColumn = None
+    subject: OptionalColumn = None
+    seed_column: OptionalColumn = None
+    row_id: str = "row_id"
+    bins: Annotated[Mapping[str, Any], BeforeValidator(_mapping)] = {}
+    missing: Annotated[str, BeforeValidator(_missing)] = "group"
+    correction: Annotated[str, BeforeValidator(_correction)] = "westfall-young"
+    family: Annotated[str, BeforeValidator(_family)] = "artifact"
+    pairs: Annotated[Sequence[Any], BeforeValidator(_pairs)] = ()
+    pairs_from: Any = None
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Role → column, of the columns that identify repeated rows: ``"subject"``, ``"seed"``, ``"row"``."""
+        return {
+            **({"subject": self.subject} if self.subject is not None else {}),
+            **({"seed": self.seed_column, "row": self.row_id} if self.seed_column is not None else {}),
+        }
+
+    def judged(self, binary: bool) -> tuple[str, ...]:
+        """Return the metrics whose losses are judged, for a label with or without a positive class."""
+        return tuple(self.metrics or (JUDGED_BINARY if binary else JUDGED_MULTICLASS))
+
+    def judging_rules(self, metrics: Sequence[str]) -> JudgingRules:
+        """Return how the losses in these metrics are judged; raises UserError if the one that decides is not among them."""
+        deciding = HARMS[self.harm]
+        if deciding not in metrics:
+            raise UserError(
+                f"`harm={self.harm!r}` is not among the judged metrics ({', '.join(metrics)}); choose another `harm=`, or name "
+                "the positive class with `positive=`."
+            )
+        ordered = (deciding, *(m for m in metrics if m != deciding))
+        margins = {m: Margin(self.margin) for m in ordered}
+        min_rows = {m: min_rows_for(x.value, self.confidence) for m, x in margins.items()}
+        return JudgingRules(ordered, margins, min_rows, self.confidence, self.correction, self.family)

@@ -1,0 +1,129 @@
+"""Find rows that occur several times, where chance is ruled out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fairpress.auditing.cells.duckdb_source import TableSource
+from fairpress.auditing.table_checks.column_sample import sample_column
+
+MAX_ROWS = 5_000_000
+"""Tables with more rows are not searched for copied rows."""
+
+
+def copied_rows(
+    source: TableSource, total: int, sample: Mapping[str, Any], label: str, scored: set[str]
+) -> Iterator[str]:
+    """Warn about rows that occur several times, where chance is ruled out; `total` is the number of rows."""
+    if total < 20 or total > MAX_ROWS:
+        return
+    names = list(sample)
+    columns = ", ".join(source.column(n) for n in names)
+    multiplicities = source.read(
+        f"SELECT n, count(*) AS rows FROM (SELECT hash({columns}) AS h, count(*) AS n FROM {source.relation} "
+        "GROUP BY ALL) GROUP BY n ORDER BY n"
+    ).to_pylist()
+    times, rows = np.array([f["n"] for f in multiplicities]), np.array([f["rows"] for f in multiplicities])
+    distinct = int(rows.sum())
+    copies = total - distinct
+    if not copies:
+        return
+    common_factor = int(np.gcd.reduce(times))
+    # By chance, all counts of d different rows share a factor k with probability of about k^−d.
+    if common_factor > 1 and distinct >= 4 and distinct * math.log(common_factor) > math.log(1_000):
+        yield (
+            f"Every row of the table occurs {common_factor} times"
+            f"{'' if (times == common_factor).all() else ' or a multiple of it'}: "
+            f"{copies:,} of {total:,} rows are copies, which count as different people, and intervals are too narrow. "
+            "Delete the copies, or name the column of people with `subject=`."
+        )
+        return
+    if copies < max(10, 0.01 * total) or label not in sample:
+        return
+    if _rare_values_repeat(sample, {label, *scored}) or _labels_agree(source, names, label, sample, scored):
+        yield (
+            f"{copies:,} of {total:,} rows are exact copies of other rows, which count as different people, and "
+            "intervals are too narrow. Delete the copies, or name the column of people with `subject=`."
+        )
+
+
+def _rare_values_repeat(sample: Mapping[str, Any], excluded: set[str]) -> bool:
+    """Return whether copied rows share a value that no other row has, in a column of almost unique values."""
+    codes_by_column = {name: sample_column(column).codes for name, column in sample.items()}
+    different, times = np.unique(np.stack(list(codes_by_column.values())), axis=1, return_counts=True)
+    rows = int(times.sum())
+    for name, codes in zip(codes_by_column, different, strict=True):
+        if name in excluded:
+            continue
+        shared = np.unique(codes, return_inverse=True, return_counts=True)
+        occurrences = shared[2][shared[1].reshape(-1)]
+        rare = occurrences <= 0.05 * len(codes)  # exclude values of many rows, such as 0
+        single = occurrences == 1
+        copies = (times[single] - 1).sum()
+        if (
+            single[rare].sum() >= max(20, 0.9 * rare.sum())
+            and copies >= max(10, 0.01 * rows)
+            and _more_pairs_than_chance(different, times, list(codes_by_column).index(name), rare)
+        ):
+            return True
+    return False
+
+
+def _more_pairs_than_chance(
+    different: np.ndarray, multiplicity: np.ndarray, column: int, rare: np.ndarray
+) -> bool:
+    """Return whether there are more pairs of equal rows than expected among rows that share a value of one column.
+
+    Parameters
+    ----------
+    different, multiplicity
+        The distinct rows [columns, rows], and how often each occurs.
+    column
+        Index of the column of the shared value.
+    rare
+        Mask of the distinct rows whose value is rare.
+
+    Two people sometimes share an income, and with few labels and groups they may agree in all other columns, too. The
+    expected frequency is that of agreement between rows with different incomes; columns that are functions of the income,
+    such as its bracket, are left out.
+    """
+    equal = float((multiplicity[rare] * (multiplicity[rare] - 1) / 2).sum())
+    order = np.argsort(different[column][rare], kind="stable")
+    sorted_rows = different[:, rare][:, order]
+    neighbours = sorted_rows[column, 1:] == sorted_rows[column, :-1]
+    weight = (multiplicity[rare][order][1:] * multiplicity[rare][order][:-1])[neighbours]
+    unequal = float(weight.sum())
+    if not unequal:
+        return True
+    agree = (sorted_rows[:, 1:] == sorted_rows[:, :-1])[:, neighbours]
+    other_columns = [i for i in range(len(different)) if i != column and not agree[i].mean() >= 0.98]
+    shares = np.unique(different[other_columns], axis=1, return_inverse=True)[1].reshape(-1)
+    counts = np.bincount(shares, weights=multiplicity)
+    same = float(((counts / counts.sum()) ** 2).sum())
+    expected = unequal * same / max(1 - same, 1e-9)
+    return equal > 2 * expected + 4 * math.sqrt(expected + 1)
+
+
+def _labels_agree(
+    source: TableSource, names: Sequence[str], label: str, sample: Mapping[str, Any], scored: set[str]
+) -> bool:
+    """Return whether rows that agree in all other columns, scores included, always have the same label.
+
+    Copies do. Different people with the same features, and therefore the same scores, do not.
+    """
+    scores = [n for n in scored if n in sample and ".score" in n]
+    if not any(len(sample_column(sample[n]).texts) >= 50 for n in scores):
+        return False
+    other_columns = ", ".join(source.column(n) for n in names if n != label)
+    y = source.column(label)
+    result = source.read(
+        f"SELECT count(*) AS sets, count(*) FILTER (WHERE low IS NOT DISTINCT FROM high) AS same FROM (SELECT "
+        f"min({y}) AS low, max({y}) AS high, count(*) AS n FROM {source.relation} GROUP BY {other_columns} HAVING "
+        "count(*) > 1)"
+    ).to_pylist()[0]
+    # If labels agree by chance in at most 95 % of the sets, 90 sets all agree in one table of a hundred.
+    return bool(result["sets"] >= 90 and result["same"] == result["sets"])
