@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +11,13 @@ from fairpress.auditing.group_pairs import GroupPair, fixed_pairs, widest_pairs
 from fairpress.auditing.inference.group_estimator import GroupEstimator
 from fairpress.auditing.inference.score_tables import score_pairs
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
+from fairpress.auditing.judging import JudgingRules
 from fairpress.auditing.model_rates import ModelRates
 from fairpress.auditing.notes import notes
-from fairpress.auditing.options import AuditOptions
+from fairpress.auditing.options import HARMS, AuditOptions
 from fairpress.auditing.read_table import AuditInput, read_table
-from fairpress.auditing.result import Audit
+from fairpress.auditing.result import Audit, Margin
+from fairpress.auditing.verdicts.eligibility import min_rows_for
 from fairpress.core.errors import UserError
 
 
@@ -33,7 +36,7 @@ def audit_input(data: AuditInput) -> Audit:
     rates = ModelRates(
         evidence, cells, data.attributes, options.confidence, scored.sides, data.runs, options.margin
     )
-    rules = options.judging_rules(data.metrics)
+    rules = judging_rules(options, data.metrics)
     comparison = CompressionComparison(
         evidence,
         cells,
@@ -69,6 +72,20 @@ def audit_input(data: AuditInput) -> Audit:
         positive_from=cells.positive_from,
         provenance=data.provenance,
     )
+
+
+def judging_rules(options: AuditOptions, metrics: Sequence[str]) -> JudgingRules:
+    """Return how the losses in these metrics are judged; raises UserError if the one that decides is not among them."""
+    deciding = HARMS[options.harm]
+    if deciding not in metrics:
+        raise UserError(
+            f"`harm={options.harm!r}` is not among the judged metrics ({', '.join(metrics)}); choose another `harm=`, or "
+            "name the positive class with `positive=`."
+        )
+    ordered = (deciding, *(m for m in metrics if m != deciding))
+    margins = {m: Margin(options.margin) for m in ordered}
+    min_rows = {m: min_rows_for(x.value, options.confidence) for m, x in margins.items()}
+    return JudgingRules(ordered, margins, min_rows, options.confidence, options.correction, options.family)
 
 
 def _group_pairs(data: AuditInput) -> list[GroupPair]:

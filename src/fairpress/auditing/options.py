@@ -8,9 +8,6 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
-from fairpress.auditing.judging import JudgingRules
-from fairpress.auditing.result import Margin
-from fairpress.auditing.verdicts.eligibility import min_rows_for
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.auditing.verdicts.rules import JUDGED_BINARY, JUDGED_MULTICLASS
 from fairpress.core.attribute import SEPARATOR
@@ -193,16 +190,3 @@ class AuditOptions(BaseModel):
     def judged(self, binary: bool) -> tuple[str, ...]:
         """Return the metrics whose losses are judged, for a label with or without a positive class."""
         return tuple(self.metrics or (JUDGED_BINARY if binary else JUDGED_MULTICLASS))
-
-    def judging_rules(self, metrics: Sequence[str]) -> JudgingRules:
-        """Return how the losses in these metrics are judged; raises UserError if the one that decides is not among them."""
-        deciding = HARMS[self.harm]
-        if deciding not in metrics:
-            raise UserError(
-                f"`harm={self.harm!r}` is not among the judged metrics ({', '.join(metrics)}); choose another `harm=`, or name "
-                "the positive class with `positive=`."
-            )
-        ordered = (deciding, *(m for m in metrics if m != deciding))
-        margins = {m: Margin(self.margin) for m in ordered}
-        min_rows = {m: min_rows_for(x.value, self.confidence) for m, x in margins.items()}
-        return JudgingRules(ordered, margins, min_rows, self.confidence, self.correction, self.family)

@@ -75,7 +75,7 @@ def plan(
     else:
         if not by:
             raise UserError("name the sensitive attributes of the table, such as `by=['sex', 'race']`.")
-        if metrics != ["accuracy"]:
+        if metrics != ("accuracy",):
             raise UserError(
                 "a table of rows is planned for accuracy; for rates give counts with positives, `by_counts='groups.csv'`."
             )
