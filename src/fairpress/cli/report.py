@@ -83,11 +83,11 @@ def show_study(done: StudyResult) -> None:
 
     for warning in done.warnings:
         print_line(f"[bold red]{warning}[/]", soft_wrap=True)
-    several = len({p.part for p in done.planned}) > 1
+    several = len({p.part.label for p in done.planned}) > 1
     for planned, section in zip(done.planned, done.sections, strict=True):
         audit = section.audit
         print_line(f"\n[bold underline]{section.title}[/]")
-        if planned.about in ("compressed", "counterpart", "placebo"):
+        if planned.is_compression:
             show_audit(audit)
         else:
             for sentence in accuracies(audit):

@@ -21,6 +21,7 @@ from fairpress.studies.analysis import audit_tasks
 from fairpress.studies.analysis.bias_findings import bias_findings
 from fairpress.studies.config.store_files import FACTS, PREDICTIONS, parquet_bytes, read_table
 from fairpress.studies.execution.tasks import perform
+from fairpress.studies.planning.matrix import ReportPart
 from fairpress.studies.planning.plan import make_task
 from fairpress.studies.planning.report_plan import ReportSection
 
@@ -184,12 +185,13 @@ def test_the_whole_chain_join_audit_findings(tmp_path):
     figures = audit_tasks.read_figures(entry)
     assert set(figures) == {("int8", m) for m in ("accuracy", "tpr", "fpr")}
     assert all(svg.startswith("<svg") for svg in figures.values())
-    told = json.loads(entry.files[audit_tasks.BIAS])
-    (bias,) = bias_findings([ReportSection("t", "", "compressed", "", task)], [told])
+    changes = json.loads(entry.files[audit_tasks.BIAS])
+    part = ReportPart((), "data", "mlp", None, ("sex",), ())
+    (bias,) = bias_findings([ReportSection("t", "", "compressed", part, task)], [changes])
     assert (bias.model, bias.against, bias.attribute, bias.groups) == ("int8", "fp32", "sex", ["F", "M"])
     assert bias.before["value"] == 0.0
     assert bias.change["value"] == pytest.approx(bias.after["value"])
     assert bias.to_dict()["word"] == "not estimable"  # each person here is in both groups
     rows = audit_tasks.bias_changes(read_table(store.get(join.key)), {**arguments, "subject": None})
     assert rows[0]["change"]["low"] < bias.change["value"] < rows[0]["change"]["high"]
-    assert bias_findings([ReportSection("t", "", "contrast", "", task)], [told]) == []
+    assert bias_findings([ReportSection("t", "", "contrast", part, task)], [changes]) == []

@@ -52,8 +52,8 @@ def bias_findings(
 ) -> list[BiasFinding]:
     """Return the findings of all sections on compression; `changes_per_section` are results of `bias_changes`."""
     return [
-        BiasFinding(part=section.part, **change)
+        BiasFinding(part=section.part.label, **change)
         for section, changes in zip(planned, changes_per_section, strict=True)
-        if section.about in ("compressed", "counterpart", "placebo")
+        if section.is_compression
         for change in changes
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -174,14 +175,12 @@ class PublishedRates(_Strict):
     note: str = ""
     rates: dict[str, dict[str, Any]]
 
-    def for_part(self, part: str) -> dict[str, dict[str, Any]]:
-        """Return recipe → rates for one part of the study."""
+    def for_part(self, labels: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Return recipe → rates for the part with any of these labels, or for the only part if there are none."""
         from fairpress.studies.config.recipe_names import recipe_name
 
-        rates = (
-            next((v for k, v in self.rates.items() if k in part.split(", ")), None) if part else self.rates
-        )
-        return {recipe_name(k): v for k, v in (rates or {}).items()}
+        rates = next((v for k, v in self.rates.items() if k in labels), {}) if labels else self.rates
+        return {recipe_name(k): v for k, v in rates.items()}
 
 
 class SizeAccuracyBias(_Strict):

@@ -27,7 +27,6 @@ from fairpress.studies.analysis.claims.verdict import CLAIMS
 from fairpress.studies.analysis.tradeoff import TRADEOFF
 from fairpress.studies.config.recipe_names import BASELINE, MITIGATION_SEPARATOR
 from fairpress.studies.config.store_files import MODELS, PREDICTIONS, read_entry
-from fairpress.studies.config.study import PublishedRates
 from fairpress.studies.execution.executor import Outcome
 from fairpress.studies.planning.plan import StudyPlan, StudyTask
 from fairpress.studies.planning.prepare import PreparedStudy
@@ -77,16 +76,16 @@ def write_report(
     sizes, published = _bytes(facts), study.config.published
     rate_tables = [
         (
-            label,
+            part.label,
             list(
                 tables(
                     audit,
-                    {m: b for (p, m), b in sizes.items() if p == label},
-                    _published_rates(published, label),
+                    {m: b for (p, m), b in sizes.items() if p == part.label},
+                    {} if published is None else published.for_part(part.names),
                 )
             ),
         )
-        for label, audit in leading
+        for part, audit in leading
     ]
     result = StudyResult(
         out,
@@ -148,12 +147,12 @@ def _files(
     figures = {
         (i, compressed, metric): svg
         for i, p in enumerate(result.planned)
-        if p.about in ("compressed", "counterpart", "placebo")
+        if p.is_compression
         for (compressed, metric), svg in audit_tasks.read_figures(entries[p.task.key]).items()
     }
     drawn = None if result.tradeoff is None else replace(result.tradeoff, figures=draw(result.tradeoff))
     leading = [
-        (p.part, s.audit)
+        (p.part.label, s.audit)
         for p, s in zip(result.planned, result.sections, strict=True)
         if p.about == "compressed"
     ]
@@ -162,9 +161,9 @@ def _files(
     page = render(
         [
             # Verdicts apply only to compression: contrasts and naive predictors are shown without.
-            replace(s, part=p.part, first=p.about == "compressed")
-            if p.about in ("compressed", "counterpart", "placebo")
-            else replace(s, part=p.part, audit=replace(s.audit, comparisons=()))
+            replace(s, part=p.part.label, first=p.about == "compressed")
+            if p.is_compression
+            else replace(s, part=p.part.label, audit=replace(s.audit, comparisons=()))
             for p, s in zip(result.planned, result.sections, strict=True)
         ],
         title=study.config.title or f"Study {name}",
@@ -183,11 +182,16 @@ def _files(
         "report.html": page.encode(),
         **{
             _figure_path(
-                result.planned[i].part, compressed, result.sections[i].audit.baseline, metric
+                result.planned[i].part.label, compressed, result.sections[i].audit.baseline, metric
             ): svg.encode()
             for (i, compressed, metric), svg in figures.items()
         },
-        "audit.json": _json({s.title: to_dict(s.audit) for s in result.sections}),
+        "audit.json": _json(
+            {
+                s.title: {**p.part.labels, **to_dict(s.audit)}
+                for p, s in zip(result.planned, result.sections, strict=True)
+            }
+        ),
         "bias.json": _json([f.to_dict() for f in result.bias]),
         **({} if drawn is None else _tradeoff_files(drawn)),
         **{f"figures/{c.name}.svg": c.svg.encode() for c in charts},
@@ -196,7 +200,7 @@ def _files(
             {"name": name, **provenance, "only": list(study.filter_texts), "warnings": list(result.warnings)}
         ),
         "models.json": _json(
-            [{"part": label, **f} for label, part_facts in facts.items() for f in part_facts]
+            [{**part.labels, **fact} for part in study.plan.parts for fact in facts.get(part.label, ())]
         ),
     }
     store.remember(
@@ -230,10 +234,6 @@ def _bytes(facts: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[tuple[str, 
         for label, part_facts in facts.items()
         for recipe in dict.fromkeys(f["recipe"] for f in part_facts)
     }
-
-
-def _published_rates(published: PublishedRates | None, part: str) -> Mapping[str, Mapping[str, Any]]:
-    return {} if published is None else published.for_part(part)
 
 
 def _claims(report: ReportPlan, outcome: Outcome, store: Store) -> Sequence[Mapping[str, Any]]:
@@ -276,7 +276,7 @@ def _facts(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 def introduction(planned: ReportSection, audit: Audit) -> str:
     """Return the introduction of a section; with two baselines, also the loss of one relative to the other."""
-    if planned.about in ("compressed", "counterpart", "placebo"):
+    if planned.is_compression:
         return planned.intro
     return " ".join([planned.intro, *(f"{sentence}." for sentence in accuracies(audit))])
 

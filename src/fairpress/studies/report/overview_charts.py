@@ -30,7 +30,7 @@ def study_charts(
     """
     rendered = overview_charts([Section("", audit, part=label) for label, audit in leading])
     repaired = [
-        (p.part, s.audit)
+        (p.part.label, s.audit)
         for p, s in zip(result.planned, result.sections, strict=True)
         if p.about == "counterpart"
     ]

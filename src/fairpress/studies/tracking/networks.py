@@ -22,7 +22,6 @@ from fairpress.core.json_file import read_json
 from fairpress.reporting.formatting import size
 from fairpress.reporting.model_card import model_card
 from fairpress.studies.config.recipe_names import BASELINE
-from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.planning.matrix import SEED_STRIDE
 from fairpress.studies.planning.select import parse_filter
 from fairpress.studies.report.manifest import REMEDY, STUDY, StudyManifest, read_study
@@ -94,7 +93,7 @@ class FinishedStudy:
         return digest({"study": self.key, **identity})
 
     def _trial(self, fact: Mapping[str, Any], batch_audit: Audit | None) -> NetworkTrial:
-        dataset, model = labels(self.manifest.config, fact["part"])
+        dataset, model = fact["dataset"], fact["model"]
         seed = fact["seed"] % SEED_STRIDE
         params = {
             "dataset": dataset,
@@ -134,7 +133,7 @@ class FinishedStudy:
 
         single = self.folder / "predictions.parquet"
         path = single if single.is_file() else self.folder / "predictions" / f"{slug(part)}.parquet"
-        settings = next((a for t, a in self.audits.items() if t.rpartition(" · ")[0] == part), None)
+        settings = next((a for a in self.audits.values() if a["part"] == part), None)
         if settings is None or not path.is_file():
             return None
         filters = [("seed", "=", seed), ("fold", "=", fold), *((k, "=", v) for k, v in group.items())]
@@ -175,10 +174,8 @@ def read_finished_study(folder: Path, only: Sequence[str] = ()) -> FinishedStudy
     study = _json(folder / STUDY)
     facts = []
     for fact in _facts(folder / "models.json"):
-        dataset, model = labels(manifest.config, fact["part"])
-        passes = {"dataset": dataset, "model": model, "recipe": fact["recipe"]}
-        numbers = {"seed": fact["seed"] % SEED_STRIDE, "fold": fact["fold"]}
-        if all(selection.passes(k, v) for k, v in {**passes, **numbers}.items()):
+        values = {k: fact[k] for k in ("dataset", "model", "recipe", "fold")}
+        if all(selection.passes(k, v) for k, v in {**values, "seed": fact["seed"] % SEED_STRIDE}.items()):
             facts.append(fact)
     if not facts:
         cause = f"matches `only={' '.join(only)!r}`" if only else "is listed in models.json"
@@ -191,14 +188,6 @@ def read_finished_study(folder: Path, only: Sequence[str] = ()) -> FinishedStudy
     return FinishedStudy(
         manifest.name, title, key, files, manifest, facts, _audits(folder / "audit.json"), folder, data
     )
-
-
-def labels(config: StudyConfig, part: str) -> tuple[str, str]:
-    """Return the labels of dataset and model of a part; their names if the study has only one."""
-    words = part.split(", ")
-    choices = (config.all_datasets, config.all_models)
-    dataset, model = (next((w for w in words if w in options), next(iter(options))) for options in choices)
-    return dataset, model
 
 
 def audit_of_model(result: Audit, name: str) -> Audit:
@@ -265,6 +254,8 @@ class _NetworkFacts(BaseModel):
     model_config = ConfigDict(strict=True)
 
     part: str
+    dataset: str
+    model: str
     recipe: str
     seed: Count
     fold: Count
@@ -277,6 +268,7 @@ class _AuditSettings(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
+    part: str
     attributes: list[str]
     positive: str | None
     margin: Share
