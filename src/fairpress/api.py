@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fairpress.audits import AuditReport, audit, export_cells
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.progress import OnMessage, Progress, ignore_message
 from fairpress.core.seeds import checked_seed
 from fairpress.datasets import load as load_dataset
 from fairpress.datasets.dataset import Dataset, Part
@@ -66,7 +67,7 @@ def train(
     training: Mapping[str, Any] | None = None,
     device: str | None = None,
     checkpoints: str | os.PathLike[str] | None = None,
-    on_message: Callable[[str], None] | None = None,
+    on_message: OnMessage | None = None,
 ) -> Artifact:
     """Train one network, ``"mlp"`` on a table or one like ``"resnet18"`` on images, and return its artifact.
 
@@ -96,7 +97,7 @@ def train(
         [dataset.development()],
         [seed],
         config,
-        progress=on_message,
+        on_message=on_message,
         device=device or ("auto" if architecture.reads == "images" else "cpu"),
         checkpoints=None if checkpoints is None else Path(checkpoints),
     )[0]
@@ -108,7 +109,7 @@ def compress(
     *,
     data: Dataset | str | Iterable[Any] | None = None,
     seed: int | None = None,
-    on_message: Callable[[str], None] | None = None,
+    on_message: OnMessage | None = None,
 ) -> Artifact:
     """Compress a trained model by a recipe such as ``"int8"``, and return the checked artifact.
 
@@ -137,7 +138,7 @@ def compress(
 
         if dataset is None:
             raise UserError("give the calibration data with `data=`: a dataset, or batches (x, y).")
-        return compress_module(base, chosen, dataset, seed=seed or 0, progress=on_message)
+        return compress_module(base, chosen, dataset, seed=seed or 0, on_message=on_message)
     artifact = open_model(base)
     if artifact.mitigation is not None:
         raise UserError(
@@ -237,7 +238,7 @@ def compare(
     seed: int | None = None,
     placebos: bool = True,
     runtime: str = "onnxruntime",
-    on_message: Callable[[str], None] | None = None,
+    on_message: OnMessage | None = None,
 ) -> ComparisonTable:
     """Compress a model by several recipes, run all models on the test rows, audit them, and return one table.
 
@@ -314,7 +315,7 @@ def search(
     least_rows: int | None = None,
     store: str | os.PathLike[str] = ".store",
     seed: int | None = None,
-    on_message: Callable[[str], None] = lambda sentence: None,
+    on_message: OnMessage = ignore_message,
     **limits: float | None,
 ) -> SearchResult:
     """Return the best artifact that demonstrably meets every limit on held-out rows; see `searching.search.search`.
@@ -374,7 +375,7 @@ def predict(
     model_config: str | os.PathLike[str] | None = None,
     runtime: str | Mapping[str, str] = "onnxruntime",
     threads: int = 1,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> pa.Table:
     """Return the predictions table of models on a dataset's test rows, or another part.
 
@@ -441,7 +442,7 @@ def bench(
     provider: str = "CPU",
     rounds: int | None = None,
     seconds: float = 20.0,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> BenchmarkResult:
     """Measure size, time and memory of models; all others are compared with the first.
 

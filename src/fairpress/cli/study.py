@@ -189,7 +189,7 @@ def study_mlflow(
             uri,
             experiment=experiment,
             only=only or (),
-            on_trial=lambda count, total: progress("exported", count, total),
+            progress=progress,
         )
     print_line(
         f"experiment {done.experiment} at {done.server}: {done.new} networks exported, {done.existing} exported before",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,6 +21,7 @@ from fairpress.compression.recipes import Recipe
 from fairpress.core.canonical_json import digest
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import FairpressError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.searching.bounds import BASELINE, CANDIDATE
@@ -62,7 +63,7 @@ class CandidateStore:
             [CACHE_VERSION, self.base.digest, weights, self.dataset.fingerprint, rows, self.seed, versions]
         )
 
-    def make(self, recipe: Recipe, on_message: Callable[[str], None]) -> Candidate:
+    def make(self, recipe: Recipe, on_message: OnMessage) -> Candidate:
         """Return the candidate of a recipe, from the store if it exists there; failures are stored, too.
 
         An exception raised by `on_message` stops the work, and nothing is stored.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from fairpress.audits import AuditReport, audit
 from fairpress.core.errors import MissingExtra, UserError
+from fairpress.core.progress import OnMessage, ignore_message
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.searching import explanations
@@ -48,7 +49,7 @@ def search(
     confidence: float = 0.95,
     least_rows: int | None = None,
     seed: int | None = None,
-    on_message: Callable[[str], None] = lambda sentence: None,
+    on_message: OnMessage = ignore_message,
 ) -> SearchResult:
     """Return the best artifact that is demonstrated to keep every limit.
 

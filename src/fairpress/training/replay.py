@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.models.registry import build
 from fairpress.training.augment import Augment
 from fairpress.training.config import ImageFitConfig, training_of
@@ -31,7 +32,7 @@ def replay_to_epoch(
     seed: int,
     origin: Mapping[str, Any],
     epochs: int,
-    on_message: Callable[[str], None] | None = None,
+    on_message: OnMessage | None = None,
 ) -> dict[str, Tensor]:
     """Return the state after `epochs` epochs of the training that `origin`, a card's provenance, records.
 

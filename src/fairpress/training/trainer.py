@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import TrainingCheckpoint
 from fairpress.training.data import Data
@@ -108,7 +109,7 @@ def train_module(
     after_step: AfterStep | None = None,
     on_epoch: Callable[[EpochResult], None] | None = None,
     checkpoint: TrainingCheckpoint | None = None,
-    on_message: Callable[[str], None] | None = None,
+    on_message: OnMessage | None = None,
     objective: Objective | None = None,
 ) -> TrainingResult:
     """Train a network in place by AdamW on the mean cross-entropy, and return its state.
@@ -209,7 +210,7 @@ class _Run:
         training_format: TrainingFormat,
         augment: Augment | None,
         after_step: AfterStep | None,
-        on_message: Callable[[str], None] | None,
+        on_message: OnMessage | None,
         objective: Objective | None = None,
     ) -> None:
         self.module, self.data, self.schedule, self.device, self.training_format = (

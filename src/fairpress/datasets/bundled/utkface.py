@@ -12,10 +12,11 @@ import numpy as np
 from pydantic import Field
 
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.assemble import assemble
 from fairpress.datasets.binning import binned
 from fairpress.datasets.dataset import Dataset, Task
-from fairpress.datasets.download.sources import OnMessage, SourceFile
+from fairpress.datasets.download.sources import SourceFile
 from fairpress.datasets.images.cache import decode_all
 from fairpress.datasets.images.local_archives import find_folder
 from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable

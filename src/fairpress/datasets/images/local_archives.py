@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from fairpress.core.cache import cache_folder
 from fairpress.core.errors import UserError
 from fairpress.core.files import require_regular
-from fairpress.datasets.download.sources import OnMessage
+from fairpress.core.progress import OnMessage
 
 _MAX_UNPACKED_BYTES, _MAX_RATIO, _MAX_MEMBERS = 2**30, 20, 2_000_000
 """Limits of an archive of images: unpacked bytes (together with the ratio to its size) and number of files."""
