@@ -69,7 +69,6 @@ class CandidateStore:
         An exception raised by `on_message` stops the work, and nothing is stored.
         """
         from fairpress.compression.apply import compress
-        from fairpress.compression.errors import VerificationError
 
         key = digest(["search/candidate", self.origin, recipe.to_dict()])
         entry = self.store.get(key)
@@ -83,7 +82,7 @@ class CandidateStore:
         began, artifact, failure = time.monotonic(), None, None
         try:
             (artifact,) = compress([self.base], recipe, [self.rows.recipe_data], [self.seed], on_message)
-        except (FairpressError, VerificationError) as error:
+        except FairpressError as error:
             failure = str(error)
         seconds = time.monotonic() - began
         files = (

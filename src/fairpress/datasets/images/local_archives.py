@@ -70,10 +70,7 @@ def unpacked(archive: Path, on_message: OnMessage) -> Path:
                     shutil.rmtree(scratch, ignore_errors=True)
     except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, ValueError, struct.error) as error:
         raise UserError(f"{archive} is not a complete zip file ({error}); get it again.") from None
-    except (
-        RuntimeError,
-        NotImplementedError,
-    ) as error:  # a password, or a compression method that Python does not support
+    except RuntimeError as error:  # a password, or a compression method that Python does not support
         raise UserError(
             f"cannot unpack {archive} ({error}); unpack it by hand into the same folder."
         ) from None

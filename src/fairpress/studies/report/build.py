@@ -16,6 +16,7 @@ from fairpress.auditing.result import Audit
 from fairpress.core.canonical_json import canonical_json, digest
 from fairpress.core.code_digest import code_digest
 from fairpress.core.errors import FairpressError
+from fairpress.core.version import installed_version
 from fairpress.reporting.formatting import format_points, format_rate
 from fairpress.reporting.html import ModelFacts, Section, render
 from fairpress.reporting.paper_tables import tables
@@ -340,12 +341,6 @@ def _json(value: Any) -> bytes:
 
 
 def _versions() -> dict[str, str]:
-    from importlib import metadata
-
-    installed = {}
-    for name in ("fairpress", "torch", "torchao", "onnx", "onnxruntime", "numpy", "duckdb"):
-        try:
-            installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+    packages = ("fairpress", "torch", "torchao", "onnx", "onnxruntime", "numpy", "duckdb")
+    installed = {name: version for name in packages if (version := installed_version(name)) is not None}
     return {"python": sys.version.split()[0], **installed}

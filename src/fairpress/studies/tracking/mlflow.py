@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import socket
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,13 +20,13 @@ from urllib.parse import unquote, urlsplit
 
 from fairpress.core.env import environment
 from fairpress.core.errors import UserError
+from fairpress.core.network import connection_problem
 from fairpress.core.progress import Progress
 from fairpress.core.urls import credentials_in, first_line, redact_url
 from fairpress.studies.tracking.networks import FinishedStudy, NetworkTrial, read_finished_study
 
 TRIAL, STUDY, STATE = "fairpress.trial", "fairpress.study", "fairpress.state"
 BATCH = 500  # MLflow takes 1,000 values at a time
-CONNECT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -227,10 +226,10 @@ def _check_reachable(address: str, name: str) -> None:
     if parts.scheme not in ("http", "https"):
         return
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), timeout=CONNECT_TIMEOUT).close()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise UserError(
-            f"no MLflow server responds at {name} ({reason}); start one with `mlflow server`."
-        ) from None
+        problem = connection_problem(
+            parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        )
+    except ValueError:  # of `port`
+        problem = "the port is not a number"
+    if problem is not None:
+        raise UserError(f"no MLflow server responds at {name} ({problem}); start one with `mlflow server`.")
