@@ -216,7 +216,7 @@ def _whole_numbers_remedy(module: nn.Module, rows: Tensor) -> str:
         try:
             with torch.no_grad():
                 module(rows.long())
-        except Exception:
+        except Exception:  # a network may raise anything, and has no remedy then
             return ""
         return (
             " It reads integers: pass a module whose forward calls it with x.long(), with batches of floats."
