@@ -41,6 +41,8 @@ def made_study(folder, rows=300):
                     "seed": seed,
                     "fold": 0,
                     "bytes": (4 - i) * 1000,
+                    "gzip_bytes": (4 - i) * 900,
+                    "threshold": 0.5,
                     "sha256": f"{seed}{i}",
                 }
             )

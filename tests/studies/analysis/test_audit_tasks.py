@@ -47,7 +47,8 @@ def put(store, model, networks, rows, flip=0, labels=None, metadata=None):
     task = make_task(
         "predict", model, {"model": model, "flip": flip, "odd": labels is not None}, (), tuple(networks)
     )
-    facts = [{"recipe": model, "seed": s, "fold": f} for s, f in networks]
+    sizes = {"bytes": 1, "gzip_bytes": 1, "sha256": "", "threshold": 0.5}
+    facts = [{"recipe": model, "seed": s, "fold": f, **sizes} for s, f in networks]
     files = {PREDICTIONS: parquet_bytes(pa.concat_tables(tables)), FACTS: json.dumps(facts).encode()}
     store.put(task.key, files, {})
     return task.key

@@ -15,6 +15,7 @@ from fairpress.reporting.html import render
 from fairpress.reporting.tradeoff import Tradeoff, by_chance, control_words, draw, short, word
 from fairpress.reporting.tradeoff import render as lines
 from fairpress.studies.analysis.tradeoff import compare, match
+from fairpress.studies.config.network_facts import NetworkFacts
 from fairpress.studies.load import load
 
 CURVE = [(0.60, "checkpoint-1"), (0.64, "checkpoint-2"), (0.68, "fp32")]
@@ -54,16 +55,18 @@ def found():
         said = np.where(hit, columns["label"], np.where(columns["label"] == "yes", "no", "yes"))
         columns[model] = np.full(seeds * n, "no") if model == "prune-90" else said
     facts = [
-        {
-            "recipe": m,
-            "seed": s,
-            "fold": f,
-            "bytes": 1000,
-            "gzip_bytes": 400,
-            "provenance": {"validation_accuracy": v}
+        NetworkFacts(
+            recipe=m,
+            seed=s,
+            fold=f,
+            bytes=1000,
+            gzip_bytes=400,
+            sha256="",
+            threshold=0.5,
+            provenance={"validation_accuracy": v}
             if m == "fp32"
             else {"details": {"validation": {"accuracy": v}, **({"sparsity": 0.8} if "prune" in m else {})}},
-        }
+        )
         for m, v in RIGHT.items()
         for s in range(seeds)
         for f in range(folds)
@@ -144,7 +147,7 @@ def test_repeated_people_are_the_unit_and_get_no_interval_of_bias_where_they_are
         "fp32": ["yes" if i // 3 % 3 else "no" for i in range(n)] * 2,
     }
     fact = [
-        {"recipe": "fp32", "seed": s, "fold": 0, "bytes": 1, "gzip_bytes": 1, "provenance": {}}
+        NetworkFacts(recipe="fp32", seed=s, fold=0, bytes=1, gzip_bytes=1, sha256="", threshold=0.5)
         for s in (0, 1)
     ]
     params = {**PARAMS, "by": ["sex"], "groups": {"sex": ["F", "M"]}}

@@ -58,7 +58,7 @@ def test_a_trial_holds_what_its_own_audit_says(study):
 
 def test_keys_stay_and_filters_choose(study):
     whole, part = read_finished_study(study), read_finished_study(study, ["recipe=int8,seed=0"])
-    assert [f["recipe"] for f in part.facts] == ["int8"]
+    assert [f.recipe for f in part.facts] == ["int8"]
     assert set(part.keys) < set(whole.keys)
     assert [t.key for t in whole.trials(frozenset(whole.keys) - set(part.keys))] == part.keys
     with pytest.raises(UserError, match="the study has no recipe 'int2'"):

@@ -13,6 +13,7 @@ from fairpress.auditing.statistics.pairwise_bias_change import bias_change
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_contrasts
 from fairpress.core.estimate import Estimate
 from fairpress.studies.analysis.prediction_arrays import PredictionArrays
+from fairpress.studies.config.network_facts import NetworkFacts, parse_facts
 from fairpress.studies.config.recipe_names import BASELINE
 from fairpress.studies.config.store_files import MODELS, read_entry, read_table
 from fairpress.studies.planning.plan import StudyTask
@@ -37,18 +38,18 @@ def tradeoff(store: Store, task: StudyTask) -> dict[str, bytes]:
     and seeds as the model it is compared with.
     """
     entry = read_entry(store, task.inputs[0])
-    comparison = compare(read_table(entry), json.loads(entry.files[MODELS]), task.params)
+    comparison = compare(read_table(entry), parse_facts(entry.files[MODELS]), task.params)
     return {TRADEOFF: json.dumps(comparison, allow_nan=False, indent=1).encode()}
 
 
-def compare(table: pa.Table, facts: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> dict[str, Any]:
+def compare(table: pa.Table, facts: Sequence[NetworkFacts], params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the comparison of all models in a table of stacked seeds; `facts` describe every network."""
-    models = [m for m in dict.fromkeys(f["recipe"] for f in facts) if m in table.column_names]
+    models = [m for m in dict.fromkeys(f.recipe for f in facts) if m in table.column_names]
     stacked = PredictionArrays(table, models, params["positive"], params["repeated"])
     fold = stacked.column("fold")
     confidence = params["confidence"]
     overall = stacked.overall_products()
-    facts_of = {m: [f for f in facts if f["recipe"] == m] for m in models}
+    facts_of = {m: [f for f in facts if f.recipe == m] for m in models}
     validation = {m: v for m in models if (v := _validation_accuracy(facts_of[m])) is not None}
     curve = sorted((a, m) for m, a in validation.items() if m == BASELINE or m.startswith(CHECKPOINT))
     controls = {
@@ -155,14 +156,10 @@ def _estimate_json(estimate: Estimate, has_interval: bool) -> dict[str, Any]:
     return estimate.to_dict()
 
 
-def _validation_accuracy(facts: Sequence[Mapping[str, Any]]) -> float | None:
+def _validation_accuracy(facts: Sequence[NetworkFacts]) -> float | None:
     """Return the mean accuracy of a model's files on validation rows; None if a card does not contain it."""
-    accuracies = [
-        f["provenance"].get("details", {}).get("validation", {}).get("accuracy")
-        or f["provenance"].get("validation_accuracy")
-        for f in facts
-    ]
-    return None if not accuracies or None in accuracies else float(np.mean(accuracies))
+    accuracies = [a for f in facts if (a := f.validation_accuracy) is not None]
+    return float(np.mean(accuracies)) if facts and len(accuracies) == len(facts) else None
 
 
 def _n_constant(predicted: np.ndarray, seed: np.ndarray, fold: np.ndarray) -> int:
@@ -174,10 +171,10 @@ def _n_constant(predicted: np.ndarray, seed: np.ndarray, fold: np.ndarray) -> in
     )
 
 
-def _sizes(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    sparsity = [s for f in facts if (s := f["provenance"].get("details", {}).get("sparsity")) is not None]
+def _sizes(facts: Sequence[NetworkFacts]) -> dict[str, Any]:
+    sparsity = [s for f in facts if (s := f.details.get("sparsity")) is not None]
     return {
-        "bytes": float(np.mean([f["bytes"] for f in facts])),
-        "gzip_bytes": float(np.mean([f["gzip_bytes"] for f in facts])),
+        "bytes": float(np.mean([f.bytes for f in facts])),
+        "gzip_bytes": float(np.mean([f.gzip_bytes for f in facts])),
         "sparsity": float(np.mean(sparsity)) if sparsity else None,
     }

@@ -26,6 +26,7 @@ from fairpress.studies.analysis import audit_tasks
 from fairpress.studies.analysis.bias_findings import bias_findings
 from fairpress.studies.analysis.claims.verdict import CLAIMS
 from fairpress.studies.analysis.tradeoff import TRADEOFF
+from fairpress.studies.config.network_facts import NetworkFacts, parse_facts
 from fairpress.studies.config.recipe_names import BASELINE, MITIGATION_SEPARATOR
 from fairpress.studies.config.store_files import MODELS, PREDICTIONS, read_entry
 from fairpress.studies.execution.executor import Outcome
@@ -122,7 +123,7 @@ def _files(
     result: StudyResult,
     study: PreparedStudy,
     entries: Mapping[str, Entry],
-    facts: Mapping[str, Sequence[Mapping[str, Any]]],
+    facts: Mapping[str, Sequence[NetworkFacts]],
     store: Store,
     command: str,
 ) -> dict[str, bytes]:
@@ -201,7 +202,11 @@ def _files(
             {"name": name, **provenance, "only": list(study.filter_texts), "warnings": list(result.warnings)}
         ),
         "models.json": _json(
-            [{**part.labels, **fact} for part in study.plan.parts for fact in facts.get(part.label, ())]
+            [
+                {**part.labels, **fact.to_dict()}
+                for part in study.plan.parts
+                for fact in facts.get(part.label, ())
+            ]
         ),
     }
     store.remember(
@@ -228,12 +233,12 @@ def _tradeoff(study: PreparedStudy, report: ReportPlan, outcome: Outcome, store:
     )
 
 
-def _bytes(facts: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[tuple[str, str], float]:
+def _bytes(facts: Mapping[str, Sequence[NetworkFacts]]) -> dict[tuple[str, str], float]:
     """Return (part, recipe) → mean size of its files in bytes."""
     return {
-        (label, recipe): float(np.mean([f["bytes"] for f in part_facts if f["recipe"] == recipe]))
+        (label, recipe): float(np.mean([f.bytes for f in part_facts if f.recipe == recipe]))
         for label, part_facts in facts.items()
-        for recipe in dict.fromkeys(f["recipe"] for f in part_facts)
+        for recipe in dict.fromkeys(f.recipe for f in part_facts)
     }
 
 
@@ -265,12 +270,12 @@ def _provenance(study: PreparedStudy, command: str) -> dict[str, str]:
     }
 
 
-def _facts(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def _facts(entries: Sequence[Entry]) -> list[NetworkFacts]:
     """Return the facts of each network's file, without duplicates."""
     unique = {
-        (fact["recipe"], fact["seed"], fact["fold"], fact["sha256"]): fact
+        (fact.recipe, fact.seed, fact.fold, fact.sha256): fact
         for entry in entries
-        for fact in json.loads(entry.files[MODELS])
+        for fact in parse_facts(entry.files[MODELS])
     }
     return list(unique.values())
 
@@ -308,15 +313,14 @@ def _warnings(study: PreparedStudy) -> tuple[str, ...]:
     )
 
 
-def model_sizes(label: str, facts: Sequence[Mapping[str, Any]], plan: StudyPlan) -> list[ModelFacts]:
+def model_sizes(label: str, facts: Sequence[NetworkFacts], plan: StudyPlan) -> list[ModelFacts]:
     """Return the mean size of each model's files, in the order of the facts."""
     models = []
-    baseline_bytes = float(np.mean([f["bytes"] for f in facts if f["recipe"] == BASELINE]))
-    for recipe in dict.fromkeys(f["recipe"] for f in facts):
-        recipe_facts = [f for f in facts if f["recipe"] == recipe]
-        details = [f["provenance"].get("details", {}) for f in recipe_facts]
-        sparsity = [d["sparsity"] for d in details if "sparsity" in d]
-        size = float(np.mean([f["bytes"] for f in recipe_facts]))
+    baseline_bytes = float(np.mean([f.bytes for f in facts if f.recipe == BASELINE]))
+    for recipe in dict.fromkeys(f.recipe for f in facts):
+        recipe_facts = [f for f in facts if f.recipe == recipe]
+        sparsity = [f.details["sparsity"] for f in recipe_facts if "sparsity" in f.details]
+        size = float(np.mean([f.bytes for f in recipe_facts]))
         note = ""
         if sparsity:
             note = f"{np.mean(sparsity):.1%} of weights are zero: a dense file shrinks only when gzipped"
@@ -328,7 +332,7 @@ def model_sizes(label: str, facts: Sequence[Mapping[str, Any]], plan: StudyPlan)
             ModelFacts(
                 ": ".join(filter(None, [label, recipe])),
                 size,
-                float(np.mean([f["gzip_bytes"] for f in recipe_facts])),
+                float(np.mean([f.gzip_bytes for f in recipe_facts])),
                 baseline_bytes / size,
                 note,
             )
