@@ -127,7 +127,7 @@ def _show_bias(done: StudyResult) -> None:
         for f in done.bias:
             if f.part == part:
                 against = "its placebo" if f.against.startswith("placebo") else f.against
-                values = " → ".join(short({"value": e["value"]}) for e in (f.before, f.after))
+                values = " → ".join(short(e, interval=False) for e in (f.before, f.after))
                 row = (f.attribute, f"{f.model} against {against}", values, short(f.change, sign="+"))
                 table.add_row(*row, f.word)
         print_line(table)

@@ -190,9 +190,9 @@ def test_the_whole_chain_join_audit_findings(tmp_path):
     part = ReportPart((), "data", "mlp", None, ("sex",), ())
     (bias,) = bias_findings([ReportSection("t", "", "compressed", part, task)], [changes])
     assert (bias.model, bias.against, bias.attribute, bias.groups) == ("int8", "fp32", "sex", ["F", "M"])
-    assert bias.before["value"] == 0.0
-    assert bias.change["value"] == pytest.approx(bias.after["value"])
+    assert bias.before.value == 0.0
+    assert bias.change.value == pytest.approx(bias.after.value)
     assert bias.to_dict()["word"] == "not estimable"  # each person here is in both groups
     rows = audit_tasks.bias_changes(read_table(store.get(join.key)), {**arguments, "subject": None})
-    assert rows[0]["change"]["low"] < bias.change["value"] < rows[0]["change"]["high"]
+    assert rows[0]["change"]["low"] < bias.change.value < rows[0]["change"]["high"]
     assert bias_findings([ReportSection("t", "", "contrast", part, task)], [changes]) == []

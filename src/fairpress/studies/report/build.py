@@ -21,6 +21,7 @@ from fairpress.reporting.formatting import format_points, format_rate
 from fairpress.reporting.html import ModelFacts, Section, render
 from fairpress.reporting.paper_tables import tables
 from fairpress.reporting.tradeoff import Tradeoff, draw
+from fairpress.reporting.tradeoff_result import TradeoffResult
 from fairpress.store.local import Entry, Store
 from fairpress.studies.analysis import audit_tasks
 from fairpress.studies.analysis.bias_findings import bias_findings
@@ -137,7 +138,7 @@ def _files(
             "made_by": provenance,
             "only": study.filter_texts,
             "results": [p.task.key for p in result.planned],
-            "tradeoff": None if result.tradeoff is None else [result.tradeoff.results, timed],
+            "tradeoff": None if result.tradeoff is None else [result.tradeoff.results.to_dict(), timed],
             "claims": list(result.claims),
             "notes": [data.notes for data in study.data.values()],
             "code": [code_digest(f"fairpress.{p}") for p in ("reporting", "studies", "auditing")],
@@ -224,8 +225,8 @@ def _tradeoff(study: PreparedStudy, report: ReportPlan, outcome: Outcome, store:
     request, task = study.config.size_accuracy_bias, report.tradeoff
     if request is None or task is None or task.key in outcome.undone:
         return None
-    comparison = json.loads(read_entry(store, task.key).files[TRADEOFF])
-    models = [m["model"] for m in comparison["models"]]
+    comparison = TradeoffResult.from_dict(json.loads(read_entry(store, task.key).files[TRADEOFF]))
+    models = [m.model for m in comparison.models]
     return Tradeoff(
         comparison,
         None if request.published is None else request.published.model_dump(),
@@ -250,7 +251,7 @@ def _claims(report: ReportPlan, outcome: Outcome, store: Store) -> Sequence[Mapp
 
 
 def _tradeoff_files(tradeoff: Tradeoff) -> dict[str, bytes]:
-    content = {**tradeoff.results, "published": tradeoff.published, "latency": tradeoff.latency}
+    content = {**tradeoff.results.to_dict(), "published": tradeoff.published, "latency": tradeoff.latency}
     return {
         "tradeoff.json": _json(content),
         **{f"figures/{name}.svg": svg.encode() for name, svg in tradeoff.figures.items()},
