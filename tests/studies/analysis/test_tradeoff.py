@@ -205,7 +205,7 @@ def test_a_model_off_the_curve_says_whom_it_is_held_against(drawn):
 
 def test_what_rounds_to_zero_has_no_sign():
     assert short(Estimate(-0.0004, -0.0002, 0.001), 3, "+") == "+0.000 [0.000, 0.001]"
-    assert short({"value": -0.0006, "low": -0.001, "high": 0.0}) == "−0.001 [−0.001, 0.000]"
+    assert short(Estimate(-0.0006, -0.001, 0.0)) == "−0.001 [−0.001, 0.000]"
 
 
 def test_the_terminal_and_the_page_tell_the_same(result, drawn):
