@@ -19,9 +19,10 @@ from fairpress.training.device import device_of
 from fairpress.training.group_means import means
 from fairpress.training.objective import Objective
 from fairpress.training.precision import FORMATS
+from fairpress.training.result import EpochResult
 from fairpress.training.schedule import Schedule
 from fairpress.training.stacked_networks import AfterStep, Batches, StackedNetworks, adamw, train_epoch
-from fairpress.training.trainer import EVALUATION_BATCH, EpochResult, train_module
+from fairpress.training.trainer import EVALUATION_BATCH, train_module
 
 # Called before each epoch with all tensors of the networks [networks, …], which it may change in place.
 BeforeEpoch = Callable[[Mapping[str, Tensor]], None]

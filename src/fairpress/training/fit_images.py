@@ -31,8 +31,9 @@ from fairpress.training.constant_baseline import constant_answer, constant_basel
 from fairpress.training.data import Data, tensors, verification_rows
 from fairpress.training.group_objective import make_objective, with_groups
 from fairpress.training.precision import FORMATS, TrainingFormat, fastest
+from fairpress.training.result import TrainingResult
 from fairpress.training.schedule import Schedule
-from fairpress.training.trainer import TrainingResult, train_module
+from fairpress.training.trainer import train_module
 
 if TYPE_CHECKING:
     from fairpress.models.image_architecture import ImageNetwork

@@ -17,8 +17,9 @@ from fairpress.training.data import Data
 from fairpress.training.device import device_of
 from fairpress.training.group_objective import make_objective
 from fairpress.training.precision import FORMATS
+from fairpress.training.result import EpochResult
 from fairpress.training.schedule import Schedule
-from fairpress.training.trainer import EpochResult, train_module
+from fairpress.training.trainer import train_module
 
 if TYPE_CHECKING:
     from fairpress.datasets.dataset import Dataset

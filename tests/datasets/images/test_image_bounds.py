@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fairpress.core.errors import UserError
-from fairpress.datasets.custom import columns
-from fairpress.datasets.custom.columns import read_table
+from fairpress.datasets.custom import table_file
+from fairpress.datasets.custom.table_file import read_table
 from fairpress.datasets.images import files, local_archives
 from fairpress.datasets.images.files import digests
 from fairpress.datasets.images.local_archives import unpacked
@@ -88,8 +88,8 @@ def test_what_is_no_file_is_not_opened(tmp_path, monkeypatch):
 
 
 def test_rows_out_of_all_proportion_to_a_file_are_not_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(columns, "_MAX_MEMORY_BYTES", 2**22)
-    monkeypatch.setattr(columns, "_MAX_EXPANSION", 100)
+    monkeypatch.setattr(table_file, "_MAX_MEMORY_BYTES", 2**22)
+    monkeypatch.setattr(table_file, "_MAX_EXPANSION", 100)
     same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1_000_000, np.int8)), pa.array(["a"]))
     pq.write_table(pa.table({f"c{i}": same for i in range(3)}), tmp_path / "t.parquet")
     with pytest.raises(UserError, match=r"has 1,000,000 rows in .* keep only the rows"):

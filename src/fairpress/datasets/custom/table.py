@@ -21,10 +21,11 @@ from fairpress.datasets.custom.column_roles import (
     similar_group_notes,
     task_of,
 )
-from fairpress.datasets.custom.columns import Column, Missing, Spellings, column, read_table
+from fairpress.datasets.custom.columns import Column, Missing, Spellings, column
 from fairpress.datasets.custom.messages import is_placeholder, missing_notes, name_notes
 from fairpress.datasets.custom.person_ids import undeclared_people
 from fairpress.datasets.custom.table_config import ConfigLocation, Table
+from fairpress.datasets.custom.table_file import read_table
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.splits import split
 
