@@ -135,9 +135,8 @@ def test_the_json_schema_takes_what_ships_and_refuses_what_check_refuses():
 
     import jsonschema
 
-    made = schema()
-    jsonschema.Draft202012Validator.check_schema(made)
-    judge = jsonschema.Draft202012Validator(made)
+    jsonschema.Draft202012Validator.check_schema(schema())
+    judge = jsonschema.Draft202012Validator(schema())
     folder = files("fairpress.studies") / "bundled"
     for name in bundled_studies():
         assert judge.is_valid(YAML(typ="safe").load((folder / f"{name}.yaml").read_text())), name
@@ -151,6 +150,7 @@ def test_the_json_schema_takes_what_ships_and_refuses_what_check_refuses():
         {"model": {"name": "mlp", "width": [3]}},
         {"seeds": 0},
         {"datasets": ["adult"]},
+        {"model": None, "models": {"a/b": "mlp"}},
         {"training": {"epochs": 3}},
         {"audit": {"by": []}},
     ):
