@@ -142,6 +142,9 @@ def test_the_json_schema_takes_what_ships_and_refuses_what_check_refuses():
         assert judge.is_valid(YAML(typ="safe").load((folder / f"{name}.yaml").read_text())), name
     good = {"dataset": "compas", "model": "mlp", "recipes": ["int8"], "audit": {"by": ["sex"]}}
     assert judge.is_valid(good)
+    several = {k: v for k, v in good.items() if k != "model"}
+    assert judge.is_valid({**several, "models": {"a-b": "mlp"}})
+    assert not judge.is_valid({**several, "models": {"a/b": "mlp"}})
     for bad in (
         {"sedes": 3},
         {"dataset": "compass"},
@@ -150,7 +153,6 @@ def test_the_json_schema_takes_what_ships_and_refuses_what_check_refuses():
         {"model": {"name": "mlp", "width": [3]}},
         {"seeds": 0},
         {"datasets": ["adult"]},
-        {"model": None, "models": {"a/b": "mlp"}},
         {"training": {"epochs": 3}},
         {"audit": {"by": []}},
     ):
