@@ -47,9 +47,9 @@ def test_no_file_lies_outside_the_target(unpack, tmp_path, name):
 def test_a_link_in_an_archive_leads_nowhere(unpack):
     link = zipfile.ZipInfo("link")
     link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
-    place = unpack((link, "/etc"), ("a.png", b"1"))
-    assert not (place / "link").is_symlink()
-    assert (place / "a.png").read_bytes() == b"1"
+    location = unpack((link, "/etc"), ("a.png", b"1"))
+    assert not (location / "link").is_symlink()
+    assert (location / "a.png").read_bytes() == b"1"
 
 
 def test_an_archive_that_swells_is_refused(unpack, tmp_path, monkeypatch):
@@ -77,8 +77,8 @@ def test_what_is_no_file_is_not_opened(tmp_path, monkeypatch):
     (tmp_path / "zero").symlink_to("/dev/zero")
     (tmp_path / "folder").mkdir()
     (tmp_path / "large").write_bytes(bytes(2**20 + 1))
-    found, reasons = digests(tmp_path, ["pipe", "zero", "folder", "large"], lambda _: None)
-    assert found == [None] * 4
+    result, reasons = digests(tmp_path, ["pipe", "zero", "folder", "large"], lambda _: None)
+    assert result == [None] * 4
     assert reasons == {
         "pipe": "a pipe",
         "zero": "a device",

@@ -120,14 +120,14 @@ def test_one_dataset_and_several_are_written_alike(write):
 
 def test_a_table_is_looked_for_beside_its_study_and_what_is_wrong_in_it_is_said_in_its_own_lines(write):
     write("path: t.csv\nlabel: y\npositive: 1\nfeatures: [a]\nsensitive: [sex]\n", "in/table.yaml")
-    place = write(study(dataset="table.yaml"), "in/s.yaml")
-    _, config = load(place)
+    path = write(study(dataset="table.yaml"), "in/s.yaml")
+    _, config = load(path)
     assert config.dataset.name == "in/table.yaml"
     with pytest.raises(UserError, match=r"in/s.yaml:4:14: 'in/table.yaml' has no sensitive attribute 'race'"):
         load(write(study(dataset="table.yaml", audit="{by: [race]}"), "in/s.yaml"))
     write("path: t.csv\nlabl: y\nfeatures: [a]\nsensitive: [sex]\n", "in/table.yaml")
     with pytest.raises(UserError, match=r"in/table.yaml:2:1: unknown key 'labl'. Did you mean 'label'"):
-        load(place)
+        load(path)
 
 
 def test_the_json_schema_takes_what_ships_and_refuses_what_check_refuses():
