@@ -97,9 +97,9 @@ def test_wrong_input_is_one_sentence_exit_2_and_nothing_written(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text("label,sex,fp32\n0,F,0\n1,M,1\n1,F,1\n")
     fairpress(*arguments, code=2)
-    said = capsys.readouterr().err
-    assert re.search(sentence, said)
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert re.search(sentence, output)
+    assert "Traceback" not in output
     assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
 
 

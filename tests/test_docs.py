@@ -49,8 +49,8 @@ def test_every_command_of_the_program_is_in_the_reference():
 def test_every_bundled_study_is_in_the_table_of_studies():
     from fairpress.studies.load import bundled_studies
 
-    told = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
-    assert not [name for name in bundled_studies() if f"| `{name}` |" not in told]
+    reported = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    assert not [name for name in bundled_studies() if f"| `{name}` |" not in reported]
 
 
 def test_links_between_pages_lead_somewhere():

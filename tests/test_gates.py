@@ -40,19 +40,19 @@ def run(folder, capsys):
     def command(*arguments, code=0):
         with pytest.raises(SystemExit) as stop:
             cli.main(["audit", "t.csv", *arguments])
-        said = capsys.readouterr()
-        assert stop.value.code == code, said
-        return said
+        message = capsys.readouterr()
+        assert stop.value.code == code, message
+        return message
 
     return command
 
 
 def outputs(run):
     run(*GATE, "--html", "o.html", "--markdown", "o.md", "--latex", "o.tex", "--card", "int8=card.md")
-    found = {name: Path(name).read_text(encoding="utf-8") for name in ("o.html", "o.md", "o.tex", "card.md")}
-    found["terminal"] = run(*GATE).out
-    found["json"] = json.loads(run(*GATE, "--json").out)["comparisons"]["int8"]["headline"]
-    return {name: " ".join(text.split()) for name, text in found.items()}
+    result = {name: Path(name).read_text(encoding="utf-8") for name in ("o.html", "o.md", "o.tex", "card.md")}
+    result["terminal"] = run(*GATE).out
+    result["json"] = json.loads(run(*GATE, "--json").out)["comparisons"]["int8"]["headline"]
+    return {name: " ".join(text.split()) for name, text in result.items()}
 
 
 def test_every_output_names_the_group_that_was_not_assessed_in_its_headline(run):
@@ -115,9 +115,9 @@ def test_a_gate_with_nothing_to_compare_is_wrong_input(run):
 
 def test_outputs_say_what_they_wrote_beside_what_is_parsed(run):
     assert "written: o.html" in run(*GATE, "--html", "o.html").out
-    said = run(*GATE, "--html", "o.html", "--markdown", "o.md", "--json")
-    assert "written: o.html\nwritten: o.md\n" in said.err
-    json.loads(said.out)
+    message = run(*GATE, "--html", "o.html", "--markdown", "o.md", "--json")
+    assert "written: o.html\nwritten: o.md\n" in message.err
+    json.loads(message.out)
 
 
 def test_an_input_and_another_output_are_never_overwritten(run, folder):
@@ -200,18 +200,18 @@ def test_a_table_that_records_which_file_predicted_knows_its_folder(folder):
     from fairpress.reporting.model_outputs import write_card
     from fairpress.runtime.artifact import Artifact
 
-    place = saved(folder / "candidate", "prune-80")
-    digest = Artifact.load(place).digest
+    path = saved(folder / "candidate", "prune-80")
+    digest = Artifact.load(path).digest
     table = pa.Table.from_pandas(pd.read_csv("t.csv"), preserve_index=False)
 
     def report(made_by):
-        told = json.dumps({"int8": {"runtime": "onnxruntime", "digest": made_by}})
-        marked = table.replace_schema_metadata({"fairpress.runtimes": told})
+        reported = json.dumps({"int8": {"runtime": "onnxruntime", "digest": made_by}})
+        marked = table.replace_schema_metadata({"fairpress.runtimes": reported})
         return api.audit(marked, baseline="fp32", compressed=["int8"], by=["group"])
 
-    write_card(place, report(digest), "int8")
+    write_card(path, report(digest), "int8")
     with pytest.raises(UserError, match="did not produce these predictions"):
-        write_card(place, report("0" * 64), "int8")
+        write_card(path, report("0" * 64), "int8")
 
 
 @pytest.mark.parametrize(
@@ -272,11 +272,11 @@ def test_an_unexpected_error_is_no_failed_gate_and_its_traceback_is_in_a_file(ru
 
     monkeypatch.setattr(audit_table, "audit_table", fails)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
-    said = run(*GATE, code=70).err
-    assert "unexpected error (KeyError: 'fpr')" in said
-    assert "Traceback" not in said
+    message = run(*GATE, code=70).err
+    assert "unexpected error (KeyError: 'fpr')" in message
+    assert "Traceback" not in message
     (log,) = folder.glob("fairpress-error-*.log")
-    assert str(log) in said
+    assert str(log) in message
     assert "Traceback" in log.read_text(encoding="utf-8")
     monkeypatch.setenv("FAIRPRESS_DEBUG", "1")
     assert "Traceback" in run(*GATE, code=70).err
@@ -317,10 +317,10 @@ def test_a_crash_log_finds_another_place_where_the_first_cannot_be_written(run, 
     monkeypatch.setattr(audit_table, "audit_table", fails)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder / "t.csv"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-    said = run(*GATE, code=70).err
-    assert "unexpected error (Mute)" in said
+    message = run(*GATE, code=70).err
+    assert "unexpected error (Mute)" in message
     (log,) = (folder / "cache/fairpress").glob("fairpress-error-*.log")
-    assert str(log) in said
+    assert str(log) in message
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "t.csv"))
     assert "Set FAIRPRESS_DEBUG=1 to see the details" in run(*GATE, code=70).err
 
@@ -348,9 +348,9 @@ def test_the_machine_and_the_user_are_no_faults_of_fairpress(run, folder, monkey
 
     monkeypatch.setattr(audit_table, "audit_table", fails)
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder))
-    said = run(*GATE, code=code).err
-    assert sentence in said
-    assert ("bug in fairpress" in said) == ("unexpected" in sentence)
+    message = run(*GATE, code=code).err
+    assert sentence in message
+    assert ("bug in fairpress" in message) == ("unexpected" in sentence)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -414,6 +414,6 @@ def test_three_classes_have_impact_ratios_without_rates_of_scores(run, folder):
     Path("t.csv").write_text("\n".join(rows), encoding="utf-8")
     three = ["--baseline", "fp32", "--compressed", "int8", "--by", "sex", "--four-fifths"]
     assert "sex" in run(*three, "--positive", "a").out
-    said = run(*three, "--html", "three.html", code=2).err
-    assert "impact ratios need a positive class" in said
+    message = run(*three, "--html", "three.html", code=2).err
+    assert "impact ratios need a positive class" in message
     assert not Path("three.html").exists()  # said before anything is written

@@ -22,9 +22,9 @@ def test_the_table_that_a_card_names_is_an_input_of_predict(tmp_path, monkeypatc
     before = (tmp_path / "t.csv").read_bytes()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "linked.csv").hardlink_to("t.csv")
-    for place in ("t.csv", "linked.csv"):
-        assert run("predict", "m=m", "--out", place, "--force") == 2
-        assert f"--out {place} is an input of this command" in " ".join(capsys.readouterr().err.split())
+    for path in ("t.csv", "linked.csv"):
+        assert run("predict", "m=m", "--out", path, "--force") == 2
+        assert f"--out {path} is an input of this command" in " ".join(capsys.readouterr().err.split())
     assert (tmp_path / "t.csv").read_bytes() == before
     assert run("predict", "m=m", "--out", "p.csv") == 0
 

@@ -34,9 +34,9 @@ isolated_only = pytest.mark.skipif(not can_isolate(), reason="no network namespa
 def isolated(folder: Path, *command: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
     """Run a command without a network and with a home and a TMPDIR of its own."""
     home, temporary, result = folder / "home", folder / "tmp", folder / "result.json"
-    for place in (home, temporary, folder / "work"):
-        place.mkdir(exist_ok=True)
-    kept = {
+    for path in (home, temporary, folder / "work"):
+        path.mkdir(exist_ok=True)
+    retained = {
         k: v
         for k, v in os.environ.items()
         if k not in SWITCHES and not k.startswith(("XDG_", "FAIRPRESS_CACHE"))
@@ -53,7 +53,7 @@ def isolated(folder: Path, *command: str, environment: dict[str, str] | None = N
             *command,
         ],
         cwd=folder / "work",
-        env={**kept, "HOME": str(home), "TMPDIR": str(temporary), **(environment or {})},
+        env={**retained, "HOME": str(home), "TMPDIR": str(temporary), **(environment or {})},
         check=True,
         timeout=700,
     )
@@ -66,9 +66,9 @@ def fairpress(folder: Path, *arguments: str) -> dict[str, Any]:
 
 def left(folder: Path) -> list[str]:
     """Return the files in home and TMPDIR, without fairpress's own cache."""
-    found = [p for part in ("home", "tmp") for p in (folder / part).rglob("*") if p.is_file()]
+    outcome = [p for part in ("home", "tmp") for p in (folder / part).rglob("*") if p.is_file()]
     cache = folder / "home" / ".cache" / "fairpress"
-    return sorted(p.relative_to(folder).as_posix() for p in found if not p.is_relative_to(cache))
+    return sorted(p.relative_to(folder).as_posix() for p in outcome if not p.is_relative_to(cache))
 
 
 def test_switches_are_set_but_not_over_a_users_choice():
@@ -81,18 +81,20 @@ def test_switches_are_set_before_anything_is_imported():
     code = (
         "import sys, os, fairpress; print('onnxruntime' in sys.modules, os.environ['ORT_DISABLE_TELEMETRY'])"
     )
-    kept = {k: v for k, v in os.environ.items() if k not in SWITCHES}
-    done = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True)
+    retained = {k: v for k, v in os.environ.items() if k not in SWITCHES}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=retained, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["False", "1"]
 
 
 @isolated_only
 def test_the_trap_sees_a_look_up(tmp_path):
     code = "import socket\ntry: socket.getaddrinfo('example.org', 80)\nexcept OSError: print('unknown')"
-    found = isolated(tmp_path, sys.executable, "-c", code)
-    assert found["out"].strip() == "unknown"
-    assert "example.org" in found["asked"]
-    assert found["packets"] == []
+    outcome = isolated(tmp_path, sys.executable, "-c", code)
+    assert outcome["out"].strip() == "unknown"
+    assert "example.org" in outcome["asked"]
+    assert outcome["packets"] == []
 
 
 @isolated_only
@@ -101,9 +103,9 @@ def test_the_trap_sees_a_packet_to_an_address(tmp_path, address):
     code = (
         f"import socket\ntry: socket.create_connection(({address!r}, 80), 5)\nexcept OSError: print('nobody')"
     )
-    found = isolated(tmp_path, sys.executable, "-c", code)
-    assert found["out"].strip() == "nobody"
-    assert address in found["packets"]
+    outcome = isolated(tmp_path, sys.executable, "-c", code)
+    assert outcome["out"].strip() == "nobody"
+    assert address in outcome["packets"]
 
 
 @isolated_only
@@ -128,9 +130,9 @@ def test_commands_look_nothing_up_and_write_where_they_were_asked_to(tmp_path, d
         ["bench", "base", "int8", "--seconds", "12"],
     ]
     for command in commands:
-        found = fairpress(tmp_path, *command)
-        assert found["code"] == 0, (command, found["err"])
-        assert found["asked"] == found["packets"] == [], command
+        outcome = fairpress(tmp_path, *command)
+        assert outcome["code"] == 0, (command, outcome["err"])
+        assert outcome["asked"] == outcome["packets"] == [], command
         assert left(tmp_path) == [], command
     assert {p.name for p in (tmp_path / "work").iterdir()} == {"fairpress-demo", "base", "int8", "p.parquet"}
 
@@ -147,9 +149,9 @@ session = onnxruntime.InferenceSession(onnx.parser.parse_model(text).SerializeTo
 session.run(None, {"x": np.zeros((2, 3), np.float32)})
 time.sleep(20)
 """
-    found = isolated(tmp_path, sys.executable, "-c", code)
-    assert found["code"] == 0, found["err"]
-    assert found["asked"] == found["packets"] == []
+    outcome = isolated(tmp_path, sys.executable, "-c", code)
+    assert outcome["code"] == 0, outcome["err"]
+    assert outcome["asked"] == outcome["packets"] == []
     assert left(tmp_path) == []
 
 
@@ -222,16 +224,16 @@ def test_workers_servers_and_other_runtimes_look_nothing_up(tmp_path, data_folde
         commands.append(["study", "run", *study, "--engine", "ray", "--address", "local", "--out", "ray"])
         written.add("ray")
     for command in commands:
-        found = fairpress(tmp_path, *command)
+        outcome = fairpress(tmp_path, *command)
         # A slow machine ends a search before anything is found.
-        late = command[0] == "search" and "budget of 20 s ended" in found["err"]
-        assert late or found["code"] == 0, (command, found["out"], found["err"])
-        assert found["asked"] == found["packets"] == [], command
+        late = command[0] == "search" and "budget of 20 s ended" in outcome["err"]
+        assert late or outcome["code"] == 0, (command, outcome["out"], outcome["err"])
+        assert outcome["asked"] == outcome["packets"] == [], command
         assert left(tmp_path) == [], command
-    found = isolated(tmp_path, sys.executable, "-c", DASHBOARD)
-    assert found["code"] == 0, found["err"]
-    assert int(found["out"]) > 3
-    assert found["asked"] == found["packets"] == []
+    outcome = isolated(tmp_path, sys.executable, "-c", DASHBOARD)
+    assert outcome["code"] == 0, outcome["err"]
+    assert int(outcome["out"]) > 3
+    assert outcome["asked"] == outcome["packets"] == []
     assert left(tmp_path) == []
     # What belongs to a study or a search lies beside it, and begins with a dot.
     assert {p.name for p in (tmp_path / "work").iterdir() if not p.name.startswith(".")} | {"best"} == written

@@ -62,8 +62,8 @@ def test_a_gate_that_cannot_decide_is_refused(pytester, table):
 
 
 def test_required_groups_are_looked_for(pytester, table):
-    asked = f"fairpress_audit({OPTIONS}, compressed=['int8'], require="
-    run(pytester, f"{asked}'sex=Female')").assert_outcomes(passed=1)
-    result = run(pytester, f"{asked}'sex=Femal')")
+    requested = f"fairpress_audit({OPTIONS}, compressed=['int8'], require="
+    run(pytester, f"{requested}'sex=Female')").assert_outcomes(passed=1)
+    result = run(pytester, f"{requested}'sex=Femal')")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*no group 'Femal'. Did you mean 'Female'*"])

@@ -65,9 +65,9 @@ def command(arguments: list[str]) -> object:
 @pytest.mark.parametrize("recipe", ["int8", "int8-dynamic", "w4"])
 def test_it_is_smaller_and_decides_alike(tmp_path, data, recipe, gemm):
     path = network(tmp_path / "big.onnx", 512, gemm)
-    made = api.compress_file(path, recipe, data)
-    report = made.report
-    assert report["bytes"] == len(made.onnx) < report["bytes_before"] == path.stat().st_size
+    created = api.compress_file(path, recipe, data)
+    report = created.report
+    assert report["bytes"] == len(created.onnx) < report["bytes_before"] == path.stat().st_size
     assert report["recipe"] == recipe
     checked = report["validation"]
     assert checked["rows"] == len(data.index("validation"))
@@ -75,8 +75,8 @@ def test_it_is_smaller_and_decides_alike(tmp_path, data, recipe, gemm):
     assert checked["flips"] <= 0.05 * checked["rows"]
     if recipe.startswith("int8"):
         assert report["layers"] == {"integer": 2, "float": 0}
-    (tmp_path / "small.onnx").write_bytes(made.onnx)
-    (tmp_path / "small.model.yaml").write_text(made.model_yaml, encoding="utf-8")
+    (tmp_path / "small.onnx").write_bytes(created.onnx)
+    (tmp_path / "small.model.yaml").write_text(created.model_yaml, encoding="utf-8")
     again = open_external(tmp_path / "small.onnx", data)
     assert again.guessed == ()
     rows = data.index("test")
@@ -86,20 +86,20 @@ def test_it_is_smaller_and_decides_alike(tmp_path, data, recipe, gemm):
 
 def test_calibration_rows_are_those_of_every_recipe_and_test_rows_have_no_say(tmp_path, data):
     path = network(tmp_path / "big.onnx")
-    made = compress_file(path, parse("int8(calibration=balanced,by=sex,rows=40)"), data)
-    assert made.report["calibration_rows"] == 40
-    assert {g["rows"] for g in made.report["calibration"]["groups"].values()} == {20}
+    created = compress_file(path, parse("int8(calibration=balanced,by=sex,rows=40)"), data)
+    assert created.report["calibration_rows"] == 40
+    assert {g["rows"] for g in created.report["calibration"]["groups"].values()} == {20}
     from dataclasses import replace
 
     inputs = data.inputs.copy()
     inputs[data.parts["test"]] = 1e3
     moved = replace(data, inputs=inputs)
     same = compress_file(path, parse("int8(calibration=balanced,by=sex,rows=40)"), moved)
-    assert same.onnx == made.onnx
+    assert same.onnx == created.onnx
     narrow = compress_file(path, parse("int8(reduce_range=true)"), data).onnx
     assert narrow != compress_file(path, parse("int8"), data).onnx
-    kept = compress_file(path, parse("int8(keep=last)"), data)
-    assert kept.report["layers"] == {"integer": 1, "float": 1}
+    retained = compress_file(path, parse("int8(keep=last)"), data)
+    assert retained.report["layers"] == {"integer": 1, "float": 1}
 
 
 def test_the_command_writes_a_file_that_predict_runs_without_a_guess(tmp_path, data, capsys, monkeypatch):
@@ -222,10 +222,10 @@ def test_images_with_a_fixed_batch_and_convolutions(tmp_path):
         tmp_path / "m.onnx",
     )
     (tmp_path / "m.model.yaml").write_text("scale: 255\n", encoding="utf-8")
-    made = compress_file(tmp_path / "m.onnx", parse("int8(calibration=balanced,by=sex,rows=20)"), pictures)
-    assert made.report["layers"]["integer"] >= 1
-    assert made.report["validation"]["flips"] <= 3
-    assert made.report["validation"]["accuracy"] > 0.8
+    created = compress_file(tmp_path / "m.onnx", parse("int8(calibration=balanced,by=sex,rows=20)"), pictures)
+    assert created.report["layers"]["integer"] >= 1
+    assert created.report["validation"]["flips"] <= 3
+    assert created.report["validation"]["accuracy"] > 0.8
 
 
 def stored(model: onnx.ModelProto, name: str) -> np.ndarray:
@@ -264,9 +264,9 @@ def with_functions(model: onnx.ModelProto) -> None:
     opset = [helper.make_opsetid("", 17)]
     model.functions.append(helper.make_function("own", "Linear", ["x", "w"], ["y"], [node], opset))
     model.opset_import.append(helper.make_opsetid("own", 1))
-    for found in model.graph.node:
-        if found.op_type == "MatMul":
-            found.op_type, found.domain = "Linear", "own"
+    for result in model.graph.node:
+        if result.op_type == "MatMul":
+            result.op_type, result.domain = "Linear", "own"
 
 
 @pytest.mark.parametrize("recipe", ["int8", "int8-dynamic", "w4"])
@@ -305,12 +305,12 @@ def test_the_report_counts_by_the_decisions_of_predict(tmp_path, data, recipe):
     """With a threshold of .2, the most probable class is not what anybody decides."""
     path = network(tmp_path / "big.onnx", 64)
     (tmp_path / "big.model.yaml").write_text("threshold: 0.2\n", encoding="utf-8")
-    made = compress_file(path, parse(recipe), data)
-    (tmp_path / "small.onnx").write_bytes(made.onnx)
-    (tmp_path / "small.model.yaml").write_text(made.model_yaml, encoding="utf-8")
+    created = compress_file(path, parse(recipe), data)
+    (tmp_path / "small.onnx").write_bytes(created.onnx)
+    (tmp_path / "small.model.yaml").write_text(created.model_yaml, encoding="utf-8")
     models = {"big": path, "small": tmp_path / "small.onnx"}
     table = api.predict(models, data, part="validation").to_pandas()
-    reported = made.report["validation"]
+    reported = created.report["validation"]
     assert reported["accuracy_before"] == pytest.approx((table.big == table.label).mean())
     assert reported["accuracy"] == pytest.approx((table.small == table.label).mean())
     assert reported["flips"] == (table.big != table.small).sum()
@@ -350,11 +350,11 @@ def test_nothing_of_the_users_is_replaced_without_force(tmp_path, data, capsys, 
     network(tmp_path / "big.onnx", 256)
     (tmp_path / "small.report.json").write_text("mine", encoding="utf-8")
     say = ["compress", "big.onnx", "--data", "my.yaml", "--recipe", "int8", "--out"]
-    for place, sentence in {
+    for location, sentence in {
         "small.onnx": "small.report.json already exists; choose another --out, or replace it with --force.",
         "big.onnx": "--out big.onnx is an input of this command",
     }.items():
-        assert command([*say, place]) == 2
+        assert command([*say, location]) == 2
         assert sentence in " ".join(capsys.readouterr().err.split())
     assert (tmp_path / "small.report.json").read_text() == "mine"
     assert not (tmp_path / "small.onnx").exists()

@@ -74,12 +74,14 @@ def test_folding_batch_norm_after_training_ships_the_integers_that_were_trained(
     learning = QATGraphs.prepare(BatchQuantizer.from_module(net, x), Scheme(2))
     (state,) = [learning.first_state(net.state_dict())]
     learning.update_ranges({k: v[None] for k, v in state.items()}, [x], [("mse", "mse")])
-    made = learning.finish(state, x, ("mse", "mse"))
+    created = learning.finish(state, x, ("mse", "mse"))
     for layer in learning.training.layers:
         spread = (-1, *[1] * (len(layer.shape) - 1))
         trained = (state[layer.weight] / state[f"{layer.module}.scale"].view(spread)).round().clamp(-1, 1)
         shipped = (
-            (made.state[layer.weight] / made.state[f"{layer.module}.scale"].view(spread)).round().clamp(-1, 1)
+            (created.state[layer.weight] / created.state[f"{layer.module}.scale"].view(spread))
+            .round()
+            .clamp(-1, 1)
         )
         sign = torch.ones(layer.shape[0])
         if layer.name == "first.0":
@@ -131,16 +133,16 @@ def test_uint8_images_and_networks_that_scale_them():
 
 
 def test_a_loader_is_read_no_further_than_needed():
-    asked = []
+    calls = []
 
     def endless():
         x, y = images(512)
         while True:
-            asked.append(1)
+            calls.append(1)
             yield x, y
 
     fp.compress(residual(), "int8", data=endless())
-    assert len(asked) == 4
+    assert len(calls) == 4
 
 
 class Undecided(nn.Module):

@@ -49,12 +49,12 @@ def plain() -> nn.Sequential:
 
 
 def changed(make: Callable[[], nn.Module], change: Callable[[Any], Any]) -> Callable[[], nn.Module]:
-    def made() -> nn.Module:
+    def created() -> nn.Module:
         net = make()
         change(net)
         return net
 
-    return made
+    return created
 
 
 def of_series(layer: nn.Module, wide: int) -> Net:
@@ -69,8 +69,8 @@ def moved(norm: nn.Module) -> nn.Module:
 
 
 def tie(net: nn.Sequential, name: str, *places: int) -> None:
-    for place in places[1:]:
-        setattr(net[place], name, getattr(net[places[0]], name))
+    for path in places[1:]:
+        setattr(net[path], name, getattr(net[places[0]], name))
 
 
 class Square(torch.autograd.Function):
@@ -306,7 +306,7 @@ SAME: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }  # fmt: skip
 
 
-def made(make: Callable[[], nn.Module]) -> nn.Module:
+def created(make: Callable[[], nn.Module]) -> nn.Module:
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         torch.manual_seed(0)
@@ -331,7 +331,7 @@ def logits(net: nn.Module, x: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize("name", list(SAME))
 def test_the_float_file_computes_what_the_network_computes(name):
     make, shape = SAME[name]
-    net, data = made(make), batches(shape)
+    net, data = created(make), batches(shape)
     held = {k: v.clone() for k, v in net.state_dict().items()}
     modes = [child.training for child in net.modules()]
     drawn = torch.get_rng_state()
@@ -342,9 +342,9 @@ def test_the_float_file_computes_what_the_network_computes(name):
     x = torch.randn(64, *shape, generator=torch.Generator().manual_seed(2))
     wanted = logits(net, x)
     for size in (64, 1, 5):
-        found = run(artifact.onnx, x.numpy(), batch=size)
+        result = run(artifact.onnx, x.numpy(), batch=size)
         finite = np.abs(wanted[np.isfinite(wanted)]).max()
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * max(1, finite))
+        np.testing.assert_allclose(result, wanted, rtol=1e-4, atol=1e-5 * max(1, finite))
 
 
 INTEGERS = (
@@ -368,7 +368,7 @@ INTEGERS = (
 @pytest.mark.parametrize("name", INTEGERS)
 def test_files_of_integers_are_near_the_network_whatever_runs_twice(name, recipe):
     make, shape = SAME[name]
-    net, data = made(make), batches(shape)
+    net, data = created(make), batches(shape)
     if recipe == "int8-dynamic" and "convolution" in name:
         with pytest.raises(UserError, match="is for networks of linear layers"):
             fp.compress(net, recipe, data=data)
@@ -385,14 +385,14 @@ def test_files_of_integers_are_near_the_network_whatever_runs_twice(name, recipe
 
 
 def test_a_layer_that_runs_twice_runs_on_integers_both_times():
-    net = made(SAME["a linear layer twice"][0])
+    net = created(SAME["a linear layer twice"][0])
     artifact = fp.compress(net, "int8", data=batches(ROW))
     assert operators(artifact.onnx)["QGemm"] == 3
     assert artifact.card.provenance["details"]["bits"] == {"a": 8, "o": 8}
 
 
 def test_zeros_of_torchs_pruning_stay_zero_in_further_training():
-    net = made(SAME["pruned by torch"][0])
+    net = created(SAME["pruned by torch"][0])
     artifact = fp.compress(net, "placebo(epochs=1)", data=batches(ROW))
     from fairpress.models.weights_io import from_bytes
 
@@ -404,7 +404,7 @@ def test_zeros_of_torchs_pruning_stay_zero_in_further_training():
 def test_layers_that_stay_in_float_are_named():
     make, shape = SAME["transposed convolution"]
     with pytest.warns(UserWarning, match=r"55\.4% of the network's weights stay in float, in '2'"):
-        artifact = fp.compress(made(make), "int8", data=batches(shape))
+        artifact = fp.compress(created(make), "int8", data=batches(shape))
     details = artifact.card.provenance["details"]
     assert details["float_layers"] == {"2": 216}
     assert details["float_share"] == pytest.approx(216 / 390)
@@ -413,7 +413,7 @@ def test_layers_that_stay_in_float_are_named():
 
 @pytest.mark.parametrize("recipe", ["int8", "w8", "kmeans-16", "int8-dynamic"])
 def test_an_integer_file_by_name_only_is_refused(recipe):
-    net = made(lambda: of_series(nn.LSTM(8, 32, batch_first=True), 32))
+    net = created(lambda: of_series(nn.LSTM(8, 32, batch_first=True), 32))
     with pytest.raises(
         UserError, match=r"98% of the network's weights would stay in float.*'cell'.*take fp32"
     ):
@@ -422,7 +422,7 @@ def test_an_integer_file_by_name_only_is_refused(recipe):
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_floats_become_float32_and_that_is_said(kind):
-    net = made(plain).to(kind)
+    net = created(plain).to(kind)
     x, y = batches(ROW)[0]
     name = str(kind).removeprefix("torch.")
     with pytest.warns(UserWarning, match=f"computes in {name}; its file computes in float32"):
@@ -434,15 +434,15 @@ def test_other_floats_become_float32_and_that_is_said(kind):
 
 @pytest.mark.parametrize("flat", [False, True])
 def test_one_logit_becomes_two_whose_softmax_is_its_sigmoid(flat):
-    net = made(lambda: Net(lambda s, x: s.f(x).squeeze(1) if flat else s.f(x), f=nn.Linear(6, 1)))
+    net = created(lambda: Net(lambda s, x: s.f(x).squeeze(1) if flat else s.f(x), f=nn.Linear(6, 1)))
     x, y = batches(ROW, classes=2)[0]
     artifact = fp.compress(net, "fp32", data=[(x, y.float()[:, None])])
-    found = run(artifact.onnx, x.numpy())
-    assert found.shape == (160, 2)
+    result = run(artifact.onnx, x.numpy())
+    assert result.shape == (160, 2)
     assert artifact.card.classes == ("0", "1")
     odds = net(x).detach().numpy().reshape(-1)
     np.testing.assert_allclose(
-        1 / (1 + np.exp(found[:, 0] - found[:, 1])), 1 / (1 + np.exp(-odds)), atol=1e-6
+        1 / (1 + np.exp(result[:, 0] - result[:, 1])), 1 / (1 + np.exp(-odds)), atol=1e-6
     )
 
 
@@ -559,7 +559,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 @pytest.mark.parametrize("name", list(REFUSED))
 def test_what_is_no_function_of_a_row_is_refused_in_a_sentence(name, recipe):
     make, sentence = REFUSED[name]
-    net, data = made(make), batches(ROW)
+    net, data = created(make), batches(ROW)
     if name == "codes":
         data = [((x * 3).abs().round().clamp(max=8), y) for x, y in data]
     with pytest.raises(UserError, match=sentence) as raised:
@@ -568,13 +568,13 @@ def test_what_is_no_function_of_a_row_is_refused_in_a_sentence(name, recipe):
 
 
 def test_a_single_probability_is_refused():
-    net = made(lambda: nn.Sequential(nn.Linear(6, 1), nn.Sigmoid()))
+    net = created(lambda: nn.Sequential(nn.Linear(6, 1), nn.Sigmoid()))
     with pytest.raises(UserError, match=r"returns a probability .* remove its last sigmoid"):
         fp.compress(net, "fp32", data=batches(ROW, classes=2))
 
 
 def test_codes_are_read_as_floats_by_a_module_that_makes_them_whole():
-    net = made(
+    net = created(
         lambda: Net(lambda s, x: s.f(s.e(x.long()).flatten(1)), e=nn.Embedding(9, 4), f=nn.Linear(24, 3))
     )
     x = torch.randint(0, 9, (160, 6), generator=torch.Generator().manual_seed(0))
@@ -586,12 +586,12 @@ def test_outputs_without_labels_are_pointed_out():
     with pytest.warns(
         UserWarning, match="has 8 outputs, but the loader's 160 rows have the labels 0, 1, 2 only"
     ):
-        fp.compress(made(lambda: nn.Linear(6, 8)), "fp32", data=batches(ROW))
+        fp.compress(created(lambda: nn.Linear(6, 8)), "fp32", data=batches(ROW))
 
 
 def test_what_hooks_store_is_no_ghost_of_the_export():
     seen: list[torch.Tensor] = []
-    net = made(plain)
+    net = created(plain)
     net[0].register_forward_hook(lambda m, i, o: seen.append(o))
     fp.compress(net, "fp32", data=batches(ROW))
     assert all(type(value) is torch.Tensor for value in seen)
@@ -630,9 +630,9 @@ X, Y = batches(ROW)[0]
 )
 def test_a_loader_that_cannot_be_read_is_one_sentence(data, sentence):
     with pytest.raises(UserError, match=sentence):
-        fp.compress(made(plain), "fp32", data=data)
+        fp.compress(created(plain), "fp32", data=data)
 
 
 def test_labels_may_be_a_column_of_whole_floats_and_groups_keep_their_spelling():
-    artifact = fp.compress(made(plain), "fp32", data=[(X, Y[:, None].double(), ["02134", "2134"] * 80)])
+    artifact = fp.compress(created(plain), "fp32", data=[(X, Y[:, None].double(), ["02134", "2134"] * 80)])
     assert artifact.card.classes == ("0", "1", "2")

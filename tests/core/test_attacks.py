@@ -55,8 +55,8 @@ def test_a_hostile_manifest_removes_nothing_outside_its_folder(tmp_path, name):
     study = tmp_path / "study"
     study.mkdir()
     (study / "link").symlink_to("..")
-    found = {"schema": "fairpress.files/1", "files": {name: [digest(b"mine")]}}
-    (study / MANIFEST).write_text(json.dumps(found))
+    result = {"schema": "fairpress.files/1", "files": {name: [digest(b"mine")]}}
+    (study / MANIFEST).write_text(json.dumps(result))
     try:
         write_files(study, {"report.html": b"1"})
     except UserError as error:
@@ -202,12 +202,12 @@ def test_a_file_that_comes_into_the_folder_while_it_is_replaced_stays(tmp_path, 
 def test_several_files_are_replaced_together_or_not_at_all(tmp_path):
     (tmp_path / "a").write_text("old")
 
-    def full(place: Path) -> None:
-        place.write_text("half")
+    def full(path: Path) -> None:
+        path.write_text("half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(UserError, match=r"cannot write .*b \(No space left on device\)"):
-        write_together({tmp_path / "a": lambda place: place.write_text("new"), tmp_path / "b": full})
+        write_together({tmp_path / "a": lambda path: path.write_text("new"), tmp_path / "b": full})
     assert names(tmp_path) == ["a"]
     assert (tmp_path / "a").read_text() == "old"
 
@@ -229,8 +229,8 @@ def test_two_processes_leave_one_whole_folder(tmp_path, locks):
         for who in "12"
     ]
     assert [p.communicate()[1] for p in at_once] == [b"", b""]
-    found = {(tmp_path / "m" / n).read_bytes() for n in "ab"}
-    assert len(found) == 1
+    result = {(tmp_path / "m" / n).read_bytes() for n in "ab"}
+    assert len(result) == 1
     assert user_files(tmp_path / "m") == []
 
 
@@ -242,12 +242,12 @@ def test_two_processes_leave_one_whole_folder(tmp_path, locks):
     ],
 )
 def test_a_line_after_the_end_of_a_report_is_an_edit(tmp_path, name, text):
-    place = tmp_path / name
-    place.write_text(sealed(place, text), encoding="utf-8")
-    assert is_fairpress_file(place)
-    with place.open("a") as file:
+    path = tmp_path / name
+    path.write_text(sealed(path, text), encoding="utf-8")
+    assert is_fairpress_file(path)
+    with path.open("a") as file:
         file.write("my note\n")
-    assert not is_fairpress_file(place)
+    assert not is_fairpress_file(path)
 
 
 def test_what_fairpress_wrote_is_not_taken_for_another_kind(tmp_path):
@@ -269,7 +269,7 @@ def test_a_folder_in_the_place_of_a_card_is_named(tmp_path):
 
 def test_a_mount_point_is_refused_before_the_work(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
-    monkeypatch.setattr(Path, "is_mount", lambda place: place.name == "out")
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "out")
     with pytest.raises(UserError, match=r"out is a mount point; choose a folder below it"):
         check_folder(tmp_path / "out")
 

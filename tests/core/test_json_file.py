@@ -59,9 +59,9 @@ def test_what_is_damaged_is_refused_in_one_sentence(tmp_path, data, named):
 
 
 def test_numbers_beyond_floats_are_read_where_a_writer_may_write_them():
-    found = parse_json('{"a": NaN, "b": 1e999}', "x", finite=False)
-    assert found["a"] != found["a"]
-    assert found["b"] == float("inf")
+    result = parse_json('{"a": NaN, "b": 1e999}', "x", finite=False)
+    assert result["a"] != result["a"]
+    assert result["b"] == float("inf")
 
 
 def test_what_is_no_file_is_not_opened(tmp_path):

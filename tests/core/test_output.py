@@ -215,16 +215,16 @@ def test_what_fairpress_wrote_is_recognized(tmp_path, name, text, own):
     ],
 )
 def test_a_report_that_was_edited_by_hand_is_the_users(tmp_path, name, text):
-    place = tmp_path / name
-    place.write_text(sealed(place, text), encoding="utf-8")
-    assert is_fairpress_file(place)
-    assert place.read_bytes().startswith(text.encode())
-    place.write_text(place.read_text(encoding="utf-8").replace("\n", "\nmy note\n", 1), encoding="utf-8")
-    assert not is_fairpress_file(place)
+    path = tmp_path / name
+    path.write_text(sealed(path, text), encoding="utf-8")
+    assert is_fairpress_file(path)
+    assert path.read_bytes().startswith(text.encode())
+    path.write_text(path.read_text(encoding="utf-8").replace("\n", "\nmy note\n", 1), encoding="utf-8")
+    assert not is_fairpress_file(path)
     with pytest.raises(UserError, match="or was edited since"):
-        check_files({"--html": place})
-    place.write_text(text, encoding="utf-8")  # one of an earlier version
-    assert is_fairpress_file(place)
+        check_files({"--html": path})
+    path.write_text(text, encoding="utf-8")  # one of an earlier version
+    assert is_fairpress_file(path)
 
 
 def test_without_an_exchange_the_folder_is_still_replaced(tmp_path, monkeypatch):
@@ -244,15 +244,15 @@ def test_a_kill_leaves_the_old_folder_or_the_new_one(tmp_path):
         "for i in range(1, 10**6): write_folder(sys.argv[1], {n: str(i % 10).encode() * 1000 for n in 'ab'}, force=True)\n"
     )
     for attempt in range(5):
-        place = tmp_path / f"m{attempt}"
-        process = subprocess.Popen([sys.executable, "-c", script, str(place)], stdout=subprocess.PIPE)
+        path = tmp_path / f"m{attempt}"
+        process = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.03 + 0.02 * attempt)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-        found = content(place)
-        assert set(found) == {"a", "b"}
-        assert found["a"] == found["b"]
-        assert user_files(place) == []
+        result = content(path)
+        assert set(result) == {"a", "b"}
+        assert result["a"] == result["b"]
+        assert user_files(path) == []

@@ -10,9 +10,9 @@ from fairpress.core.places import nearest_existing, require_file, require_writab
 
 def test_a_place_below_or_instead_of_a_file_is_no_folder_to_write_to(tmp_path):
     (tmp_path / "file").write_text("")
-    for place in (tmp_path / "file", tmp_path / "file" / "out"):
+    for path in (tmp_path / "file", tmp_path / "file" / "out"):
         with pytest.raises(UserError, match="is not a folder you may write to"):
-            require_writable(place)
+            require_writable(path)
 
 
 def test_a_file_may_replace_a_file_and_no_folder(tmp_path):

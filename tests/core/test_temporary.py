@@ -24,7 +24,7 @@ with temporary.use_as_tmpdir(temporary.folder()):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def path(tmp_path, monkeypatch):
     """A TMPDIR."""
     folder = tmp_path / "t"
     folder.mkdir()
@@ -32,63 +32,63 @@ def place(tmp_path, monkeypatch):
     return folder
 
 
-def run(code, place):
+def run(code, path):
     return subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(place)}, capture_output=True, text=True
+        [sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(path)}, capture_output=True, text=True
     )
 
 
-def test_a_process_that_ends_leaves_nothing_and_one_that_is_killed_what_the_next_removes(place):
-    assert run(KILLED.format("pass"), place).returncode == 0
-    assert not list(place.iterdir())
-    assert run(KILLED.format("os.kill(os.getpid(), signal.SIGKILL)"), place).returncode < 0
-    (left,) = place.iterdir()
+def test_a_process_that_ends_leaves_nothing_and_one_that_is_killed_what_the_next_removes(path):
+    assert run(KILLED.format("pass"), path).returncode == 0
+    assert not list(path.iterdir())
+    assert run(KILLED.format("os.kill(os.getpid(), signal.SIGKILL)"), path).returncode < 0
+    (left,) = path.iterdir()
     assert {p.name for p in left.iterdir()} > {"owner"}
     assert temporary.sweep() == 1
-    assert not list(place.iterdir())
+    assert not list(path.iterdir())
 
 
-def test_what_a_living_process_holds_and_what_is_a_users_stays(place):
-    (place / "fairpress-tmp-notes").mkdir()
+def test_what_a_living_process_holds_and_what_is_a_users_stays(path):
+    (path / "fairpress-tmp-notes").mkdir()
     with temporary.private_folder() as folder:
         assert Path(tempfile.gettempdir()) == folder
         assert os.environ["TMPDIR"] == str(folder)
-        assert temporary.system_folder() == place
-        run(KILLED.format("pass"), place)
+        assert temporary.system_folder() == path
+        run(KILLED.format("pass"), path)
         assert folder.is_dir()
-    assert tempfile.gettempdir() == str(place)
-    assert [p.name for p in place.iterdir()] == ["fairpress-tmp-notes"]
+    assert tempfile.gettempdir() == str(path)
+    assert [p.name for p in path.iterdir()] == ["fairpress-tmp-notes"]
 
 
-def test_a_command_leaves_nothing_but_the_log_of_a_crash(place):
+def test_a_command_leaves_nothing_but_the_log_of_a_crash(path):
     code = "from fairpress.cli import main; main(['doctor'])"
-    assert run(code, place).returncode == 0
-    assert not list(place.iterdir())
+    assert run(code, path).returncode == 0
+    assert not list(path.iterdir())
     crash = (
         "import fairpress.cli as c\ndef f(*a, **k): raise ValueError('odd')\nc.app = f\nc.main(['doctor'])"
     )
-    done = run(crash, place)
+    done = run(crash, path)
     assert done.returncode == 70
-    (log,) = place.iterdir()
+    (log,) = path.iterdir()
     assert log.name.startswith("fairpress-error-")
     assert str(log) in done.stderr
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
-def test_a_full_or_read_only_disk_is_no_crash_but_a_sentence(number, place):
+def test_a_full_or_read_only_disk_is_no_crash_but_a_sentence(number, path):
     code = (
         f"import os, fairpress.cli as c\n"
         f"def f(*a, **k): raise OSError({number}, os.strerror({number}), 'far/x')\nc.app = f\nc.main(['doctor'])"
     )
-    done = run(code, place)
+    done = run(code, path)
     assert done.returncode == 2
     assert "(far/x)" in done.stderr
     assert ("TMPDIR" in done.stderr) == (number != errno.EROFS)
-    assert not list(place.iterdir())
+    assert not list(path.iterdir())
 
 
-def test_a_folder_without_room_names_TMPDIR(place):
-    assert temporary.space_error(place, 1) is None
-    error = temporary.space_error(place, 10**18)
+def test_a_folder_without_room_names_TMPDIR(path):
+    assert temporary.space_error(path, 1) is None
+    error = temporary.space_error(path, 10**18)
     assert isinstance(error, UserError)
-    assert f"TMPDIR ({place}) is full" in str(error)
+    assert f"TMPDIR ({path}) is full" in str(error)

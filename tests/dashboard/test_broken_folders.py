@@ -131,8 +131,8 @@ def visitor(tmp_path_factory):
 
 
 def row(page, address):
-    (found,) = (r for r in page.split("<tr>") if f'href="{address}"' in r)
-    return found.split("</tr>")[0]
+    (result,) = (r for r in page.split("<tr>") if f'href="{address}"' in r)
+    return result.split("</tr>")[0]
 
 
 def test_the_index_names_every_broken_folder_and_shows_the_others(visitor):
@@ -144,9 +144,9 @@ def test_the_index_names_every_broken_folder_and_shows_the_others(visitor):
     assert "1.2 KB" in row(answer.text, "/model/models/good")
     assert answer.text.count("cannot be read:") == len(MODELS) + sum(1 for b in BROKEN.values() if b[2])
     for name, (_, _, cause) in BROKEN.items():
-        found = row(answer.text, f"/study/{name}".replace(" ", "%20"))
-        assert ("cannot be read:" in found) == (cause is not None), name
-        assert (cause or "finished") in found
+        result = row(answer.text, f"/study/{name}".replace(" ", "%20"))
+        assert ("cannot be read:" in result) == (cause is not None), name
+        assert (cause or "finished") in result
     for name, (_, _, cause) in MODELS.items():
         assert cause in row(answer.text, f"/model/models/{name}".replace(" ", "%20"))
 
@@ -177,12 +177,12 @@ def test_the_page_of_a_broken_model_is_a_sentence(name, visitor):
 )
 def test_what_is_no_file_is_neither_sent_nor_waited_for(file, tmp_path):
     make_study(tmp_path / "s")
-    place = tmp_path / "s" / file
-    if place.is_dir():
-        shutil.rmtree(place)
+    location = tmp_path / "s" / file
+    if location.is_dir():
+        shutil.rmtree(location)
     else:
-        place.unlink()
-    pipe(place)
+        location.unlink()
+    pipe(location)
     visitor = TestClient(create_app(tmp_path), base_url=HERE, raise_server_exceptions=False)
     for page in ("file", "download"):
         answer = visitor.get(f"/{page}/s/{file}")
@@ -323,7 +323,7 @@ def test_a_large_download_is_sent_in_pieces(tmp_path, monkeypatch):
 
 
 def test_what_is_kept_weighs_no_more_than_its_limit():
-    kept = ByteCache(10)
+    retained = ByteCache(10)
     worked_out = []
 
     def get(key, weight):
@@ -331,7 +331,7 @@ def test_what_is_kept_weighs_no_more_than_its_limit():
             worked_out.append(key)
             return key, weight
 
-        return kept.get(key, compute)
+        return retained.get(key, compute)
 
     assert [get("a", 4), get("b", 4), get("a", 4), get("c", 4), get("large", 11)] == [
         "a",
@@ -340,7 +340,7 @@ def test_what_is_kept_weighs_no_more_than_its_limit():
         "c",
         "large",
     ]
-    assert kept.weight == 8
+    assert retained.weight == 8
     get("a", 4)  # b, used less recently, was dropped for c
     assert worked_out == ["a", "b", "c", "large"]
     get("b", 4)

@@ -27,27 +27,27 @@ FILES = {"s/study.json": "study/s", "s/audit.json": "study/s", "s/models.json": 
          "s/progress.json": "study/s", "m/card.json": "model/m"}  # fmt: skip
 
 
-def places(value, place=()):
+def places(value, path=()):
     """Yield the way to every value in a file's content."""
-    if place:
-        yield place
+    if path:
+        yield path
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, below in items:
-        yield from places(below, (*place, key))
+        yield from places(below, (*path, key))
 
 
 def damaged(content, rng):
     """Return a copy with a wrong value in one place, or without it."""
-    found = copy.deepcopy(content)
+    result = copy.deepcopy(content)
     *way, last = rng.choice(list(places(content)))
-    holder = found
+    holder = result
     for key in way:
         holder = holder[key]
     if rng.random() < 0.1:
         del holder[last]
     else:
         holder[last] = rng.choice(WRONG)
-    return found
+    return result
 
 
 @pytest.mark.slow

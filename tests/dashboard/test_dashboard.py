@@ -48,9 +48,9 @@ def visitor(root):
 
 
 def test_the_first_page_lists_studies_and_models_with_verdicts(visitor, root):
-    told = json.loads((root / "made/audit.json").read_text())["Compressed against the baseline"]
-    found = {c["verdict"] for c in told["comparisons"].values()}
-    worst = next(v for v in WORST_FIRST if v in found)
+    reported = json.loads((root / "made/audit.json").read_text())["Compressed against the baseline"]
+    result = {c["verdict"] for c in reported["comparisons"].values()}
+    worst = next(v for v in WORST_FIRST if v in result)
     page = visitor.get("/").text
     assert "/study/made" in page
     assert "/model/models/int8" in page
@@ -60,12 +60,12 @@ def test_the_first_page_lists_studies_and_models_with_verdicts(visitor, root):
 
 
 def test_a_study_shows_what_each_model_loses_and_can_be_filtered(visitor, root):
-    told = json.loads((root / "made/audit.json").read_text())["Compressed against the baseline"]
+    reported = json.loads((root / "made/audit.json").read_text())["Compressed against the baseline"]
     page = visitor.get("/study/made").text
     for recipe in ("int8", "int4"):
         (loss,) = (
             x["estimate"]
-            for x in told["comparisons"][recipe]["overall"]["losses"]
+            for x in reported["comparisons"][recipe]["overall"]["losses"]
             if x["metric"] == "accuracy"
         )
         estimate = Estimate(loss["value"], loss["low"], loss["high"])
@@ -79,10 +79,10 @@ def test_a_study_shows_what_each_model_loses_and_can_be_filtered(visitor, root):
 
 
 def test_the_chart_has_a_line_for_each_comparison(visitor):
-    found = visitor.get("/chart/made?group=sex+%3D+Female")
-    assert found.headers["content-type"] == "image/svg+xml"
-    assert "Forest plot: what sex = Female loses" in found.text
-    assert "int8 against fp32" in found.text
+    result = visitor.get("/chart/made?group=sex+%3D+Female")
+    assert result.headers["content-type"] == "image/svg+xml"
+    assert "Forest plot: what sex = Female loses" in result.text
+    assert "int8 against fp32" in result.text
     assert "int4 against fp32" not in visitor.get("/chart/made?method=int8").text
 
 
@@ -112,8 +112,8 @@ def test_two_models_are_compared_on_all_seeds(visitor):
         ("first=int8&second=int9", "this study has no model &#39;int9&#39;"),
         ("first=int8", "this study has no model &#39;&#39;"),
     ):
-        found = visitor.get(f"/compare/made?part=&{query}")
-        assert (found.status_code, sentence in found.text) == (422, True)
+        result = visitor.get(f"/compare/made?part=&{query}")
+        assert (result.status_code, sentence in result.text) == (422, True)
 
 
 def test_files_of_studies_and_models_are_given_and_no_others(visitor, root):
@@ -123,9 +123,9 @@ def test_files_of_studies_and_models_are_given_and_no_others(visitor, root):
         "models/int8/model.onnx",
         "made/figures/a.svg",
     ):
-        found = visitor.get(f"/download/{path}")
-        assert found.content == (root / path).read_bytes()
-        assert found.headers["content-disposition"].startswith("attachment")
+        result = visitor.get(f"/download/{path}")
+        assert result.content == (root / path).read_bytes()
+        assert result.headers["content-disposition"].startswith("attachment")
     shown = visitor.get("/file/made/report.html")
     assert shown.headers["content-security-policy"].startswith("sandbox")
     assert shown.headers["x-content-type-options"] == "nosniff"
@@ -160,10 +160,10 @@ def test_nothing_outside_the_folder_is_read(path, root, visitor):
         if not link.is_symlink():
             link.symlink_to(target)
     for page in ("file", "download", "study", "model", "chart", "compare", "network/0"):
-        found = visitor.get(f"/{page}/{path}")
-        assert found.status_code in (404, 422), page
-        assert "hidden" not in found.text
-        assert "root:" not in found.text
+        result = visitor.get(f"/{page}/{path}")
+        assert result.status_code in (404, 422), page
+        assert "hidden" not in result.text
+        assert "root:" not in result.text
     assert "hidden" not in visitor.get("/").text
     assert is_inside(root, "made/audit.json") == (root / "made/audit.json").resolve()
 

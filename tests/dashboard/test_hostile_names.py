@@ -111,14 +111,14 @@ def test_names_are_text_on_every_page(page, root):
         answer = get(base + address)
     assert answer.status_code == (422 if page == "refused" else 200)
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    found = Visit(answer.text)
-    assert found.active == []
-    for where in found.addresses:
+    result = Visit(answer.text)
+    assert result.active == []
+    for where in result.addresses:
         assert re.match(r"/(?!/)|\?|#|data:image/", where), where
     for name in names:
-        assert plain(name)[:200] in plain(found.text) or plain(repr(name))[1:200] in plain(found.text), name
+        assert plain(name)[:200] in plain(result.text) or plain(repr(name))[1:200] in plain(result.text), name
     if page not in ("network", "compare"):  # those are reports
-        assert visible(found.text) == found.text
+        assert visible(result.text) == result.text
 
 
 def test_a_form_sends_back_what_finds_the_group_again(root):
@@ -130,9 +130,9 @@ def test_a_form_sends_back_what_finds_the_group_again(root):
         assert value == GROUP
         browsers = value.replace("\r\n", "\n").replace("\n", "\r\n")  # how a form sends it
         for sent in (value, browsers):
-            found = get(base + f"/study/{FOLDER}", params={"group": sent})
-            assert "Nothing matches." not in found.text
-            assert found.text.count("</th><td") >= 2
+            result = get(base + f"/study/{FOLDER}", params={"group": sent})
+            assert "Nothing matches." not in result.text
+            assert result.text.count("</th><td") >= 2
 
 
 def test_a_download_has_a_name_that_harms_nothing(root):

@@ -26,17 +26,17 @@ def port(tmp_path_factory):
     (root / "s" / "study.json").write_text('{"name": "s"}')
     with (root / "s" / "audit.json").open("wb") as file:
         file.truncate(SIZE)
-    with serving(create_app(root), LIMITS) as found:
-        yield found
+    with serving(create_app(root), LIMITS) as result:
+        yield result
 
 
 def connect(port, *, buffer=None):
-    found = socket.socket()
+    result = socket.socket()
     if buffer:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-    found.settimeout(30)
-    found.connect(("127.0.0.1", port))
-    return found
+        result.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    result.settimeout(30)
+    result.connect(("127.0.0.1", port))
+    return result
 
 
 def closed_after(client, begun):

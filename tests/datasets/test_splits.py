@@ -44,8 +44,8 @@ def test_every_part_has_the_same_labels_and_as_many_rows_of_people_with_many_row
         shares = [labels == c for c in range(classes)] + [sizes >= 5]
         for part, rows in parts.items():
             far[part].append([noise(share, subjects, rows) for share in shares])
-    for part, found in far.items():
-        scores = np.array(found)
+    for part, result in far.items():
+        scores = np.array(result)
         # Each within sampling noise of whole subjects drawn at random, and no direction over seeds.
         assert np.abs(scores).max() < 2, part
         assert np.abs(scores.mean(0)).max() < 0.6, part

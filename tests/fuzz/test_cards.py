@@ -50,11 +50,11 @@ class Workplace:
 
     def use(self, what: Any) -> Any:
         """Call what reads the model; a refusal is a sentence, and comes soon."""
-        began, found = time.process_time(), None
+        began, result = time.process_time(), None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = what()
+                result = what()
             self.good += 1
         except FairpressError as error:
             self.sentences.append(str(error))
@@ -62,14 +62,14 @@ class Workplace:
         assert time.process_time() - began < 30
         assert all(map(a_sentence, self.sentences)), self.sentences
         self.sentences.clear()
-        return found
+        return result
 
     def show(self, *options: str) -> None:
         with pytest.raises(SystemExit) as ended:
             main(["show", str(self.model), *options])
-        told = self.capsys.readouterr()
-        assert ended.value.code in (0, 2), told.err
-        assert ended.value.code == 0 or a_sentence(told.err)
+        reported = self.capsys.readouterr()
+        assert ended.value.code in (0, 2), reported.err
+        assert ended.value.code == 0 or a_sentence(reported.err)
 
     def read(self) -> None:
         """Let everything that reads a model folder read it."""
@@ -85,78 +85,78 @@ class Workplace:
 
 
 @pytest.fixture
-def place(tmp_path, capsys):
+def location(tmp_path, capsys):
     return Workplace(tmp_path, capsys)
 
 
-def check_cards(place: Workplace, count: int) -> None:
-    card = json.loads(place.artifact.card.to_json())
+def check_cards(location: Workplace, count: int) -> None:
+    card = json.loads(location.artifact.card.to_json())
     for i in range(count):
         data = damaged_json(card, random.Random(f"card {i}"))
-        place.save(place.artifact, card=data)
-        place.read()
-    assert place.good > count  # some damage is to what nobody reads
-    assert place.refused > count / 2
+        location.save(location.artifact, card=data)
+        location.read()
+    assert location.good > count  # some damage is to what nobody reads
+    assert location.refused > count / 2
 
 
-def test_a_damaged_card_is_read_or_refused(place):
-    check_cards(place, FEW)
+def test_a_damaged_card_is_read_or_refused(location):
+    check_cards(location, FEW)
 
 
 @pytest.mark.slow
-def test_damaged_cards_are_read_or_refused(place):
-    check_cards(place, CARDS)
+def test_damaged_cards_are_read_or_refused(location):
+    check_cards(location, CARDS)
 
 
-def check_repairs(place: Workplace, count: int) -> None:
-    assert place.repaired.mitigation is not None
-    repair = json.loads(place.repaired.mitigation.to_json())
+def check_repairs(location: Workplace, count: int) -> None:
+    assert location.repaired.mitigation is not None
+    repair = json.loads(location.repaired.mitigation.to_json())
     for i in range(count):
-        place.save(place.repaired, mitigation=damaged_json(repair, random.Random(f"repair {i}")))
-        place.show()
-        table = place.use(lambda: fp.predict({"m": str(place.model)}))
+        location.save(location.repaired, mitigation=damaged_json(repair, random.Random(f"repair {i}")))
+        location.show()
+        table = location.use(lambda: fp.predict({"m": str(location.model)}))
         if table is not None:
             assert np.isfinite(table["m.score"].to_numpy()).all()
-    assert place.good > 0
-    assert place.refused > count / 4
+    assert location.good > 0
+    assert location.refused > count / 4
 
 
-def test_a_damaged_repair_is_applied_or_refused(place):
-    check_repairs(place, FEW)
+def test_a_damaged_repair_is_applied_or_refused(location):
+    check_repairs(location, FEW)
 
 
 @pytest.mark.slow
-def test_damaged_repairs_are_applied_or_refused(place):
-    check_repairs(place, CARDS // 2)
+def test_damaged_repairs_are_applied_or_refused(location):
+    check_repairs(location, CARDS // 2)
 
 
-def test_a_damaged_audit_in_a_file_is_shown_or_refused(place):
-    place.save(place.artifact)
-    embed_audit(place.model, place.report, "m")
-    model = parse_model((place.model / "model.onnx").read_bytes())
+def test_a_damaged_audit_in_a_file_is_shown_or_refused(location):
+    location.save(location.artifact)
+    embed_audit(location.model, location.report, "m")
+    model = parse_model((location.model / "model.onnx").read_bytes())
     (prop,) = (p for p in model.metadata_props if p.key == KEY)
     summary = json.loads(prop.value)
     for i in range(3 * FEW):
         text = damaged_json(summary, random.Random(f"audit {i}")).decode("utf-8", "replace")
         prop.value = text
-        place.save(replace(place.artifact, onnx=model.SerializeToString()))
-        place.show()
-        place.show("--json")
+        location.save(replace(location.artifact, onnx=model.SerializeToString()))
+        location.show()
+        location.show("--json")
 
 
 @pytest.mark.slow
 def test_damaged_cards_are_compressed_or_refused(tmp_path, capsys):
     pytest.importorskip("torch")
-    place = Workplace(tmp_path, capsys)
+    location = Workplace(tmp_path, capsys)
     trained = fp.train("mlp", str(tmp_path / "t.yaml"), options={"widths": [4]}, training={"max_epochs": 1})
     card = json.loads(trained.card.to_json())
     for i in range(CARDS // 4):
         data = damaged_json(card, random.Random(f"compress {i}"))
-        place.save(trained, card=data)
+        location.save(trained, card=data)
         recipe = ("w8", "w8", "w8", "finetune(epochs=1)", "checkpoint-1")[i % 5]
-        place.use(lambda recipe=recipe: fp.compress(str(place.model), recipe))
-    assert place.good > CARDS / 40
-    assert place.refused > CARDS / 40
+        location.use(lambda recipe=recipe: fp.compress(str(location.model), recipe))
+    assert location.good > CARDS / 40
+    assert location.refused > CARDS / 40
 
 
 CORPUS = {

@@ -296,10 +296,10 @@ class Desk:
             main(list(line))
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 0
-        told = self.capsys.readouterr()
-        assert "Traceback" not in told.err + told.out, line
+        reported = self.capsys.readouterr()
+        assert "Traceback" not in reported.err + reported.out, line
         self.codes[code] = self.codes.get(code, 0) + 1
-        return code, told.err
+        return code, reported.err
 
     def check(self, line: Sequence[str]) -> None:
         """Run a command, and look for what it must not have done."""

@@ -19,9 +19,9 @@ LOSSY = 6
 
 def assert_same(data: datasets.Dataset, folder: Folder, damage: Damage) -> None:
     assert list(data.row_ids) == [line[0] for line in folder.lines]
-    for name, found in zip(data.row_ids, data.inputs, strict=True):
+    for name, result in zip(data.row_ids, data.inputs, strict=True):
         if name != damage.changed:
-            assert np.abs(found.astype(int) - folder.pixels[name].astype(int)).max() <= LOSSY, name
+            assert np.abs(result.astype(int) - folder.pixels[name].astype(int)).max() <= LOSSY, name
 
 
 @pytest.mark.slow
@@ -30,9 +30,9 @@ def test_a_damaged_image_is_named_and_the_others_are_right(kind: str, tmp_path: 
     monkeypatch.setenv("FAIRPRESS_CACHE", str(tmp_path / "cache"))
     warnings.simplefilter("ignore")
     for seed in range(SEEDS):
-        place = tmp_path / str(seed)
-        place.mkdir()
-        folder = make(place, seed)
+        path = tmp_path / str(seed)
+        path.mkdir()
+        folder = make(path, seed)
         before = datasets.load(folder.write(), on_message=lambda _: None)
         assert len(before) == ROWS  # accepted before it is damaged
         assert_same(before, folder, Damage(True))

@@ -72,10 +72,10 @@ def test_damaged_progress_is_a_state_or_nothing(tmp_path):
     assert read_progress(tmp_path) is not None
     for i in range(FILES):
         path.write_bytes(damaged_json(whole, random.Random(f"progress {i}")))
-        found = read_progress(tmp_path)
-        if found is not None:
+        result = read_progress(tmp_path)
+        if result is not None:
             read += 1
-            assert found.state in ("running", "interrupted")
+            assert result.state in ("running", "interrupted")
     assert 0 < read < FILES / 2
     for process in (10**30, 2**31, -1):
         path.write_text(json.dumps({**whole, "process": process}))

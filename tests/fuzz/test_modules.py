@@ -43,7 +43,7 @@ def logits(onnx: bytes, x: torch.Tensor) -> np.ndarray:
 def test_a_file_computes_what_its_module_does(seed: int, classes: int, recipe: str):
     module, x = network(seed, classes)
     with torch.no_grad():
-        wanted = module(x).numpy()
+        expected = module(x).numpy()
     y = torch.from_numpy(np.arange(len(x)) % classes)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     with warnings.catch_warnings():
@@ -63,10 +63,10 @@ def test_a_file_computes_what_its_module_does(seed: int, classes: int, recipe: s
         )  # a test in which everything is refused shows nothing
         return
     for rows in (x, x[:1], x[:7]):
-        found = logits(artifact.onnx, rows)
+        result = logits(artifact.onnx, rows)
         if recipe == "fp32":
-            spread = np.abs(wanted).max()
-            np.testing.assert_allclose(found, wanted[: len(rows)], atol=1e-4 * max(1.0, spread), rtol=1e-4)
+            spread = np.abs(expected).max()
+            np.testing.assert_allclose(result, expected[: len(rows)], atol=1e-4 * max(1.0, spread), rtol=1e-4)
     if recipe != "fp32":
-        distance = np.abs(logits(artifact.onnx, x) - wanted).mean() / max(wanted.std(), 1e-6)
+        distance = np.abs(logits(artifact.onnx, x) - expected).mean() / max(expected.std(), 1e-6)
         assert distance < 1.0, distance

@@ -57,10 +57,10 @@ HOSTILE: tuple[Any, ...] = (
 def places(node: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Return the paths of all parts of a document but itself."""
     steps = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    found: list[tuple[Any, ...]] = []
+    result: list[tuple[Any, ...]] = []
     for step, part in steps:
-        found += [(*at, step), *places(part, (*at, step))]
-    return found
+        result += [(*at, step), *places(part, (*at, step))]
+    return result
 
 
 def holder(document: Any, path: tuple[Any, ...]) -> Any:

@@ -113,9 +113,9 @@ def _replaced(put: Callable[[Path], object]) -> Callable[[Folder, str, np.random
 
 def _socket(path: Path) -> None:
     # A socket's path may have 100 bytes only: it is made by a short name and moved.
-    with socket.socket(socket.AF_UNIX) as made:
+    with socket.socket(socket.AF_UNIX) as created:
         short = Path("/tmp") / f"s{os.getpid()}"
-        made.bind(str(short))
+        created.bind(str(short))
     short.rename(path)
 
 

@@ -107,8 +107,8 @@ def network(seed: int, classes: int) -> tuple[nn.Module, torch.Tensor]:
     for _ in range(pick(5)):
         body += [blocks[pick(len(blocks))](), ACTIVATIONS[pick(len(ACTIVATIONS))]()]
     body.append(nn.Linear(width, classes))
-    made = nn.Sequential(*body)
-    made.train()
+    created = nn.Sequential(*body)
+    created.train()
     with torch.no_grad():
-        made(x)  # statistics of the norms
-    return made.eval(), x
+        created(x)  # statistics of the norms
+    return created.eval(), x

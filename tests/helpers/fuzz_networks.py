@@ -144,8 +144,8 @@ def decide(
             for i, kind in enumerate(kinds)
         }
     else:
-        wanted = [f"c{i}" for i in range(len(kinds))]
-        feed = {"x": table[wanted].to_numpy().astype(NUMPY[kinds[0]])}
+        expected = [f"c{i}" for i in range(len(kinds))]
+        feed = {"x": table[expected].to_numpy().astype(NUMPY[kinds[0]])}
     z = session.run(None, feed)[0].astype(np.float64)
     if ending == "logits":
         if one:

@@ -183,8 +183,8 @@ def expected(case: Case) -> dict[str, dict[str, tuple[int, int, int, int, int]]]
     out: dict[str, dict[str, tuple[int, int, int, int, int]]] = {}
     for name, values in case.models.items():
         counts: Counter[tuple[str, bool, bool]] = Counter()
-        for truth, said, group in zip(case.label, values, case.group, strict=True):
-            counts[group or MISSING, index[truth] == index[chosen], code(said) == index[chosen]] += 1
+        for truth, message, group in zip(case.label, values, case.group, strict=True):
+            counts[group or MISSING, index[truth] == index[chosen], code(message) == index[chosen]] += 1
         out[name] = {}
         for group in {g for g, _, _ in counts}:
             tp, fp = counts[group, True, True], counts[group, False, True]

@@ -39,7 +39,7 @@ def make_hostile(root):
         recipes=RECIPES,
         attribute=ATTRIBUTE,
         classes=CLASSES,
-        part=PART,
+        part=(PART, DATASET, MODEL),
         config={"datasets": {DATASET: {}}, "models": {MODEL: {}}},
         warnings=[f"{IMAGE}{SCRIPT}", CLOSING],
     )

@@ -78,14 +78,14 @@ def main() -> None:
     watch(packets)
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     time.sleep(0.2)  # the last packets are read
-    found = {
+    result = {
         "code": done.returncode,
         "out": done.stdout,
         "err": done.stderr,
         "asked": asked,
         "packets": packets,
     }
-    Path(out).write_text(json.dumps(found))
+    Path(out).write_text(json.dumps(result))
 
 
 if __name__ == "__main__":

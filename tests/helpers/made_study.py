@@ -13,6 +13,7 @@ from fairpress.auditing.output.audit_json import to_dict
 from fairpress.core.canonical_json import canonical_json
 from fairpress.studies.config.study import StudyConfig
 
+PART = {"part": "", "dataset": "compas", "model": "mlp"}
 GROUPS = ("<25", "Male", "Nobody positive")
 
 
@@ -35,11 +36,13 @@ def made_study(folder, rows=300):
             columns[f"{recipe}.score"] = [0.5] * rows
             facts.append(
                 {
-                    "part": "",
+                    **PART,
                     "recipe": recipe,
                     "seed": seed,
                     "fold": 0,
                     "bytes": (4 - i) * 1000,
+                    "gzip_bytes": (4 - i) * 900,
+                    "threshold": 0.5,
                     "sha256": f"{seed}{i}",
                 }
             )
@@ -47,19 +50,21 @@ def made_study(folder, rows=300):
     table = pa.concat_tables(tables)
     pq.write_table(table, folder / "predictions.parquet")
     bare = table.drop_columns(["fp32.score", "int8.score"])
-    found = audit(bare, baseline="fp32", compressed=["int8"], by=["sex"], positive="yes", seed_column="seed")
+    audited = audit(
+        bare, baseline="fp32", compressed=["int8"], by=["sex"], positive="yes", seed_column="seed"
+    )
     config = StudyConfig.model_validate(
         {"dataset": "compas", "model": "mlp", "recipes": ["int8"], "seeds": 2, "audit": {"by": ["sex"]}}
     )
-    told = {
+    manifest = {
         "name": "small",
         "command": "fairpress study run small",
         "study": canonical_json(config.model_dump(mode="json")),
     }
     files = {
-        "audit.json": {"Compressed against the baseline": to_dict(found)},
+        "audit.json": {"Compressed against the baseline": {**PART, **to_dict(audited)}},
         "models.json": facts,
-        "study.json": {**told, "data": "compas, sha256 0", "only": []},
+        "study.json": {**manifest, "data": "compas, sha256 0", "only": []},
     }
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))

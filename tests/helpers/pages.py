@@ -23,20 +23,20 @@ def blocks(page: str, language: str) -> list[str]:
 
 def commands(block: str) -> list[tuple[str, list[str], int]]:
     """Return every command of a block with the lines that it must print, and its exit code, which `echo $?` tells."""
-    found: list[tuple[str, list[str], int]] = []
-    told = False
+    result: list[tuple[str, list[str], int]] = []
+    reported = False
     for line in block.splitlines():
         if line == "$ echo $?":
-            told = True
-        elif told:
-            found[-1] = (*found[-1][:2], int(line))
-            told = False
+            reported = True
+        elif reported:
+            result[-1] = (*result[-1][:2], int(line))
+            reported = False
         elif line.startswith("$ "):
             parts = [p.strip() for p in line[2:].split("&&")]
-            found += [(p, [], 0) for p in parts if not p.startswith(SET_UP)]
+            result += [(p, [], 0) for p in parts if not p.startswith(SET_UP)]
         else:
-            found[-1][1].append(line)
-    return found
+            result[-1][1].append(line)
+    return result
 
 
 def steps(page: str) -> list[tuple[str, str]]:
@@ -56,10 +56,10 @@ def _server() -> subprocess.Popen[str]:
     )
 
 
-def perform(folder: Path, what: str, code: int = 0, **asked: Any) -> str:
+def perform(folder: Path, what: str, code: int = 0, **requested: Any) -> str:
     """Let a process of its own run `code` or the command's `arguments`; return what it printed on standard output."""
     places = {name: str(folder.with_name(f"{folder.name}.{name}")) for name in ("stdout", "stderr")}
-    request = {"folder": str(folder), "environment": {"COLUMNS": "100"}, **places, **asked}
+    request = {"folder": str(folder), "environment": {"COLUMNS": "100"}, **places, **requested}
     server = _server()
     assert server.stdin is not None
     assert server.stdout is not None

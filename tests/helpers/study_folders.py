@@ -25,11 +25,14 @@ def make_study(
     recipes=RECIPES,
     attribute="sex",
     classes=("no", "yes"),
-    part="",
+    part=("", "made", "mlp"),
     config=None,
     warnings=(),
 ):
-    """Write a study of three models; of `networks` networks, with the predictions of the first seeds alone."""
+    """Write a study of three models and `networks` networks, with the predictions of the first seeds alone.
+
+    `part` are the labels of its part, its dataset and its model.
+    """
     no, yes = classes
     folder.mkdir(parents=True)
     rng = np.random.default_rng(3)
@@ -51,7 +54,7 @@ def make_study(
         tables.append(pa.table(columns))
     table = pa.concat_tables(tables)
     pq.write_table(table, folder / "predictions.parquet")
-    found = audit(
+    audited = audit(
         table.select([c for c in table.column_names if not c.endswith(".score")]),
         baseline="fp32",
         compressed=recipes[1:],
@@ -59,21 +62,22 @@ def make_study(
         positive=yes,
         seed_column="seed",
     )
-    title = f"{part} · Compressed against the baseline" if part else "Compressed against the baseline"
-    (folder / "audit.json").write_text(json.dumps({title: to_dict(found)}))
+    labels = dict(zip(("part", "dataset", "model"), part, strict=True))
+    title = f"{part[0]} · Compressed against the baseline" if part[0] else "Compressed against the baseline"
+    (folder / "audit.json").write_text(json.dumps({title: {**labels, **to_dict(audited)}}))
     facts = [
-        {"part": part, "recipe": r, "seed": s, "fold": 0, "bytes": 1000 * (4 - i), "sha256": "0"}
+        {**labels, "recipe": r, "seed": s, "fold": 0, "bytes": 1000 * (4 - i), "sha256": "0"}
         for s in range(networks // len(recipes))
         for i, r in enumerate(recipes)
     ]
     (folder / "models.json").write_text(json.dumps(facts))
-    told = {
+    manifest = {
         "name": name,
         "command": f"fairpress study run {name}",
         "study": json.dumps(config or {"models": {}}),
         "warnings": list(warnings),
     }
-    (folder / "study.json").write_text(json.dumps(told))
+    (folder / "study.json").write_text(json.dumps(manifest))
     (folder / "report.html").write_text("<h1>Report</h1>")
     (folder / "figures").mkdir()
     (folder / "figures" / "a.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")

@@ -39,8 +39,8 @@ def test_mixing_rates_and_expected_costs_are_those_of_aif360(number, cost):
     # Printed by benchmarks/aif360_calibrated_odds.py.
     table, peers = WITNESS[number]["table"], WITNESS[number]["costs"][cost]
     scores, labels = np.array(table["score"]), np.array(table["label"])
-    made = fit(scores, labels, [(g,) for g in table["g"]], ("g",), cost=cost, calibration="none")
-    for group in made.groups:
+    created = fit(scores, labels, [(g,) for g in table["g"]], ("g",), cost=cost, calibration="none")
+    for group in created.groups:
         peer = peers[group.values["g"]]
         assert group.cost == pytest.approx(peer["cost"], abs=1e-9)
         assert group.trivial_cost == pytest.approx(peer["trivial_cost"], abs=1e-9)
@@ -78,13 +78,13 @@ def test_what_cannot_be_reached_is_clipped_and_said(own, base_rate, target, answ
 @pytest.mark.parametrize("cost", COSTS)
 def test_all_groups_end_at_the_cost_of_the_costliest(cost):
     scores, labels, keys = _table(6000, 1, groups=4)
-    made = fit(scores, labels, keys, ("g",), cost=cost)
-    assert made.feasible
-    target = max(g.cost for g in made.groups)
-    assert [g.expected_cost for g in made.groups] == pytest.approx([target] * 4)
-    assert sum(g.mixing_rate == 0 for g in made.groups) == 1
+    created = fit(scores, labels, keys, ("g",), cost=cost)
+    assert created.feasible
+    target = max(g.cost for g in created.groups)
+    assert [g.expected_cost for g in created.groups] == pytest.approx([target] * 4)
+    assert sum(g.mixing_rate == 0 for g in created.groups) == 1
     # And the coin does it: within the noise of some thousand draws.
-    repaired, _ = made.apply(scores, keys, [f"row {i}" for i in range(6000)], 0.5)
+    repaired, _ = created.apply(scores, keys, [f"row {i}" for i in range(6000)], 0.5)
     of = np.array([k[0] for k in keys])
     after = [generalized_cost(repaired[of == g], labels[of == g], cost) for g in np.unique(of)]
     assert after == pytest.approx([target] * 4, abs=0.02)
@@ -107,12 +107,12 @@ def test_a_row_is_decided_alike_in_any_table_and_another_seed_decides_otherwise(
 def test_a_group_without_positives_is_named_and_left_alone():
     scores, labels, keys = _table(400, 2)
     keys[:3], labels[:3] = [("tiny",)] * 3, 0
-    made = fit(scores, labels, keys, ("g",), expected=[("absent",)])
-    told = {g.values["g"]: (g.reason, g.mixing_rate, g.cost) for g in made.groups}
-    assert told["tiny"] == ("0 positives among the validation rows, fewer than 10", 0.0, None)
-    assert told["absent"] == ("0 positives among the validation rows, fewer than 10", 0.0, None)
+    created = fit(scores, labels, keys, ("g",), expected=[("absent",)])
+    reported = {g.values["g"]: (g.reason, g.mixing_rate, g.cost) for g in created.groups}
+    assert reported["tiny"] == ("0 positives among the validation rows, fewer than 10", 0.0, None)
+    assert reported["absent"] == ("0 positives among the validation rows, fewer than 10", 0.0, None)
     with pytest.raises(UserError, match="fitted without the group g = new"):
-        made.apply(scores[:1], [("new",)], ["r"], 0.5)
+        created.apply(scores[:1], [("new",)], ["r"], 0.5)
 
 
 def test_one_group_is_none():
@@ -148,5 +148,5 @@ def test_scores_that_were_squeezed_are_calibrated_first():
 
 
 def test_it_survives_json():
-    made = fit(*_table(400, 6), ("g",), cost="fpr")
-    assert CalibratedEqualizedOdds.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    created = fit(*_table(400, 6), ("g",), cost="fpr")
+    assert CalibratedEqualizedOdds.from_dict(json.loads(json.dumps(created.to_dict()))) == created

@@ -18,10 +18,10 @@ from fairpress.runtime.artifact import Artifact
 @pytest.fixture(scope="module")
 def data():
     """A dataset in which one sex has noisier labels, so that its costs are higher."""
-    made = make_dataset(3000)
+    created = make_dataset(3000)
     rng = np.random.default_rng(2)
-    noisy = (made.attributes["sex"] == "Male") & (rng.random(3000) < 0.25)
-    return replace(made, labels=np.where(noisy, 1 - made.labels, made.labels))
+    noisy = (created.attributes["sex"] == "Male") & (rng.random(3000) < 0.25)
+    return replace(created, labels=np.where(noisy, 1 - created.labels, created.labels))
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def base(data):
 
 
 def test_predict_applies_what_the_folder_says(base, data, tmp_path):
-    made = fp.mitigate(base, data=data, by="sex", cost="fnr", seed=3)
-    folder = made.save(tmp_path / "ceo")
+    created = fp.mitigate(base, data=data, by="sex", cost="fnr", seed=3)
+    folder = created.save(tmp_path / "ceo")
     raw = json.loads((folder / "mitigation.json").read_text())
     assert raw["method"] == "calibrated-equalized-odds"
     assert "unlawful" in raw["warning"]
@@ -59,15 +59,15 @@ def test_no_test_row_has_a_say(base, data):
 
 def test_a_repair_fits_the_scores_of_one_file(base, data, tmp_path):
     small = fp.compress(base, "int8", data=data)
-    made = fp.mitigate(small, data=data, by="sex")  # compress first, then calibrate and mitigate
-    made.save(tmp_path / "int8-ceo")
+    created = fp.mitigate(small, data=data, by="sex")  # compress first, then calibrate and mitigate
+    created.save(tmp_path / "int8-ceo")
     (tmp_path / "int8-ceo" / "model.onnx").write_bytes(base.onnx)
     with pytest.raises(UserError, match=r"another model\.onnx"):
         Artifact.load(tmp_path / "int8-ceo")
     with pytest.raises(UserError, match="compress the model without the mitigation"):
         fp.compress(fp.mitigate(base, data=data, by="sex"), "int8", data=data)
     with pytest.raises(UserError, match="already contains a mitigation"):
-        fp.mitigate(made, data=data, by="sex")
+        fp.mitigate(created, data=data, by="sex")
 
 
 @pytest.mark.parametrize(

@@ -35,25 +35,25 @@ def test_probabilities_are_those_of_fairlearn(constraint):
         predict_method="predict_proba",
     )  # fmt: skip
     peer.fit(x, labels, sensitive_features=groups)
-    wanted = peer._pmf_predict(x, sensitive_features=groups)[:, 1]
-    made = GroupThresholds.from_dict(
+    expected = peer._pmf_predict(x, sensitive_features=groups)[:, 1]
+    created = GroupThresholds.from_dict(
         json.loads(json.dumps(fit(scores, labels, keys, ("g",), constraint=constraint).to_dict()))
     )
-    for group in made.groups:
+    for group in created.groups:
         own = groups == group.values["g"]
-        assert group.probability(scores[own], 0.5) == pytest.approx(wanted[own], abs=1e-9)
+        assert group.probability(scores[own], 0.5) == pytest.approx(expected[own], abs=1e-9)
 
 
 def test_rates_are_equal_where_they_were_not():
     scores, labels, keys = _table()
-    made = fit(scores, labels, keys, ("g",), constraint="demographic_parity")
+    created = fit(scores, labels, keys, ("g",), constraint="demographic_parity")
     groups = np.array([k[0] for k in keys])
 
     def gap(decided):
         rates = [decided[groups == g].mean() for g in np.unique(groups)]
         return max(rates) - min(rates)
 
-    repaired, decided = made.apply(scores, keys, [str(i) for i in range(len(scores))], 0.5)
+    repaired, decided = created.apply(scores, keys, [str(i) for i in range(len(scores))], 0.5)
     assert gap(scores >= 0.5) > 0.2
     assert gap(decided) < 0.05
     assert np.array_equal(repaired, scores)
@@ -62,13 +62,13 @@ def test_rates_are_equal_where_they_were_not():
 def test_a_group_without_either_label_keeps_the_threshold_of_the_model():
     scores, labels, keys = _table(600)
     keys[:4], labels[:4] = [("tiny",)] * 4, 1
-    made = fit(scores, labels, keys, ("g",))
-    (tiny,) = (g for g in made.groups if g.values["g"] == "tiny")
+    created = fit(scores, labels, keys, ("g",))
+    (tiny,) = (g for g in created.groups if g.values["g"] == "tiny")
     assert tiny.reason == "4 positives among the validation rows, fewer than 10"
-    _, decided = made.apply(np.array([0.61, 0.59]), [("tiny",)] * 2, ["a", "b"], 0.6)
+    _, decided = created.apply(np.array([0.61, 0.59]), [("tiny",)] * 2, ["a", "b"], 0.6)
     assert decided.tolist() == [True, False]
     with pytest.raises(UserError, match="fitted without the group g = new"):
-        made.apply(scores[:1], [("new",)], ["r"], 0.5)
+        created.apply(scores[:1], [("new",)], ["r"], 0.5)
 
 
 def test_an_unknown_constraint_is_named():

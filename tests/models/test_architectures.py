@@ -143,10 +143,10 @@ def test_weights_of_another_number_of_classes_lend_all_but_the_last_layer(name, 
     save_file(source.state_dict(), tmp_path / "w.safetensors")
     architecture = registry.get(name, weights=str(tmp_path / "w.safetensors"))
     network = registry.build(architecture, (3, 32, 32), 2)
-    told = architecture.start(network)
+    reported = architecture.start(network)
     own = network.get_submodule("body").state_dict()
     head = list(own)[-2:]
-    assert told["drawn_anew"] == sorted(head)
+    assert reported["drawn_anew"] == sorted(head)
     assert all(torch.equal(own[k], v) for k, v in source.state_dict().items() if k not in head)
 
 
@@ -154,12 +154,12 @@ def test_weights_of_another_number_of_classes_lend_all_but_the_last_layer(name, 
 def small_timm(monkeypatch):
     """timm's networks, two blocks deep."""
 
-    def made(self, size, n_classes, *, pretrained):
+    def created(self, size, n_classes, *, pretrained):
         return timm.create_model(
             self.name, num_classes=n_classes, img_size=tuple(size), pretrained=pretrained, **VIT
         )
 
-    monkeypatch.setattr(TimmNetwork, "_create", made)
+    monkeypatch.setattr(TimmNetwork, "_create", created)
 
 
 def test_a_transformer_reads_all_pixels_of_any_size_and_takes_positions_of_another(small_timm, tmp_path):
@@ -168,8 +168,8 @@ def test_a_transformer_reads_all_pixels_of_any_size_and_takes_positions_of_anoth
     save_file(source.state_dict(), tmp_path / "w.safetensors")
     architecture = ViTSmall(weights=str(tmp_path / "w.safetensors"))
     network = registry.build(architecture, (3, 40, 40), 2).eval()
-    told = architecture.start(network)
-    assert told["drawn_anew"] == ["head.bias", "head.weight"]
+    reported = architecture.start(network)
+    assert reported["drawn_anew"] == ["head.bias", "head.weight"]
     # 40 pixels are filled up to 48: nine patches and the class token; 64 pixels were sixteen and the token.
     assert network.get_submodule("body").pos_embed.shape == (1, 10, 48)
     assert torch.equal(network.get_submodule("body").pos_embed[:, 0], source.pos_embed[:, 0])

@@ -69,9 +69,9 @@ def one_statistic(values: np.ndarray) -> None:
 
 
 def test_a_file_passes_with_rounding_to_spare():
-    found = wanted()
-    check_file_equivalence(file_of(network()), found)
-    assert 0 < found.tolerance.max() < 1e-4 * np.abs(found.outputs).max()
+    result = wanted()
+    check_file_equivalence(file_of(network()), result)
+    assert 0 < result.tolerance.max() < 1e-4 * np.abs(result.outputs).max()
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_a_graph_that_took_one_side_of_a_branch_is_refused():
             return torch.where(x[:, :1] > 2.5, -out, out)  # what a few rows only take
 
     module = Branching().eval()
-    found = reference(module, module.state_dict(), rows())
+    result = reference(module, module.state_dict(), rows())
     with pytest.raises(EquivalenceError, match=r"the graph .* \d+ of 300 rows differ"):
-        check_equivalence(traced, found, "the graph")
+        check_equivalence(traced, result, "the graph")
 
 
 def test_where_the_tolerance_is_large_the_network_itself_is_badly_conditioned():
@@ -145,10 +145,10 @@ def test_where_the_tolerance_is_large_the_network_itself_is_badly_conditioned():
             )
 
     net, x = Distances(), 300 + rows()[:, :3]
-    found = reference(net, net.state_dict(), x)
+    result = reference(net, net.state_dict(), x)
     exact = net.double()(x.double()).detach().numpy()
-    rounding = np.abs(found.outputs - exact).max()
-    assert 1e-3 < rounding < found.tolerance.max() < 0.1 * found.outputs.std()
+    rounding = np.abs(result.outputs - exact).max()
+    assert 1e-3 < rounding < result.tolerance.max() < 0.1 * result.outputs.std()
 
 
 def test_a_file_that_the_exporter_simplified_wrongly_is_written_without_simplifying(monkeypatch):
@@ -224,8 +224,8 @@ def test_logarithms_of_sums_do_not_overflow_in_a_file_where_they_do_not_in_the_n
         with torch.no_grad():
             expected = net(own).numpy()
         opened = session(file_of(net))
-        found = opened.run(None, {"x": own.numpy()})[0]
-        assert np.allclose(found, expected, rtol=1e-5, atol=1e-5)
+        result = opened.run(None, {"x": own.numpy()})[0]
+        assert np.allclose(result, expected, rtol=1e-5, atol=1e-5)
 
 
 class Half(nn.Module):

@@ -43,8 +43,8 @@ def test_folding_batch_norm_changes_no_output():
     pairs = find_batch_norm_folds(graph)
     assert [p.weight for p in pairs] == ["0.weight", "3.weight", "7.weight"]
     with torch.no_grad():
-        found = FastFunctionalCall(fold_graph(graph)).call(fold_state(net.state_dict(), pairs), x)
-        assert torch.allclose(found, net(x), atol=1e-5)
+        result = FastFunctionalCall(fold_graph(graph)).call(fold_state(net.state_dict(), pairs), x)
+        assert torch.allclose(result, net(x), atol=1e-5)
 
 
 def test_a_traced_graph_shares_nothing_with_the_network():
@@ -64,8 +64,8 @@ def test_a_graph_in_training_mode_normalises_by_the_batch_as_the_network_does():
     graph = trace(net, x)
     set_training(graph, True)
     with torch.no_grad():
-        found = graph(x)
-        assert torch.allclose(found, net.train()(x), atol=1e-5)
+        result = graph(x)
+        assert torch.allclose(result, net.train()(x), atol=1e-5)
     moved = dict(graph.named_buffers())["1.running_mean"]
     assert torch.allclose(moved, net[1].running_mean, atol=1e-6)
 
@@ -144,8 +144,8 @@ def test_a_matrix_that_the_exporter_turns_is_stored_as_it_is():
     state = {k: v.detach() for k, v in net.state_dict().items()}
     model = export_with_names(graph, state, x)
     other = {k: torch.randn_like(v) for k, v in state.items()}
-    made = fill(model, {k: v.numpy() for k, v in other.items()})
-    assert {"wide.weight", "narrow.weight"} <= {t.name for t in made.graph.initializer}
+    created = fill(model, {k: v.numpy() for k, v in other.items()})
+    assert {"wide.weight", "narrow.weight"} <= {t.name for t in created.graph.initializer}
     net.load_state_dict(other)
-    found = torch.as_tensor(run(made.SerializeToString(), x.numpy()))
-    torch.testing.assert_close(found, net(x).detach(), rtol=1e-4, atol=1e-4)
+    result = torch.as_tensor(run(created.SerializeToString(), x.numpy()))
+    torch.testing.assert_close(result, net(x).detach(), rtol=1e-4, atol=1e-4)

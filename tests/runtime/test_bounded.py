@@ -121,7 +121,7 @@ def test_a_loop_that_ends_is_run(tmp_path, data):
 
 
 @pytest.mark.parametrize(
-    ("place", "reason"),
+    ("location", "reason"),
     [
         ("/etc/passwd", "refers to weights at '/etc/passwd', outside its folder"),
         ("../other.bin", "refers to weights at '../other.bin', outside its folder"),
@@ -131,7 +131,7 @@ def test_a_loop_that_ends_is_run(tmp_path, data):
     ],
 )
 @pytest.mark.parametrize("inside", ["a stored tensor", "a node"])
-def test_weights_are_files_beside_the_model(tmp_path, data, place, reason, inside):
+def test_weights_are_files_beside_the_model(tmp_path, data, location, reason, inside):
     os.mkfifo(tmp_path / "pipe.bin")
     (tmp_path / "zero.bin").symlink_to("/dev/zero")
     path = save(
@@ -144,7 +144,7 @@ def test_weights_are_files_beside_the_model(tmp_path, data, place, reason, insid
         del model.graph.node[0]
     tensor.ClearField("raw_data")
     tensor.data_location = T.EXTERNAL
-    tensor.external_data.add(key="location", value=place)
+    tensor.external_data.add(key="location", value=location)
     path.write_bytes(model.SerializeToString())
     with pytest.raises(UserError, match=reason):
         fp.predict({"m": str(path)}, data, part="all")

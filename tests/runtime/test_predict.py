@@ -41,11 +41,11 @@ class Watched(np.memmap):
 @pytest.fixture
 def faces(tmp_path):
     """200 images in a file, memory-mapped."""
-    place = tmp_path / "pixels.u8"
+    path = tmp_path / "pixels.u8"
     values = np.random.default_rng(0).integers(0, 256, (200, 3, SIDE, SIDE), dtype=np.uint8)
-    values.tofile(place)
+    values.tofile(path)
     Watched.taken = []
-    return images(Watched(place, np.uint8, "r", shape=values.shape)), values
+    return images(Watched(path, np.uint8, "r", shape=values.shape)), values
 
 
 def model(**changes):
@@ -54,13 +54,13 @@ def model(**changes):
 
 def test_images_in_a_file_larger_than_a_batch_are_read_a_batch_at_a_time(faces, monkeypatch):
     dataset, values = faces
-    told = []
+    messages = []
     monkeypatch.setattr("fairpress.runtime.probabilities.rows_at_once", lambda data: 16)
-    table = predictions({"m": model()}, dataset, progress=lambda *step: told.append(step))
+    table = predictions({"m": model()}, dataset, progress=lambda *step: messages.append(step))
     assert max(Watched.taken) == 16
     assert sum(Watched.taken) == 100
-    assert told[0] == ("m", 16, 100)
-    assert told[-1] == ("m", 100, 100)
+    assert messages[0] == ("m", 16, 100)
+    assert messages[-1] == ("m", 100, 100)
     logits = run(pixels(SIDE), values[dataset.parts["test"]])
     expected = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
     np.testing.assert_allclose(np.array(table["m.score"]), expected, rtol=1e-5)
@@ -70,11 +70,11 @@ def test_images_in_a_file_larger_than_a_batch_are_read_a_batch_at_a_time(faces, 
 @pytest.mark.parametrize("batch", [1, 7, 64])
 def test_a_file_that_insists_on_a_batch_gets_it_whatever_the_number_of_rows(batch):
     rows = np.random.default_rng(0).normal(size=(23, 4)).astype(np.float32)
-    wanted = run(linear(), rows)
+    reference = run(linear(), rows)
     session = open_session(linear(batch=batch), Backend())
-    np.testing.assert_allclose(outputs(session, rows, np.arange(23), 16), wanted, rtol=1e-5)
+    np.testing.assert_allclose(outputs(session, rows, np.arange(23), 16), reference, rtol=1e-5)
     np.testing.assert_allclose(
-        outputs(session, rows, np.array([22, 3, 3]), 16), wanted[[22, 3, 3]], rtol=1e-5
+        outputs(session, rows, np.array([22, 3, 3]), 16), reference[[22, 3, 3]], rtol=1e-5
     )
 
 
@@ -120,8 +120,8 @@ def test_one_file_on_two_runtimes_is_audited_like_any_other_pair(faces):
 
 
 def misfit(**changes):
-    made = model()
-    return replace(made, card=replace(made.card, inputs={**made.card.inputs, **changes}))
+    created = model()
+    return replace(created, card=replace(created.card, inputs={**created.card.inputs, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_runs(faces, name):
 
 def test_the_command_line_takes_runtimes_after_an_at(tmp_path, monkeypatch, capsys, faces):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(api, "data_of", lambda artifact: faces[0])
+    monkeypatch.setattr("fairpress.api.running.data_of", lambda artifact: faces[0])
     model().save("m")
 
     def fairpress(*arguments, code=0):
@@ -190,9 +190,9 @@ def test_the_command_line_takes_runtimes_after_an_at(tmp_path, monkeypatch, caps
 
 def test_every_table_says_which_class_its_scores_are_of(faces):
     dataset, _ = faces
-    said = json.loads(api.predict({"m": model()}, dataset).schema.metadata[b"fairpress.task"])
+    message = json.loads(api.predict({"m": model()}, dataset).schema.metadata[b"fairpress.task"])
     task = dataset.task
-    assert said == {"label": task.target, "classes": list(task.classes), "positive": task.positive}
+    assert message == {"label": task.target, "classes": list(task.classes), "positive": task.positive}
     assert json.loads(demo_data.table(10).schema.metadata[b"fairpress.task"])["positive"] == "yes"
 
 
@@ -207,8 +207,8 @@ def test_parts_without_rows_are_refused(faces):
 
 def test_the_threshold_on_the_card_decides(faces):
     dataset, _ = faces
-    made = model()
-    table = api.predict({"m": replace(made, card=replace(made.card, threshold=0.3))}, dataset)
+    created = model()
+    table = api.predict({"m": replace(created, card=replace(created.card, threshold=0.3))}, dataset)
     scores, decided = (np.array(table[c].to_pylist()) for c in ("m.score", "m"))
     negative = next(c for c in dataset.task.classes if c != dataset.task.positive)
     assert (decided == np.where(scores >= np.float32(0.3), dataset.task.positive, negative)).all()

@@ -19,7 +19,7 @@ from fairpress.searching.row_split import split_rows
 
 
 @pytest.mark.parametrize(
-    ("said", "sentence"),
+    ("message", "sentence"),
     [
         ({"max_dpgap": 0.1}, "unknown key 'max_dpgap'. Did you mean 'max_dp_gap'"),
         ({"max_group_loss": 2}, "max_group_loss: must be less than 1"),
@@ -27,9 +27,9 @@ from fairpress.searching.row_split import split_rows
         ({}, "no limit is set on any group"),
     ],
 )
-def test_a_limit_that_is_none_is_refused(said, sentence):
+def test_a_limit_that_is_none_is_refused(message, sentence):
     with pytest.raises(UserError, match=sentence):
-        limits_of(said)
+        limits_of(message)
 
 
 def test_rates_of_a_positive_class_are_not_limited_where_there_is_none():
@@ -95,16 +95,16 @@ def test_groups_with_too_few_rows_are_named_and_judged_together():
     data = make_dataset(2000)
     race = np.array(["a"] * 1697 + ["b"] * 150 + ["c"] * 150 + ["d"] * 3)
     data = replace(data, attributes={"race": np.random.default_rng(0).permutation(race)})
-    asked = judging_plan(
+    requested = judging_plan(
         limits_of({"max_group_loss": 0.05}), ("race",), data, split_rows(data).judging, 25, 0.95
     )
     small = {"race = b", "race = c", "race = d"}
-    called, members = asked.pooled["race", "accuracy"]
-    assert {who for who, metric, _ in asked.too_few if metric == "accuracy"} == members == small
+    called, members = requested.pooled["race", "accuracy"]
+    assert {who for who, metric, _ in requested.too_few if metric == "accuracy"} == members == small
     assert called == "the 3 groups of race with too few rows, together"
-    assert set(asked.rows["race", "accuracy"]) == {"race = a", called}
+    assert set(requested.rows["race", "accuracy"]) == {"race = a", called}
     # The largest label × group is far from enough on the side of the small ones.
-    assert set(asked.rows["race", "tpr"]) == {"race = a"}
+    assert set(requested.rows["race", "tpr"]) == {"race = a"}
 
 
 def test_what_cannot_be_judged_of_anybody_is_refused():

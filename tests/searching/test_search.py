@@ -46,47 +46,47 @@ def base(data):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def path(tmp_path_factory):
     return tmp_path_factory.mktemp("search") / ".store"
 
 
 @pytest.fixture(scope="module")
-def found(base, data, place):
-    return fp.search(base, data, max_group_loss=0.05, store=place, **ASKED)
+def result(base, data, path):
+    return fp.search(base, data, max_group_loss=0.05, store=path, **ASKED)
 
 
-def test_the_winner_is_the_smallest_that_keeps_every_limit(found, base):
-    winner = found.searched.winner
-    assert found.recipe == winner.trial.recipe
-    assert found.artifact.size == min(j.trial.bytes for j in found.searched.judged if j.passed) < base.size
+def test_the_winner_is_the_smallest_that_keeps_every_limit(result, base):
+    winner = result.searched.winner
+    assert result.recipe == winner.trial.recipe
+    assert result.artifact.size == min(j.trial.bytes for j in result.searched.judged if j.passed) < base.size
     assert all(b.p <= 0.05 for b in winner.bounds)
     assert {b.who for b in winner.bounds} >= {"sex = Female", "sex = Male"}
-    assert found.audit.verdict == "no_harm"
+    assert result.audit.verdict == "no_harm"
 
 
-def test_the_card_logs_every_opening_of_the_test_rows(found, data):
-    told = found.artifact.card.provenance["search"]
-    (opening,) = told["openings"]["test"]
-    assert opening["recipe"] == found.recipe
-    assert opening["file"] == found.artifact.digest
-    (judging,) = told["openings"]["judging"]
-    assert judging["sequence"] == told["sequence"]
-    assert told["rows"] == {
+def test_the_card_logs_every_opening_of_the_test_rows(result, data):
+    reported = result.artifact.card.provenance["search"]
+    (opening,) = reported["openings"]["test"]
+    assert opening["recipe"] == result.recipe
+    assert opening["file"] == result.artifact.digest
+    (judging,) = reported["openings"]["judging"]
+    assert judging["sequence"] == reported["sequence"]
+    assert reported["rows"] == {
         "choosing": 512,
         "judging": 1200 + 1200 - 512,
         "test": len(data.parts["test"]),
     }
 
 
-def test_the_same_search_again_makes_nothing_and_opens_nothing(found, base, data, place, monkeypatch):
+def test_the_same_search_again_makes_nothing_and_opens_nothing(result, base, data, path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("made again")
 
     monkeypatch.setattr(apply, "compress", refuse)
-    again = fp.search(base, data, max_group_loss=0.05, store=place, **ASKED)
-    assert again.artifact.onnx == found.artifact.onnx
-    assert again.searched.openings == found.searched.openings
-    with_another_limit = fp.search(base, data, max_group_loss=0.06, store=place, **ASKED)
+    again = fp.search(base, data, max_group_loss=0.05, store=path, **ASKED)
+    assert again.artifact.onnx == result.artifact.onnx
+    assert again.searched.openings == result.searched.openings
+    with_another_limit = fp.search(base, data, max_group_loss=0.06, store=path, **ASKED)
     assert len(with_another_limit.searched.openings["judging"]) == 2
 
 
@@ -94,16 +94,16 @@ def test_files_of_the_same_names_and_other_confidence_are_other_openings(base, d
     make = apply.compress
 
     def by_seed(bases, recipe, rows, seeds, say):
-        (made,) = make(bases, recipe, rows, seeds, say)
-        return (replace(made, onnx=_marked(made.onnx, str(seeds[0]))),)
+        (created,) = make(bases, recipe, rows, seeds, say)
+        return (replace(created, onnx=_marked(created.onnx, str(seeds[0]))),)
 
     monkeypatch.setattr(apply, "compress", by_seed)
     monkeypatch.setattr(
         latency, "measure", lambda contestants, *_, **__: [_timing(c.model, 1.0) for c in contestants]
     )
-    asked = {**ASKED, "budget": 1, "max_group_loss": 0.05, "store": tmp_path}
+    requested = {**ASKED, "budget": 1, "max_group_loss": 0.05, "store": tmp_path}
     first, second, sure = (
-        fp.search(base, data, **{**asked, **more}).searched.openings["judging"]
+        fp.search(base, data, **{**requested, **more}).searched.openings["judging"]
         for more in ({"seed": 1}, {"seed": 2}, {"seed": 2, "confidence": 0.9})
     )
     assert [len(o) for o in (first, second, sure)] == [1, 2, 3]
@@ -122,25 +122,25 @@ def _marked(onnx_bytes: bytes, mark: str) -> bytes:
     return model.SerializeToString()
 
 
-def test_the_page_adds_up_what_each_opening_risked(found):
+def test_the_page_adds_up_what_each_opening_risked(result):
     openings = [{"at": "2026", "sequence": ["int8"], "confidence": c} for c in (0.95, 0.8)]
-    page = markdown(replace(found, searched=replace(found.searched, openings={"judging": openings})))
+    page = markdown(replace(result, searched=replace(result.searched, openings={"judging": openings})))
     assert "opened 2 times for this baseline in this store" in page
     assert "is at most 25%, not 5%, if their limits did not depend on what earlier openings said" in page
 
 
-def test_latency_is_judged_by_a_timing_that_did_not_choose(base, data, place, monkeypatch):
+def test_latency_is_judged_by_a_timing_that_did_not_choose(base, data, path, monkeypatch):
     """The first timing is lucky, those of the same file after it are not."""
     timed = set()
 
     def lucky_at_first(contestants, batch, *, rounds=None, seconds):
-        found = [_timing(c.model, 2.0 if c.model in timed else 0.5) for c in contestants]
+        result = [_timing(c.model, 2.0 if c.model in timed else 0.5) for c in contestants]
         timed.update(c.model for c in contestants)
-        return found
+        return result
 
     monkeypatch.setattr(latency, "measure", lucky_at_first)
     with pytest.raises(fp.ConstraintNotMet, match="max_latency_ms: at most 2 ms") as refused:
-        fp.search(base, data, max_group_loss=0.05, max_latency_ms=1.0, store=place, **ASKED)
+        fp.search(base, data, max_group_loss=0.05, max_latency_ms=1.0, store=path, **ASKED)
     searched = refused.value.searched
     assert [t.latency_ms for t in searched.trials] == [0.5] * len(searched.trials)
     assert [j.trial.latency_ms for j in searched.judged] == [2.0]
@@ -163,23 +163,23 @@ def test_the_bound_of_a_latency_has_the_confidence_asked_for(monkeypatch, confid
     assert bound == rounds or binom.sf(bound - 2, rounds, 0.5) > 1 - confidence
 
 
-def test_the_folder_tells_how_it_was_found(found, tmp_path):
-    folder = save_result(found, tmp_path / "best")
-    assert fp.Artifact.load(folder).onnx == found.artifact.onnx
+def test_the_folder_tells_how_it_was_found(result, tmp_path):
+    folder = save_result(result, tmp_path / "best")
+    assert fp.Artifact.load(folder).onnx == result.artifact.onnx
     page = (folder / "search.md").read_text()
-    assert f"# Search: {found.recipe}" in page
+    assert f"# Search: {result.recipe}" in page
     assert "keeps every limit: the winner" in page
     assert "front.svg" in page
-    assert found.recipe in (folder / "front.svg").read_text()
-    told = json.loads((folder / "search.json").read_text())
-    assert told["winner"] == found.recipe
-    assert json.loads((folder / "audit.json").read_text())["rows"] == told["rows"]["test"]
+    assert result.recipe in (folder / "front.svg").read_text()
+    reported = json.loads((folder / "search.json").read_text())
+    assert reported["winner"] == result.recipe
+    assert json.loads((folder / "audit.json").read_text())["rows"] == reported["rows"]["test"]
     assert [p.name for p in tmp_path.iterdir()] == ["best"]
 
 
-def test_a_limit_that_cannot_be_met_is_refused_with_the_nearest_and_what_binds(base, data, place):
+def test_a_limit_that_cannot_be_met_is_refused_with_the_nearest_and_what_binds(base, data, path):
     with pytest.raises(fp.ConstraintNotMet) as refused:
-        fp.search(base, data, min_accuracy=0.9999, store=place, **ASKED)
+        fp.search(base, data, min_accuracy=0.9999, store=path, **ASKED)
     error = refused.value
     assert error.nearest in str(error)
     assert error.artifact.size < base.size
@@ -190,9 +190,9 @@ def test_a_limit_that_cannot_be_met_is_refused_with_the_nearest_and_what_binds(b
     assert not error.searched.judged[0].passed
 
 
-def test_rows_that_are_too_few_are_told_from_a_model_that_is_too_bad(base, data, place):
+def test_rows_that_are_too_few_are_told_from_a_model_that_is_too_bad(base, data, path):
     with pytest.raises(fp.ConstraintNotMet) as refused:
-        fp.search(base, data, max_loss=0.0005, store=place, **ASKED)
+        fp.search(base, data, max_loss=0.0005, store=path, **ASKED)
     error = refused.value
     assert error.nearest in ("int8", "int4")
     assert error.binding.value < 0.0005 < error.binding.bound
@@ -219,13 +219,13 @@ def test_a_budget_too_short_for_one_candidate_is_refused(base, data, tmp_path):
         )
 
 
-def test_a_compressed_model_is_no_baseline(found, data, place):
+def test_a_compressed_model_is_no_baseline(result, data, path):
     with pytest.raises(UserError, match="search from the baseline"):
-        fp.search(found.artifact, data, max_group_loss=0.05, store=place, **ASKED)
+        fp.search(result.artifact, data, max_group_loss=0.05, store=path, **ASKED)
 
 
-def test_fair_quantizer_quantizes_or_refuses(base, data, place):
-    quantizer = fp.FairQuantizer(bits=8, by="sex", max_group_loss=0.05, budget=1, store=place)
+def test_fair_quantizer_quantizes_or_refuses(base, data, path):
+    quantizer = fp.FairQuantizer(bits=8, by="sex", max_group_loss=0.05, budget=1, store=path)
     with pytest.raises(UserError, match=r"call quantize\(base, data\) first"):
         _ = quantizer.audit
     small = quantizer.quantize(base, data)
@@ -234,7 +234,7 @@ def test_fair_quantizer_quantizes_or_refuses(base, data, place):
     assert quantizer.audit.verdict == "no_harm"
     assert 0 <= quantizer.final_dp_gap < 0.2
     with pytest.raises(fp.ConstraintNotMet, match="max_dp_gap") as refused:
-        fp.FairQuantizer(bits=8, by="sex", max_dp_gap=0.001, budget=1, store=place).quantize(base, data)
+        fp.FairQuantizer(bits=8, by="sex", max_dp_gap=0.001, budget=1, store=path).quantize(base, data)
     assert refused.value.nearest == "int8"  # the only one
     with pytest.raises(UserError, match="files of 3 bits"):
         fp.FairQuantizer(bits=3, by="sex", max_dp_gap=0.1).quantize(base, data)
@@ -264,9 +264,9 @@ def test_a_search_that_is_killed_goes_on_from_there(tmp_path, monkeypatch, capsy
     def search_for(out: str, *limit: str) -> list[str]:
         return ["search", "base", "--by", "sex", "--budget", "2", "--no-train", "--out", out, *limit]
 
-    wanted = search_for("best", "--max-group-loss", "0.05")
+    expected = search_for("best", "--max-group-loss", "0.05")
     with subprocess.Popen(
-        [sys.executable, "-c", "from fairpress.cli import main; main()", *wanted],
+        [sys.executable, "-c", "from fairpress.cli import main; main()", *expected],
         stderr=subprocess.PIPE,
         text=True,
     ) as first:
@@ -275,7 +275,7 @@ def test_a_search_that_is_killed_goes_on_from_there(tmp_path, monkeypatch, capsy
         os.kill(first.pid, signal.SIGKILL)
     assert not Path("best").exists()
     with pytest.raises(SystemExit) as ended:
-        cli.main(wanted)
+        cli.main(expected)
     shown = capsys.readouterr()
     assert ended.value.code == 0, shown.err
     assert "(from the store)" in next(line for line in shown.err.splitlines() if line.startswith("int8:"))
@@ -305,8 +305,8 @@ def test_networks_for_images_are_searched_too(tmp_path, monkeypatch):
     faces = datasets.load("utkface", on_message=lambda _: None, size=16)
     quick = {"max_epochs": 1, "batch_size": 16, "way": "fp32", "learning_rate": 3e-3}
     base = fp.train("resnet18", faces, seed=1, training=quick, device="cpu")
-    asked = {"by": ["race", "age"], "budget": 2, "train": False, "store": tmp_path / ".store"}
-    found = fp.search(base, faces, max_loss=0.9, **asked)
-    assert {t.recipe for t in found.searched.trials} == {"int8", "int4"}
-    assert base.size / found.artifact.size > 6
-    assert found.searched.latency["baseline"] > 0
+    requested = {"by": ["race", "age"], "budget": 2, "train": False, "store": tmp_path / ".store"}
+    result = fp.search(base, faces, max_loss=0.9, **requested)
+    assert {t.recipe for t in result.searched.trials} == {"int8", "int4"}
+    assert base.size / result.artifact.size > 6
+    assert result.searched.latency["baseline"] > 0

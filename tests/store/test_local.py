@@ -175,15 +175,15 @@ def test_who_finds_an_entry_damaged_does_not_remove_what_another_has_made_meanwh
 
     def late(key: str):
         """Another process removes and makes the entry again between the first look and the lock."""
-        found = first(key)
-        calls.append(found)
+        result = first(key)
+        calls.append(result)
         if len(calls) == 1:
             (store.path(key) / "x").unlink()
             damaged = first(key)
             shutil.rmtree(store.path(key))
             Store(tmp_path).put(key, {"x": b"hello"}, {})
             return damaged
-        return found
+        return result
 
     store._read = late
     assert store.get(key).files == {"x": b"hello"}

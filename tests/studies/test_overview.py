@@ -39,11 +39,11 @@ def test_a_plan_is_a_graph_of_what_is_there_and_what_is_to_run(ready, tmp_path):
     train = [t for t in ready.tasks if t.kind == "train"]
     meta = {"kind": "train", "recipe": "fp32", "dataset": "compas", "networks": 10, "seconds": 12.0}
     store.put(train[0].key, {"x": b"1"}, meta)
-    found = overview(ready, store, workers=2)
-    first, other = (next(x for x in found.lines if x.key == t.key) for t in train)
+    result = overview(ready, store, workers=2)
+    first, other = (next(x for x in result.lines if x.key == t.key) for t in train)
     assert (first.state, first.seconds) == ("there", 12.0)
     assert (other.state, other.about) == ("to run", 12.0)  # one of the same kind and size took so long
-    assert found.expected is None  # nobody knows how long compressing takes
+    assert result.expected is None  # nobody knows how long compressing takes
     (store.path(train[0].key) / "x").write_bytes(b"2")
     assert next(x for x in overview(ready, store).lines if x.key == train[0].key).state == "damaged"
     assert store.has(train[0].key)

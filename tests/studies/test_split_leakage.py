@@ -38,9 +38,9 @@ def test_the_leak_is_a_paired_difference_on_the_same_rows_and_said_above_everyth
     assert {t.num_rows for t in tables.values()} == {2 * 15_201}  # every row once per seed
     gap = accuracy(tables["by-row"], "fp32") - accuracy(tables["by-person"], "fp32")
     audits = dict(zip([p.title for p in done.planned], [s.audit for s in done.sections], strict=True))
-    found = audits["The baseline: by-person against by-row"]
-    assert (found.rows, found.seeds, found.subjects) == (15_201, 2, 8_732)
-    lost = next(x for x in found.comparisons[0].overall.losses if x.metric == "accuracy").estimate
+    result = audits["The baseline: by-person against by-row"]
+    assert (result.rows, result.seeds, result.subjects) == (15_201, 2, 8_732)
+    lost = next(x for x in result.comparisons[0].overall.losses if x.metric == "accuracy").estimate
     assert lost.value == pytest.approx(gap, abs=1e-9)
     assert lost.low < gap < lost.high
     # Looking people up is right for all who are in the other fold too, about half of the rows; by person for none.

@@ -84,11 +84,11 @@ def test_pruning_reaches_its_sparsity_in_every_layer_and_the_placebo_prunes_noth
 
 def test_a_compressed_model_is_not_compressed_again(pair):
     data, bases = pair
-    (made,) = compress(bases[:1], parse("int8"), data[:1], [3])
+    (created,) = compress(bases[:1], parse("int8"), data[:1], [3])
     with pytest.raises(UserError, match="no float weights"):
-        compress([made], parse("int4"), data[:1], [3])
-    assert made.weights is None
-    assert made.card.recipe == "int8"
+        compress([created], parse("int4"), data[:1], [3])
+    assert created.weights is None
+    assert created.card.recipe == "int8"
 
 
 def test_missing_values_are_refused_before_training(small):

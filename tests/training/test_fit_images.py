@@ -54,8 +54,8 @@ def faces(places):
 
 @pytest.fixture(scope="module")
 def base(faces):
-    said: list[str] = []
-    return fp.train("resnet18", faces, seed=1, training=QUICK, device="cpu", on_message=said.append), said
+    output: list[str] = []
+    return fp.train("resnet18", faces, seed=1, training=QUICK, device="cpu", on_message=output.append), output
 
 
 def test_the_file_reads_the_pixels_of_a_phone_and_the_card_says_so(base):
@@ -70,23 +70,23 @@ def test_the_file_reads_the_pixels_of_a_phone_and_the_card_says_so(base):
 
 
 def test_it_learns_and_its_predictions_are_a_table(base, faces, tmp_path):
-    artifact, said = base
+    artifact, output = base
     again = Artifact.load(artifact.save(tmp_path / "base"))
     table = fp.predict({"fp32": again})  # the card names the data
     assert table.num_rows == 80
     assert np.mean(np.array(table["fp32"]) == np.array(table["label"])) > 0.9
     assert table.column_names[:5] == ["row_id", "subject", "label", "race", "age_group"]
-    assert said[0] == "training on cpu in fp32"
-    assert said[1].startswith("epoch 1 of 3: loss")
+    assert output[0] == "training on cpu in fp32"
+    assert output[1].startswith("epoch 1 of 3: loss")
 
 
 def test_the_card_tells_how_it_was_trained(base):
-    made = base[0].card.provenance
-    assert made["way"] == "fp32"
-    assert made["epochs"] == len(made["curve"]) == 3
-    assert made["images_per_second"] > 0
-    assert made["training"]["schedule"] == "one_cycle"
-    assert {"torchvision", "pillow"} <= set(made["versions"])
+    created = base[0].card.provenance
+    assert created["way"] == "fp32"
+    assert created["epochs"] == len(created["curve"]) == 3
+    assert created["images_per_second"] > 0
+    assert created["training"]["schedule"] == "one_cycle"
+    assert {"torchvision", "pillow"} <= set(created["versions"])
 
 
 @pytest.mark.slow
@@ -155,9 +155,9 @@ def test_without_early_stopping_every_epoch_is_taken(faces, monkeypatch, keep, p
         raise Asked(patience)
 
     monkeypatch.setattr(fit_images, "train_module", train)
-    with pytest.raises(Asked) as asked:
+    with pytest.raises(Asked) as requested:
         fp.train("resnet18", faces, training={**QUICK, "keep": keep}, device="cpu")
-    assert asked.value.args == (patience,)
+    assert requested.value.args == (patience,)
 
 
 def test_training_can_start_from_weights_with_another_last_layer(tmp_path):
@@ -166,10 +166,10 @@ def test_training_can_start_from_weights_with_another_last_layer(tmp_path):
     save_file(state, tmp_path / "imagenet.safetensors")
     architecture = registry.get("resnet18", weights=str(tmp_path / "imagenet.safetensors"))
     network = registry.build(architecture, (3, 32, 32), 2, seed=0)
-    told = architecture.start(network)
+    reported = architecture.start(network)
     assert torch.equal(network.body.conv1.weight, donor.body.conv1.weight)
     assert network.body.fc.weight.shape == (2, 512)
-    assert told["drawn_anew"] == ["fc.bias", "fc.weight"]
+    assert reported["drawn_anew"] == ["fc.bias", "fc.weight"]
     save_file(dict(donor.state_dict()), tmp_path / "model.safetensors")  # as a model folder has it
     registry.get("resnet18", weights=str(tmp_path / "model.safetensors")).start(network)
     assert "weights" not in architecture.model_dump()  # a card that can be opened where the file is not
@@ -230,9 +230,9 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(places, tmp_path, capsys
     with pytest.raises(SystemExit) as stop:
         cli.main([*ARGUMENTS, "--out", str(tmp_path / "base"), *arguments])
     assert stop.value.code == 2
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert sentence in output
+    assert "Traceback" not in output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -241,9 +241,9 @@ def test_a_folder_that_is_no_model_is_refused_before_an_hour_of_training(places,
     (tmp_path / "base" / "thesis.tex").write_text("precious")
     with pytest.raises(SystemExit):
         cli.main([*ARGUMENTS, "--out", str(tmp_path / "base")])
-    said = capsys.readouterr().err
-    assert "contains files that fairpress did not write" in said
-    assert "epoch" not in said
+    output = capsys.readouterr().err
+    assert "contains files that fairpress did not write" in output
+    assert "epoch" not in output
 
 
 @pytest.mark.slow
@@ -274,10 +274,10 @@ def test_after_kill_9_the_same_command_goes_on(places, tmp_path):
 def test_a_checkpoint_is_the_training_taken_again_and_known_to_be_the_same_by_its_losses(base, faces):
     artifact, _ = base
     best = artifact.card.provenance["best_epoch"]
-    said: list[str] = []
-    again = fp.compress(artifact, f"checkpoint-{best}", data=faces, on_message=said.append)
+    output: list[str] = []
+    again = fp.compress(artifact, f"checkpoint-{best}", data=faces, on_message=output.append)
     assert again.weights == artifact.weights
-    assert said[-1] == f"repeated {best} of the baseline's epochs exactly"
+    assert output[-1] == f"repeated {best} of the baseline's epochs exactly"
     assert again.card.provenance["details"]["epochs_trained"] == best
 
 

@@ -139,8 +139,8 @@ def test_the_paper_update_is_algorithm_2_and_for_three_groups_the_mean_over_pair
     for losses in ((0.7, 0.4), (0.2, 0.9)):
         _seen(objective, list(losses))
         multiplier += step * (losses[0] - losses[1])
-        wanted = [step + multiplier, step - multiplier]
-        assert objective._coefficients(0)[0].tolist() == pytest.approx(wanted, abs=1e-6)
+        expected = [step + multiplier, step - multiplier]
+        assert objective._coefficients(0)[0].tolist() == pytest.approx(expected, abs=1e-6)
     three = FairAlm("paper", 0.1, 1, (1,), 1, torch.tensor([[True] * 3]))
     _seen(three, [0.7, 0.4, 0.1])
     pairs = np.subtract.outer([0.7, 0.4, 0.1], [0.7, 0.4, 0.1]) * 0.1
@@ -188,11 +188,11 @@ def test_small_groups_are_left_out_and_named():
     data = replace(data, attributes={"sex": sex})
     config = FitConfig.model_validate({"max_epochs": 1, "method": "fairalm", **FAIR})
     assert config.keep == "best"
-    (made,) = fit(SMALL, [data], [0], config)
-    told = made.card.provenance["fairness"]
-    assert told["groups"] == ["Female", "Male"]
-    assert told["not_constrained"] == {"Other": 7}
-    assert any(m != 0 for m in told["multipliers"][0])
+    (created,) = fit(SMALL, [data], [0], config)
+    reported = created.card.provenance["fairness"]
+    assert reported["groups"] == ["Female", "Male"]
+    assert reported["not_constrained"] == {"Other": 7}
+    assert any(m != 0 for m in reported["multipliers"][0])
     with pytest.raises(UserError, match="fewer than two groups have 5000 training rows"):
         fit(SMALL, [data], [0], config.model_copy(update={"least": 5000}))
 
@@ -227,8 +227,8 @@ def test_the_violation_of_validation_rows_has_a_say_in_early_stopping(monkeypatc
     labels, groups = torch.tensor([[1, 1, 1, 0, 1]]), torch.tensor([[0, 0, 1, 1, -1]])
     alm = FairAlm("paper", 0.1, 1, (1, 0), 1, BOTH)
     # Positives of group 0: mean of −log .8 and −log .5; of group 1: −log .1. Negatives are in one group only.
-    wanted = -np.log(0.1) + (np.log(0.8) + np.log(0.5)) / 2
-    assert float(alm.violation(logits, labels, groups)) == pytest.approx(wanted, rel=1e-5)
+    expected = -np.log(0.1) + (np.log(0.8) + np.log(0.5)) / 2
+    assert float(alm.violation(logits, labels, groups)) == pytest.approx(expected, rel=1e-5)
     assert float(FairAlm("paper", 0.0, 1, (1, 0), 1, BOTH).violation(logits, labels, groups)) == 0
     assert float(Penalty(2.0, (1,), 1, 2).violation(logits, labels, groups)) == pytest.approx(2 * 0.55**2)
     # A violation that grows keeps the first epoch, though the loss falls to the last.

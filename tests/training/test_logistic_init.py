@@ -100,25 +100,27 @@ def differences(data, seed):
     return accuracy, auc(labels, own) - auc(labels, peer)
 
 
-@pytest.mark.parametrize(("made", "rows"), [(one_hot, 1000), (outliers, 1000), (rare, 1000), (one_hot, 300)])
+@pytest.mark.parametrize(
+    ("created", "rows"), [(one_hot, 1000), (outliers, 1000), (rare, 1000), (one_hot, 300)]
+)
 def test_on_few_rows_it_is_within_a_point_of_accuracy_and_a_hundredth_of_auc_of_logistic_regression(
-    made, rows
+    created, rows
 ):
-    found = np.array([differences(table(*made(rows, seed), seed=seed), seed) for seed in range(3)])
-    accuracy, area = found.mean(0)
+    result = np.array([differences(table(*created(rows, seed), seed=seed), seed) for seed in range(3)])
+    accuracy, area = result.mean(0)
     assert accuracy > -0.01
     assert area > -0.01
 
 
 def test_a_rare_linear_class_on_few_thousand_rows_keeps_the_logistic_regression():
     """Some 500 validation rows with 15 positives do not tell which of forty epochs is best."""
-    found = []
+    result = []
     for seed in range(3):
         rng = np.random.default_rng(1000 * seed + 5000)
         x = rng.normal(size=(5000, 8))
         y = rng.random(5000) < 1 / (1 + np.exp(-(x[:, :3] @ [1, 0.8, 0.6] - 4.2)))
-        found.append(differences(table(x, y, seed=seed), seed)[1])
-    assert min(found) > -0.01
+        result.append(differences(table(x, y, seed=seed), seed)[1])
+    assert min(result) > -0.01
 
 
 def test_on_many_rows_it_finds_what_logistic_regression_cannot():
@@ -149,12 +151,12 @@ def test_a_planted_network_is_the_logistic_regression_at_any_depth(n_classes, wi
     state["0.mean"], state["0.scale"] = fit_standardize(x)
     module.load_state_dict(initialize_from_logistic(state, x, y, n_classes))
     w, b = logistic_regression((x - state["0.mean"]) / state["0.scale"], y, n_classes)
-    wanted = (x - state["0.mean"]) / state["0.scale"] @ w.T + b
+    expected = (x - state["0.mean"]) / state["0.scale"] @ w.T + b
     got = module(x).detach()
     if n_classes == 2:
-        assert torch.allclose(got[:, 1] - got[:, 0], wanted[:, 0], atol=1e-4)
+        assert torch.allclose(got[:, 1] - got[:, 0], expected[:, 0], atol=1e-4)
     else:
-        assert torch.allclose(got, wanted, atol=1e-4)
+        assert torch.allclose(got, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -249,13 +251,15 @@ def test_balanced_class_weights_find_the_rare_class_and_stay_in_further_training
     data = table(*rare(3000, 0))
     labels = data.part("test").labels
     plain, weighted = (fp.train("mlp", data, training={"class_weights": w}) for w in (None, "balanced"))
-    found = [((scores(m, data) > 0.5) & (labels == 1)).sum() / (labels == 1).sum() for m in (plain, weighted)]
-    assert found[1] > found[0] + 0.2
+    result = [
+        ((scores(m, data) > 0.5) & (labels == 1)).sum() / (labels == 1).sum() for m in (plain, weighted)
+    ]
+    assert result[1] > result[0] + 0.2
     weights = weighted.card.provenance["class_weights"]
     counts = np.bincount(data.labels[data.index("train")])
     assert weights["yes"] / weights["no"] == pytest.approx(counts[0] / counts[1])
     tuned = fp.compress(weighted, "finetune(epochs=2)", data=data)
-    assert ((scores(tuned, data) > 0.5) & (labels == 1)).sum() / (labels == 1).sum() > found[0] + 0.2
+    assert ((scores(tuned, data) > 0.5) & (labels == 1)).sum() / (labels == 1).sum() > result[0] + 0.2
 
 
 def test_class_weights_name_classes_by_any_spelling_of_them_and_no_others():
@@ -296,8 +300,8 @@ def test_options_that_are_not_used_are_absent_so_that_older_results_keep_their_k
 def test_every_recipe_reads_a_network_that_starts_linearly(recipe, sized):
     data, base = sized
     labels = data.part("test").labels
-    made = fp.compress(base, recipe, data=data)
-    before, after = (((scores(m, data) > 0.5) == labels).mean() for m in (base, made))
+    created = fp.compress(base, recipe, data=data)
+    before, after = (((scores(m, data) > 0.5) == labels).mean() for m in (base, created))
     assert after > before - 0.05
 
 

@@ -34,10 +34,10 @@ def train(*arguments, code=0):
 
 def test_a_network_that_beats_no_constant_answer_is_warned_of_and_shown_with_the_warning(people, capsys):
     train("--out", "base")
-    said = capsys.readouterr()
-    assert "does not beat always predicting 'no'" in said.err
-    assert "the base rate" in said.err
-    assert "(always no: 0." in said.out
+    output = capsys.readouterr()
+    assert "does not beat always predicting 'no'" in output.err
+    assert "the base rate" in output.err
+    assert "(always no: 0." in output.out
     with pytest.raises(SystemExit):
         main(["show", "base"])
     assert "warning: accuracy on validation rows" in capsys.readouterr().out

@@ -54,12 +54,12 @@ def test_the_rate_rises_for_a_quarter_and_falls_to_nothing():
 
 
 def test_it_learns_and_the_module_ends_in_the_returned_state():
-    module, told = network(), []
+    module, reported = network(), []
     trained = train_module(
-        module, rows(200), Schedule(10, 16, 1e-2), seed=0, validation=rows(60, 1), on_epoch=told.append
+        module, rows(200), Schedule(10, 16, 1e-2), seed=0, validation=rows(60, 1), on_epoch=reported.append
     )
     assert trained.best.validation_accuracy > 0.9
-    assert list(trained.epochs) == told
+    assert list(trained.epochs) == reported
     assert not module.training
     assert all(torch.equal(v, trained.state[k]) for k, v in module.state_dict().items())
 
@@ -200,17 +200,17 @@ def test_augmented_images_are_mirrored_and_moved_within_bounds():
 
 
 def timed(monkeypatch, seconds):
-    asked = []
+    calls = []
 
     def fake(way, module, x, y, device, steps):
-        asked.append((way.name, steps))
+        calls.append((way.name, steps))
         if math.isnan(seconds[way.name]):
             raise RuntimeError("no kernel")
         return seconds[way.name] * len(x)
 
     monkeypatch.setattr(precision, "_seconds", fake)
     x, y = torch.zeros(32, 3, 4, 4), torch.zeros(32)
-    return *fastest(nn.Identity(), x, y, torch.device("cpu")), asked
+    return *fastest(nn.Identity(), x, y, torch.device("cpu")), calls
 
 
 @pytest.mark.parametrize(
@@ -229,12 +229,12 @@ def test_the_fastest_way_is_taken_the_plainest_of_equals(monkeypatch, seconds, c
 
 
 def test_a_hopeless_way_is_given_up_after_a_few_rows(monkeypatch):
-    _, _, asked = timed(
+    _, _, calls = timed(
         monkeypatch, {"fp32": 1.0, "fp32-channels-last": 0.9, "bf16": 30.0, "bf16-channels-last": 1.0}
     )
-    assert ("bf16", 1) in asked
-    assert ("bf16", precision.STEPS) not in asked
-    assert ("bf16-channels-last", precision.STEPS) in asked
+    assert ("bf16", 1) in calls
+    assert ("bf16", precision.STEPS) not in calls
+    assert ("bf16-channels-last", precision.STEPS) in calls
 
 
 def test_ways_are_really_tried(monkeypatch):
@@ -251,17 +251,17 @@ def test_an_interrupted_constrained_training_ends_as_one_that_was_not(tmp_path):
     checkpoint = TrainingCheckpoint(tmp_path, "one")
     checkpoint.prepare()
 
-    def train(kept: TrainingCheckpoint | None = None, stop: int | None = None):
+    def train(retained: TrainingCheckpoint | None = None, stop: int | None = None):
         objective = FairAlm("celeba", 2.0, 2, (1, 0), 1, torch.tensor([[True, True]]))
 
         def on_epoch(epoch):
             if epoch.number == stop:
                 raise KeyboardInterrupt
 
-        made = train_module(
-            network(), own, FOUR, seed=3, checkpoint=kept, on_epoch=on_epoch, objective=objective
+        created = train_module(
+            network(), own, FOUR, seed=3, checkpoint=retained, on_epoch=on_epoch, objective=objective
         )
-        return made.state, objective
+        return created.state, objective
 
     with pytest.raises(KeyboardInterrupt):
         train(checkpoint, stop=2)

@@ -87,7 +87,7 @@ def _trace(error: BaseException) -> str:
 def _first_line(error: BaseException) -> str:
     try:
         line = (str(error).splitlines() or [""])[0][:200]
-    except Exception:
+    except Exception:  # its __str__ raises; the log has its type
         return ""
     return f": {without_secrets(line)}" if line else ""
 

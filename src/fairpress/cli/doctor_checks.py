@@ -7,10 +7,10 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 
-from fairpress.core.version import __version__
+from fairpress.core.version import __version__, installed_version
 from fairpress.runtime.backends.base import Backend, processor
 from fairpress.runtime.backends.registry import open_session
 
@@ -68,14 +68,14 @@ def _packages(
 ) -> CheckResult:
     present = {}
     for package in packages:
-        try:
-            present[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
+        version = installed_version(package)
+        if version is None:
             requirement = install or f"'fairpress[{extra}]'"
             remedy = f"python -m pip install {requirement}" if extra is not None else "reinstall fairpress"
             return CheckResult(
                 name, None if extra is not None else False, f"{package} is not installed: {remedy}"
             )
+        present[package] = version
     return CheckResult(name, True, ", ".join(f"{k} {v}" for k, v in present.items()))
 
 

@@ -83,11 +83,11 @@ def show_study(done: StudyResult) -> None:
 
     for warning in done.warnings:
         print_line(f"[bold red]{warning}[/]", soft_wrap=True)
-    several = len({p.part for p in done.planned}) > 1
+    several = len({p.part.label for p in done.planned}) > 1
     for planned, section in zip(done.planned, done.sections, strict=True):
         audit = section.audit
         print_line(f"\n[bold underline]{section.title}[/]")
-        if planned.about in ("compressed", "counterpart", "placebo"):
+        if planned.is_compression:
             show_audit(audit)
         else:
             for sentence in accuracies(audit):
@@ -127,7 +127,7 @@ def _show_bias(done: StudyResult) -> None:
         for f in done.bias:
             if f.part == part:
                 against = "its placebo" if f.against.startswith("placebo") else f.against
-                values = " → ".join(short({"value": e["value"]}) for e in (f.before, f.after))
+                values = " → ".join(short(e, interval=False) for e in (f.before, f.after))
                 row = (f.attribute, f"{f.model} against {against}", values, short(f.change, sign="+"))
                 table.add_row(*row, f.word)
         print_line(table)

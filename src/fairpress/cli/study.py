@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
 from fairpress.cli.app import app, print_line
 from fairpress.cli.exit_codes import TRIALS_FAILED
 from fairpress.cli.report import show_study
+
+if TYPE_CHECKING:
+    from fairpress.studies.config.study import StudyConfig
 
 study = App(name="study", help="Run a study: datasets × models × recipes × seeds × folds.")
 app.command(study)
@@ -67,46 +71,32 @@ def study_run(
     import contextlib
     import time
 
-    from fairpress.store.remote import open_store
     from fairpress.studies.execution.progress import StudyProgress
     from fairpress.studies.execution.progress_file import ProgressFile
     from fairpress.studies.execution.ray_engine import RayEngine
-    from fairpress.studies.load import load
-    from fairpress.studies.planning.claim_tasks import phase as part_of
+    from fairpress.studies.report.manifest import study_store
     from fairpress.studies.report.write_folder import check_out
     from fairpress.studies.run import run_study
     from fairpress.training.device import require_torch
 
     started = time.monotonic()
-    title, config = load(name, overrides, data)
-    only = [*(only or ()), *part_of(config, phase)]
+    title, config, filters = _selected(name, overrides, data, only, phase)
     require_torch("Running a study")
-    command = shlex.join(
-        [
-            "fairpress",
-            "study",
-            "run",
-            name,
-            *overrides,
-            *(["--data", data] if data else []),
-            *(part for text in only for part in ("--only", text)),
-        ]
-    )
+    options = [*(["--data", data] if data else []), *(part for text in filters for part in ("--only", text))]
+    command = shlex.join(["fairpress", "study", "run", name, *overrides, *options])
     folder = out or Path("runs") / title
-    store_address = store or folder.parent / ".store"
-    check_out(folder, store_address)
-    opened_store = open_store(store_address)
+    check_out(folder, store or folder.parent / ".store")
     ray_engine: RayEngine | None = None
     with contextlib.ExitStack() as stack:
         if engine == "ray":
-            ray_engine = stack.enter_context(RayEngine(address, opened_store, workers=workers))
+            ray_engine = stack.enter_context(RayEngine(address, study_store(folder, store), workers=workers))
         progress = stack.enter_context(StudyProgress(ProgressFile(folder, title, command)))
         done = run_study(
             title,
             config,
             out=folder,
             store=store,
-            only=only,
+            only=filters,
             workers=workers,
             engine=ray_engine,
             command=command,
@@ -120,6 +110,17 @@ def study_run(
     for task in done.outcome.skipped:
         sys.stderr.write(f"skipped: {task.title}: an input failed\n")
     return 0 if done.outcome.complete else TRIALS_FAILED
+
+
+def _selected(
+    name: str, overrides: Sequence[str], data: str | None, only: Sequence[str] | None, phase: str | None
+) -> tuple[str, StudyConfig, list[str]]:
+    """Return the study's title, its config, and the filters of `only` and of the phase."""
+    from fairpress.studies.load import load
+    from fairpress.studies.planning.claim_tasks import phase as filters_of
+
+    title, config = load(name, overrides, data)
+    return title, config, [*(only or ()), *filters_of(config, phase)]
 
 
 @study.command(name="export")
@@ -189,7 +190,7 @@ def study_mlflow(
             uri,
             experiment=experiment,
             only=only or (),
-            on_trial=lambda count, total: progress("exported", count, total),
+            progress=progress,
         )
     print_line(
         f"experiment {done.experiment} at {done.server}: {done.new} networks exported, {done.existing} exported before",
@@ -229,16 +230,13 @@ def study_plan(
     json_
         Print JSON.
     """
-    from fairpress.store.remote import open_store
-    from fairpress.studies.load import load
     from fairpress.studies.overview import overview
-    from fairpress.studies.planning.claim_tasks import phase as part_of
     from fairpress.studies.planning.prepare import prepare
+    from fairpress.studies.report.manifest import study_store
 
-    title, config = load(name, overrides, data)
-    only = [*(only or ()), *part_of(config, phase)]
-    opened_store = open_store(store or (out or Path("runs") / title).parent / ".store")
-    planned = overview(prepare(config, opened_store, only, remember=False), opened_store, workers)
+    title, config, filters = _selected(name, overrides, data, only, phase)
+    results = study_store(out or Path("runs") / title, store)
+    planned = overview(prepare(config, results, filters, remember=False), results, workers)
     if json_:
         print(json.dumps(planned.to_dict(), indent=1))  # noqa: T201
         return 0

@@ -8,9 +8,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fairpress.compression.recipes import Recipe
-from fairpress.compression.step import Progress, TrainedNetwork
+from fairpress.compression.step import TrainedNetwork
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError, listed
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.runtime.decision_rule import decide
@@ -31,7 +32,7 @@ def compress(
     recipe: Recipe,
     datasets: Sequence[Dataset],
     seeds: Sequence[int],
-    progress: Progress | None = None,
+    on_message: OnMessage | None = None,
 ) -> list[Artifact]:
     """Return bases[i] compressed with rows of datasets[i]; all bases share one architecture.
 
@@ -72,7 +73,7 @@ def compress(
         state = from_bytes(base.weights)
         check_weights(architecture, state, dataset)
         networks.append(TrainedNetwork(architecture, state, details=details, origin=origin))
-    compressed = apply_steps(networks, recipe, data, seeds, progress)
+    compressed = apply_steps(networks, recipe, data, seeds, on_message)
     return [
         artifact(base.card, base.card.baseline or base.digest, recipe, network, dataset, seed)
         for base, network, dataset, seed in zip(bases, compressed, data, seeds, strict=True)
@@ -84,7 +85,7 @@ def apply_steps(
     recipe: Recipe,
     data: Sequence[Dataset],
     seeds: Sequence[int],
-    progress: Progress | None = None,
+    on_message: OnMessage | None = None,
 ) -> list[TrainedNetwork]:
     """Return the networks after all steps, each with its finished file."""
     from fairpress.models.export import export_many
@@ -93,7 +94,7 @@ def apply_steps(
 
     results = list(networks)
     for step in recipe.steps:
-        results = step.apply(results, data, seeds, progress)
+        results = step.apply(results, data, seeds, on_message)
     if all(n.onnx is not None for n in results):
         return results
     architecture = results[0].architecture

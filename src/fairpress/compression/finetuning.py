@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairpress.compression.step import Progress
+from fairpress.core.progress import OnMessage
 from fairpress.models.functional_call import FastFunctionalCall
 from fairpress.models.registry import Architecture
 from fairpress.training.augment import Augment
@@ -19,9 +19,10 @@ from fairpress.training.device import device_of
 from fairpress.training.group_means import means
 from fairpress.training.objective import Objective
 from fairpress.training.precision import FORMATS
+from fairpress.training.result import EpochResult
 from fairpress.training.schedule import Schedule
 from fairpress.training.stacked_networks import AfterStep, Batches, StackedNetworks, adamw, train_epoch
-from fairpress.training.trainer import EVALUATION_BATCH, EpochResult, train_module
+from fairpress.training.trainer import EVALUATION_BATCH, train_module
 
 # Called before each epoch with all tensors of the networks [networks, …], which it may change in place.
 BeforeEpoch = Callable[[Mapping[str, Tensor]], None]
@@ -49,7 +50,7 @@ def train_stack(
     rows: Sequence[Data],
     seeds: Sequence[int],
     training_run: TrainingRun,
-    progress: Progress | None = None,
+    on_message: OnMessage | None = None,
     after_step: AfterStep | None = None,
     before_epoch: BeforeEpoch | None = None,
     objective: Objective | None = None,
@@ -85,8 +86,8 @@ def train_stack(
             after_step,
             objective=objective,
         )
-        if progress is not None:
-            progress(f"epoch {epoch + 1} of {training_run.epochs}")
+        if on_message is not None:
+            on_message(f"epoch {epoch + 1} of {training_run.epochs}")
 
 
 def train_alone(
@@ -95,7 +96,7 @@ def train_alone(
     seed: int,
     training_run: TrainingRun,
     origin: Mapping[str, Any],
-    progress: Progress | None = None,
+    on_message: OnMessage | None = None,
     after_step: AfterStep | None = None,
     before_epoch: BeforeEpoch | None = None,
     objective: Objective | None = None,
@@ -145,7 +146,7 @@ def train_alone(
         augment=Augment(training.get("flip", False), training.get("shift", 0.0)) if images else None,
         after_step=None if after_step is None else masked,
         on_epoch=on_epoch,
-        on_message=progress,
+        on_message=on_message,
         objective=objective,
     )
     return trained.state

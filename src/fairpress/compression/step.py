@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fairpress.models.registry import Architecture
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Step(BaseModel):
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
-        progress: Progress | None = None,
+        on_message: OnMessage | None = None,
     ) -> list[TrainedNetwork]:
         """Return the changed networks, in order; inputs are not changed. Test rows are not available."""
         raise TypeError(f"{type(self).__name__} does not define apply()")

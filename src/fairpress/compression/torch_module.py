@@ -17,11 +17,12 @@ from fairpress.compression.apply import apply_steps, artifact
 from fairpress.compression.data_loader import collect
 from fairpress.compression.quantization.float_layers import weights_in_float
 from fairpress.compression.recipes import Recipe
-from fairpress.compression.step import Progress, TrainedNetwork
+from fairpress.compression.step import TrainedNetwork
 from fairpress.compression.unwrapped_module import unwrap, unwrapped
 from fairpress.compression.verification.checks import assert_unmodified
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset, Task
 from fairpress.models.tracing import layer_at_fault
 from fairpress.runtime.artifact import Artifact
@@ -54,7 +55,7 @@ def compress_module(
     data: Dataset | Iterable[Any],
     *,
     seed: int = 0,
-    progress: Progress | None = None,
+    on_message: OnMessage | None = None,
 ) -> Artifact:
     """Return a compressed copy of a network, which is not changed.
 
@@ -99,7 +100,7 @@ def compress_module(
         state = {k: v.detach().clone() for k, v in network.state_dict().items()}
         architecture = UserModule(network, type(unwrapped(module)).__qualname__)
         first = TrainedNetwork(architecture, state, details=_pruned(state) if unwrapped_copy.pruned else {})
-        (compressed,) = apply_steps([first], recipe, [dataset], [seed], progress)
+        (compressed,) = apply_steps([first], recipe, [dataset], [seed], on_message)
     notes += [text for text in [weights_in_float(compressed.details)] if text]
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=3)
@@ -215,7 +216,7 @@ def _whole_numbers_remedy(module: nn.Module, rows: Tensor) -> str:
         try:
             with torch.no_grad():
                 module(rows.long())
-        except Exception:
+        except Exception:  # a network may raise anything, and has no remedy then
             return ""
         return (
             " It reads integers: pass a module whose forward calls it with x.long(), with batches of floats."

@@ -63,6 +63,8 @@ class ConfigSource:
         position, node = (0, 0), self.document
         for step in path:
             marks = getattr(node, "lc", None)
+            if isinstance(node, list) and step in node:  # an item of a list of names, given by its name
+                step = node.index(step)
             try:
                 mark = (
                     None if not marks else marks.key(step) if isinstance(node, Mapping) else marks.item(step)

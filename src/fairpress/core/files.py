@@ -126,7 +126,7 @@ def _locked_file(target: Path) -> tuple[Path, int]:
         temporary = hidden_path(target)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # minus the umask
         if _HAVE_LOCKS:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(handle, fcntl.LOCK_EX)
         if temporary.exists():
             return temporary, handle
@@ -141,12 +141,12 @@ def move(temporary: Path, target: Path) -> None:
 
 def keep_rights(old: Path, new: Path) -> None:
     """Give a file or folder the permissions and group of the one that it will replace, if that exists."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # there is no old file, or its permissions cannot be given to another
         old_status = old.lstat()
         if stat.S_ISLNK(old_status.st_mode):
             return
         if hasattr(os, "chown") and new.lstat().st_gid != old_status.st_gid:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the user does not belong to the group
                 os.chown(new, -1, old_status.st_gid)
         new.chmod(stat.S_IMODE(old_status.st_mode))
 

@@ -83,7 +83,7 @@ def sweep(parent: Path | None = None) -> int:
     """Remove the folders of processes that were killed, and return their number."""
     count = 0
     for owner in (system_folder() if parent is None else parent).glob(f"{PREFIX}*/{OWNER}"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # another process removed it
             handle = os.open(owner, os.O_RDWR)
             try:
                 if _locked(handle):

@@ -25,4 +25,4 @@ def _verdict(row: ComparisonRow) -> Verdict:
 
 def _line(row: ComparisonRow) -> str:
     name = f"{row.recipe} against {row.baseline}"
-    return f"{row.part}: {name}" if row.part else name
+    return f"{row.part.label}: {name}" if row.part.label else name

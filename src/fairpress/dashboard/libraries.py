@@ -17,16 +17,13 @@ _loaded = False
 
 
 def load() -> None:
-    """Draw and audit a minimal example once per process, so that everything it needs is imported on return.
-
-    Failed imports are reported by the page that needs them.
-    """
+    """Draw and audit a minimal example once per process, so that everything it needs is imported on return."""
     global _loaded
     with _turn:
         if _loaded:
             return
         for rehearsal in (rehearse, _draw):
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # the page that needs it reports it
                 rehearsal()
         _loaded = True
 

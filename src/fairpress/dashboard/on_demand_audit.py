@@ -40,9 +40,9 @@ def rehearse() -> None:
 def audit_network(results: StudyResults, network: NetworkRow) -> bytes:
     """Return the report of one network against the baseline of its seed and fold, on its test rows."""
     run_name = f"seed {network.seed}, fold {network.fold}"
-    title = ", ".join(filter(None, [network.part, network.recipe, run_name]))
+    title = ", ".join(filter(None, [network.part.label, network.recipe, run_name]))
     only = (network.seed, network.fold)
-    return _report(results, network.part, BASELINE, network.recipe, title, only)
+    return _report(results, network.part.label, BASELINE, network.recipe, title, only)
 
 
 def audit_pair(results: StudyResults, part: str, first: str, second: str) -> bytes:
@@ -50,7 +50,7 @@ def audit_pair(results: StudyResults, part: str, first: str, second: str) -> byt
 
     Raises UserError if the study does not have such a model, or both are the same.
     """
-    part = next((p for p in results.parts if sent(p) == sent(part)), part)
+    part = next((p.label for p in results.parts if sent(p.label) == sent(part)), part)
     names = {sent(name): name for name in results.recipes(part)}
     for name in (first, second):
         if sent(name) not in names:
@@ -96,8 +96,8 @@ def _predictions(results: StudyResults, part: str) -> BinaryIO:
 
 def _like(results: StudyResults, part: str) -> Mapping[str, Any]:
     """Return an audit of the same part, for its options."""
-    for title, candidate in results.audits.items():
-        if title.rpartition(" · ")[0] == part and isinstance(candidate, Mapping):
+    for candidate in results.audits.values():
+        if isinstance(candidate, Mapping) and candidate["part"] == part:
             return candidate
     raise UserError("this study's folder has no audit of that part.")
 

@@ -19,6 +19,23 @@ OVERALL = "everybody"
 
 
 @dataclass(frozen=True)
+class StudyPart:
+    """A part of a study: its label, empty if it is the only one, and the labels of its dataset and model."""
+
+    label: str
+    dataset: str
+    model: str
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any], source: str) -> StudyPart:
+        """Return the part of an audit in audit.json or a network in models.json; raise Unreadable if it has none."""
+        labels = [content["part"], content["dataset"], content["model"]]
+        if not all(isinstance(label, str) for label in labels):
+            raise Unreadable(f"{source} has a name that is not text.")
+        return cls(*labels)
+
+
+@dataclass(frozen=True)
 class Choice:
     """The filters of a visitor; an empty filter matches everything.
 
@@ -37,11 +54,10 @@ class Choice:
     method: str = ""
     group: str = ""
 
-    def part(self, label: str) -> bool:
-        """Return whether a part of the study matches, by its label ``dataset, model, attribute``."""
-        # Names may contain commas.
-        words = f", {sent(label)}, "
-        return all(not name or f", {sent(name)}, " in words for name in (self.dataset, self.model))
+    def part(self, part: StudyPart) -> bool:
+        """Return whether a part of the study matches."""
+        pairs = ((self.dataset, part.dataset), (self.model, part.model))
+        return all(not name or sent(name) == sent(label) for name, label in pairs)
 
     def recipe(self, name: str) -> bool:
         """Return whether the name of a model contains the text of the filter."""
@@ -61,7 +77,7 @@ class ComparisonRow:
     """
 
     section: str
-    part: str
+    part: StudyPart
     recipe: str
     baseline: str
     group: str
@@ -84,7 +100,7 @@ class NetworkRow:
     """One network: its number in the study, and its facts in models.json."""
 
     number: int
-    part: str
+    part: StudyPart
     recipe: str
     seed: int
     fold: int
@@ -113,7 +129,7 @@ class StudyResults:
         return config if isinstance(config, Mapping) else {}
 
     @property
-    def parts(self) -> list[str]:
+    def parts(self) -> list[StudyPart]:
         return list(dict.fromkeys(n.part for n in self.networks))
 
     @property
@@ -125,8 +141,8 @@ class StudyResults:
         return list(self.config.get("models") or {})
 
     def recipes(self, part: str | None = None) -> list[str]:
-        """Return the models of a part, or of all, in reporting order."""
-        return list(dict.fromkeys(n.recipe for n in self.networks if part in (None, n.part)))
+        """Return the models of a part, by its label, or of all, in reporting order."""
+        return list(dict.fromkeys(n.recipe for n in self.networks if part in (None, n.part.label)))
 
     def groups(self) -> list[str]:
         """Return every group of every attribute, by its name."""
@@ -150,7 +166,7 @@ class StudyResults:
 
     def _rows(self) -> Iterator[ComparisonRow]:
         for title, audit in self.audits.items():
-            part = title.rpartition(" · ")[0]
+            part = StudyPart.read(audit, f"{title!r} in {AUDIT}")
             for recipe, comparison in audit["comparisons"].items():
                 for group in [
                     comparison["overall"],
@@ -160,8 +176,8 @@ class StudyResults:
 
 
 def _network(number: int, facts: Mapping[str, Any]) -> NetworkRow:
-    part, recipe = facts["part"], facts["recipe"]
-    if not isinstance(part, str) or not isinstance(recipe, str):
+    part, recipe = StudyPart.read(facts, f"network {number} in {MODELS}"), facts["recipe"]
+    if not isinstance(recipe, str):
         raise Unreadable(f"network {number} in {MODELS} has a name that is not text.")
     return NetworkRow(
         number, part, recipe, int(facts["seed"]), int(facts["fold"]), int(facts["bytes"]), facts
@@ -169,7 +185,12 @@ def _network(number: int, facts: Mapping[str, Any]) -> NetworkRow:
 
 
 def _row(
-    title: str, part: str, recipe: str, baseline: str, comparison: Mapping[str, Any], group: Mapping[str, Any]
+    title: str,
+    part: StudyPart,
+    recipe: str,
+    baseline: str,
+    comparison: Mapping[str, Any],
+    group: Mapping[str, Any],
 ) -> ComparisonRow:
     judged = group["losses"][0]
     loss, metric = judged["estimate"], judged["metric"]

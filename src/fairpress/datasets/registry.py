@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from fairpress.core.config import parse
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.progress import OnMessage, print_message
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.download.sources import OnMessage, SourceFile, find, print_progress
+from fairpress.datasets.download.sources import SourceFile, find
 from fairpress.datasets.splits import SplitOptions
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def config_class(name: str) -> type[SplitOptions]:
     return cast("type[SplitOptions]", getattr(import_module(module), attribute))
 
 
-def load(name: str | os.PathLike[str], *, on_message: OnMessage = print_progress, **config: Any) -> Dataset:
+def load(name: str | os.PathLike[str], *, on_message: OnMessage = print_message, **config: Any) -> Dataset:
     """Return a dataset: a shipped one by its name, or the table or the images that a YAML file describes.
 
     Parameters
@@ -105,7 +106,7 @@ def load(name: str | os.PathLike[str], *, on_message: OnMessage = print_progress
     return cast("_Readable", chosen).read(on_message)
 
 
-def file_digests(name: str, on_message: OnMessage = print_progress) -> dict[str, str]:
+def file_digests(name: str, on_message: OnMessage = print_message) -> dict[str, str]:
     """Return path → sha256 of the files of a shipped dataset as they are here; empty where it has no fixed files."""
     files = cast("_Readable", config_class(name)).files
     return {
@@ -114,7 +115,7 @@ def file_digests(name: str, on_message: OnMessage = print_progress) -> dict[str,
     }
 
 
-def fetch(name: str, on_message: OnMessage = print_progress) -> list[Path]:
+def fetch(name: str, on_message: OnMessage = print_message) -> list[Path]:
     """Bring a shipped dataset's files onto this machine and return where they are.
 
     Raises UserError if that fails, with instructions for a dataset that may not be redistributed.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage, print_message
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.download.sources import OnMessage, print_progress
 from fairpress.datasets.registry import load
 
 
@@ -27,7 +27,7 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
     return facts
 
 
-def reload(facts: Mapping[str, Any], on_message: OnMessage = print_progress) -> Dataset:
+def reload(facts: Mapping[str, Any], on_message: OnMessage = print_message) -> Dataset:
     """Return the dataset of `dataset_facts`.
 
     A YAML file is looked for where it was, and then by its name from the working directory.

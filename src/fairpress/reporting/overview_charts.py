@@ -300,9 +300,8 @@ def points_of(audits: Sequence[tuple[str, Audit]], bytes_: Mapping[tuple[str, st
     return points
 
 
-def mean_sensitivity(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return layer → divergence when it alone has the lowest bit width, mean over the cards that record it, by depth."""
-    tables = [t for f in facts if (t := f["provenance"].get("details", {}).get("sensitivity"))]
+def mean_sensitivity(tables: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, float]:
+    """Return layer → divergence when it alone has the lowest bit width, by depth; mean over the `sensitivity` of cards."""
     divergences: dict[str, list[float]] = {}
     for table in tables:
         for layer, row in sorted(table.items(), key=lambda item: int(item[1]["depth"])):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.svg_minify import minify
+from fairpress.reporting.tradeoff_result import BASELINE, ModelTradeoff, TradeoffResult, is_control
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-BASELINE = "fp32"
 OURS, THEIRS = "ours", "published"
 SOURCES = ("baseline", "pruned", "its placebo", "dense, equal accuracy", "published")
 COLOURS = ("#475467", "#b42318", "#1570ef", "#946200", "#98a2b3")
@@ -26,25 +26,25 @@ class Tradeoff:
     Attributes
     ----------
     results
-        ``models``, ``groups``, ``used`` …, as in tradeoff.json.
+        As in tradeoff.json.
     published
         ``source``, ``note``, ``group_sizes``, ``kilobytes``, ``bias``, ``accuracy``; None without published results.
     latency
         A benchmark as returned by `runtime.benchmark.result.BenchmarkResult.to_dict`.
     """
 
-    results: Mapping[str, Any]
+    results: TradeoffResult
     published: Mapping[str, Any] | None = None
     latency: Mapping[str, Any] | None = None
     figures: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def models(self) -> Sequence[Mapping[str, Any]]:
-        return list(self.results["models"])
+    def models(self) -> Sequence[ModelTradeoff]:
+        return self.results.models
 
     @property
     def attributes(self) -> list[str]:
-        return list(self.results["used"])
+        return list(self.results.used)
 
     def theirs(self, section: str, *keys: str) -> float | None:
         """Return a published number; None if there is none."""
@@ -59,22 +59,24 @@ def estimate(value: Mapping[str, Any]) -> Estimate:
     return Estimate(**value)
 
 
-def short(value: Mapping[str, Any], digits: int = 3, sign: str = "", factor: float = 1.0) -> str:
-    """Format an estimate with its interval, or a dash: ``0.262 [0.201, 0.322]``."""
-    if value.get("value") is None:
+def short(
+    value: Estimate, digits: int = 3, sign: str = "", factor: float = 1.0, interval: bool = True
+) -> str:
+    """Format an estimate, by default with its interval, or a dash: ``0.262 [0.201, 0.322]``."""
+    if value.value is None:
         return "–"
     # "z": a value that rounds to zero has no sign.
-    text = f"{factor * value['value']:{sign}z.{digits}f}"
-    if value.get("low") is not None:
-        text += f" [{factor * value['low']:z.{digits}f}, {factor * value['high']:z.{digits}f}]"
+    text = f"{factor * value.value:{sign}z.{digits}f}"
+    if interval and value.low is not None and value.high is not None:
+        text += f" [{factor * value.low:z.{digits}f}, {factor * value.high:z.{digits}f}]"
     return text.replace("-", "−")
 
 
-def word(value: Mapping[str, Any]) -> str:
+def word(value: Estimate) -> str:
     """Return whether the interval of a change shows that it was raised or lowered."""
-    if value.get("low") is None:
+    if value.low is None or value.high is None:
         return "not estimable"
-    return "raised" if value["low"] > 0 else "lowered" if value["high"] < 0 else "undecided"
+    return "raised" if value.low > 0 else "lowered" if value.high < 0 else "undecided"
 
 
 def by_chance(t: Tradeoff) -> str:
@@ -85,14 +87,10 @@ def by_chance(t: Tradeoff) -> str:
     changes = [
         change
         for m in t.models
-        if not m["model"].startswith(("placebo", "checkpoint"))
-        for changes_by_attribute in (
-            m.get("against_baseline"),
-            m.get("against_placebo"),
-            control_of(m).get("change"),
-        )
+        if not is_control(m.model)
+        for changes_by_attribute in (m.against_baseline, m.against_placebo, m.distinct_control.change)
         for change in (changes_by_attribute or {}).values()
-        if change.get("low") is not None
+        if change.low is not None
     ]
     called = sum(word(change) != "undecided" for change in changes)
     return (
@@ -102,28 +100,18 @@ def by_chance(t: Tradeoff) -> str:
     )
 
 
-def control_of(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a model's accuracy-matched dense control; empty if that is the baseline."""
-    control: Mapping[str, Any] = model.get("control") or {}
-    weight = control.get("weight")
-    only = {1.0: control.get("above"), 0.0: control.get("below")}.get(weight) if weight is not None else None
-    return {} if only == BASELINE else control
-
-
-def control_words(model: Mapping[str, Any]) -> str:
+def control_words(model: ModelTradeoff) -> str:
     """Return the dense networks that a model was matched with, or the reason why there are none."""
-    control = model.get("control")
+    control = model.control
     if control is None:
         return "–"
-    if "reason" in control:
-        return str(control["reason"])
-    if control.get("side") == "above":
-        between = f"{control['above']}, the most accurate dense network"
+    if control.reason is not None or control.weight is None or control.accuracy_difference is None:
+        return str(control.reason)
+    if control.side == "above":
+        between = f"{control.above}, the most accurate dense network"
     else:
-        between = (
-            f"{1 - control['weight']:.0%} {control['below']}, {control['weight']:.0%} {control['above']}"
-        )
-    return f"{between}; accuracy {short(control['accuracy_difference'], 1, '+', 100)} points from it"
+        between = f"{1 - control.weight:.0%} {control.below}, {control.weight:.0%} {control.above}"
+    return f"{between}; accuracy {short(control.accuracy_difference, 1, '+', 100)} points from it"
 
 
 def draw(t: Tradeoff) -> dict[str, str]:
@@ -132,12 +120,12 @@ def draw(t: Tradeoff) -> dict[str, str]:
 
     sizes = []
     for m in t.models:
-        if m["model"].startswith(("placebo", "checkpoint")):
+        if is_control(m.model):
             continue
-        sizes.append({"model": m["model"], "kb": m["bytes"] / 1e3, "what": "file"})
-        sizes.append({"model": m["model"], "kb": m["gzip_bytes"] / 1e3, "what": "gzipped"})
-        if (theirs := t.theirs("kilobytes", m["model"])) is not None:
-            sizes.append({"model": m["model"], "kb": theirs, "what": THEIRS})
+        sizes.append({"model": m.model, "kb": m.bytes / 1e3, "what": "file"})
+        sizes.append({"model": m.model, "kb": m.gzip_bytes / 1e3, "what": "gzipped"})
+        if (theirs := t.theirs("kilobytes", m.model)) is not None:
+            sizes.append({"model": m.model, "kb": theirs, "what": THEIRS})
     order = list(dict.fromkeys(s["model"] for s in sizes))
     kinds = alt.Scale(domain=["file", "gzipped", THEIRS], range=["#344054", "#1570ef", "#98a2b3"])
     bars = (
@@ -152,18 +140,18 @@ def draw(t: Tradeoff) -> dict[str, str]:
         .properties(width=620, height=240)
     )
     out = {"size": _svg(bars, "Size of every recipe's file, raw and gzipped")}
-    pruned = [m for m in t.models if m["model"] == "fp32" or _pruned(m)]
+    pruned = [m for m in t.models if m.model == BASELINE or _pruned(m)]
     if len(pruned) < 2:
         return out
     curve = [
-        {"x": 100 * (m["sparsity"] or 0), "kb": m[b] / 1e3, "what": w}
+        {"x": 100 * (m.sparsity or 0), "kb": size / 1e3, "what": w}
         for m in pruned
-        for b, w in (("bytes", "file"), ("gzip_bytes", "gzipped"))
+        for size, w in ((m.bytes, "file"), (m.gzip_bytes, "gzipped"))
     ]
     curve += [
-        {"x": 100 * (m["sparsity"] or 0), "kb": v, "what": THEIRS}
+        {"x": 100 * (m.sparsity or 0), "kb": v, "what": THEIRS}
         for m in pruned
-        if (v := t.theirs("kilobytes", m["model"])) is not None
+        if (v := t.theirs("kilobytes", m.model)) is not None
     ]
     lines = (
         alt.Chart(alt.Data(values=curve))
@@ -182,36 +170,34 @@ def draw(t: Tradeoff) -> dict[str, str]:
     return out
 
 
-def _pruned(model: Mapping[str, Any]) -> bool:
-    return model["sparsity"] is not None and "+" not in model["model"]
+def _pruned(model: ModelTradeoff) -> bool:
+    return model.sparsity is not None and "+" not in model.model
 
 
-def _bias_panel(t: Tradeoff, attribute: str, pruned: Sequence[Mapping[str, Any]]) -> Any:
+def _bias_panel(t: Tradeoff, attribute: str, pruned: Sequence[ModelTradeoff]) -> Any:
     import altair as alt
 
-    by_name = {m["model"]: m for m in t.models}
+    by_name = {m.model: m for m in t.models}
     rows = []
     for m in pruned:
-        x = 100.0 * (m["sparsity"] or 0.0)
-        points: list[tuple[float, str, Any]] = [
-            (x, "baseline" if m["model"] == "fp32" else "pruned", m["bias"][attribute])
-        ]
-        if m["placebo"] in by_name:
-            points.append((x - 1.2, "its placebo", by_name[m["placebo"]]["bias"][attribute]))
-        if "bias" in control_of(m):
-            points.append((x + 1.2, "dense, equal accuracy", m["control"]["bias"][attribute]))
-        if (v := t.theirs("bias", attribute, m["model"])) is not None:
-            points.append((x, THEIRS, {"value": v}))
+        x = 100.0 * (m.sparsity or 0.0)
+        points = [(x, "baseline" if m.model == BASELINE else "pruned", m.bias[attribute])]
+        if m.placebo in by_name:
+            points.append((x - 1.2, "its placebo", by_name[m.placebo].bias[attribute]))
+        if (control_bias := m.distinct_control.bias) is not None:
+            points.append((x + 1.2, "dense, equal accuracy", control_bias[attribute]))
+        if (v := t.theirs("bias", attribute, m.model)) is not None:
+            points.append((x, THEIRS, Estimate(v)))
         rows += [
             {
                 "x": position,
                 "what": source,
-                "y": e["value"],
-                "low": e.get("low", e["value"]),
-                "high": e.get("high", e["value"]),
+                "y": e.value,
+                "low": e.value if e.low is None else e.low,
+                "high": e.value if e.high is None else e.high,
             }
             for position, source, e in points
-            if e["value"] is not None
+            if e.value is not None
         ]
     base = alt.Chart(alt.Data(values=rows))
     x = alt.X("x:Q", title="weights that are zero, %", scale=alt.Scale(domain=[-4, 100], nice=False))
@@ -246,11 +232,11 @@ def render(t: Tradeoff) -> Iterator[RenderableType]:
         table.add_column(column, justify="left" if name else "right", no_wrap=not name, overflow="fold")
     for m in t.models:
         table.add_row(
-            m["model"],
-            f"{m['bytes'] / 1e3:.1f}",
-            "–" if m["accuracy"]["value"] is None else f"{100 * m['accuracy']['value']:.1f}",
-            *(short({**m["bias"][a], "low": None}) + _mark(m, a) for a in t.attributes),
-            f"{m['constant']} of {m['networks']}",
+            m.model,
+            f"{m.bytes / 1e3:.1f}",
+            short(m.accuracy, 1, "", 100, interval=False),
+            *(short(m.bias[a], interval=False) + _mark(m, a) for a in t.attributes),
+            f"{m.constant} of {m.networks}",
         )
     yield table
     yield (
@@ -260,24 +246,25 @@ def render(t: Tradeoff) -> Iterator[RenderableType]:
     )
     yield by_chance(t)
     for m in t.models:
-        control = m.get("control", {})
-        if "change" in control:
-            changes = ", ".join(f"{a} {short(control['change'][a], 3, '+')}" for a in t.attributes)
-            yield f"{m['model']} against dense networks of equal accuracy: {changes} ({control_words(m)})"
-        elif "reason" in control:
-            yield f"{m['model']} against dense networks of equal accuracy: not estimable; {control['reason']}"
+        if m.control is not None and m.control.change is not None:
+            changes = ", ".join(f"{a} {short(m.control.change[a], 3, '+')}" for a in t.attributes)
+            yield f"{m.model} against dense networks of equal accuracy: {changes} ({control_words(m)})"
+        elif m.control is not None and m.control.reason is not None:
+            yield f"{m.model} against dense networks of equal accuracy: not estimable; {m.control.reason}"
     for sentence in (t.latency or {}).get("sentences", []):
         yield f"! {sentence}"
     yield from (t.latency or {}).get("notes", [])
 
 
-def _mark(model: Mapping[str, Any], attribute: str) -> str:
-    out = ""
-    for key, sign in (("against_baseline", ""), ("against_placebo", "p")):
-        out += _arrow(model.get(key, {}).get(attribute), sign)
-    return out + _arrow(control_of(model).get("change", {}).get(attribute), "a")
+def _mark(model: ModelTradeoff, attribute: str) -> str:
+    changes = (
+        (model.against_baseline, ""),
+        (model.against_placebo, "p"),
+        (model.distinct_control.change, "a"),
+    )
+    return "".join(_arrow((change or {}).get(attribute), sign) for change, sign in changes)
 
 
-def _arrow(change: Mapping[str, Any] | None, sign: str) -> str:
+def _arrow(change: Estimate | None, sign: str) -> str:
     direction = word(change) if change is not None else ""
     return f" ↑{sign}" if direction == "raised" else f" ↓{sign}" if direction == "lowered" else ""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fairpress.core.errors import UserError, listed
 from fairpress.core.json_file import parse_json
+from fairpress.core.progress import Progress
 from fairpress.datasets.dataset import Dataset, Part
 from fairpress.datasets.grouping import keys_of_groups
 from fairpress.runtime.artifact import Artifact
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 RESERVED = {"row_id", "subject", "label", "seed", "fold"}
 RUNTIMES_KEY = "fairpress.runtimes"
 NOTES_KEY = "fairpress.notes"
-Progress = Callable[[str, int, int], None]
 
 
 def predictions(

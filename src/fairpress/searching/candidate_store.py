@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,6 +22,7 @@ from fairpress.core.attribute import Attribute, names_of
 from fairpress.core.canonical_json import digest
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import FairpressError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.runtime.artifact import Artifact
 from fairpress.searching.bounds import BASELINE, CANDIDATE
@@ -63,13 +64,12 @@ class CandidateStore:
             [CACHE_VERSION, self.base.digest, weights, self.dataset.fingerprint, rows, self.seed, versions]
         )
 
-    def make(self, recipe: Recipe, on_message: Callable[[str], None]) -> Candidate:
+    def make(self, recipe: Recipe, on_message: OnMessage) -> Candidate:
         """Return the candidate of a recipe, from the store if it exists there; failures are stored, too.
 
         An exception raised by `on_message` stops the work, and nothing is stored.
         """
         from fairpress.compression.apply import compress
-        from fairpress.compression.errors import VerificationError
 
         key = digest(["search/candidate", self.origin, recipe.to_dict()])
         entry = self.store.get(key)
@@ -83,7 +83,7 @@ class CandidateStore:
         began, artifact, failure = time.monotonic(), None, None
         try:
             (artifact,) = compress([self.base], recipe, [self.rows.recipe_data], [self.seed], on_message)
-        except (FairpressError, VerificationError) as error:
+        except FairpressError as error:
             failure = str(error)
         seconds = time.monotonic() - began
         files = (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fairpress.compression.recipes import parse
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.searching import search_space
 from fairpress.searching.bounds import CANDIDATE, JudgingPlan, bounds_of, exact_bound
 from fairpress.searching.budget import Budget, BudgetExceeded
@@ -15,7 +15,6 @@ from fairpress.searching.latency import measure_latency
 from fairpress.searching.limits import Limits, Objective
 from fairpress.searching.trial import Trial
 
-OnMessage = Callable[[str], None]
 MAX_REPEATS = 30  # stop sampling after this many consecutive proposals without a new recipe
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage, ignore_message
 from fairpress.searching.limits import limits_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class FairQuantizer:
         data: Dataset | str | None = None,
         *,
         seed: int | None = None,
-        on_message: Callable[[str], None] = lambda sentence: None,
+        on_message: OnMessage = ignore_message,
     ) -> Artifact:
         """Return the smallest artifact that keeps every limit.
 

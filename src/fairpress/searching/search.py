@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from pyarrow import parquet
 from fairpress.auditing.audit_table import audit_table
 from fairpress.auditing.options import AuditOptions
 from fairpress.core.errors import MissingExtra, UserError
+from fairpress.core.progress import OnMessage, ignore_message
 from fairpress.datasets.dataset import Dataset
 from fairpress.reporting.audit_report import AuditReport
 from fairpress.runtime.artifact import Artifact
@@ -50,7 +51,7 @@ def search(
     confidence: float = 0.95,
     least_rows: int | None = None,
     seed: int | None = None,
-    on_message: Callable[[str], None] = lambda sentence: None,
+    on_message: OnMessage = ignore_message,
 ) -> SearchResult:
     """Return the best artifact that is demonstrated to keep every limit.
 

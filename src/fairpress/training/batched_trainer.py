@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from fairpress.core.progress import OnMessage
 from fairpress.models.feature_scaling import fit_robust, fit_standardize
 from fairpress.models.registry import build
 from fairpress.training.data import Data
@@ -97,7 +98,7 @@ def train_together(
     seeds: Sequence[int],
     config: FitConfig,
     device: torch.device,
-    progress: Callable[[str], None] | None = None,
+    on_message: OnMessage | None = None,
     objective: Objective | None = None,
 ) -> BatchTrainingResult:
     """Train each network until its patience has run out; one that is done leaves the batch to the others.
@@ -133,8 +134,8 @@ def train_together(
                 checkpoints[i] = BestCheckpoint(state, loss, accuracy, epoch, epoch, loss + violation)
                 checkpoints[i].fairness = None if objective is None else objective.facts(active.index(i))
         remaining = [p for p, i in enumerate(active) if epoch - checkpoints[i].best_epoch < config.patience]
-        if progress is not None:
-            progress(
+        if on_message is not None:
+            on_message(
                 f"epoch {epoch} of at most {config.max_epochs}, {len(seeds) - len(remaining)} of {len(seeds)} stopped"
             )
         if not remaining:

@@ -21,7 +21,7 @@ FILE = "epoch.safetensors"
 def clear(folder: Path) -> None:
     """Remove the checkpoints of finished trainings (a subfolder per network), and each folder that is empty then."""
     for holder in (*folder.glob("[0-9]*"), folder):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the folder does not exist, or has other files
             for name in (FILE, f"{FILE}.part"):
                 (holder / name).unlink(missing_ok=True)
             holder.rmdir()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fairpress.core.card import ModelCard
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.reload import dataset_facts
 from fairpress.runtime.artifact import Artifact
@@ -36,7 +37,7 @@ def fit(
     datasets: Sequence[Dataset],
     seeds: Sequence[int],
     config: FitConfig | None = None,
-    progress: Callable[[str], None] | None = None,
+    on_message: OnMessage | None = None,
     device: str = "cpu",
     checkpoints: Path | None = None,
 ) -> list[Artifact]:
@@ -74,7 +75,7 @@ def fit(
         check_trainable(dataset)
         check_readable(architecture, dataset)
     if architecture.reads == "images":
-        return _fit_images(architecture, datasets, seeds, config, progress, torch_device, checkpoints)
+        return _fit_images(architecture, datasets, seeds, config, on_message, torch_device, checkpoints)
     config = config or FitConfig()
     task = datasets[0].task
     classes = len(task.classes)
@@ -89,7 +90,7 @@ def fit(
     )
     columns = train[0].inputs.shape[1]
     result = train_together(
-        architecture, train, validation, classes, seeds, config, torch_device, progress, objective
+        architecture, train, validation, classes, seeds, config, torch_device, on_message, objective
     )
     key = (architecture, classes)
     check_inputs = [verification_rows(d) for d in datasets]
@@ -162,7 +163,7 @@ def _fit_images(
     datasets: Sequence[Dataset],
     seeds: Sequence[int],
     config: FitConfig | None,
-    progress: Callable[[str], None] | None,
+    on_message: OnMessage | None,
     device: Any,
     checkpoints: Path | None,
 ) -> list[Artifact]:
@@ -181,7 +182,7 @@ def _fit_images(
             seed,
             config,
             device,
-            progress,
+            on_message,
             None if checkpoints is None else checkpoints / str(i),
         )
         for i, (dataset, seed) in enumerate(zip(datasets, seeds, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import nn
 from fairpress.core.canonical_json import digest
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import FairpressError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.images.decode import PREPARATION
 from fairpress.datasets.reload import dataset_facts
@@ -30,8 +31,9 @@ from fairpress.training.constant_baseline import constant_answer, constant_basel
 from fairpress.training.data import Data, tensors, verification_rows
 from fairpress.training.group_objective import make_objective, with_groups
 from fairpress.training.precision import FORMATS, TrainingFormat, fastest
+from fairpress.training.result import TrainingResult
 from fairpress.training.schedule import Schedule
-from fairpress.training.trainer import TrainingResult, train_module
+from fairpress.training.trainer import train_module
 
 if TYPE_CHECKING:
     from fairpress.models.image_architecture import ImageNetwork
@@ -46,7 +48,7 @@ def fit_image_network(
     seed: int,
     config: ImageFitConfig,
     device: torch.device,
-    on_message: Callable[[str], None] | None = None,
+    on_message: OnMessage | None = None,
     checkpoints: Path | None = None,
 ) -> Artifact:
     """Train one network on uint8 images [rows, 3, height, width] and return its artifact.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.models.registry import build
 from fairpress.training.augment import Augment
 from fairpress.training.config import ImageFitConfig, training_of
@@ -16,8 +17,9 @@ from fairpress.training.data import Data
 from fairpress.training.device import device_of
 from fairpress.training.group_objective import make_objective
 from fairpress.training.precision import FORMATS
+from fairpress.training.result import EpochResult
 from fairpress.training.schedule import Schedule
-from fairpress.training.trainer import EpochResult, train_module
+from fairpress.training.trainer import train_module
 
 if TYPE_CHECKING:
     from fairpress.datasets.dataset import Dataset
@@ -31,7 +33,7 @@ def replay_to_epoch(
     seed: int,
     origin: Mapping[str, Any],
     epochs: int,
-    on_message: Callable[[str], None] | None = None,
+    on_message: OnMessage | None = None,
 ) -> dict[str, Tensor]:
     """Return the state after `epochs` epochs of the training that `origin`, a card's provenance, records.
 

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.training.augment import Augment
 from fairpress.training.checkpoints import TrainingCheckpoint
 from fairpress.training.data import Data
 from fairpress.training.precision import FORMATS, TrainingFormat
+from fairpress.training.result import EpochResult, TrainingResult
 from fairpress.training.schedule import Schedule
 from fairpress.training.stacked_networks import AfterStep
 
@@ -26,59 +28,6 @@ if TYPE_CHECKING:
 
 EVALUATION_BATCH = 256
 MESSAGE_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """The results of one epoch; validation figures are None without validation rows."""
-
-    number: int
-    loss: float
-    seconds: float
-    rows_per_second: float
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
-    violation: float = 0.0
-
-    @property
-    def criterion(self) -> float | None:
-        """What early stopping looks at: the validation loss, and how far a constraint is violated there."""
-        return None if self.validation_loss is None else self.validation_loss + self.violation
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """A network's state after training and how it came about.
-
-    Attributes
-    ----------
-    state
-        The state dict on the CPU, contiguous.
-    best_epoch
-        The epoch it is of: that of lowest validation loss under early stopping, else the last.
-    epochs
-        One entry per epoch taken, those before an interruption included.
-    resumed_after
-        Epochs that an interrupted run had finished; 0 for a run in one go.
-    """
-
-    state: dict[str, Tensor]
-    best_epoch: int
-    epochs: tuple[EpochResult, ...]
-    resumed_after: int = 0
-
-    @property
-    def best(self) -> EpochResult:
-        return self.epochs[self.best_epoch - 1]
-
-    @property
-    def seconds(self) -> float:
-        return sum(e.seconds for e in self.epochs)
-
-    @property
-    def rows_per_second(self) -> float:
-        """The median epoch's speed of training, evaluation left out."""
-        return sorted(e.rows_per_second for e in self.epochs)[len(self.epochs) // 2]
 
 
 @dataclass
@@ -108,7 +57,7 @@ def train_module(
     after_step: AfterStep | None = None,
     on_epoch: Callable[[EpochResult], None] | None = None,
     checkpoint: TrainingCheckpoint | None = None,
-    on_message: Callable[[str], None] | None = None,
+    on_message: OnMessage | None = None,
     objective: Objective | None = None,
 ) -> TrainingResult:
     """Train a network in place by AdamW on the mean cross-entropy, and return its state.
@@ -209,7 +158,7 @@ class _Run:
         training_format: TrainingFormat,
         augment: Augment | None,
         after_step: AfterStep | None,
-        on_message: Callable[[str], None] | None,
+        on_message: OnMessage | None,
         objective: Objective | None = None,
     ) -> None:
         self.module, self.data, self.schedule, self.device, self.training_format = (

@@ -52,15 +52,15 @@ def test_worth_is_what_the_loss_of_a_group_depends_on():
     x = torch.stack([torch.ones(200), groups.float()], 1)
     data = Data(x, torch.ones(200, dtype=torch.long), groups)
     weight = torch.full((1, 2, 2), 0.3, requires_grad=True)
-    found = importance(
+    result = importance(
         lambda v: v @ weight.transpose(1, 2), {"w": weight}, {"w": weight}, batches_of_groups([data], 2, [0])
     )["w"]
-    assert found.shape == (2, 1, 2, 2)
-    assert found[0, 0, :, 1].abs().max() == 0
-    assert found[1, 0, :, 1].min() > 0
+    assert result.shape == (2, 1, 2, 2)
+    assert result[0, 0, :, 1].abs().max() == 0
+    assert result[1, 0, :, 1].min() > 0
     logits = torch.tensor([[0.3, 0.3]], requires_grad=True)
     (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(logits, torch.tensor([1])), logits)
-    assert found[0, 0, :, 0].tolist() == pytest.approx((0.3 * gradient[0]).square().tolist())
+    assert result[0, 0, :, 0].tolist() == pytest.approx((0.3 * gradient[0]).square().tolist())
 
 
 def test_a_group_with_few_rows_fills_its_batch():
@@ -76,10 +76,12 @@ def test_a_group_with_few_rows_fills_its_batch():
 def test_small_networks_lose_as_many_weights_and_others(scope):
     data, bases = easy()
     recipe = f"prune-80({FEW},scope={scope},importance=groups,by=sex)"
-    made, plain = (fp.compress(bases[0], r, data=data[0]) for r in (recipe, f"prune-80({FEW},scope={scope})"))
-    assert made.card.provenance["details"]["sparsity"] == pytest.approx(0.8, abs=0.01)
-    assert made.digest != plain.digest
-    accuracy = made.card.provenance["details"]["validation"]["accuracy"]
+    created, plain = (
+        fp.compress(bases[0], r, data=data[0]) for r in (recipe, f"prune-80({FEW},scope={scope})")
+    )
+    assert created.card.provenance["details"]["sparsity"] == pytest.approx(0.8, abs=0.01)
+    assert created.digest != plain.digest
+    accuracy = created.card.provenance["details"]["validation"]["accuracy"]
     assert accuracy > 0.7
     fold = replace(data[0], attributes={"sex": np.full(len(data[0]), "Female")})
     with pytest.raises(UserError, match="fewer than two groups"):
@@ -87,10 +89,10 @@ def test_small_networks_lose_as_many_weights_and_others(scope):
 
 
 def test_networks_that_train_alone_too():
-    made = fp.compress(
+    created = fp.compress(
         residual(), "prune-50(epochs=1,batch_size=64,importance=groups,by=group)", data=random_group_batches()
     )
-    assert made.card.provenance["details"]["sparsity"] == pytest.approx(0.5, abs=0.02)
+    assert created.card.provenance["details"]["sparsity"] == pytest.approx(0.5, abs=0.02)
 
 
 def test_it_has_a_name_a_counterpart_and_needs_a_group():
@@ -109,17 +111,17 @@ def test_it_has_a_name_a_counterpart_and_needs_a_group():
 def test_its_control_looks_at_gradients_and_not_at_groups(draw):
     if draw == "tables":
         data, bases = easy()
-        made = {
+        created = {
             r: fp.compress(bases[0], f"prune-80({FEW}{r})", data=data[0])
             for r in ("", ",importance=gradient", ",importance=groups,by=sex")
         }
-        assert len({m.digest for m in made.values()}) == 3
+        assert len({m.digest for m in created.values()}) == 3
         relabelled = replace(data[0], attributes={"sex": np.roll(data[0].attributes["sex"], 7)})
         again = fp.compress(bases[0], f"prune-80({FEW},importance=gradient)", data=relabelled)
-        assert again.onnx == made[",importance=gradient"].onnx
-        found = made[",importance=gradient"].card.provenance["details"]
-        assert found["sparsity"] == pytest.approx(0.8, abs=0.01)
-        assert found["validation"]["accuracy"] > 0.7
+        assert again.onnx == created[",importance=gradient"].onnx
+        result = created[",importance=gradient"].card.provenance["details"]
+        assert result["sparsity"] == pytest.approx(0.8, abs=0.01)
+        assert result["validation"]["accuracy"] > 0.7
     else:
         own = fp.compress(
             residual(), "prune-50(epochs=1,batch_size=64,importance=gradient)", data=random_group_batches()

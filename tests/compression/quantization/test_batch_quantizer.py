@@ -33,17 +33,17 @@ SCHEMES = {
 def test_the_file_computes_what_its_integers_and_scales_say(name):
     """Against onnx's reference implementation in float64-free numpy, and against weights dequantized by hand."""
     states, rows = parts(*easy())
-    (made,) = quantize_many(small_engine(), states[:1], rows[:1], SCHEMES[name])
+    (created,) = quantize_many(small_engine(), states[:1], rows[:1], SCHEMES[name])
     x = rows[0].numpy()
-    graph = made.graph(rows[0]).numpy()
-    reference = _reference(made.onnx)(x)
+    graph = created.graph(rows[0]).numpy()
+    reference = _reference(created.onnx)(x)
     assert np.allclose(graph, reference, atol=0.05)
     assert (graph.argmax(1) == reference.argmax(1)).mean() >= 0.97
-    for layer in made.prepared.layers:
+    for layer in created.prepared.layers:
         integers = np.round(
-            made.state[layer.weight].numpy() / made.state[f"{layer.module}.scale"].numpy()[:, None]
+            created.state[layer.weight].numpy() / created.state[f"{layer.module}.scale"].numpy()[:, None]
         )
-        stored = [t for t in _constants(made.onnx) if t.shape == layer.shape]
+        stored = [t for t in _constants(created.onnx) if t.shape == layer.shape]
         assert any(np.array_equal(np.clip(integers, -layer.top, layer.top), t) for t in stored)
 
 
@@ -67,46 +67,48 @@ def _constants(data: bytes) -> list[np.ndarray]:
 def test_a_refilled_file_is_byte_for_byte_a_fresh_export(bits):
     states, rows = parts(*easy())
     together = quantize_many(small_engine(), states, rows, Scheme(bits))
-    for made, state, calibration in zip(together, states, rows, strict=True):
+    for created, state, calibration in zip(together, states, rows, strict=True):
         fresh = BatchQuantizer.from_module(SMALL.build(4, 2), torch.zeros(2, 4))
         (alone,) = quantize_many(fresh, [state], [calibration], Scheme(bits))
-        assert made.onnx == alone.onnx
+        assert created.onnx == alone.onnx
     assert together[0].onnx != together[1].onnx
 
 
 @pytest.mark.parametrize("bits", [8, 4, 2])
 def test_the_file_stores_the_bits_and_runs_integers(bits):
     states, rows = parts(*easy())
-    (made,) = quantize_many(small_engine(), states[:1], rows[:1], Scheme(bits))
-    assert sorted(b for b in weight_bits(made.onnx).values() if b < 32) == [bits] * 3
-    assert operators(made.onnx)["QGemm"] == 3
-    assert made.details["integer_kernels"] == 3
-    assert made.details["bits"] == {"1": bits, "3": bits, "5": bits}
+    (created,) = quantize_many(small_engine(), states[:1], rows[:1], Scheme(bits))
+    assert sorted(b for b in weight_bits(created.onnx).values() if b < 32) == [bits] * 3
+    assert operators(created.onnx)["QGemm"] == 3
+    assert created.details["integer_kernels"] == 3
+    assert created.details["bits"] == {"1": bits, "3": bits, "5": bits}
 
 
 def test_weight_only_files_are_unpacked_when_they_are_loaded():
     states, rows = parts(*easy())
-    (made,) = quantize_many(small_engine(), states[:1], rows[:1], Scheme(4, activations=False))
-    assert sorted(b for b in weight_bits(made.onnx).values()) == [4] * 3
-    found = operators(made.onnx)
-    assert not {op for op in found if "Quantize" in op or op in ("Cast", "Mul")}
-    assert made.details["agreement_with_graph"] == 1.0
+    (created,) = quantize_many(small_engine(), states[:1], rows[:1], Scheme(4, activations=False))
+    assert sorted(b for b in weight_bits(created.onnx).values()) == [4] * 3
+    result = operators(created.onnx)
+    assert not {op for op in result if "Quantize" in op or op in ("Cast", "Mul")}
+    assert created.details["agreement_with_graph"] == 1.0
 
 
 def test_a_layer_in_float_is_one_also_when_it_runs():
     """Left to itself, ONNX Runtime makes a float layer between two integer values an 8-bit one."""
     states, rows = parts(*easy())
     for layer in ("1", "3", "5"):
-        (made,) = quantize_many(small_engine(), states[:1], rows[:1], Scheme(keep=(layer,)))
-        counts = operators(made.onnx)
+        (created,) = quantize_many(small_engine(), states[:1], rows[:1], Scheme(keep=(layer,)))
+        counts = operators(created.onnx)
         assert counts["QGemm"] == 2, layer
-        assert made.details["bits"][layer] == 32
+        assert created.details["bits"][layer] == 32
         floats = [
-            t for t in optimized_graph(made.onnx).graph.initializer if t.data_type == 1 and len(t.dims) == 2
+            t
+            for t in optimized_graph(created.onnx).graph.initializer
+            if t.data_type == 1 and len(t.dims) == 2
         ]
-        wanted = states[0][f"{layer}.weight"].numpy()
+        expected = states[0][f"{layer}.weight"].numpy()
         assert any(
-            np.array_equal(v, wanted) or np.array_equal(v.T, wanted)
+            np.array_equal(v, expected) or np.array_equal(v.T, expected)
             for v in map(numpy_helper.to_array, floats)
         )
 
@@ -116,12 +118,12 @@ def test_auto_takes_the_ranges_that_move_the_outputs_on_validation_rows_least():
     validation = [torch.from_numpy(d.part("validation").inputs) for d in easy()[0]]
 
     def distance(**choice: str) -> float:
-        made = quantize_many(small_engine(), states, rows, Scheme(4), validation=validation, **choice)
+        created = quantize_many(small_engine(), states, rows, Scheme(4), validation=validation, **choice)
         total = 0.0
-        for q, state, held_out in zip(made, states, validation, strict=True):
-            wanted = q.prepared.run({**q.state, **state}, held_out, rounded=False).log_softmax(-1)
-            found = q.graph(held_out).log_softmax(-1)
-            total += float((wanted.exp() * (wanted - found)).sum(1).mean())
+        for q, state, held_out in zip(created, states, validation, strict=True):
+            expected = q.prepared.run({**q.state, **state}, held_out, rounded=False).log_softmax(-1)
+            result = q.graph(held_out).log_softmax(-1)
+            total += float((expected.exp() * (expected - result)).sum(1).mean())
         return total
 
     auto = distance(weights="auto", activations="auto")
@@ -163,7 +165,7 @@ def test_the_same_engine_quantizes_convolutions_with_batch_norm_sums_joins_and_p
     assert (counts["QLinearConv"], counts["QLinearAdd"], counts["QGemm"]) == (3, 1, 1)
     (alone,) = quantize_many(BatchQuantizer.from_module(nets[1], x), states[1:], [x])
     assert together[1].onnx == alone.onnx
-    for net, made in zip(nets, together, strict=True):
+    for net, created in zip(nets, together, strict=True):
         with torch.no_grad():
-            same = net(x).argmax(1).numpy() == run(made.onnx, x.numpy()).argmax(1)
+            same = net(x).argmax(1).numpy() == run(created.onnx, x.numpy()).argmax(1)
         assert same.mean() > 0.95

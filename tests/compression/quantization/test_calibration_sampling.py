@@ -31,10 +31,10 @@ def _skewed():
 
 def test_every_group_weighs_the_same_and_the_card_says_on_how_many_rows_that_rests():
     data = _skewed()
-    which, told = sample_rows(data, 60, "balanced", "sex", (0, 0))
+    which, reported = sample_rows(data, 60, "balanced", "sex", (0, 0))
     groups = data.attributes["sex"][data.parts["calibration"]][which]
     assert [int((groups == g).sum()) for g in ("Female", "Male", "Other")] == [20, 20, 20]
-    assert told["calibration"]["groups"] == {
+    assert reported["calibration"]["groups"] == {
         "Female": {"rows": 20, "different": 20},
         "Male": {"rows": 20, "different": 8},
         "Other": {"rows": 20, "different": 2},
@@ -45,12 +45,12 @@ def test_every_group_weighs_the_same_and_the_card_says_on_how_many_rows_that_res
 
 def test_balanced_over_labels_too():
     data = make_dataset(2000)
-    which, told = sample_rows(data, 80, "balanced-label", "sex", (0, 0))
+    which, reported = sample_rows(data, 80, "balanced-label", "sex", (0, 0))
     index = data.parts["calibration"][which]
     for sex in ("Female", "Male"):
         for label in (0, 1):
             assert ((data.attributes["sex"][index] == sex) & (data.labels[index] == label)).sum() == 20
-    assert set(told["calibration"]["groups"]) == {"Female, no", "Female, yes", "Male, no", "Male, yes"}
+    assert set(reported["calibration"]["groups"]) == {"Female, no", "Female, yes", "Male, no", "Male, yes"}
 
 
 def test_draws_repeat_and_differ():
@@ -79,9 +79,9 @@ def test_the_worst_group_decides_and_small_ones_do_not():
     data = make_dataset()
     sex = data.attributes["sex"].copy()
     sex[data.parts["validation"][:4]] = "Other"
-    found = validation_groups(replace(data, attributes={"sex": sex}), "sex", 512)
-    assert (found[:4] == -1).all()
-    assert set(found) == {-1, 0, 1}
+    result = validation_groups(replace(data, attributes={"sex": sex}), "sex", 512)
+    assert (result[:4] == -1).all()
+    assert set(result) == {-1, 0, 1}
     with pytest.raises(UserError, match="fewer than two groups have 10 validation rows"):
         validation_groups(data, "sex", 12)
 
@@ -91,17 +91,17 @@ def test_every_width_takes_them(bits):
     data, bases = hard()
     plain = fp.compress(bases[0], f"int{bits}", data=data[0])
     for how in ("balanced", "balanced-label"):
-        made = fp.compress(bases[0], f"int{bits}(calibration={how},by=sex,rows=64)", data=data[0])
-        assert made.digest != plain.digest
-        assert made.size == pytest.approx(plain.size, abs=200)
-        assert made.card.provenance["details"]["calibration"]["how"] == how
-        assert made.card.provenance["details"]["calibration_rows"] == 64
+        created = fp.compress(bases[0], f"int{bits}(calibration={how},by=sex,rows=64)", data=data[0])
+        assert created.digest != plain.digest
+        assert created.size == pytest.approx(plain.size, abs=200)
+        assert created.card.provenance["details"]["calibration"]["how"] == how
+        assert created.card.provenance["details"]["calibration_rows"] == 64
 
 
 def test_ranges_may_be_chosen_for_the_worst_group():
     data, bases = easy()
-    made = fp.compress(bases[0], "int4(ranges=auto,error=worst,by=sex)", data=data[0])
-    assert made.card.recipe == "int4(error=worst,by=sex,ranges=auto)"
+    created = fp.compress(bases[0], "int4(ranges=auto,error=worst,by=sex)", data=data[0])
+    assert created.card.recipe == "int4(error=worst,by=sex,ranges=auto)"
     trained = fp.compress(
         bases[0], "qat-int4(calibration=balanced,ranges=auto,error=worst,by=sex,epochs=1)", data=data[0]
     )
@@ -129,14 +129,15 @@ def test_what_is_chosen_for_the_worst_group_serves_it_best():
     rows, held_out = (torch.from_numpy(data[0].part(p).inputs) for p in ("calibration", "validation"))
     groups = (held_out[:, 0] > 1).long() + 2 * (held_out[:, 1] > 1).long()
 
-    def divergence(made):
-        wanted, logits = (
-            logits_in_chunks(prepared, made.state, held_out, rounded=r).log_softmax(-1) for r in (False, True)
+    def divergence(created):
+        expected, logits = (
+            logits_in_chunks(prepared, created.state, held_out, rounded=r).log_softmax(-1)
+            for r in (False, True)
         )
-        rows = torch.nn.functional.kl_div(logits, wanted, reduction="none", log_target=True).sum(-1)
+        rows = torch.nn.functional.kl_div(logits, expected, reduction="none", log_target=True).sum(-1)
         return [float(rows[groups == g].mean()) for g in range(4)], float(rows.mean())
 
-    made = {
+    created = {
         name: divergence(
             calibrate(
                 prepared, state, rows, weights="auto", activations="auto", validation=held_out, groups=g
@@ -147,5 +148,5 @@ def test_what_is_chosen_for_the_worst_group_serves_it_best():
     tried = [
         divergence(calibrate(prepared, state, rows, weights=w, activations=a)) for w in RANGES for a in RANGES
     ]
-    assert max(made["worst"][0]) == pytest.approx(min(max(by_group) for by_group, _ in tried))
-    assert made["mean"][1] == pytest.approx(min(mean for _, mean in tried))
+    assert max(created["worst"][0]) == pytest.approx(min(max(by_group) for by_group, _ in tried))
+    assert created["mean"][1] == pytest.approx(min(mean for _, mean in tried))

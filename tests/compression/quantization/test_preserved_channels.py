@@ -34,17 +34,17 @@ def test_what_gradients_say_of_a_channel_is_what_rounding_it_alone_does():
         with torch.no_grad():
             return FastFunctionalCall(engine.folded).call(own, rows[0]).double().log_softmax(-1)
 
-    wanted, weight = answers(state), state["3.weight"]
+    expected, weight = answers(state), state["3.weight"]
     change = rounded(weight, 8) - weight
-    found = channel_sensitivities(engine.folded, state, {"3": change}, rows[0])["3"]
-    assert found.shape == (len(rows[0]), 16)
+    result = channel_sensitivities(engine.folded, state, {"3": change}, rows[0])["3"]
+    assert result.shape == (len(rows[0]), 16)
     measured = []
     for channel in range(16):
         own = weight.clone()
         own[channel] += change[channel]
-        measured.append(float(divergences(answers({**state, "3.weight": own}), wanted).mean()))
-    assert np.corrcoef(measured, found.mean(0))[0, 1] > 0.95
-    assert float(found.mean()) == pytest.approx(np.mean(measured), rel=0.2)
+        measured.append(float(divergences(answers({**state, "3.weight": own}), expected).mean()))
+    assert np.corrcoef(measured, result.mean(0))[0, 1] > 0.95
+    assert float(result.mean()) == pytest.approx(np.mean(measured), rel=0.2)
 
 
 def test_the_spread_is_that_of_group_means():
@@ -55,14 +55,14 @@ def test_the_spread_is_that_of_group_means():
 @pytest.mark.parametrize("bits", [4, 2])
 def test_the_file_stores_so_many_channels_at_8_bits_and_computes_as_its_graph(bits):
     data, bases = hard()
-    made = fp.compress(bases[0], f"int{bits}(preserve=0.25,by=sex)", data=data[0])
+    created = fp.compress(bases[0], f"int{bits}(preserve=0.25,by=sex)", data=data[0])
     plain = fp.compress(bases[0], f"int{bits}", data=data[0])
-    details = made.card.provenance["details"]
-    assert made.size - plain.size == details["preserved_bytes"] > 0
+    details = created.card.provenance["details"]
+    assert created.size - plain.size == details["preserved_bytes"] > 0
     assert details["channels"] == "groups"
     assert set(details["rows_of_groups"]) == {"Female", "Male"}
     for (name, bits_of), own in zip(
-        details["bits"].items(), stored_weights(onnx.load_from_string(made.onnx)), strict=True
+        details["bits"].items(), stored_weights(onnx.load_from_string(created.onnx)), strict=True
     ):
         channels = details["preserved"].get(name, [])
         assert own.bits == bits_of == bits
@@ -77,11 +77,13 @@ def test_the_file_stores_so_many_channels_at_8_bits_and_computes_as_its_graph(bi
 def test_preserved_channels_bring_the_answers_nearer_and_random_ones_less_so():
     data, bases = hard()
     x = data[0].part("calibration").inputs
-    wanted = torch.from_numpy(run(bases[0].onnx, x)).double().log_softmax(-1)
+    expected = torch.from_numpy(run(bases[0].onnx, x)).double().log_softmax(-1)
 
     def apart(options: str) -> float:
-        made = fp.compress(bases[0], f"w2({options})", data=data[0])
-        return float(divergences(torch.from_numpy(run(made.onnx, x)).double().log_softmax(-1), wanted).mean())
+        created = fp.compress(bases[0], f"w2({options})", data=data[0])
+        return float(
+            divergences(torch.from_numpy(run(created.onnx, x)).double().log_softmax(-1), expected).mean()
+        )
 
     none, random = (
         apart("rows=512"),
@@ -92,8 +94,8 @@ def test_preserved_channels_bring_the_answers_nearer_and_random_ones_less_so():
 
 
 def test_networks_of_convolutions_and_training_that_rounds():
-    made = fp.compress(residual(), "int4(preserve=0.25,by=group)", data=brightness_group_batches())
-    details = made.card.provenance["details"]
+    created = fp.compress(residual(), "int4(preserve=0.25,by=group)", data=brightness_group_batches())
+    details = created.card.provenance["details"]
     assert {k: len(v) for k, v in details["preserved"].items()} == {"first.0": 2, "second.0": 2, "wide": 2}
     trained = fp.compress(
         residual(), "qat-int4(preserve=0.25,by=group,epochs=1,batch_size=64)", data=brightness_group_batches()
@@ -108,10 +110,10 @@ def test_training_goes_on_with_the_channels_that_were_chosen():
 
     together = compress(bases[:2], recipe, data[:2], [0, 1])
     given = fp.compress(bases[1], "int2(preserve=0.25,by=sex)", data=data[1], seed=1)
-    told = [a.card.provenance["details"]["preserved"] for a in (*together, given)]
-    assert told[1] == told[2] != told[0]
+    reported = [a.card.provenance["details"]["preserved"] for a in (*together, given)]
+    assert reported[1] == reported[2] != reported[0]
     own = stored_weights(onnx.load_from_string(together[1].onnx))
-    assert np.flatnonzero(own[1].preserved).tolist() == told[1]["3"]
+    assert np.flatnonzero(own[1].preserved).tolist() == reported[1]["3"]
     assert np.abs(own[1].values[own[1].preserved]).max() > 7
 
 
@@ -122,10 +124,10 @@ def test_openvino_runs_them_on_integers_too():
     data, bases = hard()
     x = data[0].part("test").inputs
     for bits in (4, 2):
-        made = fp.compress(bases[0], f"int{bits}(preserve=0.25)", data=data[0])
-        assert kernels(made.onnx).integer == 7
-        found = open_session(made.onnx, Backend("openvino")).run(x)
-        assert (found.argmax(1) == run(made.onnx, x).argmax(1)).mean() > 0.97
+        created = fp.compress(bases[0], f"int{bits}(preserve=0.25)", data=data[0])
+        assert kernels(created.onnx).integer == 7
+        result = open_session(created.onnx, Backend("openvino")).run(x)
+        assert (result.argmax(1) == run(created.onnx, x).argmax(1)).mean() > 0.97
 
 
 def test_other_channels_than_chosen_are_noticed(monkeypatch):
@@ -137,21 +139,21 @@ def test_other_channels_than_chosen_are_noticed(monkeypatch):
         for n in engine.prepare(scheme).layers
         if n.preserved
     }
-    (made,) = quantize_many(engine, states[:1], rows[:1], scheme, tops=[tops])
-    other = dict(made.state)
-    name = made.prepared.layers[1].channel_tops
+    (created,) = quantize_many(engine, states[:1], rows[:1], scheme, tops=[tops])
+    other = dict(created.state)
+    name = created.prepared.layers[1].channel_tops
     other[name] = other[name].roll(-1)
     monkeypatch.setattr(checks, "check_range", lambda *_: None)
     with pytest.raises(
         VerificationError,
         match=r"layer '3' should have 4 channels preserved at 8 bits, the file has 4, 3 of them",
     ):
-        check_file(made.onnx, made.prepared.layers, other, integer=True)
+        check_file(created.onnx, created.prepared.layers, other, integer=True)
     monkeypatch.undo()
     with pytest.raises(
         VerificationError, match=r"layer '3' stores integers .* outside of ±7 .*some channels 8"
     ):
-        check_file(made.onnx, made.prepared.layers, other, integer=True)
+        check_file(created.onnx, created.prepared.layers, other, integer=True)
 
 
 def test_names_controls_and_what_is_refused():

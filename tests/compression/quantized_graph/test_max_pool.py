@@ -31,7 +31,7 @@ class Pooled(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def made():
+def created():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = Pooled()
@@ -43,16 +43,16 @@ def made():
 
 
 @pytest.mark.parametrize("bits", [8, 2])
-def test_nothing_is_converted_between_the_first_layer_and_the_last(made, bits):
-    found = kernels(made[bits].onnx)
-    assert (found.integer, found.floating) == (4, 0)
-    assert found.conversions == 1  # pixels; the last layer writes floats itself
-    counts = operators(made[bits].onnx)
+def test_nothing_is_converted_between_the_first_layer_and_the_last(created, bits):
+    result = kernels(created[bits].onnx)
+    assert (result.integer, result.floating) == (4, 0)
+    assert result.conversions == 1  # pixels; the last layer writes floats itself
+    counts = operators(created[bits].onnx)
     assert counts["MaxPool"] + counts["NhwcMaxPool"] == 3
 
 
-def test_a_pool_writes_the_grid_that_it_reads(made):
-    graph = onnx.load_from_string(made[8].onnx).graph
+def test_a_pool_writes_the_grid_that_it_reads(created):
+    graph = onnx.load_from_string(created[8].onnx).graph
     values = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     producer = {o: n for n in graph.node for o in n.output}
     pools = [n for n in graph.node if n.op_type == "MaxPool"]
@@ -65,6 +65,6 @@ def test_a_pool_writes_the_grid_that_it_reads(made):
     assert len(pools) == 3
 
 
-def test_the_graph_rounds_once_for_each_pool(made):
+def test_the_graph_rounds_once_for_each_pool(created):
     # What the first layer reads, the three pools, and the layer behind the join; not what the pools give.
-    assert len(made[8].prepared.activations) == 5
+    assert len(created[8].prepared.activations) == 5

@@ -25,9 +25,9 @@ def test_mse_scales_are_close_to_an_exhaustive_search(top, draw):
     best = torch.stack(
         [error(weight, weight.abs().amax(1) * r / top, top) for r in torch.linspace(1.02, 0.05, 600)]
     ).amin(0)
-    found = error(weight, weight_scales(weight, top, "mse"), top)
-    assert (found <= error(weight, weight_scales(weight, top, "minmax"), top)).all()
-    assert found.sum() <= {127: 1.08, 7: 1.01, 1: 1.01}[top] * best.sum()
+    result = error(weight, weight_scales(weight, top, "mse"), top)
+    assert (result <= error(weight, weight_scales(weight, top, "minmax"), top)).all()
+    assert result.sum() <= {127: 1.08, 7: 1.01, 1: 1.01}[top] * best.sum()
 
 
 def test_minmax_reaches_the_largest_weight_and_percentile_leaves_it_out():

@@ -75,13 +75,13 @@ def test_small_networks_with_a_step_of_zero_are_those_without_a_constraint(step)
 
 def test_ceag_knows_what_the_dense_network_got_right():
     data, bases = easy()
-    made = fp.compress(bases[0], f"prune-80({FEW},method=ceag,by=sex)", data=data[0])
+    created = fp.compress(bases[0], f"prune-80({FEW},method=ceag,by=sex)", data=data[0])
     rows = data[0].part("train")
-    told = made.card.provenance["details"]["fairness"]["dense_accuracy"]
+    reported = created.card.provenance["details"]["fairness"]["dense_accuracy"]
     table = fp.predict({"fp32": bases[0]}, replace(data[0], parts={"test": data[0].parts["train"]}))
     right = np.array(table["fp32"]) == np.array(table["label"])
-    wanted = [right[rows.attributes["sex"] == group].mean() for group in ("Female", "Male")]
-    assert told == pytest.approx(wanted)
+    expected = [right[rows.attributes["sex"] == group].mean() for group in ("Female", "Male")]
+    assert reported == pytest.approx(expected)
 
 
 def test_networks_that_train_alone_are_constrained_alike():
@@ -91,10 +91,10 @@ def test_networks_that_train_alone_are_constrained_alike():
     same = fp.compress(residual(), f"{step}({few},{how},step=0)", data=random_group_batches())
     assert same.digest == plain.digest
     moved = fp.compress(residual(), f"{step}({few},{how},variant=celeba)", data=random_group_batches())
-    told = moved.card.provenance["details"]["fairness"]
+    reported = moved.card.provenance["details"]["fairness"]
     assert moved.digest != plain.digest
-    assert np.array(told["multipliers"]).shape == (2, 2)
-    assert told["step"] == pytest.approx(20.2)
+    assert np.array(reported["multipliers"]).shape == (2, 2)
+    assert reported["step"] == pytest.approx(20.2)
 
 
 @pytest.mark.parametrize(
@@ -111,5 +111,5 @@ def test_networks_that_train_alone_are_constrained_alike():
     ],
 )
 def test_what_a_recipe_is_without_what_it_does_for_fairness(recipe, plain):
-    found = parse(recipe).plain()
-    assert found == (None if plain is None else parse(plain))
+    result = parse(recipe).plain()
+    assert result == (None if plain is None else parse(plain))

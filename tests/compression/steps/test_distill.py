@@ -21,10 +21,10 @@ def test_the_term_is_that_of_hinton_and_grows_with_distance():
     teacher, student = torch.tensor([[[2.0, 0.0], [0.0, 1.0]]]), torch.tensor([[[0.0, 0.0], [0.0, 1.0]]])
     term = Distillation(lambda x: teacher, temperature=4.0, weight=0.5)
     term.see(torch.zeros(1, 2, 3))
-    found = term.loss(student, torch.zeros(1, 2, dtype=torch.long), torch.full((1, 2), -1))
+    result = term.loss(student, torch.zeros(1, 2, dtype=torch.long), torch.full((1, 2), -1))
     p = torch.tensor([0.5, 0.0]).softmax(0)
-    wanted = 0.5 * 16 * float((p * (p / 0.5).log()).sum()) / 2
-    assert found.tolist() == pytest.approx([wanted])
+    expected = 0.5 * 16 * float((p * (p / 0.5).log()).sum()) / 2
+    assert result.tolist() == pytest.approx([expected])
     assert float(term.loss(teacher, torch.zeros(1, 2, dtype=torch.long), torch.full((1, 2), -1))) == 0
 
 
@@ -58,13 +58,13 @@ def test_rows_of_the_group_that_is_further_away_come_to_weigh_more(hold):
 def test_a_student_is_smaller_goes_on_like_any_network_and_is_quantized():
     data, bases = easy()
     both = compress(bases, parse(f"distill(widths=8,{FEW})"), data, [0, 1])
-    for made, base, dataset in zip(both, bases, data, strict=True):
-        assert made.size < base.size
-        assert made.card.architecture == {"name": "mlp", "widths": [8]}
-        told = made.card.provenance["details"]["distilled"]
-        assert told["parameters"] < told["parameters_of_teacher"]
+    for created, base, dataset in zip(both, bases, data, strict=True):
+        assert created.size < base.size
+        assert created.card.architecture == {"name": "mlp", "widths": [8]}
+        reported = created.card.provenance["details"]["distilled"]
+        assert reported["parameters"] < reported["parameters_of_teacher"]
         rows = dataset.part("test")
-        assert (run(made.onnx, rows.inputs).argmax(1) == rows.labels).mean() > 0.8
+        assert (run(created.onnx, rows.inputs).argmax(1) == rows.labels).mean() > 0.8
     at_once = compress(bases, parse(f"distill(widths=8,{FEW})+int8"), data, [0, 1])
     after = compress(both, parse("int8"), data, [0, 1])
     assert [a.onnx for a in at_once] == [a.onnx for a in after]
@@ -77,24 +77,24 @@ def test_a_teacher_brings_the_student_nearer_to_its_answers_than_labels_do():
     data, bases = hard()
     apart = {}
     for weight in (0, 1):
-        made = compress(bases, parse(f"distill(widths=16|16,weight={weight},epochs=15)"), data, [0, 1, 2])
-        wanted, found = (
+        created = compress(bases, parse(f"distill(widths=16|16,weight={weight},epochs=15)"), data, [0, 1, 2])
+        expected, result = (
             torch.from_numpy(run(a.onnx, data[0].part("calibration").inputs)).log_softmax(-1)
-            for a in (bases[0], made[0])
+            for a in (bases[0], created[0])
         )
-        apart[weight] = float((wanted.exp() * (wanted - found)).sum(1).mean())
+        apart[weight] = float((expected.exp() * (expected - result)).sum(1).mean())
     assert apart[1] < apart[0]
 
 
 def test_groups_may_weigh_and_are_named():
     data, bases = easy()
-    made = compress(bases, parse(f"distill(widths=8,by=sex,{FEW})"), data, [0, 1])[1]
-    told = made.card.provenance["details"]["distilled"]
-    assert set(told["weights"]) == set(told["divergence"]) == {"Female", "Male"}
-    assert told["weights"]["Female"] != told["weights"]["Male"]
+    created = compress(bases, parse(f"distill(widths=8,by=sex,{FEW})"), data, [0, 1])[1]
+    reported = created.card.provenance["details"]["distilled"]
+    assert set(reported["weights"]) == set(reported["divergence"]) == {"Female", "Male"}
+    assert reported["weights"]["Female"] != reported["weights"]["Male"]
     held = compress(bases, parse(f"distill(widths=8,by=sex,hold=true,{FEW})"), data, [0, 1])[1]
     plain = compress(bases, parse(f"distill(widths=8,{FEW})"), data, [0, 1])[1]
-    assert held.onnx == plain.onnx != made.onnx
+    assert held.onnx == plain.onnx != created.onnx
 
 
 class Pixels(nn.Module):
@@ -117,10 +117,12 @@ def test_networks_of_images_learn_alone_from_anybody():
                 groups,
             )
 
-    made = fp.compress(Pixels(), "distill(into=squeezenet1_1,epochs=1,batch_size=64,by=group)", data=pixels())
-    assert made.card.architecture == {"name": "squeezenet1_1"}
-    assert set(made.card.provenance["details"]["distilled"]["weights"]) == {"dark", "light"}
-    assert made.weights is not None
+    created = fp.compress(
+        Pixels(), "distill(into=squeezenet1_1,epochs=1,batch_size=64,by=group)", data=pixels()
+    )
+    assert created.card.architecture == {"name": "squeezenet1_1"}
+    assert set(created.card.provenance["details"]["distilled"]["weights"]) == {"dark", "light"}
+    assert created.weights is not None
 
 
 def test_names_controls_and_what_is_refused():

@@ -25,7 +25,7 @@ from fairpress.runtime.backends.registry import Backend, open_session
 from trained import easy, images, residual
 
 
-def made(recipe: str) -> Artifact:
+def created(recipe: str) -> Artifact:
     data, bases = easy()
     return compress(bases[:1], parse(recipe), data[:1], [0])[0]
 
@@ -66,7 +66,7 @@ def test_zeros_stay_and_nothing_else_becomes_one():
 
 @pytest.mark.parametrize(("clusters", "bits"), [(4, 2), (5, 4), (40, 8)])
 def test_the_file_stores_packed_indices_and_few_values(clusters, bits):
-    artifact = made(f"kmeans-{clusters}")
+    artifact = created(f"kmeans-{clusters}")
     kinds = {2: TensorProto.INT2, 4: TensorProto.INT4, 8: TensorProto.UINT8}
     model = onnx.load_from_string(artifact.onnx)
     indices = [t for t in model.graph.initializer if t.data_type == kinds[bits] and len(t.dims) == 2]
@@ -81,15 +81,15 @@ def test_the_file_stores_packed_indices_and_few_values(clusters, bits):
 
 def test_clustered_weights_decide_as_the_network_and_on_both_runtimes():
     x = easy()[0][0].part("test").inputs
-    artifact = made("kmeans-16")
+    artifact = created("kmeans-16")
     assert accuracy(artifact) > accuracy(easy()[1][0]) - 0.02
-    assert artifact.onnx == made("kmeans-16").onnx
-    for data in (artifact.onnx, made("kmeans-4").onnx):
+    assert artifact.onnx == created("kmeans-16").onnx
+    for data in (artifact.onnx, created("kmeans-4").onnx):
         np.testing.assert_allclose(open_session(data, Backend("openvino")).run(x), run(data, x), atol=1e-4)
 
 
 def test_pruned_weights_are_zero_in_the_clustered_file():
-    artifact = made("prune-80(epochs=1)+kmeans-16")
+    artifact = created("prune-80(epochs=1)+kmeans-16")
     (before,) = compress(easy()[1][:1], parse("prune-80(epochs=1)"), easy()[0][:1], [0])
     weights = [v for _, v in sorted(from_bytes(before.weights).items()) if v.dim() == 2]
     graph = onnx.load_from_string(artifact.onnx).graph
@@ -105,13 +105,13 @@ def test_pruned_weights_are_zero_in_the_clustered_file():
 
 
 def test_dynamic_quantization_runs_every_layer_on_integers_and_says_what_it_depends_on():
-    artifact = made("int8-dynamic")
+    artifact = created("int8-dynamic")
     assert operators(artifact.onnx)["DynamicQuantizeMatMul"] == 3
     assert accuracy(artifact) > accuracy(easy()[1][0]) - 0.05
     assert "rows run beside it" in artifact.card.provenance["details"]["activation_ranges"]
-    assert made("int8-dynamic(keep=1)").card.provenance["details"]["bits"] == {"3": 8, "5": 8, "1": 32}
+    assert created("int8-dynamic(keep=1)").card.provenance["details"]["bits"] == {"3": 8, "5": 8, "1": 32}
     with pytest.raises(UserError, match="no layer 'two'"):
-        made("int8-dynamic(keep=two)")
+        created("int8-dynamic(keep=two)")
 
 
 def test_dynamic_quantization_of_convolutions_is_refused_with_the_reason():
@@ -124,9 +124,9 @@ def test_dynamic_quantization_of_convolutions_is_refused_with_the_reason():
 def test_whole_channels_go_and_what_is_left_is_quantized():
     net = residual()
     small = fp.compress(net, "prune-channels(share=0.5,round_to=2,epochs=2)+int8", data=batches())
-    told = small.card.provenance["details"]
-    assert told["channels"]["weights_after"] < 0.5 * told["channels"]["weights_before"]
-    assert told["integer_kernels"] == 4
+    reported = small.card.provenance["details"]
+    assert reported["channels"]["weights_after"] < 0.5 * reported["channels"]["weights_before"]
+    assert reported["integer_kernels"] == 4
     x, y = images(1000, 99)
     assert (run(small.onnx, x.numpy()).argmax(1) == y.numpy()).mean() > 0.8
     assert net.wide.weight.shape[0] == 8
@@ -136,7 +136,7 @@ def test_what_cannot_lose_channels_is_said():
     with pytest.raises(UserError, match="round_to=1"):
         fp.compress(residual(), "prune-channels-50", data=batches())
     with pytest.raises(UserError, match="this one has none"):
-        made("prune-channels-50")
+        created("prune-channels-50")
 
     class Attending(nn.Module):
         def __init__(self):

@@ -24,7 +24,7 @@ from fairpress.runtime.backends.onnxruntime import run
 from trained import DEEP, easy, hard
 
 
-def made(recipe: str, which=hard):
+def created(recipe: str, which=hard):
     data, bases = which()
     return compress(bases[:1], parse(recipe), data[:1], [0])[0]
 
@@ -43,10 +43,10 @@ def test_the_choice_is_the_best_of_all_choices():
             for ws in itertools.product((8, 4, 2), repeat=6)
             if sum(cost[n][w] for n, w in zip(layers, ws, strict=True)) <= budget
         ]
-        found = allocate(harm, cost, budget)
-        assert (found is None) == (not fitting)
-        if found is not None:
-            assert tuple(found[n] for n in layers) == min(fitting)[1]
+        result = allocate(harm, cost, budget)
+        assert (result is None) == (not fitting)
+        if result is not None:
+            assert tuple(result[n] for n in layers) == min(fitting)[1]
     assert allocate(harm, cost, 10) is None
 
 
@@ -71,15 +71,15 @@ def test_with_groups_the_choice_is_the_best_for_the_worst_of_them():
         ]
         best = min(map(worst, fitting))
         blind = tuple(allocate(mean, cost, budget)[n] for n in layers)
-        found = tuple(allocate(mean, cost, budget, groups)[n] for n in layers)
-        assert found in fitting
+        result = tuple(allocate(mean, cost, budget, groups)[n] for n in layers)
+        assert result in fitting
         # The mean has a thousandth of a say.
         assert (
             best
-            <= worst(found)
+            <= worst(result)
             <= best + 1e-3 * max(sum(mean[n][w] for n, w in zip(layers, ws, strict=True)) for ws in fitting)
         )
-        assert worst(found) <= worst(blind)
+        assert worst(result) <= worst(blind)
     assert allocate(mean, cost, 10, groups) is None
     # Two groups that live on a layer each: the sum would spend all on the louder one.
     loud = {"a": {8: 0.0, 2: 10.0}, "b": {8: 0.0, 2: 0.0}}
@@ -94,9 +94,9 @@ def test_with_groups_the_choice_is_the_best_for_the_worst_of_them():
 
 
 def test_the_file_keeps_the_budget_and_the_card_says_what_each_layer_would_lose():
-    size = {b: made(f"int{b}").size for b in (8, 4)}
+    size = {b: created(f"int{b}").size for b in (8, 4)}
     budget = (size[8] + size[4]) // 2
-    artifact = made(f"mixed(budget={budget})")
+    artifact = created(f"mixed(budget={budget})")
     assert size[4] < artifact.size <= budget
     details = artifact.card.provenance["details"]
     table = details["sensitivity"]
@@ -110,8 +110,8 @@ def test_the_file_keeps_the_budget_and_the_card_says_what_each_layer_would_lose(
 def test_a_budget_may_be_a_share_of_the_weights_in_32_bits():
     """8 bits are a quarter of 32; what a file has beside its weights comes on top."""
     weights = sum(t.numel() for t in from_bytes(hard()[1][0].weights).values() if t.is_floating_point())
-    share = 100 * made("int8").size / (4 * weights)
-    artifact = made(f"mixed(budget={share - 2:.0f}%)")
+    share = 100 * created("int8").size / (4 * weights)
+    artifact = created(f"mixed(budget={share - 2:.0f}%)")
     assert artifact.size <= 4 * weights * round(share - 2) / 100
     assert artifact.card.provenance["details"]["budget"] == round(4 * weights * round(share - 2) / 100)
     assert str(parse("mixed(budget=13.0%)")) == "mixed(budget=13%)"
@@ -121,18 +121,18 @@ def test_a_network_is_measured_once_for_all_budgets(monkeypatch):
     from fairpress.compression.quantization import sensitivity
 
     sensitivity._tables.clear()
-    asked = []
+    calls = []
     monkeypatch.setattr(
-        sensitivity, "measure_sensitivity", lambda *args: (asked.append(1), measure_sensitivity(*args))[1]
+        sensitivity, "measure_sensitivity", lambda *args: (calls.append(1), measure_sensitivity(*args))[1]
     )
-    first, second = made("mixed(budget=5800)"), made("mixed(budget=6200)")
-    assert len(asked) == 1
+    first, second = created("mixed(budget=5800)"), created("mixed(budget=6200)")
+    assert len(calls) == 1
     tables = [a.card.provenance["details"]["sensitivity"] for a in (first, second)]
     assert [{w: row[w] for w in "842"} for row in tables[0].values()] == [
         {w: row[w] for w in "842"} for row in tables[1].values()
     ]
-    made("mixed(budget=5800,rows=100)")  # other rows, another table
-    assert len(asked) == 2
+    created("mixed(budget=5800,rows=100)")  # other rows, another table
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("budget", ["0", "5GB", "100%", "0%", "much", "-3"])
@@ -145,38 +145,38 @@ def test_chosen_widths_disturb_answers_less_than_the_opposite_choice_of_more_byt
     """On test rows, weights alone: 8 bits where 4 would have been chosen and the other way round."""
     data, bases = hard()
     x = data[0].part("test").inputs
-    mixed = made("mixed(budget=3960,activation_bits=32)")
+    mixed = created("mixed(budget=3960,activation_bits=32)")
     bits = mixed.card.provenance["details"]["bits"]
     assert set(bits.values()) == {4, 8}
-    opposite = made(f"w8(bits={'|'.join(f'{name}:{12 - width}' for name, width in bits.items())})")
+    opposite = created(f"w8(bits={'|'.join(f'{name}:{12 - width}' for name, width in bits.items())})")
     assert opposite.size > mixed.size
-    wanted = log_probabilities(bases[0].onnx, x)
+    expected = log_probabilities(bases[0].onnx, x)
 
     def apart(artifact) -> float:
-        return float((np.exp(wanted) * (wanted - log_probabilities(artifact.onnx, x))).sum(1).mean())
+        return float((np.exp(expected) * (expected - log_probabilities(artifact.onnx, x))).sum(1).mean())
 
     assert apart(mixed) < 0.7 * apart(opposite)
-    told = mixed.card.provenance["details"]["divergence"]
-    assert 0.5 < told["measured"] / told["predicted"] < 2
+    reported = mixed.card.provenance["details"]["divergence"]
+    assert 0.5 < reported["measured"] / reported["predicted"] < 2
 
 
 def test_widths_for_the_worst_group_say_whose_harm_was_counted():
     data, bases = hard()
     recipe = "mixed(budget=5800,protect=sex,reduce_range=true,rows=100)"
-    made = compress(bases[:1], parse(recipe), data[:1], [0])[0]
-    assert made.size <= 5800
-    details = made.card.provenance["details"]
-    told = details["protected"]
-    assert told["by"] == "sex"
-    assert sum(told["rows_of_groups"].values()) == 100
-    for name, rows in told["rows_of_groups"].items():
-        own = told["divergence"][name]
+    created = compress(bases[:1], parse(recipe), data[:1], [0])[0]
+    assert created.size <= 5800
+    details = created.card.provenance["details"]
+    reported = details["protected"]
+    assert reported["by"] == "sex"
+    assert sum(reported["rows_of_groups"].values()) == 100
+    for name, rows in reported["rows_of_groups"].items():
+        own = reported["divergence"][name]
         table = details["sensitivity"].values()
         assert own["predicted"] == pytest.approx(sum(r["groups"][name][str(r["bits"])] for r in table))
         assert own["measured"] > 0
         assert rows >= 10
     assert [row["depth"] for row in details["sensitivity"].values()] == list(range(1, 8))
-    assert str(parse(made.card.recipe).plain()) == "mixed(budget=5800,reduce_range=true,rows=100)"
+    assert str(parse(created.card.recipe).plain()) == "mixed(budget=5800,reduce_range=true,rows=100)"
     with pytest.raises(UserError, match=r"'made' has no sensitive attribute 'race'"):
         compress(bases[:1], parse("mixed(budget=5800,protect=race)"), data[:1], [0])
     with pytest.raises(
@@ -193,21 +193,21 @@ def test_sensitivity_by_gradients_is_near_the_measured_one_where_rounding_is_fin
     state = engine.fold(from_bytes(bases[0].weights))
     rows = torch.from_numpy(data[0].part("calibration").inputs)
     names = ["1", "3", "7", "13"]
-    found = [
+    result = [
         find(engine, state, names, (8, 4, 2), rows) for find in (measure_sensitivity, estimate_sensitivity)
     ]
     measured, estimated = (
-        {n: {w: mean_divergence(v) for w, v in own[n].items()} for n in names} for own in found
+        {n: {w: mean_divergence(v) for w, v in own[n].items()} for n in names} for own in result
     )
     for n in names:
         assert estimated[n][8] == pytest.approx(measured[n][8], rel=0.2)
         assert 0.3 < estimated[n][4] / measured[n][4] < 3
         assert estimated[n][8] < estimated[n][4] < estimated[n][2]
-    made = compress(
+    created = compress(
         bases[:1], parse("mixed(budget=5800,sensitivity=gradient,reduce_range=true)"), data[:1], [0]
     )[0]
-    assert made.card.provenance["details"]["sensitivity_by"] == "gradient"
-    assert made.size <= 5800
+    assert created.card.provenance["details"]["sensitivity_by"] == "gradient"
+    assert created.size <= 5800
 
 
 def log_probabilities(onnx: bytes, x: np.ndarray) -> np.ndarray:
@@ -216,15 +216,15 @@ def log_probabilities(onnx: bytes, x: np.ndarray) -> np.ndarray:
 
 
 def test_widths_by_hand_are_kept_and_budgets_have_units():
-    artifact = made("mixed(budget=2.3KB,bits=1:8)", easy)
+    artifact = created("mixed(budget=2.3KB,bits=1:8)", easy)
     assert artifact.card.provenance["details"]["bits"]["1"] == 8
     assert parse("mixed(budget=6.3MB)").steps[0].budget == 6_300_000
     with pytest.raises(
         UserError,
         match=r"no bit widths fit a budget of 300 bytes: the smallest file has about .* raise the budget",
     ):
-        made("mixed(budget=300)", easy)
+        created("mixed(budget=300)", easy)
     with pytest.raises(UserError, match="budget"):
         parse("mixed")
     with pytest.raises(UserError, match="no layer '9'"):
-        made("mixed(budget=2.3KB,bits=9:8)", easy)
+        created("mixed(budget=2.3KB,bits=9:8)", easy)

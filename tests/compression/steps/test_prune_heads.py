@@ -35,14 +35,14 @@ def heads_of(rows, before):
 
 def test_heads_of_small_weights_go_with_their_queries_keys_values_and_outputs():
     whole = transformer()
-    kept = [{1, 2, 5}, {0, 3, 4}]
+    retained = [{1, 2, 5}, {0, 3, 4}]
     with torch.no_grad():
-        for block, left in zip(whole.blocks, kept, strict=True):
+        for block, left in zip(whole.blocks, retained, strict=True):
             for head in set(range(HEADS)) - left:
                 block.attn.qkv.weight.view(3, HEADS, SIZE, -1)[:, head] *= 0.3
                 block.attn.proj.weight[:, head * SIZE : (head + 1) * SIZE] *= 0.3
     pruned = remove_channels(whole, torch.randn(2, 3, 32, 32), 0.5, 8)
-    for block, before, left in zip(pruned.blocks, whole.blocks, kept, strict=True):
+    for block, before, left in zip(pruned.blocks, whole.blocks, retained, strict=True):
         assert heads_of(block.attn.qkv.weight, before.attn.qkv.weight) == [left] * 3
         assert (block.attn.num_heads, block.attn.attn_dim, block.attn.head_dim) == (3, 48, SIZE)
         assert block.attn.proj.weight.shape == (48, 48)
@@ -51,14 +51,14 @@ def test_heads_of_small_weights_go_with_their_queries_keys_values_and_outputs():
 
 
 @pytest.mark.parametrize(
-    ("share", "heads", "kept"), [(0.1, 6, 6), (0.5, 3, 2), (0.34, 3, 2), (0.9, 6, 1), (0.99, 2, 1)]
+    ("share", "heads", "retained"), [(0.1, 6, 6), (0.5, 3, 2), (0.34, 3, 2), (0.9, 6, 1), (0.99, 2, 1)]
 )
-def test_as_many_heads_go_as_the_share_allows_and_one_stays(share, heads, kept):
+def test_as_many_heads_go_as_the_share_allows_and_one_stays(share, heads, retained):
     pruned = remove_channels(
         transformer(num_heads=heads, embed_dim=heads * SIZE), torch.randn(2, 3, 32, 32), share, 1
     )
-    assert {block.attn.num_heads for block in pruned.blocks} == {kept}
-    assert {block.attn.qkv.out_features for block in pruned.blocks} == {3 * kept * SIZE}
+    assert {block.attn.num_heads for block in pruned.blocks} == {retained}
+    assert {block.attn.qkv.out_features for block in pruned.blocks} == {3 * retained * SIZE}
 
 
 class HeadFirst(torch.nn.Module):
@@ -131,10 +131,10 @@ def test_heads_behind_a_gate_and_heads_of_windows_are_refused():
 def test_a_transformer_without_half_its_heads_goes_on(monkeypatch, tmp_path):
     """It is saved, made again from its card, and quantized."""
 
-    def made(self, size, n_classes, *, pretrained):
+    def created(self, size, n_classes, *, pretrained):
         return transformer(img_size=tuple(size), num_classes=n_classes)
 
-    monkeypatch.setattr(TimmNetwork, "_create", made)
+    monkeypatch.setattr(TimmNetwork, "_create", created)
     faces = make_pictures(32)
     training = {"max_epochs": 4, "way": "fp32", "learning_rate": 1e-3, "batch_size": 32}
     base = fp.train("vit_small_patch16_224", faces, training=training, device="cpu")

@@ -21,7 +21,7 @@ from fairpress.runtime.backends.onnxruntime import run
 from trained import easy, hard
 
 
-def made(recipe: str, which=easy) -> list[Artifact]:
+def created(recipe: str, which=easy) -> list[Artifact]:
     data, bases = which()
     return compress(bases, parse(recipe), data, range(len(data)))
 
@@ -42,17 +42,17 @@ def accuracy(artifacts: list[Artifact], which, part: str) -> float:
 def test_four_bits_learned_beat_four_bits_given_where_those_lose():
     """A deep narrow network on a chequered plane: rounding its weights to 4 bits costs it points, which training
     with the rounding wins back; the same training without rounding is the most there is to win."""
-    before, given = accuracy(hard()[1], hard, "train"), accuracy(made("int4", hard), hard, "train")
-    learned, placebo = (accuracy(made(r, hard), hard, "train") for r in ("qat-int4", "placebo"))
+    before, given = accuracy(hard()[1], hard, "train"), accuracy(created("int4", hard), hard, "train")
+    learned, placebo = (accuracy(created(r, hard), hard, "train") for r in ("qat-int4", "placebo"))
     assert given < before - 0.04
     assert given + 0.04 < learned <= placebo + 0.01
 
 
 def test_what_was_trained_in_integers_is_what_the_file_stores():
-    (artifact, _) = made("qat-int2(epochs=4)")
-    found = integer_weights(onnx.load_from_string(artifact.onnx))
-    assert [bits for bits, _ in found] == [2, 2, 2]
-    assert all(set(np.unique(values)) == {-1, 0, 1} for _, values in found)
+    (artifact, _) = created("qat-int2(epochs=4)")
+    result = integer_weights(onnx.load_from_string(artifact.onnx))
+    assert [bits for bits, _ in result] == [2, 2, 2]
+    assert all(set(np.unique(values)) == {-1, 0, 1} for _, values in result)
     details = artifact.card.provenance["details"]
     assert details["agreement_with_graph"] >= 0.98
     assert details["extra_epochs"] == 4
@@ -72,7 +72,7 @@ def test_networks_learn_the_same_alone_and_in_company(recipe):
 
 
 def test_equal_arguments_give_equal_bytes():
-    assert [a.onnx for a in made("qat-int4(epochs=2)")] == [a.onnx for a in made("qat-int4(epochs=2)")]
+    assert [a.onnx for a in created("qat-int4(epochs=2)")] == [a.onnx for a in created("qat-int4(epochs=2)")]
 
 
 def test_the_quantized_and_the_placebo_see_the_same_rows_in_the_same_order(monkeypatch):
@@ -87,9 +87,9 @@ def test_the_quantized_and_the_placebo_see_the_same_rows_in_the_same_order(monke
         return steps
 
     monkeypatch.setattr(Batches, "epoch", spy)
-    made("qat-int8(epochs=2)")
-    made("placebo(epochs=2)")
-    made("prune-50(epochs=2)")
+    created("qat-int8(epochs=2)")
+    created("placebo(epochs=2)")
+    created("prune-50(epochs=2)")
     quantized, placebo, pruned = seen[:2], seen[2:4], seen[4:]
     for a, b, c in zip(quantized, placebo, pruned, strict=True):
         assert torch.equal(a, b)
@@ -98,14 +98,14 @@ def test_the_quantized_and_the_placebo_see_the_same_rows_in_the_same_order(monke
 
 @pytest.mark.parametrize("sparsity", [0.5, 0.8, 0.9])
 def test_pruning_per_layer_empties_each_layer_alike(sparsity):
-    for artifact in made(f"prune(sparsity={sparsity},epochs=2)"):
+    for artifact in created(f"prune(sparsity={sparsity},epochs=2)"):
         assert [int((w == 0).sum()) for w in weights(artifact)] == [
             round(sparsity * w.numel()) for w in weights(artifact)
         ]
 
 
 def test_pruning_globally_empties_the_network_by_its_share_and_layers_by_their_own():
-    for artifact in made("prune-80(scope=global,epochs=2)"):
+    for artifact in created("prune-80(scope=global,epochs=2)"):
         zeros = [int((w == 0).sum()) for w in weights(artifact)]
         sizes = [w.numel() for w in weights(artifact)]
         assert sum(zeros) == round(0.8 * sum(sizes))
@@ -126,16 +126,19 @@ def test_the_weights_that_go_are_the_smallest():
     "recipe", ["prune-80(epochs=2)+int8", "prune-80(epochs=2)+qat-int4(epochs=2)", "prune-80(epochs=2)+w4"]
 )
 def test_pruned_weights_stay_zero_after_quantization(recipe):
-    pruned = made("prune-80(epochs=2)")
-    for artifact, before in zip(made(recipe), pruned, strict=True):
-        found = integer_weights(onnx.load_from_string(artifact.onnx))
-        for (_, integers), weight in zip(found, weights(before), strict=True):
+    pruned = created("prune-80(epochs=2)")
+    for artifact, before in zip(created(recipe), pruned, strict=True):
+        result = integer_weights(onnx.load_from_string(artifact.onnx))
+        for (_, integers), weight in zip(result, weights(before), strict=True):
             assert not integers[weight.numpy() == 0].any()
         assert artifact.card.provenance["details"]["sparsity"] == pytest.approx(0.8, abs=0.01)
 
 
 def test_pruned_weights_stay_zero_when_training_goes_on():
-    (artifact, _), (before, _) = made("prune-80(epochs=2)+finetune(epochs=2)"), made("prune-80(epochs=2)")
+    (artifact, _), (before, _) = (
+        created("prune-80(epochs=2)+finetune(epochs=2)"),
+        created("prune-80(epochs=2)"),
+    )
     for after, weight in zip(weights(artifact), weights(before), strict=True):
         assert torch.equal(after == 0, weight == 0)
         assert not torch.equal(after, weight)
@@ -145,9 +148,9 @@ def test_pruned_weights_stay_zero_when_training_goes_on():
 @pytest.mark.parametrize("second", ["int8", "finetune(epochs=1)", "qat-int4(epochs=1)"])
 def test_two_recipes_after_one_another_are_the_two_in_one(second):
     data, bases = easy()
-    pruned = made("prune-80(epochs=2)")
+    pruned = created("prune-80(epochs=2)")
     after = compress(pruned, parse(second), data, [0, 1])
-    at_once = made(f"prune-80(epochs=2)+{second}")
+    at_once = created(f"prune-80(epochs=2)+{second}")
     for a, b, base in zip(after, at_once, bases, strict=True):
         assert a.onnx == b.onnx
         assert a.card.provenance == b.card.provenance
@@ -158,24 +161,24 @@ def test_the_checkpoint_of_its_best_epoch_is_the_baseline_itself():
     data, bases = easy()
     for i, base in enumerate(bases):
         epoch = base.card.provenance["best_epoch"]
-        found = compress(bases, parse(f"checkpoint-{epoch}"), data, [0, 1])[i]
-        assert found.onnx == base.onnx
+        result = compress(bases, parse(f"checkpoint-{epoch}"), data, [0, 1])[i]
+        assert result.onnx == base.onnx
 
 
 def test_checkpoints_are_a_curve_from_ignorance_to_the_baseline():
     data, bases = easy()
     points = ["checkpoint(epochs=0.1)", "checkpoint(epochs=0.5)", "checkpoint-2"]
     curve = [compress(bases, parse(r), data, [0, 1]) for r in points]
-    found = [np.mean([a.card.provenance["details"]["validation"]["accuracy"] for a in c]) for c in curve]
-    assert found == sorted(found)
-    assert found[0] < found[-1] - 0.02
+    result = [np.mean([a.card.provenance["details"]["validation"]["accuracy"] for a in c]) for c in curve]
+    assert result == sorted(result)
+    assert result[0] < result[-1] - 0.02
     assert curve[0][0].card.provenance["details"]["epochs_trained"] == 0.1
 
 
 def test_what_a_control_of_equal_accuracy_is_chosen_by_comes_from_validation_rows():
     data, _ = easy()
     for recipe in ("int8", "prune-50(epochs=2)", "checkpoint-1"):
-        for artifact, dataset in zip(made(recipe), data, strict=True):
+        for artifact, dataset in zip(created(recipe), data, strict=True):
             rows = dataset.part("validation")
             right = (run(artifact.onnx, rows.inputs).argmax(1) == rows.labels).mean()
             assert artifact.card.provenance["details"]["validation"] == {"rows": 60, "accuracy": right}
@@ -190,7 +193,9 @@ def test_test_rows_change_nothing(recipe):
         test = dataset.parts["test"]
         inputs[test], labels[test] = 1e3, 1 - labels[test]
         moved.append(dataclasses.replace(dataset, inputs=inputs, labels=labels))
-    assert [a.onnx for a in compress(bases, parse(recipe), moved, [0, 1])] == [a.onnx for a in made(recipe)]
+    assert [a.onnx for a in compress(bases, parse(recipe), moved, [0, 1])] == [
+        a.onnx for a in created(recipe)
+    ]
 
 
 def test_a_checkpoint_needs_a_training_that_can_be_repeated():
@@ -208,18 +213,18 @@ def test_only_a_baseline_has_checkpoints():
         UserError,
         match=r"checkpoint-1 applies to a baseline; this model \(prune-50\(epochs=2\)\) is already compressed",
     ):
-        compress(made("prune-50(epochs=2)"), parse("checkpoint-1"), data, [0, 1])
+        compress(created("prune-50(epochs=2)"), parse("checkpoint-1"), data, [0, 1])
 
 
 def test_a_misspelt_layer_is_refused_by_its_name():
     with pytest.raises(UserError, match=r"no layer '9' to quantize. There is: 1, 3, 5"):
-        made("int8(keep=9)")
+        created("int8(keep=9)")
     with pytest.raises(UserError, match="no layer 'head'"):
-        made("qat-int4(bits=head:8)")
+        created("qat-int4(bits=head:8)")
 
 
 def test_widths_by_layer_are_stored_and_told():
-    (artifact, _) = made("int4(bits=1:8,keep=5)")
+    (artifact, _) = created("int4(bits=1:8,keep=5)")
     assert artifact.card.provenance["details"]["bits"] == {"1": 8, "3": 4, "5": 32}
     model = onnx.load_from_string(artifact.onnx)
     assert [bits for bits, _ in integer_weights(model)] == [8, 4]

@@ -26,7 +26,7 @@ from trained import easy, parts, small_engine
 
 
 @cache
-def made(bits: int = 8, activations: bool = True) -> Quantized:
+def created(bits: int = 8, activations: bool = True) -> Quantized:
     states, rows = parts(*easy())
     return quantize_many(small_engine(), states[:1], rows[:1], Scheme(bits, activations))[0]
 
@@ -45,23 +45,23 @@ def changed(data: bytes, name: str, change) -> bytes:
 
 
 def test_a_file_as_asked_passes():
-    assert checked(made(8).onnx, made(8)) == 3
-    assert checked(made(4).onnx, made(4)) == 3
-    assert checked(made(4, False).onnx, made(4, False), integer=False) == 0
+    assert checked(created(8).onnx, created(8)) == 3
+    assert checked(created(4).onnx, created(4)) == 3
+    assert checked(created(4, False).onnx, created(4, False), integer=False) == 0
 
 
 def test_fewer_quantized_layers_than_asked_for():
     states, rows = parts(*easy())
     (two,) = quantize_many(small_engine(), states[:1], rows[:1], Scheme(keep=("3",)))
     with pytest.raises(VerificationError, match="expected 3 quantized layers, the file has 2"):
-        checked(two.onnx, made(8))
+        checked(two.onnx, created(8))
 
 
 def test_other_bits_than_asked_for():
     with pytest.raises(
         VerificationError, match=r"layer '1' should have weights .* of 4 bits, the file has .* of 8"
     ):
-        checked(made(8).onnx, made(4))
+        checked(created(8).onnx, created(4))
 
 
 def test_integers_out_of_range():
@@ -71,16 +71,16 @@ def test_integers_out_of_range():
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
     with pytest.raises(VerificationError, match=r"layer '3' stores integers -128 … \d+, outside of ±127"):
-        checked(changed(made(8).onnx, "3", outside), made(8))
+        checked(changed(created(8).onnx, "3", outside), created(8))
     narrow = replace(
-        made(8).prepared, layers=tuple(replace(layer, top=63) for layer in made(8).prepared.layers)
+        created(8).prepared, layers=tuple(replace(layer, top=63) for layer in created(8).prepared.layers)
     )
     with pytest.raises(VerificationError, match="outside of ±63"):
-        checked(made(8).onnx, replace(made(8), prepared=narrow))
+        checked(created(8).onnx, replace(created(8), prepared=narrow))
 
 
 def test_a_pruned_weight_that_came_back():
-    q = made(8)
+    q = created(8)
     state = dict(q.state)
     state["3.weight"] = state["3.weight"].clone()
     state["3.weight"][0] = 0.0
@@ -89,19 +89,19 @@ def test_a_pruned_weight_that_came_back():
 
 
 def test_a_file_that_draws_random_numbers():
-    model = onnx.load_from_string(made(8).onnx)
+    model = onnx.load_from_string(created(8).onnx)
     output = model.graph.output[0].name
     last = model.graph.node[-1]
     last.output[0] = "before"
     model.graph.node.append(helper.make_node("RandomNormalLike", ["before"], ["noise"]))
     model.graph.node.append(helper.make_node("Add", ["before", "noise"], [output]))
     with pytest.raises(VerificationError, match=r"draws random numbers \(RandomNormalLike"):
-        checked(model.SerializeToString(), made(8))
+        checked(model.SerializeToString(), created(8))
 
 
 def test_layers_that_run_in_float():
     """One layer reads floats: what an activation that nobody marked would come to."""
-    model = onnx.load_from_string(made(8).onnx)
+    model = onnx.load_from_string(created(8).onnx)
     producer = {o: n for n in model.graph.node for o in n.output}
     second = [n for n in model.graph.node if n.op_type == "Gemm"][1]
     quantize = producer[producer[second.input[0]].input[0]]
@@ -111,12 +111,12 @@ def test_layers_that_run_in_float():
         "expected 3 layers on integer kernels of ONNX Runtime, found 2 on integer kernels and 1 .*keep=3"
     )
     with pytest.raises(VerificationError, match=sentence):
-        checked(model.SerializeToString(), made(8))
+        checked(model.SerializeToString(), created(8))
 
 
 def test_weights_that_would_be_dequantized_in_every_run():
     """What PT2E's own form of a weight-only file would cost."""
-    q = made(8, False)
+    q = created(8, False)
     template = make_template(q.prepared, q.state, torch.zeros(2, 4))
     model = onnx.load_from_string(template.fill(q.prepared, q.state))
     graph = model.graph
@@ -147,25 +147,25 @@ def test_the_file_of_another_network_does_not_agree():
                 )
     with pytest.raises(VerificationError, match=r"agrees with its graph on only \d+\.\d% of 60 predictions"):
         check_agreement(turned.SerializeToString(), rows[0], first.graph(rows[0]))
-    found = check_agreement(first.onnx, rows[0], first.graph(rows[0]))
-    assert found["agreement_with_graph"] >= 0.98
-    assert found["error_against_graph"] < 0.15
+    outcome = check_agreement(first.onnx, rows[0], first.graph(rows[0]))
+    assert outcome["agreement_with_graph"] >= 0.98
+    assert outcome["error_against_graph"] < 0.15
 
 
 def test_a_processor_that_saturates_is_told_from_a_wrong_file(monkeypatch):
     """The same file decides rightly in exact arithmetic: it is as asked, and the card says what happens here."""
-    rows, q = parts(*easy())[1][0], made(8)
-    found = {"default": (0.5, 0.9), "exact": (1.0, 0.01)}
-    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime: found[runtime.variant])
-    told = check_agreement(q.onnx, rows, q.graph(rows))
-    assert told == {"agreement_with_graph": 0.5, "error_against_graph": 0.9, "saturates": True}
+    rows, q = parts(*easy())[1][0], created(8)
+    outcome = {"default": (0.5, 0.9), "exact": (1.0, 0.01)}
+    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime: outcome[runtime.variant])
+    reported = check_agreement(q.onnx, rows, q.graph(rows))
+    assert reported == {"agreement_with_graph": 0.5, "error_against_graph": 0.9, "saturates": True}
 
 
 @pytest.mark.parametrize(("exact", "saturates"), [((1.0, 0.01), True), ((0.99, 0.035), False)])
 def test_saturation_that_moves_few_decisions_is_told_as_well(monkeypatch, exact, saturates):
-    rows, q = parts(*easy())[1][0], made(8)
-    found = {"default": (0.99, 0.04), "exact": exact}
-    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime: found[runtime.variant])
+    rows, q = parts(*easy())[1][0], created(8)
+    outcome = {"default": (0.99, 0.04), "exact": exact}
+    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime: outcome[runtime.variant])
     assert ("saturates" in check_agreement(q.onnx, rows, q.graph(rows))) is saturates
 
 
@@ -185,12 +185,12 @@ def test_a_template_whose_numbers_are_not_the_graphs(monkeypatch):
     """Were our integers to differ from those of PT2E's own conversion, no file would be made."""
     from fairpress.compression.quantized_graph import onnx_template as template
 
-    q = made(8)
+    q = created(8)
     true = template.numbers
 
     def off_by_one(*args):
-        found = true(*args)
-        return found | {"3 integers": found["3 integers"] + 1}
+        outcome = true(*args)
+        return outcome | {"3 integers": outcome["3 integers"] + 1}
 
     monkeypatch.setattr(template, "numbers", off_by_one)
     with pytest.raises(VerificationError, match="PT2E's conversion contains other numbers"):
@@ -199,7 +199,7 @@ def test_a_template_whose_numbers_are_not_the_graphs(monkeypatch):
 
 def test_two_layers_that_pruning_emptied_stay_two():
     """Equal constants are stored once; weights are not, or the file would have a layer less."""
-    model = onnx.load_from_string(made(8).onnx)
+    model = onnx.load_from_string(created(8).onnx)
     first, second, _ = (
         t for t in model.graph.initializer if t.data_type == TensorProto.INT8 and len(t.dims) == 2
     )
@@ -227,7 +227,7 @@ ROUNDINGS = (0.93, 0.2)  # of a file whose sums do not saturate
 
 
 @pytest.mark.parametrize(
-    ("default", "own", "told"),
+    ("default", "own", "reported"),
     [
         ((0.93, 0.2), 0.25, {}),  # the graph moves as much by itself
         ((0.93, 0.2), 0.14, {}),
@@ -246,26 +246,26 @@ ROUNDINGS = (0.93, 0.2)  # of a file whose sums do not saturate
     ],
 )
 def test_a_file_that_roundings_move_is_held_against_what_they_do_to_its_graph(
-    monkeypatch, default, own, told
+    monkeypatch, default, own, reported
 ):
-    rows, q = parts(*easy())[1][0], made(8)
-    wanted = q.graph(rows)
-    found = {"default": default, "exact": ROUNDINGS}
-    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime: found[runtime.variant])
-    centred = wanted - wanted.mean(1, keepdim=True)
+    rows, q = parts(*easy())[1][0], created(8)
+    expected = q.graph(rows)
+    outcome = {"default": default, "exact": ROUNDINGS}
+    monkeypatch.setattr(checks, "_agreement", lambda _d, _i, _w, runtime: outcome[runtime.variant])
+    centred = expected - expected.mean(1, keepdim=True)
     spread = float((centred - centred.mean(0)).square().mean().sqrt())
-    other = wanted + own * spread * torch.tensor([1.0, -1.0])
-    if isinstance(told, str):
-        with pytest.raises(VerificationError, match=told):
-            check_agreement(q.onnx, rows, wanted, lambda: [wanted, other])
+    other = expected + own * spread * torch.tensor([1.0, -1.0])
+    if isinstance(reported, str):
+        with pytest.raises(VerificationError, match=reported):
+            check_agreement(q.onnx, rows, expected, lambda: [expected, other])
     else:
-        result = check_agreement(q.onnx, rows, wanted, lambda: [wanted, other])
+        result = check_agreement(q.onnx, rows, expected, lambda: [expected, other])
         assert result.pop("moved_by_rounding") == pytest.approx(own, rel=1e-3)
-        assert result == {"agreement_with_graph": default[0], "error_against_graph": default[1], **told}
+        assert result == {"agreement_with_graph": default[0], "error_against_graph": default[1], **reported}
 
 
 def test_steps_changed_by_a_ten_thousandth_move_next_to_nothing_where_the_network_is_shallow():
-    rows, q = parts(*easy())[1][0], made(8)
+    rows, q = parts(*easy())[1][0], created(8)
     state = perturb_scales(q.prepared, q.state)
     other = replace(q, state=state)
     assert all((state[f"{n}.scale"] != q.state[f"{n}.scale"]).all() for n in q.prepared.activations)
@@ -287,12 +287,12 @@ def replaced(data: bytes, which, change) -> bytes:
 
 @pytest.mark.parametrize(("bits", "activations"), [(8, True), (4, True), (4, False)])
 def test_a_file_with_the_numbers_of_its_network_passes(bits, activations):
-    q = made(bits, activations)
+    q = created(bits, activations)
     check_values(q.onnx, q.prepared, q.state)
 
 
 @pytest.mark.parametrize(
-    ("which", "change", "told"),
+    ("which", "change", "reported"),
     [
         (
             lambda t, v: t.data_type == TensorProto.INT8 and v.ndim == 2,
@@ -318,7 +318,7 @@ def test_a_file_with_the_numbers_of_its_network_passes(bits, activations):
         ),
     ],
 )
-def test_other_numbers_than_the_networks_are_found_whatever_it_answers(which, change, told):
-    q = made(8)
-    with pytest.raises(VerificationError, match=told):
+def test_other_numbers_than_the_networks_are_found_whatever_it_answers(which, change, reported):
+    q = created(8)
+    with pytest.raises(VerificationError, match=reported):
         check_values(replaced(q.onnx, which, change), q.prepared, q.state)

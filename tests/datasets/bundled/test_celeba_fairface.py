@@ -39,8 +39,8 @@ def celeba(places):
     table = [str(COUNT), " ".join(ATTRIBUTES) + " "]
     for i, name in enumerate(names):
         (folder / "img_align_celeba" / name).write_bytes(picture(rng))
-        said = {"Male": (i // 3) % 2, "Smiling": i % 2, "Young": (i // 3) % 5 > 0}
-        table.append(name + " " + " ".join(f"{1 if said.get(a) else -1:2d}" for a in ATTRIBUTES))
+        text = {"Male": (i // 3) % 2, "Smiling": i % 2, "Young": (i // 3) % 5 > 0}
+        table.append(name + " " + " ".join(f"{1 if text.get(a) else -1:2d}" for a in ATTRIBUTES))
     (folder / "list_attr_celeba.txt").write_text("\n".join(table) + "\n")
     part = [0 if i < 150 else 1 if i < 180 else 2 for i in range(COUNT)]
     (folder / "list_eval_partition.txt").write_text(
@@ -86,12 +86,12 @@ def test_a_zip_of_the_pictures_gives_the_same_dataset(celeba):
         for file in sorted((celeba / "img_align_celeba").iterdir()):
             archive.write(file, f"img_align_celeba/{file.name}")
     shutil.rmtree(celeba / "img_align_celeba")
-    said: list[str] = []
-    assert datasets.load("celeba", on_message=said.append, size=16).fingerprint == unzipped
-    assert any("unpacking" in s for s in said)
-    said.clear()
-    datasets.load("celeba", on_message=said.append, size=16)
-    assert not any("unpacking" in s for s in said)
+    text: list[str] = []
+    assert datasets.load("celeba", on_message=text.append, size=16).fingerprint == unzipped
+    assert any("unpacking" in s for s in text)
+    text.clear()
+    datasets.load("celeba", on_message=text.append, size=16)
+    assert not any("unpacking" in s for s in text)
     (celeba / "img_align_celeba.zip").write_bytes(b"PK no more")
     with pytest.raises(UserError, match="not a complete zip"):
         load("celeba")

@@ -71,8 +71,8 @@ def test_looking_people_up_is_right_for_everybody_who_was_seen(frame):
     assert right.mean() == pytest.approx(0.888, abs=0.01)
     # The same by other means.
     rest = np.setdiff1d(np.arange(len(data)), test)
-    said = pd.Series(data.labels[rest], index=data.subjects[rest]).groupby(level=0).first()
-    guess = pd.Series(data.subjects[test]).map(said).fillna(said.mode()[0]).to_numpy()
+    message = pd.Series(data.labels[rest], index=data.subjects[rest]).groupby(level=0).first()
+    guess = pd.Series(data.subjects[test]).map(message).fillna(message.mode()[0]).to_numpy()
     assert (guess == person_lookup(data)).all()
     # By person nobody is known, so that one class is left.
     assert len(np.unique(person_lookup(datasets.load("compas-intervals")))) == 1
@@ -88,10 +88,10 @@ def test_what_gives_the_outcome_away_is_read_only_where_the_name_says_so(frame):
     assert not given["usual"]
     assert not given["careless"]
     assert len(given["gives_outcome_away"]) == 6
-    found = {
+    result = {
         w.column for w in check_dataset(datasets.load("compas-intervals", features="gives_outcome_away"), 100)
     }
-    assert "r_offense_date" in found
+    assert "r_offense_date" in result
     assert "person" in datasets.load("compas-intervals", features="careless").input_columns
 
 

@@ -72,9 +72,9 @@ def test_clean_data_are_not_warned_of(kinds):
     ],
 )
 def test_what_was_planted_is_named_with_its_remedy(kinds, columns, kind, remedy):
-    found = kinds(table(**columns))
-    assert found[kind].column == next(iter(columns))
-    assert remedy in found[kind].sentence
+    result = kinds(table(**columns))
+    assert result[kind].column == next(iter(columns))
+    assert remedy in result[kind].sentence
 
 
 @pytest.mark.parametrize("columns", [{"zip": some(1, 2, 5)}, {"work": some("a", "?")}])
@@ -91,15 +91,15 @@ def test_counts_are_no_codes(kinds):
 
 def test_an_input_that_says_whose_row_it_is_is_named_though_the_subject_is_known(kinds):
     who = np.arange(ROWS) // 2
-    found = kinds(table(who=who, member=(who * 7919) % 100_003), "subject: who\n")
-    assert found["repeated_ids"].column == "member"
+    result = kinds(table(who=who, member=(who * 7919) % 100_003), "subject: who\n")
+    assert result["repeated_ids"].column == "member"
 
 
 def test_the_same_row_in_training_and_test_is_counted(kinds):
     frame = table()
-    found = kinds(pd.concat([frame, frame[:15]]))["duplicates"]
-    assert found.number == 15
-    assert "15 of them in label and groups too" in found.sentence
+    result = kinds(pd.concat([frame, frame[:15]]))["duplicates"]
+    assert result.number == 15
+    assert "15 of them in label and groups too" in result.sentence
 
 
 def test_base_rates_are_those_of_each_group_and_part(write):

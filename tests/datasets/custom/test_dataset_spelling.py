@@ -32,8 +32,8 @@ def some(*values):
 @pytest.fixture
 def load(tmp_path):
     def load(frame: pd.DataFrame, more: str = "", kind: str = "csv", **lines):
-        place = tmp_path / f"t.{kind}"
-        frame.to_csv(place, index=False) if kind == "csv" else frame.to_parquet(place)
+        path = tmp_path / f"t.{kind}"
+        frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
         keys = {"label": "y", "positive": "yes", "features": "[score]", "sensitive": "[sex]"} | lines
         text = f"path: t.{kind}\n" + "".join(f"{k}: {v}\n" for k, v in keys.items() if v) + more
         (tmp_path / "t.yaml").write_text(text, encoding="utf-8")
@@ -184,9 +184,9 @@ def test_what_was_read_as_missing_is_said_and_can_be_a_value(load):
     count = int((frame.region == "NA").sum())
     note = f"'NA' in {count} rows of 'region' is read as missing; if it is a value, write `not_missing: [\"NA\"]`."
     assert note in dropped.notes
-    kept = load(frame, **keys, not_missing="[NA]")
-    assert set(kept.features["region"]) == {"NA", "EU"}
-    assert not any("read as missing" in note for note in kept.notes)
+    retained = load(frame, **keys, not_missing="[NA]")
+    assert set(retained.features["region"]) == {"NA", "EU"}
+    assert not any("read as missing" in note for note in retained.notes)
 
 
 def test_further_spellings_mean_missing_in_text_and_numbers_and_their_rows_are_left_out_and_counted(load):

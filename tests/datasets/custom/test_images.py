@@ -151,14 +151,14 @@ def test_a_check_finds_copies_blank_images_and_brightness_that_tells_the_label(l
     (pictures / table.file[3]).write_bytes(
         (pictures / table.file[2]).read_bytes() + b"\0"
     )  # other bytes, same pixels
-    found = {w.kind: w for w in check_dataset(load(), 1)}
-    assert set(found) == {"gives_away", "duplicates", "blank"}
-    assert found["blank"].number == 1
-    assert table.file[0] in found["blank"].sentence
-    assert table.file[2] in found["duplicates"].sentence
-    assert found["duplicates"].number == 1
+    result = {w.kind: w for w in check_dataset(load(), 1)}
+    assert set(result) == {"gives_away", "duplicates", "blank"}
+    assert result["blank"].number == 1
+    assert table.file[0] in result["blank"].sentence
+    assert table.file[2] in result["duplicates"].sentence
+    assert result["duplicates"].number == 1
 
 
 def test_a_check_names_groups_that_are_too_small_and_people_with_several_images(load):
-    found = {w.kind for w in check_dataset(load(yaml=YAML + "subject: person\n"), 30)}
-    assert found == {"tiny_groups", "repeated_people", "few_of_a_class", "few_of_a_class_in_training"}
+    result = {w.kind for w in check_dataset(load(yaml=YAML + "subject: person\n"), 30)}
+    assert result == {"tiny_groups", "repeated_people", "few_of_a_class", "few_of_a_class_in_training"}

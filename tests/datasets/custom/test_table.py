@@ -200,7 +200,7 @@ def test_a_tsv_file_is_read_by_its_tabs(tmp_path):
     (tmp_path / "comma.yaml").write_text(YAML)
     (tmp_path / "tab.yaml").write_text(YAML.replace("people.csv", "people.tsv"))
     (tmp_path / "said.yaml").write_text(YAML.replace("people.csv", "people.tsv") + 'separator: "\\t"\n')
-    expected, *found = (datasets.load(str(tmp_path / f"{name}.yaml")) for name in ("comma", "tab", "said"))
-    for own in found:
+    expected, *result = (datasets.load(str(tmp_path / f"{name}.yaml")) for name in ("comma", "tab", "said"))
+    for own in result:
         np.testing.assert_array_equal(own.inputs, expected.inputs)
         assert own.parts.keys() == expected.parts.keys()

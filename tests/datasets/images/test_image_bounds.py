@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fairpress.core.errors import UserError
-from fairpress.datasets.custom import columns
-from fairpress.datasets.custom.columns import read_table
+from fairpress.datasets.custom import table_file
+from fairpress.datasets.custom.table_file import read_table
 from fairpress.datasets.images import files, local_archives
 from fairpress.datasets.images.files import digests
 from fairpress.datasets.images.local_archives import unpacked
@@ -47,9 +47,9 @@ def test_no_file_lies_outside_the_target(unpack, tmp_path, name):
 def test_a_link_in_an_archive_leads_nowhere(unpack):
     link = zipfile.ZipInfo("link")
     link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
-    place = unpack((link, "/etc"), ("a.png", b"1"))
-    assert not (place / "link").is_symlink()
-    assert (place / "a.png").read_bytes() == b"1"
+    location = unpack((link, "/etc"), ("a.png", b"1"))
+    assert not (location / "link").is_symlink()
+    assert (location / "a.png").read_bytes() == b"1"
 
 
 def test_an_archive_that_swells_is_refused(unpack, tmp_path, monkeypatch):
@@ -77,8 +77,8 @@ def test_what_is_no_file_is_not_opened(tmp_path, monkeypatch):
     (tmp_path / "zero").symlink_to("/dev/zero")
     (tmp_path / "folder").mkdir()
     (tmp_path / "large").write_bytes(bytes(2**20 + 1))
-    found, reasons = digests(tmp_path, ["pipe", "zero", "folder", "large"], lambda _: None)
-    assert found == [None] * 4
+    result, reasons = digests(tmp_path, ["pipe", "zero", "folder", "large"], lambda _: None)
+    assert result == [None] * 4
     assert reasons == {
         "pipe": "a pipe",
         "zero": "a device",
@@ -88,8 +88,8 @@ def test_what_is_no_file_is_not_opened(tmp_path, monkeypatch):
 
 
 def test_rows_out_of_all_proportion_to_a_file_are_not_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(columns, "_MAX_MEMORY_BYTES", 2**22)
-    monkeypatch.setattr(columns, "_MAX_EXPANSION", 100)
+    monkeypatch.setattr(table_file, "_MAX_MEMORY_BYTES", 2**22)
+    monkeypatch.setattr(table_file, "_MAX_EXPANSION", 100)
     same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1_000_000, np.int8)), pa.array(["a"]))
     pq.write_table(pa.table({f"c{i}": same for i in range(3)}), tmp_path / "t.parquet")
     with pytest.raises(UserError, match=r"has 1,000,000 rows in .* keep only the rows"):

@@ -34,8 +34,8 @@ def pixels(folder, names=None):
 
 
 def entry(tmp_path):
-    (found,) = [p for p in (tmp_path / "cache" / "images").glob("??/*") if p.is_dir()]
-    return found
+    (result,) = [p for p in (tmp_path / "cache" / "images").glob("??/*") if p.is_dir()]
+    return result
 
 
 def forbid(monkeypatch, module, name):
@@ -47,10 +47,10 @@ def forbid(monkeypatch, module, name):
 
 def test_rows_are_the_files_in_the_order_asked_for(folder):
     names = sorted(os.listdir(folder))[::-1]
-    found = pixels(folder, names)
-    wanted = np.stack([decode((folder / n).read_bytes(), SIZE) for n in names])
-    np.testing.assert_array_equal(found.array, wanted)
-    assert found.rows.tolist() == list(range(70))
+    result = pixels(folder, names)
+    expected = np.stack([decode((folder / n).read_bytes(), SIZE) for n in names])
+    np.testing.assert_array_equal(result.array, expected)
+    assert result.rows.tolist() == list(range(70))
 
 
 def test_the_second_time_nothing_is_decoded_nor_read(folder, monkeypatch):
@@ -89,17 +89,17 @@ def test_a_file_that_was_exchanged_under_its_old_time_is_noticed(folder, monkeyp
 @pytest.mark.parametrize("harm", ["change", "cut", "no entry", "no JSON"])
 def test_a_damaged_cache_is_made_again(folder, tmp_path, harm):
     first = np.array(pixels(folder).array)
-    place = entry(tmp_path)
-    data = bytearray((place / "pixels.u8").read_bytes())
+    location = entry(tmp_path)
+    data = bytearray((location / "pixels.u8").read_bytes())
     if harm == "change":
         data[1000] ^= 1
-        (place / "pixels.u8").write_bytes(data)
+        (location / "pixels.u8").write_bytes(data)
     elif harm == "cut":
-        (place / "pixels.u8").write_bytes(data[:-5])
+        (location / "pixels.u8").write_bytes(data[:-5])
     elif harm == "no entry":
-        (place / "entry.json").unlink()
+        (location / "entry.json").unlink()
     else:
-        (place / "entry.json").write_text("{")
+        (location / "entry.json").write_text("{")
     with pytest.warns(DamagedFile, match="will be decoded again"):
         again = pixels(folder)
     np.testing.assert_array_equal(again.array, first)
@@ -108,10 +108,10 @@ def test_a_damaged_cache_is_made_again(folder, tmp_path, harm):
 
 def test_what_a_killed_run_left_is_no_entry(folder, tmp_path):
     first = np.array(pixels(folder).array)
-    place = entry(tmp_path)
-    shutil.move(place, place.with_name(f"{place.name}.part"))
+    location = entry(tmp_path)
+    shutil.move(location, location.with_name(f"{location.name}.part"))
     np.testing.assert_array_equal(pixels(folder).array, first)
-    assert not place.with_name(f"{place.name}.part").exists()
+    assert not location.with_name(f"{location.name}.part").exists()
 
 
 def test_checksums_go_by_blocks_however_the_bytes_come(tmp_path, monkeypatch):
@@ -136,14 +136,14 @@ def test_files_that_cannot_be_read_are_named_with_the_reason(folder):
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_text("hello")
     (folder / "a folder.jpg").mkdir()
-    found = pixels(folder, ["absent.jpg", *sorted(os.listdir(folder))])
-    assert found.unreadable == {
+    result = pixels(folder, ["absent.jpg", *sorted(os.listdir(folder))])
+    assert result.unreadable == {
         "absent.jpg": "there is no such file",
         "a folder.jpg": "a folder",
         "empty.jpg": "empty",
         "text.jpg": "not an image of a known format",
     }
-    assert len(found.array) == len(found.rows) == len(found.digests) == 70
+    assert len(result.array) == len(result.rows) == len(result.digests) == 70
 
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(folder, tmp_path, monkeypatch):

@@ -34,9 +34,9 @@ def fed(values, kind):
     ],
 )
 def test_values_that_an_input_can_hold_arrive_as_they_are(values, kind, expected):
-    found = fed(values, kind)
-    assert found.dtype == NUMPY[f"tensor({kind})"]
-    np.testing.assert_array_equal(found, np.array(expected, dtype=found.dtype))
+    result = fed(values, kind)
+    assert result.dtype == NUMPY[f"tensor({kind})"]
+    np.testing.assert_array_equal(result, np.array(expected, dtype=result.dtype))
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_a_value_that_would_become_another_one_is_named(values, kind, sentence):
 def test_whole_numbers_are_kept_to_the_last_digit_or_refused(values, kind):
     array = np.array(values)
     try:
-        found = cast(array, kind, "x", "code", "m.onnx")
+        result = cast(array, kind, "x", "code", "m.onnx")
     except UserError:
         limits = np.iinfo(NUMPY[kind])
         assert any(
             not np.isfinite(v) or v != int(v) or not limits.min <= int(v) <= limits.max for v in values
         )
     else:
-        assert [int(v) for v in found.tolist()] == [int(v) for v in values]
+        assert [int(v) for v in result.tolist()] == [int(v) for v in values]
         assert all(v == int(v) for v in values)
 
 

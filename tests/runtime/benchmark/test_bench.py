@@ -41,19 +41,19 @@ def test_the_interval_of_a_ratio_holds_it_while_the_machine_drifts():
     rounds, runs, truth = 25, 1000, 1.3
     drift = np.exp(np.cumsum(rng.normal(0, 0.5, (runs, rounds)), axis=1).clip(-1, 2.3))
     first, other = (drift * np.exp(0.1 * rng.standard_t(2, (runs, rounds))) for _ in range(2))
-    found = [median_ratio(truth * a, b) for a, b in zip(first, other, strict=True)]
-    held = np.mean([f.low <= truth <= f.high for f in found])
+    result = [median_ratio(truth * a, b) for a, b in zip(first, other, strict=True)]
+    held = np.mean([f.low <= truth <= f.high for f in result])
     assert 0.94 <= held <= 0.99  # nominal .957 for 25 rounds
     unpaired = np.mean(
         [abs(np.median(truth * a) / np.median(b) - truth) for a, b in zip(first, other, strict=True)]
     )
-    assert np.mean([abs(f.value - truth) for f in found]) < unpaired
+    assert np.mean([abs(f.value - truth) for f in result]) < unpaired
 
 
 def test_too_few_rounds_have_a_ratio_without_an_interval():
-    found = median_ratio([2, 2, 2], [1, 1, 1])
-    assert (found.value, found.low, found.high, found.n) == (2, None, None, 3)
-    assert format_ratio(found) == "2.00x"
+    result = median_ratio([2, 2, 2], [1, 1, 1])
+    assert (result.value, result.low, result.high, result.n) == (2, None, None, 3)
+    assert format_ratio(result) == "2.00x"
     assert quartiles([1, 2, 3, 4, 5]) == (2, 3, 4)
 
 
@@ -63,14 +63,14 @@ def contestant(name, data, rows):
 
 def test_each_is_timed_in_every_round_and_the_larger_takes_longer_and_more_memory():
     rows = np.random.default_rng(0).normal(size=(10, 512)).astype(np.float32)
-    told = []
+    messages = []
     small, large = measure(
         [contestant("small", chain(1, 512), rows), contestant("large", chain(40, 512), rows)],
         4,
         rounds=6,
-        progress=lambda *step: told.append(step),
+        progress=lambda *step: messages.append(step),
     )
-    assert told == [("batch 4", i, 6) for i in range(6)]
+    assert messages == [("batch 4", i, 6) for i in range(6)]
     assert len(small.seconds) == len(large.seconds) == 6
     assert small.speedup is None
     assert large.against == "small"
@@ -148,7 +148,7 @@ INTEGER = {("int8", "onnxruntime"): Kernels(9, 0, 1)}
 
 
 @pytest.mark.parametrize(
-    ("found", "sentence"),
+    ("result", "sentence"),
     [
         (bench(pair(0.5)), "int8 is slower than base on onnxruntime: 2.00x [2.00, 2.00] at batch 1."),
         (
@@ -170,9 +170,9 @@ INTEGER = {("int8", "onnxruntime"): Kernels(9, 0, 1)}
         ),
     ],
 )
-def test_a_model_that_is_slower_is_told_with_what_is_known_of_the_reason(found, sentence):
-    assert found.sentences() == [sentence]
-    assert sentence in "".join(str(part) for part in render(found))
+def test_a_model_that_is_slower_is_told_with_what_is_known_of_the_reason(result, sentence):
+    assert result.sentences() == [sentence]
+    assert sentence in "".join(str(part) for part in render(result))
 
 
 def test_what_is_not_shown_to_be_slower_is_not_said_to_be():
@@ -224,8 +224,8 @@ def test_data_that_would_have_to_be_fetched_is_not_at_hand(monkeypatch):
     assert inputs.available_data(card) is None
     monkeypatch.setattr(reload, "load", lambda *_, **__: images(np.zeros((4, 3, 8, 8), np.uint8)))
     assert inputs.available_data(card) is None  # other data than in training
-    made = replace(card, data={**card.data, "fingerprint": "made"})
-    assert inputs.available_data(made).name == "faces"
+    created = replace(card, data={**card.data, "fingerprint": "made"})
+    assert inputs.available_data(created).name == "faces"
 
 
 @pytest.fixture
@@ -252,8 +252,8 @@ def test_the_command_measures_folders_and_foreign_files_and_prints_json(folder, 
     assert [s["model"] for s in shown["sizes"]] == ["base", "wide", "fixed"]
     assert shown["sizes"][0]["bytes"] == (folder / "base" / "model.onnx").stat().st_size
     assert shown["sizes"][0]["gzip_bytes"] > 0
-    found = [(m["model"], m["batch"]) for m in shown["measurements"]]
-    assert found == [("base", 2), ("wide", 2), ("base", 3), ("wide", 3), ("fixed", 16)]
+    result = [(m["model"], m["batch"]) for m in shown["measurements"]]
+    assert result == [("base", 2), ("wide", 2), ("base", 3), ("wide", 3), ("fixed", 16)]
     assert "fixed requires exactly 16 rows per call and was measured at that batch size." in shown["notes"]
     alone = shown["measurements"][-1]
     assert alone["speedup"] is None  # nothing else ran 16 rows
@@ -294,9 +294,9 @@ def test_wrong_input_is_one_sentence(folder, capsys, arguments, sentence):
 
     (folder / "damaged.onnx").write_bytes(b"nothing")
     (folder / "open.onnx").write_bytes(_open())
-    said = fairpress(capsys, *arguments, code=2).err
-    assert re.search(sentence, said)
-    assert "Traceback" not in said
+    output = fairpress(capsys, *arguments, code=2).err
+    assert re.search(sentence, output)
+    assert "Traceback" not in output
 
 
 def _open():
@@ -309,9 +309,9 @@ def _open():
 
 
 def test_the_python_function_takes_artifacts(folder):
-    found = api.bench({"a": artifact(linear(), [4]), "b": "wide.onnx@onnxruntime-exact"}, batch=2, rounds=1)
-    assert [(m.model, m.runtime) for m in found.measurements] == [
+    result = api.bench({"a": artifact(linear(), [4]), "b": "wide.onnx@onnxruntime-exact"}, batch=2, rounds=1)
+    assert [(m.model, m.runtime) for m in result.measurements] == [
         ("a", "onnxruntime"),
         ("b", "onnxruntime-exact"),
     ]
-    assert found.measurements[1].against == "a"
+    assert result.measurements[1].against == "a"

@@ -65,14 +65,14 @@ def data(tmp_path, monkeypatch):
     return load
 
 
-def save(graph: str, change=None, said: str | None = None):
+def save(graph: str, change=None, message: str | None = None):
     model = onnx.parser.parse_model(HEAD + graph)
     if change is not None:
         change(model)
     onnx.save(model, "m.onnx")
     Path("m.model.yaml").unlink(missing_ok=True)
-    if said is not None:
-        Path("m.model.yaml").write_text(said, encoding="utf-8")
+    if message is not None:
+        Path("m.model.yaml").write_text(message, encoding="utf-8")
 
 
 def decided(dataset):
@@ -111,7 +111,7 @@ TRANSPOSED = (
 
 
 @pytest.mark.parametrize(
-    ("graph", "change", "said"),
+    ("graph", "change", "message"),
     [
         (f"g (float[n,3] x) => (float[n,1] o) {ONE}{LOGISTIC}", unknown_rank, "columns: [a, b, c]\n"),
         (f"g (float[1,k] x) => (float[1,1] o) {ONE}{LOGISTIC}", None, "columns: [a, b, c]\n"),
@@ -153,13 +153,13 @@ TRANSPOSED = (
     ],
 )
 @pytest.mark.filterwarnings("ignore::fairpress.core.errors.ModelWarning")
-def test_every_rank_and_kind_of_output_gives_the_same_decisions(data, graph, change, said):
-    save(graph, change, said)
+def test_every_rank_and_kind_of_output_gives_the_same_decisions(data, graph, change, message):
+    save(graph, change, message)
     assert (decided(data()) == expected()).all()
 
 
 @pytest.mark.parametrize(
-    ("graph", "change", "said", "sentence"),
+    ("graph", "change", "message", "sentence"),
     [
         (
             f"g (float[n,3] x) => (float[n,1] o) {ONE}{LOGISTIC}",
@@ -245,8 +245,8 @@ def test_every_rank_and_kind_of_output_gives_the_same_decisions(data, graph, cha
         ),
     ],
 )
-def test_what_cannot_be_run_is_one_sentence_with_its_cause(data, graph, change, said, sentence):
-    save(graph, change, said)
+def test_what_cannot_be_run_is_one_sentence_with_its_cause(data, graph, change, message, sentence):
+    save(graph, change, message)
     with pytest.raises(UserError, match=sentence):
         decided(data())
 
@@ -261,9 +261,9 @@ def test_scores_of_one_output_for_each_class_are_put_together(data):
     flags = data("flag", "1")
     assert open_external("m.onnx", flags).classes == ("1", "0")  # by the names of the outputs
     assert (decided(flags) == expected("1", "0")).all()
-    save(graph, said="output: [i1, i0]\nclasses: ['yes', 'no']\n")
+    save(graph, message="output: [i1, i0]\nclasses: ['yes', 'no']\n")
     assert (decided(data()) == expected()).all()
-    save(graph, said="output: i1\n")
+    save(graph, message="output: i1\n")
     assert (decided(data()) == expected()).all()
 
 
@@ -273,11 +273,11 @@ def test_two_outputs_that_could_be_scores_are_named_with_the_key_that_chooses(da
         decided(data())
 
 
-def labelled(threshold, high="yes", low="no", said=None):
+def labelled(threshold, high="yes", low="no", message=None):
     weights = TWO[:-1] + f", float[1] th = {{{threshold}}}>"
     save(
         f"g (float[n,3] x) => (string[n] label, float[n,2] prob) {weights}" + LABELLED % (high, low),
-        said=said,
+        message=message,
     )
 
 
@@ -286,9 +286,9 @@ def test_labels_that_the_file_decides_otherwise_are_said_with_the_threshold_that
     with pytest.warns(ModelWarning, match=r"'label' differs in \d+ of 600 rows .* `threshold: 0.7`"):
         decided(data())
     own = expected(at=np.log(0.7 / 0.3) / 2)
-    labelled(0.7, said="threshold: 0.7\n")
+    labelled(0.7, message="threshold: 0.7\n")
     assert (decided(data()) == own).all()
-    labelled(0.7, said="output: label\n")
+    labelled(0.7, message="output: label\n")
     table = api.predict({"m": "m.onnx"}, data(), part="all")
     assert (np.array(table["m"].to_pylist()) == own).all()
     assert "m.score" not in table.column_names
@@ -300,15 +300,15 @@ def test_labels_give_the_order_of_the_classes_away_and_contradict_a_wrong_one(da
     labelled(0.7, high="no", low="yes")
     assert open_external("m.onnx", data()).classes == ("yes", "no")
     for threshold in (0.3, 0.5):
-        labelled(threshold, said="classes: ['yes', 'no']\n")
+        labelled(threshold, message="classes: ['yes', 'no']\n")
         with pytest.raises(UserError, match=r"in the order of its labels, no, yes"):
             decided(data())
-    labelled(0.5, high="sick", low="well", said="classes: ['no', 'yes']\n")
+    labelled(0.5, high="sick", low="well", message="classes: ['no', 'yes']\n")
     with pytest.warns(ModelWarning, match="contains sick, well, and the classes of 'ill' are no, yes"):
         decided(data())
 
 
-def classifier(names, sign, said=None):
+def classifier(names, sign, message=None):
     whole = all(n.isdigit() for n in names)
     attribute = (
         f"classlabels_ints=[{','.join(names)}]"
@@ -320,7 +320,7 @@ def classifier(names, sign, said=None):
         f"g (float[n,3] x) => ({'int64' if whole else 'string'}[n] label, float[n,2] prob) {{ label, prob = "
         f"ai.onnx.ml.LinearClassifier<{attribute}, coefficients=[{weights}], intercepts=[{-sign * 0.05},{sign * 0.05}], "
         'multi_class=1, post_transform="SOFTMAX">(x) }',
-        said=said,
+        message=message,
     )
 
 
@@ -343,7 +343,7 @@ def test_labels_are_called_as_the_classifier_calls_its_columns(data):
         if names != ("1", "0"):
             with pytest.raises(UserError, match="under `classes`"):
                 decided(data())
-        classifier(names, -1, said="classes: ['yes', 'no']\n")
+        classifier(names, -1, message="classes: ['yes', 'no']\n")
         with warnings.catch_warnings():
             warnings.simplefilter("error", ModelWarning)
             assert (decided(data()) == expected()).all()
@@ -370,7 +370,7 @@ def test_labels_that_name_no_class_are_said_or_refused(data, kind, label):
 
 
 def test_classes_that_contradict_the_file_or_have_two_orders_are_refused(data):
-    classifier(("yes", "no"), -1, said="classes: ['no', 'yes']\n")
+    classifier(("yes", "no"), -1, message="classes: ['no', 'yes']\n")
     with pytest.raises(UserError, match="the file itself names its columns yes, no"):
         decided(data())
     classifier(("0", "1"), 1)
@@ -398,7 +398,7 @@ def test_columns_of_text_and_numbers_keep_their_meaning_in_every_input(data):
         "g (float[n,2] numbers, string[n,1] text) => (float[n,1] o) <float[2,1] w = {1.0,-1.0}> "
         '{ p = MatMul(numbers,w) s = ai.onnx.ml.LabelEncoder<keys_strings=["yes","no"],values_floats=[3.0,1.0],'
         "default_float=99.0>(text) q = Add(p,s) o = Sigmoid(q) }",
-        said="inputs: {numbers: [a, code], text: member}\nactivation: none\n",
+        message="inputs: {numbers: [a, code], text: member}\nactivation: none\n",
     )
     assert (
         decided(raw) == np.where(t.a - t.code + np.where(t.member == "yes", 3, 1) >= 0, "yes", "no")
@@ -427,8 +427,8 @@ def test_the_table_and_the_printed_command_carry_the_positive_class(data, capsys
     for out in ("p.parquet", "p.csv"):
         run("predict", "m=m.onnx", "--data", "paid.yaml", "--out", out)
         assert f"fairpress audit {out} --baseline m --positive bad --by sex" in capsys.readouterr().out
-    said = json.loads(pq.read_schema("p.parquet").metadata[b"fairpress.task"])
-    assert said == {"label": "paid", "classes": ["good", "bad"], "positive": "bad"}
+    message = json.loads(pq.read_schema("p.parquet").metadata[b"fairpress.task"])
+    assert message == {"label": "paid", "classes": ["good", "bad"], "positive": "bad"}
 
 
 def test_predict_replaces_predictions_only(data, capsys):
@@ -453,7 +453,7 @@ def test_sums_beside_one_are_said(data):
     save(
         "g (float[n,3] x) => (float[n,2] o) <float[3,2] w = {-1.5,1.5,1.0,-1.0,-0.5,0.5}, float[2] b = {-1.1,0.1}> "
         "{ p = MatMul(x,w) q = Add(p,b) o = Sigmoid(q) }",
-        said="activation: none\n",
+        message="activation: none\n",
     )
     with pytest.warns(ModelWarning, match="and not to 1"):
         decided(data())

@@ -43,24 +43,24 @@ def folder(tmp_path_factory):
     t["ill"] = np.where(score > 0, "yes", "no")
     t["paid"] = np.where(score > 0, "bad", "good")
     t["level"] = np.where(score > 1, "high", np.where(score < -1, "low", "mid"))
-    place = tmp_path_factory.mktemp("generated")
-    t.to_csv(place / "t.csv", index=False)
+    path = tmp_path_factory.mktemp("generated")
+    t.to_csv(path / "t.csv", index=False)
     for label, positive in (("ill", "yes"), ("paid", "bad"), ("level", None)):
-        said = f'positive: "{positive}"\n' if positive else ""
-        (place / f"{label}.yaml").write_text(
-            f"path: t.csv\nlabel: {label}\n{said}features: [a, b, k]\nsensitive: [sex]\n", encoding="utf-8"
+        message = f'positive: "{positive}"\n' if positive else ""
+        (path / f"{label}.yaml").write_text(
+            f"path: t.csv\nlabel: {label}\n{message}features: [a, b, k]\nsensitive: [sex]\n", encoding="utf-8"
         )
-    return place, t
+    return path, t
 
 
 class Drawn:
     """A file that is drawn at random, with the feed that it wants and the decisions that it means."""
 
-    def __init__(self, rng: np.random.Generator, table: pd.DataFrame, place: Path) -> None:
+    def __init__(self, rng: np.random.Generator, table: pd.DataFrame, path: Path) -> None:
         self.rng, self.nodes, self.inputs, self.outputs, self.stored = rng, [], [], [], []
         self.said: dict[str, object] = {}
         self.feed: dict[str, np.ndarray] = {}
-        self.path = place / "m.onnx"
+        self.path = path / "m.onnx"
         self.label = str(rng.choice(list(ORDERS)))
         self.classes = ORDERS[self.label]
         self.values = table[COLUMNS].to_numpy(float)
@@ -134,10 +134,10 @@ class Drawn:
         opsets = [helper.make_opsetid("", int(self.pick(13, 17, 21)))]
         onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), self.path)
         lines = [f"{k}: {v!r}\n" if isinstance(v, float) else f"{k}: {v!s}\n" for k, v in self.said.items()]
-        said = self.path.with_suffix(".model.yaml")
-        said.unlink(missing_ok=True)
+        message = self.path.with_suffix(".model.yaml")
+        message.unlink(missing_ok=True)
         if lines:
-            said.write_text("".join(lines), encoding="utf-8")
+            message.write_text("".join(lines), encoding="utf-8")
 
     def decisions(self, positive: str | None) -> tuple[np.ndarray, np.ndarray]:
         """Return what the file means [rows], by ONNX Runtime and numpy alone, and which rows are too close to tell."""
@@ -169,23 +169,23 @@ class Drawn:
 
 @pytest.mark.slow
 def test_generated_files_decide_as_onnx_runtime_and_numpy_do(folder, monkeypatch):
-    place, table = folder
-    monkeypatch.chdir(place)
+    path, table = folder
+    monkeypatch.chdir(path)
     loaded = {label: datasets.load(f"{label}.yaml") for label in ORDERS}
     rng, run, refused = np.random.default_rng(11), 0, []
     for _ in range(FILES):
-        drawn = Drawn(rng, table, place)
+        drawn = Drawn(rng, table, path)
         drawn.save()
         data = loaded[drawn.label]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ModelWarning)
-                found = api.predict({"m": drawn.path}, data, part="all")
+                result = api.predict({"m": drawn.path}, data, part="all")
         except UserError as error:
             refused.append(str(error))
             continue
         run += 1
         meant, close = drawn.decisions(data.task.positive)
-        differ = (np.array(found["m"].to_pylist()) != meant) & ~close
+        differ = (np.array(result["m"].to_pylist()) != meant) & ~close
         assert not differ.any(), (drawn.said, drawn.ending, drawn.order, int(differ.sum()))
     assert run == FILES, refused

@@ -71,10 +71,10 @@ def say(model, text):
 def test_layouts_are_seen_by_where_the_channels_are(tmp_path, pictures, layout, batch):
     shape = [batch, 3, 8, 6] if layout == "nchw" else [batch, 8, 6, 3]
     model = say(mean_colour(tmp_path / "m.onnx", layout, shape=shape), "scale: 255\n")
-    found = open_external(model, pictures)
-    assert found.config.layout == layout
-    assert found.guessed == ("layout", "activation", "classes")
-    np.testing.assert_allclose(found.scores(pictures, np.arange(150))[:, 1], expected(pictures), atol=1e-5)
+    result = open_external(model, pictures)
+    assert result.config.layout == layout
+    assert result.guessed == ("layout", "activation", "classes")
+    np.testing.assert_allclose(result.scores(pictures, np.arange(150))[:, 1], expected(pictures), atol=1e-5)
 
 
 def test_mean_and_deviation_are_per_channel_after_scaling(tmp_path, pictures):
@@ -82,17 +82,17 @@ def test_mean_and_deviation_are_per_channel_after_scaling(tmp_path, pictures):
         mean_colour(tmp_path / "m.onnx"),
         "scale: 255\nmean: [0.485, 0.456, 0.406]\nstd: [0.229, 0.224, 0.225]\n",
     )
-    found = open_external(model, pictures).scores(pictures, np.arange(150))[:, 1]
-    wanted = expected(pictures, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    result = open_external(model, pictures).scores(pictures, np.arange(150))[:, 1]
+    reference = expected(pictures, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+    np.testing.assert_allclose(result, reference, atol=1e-4)
 
 
 def test_whole_pixel_values_are_handed_over_as_they_are(tmp_path, pictures):
     model = mean_colour(tmp_path / "m.onnx", kind=TensorProto.UINT8)
-    found = open_external(model, pictures)
-    assert "scale" in found.guessed
+    result = open_external(model, pictures)
+    assert "scale" in result.guessed
     np.testing.assert_allclose(
-        found.scores(pictures, np.arange(150))[:, 1], expected(pictures, scale=1.0), atol=1e-5
+        result.scores(pictures, np.arange(150))[:, 1], expected(pictures, scale=1.0), atol=1e-5
     )
     with pytest.raises(UserError, match="omit `scale`, `mean` and `std`"):
         open_external(say(model, "scale: 255\n"), pictures)

@@ -88,8 +88,8 @@ def positive(path, data, config=None):
     ],
 )
 def test_logits_and_probabilities_of_every_shape_give_the_same_scores(tmp_path, data, options):
-    found = positive(linear(tmp_path / "m.onnx", **options), data)
-    np.testing.assert_allclose(found, expected(), atol=1e-5)
+    result = positive(linear(tmp_path / "m.onnx", **options), data)
+    np.testing.assert_allclose(result, expected(), atol=1e-5)
 
 
 def test_a_model_with_labels_and_a_map_of_probabilities_as_sklearn_exports_it(tmp_path, data):
@@ -149,9 +149,9 @@ def test_the_yaml_beside_the_file_says_order_scaling_classes_and_threshold(tmp_p
         encoding="utf-8",
     )
     x = (people()[["score", "visits", "age"]].to_numpy() - [1, 2, 3]) / 2
-    found = open_external(model, data)
+    result = open_external(model, data)
     np.testing.assert_allclose(positive(model, data), 1 / (1 + np.exp(x @ WEIGHTS + BIAS)), atol=1e-5)
-    assert found.guessed == ("activation",)
+    assert result.guessed == ("activation",)
     table = api.predict({"m": model}, data, part="all")
     scores = np.array(table["m.score"])
     assert (np.array(table["m"]) == np.where(scores >= 0.3, "yes", "no")).all()

@@ -22,6 +22,7 @@ from fairpress.studies.analysis import audit_tasks
 from fairpress.studies.analysis.bias_findings import bias_findings
 from fairpress.studies.config.store_files import FACTS, PREDICTIONS, parquet_bytes, read_table
 from fairpress.studies.execution.tasks import perform
+from fairpress.studies.planning.matrix import ReportPart
 from fairpress.studies.planning.plan import make_task
 from fairpress.studies.planning.report_plan import ReportSection
 
@@ -32,14 +33,14 @@ def put(store, model, networks, rows, flip=0, labels=None, metadata=None):
     for seed, fold in networks:
         ids = rows(fold)
         truth = labels or {i: "yes" if i % 3 else "no" for i in ids}
-        said = [("no" if truth[i] == "yes" else "yes") if (i + seed) % 7 < flip else truth[i] for i in ids]
+        message = [("no" if truth[i] == "yes" else "yes") if (i + seed) % 7 < flip else truth[i] for i in ids]
         columns = {
             "row_id": [str(i) for i in ids],
             "subject": [str(i // 2) for i in ids],
             "label": [truth[i] for i in ids],
             "sex": ["F" if i % 2 else "M" for i in ids],
             f"{model}.score": [0.5] * len(ids),
-            model: said,
+            model: message,
             "seed": [seed] * len(ids),
             "fold": [fold] * len(ids),
         }
@@ -47,7 +48,8 @@ def put(store, model, networks, rows, flip=0, labels=None, metadata=None):
     task = make_task(
         "predict", model, {"model": model, "flip": flip, "odd": labels is not None}, (), tuple(networks)
     )
-    facts = [{"recipe": model, "seed": s, "fold": f} for s, f in networks]
+    sizes = {"bytes": 1, "gzip_bytes": 1, "sha256": "", "threshold": 0.5}
+    facts = [{"recipe": model, "seed": s, "fold": f, **sizes} for s, f in networks]
     files = {PREDICTIONS: parquet_bytes(pa.concat_tables(tables)), FACTS: json.dumps(facts).encode()}
     store.put(task.key, files, {})
     return task.key
@@ -86,12 +88,12 @@ def test_batches_are_stacked_columns_stand_side_by_side_and_only_what_is_wanted_
 
 @pytest.mark.parametrize("rows", ["same", "common"])
 def test_the_task_of_the_predictions_stays_in_the_joined_table(tmp_path, rows):
-    store, said = Store(tmp_path), {"fairpress.task": '{"positive": "yes"}'}
+    store, message = Store(tmp_path), {"fairpress.task": '{"positive": "yes"}'}
     inputs = [
         put(store, "fp32", NETWORKS[:2], halves),  # kept by a version that did not write it
-        put(store, "int8", NETWORKS[:2], lambda fold: range(fold * 100, fold * 100 + 90), metadata=said)
+        put(store, "int8", NETWORKS[:2], lambda fold: range(fold * 100, fold * 100 + 90), metadata=message)
         if rows == "common"
-        else put(store, "int8", NETWORKS[:2], halves, metadata=said),
+        else put(store, "int8", NETWORKS[:2], halves, metadata=message),
     ]
     table, _ = joined(store, [["a", "fp32", [0]], ["b", "int8", [1]]], inputs, [[0, 0], [0, 1]], rows)
     assert table.schema.metadata[b"fairpress.task"] == b'{"positive": "yes"}'
@@ -149,11 +151,11 @@ def test_an_audit_comes_back_as_it_was_infinite_and_unknown_numbers_included(tmp
             "constant": np.ones(n, dtype=int),
         }
     )
-    found = audit(table, baseline="base", compressed=["constant"], by=["group"])
+    result = audit(table, baseline="base", compressed=["constant"], by=["group"])
     endless = Fairness("base", "group", "disparate_impact", Estimate(2.0, 0.5, math.inf, 3))
-    found = replace(found, fairness=(*found.fairness, endless))
-    back = audit_tasks.restore(audit_tasks.dump(found))
-    assert back == found
+    result = replace(result, fairness=(*result.fairness, endless))
+    back = audit_tasks.restore(audit_tasks.dump(result))
+    assert back == result
     assert back.fairness[-1].estimate.high == math.inf
     assert back.models[1].degenerate
     values = [e.value for g in back.models[1].groups for e in g.rates.values()]
@@ -179,20 +181,21 @@ def test_the_whole_chain_join_audit_findings(tmp_path):
     for each in (join, task):
         perform(str(tmp_path), each)
     entry = store.get(task.key)
-    found = audit_tasks.restore(entry.files[audit_tasks.AUDIT])
-    assert (found.rows, found.seeds, found.subjects) == (200, 2, 100)
-    assert found.models[0].overall.rates["accuracy"].value == 1.0
+    result = audit_tasks.restore(entry.files[audit_tasks.AUDIT])
+    assert (result.rows, result.seeds, result.subjects) == (200, 2, 100)
+    assert result.models[0].overall.rates["accuracy"].value == 1.0
     figures = audit_tasks.read_figures(entry)
     assert set(figures) == {("int8", m) for m in ("accuracy", "tpr", "fpr")}
     assert all(svg.startswith("<svg") for svg in figures.values())
-    told = json.loads(entry.files[audit_tasks.BIAS])
-    (bias,) = bias_findings([ReportSection("t", "", "compressed", "", task)], [told])
+    changes = json.loads(entry.files[audit_tasks.BIAS])
+    part = ReportPart((), "data", "mlp", None, ("sex",), ())
+    (bias,) = bias_findings([ReportSection("t", "", "compressed", part, task)], [changes])
     assert (bias.model, bias.against, bias.attribute, bias.groups) == ("int8", "fp32", "sex", ["F", "M"])
-    assert bias.before["value"] == 0.0
-    assert bias.change["value"] == pytest.approx(bias.after["value"])
+    assert bias.before.value == 0.0
+    assert bias.change.value == pytest.approx(bias.after.value)
     assert bias.to_dict()["word"] == "not estimable"  # each person here is in both groups
     rows = audit_tasks.bias_changes(
         read_table(store.get(join.key)), AuditOptions(**{**arguments, "subject": None})
     )
-    assert rows[0]["change"]["low"] < bias.change["value"] < rows[0]["change"]["high"]
-    assert bias_findings([ReportSection("t", "", "contrast", "", task)], [told]) == []
+    assert rows[0]["change"]["low"] < bias.change.value < rows[0]["change"]["high"]
+    assert bias_findings([ReportSection("t", "", "contrast", part, task)], [changes]) == []

@@ -120,14 +120,14 @@ def test_one_dataset_and_several_are_written_alike(write):
 
 def test_a_table_is_looked_for_beside_its_study_and_what_is_wrong_in_it_is_said_in_its_own_lines(write):
     write("path: t.csv\nlabel: y\npositive: 1\nfeatures: [a]\nsensitive: [sex]\n", "in/table.yaml")
-    place = write(study(dataset="table.yaml"), "in/s.yaml")
-    _, config = load(place)
+    path = write(study(dataset="table.yaml"), "in/s.yaml")
+    _, config = load(path)
     assert config.dataset.name == "in/table.yaml"
     with pytest.raises(UserError, match=r"in/s.yaml:4:14: 'in/table.yaml' has no sensitive attribute 'race'"):
         load(write(study(dataset="table.yaml", audit="{by: [race]}"), "in/s.yaml"))
     write("path: t.csv\nlabl: y\nfeatures: [a]\nsensitive: [sex]\n", "in/table.yaml")
     with pytest.raises(UserError, match=r"in/table.yaml:2:1: unknown key 'labl'. Did you mean 'label'"):
-        load(place)
+        load(path)
 
 
 def test_the_json_schema_takes_what_ships_and_refuses_what_check_refuses():
@@ -135,14 +135,16 @@ def test_the_json_schema_takes_what_ships_and_refuses_what_check_refuses():
 
     import jsonschema
 
-    made = schema()
-    jsonschema.Draft202012Validator.check_schema(made)
-    judge = jsonschema.Draft202012Validator(made)
+    jsonschema.Draft202012Validator.check_schema(schema())
+    judge = jsonschema.Draft202012Validator(schema())
     folder = files("fairpress.studies") / "bundled"
     for name in bundled_studies():
         assert judge.is_valid(YAML(typ="safe").load((folder / f"{name}.yaml").read_text())), name
     good = {"dataset": "compas", "model": "mlp", "recipes": ["int8"], "audit": {"by": ["sex"]}}
     assert judge.is_valid(good)
+    several = {k: v for k, v in good.items() if k != "model"}
+    assert judge.is_valid({**several, "models": {"a-b": "mlp"}})
+    assert not judge.is_valid({**several, "models": {"a/b": "mlp"}})
     for bad in (
         {"sedes": 3},
         {"dataset": "compass"},

@@ -87,12 +87,12 @@ def test_a_study_runs_resumes_after_damage_and_gives_the_same_with_any_number_of
             "fairpress.studies.planning.report_plan.code_digest", lambda package: f"a third {package}"
         )
         entries = (tmp_path / ".store" / "entries").glob("*/*/predictions.parquet")
-        kept = {path: path.read_bytes() for path in entries}
-        for path, whole in kept.items():
+        retained = {path: path.read_bytes() for path in entries}
+        for path, whole in retained.items():
             path.write_bytes(whole[:-1])
         with pytest.raises(UserError, match=r"results of this study are not in"):
             report_again(tmp_path / "a")
-        for path, whole in kept.items():
+        for path, whole in retained.items():
             assert path.read_bytes() == whole[:-1]
             path.write_bytes(whole)
 
@@ -137,8 +137,10 @@ def _export_writes_what_was_made(done, tmp_path):
     table = pq.read_table(study / "predictions.parquet")
     table = table.filter(pc.and_(pc.equal(table["seed"], 1), pc.equal(table["fold"], 1)))
     again = predictions({"int8": Artifact.load(out / "int8-seed-1")}, load("compas", folds=2, fold=1))
-    told, predicted = (dict(zip(*t.select(["row_id", "int8.score"]), strict=True)) for t in (table, again))
-    assert predicted == told
+    reported, predicted = (
+        dict(zip(*t.select(["row_id", "int8.score"]), strict=True)) for t in (table, again)
+    )
+    assert predicted == reported
 
 
 @pytest.mark.slow
@@ -166,10 +168,10 @@ def test_a_failing_trial_is_named_its_seeds_are_left_out_and_the_command_exits_w
         patch.setattr(executor, "perform", perform)
         with pytest.raises(SystemExit) as stop:
             cli.main(command)
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert stop.value.code == 3
-    assert "failed: compress int8 (seeds 1, folds 0): RuntimeError: broken on purpose" in said
-    assert "skipped: predict int8 (seeds 1, folds 0): an input failed" in said
+    assert "failed: compress int8 (seeds 1, folds 0): RuntimeError: broken on purpose" in output
+    assert "skipped: predict int8 (seeds 1, folds 0): an input failed" in output
     audits = json.loads((tmp_path / "runs/compas/audit.json").read_text())
     assert {title: (a["seeds"], list(a["comparisons"])) for title, a in audits.items()} == {
         "Compressed against the baseline (seeds 0 only)": (None, ["int8"]),
@@ -180,9 +182,9 @@ def test_a_failing_trial_is_named_its_seeds_are_left_out_and_the_command_exits_w
     with pytest.raises(SystemExit) as stop:
         cli.main(["study", "export", "runs/compas", "--only", "recipe=int8", "--out", "models"])
     assert stop.value.code == 3
-    told = capsys.readouterr()
-    assert told.out.split() == ["models/int8-seed-0"]
-    assert told.err == "without: int8-seed-1, which has no result\n"
+    reported = capsys.readouterr()
+    assert reported.out.split() == ["models/int8-seed-0"]
+    assert reported.err == "without: int8-seed-1, which has no result\n"
     # Its report can be written again, and still tells what is missing.
     with pytest.raises(SystemExit) as stop:
         cli.main(["report", "runs/compas", "--latex", "tables.tex"])

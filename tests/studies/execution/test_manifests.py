@@ -95,11 +95,11 @@ class RayJob(Known):
 
 
 def test_the_manifest_has_fields_of_kuberay_and_runs_a_command_that_there_is():
-    found = RayJob.model_validate(YAML(typ="safe", pure=True).load(MANIFESTS / "rayjob.yaml"))
-    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", found.metadata["name"])
-    assert found.spec.entrypoint.startswith(PROGRAM)
-    _parses(found.spec.entrypoint)
-    cluster = found.spec.rayClusterSpec
+    result = RayJob.model_validate(YAML(typ="safe", pure=True).load(MANIFESTS / "rayjob.yaml"))
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", result.metadata["name"])
+    assert result.spec.entrypoint.startswith(PROGRAM)
+    _parses(result.spec.entrypoint)
+    cluster = result.spec.rayClusterSpec
     images = set()
     for group in (cluster.headGroupSpec, *cluster.workerGroupSpecs):
         pod = group.template.spec

@@ -31,12 +31,12 @@ def cluster(monkeypatch):
 
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.second = made.add_node(num_cpus=1)
-    made.wait_for_nodes()
-    yield made
+    created = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    created.second = created.add_node(num_cpus=1)
+    created.wait_for_nodes()
+    yield created
     ray.shutdown()
-    made.shutdown()
+    created.shutdown()
 
 
 @pytest.mark.slow

@@ -76,8 +76,10 @@ kernels(model.SerializeToString())
 
 
 def test_a_full_TMPDIR_is_to_blame_and_not_the_ONNX_file(tmp_path):
-    place = tmp_path / "t"
-    place.mkdir()
-    done = small(place, "64k", [sys.executable, "-c", KERNELS], env={**os.environ, "TMPDIR": str(place)})
+    location = tmp_path / "t"
+    location.mkdir()
+    done = small(
+        location, "64k", [sys.executable, "-c", KERNELS], env={**os.environ, "TMPDIR": str(location)}
+    )
     assert done.returncode == 1
-    assert f"TMPDIR ({place}) is full" in done.stderr
+    assert f"TMPDIR ({location}) is full" in done.stderr

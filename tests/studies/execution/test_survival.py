@@ -46,7 +46,7 @@ def ended(driver):
 
 def processes(mark):
     """The processes started with a mark, by id, without those that have ended and wait to be taken note of."""
-    found = []
+    result = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             marked = f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
@@ -54,8 +54,8 @@ def processes(mark):
         except OSError:
             continue
         if marked and not ended:
-            found.append(int(folder.name))
-    return found
+            result.append(int(folder.name))
+    return result
 
 
 def workers_of(driver, mark):
@@ -104,10 +104,10 @@ def test_a_driver_killed_at_random_moments_leaves_whole_results_and_no_process(t
         driver.kill()
         driver.communicate()
         assert not gone(mark)
-        found = states(tmp_path, tasks)
-        assert "damaged" not in found
-        assert found.count("complete") >= finished
-        finished = found.count("complete")
+        result = states(tmp_path, tasks)
+        assert "damaged" not in result
+        assert result.count("complete") >= finished
+        finished = result.count("complete")
     assert 0 < finished < len(tasks)
     left = drive(tmp_path, mark=tmp_path)
     left.communicate()
@@ -131,13 +131,13 @@ def test_workers_killed_at_random_moments_are_replaced_and_lose_their_own_task_a
                 killed += 1
             except ProcessLookupError:
                 continue
-    _, said = driver.communicate(timeout=60)
+    _, message = driver.communicate(timeout=60)
     assert killed >= 3
-    found = states(tmp_path, tasks)
-    assert "damaged" not in found
+    result = states(tmp_path, tasks)
+    assert "damaged" not in result
     if driver.returncode:  # a task may have been hit twice
         assert driver.returncode == 3
-        assert "killed by SIGKILL" in said or "nobody knows how" in said
+        assert "killed by SIGKILL" in message or "nobody knows how" in message
         assert ended(drive(tmp_path, mark=tmp_path)) == 0
     assert set(states(tmp_path, tasks)) == {"complete"}
     assert not gone(tmp_path)
@@ -157,10 +157,10 @@ def test_an_interrupted_study_says_so_ends_its_workers_and_goes_on_from_there(
     run = start(command, tmp_path, cwd=tmp_path)
     wait_for(lambda: workers_of(run, tmp_path) or run.poll() is not None, 120)
     run.send_signal(number)
-    _, said = run.communicate(timeout=30)
-    assert run.returncode == code, said
-    assert "interrupted; finished work is kept" in said
-    assert "Traceback" not in said
+    _, message = run.communicate(timeout=30)
+    assert run.returncode == code, message
+    assert "interrupted; finished work is kept" in message
+    assert "Traceback" not in message
     assert not gone(tmp_path)
     # Of the study's folder there is only what says that it waits to go on.
     assert {p.name for p in (tmp_path / "runs" / "compas").glob("*")} <= {"progress.json"}
@@ -170,8 +170,8 @@ def test_two_drivers_on_one_store_do_each_task_once(tmp_path):
     tasks = chains(15, 0.05)
     drivers = [drive(tmp_path, mark=tmp_path, workers=1, count=15) for _ in range(2)]
     for driver in drivers:
-        _, said = driver.communicate(timeout=90)
-        assert driver.returncode == 0, said
+        _, message = driver.communicate(timeout=90)
+        assert driver.returncode == 0, message
     performed = (tmp_path / "performed").read_text().split()
     assert sorted(performed) == sorted(t.key for t in tasks)
     assert set(states(tmp_path, tasks)) == {"complete"}
@@ -180,30 +180,30 @@ def test_two_drivers_on_one_store_do_each_task_once(tmp_path):
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 2 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    path = tmp_path / "disk"
+    path.mkdir()
     if shutil.which("mount") is None or os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", path], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
         pytest.skip(f"mounting is not allowed here: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", place], check=False)
+    yield path
+    subprocess.run(["umount", "-l", path], check=False)
 
 
 def test_a_full_disk_fails_what_does_not_fit_keeps_the_rest_and_is_made_up_for_later(small_disk, tmp_path):
     tasks = chains(10)  # 20 results of 256 KB
     driver = drive(small_disk, mark=tmp_path, count=10, sleep=0, size=4096)
-    _, said = driver.communicate(timeout=60)
+    _, message = driver.communicate(timeout=60)
     assert driver.returncode == 3
-    assert "cannot write results" in said
-    assert "No space left on device" in said
+    assert "cannot write results" in message
+    assert "No space left on device" in message
     tasks = chains(10, 0.0, 4096)
-    found = states(small_disk, tasks)
-    assert 4 <= found.count("complete") < 20
-    assert "damaged" not in found
+    result = states(small_disk, tasks)
+    assert 4 <= result.count("complete") < 20
+    assert "damaged" not in result
     assert not list((small_disk / "unfinished").glob("*"))
     subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
     driver = drive(small_disk, mark=tmp_path, count=10, sleep=0, size=4096)
@@ -236,28 +236,28 @@ if __name__ == "__main__":
 
 
 def test_a_killed_driver_leaves_nothing_in_TMPDIR_that_the_next_does_not_remove(tmp_path, monkeypatch):
-    place = tmp_path / "t"
-    place.mkdir()
-    monkeypatch.setenv("TMPDIR", str(place))
+    path = tmp_path / "t"
+    path.mkdir()
+    monkeypatch.setenv("TMPDIR", str(path))
     store = tmp_path / "store"
     tasks = chains(20, 0.05)
     driver = drive(store, mark=tmp_path)
     wait_for(lambda: states(store, tasks).count("complete") >= 4, 90)
-    assert [p.name.startswith("fairpress-tmp-") for p in place.iterdir()] == [True]
+    assert [p.name.startswith("fairpress-tmp-") for p in path.iterdir()] == [True]
     driver.kill()
     driver.communicate()
     assert not gone(tmp_path)
     # The workers see to it as they end; where they were killed too, the next study does.
-    assert not list(place.iterdir())
+    assert not list(path.iterdir())
     assert ended(drive(store, mark=tmp_path)) == 0
-    assert not list(place.iterdir())
+    assert not list(path.iterdir())
 
 
 def test_a_long_TMPDIR_keeps_no_study_from_running(tmp_path, monkeypatch):
-    place = tmp_path / ("t" * 100)  # the name of a socket has 107 bytes
-    place.mkdir()
-    monkeypatch.setenv("TMPDIR", str(place))
+    path = tmp_path / ("t" * 100)  # the name of a socket has 107 bytes
+    path.mkdir()
+    monkeypatch.setenv("TMPDIR", str(path))
     driver = drive(tmp_path / "store", mark=tmp_path, count=1)
-    _, said = driver.communicate(timeout=120)
-    assert (driver.returncode, said) == (0, "")
-    assert not list(place.iterdir())
+    _, message = driver.communicate(timeout=120)
+    assert (driver.returncode, message) == (0, "")
+    assert not list(path.iterdir())

@@ -27,7 +27,7 @@ BASE = {
 FACTS = DataFacts("compas", "f", "yes", {"sex": ["F", "M"], "race": ["a", "b", "c"]}, False, [], [])
 
 
-def made(**changes):
+def created(**changes):
     config = StudyConfig.model_validate({k: v for k, v in {**BASE, **changes}.items() if v is not None})
     layout = plan_study(config, lambda d, fold: f"f{fold}", lambda d, attribute: FACTS.groups[attribute])
     return config, layout, dict.fromkeys(config.all_datasets, FACTS)
@@ -38,7 +38,7 @@ def titles(config, layout, data, undone=()):
 
 
 def test_one_dataset_and_one_model_need_no_label():
-    assert titles(*made()) == ["Compressed against the baseline", "prune-50 against its placebo"]
+    assert titles(*created()) == ["Compressed against the baseline", "prune-50 against its placebo"]
 
 
 def test_a_fairness_aware_recipe_is_compared_with_its_plain_counterpart_and_with_its_control():
@@ -51,9 +51,9 @@ def test_a_fairness_aware_recipe_is_compared_with_its_plain_counterpart_and_with
         "finetune(method=penalty,constraint=equalized_odds,by=race)",
         "int8(ranges=auto,error=worst,by=race)",  # its counterpart is not in the study
     ]
-    config, layout, data = made(recipes=recipes)
-    told = {s.title: s.intro for s in plan_report(config, layout, data, Filter()).sections}
-    assert list(told) == [
+    config, layout, data = created(recipes=recipes)
+    reported = {s.title: s.intro for s in plan_report(config, layout, data, Filter()).sections}
+    assert list(reported) == [
         "Compressed against the baseline",
         "int4(calibration=balanced,by=race) against int4(calibration=random)",
         f"prune-50({fair}) against prune-50",
@@ -61,14 +61,14 @@ def test_a_fairness_aware_recipe_is_compared_with_its_plain_counterpart_and_with
         f"prune-50({fair}) against its placebo",
         "finetune(method=penalty,constraint=equalized_odds,by=race) against its placebo",
     ]
-    assert "multipliers held at 0" in told[f"prune-50({fair}) against its placebo"]
-    assert "without the constraint" in list(told.values())[-1]
+    assert "multipliers held at 0" in reported[f"prune-50({fair}) against its placebo"]
+    assert "without the constraint" in list(reported.values())[-1]
     assert layout.placebo_of[f"prune-50({fair})"] == f"placebo({fair},hold=true)"
 
 
 def test_a_mitigation_is_of_the_baseline_and_of_recipes():
     ceo = {"of": ["fp32", "int8"], "by": "race", "cost": "fnr"}
-    config, layout, data = made(mitigations={"ceo": ceo}, placebos=False)
+    config, layout, data = created(mitigations={"ceo": ceo}, placebos=False)
     assert layout.recipes == ("int8", "prune-50", "fp32>ceo", "int8>ceo")
     assert titles(config, layout, data) == ["Compressed against the baseline", "int8>ceo against int8"]
     (before,) = {t.params["mitigation"]["cost"] for t in layout.predictions("int8>ceo")}
@@ -77,11 +77,11 @@ def test_a_mitigation_is_of_the_baseline_and_of_recipes():
         t.inputs for t in layout.predictions("int8")
     ]
     with pytest.raises(UserError, match="'ceo' applies to int4, which is not a recipe of this study"):
-        made(mitigations={"ceo": {**ceo, "of": ["int4"]}})
+        created(mitigations={"ceo": {**ceo, "of": ["int4"]}})
 
 
 def test_several_datasets_and_models_are_every_pair():
-    config, layout, data = made(
+    config, layout, data = created(
         dataset=None,
         datasets=["compas", "adult"],
         model=None,
@@ -92,14 +92,14 @@ def test_several_datasets_and_models_are_every_pair():
     assert [p.label for p in layout.parts] == [
         f"{d}, {m}" for d in ("compas", "adult") for m in ("small", "wide")
     ]
-    found = titles(config, layout, data)
-    assert found.count("The baseline: small against wide") == 2
-    assert "adult, wide · The baseline against majority" in found
+    result = titles(config, layout, data)
+    assert result.count("The baseline: small against wide") == 2
+    assert "adult, wide · The baseline against majority" in result
     assert len({t.key for t in layout.tasks}) == len(layout.tasks)
 
 
 def test_each_attribute_may_have_networks_of_its_own_from_other_seeds_on_the_same_parts():
-    _, layout, _ = made(per_attribute=True)
+    _, layout, _ = created(per_attribute=True)
     assert [(p.label, p.by, p.offset) for p in layout.parts] == [
         ("sex", ("sex",), 0),
         ("race", ("race",), SEED_STRIDE),
@@ -111,7 +111,7 @@ def test_each_attribute_may_have_networks_of_its_own_from_other_seeds_on_the_sam
 
 
 def test_each_group_may_have_networks_of_its_own_that_are_reported_together():
-    config, layout, data = made(per_group=True)
+    config, layout, data = created(per_group=True)
     assert [len(p.cells) for p in layout.parts] == [2, 3]
     groups = {tuple(t.params["dataset"]["group"].items()) for t in layout.tasks}
     assert groups == {(("sex", g),) for g in "FM"} | {(("race", g),) for g in "abc"}
@@ -121,18 +121,18 @@ def test_each_group_may_have_networks_of_its_own_that_are_reported_together():
 
 
 def test_a_lost_batch_costs_its_seeds_of_its_recipe_and_nothing_else():
-    config, layout, data = made()
+    config, layout, data = created()
     lost = layout.predictions("int8")[1]  # seeds 2 and 3
-    found = plan_report(config, layout, data, Filter(), {lost.key})
-    assert [s.title for s in found.sections] == [
+    result = plan_report(config, layout, data, Filter(), {lost.key})
+    assert [s.title for s in result.sections] == [
         "Compressed against the baseline (seeds 0, 1 only)",
         "Compressed against the baseline",
         "prune-50 against its placebo",
     ]
-    audits = [s.task.params["audit"]["compressed"] for s in found.sections]
+    audits = [s.task.params["audit"]["compressed"] for s in result.sections]
     assert audits == [["int8"], ["prune-50"], ["prune-50"]]
-    assert lost.key not in {k for t in found.tasks for k in t.inputs}
-    columns = [[name for name, _, _ in t.params["columns"]] for t in found.tables[""]]
+    assert lost.key not in {k for t in result.tasks for k in t.inputs}
+    columns = [[name for name, _, _ in t.params["columns"]] for t in result.tables[""]]
     assert columns == [
         ["fp32", "prune-50", "placebo"],
         ["fp32", "int8", "prune-50", "placebo"],
@@ -140,12 +140,12 @@ def test_a_lost_batch_costs_its_seeds_of_its_recipe_and_nothing_else():
 
 
 def test_without_a_baseline_there_is_no_section():
-    config, layout, data = made()
+    config, layout, data = created()
     assert titles(config, layout, data, {t.key for t in layout.predictions("fp32")}) == []
 
 
 def test_people_with_several_rows_are_the_unit_of_the_audit():
-    config, layout, data = made()
+    config, layout, data = created()
     several = {k: replace(v, repeated=True) for k, v in data.items()}
     subjects = [
         plan_report(config, layout, d, Filter()).sections[0].task.params["audit"]["subject"]
@@ -156,7 +156,7 @@ def test_people_with_several_rows_are_the_unit_of_the_audit():
 
 def test_the_folder_of_a_users_table_is_not_in_the_keys():
     keys = [
-        {t.key for t in made(dataset={"name": name})[1].tasks} for name in ("here/t.yaml", "/there/t.yaml")
+        {t.key for t in created(dataset={"name": name})[1].tasks} for name in ("here/t.yaml", "/there/t.yaml")
     ]
     # What is in it is in the fingerprint.
     assert keys[0] == keys[1]
@@ -168,7 +168,9 @@ def test_a_network_that_starts_otherwise_is_another_result_and_leaves_other_netw
     faces = {"dataset": {"name": "utkface", "target": "sex"}, "seeds": 1, "folds": None}
 
     def keys(name, recipe="int8"):
-        layout = made(**faces, model=name, recipes=[recipe], audit={"by": ["race"]}, networks_per_task=1)[1]
+        layout = created(**faces, model=name, recipes=[recipe], audit={"by": ["race"]}, networks_per_task=1)[
+            1
+        ]
         return {t.kind: t.key for t in layout.tasks if t.recipe == recipe or t.kind == "train"}
 
     student = "distill(into=efficientnet_b0)"

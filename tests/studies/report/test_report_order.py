@@ -20,8 +20,8 @@ TEXT = {
 
 def test_a_folder_tells_its_study_in_the_order_it_was_written(tmp_path):
     config = StudyConfig.model_validate(TEXT)
-    told = {"name": "two", "command": "", "study": manifest_text(config)}
-    (tmp_path / STUDY).write_text(json.dumps(told))
+    reported = {"name": "two", "command": "", "study": manifest_text(config)}
+    (tmp_path / STUDY).write_text(json.dumps(reported))
     again = read_study(tmp_path).config
     assert again == config
     assert list(again.models) == ["second", "first"]
@@ -34,5 +34,5 @@ def test_each_network_is_so_many_times_smaller_than_its_own_baseline():
             {"recipe": recipe, "bytes": size / times, "gzip_bytes": size, "provenance": {}}
             for recipe, times in (("fp32", 1), ("int8", 2.5))
         ]
-        found = model_sizes("label", facts, layout)
-        assert [(m.name, m.smaller) for m in found] == [("label: fp32", 1), ("label: int8", 2.5)]
+        result = model_sizes("label", facts, layout)
+        assert [(m.name, m.smaller) for m in result] == [("label: fp32", 1), ("label: int8", 2.5)]

@@ -15,8 +15,8 @@ def test_files_take_their_places_and_those_of_an_earlier_run_go(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / ".a.json.0123abcd.part").write_text("left by a killed writer")
     write(tmp_path, {"a.json": b"2", "figures/new.svg": b"2", "predictions/x.parquet": b"2"})
-    found = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
-    assert found - {MANIFEST} == {"a.json", "figures/new.svg", "predictions/x.parquet", "notes.txt"}
+    result = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert result - {MANIFEST} == {"a.json", "figures/new.svg", "predictions/x.parquet", "notes.txt"}
     assert (tmp_path / "a.json").read_bytes() == b"2"
 
 

@@ -29,11 +29,11 @@ def study(tmp_path_factory):
 
 
 def test_a_trial_holds_what_its_own_audit_says(study):
-    told = read_finished_study(study)
-    trials = {t.name: t for t in told.trials()}
+    reported = read_finished_study(study)
+    trials = {t.name: t for t in reported.trials()}
     assert len(trials) == len({t.key for t in trials.values()}) == 4
-    found = trials["int8, seed 1, fold 0"]
-    assert found.params == {"dataset": "compas", "model": "mlp", "recipe": "int8", "seed": "1", "fold": "0"}
+    result = trials["int8, seed 1, fold 0"]
+    assert result.params == {"dataset": "compas", "model": "mlp", "recipe": "int8", "seed": "1", "fold": "0"}
     table = pq.read_table(study / "predictions.parquet", filters=[("seed", "=", 1)])
     own = audit(
         table.drop_columns([c for c in table.column_names if c.endswith(".score")]),
@@ -42,23 +42,23 @@ def test_a_trial_holds_what_its_own_audit_says(study):
     women = next(g for a in own.comparisons[0].attributes for g in a.groups if g.values == {"sex": "<25"})
     loss = next(x.estimate for x in women.losses if x.metric == "accuracy")
     name = "loss/accuracy/sex: below 25"
-    assert [found.metrics[name + end] for end in ("", ".low", ".high", ".n")] == [
+    assert [result.metrics[name + end] for end in ("", ".low", ".high", ".n")] == [
         loss.value, loss.low, loss.high, loss.n,
     ]  # fmt: skip
-    assert found.metrics["accuracy"] == own.models[1].overall.rates["accuracy"].value
-    assert found.metrics["bytes"] == 3000
-    assert found.tags["fairpress.verdict"] == own.comparisons[0].verdict
-    assert set(json.loads(found.files["audit.json"])["comparisons"]) == {"int8"}
-    assert found.files["model_card.md"].startswith(b"---\n")
+    assert result.metrics["accuracy"] == own.models[1].overall.rates["accuracy"].value
+    assert result.metrics["bytes"] == 3000
+    assert result.tags["fairpress.verdict"] == own.comparisons[0].verdict
+    assert set(json.loads(result.files["audit.json"])["comparisons"]) == {"int8"}
+    assert result.files["model_card.md"].startswith(b"---\n")
     assert not [k for k in trials["fp32, seed 0, fold 0"].metrics if k.startswith("loss")]
     # What cannot be estimated is absent, not 0 or NaN.
-    assert "tpr/sex: Nobody positive" not in found.metrics
-    assert "accuracy/sex: Nobody positive" in found.metrics
+    assert "tpr/sex: Nobody positive" not in result.metrics
+    assert "accuracy/sex: Nobody positive" in result.metrics
 
 
 def test_keys_stay_and_filters_choose(study):
     whole, part = read_finished_study(study), read_finished_study(study, ["recipe=int8,seed=0"])
-    assert [f["recipe"] for f in part.facts] == ["int8"]
+    assert [f.recipe for f in part.facts] == ["int8"]
     assert set(part.keys) < set(whole.keys)
     assert [t.key for t in whole.trials(frozenset(whole.keys) - set(part.keys))] == part.keys
     with pytest.raises(UserError, match="the study has no recipe 'int2'"):
@@ -132,20 +132,20 @@ def test_a_server_holds_every_network_once(study, server, capsys, monkeypatch, t
     # Interrupted: a run that has not ended is gone on with.
     client = MlflowClient(server)
     experiment = client.get_experiment_by_name("small").experiment_id
-    told = read_finished_study(study)
-    (above,) = client.search_runs([experiment], f"tags.`fairpress.trial` = '{told.key}'")
+    reported = read_finished_study(study)
+    (above,) = client.search_runs([experiment], f"tags.`fairpress.trial` = '{reported.key}'")
     tags = {
-        "fairpress.study": told.key,
-        "fairpress.trial": told.keys[0],
+        "fairpress.study": reported.key,
+        "fairpress.trial": reported.keys[0],
         "mlflow.parentRunId": above.info.run_id,
     }
     left = client.create_run(experiment, tags=tags)
     with pytest.raises(SystemExit) as stop:
         cli.main(["study", "mlflow", str(study), "--uri", address])
     assert stop.value.code == 0
-    said = capsys.readouterr()
-    assert f"experiment small at {server}: 3 networks exported, 1 were there" in said.out
-    assert "secret-word" not in said.out + said.err
+    output = capsys.readouterr()
+    assert f"experiment small at {server}: 3 networks exported, 1 were there" in output.out
+    assert "secret-word" not in output.out + output.err
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     again = export_mlflow(study)
     assert (again.new, again.existing) == (0, 4)
@@ -166,8 +166,8 @@ def test_a_server_holds_every_network_once(study, server, capsys, monkeypatch, t
     page = client.download_artifacts(above.info.run_id, "report.html", str(tmp_path))
     assert Path(page).read_text().endswith("<!-- again -->")
     by_key = {r.data.tags["fairpress.trial"]: r for r in runs}
-    assert by_key[told.keys[0]].info.run_id == left.info.run_id
-    for trial in told.trials():
+    assert by_key[reported.keys[0]].info.run_id == left.info.run_id
+    for trial in reported.trials():
         run = by_key[trial.key]
         assert run.data.params == trial.params
         assert run.data.metrics == pytest.approx(trial.metrics)

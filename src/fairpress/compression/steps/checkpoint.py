@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from fairpress.compression.step import Progress, Step, TrainedNetwork
+from fairpress.compression.step import Step, TrainedNetwork
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class EarlierCheckpoint(Step):
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
-        progress: Progress | None = None,
+        on_message: OnMessage | None = None,
     ) -> list[TrainedNetwork]:
         """Return the networks at that epoch. Raises UserError for a baseline whose training cannot be repeated."""
         from fairpress.compression.finetuning import trains_alone
@@ -68,7 +69,7 @@ class EarlierCheckpoint(Step):
 
         architecture, origin = networks[0].architecture, networks[0].origin
         if trains_alone(architecture):
-            return self._one_at_a_time(networks, datasets, seeds, progress)
+            return self._one_at_a_time(networks, datasets, seeds, on_message)
         if "networks_in_batch" not in origin:
             raise UserError(
                 "a checkpoint recipe repeats the training of the baseline, but fairpress did not train this network; take a "
@@ -94,8 +95,8 @@ class EarlierCheckpoint(Step):
             device_of(origin),
             objective,
         )
-        if progress is not None:
-            progress(f"{len(states)} networks after {self.epochs:g} epochs")
+        if on_message is not None:
+            on_message(f"{len(states)} networks after {self.epochs:g} epochs")
         return self._with_states(networks, states)
 
     def _one_at_a_time(
@@ -103,7 +104,7 @@ class EarlierCheckpoint(Step):
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
-        progress: Progress | None,
+        on_message: OnMessage | None,
     ) -> list[TrainedNetwork]:
         from fairpress.training.data import tensors
         from fairpress.training.replay import replay_to_epoch
@@ -121,12 +122,12 @@ class EarlierCheckpoint(Step):
                 seed,
                 n.origin,
                 int(self.epochs),
-                progress,
+                on_message,
             )
             for n, d, seed in zip(networks, datasets, seeds, strict=True)
         ]
-        if progress is not None:
-            progress(f"repeated {self.epochs:g} of the baseline's epochs exactly")
+        if on_message is not None:
+            on_message(f"repeated {self.epochs:g} of the baseline's epochs exactly")
         return self._with_states(networks, states)
 
     def _with_states(

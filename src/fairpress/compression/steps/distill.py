@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fairpress.compression.step import Progress, Step, TrainedNetwork
+from fairpress.compression.step import Step, TrainedNetwork
 from fairpress.compression.steps.finetune import FINETUNE_DEFAULTS
 from fairpress.compression.steps.quantize import split_names
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.models.mlp import Width
 
@@ -93,7 +94,7 @@ class Distill(Step):
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
-        progress: Progress | None = None,
+        on_message: OnMessage | None = None,
     ) -> list[TrainedNetwork]:
         """Train a student for each network, small ones as one batch. Raises UserError if it cannot read the data."""
         import torch
@@ -134,7 +135,7 @@ class Distill(Step):
                 StackedNetworks.from_states(modules[0], states, device),
                 objective(teachers.forward, shares),
             )
-            train_stack(stack, rows, seeds, training_run, progress, objective=term)
+            train_stack(stack, rows, seeds, training_run, on_message, objective=term)
             student_states, objective_facts = stack.states(), [term.facts(i) for i in range(len(networks))]
         else:
             student_states, objective_facts = [], []
@@ -150,7 +151,7 @@ class Distill(Step):
                 )
                 student_states.append(
                     train_alone(
-                        modules[i], rows[i], seed, training_run, network.origin, progress, objective=term
+                        modules[i], rows[i], seed, training_run, network.origin, on_message, objective=term
                     )
                 )
                 objective_facts.append(term.facts(0))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import Field, model_validator
 
 from fairpress.compression.pruning.masks import keep_zeros
-from fairpress.compression.step import Progress, Step, TrainedNetwork
+from fairpress.compression.step import Step, TrainedNetwork
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.training.constraint_config import ConstraintConfig
 
@@ -83,17 +84,17 @@ class FineTune(ConstraintConfig, Step):
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
-        progress: Progress | None = None,
+        on_message: OnMessage | None = None,
     ) -> list[TrainedNetwork]:
         """Fine-tune all networks, small ones as one batch."""
-        return self.train(networks, datasets, seeds, progress, lambda context: None)
+        return self.train(networks, datasets, seeds, on_message, lambda context: None)
 
     def train(
         self,
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
-        progress: Progress | None,
+        on_message: OnMessage | None,
         after_step: Callable[[TrainingContext], AfterStep | None],
     ) -> list[TrainedNetwork]:
         """Return the trained networks.
@@ -116,7 +117,7 @@ class FineTune(ConstraintConfig, Step):
             )
             context = TrainingContext(stack.forward, stack.parameters, rows, datasets, seeds)
             masks = after_step(context) or zero_mask(networks, stack.parameters)
-            train_stack(stack, rows, seeds, training_run, progress, masks, objective=objective)
+            train_stack(stack, rows, seeds, training_run, on_message, masks, objective=objective)
             return with_trained_states(networks, stack.states(), training_run, [objective] * len(networks))
         states, objectives = [], []
         for network, dataset, seed in zip(networks, datasets, seeds, strict=True):
@@ -134,7 +135,7 @@ class FineTune(ConstraintConfig, Step):
             )
             states.append(
                 train_alone(
-                    module, data, seed, training_run, network.origin, progress, masks, objective=objective
+                    module, data, seed, training_run, network.origin, on_message, masks, objective=objective
                 )
             )
             objectives.append(objective)

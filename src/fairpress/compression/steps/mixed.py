@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
-from fairpress.compression.step import Progress, Step, TrainedNetwork
+from fairpress.compression.step import Step, TrainedNetwork
 from fairpress.compression.steps.quantize import Bits, QuantizationOptions, quantizer_for, warn_of_differences
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Mixed(QuantizationOptions, Step):
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
-        progress: Progress | None = None,
+        on_message: OnMessage | None = None,
     ) -> list[TrainedNetwork]:
         """Quantize each network with its own bit widths. Raises UserError if none fit the budget."""
         engine = quantizer_for(networks[0], datasets[0])
@@ -107,12 +108,12 @@ class Mixed(QuantizationOptions, Step):
             quantized_networks.append(quantized)
             details = {"calibration_rows": len(rows), **calibration_facts[i], **quantized.details, **facts}
             out.append(replace(network, onnx=quantized.onnx, details={**network.details, **details}))
-            if progress is not None:
+            if on_message is not None:
                 widths = list(quantized.details["bits"].values())
                 counts = ", ".join(f"{widths.count(w)} at {w}" for w in (32, *WIDTHS) if w in widths)
-                progress(f"{len(quantized.onnx):,} bytes of {facts['budget']:,}: layers {counts} bits")
-        if progress is not None:
-            warn_of_differences(quantized_networks, progress)
+                on_message(f"{len(quantized.onnx):,} bytes of {facts['budget']:,}: layers {counts} bits")
+        if on_message is not None:
+            warn_of_differences(quantized_networks, on_message)
         return out
 
     def byte_budget(self, network: TrainedNetwork) -> int:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from fairpress.compression.step import Progress, Step, TrainedNetwork
+from fairpress.compression.step import Step, TrainedNetwork
 from fairpress.compression.steps.quantize import inputs, quantizer_for, split_names
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class OnnxStep(Step):
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
-        progress: Progress | None = None,
+        on_message: OnMessage | None = None,
     ) -> list[TrainedNetwork]:
         """Rewrite each network's file."""
         engine = quantizer_for(networks[0], datasets[0])
@@ -48,8 +49,8 @@ class OnnxStep(Step):
         for network, dataset in zip(networks, datasets, strict=True):
             data, details = self.file(engine, network, inputs(dataset, "calibration", self.rows))
             out.append(replace(network, onnx=data, details={**network.details, **details}))
-        if progress is not None:
-            progress(f"{len(out)} network{'s' if len(out) > 1 else ''} {self.done}")
+        if on_message is not None:
+            on_message(f"{len(out)} network{'s' if len(out) > 1 else ''} {self.done}")
         return out
 
     def file(

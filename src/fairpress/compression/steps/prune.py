@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fairpress.compression.pruning.masks import prunable
-from fairpress.compression.step import Progress, TrainedNetwork
+from fairpress.compression.step import TrainedNetwork
 from fairpress.compression.steps.finetune import FineTune, TrainingContext
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -152,14 +153,14 @@ class Prune(FineTune):
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
-        progress: Progress | None = None,
+        on_message: OnMessage | None = None,
     ) -> list[TrainedNetwork]:
         """Prune all networks during fine-tuning, small ones as one batch; zeros stay zeros."""
         trained = self.train(
             networks,
             datasets,
             seeds,
-            progress,
+            on_message,
             lambda context: Pruning(self.sparsity, self.until, self.scope, self._importance(context)),
         )
         return [replace(n, details={**n.details, "sparsity": _sparsity(n)}) for n in trained]

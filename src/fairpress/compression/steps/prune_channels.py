@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from fairpress.compression.step import Progress, TrainedNetwork
+from fairpress.compression.step import TrainedNetwork
 from fairpress.compression.steps.finetune import FineTune
 from fairpress.core.errors import MissingExtra, UserError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -52,14 +53,16 @@ class PruneChannels(FineTune):
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
-        progress: Progress | None = None,
+        on_message: OnMessage | None = None,
     ) -> list[TrainedNetwork]:
         """Prune each network, then fine-tune all. Raises UserError naming the layer that cannot lose channels."""
         pruned_networks = [self._prune(n, d) for n, d in zip(networks, datasets, strict=True)]
-        if progress is not None:
+        if on_message is not None:
             first = pruned_networks[0].details["channels"]
-            progress(f"{first['weights_before']:,} weights pruned to {first['weights_after']:,}; fine-tuning")
-        return self.train(pruned_networks, datasets, seeds, progress, lambda context: None)
+            on_message(
+                f"{first['weights_before']:,} weights pruned to {first['weights_after']:,}; fine-tuning"
+            )
+        return self.train(pruned_networks, datasets, seeds, on_message, lambda context: None)
 
     def _prune(self, network: TrainedNetwork, dataset: Dataset) -> TrainedNetwork:
         from fairpress.compression.steps.quantize import inputs

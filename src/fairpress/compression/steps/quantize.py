@@ -15,7 +15,8 @@ from fairpress.compression.quantization.calibration_sampling import (
     validation_groups,
 )
 from fairpress.compression.quantized_graph.scheme import Scheme
-from fairpress.compression.step import Progress, Step, TrainedNetwork
+from fairpress.compression.step import Step, TrainedNetwork
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ class Quantize(QuantizationOptions, Step):
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
-        progress: Progress | None = None,
+        on_message: OnMessage | None = None,
     ) -> list[TrainedNetwork]:
         """Quantize each network on its own calibration rows; the graph is exported once for all."""
         from fairpress.compression.quantization.batch_quantizer import quantize_many
@@ -289,9 +290,9 @@ class Quantize(QuantizationOptions, Step):
             groups=groups,
             tops=tops,
         )
-        if progress is not None:
-            progress(f"{len(quantized)} network{'s' if len(quantized) > 1 else ''} quantized")
-            warn_of_differences(quantized, progress)
+        if on_message is not None:
+            on_message(f"{len(quantized)} network{'s' if len(quantized) > 1 else ''} quantized")
+            warn_of_differences(quantized, on_message)
         return [
             replace(
                 n,
@@ -304,18 +305,18 @@ class Quantize(QuantizationOptions, Step):
         ]
 
 
-def warn_of_differences(quantized: Sequence[Quantized], progress: Progress) -> None:
+def warn_of_differences(quantized: Sequence[Quantized], on_message: OnMessage) -> None:
     """Report files that predict differently from their graphs, because of the processor or the network, and remedies."""
     count = sum("saturates" in q.details for q in quantized)
     if count:
-        progress(
+        on_message(
             f"8-bit sums saturate on this processor, which has no VNNI: {count} of {len(quantized)} files give other "
             "outputs "
             "here than on other processors. Predict with @onnxruntime-exact, or quantize with (reduce_range=true)."
         )
     movements = [q.details["moved_by_rounding"] for q in quantized if "moved_by_rounding" in q.details]
     if movements:
-        progress(
+        on_message(
             f"predictions are sensitive to rounding errors in {len(movements)} of {len(quantized)} networks: changing "
             f"quantization steps by 0.01 % moves logits by {max(movements):.0%} of their spread, so another runtime or "
             "processor will predict differently for some people. Audit the file on the runtime that it ships to "

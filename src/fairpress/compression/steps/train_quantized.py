@@ -7,9 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from fairpress.compression.step import Progress, TrainedNetwork
+from fairpress.compression.step import TrainedNetwork
 from fairpress.compression.steps.finetune import FineTune, with_trained_states, zero_mask
 from fairpress.compression.steps.quantize import QuantizationOptions, quantizer_for, warn_of_differences
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.dataset import Dataset
 from fairpress.training.constraint_config import ConstraintConfig
 
@@ -44,7 +45,7 @@ class TrainQuantized(FineTune, QuantizationOptions):
         networks: Sequence[TrainedNetwork],
         datasets: Sequence[Dataset],
         seeds: Sequence[int],
-        progress: Progress | None = None,
+        on_message: OnMessage | None = None,
     ) -> list[TrainedNetwork]:
         """Fine-tune all networks, small ones as one batch, then write each one's file."""
         import torch
@@ -74,7 +75,7 @@ class TrainQuantized(FineTune, QuantizationOptions):
             stack = StackedNetworks.from_states(qat_graphs.training.graph, states, torch.device("cpu"))
             update = partial(qat_graphs.update_ranges, calibration=calibration, methods=methods)
             zeros = zero_mask(networks, stack.parameters)
-            train_stack(stack, rows, seeds, training_run, progress, zeros, update, objective)
+            train_stack(stack, rows, seeds, training_run, on_message, zeros, update, objective)
             states = stack.states()
         else:
             graph = trainable(qat_graphs.training.graph)
@@ -85,11 +86,11 @@ class TrainQuantized(FineTune, QuantizationOptions):
                 (data,), objective = self.constrained([network], [datasets[i]])
                 objectives.append(objective)
                 states[i] = train_alone(
-                    graph, data, seed, training_run, network.origin, progress, zeros, update, objective
+                    graph, data, seed, training_run, network.origin, on_message, zeros, update, objective
                 )
         quantized = list(map(qat_graphs.finish, states, calibration, methods))
-        if progress is not None:
-            warn_of_differences(quantized, progress)
+        if on_message is not None:
+            warn_of_differences(quantized, on_message)
         trained = with_trained_states(
             networks, states, training_run, objectives, one_at_a_time=trains_alone(architecture)
         )

@@ -8,10 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.assemble import assemble
 from fairpress.datasets.binning import age_groups
 from fairpress.datasets.dataset import Dataset, Part, Task
-from fairpress.datasets.download.sources import OnMessage, SourceFile, find
+from fairpress.datasets.download.sources import SourceFile, find
 from fairpress.datasets.features import Encoder
 from fairpress.datasets.splits import SplitOptions
 

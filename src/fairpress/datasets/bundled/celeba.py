@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.assemble import assemble
+from fairpress.datasets.bundled.pictures import PictureOptions
 from fairpress.datasets.dataset import Dataset, Part, Task
-from fairpress.datasets.download.sources import OnMessage, SourceFile
-from fairpress.datasets.images.cache import decode_all
 from fairpress.datasets.images.local_archives import find_folder, unpacked
-from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable
-from fairpress.datasets.splits import SplitOptions
 
 HOME = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 TABLE, PARTITION, IDENTITY = "list_attr_celeba.txt", "list_eval_partition.txt", "identity_CelebA.txt"
@@ -37,7 +34,7 @@ NOTES = (
 )
 
 
-class Celeba(SplitOptions):
+class Celeba(PictureOptions):
     """Options of `celeba`.
 
     The pictures must not be passed on, so fairpress does not fetch them: put what CelebA's page offers where
@@ -58,13 +55,9 @@ class Celeba(SplitOptions):
         Where the files are.
     """
 
-    files: ClassVar[tuple[SourceFile, ...]] = ()
-
     target: str = "Smiling"
     sensitive: tuple[str, ...] | None = None
     size: int = Field(default=64, ge=8, le=178)
-    missing: Literal["refuse", "skip"] = "refuse"
-    folder: str | None = None
 
     @field_validator("target")
     @classmethod
@@ -105,13 +98,8 @@ class Celeba(SplitOptions):
             )
         people = _column(folder / IDENTITY, names, "the number of a person")
         pictures = _pictures(folder, on_message)
-        pixels = decode_all(pictures, names, self.size, on_message)
-        if self.missing == "refuse":
-            refuse_unreadable(str(pictures), pixels.unreadable, len(names), "or load it with missing='skip'")
+        pixels, notes = self.decode(pictures, names, len(names), on_message)
         keep = pixels.rows
-        notes = [*NOTES, prepared_note(self.size)]
-        if pixels.unreadable:
-            notes.append(left_out_note(pixels.unreadable, len(names), "cannot be read"))
         parts: tuple[Part, ...] = ("train", "validation", "test")
         official = {which: np.flatnonzero(part[keep] == code) for code, which in enumerate(parts)}
         classes = _values(self.target)
@@ -127,7 +115,7 @@ class Celeba(SplitOptions):
             row_ids=np.array(names, dtype=np.str_)[keep],
             options=self,
             official={which: rows for which, rows in official.items() if len(rows)},
-            notes=tuple(notes),
+            notes=(*NOTES, *notes),
             unprinted=("folder",),
         )
 

@@ -6,11 +6,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.assemble import assemble
 from fairpress.datasets.binning import age_groups
 from fairpress.datasets.bundled.csv_text import text_columns
 from fairpress.datasets.dataset import Dataset, Task
-from fairpress.datasets.download.sources import OnMessage, SourceFile, find
+from fairpress.datasets.download.sources import SourceFile, find
 from fairpress.datasets.features import Encoder
 from fairpress.datasets.splits import SplitOptions
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.assemble import assemble
+from fairpress.datasets.bundled.pictures import FaceOptions
 from fairpress.datasets.dataset import Dataset, Part, Task
-from fairpress.datasets.download.sources import OnMessage, SourceFile
-from fairpress.datasets.images.cache import decode_all
 from fairpress.datasets.images.local_archives import find_folder
-from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable
-from fairpress.datasets.splits import SplitOptions
 
 HOME = "https://github.com/joojs/fairface"
 TRAIN, TEST = "fairface_label_train.csv", "fairface_label_val.csv"
@@ -37,7 +34,7 @@ NOTES = (
 )
 
 
-class Fairface(SplitOptions):
+class Fairface(FaceOptions):
     """Options of `fairface`.
 
     fairpress does not fetch the pictures: put fairface_label_train.csv, fairface_label_val.csv and the folders
@@ -55,16 +52,7 @@ class Fairface(SplitOptions):
         Where the files are.
     """
 
-    files: ClassVar[tuple[SourceFile, ...]] = ()
-
-    target: Literal["sex", "race", "age_group"] = "sex"
     size: int = Field(default=64, ge=8, le=448)
-    missing: Literal["refuse", "skip"] = "refuse"
-    folder: str | None = None
-
-    def attribute_names(self) -> tuple[str, ...]:
-        """Return the sensitive attributes, without reading the data."""
-        return tuple(name for name in ("sex", "race", "age_group") if name != self.target)
 
     def data_folder(self) -> Path:
         """Return the folder that holds the files. Raises UserError with instructions if there is none."""
@@ -79,13 +67,8 @@ class Fairface(SplitOptions):
         train, test = _read_list(folder / TRAIN), _read_list(folder / TEST)
         people = {**train, **test}
         names = list(people)
-        pixels = decode_all(folder, names, self.size, on_message)
-        if self.missing == "refuse":
-            refuse_unreadable(str(folder), pixels.unreadable, len(names), "or load it with missing='skip'")
+        pixels, notes = self.decode(folder, names, len(names), on_message)
         readable_names = [names[i] for i in pixels.rows.tolist()]
-        notes = [*NOTES, prepared_note(self.size)]
-        if pixels.unreadable:
-            notes.append(left_out_note(pixels.unreadable, len(names), "cannot be read"))
         tested = np.array([name in test for name in readable_names], dtype=bool)
         # A picture that is in both lists, byte for byte, would be seen before it is tested.
         copied = ~tested & np.isin(pixels.digests, pixels.digests[tested])
@@ -113,7 +96,7 @@ class Fairface(SplitOptions):
             row_ids=np.array(readable_names, dtype=np.str_),
             options=self,
             official=official,
-            notes=tuple(notes),
+            notes=(*NOTES, *notes),
             unprinted=("folder",),
         )
 

@@ -6,20 +6,18 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.assemble import assemble
 from fairpress.datasets.binning import binned
+from fairpress.datasets.bundled.pictures import FaceOptions
 from fairpress.datasets.dataset import Dataset, Task
-from fairpress.datasets.download.sources import OnMessage, SourceFile
-from fairpress.datasets.images.cache import decode_all
 from fairpress.datasets.images.local_archives import find_folder
-from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable
-from fairpress.datasets.splits import SplitOptions
+from fairpress.datasets.images.messages import left_out_note
 
 HOME = "https://susanqq.github.io/UTKFace/"
 NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+\..*", re.ASCII)
@@ -36,7 +34,7 @@ NOTES = (
 )
 
 
-class Utkface(SplitOptions):
+class Utkface(FaceOptions):
     """Options of `utkface`.
 
     The pictures must not be passed on, so fairpress does not fetch them: put them where FAIRPRESS_DATA points,
@@ -58,16 +56,7 @@ class Utkface(SplitOptions):
         Where the pictures are; by default ``utkface/`` in the folder FAIRPRESS_DATA or in the cache.
     """
 
-    files: ClassVar[tuple[SourceFile, ...]] = ()
-
-    target: Literal["sex", "race", "age_group"] = "sex"
     size: int = Field(default=64, ge=8, le=200)
-    missing: Literal["refuse", "skip"] = "refuse"
-    folder: str | None = None
-
-    def attribute_names(self) -> tuple[str, ...]:
-        """Return the sensitive attributes, without reading the data."""
-        return tuple(name for name in ("sex", "race", "age_group") if name != self.target)
 
     def data_folder(self) -> Path:
         """Return the folder that holds the pictures. Raises UserError with instructions if there is none."""
@@ -80,9 +69,7 @@ class Utkface(SplitOptions):
         """Read the pictures and return the dataset; raises UserError when there are none."""
         folder = self.data_folder()
         names, people, odd = _parse_file_names(folder)
-        pixels = decode_all(folder, names, self.size, on_message)
-        if self.missing == "refuse":
-            refuse_unreadable(str(folder), pixels.unreadable, len(names), "or load it with missing='skip'")
+        pixels, notes = self.decode(folder, names, len(odd) + len(names), on_message)
         age, sex, race = people[pixels.rows].T
         columns = {
             "sex": np.array(SEXES)[sex],
@@ -92,15 +79,9 @@ class Utkface(SplitOptions):
         classes: Mapping[str, Sequence[str]] = {"sex": SEXES, "race": RACES, "age_group": AGE_GROUPS}
         task = Task(self.target, tuple(classes[self.target]), "Female" if self.target == "sex" else None)
         number = {name: i for i, name in enumerate(task.classes)}
-        notes = [*NOTES, prepared_note(self.size)]
         if odd:
-            notes.append(
-                left_out_note(
-                    dict.fromkeys(odd), len(odd) + len(names), "have names without age, sex and race"
-                )
-            )
-        if pixels.unreadable:
-            notes.append(left_out_note(pixels.unreadable, len(odd) + len(names), "cannot be read"))
+            reason = "have names without age, sex and race"
+            notes.insert(1, left_out_note(dict.fromkeys(odd), len(odd) + len(names), reason))
         return assemble(
             name="utkface",
             task=task,
@@ -110,7 +91,7 @@ class Utkface(SplitOptions):
             subjects=pixels.digests,
             row_ids=np.array(names, dtype=np.str_)[pixels.rows],
             options=self,
-            notes=tuple(notes),
+            notes=(*NOTES, *notes),
             unprinted=("folder",),
         )
 

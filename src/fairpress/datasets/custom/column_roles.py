@@ -12,7 +12,6 @@ from fairpress.datasets.binning import binned
 from fairpress.datasets.custom.columns import Column
 from fairpress.datasets.custom.messages import similar_names_note
 from fairpress.datasets.custom.table_config import AttributeConfig, ConfigLocation, TabularConfig
-from fairpress.datasets.custom.yaml_locations import yaml_location
 from fairpress.datasets.dataset import PARTS, Part, Task
 
 MISSING_GROUP = "(missing)"
@@ -28,7 +27,7 @@ def refuse_unknown(
 ) -> None:
     """Refuse every column that the options name and the file does not have, all at once."""
     raise_all(
-        f"{yaml_location(location.document, path, location.name)}: {source_name} has no column {column_name!r}."
+        f"{location.of(path)}: {source_name} has no column {column_name!r}."
         + did_you_mean(column_name, names)
         for path, column_name in mentioned
         if column_name not in names

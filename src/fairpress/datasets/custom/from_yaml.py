@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fairpress.core.config import parse, read_yaml
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.custom import images, table
 from fairpress.datasets.custom.images_config import Images
 from fairpress.datasets.custom.table_config import ConfigLocation, Table
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.download.sources import OnMessage
 
 
 def kind_of(document: Any) -> type[Table | Images]:

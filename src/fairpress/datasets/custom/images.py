@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage
 from fairpress.datasets.assemble import assemble
 from fairpress.datasets.custom.column_roles import (
     groups_of,
@@ -18,12 +19,12 @@ from fairpress.datasets.custom.column_roles import (
     similar_group_notes,
     task_of,
 )
-from fairpress.datasets.custom.columns import Column, Missing, column, read_table
+from fairpress.datasets.custom.columns import Column, Missing, column
 from fairpress.datasets.custom.images_config import Images
 from fairpress.datasets.custom.messages import missing_notes
 from fairpress.datasets.custom.table_config import ConfigLocation
+from fairpress.datasets.custom.table_file import read_table
 from fairpress.datasets.dataset import Dataset
-from fairpress.datasets.download.sources import OnMessage
 from fairpress.datasets.images.cache import decode_all
 from fairpress.datasets.images.messages import left_out_note, prepared_note, refuse_unreadable
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fairpress.core.values import near_equal
-from fairpress.datasets.custom.columns import MISSING, Column, Missing, spelled_missing
+from fairpress.datasets.custom.columns import MISSING, Column, Missing
+from fairpress.datasets.custom.table_file import spelled_missing
 
 PLACEHOLDERS = (
     *(

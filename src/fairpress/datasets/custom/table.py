@@ -21,11 +21,11 @@ from fairpress.datasets.custom.column_roles import (
     similar_group_notes,
     task_of,
 )
-from fairpress.datasets.custom.columns import Column, Missing, Spellings, column, read_table
+from fairpress.datasets.custom.columns import Column, Missing, Spellings, column
 from fairpress.datasets.custom.messages import is_placeholder, missing_notes, name_notes
 from fairpress.datasets.custom.person_ids import undeclared_people
 from fairpress.datasets.custom.table_config import ConfigLocation, Table
-from fairpress.datasets.custom.yaml_locations import yaml_location
+from fairpress.datasets.custom.table_file import read_table
 from fairpress.datasets.dataset import Dataset
 from fairpress.datasets.splits import split
 
@@ -39,9 +39,7 @@ def load(options: Table, location: ConfigLocation) -> Dataset:
     refuse_unknown(_mentioned(options), table.column_names, location, source_name)
     feature_names = list(dict.fromkeys(options.read_as_features(table.column_names)))
     if not feature_names:
-        raise UserError(
-            f"{yaml_location(location.document, ('all_but',), location.name)}: all_but leaves no column to learn from."
-        )
+        raise UserError(f"{location.of(('all_but',))}: all_but leaves no column to learn from.")
 
     def read(name: str) -> Column:
         return column(table, name, source_name, missing)

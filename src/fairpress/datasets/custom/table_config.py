@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from fairpress.core.config import ConfigSource
 from fairpress.core.values import resolve, spelling
 from fairpress.datasets.binning import bin_names
 from fairpress.datasets.download.sources import SourceFile
@@ -121,6 +122,10 @@ class ConfigLocation:
     folder: Path
     config: Mapping[str, Any]
     document: Mapping[str, Any] | None = None
+
+    def of(self, path: Sequence[str | int]) -> str:
+        """Return ``file:line:column`` of an option, for errors that only the data reveal; the name without a document."""
+        return ConfigSource(self.document, self.name).location(path)
 
 
 class TabularConfig(SplitOptions):

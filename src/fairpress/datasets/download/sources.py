@@ -15,9 +15,9 @@ from pathlib import Path
 
 from fairpress.core.cache import cache_folder
 from fairpress.core.errors import UserError
+from fairpress.core.progress import OnMessage, print_message
 from fairpress.datasets.download.http import UnreachableError, download
 
-OnMessage = Callable[[str], None]
 PIP_SECONDS = 900
 
 
@@ -79,12 +79,7 @@ class _Search:
         self.pending.remove(file)
 
 
-def print_progress(sentence: str) -> None:
-    """Write a sentence about progress to the error stream; the default of `find`."""
-    sys.stderr.write(f"{sentence}\n")
-
-
-def find(files: Sequence[SourceFile], on_message: OnMessage = print_progress) -> list[Path]:
+def find(files: Sequence[SourceFile], on_message: OnMessage = print_message) -> list[Path]:
     """Return a path on this machine for each file, fetching what is missing.
 
     The order is: the folder FAIRPRESS_DATA, the user's cache, the official address, the copy

@@ -26,7 +26,8 @@ from fairpress.core.cache import cache_folder
 from fairpress.core.canonical_json import digest as digest_of
 from fairpress.core.errors import UserError
 from fairpress.core.json_file import read_json
-from fairpress.datasets.download.sources import DamagedFile, OnMessage
+from fairpress.core.progress import OnMessage
+from fairpress.datasets.download.sources import DamagedFile
 from fairpress.datasets.images.decode import UnreadableImageError, decode, identity
 from fairpress.datasets.images.files import CHUNK, digests, in_order, workers
 

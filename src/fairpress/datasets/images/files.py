@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from fairpress.core.cache import cache_folder
 from fairpress.core.files import unfit_kind
-from fairpress.datasets.download.sources import OnMessage
+from fairpress.core.progress import OnMessage
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

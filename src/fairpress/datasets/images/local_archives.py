@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from fairpress.core.cache import cache_folder
 from fairpress.core.errors import UserError
 from fairpress.core.files import require_regular
-from fairpress.datasets.download.sources import OnMessage
+from fairpress.core.progress import OnMessage
 
 _MAX_UNPACKED_BYTES, _MAX_RATIO, _MAX_MEMBERS = 2**30, 20, 2_000_000
 """Limits of an archive of images: unpacked bytes (together with the ratio to its size) and number of files."""
@@ -70,10 +70,7 @@ def unpacked(archive: Path, on_message: OnMessage) -> Path:
                     shutil.rmtree(scratch, ignore_errors=True)
     except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, ValueError, struct.error) as error:
         raise UserError(f"{archive} is not a complete zip file ({error}); get it again.") from None
-    except (
-        RuntimeError,
-        NotImplementedError,
-    ) as error:  # a password, or a compression method that Python does not support
+    except RuntimeError as error:  # a password, or a compression method that Python does not support
         raise UserError(
             f"cannot unpack {archive} ({error}); unpack it by hand into the same folder."
         ) from None

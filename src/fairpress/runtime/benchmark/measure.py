@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ import numpy as np
 
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
+from fairpress.core.progress import Progress
 from fairpress.runtime.backends.base import Backend, prepare_file
 from fairpress.runtime.benchmark.statistics import median_ratio, quartiles
 
 PROBE = "probe.onnx"
 MIN_ROUNDS, MAX_ROUNDS = 7, 101
 _SOURCE = str(Path(__file__).parents[3])
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fairpress.core.errors import UserError
+from fairpress.core.progress import Progress
 from fairpress.runtime.backends.base import processor
 from fairpress.runtime.backends.batching import MAX_BYTES, MAX_ROWS
 from fairpress.runtime.backends.registry import kernels
 from fairpress.runtime.benchmark.inputs import BenchmarkModel, available_data, input_of, rows_for
-from fairpress.runtime.benchmark.measure import BenchmarkRun, Measurement, Progress, load_warning, measure
+from fairpress.runtime.benchmark.measure import BenchmarkRun, Measurement, load_warning, measure
 from fairpress.runtime.benchmark.result import BenchmarkResult, Size
 
 MAX_ROUNDS, MAX_SECONDS = 100_000, 86_400

@@ -12,6 +12,7 @@ from fairpress.auditing.result import Audit
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.runtime.predictions_file import TASK_KEY
 from fairpress.store.local import Entry, Store
+from fairpress.studies.config.network_facts import NetworkFacts, facts_json, parse_facts
 from fairpress.studies.config.store_files import (
     FACTS,
     MODELS,
@@ -48,12 +49,10 @@ def join_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:
     networks = [tuple(n) for n in task.params["networks"]]
     joined: pa.Table | None = None
     task_metadata: bytes | None = None
-    facts = []
+    facts: list[NetworkFacts] = []
     for name, model, inputs in task.params["columns"]:
         entries = [read_entry(store, task.inputs[i]) for i in inputs]
-        facts += [
-            f for e in entries for f in json.loads(e.files[FACTS]) if (f["seed"], f["fold"]) in networks
-        ]
+        facts += [f for e in entries for f in parse_facts(e.files[FACTS]) if (f.seed, f.fold) in networks]
         stacked = _stack(entries, networks)
         task_metadata = (stacked.schema.metadata or {}).get(TASK_KEY.encode(), task_metadata)
         table = _rename(stacked, model, name)
@@ -61,7 +60,7 @@ def join_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:
     assert joined is not None
     if task_metadata is not None:  # renaming and joining drop the metadata
         joined = joined.replace_schema_metadata({TASK_KEY: task_metadata})
-    return {PREDICTIONS: parquet_bytes(joined), MODELS: json.dumps(facts, indent=1).encode()}
+    return {PREDICTIONS: parquet_bytes(joined), MODELS: facts_json(facts)}
 
 
 def audit_predictions(store: Store, task: StudyTask) -> dict[str, bytes]:

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fairpress.core.estimate import Estimate
 from fairpress.reporting.tradeoff import word
 from fairpress.studies.planning.report_plan import ReportSection
+
+ESTIMATES = ("before", "after", "change")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class BiasFinding:
     attribute, groups
         The sensitive attribute, and its groups with enough rows of each label.
     before, after, change
-        Estimates as JSON: the bias of `against` and of `model`, and the paired difference after − before.
+        The bias of `against` and of `model`, and the paired difference after − before.
     """
 
     part: str
@@ -33,9 +36,9 @@ class BiasFinding:
     against: str
     attribute: str
     groups: Sequence[str]
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
-    change: Mapping[str, Any]
+    before: Estimate
+    after: Estimate
+    change: Estimate
 
     @property
     def word(self) -> str:
@@ -44,7 +47,8 @@ class BiasFinding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as in bias.json."""
-        return {**{k: getattr(self, k) for k in self.__dataclass_fields__}, "word": self.word}
+        estimates = {k: getattr(self, k).to_dict() for k in ESTIMATES}
+        return {**{k: getattr(self, k) for k in self.__dataclass_fields__}, **estimates, "word": self.word}
 
 
 def bias_findings(
@@ -52,8 +56,8 @@ def bias_findings(
 ) -> list[BiasFinding]:
     """Return the findings of all sections on compression; `changes_per_section` are results of `bias_changes`."""
     return [
-        BiasFinding(part=section.part, **change)
+        BiasFinding(part=section.part.label, **{**change, **{k: Estimate(**change[k]) for k in ESTIMATES}})
         for section, changes in zip(planned, changes_per_section, strict=True)
-        if section.about in ("compressed", "counterpart", "placebo")
+        if section.is_compression
         for change in changes
     ]

@@ -95,7 +95,7 @@ class Claim(BaseModel):
     than: float = 0.0
     recovers: float | None = Field(default=None, gt=0, le=1)
 
-    @field_validator("of", "against", mode="before")
+    @field_validator("of", "against", mode="before", json_schema_input_type=str | list[str])
     @classmethod
     def _listed(cls, value: object) -> object:
         return [value] if isinstance(value, str) and value not in REFERENCES else value

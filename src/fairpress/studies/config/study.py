@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from fairpress.core.seeds import MAX_SEED
 from fairpress.studies.config.claims import Claim
@@ -72,8 +82,18 @@ class ModelChoice(NamedChoice):
     training: dict[str, Any] = Field(default_factory=dict)
 
 
-Dataset = Annotated[DatasetChoice, BeforeValidator(_by_name)]
-Model = Annotated[ModelChoice, BeforeValidator(_by_name)]
+# The JSON Schema has what a user may write: `studies.config.json_schema` defines the choices, names alone included.
+Dataset = Annotated[DatasetChoice, BeforeValidator(_by_name, json_schema_input_type=DatasetChoice)]
+Model = Annotated[ModelChoice, BeforeValidator(_by_name, json_schema_input_type=ModelChoice)]
+Label = Annotated[str, Field(pattern=f"^{LABEL.pattern}$")]
+Datasets = Annotated[
+    dict[str, Dataset],
+    BeforeValidator(_labelled, json_schema_input_type=dict[Label, Dataset] | list[str]),
+]
+Models = Annotated[
+    dict[str, Model],
+    BeforeValidator(_labelled, json_schema_input_type=dict[Label, Model] | list[str]),
+]
 
 
 class AuditConfig(_Strict):
@@ -174,14 +194,12 @@ class PublishedRates(_Strict):
     note: str = ""
     rates: dict[str, dict[str, Any]]
 
-    def for_part(self, part: str) -> dict[str, dict[str, Any]]:
-        """Return recipe → rates for one part of the study."""
+    def for_part(self, labels: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Return recipe → rates for the part with any of these labels, or for the only part if there are none."""
         from fairpress.studies.config.recipe_names import recipe_name
 
-        rates = (
-            next((v for k, v in self.rates.items() if k in part.split(", ")), None) if part else self.rates
-        )
-        return {recipe_name(k): v for k, v in (rates or {}).items()}
+        rates = next((v for k, v in self.rates.items() if k in labels), {}) if labels else self.rates
+        return {recipe_name(k): v for k, v in rates.items()}
 
 
 class SizeAccuracyBias(_Strict):
@@ -252,14 +270,16 @@ class StudyConfig(_Strict):
 
     title: str = ""
     dataset: Dataset | None = None
-    datasets: Annotated[dict[str, Dataset], BeforeValidator(_labelled)] = Field(default_factory=dict)
+    datasets: Datasets = Field(default_factory=dict)
     model: Model | None = None
-    models: Annotated[dict[str, Model], BeforeValidator(_labelled)] = Field(default_factory=dict)
+    models: Models = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     recipes: tuple[str, ...] = Field(min_length=1)
     mitigations: dict[str, MitigationChoice] = Field(default_factory=dict)
     placebos: bool = True
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[int, ...] = Field(
+        default=(0,), min_length=1, description="Training seeds: a number S means 0 … S−1."
+    )
     folds: int = Field(default=1, ge=1, le=50)
     naive: tuple[Literal["majority", "lookup-by-person"], ...] = ()
     contrasts: tuple[Contrast, ...] = ()
@@ -274,7 +294,7 @@ class StudyConfig(_Strict):
     device: str = "cpu"
     networks_per_task: int = Field(default=10, ge=1, le=10_000)
 
-    @field_validator("seeds", mode="before")
+    @field_validator("seeds", mode="before", json_schema_input_type=PositiveInt | list[NonNegativeInt])
     @classmethod
     def _count(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):

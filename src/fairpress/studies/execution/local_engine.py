@@ -153,7 +153,7 @@ def kill_server() -> None:
 
     pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
     if isinstance(pid, int):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it has ended
             os.kill(pid, signal.SIGKILL)
 
 
@@ -201,7 +201,7 @@ def _end_with(parent: Any, folder: str) -> None:
 
     Also removes the temporary files that a killed driver leaves behind.
     """
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception):  # if it cannot be waited for, the driver has ended
         parent.join()
     shutil.rmtree(folder, ignore_errors=True)
     os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))

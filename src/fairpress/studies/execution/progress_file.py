@@ -137,7 +137,7 @@ class ProgressFile:
             if self._closed:
                 return
             self._written_at, self._timer = time.monotonic(), None
-            with contextlib.suppress(UserError):
+            with contextlib.suppress(UserError):  # a study goes on where its progress cannot be written
                 write_text(
                     self.folder / PROGRESS, json.dumps(asdict(self._record) | {"updated": time.time()})
                 )

@@ -16,7 +16,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +23,18 @@ from fairpress.core import temporary
 from fairpress.core.canonical_json import digest
 from fairpress.core.env import environment
 from fairpress.core.errors import UserError
+from fairpress.core.network import connection_problem
+from fairpress.core.version import installed_version
 from fairpress.store.local import Store, StoreBusyError
 from fairpress.store.remote import open_store
+from fairpress.studies.execution.local_engine import THREADS
+from fairpress.studies.planning.plan import ABSENT, LIBRARIES
 
 if TYPE_CHECKING:
     from fairpress.studies.planning.plan import StudyTask
 
-THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 POLL_SECONDS = 5.0
 PROBE_SECONDS = 120.0
-CONNECT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -257,20 +258,10 @@ def probe_node(address: str, key: str) -> dict[str, str]:
     return {"store": "seen" if open_store(address).has(key) else "not seen", **versions()}
 
 
-@cache
 def versions() -> dict[str, str]:
-    """Return the versions of all packages in the keys of results; cached, as a process keeps the modules it has loaded."""
-    from importlib import metadata
-
-    from fairpress.studies.planning.plan import LIBRARIES
-
-    installed: dict[str, str] = {}
-    for name in ("fairpress", *sorted({name for names in LIBRARIES.values() for name in names})):
-        try:
-            installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            installed[name] = "absent"
-    return installed
+    """Return the versions of all packages in the keys of results."""
+    packages = ("fairpress", *sorted({name for names in LIBRARIES.values() for name in names}))
+    return {name: installed_version(name) or ABSENT for name in packages}
 
 
 def _session_folder() -> Path | None:
@@ -288,10 +279,9 @@ def _check_reachable(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or "/" in host:
         return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
-    except OSError as error:
-        raise _unreachable_error(address, error.strerror or str(error)) from None
+    problem = connection_problem(host.strip("[]"), int(port))
+    if problem is not None:
+        raise _unreachable_error(address, problem)
 
 
 def _unreachable_error(address: str, reason: str) -> UserError:

@@ -6,7 +6,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fairpress.core.card import ModelCard
 from fairpress.runtime.artifact import Artifact
@@ -14,6 +14,7 @@ from fairpress.store.local import Store
 from fairpress.store.remote import open_store
 from fairpress.studies.analysis import audit_tasks, tradeoff
 from fairpress.studies.analysis.claims.task import answer_claims
+from fairpress.studies.config.network_facts import NetworkFacts, facts_json
 from fairpress.studies.config.store_files import FACTS, PREDICTIONS, parquet_bytes, read_entry
 from fairpress.studies.planning.folds import load_folds
 from fairpress.studies.planning.plan import Kind, StudyTask
@@ -119,17 +120,17 @@ def _predict(store: Store, task: StudyTask) -> dict[str, bytes]:
             _numbered(predictions({task.recipe: artifact}, data, part="test", threads=1), seed, fold)
         )
         facts.append(
-            {
-                "recipe": task.recipe,
-                "seed": seed,
-                "fold": fold,
-                **({"group": group} if group else {}),
-                "bytes": artifact.size,
-                "gzip_bytes": len(gzip.compress(artifact.onnx, 6, mtime=0)),
-                "sha256": artifact.digest,
-                "threshold": artifact.card.threshold,
-                "provenance": provenance,
-            }
+            NetworkFacts(
+                recipe=task.recipe,
+                seed=seed,
+                fold=fold,
+                group=group or {},
+                bytes=artifact.size,
+                gzip_bytes=len(gzip.compress(artifact.onnx, 6, mtime=0)),
+                sha256=artifact.digest,
+                threshold=artifact.card.threshold,
+                provenance=provenance,
+            )
         )
     return _predicted(tables, facts)
 
@@ -157,12 +158,12 @@ def _numbered(table: pa.Table, seed: int, fold: int) -> pa.Table:
     return table
 
 
-def _predicted(tables: Sequence[pa.Table], facts: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+def _predicted(tables: Sequence[pa.Table], facts: Sequence[NetworkFacts]) -> dict[str, bytes]:
     import pyarrow as pa
 
     return {
         PREDICTIONS: parquet_bytes(pa.concat_tables(tables)),
-        FACTS: json.dumps(list(facts), indent=1).encode(),
+        FACTS: facts_json(facts),
     }
 
 

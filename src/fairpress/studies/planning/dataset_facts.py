@@ -13,10 +13,9 @@ from fairpress.core.canonical_json import digest
 from fairpress.core.code_digest import code_digest
 from fairpress.datasets import registry
 from fairpress.store.local import Store
+from fairpress.studies.config.store_files import FACTS
 from fairpress.studies.config.study import DatasetChoice
 from fairpress.studies.planning.folds import load_fold
-
-FACTS = "facts.json"
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ class ReportPart:
 
     Attributes
     ----------
-    label
-        Identifies the part in the study; empty if there is only one.
+    names
+        What distinguishes it in the study, of dataset, model and attribute; empty if there is only one part.
     dataset, model
         Labels.
     attribute
@@ -54,7 +54,7 @@ class ReportPart:
         Difference between its seeds and those of the config.
     """
 
-    label: str
+    names: tuple[str, ...]
     dataset: str
     model: str
     attribute: str | None
@@ -63,9 +63,19 @@ class ReportPart:
     offset: int = 0
 
     @property
+    def label(self) -> str:
+        """Return its name in the study, for display and as a key; empty if there is only one part."""
+        return ", ".join(self.names)
+
+    @property
     def networks(self) -> tuple[SeedFold, ...]:
         """Return (seed, fold) of the networks, the same in each cell."""
         return self.cells[0].networks if self.cells else ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Return the labels of part, dataset and model, as in audit.json and models.json."""
+        return {"part": self.label, "dataset": self.dataset, "model": self.model}
 
 
 def parts(config: StudyConfig, groups: Groups) -> list[ReportPart]:
@@ -89,7 +99,7 @@ def _parts(config: StudyConfig, dataset: str, model: str, groups: Groups) -> lis
 
     if not (config.per_attribute or config.per_group):
         cell = MatrixCell(data, architecture, networks(0))
-        return [ReportPart(", ".join(names), dataset, model, None, by, (cell,))]
+        return [ReportPart(tuple(names), dataset, model, None, by, (cell,))]
     report_parts = []
     for i, attribute in enumerate(by):
         if config.per_attribute:
@@ -105,6 +115,7 @@ def _parts(config: StudyConfig, dataset: str, model: str, groups: Groups) -> lis
                 MatrixCell(data, architecture, networks(0), {attribute: group})
                 for group in groups(data, attribute)
             ]
-        label = ", ".join([*names, attribute])
-        report_parts.append(ReportPart(label, dataset, model, attribute, (attribute,), tuple(cells), offset))
+        report_parts.append(
+            ReportPart((*names, attribute), dataset, model, attribute, (attribute,), tuple(cells), offset)
+        )
     return report_parts

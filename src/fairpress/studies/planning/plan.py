@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from fairpress.core.canonical_json import digest
 from fairpress.core.errors import UserError
-from fairpress.core.version import __version__
+from fairpress.core.version import installed_version
 from fairpress.studies.config.recipe_names import BASELINE, MITIGATION_SEPARATOR
 from fairpress.studies.config.study import DatasetChoice, StudyConfig
 from fairpress.studies.planning.matrix import Groups, MatrixCell, ReportPart, SeedFold, parts
@@ -29,6 +27,7 @@ STEP_VERSION: Mapping[Kind, int] = {
     "tradeoff": 2,
     "claims": 2,
 }
+ABSENT = "absent"
 LIBRARIES: Mapping[Kind, tuple[str, ...]] = {
     "train": ("numpy", "torch", "onnx", "onnxscript"),
     "compress": ("numpy", "torch", "torchao", "onnx", "onnxscript"),
@@ -281,7 +280,7 @@ def make_task(
             "networks": networks,
             "params": _without_folders(params),
             "inputs": list(inputs),
-            "libraries": {name: _version(name) for name in LIBRARIES[kind]},
+            "libraries": {name: installed_version(name) or ABSENT for name in LIBRARIES[kind]},
         }
     )
     return StudyTask(kind, recipe, networks, params, tuple(inputs), key, label)
@@ -293,16 +292,6 @@ def _without_folders(params: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(data, Mapping) or "/" not in str(data.get("name")):
         return params
     return {**params, "dataset": {**data, "name": Path(data["name"]).name}}
-
-
-@cache
-def _version(name: str) -> str:
-    if name == "fairpress":
-        return __version__
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "absent"
 
 
 def _span(values: Iterable[int]) -> str:

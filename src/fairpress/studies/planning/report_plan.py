@@ -21,13 +21,18 @@ Seeds = tuple[int, ...]
 
 @dataclass(frozen=True)
 class ReportSection:
-    """One audit of the report: its heading, an introductory sentence, and the task that computes it."""
+    """One audit of the report: its heading, an introductory sentence, its part, and the task that computes it."""
 
     title: str
     intro: str
     about: About
-    part: str
+    part: ReportPart
     task: StudyTask
+
+    @property
+    def is_compression(self) -> bool:
+        """Return whether it is about compression, so that its verdicts apply; contrasts and naive predictors are not."""
+        return self.about in ("compressed", "counterpart", "placebo")
 
 
 @dataclass(frozen=True)
@@ -225,7 +230,7 @@ class _ReportPlanner:
         title = " · ".join(filter(None, [part.label, title]))
         if missing:
             title += f" (seeds {', '.join(str(s - part.offset) for s in seeds)} only)"
-        return ReportSection(title, intro, about, part.label, self._audit(part, title, table, *models, seeds))
+        return ReportSection(title, intro, about, part, self._audit(part, title, table, *models, seeds))
 
     def _table(self, part: ReportPart, seeds: Seeds) -> StudyTask:
         """Return the task that joins all models of a part that are complete on the seeds."""
@@ -254,7 +259,7 @@ class _ReportPlanner:
                     f"The {BASELINE} networks of {label} compared with those of {against} on the same rows: a loss in this "
                     f"section is the advantage of {against} over {label}.",
                     "contrast",
-                    part.label,
+                    part,
                     self._audit(part, title, table, against, [label], seeds),
                 )
 

@@ -16,18 +16,20 @@ from fairpress.auditing.result import Audit
 from fairpress.core.canonical_json import canonical_json, digest
 from fairpress.core.code_digest import code_digest
 from fairpress.core.errors import FairpressError
+from fairpress.core.version import installed_version
 from fairpress.reporting.formatting import format_points, format_rate
 from fairpress.reporting.html import ModelFacts, Section, render
 from fairpress.reporting.paper_tables import tables
 from fairpress.reporting.tradeoff import Tradeoff, draw
+from fairpress.reporting.tradeoff_result import TradeoffResult
 from fairpress.store.local import Entry, Store
 from fairpress.studies.analysis import audit_tasks
 from fairpress.studies.analysis.bias_findings import bias_findings
 from fairpress.studies.analysis.claims.verdict import CLAIMS
 from fairpress.studies.analysis.tradeoff import TRADEOFF
+from fairpress.studies.config.network_facts import NetworkFacts, parse_facts
 from fairpress.studies.config.recipe_names import BASELINE, MITIGATION_SEPARATOR
 from fairpress.studies.config.store_files import MODELS, PREDICTIONS, read_entry
-from fairpress.studies.config.study import PublishedRates
 from fairpress.studies.execution.executor import Outcome
 from fairpress.studies.planning.plan import StudyPlan, StudyTask
 from fairpress.studies.planning.prepare import PreparedStudy
@@ -77,16 +79,16 @@ def write_report(
     sizes, published = _bytes(facts), study.config.published
     rate_tables = [
         (
-            label,
+            part.label,
             list(
                 tables(
                     audit,
-                    {m: b for (p, m), b in sizes.items() if p == label},
-                    _published_rates(published, label),
+                    {m: b for (p, m), b in sizes.items() if p == part.label},
+                    {} if published is None else published.for_part(part.names),
                 )
             ),
         )
-        for label, audit in leading
+        for part, audit in leading
     ]
     result = StudyResult(
         out,
@@ -122,7 +124,7 @@ def _files(
     result: StudyResult,
     study: PreparedStudy,
     entries: Mapping[str, Entry],
-    facts: Mapping[str, Sequence[Mapping[str, Any]]],
+    facts: Mapping[str, Sequence[NetworkFacts]],
     store: Store,
     command: str,
 ) -> dict[str, bytes]:
@@ -136,7 +138,7 @@ def _files(
             "made_by": provenance,
             "only": study.filter_texts,
             "results": [p.task.key for p in result.planned],
-            "tradeoff": None if result.tradeoff is None else [result.tradeoff.results, timed],
+            "tradeoff": None if result.tradeoff is None else [result.tradeoff.results.to_dict(), timed],
             "claims": list(result.claims),
             "notes": [data.notes for data in study.data.values()],
             "code": [code_digest(f"fairpress.{p}") for p in ("reporting", "studies", "auditing")],
@@ -148,12 +150,12 @@ def _files(
     figures = {
         (i, compressed, metric): svg
         for i, p in enumerate(result.planned)
-        if p.about in ("compressed", "counterpart", "placebo")
+        if p.is_compression
         for (compressed, metric), svg in audit_tasks.read_figures(entries[p.task.key]).items()
     }
     drawn = None if result.tradeoff is None else replace(result.tradeoff, figures=draw(result.tradeoff))
     leading = [
-        (p.part, s.audit)
+        (p.part.label, s.audit)
         for p, s in zip(result.planned, result.sections, strict=True)
         if p.about == "compressed"
     ]
@@ -162,9 +164,9 @@ def _files(
     page = render(
         [
             # Verdicts apply only to compression: contrasts and naive predictors are shown without.
-            replace(s, part=p.part, first=p.about == "compressed")
-            if p.about in ("compressed", "counterpart", "placebo")
-            else replace(s, part=p.part, audit=replace(s.audit, comparisons=()))
+            replace(s, part=p.part.label, first=p.about == "compressed")
+            if p.is_compression
+            else replace(s, part=p.part.label, audit=replace(s.audit, comparisons=()))
             for p, s in zip(result.planned, result.sections, strict=True)
         ],
         title=study.config.title or f"Study {name}",
@@ -183,11 +185,16 @@ def _files(
         "report.html": page.encode(),
         **{
             _figure_path(
-                result.planned[i].part, compressed, result.sections[i].audit.baseline, metric
+                result.planned[i].part.label, compressed, result.sections[i].audit.baseline, metric
             ): svg.encode()
             for (i, compressed, metric), svg in figures.items()
         },
-        "audit.json": _json({s.title: to_dict(s.audit) for s in result.sections}),
+        "audit.json": _json(
+            {
+                s.title: {**p.part.labels, **to_dict(s.audit)}
+                for p, s in zip(result.planned, result.sections, strict=True)
+            }
+        ),
         "bias.json": _json([f.to_dict() for f in result.bias]),
         **({} if drawn is None else _tradeoff_files(drawn)),
         **{f"figures/{c.name}.svg": c.svg.encode() for c in charts},
@@ -196,7 +203,11 @@ def _files(
             {"name": name, **provenance, "only": list(study.filter_texts), "warnings": list(result.warnings)}
         ),
         "models.json": _json(
-            [{"part": label, **f} for label, part_facts in facts.items() for f in part_facts]
+            [
+                {**part.labels, **fact.to_dict()}
+                for part in study.plan.parts
+                for fact in facts.get(part.label, ())
+            ]
         ),
     }
     store.remember(
@@ -214,8 +225,8 @@ def _tradeoff(study: PreparedStudy, report: ReportPlan, outcome: Outcome, store:
     request, task = study.config.size_accuracy_bias, report.tradeoff
     if request is None or task is None or task.key in outcome.undone:
         return None
-    comparison = json.loads(read_entry(store, task.key).files[TRADEOFF])
-    models = [m["model"] for m in comparison["models"]]
+    comparison = TradeoffResult.from_dict(json.loads(read_entry(store, task.key).files[TRADEOFF]))
+    models = [m.model for m in comparison.models]
     return Tradeoff(
         comparison,
         None if request.published is None else request.published.model_dump(),
@@ -223,17 +234,13 @@ def _tradeoff(study: PreparedStudy, report: ReportPlan, outcome: Outcome, store:
     )
 
 
-def _bytes(facts: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[tuple[str, str], float]:
+def _bytes(facts: Mapping[str, Sequence[NetworkFacts]]) -> dict[tuple[str, str], float]:
     """Return (part, recipe) → mean size of its files in bytes."""
     return {
-        (label, recipe): float(np.mean([f["bytes"] for f in part_facts if f["recipe"] == recipe]))
+        (label, recipe): float(np.mean([f.bytes for f in part_facts if f.recipe == recipe]))
         for label, part_facts in facts.items()
-        for recipe in dict.fromkeys(f["recipe"] for f in part_facts)
+        for recipe in dict.fromkeys(f.recipe for f in part_facts)
     }
-
-
-def _published_rates(published: PublishedRates | None, part: str) -> Mapping[str, Mapping[str, Any]]:
-    return {} if published is None else published.for_part(part)
 
 
 def _claims(report: ReportPlan, outcome: Outcome, store: Store) -> Sequence[Mapping[str, Any]]:
@@ -244,7 +251,7 @@ def _claims(report: ReportPlan, outcome: Outcome, store: Store) -> Sequence[Mapp
 
 
 def _tradeoff_files(tradeoff: Tradeoff) -> dict[str, bytes]:
-    content = {**tradeoff.results, "published": tradeoff.published, "latency": tradeoff.latency}
+    content = {**tradeoff.results.to_dict(), "published": tradeoff.published, "latency": tradeoff.latency}
     return {
         "tradeoff.json": _json(content),
         **{f"figures/{name}.svg": svg.encode() for name, svg in tradeoff.figures.items()},
@@ -264,19 +271,19 @@ def _provenance(study: PreparedStudy, command: str) -> dict[str, str]:
     }
 
 
-def _facts(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def _facts(entries: Sequence[Entry]) -> list[NetworkFacts]:
     """Return the facts of each network's file, without duplicates."""
     unique = {
-        (fact["recipe"], fact["seed"], fact["fold"], fact["sha256"]): fact
+        (fact.recipe, fact.seed, fact.fold, fact.sha256): fact
         for entry in entries
-        for fact in json.loads(entry.files[MODELS])
+        for fact in parse_facts(entry.files[MODELS])
     }
     return list(unique.values())
 
 
 def introduction(planned: ReportSection, audit: Audit) -> str:
     """Return the introduction of a section; with two baselines, also the loss of one relative to the other."""
-    if planned.about in ("compressed", "counterpart", "placebo"):
+    if planned.is_compression:
         return planned.intro
     return " ".join([planned.intro, *(f"{sentence}." for sentence in accuracies(audit))])
 
@@ -307,15 +314,14 @@ def _warnings(study: PreparedStudy) -> tuple[str, ...]:
     )
 
 
-def model_sizes(label: str, facts: Sequence[Mapping[str, Any]], plan: StudyPlan) -> list[ModelFacts]:
+def model_sizes(label: str, facts: Sequence[NetworkFacts], plan: StudyPlan) -> list[ModelFacts]:
     """Return the mean size of each model's files, in the order of the facts."""
     models = []
-    baseline_bytes = float(np.mean([f["bytes"] for f in facts if f["recipe"] == BASELINE]))
-    for recipe in dict.fromkeys(f["recipe"] for f in facts):
-        recipe_facts = [f for f in facts if f["recipe"] == recipe]
-        details = [f["provenance"].get("details", {}) for f in recipe_facts]
-        sparsity = [d["sparsity"] for d in details if "sparsity" in d]
-        size = float(np.mean([f["bytes"] for f in recipe_facts]))
+    baseline_bytes = float(np.mean([f.bytes for f in facts if f.recipe == BASELINE]))
+    for recipe in dict.fromkeys(f.recipe for f in facts):
+        recipe_facts = [f for f in facts if f.recipe == recipe]
+        sparsity = [f.details["sparsity"] for f in recipe_facts if "sparsity" in f.details]
+        size = float(np.mean([f.bytes for f in recipe_facts]))
         note = ""
         if sparsity:
             note = f"{np.mean(sparsity):.1%} of weights are zero: a dense file shrinks only when gzipped"
@@ -327,7 +333,7 @@ def model_sizes(label: str, facts: Sequence[Mapping[str, Any]], plan: StudyPlan)
             ModelFacts(
                 ": ".join(filter(None, [label, recipe])),
                 size,
-                float(np.mean([f["gzip_bytes"] for f in recipe_facts])),
+                float(np.mean([f.gzip_bytes for f in recipe_facts])),
                 baseline_bytes / size,
                 note,
             )
@@ -340,12 +346,6 @@ def _json(value: Any) -> bytes:
 
 
 def _versions() -> dict[str, str]:
-    from importlib import metadata
-
-    installed = {}
-    for name in ("fairpress", "torch", "torchao", "onnx", "onnxruntime", "numpy", "duckdb"):
-        try:
-            installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+    packages = ("fairpress", "torch", "torchao", "onnx", "onnxruntime", "numpy", "duckdb")
+    installed = {name: version for name in packages if (version := installed_version(name)) is not None}
     return {"python": sys.version.split()[0], **installed}

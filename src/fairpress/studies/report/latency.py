@@ -8,6 +8,7 @@ from typing import Any
 
 from fairpress.core.canonical_json import digest
 from fairpress.core.code_digest import code_digest
+from fairpress.reporting.tradeoff_result import is_control
 from fairpress.runtime.backends.base import Backend, processor
 from fairpress.runtime.benchmark.inputs import BenchmarkModel
 from fairpress.runtime.benchmark.run import TABLE_BATCHES, bench_all
@@ -34,7 +35,7 @@ def latency(
     models_of_graph: dict[tuple[object, ...], list[str]] = {}
     for model in models:
         tasks = [t for t in plan.predictions(model, "") if t.key not in undone]
-        if tasks and not model.startswith(("placebo", "checkpoint")):
+        if tasks and not is_control(model):
             artifact = read_artifacts(store, tasks[0].inputs[0])[0]
             same_graph = models_of_graph.setdefault(_graph(artifact.onnx), [])
             same_graph.append(model)

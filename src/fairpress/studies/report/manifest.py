@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from fairpress.core.errors import UserError
 from fairpress.core.json_file import read_json
 from fairpress.store.local import Store
@@ -49,7 +47,7 @@ def read_study(folder: Path) -> StudyManifest:
             tuple(str(o) for o in content.get("only", [])),
             str(content["command"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path} is damaged, or of another version of fairpress; {REMEDY}.") from None
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fairpress.auditing.result import Audit
 from fairpress.reporting import overview_charts as charts
 from fairpress.reporting.html import RenderedChart, Section, overview_charts
+from fairpress.studies.config.network_facts import NetworkFacts
 
 if TYPE_CHECKING:
     from fairpress.studies.report.result import StudyResult
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def study_charts(
     leading: Sequence[tuple[str, Audit]],
     result: StudyResult,
-    facts: Mapping[str, Sequence[Mapping[str, Any]]],
+    facts: Mapping[str, Sequence[NetworkFacts]],
     sizes: Mapping[tuple[str, str], float],
 ) -> list[RenderedChart]:
     """Return heatmap, bars by group, mitigations, layer sensitivity and Pareto front, as far as the study has them.
@@ -30,7 +31,7 @@ def study_charts(
     """
     rendered = overview_charts([Section("", audit, part=label) for label, audit in leading])
     repaired = [
-        (p.part, s.audit)
+        (p.part.label, s.audit)
         for p, s in zip(result.planned, result.sections, strict=True)
         if p.about == "counterpart"
     ]
@@ -42,7 +43,7 @@ def study_charts(
         rendered.append(RenderedChart("repairs", drawn, caption))
     sensitive = {}
     for label, part_facts in facts.items():
-        sensitivity = charts.mean_sensitivity(part_facts)
+        sensitivity = charts.mean_sensitivity([s for f in part_facts if (s := f.details.get("sensitivity"))])
         if sensitivity:
             sensitive[label or "all networks"] = sensitivity
     drawn = charts.layers(sensitive)

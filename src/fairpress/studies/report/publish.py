@@ -71,13 +71,14 @@ def cards(result: StudyResult, data: Mapping[str, tuple[str, str]]) -> dict[str,
     for planned, section in zip(result.planned, result.sections, strict=True):
         if planned.about != "compressed":
             continue
-        dataset, task = data.get(planned.part, ("", "tabular-classification"))
+        label = planned.part.label
+        dataset, task = data.get(label, ("", "tabular-classification"))
         for model in section.audit.models:
             facts = {"recipe": model.name}
-            sizes_of_model = sizes.get(": ".join(filter(None, [planned.part, model.name])))
+            sizes_of_model = sizes.get(": ".join(filter(None, [label, model.name])))
             if sizes_of_model is not None:
                 facts["file"] = f"{size(sizes_of_model.bytes)}, gzipped {size(sizes_of_model.gzip_bytes)}"
-            name = slug(f"{model.name} {planned.part}")
+            name = slug(f"{model.name} {label}")
             texts[name] = model_card.model_card(
                 section.audit, model.name, dataset=dataset, task=task, facts=facts
             )
@@ -91,12 +92,8 @@ def datasets_of(result: StudyResult) -> dict[str, tuple[str, str]]:
     config = read_study(result.folder).config
     images = set(architectures_for("images"))
     datasets = {}
-    for part in dict.fromkeys(p.part for p in result.planned):
-        words = part.split(", ")
-        dataset = next((d for label, d in config.all_datasets.items() if label in words), None)
-        model = next((m for label, m in config.all_models.items() if label in words), None)
-        dataset = dataset or next(iter(config.all_datasets.values()))
-        model = model or next(iter(config.all_models.values()))
-        task = "image-classification" if model.name in images else "tabular-classification"
-        datasets[part] = Path(dataset.name).stem, task
+    for part in (p.part for p in result.planned):
+        name = config.all_datasets[part.dataset].name
+        is_image = config.all_models[part.model].name in images
+        datasets[part.label] = Path(name).stem, f"{'image' if is_image else 'tabular'}-classification"
     return datasets

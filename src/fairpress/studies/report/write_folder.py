@@ -11,11 +11,10 @@ from fairpress.core.errors import UserError
 from fairpress.core.files import resolve_path
 from fairpress.core.json_file import read_json
 from fairpress.core.ownership import read_manifest
+from fairpress.studies.execution.progress_file import PROGRESS
 
 LEGACY_PATTERNS = ("*.json", "report.html", "figures/*.svg", "predictions.parquet", "predictions/*.parquet")
 """Patterns of the files in a study's folder that was written before manifests were introduced."""
-
-PROGRESS = "progress.json"
 
 
 def slug(text: str) -> str:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,13 @@ from urllib.parse import unquote, urlsplit
 
 from fairpress.core.env import environment
 from fairpress.core.errors import UserError
+from fairpress.core.network import connection_problem
+from fairpress.core.progress import Progress
 from fairpress.core.urls import credentials_in, first_line, redact_url
 from fairpress.studies.tracking.networks import FinishedStudy, NetworkTrial, read_finished_study
 
 TRIAL, STUDY, STATE = "fairpress.trial", "fairpress.study", "fairpress.state"
 BATCH = 500  # MLflow takes 1,000 values at a time
-CONNECT_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def export_mlflow(
     *,
     experiment: str | None = None,
     only: Sequence[str] = (),
-    on_trial: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> MlflowExport:
     """Export a finished study to an MLflow server.
 
@@ -59,8 +59,8 @@ def export_mlflow(
         Name of the MLflow experiment; by default that of the study.
     only
         Filters, as for a run; by default all networks.
-    on_trial
-        Called with the number of networks exported and their total.
+    progress
+        Called with what is being done, the number of networks exported, and their total.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def export_mlflow(
     with _credentials_in_environment(address) as server, _quiet():
         try:
             client = mlflow.MlflowClient(server)
-            return _Export(client, name, experiment or study.name).export(study, on_trial)
+            return _Export(client, name, experiment or study.name).export(study, progress)
         except (MlflowException, OSError, ModuleNotFoundError, ValueError) as error:
             raise UserError(
                 f"MLflow at {name} refused ({type(error).__name__}{first_line(error, credentials_in(server))}). "
@@ -98,7 +98,7 @@ class _Export:
     def __init__(self, client: Any, server: str, name: str) -> None:
         self.client, self.server, self.name = client, server, name
 
-    def export(self, study: FinishedStudy, on_trial: Callable[[int, int], None]) -> MlflowExport:
+    def export(self, study: FinishedStudy, progress: Progress | None) -> MlflowExport:
         self.experiment = self._experiment()
         runs = self._existing_runs(study.key)
         finished = frozenset(k for k, (_, ended) in runs.items() if ended)
@@ -109,7 +109,8 @@ class _Export:
         for trial in study.trials(finished):
             self._network_run(trial, study, parent, runs.get(trial.key))
             n_done += 1
-            on_trial(n_done, total)
+            if progress is not None:
+                progress("exported", n_done, total)
         return MlflowExport(self.server, self.name, n_done - n_existing, n_existing)
 
     def _experiment(self) -> str:
@@ -225,10 +226,10 @@ def _check_reachable(address: str, name: str) -> None:
     if parts.scheme not in ("http", "https"):
         return
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), timeout=CONNECT_TIMEOUT).close()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise UserError(
-            f"no MLflow server responds at {name} ({reason}); start one with `mlflow server`."
-        ) from None
+        problem = connection_problem(
+            parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        )
+    except ValueError:  # of `port`
+        problem = "the port is not a number"
+    if problem is not None:
+        raise UserError(f"no MLflow server responds at {name} ({problem}); start one with `mlflow server`.")

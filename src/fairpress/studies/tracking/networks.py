@@ -7,29 +7,30 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from fairpress.auditing.audit_table import audit_table
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.output.audit_json import to_dict
 from fairpress.auditing.result import Audit
 from fairpress.core.canonical_json import canonical_json, digest
-from fairpress.core.card_content import Count, Share, problem_of
+from fairpress.core.card_content import Share, first_problem
 from fairpress.core.errors import UserError
 from fairpress.core.estimate import Estimate
 from fairpress.core.json_file import read_json
 from fairpress.reporting.formatting import size
 from fairpress.reporting.model_card import model_card
+from fairpress.studies.config.network_facts import StudyNetwork
 from fairpress.studies.config.recipe_names import BASELINE
-from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.planning.matrix import SEED_STRIDE
 from fairpress.studies.planning.select import parse_filter
 from fairpress.studies.report.manifest import REMEDY, STUDY, StudyManifest, read_study
 from fairpress.studies.report.write_folder import slug
 
 RATES = ("accuracy", "tpr", "fpr", "selection_rate")
+Content = TypeVar("Content")
 MAX_NAME_LENGTH = 250
 ALLOWED_CHARACTERS = re.compile(r"[^\w\-. :]")
 REPLACEMENTS = {"<": "below ", ">": "above ", "/": "-", ",": " "}
@@ -68,8 +69,8 @@ class FinishedStudy:
     key: str
     files: Mapping[str, Path]
     manifest: StudyManifest
-    facts: Sequence[Mapping[str, Any]]
-    audits: Mapping[str, Any]
+    facts: Sequence[StudyNetwork]
+    audits: Mapping[str, _AuditSettings]
     folder: Path
     data: str
 
@@ -80,51 +81,48 @@ class FinishedStudy:
 
     def trials(self, exclude: frozenset[str] = frozenset()) -> Iterator[NetworkTrial]:
         """Return all networks except those of the keys in `exclude`; networks of a seed and fold are audited together."""
-        batches: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+        batches: dict[tuple[Any, ...], list[StudyNetwork]] = {}
         for fact in self.facts:
             if self._key(fact) not in exclude:
-                group = tuple(sorted((fact.get("group") or {}).items()))
-                batches.setdefault((fact["part"], fact["seed"], fact["fold"], group), []).append(fact)
+                group = tuple(sorted(fact.group.items()))
+                batches.setdefault((fact.part, fact.seed, fact.fold, group), []).append(fact)
         for (part, seed, fold, group), facts in batches.items():
-            result = self._audit(part, seed, fold, dict(group), [f["recipe"] for f in facts])
+            result = self._audit(part, seed, fold, dict(group), [f.recipe for f in facts])
             for fact in facts:
                 yield self._trial(fact, result)
 
-    def _key(self, fact: Mapping[str, Any]) -> str:
-        identity = {k: fact.get(k) for k in ("part", "recipe", "seed", "fold", "group", "sha256")}
-        return digest({"study": self.key, **identity})
+    def _key(self, fact: StudyNetwork) -> str:
+        identity = fact.model_dump(include={"part", "recipe", "seed", "fold", "sha256"})
+        return digest({"study": self.key, **identity, "group": fact.group or None})
 
-    def _trial(self, fact: Mapping[str, Any], batch_audit: Audit | None) -> NetworkTrial:
-        dataset, model = labels(self.manifest.config, fact["part"])
-        seed = fact["seed"] % SEED_STRIDE
+    def _trial(self, fact: StudyNetwork, batch_audit: Audit | None) -> NetworkTrial:
+        seed = fact.seed % SEED_STRIDE
         params = {
-            "dataset": dataset,
-            "model": model,
-            "recipe": fact["recipe"],
+            "dataset": fact.dataset,
+            "model": fact.model,
+            "recipe": fact.recipe,
             "seed": str(seed),
-            "fold": str(fact["fold"]),
-            **({"part": fact["part"]} if fact["part"] else {}),
-            **{f"group {k}": v for k, v in (fact.get("group") or {}).items()},
+            "fold": str(fact.fold),
+            **({"part": fact.part} if fact.part else {}),
+            **{f"group {k}": v for k, v in fact.group.items()},
         }
-        metrics = {k: float(fact[k]) for k in ("bytes", "gzip_bytes") if k in fact}
-        tags = {"fairpress.recipe": fact["recipe"], "fairpress.sha256": str(fact.get("sha256", ""))}
-        files = {"network.json": json.dumps(dict(fact), indent=1).encode()}
-        if batch_audit is None or fact["recipe"] not in {m.name for m in batch_audit.models}:
+        metrics = {"bytes": float(fact.bytes), "gzip_bytes": float(fact.gzip_bytes)}
+        tags = {"fairpress.recipe": fact.recipe, "fairpress.sha256": fact.sha256}
+        files = {"network.json": json.dumps(fact.to_dict(), indent=1).encode()}
+        if batch_audit is None or fact.recipe not in {m.name for m in batch_audit.models}:
             tags["fairpress.verdict"] = "not audited: its predictions are not in the study's folder"
         else:
-            network_audit = audit_of_model(batch_audit, fact["recipe"])
+            network_audit = audit_of_model(batch_audit, fact.recipe)
             metrics |= metrics_of(network_audit)
             if network_audit.comparisons:
                 tags["fairpress.verdict"] = network_audit.comparisons[0].verdict
-            card_facts = {"recipe": fact["recipe"], "file": size(fact["bytes"])}
+            card_facts = {"recipe": fact.recipe, "file": size(fact.bytes)}
             files["audit.json"] = json.dumps(to_dict(network_audit), indent=1, allow_nan=False).encode()
             files["model_card.md"] = model_card(
-                network_audit, fact["recipe"], dataset=dataset, facts=card_facts
+                network_audit, fact.recipe, dataset=fact.dataset, facts=card_facts
             ).encode()
-        group = ", ".join(f"{k} {v}" for k, v in (fact.get("group") or {}).items())
-        name = ", ".join(
-            filter(None, [fact["part"], fact["recipe"], f"seed {seed}, fold {fact['fold']}", group])
-        )
+        group = ", ".join(f"{k} {v}" for k, v in fact.group.items())
+        name = ", ".join(filter(None, [fact.part, fact.recipe, f"seed {seed}, fold {fact.fold}", group]))
         return NetworkTrial(self._key(fact), name, params, metrics, tags, files)
 
     def _audit(
@@ -135,7 +133,7 @@ class FinishedStudy:
 
         single = self.folder / "predictions.parquet"
         path = single if single.is_file() else self.folder / "predictions" / f"{slug(part)}.parquet"
-        settings = next((a for t, a in self.audits.items() if t.rpartition(" · ")[0] == part), None)
+        settings = next((a for a in self.audits.values() if a.part == part), None)
         if settings is None or not path.is_file():
             return None
         filters = [("seed", "=", seed), ("fold", "=", fold), *((k, "=", v) for k, v in group.items())]
@@ -149,11 +147,11 @@ class FinishedStudy:
         options = AuditOptions(
             baseline=BASELINE,
             compressed=present[1:],
-            by=settings["attributes"],
-            positive=settings["positive"],
-            margin=settings["margin"],
-            confidence=settings["confidence"],
-            subject="subject" if settings["subjects"] else None,
+            by=settings.attributes,
+            positive=settings.positive,
+            margin=settings.margin,
+            confidence=settings.confidence,
+            subject="subject" if settings.subjects else None,
         )
         return audit_table(table, options)
 
@@ -175,11 +173,9 @@ def read_finished_study(folder: Path, only: Sequence[str] = ()) -> FinishedStudy
     selection = parse_filter(only, manifest.config)
     study = _json(folder / STUDY)
     facts = []
-    for fact in _facts(folder / "models.json"):
-        dataset, model = labels(manifest.config, fact["part"])
-        passes = {"dataset": dataset, "model": model, "recipe": fact["recipe"]}
-        numbers = {"seed": fact["seed"] % SEED_STRIDE, "fold": fact["fold"]}
-        if all(selection.passes(k, v) for k, v in {**passes, **numbers}.items()):
+    for fact in _parsed(folder / "models.json", list[StudyNetwork]):
+        values = fact.model_dump(include={"dataset", "model", "recipe", "fold"})
+        if all(selection.passes(k, v) for k, v in {**values, "seed": fact.seed % SEED_STRIDE}.items()):
             facts.append(fact)
     if not facts:
         cause = f"matches `only={' '.join(only)!r}`" if only else "is listed in models.json"
@@ -190,16 +186,16 @@ def read_finished_study(folder: Path, only: Sequence[str] = ()) -> FinishedStudy
     key = digest({"study": canonical_json(json.loads(study["study"])), "data": data})
     title = manifest.config.title or manifest.name
     return FinishedStudy(
-        manifest.name, title, key, files, manifest, facts, _audits(folder / "audit.json"), folder, data
+        manifest.name,
+        title,
+        key,
+        files,
+        manifest,
+        facts,
+        _parsed(folder / "audit.json", dict[str, _AuditSettings]),
+        folder,
+        data,
     )
-
-
-def labels(config: StudyConfig, part: str) -> tuple[str, str]:
-    """Return the labels of dataset and model of a part; their names if the study has only one."""
-    words = part.split(", ")
-    choices = (config.all_datasets, config.all_models)
-    dataset, model = (next((w for w in words if w in options), next(iter(options))) for options in choices)
-    return dataset, model
 
 
 def audit_of_model(result: Audit, name: str) -> Audit:
@@ -260,24 +256,12 @@ def _score(column: str, models: set[str]) -> bool:
     return any(column.startswith(f"{m}.score") for m in models)
 
 
-class _NetworkFacts(BaseModel):
-    """The fields of a network in models.json that are read here."""
-
-    model_config = ConfigDict(strict=True)
-
-    part: str
-    recipe: str
-    seed: Count
-    fold: Count
-    group: dict[str, str] | None = None
-    bytes: Count
-
-
 class _AuditSettings(BaseModel):
     """The fields of an audit in audit.json that are needed to recompute it."""
 
     model_config = ConfigDict(strict=True)
 
+    part: str
     attributes: list[str]
     positive: str | None
     margin: Share
@@ -285,24 +269,15 @@ class _AuditSettings(BaseModel):
     subjects: int | None
 
 
-def _facts(path: Path) -> list[dict[str, Any]]:
-    facts = _json(path)
-    for fact in facts if isinstance(facts, list) else [None]:
-        _check(path, _NetworkFacts, fact)
-    return list(facts)
-
-
-def _audits(path: Path) -> dict[str, Any]:
-    audits = _json(path)
-    for settings in audits.values() if isinstance(audits, dict) else [None]:
-        _check(path, _AuditSettings, settings)
-    return dict(audits)
-
-
-def _check(path: Path, kind: type[BaseModel], document: Any) -> None:
-    problem = problem_of(kind, document)
-    if problem is not None:
-        raise UserError(f"{path} is damaged, or of another version of fairpress ({problem}); {REMEDY}.")
+def _parsed(path: Path, kind: type[Content]) -> Content:
+    """Return the content of a study's file; raise UserError if it is damaged."""
+    try:
+        return TypeAdapter(kind).validate_python(_json(path))
+    except ValidationError as error:
+        problem = first_problem(error)
+        raise UserError(
+            f"{path} is damaged, or of another version of fairpress ({problem}); {REMEDY}."
+        ) from None
 
 
 def _json(path: Path) -> Any:

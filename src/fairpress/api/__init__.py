@@ -1,0 +1,37 @@
+"""The public functions of ``import fairpress``."""
+
+from __future__ import annotations
+
+from fairpress.api.audits import audit
+from fairpress.api.comparison import compare
+from fairpress.api.models import compress, compress_file, mitigate, train
+from fairpress.api.running import bench, predict
+from fairpress.api.searching import search
+from fairpress.auditing.export_cells import export_cells
+from fairpress.auditing.planning.planner import plan
+from fairpress.datasets import load as load_dataset
+from fairpress.datasets.dataset import Dataset
+from fairpress.reporting.audit_report import AuditReport
+from fairpress.runtime.artifact import Artifact
+from fairpress.searching.fair_quantizer import FairQuantizer
+from fairpress.searching.result import ConstraintNotMet
+
+__all__ = [
+    "Artifact",
+    "AuditReport",
+    "ConstraintNotMet",
+    "Dataset",
+    "FairQuantizer",
+    "audit",
+    "bench",
+    "compare",
+    "compress",
+    "compress_file",
+    "export_cells",
+    "load_dataset",
+    "mitigate",
+    "plan",
+    "predict",
+    "search",
+    "train",
+]

@@ -1,0 +1,8 @@
+"""Audit predictions and get a report."""
+
+from __future__ import annotations
+
+from fairpress.auditing.audit import audit as audit_of
+from fairpress.reporting.audit_report import with_report
+
+audit = with_report(audit_of)

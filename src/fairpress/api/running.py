@@ -1,0 +1,159 @@
+"""Run and time models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fairpress.core.errors import UserError, did_you_mean
+from fairpress.core.progress import Progress
+from fairpress.datasets import load as load_dataset
+from fairpress.datasets.dataset import Dataset, Part
+from fairpress.runtime.artifact import Artifact
+from fairpress.runtime.model_reference import (
+    Model,
+    data_of,
+    is_external,
+    name_models,
+    open_model,
+    open_reference,
+    read_onnx,
+    split_model,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fairpress.runtime.benchmark.result import BenchmarkResult
+
+
+def predict(
+    models: Mapping[str, Model],
+    data: Dataset | str | None = None,
+    *,
+    part: Part | Literal["all"] = "test",
+    model_config: str | os.PathLike[str] | None = None,
+    runtime: str | Mapping[str, str] = "onnxruntime",
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> pa.Table:
+    """Return the predictions table of models on a dataset's test rows, or another part.
+
+    A model is an artifact, a model folder, or an external ``.onnx`` file; the latter needs `data`, and `model_config` may
+    name YAML with what the file does not record (`runtime.external.config`).
+
+    Parameters
+    ----------
+    runtime
+        The runtime (`runtime.backends.registry.RUNTIMES`): one for all models, or model → runtime. A path may name it, too:
+        ``{"ov": "int8/@openvino"}``. The metadata of the table records it.
+    threads
+        Threads within an operator (intra-op).
+    progress
+        Called with the model, the rows done and the total rows.
+
+    Warns
+    -----
+    ModelWarning
+        A property of a model that needs attention, such as labels in the file that contradict its decisions.
+    """
+    import warnings
+
+    from fairpress.core.errors import ModelWarning
+    from fairpress.runtime.backends.registry import DEFAULT, choose
+    from fairpress.runtime.predict import notes_of, predictions
+
+    if not models:
+        raise UserError("name at least one model, such as `models={'fp32': 'base/'}`.")
+    if not isinstance(runtime, str) and (unknown := set(runtime) - set(models)):
+        raise UserError(
+            f"`runtime=` names {min(unknown)!r}, which is not one of the models."
+            + did_you_mean(min(unknown), models)
+        )
+    references, runtimes = {}, {}
+    for name, model in models.items():
+        references[name], named_runtime = split_model(model)
+        default_runtime = runtime if isinstance(runtime, str) else runtime.get(name, DEFAULT)
+        runtimes[name] = choose(named_runtime or default_runtime, threads=threads)
+    dataset = load_dataset(data) if isinstance(data, str) else data
+    if dataset is None:
+        first = next(iter(references.values()))
+        if is_external(first):
+            raise UserError(
+                f"{first} is an external model and does not record its data; name the dataset with `data=`."
+            )
+        dataset = data_of(open_model(first))
+    opened = {name: open_reference(model, dataset, model_config) for name, model in references.items()}
+    table = predictions(opened, dataset, part, runtimes=runtimes, progress=progress)
+    for name, sentences in notes_of(table).items():
+        for sentence in sentences:
+            warnings.warn(f"{name!r}: {sentence}.", ModelWarning, stacklevel=2)
+    return table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), "fairpress.models": "\n".join(opened)}
+    )
+
+
+def bench(
+    models: Sequence[Model] | Mapping[str, Model],
+    *,
+    runtime: str | Sequence[str] = "onnxruntime",
+    batch: int | Sequence[int] | None = None,
+    threads: int = 1,
+    provider: str = "CPU",
+    rounds: int | None = None,
+    seconds: float = 20.0,
+    progress: Progress | None = None,
+) -> BenchmarkResult:
+    """Measure size, time and memory of models; all others are compared with the first.
+
+    A model is an artifact, a model folder, or an ``.onnx`` file with one input of known shape. Inputs are
+    validation rows if the data is on this machine, else random numbers.
+
+    Parameters
+    ----------
+    models
+        The models, or name → model.
+    runtime
+        One or several of `runtime.backends.registry.RUNTIMES`; each model runs on each of them, or on that of its path.
+    batch
+        Rows per call; by default 1 and 32, and 1,000 for tables.
+    threads
+        Threads within an operator (intra-op).
+    provider
+        Execution provider of ONNX Runtime.
+    rounds
+        Timed rounds; by default as many as `seconds` (per batch size) allow, from 7 to 101.
+    progress
+        Called with the current model, the rounds done and the total rounds.
+
+    Raises
+    ------
+    UserError
+        A model, runtime or number is invalid, or a model cannot be run; the message names it.
+    """
+    from fairpress.runtime.backends.registry import RUNTIMES, choose
+    from fairpress.runtime.benchmark.inputs import BenchmarkModel
+    from fairpress.runtime.benchmark.run import bench_all
+
+    named = models if isinstance(models, Mapping) else name_models(models)
+    if not named:
+        raise UserError("name at least one model, such as `models=['base/']`.")
+    runtimes = [runtime] if isinstance(runtime, str) else list(dict.fromkeys(runtime))
+    if not runtimes:
+        raise UserError(f"name at least one runtime with `runtime=`: {', '.join(RUNTIMES)}.")
+    entries = []
+    for name, model in named.items():
+        reference, named_runtime = split_model(model)
+        chosen = [
+            choose(r, threads=threads, provider=provider)
+            for r in ([named_runtime] if named_runtime else runtimes)
+        ]
+        if isinstance(reference, Artifact) or not is_external(reference):
+            artifact = open_model(reference)
+            entries.append(BenchmarkModel(name, artifact.onnx, artifact.card, tuple(chosen)))
+        else:
+            entries.append(BenchmarkModel(name, read_onnx(Path(reference)), None, tuple(chosen)))
+    sizes = [batch] if isinstance(batch, int) else batch
+    return bench_all(entries, sizes, rounds=rounds, seconds=seconds, progress=progress)
