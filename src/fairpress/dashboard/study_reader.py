@@ -56,8 +56,8 @@ class Choice:
 class ComparisonRow:
     """The loss of one model against another in one group or over all people, in the metric that decides.
 
-    `lacking` of `groups` were not assessed, and `together` judged only together. `upper` is the one-sided bound that decides, over
-    all people that of the assessed group where it is largest, `whose`.
+    `lacking` of `groups` were not assessed, and `together` judged only together. `upper` is the one-sided bound that
+    decides, over all people that of the assessed group where it is largest, `whose`.
     """
 
     section: str
