@@ -32,8 +32,12 @@ def page(demo):
 
 def test_the_banner_and_the_verdict_come_before_everything_else(page):
     assert (
-        page.index("Synthetic data") < page.index("pays for int4") < page.index("✖ harm") < page.index("<svg")
+        page.index("Synthetic data")
+        < page.index("int4: harm in error rate")
+        < page.index("✖ harm")
+        < page.index("<svg")
     )
+    assert "no assessed group loses more than 0.8 percentage points" in page.split("<table")[0]
     assert "98 lose a correct answer" in page.split("<table")[0]
 
 

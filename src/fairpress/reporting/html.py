@@ -166,8 +166,9 @@ def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:
     heat = charts.heatmap(labelled_audits)
     rendered = []
     if heat is not None:
-        error = metric_name(labelled_audits[0][1].metrics[0])
-        quantity = "the worst group's loss" if len(labelled_audits) > 1 else f"rise of the {error}"
+        quantity = (
+            "the worst group's loss" if len(labelled_audits) > 1 else "rise of the error behind the verdict"
+        )
         text = (
             f"Who pays: {quantity} in points (red and positive = worse), with the verdict's sign: ✖ harm, ▼ some loss, "
             "? inconclusive, – not assessed, ✔ no harm."
