@@ -130,3 +130,17 @@ def test_crossed_intervals_cover_under_row_effects():
 def test_one_seed_is_refused():
     with pytest.raises(ValueError, match="two seeds"):
         crossed_change(crossed_sums(np.zeros((1, 5)), np.zeros(5, int), 1))
+
+
+def test_counts_of_two_seeds_have_the_level_of_a_correction():
+    """Networks differ in their threshold, truth 0; without the 1/12 of a row .05/165 is exceeded six times too often."""
+    rng = np.random.default_rng(1)
+    draws, rows = 10_000, 100
+    score = rng.standard_normal((1, draws, rows))
+    a, b = (
+        score + rng.standard_normal((2, draws, rows)) > 0.5 * rng.standard_normal((2, draws, 1)) for _ in "ab"
+    )
+    d = (b.astype(float) - a).reshape(2, -1)
+    p = crossed_change(crossed_sums(d, np.repeat(np.arange(draws), rows), draws)).p_above(0.0)
+    for level in (0.05, 0.05 / 42, 0.05 / 165):
+        assert (p < level).sum() <= level * draws + 2 * np.sqrt(level * draws)
