@@ -22,7 +22,6 @@ from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.output.audit_json import to_dict
 from fairpress.auditing.output.json_schema import json_schema
 from fairpress.auditing.output.summary import summary_text
-from fairpress.reporting.model_outputs import embed_audit, write_card
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.reporting import latex, markdown

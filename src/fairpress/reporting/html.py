@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit
-from fairpress.auditing.verdicts.wording import group_name, metric_name
+from fairpress.auditing.verdicts.wording import group_name
 from fairpress.reporting import claims as claim_text
 from fairpress.reporting import first_screen, formatting, group_rows, sentences
 from fairpress.reporting import tradeoff as tradeoff_text
