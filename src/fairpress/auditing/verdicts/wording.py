@@ -119,8 +119,9 @@ def _ruled_out(bound: LossBounds, confidence: float, lacking: str) -> str:
     start = f"With {100 * confidence:g} % confidence, the {error} of no assessed group rises"
     if bound.upper > 0:
         start += f" by more than {points_up(bound.upper)} percentage points ({who(bound.upper_group)})"
-    if bound.largest is not None and bound.largest.value is not None and bound.largest_group is not None:
-        e, n = bound.largest, f"n = {bound.largest.n:,.0f}"
+    e = bound.largest
+    if e is not None and e.value is not None and bound.largest_group is not None:
+        n = f"n = {e.n:,.0f}"
         same = bound.largest_group == bound.upper_group and bound.upper > 0
         whose = f"in the same group ({n})" if same else f"({who(bound.largest_group)}, {n})"
         span = f" [{points(e.low)}, {points(e.high)}]" if e.low is not None and e.high is not None else ""
