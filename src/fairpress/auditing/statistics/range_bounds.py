@@ -35,7 +35,7 @@ def range_quantile(k: int, probability: float) -> float:
         return np.asarray((k * density * (cdf - special.ndtr(x - q)) ** (k - 1)).sum() < probability)
 
     # Not scipy.optimize: importing it takes longer than a whole audit of a small table.
-    return float(last_true(below, np.zeros(()), np.full((), 20.0)))
+    return float(last_true(below, np.zeros(()), np.full((), 20.0), steps=36))
 
 
 def pair_quantile(x: TEstimate, alpha: float, dependent: bool, families: int = 1) -> float:
