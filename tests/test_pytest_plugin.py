@@ -34,7 +34,7 @@ def test_a_model_that_harms_nobody_passes_and_returns_its_report(pytester, table
 def test_a_model_that_harms_somebody_fails_and_names_who_pays(pytester, table):
     result = run(pytester, f"fairpress_audit({OPTIONS}, compressed=['int4'])")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*int4: harm. sex = Female and age_group = 65+*"])
+    result.stdout.fnmatch_lines(["*int4: ✖ harm in error rate: sex = Female and age_group = 65+*"])
 
 
 def test_looking_only_never_fails(pytester, table):

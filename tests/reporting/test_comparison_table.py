@@ -46,6 +46,8 @@ def test_each_recipe_is_a_row_and_training_ones_bring_their_placebo(table, base)
     worst = max(loss, key=loss.get)
     assert rows["int2"]["sex: worst group"] == f"sex = {worst}"
     assert rows["int2"]["sex: loss"] == pytest.approx(loss[worst])
+    compared = next(c for c in table.audit.comparisons if c.compressed == "int2")
+    assert rows["int2"]["at most"] == compared.bounds[0].upper
     assert rows["int2"]["sex: loss low"] <= loss[worst] <= rows["int2"]["sex: loss high"]
 
 
@@ -60,7 +62,7 @@ def test_it_is_written_as_csv_latex_and_a_chart(table, tmp_path):
     assert str(table).splitlines()[0].split()[:2] == ["model", "size"]
     table.plot(tmp_path / "t.svg")
     svg = (tmp_path / "t.svg").read_text()
-    assert "accuracy lost, points" in svg
+    assert "rise of the error rate, points" in svg
     assert all(name in svg for name in ("int2", "placebo(epochs=1)", "Female"))
     with pytest.raises(UserError, match=r"written as \.svg"):
         table.plot(tmp_path / "t.jpg")

@@ -16,7 +16,7 @@ from fairpress.auditing.audit import audit
 from fairpress.reporting import forest_plot
 from fairpress.reporting import overview_charts as charts
 from fairpress.reporting import svg_minify as leaner
-from fairpress.reporting.first_screen import first_screen_rows, headline
+from fairpress.reporting.first_screen import beneath, first_screen_rows, headline
 from fairpress.reporting.html import Section, overview_charts, render
 from fairpress.reporting.paper_tables import tables
 
@@ -37,35 +37,68 @@ def page(demo):
     )
 
 
-def test_the_first_screen_says_who_pays_how_many_how_sure_and_what_to_do(demo, page):
-    assert (
-        headline([demo])
-        == "sex = Female and age_group = 65+ pays for int4. Of 1,000 people with sex = Female and age_group = 65+, "
-        "98 lose a correct answer and 3 gain one. Of the 2 compressed models: 1 harm, 1 no harm."
+def test_the_first_screen_answers_who_at_most_how_much_how_sure_and_what_next(demo, page):
+    text = headline([demo])
+    assert text.startswith(
+        "int4: harm in error rate. sex = Female and age_group = 65+: up by 9.5 [7.8, 11.3] percentage points, at most 11.0; "
+        "of 1,000 of them, 98 lose a correct answer and 3 gain one"
+    )
+    assert text.endswith(
+        "int8: no harm in error rate: with 95 % confidence, no assessed group loses more than 0.8 percentage points "
+        "(sex = Female and age_group = 40-64)."
     )
     good, bad = first_screen_rows(demo)
-    assert (bad.word, bad.affected, round(bad.lose), round(bad.gain)) == (
-        "✖ harm",
-        "sex = Female and age_group = 65+",
-        98,
-        3,
-    )
-    assert "worse by 9.8 [7.5, 12.1] points" in bad.sure
-    assert bad.do.startswith("do not ship it")
-    assert (good.affected, good.do) == ("no group", "no objection from this audit")
+    bound = demo.comparisons[1].bounds[0]
+    assert bad.word.startswith("✖ harm in error rate: sex = Female and age_group = 65+ and 2 more groups")
+    assert (round(bad.lose), round(bad.gain)) == (98, 3)
+    assert bad.upper == f"{100 * bound.upper:.1f} (Female · 65+)" == "11.0 (Female · 65+)"
+    assert bad.largest == "9.5 [7.8, 11.3] (Female · 65+, n = 1,314)"
+    assert bad.lower == f"{int(1000 * bound.lower) / 10} (Female · 65+)"
+    assert bad.cleared == f"{100 * bound.cleared:.1f} %"
+    assert "false positive rate open up to 12.0 (Female · 65+)" in bad.others
+    assert bad.do.startswith("Do not ship")
+    assert (good.upper, good.cleared) == ("0.8 (Female · 40-64)", "100 %")
+    assert good.do == "Passes at a margin of 2 points in error rate."
     start = page.index("<main")
     assert page.index(headline([demo])) - start < 400
-    assert page.index("do not ship it") < page.index("<figure")
+    assert page.index("Do not ship") < page.index("<figure")
+    for definition in ("percentage points:", "95 % confidence:", "Margin:", "(FNR)", "(FPR)"):
+        assert definition in page.split("<figure")[0]
 
 
-def test_nothing_shown_is_no_all_clear():
+def test_too_few_rows_are_no_all_clear():
     few = demo_data.table(rows=300)
-    found = audit(few, by=["sex"], baseline="fp32", compressed=["int8"])
-    if found.comparisons[0].verdict == "inconclusive":
-        assert headline([found]).startswith("No group is shown to pay")
+    report = audit(few, by=["sex"], baseline="fp32", compressed=["int8"])
+    assert report.comparisons[0].verdict == "not_estimable"
+    text = headline([report])
+    assert text.startswith(
+        "int8: not assessed. Too few rows for any verdict by group; not assessed, too few people: sex = "
+    )
+    (row,) = first_screen_rows(report)
+    assert (row.upper, row.cleared) == ("not known", "–")
     alone = audit(few, by=["sex"], baseline="fp32", compressed=[])
     assert headline([alone]).startswith("No compressed model is compared")
     assert overview_charts([Section("", alone)]) == []
+
+
+def test_of_many_models_the_best_and_the_worst_are_summarized(demo):
+    text = headline([demo, demo])
+    assert text.startswith("Of the 4 compressed models: 2 harm, 2 no harm. int4: harm in error rate.")
+    assert "int8: no harm in error rate" in text
+
+
+def test_groups_without_a_verdict_stand_beneath_the_first_table():
+    table = demo_data.table(rows=3000).to_pandas()
+    table["city"] = np.where(np.arange(3000) < 200, np.arange(3000) // 50, 9)
+    table["city"] = "c" + table.city.astype(str)
+    table.loc[:5, "sex"] = "Other"
+    report = audit(table, by=["city", "sex"], **MODELS)
+    lines = beneath(report)
+    assert lines[0].startswith("Not assessed, too few people: city = c0 (50), city = c1 (50)")
+    assert "sex = Other (6)" in lines[0]
+    page = render([Section("", report)], title="t")
+    assert page.index("sex = Other (6)") < page.index("<figure")
+    assert 'class="card no_harm"' not in page
 
 
 def test_one_recipe_needs_no_heatmap(demo):
@@ -82,8 +115,8 @@ def test_a_report_that_would_be_too_large_keeps_verdicts_and_groups_and_says_whe
     monkeypatch.setattr(html, "MAX_BYTES", 1000)
     short = html.render([Section("Compressed", demo), Section("Against another", demo)], title="Demo")
     told = 2 * len(demo.comparisons)
-    assert short.count("Every group, points lost") == told
-    assert short.count("Points lost (right = worse)") == len(demo.comparisons)
+    assert short.count("Every group, worst first") == told
+    assert short.count("in points (right = worse)") == len(demo.comparisons)
     assert "Tests behind the verdicts" in page
     for left_out in ("Tests behind the verdicts", "Change of every rate", "Forest plot: "):
         assert f"<summary>{left_out}" not in short
@@ -96,7 +129,7 @@ def test_cells_of_the_heatmap_hold_their_number_and_the_verdicts_sign(demo):
     assert "+9.5 ✖" in drawn
     assert "age_group = 65+" in drawn
     several = charts.heatmap([("a", demo), ("b", demo)])
-    assert several.count("+9.8 ✖") == 2  # the worst group and metric of either
+    assert several.count("+9.5 ✖") == 2  # the worst group of either, in the metric that decides
 
 
 def test_the_front_is_what_nothing_beats():

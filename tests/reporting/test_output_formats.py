@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import json
 import re
 import shutil
@@ -21,9 +23,11 @@ from fairpress.auditing.metrics.impact_ratio import impact_ratios, scoring_ratio
 from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.output.audit_json import to_dict
 from fairpress.auditing.output.json_schema import json_schema
+from fairpress.auditing.output.summary import summary_text
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.reporting import latex, markdown
+from fairpress.reporting.csv_export import audits_csv
 from fairpress.reporting.model_outputs import embed_audit, write_card
 from fairpress.runtime.artifact import Artifact
 
@@ -60,16 +64,24 @@ def hostile():
     return api.audit(table, baseline="fp32", compressed=["int4"], by=["sex"])
 
 
-def test_markdown_says_the_verdict_first_and_the_worst_group_before_the_others(report):
+def test_markdown_says_in_ten_lines_what_is_ruled_out_and_the_worst_group_first(report):
     text = report.to_markdown()
     lines = text.splitlines()
+    fold = next(i for i, line in enumerate(lines) if line.startswith("<details>"))
+    assert fold <= 10
     assert lines[0].startswith("### Who pays")
-    assert lines[2].startswith("Positive class: yes")
-    assert "int8 against fp32: no harm" in lines[4].replace("✔ ", "")
-    int4 = text[text.index("int4 against fp32") :]
-    rows = [line for line in int4.splitlines() if line.startswith("| sex")]
-    assert rows[0].startswith("| sex = Female and age\\_group = 65\\+")
-    assert all(line.count("|") - line.count("\\|") == 9 for line in rows)
+    int8, int4 = (line for line in lines[:fold] if line.startswith("| int"))
+    assert "✔ no harm in error rate | 0.8 " in int8
+    assert "✖ harm in error rate" in int4
+    assert "9.5 \\[7.8, 11.3\\]" in int4
+    assert "margin 2 points" in " ".join(lines[:fold])
+    every = text[text.index("✖ int4 against fp32: every group") :]
+    rows = [line for line in every.splitlines() if line.startswith(("| sex", "| age"))]
+    assert rows[0].startswith(
+        "| sex = Female and age\\_group = 65\\+ | 1,314 | error rate | +9.5 [7.8, 11.3] | 11.0 | 98 / 3 |"
+    )
+    assert len(rows) == 11
+    assert all(line.count("|") - line.count("\\|") == 8 for line in rows)
 
 
 def test_hostile_names_are_text_in_markdown():
@@ -85,6 +97,26 @@ def test_hostile_names_are_text_in_latex():
         assert latex.escape(special) == "\\" + special
     assert latex.escape(HOSTILE) in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+
+
+def test_csv_has_the_bounds_of_groups_pools_and_comparisons():
+    table = demo_data.table(rows=2000).to_pandas()
+    table["city"] = [f"c{max(0, i - 1400) // 100}" for i in table.index]
+    report = api.audit(table, baseline="fp32", compressed=["int4"], by=["city"])
+    (comparison,) = report.comparisons
+    rows = list(csv.DictReader(io.StringIO(audits_csv([("A", report)]))))
+    bounds = {r["metric"]: r for r in rows if r["what"] == "bound"}
+    assert {m: float(r["upper"]) for m, r in bounds.items()} == {
+        b.metric: pytest.approx(b.upper) for b in comparison.bounds
+    }
+    assert bounds["accuracy"]["verdict"] == comparison.verdict
+    (loss,) = (r for r in rows if r["what"] == "loss" and r["group"] == "c1" and r["metric"] == "accuracy")
+    group = next(g for g in comparison.attributes[0].groups if g.values["city"] == "c1")
+    assert (loss["assessed"], float(loss["upper"])) == ("False", pytest.approx(group.losses[0].upper))
+    pooled = [r for r in rows if r["what"] == "loss of small groups together" and r["metric"] == "accuracy"]
+    (pool,) = (p for p in comparison.attributes[0].pools if p.loss.metric == "accuracy")
+    assert [r["group"] for r in pooled] == ["; ".join(m["city"] for m in pool.members)]
+    assert float(pooled[0]["upper"]) == pytest.approx(pool.loss.upper)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
@@ -180,6 +212,11 @@ def audits():
     yield api.audit(table.assign(w=2, p=1), weight="w", **both)
     scores = table.assign(**{f"{m}.score": np.linspace(0, 1, len(table)) for m in ("fp32", "int4")})
     yield api.audit(scores, pairs=["sex*age_group=Female,65+|Male,65+"], **both)
+    pooled = demo_data.table(rows=2000).to_pandas()
+    pooled["city"] = [f"c{max(0, i - 1400) // 100}" for i in pooled.index]
+    report = api.audit(pooled, baseline="fp32", compressed=["int4"], by=["city"])
+    assert report.comparisons[0].attributes[0].pools
+    yield report
     runs = pd.concat([table.assign(seed=s, row_id=table.index) for s in range(20)])
     yield api.audit(runs, seed_column="seed", **both)
 
@@ -198,6 +235,10 @@ def test_every_kind_of_audit_keeps_the_published_schema():
         lambda d: d.update(rows="many"),
         lambda d: d.update(unknown=1),
         lambda d: d["comparisons"]["int4"].update(verdict="fine"),
+        lambda d: d["comparisons"]["int4"]["bounds"].clear(),
+        lambda d: d["comparisons"]["int4"]["bounds"][0].update(upper="large"),
+        lambda d: d["comparisons"]["int4"]["overall"]["losses"][0].pop("assessed"),
+        lambda d: d["margins"].update(auc=d["margins"]["tpr"]),
         lambda d: d["comparisons"]["int4"]["overall"]["changes"]["tpr"].pop("n"),
         lambda d: d["models"]["fp32"]["overall"]["rates"]["tpr"].update(value=None),
         lambda d: d["comparisons"]["int4"]["overall"].update(values="sex=Male"),
@@ -223,10 +264,15 @@ def test_a_model_carries_its_audit_and_keeps_its_digest(tmp_path, linear, report
     assert twice.onnx == carried.onnx
     with pytest.raises(SystemExit):
         cli.main(["show", str(folder)])
-    assert "audited against fp32: harm, unevenly" in capsys.readouterr().out
+    assert "audited against fp32: harm in error rate; uneven" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         cli.main(["show", str(folder / "model.onnx"), "--json"])
-    assert json.loads(capsys.readouterr().out)["audit"]["verdict"] == "harm"
+    content = json.loads(capsys.readouterr().out)["audit"]
+    assert content["verdict"] == "harm"
+    (upper,) = (b["upper"] for b in content["bounds"] if b["metric"] == "accuracy")
+    assert upper == pytest.approx(report.comparisons[1].bounds[0].upper)
+    with pytest.raises(UserError, match=r"damaged \(.*bounds"):
+        summary_text({**content, "bounds": [{**content["bounds"][0], "upper": "large"}]})
     with pytest.raises(UserError, match="does not compare a model 'int2'"):
         embed_audit(folder, report, "int2")
 
@@ -250,7 +296,10 @@ def test_a_card_of_predictions_alone_is_a_file(tmp_path, report):
 
 
 def test_a_report_prints_as_on_the_command_line(report):
-    assert "int4 against fp32: ✖ harm, unevenly" in str(report)
+    assert (
+        "int4 against fp32: ✖ harm in error rate: sex = Female and age_group = 65+ and 2 more groups; uneven"
+        in str(report)
+    )
     assert "\x1b" not in str(report)
     assert max(map(len, str(report).splitlines())) <= 100
 

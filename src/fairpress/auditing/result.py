@@ -232,8 +232,9 @@ class AttributeComparison:
     """All groups of one attribute. `worst_group` has the largest estimated loss in the deciding metric among assessed
     groups.
 
-    `pools` holds the small groups that are judged together, one pool per metric at most. `moves` are sentences on what moved
-    in each gap whose change is shown.
+    `pools` holds the small groups that are judged together, one pool per metric at most. `moves` are sentences on what
+    moved in each gap whose change is shown; `cannot_show` says, for nearly equal groups, which changes of gaps these rows
+    cannot show.
     """
 
     attribute: str
@@ -243,6 +244,7 @@ class AttributeComparison:
     gap_changes: Mapping[str, Estimate] = field(default_factory=dict)
     pools: tuple[Pool, ...] = ()
     moves: tuple[str, ...] = ()
+    cannot_show: str = ""
 
 
 @dataclass(frozen=True)

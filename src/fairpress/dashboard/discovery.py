@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ class StudyEntry:
     ----------
     verdict
         The worst verdict of all comparisons with the baseline; None before the study is finished.
+    upper
+        The largest loss that is not ruled out for some assessed group in any comparison; None where it is not known.
     networks
         Number of networks with predictions.
     progress
@@ -44,6 +47,7 @@ class StudyEntry:
     networks: int
     progress: ProgressRecord | None
     problem: str = ""
+    upper: float | None = None
 
 
 @dataclass(frozen=True)
@@ -150,11 +154,11 @@ def _study(path: Path, relative: str) -> StudyEntry:
 
     name = tried(lambda: study_name(read_study(path) or {}), "")
     progress = tried(lambda: read_progress(path), None)
-    verdict = tried(lambda: _summary(path / AUDIT, _verdict), None)
+    verdict, upper = tried(lambda: _summary(path / AUDIT, _verdict), None) or (None, None)
     networks = tried(lambda: _summary(path / MODELS, _networks), None)
     tried(lambda: _utf8(relative), None)
     name = name or (progress.name if progress else path.name)
-    return StudyEntry(relative, name, verdict, networks or 0, progress, " ".join(problems))
+    return StudyEntry(relative, name, verdict, networks or 0, progress, " ".join(problems), upper)
 
 
 def _model(path: Path, relative: str) -> ModelEntry:
@@ -189,15 +193,19 @@ def _summarized(path: Path, summarize: Callable[[Path], Value], _version: tuple[
     return summarize(path)
 
 
-def _verdict(path: Path) -> str | None:
+def _verdict(path: Path) -> tuple[str | None, float | None]:
+    """Return the worst verdict of all comparisons, and the largest loss that is not ruled out."""
     audits = _mapping(read_json(path) or {}, AUDIT)
-    verdicts = {
-        c.get("verdict")
+    comparisons = [
+        c
         for a in audits.values()
         for c in _mapping(_mapping(a, AUDIT).get("comparisons", {}), AUDIT).values()
-        if isinstance(c, Mapping) and isinstance(c.get("verdict"), str)
-    }
-    return next((v for v in WORST_FIRST if v in verdicts), None)
+        if isinstance(c, Mapping)
+    ]
+    verdicts = {c.get("verdict") for c in comparisons if isinstance(c.get("verdict"), str)}
+    uppers = [b[0].get("upper") for c in comparisons if isinstance(b := c.get("bounds"), list) and b]
+    finite = [float(u) for u in uppers if isinstance(u, (int, float)) and math.isfinite(u)]
+    return next((v for v in WORST_FIRST if v in verdicts), None), max(finite, default=None)
 
 
 def _networks(path: Path) -> int:

@@ -150,8 +150,9 @@ class ComparisonTable:
         return f"{WORD[compared.verdict]}{error}" + (f", {lacking} groups not assessed" if lacking else "")
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Return an altair chart of every group's loss in the deciding metric with its interval; written as SVG, PNG, PDF
-        or HTML.
+        """Return an altair chart of every group's loss in the deciding metric with its interval.
+
+        With a path, it is written as SVG, PNG, PDF or HTML.
 
         Raises
         ------

@@ -19,8 +19,8 @@ COLUMNS = ("section", "model", "against", "attribute", "group", "what", "metric"
 def audits_csv(audits: Sequence[tuple[str, Audit]]) -> str:
     """Return all rates, gaps, losses and bounds of audits, each with the heading of its section.
 
-    `upper` is the one-sided bound of a loss that decides its verdict; a row ``bound`` is that of a whole comparison: the
-    largest loss that is not ruled out for any assessed group, ``low`` the largest that is shown for some group.
+    `upper` is the one-sided bound of a loss that decides its verdict. A row ``bound`` is that of a whole comparison:
+    ``upper`` is the largest loss that is not ruled out for some assessed group, ``low`` the largest that is shown.
     """
     return _written(COLUMNS, (row for title, audit in audits for row in _rows(title, audit)))
 

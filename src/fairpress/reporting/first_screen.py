@@ -78,8 +78,9 @@ def headline(audits: Sequence[Audit]) -> str:
         return "No compressed model is compared: these are the rates of the models."
     if len(pairs) == 1:
         comparison, audit = pairs[0]
-        text = " ".join([*sentences.headline(comparison, audit), *sentences.moves(comparison, audit)])
-        return f"{comparison.compressed}: {_without_sign(comparison)}. {text}"
+        # The other sentences are in the table and beneath it.
+        first = sentences.headline(comparison, audit)[: 2 if comparison.verdict == "void" else 1]
+        return f"{comparison.compressed}: {_without_sign(comparison)}. {' '.join(first)}"
     comparisons = [c for c, _ in pairs]
     if len(pairs) <= MAX_MODELS:
         listed = " ".join(_clause(c, a) for c, a in sorted(pairs, key=lambda p: _rank(p[0])))
@@ -123,6 +124,7 @@ def definitions(audit: Audit) -> str:
         f"{confidence} confidence: a method that is right in {confidence} of all audits.",
         f"Margin: the largest rise of an error that is accepted, fixed beforehand ({sentences.margins(audit)}).",
         "A larger rise that is demonstrated is harm.",
+        "People cleared: those for whom a rise above the margin is ruled out in every group that they belong to.",
         "Brackets: confidence interval of the estimate.",
         sentences.positive(audit),
     ]

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit
-from fairpress.auditing.verdicts.wording import group_name, metric_name
+from fairpress.auditing.verdicts.wording import group_name
 from fairpress.reporting import claims as claim_text
 from fairpress.reporting import first_screen, formatting, group_rows, sentences
 from fairpress.reporting import tradeoff as tradeoff_text
@@ -166,8 +166,9 @@ def overview_charts(sections: Sequence[Section]) -> list[RenderedChart]:
     heat = charts.heatmap(labelled_audits)
     rendered = []
     if heat is not None:
-        error = metric_name(labelled_audits[0][1].metrics[0])
-        quantity = "the worst group's loss" if len(labelled_audits) > 1 else f"rise of the {error}"
+        quantity = (
+            "the worst group's loss" if len(labelled_audits) > 1 else "rise of the error behind the verdict"
+        )
         text = (
             f"Who pays: {quantity} in points (red and positive = worse), with the verdict's sign: ✖ harm, ▼ some loss, "
             "? inconclusive, – not assessed, ✔ no harm."

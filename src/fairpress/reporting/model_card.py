@@ -142,7 +142,7 @@ def _table(audit: Audit, groups: Sequence[GroupRates], compared: Comparison | No
         lines.append(f"| {' | '.join(cells)} |")
     # What is left are the pools, which have no rates.
     lines += [
-        f"| {' | '.join([escape(r.name), f'{r.n:,.0f}', *('–' for _ in rates), *_judged(r)])} |"
+        f"| {' | '.join([escape(r.title), f'{r.n:,.0f}', *('–' for _ in rates), *_judged(r)])} |"
         for r in rows.values()
     ]
     confidence = f"{100 * audit.confidence:g} %"

@@ -14,8 +14,8 @@ import numpy as np
 
 from fairpress.auditing.result import Audit, Comparison
 from fairpress.auditing.verdicts.rules import WORST_FIRST
-from fairpress.auditing.verdicts.wording import group_name, metric_name
-from fairpress.reporting.formatting import METRIC, SYMBOL, worst_loss_value
+from fairpress.auditing.verdicts.wording import group_name
+from fairpress.reporting.formatting import METRIC, SYMBOL, format_signed, worst_loss_value
 from fairpress.reporting.group_rows import deciding_loss
 from fairpress.reporting.svg_minify import minify
 
@@ -71,7 +71,9 @@ def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
                         "recipe": _cut(c.compressed, 34),
                         # Unassessed groups must not have the strongest colour.
                         "loss": 0.0 if verdict == "not_estimable" else value,
-                        "text": f"{value:+z.1f} {SYMBOL[verdict]}".replace("-", "−"),
+                        "text": SYMBOL[verdict]
+                        if verdict == "not_estimable"
+                        else f"{format_signed(value, '+.1f')} {SYMBOL[verdict]}",
                     }
                 )
     if not rows:
@@ -96,8 +98,7 @@ def heatmap(audits: Sequence[tuple[str, Audit]]) -> str | None:
         ),
     )
     chart = (cells + text).properties(width={"step": 58}, height={"step": 24})
-    error = metric_name(compared[0][1].metrics[0])
-    quantity = "worst group's loss" if several else f"rise of the {error}"
+    quantity = "worst group's loss" if several else "rise of the error behind the verdict"
     return svg(chart, f"Heatmap: {quantity} in points by method; the tables have the same numbers.")
 
 

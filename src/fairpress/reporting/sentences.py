@@ -281,9 +281,12 @@ def count_tested(comparison: Comparison, audit: Audit) -> int:
     return sum(x.estimate.value is not None for x in losses)
 
 
+MAX_MOVES = 2
+
+
 def moves(comparison: Comparison, audit: Audit) -> tuple[str, ...]:
-    """Return the sentences on the gaps whose change is shown: what moved, for whom, and by how much."""
-    shown = tuple(m for a in comparison.attributes for m in a.moves)
+    """Return sentences on gaps whose change is shown: what moved, for whom, and by how much; of several, the first two."""
+    shown = tuple(m for a in comparison.attributes for m in a.moves)[:MAX_MOVES]
     if shown or not comparison.disparate:
         return shown
     return (split_groups(comparison, audit),)

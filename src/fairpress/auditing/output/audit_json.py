@@ -75,6 +75,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
                         "groups": [_group(g) for g in a.groups],
                         "gap_changes": _estimates(a.gap_changes),
                         "moves": list(a.moves),
+                        "cannot_show": a.cannot_show,
                         "pools": [_pool(p) for p in a.pools],
                     }
                     for a in c.attributes

@@ -135,8 +135,8 @@ _WORD = {"loss": "some loss", "not_estimable": "not assessed", "no_harm": "no ha
 
 def _verdict(content: Mapping[str, Any]) -> str:
     """Return the verdict with its error: the deciding one, else that with the same verdict in some group."""
-    verdict = str(content["verdict"])
-    word = _WORD.get(verdict, verdict)
+    verdict = content["verdict"]
+    word: str = _WORD.get(verdict, verdict)
     if verdict in ("void", "not_estimable") or not content["bounds"]:
         return word
     metrics = [b["metric"] for b in content["bounds"]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate
-from fairpress.auditing.statistics.two_way import row_and_seed_errors
+from fairpress.auditing.statistics.two_way import COUNTING_VARIANCE, row_and_seed_errors
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ def crossed_contrasts(sums: CrossedProducts, weights: Floats) -> TEstimate:
         seeds = (u / n[:, None]).sum(axis=1).var(axis=-1, ddof=1) / s
         with np.errstate(divide="ignore", invalid="ignore"):
             row_df = np.where(rows > 0, rows**2 / (row_parts**2 / (n - 1)).sum(axis=-1), np.inf)
-        errors = row_and_seed_errors(rows, row_df, seeds, error, s, np.full(rows.shape, True))
+        unit = np.abs(w).max(axis=-1)
+        counting = COUNTING_VARIANCE * ((unit / n) ** 2).sum(axis=-1) / s
+        errors = row_and_seed_errors(rows, row_df, seeds, error, counting, s, np.full(rows.shape, True))
     else:
         errors = {"se": np.sqrt(rows), "df": np.full(len(w), np.inf)}
     used = ((w != 0).any(axis=-1) * sums.rows).sum(axis=-1)
