@@ -19,6 +19,7 @@ import numpy as np
 from simulated import (
     assurance,
     claims,
+    decisions,
     exact_levels,
     family,
     gaps,
@@ -68,6 +69,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "monitor-looks": (monitoring.monitored_looks, 4000),
     "top-up": (monitoring.top_up, 2000),
     "releases": (monitoring.releases, 10_000),
+    "decisions": (decisions.decisions, 600),
 }
 
 

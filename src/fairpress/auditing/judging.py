@@ -117,9 +117,10 @@ def judge_family(
     adjust = CORRECTIONS[rules.correction]
     exact: dict[Key | PoolKey, Floats] | None = None
     if is_exact(evidence, rules):
-        adjusted = loss_p_adjusted(evidence.cells, baseline, names, (OVERALL, *attributes), rules.metrics)
-        exact_p = loss_p_values(evidence.cells, baseline, names, (OVERALL, *attributes), rules.metrics)
-        everything |= {key: replace(everything[key], p_loss=p) for key, p in exact_p.items()}
+        hypotheses = (evidence.cells, baseline, names, (OVERALL, *attributes), rules.metrics)
+        adjusted = loss_p_adjusted(*hypotheses)
+        for key, p in loss_p_values(*hypotheses).items():
+            everything[key] = replace(everything[key], p_loss=p)
         # A pool is not one of the exact tests: its members are.
         exact = {key: adjusted[key[:3]] if len(key) == 3 else np.full(1, np.nan) for key in everything}
     judged = judge(everything, rules.confidence, adjust, exact)
