@@ -39,7 +39,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "gap": (gaps.gap_coverage, 1000),
     "gap-change": (gaps.gap_change_coverage, 600),
     "crossed": (seeds.crossed_coverage, 600),
-    "verdict": (verdicts.verdict_errors, 1500),
+    "verdict": (verdicts.verdict_errors, 400),
     "all-clear": (verdicts.all_clear, 20_000),
     "ppv": (rates.ppv_coverage, 1000),
     "pair": (gaps.pair_coverage, 20_000),
