@@ -14,6 +14,7 @@ from fairpress.auditing.result import (
     Loss,
     LossBounds,
     PairChange,
+    PolicyRecord,
     Pool,
     SeedNoise,
     Values,
@@ -87,7 +88,13 @@ def to_dict(audit: Audit) -> dict[str, Any]:
         "notes": list(audit.notes),
         "warnings": list(audit.warnings),
         "provenance": dict(audit.provenance),
+        "policy": None if audit.policy is None else policy_to_dict(audit.policy),
     }
+
+
+def policy_to_dict(policy: PolicyRecord) -> dict[str, Any]:
+    """Return the record of a policy as audit.json holds it."""
+    return {**asdict(policy), "content": dict(policy.content)}
 
 
 def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:

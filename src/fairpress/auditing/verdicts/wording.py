@@ -186,7 +186,7 @@ def margin_text(margin: Margin) -> str:
     """Return a margin for reports: ``2 points`` or ``5 % of the baseline's``."""
     if margin.relative:
         return f"{100 * margin.value:g} % of the baseline's"
-    return f"{100 * margin.value:g} points"
+    return f"{100 * margin.value:g} {'point' if margin.value == 0.01 else 'points'}"
 
 
 def not_assessed(
