@@ -35,13 +35,13 @@ def samples(rng: Rng, size: int, n: int, error: float, loss: float, repaired: fl
     return Cells({"sample": groups}, positives, predicted, rows, rows, rows, ("no", "yes"), "yes")
 
 
-def tested(cells: Cells, share: float, confidence: float = 1 - LEVEL) -> Tested:
+def judged(cells: Cells, share: float) -> Tested:
     """Return what judges the loss of each sample at a share of the baseline's false negative rate."""
     evidence, grouping = GroupEstimator(cells), cells.grouping(Attribute(("sample",)))
     query = ("after", "before", "tpr", grouping)
     loss, flips = -evidence.change(*query), evidence.flip_share(*query)
-    absolute = run_tests(loss, flips, 0.02, confidence, np.ones(len(flips), bool))
-    return with_relative_margin(absolute, evidence, query, share, confidence)
+    absolute = run_tests(loss, flips, 0.02, 1 - LEVEL, np.ones(len(flips), bool))
+    return with_relative_margin(absolute, evidence, query, share, 1 - LEVEL)
 
 
 def relative_margin(rng: Rng, size: int) -> Iterator[Found]:
@@ -50,7 +50,7 @@ def relative_margin(rng: Rng, size: int) -> Iterator[Found]:
         for error in ERRORS:
             for n in ROWS:
                 for repaired in REPAIRED:
-                    x = tested(samples(rng, size, n, error, share * error, repaired), share)
+                    x = judged(samples(rng, size, n, error, share * error, repaired), share)
                     setting = f"n = {n:,}, baseline errs in {error:.0%}, margin {share:.0%} of it, {repaired:.0%} repaired"
                     yield found(
                         "`no_harm` at a loss of exactly a relative margin", setting, x.cleared, LEVEL, False
@@ -64,6 +64,6 @@ def relative_margin(rng: Rng, size: int) -> Iterator[Found]:
                             False,
                         )
     for share, error, n in ((0.2, 0.1, 4000), (0.2, 0.4, 1000), (0.1, 0.4, 4000), (0.05, 0.4, 4000)):
-        x = tested(samples(rng, size, n, error, 0.0, 0.005), share)
+        x = judged(samples(rng, size, n, error, 0.0, 0.005), share)
         setting = f"no loss, 1 % flip, n = {n:,}, baseline errs in {error:.0%}, margin {share:.0%} of it"
         yield found("Power of `no_harm` at a relative margin", setting, x.cleared, 0.8)

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from fairpress.auditing.result import Margin
 from fairpress.auditing.verdicts.margins import HARMS, margins_of, min_rows_of
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.auditing.verdicts.policy import Policy, policy_of, with_policy
@@ -152,12 +151,8 @@ class AuditOptions(BaseModel):
     by: Annotated[Sequence[str], BeforeValidator(_attributes)] = Field(default=None, validate_default=True)
     positive: Any = None
     decide: Annotated[Mapping[str, Any], BeforeValidator(_mapping)] = {}
-    margin: Annotated[Mapping[str, Margin], BeforeValidator(margins_of)] = Field(
-        default=0.02, validate_default=True
-    )
-    min_rows: Annotated[Mapping[str, int], BeforeValidator(min_rows_of)] = Field(
-        default=None, validate_default=True
-    )
+    margin: Annotated[Any, BeforeValidator(margins_of)] = Field(default=0.02, validate_default=True)
+    min_rows: Annotated[Any, BeforeValidator(min_rows_of)] = Field(default=None, validate_default=True)
     confidence: Annotated[float, BeforeValidator(_confidence)] = 0.95
     harm: Annotated[str, BeforeValidator(_harm)] = "error"
     metrics: Annotated[Sequence[str] | None, BeforeValidator(_judged_metrics)] = None

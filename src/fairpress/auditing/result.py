@@ -340,8 +340,8 @@ class Audit:
     (``"westfall-young"``, ``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics ×
     attributes of each ``"artifact"``, or of all artifacts of the ``"study"``; all rows together count as one group.
     `positive_from` records how the positive class was chosen: ``"option"``, ``"table"`` (its metadata), ``"name"`` (such as
-    yes), ``"order"`` (last of two in the alphabet). `policy` is the signed policy, if there is one. `warnings` must be read before any verdict, and precede it in every
-    output.
+    yes), ``"order"`` (last of two in the alphabet). `policy` is the signed policy, if there is one. `warnings`
+    must be read before any verdict, and precede it in every output.
     """
 
     rows: int

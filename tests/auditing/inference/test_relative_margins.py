@@ -72,15 +72,11 @@ def table(rows: int = 6000, seed: int = 0) -> pd.DataFrame:
     return frame
 
 
+HARM = {"accuracy": "error", "tpr": "fnr", "fpr": "fpr"}
+
+
 def losses(frame, metric, **options):
-    report = audit(
-        frame,
-        baseline="a",
-        compressed=["b"],
-        by=["sex"],
-        harm={"accuracy": "error", "tpr": "fnr", "fpr": "fpr"}[metric],
-        **options,
-    )
+    report = audit(frame, baseline="a", compressed=["b"], by=["sex"], harm=HARM[metric], **options)
     return [g.losses[0] for g in report.comparisons[0].attributes[0].groups]
 
 

@@ -51,7 +51,7 @@ def with_relative_margin(
         error = 1 - error
     if last:
         difference, error, shares = difference[-1:], error[-1:], [x[-1:] for x in shares]
-    score = under_ratio(difference, *shares, ratio)
+    score = under_ratio(difference, ratio, *shares)
     with np.errstate(invalid="ignore"):
         below = score.centre + score.half_width(1 - confidence) < 0
         cleared = np.asarray(tested.loss.estimable & (difference.upper(confidence) < 0) & below)

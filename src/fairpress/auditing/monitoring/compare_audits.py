@@ -16,7 +16,7 @@ from fairpress.auditing.verdicts.rules import WORST_FIRST
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.core.errors import UserError, did_you_mean, listed
 
-SHARED = ("baseline", "label", "positive", "margin", "margins", "confidence", "attributes")
+SHARED = ("baseline", "label", "positive", "margin", "confidence", "attributes")
 """Fields in which audits must agree to be compared."""
 
 
@@ -114,15 +114,18 @@ def compare_audits(documents: Mapping[str, Any], metric: str | None = None) -> A
                 + did_you_mean(chosen, document["metrics"])
             )
     try:
-        margin = first["margins"][chosen]
-        if margin["relative"]:
-            raise UserError("the margin is relative to the baseline; compare audits with an absolute margin.")
+        margins = {(m["value"], m["relative"]) for m in (d["margins"][chosen] for d in documents.values())}
+        value, relative = next(iter(margins))
+        if relative or len(margins) > 1:
+            raise UserError(
+                f"audits are compared at one absolute margin of {chosen}; audit all with the same."
+            )
         columns = [column for name, d in documents.items() for column in _releases(name, d, chosen)]
     except (KeyError, TypeError, AttributeError, StopIteration) as error:
         raise UserError(
             f"one of the audits is damaged ({type(error).__name__}: {error}); write it again with fairpress audit --json."
         ) from None
-    return _compared(columns, chosen, float(margin["value"]), float(first["confidence"]))
+    return _compared(columns, chosen, float(value), float(first["confidence"]))
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,7 @@ def _require_audit(document: Any, name: str) -> None:
 
 
 def _verb(field: str) -> str:
-    return "are" if field in ("attributes", "margins") else "is"
+    return "are" if field == "attributes" else "is"
 
 
 def _text(value: object) -> str:

@@ -114,11 +114,12 @@ def _group(group: GroupComparison) -> dict[str, Any]:
         "sentence": group.sentence,
         "flips": asdict(group.flips),
         "changes": _estimates(group.changes),
-        "losses": [_loss(x) for x in group.losses],
+        "losses": [loss_to_dict(x) for x in group.losses],
     }
 
 
-def _loss(x: Loss) -> dict[str, Any]:
+def loss_to_dict(x: Loss) -> dict[str, Any]:
+    """Return a loss as audit.json holds it."""
     return {
         "metric": x.metric,
         "estimate": x.estimate.to_dict(),
@@ -137,7 +138,7 @@ def _pool(pool: Pool) -> dict[str, Any]:
     return {
         "attribute": pool.attribute,
         "members": [dict(m) for m in pool.members],
-        "loss": _loss(pool.loss),
+        "loss": loss_to_dict(pool.loss),
     }
 
 
@@ -147,16 +148,16 @@ def bounds_to_dict(b: LossBounds) -> dict[str, Any]:
         "metric": b.metric,
         "margin": asdict(b.margin),
         "upper": b.upper,
-        "upper_group": _group_or_pool(b.upper_group),
+        "upper_group": group_or_pool(b.upper_group),
         "lower": b.lower,
         "lower_group": None if b.lower_group is None else dict(b.lower_group),
         "largest": None if b.largest is None else b.largest.to_dict(),
-        "largest_group": _group_or_pool(b.largest_group),
+        "largest_group": group_or_pool(b.largest_group),
         "cleared": b.cleared,
     }
 
 
-def _group_or_pool(group: Values | Pool | None) -> dict[str, Any] | None:
+def group_or_pool(group: Values | Pool | None) -> dict[str, Any] | None:
     """Return a group as an object, and a pool as the list of its members."""
     if isinstance(group, Pool):
         return {"values": None, "members": [dict(m) for m in group.members]}

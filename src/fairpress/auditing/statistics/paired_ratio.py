@@ -42,7 +42,7 @@ def variance_under_ratio(both: Floats, repaired: Floats, lost: Floats, ratio: fl
 
 
 def under_ratio(
-    difference: TEstimate, both: Floats, repaired: Floats, lost: Floats, ratio: float
+    difference: TEstimate, ratio: float, both: Floats, repaired: Floats, lost: Floats
 ) -> TEstimate:
     """Return e₁ − φe₀ with the score test's centre and the error that it would have under e₁ = φe₀.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from fairpress.auditing.result import Margin
 from fairpress.core.errors import UserError, did_you_mean
@@ -47,7 +48,7 @@ def margin_of(given: Any) -> Margin:
         return _checked(given)
     if isinstance(given, Mapping):
         return _with_reason(given)
-    if isinstance(given, Real) and not isinstance(given, bool):
+    if _is_number(given):
         return _checked(Margin(float(given)))
     if not isinstance(given, str):
         raise UserError(f"the margin is a number such as 0.02, or text such as '2pp', not {given!r}.")
@@ -139,10 +140,14 @@ def min_rows_of(given: Any) -> dict[str, int]:
     return rows
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.complexfloating))
+
+
 def _whole(value: Any) -> int | None:
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
-    if isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer():
+    if _is_number(value) and float(value).is_integer():
         return int(value)
     return None
 

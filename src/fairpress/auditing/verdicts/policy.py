@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -156,7 +157,7 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
     UserError
         The file cannot be read, or is no policy: one line for each problem, with file, line, column and remedy.
     """
-    return parse(Policy, read_yaml(path), os.fspath(path))
+    return parse(Policy, read_yaml(Path(path)), os.fspath(path))
 
 
 def policy_of(given: Any) -> Policy | None:
@@ -198,18 +199,3 @@ def _plain(name: str, value: Any) -> Any:
     if name in ("by", "compressed"):
         return sorted([value] if isinstance(value, str) else map(str, value))
     return str(value) if name == "positive" else value
-
-
-def require_fit(policy: Policy, options: Mapping[str, Any]) -> None:
-    """Raise UserError where an audit was made with other options than a policy fixes.
-
-    Parameters
-    ----------
-    options
-        Option → value of the audit; options that are absent are not compared.
-    """
-    for name, value in policy.options().items():
-        if name in options and _plain(name, options[name]) != _plain(name, value):
-            raise UserError(
-                f"the audit was not made by this policy, whose `{name}=` is different; audit with `policy=`."
-            )

@@ -233,6 +233,18 @@ def loss_in(group: GroupComparison, metric: str) -> Loss:
     return next(x for x in group.losses if x.metric == metric)
 
 
+def deciding_loss(group: GroupComparison) -> Loss:
+    """Return the loss behind a group's verdict: that of the deciding metric, else the largest that has the same verdict.
+
+    A "loss" or "harm" can come from a metric that does not decide (`rules.group_verdicts`).
+    """
+    first = group.losses[0]
+    if first.verdict == group.verdict:
+        return first
+    same = [x for x in group.losses if x.verdict == group.verdict and x.estimate.value is not None]
+    return max(same, key=lambda x: x.estimate.value or 0.0, default=first)
+
+
 def _name_with_rows(group: GroupComparison, metric: str) -> str:
     """Return a group with its rows and those of the metric: ``sex = Female (461, of which 68 negatives)``."""
     rows = f"{group.n:,.0f}"
