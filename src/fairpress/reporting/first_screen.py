@@ -100,6 +100,15 @@ def first_screen_rows(audit: Audit) -> list[SummaryRow]:
 
 def beneath(audit: Audit) -> list[str]:
     """Return the sentences beneath the table: groups without a verdict, groups judged only together, what moved apart."""
+    return not_alone(audit) + [
+        f"{c.compressed}: {m[:1].lower()}{m[1:]}"
+        for c in audit.comparisons
+        for m in sentences.moves(c, audit)
+    ]
+
+
+def not_alone(audit: Audit) -> list[str]:
+    """Return sentences on the groups that were not assessed, and on those that were judged only together."""
     lines = [unassessed_sentence(audit.comparisons)]
     pools = {p.attribute: p for c in audit.comparisons for p in pools_of(c)}
     for pool in pools.values():
@@ -108,11 +117,6 @@ def beneath(audit: Audit) -> list[str]:
             f"Judged only together, because each has too few people ({pool.attribute}): {names}. A group that is small "
             "beside the others can lose without moving their verdict."
         )
-    lines += [
-        f"{c.compressed}: {m[:1].lower()}{m[1:]}"
-        for c in audit.comparisons
-        for m in sentences.moves(c, audit)
-    ]
     return [line for line in lines if line]
 
 

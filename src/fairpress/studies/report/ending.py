@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fairpress.reporting import claims
-from fairpress.reporting.first_screen import beneath
-from fairpress.reporting.group_rows import pools_of, unassessed
+from fairpress.reporting.first_screen import not_alone
 from fairpress.reporting.html import Section
 from fairpress.reporting.recipe_rows import NONE, RecipeRow, ShortResult, recipe_rows
 from fairpress.reporting.sentences import margins, warnings
@@ -38,7 +37,8 @@ class StudyEnding:
         top, bottom = list(_top(self.study)), list(_bottom(self.study))
         lines = lines_of(self.study.sections)
         height = sum(_height(part, console, options) for part in (*top, *bottom))
-        shown = lines
+        most_severe = sorted(lines, key=lambda line: line.rank)[:MAX_LINES]
+        shown = [line for line in lines if line in most_severe]
         while len(shown) > 1 and height + _height(_table(shown, lines), console, options) > MAX_LINES:
             mildest = max(shown, key=lambda line: line.rank)
             shown = [line for line in shown if line is not mildest]
@@ -77,8 +77,9 @@ def _top(study: StudyResult) -> Iterator[RenderableType]:
     others = [
         f"{s.title}: {sentence}."
         for p, s in zip(study.planned, study.sections, strict=True)
-        if not p.is_compression
-        for sentence in accuracies(s.audit)[len(s.audit.models) :]
+        if not p.is_compression or not s.audit.comparisons
+        # The last sentences are about the loss of one model relative to another.
+        for sentence in accuracies(s.audit)[-max(len(s.audit.comparisons), 1) :]
     ]
     yield from (Text(clean(line)) for line in _few(others, 4))
 
@@ -128,7 +129,7 @@ def _bottom(study: StudyResult) -> Iterator[RenderableType]:
     if any(s.audit.comparisons for s in leading):
         yield Text(LEGEND, style="dim")
     for s in leading[:1]:
-        yield from (Text(clean(line)) for line in _few(_not_alone(s), MAX_SENTENCES))
+        yield from (Text(clean(line)) for line in _few(not_alone(s.audit), MAX_SENTENCES))
     if study.claims:
         yield Text(clean(claims.summary(study.claims)))
     latency = (study.tradeoff.latency if study.tradeoff is not None else None) or {}
@@ -141,14 +142,6 @@ def _bottom(study: StudyResult) -> Iterator[RenderableType]:
         *(["tradeoff.json"] if latency else []),
     ]
     yield Text(f"Also in its folder: {', '.join(named)}. All tables on the terminal: --verbose", style="dim")
-
-
-def _not_alone(section: Section) -> list[str]:
-    """Return sentences on the groups that were not assessed, and on those that were judged only together."""
-    comparisons = section.audit.comparisons
-    count = len({p.attribute for c in comparisons for p in pools_of(c)})
-    count += any(unassessed(c) for c in comparisons)
-    return beneath(section.audit)[:count]
 
 
 def _few(lines: Sequence[str], count: int = 3) -> list[str]:
