@@ -83,7 +83,7 @@ def group(named: Mapping[str, Any] | None) -> str:
         return ""
     if named.get("members"):
         return f"{next(iter(named['members'][0]))} pool"
-    values = named["values"] if "values" in named else named
+    values = named.get("values", named)
     return " · ".join(values.values()) if values else "everybody"
 
 
@@ -134,8 +134,8 @@ def main(folder: Path) -> None:
     for against, passes in counts.items():
         old, new, every = (sum(column) for column in zip(*passes, strict=True))
         print(
-            f"\nno harm against {against}, of {len(passes)}: {old} by the old rule, {new} by the new one; X below the margin "
-            f"in all three errors: {every}"
+            f"\nno harm against {against}, of {len(passes)}: {old} by the old rule, {new} by the new one; X below the "
+            f"margin in all three errors: {every}"
         )
 
 
