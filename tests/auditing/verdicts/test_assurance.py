@@ -16,7 +16,7 @@ from fairpress.auditing.statistics.two_way import crossed_change, crossed_sums
 from fairpress.auditing.verdicts.assurance import (
     CAP,
     GRID,
-    RowsToDecide,
+    MoreRows,
     VerdictRule,
     assurance,
     decide_with,
@@ -109,7 +109,7 @@ def test_only_undecided_groups_get_an_answer_which_other_groups_inform():
 
 
 def test_the_sentence_has_the_rows_and_the_chances():
-    text = rows_sentence("race = Asian", RowsToDecide(1500, 0.8, 0.56, 0.24))
+    text = rows_sentence("race = Asian", MoreRows(1500, 0.8, 0.56, 0.24))
     assert (
         text == "1,500 more rows of race = Asian decide with 80 % chance (56 % no harm, 24 % loss or harm)."
     )
