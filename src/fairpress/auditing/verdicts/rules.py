@@ -196,7 +196,7 @@ def group_verdicts(
 
 
 def decides(pool: Pool, deciding_metric: str) -> bool:
-    """Return whether a pool counts in the verdict: in the deciding metric, and elsewhere where it is harmed, as for groups."""
+    """Return whether a pool counts in the verdict: in the deciding metric, and elsewhere where it is harmed."""
     return pool.loss.metric == deciding_metric or pool.loss.verdict == "harm"
 
 
