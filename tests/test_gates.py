@@ -386,6 +386,8 @@ def test_output_that_cannot_be_printed_is_no_success(folder):
 def test_a_command_that_is_told_to_end_clears_up(folder, name, code):
     script = (
         "import os, signal, tempfile\n"
+        # Under nohup the signal is ignored, and the child would inherit that.
+        f"signal.signal(signal.{name}, signal.SIG_DFL)\n"
         "from fairpress import cli\n"
         "from fairpress.auditing import audit_table\n"
         "def waits(*_, **__):\n"

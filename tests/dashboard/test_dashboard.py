@@ -56,7 +56,7 @@ def test_the_first_page_lists_studies_and_models_with_verdicts(visitor, root):
     assert "/study/made" in page
     assert "/model/models/int8" in page
     assert f"{SYMBOL[worst]} {WORD[worst]}" in page
-    uppers = [c["bounds"][0]["upper"] for c in told["comparisons"].values()]
+    uppers = [c["bounds"][0]["upper"] for c in reported["comparisons"].values()]
     assert f"<td>{points_up(max(uppers))}</td>" in page
     assert ".store" not in page
     assert 'http-equiv="refresh"' not in page
@@ -73,7 +73,7 @@ def test_a_study_shows_what_each_model_loses_and_can_be_filtered(visitor, root):
         )
         estimate = Estimate(loss["value"], loss["low"], loss["high"])
         assert format_points(estimate) in page
-        upper = told["comparisons"][recipe]["bounds"][0]["upper"]
+        upper = reported["comparisons"][recipe]["bounds"][0]["upper"]
         assert f"{points_up(upper)} (" in page
     assert page.count("/network/") == 6
     page = visitor.get("/study/made?method=int4&group=sex+%3D+Female").text

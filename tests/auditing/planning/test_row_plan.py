@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
 from scipy import stats
 
 import fairpress as fp
 from fairpress import cli
 from fairpress.auditing.planning.row_plan import flips_bound
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
+from fairpress.auditing.statistics.score_bounds import loss_ruled_out
 from fairpress.core.errors import UserError
 from fairpress.reporting.row_plan import render
 

@@ -21,6 +21,7 @@ from scipy import sparse
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.inference.group_estimator import per_group
 from fairpress.auditing.metrics.rates import LOSS_SIGN
+from fairpress.auditing.statistics.largest_loss import DRAWS as LARGEST_DRAWS
 from fairpress.auditing.statistics.largest_loss import bonferroni_largest_loss, dealt_largest_loss
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
 from fairpress.auditing.statistics.t_estimate import Floats
@@ -160,7 +161,7 @@ def largest_loss(
     attributes: Sequence[Attribute],
     metric: str,
     confidence: float = 0.95,
-    draws: int = DRAWS,
+    draws: int = LARGEST_DRAWS,
 ) -> float:
     """Return Y of "some group loses at least Y" in a metric, over all models and attributes given (`largest_loss`).
 

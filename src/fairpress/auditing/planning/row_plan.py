@@ -117,7 +117,7 @@ def plan_rows(
 ) -> RowPlan:
     """Return the plan of some groups.
 
-    The verdict is that of an audit (`noninferiority.loss_ruled_out`); the true shares of losses and gains are taken as
+    The verdict is that of an audit (`score_bounds.loss_ruled_out`); the true shares of losses and gains are taken as
     (flips ± loss)/2, so that `assurance` is a power.
 
     Parameters
