@@ -45,7 +45,6 @@ def test_chances_and_rows_agree_with_exact_enumeration():
     assert exact_power(needed, 0.03, 0.02) == pytest.approx(0.8, abs=0.03)
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("flips", [0.001, 0.01])
 def test_few_flips_need_the_rows_of_an_assessed_group_and_no_more(flips):
     (group, *_) = fp.plan(GROUPS, flips=flips).groups
