@@ -26,6 +26,7 @@ from simulated import (
     monitoring,
     people,
     rates,
+    relative_margins,
     scores,
     seed_family,
     seeds,
@@ -39,7 +40,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "gap": (gaps.gap_coverage, 1000),
     "gap-change": (gaps.gap_change_coverage, 600),
     "crossed": (seeds.crossed_coverage, 600),
-    "verdict": (verdicts.verdict_errors, 1500),
+    "verdict": (verdicts.verdict_errors, 400),
     "all-clear": (verdicts.all_clear, 20_000),
     "ppv": (rates.ppv_coverage, 1000),
     "pair": (gaps.pair_coverage, 20_000),
@@ -70,6 +71,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "top-up": (monitoring.top_up, 2000),
     "releases": (monitoring.releases, 10_000),
     "decisions": (decisions.decisions, 600),
+    "relative-margin": (relative_margins.relative_margin, 4000),
 }
 
 

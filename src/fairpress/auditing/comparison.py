@@ -86,8 +86,8 @@ class CompressionComparison:
 
     @property
     def margin(self) -> float:
-        """The margin of the deciding metric, as a share of the people where it is absolute."""
-        return self.rules.margins[self.metrics[0]].value
+        """The margin of the deciding metric among all people, as a share of them."""
+        return self.rules.overall_margin
 
     def compare(self, names: Sequence[str]) -> tuple[Comparison, ...]:
         """Return the comparison of each compressed model with the baseline."""

@@ -39,6 +39,8 @@ class JudgingRules:
         Metric → margin, and rows of its denominator that a group needs to be assessed.
     correction, family
         As in `result.Audit`.
+    overall_margin
+        The margin of the deciding metric among all people, as a share of them.
     """
 
     metrics: tuple[str, ...]
@@ -47,6 +49,7 @@ class JudgingRules:
     confidence: float = 0.95
     correction: str = "westfall-young"
     family: str = "artifact"
+    overall_margin: float = 0.02
 
 
 @dataclass(frozen=True)

@@ -321,6 +321,19 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class PolicyRecord:
+    """The policy that an audit followed: its content, the sha256 of its canonical JSON, and who signed it on which day.
+
+    That a policy was written before looking cannot be shown; its digest and date can.
+    """
+
+    content: Mapping[str, object]
+    digest: str
+    signed_by: str
+    date: str
+
+
+@dataclass(frozen=True)
 class Audit:
     """A whole audit. `comparisons` is empty when there is no compressed model.
 
@@ -329,8 +342,8 @@ class Audit:
     (``"westfall-young"``, ``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics ×
     attributes of each ``"artifact"``, or of all artifacts of the ``"study"``; all rows together count as one group.
     `positive_from` records how the positive class was chosen: ``"option"``, ``"table"`` (its metadata), ``"name"`` (such as
-    yes), ``"order"`` (last of two in the alphabet). `warnings` must be read before any verdict, and precede it in every
-    output.
+    yes), ``"order"`` (last of two in the alphabet). `policy` is the signed policy, if there is one. `warnings`
+    must be read before any verdict, and precede it in every output.
     """
 
     rows: int
@@ -356,3 +369,4 @@ class Audit:
     warnings: tuple[str, ...] = ()
     positive_from: Literal["option", "table", "name", "order"] | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
+    policy: PolicyRecord | None = None

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from fairpress.studies.report.result import StudyResult
 
 
+Verbose = Annotated[bool, Parameter(negative="", show_default=False)]
+
+
 @app.command(name="report")
 def report(
     folder: Path,
@@ -26,6 +29,7 @@ def report(
     figures: str = "",
     cards: Path | None = None,
     force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    verbose: Verbose = False,
 ) -> int:
     """Rewrite the report of a finished study from its kept results, without training.
 
@@ -47,6 +51,8 @@ def report(
         Write a model card (README.md) for every model into a subfolder of this folder.
     force
         Replace a file at --latex that fairpress did not write.
+    verbose
+        Print all tables instead of one row per recipe.
     """
     from fairpress.core.output import check_files, check_shared_folder, write_file, write_files
     from fairpress.core.ownership import read_manifest
@@ -68,7 +74,7 @@ def report(
         texts = publish.cards(done, publish.datasets_of(done))
         write_files(cards, {f"{name}/README.md": text.encode() for name, text in texts.items()}, prune=False)
     drawn = publish.figures(done, formats)
-    show_study(done)
+    show_study(done, verbose=verbose)
     print_line(f"\nReport: {done.folder / 'report.html'}", markup=False)
     if drawn:
         print_line(f"{len(drawn)} figures: {done.folder / 'figures'}", markup=False)
@@ -77,9 +83,17 @@ def report(
     return 0 if done.outcome.complete else TRIALS_FAILED
 
 
-def show_study(done: StudyResult) -> None:
-    """Print the audits, the bias, the claims and the sizes of a study."""
-    from fairpress.studies.report.build import accuracies
+def show_study(done: StudyResult, *, verbose: bool = False) -> None:
+    """Print one row per recipe; with `verbose`, all audits, the bias, the claims and the sizes of a study before it."""
+    from fairpress.studies.report.ending import StudyEnding
+
+    if verbose:
+        _show_tables(done)
+    print_line(StudyEnding(done))
+
+
+def _show_tables(done: StudyResult) -> None:
+    from fairpress.studies.report.sections import accuracies
 
     for warning in done.warnings:
         print_line(f"[bold red]{warning}[/]", soft_wrap=True)

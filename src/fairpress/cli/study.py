@@ -13,7 +13,7 @@ from cyclopts import App, Parameter, validators
 
 from fairpress.cli.app import app, print_line
 from fairpress.cli.exit_codes import TRIALS_FAILED
-from fairpress.cli.report import show_study
+from fairpress.cli.report import Verbose, show_study
 
 if TYPE_CHECKING:
     from fairpress.studies.config.study import StudyConfig
@@ -38,6 +38,7 @@ def study_run(
     workers: Workers = None,
     engine: Literal["local", "ray"] = "local",
     address: str = "auto",
+    verbose: Verbose = False,
 ) -> int:
     """Run a study and write its report; finished tasks are reused.
 
@@ -67,6 +68,8 @@ def study_run(
         ray: run the tasks on a Ray cluster whose nodes can all reach the store. Needs fairpress[ray].
     address
         Address of the Ray cluster: auto, host:port, or local for a new one on this machine.
+    verbose
+        Print all tables at the end instead of one row per recipe.
     """
     import contextlib
     import time
@@ -103,7 +106,7 @@ def study_run(
             on_plan=progress.plan,
             on_event=progress.event,
         )
-    show_study(done)
+    show_study(done, verbose=verbose)
     print_line(f"\nReport: {done.folder / 'report.html'}  ({time.monotonic() - started:.0f} s)", markup=False)
     for key, reason in done.outcome.failed.items():
         sys.stderr.write(f"failed: {done.tasks[key].title}: {reason}\n")

@@ -90,7 +90,7 @@ def headline(audits: Sequence[Audit]) -> str:
             f"Of the {len(pairs)} compressed models: {', '.join(f'{n} {WORD[v]}' for v, n in counts if n)}. "
         )
         listed += " ".join(_clause(c, a) for c, a in _extremes(pairs))
-    return listed + _void(comparisons) + _not_assessed(comparisons)
+    return " ".join(filter(None, [listed, void_sentence(comparisons), unassessed_sentence(comparisons)]))
 
 
 def first_screen_rows(audit: Audit) -> list[SummaryRow]:
@@ -100,7 +100,16 @@ def first_screen_rows(audit: Audit) -> list[SummaryRow]:
 
 def beneath(audit: Audit) -> list[str]:
     """Return the sentences beneath the table: groups without a verdict, groups judged only together, what moved apart."""
-    lines = [_not_assessed(audit.comparisons).strip()]
+    return not_alone(audit) + [
+        f"{c.compressed}: {m[:1].lower()}{m[1:]}"
+        for c in audit.comparisons
+        for m in sentences.moves(c, audit)
+    ]
+
+
+def not_alone(audit: Audit) -> list[str]:
+    """Return sentences on the groups that were not assessed, and on those that were judged only together."""
+    lines = [unassessed_sentence(audit.comparisons)]
     pools = {p.attribute: p for c in audit.comparisons for p in pools_of(c)}
     for pool in pools.values():
         names = name_groups([" · ".join(m.values()) for m in pool.members])
@@ -108,11 +117,6 @@ def beneath(audit: Audit) -> list[str]:
             f"Judged only together, because each has too few people ({pool.attribute}): {names}. A group that is small "
             "beside the others can lose without moving their verdict."
         )
-    lines += [
-        f"{c.compressed}: {m[:1].lower()}{m[1:]}"
-        for c in audit.comparisons
-        for m in sentences.moves(c, audit)
-    ]
     return [line for line in lines if line]
 
 
@@ -221,16 +225,17 @@ def _without_sign(c: Comparison) -> str:
     return formatting.verdict_line(c).split(" ", 1)[1]
 
 
-def _void(comparisons: Sequence[Comparison]) -> str:
+def void_sentence(comparisons: Sequence[Comparison]) -> str:
+    """Return a sentence on the void comparisons and the reasons; empty if there are none."""
     void = [c for c in comparisons if c.void is not None]
     reasons = " ".join(dict.fromkeys(c.void or "" for c in void))
-    return f" Void: {name_groups([c.compressed for c in void])}. {reasons}" if void else ""
+    return f"Void: {name_groups([c.compressed for c in void])}. {reasons}" if void else ""
 
 
-def _not_assessed(comparisons: Sequence[Comparison]) -> str:
-    """Return a sentence on the groups that could not be assessed for any of the models, with their sizes."""
+def unassessed_sentence(comparisons: Sequence[Comparison]) -> str:
+    """Return a sentence on the groups that could not be assessed for any of the models, with sizes; empty without any."""
     groups = {tuple(g.values.items()): g for c in comparisons for g in unassessed(c)}
     if not groups:
         return ""
     named = name_groups([f"{group_name(g.values)} ({g.n:,.0f})" for g in groups.values()])
-    return f" Not assessed, too few people: {named}."
+    return f"Not assessed, too few people: {named}."

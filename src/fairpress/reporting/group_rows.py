@@ -14,7 +14,7 @@ from fairpress.auditing.result import (
     Values,
     Verdict,
 )
-from fairpress.auditing.verdicts.wording import group_name, metric_name, not_assessed
+from fairpress.auditing.verdicts.wording import deciding_loss, group_name, metric_name, not_assessed
 
 SEVERITY: tuple[Verdict, ...] = ("harm", "void", "loss", "inconclusive", "no_harm", "not_estimable")
 """From worst to best; groups without a verdict come last."""
@@ -69,18 +69,6 @@ class GroupRow:
     def in_metric(self, metric: str) -> Loss | None:
         """Return the loss in a metric; None if a pool is not judged in it."""
         return next((x for x in self.losses if x.metric == metric), None)
-
-
-def deciding_loss(group: GroupComparison) -> Loss:
-    """Return the loss behind a group's verdict: that of the deciding metric, else the largest that has the same verdict.
-
-    A "loss" or "harm" can come from a metric that does not decide (`rules.group_verdicts`).
-    """
-    first = group.losses[0]
-    if first.verdict == group.verdict:
-        return first
-    same = [x for x in group.losses if x.verdict == group.verdict and x.estimate.value is not None]
-    return max(same, key=lambda x: x.estimate.value or 0.0, default=first)
 
 
 def everybody(comparison: Comparison) -> GroupRow:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from fairpress.auditing.result import Audit
 from fairpress.auditing.verdicts.wording import group_name
 from fairpress.reporting import claims as claim_text
-from fairpress.reporting import first_screen, formatting, group_rows, sentences
+from fairpress.reporting import first_screen, formatting, group_rows, recipe_rows, sentences
 from fairpress.reporting import tradeoff as tradeoff_text
 from fairpress.reporting.forest_plot import forest
 from fairpress.reporting.paper_tables import RatesTable
@@ -28,7 +28,14 @@ MAX_BYTES = 3_000_000  # bytes of a report that people can mail and browsers scr
 class Section:
     """One audit of a report, with a heading and an introductory sentence.
 
-    `first`: whether it is summarized on the first screen; `part` distinguishes it from the others there.
+    Attributes
+    ----------
+    part
+        What distinguishes it from the others on the first screen.
+    first
+        Whether it is summarized on the first screen.
+    placebos, sizes
+        Recipe → its audit against its placebo, and model → bytes of its file, for the first screen of a study.
     """
 
     title: str
@@ -36,6 +43,8 @@ class Section:
     intro: str = ""
     part: str = ""
     first: bool = False
+    placebos: Mapping[str, Audit] = field(default_factory=dict)
+    sizes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,8 @@ def render(
     if charts is None:
         charts = overview_charts(sections[:1])
     leading = [s for s in sections if s.first] or list(sections[:1])
+    audits = [s.audit for s in leading]
+    placebos = [a for s in leading for a in s.placebos.values()]
     contents = [
         *([("claims", "claims")] if claims else []),
         *([("figures", "pictures")] if charts else []),
@@ -142,8 +153,15 @@ def render(
         charts=charts,
         tables=tables,
         source=source,
-        headline=first_screen.headline([s.audit for s in leading]),
-        glance=[(s.audit, s.part, first_screen.first_screen_rows(s.audit)) for s in leading],
+        headline=recipe_rows.headline(audits, placebos) if placebos else first_screen.headline(audits),
+        glance=[
+            (
+                s,
+                first_screen.first_screen_rows(s.audit),
+                recipe_rows.recipe_rows(s.audit, s.placebos, s.sizes),
+            )
+            for s in leading
+        ],
         contents=contents,
         fresh=_fresh(sections),
         claim_text=claim_text,

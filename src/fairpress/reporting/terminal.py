@@ -37,7 +37,7 @@ from fairpress.reporting.sentences import (
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-_STYLE: dict[Verdict, str] = {
+STYLE: dict[Verdict, str] = {
     "harm": "bold red",
     "void": "bold red",
     "loss": "red",
@@ -102,7 +102,7 @@ def _comparison(audit: Audit, comparison: Comparison) -> Iterator[RenderableType
     from rich.text import Text
 
     title = f"{clean(comparison.compressed)} against {clean(audit.baseline)}: "
-    yield Text.assemble((title, "bold"), (clean(verdict_line(comparison)), _STYLE[tone(comparison)]))
+    yield Text.assemble((title, "bold"), (clean(verdict_line(comparison)), STYLE[tone(comparison)]))
     reason = worst_reason(comparison, audit)
     for line in (*headline(comparison, audit), *([reason] if reason else []), *moves(comparison, audit)):
         yield Text(clean(line))
@@ -156,7 +156,7 @@ class _GroupTable:
             table.add_row(
                 Text("\n".join(textwrap.wrap(clean(row.short), width)) or "–"),
                 *values,
-                Text(verdict, style=_STYLE[row.verdict]),
+                Text(verdict, style=STYLE[row.verdict]),
                 style="dim" if row.verdict == "not_estimable" else None,
             )
         yield table

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fairpress.auditing.audit import audit
+from fairpress.auditing.audit_table import audit_table
 from fairpress.auditing.options import AuditOptions
-from fairpress.auditing.result import Fairness
+from fairpress.auditing.result import Fairness, LossBounds, Margin, Pool
 from fairpress.core.errors import FairpressError, UserError
 from fairpress.core.estimate import Estimate
 from fairpress.store.local import Store
@@ -160,6 +161,63 @@ def test_an_audit_comes_back_as_it_was_infinite_and_unknown_numbers_included(tmp
     assert back.models[1].degenerate
     values = [e.value for g in back.models[1].groups for e in g.rates.values()]
     assert None in values
+
+
+def test_pools_bounds_margins_and_rows_to_decide_come_back_as_they_were():
+    """The parts of an audit that decide its verdicts, over stacked seeds as in a study."""
+    rng = np.random.default_rng(1)
+    n, seeds = 1500, 3
+    size = n * seeds
+    label = np.tile(rng.random(n) < 0.5, seeds)
+    base = label ^ (rng.random(size) < 0.2)
+    table = pa.table(
+        {
+            "row_id": np.tile(np.arange(n).astype(str), seeds),
+            "seed": np.repeat(np.arange(seeds), n),
+            "label": label.astype(int),
+            "group": np.tile(rng.choice(["a", "b", "c", "d"], n, p=[0.6, 0.15, 0.15, 0.1]), seeds),
+            "base": base.astype(int),
+            "small": (base ^ (rng.random(size) < 0.02)).astype(int),
+            "coarse": (base ^ (rng.random(size) < 0.2)).astype(int),
+        }
+    )
+    options = AuditOptions(
+        baseline="base",
+        compressed=["small", "coarse"],
+        by=["group"],
+        seed_column="seed",
+        positive=1,
+        harm="fnr",
+    )
+    result = audit_table(table, options)
+    back = audit_tasks.restore(audit_tasks.dump(result))
+    assert back == result
+    small, coarse = back.comparisons
+    assert back.metrics[0] == "tpr" == small.bounds[0].metric
+    assert back.margins == {m: Margin(0.02) for m in ("tpr", "accuracy", "fpr")}
+    assert back.min_rows == result.min_rows
+    pools = [p for a in small.attributes for p in a.pools]
+    assert pools
+    assert all(isinstance(p, Pool) and len(p.members) == 3 for p in pools)
+    groups = [b.upper_group for c in back.comparisons for b in c.bounds]
+    assert any(isinstance(g, Pool) for g in groups)
+    assert any(isinstance(g, dict) for g in groups)
+    assert [x for g in coarse.attributes[0].groups for x in g.losses if x.rows_to_decide is not None]
+    assert [b for b in coarse.bounds if b.lower is not None]
+
+
+@pytest.mark.parametrize(
+    "margin", [Margin(0.05, relative=True, reason="as agreed"), Margin(0.01, reason="law")]
+)
+def test_a_margin_and_an_everybody_bound_come_back(margin):
+    bounds = LossBounds("fpr", margin, 0.03, {}, 0.01, {}, Estimate(0.02, 0.0, 0.04, 9), {}, 0.5)
+    table = pa.table(
+        {"label": [0, 1] * 40, "g": ["a", "a", "b", "b"] * 20, "x": [0, 1] * 40, "y": [1, 1] * 40}
+    )
+    result = audit(table, baseline="x", compressed=["y"], by=["g"])
+    changed = replace(result.comparisons[0], bounds=(bounds,))
+    result = replace(result, margins={"fpr": margin}, comparisons=(changed,))
+    assert audit_tasks.restore(audit_tasks.dump(result)) == result
 
 
 def test_the_whole_chain_join_audit_findings(tmp_path):

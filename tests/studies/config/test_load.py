@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from ruamel.yaml import YAML
 
+from fairpress.auditing.options import AuditOptions
 from fairpress.core.errors import UserError
 from fairpress.studies.config.json_schema import schema
 from fairpress.studies.load import bundled_studies, load
+from fairpress.studies.planning.dataset_facts import DataFacts
+from fairpress.studies.planning.plan import plan_study
+from fairpress.studies.planning.report_plan import plan_report
+from fairpress.studies.planning.select import parse_filter
+from fairpress.studies.report.manifest import manifest_text
 
 BAD = """\
 dataset: {name: compas, filtr: none, folds: 3}
@@ -32,7 +40,7 @@ s.yaml:4:42: recipe 'int8+int4': no step can follow quantization; quantize last.
 s.yaml:5:12: unknown key 'training.max_epoch'. Did you mean 'max_epochs'?
 s.yaml:7:13: 'compas' has no sensitive attribute 'rase'. Did you mean 'race'?
 s.yaml:7:19: 'compas' has no sensitive attribute 'agegroup'. Did you mean 'age_group'?
-s.yaml:8:3: audit.margin: must be less than 1.
+s.yaml:8:3: audit.margin: the margin must be below 1, not 3; for 3 percentage points write 0.03.
 s.yaml:9:13: the key 'contrasts.0.against' is missing.
 s.yaml:9:21: unknown key 'contrasts.0.agains'. Did you mean 'against'?"""
 
@@ -155,6 +163,8 @@ def test_the_json_schema_takes_what_ships_and_refuses_what_check_refuses():
         {"datasets": ["adult"]},
         {"training": {"epochs": 3}},
         {"audit": {"by": []}},
+        {"audit": {"by": ["sex"], "harm": "tpr"}},
+        {"audit": {"by": ["sex"], "margin": {"tpr": 0.01}}},
     ):
         assert not judge.is_valid({**good, **bad}), bad
 
@@ -167,3 +177,31 @@ def test_the_study_of_faces_asks_for_every_width_and_keeps_forty_percent_for_tes
     }
     assert config.placebos
     assert config.audit.by == ("race", "age_group")
+
+
+def test_the_error_that_decides_and_its_margin_reach_the_audits_and_the_record(write, tmp_path):
+    """Both are options of the audit; the keys of trained networks do not depend on them."""
+    _, plain = load(write(study()))
+    assert (plain.audit.harm, plain.audit.margin) == ("error", 0.02)
+    _, config = load(write(study(audit="{by: [sex], harm: fnr, margin: 0.05}")))
+    facts = DataFacts("compas", "f", "yes", {"sex": ["F", "M"]}, False, [], [])
+    selection = parse_filter((), config)
+    options, trained = [], []
+    for each in (plain, config):
+        layout = plan_study(each, lambda dataset, fold: "f")
+        report = plan_report(each, layout, {"compas": facts}, selection)
+        options.append(AuditOptions(**next(t for t in report.tasks if t.kind == "audit").params["audit"]))
+        trained.append([t.key for t in layout.tasks])
+    assert [(o.harm, o.margin) for o in options] == [("error", 0.02), ("fnr", 0.05)]
+    assert trained[0] == trained[1]
+    assert json.loads(manifest_text(config))["audit"] == {
+        "by": ["sex"],
+        "harm": "fnr",
+        "margin": 0.05,
+        "confidence": 0.95,
+    }
+
+
+def test_an_error_that_does_not_exist_is_named(write):
+    with pytest.raises(UserError, match=r"audit\.harm"):
+        load(write(study(audit="{by: [sex], harm: tpr}")))

@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from fairpress.auditing.options import AuditOptions
+from fairpress.core.errors import UserError
 from fairpress.core.seeds import MAX_SEED
 from fairpress.studies.config.claims import Claim
 
@@ -96,11 +98,42 @@ Models = Annotated[
 ]
 
 
+def _margin(value: Any) -> Any:
+    """Check a margin by the rules of `AuditOptions`, and return it as it is written."""
+    try:
+        AuditOptions(by=("any",), margin=value)
+    except UserError as error:
+        raise ValueError(str(error).rstrip(".")) from None
+    return value
+
+
+MarginText = Annotated[float | str, Field(description="0.02 is two percentage points.")]
+
+
 class AuditConfig(_Strict):
-    """How the predictions are audited, with the options of `fairpress audit`."""
+    """How the predictions are audited, with the options of `fairpress audit`.
+
+    Attributes
+    ----------
+    by
+        The sensitive attributes; ``sex*race`` is an intersection.
+    harm
+        The error that decides: ``error``, ``fnr`` or ``fpr``. Declare it before you look.
+    margin
+        The largest acceptable rise of an error, one for all errors or one for each.
+    confidence
+        The confidence of intervals and verdicts.
+    """
 
     by: tuple[str, ...] = Field(min_length=1)
-    margin: float = Field(default=0.02, gt=0, lt=1)
+    harm: Literal["error", "fnr", "fpr"] = "error"
+    margin: Annotated[
+        Any,
+        BeforeValidator(
+            _margin,
+            json_schema_input_type=MarginText | dict[Literal["error", "fnr", "fpr"], MarginText],
+        ),
+    ] = 0.02
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 

@@ -62,6 +62,7 @@ def prepare(
 
     data = {label: facts_of(dataset, 0) for label, dataset in config.all_datasets.items()}
     _check_attributes(config, data)
+    _check_harm(config, data)
     plan = select(
         plan_study(
             config, lambda d, fold: facts_of(d, fold).fingerprint, lambda d, a: facts_of(d, 0).groups[a]
@@ -84,3 +85,13 @@ def _check_attributes(config: StudyConfig, data: Mapping[str, DataFacts]) -> Non
     ]
     if wrong:
         raise UserError("\n".join(dict.fromkeys(wrong)))
+
+
+def _check_harm(config: StudyConfig, data: Mapping[str, DataFacts]) -> None:
+    """Raise UserError if an error that needs a positive class decides, and a dataset has none."""
+    lacking = [label for label, facts in data.items() if facts.positive is None]
+    if config.audit.harm != "error" and lacking:
+        raise UserError(
+            f"`audit.harm: {config.audit.harm}` needs a positive class, and {', '.join(map(repr, lacking))} has none; use "
+            "`harm: error`."
+        )

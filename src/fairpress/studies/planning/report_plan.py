@@ -297,6 +297,7 @@ class _ReportPlanner:
                 "compressed": list(compressed),
                 "by": list(part.by),
                 "positive": data.positive,
+                "harm": self.config.audit.harm,
                 "margin": self.config.audit.margin,
                 "confidence": self.config.audit.confidence,
                 "seed_column": "seed" if len(seeds) > 1 else None,

@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 
 from fairpress.auditing.output.audit_json import to_dict
-from fairpress.auditing.result import Audit
 from fairpress.core.canonical_json import canonical_json, digest
 from fairpress.core.code_digest import code_digest
 from fairpress.core.errors import FairpressError
 from fairpress.core.version import installed_version
-from fairpress.reporting.formatting import format_points, format_rate
-from fairpress.reporting.html import ModelFacts, Section, render
+from fairpress.reporting.html import ModelFacts, render
 from fairpress.reporting.paper_tables import tables
 from fairpress.reporting.tradeoff import Tradeoff, draw
 from fairpress.reporting.tradeoff_result import TradeoffResult
@@ -33,11 +31,12 @@ from fairpress.studies.config.store_files import MODELS, PREDICTIONS, read_entry
 from fairpress.studies.execution.executor import Outcome
 from fairpress.studies.planning.plan import StudyPlan, StudyTask
 from fairpress.studies.planning.prepare import PreparedStudy
-from fairpress.studies.planning.report_plan import ReportPlan, ReportSection
+from fairpress.studies.planning.report_plan import ReportPlan
 from fairpress.studies.report.latency import latency
 from fairpress.studies.report.manifest import manifest_text
 from fairpress.studies.report.overview_charts import study_charts
 from fairpress.studies.report.result import StudyResult
+from fairpress.studies.report.sections import report_sections
 from fairpress.studies.report.write_folder import slug, write
 
 REPORT = "report.json"
@@ -60,7 +59,6 @@ def write_report(
         raise FairpressError(f"no baseline could be trained: {reasons}")
     entries = {p.task.key: read_entry(store, p.task.key) for p in planned}
     audits = [audit_tasks.restore(entries[p.task.key].files[audit_tasks.AUDIT]) for p in planned]
-    sections = tuple(Section(p.title, a, introduction(p, a)) for p, a in zip(planned, audits, strict=True))
     joined = {
         label: [read_entry(store, task.key) for task in tables_of_part if task.key not in outcome.undone]
         for label, tables_of_part in report.tables.items()
@@ -71,12 +69,14 @@ def write_report(
     models = tuple(
         m for label in facts if label in sized.values() for m in model_sizes(label, facts[label], study.plan)
     )
+    sizes = _bytes(facts)
+    sections = report_sections(planned, audits, sizes)
     changes = [json.loads(entries[p.task.key].files[audit_tasks.BIAS]) for p in planned]
     bias = tuple(bias_findings(planned, changes))
     tradeoff = _tradeoff(study, report, outcome, store)
     claims = _claims(report, outcome, store)
     leading = [(p.part, s.audit) for p, s in zip(planned, sections, strict=True) if p.about == "compressed"]
-    sizes, published = _bytes(facts), study.config.published
+    published = study.config.published
     rate_tables = [
         (
             part.label,
@@ -103,6 +103,8 @@ def write_report(
         claims,
         rate_tables,
         None if published is None else published.model_dump(),
+        title=study.config.title or f"Study {name}",
+        folds=study.config.folds,
     )
     several = len(joined) > 1 or "" not in joined
     predictions = {
@@ -164,12 +166,10 @@ def _files(
     page = render(
         [
             # Verdicts apply only to compression: contrasts and naive predictors are shown without.
-            replace(s, part=p.part.label, first=p.about == "compressed")
-            if p.is_compression
-            else replace(s, part=p.part.label, audit=replace(s.audit, comparisons=()))
+            s if p.is_compression else replace(s, audit=replace(s.audit, comparisons=()))
             for p, s in zip(result.planned, result.sections, strict=True)
         ],
-        title=study.config.title or f"Study {name}",
+        title=result.title,
         models=result.models,
         made_by=provenance,
         banner=" ".join(result.warnings),
@@ -279,25 +279,6 @@ def _facts(entries: Sequence[Entry]) -> list[NetworkFacts]:
         for fact in parse_facts(entry.files[MODELS])
     }
     return list(unique.values())
-
-
-def introduction(planned: ReportSection, audit: Audit) -> str:
-    """Return the introduction of a section; with two baselines, also the loss of one relative to the other."""
-    if planned.is_compression:
-        return planned.intro
-    return " ".join([planned.intro, *(f"{sentence}." for sentence in accuracies(audit))])
-
-
-def accuracies(audit: Audit) -> list[str]:
-    """Return sentences on the accuracy of each model of an audit, and on its loss relative to the baseline."""
-    rates = [f"Accuracy of {m.name}: {format_rate(m.overall.rates['accuracy'])}" for m in audit.models]
-    lost = [
-        f"Points lost by {c.compressed} against {audit.baseline}: {format_points(loss.estimate)}"
-        for c in audit.comparisons
-        for loss in c.overall.losses
-        if loss.metric == "accuracy"
-    ]
-    return rates + lost
 
 
 def _warnings(study: PreparedStudy) -> tuple[str, ...]:

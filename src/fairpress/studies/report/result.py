@@ -40,6 +40,8 @@ class StudyResult:
         The verdicts on its claims, as in claims.json.
     tables, source
         (Label of a part, its tables of rates), and the source of the published numbers in them.
+    title, folds
+        The study's title, and the number of folds of each seed.
     """
 
     folder: Path
@@ -54,3 +56,5 @@ class StudyResult:
     claims: Sequence[Mapping[str, Any]] = ()
     tables: Sequence[tuple[str, Sequence[RatesTable]]] = ()
     source: Mapping[str, Any] | None = None
+    title: str = ""
+    folds: int = 1
