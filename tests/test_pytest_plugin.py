@@ -27,7 +27,12 @@ def table(pytester, predictions):
 
 def run(pytester, body, *options, start=pytest.Pytester.runpytest_inprocess):
     pytester.makepyfile(f"def test_model(fairpress_audit):\n    {body}\n")
-    plugins = ("-p", "no:cacheprovider", "-p", "no:unraisableexception")  # which collects garbage five times over
+    plugins = (
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:unraisableexception",
+    )  # which collects garbage five times over
     return start(pytester, *options, *plugins)
 
 
