@@ -200,10 +200,10 @@ def test_seeds_that_agree_need_rows_and_seeds_that_disagree_need_seeds():
 
 def test_the_seed_rule_gives_the_verdicts_of_an_audit():
     rng = np.random.default_rng(5)
-    d = rng.choice([-1.0, 0.0, 1.0], p=[0.02, 0.95, 0.03], size=(4, 20_000))
+    d = rng.choice([-1.0, 0.0, 1.0], p=[0.02, 0.95, 0.03], size=(6, 20_000))
     index = rng.choice(60, 20_000, p=np.arange(1, 61) / 1830)
     sums = crossed_sums(d, index, 60)
-    x, shares = crossed_change(sums), sums.total_squares / (sums.rows * 4)
+    x, shares = crossed_change(sums), sums.total_squares / (sums.rows * 6)
     enough = x.effective_n >= min_rows_for(MARGIN, 0.95)
     tests = {("g", "a"): run_tests(x, shares, MARGIN, 0.95, enough)}
     verdict = judge(tests, 0.95, lambda p: np.minimum(1, np.asarray(p) * 5))["g", "a"].verdict
