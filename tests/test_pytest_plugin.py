@@ -16,7 +16,7 @@ def table(pytester):
 
 
 def run(pytester, body, *options):
-    pytester.makepyfile(f"def test_model(fairpress_audit):\n    {body}\n")
+    pytester.makepyfile(f"def test_model(fairpress_audit, fairpress_gate):\n    {body}\n")
     return pytester.runpytest_subprocess(*options, "-p", "no:cacheprovider")
 
 
@@ -34,7 +34,7 @@ def test_a_model_that_harms_nobody_passes_and_returns_its_report(pytester, table
 def test_a_model_that_harms_somebody_fails_and_names_who_pays(pytester, table):
     result = run(pytester, f"fairpress_audit({OPTIONS}, compressed=['int4'])")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*int4: harm. sex = Female and age_group = 65+*"])
+    result.stdout.fnmatch_lines(["*int4: ? harm in error rate: sex = Female and age_group = 65+*"])
 
 
 def test_looking_only_never_fails(pytester, table):
@@ -67,3 +67,12 @@ def test_required_groups_are_looked_for(pytester, table):
     result = run(pytester, f"{requested}'sex=Femal')")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*no group 'Femal'. Did you mean 'Female'*"])
+
+
+def test_the_gate_fails_what_is_not_shown_to_be_harmless(pytester, table):
+    loses = "'preds.parquet', baseline='fp32', by=['sex'], compressed=['int4']"
+    run(pytester, f"fairpress_gate({loses}, margin='6pp')").assert_outcomes(passed=1)
+    result = run(pytester, f"fairpress_gate({loses}, margin=0.033)")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*gate failed: error rate against fp32, margin 3.3 points*"])
+    run(pytester, f"fairpress_gate({loses}, margin='2%')").assert_outcomes(failed=1)
