@@ -69,7 +69,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "monitor-looks": (monitoring.monitored_looks, 4000),
     "top-up": (monitoring.top_up, 2000),
     "releases": (monitoring.releases, 10_000),
-    "relative-margin": (relative_margins.relative_margin, 4000),
+    "relative-margin": (relative_margins.relative_margin, 10_000),
 }
 
 

@@ -57,8 +57,7 @@ def outputs(run):
 
 def test_every_output_names_the_group_that_was_not_assessed_in_its_headline(run):
     for name, text in outputs(run).items():
-        assert "No harm in the 2 of 3 groups that could be assessed." in text, name
-        assert "Not assessed, too few people: group = few (8)." in text.replace("\\", ""), name
+        assert "not assessed, too few people: group = few (8)" in text.replace("\\", "").replace("Not", "not"), name
         assert "Nobody" not in text, name
         assert "may be shipped" not in text, name
 
@@ -69,13 +68,13 @@ def test_no_output_is_green_where_a_group_was_not_assessed(run):
     assert '<div class="card inconclusive">' in page
     assert 'class="card no_harm"' not in page
     assert '<tr role="row" class="inconclusive">' in page
-    assert "? no harm in 2 of 3 groups" in run(*GATE).out
+    assert "? no harm in error rate in 2 of 3 groups; 1 not assessed" in run(*GATE).out
 
 
 def test_every_output_says_which_class_is_positive(run):
     for name, text in outputs(run).items():
         if name != "json":
-            assert "TPR = share of 'star' found" in text.replace("&#39;", "'").replace("\\", ""), name
+            assert "the share of 'star' that is missed" in text.replace("&#39;", "'").replace("\\", ""), name
 
 
 def test_what_must_be_read_first_stands_above_the_verdict_in_every_output():
@@ -94,7 +93,7 @@ def test_what_must_be_read_first_stands_above_the_verdict_in_every_output():
         assert (
             0
             <= text.index("Read this first.")
-            < text.index("Who pays" if text != texts[2] else "int8 against")
+            < text.index("no harm in error rate")
         )
     assert "Read this first." in report.to_latex()
     assert "Read this first." in "\n".join(summary_text(summary(report, "int8")))
@@ -223,7 +222,7 @@ def test_a_table_that_records_which_file_predicted_knows_its_folder(folder):
         ),
         ([*GATE, "--margin", "2"], "for 2 percentage points write 0.02"),
         ([*GATE, "--margin", "0"], "must be greater than 0"),
-        ([*GATE, "--margin", "0,02"], "write a decimal point: --margin 0.02"),
+        ([*GATE, "--margin", "0,02"], "write a decimal point: `--margin 0.02`"),
         ([*GATE, "--confidence", "95"], "did you mean 0.95?"),
         (
             ["fp32", "int8", "--by", "group"],
