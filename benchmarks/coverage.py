@@ -19,12 +19,14 @@ import numpy as np
 from simulated import (
     assurance,
     claims,
+    decisions,
     exact_levels,
     family,
     gaps,
     monitoring,
     people,
     rates,
+    relative_margins,
     scores,
     seed_family,
     seeds,
@@ -38,7 +40,7 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "gap": (gaps.gap_coverage, 1000),
     "gap-change": (gaps.gap_change_coverage, 600),
     "crossed": (seeds.crossed_coverage, 600),
-    "verdict": (verdicts.verdict_errors, 1500),
+    "verdict": (verdicts.verdict_errors, 400),
     "all-clear": (verdicts.all_clear, 20_000),
     "ppv": (rates.ppv_coverage, 1000),
     "pair": (gaps.pair_coverage, 20_000),
@@ -68,6 +70,8 @@ CLAIMS: dict[str, tuple[Callable[[Rng, int], Iterator[Found]], int]] = {
     "monitor-looks": (monitoring.monitored_looks, 4000),
     "top-up": (monitoring.top_up, 2000),
     "releases": (monitoring.releases, 10_000),
+    "decisions": (decisions.decisions, 600),
+    "relative-margin": (relative_margins.relative_margin, 4000),
 }
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fairpress.datasets.dataset import Dataset, Task
+from operator_table import share_operator_table
 
 # Files that take minutes, and are one process's from their beginning to their end.
 LONG = (
@@ -24,6 +25,10 @@ LONG = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start what takes longest first, so that no process is left alone with it."""
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+def pytest_runtest_setup() -> None:
+    share_operator_table()
 
 
 @pytest.fixture

@@ -110,36 +110,46 @@ class Block:
         if name.partition(".")[0] in ("torch", "torchao", "safetensors", "onnxscript", "pandas", "polars"):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Block())
+"""
+NO_TORCH = """
+import importlib.util as u, sys
+find = u.find_spec
+u.find_spec = lambda n, p=None: None if n == "torch" else find(n, p)
+"""
+EACH = """
 from fairpress.cli import main
-main(sys.argv[1:])
+for command in sys.argv[1:]:
+    try:
+        main(command.split())
+    except SystemExit as end:
+        print("exit", end.code or 0)
 """
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["demo"], ["study", "check", "compas"], ["data", "list"], ["audit", "--help"]]
-)
-def test_nothing_but_training_and_compressing_needs_torch(arguments, tmp_path):
+def exit_codes(code: str, commands: list[str], folder: Path) -> tuple[list[str], str]:
+    """Run commands in one process that begins with `code`; return their exit codes and their standard error."""
     done = subprocess.run(
-        [sys.executable, "-c", BLOCK, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code + EACH, *commands],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
+    return [line for line in done.stdout.splitlines() if line.startswith("exit ")], done.stderr
 
 
-@pytest.mark.parametrize(
-    "arguments", [["train", "mlp", "--data", "compas", "--out", "x"], ["study", "run", "compas"]]
-)
-def test_without_torch_the_extra_is_named(arguments, tmp_path, data_folder):
-    code = BLOCK.replace("raise ModuleNotFoundError(name)", "raise ModuleNotFoundError(name)") + ""
-    code = code.replace(
-        "sys.meta_path.insert(0, Block())",
-        "import importlib.util as u\nfound = u.find_spec\n"
-        "u.find_spec = lambda n, p=None: None if n == 'torch' else found(n, p)\nsys.meta_path.insert(0, Block())",
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "fairpress[torch]" in done.stderr
+def test_nothing_but_training_and_compressing_needs_torch(tmp_path):
+    commands = ["--help", "demo", "study check compas", "data list", "audit --help"]
+    codes, errors = exit_codes(BLOCK, commands, tmp_path)
+    assert codes == ["exit 0"] * len(commands), errors
+
+
+def test_without_torch_the_extra_is_named(tmp_path, data_folder):
+    commands = ["train mlp --data compas --out x", "study run compas"]
+    codes, errors = exit_codes(NO_TORCH + BLOCK, commands, tmp_path)
+    assert codes == ["exit 2"] * len(commands), errors
+    assert errors.count("fairpress[torch]") == len(commands)
 
 
 def test_the_layers_hold():

@@ -9,7 +9,8 @@ from importlib import util
 
 import pytest
 
-from pages import ROOT, blocks, follow, run
+from fairpress import cli
+from pages import ROOT, blocks, follow
 
 PAGES = (
     "docs/getting-started.md",
@@ -31,8 +32,12 @@ def test_every_command_of_a_page_runs_in_its_order(page, tmp_path, data_folder):
     follow(page, tmp_path)
 
 
-def test_what_the_readme_shows_of_the_demo_is_what_it_prints(tmp_path):
-    shown = "".join(run("fairpress demo", tmp_path).split())
+def test_what_the_readme_shows_of_the_demo_is_what_it_prints(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["demo"])
+    assert stop.value.code == 0
+    shown = "".join(capsys.readouterr().out.split())
     (excerpt,) = blocks("README.md", "text")
     assert "".join(excerpt.split()) in shown
 

@@ -5,28 +5,43 @@ from __future__ import annotations
 import pytest
 
 from fairpress import demo_data
+from fairpress.api import audit
+from fairpress.reporting.markdown import render
 from fairpress.runtime.predictions_file import write_table
 
 pytest_plugins = ["pytester"]
 
 
+@pytest.fixture(scope="module")
+def predictions():
+    """The demonstration's table; what an audit imports is imported here, since a run within pytest forgets it."""
+    table = demo_data.table()
+    render(audit(table, baseline="fp32", compressed=["int8"], by=["sex"]))
+    return table
+
+
 @pytest.fixture
-def table(pytester):
-    write_table(pytester.path / "preds.parquet", demo_data.table())
+def table(pytester, predictions):
+    write_table(pytester.path / "preds.parquet", predictions)
 
 
-def run(pytester, body, *options):
+def run(pytester, body, *options, start=pytest.Pytester.runpytest_inprocess):
     pytester.makepyfile(f"def test_model(fairpress_audit):\n    {body}\n")
-    return pytester.runpytest_subprocess(*options, "-p", "no:cacheprovider")
+    plugins = (
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:unraisableexception",
+    )  # which collects garbage five times over
+    return start(pytester, *options, *plugins)
 
 
 OPTIONS = "'preds.parquet', baseline='fp32', by=['sex', 'sex*age_group']"
 
 
 def test_a_model_that_harms_nobody_passes_and_returns_its_report(pytester, table):
-    result = run(
-        pytester, f"assert fairpress_audit({OPTIONS}, compressed=['int8']).verdict == 'no_harm'", "-v"
-    )
+    body = f"assert fairpress_audit({OPTIONS}, compressed=['int8']).verdict == 'no_harm'"
+    result = run(pytester, body, "-v", start=pytest.Pytester.runpytest_subprocess)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*fairpress audits*", "*Who pays*"])
 

@@ -7,54 +7,47 @@ from collections.abc import Iterator
 import numpy as np
 from simulated.found import DELTA, Found, Rng, found
 
-from fairpress.auditing.statistics.proportion_intervals import bonett_price, excess_loss
-from fairpress.auditing.statistics.t_estimate import TEstimate
-from fairpress.auditing.verdicts.rules import group_verdicts, judge, judge_excess, overall_verdict, run_tests
+from fairpress.auditing.cells.cells import Cells, EncodedTable
+from fairpress.auditing.comparison import CompressionComparison
+from fairpress.auditing.inference.group_estimator import GroupEstimator
+from fairpress.auditing.judging import JudgingRules
+from fairpress.auditing.result import Margin
+from fairpress.auditing.statistics.proportion_intervals import bonett_price
+from fairpress.auditing.verdicts.eligibility import min_rows_for
+from fairpress.auditing.verdicts.rules import judge, run_tests
+from fairpress.core.attribute import Attribute
 
-FINE = [(s, r) for s in range(2) for r in range(4)]
-ATTRIBUTES = {
-    "sex": [[i for i, (s, _) in enumerate(FINE) if s == g] for g in range(2)],
-    "race": [[i for i, (_, r) in enumerate(FINE) if r == g] for g in range(4)],
-    "sex*race": [[i] for i in range(8)],
-}
+BY = tuple(map(Attribute.from_text, ("sex", "race", "sex*race")))
 METRICS = ("accuracy", "tpr", "fpr")
+RULES = JudgingRules(
+    METRICS, {m: Margin(DELTA) for m in METRICS}, {m: min_rows_for(DELTA, 0.95) for m in METRICS}
+)
 SHARES = np.array([0.25, 0.12, 0.08, 0.05, 0.25, 0.12, 0.08, 0.05])
+"""Of sex × race, two sexes of four races each."""
 
 
 def artifact(rng: Rng, size: int, rows: int, lost: np.ndarray) -> Iterator[tuple[str, bool | None]]:
-    """Yield the verdict and `disparate` of `size` artifacts over sex, race and sex × race.
+    """Yield the verdict and `disparate` of `size` artifacts over sex, race and sex × race, by the functions of an audit.
 
     `lost` [8] is the true loss of each intersection, the same in accuracy, TPR and FPR; 2 % flip besides, half each way.
     """
     n = np.round(rows * SHARES[:, None] * np.array([0.55, 0.45])).astype(int)
-    p = np.stack([0.01 + lost, np.full(8, 0.01), 0.98 - lost], axis=-1)[:, None]
-    flips = rng.multinomial(n, p, size=(size, 8, 2)).astype(float)
-    losses: dict[tuple[str, str], TEstimate] = {}
-    excess: dict[tuple[str, str], TEstimate] = {}
-    moved: dict[tuple[str, str], np.ndarray] = {}
-    for attribute, groups in ATTRIBUTES.items():
-        for metric, labels in (("accuracy", [0, 1]), ("tpr", [1]), ("fpr", [0])):
-            part = flips[:, :, labels].sum(axis=2)
-            total = n[:, labels].sum(axis=1)
-            down, up = (np.stack([part[:, g, i].sum(axis=1) for g in groups], axis=1) for i in (0, 1))
-            size_of = np.array([total[g].sum() for g in groups])
-            losses[attribute, metric] = bonett_price(down, up, size_of)
-            moved[attribute, metric] = (down + up) / size_of
-            excess[attribute, metric] = excess_loss(down, up, np.broadcast_to(size_of, down.shape))
-    for i in range(size):
-        tests = {k: run_tests(x[i], moved[k][i], DELTA) for k, x in losses.items()}
-        judged = judge(tests)
-        verdicts = [
-            v
-            for a in ATTRIBUTES
-            for v in group_verdicts(
-                [judged[a, m].verdict for m in METRICS],
-                [tests[a, m].loss.value for m in METRICS],
-                [tests[a, m].margin for m in METRICS],
-            )
-        ]
-        disparate, _ = judge_excess({k: x[i] for k, x in excess.items()})
-        yield overall_verdict(np.array(verdicts, dtype=object)), disparate
+    p = np.stack([0.01 + lost, np.full(8, 0.01), np.full(8, 0.09), 0.89 - lost], axis=-1)[:, None]
+    for _ in range(size):
+        counts = rng.multinomial(n, p).astype(float)  # [intersections, label, lost, gained, wrong, right]
+        intersection, label, outcome = (x.ravel() for x in np.indices(counts.shape))
+        before, after = (np.where(np.isin(outcome, right), label, 1 - label) for right in ([0, 3], [1, 3]))
+        sexes, races = (
+            EncodedTable(("f", "m"), intersection // 4),
+            EncodedTable(tuple("pqrs"), intersection % 4),
+        )
+        weights = (counts.ravel(),) * 3
+        cells = Cells(
+            {"sex": sexes, "race": races}, label, {"a": before, "b": after}, *weights, ("0", "1"), "1"
+        )
+        comparison = CompressionComparison(GroupEstimator(cells), cells, BY, "a", RULES)
+        (judged,) = comparison.compare(["b"])
+        yield judged.verdict, judged.disparate
 
 
 def verdict_errors(rng: Rng, size: int) -> Iterator[Found]:

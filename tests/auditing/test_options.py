@@ -11,6 +11,7 @@ import pytest
 import fairpress as fp
 from fairpress.auditing.audit import audit
 from fairpress.auditing.options import AuditOptions
+from fairpress.auditing.result import Margin
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
 from fairpress.core.errors import UserError
 
@@ -30,7 +31,8 @@ def test_the_function_for_users_has_every_option_once_with_the_same_default():
 def test_options_are_normalized_and_cannot_be_changed():
     options = AuditOptions(by="sex", compressed=["int8"], pairs="sex=F|M", margin=np.float64(0.01))
     assert (options.by, options.compressed, options.pairs) == (("sex",), ("int8",), ("sex=F|M",))
-    assert type(options.margin) is float
+    assert options.margin == {"default": Margin(0.01)}
+    assert type(options.margin["default"].value) is float
     assert options.decide == options.bins == {}
     assert AuditOptions(by="a", decide=None).decide == {}
     with pytest.raises(ValueError, match="frozen"):
@@ -38,7 +40,14 @@ def test_options_are_normalized_and_cannot_be_changed():
 
 
 def test_options_and_their_json_are_the_same_options():
-    options = AuditOptions(by=["sex*race"], seed_column="seed", bins={"age": [25, 45]}, correction="by")
+    options = AuditOptions(
+        by=["sex*race"],
+        seed_column="seed",
+        bins={"age": [25, 45]},
+        correction="by",
+        margin={"fnr": {"margin": "5% of baseline", "reason": "as the trial"}},
+        min_rows={"fnr": 200},
+    )
     assert AuditOptions(**options.model_dump()) == options
     assert AuditOptions(**json.loads(options.model_dump_json())) == options
 
@@ -60,7 +69,9 @@ def test_keys_are_the_columns_that_identify_repeated_rows():
         ({"subject": ["a"]}, "`subject=` is the name of one column"),
         ({"decide": "int8>=1"}, "`decide=` is a dict"),
         ({"bins": [25]}, "`bins=` is a dict"),
-        ({"margin": "2 %"}, "the margin is a number"),
+        ({"margin": "2 %"}, "two readings"),
+        ({"min_rows": 0.5}, "a number of rows"),
+        ({"policy": 3}, "`policy=` is the path of a YAML file"),
         ({"margin": True}, "the margin is a number"),
         ({"margin": 0}, "the margin must be greater than 0"),
         ({"margin": 2}, "for 2 percentage points write 0.02"),

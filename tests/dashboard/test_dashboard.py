@@ -15,6 +15,7 @@ import pytest
 
 from fairpress.auditing.audit import audit
 from fairpress.auditing.verdicts.rules import WORST_FIRST
+from fairpress.auditing.verdicts.wording import points_up
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.formatting import SYMBOL, WORD, format_points
 from fairpress.studies.execution import progress_file
@@ -55,6 +56,8 @@ def test_the_first_page_lists_studies_and_models_with_verdicts(visitor, root):
     assert "/study/made" in page
     assert "/model/models/int8" in page
     assert f"{SYMBOL[worst]} {WORD[worst]}" in page
+    uppers = [c["bounds"][0]["upper"] for c in reported["comparisons"].values()]
+    assert f"<td>{points_up(max(uppers))}</td>" in page
     assert ".store" not in page
     assert 'http-equiv="refresh"' not in page
 
@@ -70,6 +73,8 @@ def test_a_study_shows_what_each_model_loses_and_can_be_filtered(visitor, root):
         )
         estimate = Estimate(loss["value"], loss["low"], loss["high"])
         assert format_points(estimate) in page
+        upper = reported["comparisons"][recipe]["bounds"][0]["upper"]
+        assert f"{points_up(upper)} (" in page
     assert page.count("/network/") == 6
     page = visitor.get("/study/made?method=int4&group=sex+%3D+Female").text
     assert "What sex = Female loses" in page

@@ -30,10 +30,24 @@ HEAVY = (
 )
 
 
+def rehearse_export() -> None:
+    """Export a network: what torch imports and builds at a process's first export is then there for every command."""
+    import torch
+
+    from fairpress.models.export import export_graph
+    from operator_table import MODULE, share_operator_table
+
+    import_module(MODULE)
+    share_operator_table()
+    with torch.random.fork_rng(devices=[]):
+        export_graph(torch.nn.Linear(2, 2).eval(), torch.zeros(2, 2))
+
+
 def serve() -> None:
     """Answer requests until there are no more."""
     for name in (*PRELOAD, *HEAVY):
         import_module(name)
+    rehearse_export()
     assert threading.active_count() == 1, "a process with threads is not forked"
     gc.collect()
     gc.freeze()

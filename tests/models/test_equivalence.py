@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import onnx
@@ -45,7 +46,12 @@ def file_of(net: nn.Module) -> bytes:
     return export_many(net, [net.state_dict()], rows(2))[0]
 
 
-def wanted() -> Reference:
+@cache
+def file_of_network() -> bytes:
+    return file_of(network())
+
+
+def network_reference() -> Reference:
     return reference(network(), network().state_dict(), rows())
 
 
@@ -69,8 +75,8 @@ def one_statistic(values: np.ndarray) -> None:
 
 
 def test_a_file_passes_with_rounding_to_spare():
-    result = wanted()
-    check_file_equivalence(file_of(network()), result)
+    result = network_reference()
+    check_file_equivalence(file_of_network(), result)
     assert 0 < result.tolerance.max() < 1e-4 * np.abs(result.outputs).max()
 
 
@@ -79,13 +85,13 @@ def test_a_file_passes_with_rounding_to_spare():
     [((16, 6), 0, one_weight), ((3, 16), 0, one_weight), ((3,), 0, one_weight), ((16,), 3, one_statistic)],
 )
 def test_a_file_with_one_other_number_is_refused(shape, which, change):
-    data = with_constant(file_of(network()), shape, change, which)
+    data = with_constant(file_of_network(), shape, change, which)
     with pytest.raises(EquivalenceError, match=r"does not reproduce the network.*float rounding"):
-        check_file_equivalence(data, wanted())
+        check_file_equivalence(data, network_reference())
 
 
 def test_a_file_that_drops_out_is_refused():
-    model = onnx.load_from_string(file_of(network()))
+    model = onnx.load_from_string(file_of_network())
     last = model.graph.node[-1]
     noise = [
         helper.make_node("RandomUniformLike", [last.input[0]], ["drawn"], low=0.9, high=1.1),
@@ -95,18 +101,18 @@ def test_a_file_that_drops_out_is_refused():
     for node in noise:
         model.graph.node.insert(len(model.graph.node) - 1, node)
     with pytest.raises(EquivalenceError, match="does not reproduce"):
-        check_file_equivalence(model.SerializeToString(), wanted())
+        check_file_equivalence(model.SerializeToString(), network_reference())
 
 
 def test_a_file_for_one_size_of_batch_is_refused():
-    model = onnx.load_from_string(file_of(network()))
+    model = onnx.load_from_string(file_of_network())
     last = model.graph.node[-1]
     last.output[0] = "before"
     shape = numpy_helper.from_array(np.array([300, 3], np.int64), "shape")
     model.graph.initializer.append(shape)
     model.graph.node.append(helper.make_node("Reshape", ["before", "shape"], ["y"]))
     with pytest.raises(EquivalenceError, match="cannot read 1 rows at a time"):
-        check_file_equivalence(model.SerializeToString(), wanted())
+        check_file_equivalence(model.SerializeToString(), network_reference())
 
 
 def test_a_graph_that_took_one_side_of_a_branch_is_refused():
@@ -167,7 +173,7 @@ def test_a_file_that_the_exporter_simplified_wrongly_is_written_without_simplify
     net = network()
     (data,) = export_many(net, [net.state_dict()], rows(2), rows=[rows()])
     assert simplified == [True, False]
-    check_file_equivalence(data, wanted())
+    check_file_equivalence(data, network_reference())
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from fairpress import demo_data
 from fairpress.auditing.audit import audit
 from fairpress.reporting import terminal
+from fairpress.reporting.group_rows import group_rows
 from fairpress.reporting.html import ModelFacts, Section, render
 
 MODELS = {"baseline": "fp32", "compressed": ["int8", "int4"]}
@@ -75,6 +76,35 @@ def test_the_terminal_keeps_within_100_columns(demo):
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 100
     assert any("int4 against fp32: ✖ harm" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_no_name_is_broken_inside_a_word_and_many_groups_are_counted(width):
+    table = demo_data.table(rows=9000).to_pandas()
+    names = ["African-American", "Native American", "Caucasian", "Hispanic"]
+    table["race"] = [names[i % 4] for i in table.index]
+    table["city"] = [f"Northampton {i % 12}" for i in table.index]
+    report = audit(table, by=["race", "sex*race", "city"], **MODELS)
+    lines = terminal.plain(report, width).splitlines()
+    assert max(map(len, lines)) <= width
+    words = set(" ".join(lines).replace("-", " ").split())
+    assert {"African", "American", "Caucasian", "Hispanic", "Northampton"} <= words
+    assert not words & {"Africa", "America", "Hispani", "Caucasia", "Northampto"}
+    assert not any("…" in line for line in lines if not line.startswith("…"))
+    for comparison in report.comparisons:
+        more = len(group_rows(comparison)) - terminal.MAX_ROWS
+        assert more >= 4 + 8 + 12 - terminal.MAX_ROWS
+        assert f"… {more} more; all with --html or --json" in lines
+
+
+def test_rows_without_a_verdict_come_last_and_without_numbers():
+    table = demo_data.table(rows=3000).to_pandas()
+    table.loc[:20, "sex"] = "Other"
+    report = audit(table, by=["sex"], baseline="fp32", compressed=["int8"])
+    lines = terminal.plain(report).splitlines()
+    (last,) = (i for i, line in enumerate(lines) if line.startswith("Other  "))
+    assert lines[last].split() == ["Other", "21", "–", "–", "0/0", "–", "not", "assessed"]
+    assert last == max(i for i, line in enumerate(lines) if "no harm" in line and "/" in line) + 1
 
 
 @pytest.mark.slow

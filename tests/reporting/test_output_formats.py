@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import json
 import re
 import shutil
@@ -25,6 +27,7 @@ from fairpress.auditing.output.summary import summary_text
 from fairpress.core.card import ModelCard
 from fairpress.core.errors import UserError
 from fairpress.reporting import latex, markdown
+from fairpress.reporting.csv_export import audits_csv
 from fairpress.reporting.model_outputs import embed_audit, write_card
 from fairpress.runtime.artifact import Artifact
 
@@ -94,6 +97,26 @@ def test_hostile_names_are_text_in_latex():
         assert latex.escape(special) == "\\" + special
     assert latex.escape(HOSTILE) in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+
+
+def test_csv_has_the_bounds_of_groups_pools_and_comparisons():
+    table = demo_data.table(rows=2000).to_pandas()
+    table["city"] = [f"c{max(0, i - 1400) // 100}" for i in table.index]
+    report = api.audit(table, baseline="fp32", compressed=["int4"], by=["city"])
+    (comparison,) = report.comparisons
+    rows = list(csv.DictReader(io.StringIO(audits_csv([("A", report)]))))
+    bounds = {r["metric"]: r for r in rows if r["what"] == "bound"}
+    assert {m: float(r["upper"]) for m, r in bounds.items()} == {
+        b.metric: pytest.approx(b.upper) for b in comparison.bounds
+    }
+    assert bounds["accuracy"]["verdict"] == comparison.verdict
+    (loss,) = (r for r in rows if r["what"] == "loss" and r["group"] == "c1" and r["metric"] == "accuracy")
+    group = next(g for g in comparison.attributes[0].groups if g.values["city"] == "c1")
+    assert (loss["assessed"], float(loss["upper"])) == ("False", pytest.approx(group.losses[0].upper))
+    pooled = [r for r in rows if r["what"] == "loss of small groups together" and r["metric"] == "accuracy"]
+    (pool,) = (p for p in comparison.attributes[0].pools if p.loss.metric == "accuracy")
+    assert [r["group"] for r in pooled] == ["; ".join(m["city"] for m in pool.members)]
+    assert float(pooled[0]["upper"]) == pytest.approx(pool.loss.upper)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")

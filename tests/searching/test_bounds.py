@@ -62,9 +62,10 @@ def test_a_group_keeps_the_limit_where_an_audit_says_no_harm():
                 (own,) = (
                     b for b in bounds if b.who == f"race = {group.values['race']}" and b.metric == loss.metric
                 )
-                assert own.bound >= loss.estimate.value
-                assert (own.bound < 0.02) == (loss.verdict == "no_harm")
-                assert (own.p <= 0.05) == (loss.verdict == "no_harm")
+                assert own.bound == pytest.approx(loss.upper)
+                assert (own.p <= 0.05) == (own.bound < 0.02)
+                if loss.assessed:
+                    assert (own.bound < 0.02) == (loss.verdict == "no_harm")
                 seen.add(loss.verdict)
     assert {"no_harm", "inconclusive"} <= seen
 

@@ -14,10 +14,11 @@ def audit(
     label: str = "label",
     baseline: str | None = None,
     compressed: Sequence[str] | str | None = None,
-    by: Sequence[str] | str,
+    by: Sequence[str] | str | None = None,
     positive: str | float | None = None,
     decide: Mapping[str, str] | None = None,
-    margin: float = 0.02,
+    margin: float | str | Sequence[str] | Mapping[str, Any] = 0.02,
+    min_rows: int | str | Mapping[str, int] | None = None,
     confidence: float = 0.95,
     harm: str = "error",
     metrics: Sequence[str] | str | None = None,
@@ -31,6 +32,7 @@ def audit(
     family: str = "artifact",
     pairs: str | Sequence[str | tuple[Mapping[str, str], Mapping[str, str]]] = (),
     pairs_from: Any = None,
+    policy: Any = None,
 ) -> Audit:
     """Audit compressed models against a baseline on the same rows.
 
@@ -48,7 +50,8 @@ def audit(
         thresholded at 0.5; with ``M.score.<class>`` only, the class with the largest score is predicted. Models with scores
         get score metrics, too (`score_metrics`). Without a compressed model, the audit has rates and gaps only.
     by
-        Sensitive attributes, ``"sex"``, and intersections, ``"sex*race"``. One name may be given as a string.
+        Sensitive attributes, ``"sex"``, and intersections, ``"sex*race"``. One name may be given as a string. Required,
+        unless a policy names them.
     positive
         The positive class; by default the one that the table records (`predict` writes it), else the one called 1, yes,
         true or positive, else the last of two in alphabetical order, which a note then reports. Where predictions come from
@@ -57,7 +60,12 @@ def audit(
     decide
         Model → ``column>=number``, for models whose prediction is a threshold on a numeric score.
     margin
-        δ: a loss above this is harm.
+        δ: a loss above this is harm. A share of the people (0.02), ``"2pp"``, or ``"5% of baseline"``, a share of the
+        baseline's own error in the same group; or one for each error, ``{"error": "1pp", "fnr": "5% of baseline"}``, the
+        others at 2 percentage points. ``{"margin": "2pp", "reason": "…"}`` records why.
+    min_rows
+        Rows of the error's denominator that a group needs to be assessed, one number or one for each error; by default those
+        that show "no harm" with 90 % power if 1 % of predictions flip.
     harm
         The error whose rise decides, declared before looking: ``"error"`` (the error rate), ``"fnr"`` or ``"fpr"``. The
         others are shown with their bounds and can only make a verdict worse.
@@ -88,6 +96,9 @@ def audit(
     pairs_from
         Another table, such as validation rows, on which the pair with the baseline's largest gap is chosen for each
         attribute and judged metric.
+    policy
+        A signed policy (`verdicts.policy`): the path of its YAML file, or its content. It fixes the options that it names,
+        and is recorded.
 
     Raises
     ------
@@ -96,6 +107,6 @@ def audit(
     """
     options = {name: value for name, value in locals().items() if name != "table"}
     from fairpress.auditing.audit_table import audit_table
-    from fairpress.auditing.options import AuditOptions
+    from fairpress.auditing.options import options_of
 
-    return audit_table(table, AuditOptions(**options))
+    return audit_table(table, options_of(options))

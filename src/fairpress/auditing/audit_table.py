@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fairpress.auditing.comparison import CompressionComparison
 from fairpress.auditing.group_pairs import GroupPair, fixed_pairs, widest_pairs
 from fairpress.auditing.inference.group_estimator import GroupEstimator
+from fairpress.auditing.inference.relative_margins import baseline_error
 from fairpress.auditing.inference.score_tables import score_pairs
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
 from fairpress.auditing.judging import JudgingRules
 from fairpress.auditing.model_rates import ModelRates
 from fairpress.auditing.notes import notes
-from fairpress.auditing.options import HARMS, AuditOptions
+from fairpress.auditing.options import AuditOptions
 from fairpress.auditing.read_table import AuditInput, read_table
-from fairpress.auditing.result import Audit, Margin
+from fairpress.auditing.result import Audit
 from fairpress.auditing.verdicts.eligibility import min_rows_for
+from fairpress.auditing.verdicts.margins import DEFAULT, HARMS, by_metric
 from fairpress.core.errors import UserError
 
 
@@ -33,10 +35,12 @@ def audit_input(data: AuditInput) -> Audit:
         GroupEstimator(cells) if options.seed_column is None else SeedGroupEstimator(cells, data.table.name)
     )
     scored = score_pairs(data.scores, cells, data.baseline, data.table.name)
-    rates = ModelRates(
-        evidence, cells, data.attributes, options.confidence, scored.sides, data.runs, options.margin
+    rules = judging_rules(
+        options, data.metrics, lambda metric: baseline_error(evidence, data.baseline, metric)
     )
-    rules = judging_rules(options, data.metrics)
+    rates = ModelRates(
+        evidence, cells, data.attributes, options.confidence, scored.sides, data.runs, rules.overall_margin
+    )
     comparison = CompressionComparison(
         evidence,
         cells,
@@ -44,7 +48,7 @@ def audit_input(data: AuditInput) -> Audit:
         data.baseline,
         rules,
         scored.pairs,
-        _group_pairs(data),
+        _group_pairs(data, rules.overall_margin),
     )
     models = (replace(rates.model(name), digest=data.digests.get(name)) for name in data.models)
     return Audit(
@@ -52,7 +56,7 @@ def audit_input(data: AuditInput) -> Audit:
         subjects=evidence.subjects,
         seeds=evidence.seeds if isinstance(evidence, SeedGroupEstimator) else None,
         baseline=data.baseline,
-        margin=options.margin,
+        margin=rules.margins[rules.metrics[0]].value,
         confidence=options.confidence,
         label=options.label,
         positive=cells.positive,
@@ -71,11 +75,28 @@ def audit_input(data: AuditInput) -> Audit:
         warnings=data.warnings,
         positive_from=cells.positive_from,
         provenance=data.provenance,
+        policy=None if options.policy is None else options.policy.record(),
     )
 
 
-def judging_rules(options: AuditOptions, metrics: Sequence[str]) -> JudgingRules:
-    """Return how the losses in these metrics are judged; raises UserError if the one that decides is not among them."""
+def judging_rules(
+    options: AuditOptions, metrics: Sequence[str], error_of: Callable[[str], float] = lambda metric: 1.0
+) -> JudgingRules:
+    """Return how the losses in these metrics are judged.
+
+    Parameters
+    ----------
+    metrics
+        The judged metrics.
+    error_of
+        Returns the baseline's error among all people in a metric. What is relative to it needs as many rows as an absolute
+        margin of that share of it: one number for all groups, which no compressed model influences.
+
+    Raises
+    ------
+    UserError
+        The error that decides, or one with a margin, is not among the judged metrics.
+    """
     deciding = HARMS[options.harm]
     if deciding not in metrics:
         raise UserError(
@@ -83,12 +104,22 @@ def judging_rules(options: AuditOptions, metrics: Sequence[str]) -> JudgingRules
             "name the positive class with `positive=`."
         )
     ordered = (deciding, *(m for m in metrics if m != deciding))
-    margins = {m: Margin(options.margin) for m in ordered}
-    min_rows = {m: min_rows_for(x.value, options.confidence) for m, x in margins.items()}
-    return JudgingRules(ordered, margins, min_rows, options.confidence, options.correction, options.family)
+    margins = by_metric(options.margin, ordered)
+    absolute = {m: x.value * error_of(m) if x.relative else x.value for m, x in margins.items()}
+    chosen = {m: options.min_rows.get(e, options.min_rows.get(DEFAULT)) for e, m in HARMS.items()}
+    min_rows = {m: chosen[m] or min_rows_for(absolute[m], options.confidence) for m in ordered}
+    return JudgingRules(
+        ordered,
+        margins,
+        min_rows,
+        options.confidence,
+        options.correction,
+        options.family,
+        absolute[deciding],
+    )
 
 
-def _group_pairs(data: AuditInput) -> list[GroupPair]:
+def _group_pairs(data: AuditInput, margin: float) -> list[GroupPair]:
     """Return the pairs that the user fixed, and those with the baseline's largest gaps on validation rows."""
     cells, options = data.table.cells, data.options
     pairs = fixed_pairs(options.pairs, cells, data.attributes)
@@ -100,7 +131,7 @@ def _group_pairs(data: AuditInput) -> list[GroupPair]:
         data.baseline,
         data.attributes,
         data.metrics,
-        options.margin,
+        margin,
     )
     if not widest:
         raise UserError(

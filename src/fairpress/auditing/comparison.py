@@ -36,11 +36,12 @@ from fairpress.auditing.result import (
 )
 from fairpress.auditing.statistics.proportion_intervals import exact_mcnemar
 from fairpress.auditing.statistics.t_estimate import TEstimate
-from fairpress.auditing.verdicts.gap_wording import gap_sentences
+from fairpress.auditing.verdicts.gap_wording import gap_sentences, showable_sentence
 from fairpress.auditing.verdicts.rules import (
     Tested,
     Verdicts,
     artifact_verdict,
+    decides,
     disparate,
     group_verdicts,
     overall_verdict,
@@ -50,6 +51,15 @@ from fairpress.core.attribute import OVERALL, Attribute
 from fairpress.core.estimate import Estimate
 
 CHANGES = ("accuracy", "selection_rate", "tpr", "fpr", "tnr", "fnr")
+
+
+@dataclass(frozen=True)
+class _Gaps:
+    """Changes of the fairness metrics of an attribute, what moved, and what these rows cannot show."""
+
+    changes: Mapping[str, Estimate] = field(default_factory=dict)
+    moves: tuple[str, ...] = ()
+    cannot_show: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,8 @@ class CompressionComparison:
 
     @property
     def margin(self) -> float:
-        """The margin of the deciding metric, as a share of the people where it is absolute."""
-        return self.rules.margins[self.metrics[0]].value
+        """The margin of the deciding metric among all people, as a share of them."""
+        return self.rules.overall_margin
 
     def compare(self, names: Sequence[str]) -> tuple[Comparison, ...]:
         """Return the comparison of each compressed model with the baseline."""
@@ -177,11 +187,13 @@ class CompressionComparison:
         decided = np.isin(verdicts, ("harm", "loss")) & deciding.estimable
         candidates = np.flatnonzero((family.tested[keys[0]].assessed & deciding.estimable) | decided)
         worst = values[int(candidates[np.argmax(deciding.value[candidates])])] if len(candidates) else None
-        gaps, moves = self._gap_changes(name, grouping, changes) if grouping.size > 1 else ({}, ())
+        gaps = self._gap_changes(name, grouping, changes) if grouping.size > 1 else _Gaps()
         verdict = overall_verdict(
             [*verdicts, *(p.loss.verdict for p in pools if p.loss.metric == self.metrics[0])]
         )
-        return AttributeComparison(str(attribute), verdict, worst, tuple(groups), gaps, pools, moves)
+        return AttributeComparison(
+            str(attribute), verdict, worst, tuple(groups), gaps.changes, pools, gaps.moves, gaps.cannot_show
+        )
 
     def _pools(
         self, name: str, attribute: Attribute, values: Sequence[Values], family: JudgedFamily
@@ -243,10 +255,7 @@ class CompressionComparison:
             for rate, b in bootstrapped.items()
         }
 
-    def _gap_changes(
-        self, name: str, grouping: Grouping, changes: Mapping[str, TEstimate]
-    ) -> tuple[dict[str, Estimate], tuple[str, ...]]:
-        """Return the changes of the fairness metrics, and sentences on what moved or what these rows cannot show."""
+    def _gap_changes(self, name: str, grouping: Grouping, changes: Mapping[str, TEstimate]) -> _Gaps:
         rates = self.cells.rates_of(GAP_RATES)
         before, after = (
             {r: self.evidence.smoothed(m, r, grouping) for r in rates} for m in (self.baseline, name)
@@ -261,14 +270,12 @@ class CompressionComparison:
         )
         estimates = {metric: gap_estimate(gap, grouping.size) for metric, gap in gap_changes.items()}
         names = [" · ".join(values.values()) for values in grouping.values]
-        return estimates, tuple(
-            gap_sentences(
-                names,
-                {r: x.value for r, x in before.items()},
-                {r: x.value for r, x in after.items()},
-                estimates,
-                {metric: (gap.showable, gap.close_groups) for metric, gap in gap_changes.items()},
-            )
+        rates_before, rates_after = ({r: x.value for r, x in model.items()} for model in (before, after))
+        unshown = (showable_sentence(gap.showable, gap.close_groups) for gap in gap_changes.values())
+        return _Gaps(
+            estimates,
+            tuple(gap_sentences(names, rates_before, rates_after, estimates)),
+            next(filter(None, unshown), ""),
         )
 
     def _rows_to_decide(self, key: Key, family: JudgedFamily) -> list[RowsToDecide | None]:
@@ -350,15 +357,7 @@ def _void_attribute(attribute: AttributeComparison) -> AttributeComparison:
 
 
 def _group_and_pool_verdicts(attributes: Sequence[AttributeComparison], metric: str) -> np.ndarray:
-    """Return the verdicts that make up that of the artifact: of every group, and of the pools in the deciding metric.
-
-    Of the other metrics' pools only harm counts, as for groups.
-    """
+    """Return the verdicts that make up that of the artifact: of every group, and of the pools that count."""
     groups = [g.verdict for a in attributes for g in a.groups]
-    pools = [
-        p.loss.verdict
-        for a in attributes
-        for p in a.pools
-        if p.loss.metric == metric or p.loss.verdict == "harm"
-    ]
+    pools = [p.loss.verdict for a in attributes for p in a.pools if decides(p, metric)]
     return np.array([*groups, *pools], dtype=object)

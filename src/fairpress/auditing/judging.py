@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fairpress.auditing.cells.cells import Cells
 from fairpress.auditing.cells.grouping import Grouping
 from fairpress.auditing.inference.denominators import denominator_sizes
-from fairpress.auditing.inference.flip_strata import Key, loss_p_adjusted
+from fairpress.auditing.inference.flip_strata import Key, loss_p_adjusted, loss_p_values
 from fairpress.auditing.inference.group_estimator import GroupEstimator, per_group
 from fairpress.auditing.inference.relative_margins import with_relative_margin
 from fairpress.auditing.inference.seed_estimator import SeedGroupEstimator
@@ -39,6 +39,8 @@ class JudgingRules:
         Metric → margin, and rows of its denominator that a group needs to be assessed.
     correction, family
         As in `result.Audit`.
+    overall_margin
+        The margin of the deciding metric among all people, as a share of them.
     """
 
     metrics: tuple[str, ...]
@@ -47,6 +49,7 @@ class JudgingRules:
     confidence: float = 0.95
     correction: str = "westfall-young"
     family: str = "artifact"
+    overall_margin: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,10 @@ def judge_family(
     adjust = CORRECTIONS[rules.correction]
     exact: dict[Key | PoolKey, Floats] | None = None
     if is_exact(evidence, rules):
-        adjusted = loss_p_adjusted(evidence.cells, baseline, names, (OVERALL, *attributes), rules.metrics)
+        hypotheses = (evidence.cells, baseline, names, (OVERALL, *attributes), rules.metrics)
+        adjusted = loss_p_adjusted(*hypotheses)
+        for key, p in loss_p_values(*hypotheses).items():
+            everything[key] = replace(everything[key], p_loss=p)
         # A pool is not one of the exact tests: its members are.
         exact = {key: adjusted[key[:3]] if len(key) == 3 else np.full(1, np.nan) for key in everything}
     judged = judge(everything, rules.confidence, adjust, exact)

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
+from fairpress.auditing.verdicts.margins import HARMS, margins_of, min_rows_of
 from fairpress.auditing.verdicts.multiplicity import CORRECTIONS
+from fairpress.auditing.verdicts.policy import Policy, policy_of, with_policy
 from fairpress.auditing.verdicts.rules import JUDGED_BINARY, JUDGED_MULTICLASS
 from fairpress.core.attribute import SEPARATOR
 from fairpress.core.errors import UserError
 
 FAMILIES = ("artifact", "study")
-HARMS = {"error": "accuracy", "fnr": "tpr", "fpr": "fpr"}
-"""The error that harms → the judged metric whose loss is its rise."""
 MISSING_POLICIES = ("group", "refuse")
 
 
@@ -89,20 +89,6 @@ def _number(name: str, example: float, given: Any) -> float:
     return float(given)
 
 
-def _margin(given: Any) -> float:
-    margin = _number("margin", 0.02, given)
-    if not margin > 0:
-        raise UserError(f"the margin must be greater than 0, not {margin:g}; 0.02 means 2 percentage points.")
-    if margin >= 1:
-        meant = (
-            f"for {margin:g} percentage points write {margin / 100:g}"
-            if margin < 100
-            else "0.02 means 2 percentage points"
-        )
-        raise UserError(f"the margin must be below 1, not {margin:g}; {meant}.")
-    return margin
-
-
 def _confidence(given: Any) -> float:
     confidence = _number("confidence", 0.95, given)
     if not 0.5 < confidence < 1:
@@ -147,8 +133,9 @@ OptionalNames = Annotated[Sequence[str] | None, BeforeValidator(_names)]
 class AuditOptions(BaseModel):
     """The options of an audit, as `audit.audit` describes them; a new option is one field here and one keyword there.
 
-    Values are normalized: lists of names are tuples, and a single name is a tuple of one. ``None`` for `baseline` or
-    `compressed` means the models that the table records, and for `metrics` all that the label allows.
+    Values are normalized: lists of names are tuples, a single name is a tuple of one, `margin` and `min_rows` are by error.
+    ``None`` for `baseline` or `compressed` means the models that the table records, and for `metrics` all that the label
+    allows. A policy sets the options that it fixes.
 
     Raises
     ------
@@ -161,10 +148,11 @@ class AuditOptions(BaseModel):
     label: Column = "label"
     baseline: OptionalColumn = None
     compressed: OptionalNames = None
-    by: Annotated[Sequence[str], BeforeValidator(_attributes)]
+    by: Annotated[Sequence[str], BeforeValidator(_attributes)] = Field(default=None, validate_default=True)
     positive: Any = None
     decide: Annotated[Mapping[str, Any], BeforeValidator(_mapping)] = {}
-    margin: Annotated[float, BeforeValidator(_margin)] = 0.02
+    margin: Annotated[Any, BeforeValidator(margins_of)] = Field(default=0.02, validate_default=True)
+    min_rows: Annotated[Any, BeforeValidator(min_rows_of)] = Field(default=None, validate_default=True)
     confidence: Annotated[float, BeforeValidator(_confidence)] = 0.95
     harm: Annotated[str, BeforeValidator(_harm)] = "error"
     metrics: Annotated[Sequence[str] | None, BeforeValidator(_judged_metrics)] = None
@@ -178,6 +166,13 @@ class AuditOptions(BaseModel):
     family: Annotated[str, BeforeValidator(_family)] = "artifact"
     pairs: Annotated[Sequence[Any], BeforeValidator(_pairs)] = ()
     pairs_from: Any = None
+    policy: Annotated[Policy | None, BeforeValidator(policy_of)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_policy(cls, given: Any) -> Any:
+        """Take from the policy what it fixes."""
+        return with_policy(given) if isinstance(given, Mapping) else given
 
     @property
     def keys(self) -> dict[str, str]:
@@ -190,3 +185,15 @@ class AuditOptions(BaseModel):
     def judged(self, binary: bool) -> tuple[str, ...]:
         """Return the metrics whose losses are judged, for a label with or without a positive class."""
         return tuple(self.metrics or (JUDGED_BINARY if binary else JUDGED_MULTICLASS))
+
+
+def options_of(arguments: Mapping[str, Any]) -> AuditOptions:
+    """Return the options of keyword arguments, of which those that have their default count as not given."""
+    policy = policy_of(arguments.get("policy"))
+    if policy is None:
+        return AuditOptions(**arguments)
+    fields, fixed = AuditOptions.model_fields, policy.options()
+    given = {
+        k: v for k, v in arguments.items() if k not in fixed or (v is not None and v != fields[k].default)
+    }
+    return AuditOptions(**{**given, "policy": policy})

@@ -205,13 +205,14 @@ class LossBounds:
         The metric and its margin.
     upper, upper_group
         X: with the audit's confidence no assessed group loses more. The largest of the groups' upper bounds, and whose it
-        is; no correction is owed, because the group that truly loses most is one group (intersection–union test). None if
-        no group was assessed. A comparison has no harm in this metric exactly when X is below the margin.
+        is; no correction is owed, because the group that truly loses most is one group (intersection–union test). A smaller
+        group counts where its loss is shown. None if no group was assessed. A comparison has no harm in this metric exactly
+        when X is below the margin.
     lower, lower_group
-        Y: some group loses at least this much, the largest lower bound that is simultaneous over all groups; None where no
-        loss is shown.
+        Y: some group loses at least this much, the largest lower bound that is simultaneous over all groups, among losses
+        that are shown; None where there is none.
     largest, largest_group
-        The largest estimated loss of an assessed group or pool.
+        The largest estimated loss of an assessed group or pool, or of a smaller group whose loss is shown.
     cleared
         Share of the people for whom, in every audited attribute, a loss of their group above the margin is ruled out.
     """
@@ -232,8 +233,9 @@ class AttributeComparison:
     """All groups of one attribute. `worst_group` has the largest estimated loss in the deciding metric among assessed
     groups.
 
-    `pools` holds the small groups that are judged together, one pool per metric at most. `moves` are sentences on what moved
-    in each gap whose change is shown.
+    `pools` holds the small groups that are judged together, one pool per metric at most. `moves` are sentences on what
+    moved in each gap whose change is shown; `cannot_show` says, for nearly equal groups, which changes of gaps these rows
+    cannot show.
     """
 
     attribute: str
@@ -243,6 +245,7 @@ class AttributeComparison:
     gap_changes: Mapping[str, Estimate] = field(default_factory=dict)
     pools: tuple[Pool, ...] = ()
     moves: tuple[str, ...] = ()
+    cannot_show: str = ""
 
 
 @dataclass(frozen=True)
@@ -319,6 +322,19 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class PolicyRecord:
+    """The policy that an audit followed: its content, the sha256 of its canonical JSON, and who signed it on which day.
+
+    That a policy was written before looking cannot be shown; its digest and date can.
+    """
+
+    content: Mapping[str, object]
+    digest: str
+    signed_by: str
+    date: str
+
+
+@dataclass(frozen=True)
 class Audit:
     """A whole audit. `comparisons` is empty when there is no compressed model.
 
@@ -327,8 +343,8 @@ class Audit:
     (``"westfall-young"``, ``"holm"``, ``"bh"``, ``"by"``) adjusts p-values over a `family`: the groups × metrics ×
     attributes of each ``"artifact"``, or of all artifacts of the ``"study"``; all rows together count as one group.
     `positive_from` records how the positive class was chosen: ``"option"``, ``"table"`` (its metadata), ``"name"`` (such as
-    yes), ``"order"`` (last of two in the alphabet). `warnings` must be read before any verdict, and precede it in every
-    output.
+    yes), ``"order"`` (last of two in the alphabet). `policy` is the signed policy, if there is one. `warnings`
+    must be read before any verdict, and precede it in every output.
     """
 
     rows: int
@@ -354,3 +370,4 @@ class Audit:
     warnings: tuple[str, ...] = ()
     positive_from: Literal["option", "table", "name", "order"] | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
+    policy: PolicyRecord | None = None

@@ -13,6 +13,7 @@ from fairpress.core.output import write_file
 
 if TYPE_CHECKING:
     from fairpress.auditing.options import AuditOptions
+    from fairpress.reporting.gate_report import GateReport
 
 Arguments = ParamSpec("Arguments")
 
@@ -32,7 +33,9 @@ class AuditReport(Audit):
         return next((v for v in WORST_FIRST if v in verdicts), None)
 
     def failures(self, fail_on: str | Sequence[str] = "harm", require: str | Sequence[str] = ()) -> list[str]:
-        """Return a sentence for each reason why the audit fails a gate; an empty list where it passes.
+        """Return a sentence for each verdict that is named and given; an alarm, which passes what it does not know.
+
+        To pass only what is shown to be acceptable, use `gate`.
 
         Parameters
         ----------
@@ -54,6 +57,27 @@ class AuditReport(Audit):
         if gates or required:
             require_comparison(self)
         return failures(self, gates, required_groups(required, self))
+
+    def gate(self, policy: Any = None) -> GateReport:
+        """Return whether the audit passes the gate: inconclusive is not a pass.
+
+        Each model passes only if the upper bound of every required group is below the margin. Without a policy, every
+        assessed group, every pool and all people together are required, at the margins of the audit.
+
+        Parameters
+        ----------
+        policy
+            The policy that the audit followed (``audit(…, policy=…)``), to check that it is this one; by default the one
+            that the audit records.
+
+        Raises
+        ------
+        UserError
+            No compressed model is compared, or the audit followed another policy.
+        """
+        from fairpress.reporting.gate_report import GateReport
+
+        return GateReport.of(self, policy)
 
     def __str__(self) -> str:
         """Return the audit as the command line prints it, without colours."""

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from fairpress.auditing.inference.score_metrics import SCORE_METRICS
 from fairpress.auditing.result import Comparison, GroupComparison, Loss, RowsToDecide, Verdict
-from fairpress.auditing.verdicts.wording import metric_name, points_up
+from fairpress.auditing.verdicts.wording import deciding_loss, metric_name, points_up
 from fairpress.core.estimate import Estimate
 from fairpress.reporting.group_rows import (
     SEVERITY,
     GroupRow,
-    deciding_loss,
     group_rows,
     pooled_attributes,
     pools_of,

@@ -14,7 +14,8 @@ from fairpress.auditing.result import (
     Values,
     Verdict,
 )
-from fairpress.auditing.verdicts.wording import group_name, metric_name, not_assessed
+from fairpress.auditing.verdicts.rules import decides
+from fairpress.auditing.verdicts.wording import deciding_loss, group_name, metric_name, not_assessed
 
 SEVERITY: tuple[Verdict, ...] = ("harm", "void", "loss", "inconclusive", "no_harm", "not_estimable")
 """From worst to best; groups without a verdict come last."""
@@ -71,18 +72,6 @@ class GroupRow:
         return next((x for x in self.losses if x.metric == metric), None)
 
 
-def deciding_loss(group: GroupComparison) -> Loss:
-    """Return the loss behind a group's verdict: that of the deciding metric, else the largest that has the same verdict.
-
-    A "loss" or "harm" can come from a metric that does not decide (`rules.group_verdicts`).
-    """
-    first = group.losses[0]
-    if first.verdict == group.verdict:
-        return first
-    same = [x for x in group.losses if x.verdict == group.verdict and x.estimate.value is not None]
-    return max(same, key=lambda x: x.estimate.value or 0.0, default=first)
-
-
 def everybody(comparison: Comparison) -> GroupRow:
     """Return the row over all people."""
     return _row(comparison.overall, group_name({}), pooled=False)
@@ -94,7 +83,7 @@ def group_rows(comparison: Comparison, max_rows: int | None = None) -> list[Grou
     metric = comparison.overall.losses[0].metric
     rows = []
     for attribute in comparison.attributes:
-        pools = [p for p in attribute.pools if p.loss.metric == metric or p.loss.verdict == "harm"]
+        pools = [p for p in attribute.pools if decides(p, metric)]
         pooled = [dict(m) for p in pools if p.loss.metric == metric for m in p.members]
         for group in attribute.groups:
             alone = group.verdict == "not_estimable" and dict(group.values) in pooled

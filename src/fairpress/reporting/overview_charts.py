@@ -14,9 +14,8 @@ import numpy as np
 
 from fairpress.auditing.result import Audit, Comparison
 from fairpress.auditing.verdicts.rules import WORST_FIRST
-from fairpress.auditing.verdicts.wording import group_name
+from fairpress.auditing.verdicts.wording import deciding_loss, group_name
 from fairpress.reporting.formatting import METRIC, SYMBOL, format_signed, worst_loss_value
-from fairpress.reporting.group_rows import deciding_loss
 from fairpress.reporting.svg_minify import minify
 
 MAX_ROWS, MAX_BARS = 30, 5

@@ -9,6 +9,7 @@ import numpy as np
 from fairpress.auditing.verdicts.rules import JUDGED_BINARY, JUDGED_MULTICLASS
 from fairpress.auditing.verdicts.sample_size import rows_needed
 from fairpress.auditing.verdicts.wording import group_name
+from fairpress.core.attribute import Attribute
 from fairpress.core.errors import UserError, did_you_mean
 from fairpress.core.values import spelling
 from fairpress.datasets.dataset import Dataset
@@ -41,7 +42,7 @@ def attributes_of(by: Sequence[str], dataset: Dataset) -> tuple[str, ...]:
                     f"{dataset.name!r} has no sensitive attribute {requested!r}."
                     + did_you_mean(requested, dataset.attributes)
                 )
-        attributes.append("*".join(names))
+        attributes.append(str(Attribute(tuple(names))))
     if not attributes:
         raise UserError("name at least one sensitive attribute in `by=`, such as `by=['sex', 'race']`.")
     return tuple(dict.fromkeys(attributes))
@@ -115,7 +116,7 @@ def _denominators(
     dataset: Dataset, attribute: str, metric: str, judging: np.ndarray, development_rows: np.ndarray
 ) -> dict[str, float]:
     """Return group → number of rows in the denominator of a rate; 0 for a group without rows in this part."""
-    names = attribute.split("*")
+    names = Attribute.from_text(attribute).names
 
     def groups(index: np.ndarray) -> dict[tuple[str, ...], np.ndarray]:
         values = {n: dataset.attributes[n][index] for n in names}

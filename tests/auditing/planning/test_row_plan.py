@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from fairpress.auditing.verdicts.noninferiority import loss_ruled_out
 from scipy import stats
 
 import fairpress as fp
 from fairpress import cli
 from fairpress.auditing.planning.row_plan import flips_bound
 from fairpress.auditing.statistics.proportion_intervals import bonett_price
+from fairpress.auditing.statistics.score_bounds import loss_ruled_out
 from fairpress.core.errors import UserError
 from fairpress.reporting.row_plan import render
 
@@ -43,6 +43,12 @@ def test_chances_and_rows_agree_with_exact_enumeration():
         assert group.rows_needed is not None
     needed = plan.groups[0].rows_needed
     assert exact_power(needed, 0.03, 0.02) == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize("flips", [0.001, 0.01])
+def test_few_flips_need_the_rows_of_an_assessed_group_and_no_more(flips):
+    (group, *_) = fp.plan(GROUPS, flips=flips).groups
+    assert group.rows_needed == 370  # 366 make a group assessed; two digits
 
 
 def test_the_smallest_margin_is_shown_with_the_requested_chance():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from fairpress.studies.config.network_facts import NetworkFacts
 from fairpress.studies.config.study import StudyConfig
 from fairpress.studies.planning.plan import plan_study
 from fairpress.studies.report.build import model_sizes
@@ -31,8 +32,10 @@ def test_each_network_is_so_many_times_smaller_than_its_own_baseline():
     layout = plan_study(StudyConfig.model_validate(TEXT), lambda d, fold: "f")
     for size in (4000, 900):
         facts = [
-            {"recipe": recipe, "bytes": size / times, "gzip_bytes": size, "provenance": {}}
-            for recipe, times in (("fp32", 1), ("int8", 2.5))
+            NetworkFacts(
+                recipe=recipe, seed=0, fold=0, bytes=size // times, gzip_bytes=size, sha256="", threshold=0.5
+            )
+            for recipe, times in (("fp32", 1), ("int8", 2))
         ]
         result = model_sizes("label", facts, layout)
-        assert [(m.name, m.smaller) for m in result] == [("label: fp32", 1), ("label: int8", 2.5)]
+        assert [(m.name, m.smaller) for m in result] == [("label: fp32", 1), ("label: int8", 2)]

@@ -114,12 +114,18 @@ def compare_audits(documents: Mapping[str, Any], metric: str | None = None) -> A
                 + did_you_mean(chosen, document["metrics"])
             )
     try:
+        margins = {(m["value"], m["relative"]) for m in (d["margins"][chosen] for d in documents.values())}
+        value, relative = next(iter(margins))
+        if relative or len(margins) > 1:
+            raise UserError(
+                f"audits are compared at one absolute margin of {chosen}; audit all with the same."
+            )
         columns = [column for name, d in documents.items() for column in _releases(name, d, chosen)]
     except (KeyError, TypeError, AttributeError, StopIteration) as error:
         raise UserError(
             f"one of the audits is damaged ({type(error).__name__}: {error}); write it again with fairpress audit --json."
         ) from None
-    return _compared(columns, chosen, float(first["margin"]), float(first["confidence"]))
+    return _compared(columns, chosen, float(value), float(first["confidence"]))
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ def _releases(name: str, document: Mapping[str, Any], metric: str) -> list[_Rele
     plain = (
         document.get("weight") is None and document.get("subjects") is None and document.get("seeds") is None
     )
-    margin = float(document["margin"])
+    margin = float(document["margins"][metric]["value"])
     comparisons = document["comparisons"]
     out = []
     for model, comparison in comparisons.items():

@@ -119,6 +119,10 @@ def require_monitored(audit: Audit) -> None:
         raise UserError(
             f"`monitor=` needs rows that are independent and count once, and cannot take {problem}; audit without it."
         )
+    if len(set(audit.margins.values())) > 1 or any(m.relative for m in audit.margins.values()):
+        raise UserError(
+            "`monitor=` needs one absolute margin for all errors, such as `margin=0.02`; audit without it."
+        )
     if not audit.comparisons:
         raise UserError(
             "`monitor=` records comparisons, and no compressed model is compared; name one with `compressed=`."

@@ -14,6 +14,7 @@ from fairpress.auditing.result import (
     Loss,
     LossBounds,
     PairChange,
+    PolicyRecord,
     Pool,
     SeedNoise,
     Values,
@@ -75,6 +76,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
                         "groups": [_group(g) for g in a.groups],
                         "gap_changes": _estimates(a.gap_changes),
                         "moves": list(a.moves),
+                        "cannot_show": a.cannot_show,
                         "pools": [_pool(p) for p in a.pools],
                     }
                     for a in c.attributes
@@ -87,7 +89,13 @@ def to_dict(audit: Audit) -> dict[str, Any]:
         "notes": list(audit.notes),
         "warnings": list(audit.warnings),
         "provenance": dict(audit.provenance),
+        "policy": None if audit.policy is None else policy_to_dict(audit.policy),
     }
+
+
+def policy_to_dict(policy: PolicyRecord) -> dict[str, Any]:
+    """Return the record of a policy as audit.json holds it."""
+    return {**asdict(policy), "content": dict(policy.content)}
 
 
 def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
@@ -107,11 +115,12 @@ def _group(group: GroupComparison) -> dict[str, Any]:
         "sentence": group.sentence,
         "flips": asdict(group.flips),
         "changes": _estimates(group.changes),
-        "losses": [_loss(x) for x in group.losses],
+        "losses": [loss_to_dict(x) for x in group.losses],
     }
 
 
-def _loss(x: Loss) -> dict[str, Any]:
+def loss_to_dict(x: Loss) -> dict[str, Any]:
+    """Return a loss as audit.json holds it."""
     return {
         "metric": x.metric,
         "estimate": x.estimate.to_dict(),
@@ -130,7 +139,7 @@ def _pool(pool: Pool) -> dict[str, Any]:
     return {
         "attribute": pool.attribute,
         "members": [dict(m) for m in pool.members],
-        "loss": _loss(pool.loss),
+        "loss": loss_to_dict(pool.loss),
     }
 
 
@@ -140,16 +149,16 @@ def bounds_to_dict(b: LossBounds) -> dict[str, Any]:
         "metric": b.metric,
         "margin": asdict(b.margin),
         "upper": b.upper,
-        "upper_group": _group_or_pool(b.upper_group),
+        "upper_group": group_or_pool(b.upper_group),
         "lower": b.lower,
         "lower_group": None if b.lower_group is None else dict(b.lower_group),
         "largest": None if b.largest is None else b.largest.to_dict(),
-        "largest_group": _group_or_pool(b.largest_group),
+        "largest_group": group_or_pool(b.largest_group),
         "cleared": b.cleared,
     }
 
 
-def _group_or_pool(group: Values | Pool | None) -> dict[str, Any] | None:
+def group_or_pool(group: Values | Pool | None) -> dict[str, Any] | None:
     """Return a group as an object, and a pool as the list of its members."""
     if isinstance(group, Pool):
         return {"values": None, "members": [dict(m) for m in group.members]}

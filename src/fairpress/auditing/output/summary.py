@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from fairpress.auditing.output.audit_json import bounds_to_dict
+from fairpress.auditing.output.audit_json import bounds_to_dict, policy_to_dict
 from fairpress.auditing.result import Audit, Comparison
 from fairpress.auditing.verdicts.wording import ERROR_NAME, group_name
 from fairpress.core.card_content import problem_of
@@ -63,6 +63,7 @@ def summary(audit: Audit, model: str) -> dict[str, Any]:
             for g in a.groups
         ],
         "provenance": dict(audit.provenance),
+        "policy": None if audit.policy is None else policy_to_dict(audit.policy),
     }
 
 

@@ -117,7 +117,7 @@ def plan_rows(
 ) -> RowPlan:
     """Return the plan of some groups.
 
-    The verdict is that of an audit (`noninferiority.loss_ruled_out`); the true shares of losses and gains are taken as
+    The verdict is that of an audit (`score_bounds.loss_ruled_out`); the true shares of losses and gains are taken as
     (flips ± loss)/2, so that `assurance` is a power.
 
     Parameters
@@ -173,8 +173,8 @@ def _rows_needed(flips: float, margin: float, confidence: float, assurance: floa
     low, high = float(floor_rows(margin, confidence)), float(MAX_ROWS)
     if _chance(low, flips, margin, confidence, loss) >= assurance:
         return int(low)
-    while high / low > 1.005:
-        middle = np.floor(np.sqrt(low * high))
+    while high - low > 1 and high / low > 1.005:
+        middle = max(np.floor(np.sqrt(low * high)), low + 1)
         if _chance(middle, flips, margin, confidence, loss) >= assurance:
             high = middle
         else:

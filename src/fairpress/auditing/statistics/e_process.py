@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
+from scipy import special
 
 from fairpress.auditing.statistics.t_estimate import Floats
 
@@ -73,7 +73,11 @@ def upper_bound(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, alpha: float =
     if evidence(low) >= 0:
         return low
     # The wealth of every stake grows with the margin.
-    return 1.0 if evidence(high) < 0 else float(optimize.brentq(evidence, low, high, xtol=1e-7))
+    if evidence(high) < 0:
+        return 1.0
+    from scipy import optimize  # slow to import
+
+    return float(optimize.brentq(evidence, low, high, xtol=1e-7))
 
 
 def release_level(release: ArrayLike, alpha: float = 0.05) -> Floats:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from itertools import permutations, product
 
 import numpy as np
-from scipy import optimize
 
 from fairpress.auditing.statistics.t_estimate import Floats, TEstimate, concatenate
 from fairpress.auditing.statistics.two_way_contrasts import CrossedProducts, crossed_contrasts
@@ -112,6 +111,8 @@ class MaxContrasts:
         if excess(smallest) < 0:
             return _SMALLEST_P
         # The bound falls as α grows, with jumps where candidates are left out; the root finder needs a change of sign only.
+        from scipy import optimize  # slow to import
+
         return math.exp(optimize.brentq(excess, smallest, math.log(0.999), xtol=1e-6) + 1e-6)
 
     def _differences(self, term: Term, best: int) -> TEstimate | None:

@@ -40,27 +40,16 @@ def gap_sentences(
     before: Mapping[str, ArrayLike],
     after: Mapping[str, ArrayLike],
     changes: Mapping[str, Estimate],
-    showable: Mapping[str, tuple[float, int]],
 ) -> Iterator[str]:
-    """Yield what moved in each gap of one rate whose change is shown, and once what these rows cannot show.
+    """Yield what moved in each gap of one rate whose change is shown.
 
-    Parameters
-    ----------
-    groups, before, after
-        As in `gap_change_sentence`, with all rates.
-    changes, showable
-        By metric, its change and the arguments of `showable_sentence`.
+    `groups`, `before` and `after` are as in `gap_change_sentence`, with all rates; `changes` maps a metric to its change.
     """
-    cannot = ""
     for metric, rate in GAP_OF_RATE.items():
-        if metric not in changes:
-            continue
-        change = changes[metric]
-        if (change.low is not None and change.low > 0) or (change.high is not None and change.high < 0):
-            yield gap_change_sentence(metric, groups, {rate: before[rate]}, {rate: after[rate]}, change)
-        cannot = cannot or showable_sentence(*showable[metric])
-    if cannot:
-        yield cannot
+        if metric in changes:
+            change = changes[metric]
+            if (change.low is not None and change.low > 0) or (change.high is not None and change.high < 0):
+                yield gap_change_sentence(metric, groups, {rate: before[rate]}, {rate: after[rate]}, change)
 
 
 def gap_change_sentence(

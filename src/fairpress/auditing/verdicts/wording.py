@@ -48,7 +48,7 @@ def metric_name(metric: str) -> str:
 def who(group: Values | Pool) -> str:
     """Return the name of a group, or of a pool with its members."""
     if isinstance(group, Pool):
-        return f"the {len(group.members)} small groups of {group.attribute} together"
+        return f"the {len(group.members):,} small groups of {group.attribute} together"
     return group_name(group)
 
 
@@ -186,7 +186,7 @@ def margin_text(margin: Margin) -> str:
     """Return a margin for reports: ``2 points`` or ``5 % of the baseline's``."""
     if margin.relative:
         return f"{100 * margin.value:g} % of the baseline's"
-    return f"{100 * margin.value:g} points"
+    return f"{100 * margin.value:g} {'point' if margin.value == 0.01 else 'points'}"
 
 
 def not_assessed(
@@ -231,6 +231,18 @@ def _sentence(text: str) -> str:
 def loss_in(group: GroupComparison, metric: str) -> Loss:
     """Return the loss of a group in a metric."""
     return next(x for x in group.losses if x.metric == metric)
+
+
+def deciding_loss(group: GroupComparison) -> Loss:
+    """Return the loss behind a group's verdict: that of the deciding metric, else the largest that has the same verdict.
+
+    A "loss" or "harm" can come from a metric that does not decide (`rules.group_verdicts`).
+    """
+    first = group.losses[0]
+    if first.verdict == group.verdict:
+        return first
+    same = [x for x in group.losses if x.verdict == group.verdict and x.estimate.value is not None]
+    return max(same, key=lambda x: x.estimate.value or 0.0, default=first)
 
 
 def _name_with_rows(group: GroupComparison, metric: str) -> str:

@@ -1,0 +1,32 @@
+"""One table of ONNX operators for all exports of a process: torch parses the sources of 500 functions again for each."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import Any
+
+MODULE = "torch.onnx._internal.exporter._registration"
+
+
+def share_operator_table() -> None:
+    """Let `ONNXRegistry.from_torchlib` build its table once, and give each export a copy that it may add to.
+
+    Half of the time of a small network's export. Does nothing before torch's exporter is imported, and nothing with a torch
+    that has no such class.
+    """
+    registry: Any = getattr(sys.modules.get(MODULE), "ONNXRegistry", None)
+    build = getattr(registry, "from_torchlib", None)
+    if build is None or hasattr(build, "table"):
+        return
+    table = cache(build)
+
+    def from_torchlib(*arguments: Any, **options: Any) -> Any:
+        whole = table(*arguments, **options)
+        result = registry()
+        result.__dict__.update(whole.__dict__)
+        result.functions = {target: list(entries) for target, entries in whole.functions.items()}
+        return result
+
+    from_torchlib.table = table  # type: ignore[attr-defined]
+    registry.from_torchlib = staticmethod(from_torchlib)
