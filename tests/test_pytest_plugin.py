@@ -14,7 +14,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture(scope="module")
 def predictions():
-    """The demonstration's table; all that an audit of it imports is imported, since a run within pytest forgets what it imports."""
+    """The demonstration's table; what an audit imports is imported here, since a run within pytest forgets it."""
     table = demo_data.table()
     render(audit(table, baseline="fp32", compressed=["int8"], by=["sex"]))
     return table
@@ -27,7 +27,12 @@ def table(pytester, predictions):
 
 def run(pytester, body, *options, start=pytest.Pytester.runpytest_inprocess):
     pytester.makepyfile(f"def test_model(fairpress_audit):\n    {body}\n")
-    plugins = ("-p", "no:cacheprovider", "-p", "no:unraisableexception")  # which collects garbage five times over
+    plugins = (
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:unraisableexception",
+    )  # which collects garbage five times over
     return start(pytester, *options, *plugins)
 
 

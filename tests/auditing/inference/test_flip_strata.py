@@ -9,19 +9,19 @@ from scipy import stats
 from fairpress.auditing.cells.cells import Cells, EncodedTable
 from fairpress.auditing.inference import flip_strata as module
 from fairpress.auditing.inference.flip_strata import (
-    LOSS_SIGN,
     flip_strata,
     loss_lower_bounds,
     loss_p_adjusted,
     loss_p_values,
 )
 from fairpress.auditing.inference.group_estimator import per_group
+from fairpress.auditing.metrics.rates import LOSS_SIGN
 from fairpress.auditing.verdicts.multiplicity import holm
 from fairpress.core.attribute import Attribute
 
 METRICS = ("accuracy", "tpr", "fpr")
-SEX = Attribute.from_text("sex")
 BY = tuple(map(Attribute.from_text, ("", "sex", "race", "sex*race")))
+SEX, CROSSED = BY[1], BY[3]
 
 
 def random_cells(rng, rows=800, classes=2, models=1, flip=0.15):

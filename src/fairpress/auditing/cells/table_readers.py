@@ -360,8 +360,8 @@ def refuse_uneven(path: str) -> None:
 def repeated_header(path: str, names: Sequence[str]) -> int | None:
     """Return the number of a later line of a CSV file that repeats the header, in any order; None if none does."""
     expected = sorted(names)
-    records = csv_records(path)
-    next(records, None)  # the header itself, which may have several lines
+    records = ((number, row) for number, row in csv_records(path) if row)
+    next(records, None)  # the header, which takes several lines where a name has a line break
     for number, row in records:
         if sorted(v.removeprefix("\ufeff") for v in row) == expected:
             return number
