@@ -18,6 +18,7 @@ PAGES = (
     "docs/images.md",
     "docs/foreign-models.md",
     "docs/gate.md",
+    "docs/monitoring.md",
     "docs/runtimes.md",
     "docs/phone.md",
     "docs/study.md",

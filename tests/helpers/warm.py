@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -39,6 +40,8 @@ def rehearse_export() -> None:
 
     import_module(MODULE)
     share_operator_table()
+    with suppress(ImportError):
+        import_module("tqdm").tqdm.monitor_interval = 0  # its thread would outlive the export
     with torch.random.fork_rng(devices=[]):
         export_graph(torch.nn.Linear(2, 2).eval(), torch.zeros(2, 2))
 
