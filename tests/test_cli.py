@@ -127,9 +127,13 @@ for command in sys.argv[1:]:
 
 
 def exit_codes(code: str, commands: list[str], folder: Path) -> tuple[list[str], str]:
-    """Run commands in one process that begins with `code`; return their exit codes, and what they wrote on standard error."""
+    """Run commands in one process that begins with `code`; return their exit codes and what is on standard error."""
     done = subprocess.run(
-        [sys.executable, "-c", code + EACH, *commands], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code + EACH, *commands],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return [line for line in done.stdout.splitlines() if line.startswith("exit ")], done.stderr

@@ -14,7 +14,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture(scope="module")
 def predictions():
-    """The demonstration's table; all that an audit of it imports is imported, since a run within pytest forgets what it imports."""
+    """The demonstration's table. An audit of it comes first: a run within pytest forgets what it imports itself."""
     table = demo_data.table()
     render(audit(table, baseline="fp32", compressed=["int8"], by=["sex"]))
     return table
@@ -27,8 +27,9 @@ def table(pytester, predictions):
 
 def run(pytester, body, *options, start=pytest.Pytester.runpytest_inprocess):
     pytester.makepyfile(f"def test_model(fairpress_audit):\n    {body}\n")
-    plugins = ("-p", "no:cacheprovider", "-p", "no:unraisableexception")  # which collects garbage five times over
-    return start(pytester, *options, *plugins)
+    # The second collects garbage five times over at the end of a run.
+    without = ("-p", "no:cacheprovider", "-p", "no:unraisableexception")
+    return start(pytester, *options, *without)
 
 
 OPTIONS = "'preds.parquet', baseline='fp32', by=['sex', 'sex*age_group']"
